@@ -1,0 +1,82 @@
+/**
+ * Whose fault a failure is. It decides what is counted, what is logged and what the other side is told.
+ *
+ * - `peer`: the other end of a connection broke a protocol or showed credentials that do not hold.
+ * - `local`: this host (configuration, file descriptors, disk).
+ * - `upstream`: the application or the next hop we dialled.
+ * - `policy`: a rule the operator wrote refused it.
+ */
+export type Blame = "peer" | "local" | "upstream" | "policy";
+
+/** Every kind of failure the program tells apart. Operators see these words in logs; they do not change lightly. */
+export type ErrorCode =
+  // transport
+  | "address_in_use"
+  | "connect_refused"
+  | "connect_timeout"
+  | "connect_unreachable"
+  | "connection_reset"
+  | "connection_closed"
+  | "descriptors_exhausted"
+  | "permission_denied"
+  | "name_not_found"
+  | "io"
+  // TLS and identity
+  | "tls_handshake"
+  | "tls_parameters"
+  | "certificate_missing"
+  | "certificate_malformed"
+  | "certificate_untrusted"
+  | "certificate_expired"
+  | "certificate_not_yet_valid"
+  | "certificate_usage"
+  | "certificate_identity"
+  | "certificate_revoked"
+  | "identity_unavailable"
+  // HTTP/2 and HBONE
+  | "h2_protocol"
+  | "h2_flow_control"
+  | "h2_refused"
+  | "h2_flood"
+  | "h2_reset"
+  | "h2_keepalive_timeout"
+  | "hbone_status"
+  | "hbone_request"
+  // routing and policy
+  | "no_route"
+  | "no_healthy_upstream"
+  | "self_call"
+  | "unknown_workload"
+  | "policy_denied"
+  | "policy_missing"
+  | "policy_changed"
+  | "trust_changed"
+  // limits and life cycle
+  | "limit_reached"
+  | "idle_timeout"
+  | "draining"
+  | "stopped"
+  // configuration
+  | "configuration"
+  | "unsupported";
+
+/** A fault of a peer, of an upstream or of this host, with the blame. A refusal by policy is a `Denial` value; a bug of ours is an `AssertionError`. */
+export class MeshError extends Error {
+  override readonly name = "MeshError";
+
+  readonly code: ErrorCode;
+  readonly blame: Blame;
+
+  constructor(code: ErrorCode, blame: Blame, message: string, options?: { readonly cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+    this.blame = blame;
+  }
+}
+
+/** Turns whatever was thrown into a `MeshError`, keeping the original as its cause. */
+export function asMeshError(thrown: unknown, code: ErrorCode, blame: Blame): MeshError {
+  if (thrown instanceof MeshError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new MeshError(code, blame, message, { cause: thrown });
+}

@@ -1,0 +1,182 @@
+/**
+ * The outside world: sockets, clock, randomness, files, the process. This interface is the only way to any of them,
+ * so a simulator can stand in for all of it. `contract.ts` is the suite that every Host passes.
+ */
+import type { MeshError } from "../base/errors.ts";
+import type { IpAddress, SocketAddress } from "../base/ip.ts";
+
+export interface Host {
+  /** `bun`, `memory`, …; shown by `fairlead version`. */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly net: Network;
+  readonly files: Files;
+  readonly process: Process;
+}
+
+export interface Clock {
+  /** Monotonic milliseconds with a fraction; never goes back. */
+  now(): number;
+  /** Milliseconds since the Unix epoch; may jump either way. Certificates and log lines use it, time-outs never do. */
+  wallMs(): number;
+  /** Runs `callback` once, at least `delayMs` from now. A pending timer does not keep the process alive. */
+  setTimer(delayMs: number, callback: () => void): Timer;
+  /** Runs `callback` after everything that is ready now was handled: where output of many sockets is gathered into one write. */
+  defer(callback: () => void): void;
+}
+
+export interface Timer {
+  /** Idempotent; harmless after the timer fired. */
+  cancel(): void;
+}
+
+export interface Random {
+  /** Cryptographic quality on a real host; seeded in the simulator. */
+  fill(bytes: Uint8Array): void;
+  /** Uniform in [0, 1), for jitter and load balancing. */
+  float(): number;
+}
+
+/** What a socket tells. `onClose` is the last call, and comes exactly once, unless the handler was replaced. */
+export interface SocketHandler {
+  /** Bytes of the peer. They belong to the handler from now on; the host does not reuse them. */
+  onData(bytes: Uint8Array): void;
+  /** After `write` took less than it was given: there is room again. */
+  onDrain(): void;
+  /** The peer has half-closed: no more data. We may go on writing. */
+  onEnd(): void;
+  /** Gone. Null after an orderly close of both sides or our own `close()`; a reset or I/O failure says so. */
+  onClose(error: MeshError | null): void;
+}
+
+export interface Socket {
+  readonly local: SocketAddress;
+  readonly remote: SocketAddress;
+  /** Starts delivery. Data that came earlier is delivered first; before the first handler nothing is lost and nothing is read without bound. */
+  setHandler(handler: SocketHandler): void;
+  /** @returns how many bytes were taken; when fewer than given, the rest is the caller's to keep until `onDrain`. Never throws; on a dead socket takes nothing. */
+  write(bytes: Uint8Array): number;
+  /** Half-close: our FIN (or close_notify) after what was written. Reading goes on. */
+  end(): void;
+  /** Stop and restart reading: back-pressure to the peer. Idempotent. */
+  pause(): void;
+  resume(): void;
+  /** Orderly close of both directions now; what was written is still sent. `onClose(null)` follows. */
+  close(): void;
+  /** Abortive close: the peer sees RST. `onClose(null)` follows. */
+  reset(): void;
+}
+
+/** A socket after the TLS handshake. Nobody has verified the peer yet: `pki/trust` must, before a byte is read or written. */
+export interface TlsSocket extends Socket {
+  /** The peer's certificates in DER, leaf first, as presented; empty when it showed none. */
+  readonly peerChain: readonly Uint8Array[];
+  /** The negotiated protocol, for example `h2`; null without one. */
+  readonly alpn: string | null;
+  /** `TLSv1.3`. */
+  readonly tlsVersion: string;
+  /** `TLS_AES_128_GCM_SHA256`, … */
+  readonly cipherSuite: string;
+  /** `X25519MLKEM768`, `X25519`, … or null where the runtime does not tell. */
+  readonly keyExchange: string | null;
+}
+
+/** Our end's credentials in a handshake. PEM lives in memory only. */
+export interface TlsCredentials {
+  /** Leaf, then intermediates; never the root. */
+  readonly certificateChainPem: string;
+  /** PKCS#8. */
+  readonly privateKeyPem: string;
+  /** Trust anchors in PEM; a hint to the TLS library, the decision is `pki/trust`'s. */
+  readonly trustedRootsPem: string;
+}
+
+export interface TlsOptions {
+  readonly credentials: TlsCredentials;
+  /** Offered or accepted protocols; a handshake that negotiates none of them fails. */
+  readonly alpn: readonly string[];
+  readonly timeoutMs: number;
+  /** Client only; Istio sends none between tunnels. */
+  readonly serverName?: string;
+}
+
+export interface ListenOptions {
+  readonly address: SocketAddress;
+  /** Several listeners may share the port (SO_REUSEPORT). */
+  readonly reusePort?: boolean;
+  /** Own marks on accepted sockets are not needed; IP_TRANSPARENT is set for TPROXY-style listeners. */
+  readonly transparent?: boolean;
+}
+
+export interface Listener {
+  /** The bound address; the port is real when 0 was asked for. */
+  readonly address: SocketAddress;
+  /** Stops accepting; accepted sockets live on. Idempotent. */
+  close(): void;
+}
+
+export interface ConnectOptions {
+  readonly to: SocketAddress;
+  readonly timeoutMs: number;
+  /** Bind this source first. With `transparent` it may be an address that is not ours (IP_TRANSPARENT, IP_FREEBIND; root). */
+  readonly from?: { readonly ip: IpAddress; readonly port: number; readonly transparent: boolean };
+  /** SO_MARK, which keeps our own traffic out of capture (CAP_NET_ADMIN). */
+  readonly mark?: number;
+}
+
+export interface Network {
+  /** `onAccept` sets a handler or upgrades, now or later. @throws MeshError `address_in_use`, `permission_denied`. */
+  listen(options: ListenOptions, onAccept: (socket: Socket) => void): Listener;
+  /** @throws MeshError with blame `upstream`: `connect_refused`, `connect_timeout`, `connect_unreachable`; blame `local`: `descriptors_exhausted`, `permission_denied`. */
+  connect(options: ConnectOptions): Promise<Socket>;
+  /** Upgrades an accepted socket that has no handler yet; a client certificate is requested and required. @throws MeshError `tls_handshake`, `certificate_missing`, `tls_parameters`. */
+  tlsServer(socket: Socket, options: TlsOptions): Promise<TlsSocket>;
+  /** Upgrades a connected socket that has no handler yet. The server's name is never checked here. @throws MeshError `tls_handshake`, `tls_parameters`. */
+  tlsClient(socket: Socket, options: TlsOptions): Promise<TlsSocket>;
+  /** Where a redirected connection was really going; null when it was not redirected or the host cannot tell. */
+  originalDestination(socket: Socket): SocketAddress | null;
+  /** Addresses of this machine's interfaces. */
+  localAddresses(): readonly IpAddress[];
+  /** @throws MeshError `name_not_found`. */
+  resolve(hostname: string): Promise<readonly IpAddress[]>;
+}
+
+export interface FileEntry {
+  readonly path: string;
+  readonly isDirectory: boolean;
+}
+
+export interface Files {
+  /** @throws MeshError `io` (blame local) with the path in the message. */
+  readText(path: string): Promise<string>;
+  readBytes(path: string): Promise<Uint8Array>;
+  /** Sorted by name; null when `path` is not a directory. */
+  list(path: string): Promise<readonly FileEntry[] | null>;
+  exists(path: string): Promise<boolean>;
+  /** Written to a neighbour, flushed, then renamed over: a reader sees the old or the new, never half. @throws MeshError `io`. */
+  writeAtomic(path: string, bytes: Uint8Array, mode: number): Promise<void>;
+  makeDirectory(path: string, mode: number): Promise<void>;
+  remove(path: string): Promise<void>;
+  /** Calls back, coalesced, after anything at or below `path` may have changed; also when a file is replaced by rename. @returns a function that ends the watch. */
+  watch(path: string, onChange: () => void): () => void;
+}
+
+export interface Process {
+  readonly arguments: readonly string[];
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly pid: number;
+  readonly isTerminal: boolean;
+  /** Never throws and never blocks the data path; when the descriptor is full or broken the line is lost and counted by the caller. @returns whether it was written. */
+  writeOut(text: string): boolean;
+  writeError(text: string): boolean;
+  /** SIGTERM, SIGINT, SIGHUP. @returns a function that ends the subscription. */
+  onSignal(listener: (signal: "SIGTERM" | "SIGINT" | "SIGHUP") => void): () => void;
+  exit(code: number): void;
+  /** Runs a program to its end (capture rules). @throws MeshError `io` when it cannot be started. */
+  run(program: string, args: readonly string[], input?: string): Promise<{ readonly exitCode: number; readonly output: string }>;
+  /** Resident memory, bytes. */
+  residentBytes(): number;
+  /** CPU time of this process so far, microseconds. */
+  cpuMicros(): number;
+}
