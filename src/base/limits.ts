@@ -48,7 +48,12 @@ export const proxyLimits = {
 } as const;
 
 /** Administration and telemetry. */
-export const adminLimits = {} as const;
+export const adminLimits = {
+  /** Label sets one metric may have; further ones are counted together as `overflow`. */
+  maxSeriesPerMetric: 20_000,
+  /** Characters of a label's value that are kept. */
+  maxLabelValueLength: 512,
+} as const;
 
 /** The ports of ambient Istio (wire facts: ztunnel `config.rs`). */
 export const ports = {

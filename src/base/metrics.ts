@@ -1,0 +1,214 @@
+/**
+ * Counters, gauges and histograms with label sets. A child (one label set of one family) is resolved once and kept by
+ * its caller, so counting on the byte path is one addition to a number. `metrics_text.ts` writes them out.
+ */
+import { assert } from "./assert.ts";
+import { adminLimits } from "./limits.ts";
+
+/** A value that only grows. */
+export class Counter {
+  #value = 0;
+
+  get value(): number {
+    return this.#value;
+  }
+
+  add(amount: number): void {
+    assert(amount >= 0, "a counter never goes down");
+    this.#value += amount;
+  }
+}
+
+/** A value of now. */
+export class Gauge {
+  value = 0;
+
+  set(value: number): void {
+    this.value = value;
+  }
+
+  add(amount: number): void {
+    this.value += amount;
+  }
+}
+
+/** How often values fell at or below each of the family's bucket bounds. */
+export class Histogram {
+  readonly #bounds: readonly number[];
+  /** One more than there are bounds: the last is for everything above. */
+  readonly #counts: Float64Array;
+  #sum = 0;
+
+  constructor(bounds: readonly number[]) {
+    this.#bounds = bounds;
+    this.#counts = new Float64Array(bounds.length + 1);
+  }
+
+  observe(value: number): void {
+    let index = 0;
+    while (index < this.#bounds.length && value > (this.#bounds[index] ?? 0)) index++;
+    this.#counts[index] = (this.#counts[index] ?? 0) + 1;
+    this.#sum += value;
+  }
+
+  get sum(): number {
+    return this.#sum;
+  }
+
+  get count(): number {
+    return this.#counts.reduce((total, count) => total + count, 0);
+  }
+
+  /** Cumulative, as the text formats want it, the `+Inf` bucket last. */
+  buckets(): readonly { readonly upperBound: number; readonly count: number }[] {
+    let total = 0;
+    return Array.from(this.#counts, (count, index) => {
+      total += count;
+      return { upperBound: this.#bounds[index] ?? Number.POSITIVE_INFINITY, count: total };
+    });
+  }
+}
+
+export type MetricType = "counter" | "gauge" | "histogram";
+
+/** One metric name with all of its label sets. */
+export class MetricFamily<Label extends string, Child> {
+  /** Without `_total`: the text formats add it. */
+  readonly name: string;
+  readonly help: string;
+  readonly type: MetricType;
+  readonly #labels: readonly Label[];
+  readonly #create: () => Child;
+  readonly #maxSeries: number;
+  /** By written labels, `a="x",b="y"`, in the declared order. */
+  readonly #children = new Map<string, Child>();
+  #dropped = 0;
+
+  constructor(
+    type: MetricType,
+    name: string,
+    help: string,
+    labels: readonly Label[],
+    create: () => Child,
+    maxSeries: number,
+  ) {
+    assert(METRIC_NAME.test(name) && !name.endsWith("_total"), `not a metric name: ${name}`);
+    for (const label of labels) assert(LABEL_NAME.test(label), `not a label name: ${label}`);
+    this.type = type;
+    this.name = name;
+    this.help = help;
+    this.#labels = labels;
+    this.#create = create;
+    this.#maxSeries = maxSeries;
+  }
+
+  /**
+   * The child of one label set, made on first use. Past the family's bound every new label set shares one child whose
+   * labels all say `overflow`: what peers and documents name must never grow our memory without end.
+   */
+  with(values: Readonly<Record<Label, string>>): Child {
+    const key = this.#labels.map((label) => `${label}="${escapeLabelValue(values[label])}"`).join(",");
+    const existing = this.#children.get(key);
+    if (existing !== undefined) return existing;
+    if (this.#children.size < this.#maxSeries) return this.#add(key);
+    this.#dropped++;
+    const overflow = this.#labels.map((label) => `${label}="overflow"`).join(",");
+    return this.#children.get(overflow) ?? this.#add(overflow);
+  }
+
+  /** How many times a label set was asked for that had no room. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Written labels (`""` when there are none) and child, in order of creation. */
+  series(): Iterable<readonly [labels: string, child: Child]> {
+    return this.#children;
+  }
+
+  #add(key: string): Child {
+    const child = this.#create();
+    this.#children.set(key, child);
+    return child;
+  }
+}
+
+export type AnyFamily =
+  | MetricFamily<string, Counter>
+  | MetricFamily<string, Gauge>
+  | MetricFamily<string, Histogram>;
+
+/** All metrics of one process. Names are unique. */
+export class MetricRegistry {
+  readonly #families = new Map<string, AnyFamily>();
+  readonly #collectors: (() => void)[] = [];
+  readonly #maxSeries: number;
+
+  constructor(maxSeriesPerFamily: number = adminLimits.maxSeriesPerMetric) {
+    this.#maxSeries = maxSeriesPerFamily;
+  }
+
+  /** @param name without `_total`, which the text formats add. */
+  counter<const Label extends string>(
+    name: string,
+    help: string,
+    labels: readonly Label[],
+  ): MetricFamily<Label, Counter> {
+    return this.#register(
+      new MetricFamily("counter", name, help, labels, () => new Counter(), this.#maxSeries),
+    );
+  }
+
+  gauge<const Label extends string>(
+    name: string,
+    help: string,
+    labels: readonly Label[],
+  ): MetricFamily<Label, Gauge> {
+    return this.#register(new MetricFamily("gauge", name, help, labels, () => new Gauge(), this.#maxSeries));
+  }
+
+  /** @param bounds upper bounds of the buckets, ascending, without +Inf. */
+  histogram<const Label extends string>(
+    name: string,
+    help: string,
+    labels: readonly Label[],
+    bounds: readonly number[],
+  ): MetricFamily<Label, Histogram> {
+    assert(
+      bounds.every((bound, index) => index === 0 || bound > (bounds[index - 1] ?? bound)),
+      "histogram bounds ascend",
+    );
+    return this.#register(
+      new MetricFamily("histogram", name, help, labels, () => new Histogram(bounds), this.#maxSeries),
+    );
+  }
+
+  /** `collector` runs before each reading: for values that are measured, not counted (memory, descriptors). */
+  onCollect(collector: () => void): void {
+    this.#collectors.push(collector);
+  }
+
+  /** Runs the collectors, then gives every family in order of registration. */
+  collect(): Iterable<AnyFamily> {
+    for (const collector of this.#collectors) collector();
+    return this.#families.values();
+  }
+
+  #register<Family extends AnyFamily>(family: Family): Family {
+    assert(!this.#families.has(family.name), `metric ${family.name} is registered twice`);
+    this.#families.set(family.name, family);
+    return family;
+  }
+}
+
+const METRIC_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
+const LABEL_NAME = /^(?!__|le$)[a-zA-Z_][a-zA-Z0-9_]*$/;
+
+/** Backslash, quote and line feed are escaped; a value that is too long is cut, because peers name things too. */
+function escapeLabelValue(value: string): string {
+  const cut =
+    value.length > adminLimits.maxLabelValueLength ? value.slice(0, adminLimits.maxLabelValueLength) : value;
+  return /[\\"\n]/.test(cut)
+    ? cut.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n")
+    : cut;
+}

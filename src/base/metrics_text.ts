@@ -1,0 +1,71 @@
+/** The two text formats of metrics: OpenMetrics 1.0 and the older Prometheus text format 0.0.4. */
+import { type AnyFamily, Counter, Gauge, Histogram, type MetricRegistry } from "./metrics.ts";
+
+export type MetricsFormat = "openmetrics" | "prometheus";
+
+/** What the response's `content-type` says. */
+export const metricsContentType: Readonly<Record<MetricsFormat, string>> = {
+  openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+  prometheus: "text/plain; version=0.0.4; charset=utf-8",
+};
+
+/** OpenMetrics only for a scraper that asks for it by name with a weight that is not 0 (RFC 9110 §12.5.1). */
+export function negotiateMetricsFormat(accept: string | null): MetricsFormat {
+  for (const range of (accept ?? "").split(",")) {
+    const [type = "", ...parameters] = range.split(";").map((part) => part.trim().toLowerCase());
+    if (type !== "application/openmetrics-text") continue;
+    const weight = parameters.find((parameter) => parameter.startsWith("q="));
+    if (weight === undefined || Number(weight.slice(2)) > 0) return "openmetrics";
+  }
+  return "prometheus";
+}
+
+/** Every metric of `registry` as text. The same numbers in either format; only names and framing differ. */
+export function writeMetrics(registry: MetricRegistry, format: MetricsFormat): string {
+  const lines: string[] = [];
+  for (const family of registry.collect()) writeFamily(lines, family, format);
+  if (format === "openmetrics") lines.push("# EOF");
+  return `${lines.join("\n")}\n`;
+}
+
+function writeFamily(lines: string[], family: AnyFamily, format: MetricsFormat): void {
+  // OpenMetrics names the family without `_total`, the older format names the sample.
+  const sample = family.type === "counter" ? `${family.name}_total` : family.name;
+  const described = format === "openmetrics" ? family.name : sample;
+  lines.push(`# HELP ${described} ${escapeHelp(family.help, format)}`, `# TYPE ${described} ${family.type}`);
+  for (const [labels, child] of family.series()) {
+    if (child instanceof Histogram) writeHistogram(lines, family.name, labels, child);
+    else if (child instanceof Counter || child instanceof Gauge)
+      lines.push(`${sample}${braces(labels)} ${writeNumber(child.value)}`);
+  }
+}
+
+function writeHistogram(lines: string[], name: string, labels: string, histogram: Histogram): void {
+  for (const bucket of histogram.buckets()) {
+    const bound = `le="${writeBound(bucket.upperBound)}"`;
+    lines.push(`${name}_bucket{${labels === "" ? bound : `${labels},${bound}`}} ${bucket.count}`);
+  }
+  lines.push(
+    `${name}_sum${braces(labels)} ${writeNumber(histogram.sum)}`,
+    `${name}_count${braces(labels)} ${histogram.count}`,
+  );
+}
+
+function braces(labels: string): string {
+  return labels === "" ? "" : `{${labels}}`;
+}
+
+function writeNumber(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return "+Inf";
+  return value === Number.NEGATIVE_INFINITY ? "-Inf" : String(value);
+}
+
+/** OpenMetrics wants bucket bounds as floats (`1.0`), so that they compare equal as text across writers. */
+function writeBound(bound: number): string {
+  return Number.isInteger(bound) ? `${bound}.0` : writeNumber(bound);
+}
+
+function escapeHelp(help: string, format: MetricsFormat): string {
+  const escaped = help.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+  return format === "openmetrics" ? escaped.replaceAll('"', '\\"') : escaped;
+}
