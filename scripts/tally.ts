@@ -1,0 +1,53 @@
+/** How a run went, and the one line every test program of this project ends with. */
+
+export interface Tally {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+export const emptyTally: Tally = { passed: 0, failed: 0, skipped: 0 };
+export const oneFailure: Tally = { passed: 0, failed: 1, skipped: 0 };
+
+export function addTallies(left: Tally, right: Tally): Tally {
+  return {
+    passed: left.passed + right.passed,
+    failed: left.failed + right.failed,
+    skipped: left.skipped + right.skipped,
+  };
+}
+
+/** `12 passed, 0 failed, 1 skipped`; the last part only when something was. */
+export function formatTally(tally: Tally): string {
+  const line = `${tally.passed} passed, ${tally.failed} failed`;
+  return tally.skipped === 0 ? line : `${line}, ${tally.skipped} skipped`;
+}
+
+/** The last such line in a program's output; null when there is none. */
+export function parseTally(output: string): Tally | null {
+  const lines = [...output.matchAll(/^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/gm)];
+  const last = lines.at(-1);
+  if (last === undefined) return null;
+  return { passed: Number(last[1]), failed: Number(last[2]), skipped: Number(last[3] ?? 0) };
+}
+
+/** The totals of a JUnit report as `bun test` writes it; null when it is not one. */
+export function parseJunit(xml: string): Tally | null {
+  const root = /<testsuites [^>]*>/.exec(xml)?.[0];
+  if (root === undefined) return null;
+  const attribute = (name: string): number => Number(new RegExp(` ${name}="(\\d+)"`).exec(root)?.[1] ?? 0);
+  const failed = attribute("failures");
+  const skipped = attribute("skipped");
+  return { passed: attribute("tests") - failed - skipped, failed, skipped };
+}
+
+/** Names of the skipped tests in a JUnit report; by convention a skipped test's name says why. */
+export function skippedNames(xml: string): readonly string[] {
+  const cases = xml.matchAll(/<testcase name="([^"]*)"[^>]*>\s*<skipped/g);
+  return [...cases].map((match) => unescapeXml(match[1] ?? ""));
+}
+
+function unescapeXml(text: string): string {
+  const names: Readonly<Record<string, string>> = { lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" };
+  return text.replace(/&(lt|gt|quot|apos|amp);/g, (whole, name: string) => names[name] ?? whole);
+}

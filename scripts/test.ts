@@ -1,0 +1,160 @@
+/**
+ * `npm test`: every suite, one after the other, and one closing line that counts what really ran.
+ * `npm test -- unit simulation` runs only those.
+ */
+import { existsSync, readdirSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  addTallies,
+  emptyTally,
+  formatTally,
+  oneFailure,
+  parseJunit,
+  parseTally,
+  skippedNames,
+  type Tally,
+} from "./tally.ts";
+
+const root = join(import.meta.dir, "..");
+const bun = process.execPath;
+const bin = join(root, "node_modules", ".bin");
+
+interface Suite {
+  readonly name: string;
+  /** A suite that takes longer is stopped and has failed. */
+  readonly limitMs: number;
+  run(limitMs: number): Promise<Tally>;
+}
+
+const suites: readonly Suite[] = [
+  { name: "check", limitMs: 180_000, run: runChecks },
+  // Property tests stand beside the unit they test.
+  bunSuite("unit", 300_000, ["src", "wasm", "scripts", "bench"]),
+  bunSuite("simulation", 300_000, ["conformance/sim", "conformance/runtime"]),
+  programSuite("h2spec", 300_000, "conformance/spec/h2spec.ts", []),
+  programSuite("peers", 300_000, "conformance/run.ts", ["peer"]),
+  bunSuite("namespaces", 300_000, ["conformance/namespaces"]),
+  programSuite("demo", 90_000, "conformance/demo/demo.ts", []),
+];
+
+/** Types, lint and format, and that generated files are what their sources give; each counts as one test. */
+async function runChecks(limitMs: number): Promise<Tally> {
+  const checks: readonly (readonly string[])[] = [
+    [join(bin, "tsc"), "-p", "."],
+    [join(bin, "biome"), "check", "."],
+    [bun, "wasm/build.ts", "--check"],
+  ];
+  let tally = emptyTally;
+  for (const command of checks) {
+    const { exitCode } = await runCommand(command, limitMs);
+    if (exitCode !== 0) console.log(`failed: ${command.join(" ").replaceAll(`${root}/`, "")}`);
+    tally = addTallies(tally, exitCode === 0 ? { ...emptyTally, passed: 1 } : oneFailure);
+  }
+  return tally;
+}
+
+function bunSuite(name: string, limitMs: number, folders: readonly string[]): Suite {
+  return {
+    name,
+    limitMs,
+    run: async (limit) => {
+      const present = folders.filter(hasTests).map((folder) => `./${folder}`);
+      if (present.length === 0) return emptyTally;
+      const scratch = await mkdtemp(join(tmpdir(), "fairlead-test-"));
+      try {
+        const report = join(scratch, "junit.xml");
+        const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
+        const { exitCode } = await runCommand([bun, "test", ...reporter, ...present], limit);
+        const xml = existsSync(report) ? await readFile(report, "utf8") : "";
+        for (const skipped of skippedNames(xml)) console.log(`skipped: ${skipped}`);
+        return judge(parseJunit(xml), exitCode);
+      } finally {
+        await rm(scratch, { recursive: true, force: true });
+      }
+    },
+  };
+}
+
+function hasTests(folder: string): boolean {
+  const path = join(root, folder);
+  return (
+    existsSync(path) &&
+    readdirSync(path, { recursive: true }).some((entry) => String(entry).endsWith(".test.ts"))
+  );
+}
+
+/** A program that prints its own closing line. */
+function programSuite(name: string, limitMs: number, path: string, args: readonly string[]): Suite {
+  return {
+    name,
+    limitMs,
+    run: async (limit) => {
+      if (!existsSync(join(root, path))) return emptyTally;
+      const { exitCode, output } = await runCommand([bun, path, ...args], limit);
+      return judge(parseTally(output), exitCode);
+    },
+  };
+}
+
+/** A run that broke without saying which test failed (a crash, an error between tests, a time-out) has still failed. */
+function judge(tally: Tally | null, exitCode: number): Tally {
+  if (tally === null) return oneFailure;
+  return exitCode !== 0 && tally.failed === 0 ? addTallies(tally, oneFailure) : tally;
+}
+
+async function runCommand(
+  command: readonly string[],
+  limitMs: number,
+): Promise<{ readonly exitCode: number; readonly output: string }> {
+  const child = Bun.spawn([...command], { cwd: root, stdin: "ignore", stdout: "pipe", stderr: "inherit" });
+  const timer = setTimeout(() => {
+    console.log(`stopped after ${limitMs / 1000} s`);
+    child.kill("SIGKILL");
+  }, limitMs);
+  const decoder = new TextDecoder();
+  let output = "";
+  for await (const chunk of child.stdout) {
+    process.stdout.write(chunk);
+    output += decoder.decode(chunk, { stream: true });
+  }
+  const exitCode = await child.exited;
+  clearTimeout(timer);
+  return { exitCode, output };
+}
+
+function select(names: readonly string[]): readonly Suite[] {
+  const unknown = names.filter((name) => !suites.some((suite) => suite.name === name));
+  if (unknown.length > 0) {
+    console.error(
+      `no such suite: ${unknown.join(", ")}; there are ${suites.map((suite) => suite.name).join(", ")}`,
+    );
+    process.exit(2);
+  }
+  return names.length === 0 ? suites : suites.filter((suite) => names.includes(suite.name));
+}
+
+async function main(): Promise<void> {
+  const selected = select(process.argv.slice(2));
+  // The peers other programs need; what cannot be installed here is said aloud and its checks are skipped.
+  if (selected.some((suite) => suite.name === "peers" || suite.name === "h2spec"))
+    await runCommand([bun, "scripts/peers.ts"], 600_000);
+  const rows: string[] = [];
+  let total = emptyTally;
+  for (const suite of selected) {
+    console.log(`\n── ${suite.name} ──`);
+    const started = performance.now();
+    const ran = await suite.run(suite.limitMs);
+    const empty = ran.passed + ran.failed + ran.skipped === 0;
+    if (empty) console.log(`${suite.name}: no test ran, which is a failure`);
+    const tally = empty ? oneFailure : ran;
+    total = addTallies(total, tally);
+    const seconds = ((performance.now() - started) / 1000).toFixed(1).padStart(6);
+    rows.push(`${suite.name.padEnd(12)} ${seconds} s  ${formatTally(tally)}`);
+  }
+  console.log(`\n${rows.join("\n")}\n\n${formatTally(total)}`);
+  process.exit(total.failed === 0 ? 0 : 1);
+}
+
+await main();
