@@ -26,10 +26,26 @@ export const pkiLimits = {} as const;
 export const meshLimits = {} as const;
 
 /** The policy engine. */
-export const policyLimits = {} as const;
+export const policyLimits = {
+  /** Rules of one kind (DENY, ALLOW, and each as dry run) that one scope may hold. More: `engine_unavailable` for its workloads. */
+  maxRulesPerSection: 262_144,
+  /** Compiled policies in one image. */
+  maxImageBytes: 128 * 1024 * 1024,
+  /** Entries of one index dimension, beyond which a rule is evaluated instead of indexed: what nested prefixes can cost. */
+  maxIndexEntries: 4_000_000,
+  /** Compiled identities kept; at this many, or when their arena is full, all are dropped and made again on need. */
+  maxIdentities: 16_384,
+  /** Distinct lists of policy names that workloads carry, compiled; at this many all are dropped and made again on need. */
+  maxNamedGroups: 4_096,
+  /** Names of policies in one `Denial`. */
+  maxDenialNameChars: 256,
+} as const;
 
 /** Sockets and files. */
-export const hostLimits = {} as const;
+export const hostLimits = {
+  /** The most output taken from a machine for one round of writes. */
+  writeBatchBytes: 256 * 1024,
+} as const;
 
 /** Flows: connections, pools, timeouts. */
 export const proxyLimits = {
@@ -45,6 +61,25 @@ export const proxyLimits = {
   poolUnusedMs: 5 * 60_000,
   /** Drain: how long open connections may finish after SIGTERM; ztunnel's CONNECTION_TERMINATION_DEADLINE. */
   drainDeadlineMs: 5_000,
+  /** How long a CONNECT may stay unanswered: the peer's own connect time-out and a margin. */
+  answerTimeoutMs: 15_000,
+  /** How long an inbound connection waits for policies that its workload names and that are not here yet. */
+  policyWaitMs: 2_000,
+  /** Connections carried at one time, all directions together. */
+  maxConnections: 100_000,
+  /** Inbound connections one identity may hold open. */
+  maxConnectionsPerPeer: 20_000,
+  /** TLS handshakes under way at one time. */
+  maxHandshakes: 1_024,
+  /** HBONE tunnels one source address may hold open toward us. */
+  maxTunnelsPerSource: 1_024,
+  /** How long a SOCKS5 or HTTP CONNECT client may take to say where it wants to go. */
+  entryTimeoutMs: 10_000,
+  /** Label sets kept at hand, so that a connection does not write its labels anew. */
+  telemetrySeries: 4_096,
+  /** PING on an idle HBONE connection, and how long its answer may take; ztunnel's values. */
+  keepAliveIntervalMs: 10_000,
+  keepAliveTimeoutMs: 20_000,
 } as const;
 
 /** Administration and telemetry. */

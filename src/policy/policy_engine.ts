@@ -1,0 +1,59 @@
+/** What a policy engine is. There are two: `engine.ts` decides in WebAssembly, `reference.ts` in plain lines as its oracle. */
+import type { policyLimits } from "../base/limits.ts";
+import type { Authorization } from "../mesh/authorization.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { Decision, PolicyConnection } from "./decision.ts";
+
+/**
+ * The policies that apply to a workload stand in one order, and the first that decides is the one a decision names:
+ *
+ * 1. GLOBAL policies, then those of the workload's namespace, then those its document names and that are neither;
+ * 2. inside each of these, by key (`namespace/name`), by UTF-16 code units;
+ * 3. inside a policy, its rules as they are written.
+ *
+ * DENY goes before ALLOW whatever the order, as in Istio.
+ */
+export interface PolicyEngine {
+  /** Counts the updates; a `Permit` carries the version it was decided on. */
+  readonly version: number;
+
+  /**
+   * Takes the whole set in one step: a decision sees the old set or the new one. Of two policies with one key the last
+   * counts. Never throws on a valid `Authorization`; workloads whose policies cannot be compiled are refused with
+   * `engine_unavailable` until an update brings ones that can.
+   */
+  update(policies: Iterable<Authorization>): void;
+
+  /** Synchronous, and without side effects but `onDryRun`. */
+  decide(workload: Workload, connection: PolicyConnection): Decision;
+
+  /** The names in `workload.authorizationPolicies` that no loaded policy has: the caller may wait for them, bounded. */
+  missing(workload: Workload): readonly string[];
+
+  /**
+   * Called during `decide` for each dry-run policy that would have matched, with the first rule that did. As in ztunnel,
+   * DENY ones always, ALLOW ones only where nothing denied (`state.rs`, assert_rbac). A dry-run policy has no other effect.
+   */
+  onDryRun: DryRunListener | null;
+}
+
+export type DryRunListener = (
+  /** `namespace/name`. */
+  policy: string,
+  rule: number,
+  action: "ALLOW" | "DENY",
+  connection: PolicyConnection,
+) => void;
+
+export interface PolicyEngineOptions {
+  /**
+   * A workload names a policy that is not loaded: `deny` refuses its connections (`policy_missing`), `skip` decides
+   * without it, which is what ztunnel does.
+   */
+  readonly missingPolicy: "deny" | "skip";
+  /** For tests: bounds other than those of `base/limits.ts`. */
+  readonly limits?: Partial<PolicyLimits>;
+}
+
+/** The bounds of `base/limits.ts` as types that a test can tighten. */
+export type PolicyLimits = { readonly [Name in keyof typeof policyLimits]: number };
