@@ -1,0 +1,61 @@
+/** Reads TypeScript just well enough for the tidy rules: where code is, where words are, what is imported. */
+
+export interface Import {
+  readonly specifier: string;
+  /** `import type`, or every name in it is a type. */
+  readonly typeOnly: boolean;
+  readonly names: readonly string[];
+  readonly line: number;
+}
+
+/**
+ * The text with comments and the insides of strings blanked out, so that what is left is code; line numbers stay.
+ * Template expressions are blanked with their template: the rules can afford to miss those.
+ */
+export function codeOnly(text: string): string {
+  return text.replace(LEXEMES, (lexeme) => {
+    const quote = lexeme[0] ?? "";
+    if (quote === "/" && !lexeme.startsWith("//") && !lexeme.startsWith("/*")) return blank(lexeme);
+    return quote === '"' || quote === "'" || quote === "`"
+      ? quote + blank(lexeme.slice(1, -1)) + quote
+      : blank(lexeme);
+  });
+}
+
+// In order: comments, strings, templates, then regular expressions where an operand may begin.
+const LEXEMES =
+  /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|(?<=(?:^|[=(,:?[!&|;{}]|return|=>)\s*)\/(?![/*])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n[])+\/[dgimsuvy]*/gm;
+
+function blank(text: string): string {
+  return text.replace(/[^\n]/g, " ");
+}
+
+/** Static and dynamic imports and re-exports, in order. */
+export function importsOf(text: string): readonly Import[] {
+  const imports: Import[] = [];
+  for (const match of text.matchAll(IMPORTS)) {
+    const [, keyword = "", clause = "", from, dynamic] = match;
+    const names = clause
+      .replace(/[{}]/g, " ")
+      .split(",")
+      .map((name) => name.trim())
+      .filter((name) => name !== "");
+    const everyNameIsType = clause.includes("{") && names.every((name) => name.startsWith("type "));
+    imports.push({
+      specifier: from ?? dynamic ?? "",
+      typeOnly: keyword.endsWith("type") || everyNameIsType,
+      names: names.map((name) => name.replace(/^type /, "").split(" as ")[0] ?? name),
+      line: lineOf(text, match.index),
+    });
+  }
+  return imports;
+}
+
+const IMPORTS =
+  /^(?:(import(?: type)?|export(?: type)?)\s+([\w*{][\w*{},\s]*?)\s+from\s+|import\s+)"([^"]+)"|\bimport\("([^"]+)"\)/gm;
+
+export function lineOf(text: string, index: number): number {
+  let line = 1;
+  for (let at = text.indexOf("\n"); at !== -1 && at < index; at = text.indexOf("\n", at + 1)) line++;
+  return line;
+}

@@ -1,0 +1,143 @@
+/** Keeps the direction of imports and the house style. Rules and reasons: `scripts/tidy_rules.ts`, `CONTRIBUTING.md`. */
+import { describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { checkFile, type SourceFile } from "../scripts/tidy_rules.ts";
+import { codeOnly, importsOf } from "../scripts/tidy_source.ts";
+
+const root = join(import.meta.dir, "..");
+
+function sourcesBelow(folder: string): SourceFile[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+    .filter((name) => /\.(ts|mjs)$/.test(name) && !name.includes("node_modules"))
+    .map((name) => `${folder}/${name}`)
+    .sort()
+    .map((path) => ({ path, text: readFileSync(join(root, path), "utf8") }));
+}
+
+function json(path: string): Record<string, Record<string, string>> {
+  return JSON.parse(readFileSync(join(root, path), "utf8"));
+}
+
+describe("the tree", () => {
+  for (const folder of ["src", "conformance", "bench", "scripts", "wasm"]) {
+    test(`${folder}/ keeps the rules`, () => {
+      expect(sourcesBelow(folder).flatMap(checkFile)).toEqual([]);
+    });
+  }
+
+  test("package.json pins every dependency exactly, and both lock files agree with it", () => {
+    const manifest = json("package.json");
+    const pinned = { ...manifest.dependencies, ...manifest.devDependencies };
+    const loose = Object.entries(pinned).filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version));
+    expect(loose).toEqual([]);
+    const npmLock: { packages: Record<string, { version?: string }> } = JSON.parse(
+      readFileSync(join(root, "package-lock.json"), "utf8"),
+    );
+    const bunLock = readFileSync(join(root, "bun.lock"), "utf8");
+    for (const [name, version] of Object.entries(pinned)) {
+      expect(`${name}@${npmLock.packages[`node_modules/${name}`]?.version}`).toBe(`${name}@${version}`);
+      expect(bunLock).toContain(`"${name}@${version}"`);
+    }
+  });
+
+  test("the lock files name no registry", () => {
+    for (const lock of ["package-lock.json", "bun.lock"])
+      expect(readFileSync(join(root, lock), "utf8")).not.toMatch(/"resolved"|https?:\/\/[^"]*\.tgz/);
+  });
+});
+
+describe("the rules themselves", () => {
+  function findings(path: string, text: string): string {
+    return checkFile({ path, text }).join("\n");
+  }
+
+  test("a clean file has no findings", () => {
+    const text =
+      'import { assert } from "../base/assert.ts";\nexport const x = (a: number) => assert(a !== 1, "x");\n';
+    expect(findings("src/mesh/x.ts", text)).toBe("");
+  });
+
+  test("imports against the table are found", () => {
+    expect(findings("src/base/x.ts", 'import { a } from "../mesh/a.ts";\n')).toContain(
+      "base/ does not import mesh/",
+    );
+    expect(findings("src/mesh/x.ts", 'import { a } from "yaml";\n')).toBe("");
+    expect(findings("src/base/x.ts", 'import { a } from "yaml";\n')).toContain('does not use "yaml"');
+    expect(findings("src/wire/x.ts", 'import { a } from "node:net";\n')).toContain("names a runtime");
+    expect(findings("src/proxy/x.ts", 'import {\n  a,\n} from "../host/bun.ts";\n')).toContain(
+      "the simulator cannot",
+    );
+    expect(findings("src/proxy/x.ts", 'import type { Host } from "../host/host.ts";\n')).toBe("");
+    expect(findings("src/proxy/x.ts", 'import { Host } from "../host/host.ts";\n')).toContain(
+      "more than types",
+    );
+    expect(findings("src/proxy/x.ts", 'import { mintPermit } from "../policy/decision.ts";\n')).toContain(
+      "policy/'s alone",
+    );
+    expect(findings("src/cli/x.ts", 'import { a } from "../app.ts";\n')).toContain("as an argument");
+    expect(findings("src/cli/x.ts", 'const a = await import("../proxy/a.ts");\n')).toContain(
+      "does not import proxy/",
+    );
+    expect(findings("src/cli/x.ts", 'export * from "../base/ip";\n')).toContain("no .ts ending");
+    expect(findings("src/other/x.ts", 'import { a } from "../base/a.ts";\n')).toContain(
+      "not in the import table",
+    );
+  });
+
+  test("runtime names outside host/ are found, in code only", () => {
+    for (const use of [
+      "Bun.file(a)",
+      "process.exit()",
+      "Date.now()",
+      "new Date()",
+      "setTimeout(a, 1)",
+      "console.log(1)",
+      "Math.random()",
+      "fetch(a)",
+      "crypto.subtle",
+    ])
+      expect(findings("src/proxy/x.ts", `export const x = ${use};\n`)).toContain("cannot be simulated");
+    expect(
+      findings(
+        "src/proxy/x.ts",
+        '/** Bun.file, Date.now() */\nexport const x = "process.exit()"; // console.log\n',
+      ),
+    ).toBe("");
+    expect(findings("src/proxy/x.ts", "export const x = this.host.process.exit(new Date(1));\n")).toBe("");
+    expect(findings("src/host/x.ts", "export const x = Date.now();\n")).toBe("");
+  });
+
+  test("types that switch checking off are found", () => {
+    for (const use of [
+      "const a: any = 1",
+      "f(a as any)",
+      "const a = b!.c",
+      "const a = b[0]!",
+      "const a = f()!;",
+      "enum A {}",
+    ])
+      expect(findings("src/base/x.ts", `${use}\n`)).not.toBe("");
+    expect(findings("src/base/x.ts", "export const x = !a && a !== b && a != c;\n")).toBe("");
+  });
+
+  test("names, length, barrels and forbidden words are found", () => {
+    expect(findings("src/base/utils.ts", "")).toContain("says nothing");
+    expect(findings("src/base/camelCase.ts", "")).toContain("snake_case");
+    expect(findings("src/base/x.ts", "\n".repeat(401))).toContain("split it");
+    expect(findings("src/base/x.ts", 'export { a } from "./a.ts";\nexport { b } from "./b.ts";\n')).toContain(
+      "barrel",
+    );
+    expect(findings("src/base/x.ts", `// ${"TO"}${"DO"}: later\n`)).toContain("finish it");
+    expect(findings("src/base/x.ts", `const a = "/tm${"p"}/x";\n`)).toContain("one machine");
+  });
+
+  test("the reader of sources tells code from words", () => {
+    expect(codeOnly("a = 'x' && /y\"/g; // z\nb")).toBe("a = ' ' &&      ;     \nb");
+    expect(codeOnly("a / b / c")).toBe("a / b / c");
+    expect(importsOf('import { type A, b as c } from "./x.ts";\nimport "./y.ts";\n')).toEqual([
+      { specifier: "./x.ts", typeOnly: false, names: ["A", "b"], line: 1 },
+      { specifier: "./y.ts", typeOnly: false, names: [], line: 2 },
+    ]);
+  });
+});
