@@ -11,8 +11,18 @@ export interface Locality {
 
 /** Where a waypoint or a network gateway is. The port is the HBONE port to ask the destination for. */
 export type GatewayAddress =
-  | { readonly kind: "address"; readonly network: string; readonly ip: IpAddress; readonly hboneMtlsPort: number }
-  | { readonly kind: "hostname"; readonly namespace: string; readonly hostname: string; readonly hboneMtlsPort: number };
+  | {
+      readonly kind: "address";
+      readonly network: string;
+      readonly ip: IpAddress;
+      readonly hboneMtlsPort: number;
+    }
+  | {
+      readonly kind: "hostname";
+      readonly namespace: string;
+      readonly hostname: string;
+      readonly hboneMtlsPort: number;
+    };
 
 export type WorkloadType = "deployment" | "cronjob" | "pod" | "job";
 
