@@ -1,0 +1,3 @@
+module fairlead.dev/bench/load
+
+go 1.24

@@ -1,0 +1,26 @@
+/** `npm run bench -- <name> …` */
+import { join } from "node:path";
+import { benchTunnel } from "./tunnel/run.ts";
+
+const usage = `usage: npm run bench -- <name> [flags]
+
+  tunnel   Fairlead beside ztunnel, Envoy, a bare relay and plain TCP (root, Linux); --help for its flags
+  micro    the hot functions by themselves
+`;
+
+const [name, ...rest] = process.argv.slice(2);
+switch (name) {
+  case "tunnel":
+    process.exit(await benchTunnel(rest));
+    break;
+  case "micro": {
+    const child = Bun.spawn([process.execPath, join(import.meta.dir, "micro/run.ts"), ...rest], {
+      stdio: ["inherit", "inherit", "inherit"],
+    });
+    process.exit(await child.exited);
+    break;
+  }
+  default:
+    console.error(usage);
+    process.exit(name === undefined || name === "--help" ? 0 : 2);
+}

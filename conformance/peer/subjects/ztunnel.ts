@@ -1,0 +1,92 @@
+/** The real ztunnel, configured from a file and signing for itself (LOCAL_XDS, FAKE_CA), in dedicated mode. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { allowedPorts, everyPort, type Lab } from "../lab/lab.ts";
+import type { Side } from "../lab/place.ts";
+import { Subprocess } from "../lab/subprocess.ts";
+import type { Ztunnel } from "../lab/tools.ts";
+import type { AccessRecord, NodeSubject, RunningNode } from "./subject.ts";
+
+export function ztunnelSubject(found: Ztunnel | { readonly missing: string }): NodeSubject {
+  const start = async (lab: Lab, side: Side, account: "cart" | "db"): Promise<RunningNode> => {
+    if ("missing" in found) throw new Error(found.missing);
+    const meshPath = join(lab.directory, "ztunnel_mesh.yaml");
+    writeFileSync(meshPath, mesh(lab));
+    const process = Subprocess.start({
+      name: `ztunnel ${side.name}`,
+      argv: side.command([found.path]),
+      logPath: join(lab.directory, `ztunnel_${side.name}.log`),
+      env: {
+        FAKE_CA: "true",
+        XDS_ADDRESS: "",
+        LOCAL_XDS_PATH: meshPath,
+        PROXY_MODE: "dedicated",
+        PROXY_WORKLOAD_INFO: `shop/${account}/${account}`,
+        NODE_NAME: `host-${side.name}`,
+        CLUSTER_ID: "c1",
+        ENABLE_ORIG_SRC: "false",
+        ISTIO_META_DNS_CAPTURE: "false",
+        ...(lab.crlPath === null ? {} : { CRL_PATH: lab.crlPath }),
+      },
+    });
+    await process.waitForLine((line) => line.includes("marking server ready"), 10_000);
+    return {
+      process,
+      dial: (port) => `${lab.place.server.address}:${port}`,
+      accessRecords: () => process.lines().flatMap(accessRecord),
+    };
+  };
+  return {
+    name: "ztunnel",
+    missing: "missing" in found ? found.missing : null,
+    // Its ports are fixed and bound to every address.
+    needsNamespaces: true,
+    root: "missing" in found ? null : { certPath: found.caCertPath, keyPath: found.caKeyPath },
+    startInbound: (lab) => start(lab, lab.place.server, "db"),
+    startOutbound: (lab) => {
+      lab.place.capture(everyPort, 15001);
+      return start(lab, lab.place.client, "cart");
+    },
+  };
+}
+
+function mesh(lab: Lab): string {
+  const workload = (account: string, side: Side, policies: string): string =>
+    `- {uid: "c1//Pod/shop/${account}", name: ${account}, namespace: shop, serviceAccount: ${account}, trustDomain: cluster.local, ` +
+    `clusterId: c1, workloadIps: ["${side.address}"], protocol: HBONE, node: host-${side.name}, network: "", services: {}, ` +
+    `authorizationPolicies: [${policies}]}`;
+  return `workloads:
+${workload("cart", lab.place.client, "")}
+${workload("db", lab.place.server, '"shop/db-only-cart"')}
+policies:
+- name: db-only-cart
+  namespace: shop
+  scope: WorkloadSelector
+  action: Allow
+  dryRun: false
+  rules:
+  - - - principals: [!Exact cluster.local/ns/shop/sa/cart]
+    - - destinationPorts: [${allowedPorts.join(", ")}]
+`;
+}
+
+/** `…\taccess\tconnection complete\tsrc.addr=… src.identity="…" … direction="inbound" … error="…"` */
+function accessRecord(line: string): AccessRecord[] {
+  if (!/\taccess\tconnection (complete|failed)/.test(line)) return [];
+  const field = (name: string): string | null => {
+    const match = new RegExp(`${name.replace(".", "\\.")}=(?:"((?:[^"\\\\]|\\\\.)*)"|(\\S+))`).exec(line);
+    return match?.[1] ?? match?.[2] ?? null;
+  };
+  const direction = field("direction");
+  if (direction !== "inbound" && direction !== "outbound") return [];
+  return [
+    {
+      direction,
+      sourceIdentity: field("src.identity"),
+      destinationIdentity: field("dst.identity"),
+      target: field("dst.hbone_addr"),
+      error: field("error"),
+      line,
+    },
+  ];
+}
