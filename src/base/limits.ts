@@ -17,13 +17,123 @@ export const h2Limits = {
   maxHeaderListBytes: 64 * 1024,
   /** SETTINGS_HEADER_TABLE_SIZE, and the most we use of the peer's. */
   headerTableBytes: 4096,
+  /** One header block as it comes: HEADERS with its CONTINUATIONs (CVE-2024-27316 and its kin). */
+  maxHeaderBlockBytes: 64 * 1024,
+  maxContinuationFrames: 64,
+  /** Entries of one SETTINGS frame; there are a dozen registered. */
+  maxSettingsEntries: 64,
+  /** Debug data of a GOAWAY that is kept. */
+  maxGoAwayDebugBytes: 1024,
+  /** Streams a client opens before the server has said how many it allows; RFC 9113 §6.5.2 asks servers for 100 at least. */
+  assumedConcurrentStreams: 100,
+  /** `onWritable` and `aboveHighWater`: DATA queued on one stream. */
+  highWaterBytes: 512 * 1024,
+  lowWaterBytes: 128 * 1024,
+  /** A stream's turn when several have DATA. */
+  quantumBytes: 64 * 1024,
+  /** Payload from here on leaves as the caller's own memory, without a copy; measured. */
+  copyBelowBytes: 16 * 1024,
+  /** Frames the peer provoked and does not read: acknowledgements, resets. */
+  maxProvokedFrames: 1000,
+  /** Control frames and header blocks that wait for a peer that does not read. */
+  maxQueuedControlBytes: 4 * 1024 * 1024,
+  /** Closed streams remembered by number, to tell frames in flight from errors. */
+  maxRememberedStreams: 128,
+  settingsAckTimeoutMs: 10_000,
+  /** A drain waits this long for the PING that shows which requests were under way. */
+  drainPingTimeoutMs: 1_000,
+  /** What a peer may make us do for little; see `wire/h2/flood.ts`. */
+  flood: {
+    earlyResets: { burst: 1000, perSecond: 100 },
+    provokedResets: { burst: 500, perSecond: 50 },
+    settings: { burst: 100, perSecond: 10 },
+    pings: { burst: 2000, perSecond: 1000 },
+    emptyData: { burst: 1000, perSecond: 100 },
+    windowUpdates: { burst: 10_000, perSecond: 1000 },
+    ignoredFrames: { burst: 2000, perSecond: 1000 },
+  },
 } as const;
 
 /** Certificates, trust and renewal. */
-export const pkiLimits = {} as const;
+export const pkiLimits = {
+  /** One certificate in DER. */
+  maxCertificateBytes: 16 * 1024,
+  /** Certificates a peer may present. */
+  maxPresentedCertificates: 10,
+  /** Certificates on a path, leaf and trust anchor included. */
+  maxPathCertificates: 8,
+  /** Signatures checked for one peer, dead ends included. */
+  maxSignatureChecks: 16,
+  /** RSA keys: shorter is weak, longer costs the verifier. */
+  minRsaBits: 2048,
+  maxRsaBits: 8192,
+  /** A bundle of trust roots: text, and certificates in it. */
+  maxRootsBytes: 1024 * 1024,
+  maxRoots: 64,
+  /** Verified chains remembered, so that a peer that comes again costs a hash. */
+  maxVerifiedChains: 4096,
+  /** Issuing intermediates remembered, so that their revocation lists can be checked as soon as they arrive. */
+  maxKnownIssuers: 256,
+  /** Revocation lists: number, bytes of one, entries of one. */
+  maxCrls: 64,
+  maxCrlBytes: 8 * 1024 * 1024,
+  maxCrlEntries: 100_000,
+  /** A certificate request. */
+  maxCsrBytes: 16 * 1024,
+  /** Identities that hold or want an SVID at one time. */
+  maxIdentities: 10_000,
+  /** Signings under way at one time; ztunnel's value. */
+  maxConcurrentSignings: 8,
+  /** How long one signing may take, and how long a caller waits for its first SVID. */
+  signTimeoutMs: 10_000,
+  svidWaitMs: 10_000,
+  /** Back-off after a failed signing: start, factor, jitter, end; ztunnel's values. */
+  backoffStartMs: 500,
+  backoffFactor: 2,
+  backoffJitter: 0.2,
+  backoffMaxMs: 150_000,
+  /** The wall clock is looked at this often at the least, so that a jump of it is noticed. */
+  clockCheckMs: 60_000,
+  /** How far ahead of half life a renewal may be spread, as a share of the life. */
+  renewalSpread: 0.05,
+  /** SVIDs are valid from this long ago, for peers whose clock is behind; istiod's value. */
+  backdateMs: 2 * 60_000,
+  /** The longest SVID the CA issues; istiod's MAX_WORKLOAD_CERT_TTL. */
+  maxSvidLifetimeMs: 90 * 24 * 60 * 60_000,
+  /** The root of a CA made here; istiod's value. */
+  rootLifetimeMs: 3650 * 24 * 60 * 60_000,
+} as const;
 
 /** Mesh documents and the store. */
-export const meshLimits = {} as const;
+export const meshLimits = {
+  /** One configuration file. A million lines of documents are more than this. */
+  maxFileBytes: 8 * 1024 * 1024,
+  /** One document; etcd holds Kubernetes objects to 1.5 MiB, an Istio L4 document is a few KiB. */
+  maxDocumentBytes: 256 * 1024,
+  maxDocumentsPerFile: 10_000,
+  /** Files below all configured paths together. */
+  maxFiles: 10_000,
+  /** Folders within folders. */
+  maxFolderDepth: 16,
+  /** Nodes of one document after its aliases are written out: what stops an alias bomb. */
+  maxNodesPerDocument: 50_000,
+  /** Aliases of one document; each is a search through it. */
+  maxAliasesPerDocument: 100,
+  /** Collections within collections of one document. */
+  maxNodeDepth: 64,
+  /** Errors told about one document; the rest are counted. */
+  maxErrorsPerDocument: 20,
+  /** Rules of one AuthorizationPolicy; Istio's schema. */
+  maxRulesPerPolicy: 512,
+  /** `targetRefs` and `serviceAccounts` entries; Istio's schema. */
+  maxTargetRefs: 16,
+  /** How long a changed file must stay as it is before it is read as finished. */
+  fileSettleMs: 50,
+  /** Looks at a file that keeps changing, before its last good state is kept and the matter reported. */
+  maxSettleAttempts: 40,
+  /** Parsing gives way to connections after this long. */
+  parseSliceMs: 5,
+} as const;
 
 /** The policy engine. */
 export const policyLimits = {
@@ -45,6 +155,9 @@ export const policyLimits = {
 export const hostLimits = {
   /** The most output taken from a machine for one round of writes. */
   writeBatchBytes: 256 * 1024,
+  /** Log lines are written when so many bytes have gathered, or after this time. */
+  logBufferBytes: 64 * 1024,
+  logDelayMs: 50,
 } as const;
 
 /** Flows: connections, pools, timeouts. */
@@ -88,6 +201,17 @@ export const adminLimits = {
   maxSeriesPerMetric: 20_000,
   /** Characters of a label's value that are kept. */
   maxLabelValueLength: 512,
+} as const;
+
+/** What settings may ask for, and the configuration file itself. */
+export const configLimits = {
+  maxFileBytes: 1024 * 1024,
+  /** Values of one setting that may be given several times. */
+  maxValues: 1_000,
+  /** The largest window HTTP/2 knows (RFC 9113 §6.9.1). */
+  maxWindowBytes: 2_147_483_647,
+  minSvidLifetimeMs: 60_000,
+  maxDurationMs: 24 * 60 * 60_000,
 } as const;
 
 /** The ports of ambient Istio (wire facts: ztunnel `config.rs`). */

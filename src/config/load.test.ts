@@ -1,0 +1,189 @@
+import { describe, expect, test } from "bun:test";
+import { configLimits } from "../base/limits.ts";
+import type { Config } from "./config.ts";
+import { loadConfig } from "./load.ts";
+import type { SettingName } from "./settings.ts";
+import type { ConfigSources } from "./sources.ts";
+
+type Flags = Partial<Record<SettingName, readonly string[]>>;
+
+function load(flags: Flags, environment: ConfigSources["environment"] = {}, yaml: string | null = null) {
+  return loadConfig({
+    flags: new Map(Object.entries({ mesh: ["mesh.yaml"], ...flags }) as [SettingName, readonly string[]][]),
+    environment,
+    file: yaml === null ? null : { path: "f.yaml", text: yaml },
+  });
+}
+
+function good(flags: Flags, environment?: ConfigSources["environment"], yaml?: string): Config {
+  const { config, errors } = load(flags, environment, yaml);
+  expect(errors).toEqual([]);
+  if (config === null) throw new Error("no config");
+  return config;
+}
+
+function errorsOf(flags: Flags, environment?: ConfigSources["environment"], yaml?: string): string[] {
+  return load(flags, environment, yaml).errors.map(({ where, message }) => `${where}: ${message}`);
+}
+
+describe("configuration", () => {
+  test("defaults are ztunnel's ports and times, and Istio's names", () => {
+    const config = good({}, { HOME: "/h" });
+    expect(config.ports).toEqual({ hbone: 15008, outbound: 15001, inboundPlaintext: 15006 });
+    expect(config.admin?.ip.text).toBe("127.0.0.1");
+    expect(config.admin?.port).toBe(15000);
+    expect(config.readiness?.port).toBe(15021);
+    expect(config.trustDomain).toBe("cluster.local");
+    expect(config.clusterId).toBe("Kubernetes");
+    expect(config.svidLifetimeMs).toBe(86_400_000);
+    expect(config.drainDeadlineMs).toBe(5_000);
+    expect(config.pool).toEqual({ maxStreamsPerConnection: 100, unusedMs: 300_000 });
+    expect(config.h2).toEqual({
+      streamWindowBytes: 4_194_304,
+      connectionWindowBytes: 16_777_216,
+      maxFrameBytes: 1_048_576,
+    });
+    expect(config.missingPolicy).toBe("deny");
+    expect(config.workloads).toBeNull();
+    expect(config.ca).toEqual({ kind: "local", stateDirectory: "/h/.local/state/fairlead" });
+  });
+
+  test("a flag wins over the environment, that over the file, that over the default", () => {
+    const yaml = "nodeName: file\nnetwork: file\nclusterId: file\n";
+    const config = good({ nodeName: ["flag"] }, { NODE_NAME: "env", NETWORK: "env" }, yaml);
+    expect([config.nodeName, config.network, config.clusterId, config.rootNamespace]).toEqual([
+      "flag",
+      "env",
+      "file",
+      "istio-system",
+    ]);
+    expect(good({}, { NETWORK: "" }, yaml).network).toBe("file");
+  });
+
+  test("ztunnel's environment is understood in ztunnel's words", () => {
+    const config = good(
+      {},
+      {
+        ENABLE_ORIG_SRC: "true",
+        LOG_FORMAT: "plain",
+        PACKET_MARK: "0x539",
+        SECRET_TTL: "1h",
+        CONNECTION_TERMINATION_DEADLINE: "10s",
+        ISTIO_META_CLUSTER_ID: "c2",
+      },
+    );
+    expect(config.originalSource).toBe("on");
+    expect(config.log.format).toBe("text");
+    expect(config.capture.mark).toBe(1337);
+    expect(config.svidLifetimeMs).toBe(3_600_000);
+    expect(config.drainDeadlineMs).toBe(10_000);
+    expect(config.clusterId).toBe("c2");
+  });
+
+  test("ways into the mesh", () => {
+    const config = good({
+      socks5: ["127.0.0.1:1080", "[::1]:1080@shop/frontend"],
+      localPorts: ["localhost:8080=backend.shop:80@shop/frontend"],
+      applications: ["127.0.1.2:80=127.0.0.1:9000"],
+    });
+    expect(config.socks5.map((entry) => [entry.listen.ip.text, entry.workload])).toEqual([
+      ["127.0.0.1", null],
+      ["::1", "shop/frontend"],
+    ]);
+    expect(config.localPorts[0]).toMatchObject({
+      target: { host: "backend.shop", port: 80 },
+      workload: "shop/frontend",
+    });
+    expect(config.applications[0]?.listens.port).toBe(9000);
+  });
+
+  test("every error is told at once, each with its place", () => {
+    const yaml = "nodeNmae: x\nhbonePort: many\nnodeName: [a]\nsocks5: [{a: b}]\n";
+    expect(errorsOf({ admin: ["here"] }, { HTTP2_FRAME_SIZE: "1" }, yaml)).toEqual([
+      'f.yaml:1:1: unknown setting "nodeNmae"; did you mean "nodeName"?',
+      "f.yaml:3:11: nodeName takes one value, not a list",
+      "f.yaml:4:10: socks5 takes words, not a nested structure",
+      'f.yaml:2:12: "many" is not a port (1 to 65535)',
+      '--admin: "here" is not an IP address with a port, such as 127.0.0.1:15000 or [::1]:15000',
+      'HTTP2_FRAME_SIZE: "1" is not a whole number from 16384 to 16777215',
+    ]);
+  });
+
+  test("a file that is no map, is broken, repeats a key, or uses an alias is refused", () => {
+    expect(errorsOf({}, {}, "- a\n")).toEqual([
+      "f.yaml:1:1: is not a map of settings, such as `nodeName: edge-1`",
+    ]);
+    expect(errorsOf({}, {}, "a: [\n").join()).toStartWith("f.yaml:2:1: ");
+    expect(errorsOf({}, {}, "network: a\nnetwork: b\n").join()).toContain(
+      "f.yaml:2:1: Map keys must be unique",
+    );
+    expect(errorsOf({}, {}, "network: &a x\nnodeName: *a\n")).toEqual([
+      "f.yaml:2:11: aliases are not supported here",
+    ]);
+    expect(errorsOf({}, {}, "")).toEqual([]);
+    expect(errorsOf({}, {}, "#".repeat(configLimits.maxFileBytes + 1)).join()).toContain("longer than");
+  });
+
+  test("words, durations and marks out of range are refused with what would be right", () => {
+    expect(errorsOf({ capture: ["redirct"] })).toEqual([
+      '--capture: "redirct" is not one of off, redirect; did you mean redirect?',
+    ]);
+    expect(errorsOf({ svidLifetime: ["1s"] }).join()).toContain("out of range (1m to 90d)");
+    expect(errorsOf({ svidLifetime: ["24"] }).join()).toContain("not a duration such as");
+    expect(errorsOf({ captureMark: ["0"] }).join()).toContain("not a mark");
+    expect(errorsOf({ trustDomain: ["Cluster.Local"] }).join()).toContain("not a trust domain");
+    expect(errorsOf({ socks5: ["127.0.0.1:1@frontend"] }).join()).toContain(
+      'for "frontend", which is not namespace/name',
+    );
+    expect(errorsOf({ localPorts: ["127.0.0.1:1=backend"] }).join()).toContain("not LISTEN=HOST:PORT");
+  });
+
+  test("a setting with one value given twice is an error, and lists are bounded", () => {
+    expect(errorsOf({ network: ["a", "b"] })).toEqual(["--network: is given more than once"]);
+    const many = Array.from({ length: configLimits.maxValues + 1 }, () => "10.0.0.0/8");
+    expect(errorsOf({ captureExclude: many })).toEqual([
+      `--capture-exclude: given ${configLimits.maxValues + 1} times; at most ${configLimits.maxValues}`,
+    ]);
+  });
+
+  test("a given CA is whole or an error, and is never mixed with the local one", () => {
+    const files = { caCert: ["c"], caKey: ["k"], caRoot: ["r"] };
+    expect(good(files).ca).toEqual({
+      kind: "files",
+      certificatePath: "c",
+      keyPath: "k",
+      chainPath: null,
+      rootPath: "r",
+    });
+    expect(errorsOf({ caCert: ["c"] })).toEqual([
+      "--ca-key: is missing: a given CA needs --ca-cert, --ca-key and --ca-root",
+      "--ca-root: is missing: a given CA needs --ca-cert, --ca-key and --ca-root",
+    ]);
+    expect(errorsOf({ ...files, stateDirectory: ["d"] }).join()).toContain("cannot be given together");
+  });
+
+  test("two listeners on one address are found before the kernel finds them", () => {
+    expect(errorsOf({ socks5: ["127.0.0.1:15000"] })).toEqual([
+      "--socks5: 127.0.0.1:15000 is already taken by --admin",
+    ]);
+    expect(good({ admin: ["off"], socks5: ["127.0.0.1:15000"] }).admin).toBeNull();
+    expect(errorsOf({ hbonePort: ["15001"] }).join()).toContain("must differ");
+  });
+
+  test("without documents there is nothing to do", () => {
+    expect(errorsOf({ mesh: [] }).join()).toContain("--file: is missing");
+  });
+
+  test("a runtime told to trust anybody does not start", () => {
+    expect(errorsOf({}, { NODE_TLS_REJECT_UNAUTHORIZED: "1" }).join()).toStartWith(
+      "NODE_TLS_REJECT_UNAUTHORIZED: is set",
+    );
+  });
+
+  test("the state directory follows systemd, then XDG, then home", () => {
+    const directory = (environment: ConfigSources["environment"]) => good({}, environment).ca;
+    expect(directory({ STATE_DIRECTORY: "/s:/t", HOME: "/h" })).toMatchObject({ stateDirectory: "/s" });
+    expect(directory({ XDG_STATE_HOME: "/x", HOME: "/h" })).toMatchObject({ stateDirectory: "/x/fairlead" });
+    expect(directory({})).toMatchObject({ stateDirectory: "/var/lib/fairlead" });
+  });
+});

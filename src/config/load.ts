@@ -1,0 +1,92 @@
+/**
+ * Flags, environment and file → Config, or every error at once. A flag wins over the environment, that over the file,
+ * that over the default. This is the only reader of environment names.
+ */
+import { configLimits } from "../base/limits.ts";
+import { formatLocation } from "../mesh/location.ts";
+import { assembleConfig, type LoadedConfig } from "./assemble.ts";
+import { type FileValues, parseConfigFile } from "./config_file.ts";
+import {
+  type ManySetting,
+  type OneSetting,
+  type SettingName,
+  type SettingValues,
+  settings,
+} from "./settings.ts";
+import type { ConfigError, ConfigSources } from "./sources.ts";
+import { Invalid } from "./value.ts";
+
+export function loadConfig(sources: ConfigSources): LoadedConfig {
+  const errors: ConfigError[] = checkEnvironment(sources.environment);
+  const file: FileValues =
+    sources.file === null
+      ? { values: new Map(), errors: [] }
+      : parseConfigFile(sources.file.path, sources.file.text);
+  errors.push(...file.errors);
+  const values: Partial<Record<SettingName, unknown>> = {};
+  for (const name of Object.keys(settings) as SettingName[])
+    values[name] = readSetting(name, given(name, sources, file), errors);
+  if (errors.length > 0) return { config: null, errors };
+  // Every name of the table was read without an error just now, each by its own reader.
+  return assembleConfig(values as SettingValues, sources.environment);
+}
+
+/** It would make the TLS library accept anybody; our own verification would still hold, but nobody who sets it means well. */
+function checkEnvironment(environment: ConfigSources["environment"]): ConfigError[] {
+  if (environment.NODE_TLS_REJECT_UNAUTHORIZED === undefined) return [];
+  return [
+    {
+      where: "NODE_TLS_REJECT_UNAUTHORIZED",
+      message:
+        "is set; it switches certificate checks off in the runtime. Unset it: a mesh that trusts anybody is none",
+    },
+  ];
+}
+
+interface Given {
+  readonly where: string;
+  readonly text: string;
+}
+
+/** The texts of one setting, from the strongest source that has any; empty when none has. */
+function given(name: SettingName, sources: ConfigSources, file: FileValues): readonly Given[] {
+  const setting = settings[name];
+  const flags = sources.flags.get(name) ?? [];
+  if (flags.length > 0) return flags.map((text) => ({ where: setting.flag, text }));
+  for (const variable of "environment" in setting ? setting.environment : []) {
+    const value = sources.environment[variable];
+    // An empty variable is how a unit file or a shell says "not set".
+    if (value === undefined || value === "") continue;
+    return [{ where: variable, text: translate(setting, value) }];
+  }
+  return (file.values.get(name) ?? []).map(({ location, text }) => ({
+    where: formatLocation(location),
+    text,
+  }));
+}
+
+function translate(setting: OneSetting<unknown> | ManySetting<unknown>, value: string): string {
+  return setting.many ? value : (setting.translate?.[value] ?? value);
+}
+
+function readSetting(name: SettingName, texts: readonly Given[], errors: ConfigError[]): unknown {
+  const setting: OneSetting<unknown> | ManySetting<unknown> = settings[name];
+  const read = ({ where, text }: Given): unknown => {
+    const value = setting.read(text);
+    if (!(value instanceof Invalid)) return value;
+    errors.push({ where, message: `"${text}" is ${value.reason}` });
+    return null;
+  };
+  if (setting.many) {
+    if (texts.length > configLimits.maxValues)
+      errors.push({
+        where: texts[0]?.where ?? name,
+        message: `given ${texts.length} times; at most ${configLimits.maxValues}`,
+      });
+    return texts.slice(0, configLimits.maxValues).map(read);
+  }
+  if (texts.length > 1) errors.push({ where: texts[1]?.where ?? name, message: "is given more than once" });
+  const only = texts[0];
+  if (only !== undefined) return read(only);
+  return setting.fallback === null ? null : setting.read(setting.fallback);
+}
