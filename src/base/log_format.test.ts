@@ -1,0 +1,41 @@
+import { describe, expect, test } from "bun:test";
+import { formatLogLine, isLogged } from "./log_format.ts";
+
+const wallMs = Date.UTC(2026, 10, 22, 12, 0, 0, 5);
+const fields = { "src.addr": "10.0.0.1:5", "src.workload": "cart", "dst.service": null, bytes_sent: 5 };
+
+describe("log lines", () => {
+  test("text: tabs between the head, addresses bare, words quoted, nothing for null", () => {
+    expect(formatLogLine("text", wallMs, "info", "access", "connection complete", fields)).toBe(
+      '2026-11-22T12:00:00.005Z\tinfo\taccess\tconnection complete\tsrc.addr=10.0.0.1:5 src.workload="cart" bytes_sent=5\n',
+    );
+  });
+
+  test("JSON: one object", () => {
+    const line = formatLogLine("json", wallMs, "warn", "access", "connection failed", { error: "a\nb" });
+    expect(JSON.parse(line)).toEqual({
+      level: "warn",
+      time: "2026-11-22T12:00:00.005Z",
+      scope: "access",
+      message: "connection failed",
+      error: "a\nb",
+    });
+  });
+
+  test("what a peer says never starts a line", () => {
+    const line = formatLogLine("text", wallMs, "error", "access", "a\nb", {
+      error: "x\r\ny",
+      "dst.hbone_addr": "e\n2026",
+    });
+    expect(line.split("\n")).toHaveLength(2);
+    expect(line).not.toContain("\r");
+  });
+
+  test("levels", () => {
+    expect([isLogged("debug", "info"), isLogged("info", "info"), isLogged("error", "warn")]).toEqual([
+      false,
+      true,
+      true,
+    ]);
+  });
+});

@@ -1,0 +1,53 @@
+import { describe, expect, test } from "bun:test";
+import { hostLimits } from "../base/limits.ts";
+import type { Clock } from "./host.ts";
+import { LogWriter } from "./log_writer.ts";
+
+function writerTo(write: (text: string) => boolean) {
+  const due: (() => void)[] = [];
+  const clock: Clock = {
+    now: () => 0,
+    wallMs: () => 0,
+    defer: (callback) => callback(),
+    setTimer: (_delayMs, callback) => {
+      due.push(callback);
+      return { cancel: () => void due.splice(due.indexOf(callback), 1) };
+    },
+  };
+  return {
+    writer: new LogWriter(clock, write, "text", "info"),
+    tick: () => due.splice(0).forEach((call) => call()),
+  };
+}
+
+describe("log writer", () => {
+  test("gathers lines until the time is up, and leaves out what is below the level", () => {
+    const written: string[] = [];
+    const { writer, tick } = writerTo((text) => written.push(text) > 0);
+    writer.log("info", "access", "one");
+    writer.log("debug", "access", "two");
+    writer.log("warn", "access", "three");
+    expect(written).toEqual([]);
+    tick();
+    expect(written.map((text) => text.split("\n").length - 1)).toEqual([2]);
+  });
+
+  test("does not hold more than its buffer", () => {
+    const written: string[] = [];
+    const { writer } = writerTo((text) => written.push(text) > 0);
+    writer.log("info", "access", "x".repeat(hostLimits.logBufferBytes));
+    expect(written).toHaveLength(1);
+  });
+
+  test("counts the lines that a full disk swallowed, and goes on", () => {
+    let full = true;
+    const { writer, tick } = writerTo(() => !full);
+    writer.log("info", "access", "one");
+    writer.log("info", "access", "two");
+    tick();
+    full = false;
+    writer.log("info", "access", "three");
+    tick();
+    expect(writer.lost).toBe(2);
+  });
+});

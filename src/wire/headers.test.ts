@@ -1,0 +1,63 @@
+import { describe, expect, test } from "bun:test";
+import {
+  emptyBaggage,
+  formatBaggage,
+  formatForwarded,
+  formatTraceparent,
+  isTraceparent,
+  parseBaggage,
+  parseForwardedFor,
+} from "./headers.ts";
+
+describe("baggage", () => {
+  const cart = {
+    cluster: "c1",
+    namespace: "shop",
+    workloadType: "deployment",
+    workloadName: "cart",
+    serviceName: "cart",
+    serviceVersion: "v1",
+    region: "eu",
+    zone: "eu-1",
+  };
+
+  test("is written in ztunnel's order and read back", () => {
+    const text = formatBaggage(cart);
+    expect(text).toBe(
+      "k8s.cluster.name=c1,k8s.namespace.name=shop,k8s.deployment.name=cart,service.name=cart,service.version=v1,cloud.region=eu,cloud.availability_zone=eu-1",
+    );
+    expect(parseBaggage(text)).toEqual(cart);
+  });
+
+  test("leaves out what is not known and what would break the header", () => {
+    expect(formatBaggage({ ...emptyBaggage, namespace: "a,b", region: "x\r\ny: z", cluster: "c" })).toBe(
+      "k8s.cluster.name=c",
+    );
+  });
+
+  test("ignores unknown keys and cuts a value at a second equals sign", () => {
+    expect(parseBaggage("other=1,service.name=a=b,,=")).toEqual({ ...emptyBaggage, serviceName: "a" });
+  });
+});
+
+describe("forwarded", () => {
+  test("names source and service as ztunnel does", () => {
+    expect(formatForwarded("10.0.0.1:47", null)).toBe('for="10.0.0.1:47"');
+    expect(formatForwarded("[::1]:47", "db.shop")).toBe('for="[::1]:47";host=db.shop');
+    expect(parseForwardedFor('for="10.0.0.1:47";host=db')).toBe("10.0.0.1:47");
+    expect(parseForwardedFor("host=db")).toBeNull();
+  });
+});
+
+describe("traceparent", () => {
+  test("a new one has the one valid form", () => {
+    const text = formatTraceparent(new Uint8Array(24).fill(0xab));
+    expect(text).toBe(`00-${"ab".repeat(16)}-${"ab".repeat(8)}-00`);
+    expect(isTraceparent(text)).toBe(true);
+  });
+
+  test("other lengths and letters are not passed on", () => {
+    expect(isTraceparent(`00-${"ab".repeat(16)}-${"ab".repeat(8)}-0`)).toBe(false);
+    expect(isTraceparent(`00-${"zb".repeat(16)}-${"ab".repeat(8)}-00`)).toBe(false);
+  });
+});
