@@ -1,0 +1,159 @@
+/**
+ * Every open connection, so that each can be decided again. A connection is registered first and decided afterwards:
+ * a policy that changes in between finds it here and cannot be missed (ztunnel `connection_manager.rs`).
+ */
+import { MeshError } from "../base/errors.ts";
+import { proxyLimits } from "../base/limits.ts";
+import type { Gauge, MetricRegistry } from "../base/metrics.ts";
+import type { VerifiedPeer } from "../pki/trust.ts";
+import { type Decision, describeDenial } from "../policy/decision.ts";
+import type { ConnectionRecord, Parties, Telemetry } from "./telemetry.ts";
+
+export class Connection {
+  readonly id: number;
+  readonly record: ConnectionRecord;
+  /** The tunnel's peer, whose certificate may be revoked meanwhile; null for plaintext. */
+  peer: VerifiedPeer | null = null;
+  /** Decides again about this connection; null where no policy applies (outbound). */
+  decide: (() => Decision) | null = null;
+  /** Tears down whatever this connection has by now; set anew at each step. */
+  onAbort: ((error: MeshError) => void) | null = null;
+  readonly #registry: ConnectionRegistry;
+  #ended = false;
+
+  constructor(registry: ConnectionRegistry, id: number, record: ConnectionRecord) {
+    this.#registry = registry;
+    this.id = id;
+    this.record = record;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** It has come to its end; the first reason is the one that is recorded. */
+  finish(error: MeshError | null): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#registry.remove(this);
+    this.record.close(error);
+  }
+
+  /** Ends it from outside. The reason is recorded before anything is torn down, so that no reset that follows can take its place. */
+  abort(error: MeshError): void {
+    if (this.#ended) return;
+    this.finish(error);
+    this.onAbort?.(error);
+  }
+}
+
+export class ConnectionRegistry {
+  readonly #telemetry: Telemetry;
+  readonly #open = new Set<Connection>();
+  readonly #perPeer = new Map<string, number>();
+  readonly #gauges: Readonly<Record<Parties["direction"], Gauge>>;
+  #nextId = 1;
+
+  constructor(telemetry: Telemetry, metrics: MetricRegistry) {
+    this.#telemetry = telemetry;
+    const family = metrics.gauge("istio_tcp_sockets_open", "The current number of open TCP connections", [
+      "reporter",
+    ]);
+    this.#gauges = {
+      inbound: family.with({ reporter: "destination" }),
+      outbound: family.with({ reporter: "source" }),
+    };
+    metrics.onCollect(() => {
+      for (const connection of this.#open) connection.record.flushBytes();
+    });
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** @throws MeshError `limit_reached` (blame peer for its own limit, local for ours); the refusal is recorded. */
+  open(parties: Parties): Connection {
+    const connection = new Connection(this, this.#nextId++, this.#telemetry.opened(parties));
+    const refusal = this.#refusal(parties);
+    this.#add(connection);
+    if (refusal === null) return connection;
+    connection.finish(refusal);
+    throw refusal;
+  }
+
+  /** For `Connection.finish`. */
+  remove(connection: Connection): void {
+    if (!this.#open.delete(connection)) return;
+    const { direction, source } = connection.record.parties;
+    this.#gauges[direction].add(-1);
+    if (direction !== "inbound" || source.identity === null) return;
+    const left = (this.#perPeer.get(source.identity.uri) ?? 1) - 1;
+    if (left === 0) this.#perPeer.delete(source.identity.uri);
+    else this.#perPeer.set(source.identity.uri, left);
+  }
+
+  /** Decides again about every connection under policy, and ends those that lose. @returns how many ended. */
+  recheckPolicy(): number {
+    let ended = 0;
+    for (const connection of [...this.#open]) {
+      const decision = connection.decide?.();
+      if (decision === undefined || decision.allowed) continue;
+      connection.abort(
+        new MeshError("policy_changed", "policy", `closed by a policy change: ${describeDenial(decision)}`),
+      );
+      ended++;
+    }
+    return ended;
+  }
+
+  /** Ends every connection whose peer is not trusted any more. @param judge the verdict on one peer, null while it is trusted. */
+  recheckTrust(judge: (peer: VerifiedPeer) => MeshError | null): number {
+    const verdicts = new Map<VerifiedPeer, MeshError | null>();
+    let ended = 0;
+    for (const connection of [...this.#open]) {
+      const { peer } = connection;
+      if (peer === null) continue;
+      const known = verdicts.get(peer);
+      const verdict = known === undefined ? judge(peer) : known;
+      verdicts.set(peer, verdict);
+      if (verdict === null) continue;
+      connection.abort(verdict);
+      ended++;
+    }
+    return ended;
+  }
+
+  /** Ends everything that is still open. */
+  abortAll(error: MeshError): void {
+    for (const connection of [...this.#open]) connection.abort(error);
+  }
+
+  [Symbol.iterator](): IterableIterator<Connection> {
+    return this.#open.values();
+  }
+
+  #add(connection: Connection): void {
+    this.#open.add(connection);
+    const { direction, source } = connection.record.parties;
+    this.#gauges[direction].add(1);
+    if (direction === "inbound" && source.identity !== null) {
+      this.#perPeer.set(source.identity.uri, (this.#perPeer.get(source.identity.uri) ?? 0) + 1);
+    }
+  }
+
+  #refusal(parties: Parties): MeshError | null {
+    if (this.#open.size >= proxyLimits.maxConnections) {
+      return new MeshError(
+        "limit_reached",
+        "local",
+        `${proxyLimits.maxConnections} connections are open already`,
+      );
+    }
+    const { identity } = parties.source;
+    if (parties.direction !== "inbound" || identity === null) return null;
+    const held = this.#perPeer.get(identity.uri) ?? 0;
+    if (held < proxyLimits.maxConnectionsPerPeer) return null;
+    return new MeshError("limit_reached", "peer", `${identity.uri} holds ${held} connections already`);
+  }
+}

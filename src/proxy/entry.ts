@@ -1,0 +1,119 @@
+/** The ways into the mesh that a client chooses itself: SOCKS5, HTTP CONNECT, and local ports that stand for a service. */
+import { MeshError } from "../base/errors.ts";
+import type { HostPort, SocketAddress } from "../base/ip.ts";
+import { proxyLimits } from "../base/limits.ts";
+import type { Clock, Socket, SocketHandler, Timer } from "../host/host.ts";
+
+/** The conversation in which a client says where it wants to go. */
+export interface EntryProtocol {
+  receive(bytes: Uint8Array): EntryStep;
+  /** What the client is told when its connection is made (null) or not. */
+  answer(error: MeshError | null): Uint8Array;
+}
+
+export type EntryStep =
+  | { readonly kind: "more"; readonly answer: Uint8Array }
+  | {
+      readonly kind: "connect";
+      readonly answer: Uint8Array;
+      readonly destination: SocketAddress | HostPort;
+      /** The first bytes of payload. */
+      readonly rest: Uint8Array;
+    }
+  | { readonly kind: "refuse"; readonly answer: Uint8Array; readonly message: string };
+
+/** Speaks an entry's protocol on one socket until the destination is known; after that keeps what happens until the connection is carried. */
+export class EntryHandshake implements SocketHandler {
+  readonly #socket: Socket;
+  readonly #protocol: EntryProtocol;
+  readonly #resolve: (destination: SocketAddress | HostPort) => void;
+  readonly #reject: (error: MeshError) => void;
+  readonly #timer: Timer;
+  readonly #early: Uint8Array[] = [];
+  #decided = false;
+  #ended = false;
+  #closed: { readonly error: MeshError | null } | null = null;
+
+  private constructor(
+    clock: Clock,
+    socket: Socket,
+    protocol: EntryProtocol,
+    resolve: (destination: SocketAddress | HostPort) => void,
+    reject: (error: MeshError) => void,
+  ) {
+    this.#socket = socket;
+    this.#protocol = protocol;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#timer = clock.setTimer(proxyLimits.entryTimeoutMs, () =>
+      this.#fail(new MeshError("idle_timeout", "peer", "the client did not say where it wants to go")),
+    );
+  }
+
+  /** @throws MeshError (blame peer) when the client does not speak the protocol, leaves, or takes too long; the socket is closed then. */
+  static async run(
+    clock: Clock,
+    socket: Socket,
+    protocol: EntryProtocol,
+  ): Promise<{ readonly destination: SocketAddress | HostPort; readonly handshake: EntryHandshake }> {
+    let handshake: EntryHandshake | null = null;
+    const destination = await new Promise<SocketAddress | HostPort>((resolve, reject) => {
+      handshake = new EntryHandshake(clock, socket, protocol, resolve, reject);
+      socket.setHandler(handshake);
+    });
+    if (handshake === null) throw new MeshError("connection_closed", "peer", "the client left");
+    return { destination, handshake };
+  }
+
+  /** Writes the protocol's answer. */
+  readonly answer = (error: MeshError | null): void => {
+    this.#socket.write(this.#protocol.answer(error));
+  };
+
+  /** Everything that happened on the socket since the destination was known. */
+  readonly replay = (handler: SocketHandler): void => {
+    for (const chunk of this.#early) handler.onData(chunk);
+    if (this.#ended) handler.onEnd();
+    if (this.#closed !== null) handler.onClose(this.#closed.error);
+  };
+
+  onData(bytes: Uint8Array): void {
+    if (this.#decided) {
+      this.#early.push(bytes);
+      return;
+    }
+    const step = this.#protocol.receive(bytes);
+    if (step.answer.length > 0) this.#socket.write(step.answer);
+    if (step.kind === "refuse") this.#fail(new MeshError("configuration", "peer", step.message));
+    if (step.kind !== "connect") return;
+    this.#decided = true;
+    this.#timer.cancel();
+    // The client's payload waits in its own kernel until there is somewhere for it to go.
+    this.#socket.pause();
+    if (step.rest.length > 0) this.#early.push(step.rest);
+    this.#resolve(step.destination);
+  }
+
+  onDrain(): void {}
+
+  onEnd(): void {
+    this.#ended = true;
+    if (!this.#decided)
+      this.#fail(
+        new MeshError("connection_closed", "peer", "the client left before it said where it wants to go"),
+      );
+  }
+
+  onClose(error: MeshError | null): void {
+    this.#closed = { error };
+    if (!this.#decided) this.#fail(error ?? new MeshError("connection_closed", "peer", "the client left"));
+  }
+
+  #fail(error: MeshError): void {
+    if (this.#decided) return;
+    this.#decided = true;
+    this.#timer.cancel();
+    this.#socket.close();
+    this.#reject(error);
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * A CONNECT that reached one of our workloads: read, routed, registered, decided, connected, answered, carried. The order is
+ * the point: nothing is dialled before the decision, and the decision comes after the registration.
+ */
+import { asMeshError, MeshError } from "../base/errors.ts";
+import type { Socket } from "../host/host.ts";
+import { resolveInbound } from "../mesh/route.ts";
+import type { Workload } from "../mesh/workload.ts";
+import { describeDenial, type PolicyConnection } from "../policy/decision.ts";
+import type { HeaderFields } from "../wire/h2/headers.ts";
+import type { H2Stream } from "../wire/h2/stream.ts";
+import {
+  answerHeaders,
+  type HboneRequest,
+  type HboneStatus,
+  parseConnect,
+  resetCode,
+} from "../wire/hbone.ts";
+import { formatBaggage, parseBaggage } from "../wire/headers.ts";
+import { encodeProxyHeader } from "../wire/proxy_protocol.ts";
+import { workloadBaggage } from "./baggage.ts";
+import type { Connection } from "./connections.ts";
+import { Copy } from "./copy.ts";
+import { EarlyStream } from "./early_stream.ts";
+import type { NodeContext } from "./node_context.ts";
+import { decideWhenReady } from "./policy_wait.ts";
+import type { ServerTunnel } from "./server_tunnel.ts";
+import { SocketEnd } from "./socket_end.ts";
+import { StreamEnd } from "./stream_end.ts";
+import type { Parties } from "./telemetry.ts";
+import { connectWorkload } from "./workload_dial.ts";
+
+export class InboundFlow {
+  readonly #context: NodeContext;
+
+  constructor(context: NodeContext) {
+    this.#context = context;
+  }
+
+  /** One CONNECT to its end. Never rejects. */
+  async carry(
+    tunnel: ServerTunnel,
+    stream: H2Stream,
+    headers: HeaderFields,
+    endStream: boolean,
+  ): Promise<void> {
+    const early = new EarlyStream(endStream);
+    stream.events = early;
+    const request = parseConnect(headers);
+    if ("status" in request)
+      return this.#refuse(
+        tunnel,
+        stream,
+        "unknown",
+        400,
+        new MeshError("hbone_request", "peer", request.message),
+      );
+    // The documents may have changed since the tunnel was made: the workload as it is now counts.
+    const local = this.#context.locals.byAddress(tunnel.localIp);
+    if (local === null) {
+      const error = new MeshError(
+        "unknown_workload",
+        "local",
+        `no workload of this host has ${tunnel.localIp.text} any more`,
+      );
+      return this.#refuse(tunnel, stream, request.authority, 503, error);
+    }
+    const route = resolveInbound(this.#context.store, {
+      local,
+      authority: request.authority,
+      tcpDestination: tunnel.destination,
+      illegalPorts: this.#context.settings.illegalPorts,
+    });
+    if (route.kind === "refuse") {
+      return this.#refuse(
+        tunnel,
+        stream,
+        request.authority,
+        route.status,
+        new MeshError(route.code, "peer", route.message),
+      );
+    }
+    const policyConnection = {
+      sourceIp: tunnel.source.ip,
+      sourceIdentity: tunnel.peer.id,
+      destinationIp: route.target.ip,
+      destinationPort: route.target.port,
+    };
+    let connection: Connection;
+    try {
+      connection = this.#context.connections.open(this.#parties(tunnel, local, request, route.service));
+    } catch (error) {
+      answer(stream, 503, null);
+      if (!(error instanceof MeshError)) throw error;
+      return;
+    }
+    connection.peer = tunnel.peer;
+    connection.record.verifiedDestination = local.identity;
+    connection.onAbort = () => answer(stream, 401, null);
+    early.onGone = (error) => connection.finish(error);
+    await this.#connect(
+      connection,
+      tunnel,
+      stream,
+      early,
+      local,
+      policyConnection,
+      route.proxyProtocol?.destination ?? null,
+    );
+  }
+
+  async #connect(
+    connection: Connection,
+    tunnel: ServerTunnel,
+    stream: H2Stream,
+    early: EarlyStream,
+    local: Workload,
+    policyConnection: PolicyConnection,
+    proxyDestination: PolicyTarget | null,
+  ): Promise<void> {
+    const distrust = this.#context.trust.recheck(tunnel.peer, "ignore");
+    if (distrust !== null) return connection.abort(distrust);
+    const decision = await decideWhenReady(this.#context, connection, local, policyConnection);
+    if (connection.ended) return;
+    if (!decision.allowed) {
+      const code = decision.reason === "policy_missing" ? "policy_missing" : "policy_denied";
+      connection.finish(new MeshError(code, "policy", describeDenial(decision)));
+      answer(stream, 401, null);
+      return;
+    }
+    let socket: Socket;
+    try {
+      socket = await connectWorkload(this.#context, decision, tunnel.source);
+    } catch (thrown) {
+      if (connection.ended) return;
+      connection.finish(asMeshError(thrown, "io", "upstream"));
+      answer(stream, 503, null);
+      return;
+    }
+    // The caller may have gone, or policy changed, while the application was dialled.
+    if (connection.ended) {
+      socket.reset();
+      return;
+    }
+    answer(stream, 200, formatBaggage(workloadBaggage(local)));
+    const upstream = new SocketEnd(socket);
+    const copy = new Copy(new StreamEnd(stream, early), upstream, connection.record, (error) =>
+      connection.finish(error),
+    );
+    connection.onAbort = (error) => copy.abort(error);
+    if (proxyDestination !== null) {
+      upstream.write(encodeProxyHeader(tunnel.source, proxyDestination, tunnel.peer.id.uri));
+    }
+    copy.start();
+  }
+
+  #parties(
+    tunnel: ServerTunnel,
+    local: Workload,
+    request: HboneRequest,
+    service: Parties["destination"]["service"],
+  ): Parties {
+    const { store, settings } = this.#context;
+    const source = store.workloadByAddress(settings.network, tunnel.source.ip);
+    // An address says who calls only if the identity that was proved agrees.
+    const known = source !== null && source.identity.equals(tunnel.peer.id) ? source : null;
+    return {
+      direction: "inbound",
+      source: {
+        address: tunnel.source,
+        workload: known,
+        baggage: request.baggage === null ? null : parseBaggage(request.baggage),
+        identity: tunnel.peer.id,
+      },
+      destination: {
+        address: tunnel.destination,
+        hboneAddress: request.authority,
+        workload: local,
+        baggage: null,
+        service,
+        identity: local.identity,
+      },
+    };
+  }
+
+  #refuse(
+    tunnel: ServerTunnel,
+    stream: H2Stream,
+    authority: string,
+    status: HboneStatus,
+    error: MeshError,
+  ): void {
+    answer(stream, status, null);
+    this.#context.telemetry.refused("inbound", tunnel.source, authority, error);
+  }
+}
+
+type PolicyTarget = Parameters<typeof encodeProxyHeader>[1];
+
+/** A refusal is whole with its headers; what the caller still sends is of no use any more (RFC 9113 §8.1: RST_STREAM with NO_ERROR). */
+function answer(stream: H2Stream, status: HboneStatus, baggage: string | null): void {
+  if (stream.closed || stream.localEnded) return;
+  stream.sendHeaders(answerHeaders(status, baggage), status !== 200);
+  if (status !== 200 && !stream.closed) stream.reset(resetCode.noError);
+}

@@ -1,0 +1,208 @@
+/** Every port this node listens on, from the settings and the workloads that run here; the set follows when the workloads change. */
+import { asMeshError, MeshError } from "../base/errors.ts";
+import { formatSocketAddress, type HostPort, type IpAddress, type SocketAddress } from "../base/ip.ts";
+import type { Listener, Socket } from "../host/host.ts";
+import type { Workload } from "../mesh/workload.ts";
+import { EntryHandshake, type EntryProtocol } from "./entry.ts";
+import { httpConnectEntry, socks5Entry } from "./entry_protocols.ts";
+import type { HboneListener } from "./hbone_listener.ts";
+import type { NodeContext } from "./node_context.ts";
+import type { OutboundFlow } from "./outbound.ts";
+import type { PassthroughFlow } from "./passthrough.ts";
+
+/** A port that clients use by choice. `workload` is `namespace/name`; null takes the one at the listener's address, or the only one. */
+export interface EntrySettings {
+  readonly listen: SocketAddress;
+  readonly workload: string | null;
+}
+
+export interface ListenerSettings {
+  /** Inbound HBONE on every address of this host, or on the addresses of the workloads that run here. */
+  readonly bindInbound: "addresses" | "wildcard";
+  readonly hbonePort: number;
+  /** Wildcard addresses to bind, one of each family that is in use. */
+  readonly wildcards: readonly IpAddress[];
+  /** Ports that captured connections arrive on; null without capture. */
+  readonly captured: { readonly outboundPort: number; readonly inboundPort: number } | null;
+  readonly socks5: readonly EntrySettings[];
+  readonly httpConnect: readonly EntrySettings[];
+  readonly localPorts: readonly (EntrySettings & { readonly target: HostPort })[];
+  /** Addresses of workloads that we front ourselves: plain TCP that comes there is decided by policy like captured plain TCP. */
+  readonly applications: readonly SocketAddress[];
+}
+
+export interface Flows {
+  readonly outbound: OutboundFlow;
+  readonly passthrough: PassthroughFlow;
+  readonly hbone: HboneListener;
+}
+
+export class Listeners {
+  readonly #context: NodeContext;
+  readonly #settings: ListenerSettings;
+  readonly #flows: Flows;
+  readonly #fixed: Listener[] = [];
+  readonly #inbound = new Map<string, Listener>();
+  #closed = false;
+
+  /** @throws MeshError `address_in_use`, `permission_denied` with the address: a port that was asked for and cannot be had is not left out silently. */
+  constructor(context: NodeContext, settings: ListenerSettings, flows: Flows) {
+    this.#context = context;
+    this.#settings = settings;
+    this.#flows = flows;
+    try {
+      this.#openFixed();
+      if (settings.bindInbound === "addresses") this.#followWorkloads(true);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+    context.locals.subscribe(() => this.#followWorkloads(false));
+  }
+
+  get addresses(): readonly SocketAddress[] {
+    return [...this.#fixed, ...this.#inbound.values()].map((listener) => listener.address);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const listener of [...this.#fixed, ...this.#inbound.values()]) listener.close();
+  }
+
+  #openFixed(): void {
+    const { bindInbound, wildcards, hbonePort, captured, socks5, httpConnect, localPorts, applications } =
+      this.#settings;
+    for (const ip of wildcards) {
+      if (bindInbound === "wildcard")
+        this.#listen({ ip, port: hbonePort }, (socket) => void this.#flows.hbone.accept(socket));
+      if (captured === null) continue;
+      this.#listen({ ip, port: captured.outboundPort }, (socket) => void this.#captured(socket));
+      this.#listen({ ip, port: captured.inboundPort }, (socket) => this.#capturedInbound(socket));
+    }
+    for (const entry of socks5)
+      this.#listen(entry.listen, (socket) => void this.#entry(socket, entry, socks5Entry()));
+    for (const entry of httpConnect)
+      this.#listen(entry.listen, (socket) => void this.#entry(socket, entry, httpConnectEntry()));
+    for (const entry of localPorts)
+      this.#listen(entry.listen, (socket) => void this.#localPort(socket, entry, entry.target));
+    for (const address of applications) {
+      this.#listen(address, (socket) => void this.#flows.passthrough.carry(socket, address));
+    }
+  }
+
+  #listen(address: SocketAddress, onAccept: (socket: Socket) => void): void {
+    this.#fixed.push(this.#context.net.listen({ address }, onAccept));
+  }
+
+  /** @param strict at start a workload's port that cannot be had is an error; later it is said aloud and the rest goes on. */
+  #followWorkloads(strict: boolean): void {
+    if (this.#closed || this.#settings.bindInbound !== "addresses") return;
+    const wanted = new Map<string, IpAddress>();
+    for (const workload of this.#context.locals.all) {
+      for (const ip of workload.addresses) wanted.set(ip.text, ip);
+    }
+    for (const [text, listener] of this.#inbound) {
+      if (wanted.has(text)) continue;
+      listener.close();
+      this.#inbound.delete(text);
+    }
+    for (const [text, ip] of wanted) {
+      if (this.#inbound.has(text)) continue;
+      const address = { ip, port: this.#settings.hbonePort };
+      try {
+        const accept = (socket: Socket) => void this.#flows.hbone.accept(socket);
+        this.#inbound.set(text, this.#context.net.listen({ address }, accept));
+      } catch (thrown) {
+        const error = asMeshError(thrown, "io", "local");
+        if (strict) throw error;
+        this.#context.logger.log(
+          "error",
+          "listener",
+          `cannot accept HBONE on ${formatSocketAddress(address)}`,
+          {
+            error: error.message,
+          },
+        );
+      }
+    }
+  }
+
+  /** A connection that REDIRECT sent to us; where it was going the kernel remembers. */
+  async #captured(socket: Socket): Promise<void> {
+    const destination = this.#context.net.originalDestination(socket);
+    if (destination === null || isOurselves(socket, destination)) {
+      const error = new MeshError("self_call", "local", "connected to the capture port itself");
+      this.#context.telemetry.refused("outbound", socket.remote, socket.local, error);
+      socket.reset();
+      return;
+    }
+    await this.#carry(socket, destination, () => this.#source(socket.remote.ip, null), null);
+  }
+
+  #capturedInbound(socket: Socket): void {
+    const destination = this.#context.net.originalDestination(socket);
+    if (destination === null || isOurselves(socket, destination)) {
+      const error = new MeshError("self_call", "peer", "connected to the capture port itself");
+      this.#context.telemetry.refused("inbound", socket.remote, socket.local, error);
+      socket.reset();
+      return;
+    }
+    void this.#flows.passthrough.carry(socket, destination);
+  }
+
+  async #entry(socket: Socket, entry: EntrySettings, protocol: EntryProtocol): Promise<void> {
+    try {
+      const { destination, handshake } = await EntryHandshake.run(this.#context.clock, socket, protocol);
+      await this.#carry(socket, destination, () => this.#source(entry.listen.ip, entry.workload), handshake);
+    } catch (thrown) {
+      this.#context.telemetry.refused(
+        "outbound",
+        socket.remote,
+        entry.listen,
+        asMeshError(thrown, "io", "peer"),
+      );
+    }
+  }
+
+  async #localPort(socket: Socket, entry: EntrySettings, target: HostPort): Promise<void> {
+    await this.#carry(socket, target, () => this.#source(entry.listen.ip, entry.workload), null);
+  }
+
+  async #carry(
+    socket: Socket,
+    destination: SocketAddress | HostPort,
+    findSource: () => Workload | null,
+    handshake: EntryHandshake | null,
+  ): Promise<void> {
+    let source: Workload;
+    try {
+      source = await this.#context.locals.wait(
+        findSource,
+        `calls from ${formatSocketAddress(socket.remote)}`,
+      );
+    } catch (thrown) {
+      const error = asMeshError(thrown, "unknown_workload", "local");
+      this.#context.telemetry.refused("outbound", socket.remote, socket.local, error);
+      handshake?.answer(error);
+      socket.close();
+      return;
+    }
+    const answer = handshake?.answer ?? null;
+    await this.#flows.outbound.carry({
+      socket,
+      source,
+      destination,
+      answer,
+      replay: handshake?.replay ?? null,
+    });
+  }
+
+  #source(ip: IpAddress, name: string | null): Workload | null {
+    const { locals } = this.#context;
+    return name === null ? (locals.byAddress(ip) ?? locals.only) : locals.byName(name);
+  }
+}
+
+function isOurselves(socket: Socket, destination: SocketAddress): boolean {
+  return destination.port === socket.local.port && destination.ip.equals(socket.local.ip);
+}

@@ -1,0 +1,90 @@
+/** A node tunnel: its listeners, flows and tunnels, what happens to them when policy or trust change, and how they come to an end. */
+import { MeshError } from "../base/errors.ts";
+import type { VerifiedPeer } from "../pki/trust.ts";
+import { HboneListener } from "./hbone_listener.ts";
+import { InboundFlow } from "./inbound.ts";
+import { type ListenerSettings, Listeners } from "./listeners.ts";
+import type { NodeContext } from "./node_context.ts";
+import { OutboundFlow } from "./outbound.ts";
+import { PassthroughFlow } from "./passthrough.ts";
+import { TunnelPool } from "./pool.ts";
+
+export class NodeTunnel {
+  readonly #context: NodeContext;
+  readonly #pool: TunnelPool;
+  readonly #hbone: HboneListener;
+  readonly #listeners: Listeners;
+  readonly #subscriptions: (() => void)[];
+
+  /** Listens when it returns. @throws MeshError when a port cannot be had. */
+  constructor(context: NodeContext, settings: ListenerSettings) {
+    this.#context = context;
+    this.#pool = new TunnelPool(context);
+    this.#hbone = new HboneListener(context, new InboundFlow(context));
+    this.#listeners = new Listeners(context, settings, {
+      outbound: new OutboundFlow(context, this.#pool),
+      passthrough: new PassthroughFlow(context),
+      hbone: this.#hbone,
+    });
+    this.#subscriptions = [
+      context.store.subscribe((change) => {
+        if (change.policies !== undefined || change.workloads !== undefined)
+          context.connections.recheckPolicy();
+      }),
+      context.trust.changes.subscribe(() => this.#recheckTrust()),
+    ];
+  }
+
+  get listeners(): Listeners {
+    return this.#listeners;
+  }
+
+  get tunnelCount(): { readonly inbound: number; readonly outbound: number } {
+    return { inbound: this.#hbone.tunnels.size, outbound: this.#pool.tunnels.length };
+  }
+
+  /**
+   * Takes no new connections, tells every peer so (GOAWAY in two steps), and waits for those that are open. At the deadline the
+   * rest is cut. Resolves when nothing is open.
+   */
+  async drain(deadlineMs: number): Promise<void> {
+    const { clock, connections } = this.#context;
+    this.#listeners.close();
+    this.#hbone.drain();
+    this.#pool.close();
+    await new Promise<void>((resolve) => {
+      const deadline = clock.setTimer(deadlineMs, () => finish());
+      const poll = () => {
+        if (connections.size === 0) finish();
+        else timer = clock.setTimer(drainPollMs, poll);
+      };
+      let timer = clock.setTimer(0, poll);
+      const finish = () => {
+        deadline.cancel();
+        timer.cancel();
+        resolve();
+      };
+    });
+    this.stop();
+  }
+
+  /** Cuts everything now. */
+  stop(): void {
+    this.#listeners.close();
+    for (const unsubscribe of this.#subscriptions) unsubscribe();
+    this.#context.connections.abortAll(new MeshError("draining", "local", "cut at the end of the drain"));
+    this.#hbone.abort();
+    this.#pool.close();
+    this.#pool.abort();
+  }
+
+  /** First the connections, each with its reason on record, then the tunnels that carried them. */
+  #recheckTrust(): void {
+    const judge = (peer: VerifiedPeer) => this.#context.trust.recheck(peer, "ignore");
+    this.#context.connections.recheckTrust(judge);
+    this.#hbone.recheckTrust(judge);
+    this.#pool.recheckTrust(judge);
+  }
+}
+
+const drainPollMs = 20;

@@ -1,0 +1,41 @@
+/** What the flows of one node share. `app.ts` builds it once and hands it to each. */
+import type { SocketAddress } from "../base/ip.ts";
+import type { Logger } from "../base/log.ts";
+import type { Clock, Network, Random } from "../host/host.ts";
+import type { MeshStore } from "../mesh/store.ts";
+import type { SecretManager } from "../pki/secrets.ts";
+import type { TrustVerifier } from "../pki/trust.ts";
+import type { PolicyEngine } from "../policy/policy_engine.ts";
+import type { ConnectionRegistry } from "./connections.ts";
+import type { LocalWorkloads } from "./local_workloads.ts";
+import type { Telemetry } from "./telemetry.ts";
+
+export interface NodeSettings {
+  /** This node's network; "" is the default one. */
+  readonly network: string;
+  /** The port peers are dialled on and inbound HBONE is accepted on; 15008 everywhere but in tests. */
+  readonly hbonePort: number;
+  /** SO_MARK on everything we dial, so that capture leaves it alone; null without capture. */
+  readonly mark: number | null;
+  /** Whether the application sees the caller's address: `auto` uses it where the host permits. */
+  readonly originalSource: "auto" | "on" | "off";
+  /** Ports nobody may reach through us: our own. */
+  readonly illegalPorts: ReadonlySet<number>;
+  /** Where the application of a workload's address and port really listens, when not there; by `ip:port`. */
+  readonly applicationAddresses: ReadonlyMap<string, SocketAddress>;
+}
+
+export interface NodeContext {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly net: Network;
+  readonly logger: Logger;
+  readonly store: MeshStore;
+  readonly engine: PolicyEngine;
+  readonly secrets: SecretManager;
+  readonly trust: TrustVerifier;
+  readonly locals: LocalWorkloads;
+  readonly connections: ConnectionRegistry;
+  readonly telemetry: Telemetry;
+  readonly settings: NodeSettings;
+}

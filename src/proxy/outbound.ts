@@ -1,0 +1,225 @@
+/**
+ * A connection of one of our workloads toward somewhere else: routed, registered, connected over HBONE or plain TCP, carried.
+ * How it reached us (capture, SOCKS5, HTTP CONNECT, a local port) is the business of the entry that hands it over.
+ */
+import { asMeshError, MeshError } from "../base/errors.ts";
+import { formatSocketAddress, type HostPort, type IpAddress, type SocketAddress } from "../base/ip.ts";
+import { proxyLimits } from "../base/limits.ts";
+import type { Socket, SocketHandler } from "../host/host.ts";
+import type { DialTarget } from "../mesh/balance.ts";
+import { authorityFor, type HboneRoute, type Route, resolveOutbound } from "../mesh/route.ts";
+import type { Workload } from "../mesh/workload.ts";
+import { connectHeaders } from "../wire/hbone.ts";
+import { formatBaggage, formatForwarded, formatTraceparent } from "../wire/headers.ts";
+import { AnswerWait } from "./answer_wait.ts";
+import { workloadBaggage } from "./baggage.ts";
+import type { Connection } from "./connections.ts";
+import { Copy, type CopyEnd } from "./copy.ts";
+import type { NodeContext } from "./node_context.ts";
+import type { TunnelPool } from "./pool.ts";
+import { SocketEnd } from "./socket_end.ts";
+import { StreamEnd } from "./stream_end.ts";
+import type { Parties } from "./telemetry.ts";
+
+/** A connection that an entry has accepted and whose destination it knows. */
+export interface Accepted {
+  readonly socket: Socket;
+  readonly source: Workload;
+  readonly destination: SocketAddress | HostPort;
+  /** Tells what happened on the socket since the client named its destination; null where the socket had no handler yet. */
+  readonly replay: ((handler: SocketHandler) => void) | null;
+  /** Tells the client how it went, before its first byte of payload; null where nothing is told (capture). */
+  readonly answer: ((error: MeshError | null) => void) | null;
+}
+
+export class OutboundFlow {
+  readonly #context: NodeContext;
+  readonly #pool: TunnelPool;
+  readonly #random: () => number;
+
+  constructor(context: NodeContext, pool: TunnelPool) {
+    this.#context = context;
+    this.#pool = pool;
+    this.#random = () => context.random.float();
+  }
+
+  /** Carries one connection to its end. Never rejects: failures are answered, recorded, and the socket is closed. */
+  async carry(accepted: Accepted): Promise<void> {
+    const { settings, store, telemetry } = this.#context;
+    const route = resolveOutbound(
+      store,
+      {
+        source: accepted.source,
+        sourceIp: accepted.socket.remote.ip,
+        destination: accepted.destination,
+        network: settings.network,
+        illegalPorts: settings.illegalPorts,
+      },
+      this.#random,
+    );
+    if (route.protocol === "REFUSED" || route.protocol === "DOUBLE_HBONE") {
+      const error =
+        route.protocol === "REFUSED"
+          ? new MeshError(route.code, "local", route.message)
+          : new MeshError(
+              "unsupported",
+              "local",
+              "networks behind a gateway are not reached by this version",
+            );
+      telemetry.refused("outbound", accepted.socket.remote, describe(accepted.destination), error);
+      turnAway(accepted, error);
+      return;
+    }
+    let connection: Connection | null = null;
+    try {
+      const dial = await this.#dialAddress(route.dial);
+      connection = this.#context.connections.open(parties(accepted, route, dial));
+      connection.onAbort = () => accepted.socket.reset();
+      const upstream =
+        route.protocol === "TCP"
+          ? await this.#connectPlain(connection, dial)
+          : await this.#connectTunnel(connection, accepted, route, dial);
+      this.#copy(accepted, connection, upstream);
+    } catch (thrown) {
+      const error = asMeshError(thrown, "io", "upstream");
+      if (connection === null)
+        telemetry.refused("outbound", accepted.socket.remote, describe(accepted.destination), error);
+      else connection.finish(error);
+      turnAway(accepted, error);
+    }
+  }
+
+  #copy(accepted: Accepted, connection: Connection, upstream: CopyEnd): void {
+    if (connection.ended) {
+      upstream.abort();
+      return;
+    }
+    accepted.answer?.(null);
+    const downstream = new SocketEnd(accepted.socket, accepted.replay);
+    const copy = new Copy(downstream, upstream, connection.record, (error) => connection.finish(error));
+    connection.onAbort = (error) => copy.abort(error);
+    copy.start();
+  }
+
+  /** A workload known by name only is looked up when it is called (wire facts 5.2). */
+  async #dialAddress(dial: DialTarget): Promise<SocketAddress> {
+    if (dial.kind === "address") return dial.address;
+    const all = await this.#context.net.resolve(dial.hostname);
+    const usable = dial.family === null ? all : all.filter((ip) => ip.isIpv4 === (dial.family === "IPV4"));
+    const ip = usable[Math.floor(this.#random() * usable.length)];
+    if (ip === undefined)
+      throw new MeshError("name_not_found", "upstream", `${dial.hostname} has no usable address`);
+    return { ip, port: dial.port };
+  }
+
+  async #connectPlain(connection: Connection, to: SocketAddress): Promise<CopyEnd> {
+    const { mark } = this.#context.settings;
+    const socket = await this.#context.net.connect({
+      to,
+      timeoutMs: proxyLimits.connectTimeoutMs,
+      ...(mark === null ? {} : { mark }),
+    });
+    if (connection.ended) socket.reset();
+    return new SocketEnd(socket);
+  }
+
+  async #connectTunnel(
+    connection: Connection,
+    accepted: Accepted,
+    route: HboneRoute,
+    dial: SocketAddress,
+  ): Promise<CopyEnd> {
+    const to = { ip: dial.ip, port: this.#hbonePort(dial.port) };
+    const headers = this.#headers(accepted, route, dial.ip);
+    const target = {
+      dial: to,
+      source: accepted.source.identity,
+      expected: route.expectedIdentities,
+      from: tunnelSource(accepted.source, to.ip),
+    };
+    // A tunnel may be told to go away between being chosen and being used: once more on another, never on an answer.
+    for (let attempt = 1; ; attempt++) {
+      const acquired = this.#pool.acquire(target);
+      const tunnel = acquired instanceof Promise ? await acquired : acquired;
+      if (connection.ended)
+        throw new MeshError("stopped", "local", "the connection ended while it was being made");
+      const wait = new AnswerWait();
+      const stream = tunnel.request(headers, wait);
+      if (stream === null) {
+        if (attempt < 3) continue;
+        throw new MeshError("h2_refused", "upstream", "no tunnel had room for a stream");
+      }
+      connection.peer = tunnel.peer;
+      connection.record.verifiedDestination = tunnel.peer.id;
+      connection.onAbort = () => {
+        wait.cancel();
+        accepted.socket.reset();
+      };
+      const outcome = await wait.outcome(this.#context.clock, stream);
+      if (outcome === "answered") return new StreamEnd(stream, wait);
+      if (attempt >= 3) throw new MeshError("h2_refused", "upstream", "the tunnel refused the stream");
+    }
+  }
+
+  #headers(accepted: Accepted, route: HboneRoute, resolved: IpAddress) {
+    const trace = new Uint8Array(24);
+    this.#context.random.fill(trace);
+    return connectHeaders({
+      authority: authorityFor(route, resolved),
+      baggage: formatBaggage(workloadBaggage(accepted.source)),
+      forwarded: formatForwarded(
+        formatSocketAddress(accepted.socket.remote),
+        route.service?.hostname ?? null,
+      ),
+      traceparent: formatTraceparent(trace),
+      forwardedNetwork: null,
+    });
+  }
+
+  /** Routes speak of the default HBONE port; a test that cannot have it moves all of them. */
+  #hbonePort(port: number): number {
+    return port === 15008 ? this.#context.settings.hbonePort : port;
+  }
+}
+
+/** On a host with several workloads each calls from its own address, so that the peer's pool key and address rules see who calls. */
+function tunnelSource(source: Workload, to: IpAddress): IpAddress | null {
+  return source.addresses.find((ip) => ip.isIpv4 === to.isIpv4) ?? null;
+}
+
+function turnAway(accepted: Accepted, error: MeshError): void {
+  if (accepted.answer === null) accepted.socket.reset();
+  else {
+    accepted.answer(error);
+    accepted.socket.close();
+  }
+}
+
+function parties(
+  accepted: Accepted,
+  route: Exclude<Route, { protocol: "REFUSED" | "DOUBLE_HBONE" }>,
+  dial: SocketAddress,
+): Parties {
+  const secure = route.protocol === "HBONE";
+  return {
+    direction: "outbound",
+    source: {
+      address: accepted.socket.remote,
+      workload: accepted.source,
+      baggage: null,
+      identity: secure ? accepted.source.identity : null,
+    },
+    destination: {
+      address: dial,
+      hboneAddress: route.protocol === "HBONE" ? authorityFor(route, dial.ip) : null,
+      workload: route.destination,
+      baggage: null,
+      service: route.service,
+      identity: secure ? route.destination.identity : null,
+    },
+  };
+}
+
+function describe(destination: SocketAddress | HostPort): string {
+  return "ip" in destination ? formatSocketAddress(destination) : `${destination.host}:${destination.port}`;
+}

@@ -1,0 +1,103 @@
+/** Plain TCP that was on its way to one of our workloads: no identity, so policy decides on addresses and ports alone. */
+import { asMeshError, MeshError } from "../base/errors.ts";
+import type { SocketAddress } from "../base/ip.ts";
+import type { Socket } from "../host/host.ts";
+import type { Workload } from "../mesh/workload.ts";
+import { describeDenial } from "../policy/decision.ts";
+import { Copy } from "./copy.ts";
+import type { NodeContext } from "./node_context.ts";
+import { decideWhenReady } from "./policy_wait.ts";
+import { SocketEnd } from "./socket_end.ts";
+import type { Parties } from "./telemetry.ts";
+import { connectWorkload } from "./workload_dial.ts";
+
+export class PassthroughFlow {
+  readonly #context: NodeContext;
+
+  constructor(context: NodeContext) {
+    this.#context = context;
+  }
+
+  /** One connection to its end. Never rejects; what is refused is closed without a byte. */
+  async carry(socket: Socket, destination: SocketAddress): Promise<void> {
+    const { settings, telemetry, locals, connections } = this.#context;
+    try {
+      if (settings.illegalPorts.has(destination.port)) {
+        throw new MeshError("self_call", "peer", `port ${destination.port} is this tunnel's own`);
+      }
+      const local = await locals.wait(
+        () => locals.byAddress(destination.ip),
+        `has the address ${destination.ip.text}`,
+      );
+      const connection = connections.open(this.#parties(socket, destination, local));
+      connection.onAbort = () => socket.reset();
+      await this.#connect(connection, socket, destination, local);
+    } catch (thrown) {
+      telemetry.refused("inbound", socket.remote, destination, asMeshError(thrown, "io", "local"));
+      socket.reset();
+    }
+  }
+
+  async #connect(
+    connection: ReturnType<NodeContext["connections"]["open"]>,
+    socket: Socket,
+    destination: SocketAddress,
+    local: Workload,
+  ): Promise<void> {
+    const asked = {
+      sourceIp: socket.remote.ip,
+      sourceIdentity: null,
+      destinationIp: destination.ip,
+      destinationPort: destination.port,
+    };
+    const decision = await decideWhenReady(this.#context, connection, local, asked);
+    if (connection.ended) return;
+    if (!decision.allowed) {
+      connection.finish(
+        new MeshError(
+          decision.reason === "policy_missing" ? "policy_missing" : "policy_denied",
+          "policy",
+          describeDenial(decision),
+        ),
+      );
+      socket.reset();
+      return;
+    }
+    try {
+      const application = await connectWorkload(this.#context, decision, socket.remote);
+      if (connection.ended) {
+        application.reset();
+        return;
+      }
+      const copy = new Copy(new SocketEnd(socket), new SocketEnd(application), connection.record, (error) =>
+        connection.finish(error),
+      );
+      connection.onAbort = (error) => copy.abort(error);
+      copy.start();
+    } catch (thrown) {
+      connection.finish(asMeshError(thrown, "io", "upstream"));
+      socket.reset();
+    }
+  }
+
+  #parties(socket: Socket, destination: SocketAddress, local: Workload): Parties {
+    const { store, settings } = this.#context;
+    return {
+      direction: "inbound",
+      source: {
+        address: socket.remote,
+        workload: store.workloadByAddress(settings.network, socket.remote.ip),
+        baggage: null,
+        identity: null,
+      },
+      destination: {
+        address: destination,
+        hboneAddress: null,
+        workload: local,
+        baggage: null,
+        service: null,
+        identity: null,
+      },
+    };
+  }
+}

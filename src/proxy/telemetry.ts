@@ -1,0 +1,355 @@
+/** What is told of a connection: ztunnel's metrics and its access log, exactly one record each. */
+import type { ErrorCode, MeshError } from "../base/errors.ts";
+import { formatSocketAddress, type SocketAddress } from "../base/ip.ts";
+import { proxyLimits } from "../base/limits.ts";
+import type { LogFields, Logger } from "../base/log.ts";
+import type { Counter, MetricRegistry } from "../base/metrics.ts";
+import type { Clock } from "../host/host.ts";
+import type { SpiffeId } from "../mesh/identity.ts";
+import type { Service } from "../mesh/service.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { Baggage } from "../wire/headers.ts";
+import type { CopyCounters } from "./copy.ts";
+
+export interface Party {
+  readonly address: SocketAddress;
+  readonly workload: Workload | null;
+  /** What the other tunnel said of it, when we do not know it ourselves. */
+  readonly baggage: Baggage | null;
+  /** Of a source: verified in its handshake. Of a destination: whom we mean to reach. Null for plaintext. */
+  readonly identity: SpiffeId | null;
+}
+
+/** Who talks to whom. `address` of the destination is where TCP goes; for HBONE the authority stands in `hboneAddress`. */
+export interface Parties {
+  readonly direction: "inbound" | "outbound";
+  readonly source: Party;
+  readonly destination: Party & { readonly hboneAddress: string | null; readonly service: Service | null };
+}
+
+const labelNames = [
+  "reporter",
+  "source_workload",
+  "source_canonical_service",
+  "source_canonical_revision",
+  "source_workload_namespace",
+  "source_principal",
+  "source_app",
+  "source_version",
+  "source_cluster",
+  "destination_service",
+  "destination_service_namespace",
+  "destination_service_name",
+  "destination_workload",
+  "destination_canonical_service",
+  "destination_canonical_revision",
+  "destination_workload_namespace",
+  "destination_principal",
+  "destination_app",
+  "destination_version",
+  "destination_cluster",
+  "request_protocol",
+  "response_flags",
+  "connection_security_policy",
+  "source_region",
+  "source_zone",
+  "destination_region",
+  "destination_zone",
+] as const;
+
+type Labels = Record<(typeof labelNames)[number], string>;
+
+/** ztunnel's `response_flags` (`metrics.rs`). */
+export type ResponseFlag =
+  | "-"
+  | "DENY"
+  | "CONNECT"
+  | "TLS_FAILURE"
+  | "H2_HANDSHAKE_FAILURE"
+  | "IDENTITY_ERROR"
+  | "CERT_REVOKED";
+
+/** The counters of one label set; found again by its parties, so that a connection costs one look-up. */
+interface Series {
+  readonly labels: Labels;
+  readonly opened: Counter;
+  readonly received: Counter;
+  readonly sent: Counter;
+  readonly closed: Map<ResponseFlag, { readonly closed: Counter; readonly failed: Counter | null }>;
+}
+
+export class Telemetry {
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #families;
+  readonly #series = new Map<string, Series>();
+
+  constructor(clock: Clock, logger: Logger, metrics: MetricRegistry) {
+    this.#clock = clock;
+    this.#logger = logger;
+    this.#families = {
+      opened: metrics.counter(
+        "istio_tcp_connections_opened",
+        "The total number of TCP connections opened",
+        labelNames,
+      ),
+      closed: metrics.counter(
+        "istio_tcp_connections_closed",
+        "The total number of TCP connections closed",
+        labelNames,
+      ),
+      failed: metrics.counter(
+        "istio_tcp_connections_failed",
+        "The total number of TCP connections that failed",
+        labelNames,
+      ),
+      received: metrics.counter(
+        "istio_tcp_received_bytes",
+        "The size of total bytes received during request in case of a TCP connection",
+        labelNames,
+      ),
+      sent: metrics.counter(
+        "istio_tcp_sent_bytes",
+        "The size of total bytes sent during response in case of a TCP connection",
+        labelNames,
+      ),
+    };
+  }
+
+  /** A connection whose parties are known begins. */
+  opened(parties: Parties): ConnectionRecord {
+    const series = this.#find(parties);
+    series.opened.add(1);
+    return new ConnectionRecord(parties, series, this.#clock.now(), this);
+  }
+
+  /** A connection that was refused before its parties were known: no metrics, one line. */
+  refused(
+    direction: Parties["direction"],
+    source: SocketAddress,
+    destination: SocketAddress | string,
+    error: MeshError,
+  ): void {
+    this.#logger.log("warn", "access", "connection failed", {
+      "src.addr": formatSocketAddress(source),
+      "dst.addr": typeof destination === "string" ? destination : formatSocketAddress(destination),
+      direction,
+      error: `${error.code}: ${error.message}`,
+    });
+  }
+
+  /** For `ConnectionRecord` alone. */
+  closed(record: ConnectionRecord, series: Series, error: MeshError | null): void {
+    const flag = error === null ? "-" : responseFlag(error.code);
+    const counters = this.#closedCounters(series, flag);
+    counters.closed.add(1);
+    counters.failed?.add(1);
+    const durationMs = Math.round(this.#clock.now() - record.openedAtMs);
+    this.#logger.log(error === null ? "info" : "error", "access", "connection complete", {
+      ...partyFields(record),
+      ...byteFields(record),
+      duration: `${durationMs}ms`,
+      error: error === null ? null : `${error.code}: ${error.message}`,
+    });
+  }
+
+  #find(parties: Parties): Series {
+    const { source, destination } = parties;
+    const key = `${parties.direction[0]}|${partyKey(source)}|${partyKey(destination)}|${destination.service?.hostname ?? ""}|${destination.service?.namespace ?? ""}`;
+    const known = this.#series.get(key);
+    // A document may change under an unchanged uid: the objects are compared by what the labels were made of.
+    if (known !== undefined) return known;
+    const labels = makeLabels(parties);
+    const series: Series = {
+      labels,
+      opened: this.#families.opened.with(labels),
+      received: this.#families.received.with(labels),
+      sent: this.#families.sent.with(labels),
+      closed: new Map(),
+    };
+    if (this.#series.size >= proxyLimits.telemetrySeries) this.#series.clear();
+    this.#series.set(key, series);
+    return series;
+  }
+
+  #closedCounters(series: Series, flag: ResponseFlag) {
+    const known = series.closed.get(flag);
+    if (known !== undefined) return known;
+    const labels = { ...series.labels, response_flags: flag };
+    const made = {
+      closed: this.#families.closed.with(labels),
+      failed: flag === "-" ? null : this.#families.failed.with(labels),
+    };
+    series.closed.set(flag, made);
+    return made;
+  }
+}
+
+/** The one record of a connection. Its byte counters are written by the copy and flushed into the metrics at a scrape and at the end. */
+export class ConnectionRecord implements CopyCounters {
+  readonly parties: Parties;
+  /** Monotonic. */
+  readonly openedAtMs: number;
+  bytesToUpstream = 0;
+  bytesToDownstream = 0;
+  /** The destination's identity once it was verified: a line never names an identity that nobody proved. */
+  verifiedDestination: SpiffeId | null = null;
+  readonly #series: Series;
+  readonly #telemetry: Telemetry;
+  #flushedToUpstream = 0;
+  #flushedToDownstream = 0;
+  #closed = false;
+
+  constructor(parties: Parties, series: Series, openedAtMs: number, telemetry: Telemetry) {
+    this.parties = parties;
+    this.openedAtMs = openedAtMs;
+    this.#series = series;
+    this.#telemetry = telemetry;
+  }
+
+  /** Istio counts as received what the caller sends, and as sent what it is answered, at both reporters. */
+  flushBytes(): void {
+    this.#series.received.add(this.bytesToUpstream - this.#flushedToUpstream);
+    this.#series.sent.add(this.bytesToDownstream - this.#flushedToDownstream);
+    this.#flushedToUpstream = this.bytesToUpstream;
+    this.#flushedToDownstream = this.bytesToDownstream;
+  }
+
+  /** Idempotent: whoever comes first gives the reason. */
+  close(error: MeshError | null): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.flushBytes();
+    this.#telemetry.closed(this, this.#series, error);
+  }
+}
+
+/** The metric's word for a failure. */
+export function responseFlag(code: ErrorCode): ResponseFlag {
+  switch (code) {
+    case "policy_denied":
+    case "policy_missing":
+    case "policy_changed":
+      return "DENY";
+    case "certificate_revoked":
+      return "CERT_REVOKED";
+    case "identity_unavailable":
+      return "IDENTITY_ERROR";
+    case "tls_handshake":
+    case "tls_parameters":
+    case "certificate_missing":
+    case "certificate_malformed":
+    case "certificate_untrusted":
+    case "certificate_expired":
+    case "certificate_not_yet_valid":
+    case "certificate_usage":
+    case "certificate_identity":
+    case "trust_changed":
+      return "TLS_FAILURE";
+    case "h2_protocol":
+    case "h2_flow_control":
+    case "h2_flood":
+    case "h2_keepalive_timeout":
+      return "H2_HANDSHAKE_FAILURE";
+    default:
+      return "CONNECT";
+  }
+}
+
+function partyKey(party: Party): string {
+  const { workload, baggage } = party;
+  const described =
+    workload === null
+      ? baggage === null
+        ? ""
+        : `~${baggage.cluster}/${baggage.namespace}/${baggage.workloadName}/${baggage.serviceName}/${baggage.serviceVersion}/${baggage.region}/${baggage.zone}`
+      : `${workload.uid}/${workload.workloadName}/${workload.canonicalName}/${workload.canonicalRevision}/${workload.locality.region}/${workload.locality.zone}`;
+  return `${described}@${party.identity?.uri ?? ""}`;
+}
+
+function makeLabels(parties: Parties): Labels {
+  const source = describe(parties.source);
+  const destination = describe(parties.destination);
+  const { service } = parties.destination;
+  const secure = parties.destination.hboneAddress !== null;
+  return {
+    reporter: parties.direction === "outbound" ? "source" : "destination",
+    source_workload: source.workload,
+    source_canonical_service: source.canonicalName,
+    source_canonical_revision: source.canonicalRevision,
+    source_workload_namespace: source.namespace,
+    source_principal: source.principal,
+    source_app: source.canonicalName,
+    source_version: source.canonicalRevision,
+    source_cluster: source.cluster,
+    destination_service: known(service?.hostname),
+    destination_service_namespace: known(service?.namespace),
+    destination_service_name: known(service?.name),
+    destination_workload: destination.workload,
+    destination_canonical_service: destination.canonicalName,
+    destination_canonical_revision: destination.canonicalRevision,
+    destination_workload_namespace: destination.namespace,
+    destination_principal: destination.principal,
+    destination_app: destination.canonicalName,
+    destination_version: destination.canonicalRevision,
+    destination_cluster: destination.cluster,
+    request_protocol: "tcp",
+    response_flags: "-",
+    connection_security_policy: secure ? "mutual_tls" : "unknown",
+    source_region: source.region,
+    source_zone: source.zone,
+    destination_region: destination.region,
+    destination_zone: destination.zone,
+  };
+}
+
+function describe(party: Party) {
+  const { workload, baggage } = party;
+  return {
+    workload: known(workload?.workloadName ?? baggage?.workloadName),
+    canonicalName: known(workload?.canonicalName ?? baggage?.serviceName),
+    canonicalRevision: known(workload?.canonicalRevision ?? baggage?.serviceVersion),
+    namespace: known(workload?.namespace ?? baggage?.namespace),
+    principal: known(party.identity?.uri),
+    cluster: known(workload?.clusterId ?? baggage?.cluster),
+    region: known(workload?.locality.region ?? baggage?.region),
+    zone: known(workload?.locality.zone ?? baggage?.zone),
+  };
+}
+
+function known(value: string | undefined): string {
+  return value === undefined || value === "" ? "unknown" : value;
+}
+
+/** The fields of an access line, in ztunnel's order; identities only where they were verified. */
+function partyFields(record: ConnectionRecord): LogFields {
+  const { direction, source, destination } = record.parties;
+  return {
+    "src.addr": formatSocketAddress(source.address),
+    "src.workload": source.workload?.name ?? orNull(source.baggage?.workloadName),
+    "src.namespace": source.workload?.namespace ?? orNull(source.baggage?.namespace),
+    "src.identity": source.identity?.uri ?? null,
+    "src.cluster": source.workload?.clusterId ?? orNull(source.baggage?.cluster),
+    "dst.addr": formatSocketAddress(destination.address),
+    "dst.hbone_addr": destination.hboneAddress,
+    "dst.service": destination.service?.hostname ?? null,
+    "dst.workload": destination.workload?.name ?? null,
+    "dst.namespace": destination.workload?.namespace ?? null,
+    "dst.identity": record.verifiedDestination?.uri ?? null,
+    "dst.cluster": destination.workload?.clusterId ?? null,
+    direction,
+  };
+}
+
+function orNull(value: string | undefined): string | null {
+  return value === undefined || value === "" ? null : value;
+}
+
+/** Logs count from the reporter's own end: the source sends what the caller said, the destination what it answered. */
+function byteFields(record: ConnectionRecord): LogFields {
+  const outbound = record.parties.direction === "outbound";
+  return {
+    bytes_sent: outbound ? record.bytesToUpstream : record.bytesToDownstream,
+    bytes_recv: outbound ? record.bytesToDownstream : record.bytesToUpstream,
+  };
+}
