@@ -8,7 +8,7 @@ import {
   parseSocketAddress,
   type SocketAddress,
 } from "../base/ip.ts";
-import { nearestWord } from "../base/nearest.ts";
+import { nearestWord } from "../mesh/nearest.ts";
 import type { EntryPoint, LocalPort } from "./config.ts";
 
 /** Why a text is not the value that was asked for; continues the sentence `"…" is`. */
