@@ -143,11 +143,13 @@ export const policyLimits = {
   maxImageBytes: 128 * 1024 * 1024,
   /** Entries of one index dimension, beyond which a rule is evaluated instead of indexed: what nested prefixes can cost. */
   maxIndexEntries: 4_000_000,
-  /** Compiled identities kept; at this many, or when their arena is full, all are dropped and made again on need. */
-  maxIdentities: 16_384,
-  /** Distinct lists of policy names that workloads carry, compiled; at this many all are dropped and made again on need. */
+  /** Callers interned; at this many, or when their arena is full, all are dropped and interned again on need. */
+  maxCallers: 16_384,
+  /** Where interned callers stand in an image: some 40 bytes for each caller and section it meets. */
+  callerArenaBytes: 1024 * 1024,
+  /** Distinct lists of policy names that workloads carry, compiled; at this many all are dropped and compiled again on need. */
   maxNamedGroups: 4_096,
-  /** Names of policies in one `Denial`. */
+  /** Characters of policy names in one `Denial`. */
   maxDenialNameChars: 256,
 } as const;
 
@@ -201,6 +203,8 @@ export const adminLimits = {
   maxSeriesPerMetric: 20_000,
   /** Characters of a label's value that are kept. */
   maxLabelValueLength: 512,
+  /** Connections that `/connections` lists; it says how many there are. */
+  maxListedConnections: 10_000,
 } as const;
 
 /** What settings may ask for, and the configuration file itself. */

@@ -1,0 +1,29 @@
+/** What other machines ask: metrics (15020) and readiness (15021). */
+import { Hono } from "hono";
+import { metricsContentType, negotiateMetricsFormat, writeMetrics } from "../base/metrics_text.ts";
+import type { AdminSources } from "./sources.ts";
+
+export function createMetricsApp(sources: Pick<AdminSources, "metrics">): Hono {
+  const app = new Hono();
+  for (const path of ["/metrics", "/stats/prometheus"]) {
+    app.get(path, (context) => {
+      const format = negotiateMetricsFormat(context.req.header("accept") ?? null);
+      return context.body(writeMetrics(sources.metrics, format), 200, {
+        "content-type": metricsContentType[format],
+      });
+    });
+  }
+  return app;
+}
+
+/** 200 `ready`, or 500 with the names of what is still awaited, as ztunnel answers. */
+export function createReadinessApp(sources: Pick<AdminSources, "pending">): Hono {
+  const app = new Hono();
+  app.get("/healthz/ready", (context) => {
+    const pending = sources.pending();
+    return pending.length === 0
+      ? context.text("ready\n")
+      : context.text(`not ready, pending: ${pending.join(", ")}\n`, 500);
+  });
+  return app;
+}
