@@ -1,0 +1,54 @@
+/**
+ * Bytes of header names and values to strings, one code unit a byte, and the character rules of RFC 9113 §8.2.1,
+ * checked in the same pass. Bytes of 0x80 and above survive as code units 0x80 to 0xff.
+ */
+
+const textDecoder = new TextDecoder("latin1");
+/** Below this, building the string a character at a time beats the call into the decoder. */
+const decoderPaysFromBytes = 24;
+
+/** 1 for the bytes a field name may have here: token characters (RFC 9110 §5.6.2) without upper case. */
+const isNameByte = new Uint8Array(256);
+for (const character of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") {
+  isNameByte[character.charCodeAt(0)] = 1;
+}
+
+/** Lower-case token, or a pseudo-header: a colon in front of one. */
+export function isWellFormedName(bytes: Uint8Array, from: number, to: number): boolean {
+  const start = bytes[from] === 0x3a ? from + 1 : from;
+  if (start >= to) return false;
+  for (let i = start; i < to; i++) if (isNameByte[bytes[i] ?? 0] !== 1) return false;
+  return true;
+}
+
+/** No NUL, CR or LF anywhere, no space or tab at either end. */
+export function isWellFormedValue(bytes: Uint8Array, from: number, to: number): boolean {
+  if (from === to) return true;
+  if (isBlank(bytes[from]) || isBlank(bytes[to - 1])) return false;
+  for (let i = from; i < to; i++) {
+    const byte = bytes[i] ?? 0;
+    if (byte <= 0x0d && (byte === 0x0d || byte === 0x0a || byte === 0)) return false;
+  }
+  return true;
+}
+
+function isBlank(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0x09;
+}
+
+/** One code unit per byte. */
+export function latin1String(bytes: Uint8Array, from: number, to: number): string {
+  // `latin1` in the Encoding standard is windows-1252: right for ASCII only.
+  if (to - from >= decoderPaysFromBytes && isAscii(bytes, from, to)) {
+    return textDecoder.decode(bytes.subarray(from, to));
+  }
+  let text = "";
+  for (let i = from; i < to; i++) text += String.fromCharCode(bytes[i] ?? 0);
+  return text;
+}
+
+function isAscii(bytes: Uint8Array, from: number, to: number): boolean {
+  let all = 0;
+  for (let i = from; i < to; i++) all |= bytes[i] ?? 0;
+  return all < 0x80;
+}
