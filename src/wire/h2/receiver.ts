@@ -189,7 +189,10 @@ export class Receiver implements FrameSink {
     const how = this.#state.streams.howEnded(streamId);
     // In flight when our RST_STREAM or GOAWAY went out.
     if (how === ended.resetByUs || how === ended.forgotten || streamId > this.#state.lastAcceptedId) return;
-    this.#state.failStream(streamId, h2ErrorCode.streamClosed, "DATA on a closed stream");
+    // After END_STREAM both ways the peer knows better (RFC 9113 §5.1, closed); a crossing RST_STREAM is no crime.
+    if (how === ended.resetByPeer) {
+      this.#state.failStream(streamId, h2ErrorCode.streamClosed, "DATA after RST_STREAM");
+    } else this.#state.fail(h2ErrorCode.streamClosed, "DATA on a closed stream");
   }
 
   onPadding(reader: FrameReader, bytes: number): void {
