@@ -160,6 +160,9 @@ export const hostLimits = {
   /** Log lines are written when so many bytes have gathered, or after this time. */
   logBufferBytes: 64 * 1024,
   logDelayMs: 50,
+  /** Bodies and idle connections of the administration's HTTP server. */
+  httpRequestBodyBytes: 1024 * 1024,
+  httpIdleSeconds: 30,
 } as const;
 
 /** Flows: connections, pools, timeouts. */

@@ -45,12 +45,17 @@ export function engineUnavailable(policy: Authorization | null, version: number)
   };
 }
 
-/** `a/b,c/d` and so on. Whole names only: once `maxChars` is reached the rest is counted (`a/b,c/d and 17 more`). */
-export function joinNames(names: readonly string[], maxChars: number): string {
+/**
+ * `a/b,c/d` and so on. Whole names only: once `maxChars` is reached the rest is counted (`a/b,c/d and 17 more`).
+ *
+ * @param names the first of them; no more than `maxChars + 1` are looked at
+ * @param count how many there are in all
+ */
+export function joinNames(names: readonly string[], maxChars: number, count = names.length): string {
   let joined = names[0] ?? "";
   for (let index = 1; index < names.length; index++) {
     const next = names[index] ?? "";
-    if (joined.length + 1 + next.length > maxChars) return `${joined} and ${names.length - index} more`;
+    if (joined.length + 1 + next.length > maxChars) return `${joined} and ${count - index} more`;
     joined += `,${next}`;
   }
   return joined;

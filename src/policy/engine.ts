@@ -1,9 +1,117 @@
-/** The engine the program runs. */
-import type { PolicyEngine, PolicyEngineOptions } from "./policy_engine.ts";
-import { createReferenceEngine } from "./reference.ts";
+/**
+ * The engine the program runs: it decides in WebAssembly over an index, and its cost hardly depends on how many policies
+ * there are (bench/README.md). Of two images one decides; an update fills the other and flips.
+ */
+import { assert } from "../base/assert.ts";
+import { policyLimits } from "../base/limits.ts";
+import type { Authorization } from "../mesh/authorization.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { RuleOrigin } from "./compile.ts";
+import { type Decision, mintPermit, type PolicyConnection } from "./decision.ts";
+import { deniedByRule, engineUnavailable } from "./denial.ts";
+import type { LoadedSection, PolicyImage } from "./image.ts";
+import { LoadedPolicies, type WorkloadPlan } from "./loaded_policies.ts";
+import type { DryRunListener, PolicyEngine, PolicyEngineOptions, PolicyLimits } from "./policy_engine.ts";
+import { PolicySet } from "./policy_set.ts";
 
 export type { PolicyEngine, PolicyEngineOptions } from "./policy_engine.ts";
 
 export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
-  return createReferenceEngine(options);
+  return new WasmPolicyEngine(options);
+}
+
+class WasmPolicyEngine implements PolicyEngine {
+  onDryRun: DryRunListener | null = null;
+  #active: LoadedPolicies;
+  #idle: LoadedPolicies;
+
+  constructor(options: PolicyEngineOptions) {
+    const limits: PolicyLimits = { ...policyLimits, ...options.limits };
+    this.#active = new LoadedPolicies(options, limits);
+    this.#idle = new LoadedPolicies(options, limits);
+  }
+
+  get version(): number {
+    return this.#active.version;
+  }
+
+  update(policies: Iterable<Authorization>): void {
+    this.#idle.replace(new PolicySet(policies), this.version + 1, this.#active);
+    [this.#active, this.#idle] = [this.#idle, this.#active];
+  }
+
+  missing(workload: Workload): readonly string[] {
+    return this.#active.missing(workload);
+  }
+
+  decide(workload: Workload, connection: PolicyConnection): Decision {
+    const { image, version } = this.#active;
+    const plan = this.#active.plan(workload);
+    if (plan.refusal !== null) return plan.refusal;
+    image.setRequest(connection);
+    const listener = this.onDryRun;
+    if (listener === null) return this.#decide(image, version, plan, connection, null);
+    // The listener is called once the image is no longer needed: it may well decide or update in turn.
+    const dryRuns: RuleOrigin[] = [];
+    const decision = this.#decide(image, version, plan, connection, dryRuns);
+    for (const { policy, key, rule } of dryRuns) listener(key, rule, policy.action, connection);
+    return decision;
+  }
+
+  /** ztunnel `state.rs`, assert_rbac. `dryRuns` takes the dry-run policies that match. */
+  #decide(
+    image: PolicyImage,
+    version: number,
+    plan: WorkloadPlan,
+    connection: PolicyConnection,
+    dryRuns: RuleOrigin[] | null,
+  ): Decision {
+    if (dryRuns !== null && !collectMatches(image, plan.dryRunDeny, connection, dryRuns)) {
+      return engineUnavailable(null, version);
+    }
+    for (const section of plan.deny) {
+      const match = image.firstMatch(section, connection.sourceIdentity, 0);
+      if (match === null) return engineUnavailable(null, version);
+      if (match === -1) continue;
+      const { policy, rule } = originOf(section, match);
+      return deniedByRule(policy, rule, version);
+    }
+    if (dryRuns !== null && !collectMatches(image, plan.dryRunAllow, connection, dryRuns)) {
+      return engineUnavailable(null, version);
+    }
+    if (plan.noAllowMatched === null) return mintPermit(connection, version, null);
+    for (const section of plan.allow) {
+      const match = image.firstMatch(section, connection.sourceIdentity, 0);
+      if (match === null) return engineUnavailable(null, version);
+      if (match !== -1) return mintPermit(connection, version, originOf(section, match).key);
+    }
+    return plan.noAllowMatched;
+  }
+}
+
+/** The first matching rule of each policy. @returns false when that could not be found out. */
+function collectMatches(
+  image: PolicyImage,
+  sections: readonly LoadedSection[],
+  connection: PolicyConnection,
+  matches: RuleOrigin[],
+): boolean {
+  for (const section of sections) {
+    let from = 0;
+    while (from < section.rules.length) {
+      const match = image.firstMatch(section, connection.sourceIdentity, from);
+      if (match === null) return false;
+      if (match === -1) break;
+      const origin = originOf(section, match);
+      matches.push(origin);
+      from = match + origin.policy.rules.length - origin.rule;
+    }
+  }
+  return true;
+}
+
+function originOf(section: LoadedSection, index: number): RuleOrigin {
+  const origin = section.rules[index];
+  assert(origin !== undefined, `rule ${index} of a section of ${section.rules.length}`);
+  return origin;
 }

@@ -1,0 +1,136 @@
+/**
+ * One dimension of the index over a section's rules (a port, or an address of one family). The base is the set of rules
+ * that are possible for a value nobody mentions; for each range of values that somebody does mention, the flips are the
+ * rules that differ from the base there. Memory grows with what rules mention, not with rules times values.
+ */
+import { fieldHolds, isPossible, type PreparedMatch, type PreparedRule } from "./prepared_rule.ts";
+import { compareKeys, type FieldRanges, type Key, type Range } from "./ranges.ts";
+import { DenseRuleSet } from "./rule_set.ts";
+
+export interface DimensionClass<K extends Key> {
+  readonly range: Range<K>;
+  /** Sorted. */
+  readonly flips: readonly number[];
+}
+
+export interface Dimension<K extends Key> {
+  readonly base: DenseRuleSet;
+  /** Sorted and disjoint. */
+  readonly classes: readonly DimensionClass<K>[];
+}
+
+/** What one rule does in one dimension. */
+interface RuleProfile<K extends Key> {
+  readonly rule: number;
+  readonly base: boolean;
+  readonly flips: readonly Range<K>[];
+}
+
+/**
+ * @param full every value of the dimension
+ * @param maxEntries most flips in all classes together; rules that would exceed it are left out of the index, widest
+ *   first: they count as possible everywhere, and evaluation decides.
+ */
+export function buildDimension<K extends Key>(
+  rules: readonly PreparedRule[],
+  fieldOf: (match: PreparedMatch) => FieldRanges<K>,
+  full: Range<K>,
+  maxEntries: number,
+): Dimension<K> {
+  const profiles: RuleProfile<K>[] = [];
+  const base = new DenseRuleSet(rules.length, () => false);
+  rules.forEach((rule, index) => {
+    const profile = profileOf(rule, index, fieldOf, full);
+    if (profile.base) base.add(index);
+    if (profile.flips.length > 0) profiles.push(profile);
+  });
+  return { base, classes: classify(profiles, base, maxEntries) };
+}
+
+function profileOf<K extends Key>(
+  rule: PreparedRule,
+  index: number,
+  fieldOf: (match: PreparedMatch) => FieldRanges<K>,
+  full: Range<K>,
+): RuleProfile<K> {
+  const isFull = (range: Range<K>) => range.start === full.start && range.end === full.end;
+  // A value nobody mentions satisfies exactly the prefixes of length 0.
+  const base = isPossible(rule.clauses, (match) => {
+    const { positive, negative } = fieldOf(match);
+    return (positive === null || positive.some(isFull)) && !negative.some(isFull);
+  });
+  const edges = edgesOf(rule, fieldOf);
+  const flips: Range<K>[] = [];
+  for (let at = 0; at + 1 < edges.length; at++) {
+    const start = edges[at];
+    const end = edges[at + 1];
+    if (start === undefined || end === undefined) continue;
+    if (isPossible(rule.clauses, (match) => fieldHolds(fieldOf(match), start)) !== base)
+      flips.push({ start, end });
+  }
+  return { rule: index, base, flips };
+}
+
+/** Where, along the dimension, what the rule says can change; sorted. */
+function edgesOf<K extends Key>(rule: PreparedRule, fieldOf: (match: PreparedMatch) => FieldRanges<K>): K[] {
+  const edges = new Set<K>();
+  for (const matches of rule.clauses) {
+    for (const match of matches) {
+      const { positive, negative } = fieldOf(match);
+      for (const range of positive ?? []) edges.add(range.start).add(range.end);
+      for (const range of negative) edges.add(range.start).add(range.end);
+    }
+  }
+  return [...edges].sort(compareKeys);
+}
+
+/** Cuts the dimension at every edge of a flip and lists the rules that flip in each piece. */
+function classify<K extends Key>(
+  profiles: readonly RuleProfile<K>[],
+  base: DenseRuleSet,
+  maxEntries: number,
+): readonly DimensionClass<K>[] {
+  const edges = [
+    ...new Set(profiles.flatMap((profile) => profile.flips.flatMap(({ start, end }) => [start, end]))),
+  ];
+  edges.sort(compareKeys);
+  const position = new Map(edges.map((edge, index) => [edge, index]));
+  const at = (edge: K) => position.get(edge) ?? 0;
+  const pieces: number[][] = Array.from(edges, () => []);
+  for (const profile of withinBudget(profiles, at, maxEntries, base)) {
+    for (const { start, end } of profile.flips) {
+      for (let piece = at(start); piece < at(end); piece++) pieces[piece]?.push(profile.rule);
+    }
+  }
+  return pieces.flatMap((flips, piece) => {
+    const start = edges[piece];
+    const end = edges[piece + 1];
+    return start === undefined || end === undefined || flips.length === 0
+      ? []
+      : [{ range: { start, end }, flips }];
+  });
+}
+
+/** The profiles to index, in rule order; for the others the base is set, which is "possible everywhere". */
+function withinBudget<K extends Key>(
+  profiles: readonly RuleProfile<K>[],
+  at: (edge: K) => number,
+  maxEntries: number,
+  base: DenseRuleSet,
+): readonly RuleProfile<K>[] {
+  const widths = profiles.map((profile) =>
+    profile.flips.reduce((sum, { start, end }) => sum + at(end) - at(start), 0),
+  );
+  if (widths.reduce((sum, width) => sum + width, 0) <= maxEntries) return profiles;
+  const narrowestFirst = profiles
+    .map((_, index) => index)
+    .sort((a, b) => (widths[a] ?? 0) - (widths[b] ?? 0));
+  const kept = new Set<number>();
+  let entries = 0;
+  for (const index of narrowestFirst) {
+    entries += widths[index] ?? 0;
+    if (entries <= maxEntries) kept.add(index);
+    else base.add(profiles[index]?.rule ?? 0);
+  }
+  return profiles.filter((_, index) => kept.has(index));
+}

@@ -1,0 +1,226 @@
+/**
+ * One version of the policies with the image they are compiled into. Groups are compiled when a workload first needs them;
+ * what a workload needs is worked out once and kept as its plan.
+ */
+import type { Authorization } from "../mesh/authorization.ts";
+import { authorizationKey } from "../mesh/authorization.ts";
+import type { Workload } from "../mesh/workload.ts";
+import { compileSection } from "./compile.ts";
+import type { Denial } from "./decision.ts";
+import { engineUnavailable, joinNames, noAllowMatched, policyMissing } from "./denial.ts";
+import { type LoadedSection, PolicyImage } from "./image.ts";
+import type { PolicyEngineOptions, PolicyLimits } from "./policy_engine.ts";
+import { type PolicyGroup, PolicySet } from "./policy_set.ts";
+
+/** What deciding for one workload takes. Sections stand in policy order. */
+export interface WorkloadPlan {
+  /** Every connection is refused with this. */
+  readonly refusal: Denial | null;
+  readonly deny: readonly LoadedSection[];
+  readonly allow: readonly LoadedSection[];
+  readonly dryRunDeny: readonly LoadedSection[];
+  readonly dryRunAllow: readonly LoadedSection[];
+  /** The answer where there are ALLOW policies in force and none matches; null where there are none. */
+  readonly noAllowMatched: Denial | null;
+}
+
+/** The sections of a group, each null where no policy of its kind has a rule. */
+interface LoadedGroup {
+  readonly group: PolicyGroup;
+  /** The ALLOW policies in force, with rules or without, in policy order. */
+  readonly allowPolicies: readonly Authorization[];
+  readonly deny: LoadedSection | null;
+  readonly allow: LoadedSection | null;
+  readonly dryRunDeny: LoadedSection | null;
+  readonly dryRunAllow: LoadedSection | null;
+}
+
+/** A group that cannot be decided with. */
+interface UnavailableGroup {
+  readonly group: PolicyGroup;
+  /** The policy to blame, when it is one. */
+  readonly culprit: Authorization | null;
+  /** Whether it might fit if the image held less. */
+  readonly crowdedOut: boolean;
+}
+
+type SectionName = "deny" | "allow" | "dryRunDeny" | "dryRunAllow";
+/** Where a section comes from. Null: it has no rules. */
+type SectionSource = (
+  name: SectionName,
+  policies: readonly Authorization[],
+) => LoadedSection | null | Refusal;
+/** Too many rules or bytes in itself, or no room left in the image. */
+type Refusal = "too_large" | "crowded_out";
+
+export class LoadedPolicies {
+  readonly image: PolicyImage;
+  readonly #options: PolicyEngineOptions;
+  readonly #limits: PolicyLimits;
+  readonly #groups = new Map<string, LoadedGroup | UnavailableGroup>();
+  #namedGroupCount = 0;
+  #plans = new WeakMap<Workload, WorkloadPlan>();
+  #set = new PolicySet([]);
+  #version = 0;
+
+  constructor(options: PolicyEngineOptions, limits: PolicyLimits) {
+    this.#options = options;
+    this.#limits = limits;
+    this.image = new PolicyImage(limits);
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  missing(workload: Workload): readonly string[] {
+    return this.#set.missing(workload);
+  }
+
+  /**
+   * Starts over with another set of policies. Groups that `previous` had in use are brought up here and now, by copy where
+   * they are the same, so that no decision pays for it.
+   */
+  replace(set: PolicySet, version: number, previous: LoadedPolicies): void {
+    this.#clear();
+    this.#set = set;
+    this.#version = version;
+    for (const before of previous.#groups.values()) {
+      const group = before.group.named ? before.group : set.scopeGroup(before.group.key);
+      if (group === null) continue;
+      if ("deny" in before && isSame(group, before.group) && this.#stillHolds(group)) {
+        this.#bring(group, (name) => copyOf(before[name], previous.image, this.image));
+      } else if (!group.named) this.#compile(group);
+    }
+  }
+
+  plan(workload: Workload): WorkloadPlan {
+    return this.#plans.get(workload) ?? this.#remember(workload, this.#makePlan(workload));
+  }
+
+  #remember(workload: Workload, plan: WorkloadPlan): WorkloadPlan {
+    this.#plans.set(workload, plan);
+    return plan;
+  }
+
+  #makePlan(workload: Workload): WorkloadPlan {
+    const missing = this.#options.missingPolicy === "deny" ? this.#set.missing(workload) : [];
+    if (missing.length > 0) {
+      return refusing(policyMissing(joinNames(missing, this.#limits.maxDenialNameChars), this.#version));
+    }
+    const groups = this.#load(workload);
+    const unavailable = groups.find((group) => "culprit" in group);
+    if (unavailable !== undefined) return refusing(engineUnavailable(unavailable.culprit, this.#version));
+    const loaded = groups.filter((group) => "deny" in group);
+    const sections = (name: SectionName) =>
+      loaded.map((group) => group[name]).filter((section) => section !== null);
+    return {
+      refusal: null,
+      deny: sections("deny"),
+      allow: sections("allow"),
+      dryRunDeny: sections("dryRunDeny"),
+      dryRunAllow: sections("dryRunAllow"),
+      noAllowMatched: this.#noAllowMatched(loaded.map((group) => group.allowPolicies)),
+    };
+  }
+
+  #noAllowMatched(policies: readonly (readonly Authorization[])[]): Denial | null {
+    const count = policies.reduce((sum, each) => sum + each.length, 0);
+    const maxChars = this.#limits.maxDenialNameChars;
+    const nameable = policies.flatMap((each) => each.slice(0, maxChars + 1));
+    const first = nameable[0];
+    if (first === undefined) return null;
+    return noAllowMatched(joinNames(nameable.map(authorizationKey), maxChars, count), first, this.#version);
+  }
+
+  /** The workload's groups. When one does not fit beside what other workloads left behind, everything else makes room. */
+  #load(workload: Workload): readonly (LoadedGroup | UnavailableGroup)[] {
+    const groups = this.#set.groups(workload);
+    const crowded = this.#groups.size > 0;
+    if (
+      this.#namedGroupCount >= this.#limits.maxNamedGroups &&
+      groups.some((each) => this.#isNewName(each))
+    ) {
+      this.#clear();
+    }
+    const loaded = groups.map((group) => this.#groups.get(group.key) ?? this.#compile(group));
+    if (!crowded || !loaded.some((group) => "culprit" in group && group.crowdedOut)) return loaded;
+    this.#clear();
+    return groups.map((group) => this.#groups.get(group.key) ?? this.#compile(group));
+  }
+
+  #isNewName(group: PolicyGroup): boolean {
+    return group.named && !this.#groups.has(group.key);
+  }
+
+  /** Whether a list of names still stands for the same policies. */
+  #stillHolds(group: PolicyGroup): boolean {
+    return (
+      !group.named || group.policies.every((policy) => this.#set.policy(authorizationKey(policy)) === policy)
+    );
+  }
+
+  #compile(group: PolicyGroup): LoadedGroup | UnavailableGroup {
+    return this.#bring(group, (_, policies) => {
+      if (policies.every((policy) => policy.rules.length === 0)) return null;
+      const compiled = compileSection(policies, this.#limits);
+      return compiled === null ? "too_large" : (this.image.load(compiled) ?? "crowded_out");
+    });
+  }
+
+  #bring(group: PolicyGroup, source: SectionSource): LoadedGroup | UnavailableGroup {
+    const loaded = this.#gather(group, source);
+    this.#groups.set(group.key, loaded);
+    if (group.named) this.#namedGroupCount++;
+    return loaded;
+  }
+
+  #gather(group: PolicyGroup, source: SectionSource): LoadedGroup | UnavailableGroup {
+    const byName = Map.groupBy(group.policies, sectionOf);
+    const take = (name: SectionName) => source(name, byName.get(name) ?? []);
+    const deny = take("deny");
+    const allow = take("allow");
+    const dryRunDeny = take("dryRunDeny");
+    const dryRunAllow = take("dryRunAllow");
+    if (isRefusal(deny) || isRefusal(allow) || isRefusal(dryRunDeny) || isRefusal(dryRunAllow)) {
+      const culprit = group.policies.find((policy) => policy.rules.length > this.#limits.maxRulesPerSection);
+      const crowdedOut = ![deny, allow, dryRunDeny, dryRunAllow].includes("too_large");
+      return { group, culprit: culprit ?? null, crowdedOut };
+    }
+    return { group, allowPolicies: byName.get("allow") ?? [], deny, allow, dryRunDeny, dryRunAllow };
+  }
+
+  #clear(): void {
+    this.image.clear();
+    this.#groups.clear();
+    this.#namedGroupCount = 0;
+    this.#plans = new WeakMap();
+  }
+}
+
+function refusing(refusal: Denial): WorkloadPlan {
+  return { refusal, deny: [], allow: [], dryRunDeny: [], dryRunAllow: [], noAllowMatched: null };
+}
+
+function sectionOf(policy: Authorization): SectionName {
+  if (policy.action === "DENY") return policy.dryRun ? "dryRunDeny" : "deny";
+  return policy.dryRun ? "dryRunAllow" : "allow";
+}
+
+function isSame(a: PolicyGroup, b: PolicyGroup): boolean {
+  return (
+    a.policies.length === b.policies.length && a.policies.every((policy, at) => policy === b.policies[at])
+  );
+}
+
+function isRefusal(section: LoadedSection | null | Refusal): section is Refusal {
+  return typeof section === "string";
+}
+
+function copyOf(
+  section: LoadedSection | null,
+  from: PolicyImage,
+  to: PolicyImage,
+): LoadedSection | null | Refusal {
+  return section === null ? null : (to.copy(from, section) ?? "crowded_out");
+}
