@@ -163,6 +163,28 @@ export const hostLimits = {
   /** Bodies and idle connections of the administration's HTTP server. */
   httpRequestBodyBytes: 1024 * 1024,
   httpIdleSeconds: 30,
+  /** Received bytes one socket holds while nobody may be told of them (no handler yet, or paused); past it the connection is reset. */
+  heldBytes: 1024 * 1024,
+  /** After `close()` the peer may go on sending for this long, so that our last bytes are not lost to an RST (RFC 9112 §9.6). */
+  lingerMs: 2_000,
+  /** Sockets that may linger at once; further ones are closed without waiting. */
+  maxLingering: 1024,
+  /** Certificates in a peer's chain; a longer chain fails the handshake. */
+  maxPeerCertificates: 10,
+  /** TCP keep-alive: idle time before the first probe, time between probes, and probes; ztunnel's values. */
+  keepAliveIdleSeconds: 180,
+  keepAliveIntervalSeconds: 180,
+  keepAliveProbes: 9,
+  /** A burst of file events is reported once, this long after its first. */
+  watchCoalesceMs: 50,
+  /** How often a watched path is looked at anyway, because events get lost (network file systems, overflow). */
+  watchPollMs: 2_000,
+  /** Entries below one watched path that are looked at. */
+  maxWatchedEntries: 10_000,
+  /** A program run by the host is killed after this. */
+  runTimeoutMs: 30_000,
+  /** Output of such a program that is kept. */
+  maxRunOutputBytes: 1024 * 1024,
 } as const;
 
 /** Flows: connections, pools, timeouts. */

@@ -12,9 +12,9 @@ const db = workload("db", { addresses: [ip("10.0.0.2")], services: member("shop/
 const waypoint = workload("waypoint", { addresses: [ip("10.0.0.9")] });
 const dbService = service("db", { 5432: 15432 }, { addresses: [{ network: "", ip: ip("10.88.0.2") }] });
 
-function storeOf(
-  ...things: readonly (ReturnType<typeof workload> | ReturnType<typeof service>)[]
-): MeshStore {
+type Thing = Workload | Service;
+
+function storeOf(...things: readonly Thing[]): MeshStore {
   const store = new MeshStore();
   const workloads = things.flatMap((thing) => ("uid" in thing ? [thing] : []));
   const services = things.flatMap((thing) => ("uid" in thing ? [] : [thing]));
