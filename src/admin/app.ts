@@ -3,6 +3,7 @@ import { type Context, Hono, type Next } from "hono";
 import { IpAddress, parseHostPort } from "../base/ip.ts";
 import { adminLimits } from "../base/limits.ts";
 import type { LogLevel } from "../base/log.ts";
+import { writeMetrics } from "../base/metrics_text.ts";
 import { dumpCertificates } from "./certificates.ts";
 import type { AdminSources, ConnectionEntry } from "./sources.ts";
 
@@ -10,6 +11,7 @@ const pages: readonly (readonly [path: string, description: string])[] = [
   ["config_dump", "everything this node knows: workloads, services, policies, certificates, configuration"],
   ["connections", "open connections, who they are between, and what let them in"],
   ["documents", "mesh documents: accepted, refused, and why"],
+  ["stats/prometheus", "metrics, as on the metrics port"],
   ["logging", "POST: show the log level; POST ?level=debug|info|warn|error: change it"],
   ["quitquitquit", "POST: drain and stop"],
 ];
@@ -21,6 +23,8 @@ export function createAdminApp(sources: AdminSources): Hono {
   app.get("/config_dump", (context) => pretty(context, dumpConfig(sources)));
   app.get("/connections", (context) => pretty(context, listConnections(sources.connections())));
   app.get("/documents", (context) => pretty(context, sources.documents()));
+  // Envoy serves its metrics here too; `fairlead get traffic` needs no second address.
+  app.get("/stats/prometheus", (context) => context.text(writeMetrics(sources.metrics, "prometheus")));
   app.post("/logging", (context) => changeLogLevel(context, sources));
   app.post("/quitquitquit", (context) => {
     sources.drain();

@@ -1,7 +1,8 @@
 /** What administration shows and does. `app.ts` fills it; nothing here knows the parts it comes from. */
 import type { LogLevel } from "../base/log.ts";
 import type { MetricRegistry } from "../base/metrics.ts";
-import type { DocumentError, Location } from "../mesh/location.ts";
+import type { DocumentStatus } from "../mesh/conversion.ts";
+import type { DocumentError } from "../mesh/location.ts";
 
 export interface AdminSources {
   /** JSON values in ztunnel's shape (`mesh/dump.ts`). */
@@ -76,12 +77,7 @@ export interface PartyEntry {
 
 /** What was made of the mesh documents. */
 export interface DocumentsEntry {
-  readonly documents: readonly {
-    readonly resource: string;
-    readonly location: Location;
-    readonly accepted: boolean;
-    readonly warnings: readonly string[];
-    readonly error: DocumentError | null;
-  }[];
+  readonly documents: readonly DocumentStatus[];
+  /** Of files, and of documents that do not even say what they are. */
   readonly errors: readonly DocumentError[];
 }

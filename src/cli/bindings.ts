@@ -1,0 +1,53 @@
+/** What the command line is handed: its words, its terminal, and the few things it asks of the rest of the program. */
+import type { SocketAddress } from "../base/ip.ts";
+import type { Config } from "../config/config.ts";
+
+export interface CliBindings {
+  /** Without the program's own name. */
+  readonly arguments: readonly string[];
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly terminal: Terminal;
+  readonly version: VersionInfo;
+  /** @throws MeshError `io`. */
+  readText(path: string): Promise<string>;
+  /** Every mesh document file at or below the paths, in a stable order. @throws MeshError `io`. */
+  readMeshFiles(
+    paths: readonly string[],
+  ): Promise<readonly { readonly path: string; readonly text: string }[]>;
+  /** @throws MeshError when it cannot start as it was told to. */
+  startNode(config: Config): Promise<StartedNode>;
+  /** A GET to a running node's administration. @throws MeshError `connect_refused`, `connect_timeout`. */
+  getAdmin(address: SocketAddress, path: string): Promise<{ readonly status: number; readonly text: string }>;
+  /** SIGTERM and SIGINT. @returns a function that ends the subscription. */
+  onStopSignal(listener: () => void): () => void;
+}
+
+export interface Terminal {
+  out(text: string): void;
+  error(text: string): void;
+  /** Somebody is watching: progress and colours are for them alone. */
+  readonly isTerminal: boolean;
+}
+
+export interface VersionInfo {
+  readonly version: string;
+  /** `bun 1.4.5`. */
+  readonly runtime: string;
+  readonly platform: string;
+}
+
+export interface StartedNode {
+  /** Whether this start made the local CA. */
+  readonly createdAuthority: boolean;
+  /** `shop/frontend 127.0.1.1` … of the workloads that run here. */
+  readonly localWorkloads: readonly { readonly name: string; readonly addresses: readonly string[] }[];
+  /** Ends when the node has stopped, whoever asked for it (`drain`, `/quitquitquit`). */
+  readonly ended: Promise<void>;
+  /** Lets open connections finish within the deadline, then stops. */
+  drain(): void;
+  /** Cuts everything now. */
+  stop(): void;
+}
+
+/** 0 well, 1 it failed, 2 it was called wrongly. */
+export type ExitCode = 0 | 1 | 2;

@@ -1,0 +1,303 @@
+import { describe, expect, test } from "bun:test";
+import { MeshError } from "../base/errors.ts";
+import type { Config } from "../config/config.ts";
+import type { CliBindings, ExitCode, StartedNode } from "./bindings.ts";
+import { runCli } from "./program.ts";
+
+const good = `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: only-frontend, namespace: shop}
+spec:
+  rules:
+  - from:
+    - source: {principals: ["cluster.local/ns/shop/sa/frontend"]}
+`;
+
+interface Run {
+  readonly code: ExitCode;
+  readonly out: string;
+  readonly error: string;
+}
+
+interface World {
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly files?: Readonly<Record<string, string>>;
+  readonly answers?: Readonly<Record<string, string>>;
+  readonly isTerminal?: boolean;
+  readonly startNode?: (config: Config) => Promise<StartedNode>;
+  readonly signals?: { fire: () => void };
+}
+
+async function run(words: string, world: World = {}): Promise<Run> {
+  let out = "";
+  let error = "";
+  const bindings: CliBindings = {
+    arguments: words.split(" ").filter((word) => word !== ""),
+    environment: { HOME: "/h", ...world.environment },
+    terminal: {
+      isTerminal: world.isTerminal ?? false,
+      out: (text) => {
+        out += text;
+      },
+      error: (text) => {
+        error += text;
+      },
+    },
+    version: { version: "1.2.3", runtime: "bun 1.4.5", platform: "linux x64" },
+    readText: async (path) => read(world, path),
+    readMeshFiles: async (paths) => paths.map((path) => ({ path, text: read(world, path) })),
+    startNode: world.startNode ?? (() => Promise.reject(new Error("not to be started"))),
+    getAdmin: async (_, path) => {
+      const text = world.answers?.[path];
+      if (text === undefined) throw new MeshError("connect_refused", "upstream", "nothing answers");
+      return { status: 200, text };
+    },
+    onStopSignal: (listener) => {
+      if (world.signals !== undefined) world.signals.fire = listener;
+      return () => {};
+    },
+  };
+  return { code: await runCli(bindings), out, error };
+}
+
+function read(world: World, path: string): string {
+  const text = world.files?.[path];
+  if (text === undefined) throw new MeshError("io", "local", `${path}: no such file`);
+  return text;
+}
+
+describe("fairlead", () => {
+  test("without a command it teaches", async () => {
+    const { code, out } = await run("");
+    expect(code).toBe(0);
+    for (const word of ["fairlead up -f mesh/", "validate", "get", "node", "version"])
+      expect(out).toContain(word);
+  });
+
+  test("every command has help with an example, and colours are for a terminal alone", async () => {
+    for (const command of ["up", "node", "validate", "get"]) {
+      const { code, out } = await run(`${command} --help`);
+      expect(code).toBe(0);
+      expect(out).toContain("Examples:");
+      expect(out).not.toContain("\u001b[");
+    }
+    expect((await run("up --help", { isTerminal: true })).out).toContain("\u001b[1m");
+  });
+
+  test("help names every setting with its default and its environment name", async () => {
+    const { out } = await run("up --help");
+    expect(out).toMatch(
+      /--hbone-port <PORT>\s+where peers reach this host, and we reach them \(default\s+15008\)/,
+    );
+    expect(out).toContain("env NODE_NAME");
+    expect(out).toContain("-f, --file <PATH...>");
+  });
+
+  test("a mistyped command, option or value is an error with a suggestion", async () => {
+    const option = await run("up --fiel mesh.yaml");
+    expect([option.code, option.error]).toEqual([
+      2,
+      "error: unknown option '--fiel'\n(Did you mean --file?)\n(--help shows what there is)\n",
+    ]);
+    expect((await run("ups")).code).toBe(2);
+    expect((await run("validate a b", {})).error).toContain("no such file");
+    const value = await run("up -f mesh.yaml --capture redirct");
+    expect([value.code, value.error]).toEqual([
+      2,
+      '--capture: "redirct" is not one of off, redirect; did you mean redirect?\n',
+    ]);
+  });
+
+  test("version", async () => {
+    expect((await run("version")).out).toBe("fairlead 1.2.3 (bun 1.4.5, linux x64)\n");
+    expect(JSON.parse((await run("version --json")).out)).toEqual({
+      name: "fairlead",
+      version: "1.2.3",
+      runtime: "bun 1.4.5",
+      platform: "linux x64",
+    });
+  });
+});
+
+describe("fairlead validate", () => {
+  test("good documents", async () => {
+    const { code, out } = await run("validate good.yaml", { files: { "good.yaml": good } });
+    expect([code, out]).toEqual([0, "valid: 1 document in 1 file, 0 errors, 0 warnings\n"]);
+  });
+
+  test("an error says file, line, column, the wrong word and the right one, and shows the line", async () => {
+    const { code, out } = await run("validate bad.yaml", {
+      files: { "bad.yaml": good.replace("{principals", "{namespaces: [shop], princpals") },
+    });
+    expect(code).toBe(1);
+    expect(out).toContain("bad.yaml:7:36: error: AuthorizationPolicy shop/only-frontend: ");
+    expect(out).toContain("did you mean principals?");
+    expect(out).toContain(
+      '     7 |     - source: {namespaces: [shop], princpals: ["cluster.local/ns/shop/sa/frontend"]}\n',
+    );
+    expect(out).toContain(`       | ${" ".repeat(35)}^^^^^^^^^\n`);
+    expect(out).toEndWith("not valid: 1 document in 1 file, 1 error, 0 warnings\n");
+  });
+
+  test("what is ignored at layer 4 is a warning, not an error", async () => {
+    const layer7 = good.replace("  - from:", "  - to:\n    - operation: {methods: [GET]}\n    from:");
+    const { code, out } = await run("validate l7.yaml", { files: { "l7.yaml": layer7 } });
+    expect(code).toBe(0);
+    expect(out).toContain("warning: AuthorizationPolicy shop/only-frontend: ");
+    expect(out).toEndWith("1 warning\n");
+  });
+
+  test("--json says the same to a program", async () => {
+    const files = { "bad.yaml": good.replace("{principals", "{namespaces: [shop], princpals") };
+    const { code, out } = await run("validate --json bad.yaml", { files });
+    expect(code).toBe(1);
+    expect(JSON.parse(out)).toMatchObject({
+      valid: false,
+      errors: 1,
+      findings: [
+        {
+          severity: "error",
+          location: { file: "bad.yaml", line: 7, column: 36 },
+          word: "princpals",
+          suggestion: "principals",
+        },
+      ],
+    });
+  });
+
+  test("no document at all is not valid; a missing path is a failure", async () => {
+    expect((await run("validate empty.yaml", { files: { "empty.yaml": "" } })).code).toBe(1);
+    const missing = await run("validate nowhere");
+    expect([missing.code, missing.error]).toEqual([1, "fairlead: nowhere: no such file (io)\n"]);
+    expect((await run("validate")).code).toBe(2);
+  });
+});
+
+describe("fairlead get", () => {
+  const dump = JSON.stringify({
+    workloads: [
+      {
+        namespace: "shop",
+        name: "cart",
+        workloadIps: ["10.0.0.1", "::1"],
+        protocol: "HBONE",
+        serviceAccount: "cart",
+        status: "Healthy",
+      },
+      { namespace: "other", name: "evil\u001b[31m", workloadIps: [] },
+    ],
+  });
+
+  test("a table with columns that line up; a missing field is a dash, and no name moves the cursor", async () => {
+    const { code, out } = await run("get workloads", { answers: { "/config_dump": dump } });
+    expect(code).toBe(0);
+    expect(out.split("\n")).toEqual([
+      "NAMESPACE  NAME       ADDRESS       PROTOCOL  SERVICE ACCOUNT  NODE  STATUS   POLICIES",
+      "shop       cart       10.0.0.1,::1  HBONE     cart             -     Healthy  -",
+      "other      evil?[31m  -             -         -                -     -        -",
+      "",
+    ]);
+  });
+
+  test("one namespace, as JSON", async () => {
+    const { out } = await run("get workloads -n shop -o json", { answers: { "/config_dump": dump } });
+    expect(JSON.parse(out)).toMatchObject([{ name: "cart" }]);
+  });
+
+  test("traffic is summed over everything but the parties", async () => {
+    const labels = (flags: string, version: string) =>
+      `reporter="destination",source_workload="frontend",source_workload_namespace="shop",source_version="${version}",destination_workload="backend",destination_workload_namespace="shop",response_flags="${flags}",connection_security_policy="mutual_tls"`;
+    const metrics = [
+      "# TYPE istio_tcp_connections_opened_total counter",
+      `istio_tcp_connections_opened_total{${labels("-", "v1")}} 3`,
+      `istio_tcp_connections_opened_total{${labels("-", "v2")}} 4`,
+      `istio_tcp_connections_failed_total{${labels("DENY", "v1")}} 2`,
+      `istio_tcp_connections_failed_total{${labels("CONNECT", "v1")}} 1`,
+      `istio_tcp_received_bytes_total{${labels("-", "v1")}} 100`,
+      "process_open_fds 9",
+    ].join("\n");
+    const { out } = await run("get traffic -o json", { answers: { "/stats/prometheus": metrics } });
+    expect(JSON.parse(out)).toEqual([
+      {
+        reporter: "destination",
+        source: "shop/frontend",
+        destination: "shop/backend",
+        security: "mutual_tls",
+        opened: 7,
+        denied: 2,
+        failed: 1,
+        bytesToDestination: 100,
+        bytesToSource: 0,
+      },
+    ]);
+  });
+
+  test("no node, no such resource, a wrong address", async () => {
+    const refused = await run("get connections");
+    expect([refused.code, refused.error]).toEqual([1, "fairlead: nothing answers (connect_refused)\n"]);
+    expect((await run("get pods")).code).toBe(2);
+    expect((await run("get workloads --admin here")).code).toBe(2);
+    expect((await run("get workloads", { answers: { "/config_dump": "<html>" } })).error).toContain(
+      "not JSON",
+    );
+  });
+});
+
+describe("fairlead up", () => {
+  function startable() {
+    const asked: string[] = [];
+    const configs: Config[] = [];
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    const startNode = async (config: Config): Promise<StartedNode> => {
+      configs.push(config);
+      return {
+        createdAuthority: true,
+        localWorkloads: [{ name: "shop/frontend", addresses: ["127.0.1.1"] }],
+        ended,
+        drain: () => void asked.push("drain"),
+        stop: () => {
+          asked.push("stop");
+          resolve();
+        },
+      };
+    };
+    return { asked, configs, startNode };
+  }
+
+  test("the first signal drains, the second cuts; the exit code is 0 when it ends in order", async () => {
+    const { asked, configs, startNode } = startable();
+    const signals = { fire: () => {} };
+    const running = run("up -f a.yaml b.yaml --socks5 127.0.0.1:1080", { startNode, signals });
+    await Promise.resolve();
+    while (configs.length === 0) await Promise.resolve();
+    for (let turn = 0; turn < 10; turn++) await Promise.resolve();
+    signals.fire();
+    signals.fire();
+    expect(await running).toEqual({ code: 0, out: "", error: "" });
+    expect(asked).toEqual(["drain", "stop"]);
+    expect(configs[0]?.meshPaths).toEqual(["a.yaml", "b.yaml"]);
+    expect(configs[0]?.ca).toEqual({ kind: "local", stateDirectory: "/h/.local/state/fairlead" });
+  });
+
+  test("a node that cannot start says why", async () => {
+    const startNode = () =>
+      Promise.reject(new MeshError("address_in_use", "local", "127.0.0.1:15000 is taken"));
+    expect(await run("up -f a.yaml", { startNode })).toEqual({
+      code: 1,
+      out: "",
+      error: "fairlead: 127.0.0.1:15000 is taken (address_in_use)\n",
+    });
+  });
+
+  test("settings come from --config too, and its errors have a place", async () => {
+    const files = { "f.yaml": "mesh: [a.yaml]\nnodeNmae: x\n" };
+    const { code, error } = await run("up --config f.yaml", { files });
+    expect([code, error]).toEqual([2, 'f.yaml:2:1: unknown setting "nodeNmae"; did you mean "nodeName"?\n']);
+  });
+
+  test("node joins a mesh that has a CA, and does not make one by accident", async () => {
+    const { code, error } = await run("node -f a.yaml");
+    expect(code).toBe(2);
+    expect(error).toContain("--ca-cert");
+  });
+});

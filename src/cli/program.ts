@@ -1,0 +1,164 @@
+/** The command line: commands, options and the help that teaches them. No command does its work here. */
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { MeshError } from "../base/errors.ts";
+import type { SocketAddress } from "../base/ip.ts";
+import { ports } from "../base/limits.ts";
+import { Invalid, readAddress } from "../config/value.ts";
+import type { CliBindings, ExitCode } from "./bindings.ts";
+import { get } from "./get.ts";
+import { examples, overview } from "./help.ts";
+import { reportConfigErrors } from "./report.ts";
+import { resources } from "./resources.ts";
+import { runNode } from "./run_node.ts";
+import { addSettingOptions, allSettings, loadFromOptions } from "./setting_options.ts";
+import { colored, plain, type Style } from "./style.ts";
+import { validate } from "./validate.ts";
+
+/** Runs one command to its end. Never throws for a wrong call or a fault; our own bugs do come out. */
+export async function runCli(bindings: CliBindings): Promise<ExitCode> {
+  const { terminal } = bindings;
+  const style = terminal.isTerminal ? colored : plain;
+  const outcome: { code: ExitCode } = { code: 0 };
+  const program = buildProgram(bindings, style, (code) => {
+    outcome.code = code;
+  });
+  try {
+    await program.parseAsync([...bindings.arguments], { from: "user" });
+    return outcome.code;
+  } catch (thrown) {
+    // Commander has said it already: help and --version are no failure, the rest is a wrong call.
+    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : 2;
+    if (!(thrown instanceof MeshError)) throw thrown;
+    terminal.error(`${style.red("fairlead:")} ${thrown.message} (${thrown.code})\n`);
+    return 1;
+  }
+}
+
+function buildProgram(bindings: CliBindings, style: Style, finish: (code: ExitCode) => void): Command {
+  const { terminal } = bindings;
+  const program = new Command("fairlead");
+  // Inherited by the commands made below.
+  program
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.out(text),
+      writeErr: (text) => terminal.error(text),
+      outputError: (text, write) => write(style.red(text)),
+      getOutHasColors: () => terminal.isTerminal,
+      getErrHasColors: () => terminal.isTerminal,
+    })
+    .configureHelp({ showGlobalOptions: false, styleTitle: style.bold, helpWidth: 110 })
+    .showHelpAfterError("(--help shows what there is)")
+    .description(overview)
+    .helpCommand(false)
+    .action(() => program.help());
+  addNodeCommand(program, "up", bindings, style, finish);
+  addNodeCommand(program, "node", bindings, style, finish);
+  addValidate(program, bindings, style, finish);
+  addGet(program, bindings, style, finish);
+  addVersion(program, bindings);
+  return program;
+}
+
+const nodeSummary = {
+  up: "run a mesh on this host: everything it needs, with a CA of its own",
+  node: "run this host's node tunnel in a mesh whose CA is given as files",
+} as const;
+
+function addNodeCommand(
+  program: Command,
+  role: keyof typeof nodeSummary,
+  bindings: CliBindings,
+  style: Style,
+  finish: (code: ExitCode) => void,
+): void {
+  const command = program.command(role).summary(nodeSummary[role]).description(nodeSummary[role]);
+  addSettingOptions(command, allSettings);
+  command
+    .addHelpText("after", examples(role, style))
+    .action(async (options: Readonly<Record<string, unknown>>) =>
+      finish(await runNode(bindings, style, role, options)),
+    );
+}
+
+function addValidate(
+  program: Command,
+  bindings: CliBindings,
+  style: Style,
+  finish: (code: ExitCode) => void,
+): void {
+  const command = program
+    .command("validate")
+    .summary("check mesh documents without running anything")
+    .description(
+      "Reads and converts mesh documents as a node would. Exit code 0: all are good, 1: some are not.",
+    )
+    .argument("<PATH...>", "files, and folders of them")
+    .option("--json", "one JSON object instead of lines");
+  addSettingOptions(command, ["trustDomain", "clusterId", "network", "rootNamespace"]);
+  command
+    .addHelpText("after", examples("validate", style))
+    .action(async (paths: readonly string[], options: Readonly<Record<string, unknown>>) => {
+      const { config, errors } = await loadFromOptions(bindings, { ...options, file: paths });
+      finish(
+        config === null
+          ? reportConfigErrors(bindings.terminal, errors)
+          : await validate(bindings, style, config, options.json === true),
+      );
+    });
+}
+
+function addGet(
+  program: Command,
+  bindings: CliBindings,
+  style: Style,
+  finish: (code: ExitCode) => void,
+): void {
+  const names = Object.entries(resources).map(
+    ([name, { description }]) => `  ${name.padEnd(13)}${description}`,
+  );
+  program
+    .command("get")
+    .summary("show what a running node knows")
+    .description(`Asks the administration port of a running node.\n\nResources:\n${names.join("\n")}`)
+    .argument("<RESOURCE>", Object.keys(resources).join("|"))
+    .addOption(
+      new Option("-o, --output <FORMAT>", "how it is written").choices(["table", "json"]).default("table"),
+    )
+    .option("-n, --namespace <NAME>", "only those of this namespace")
+    .option(
+      "--admin <IP:PORT>",
+      "where the node's administration listens",
+      parseAdmin,
+      parseAdmin(`127.0.0.1:${ports.admin}`),
+    )
+    .addHelpText("after", examples("get", style))
+    .action(
+      async (
+        resource: string,
+        options: { output: "table" | "json"; namespace?: string; admin: SocketAddress },
+      ) => finish(await get(bindings, style, { ...options, resource, namespace: options.namespace ?? null })),
+    );
+}
+
+function parseAdmin(text: string): SocketAddress {
+  const address = readAddress(text);
+  if (address instanceof Invalid) throw new InvalidArgumentError(`"${text}" is ${address.reason}`);
+  return address;
+}
+
+function addVersion(program: Command, bindings: CliBindings): void {
+  program
+    .command("version")
+    .summary("show the version")
+    .description("Shows the version of the program and of the runtime inside it.")
+    .option("--json", "one JSON object")
+    .action((options: { readonly json?: boolean }) => {
+      const { version, runtime, platform } = bindings.version;
+      bindings.terminal.out(
+        options.json === true
+          ? `${JSON.stringify({ name: "fairlead", version, runtime, platform })}\n`
+          : `fairlead ${version} (${runtime}, ${platform})\n`,
+      );
+    });
+}

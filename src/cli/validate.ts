@@ -1,0 +1,96 @@
+/** `fairlead validate`: the same reading and conversion a node does, without a node. */
+
+import type { Config } from "../config/config.ts";
+import { convertDocuments } from "../mesh/convert.ts";
+import { formatLocation } from "../mesh/location.ts";
+import { parseDocuments } from "../mesh/parse.ts";
+import type { CliBindings, ExitCode } from "./bindings.ts";
+import { type Finding, formatFinding } from "./located.ts";
+import type { Style } from "./style.ts";
+
+type MeshFile = Awaited<ReturnType<CliBindings["readMeshFiles"]>>[number];
+
+export async function validate(
+  bindings: CliBindings,
+  style: Style,
+  config: Config,
+  json: boolean,
+): Promise<ExitCode> {
+  const files = await bindings.readMeshFiles(config.meshPaths);
+  const { documents, findings } = check(files, config);
+  const errors = findings.filter((finding) => finding.severity === "error").length;
+  const warnings = findings.length - errors;
+  // A folder without a document is more likely a wrong path than a mesh without members.
+  const nothing = documents === 0 && errors === 0;
+  if (json) {
+    const report = {
+      valid: errors === 0 && !nothing,
+      files: files.length,
+      documents,
+      errors,
+      warnings,
+      findings,
+    };
+    bindings.terminal.out(`${JSON.stringify(report, null, 2)}\n`);
+  } else {
+    for (const finding of findings)
+      bindings.terminal.out(formatFinding(finding, sourceLine(files, finding), style));
+    const verdict = errors > 0 || nothing ? style.red("not valid") : style.green("valid");
+    bindings.terminal.out(
+      `${verdict}: ${many(documents, "document")} in ${many(files.length, "file")}, ${many(errors, "error")}, ${many(warnings, "warning")}\n`,
+    );
+  }
+  return errors > 0 || nothing ? 1 : 0;
+}
+
+function check(
+  files: readonly MeshFile[],
+  config: Config,
+): { readonly documents: number; readonly findings: readonly Finding[] } {
+  const parsed = parseDocuments(files);
+  const converted = convertDocuments(parsed.documents, {
+    trustDomain: config.trustDomain,
+    clusterId: config.clusterId,
+    rootNamespace: config.rootNamespace,
+    network: config.network,
+  });
+  const errors = [...parsed.errors, ...converted.errors].map(
+    (error): Finding => ({ severity: "error", ...error }),
+  );
+  const warnings = converted.statuses.flatMap((status) =>
+    status.warnings.map(
+      ({ location, message }): Finding => ({
+        severity: "warning",
+        location,
+        resource: status.resource,
+        message,
+      }),
+    ),
+  );
+  const refused = new Set(errors.map((error) => error.resource ?? formatLocation(error.location)));
+  return {
+    documents: parsed.documents.length + refused.size,
+    findings: inOrder([...errors, ...warnings], files),
+  };
+}
+
+/** By file as given, then by line: the order in which somebody mends them. */
+function inOrder(findings: readonly Finding[], files: readonly MeshFile[]): readonly Finding[] {
+  const position = new Map(files.map((file, index) => [file.path, index]));
+  const at = ({ location }: Finding): number => position.get(location.file) ?? files.length;
+  return [...findings].sort(
+    (left, right) =>
+      at(left) - at(right) ||
+      left.location.line - right.location.line ||
+      left.location.column - right.location.column,
+  );
+}
+
+function sourceLine(files: readonly MeshFile[], { location }: Finding): string | null {
+  const text = files.find((file) => file.path === location.file)?.text;
+  return text?.split("\n", location.line)[location.line - 1] ?? null;
+}
+
+function many(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
