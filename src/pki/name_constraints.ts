@@ -3,8 +3,8 @@ import type { Certificate } from "./certificate.ts";
 import type { GeneralName, NameConstraints } from "./extensions.ts";
 
 /**
- * Checks one certificate against the constraints of one of its issuers. URI and DNS constraints are evaluated; where
- * another kind of constraint meets a name of its kind the answer is a refusal, as it cannot be said to hold.
+ * Checks one certificate against the constraints of one of its issuers. URI and DNS names are evaluated; where a constraint
+ * of another kind meets a name of its kind, or one of the two is not written as it must be, nobody can say that it holds.
  *
  * @returns what is wrong, or null.
  */
@@ -16,11 +16,13 @@ export function violatedNameConstraint(
     const excluded = constraints.excluded.filter((subtree) => subtree.kind === name.kind);
     const permitted = constraints.permitted?.filter((subtree) => subtree.kind === name.kind) ?? [];
     if (excluded.length + permitted.length === 0) continue;
-    if (name.value === null) return `has a ${name.kind} name under a constraint that is not evaluated`;
-    const within = (subtree: GeneralName): boolean =>
-      subtree.value !== null && isWithin(name.kind, name.value, subtree.value);
-    if (excluded.some(within)) return "has a name that its issuer excludes";
-    if (permitted.length > 0 && !permitted.some(within)) return "has a name that its issuer does not permit";
+    const isIn = [...excluded, ...permitted].map((subtree) => isWithin(name, subtree));
+    if (isIn.includes(null)) return `has a ${name.kind} name under a constraint that cannot be evaluated`;
+    if (isIn.slice(0, excluded.length).includes(true))
+      return `has a ${name.kind} name that its issuer excludes`;
+    if (permitted.length > 0 && !isIn.slice(excluded.length).includes(true)) {
+      return `has a ${name.kind} name that its issuer does not permit`;
+    }
   }
   return null;
 }
@@ -31,21 +33,28 @@ function namesOf(certificate: Certificate): readonly GeneralName[] {
   return certificate.hasSubject ? [...names, { kind: "directory", value: null }] : names;
 }
 
-function isWithin(kind: "uri" | "dns", name: string, subtree: string): boolean {
-  return kind === "uri" ? isUriWithin(name, subtree) : isDnsWithin(name.toLowerCase(), subtree.toLowerCase());
+/** @returns null when it cannot be said. */
+function isWithin(name: GeneralName, subtree: GeneralName): boolean | null {
+  if (name.value === null || subtree.value === null) return null;
+  const wanted = subtree.value.toLowerCase();
+  return name.kind === "uri"
+    ? isUriWithin(name.value, wanted)
+    : isDnsWithin(name.value.toLowerCase(), wanted);
 }
 
-/** `host` is that host alone, `.domain` is every host below it; a URI without a host name satisfies nothing. */
-function isUriWithin(uri: string, subtree: string): boolean {
-  const host = /^[a-z][a-z0-9+.-]*:\/\/([a-z0-9._-]+)(?:[/?#]|$)/i.exec(uri)?.[1]?.toLowerCase();
-  // An exclusion that cannot be applied would let the name through, but such a URI is no SPIFFE identity and ends there.
-  if (host === undefined) return false;
-  const wanted = subtree.toLowerCase();
-  return wanted.startsWith(".") ? host.endsWith(wanted) && host.length > wanted.length : host === wanted;
+const HOST = /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/;
+const URI_HOST = /^[a-z][a-z0-9+.-]*:\/\/([^/?#@:]+)(?:[/?#]|$)/i;
+
+/** `host` is that host alone, `.domain` is every host below it. A URI without a host name can satisfy nothing. */
+function isUriWithin(uri: string, subtree: string): boolean | null {
+  const host = URI_HOST.exec(uri)?.[1]?.toLowerCase();
+  const domain = subtree.startsWith(".") ? subtree.slice(1) : subtree;
+  if (host === undefined || !HOST.test(host) || !HOST.test(domain)) return null;
+  return subtree.startsWith(".") ? host.endsWith(subtree) : host === subtree;
 }
 
 /** The name itself or anything with labels added on the left; the empty constraint is every name. */
-function isDnsWithin(name: string, subtree: string): boolean {
-  if (subtree === "") return true;
-  return name === subtree || name.endsWith(subtree.startsWith(".") ? subtree : `.${subtree}`);
+function isDnsWithin(name: string, subtree: string): boolean | null {
+  if (!HOST.test(name) || (subtree !== "" && !HOST.test(subtree))) return null;
+  return subtree === "" || name === subtree || name.endsWith(`.${subtree}`);
 }

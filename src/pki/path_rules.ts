@@ -17,7 +17,7 @@ export function describe(certificate: Certificate): string {
   return `"${certificate.subjectText}" (serial ${certificate.serialNumber})`;
 }
 
-/** Both instants count as valid (RFC 5280 §4.1.2.5). */
+/** Both instants count as valid (RFC 5280 §4.1.2.5), the last second to its end. */
 export function checkValidity(certificate: Certificate, nowMs: number): MeshError | null {
   if (nowMs < certificate.notBeforeMs) {
     return pathError(
@@ -26,7 +26,7 @@ export function checkValidity(certificate: Certificate, nowMs: number): MeshErro
       `is not valid before ${isoTime(certificate.notBeforeMs)}`,
     );
   }
-  if (nowMs > certificate.notAfterMs) {
+  if (nowMs >= certificate.notAfterMs + 1000) {
     return pathError("certificate_expired", certificate, `expired at ${isoTime(certificate.notAfterMs)}`);
   }
   return null;
@@ -34,11 +34,13 @@ export function checkValidity(certificate: Certificate, nowMs: number): MeshErro
 
 /** @throws MeshError `certificate_algorithm` for a key that is not good enough. */
 export function checkLeaf(leaf: Certificate, usage: CertificateUsage, nowMs: number): MeshError | null {
-  const { basicConstraints, keyUsage, extendedKeyUsage } = leaf.extensions;
+  const { basicConstraints, keyUsage, extendedKeyUsage, nameConstraints } = leaf.extensions;
   const unknown = checkUnknownCritical(leaf);
   if (unknown !== null) return unknown;
   if (basicConstraints?.isCa === true)
     return pathError("certificate_constraints", leaf, "is a CA, not a leaf");
+  if (nameConstraints !== null)
+    return pathError("certificate_constraints", leaf, "has name constraints, which only a CA has");
   // X509-SVID §4.3 wants the extension on every SVID; RFC 5280 alone would let a leaf go without.
   if (keyUsage === null) return pathError("certificate_usage", leaf, "has no key usage");
   if (!hasBit(keyUsage, keyUsageBit.digitalSignature)) {

@@ -28,13 +28,17 @@ function ecdsa(hash: "SHA-256" | "SHA-384" | "SHA-512"): SignatureScheme {
   return { name: `ECDSA with ${hash}`, keys: ec, hash, webCrypto: "ECDSA" };
 }
 
-const PSS_HEAD = "304106092a864886f70d01010a3034a00f300d06096086480165030402";
-const PSS_MIDDLE = "0500a11c301a06092a864886f70d010108300d06096086480165030402";
+/** RSASSA-PSS-params (RFC 4055 §3.1) for the hash with this last arc in NIST's tree. */
+function pssParameters(arc: string, saltBytes: string, hasNulls: boolean): string {
+  return hasNulls
+    ? `304106092a864886f70d01010a3034a00f300d060960864801650304020${arc}0500a11c301a06092a864886f70d010108300d060960864801650304020${arc}0500a2030201${saltBytes}`
+    : `303d06092a864886f70d01010a3030a00d300b060960864801650304020${arc}a11a301806092a864886f70d010108300b060960864801650304020${arc}a2030201${saltBytes}`;
+}
 
 /**
  * By the whole AlgorithmIdentifier in hexadecimal, parameters included, as webpki does it: what is not written exactly so
- * is refused. RSA PKCS #1 stands with its NULL and without (RFC 4055 §5 says implementations must take both). RSA-PSS has
- * the hash's own length as salt and the same hash in MGF1.
+ * is refused. RSA stands with the NULL of its hash and without (RFC 4055 §2.1 and §5: both must be taken). RSA-PSS has the
+ * hash's own length as salt and the same hash in MGF1.
  */
 const SCHEMES: ReadonlyMap<string, SignatureScheme> = new Map([
   ["300a06082a8648ce3d040302", ecdsa("SHA-256")],
@@ -46,9 +50,12 @@ const SCHEMES: ReadonlyMap<string, SignatureScheme> = new Map([
   ["300b06092a864886f70d01010c", pkcs1("SHA-384")],
   ["300d06092a864886f70d01010d0500", pkcs1("SHA-512")],
   ["300b06092a864886f70d01010d", pkcs1("SHA-512")],
-  [`${PSS_HEAD}01${PSS_MIDDLE}010500a203020120`, pss("SHA-256")],
-  [`${PSS_HEAD}02${PSS_MIDDLE}020500a203020130`, pss("SHA-384")],
-  [`${PSS_HEAD}03${PSS_MIDDLE}030500a203020140`, pss("SHA-512")],
+  [pssParameters("1", "20", true), pss("SHA-256")],
+  [pssParameters("1", "20", false), pss("SHA-256")],
+  [pssParameters("2", "30", true), pss("SHA-384")],
+  [pssParameters("2", "30", false), pss("SHA-384")],
+  [pssParameters("3", "40", true), pss("SHA-512")],
+  [pssParameters("3", "40", false), pss("SHA-512")],
   ["300506032b6570", { name: "Ed25519", keys: ["Ed25519"], hash: null, webCrypto: "Ed25519" }],
 ]);
 

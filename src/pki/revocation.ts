@@ -31,8 +31,10 @@ export interface CrlStatus {
 interface Offered {
   readonly source: string;
   readonly list: RevocationList;
-  state: "in_force" | "pending" | "superseded" | "refused";
+  state: CrlStatus["state"];
   message: string | null;
+  /** What it names is not believed although it is not in force. */
+  isDoubt: boolean;
 }
 
 type Unreadable = { readonly source: string; readonly message: string };
@@ -93,12 +95,12 @@ export class RevocationLists {
     return this.#offered.some((one) => one.state === "pending" && one.list.issuer === issuer);
   }
 
-  /** `doubtful`: an unproven list names it. `unknown`: there is no list of its issuer, or only one past its nextUpdate. */
+  /** `doubtful`: a list names it that is not proven, or genuine and not entitled. `unknown`: there is no list of its issuer, or only one past its nextUpdate. */
   look(certificate: IssuedCertificate, nowMs: number): "revoked" | "doubtful" | "unknown" | "good" {
     const list = this.#inForce.get(certificate.authorityKey);
     if (list?.serialNumbers.has(certificate.serialNumber)) return "revoked";
     const isNamed = (one: Offered): boolean =>
-      one.state === "pending" &&
+      one.isDoubt &&
       one.list.issuer === certificate.issuer &&
       one.list.serialNumbers.has(certificate.serialNumber);
     if (this.#offered.some(isNamed)) return "doubtful";
@@ -131,52 +133,55 @@ export class RevocationLists {
   ): Promise<void> {
     const { list } = offered;
     const named = issuers.filter((issuer) => issuer.subject === list.issuer);
-    const issuer = await this.#findIssuer(list, named);
-    if (issuer instanceof MeshError) {
-      offered.state = "refused";
-      offered.message = issuer.message;
-      return;
-    }
+    const { issuer, error } = await this.#findIssuer(list, named);
     if (issuer === null) {
       // A list that names its issuer's key may wait for another certificate of the same name.
       const isCertain = named.some(
-        (one) => one.extensions.subjectKeyId === list.authorityKeyId && list.authorityKeyId !== null,
+        (one) => list.authorityKeyId !== null && one.extensions.subjectKeyId === list.authorityKeyId,
       );
-      offered.state = isCertain ? "refused" : "pending";
-      offered.message = isCertain
-        ? "is not signed by its issuer"
-        : "no certificate of its issuer has been seen";
+      if (error !== null) settle(offered, "refused", error);
+      else if (isCertain) settle(offered, "refused", "is not signed by its issuer");
+      else offered.message = "no certificate of its issuer has been seen";
       return;
     }
     const held = next.get(issuer.authorityKey) ?? before.get(issuer.authorityKey);
-    if (held !== undefined && isOlder(list, held)) {
-      offered.state = "superseded";
-      offered.message = "is older than the list in force";
+    if (!maySignLists(issuer)) {
+      // RFC 5280 §6.3.3 (f). It is the CA's word all the same, so what it revokes is not believed.
+      settle(offered, "refused", "its issuer has no key usage cRLSign");
+      offered.isDoubt = true;
+    } else if (held !== undefined && isOlder(list, held)) {
+      settle(offered, "superseded", "is older than the list in force");
       if (!next.has(issuer.authorityKey)) next.set(issuer.authorityKey, held);
-      return;
+    } else {
+      settle(offered, "in_force", null);
+      next.set(issuer.authorityKey, list);
     }
-    offered.state = "in_force";
-    offered.message = null;
-    next.set(issuer.authorityKey, list);
   }
 
   async #findIssuer(
     list: RevocationList,
     named: readonly Certificate[],
-  ): Promise<Certificate | MeshError | null> {
+  ): Promise<{ readonly issuer: Certificate | null; readonly error: string | null }> {
     for (const issuer of named) {
-      const keyUsage = issuer.extensions.keyUsage;
       try {
-        if (!(await this.#verifier.verify(list, issuer))) continue;
+        if (await this.#verifier.verify(list, issuer)) return { issuer, error: null };
       } catch (error) {
-        return asMeshError(error, "certificate_malformed", "local");
+        return { issuer: null, error: asMeshError(error, "certificate_malformed", "local").message };
       }
-      // RFC 5280 §6.3.3 (f).
-      if (keyUsage === null || (keyUsage & (1 << keyUsageBit.cRLSign)) !== 0) return issuer;
-      return new MeshError("certificate_usage", "local", "its issuer has no key usage cRLSign");
     }
-    return null;
+    return { issuer: null, error: null };
   }
+}
+
+function settle(offered: Offered, state: CrlStatus["state"], message: string | null): void {
+  offered.state = state;
+  offered.message = message;
+  offered.isDoubt = false;
+}
+
+function maySignLists(issuer: Certificate): boolean {
+  const { keyUsage } = issuer.extensions;
+  return keyUsage === null || (keyUsage & (1 << keyUsageBit.cRLSign)) !== 0;
 }
 
 function statusOf(
@@ -220,7 +225,7 @@ function readSources(sources: readonly CrlSource[]): { offered: Offered[]; unrea
       const list = attempt(() => parseRevocationList(der));
       if (list instanceof MeshError) unreadable.push({ source: name, message: list.message });
       else if (offered.length < pkiLimits.maxCrls)
-        offered.push({ source: name, list, state: "pending", message: null });
+        offered.push({ source: name, list, state: "pending", message: null, isDoubt: true });
       else unreadable.push({ source: name, message: "there are more revocation lists than the limit" });
     }
   }

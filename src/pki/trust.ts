@@ -58,7 +58,8 @@ export class VerifiedPeer {
     this.id = id;
     this.serialNumber = leaf.serialNumber;
     this.notBeforeMs = Math.max(...path.certificates.map((one) => one.notBeforeMs));
-    this.notAfterMs = Math.min(...path.certificates.map((one) => one.notAfterMs));
+    // A certificate is valid to the end of the second it names.
+    this.notAfterMs = Math.min(...path.certificates.map((one) => one.notAfterMs)) + 999;
     this.issuer = leaf.issuerText;
     this.issued = issuers.map((issuer, index) => issuedBy(issuer, path.certificates[index] ?? leaf));
     this.anchor = issuers[issuers.length - 1]?.authorityKey ?? "";
