@@ -12,10 +12,21 @@ async function build(): Promise<void> {
     compile: { outfile: out },
     minify: { syntax: true, whitespace: true, identifiers: false },
     sourcemap: "none",
+    define: { FAIRLEAD_COMMIT: JSON.stringify(await commit()) },
     target: "bun",
   });
   for (const log of result.logs) console.error(log);
   if (!result.success) process.exit(1);
+}
+
+async function commit(): Promise<string> {
+  const git = Bun.spawn(["git", "rev-parse", "--short", "HEAD"], {
+    cwd: root,
+    stdout: "pipe",
+    stderr: "ignore",
+  });
+  const text = (await new Response(git.stdout).text()).trim();
+  return (await git.exited) === 0 ? text : "unknown";
 }
 
 /** What was built must run by itself: from another folder, with an empty environment. */

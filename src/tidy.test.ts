@@ -80,6 +80,9 @@ describe("the rules themselves", () => {
       "does not import proxy/",
     );
     expect(findings("src/cli/x.ts", 'export * from "../base/ip";\n')).toContain("no .ts ending");
+    expect(findings("src/cli/x.ts", 'import { a } from "./testing/a.ts";\n')).toContain("is for tests");
+    expect(findings("src/app_admin.ts", 'import { a } from "./proxy/a.ts";\n')).toBe("");
+    expect(findings("src/stray.ts", 'import { a } from "./base/a.ts";\n')).toContain("put it into a folder");
     expect(findings("src/other/x.ts", 'import { a } from "../base/a.ts";\n')).toContain(
       "not in the import table",
     );

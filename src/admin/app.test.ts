@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { parseSocketAddress } from "../base/ip.ts";
 import { adminLimits } from "../base/limits.ts";
 import type { LogLevel } from "../base/log.ts";
 import { MetricRegistry } from "../base/metrics.ts";
@@ -32,7 +33,7 @@ function sources(changes: Partial<AdminSources> = {}): AdminSources & { readonly
   let drains = 0;
   return {
     meshDump: () => ({ workloads: [{ uid: "w" }], services: [], policies: [] }),
-    config: () => ({ nodeName: "a" }),
+    config: () => ({ nodeName: "a", admin: parseSocketAddress("127.0.0.1:1") }),
     version: () => ({ version: "1.2.3" }),
     certificates: () => [
       { identity: "spiffe://b", state: "unavailable", error: "no signer", chain: [], roots: [] },
@@ -81,7 +82,7 @@ describe("administration", () => {
       stagedServices: {},
       staticConfig: { workloads: [], policies: [], services: [] },
       version: { version: "1.2.3" },
-      config: { nodeName: "a" },
+      config: { nodeName: "a", admin: { ip: "127.0.0.1", port: 1 } },
       certificates: [
         {
           identity: "spiffe://a",

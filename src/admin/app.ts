@@ -53,7 +53,14 @@ async function refuseBrowsers(context: Context, next: Next): Promise<Response | 
 }
 
 function pretty(context: Context, value: unknown): Response {
-  return context.body(`${JSON.stringify(value, null, 2)}\n`, 200, { "content-type": "application/json" });
+  return context.body(`${JSON.stringify(value, writeAddress, 2)}\n`, 200, {
+    "content-type": "application/json",
+  });
+}
+
+/** Addresses are words to whoever reads this, not bytes. */
+function writeAddress(_: string, value: unknown): unknown {
+  return value instanceof IpAddress ? value.text : value;
 }
 
 /** ztunnel's keys in ztunnel's order (`admin.rs`, ConfigDump); what it has and we have not is empty. */

@@ -29,12 +29,8 @@ export interface Terminal {
   readonly isTerminal: boolean;
 }
 
-export interface VersionInfo {
-  readonly version: string;
-  /** `bun 1.4.5`. */
-  readonly runtime: string;
-  readonly platform: string;
-}
+/** `version`, and what else tells one build from another (`commit`, `runtime`). */
+export type VersionInfo = Readonly<Record<string, string>>;
 
 export interface StartedNode {
   /** Whether this start made the local CA. */

@@ -43,7 +43,7 @@ async function run(words: string, world: World = {}): Promise<Run> {
         error += text;
       },
     },
-    version: { version: "1.2.3", runtime: "bun 1.4.5", platform: "linux x64" },
+    version: { version: "1.2.3", commit: "abc", runtime: "bun" },
     readText: async (path) => read(world, path),
     readMeshFiles: async (paths) => paths.map((path) => ({ path, text: read(world, path) })),
     startNode: world.startNode ?? (() => Promise.reject(new Error("not to be started"))),
@@ -109,12 +109,12 @@ describe("fairlead", () => {
   });
 
   test("version", async () => {
-    expect((await run("version")).out).toBe("fairlead 1.2.3 (bun 1.4.5, linux x64)\n");
+    expect((await run("version")).out).toBe("fairlead 1.2.3 (commit abc, runtime bun)\n");
     expect(JSON.parse((await run("version --json")).out)).toEqual({
       name: "fairlead",
       version: "1.2.3",
-      runtime: "bun 1.4.5",
-      platform: "linux x64",
+      commit: "abc",
+      runtime: "bun",
     });
   });
 });

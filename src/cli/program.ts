@@ -154,11 +154,12 @@ function addVersion(program: Command, bindings: CliBindings): void {
     .description("Shows the version of the program and of the runtime inside it.")
     .option("--json", "one JSON object")
     .action((options: { readonly json?: boolean }) => {
-      const { version, runtime, platform } = bindings.version;
+      const { version = "unknown", ...rest } = bindings.version;
+      const details = Object.entries(rest).map(([name, value]) => `${name} ${value}`);
       bindings.terminal.out(
         options.json === true
-          ? `${JSON.stringify({ name: "fairlead", version, runtime, platform })}\n`
-          : `fairlead ${version} (${runtime}, ${platform})\n`,
+          ? `${JSON.stringify({ name: "fairlead", ...bindings.version })}\n`
+          : `fairlead ${version} (${details.join(", ")})\n`,
       );
     });
 }
