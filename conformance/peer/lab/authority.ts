@@ -123,7 +123,7 @@ export class TestAuthority {
       "-config",
       this.#configPath,
       "-subj",
-      `/CN=${request.commonName ?? request.name}`,
+      `/CN=${(request.commonName ?? request.name).replaceAll("/", "\\/")}`,
     ]);
     writeFileSync(path("ext"), extensions(request));
     const now = Date.now();

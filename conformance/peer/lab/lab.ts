@@ -8,20 +8,51 @@ export const trustDomain = "cluster.local";
 export const cartIdentity = `spiffe://${trustDomain}/ns/shop/sa/cart`;
 export const dbIdentity = `spiffe://${trustDomain}/ns/shop/sa/db`;
 
-/** Ports of the application beside the inbound node. */
+/** Ports of the applications beside the inbound node. */
 export const appPorts = {
   http: 8080,
   bulk: 8081,
-  /** The talking application of `conformance/peer/go`. */
+  /** Obeys the first line it reads (`conformance/peer/go/app.go`). */
   app: 8082,
   /** Allowed by policy, nobody listens. */
   closed: 8083,
   /** Somebody listens, no policy allows it. */
   denied: 8084,
+  /** Speaks first. */
+  banner: 8085,
 } as const;
 
-export const allowedPorts: readonly number[] = [appPorts.http, appPorts.bulk, appPorts.app, appPorts.closed];
-export const everyPort: readonly number[] = [...allowedPorts, appPorts.denied];
+/** Ports of :authority by which the scripted server (`conformance/peer/go/scripted.go`) chooses what to do. */
+export const scriptPorts: Readonly<Record<string, number>> = Object.fromEntries(
+  [
+    ...[
+      "echo",
+      "s401",
+      "s403",
+      "s404",
+      "s503",
+      "interim",
+      "cancel",
+      "noerr",
+      "ierr",
+      "refuse",
+      "goaway",
+      "drop",
+    ],
+    ...["trailers", "padded", "push", "garbage", "overrun", "mute", "stall", "ping", "smaller", "bye"],
+  ].map((name, index) => [name, 8101 + index]),
+);
+
+export const allowedPorts: readonly number[] = [
+  appPorts.http,
+  appPorts.bulk,
+  appPorts.app,
+  appPorts.closed,
+  appPorts.banner,
+];
+
+/** All that outbound nodes must carry. */
+export const everyPort: readonly number[] = [...allowedPorts, appPorts.denied, ...Object.values(scriptPorts)];
 
 export interface Lab {
   readonly place: Place;

@@ -97,7 +97,18 @@ function makeNamespaces(place: Place, names: { client: string; server: string })
       "net.core.somaxconn=8192",
     ];
     for (const setting of settings) runToEnd(side.command(["sysctl", "-q", "-w", setting]));
+    useCubic(name, side.address);
   }
+}
+
+/**
+ * A machine's own default congestion control must not colour the result (BBR paces with timers, which costs a tunnel dearly), and
+ * a namespace may not change it by sysctl. A route may name one: Linux's usual cubic, to the other side and to oneself.
+ */
+function useCubic(namespace: string, address: string): void {
+  const route = ["ip", "-n", namespace, "route", "replace"];
+  runToEnd([...route, "10.77.0.0/24", "dev", "eth0", "src", address, "congctl", "cubic"]);
+  runToEnd([...route, "local", address, "dev", "lo", "table", "local", "src", address, "congctl", "cubic"]);
 }
 
 /** Without root: two addresses of 127/8. There is no capture; outbound nodes are reached by a mapped port or SOCKS5. */

@@ -1,0 +1,17 @@
+/** `npm run conformance -- <name> …` */
+import { peerConformance } from "./peer/run.ts";
+
+const usage = `usage: npm run conformance -- <name> [flags]
+
+  peer   other implementations on either side of ours; --help for its flags
+`;
+
+const [name, ...rest] = process.argv.slice(2);
+switch (name) {
+  case "peer":
+    process.exit(await peerConformance(rest));
+    break;
+  default:
+    console.error(usage);
+    process.exit(name === undefined || name === "--help" ? 0 : 2);
+}
