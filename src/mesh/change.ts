@@ -8,22 +8,24 @@ export type MeshState = Pick<Conversion, "workloads" | "services" | "policies">;
 
 export const emptyState: MeshState = { workloads: [], services: [], policies: [] };
 
-/** @returns null when they are the same, places in files included. */
+/** @returns null when they are the same, places in files included. A part without a difference is left out. */
 export function diffStates(before: MeshState, after: MeshState): MeshChange | null {
   const workloads = diffLists(before.workloads, after.workloads, (workload) => workload.uid);
   const services = diffLists(before.services, after.services, serviceKey);
   const policies = diffLists(before.policies, after.policies, authorizationKey);
-  const isEmpty = [workloads, services, policies].every(
-    (part) => part.upsert.length === 0 && part.remove.length === 0,
-  );
-  return isEmpty ? null : { workloads, services, policies };
+  if (workloads === null && services === null && policies === null) return null;
+  return {
+    ...(workloads === null ? {} : { workloads }),
+    ...(services === null ? {} : { services }),
+    ...(policies === null ? {} : { policies }),
+  };
 }
 
 function diffLists<T>(
   before: readonly T[],
   after: readonly T[],
   keyOf: (item: T) => string,
-): { upsert: T[]; remove: string[] } {
+): { upsert: T[]; remove: string[] } | null {
   const old = new Map(before.map((item) => [keyOf(item), item]));
   const kept = new Set<string>();
   const upsert: T[] = [];
@@ -32,7 +34,8 @@ function diffLists<T>(
     kept.add(key);
     if (!sameValue(old.get(key), item)) upsert.push(item);
   }
-  return { upsert, remove: [...old.keys()].filter((key) => !kept.has(key)) };
+  const remove = [...old.keys()].filter((key) => !kept.has(key));
+  return upsert.length === 0 && remove.length === 0 ? null : { upsert, remove };
 }
 
 /** Deep equality of plain values, maps, and value classes such as IpAddress. */

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { formatSocketAddress } from "../base/ip.ts";
-import { gatewayAt, gatewayNamed, ip, member, service, workload } from "./fixture.ts";
 import { type InboundRequest, type InboundRoute, resolveInbound } from "./inbound_route.ts";
 import { MeshStore } from "./store.ts";
+import { gatewayAt, gatewayNamed, ip, member, service, workload } from "./testing/fixture.ts";
 import type { Workload } from "./workload.ts";
 
 const db = workload("db", { addresses: [ip("10.0.0.2")], services: member("shop/db.shop", { 5432: 15432 }) });

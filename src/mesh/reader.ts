@@ -30,7 +30,11 @@ export class Problems {
     ];
   }
 
+  /** At one place only the first complaint is told: what follows from it would not help. */
   add(location: Location, message: string, word?: string, valid: Iterable<string> = []): void {
+    const { line, column } = location;
+    if (this.#errors.some((error) => error.location.line === line && error.location.column === column))
+      return;
     if (this.#errors.length >= meshLimits.maxErrorsPerDocument) {
       this.#dropped++;
       return;

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { formatSocketAddress, type HostPort, type SocketAddress } from "../base/ip.ts";
 import type { DialTarget } from "./balance.ts";
-import { gatewayAt, gatewayNamed, ip, member, service, workload } from "./fixture.ts";
 import { authorityFor, type OutboundRequest, type Route, resolveOutbound } from "./route.ts";
 import type { Service } from "./service.ts";
 import { MeshStore } from "./store.ts";
+import { gatewayAt, gatewayNamed, ip, member, service, workload } from "./testing/fixture.ts";
 import type { Workload } from "./workload.ts";
 
 const cart = workload("cart", { addresses: [ip("10.0.0.1")] });

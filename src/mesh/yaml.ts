@@ -140,6 +140,8 @@ class NodeReader {
   #nodes = 0;
   #aliases = 0;
   #last = 0;
+  /** What the targets of aliases are being read: one that comes up again holds itself. */
+  readonly #targets = new Set<unknown>();
 
   constructor(document: Document, locate: (offset: number) => Location) {
     this.#document = document;
@@ -153,7 +155,6 @@ class NodeReader {
         `the document has more than ${meshLimits.maxNodesPerDocument} values once its aliases are written out`,
       );
     }
-    // An alias of something it is part of ends here, too.
     if (depth > meshLimits.maxNodeDepth)
       return this.#fail(`values are nested more than ${meshLimits.maxNodeDepth} deep`);
     if (isAlias(node)) return this.#readAlias(node, depth);
@@ -205,7 +206,12 @@ class NodeReader {
     const target = alias.resolve(this.#document);
     if (target === undefined)
       return this.#failAt(at, `there is no anchor &${alias.source} before this`, alias.source);
-    return this.read(target, depth + 1);
+    if (this.#targets.has(target))
+      return this.#failAt(at, `*${alias.source} is a part of itself`, alias.source);
+    this.#targets.add(target);
+    const node = this.read(target, depth + 1);
+    this.#targets.delete(target);
+    return node;
   }
 
   #readScalar(scalar: Scalar): YamlNode {

@@ -1,9 +1,9 @@
 /** Meshes for tests: a workload or a service with every default filled in, and what the test is about on top. */
-import { assert } from "../base/assert.ts";
-import { IpAddress } from "../base/ip.ts";
-import { SpiffeId } from "./identity.ts";
-import type { Service, ServicePort } from "./service.ts";
-import type { GatewayAddress, Workload } from "./workload.ts";
+import { assert } from "../../base/assert.ts";
+import { IpAddress } from "../../base/ip.ts";
+import { SpiffeId } from "../identity.ts";
+import type { Service, ServicePort } from "../service.ts";
+import type { GatewayAddress, Workload } from "../workload.ts";
 
 export function ip(text: string): IpAddress {
   const parsed = IpAddress.parse(text);

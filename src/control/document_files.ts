@@ -1,0 +1,64 @@
+/** Files as parsed documents. Only what changed is parsed again, in slices that leave room for connections. */
+import { meshLimits } from "../base/limits.ts";
+import type { Clock } from "../host/host.ts";
+import type { DocumentError } from "../mesh/location.ts";
+import { type ParsedEntry, parseDocument } from "../mesh/parse.ts";
+import { type DocumentText, splitDocuments } from "../mesh/yaml.ts";
+
+export interface ParsedFile {
+  readonly path: string;
+  readonly text: string;
+  readonly entries: readonly ParsedEntry[];
+  /** Of the file as a whole; then `entries` is empty. */
+  readonly error: DocumentError | null;
+  /** By place and text, to be used again. */
+  readonly parts: ReadonlyMap<string, readonly ParsedEntry[]>;
+}
+
+export class DocumentFiles {
+  readonly #clock: Clock;
+  #files = new Map<string, ParsedFile>();
+  #sliceStart = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Parses the texts that differ from last time. In the order of `texts`. */
+  async parse(texts: ReadonlyMap<string, string>): Promise<readonly ParsedFile[]> {
+    const files = new Map<string, ParsedFile>();
+    this.#sliceStart = this.#clock.now();
+    for (const [path, text] of texts) {
+      const before = this.#files.get(path);
+      files.set(path, before?.text === text ? before : await this.#parseFile(path, text, before));
+    }
+    this.#files = files;
+    return [...files.values()];
+  }
+
+  async #parseFile(path: string, text: string, before: ParsedFile | undefined): Promise<ParsedFile> {
+    const documents = splitDocuments(path, text);
+    if ("message" in documents) return { path, text, entries: [], error: documents, parts: new Map() };
+    const parts = new Map<string, readonly ParsedEntry[]>();
+    for (const document of documents) {
+      const key = partKey(document);
+      let entries = before?.parts.get(key);
+      if (entries === undefined) {
+        await this.#giveWay();
+        entries = parseDocument(document);
+      }
+      parts.set(key, entries);
+    }
+    return { path, text, entries: [...parts.values()].flat(), error: null, parts };
+  }
+
+  async #giveWay(): Promise<void> {
+    if (this.#clock.now() - this.#sliceStart < meshLimits.parseSliceMs) return;
+    await new Promise<void>((resolve) => this.#clock.defer(resolve));
+    this.#sliceStart = this.#clock.now();
+  }
+}
+
+function partKey(document: DocumentText): string {
+  return `${document.firstLine}\n${document.text}`;
+}
