@@ -122,7 +122,7 @@ export class RevocationLists {
     const unreadable = this.#unreadable.map(({ source, message }) =>
       statusOf(source, null, "refused", message, nowMs),
     );
-    return [...offered, ...kept, ...unreadable];
+    return [...offered, ...unreadable, ...kept];
   }
 
   async #place(
