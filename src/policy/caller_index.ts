@@ -2,9 +2,9 @@
  * The identity dimension of a section. Strings never reach WebAssembly: who the caller is, is worked out here once per
  * identity, as the atoms it satisfies (for evaluating a rule) and the rules it flips (for the index).
  */
-import type { Match, Rule, ServiceAccountMatch, StringMatch } from "../mesh/authorization.ts";
+import type { Match, ServiceAccountMatch, StringMatch } from "../mesh/authorization.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
-import { isPossible, sayingClauses } from "./prepared_rule.ts";
+import { isPossible, type SayingClauses } from "./prepared_rule.ts";
 import { DenseRuleSet } from "./rule_set.ts";
 import { type Atom, mention, StringTable } from "./string_table.ts";
 
@@ -15,7 +15,7 @@ export interface CallerProfile {
 }
 
 export class CallerIndex {
-  readonly #rules: readonly Rule[];
+  readonly #rules: readonly SayingClauses[];
   readonly #principals = new StringTable(() => this.#newAtom());
   readonly #namespaces = new StringTable(() => this.#newAtom());
   readonly #accounts = new Map<string, Atom>();
@@ -23,10 +23,10 @@ export class CallerIndex {
   /** The rules that are possible for an identity that satisfies nothing but `*`. */
   readonly base: DenseRuleSet;
 
-  constructor(rules: readonly Rule[]) {
+  constructor(rules: readonly SayingClauses[]) {
     this.#rules = rules;
-    rules.forEach((rule, index) => {
-      for (const matches of sayingClauses(rule)) for (const match of matches) this.#mentionAll(match, index);
+    rules.forEach((clauses, index) => {
+      for (const matches of clauses) for (const match of matches) this.#mentionAll(match, index);
     });
     this.base = new DenseRuleSet(rules.length, (index) => this.#possible(index, anyIdentity));
   }
@@ -69,8 +69,8 @@ export class CallerIndex {
   }
 
   #possible(index: number, caller: Caller): boolean {
-    const rule = this.#rules[index];
-    return rule !== undefined && isPossible(sayingClauses(rule), (match) => callerHolds(match, caller));
+    const clauses = this.#rules[index];
+    return clauses !== undefined && isPossible(clauses, (match) => callerHolds(match, caller));
   }
 
   #mentionAll(match: Match, rule: number): void {

@@ -22,7 +22,13 @@ import { type Authorization, authorizationKey } from "../mesh/authorization.ts";
 import { CallerIndex } from "./caller_index.ts";
 import { buildDimension, type Dimension } from "./dimension.ts";
 import type { PolicyLimits } from "./policy_engine.ts";
-import { type PreparedMatch, type PreparedRule, prepareRule } from "./prepared_rule.ts";
+import {
+  type PreparedMatch,
+  type PreparedRule,
+  prepareRule,
+  type SayingClauses,
+  sayingClauses,
+} from "./prepared_rule.ts";
 import { type FieldRanges, type Key, type Range, writeRanges32, writeRanges128 } from "./ranges.ts";
 import { writeRuleProgram } from "./rule_program.ts";
 import { type DenseRuleSet, setShape, summarize, writeFlips } from "./rule_set.ts";
@@ -57,12 +63,19 @@ export function compileSection(
   policies: readonly Authorization[],
   limits: PolicyLimits,
 ): CompiledSection | null {
-  const origins = policies.flatMap((policy) => {
+  const ruleCount = policies.reduce((sum, policy) => sum + policy.rules.length, 0);
+  if (ruleCount > limits.maxRulesPerSection) return null;
+  const origins: RuleOrigin[] = [];
+  const rules: SayingClauses[] = [];
+  for (const policy of policies) {
     const key = authorizationKey(policy);
-    return policy.rules.map((_, rule) => ({ policy, key, rule }));
-  });
-  if (origins.length > limits.maxRulesPerSection) return null;
-  const rules = policies.flatMap((policy) => policy.rules);
+    policy.rules.forEach((rule, index) => {
+      const clauses = sayingClauses(rule);
+      if (clauses.some((matches) => matches.length === 0)) return; // It never holds.
+      origins.push({ policy, key, rule: index });
+      rules.push(clauses);
+    });
+  }
   const callers = new CallerIndex(rules);
   const words = new SectionWriter(rules.map(prepareRule), callers, limits.maxIndexEntries).write();
   return words.byteLength > limits.maxImageBytes ? null : { words, rules: origins, callers };

@@ -4,7 +4,7 @@
  * rules that differ from the base there. Memory grows with what rules mention, not with rules times values.
  */
 import { fieldHolds, isPossible, type PreparedMatch, type PreparedRule } from "./prepared_rule.ts";
-import { compareKeys, type FieldRanges, type Key, type Range } from "./ranges.ts";
+import { absentField, compareKeys, type FieldRanges, type Key, type Range } from "./ranges.ts";
 import { DenseRuleSet } from "./rule_set.ts";
 
 export interface DimensionClass<K extends Key> {
@@ -19,7 +19,7 @@ export interface Dimension<K extends Key> {
   readonly classes: readonly DimensionClass<K>[];
 }
 
-/** What one rule does in one dimension. */
+/** What a rule that looks at a dimension does there. */
 interface RuleProfile<K extends Key> {
   readonly rule: number;
   readonly base: boolean;
@@ -38,13 +38,20 @@ export function buildDimension<K extends Key>(
   maxEntries: number,
 ): Dimension<K> {
   const profiles: RuleProfile<K>[] = [];
-  const base = new DenseRuleSet(rules.length, () => false);
   rules.forEach((rule, index) => {
-    const profile = profileOf(rule, index, fieldOf, full);
-    if (profile.base) base.add(index);
-    if (profile.flips.length > 0) profiles.push(profile);
+    if (looksAt(rule, fieldOf)) profiles.push(profileOf(rule, index, fieldOf, full));
   });
+  const impossible = new Set(profiles.filter((profile) => !profile.base).map((profile) => profile.rule));
+  const base = new DenseRuleSet(rules.length, (rule) => !impossible.has(rule));
   return { base, classes: classify(profiles, base, maxEntries) };
+}
+
+/** A rule that does not look at this dimension is possible everywhere in it. */
+function looksAt<K extends Key>(
+  rule: PreparedRule,
+  fieldOf: (match: PreparedMatch) => FieldRanges<K>,
+): boolean {
+  return rule.clauses.some((matches) => matches.some((match) => fieldOf(match) !== absentField));
 }
 
 function profileOf<K extends Key>(

@@ -104,7 +104,8 @@ function collectMatches(
       if (match === -1) break;
       const origin = originOf(section, match);
       matches.push(origin);
-      from = match + origin.policy.rules.length - origin.rule;
+      from = match + 1;
+      while (section.rules[from]?.policy === origin.policy) from++;
     }
   }
   return true;

@@ -11,20 +11,23 @@ export interface PreparedMatch {
   readonly destination6: FieldRanges<bigint>;
 }
 
-/** Clauses AND, matches OR; a clause without matches here never holds, for it had only empty ones. */
+/** Clauses AND, matches OR. */
 export interface PreparedRule {
   readonly clauses: readonly (readonly PreparedMatch[])[];
 }
 
-export function prepareRule(rule: Rule): PreparedRule {
-  return { clauses: sayingClauses(rule).map((matches) => matches.map(prepareMatch)) };
+/** What `sayingClauses` leaves of a rule. */
+export type SayingClauses = readonly (readonly Match[])[];
+
+export function prepareRule(clauses: SayingClauses): PreparedRule {
+  return { clauses: clauses.map((matches) => matches.map(prepareMatch)) };
 }
 
 /**
  * The clauses that can refuse. A clause written without matches always holds, so it is left out; an empty match never
- * holds, so it is left out of its clause (ztunnel `rbac.rs`, matches).
+ * holds, so it is left out of its clause (ztunnel `rbac.rs`, matches). A clause that has no match left never holds.
  */
-export function sayingClauses(rule: Rule): readonly (readonly Match[])[] {
+export function sayingClauses(rule: Rule): SayingClauses {
   return rule.clauses
     .filter((clause) => clause.matches.length > 0)
     .map((clause) => clause.matches.filter((match) => !isEmptyMatch(match)));

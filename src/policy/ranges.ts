@@ -19,6 +19,9 @@ export interface FieldRanges<K extends Key> {
   readonly negative: readonly Range<K>[];
 }
 
+/** A field that is not there. */
+export const absentField = { positive: null, negative: [] } as const;
+
 export function compareKeys(a: Key, b: Key): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
@@ -51,6 +54,7 @@ export function rangesContain<K extends Key>(ranges: readonly Range<K>[], value:
 }
 
 export function portFields(positive: readonly number[], negative: readonly number[]): FieldRanges<number> {
+  if (positive.length === 0 && negative.length === 0) return absentField;
   return {
     positive: positive.length === 0 ? null : mergeRanges(positive.map(portRange)),
     negative: mergeRanges(negative.map(portRange)),
