@@ -228,6 +228,8 @@ export const adminLimits = {
   maxSeriesPerMetric: 20_000,
   /** Characters of a label's value that are kept. */
   maxLabelValueLength: 512,
+  /** How long the command line waits for a node's answer. */
+  clientTimeoutMs: 5_000,
   /** Connections that `/connections` lists; it says how many there are. */
   maxListedConnections: 10_000,
 } as const;

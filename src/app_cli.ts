@@ -1,0 +1,86 @@
+/** What the command line is handed: this program's parts as a few functions. */
+import { startNode } from "./app.ts";
+import { serveAdministration } from "./app_admin.ts";
+import { MeshError } from "./base/errors.ts";
+import { adminLimits } from "./base/limits.ts";
+import type { CliBindings, StartedNode } from "./cli/bindings.ts";
+import type { Config } from "./config/config.ts";
+import { readMeshFiles } from "./control/mesh_files.ts";
+import type { ServeHttp } from "./host/bun_http.ts";
+import type { Files, Host, Listener } from "./host/host.ts";
+import { httpGet } from "./host/http_get.ts";
+import { LogWriter } from "./host/log_writer.ts";
+import { versionFields } from "./version.ts";
+
+/** Outside of a Host because the simulator has no use for it. */
+export interface Outside {
+  readonly serveHttp: ServeHttp;
+  /** Writes all of it to standard output (1) or error (2), waiting for a slow reader. */
+  readonly print: (descriptor: 1 | 2, text: string) => void;
+}
+
+export function cliBindings(host: Host, { serveHttp, print }: Outside): CliBindings {
+  return {
+    arguments: host.process.arguments,
+    environment: host.process.environment,
+    terminal: {
+      isTerminal: host.process.isTerminal,
+      out: (text) => print(1, text),
+      error: (text) => print(2, text),
+    },
+    version: versionFields(host.name),
+    readText: (path) => host.files.readText(path),
+    readMeshFiles: (paths) => readEveryMeshFile(host.files, paths),
+    startNode: (config) => startServed(host, serveHttp, config),
+    getAdmin: (address, path) => httpGet(address, path, adminLimits.clientTimeoutMs),
+    onStopSignal: (listener) =>
+      host.process.onSignal((signal) => {
+        // Documents and revocation lists are watched: there is nothing to reload, and a closed terminal is no reason to stop.
+        if (signal !== "SIGHUP") listener();
+      }),
+  };
+}
+
+/** A node goes on without a file it cannot read; somebody who asks whether files are good wants to know. */
+async function readEveryMeshFile(
+  files: Files,
+  paths: readonly string[],
+): Promise<readonly { readonly path: string; readonly text: string }[]> {
+  for (const path of paths)
+    if (!(await files.exists(path))) throw new MeshError("io", "local", `${path} does not exist`);
+  const { texts, unreadable } = await readMeshFiles(files, paths, new Set());
+  for (const error of unreadable.values()) throw error;
+  return [...texts].map(([path, text]) => ({ path, text }));
+}
+
+/** A node with its administration ports; whoever ends it, they end with it. */
+async function startServed(host: Host, serveHttp: ServeHttp, config: Config): Promise<StartedNode> {
+  const write = (text: string): boolean => host.process.writeOut(text);
+  const logger = new LogWriter(host.clock, write, config.log.format, config.log.level);
+  const node = await startNode(host, config, logger);
+  const { promise: ended, resolve } = Promise.withResolvers<void>();
+  let listeners: readonly Listener[] = [];
+  const end = (how: Promise<void>): void => {
+    void how.then(() => {
+      for (const listener of listeners) listener.close();
+      resolve();
+    });
+  };
+  const drain = (): void => end(node.drain());
+  try {
+    listeners = serveAdministration(node, config, logger, serveHttp, drain);
+  } catch (error) {
+    await node.stop();
+    throw error;
+  }
+  return {
+    createdAuthority: node.createdAuthority,
+    localWorkloads: node.context.locals.all.map(({ namespace, name, addresses }) => ({
+      name: `${namespace}/${name}`,
+      addresses: addresses.map((ip) => ip.text),
+    })),
+    ended,
+    drain,
+    stop: () => end(node.stop()),
+  };
+}

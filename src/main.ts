@@ -1,0 +1,9 @@
+/** argv → cli. */
+import { cliBindings } from "./app_cli.ts";
+import { runCli } from "./cli/program.ts";
+import { createBunHost } from "./host/bun.ts";
+import { serveHttp } from "./host/bun_http.ts";
+import { print } from "./host/bun_print.ts";
+
+const host = createBunHost();
+host.process.exit(await runCli(cliBindings(host, { serveHttp, print })));
