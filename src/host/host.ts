@@ -107,6 +107,8 @@ export interface ListenOptions {
   readonly reusePort?: boolean;
   /** Own marks on accepted sockets are not needed; IP_TRANSPARENT is set for TPROXY-style listeners. */
   readonly transparent?: boolean;
+  /** Every accepted socket is going to be upgraded with `tlsServer`, never read plain: saves a copy of each read of ciphertext. */
+  readonly tls?: boolean;
 }
 
 export interface Listener {
@@ -174,7 +176,11 @@ export interface Process {
   onSignal(listener: (signal: "SIGTERM" | "SIGINT" | "SIGHUP") => void): () => void;
   exit(code: number): void;
   /** Runs a program to its end (capture rules). @throws MeshError `io` when it cannot be started. */
-  run(program: string, args: readonly string[], input?: string): Promise<{ readonly exitCode: number; readonly output: string }>;
+  run(
+    program: string,
+    args: readonly string[],
+    input?: string,
+  ): Promise<{ readonly exitCode: number; readonly output: string }>;
   /** Resident memory, bytes. */
   residentBytes(): number;
   /** CPU time of this process so far, microseconds. */

@@ -1,0 +1,79 @@
+/** The Host over Bun's own sockets, files and process. `contract.ts` says what it has to keep. */
+import { lookup } from "node:dns/promises";
+import { networkInterfaces } from "node:os";
+import { MeshError } from "../base/errors.ts";
+import { IpAddress, type SocketAddress } from "../base/ip.ts";
+import { BunClock, bunRandom } from "./bun_clock.ts";
+import { bunConnect } from "./bun_connect.ts";
+import { BunFiles } from "./bun_files.ts";
+import { bunListen } from "./bun_listen.ts";
+import { bunProcess } from "./bun_process.ts";
+import { BunSocket, type SocketContext } from "./bun_socket.ts";
+import { bunTls } from "./bun_tls.ts";
+import type { Clock, Host, Network, Socket } from "./host.ts";
+import { LinuxSockets } from "./linux_socket.ts";
+import { systemErrorName } from "./socket_errors.ts";
+
+export function createBunHost(): Host {
+  const clock = new BunClock();
+  const linux = LinuxSockets.open();
+  return {
+    name: "bun",
+    clock,
+    random: bunRandom,
+    net: bunNetwork(clock, linux),
+    files: new BunFiles(clock),
+    process: bunProcess(linux),
+  };
+}
+
+function bunNetwork(clock: Clock, linux: LinuxSockets | null): Network {
+  const context: SocketContext = { clock, lingering: 0 };
+  return {
+    listen: (options, onAccept) => bunListen(context, linux, options, onAccept),
+    connect: (options) => bunConnect(context, linux, options),
+    tlsServer: (socket, options) => bunTls(context, socket, options, "server"),
+    tlsClient: (socket, options) => bunTls(context, socket, options, "client"),
+    originalDestination: (socket) => originalDestination(linux, socket),
+    localAddresses,
+    resolve,
+  };
+}
+
+/** Connection tracking knows every connection; only one whose destination was changed is a redirected one. */
+function originalDestination(linux: LinuxSockets | null, socket: Socket): SocketAddress | null {
+  if (linux === null || !(socket instanceof BunSocket) || socket.fd < 0) return null;
+  const original = linux.originalDestination(socket.fd, socket.local.ip.isIpv4);
+  if (original === null) return null;
+  const unchanged = original.ip.equals(socket.local.ip) && original.port === socket.local.port;
+  return unchanged ? null : original;
+}
+
+function localAddresses(): readonly IpAddress[] {
+  const addresses: IpAddress[] = [];
+  for (const entries of Object.values(networkInterfaces())) {
+    for (const { address } of entries ?? []) {
+      const ip = IpAddress.parse(address.split("%")[0] ?? "");
+      if (ip !== null) addresses.push(ip);
+    }
+  }
+  return addresses;
+}
+
+async function resolve(hostname: string): Promise<readonly IpAddress[]> {
+  const literal = IpAddress.parse(hostname);
+  if (literal !== null) return [literal];
+  try {
+    const found = await lookup(hostname, { all: true });
+    const addresses = found.map(({ address }) => IpAddress.parse(address)).filter((ip) => ip !== null);
+    if (addresses.length > 0) return addresses;
+  } catch (thrown) {
+    throw nameNotFound(hostname, systemErrorName(thrown), thrown);
+  }
+  throw nameNotFound(hostname, null, null);
+}
+
+function nameNotFound(hostname: string, reason: string | null, cause: unknown): MeshError {
+  const message = `${hostname} does not resolve${reason === null ? "" : `: ${reason}`}`;
+  return new MeshError("name_not_found", "upstream", message, { cause });
+}

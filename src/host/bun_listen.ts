@@ -1,0 +1,82 @@
+/** Listening sockets of the Bun host. */
+import { formatSocketAddress } from "../base/ip.ts";
+import { socketAddresses, socketCallbacks } from "./bun_callbacks.ts";
+import { BunSocket, type NativeEvents, type SocketContext } from "./bun_socket.ts";
+import type { Listener, ListenOptions, Socket } from "./host.ts";
+import { type LinuxSockets, SystemCallError } from "./linux_socket.ts";
+import { errnoName, listenError, systemErrorName } from "./socket_errors.ts";
+
+/** @throws MeshError `address_in_use`, `permission_denied`, `descriptors_exhausted` or `io`, blame local. */
+export function bunListen(
+  context: SocketContext,
+  linux: LinuxSockets | null,
+  options: ListenOptions,
+  onAccept: (socket: Socket) => void,
+): Listener {
+  const target = formatSocketAddress(options.address);
+  let native: Bun.TCPSocketListener<NativeEvents>;
+  try {
+    native = Bun.listen<NativeEvents>(nativeOptions(context, options, onAccept));
+  } catch (thrown) {
+    throw listenError(systemErrorName(thrown) ?? String(thrown), target);
+  }
+  if (linux !== null) prepare(linux, native, options, target);
+  const address = { ip: options.address.ip, port: native.port };
+  return { address, close: () => native.stop() };
+}
+
+function nativeOptions(
+  context: SocketContext,
+  options: ListenOptions,
+  onAccept: (socket: Socket) => void,
+): Bun.TCPSocketListenOptions<NativeEvents> & { readonly reusePort: boolean } {
+  return {
+    hostname: options.address.ip.text,
+    port: options.address.port,
+    allowHalfOpen: true,
+    // Not in the published types.
+    reusePort: options.reusePort ?? false,
+    socket: listenerCallbacks(context, onAccept, options.tls ?? false),
+  };
+}
+
+function prepare(
+  linux: LinuxSockets,
+  native: Bun.TCPSocketListener<NativeEvents>,
+  options: ListenOptions,
+  target: string,
+): void {
+  if (!("fd" in native) || typeof native.fd !== "number") return;
+  try {
+    linux.tune(native.fd);
+    if (options.transparent === true) linux.setTransparent(native.fd, options.address.ip.isIpv4);
+  } catch (thrown) {
+    native.stop();
+    throw listenError(thrown instanceof SystemCallError ? errnoName(thrown.errno) : String(thrown), target);
+  }
+}
+
+/**
+ * One set of callbacks for all connections of a listener. Under TLS Bun goes on calling the data callback with the
+ * ciphertext, a copy of every read (a fifth of the CPU a gigabyte costs); without the callback it makes none.
+ */
+function listenerCallbacks(
+  context: SocketContext,
+  onAccept: (socket: Socket) => void,
+  tls: boolean,
+): Bun.SocketHandler<NativeEvents> {
+  const callbacks: Bun.SocketHandler<NativeEvents> = {
+    ...socketCallbacks,
+    open(native) {
+      const addresses = socketAddresses(native);
+      // The peer was gone before we looked: nobody ever hears of it.
+      if (addresses === null) return void native.terminate();
+      const socket = new BunSocket(context, native, addresses, "peer");
+      native.data = socket;
+      onAccept(socket);
+      socket.awaitHandler();
+    },
+  };
+  if (tls) delete callbacks.data;
+  return callbacks;
+}
