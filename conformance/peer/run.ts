@@ -10,6 +10,7 @@ import { badClientSuite, badServerSuite } from "./suites/certificates.ts";
 import { goClientSuite } from "./suites/inbound.ts";
 import { goServerSuite, scriptedServerSuite } from "./suites/outbound.ts";
 import { pairSuite } from "./suites/pairs.ts";
+import { pythonClientSuite, pythonServerSuite } from "./suites/python.ts";
 import type { SuiteContext } from "./suites/suite.ts";
 import { Tally } from "./tally.ts";
 
@@ -82,6 +83,8 @@ function suites(calibrate: boolean): NamedSuite[] {
       named(`go client → ${subject.name}`, (context) => goClientSuite(context, subject)),
       named(`${subject.name} → go server`, (context) => goServerSuite(context, subject)),
       named(`${subject.name} → scripted server`, (context) => scriptedServerSuite(context, subject)),
+      named(`python client → ${subject.name}`, (context) => pythonClientSuite(context, subject)),
+      named(`${subject.name} → python server`, (context) => pythonServerSuite(context, subject)),
       named(`bad client certificate → ${subject.name}`, (context) => badClientSuite(context, subject)),
       named(`${subject.name} → bad server certificate`, (context) => badServerSuite(context, subject)),
     ]),
