@@ -40,9 +40,9 @@ export class SignatureVerifier {
     // Not an error of its own: another issuer of the same name may have the right kind of key.
     if (!scheme.keys.includes(kind)) return false;
     const key = await this.#key(holder, kind, scheme);
-    const signature =
-      scheme.webCrypto === "ECDSA" ? ecdsaSignatureToRaw(signed.signature, kind) : signed.signature;
     try {
+      const isEcdsa = scheme.webCrypto === "ECDSA";
+      const signature = isEcdsa ? ecdsaSignatureToRaw(signed.signature, kind) : signed.signature;
       return await this.#crypto.subtle.verify(
         verifyAlgorithm(scheme),
         key,
@@ -50,7 +50,7 @@ export class SignatureVerifier {
         buffer(signed.signed),
       );
     } catch {
-      // WebCrypto may throw where a signature has an impossible length: that is a signature that does not hold.
+      // A signature of another curve, or of a length that WebCrypto throws about: it does not hold, that is all.
       return false;
     }
   }

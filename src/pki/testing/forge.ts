@@ -13,6 +13,7 @@ import {
   type Extension,
   KeyUsageFlags,
   KeyUsagesExtension,
+  type Name,
   SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
   X509Certificate,
@@ -35,7 +36,7 @@ export interface Forged {
 
 export interface ForgeOptions {
   /** `CN=…`; "" for none. */
-  readonly subject?: string;
+  readonly subject?: string | Name;
   /** Written in place of the issuer's own name. */
   readonly issuerName?: string;
   /** Null for self-signed. */
