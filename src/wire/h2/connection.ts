@@ -198,8 +198,8 @@ export class H2Connection implements Machine {
       state.fail(h2ErrorCode.settingsTimeout, "SETTINGS were not acknowledged");
       return;
     }
-    this.#liveness.tick(now);
     state.output.shrink();
+    this.#liveness.tick(now);
     state.announce();
   }
 

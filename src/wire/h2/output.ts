@@ -23,7 +23,7 @@ export class Output {
   readonly #views: Uint8Array[] = [];
   #takenBytes = 0;
 
-  /** Frames the peer provoked that it has not read yet: acknowledgements, resets, window updates. */
+  /** Frames the peer provoked and has not read yet: acknowledgements, resets. Counted by those who write them. */
   provokedFrames = 0;
 
   get pendingBytes(): number {
@@ -72,13 +72,11 @@ export class Output {
   }
 
   settingsAck(): void {
-    this.provokedFrames++;
     this.frameHead(0, frameType.settings, frameFlag.ack, 0);
   }
 
   /** @param source eight bytes from `at`. */
   pingAck(source: Uint8Array, at: number): void {
-    this.provokedFrames++;
     this.frameHead(8, frameType.ping, frameFlag.ack, 0);
     this.bytes(source.subarray(at, at + 8));
   }
@@ -90,13 +88,11 @@ export class Output {
   }
 
   rstStream(streamId: number, errorCode: number): void {
-    this.provokedFrames++;
     this.frameHead(4, frameType.rstStream, 0, streamId);
     this.#uint32(errorCode);
   }
 
   windowUpdate(streamId: number, increment: number): void {
-    this.provokedFrames++;
     this.frameHead(4, frameType.windowUpdate, 0, streamId);
     this.#uint32(increment);
   }
