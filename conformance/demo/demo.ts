@@ -89,6 +89,20 @@ function describe(answer: Answer): string {
     : `${answer.status} ${answer.body.split("\r\n\r\n")[1] ?? ""}`.trim();
 }
 
+/** The first line of a node's log with all of these words; lines are written in batches, so it may take a moment. */
+async function findLine({ running }: Node, ...words: readonly string[]): Promise<string | null> {
+  const find = (): string | undefined =>
+    running.lines.find((line) => words.every((word) => line.includes(word)));
+  await eventually(3000, () => find() !== undefined);
+  return find() ?? null;
+}
+
+/** An access line without what this story is not about. */
+function essence(line: string): string {
+  const fields = line.matchAll(/(src\.addr|src\.identity|dst\.workload|error)=("(?:\\.|[^"\\])*"|\S+)/g);
+  return [...fields].map(([, name, value]) => `${name}=${value?.replaceAll(`${mesh}/`, "")}`).join("\n");
+}
+
 async function start(): Promise<readonly [frontend: Node, backend: Node, reports: Node] | null> {
   story.chapter("The shop");
   story.tell(
@@ -171,9 +185,9 @@ async function withMutualTls(backend: Node): Promise<void> {
     "the forged certificate: no HTTP/2 frame comes back",
     describe(forged),
   );
-  const said = backend.running.lines.find((line) => line.includes("certificate_untrusted"));
-  story.check(said !== undefined, "the node says why", "no line of its log says certificate_untrusted");
-  if (said !== undefined) story.show(said);
+  const said = await findLine(backend, "certificate_untrusted");
+  story.check(said !== null, "the node says why", "no line of its log says certificate_untrusted");
+  if (said !== null) story.show(essence(said));
   const good = await callAs(places.frontend);
   story.check(
     good.status === 200,
@@ -200,17 +214,14 @@ async function withPeerAuthorization(backend: Node): Promise<void> {
   story.check(reports.status === null, "reports is refused", describe(reports));
   const frontend = await callAs(places.frontend);
   story.check(frontend.status === 200, "the frontend is not", describe(frontend));
-  const refusal = () =>
-    backend.running.lines.find((line) => line.includes("policy_denied") && line.includes("sa/reports"));
-  await eventually(3000, () => refusal() !== undefined);
-  const line = refusal();
+  const line = await findLine(backend, "policy_denied", "sa/reports");
   const named = line?.includes("shop/backend-callers") === true && /callers\.yaml:\d+/.test(line);
   story.check(
     named,
-    "the refusal names who, which policy, and the line it is written in",
+    "the refusal names who, which policy, and where it is written",
     line ?? "no such line in the log",
   );
-  if (line !== undefined) story.show(line);
+  if (line !== null) story.show(essence(line));
 }
 
 async function withChange(backend: Node): Promise<void> {
@@ -228,10 +239,9 @@ async function withChange(backend: Node): Promise<void> {
     `the stream is cut ${tookMs} ms after the file was written`,
     "it still flows after 5 s",
   );
-  const reason = () => backend.running.lines.find((line) => line.includes("policy_changed"));
-  await eventually(3000, () => reason() !== undefined);
-  story.check(reason() !== undefined, "its record says why", "no line of the log says policy_changed");
-  story.show(reason() ?? "");
+  const line = await findLine(backend, "policy_changed");
+  story.check(line !== null, "its record says why", "no line of the log says policy_changed");
+  if (line !== null) story.show(essence(line));
 }
 
 interface TrafficRow {
