@@ -1,0 +1,216 @@
+/**
+ * The HTTP/2 engine alone, client and server joined in memory: what a frame, a byte and a request cost without sockets and TLS.
+ *
+ *   bun bench/micro/h2.ts [name]
+ */
+import { H2Connection } from "../../src/wire/h2/connection.ts";
+import type { H2ConnectionEvents } from "../../src/wire/h2/connection_state.ts";
+import { HpackDecoder } from "../../src/wire/h2/hpack_decoder.ts";
+import { HpackEncoder } from "../../src/wire/h2/hpack_encoder.ts";
+import type { H2Stream, H2StreamEvents } from "../../src/wire/h2/stream.ts";
+
+const connect = [":method", "CONNECT", ":authority", "10.0.0.7:8080"];
+const hbone = [
+  ...connect,
+  "baggage",
+  "k8s.cluster.name=Kubernetes,k8s.namespace.name=default,k8s.deployment.name=client,service.name=client,service.version=v1",
+  "forwarded",
+  'for="10.0.0.5:43210"',
+  "traceparent",
+  "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
+];
+const ok = [":status", "200"];
+const batchBytes = 256 * 1024;
+const roundSeconds = 0.5;
+const rounds = 5;
+
+class Sink implements H2StreamEvents {
+  stream: H2Stream | null = null;
+  received = 0;
+  readonly #echo: boolean;
+  constructor(echo: boolean) {
+    this.#echo = echo;
+  }
+  onHeaders(): void {}
+  onData(bytes: Uint8Array): void {
+    this.received += bytes.length;
+    this.stream?.consume(bytes.length);
+    if (this.#echo && bytes.length > 0) this.stream?.sendData(bytes, false);
+  }
+  onTrailers(): void {}
+  onReset(): void {}
+  onWritable(): void {}
+  onClose(): void {}
+}
+
+const quiet: H2ConnectionEvents = { onRequest: () => {}, onOutputReady: () => {}, onClose: () => {} };
+
+/** Two connections and the socket between: what is taken is copied, as a kernel would, in pieces as large as a read. */
+class Joined {
+  readonly client: H2Connection;
+  readonly server: H2Connection;
+  readonly #pipe = new Uint8Array(2 * batchBytes + 1024);
+  copies = true;
+
+  constructor(onRequest: (stream: H2Stream) => void) {
+    this.client = new H2Connection({ role: "client", now: 0 }, quiet);
+    this.server = new H2Connection({ role: "server", now: 0 }, { ...quiet, onRequest });
+    this.carry();
+  }
+
+  carry(): void {
+    while (this.client.wantsOutput || this.server.wantsOutput) {
+      this.#move(this.client, this.server);
+      this.#move(this.server, this.client);
+    }
+  }
+
+  #move(from: H2Connection, to: H2Connection): void {
+    while (from.wantsOutput) {
+      const parts = from.takeOutput(batchBytes);
+      if (!this.copies) {
+        for (const part of parts) to.receive(part, 1);
+        continue;
+      }
+      let length = 0;
+      for (const part of parts) {
+        this.#pipe.set(part, length);
+        length += part.length;
+      }
+      to.receive(this.#pipe.slice(0, length), 1);
+    }
+  }
+}
+
+function tunnels(count: number, echo: boolean): { joined: Joined; streams: H2Stream[]; sinks: Sink[] } {
+  const sinks: Sink[] = [];
+  const joined = new Joined((stream) => {
+    const sink = new Sink(echo);
+    sink.stream = stream;
+    sinks.push(sink);
+    stream.events = sink;
+    stream.sendHeaders(ok, false);
+  });
+  const streams: H2Stream[] = [];
+  for (let i = 0; i < count; i++) {
+    const sink = new Sink(false);
+    const stream = joined.client.request(connect, false, sink);
+    if (stream === null) throw new Error("no stream");
+    sink.stream = stream;
+    streams.push(stream);
+  }
+  joined.carry();
+  return { joined, streams, sinks };
+}
+
+/** Best of some rounds: the others were disturbed. */
+function measure(name: string, unit: (perSecond: number) => string, work: () => number): void {
+  if (process.argv[2] !== undefined && !name.includes(process.argv[2])) return;
+  work();
+  let best = 0;
+  for (let round = 0; round < rounds; round++) {
+    const start = performance.now();
+    let done = 0;
+    let elapsed = 0;
+    do {
+      done += work();
+      elapsed = performance.now() - start;
+    } while (elapsed < roundSeconds * 1000);
+    best = Math.max(best, (done / elapsed) * 1000);
+  }
+  console.log(`${name.padEnd(58)} ${unit(best)}`);
+}
+
+const nanoseconds = (perSecond: number) => `${(1e9 / perSecond).toFixed(0).padStart(8)} ns`;
+const gigabytes = (perSecond: number) => `${(perSecond / 1e9).toFixed(2).padStart(8)} GB/s`;
+
+{
+  const { joined, streams } = tunnels(32, true);
+  const payload = new Uint8Array(300);
+  measure("echo of 300 bytes, one stream at a time", nanoseconds, () => {
+    for (let i = 0; i < 1000; i++) {
+      streams[i & 31]?.sendData(payload, false);
+      joined.carry();
+    }
+    return 1000;
+  });
+  measure("echo of 300 bytes, 32 streams in one batch", nanoseconds, () => {
+    for (let i = 0; i < 100; i++) {
+      for (const stream of streams) stream.sendData(payload, false);
+      joined.carry();
+    }
+    return 3200;
+  });
+}
+for (const chunk of [4096, 16_384, 65_536, 262_144]) {
+  const { joined, streams } = tunnels(1, false);
+  const payload = new Uint8Array(chunk);
+  const [stream] = streams;
+  if (stream === undefined) throw new Error("no stream");
+  joined.copies = false;
+  measure(`bulk, chunks of ${chunk}, without the pipe's copy`, gigabytes, () => {
+    for (let i = 0; i < 64; i++) {
+      stream.sendData(payload, false);
+      joined.carry();
+    }
+    return 64 * chunk;
+  });
+}
+{
+  const { joined } = tunnels(0, false);
+  const sink = new Sink(false);
+  measure("HBONE CONNECT, 200 and reset", nanoseconds, () => {
+    for (let i = 0; i < 100; i++) {
+      const headers = hbone.slice();
+      headers[7] = `for="10.0.0.5:${40_000 + (i % 20_000)}"`;
+      const stream = joined.client.request(headers, false, sink);
+      joined.carry();
+      stream?.reset(8);
+      joined.carry();
+    }
+    return 100;
+  });
+}
+{
+  const { joined } = tunnels(0, false);
+  const closing = new Sink(false);
+  const end = new Uint8Array(0);
+  measure("CONNECT, 200, end both ways", nanoseconds, () => {
+    for (let i = 0; i < 100; i++) {
+      const served: H2Stream[] = [];
+      const stream = joined.client.request(hbone, false, closing);
+      joined.carry();
+      stream?.sendData(end, true);
+      joined.carry();
+      served.length = 0;
+      stream?.reset(0);
+      joined.carry();
+    }
+    return 100;
+  });
+}
+for (const huffman of [false, true]) {
+  const encoder = new HpackEncoder({ maxTableBytes: 4096, huffman });
+  const decoder = new HpackDecoder();
+  const target = new Uint8Array(1024);
+  let size = 0;
+  let turn = 0;
+  const headers = hbone.slice();
+  const encode = () => {
+    turn++;
+    headers[7] = `for="10.0.0.5:${10_000 + (turn % 50_000)}"`;
+    headers[9] = `00-0af7651916cd43dd8448eb211c8${10_000 + (turn % 50_000)}-b7ad6b7169203331-00`;
+    size = encoder.encode(headers, target, 0);
+  };
+  measure(`HPACK encode, HBONE request${huffman ? ", Huffman" : ""}`, nanoseconds, () => {
+    for (let i = 0; i < 1000; i++) encode();
+    return 1000;
+  });
+  const seeding = new HpackEncoder({ maxTableBytes: 4096, huffman });
+  decoder.decode(target, 0, seeding.encode(headers, target, 0), 65_536);
+  size = seeding.encode(headers, target, 0);
+  measure(`HPACK decode, HBONE request, ${size} bytes${huffman ? ", Huffman" : ""}`, nanoseconds, () => {
+    for (let i = 0; i < 1000; i++) decoder.decode(target, 0, size, 65_536);
+    return 1000;
+  });
+}

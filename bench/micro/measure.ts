@@ -1,0 +1,61 @@
+/** How a function of nanoseconds is measured: batches long enough for the clock, of which the median and the best count. */
+
+export interface MicroCase {
+  /** What is measured. */
+  readonly name: string;
+  /** Which implementation: `wasm`, `typescript`, … The first of a name is what the others are compared with. */
+  readonly variant: string;
+  /** How much there is of what the cost might depend on; null where nothing does. */
+  readonly size: number | null;
+  /** Does it `times` times. Returns something that depends on every one, so that none is optimized away. */
+  readonly run: (times: number) => number;
+}
+
+export interface MicroResult {
+  readonly name: string;
+  readonly variant: string;
+  readonly size: number | null;
+  /** Per operation. */
+  readonly medianNs: number;
+  readonly bestNs: number;
+  readonly batches: number;
+  readonly timesPerBatch: number;
+}
+
+const batchMs = 4;
+const batches = 25;
+
+export function measure(each: MicroCase): MicroResult {
+  let times = 1;
+  let tookMs = timeMs(each, times);
+  // Warm-up and calibration in one: the compiler has seen it by the time a batch takes long enough.
+  while (tookMs < batchMs) {
+    times = Math.max(times + 1, Math.ceil(times * Math.min(10, (1.2 * batchMs) / Math.max(tookMs, 0.001))));
+    tookMs = timeMs(each, times);
+  }
+  const perOperation = Array.from({ length: batches }, () => (timeMs(each, times) / times) * 1e6).sort(
+    (a, b) => a - b,
+  );
+  return {
+    name: each.name,
+    variant: each.variant,
+    size: each.size,
+    medianNs: perOperation[Math.floor(batches / 2)] ?? 0,
+    bestNs: perOperation[0] ?? 0,
+    batches,
+    timesPerBatch: times,
+  };
+}
+
+let sink = 0;
+
+function timeMs(each: MicroCase, times: number): number {
+  const start = performance.now();
+  sink += each.run(times);
+  return performance.now() - start;
+}
+
+/** Keeps the results of what was measured alive. */
+export function blackHole(): number {
+  return sink;
+}

@@ -1,0 +1,61 @@
+/**
+ * `npm run bench -- micro [word] [--json file]`: the hot functions by themselves, those whose name holds the word.
+ * bench/README.md says how to read the table.
+ */
+import { cpus } from "node:os";
+import { blackHole, type MicroCase, type MicroResult, measure } from "./measure.ts";
+import { policyCases } from "./policy.ts";
+
+/** Add a suite here: a function that yields its cases one by one, so that only one holds its memory at a time. */
+const suites: readonly { readonly name: string; readonly cases: () => Iterable<MicroCase> }[] = [
+  { name: "policy", cases: policyCases },
+];
+
+const args = process.argv.slice(2);
+const jsonAt = args.indexOf("--json");
+const jsonFile = jsonAt === -1 ? null : args.splice(jsonAt, 2)[1];
+const [word = ""] = args;
+
+console.log(`${cpus()[0]?.model ?? "unknown CPU"}, ${cpus().length} cores, Bun ${Bun.version}\n`);
+console.log(row(["", "size", "variant", "median", "best", "against the first"]));
+const results: (MicroResult & { readonly suite: string })[] = [];
+for (const suite of suites) {
+  for (const each of suite.cases()) {
+    if (!`${suite.name}: ${each.name}`.includes(word)) continue;
+    const result = { suite: suite.name, ...measure(each) };
+    const first = results.find((other) => other.name === each.name && other.size === each.size);
+    results.push(result);
+    console.log(
+      row([
+        `${suite.name}: ${each.name}`,
+        each.size === null ? "" : each.size.toLocaleString("en"),
+        each.variant,
+        duration(result.medianNs),
+        duration(result.bestNs),
+        first === undefined ? "" : `${(result.medianNs / first.medianNs).toFixed(1)}x`,
+      ]),
+    );
+  }
+}
+if (jsonFile !== null) {
+  const meta = {
+    date: new Date().toISOString(),
+    cpu: cpus()[0]?.model ?? "",
+    cores: cpus().length,
+    bun: Bun.version,
+  };
+  await Bun.write(jsonFile ?? "micro.json", `${JSON.stringify({ ...meta, results }, null, 2)}\n`);
+}
+if (Number.isNaN(blackHole())) throw new Error("a case returned no number");
+
+function row(cells: readonly string[]): string {
+  const widths = [58, 8, 11, 10, 10, 18];
+  return cells
+    .map((cell, at) => (at === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[at] ?? 0)))
+    .join(" ");
+}
+
+function duration(ns: number): string {
+  if (ns < 1e3) return `${ns.toFixed(0)} ns`;
+  return ns < 1e6 ? `${(ns / 1e3).toFixed(2)} us` : `${(ns / 1e6).toFixed(2)} ms`;
+}
