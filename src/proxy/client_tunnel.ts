@@ -29,7 +29,9 @@ export class ClientTunnel {
   readonly svid: Svid;
   readonly peer: VerifiedPeer;
   readonly #connection: H2Connection;
-  readonly #drive: Drive;
+  /** Null while the connection is constructed: its first output waits for the start. */
+  #drive: Drive | null = null;
+  readonly #maxStreams: number;
   #closed = false;
   #retired = false;
   /** Monotonic; when the last stream ended. */
@@ -44,6 +46,7 @@ export class ClientTunnel {
     onGone: (tunnel: ClientTunnel) => void,
   ) {
     this.target = target;
+    this.#maxStreams = context.settings.maxStreamsPerConnection;
     this.svid = svid;
     this.peer = peer;
     this.idleSinceMs = context.clock.now();
@@ -52,11 +55,12 @@ export class ClientTunnel {
       {
         role: "client",
         now: clock.now(),
+        limits: context.settings.h2,
         keepAlive: { intervalMs: proxyLimits.keepAliveIntervalMs, timeoutMs: proxyLimits.keepAliveTimeoutMs },
       },
       {
         onRequest: () => {},
-        onOutputReady: () => this.#drive.outputReady(),
+        onOutputReady: () => this.#drive?.outputReady(),
         onClose: () => this.#gone(onGone),
       },
     );
@@ -100,8 +104,7 @@ export class ClientTunnel {
       !this.#closed &&
       !this.#retired &&
       this.#connection.acceptsRequests &&
-      this.#connection.openStreams <
-        Math.min(proxyLimits.maxStreamsPerConnection, this.#connection.remoteMaxConcurrentStreams)
+      this.#connection.openStreams < Math.min(this.#maxStreams, this.#connection.remoteMaxConcurrentStreams)
     );
   }
 
@@ -130,7 +133,7 @@ export class ClientTunnel {
 
   /** For a peer that is not trusted any more: not a byte further. */
   abort(): void {
-    this.#drive.abort();
+    this.#drive?.abort();
   }
 
   #gone(onGone: (tunnel: ClientTunnel) => void): void {

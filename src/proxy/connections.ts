@@ -16,6 +16,8 @@ export class Connection {
   peer: VerifiedPeer | null = null;
   /** Decides again about this connection; null where no policy applies (outbound). */
   decide: (() => Decision) | null = null;
+  /** `namespace/name` of the ALLOW policy that let it in; null when none was needed. */
+  allowedBy: string | null = null;
   /** Tears down whatever this connection has by now; set anew at each step. */
   onAbort: ((error: MeshError) => void) | null = null;
   readonly #registry: ConnectionRegistry;

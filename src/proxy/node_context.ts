@@ -6,6 +6,7 @@ import type { MeshStore } from "../mesh/store.ts";
 import type { SecretManager } from "../pki/secrets.ts";
 import type { TrustVerifier } from "../pki/trust.ts";
 import type { PolicyEngine } from "../policy/policy_engine.ts";
+import type { H2Limits } from "../wire/h2/connection_state.ts";
 import type { ConnectionRegistry } from "./connections.ts";
 import type { LocalWorkloads } from "./local_workloads.ts";
 import type { Telemetry } from "./telemetry.ts";
@@ -21,6 +22,12 @@ export interface NodeSettings {
   readonly originalSource: "auto" | "on" | "off";
   /** Ports nobody may reach through us: our own. */
   readonly illegalPorts: ReadonlySet<number>;
+  /** What HBONE connections of this node use instead of the engine's own bounds. */
+  readonly h2: Partial<H2Limits>;
+  /** Streams opened on one tunnel. */
+  readonly maxStreamsPerConnection: number;
+  /** A tunnel without streams is closed after this. */
+  readonly poolUnusedMs: number;
   /** Where the application of a workload's address and port really listens, when not there; by `ip:port`. */
   readonly applicationAddresses: ReadonlyMap<string, SocketAddress>;
 }

@@ -18,7 +18,9 @@ export async function decideWhenReady(
   const decide = () => decideNow(context, local, asked);
   if (context.engine.missing(local).length > 0) await waitForPolicies(context, local);
   connection.decide = decide;
-  return decide();
+  const decision = decide();
+  if (decision.allowed) connection.allowedBy = decision.policy;
+  return decision;
 }
 
 /** On the workload's documents of now: what it was when the connection came does not count. A workload that is gone allows nothing. */

@@ -4,7 +4,6 @@
  */
 import { MeshError } from "../base/errors.ts";
 import { formatSocketAddress } from "../base/ip.ts";
-import { proxyLimits } from "../base/limits.ts";
 import type { Timer } from "../host/host.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
 import type { VerifiedPeer } from "../pki/trust.ts";
@@ -68,7 +67,7 @@ export class TunnelPool {
   async #wait(key: string, entry: Entry, target: TunnelTarget): Promise<ClientTunnel> {
     for (;;) {
       // One tunnel is opened at a time, and as many callers wait for it as it will have room for.
-      if (entry.opening === null || entry.waiting >= proxyLimits.maxStreamsPerConnection) {
+      if (entry.opening === null || entry.waiting >= this.#context.settings.maxStreamsPerConnection) {
         entry.opening = this.#open(key, entry, target);
         entry.waiting = 0;
       }
@@ -119,13 +118,14 @@ export class TunnelPool {
 
   #armSweep(): void {
     if (this.#sweep !== null || this.#closed) return;
-    this.#sweep = this.#context.clock.setTimer(proxyLimits.poolUnusedMs / 4, () => {
+    this.#sweep = this.#context.clock.setTimer(this.#context.settings.poolUnusedMs / 4, () => {
       this.#sweep = null;
       const now = this.#context.clock.now();
       const tunnels = this.tunnels;
       for (const tunnel of tunnels) {
         if (tunnel.openStreams > 0) tunnel.idleSinceMs = now;
-        else if (now - tunnel.idleSinceMs >= proxyLimits.poolUnusedMs || !tunnel.hasRoom) tunnel.close();
+        else if (now - tunnel.idleSinceMs >= this.#context.settings.poolUnusedMs || !tunnel.hasRoom)
+          tunnel.close();
       }
       if (tunnels.length > 0) this.#armSweep();
     });

@@ -1,6 +1,6 @@
 /** The other side's HBONE tunnel into one of our workloads: TLS with that workload's SVID, our verdict on the caller, then HTTP/2. */
 import type { IpAddress, SocketAddress } from "../base/ip.ts";
-import { h2Limits, proxyLimits } from "../base/limits.ts";
+import { proxyLimits } from "../base/limits.ts";
 import { Drive } from "../host/drive.ts";
 import type { Socket, TlsSocket } from "../host/host.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -24,7 +24,8 @@ export class ServerTunnel {
   /** Where the TCP connection arrived: the workload's address and the HBONE port. */
   readonly destination: SocketAddress;
   readonly #connection: H2Connection;
-  readonly #drive: Drive;
+  /** Null while the connection is constructed: its first output waits for the start. */
+  #drive: Drive | null = null;
   #closed = false;
 
   private constructor(
@@ -43,12 +44,12 @@ export class ServerTunnel {
       {
         role: "server",
         now: context.clock.now(),
-        limits: { maxConcurrentStreams: h2Limits.maxConcurrentStreams },
+        limits: context.settings.h2,
         keepAlive: { intervalMs: proxyLimits.keepAliveIntervalMs, timeoutMs: proxyLimits.keepAliveTimeoutMs },
       },
       {
         onRequest: (stream, headers, endStream) => events.onRequest(this, stream, headers, endStream),
-        onOutputReady: () => this.#drive.outputReady(),
+        onOutputReady: () => this.#drive?.outputReady(),
         onClose: () => this.#gone(events),
       },
     );
@@ -92,7 +93,7 @@ export class ServerTunnel {
 
   /** For a peer that is not trusted any more, and for the end of a drain: not a byte further. */
   abort(): void {
-    this.#drive.abort();
+    this.#drive?.abort();
   }
 
   #gone(events: ServerTunnelEvents): void {

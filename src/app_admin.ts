@@ -1,0 +1,109 @@
+/** What administration is handed of a running node: words and numbers, nothing it could hold on to. */
+import { createAdminApp } from "./admin/app.ts";
+import { createMetricsApp, createReadinessApp } from "./admin/probes.ts";
+import type { AdminSources, CertificateEntry, ConnectionEntry, PartyEntry } from "./admin/sources.ts";
+import type { RunningNode } from "./app.ts";
+import { formatSocketAddress, type SocketAddress } from "./base/ip.ts";
+import type { Config } from "./config/config.ts";
+import type { Listener } from "./host/host.ts";
+import type { LogWriter } from "./host/log_writer.ts";
+import { dumpMesh } from "./mesh/dump.ts";
+import { serviceKey } from "./mesh/service.ts";
+import type { Workload } from "./mesh/workload.ts";
+import { describeCertificates } from "./pki/describe.ts";
+import type { SecretEntry } from "./pki/secrets.ts";
+import type { Connection } from "./proxy/connections.ts";
+import type { Party } from "./proxy/telemetry.ts";
+import { versionFields } from "./version.ts";
+
+type ServeHttp = (
+  address: SocketAddress,
+  fetch: (request: Request) => Response | Promise<Response>,
+) => Listener;
+
+/** Opens the ports that are configured. @param onDrain what `/quitquitquit` starts. */
+export function serveAdministration(
+  node: RunningNode,
+  config: Config,
+  logger: LogWriter,
+  serveHttp: ServeHttp,
+  onDrain: () => void,
+): Listener[] {
+  const sources = adminSources(node, config, logger, onDrain);
+  const listeners: Listener[] = [];
+  const serve = (
+    address: SocketAddress | null,
+    app: { fetch(request: Request): Response | Promise<Response> },
+  ) => {
+    if (address !== null) listeners.push(serveHttp(address, (request) => app.fetch(request)));
+  };
+  serve(config.admin, createAdminApp(sources));
+  serve(config.metrics, createMetricsApp(sources));
+  serve(config.readiness, createReadinessApp(sources));
+  return listeners;
+}
+
+function adminSources(
+  node: RunningNode,
+  config: Config,
+  logger: LogWriter,
+  onDrain: () => void,
+): AdminSources {
+  const { context } = node;
+  return {
+    meshDump: () => dumpMesh(context.store),
+    config: () => config,
+    version: () => versionFields(node.hostName),
+    certificates: () =>
+      context.secrets.entries().map((entry) => certificateEntry(entry, context.trust.rootsPem)),
+    *connections() {
+      for (const connection of context.connections) yield connectionEntry(connection, context.clock.now());
+    },
+    documents: () => node.ingest.status(),
+    metrics: node.metrics,
+    pending: () => node.pending(),
+    logLevel: () => logger.level,
+    setLogLevel: (level) => {
+      logger.level = level;
+    },
+    drain: onDrain,
+  };
+}
+
+function certificateEntry(entry: SecretEntry, rootsPem: string): CertificateEntry {
+  return {
+    identity: entry.id.uri,
+    state: entry.state,
+    error: entry.error?.message ?? null,
+    chain: entry.svid === null ? [] : describeCertificates(entry.svid.certificateChainPem),
+    roots: describeCertificates(rootsPem),
+  };
+}
+
+function connectionEntry(connection: Connection, now: number): ConnectionEntry {
+  const { record } = connection;
+  const { direction, source, destination } = record.parties;
+  const outbound = direction === "outbound";
+  return {
+    id: connection.id,
+    direction,
+    source: partyEntry(source, source.identity?.uri ?? null),
+    destination: {
+      ...partyEntry(destination, record.verifiedDestination?.uri ?? null),
+      hboneAddress: destination.hboneAddress,
+      service: destination.service === null ? null : serviceKey(destination.service),
+    },
+    ageMs: Math.round(now - record.openedAtMs),
+    bytesSent: outbound ? record.bytesToUpstream : record.bytesToDownstream,
+    bytesReceived: outbound ? record.bytesToDownstream : record.bytesToUpstream,
+    policy: connection.allowedBy,
+  };
+}
+
+function partyEntry(party: Party, identity: string | null): PartyEntry {
+  return { address: formatSocketAddress(party.address), workload: workloadName(party.workload), identity };
+}
+
+function workloadName(workload: Workload | null): string | null {
+  return workload === null ? null : `${workload.namespace}/${workload.name}`;
+}

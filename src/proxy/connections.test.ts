@@ -1,0 +1,167 @@
+import { beforeEach, describe, expect, test } from "bun:test";
+import { MeshError } from "../base/errors.ts";
+import { IpAddress } from "../base/ip.ts";
+import { proxyLimits } from "../base/limits.ts";
+import type { LogFields, Logger, LogLevel } from "../base/log.ts";
+import { type Counter, type MetricFamily, MetricRegistry } from "../base/metrics.ts";
+import type { Clock } from "../host/host.ts";
+import { SpiffeId } from "../mesh/identity.ts";
+import type { Decision } from "../policy/decision.ts";
+import { ConnectionRegistry } from "./connections.ts";
+import { type Parties, Telemetry } from "./telemetry.ts";
+
+const ip = (text: string): IpAddress => {
+  const parsed = IpAddress.parse(text);
+  if (parsed === null) throw new Error(text);
+  return parsed;
+};
+
+function parties(direction: "inbound" | "outbound", serviceAccount: string | null): Parties {
+  const identity = serviceAccount === null ? null : new SpiffeId("cluster.local", "shop", serviceAccount);
+  return {
+    direction,
+    source: { address: { ip: ip("10.0.0.1"), port: 4711 }, workload: null, baggage: null, identity },
+    destination: {
+      address: { ip: ip("10.0.0.2"), port: 15008 },
+      hboneAddress: "10.0.0.2:80",
+      workload: null,
+      baggage: null,
+      service: null,
+      identity: null,
+    },
+  };
+}
+
+const denial: Decision = {
+  allowed: false,
+  reason: "denied_by_rule",
+  policy: "shop/deny",
+  rule: 2,
+  location: { file: "mesh.yaml", line: 7, column: 5 },
+  version: 3,
+};
+
+let lines: { level: LogLevel; message: string; fields: LogFields }[];
+let metrics: MetricRegistry;
+let registry: ConnectionRegistry;
+let nowMs: number;
+
+beforeEach(() => {
+  lines = [];
+  nowMs = 0;
+  metrics = new MetricRegistry();
+  const logger: Logger = {
+    log: (level, _target, message, fields = {}) => void lines.push({ level, message, fields }),
+  };
+  const clock = { now: () => nowMs } as Clock;
+  registry = new ConnectionRegistry(new Telemetry(clock, logger, metrics), metrics);
+});
+
+function counts(name: string): Record<string, number> {
+  const found: Record<string, number> = {};
+  for (const family of metrics.collect()) {
+    if (family.name !== name) continue;
+    for (const [labels, child] of (family as MetricFamily<string, Counter>).series()) {
+      found[/response_flags="([^"]*)"/.exec(labels)?.[1] ?? labels] = child.value;
+    }
+  }
+  return found;
+}
+
+describe("register of open connections", () => {
+  test("one record a connection: the first reason counts, however many follow", () => {
+    const connection = registry.open(parties("inbound", "cart"));
+    connection.record.bytesToUpstream = 10;
+    connection.record.bytesToDownstream = 5;
+    nowMs = 17;
+    connection.abort(new MeshError("policy_changed", "policy", "closed"));
+    connection.finish(new MeshError("h2_reset", "peer", "reset"));
+    connection.finish(null);
+    expect(lines.map(({ level, message, fields }) => [level, message, fields])).toEqual([
+      [
+        "error",
+        "connection complete",
+        {
+          "src.addr": "10.0.0.1:4711",
+          "src.workload": null,
+          "src.namespace": null,
+          "src.identity": "spiffe://cluster.local/ns/shop/sa/cart",
+          "src.cluster": null,
+          "dst.addr": "10.0.0.2:15008",
+          "dst.hbone_addr": "10.0.0.2:80",
+          "dst.service": null,
+          "dst.workload": null,
+          "dst.namespace": null,
+          "dst.identity": null,
+          "dst.cluster": null,
+          direction: "inbound",
+          bytes_sent: 5,
+          bytes_recv: 10,
+          duration: "17ms",
+          error: "policy_changed: closed",
+        },
+      ],
+    ]);
+    expect([
+      registry.size,
+      counts("istio_tcp_connections_opened"),
+      counts("istio_tcp_connections_closed"),
+    ]).toEqual([0, { "-": 1 }, { DENY: 1 }]);
+    expect([counts("istio_tcp_received_bytes"), counts("istio_tcp_sent_bytes")]).toEqual([
+      { "-": 10 },
+      { "-": 5 },
+    ]);
+  });
+
+  test("bytes of a connection that is still open are in the metrics", () => {
+    const connection = registry.open(parties("outbound", "cart"));
+    connection.record.bytesToUpstream = 7;
+    expect(counts("istio_tcp_received_bytes")).toEqual({ "-": 7 });
+    connection.record.bytesToUpstream = 9;
+    expect(counts("istio_tcp_received_bytes")).toEqual({ "-": 9 });
+  });
+
+  test("a policy change closes the losers alone, and tells policy, rule and line", () => {
+    const reasons: MeshError[] = [];
+    const loser = registry.open(parties("inbound", "cart"));
+    const outbound = registry.open(parties("outbound", "cart"));
+    loser.decide = () => denial;
+    loser.onAbort = (error) => reasons.push(error);
+    expect(registry.recheckPolicy()).toBe(1);
+    expect(reasons.map((error) => [error.code, error.message])).toEqual([
+      ["policy_changed", "closed by a policy change: denied by shop/deny rule 2 (mesh.yaml:7:5)"],
+    ]);
+    expect([loser.ended, outbound.ended]).toEqual([true, false]);
+  });
+
+  test("ten thousand connections are decided again in far less than a second", () => {
+    for (let index = 0; index < 10_000; index++)
+      registry.open(parties("inbound", "cart")).decide = () => denial;
+    expect(registry.recheckPolicy()).toBe(10_000);
+    expect(registry.size).toBe(0);
+  });
+
+  test("an identity holds a bounded number of connections; others are not held up by it", () => {
+    for (let index = 0; index < proxyLimits.maxConnectionsPerPeer; index++)
+      registry.open(parties("inbound", "greedy"));
+    expect(() => registry.open(parties("inbound", "greedy"))).toThrow("holds");
+    expect(lines.at(-1)?.fields.error).toContain("limit_reached");
+    const other = registry.open(parties("inbound", "modest"));
+    expect(other.ended).toBe(false);
+    const [first] = registry;
+    first?.finish(null);
+    expect(registry.open(parties("inbound", "greedy")).ended).toBe(false);
+  });
+
+  test("all connections together are bounded, with the blame on this host", () => {
+    for (let index = 0; index < proxyLimits.maxConnections; index++) registry.open(parties("outbound", null));
+    let error: unknown;
+    try {
+      registry.open(parties("outbound", null));
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toBeInstanceOf(MeshError);
+    expect((error as MeshError).blame).toBe("local");
+  });
+});
