@@ -1,5 +1,5 @@
 /** What our CA signs: its own root, SVIDs in istiod's profile, revocation lists. */
-import { assert } from "../base/assert.ts";
+import { MeshError } from "../base/errors.ts";
 import { pkiLimits } from "../base/limits.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
 import { type Certificate, parseCertificate } from "./certificate.ts";
@@ -108,11 +108,10 @@ export async function issueSvidCertificate(issuer: Issuer, request: SvidRequest)
     crypto,
   );
   const der = new Uint8Array(issued.rawData);
-  // The library writes the issuer's name anew; one byte of difference and no chain would be found.
-  assert(
-    parseCertificate(der).issuer === issuer.certificate.subject,
-    "issued certificate names its issuer byte for byte",
-  );
+  // The library writes the issuer's name anew, and one byte of difference breaks the chain: a string type it does not know.
+  if (parseCertificate(der).issuer !== issuer.certificate.subject) {
+    throw new MeshError("unsupported", "local", "the CA's name is encoded in a way that cannot be repeated");
+  }
   return encodePem("CERTIFICATE", der);
 }
 

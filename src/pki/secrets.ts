@@ -76,7 +76,8 @@ export class SecretManager {
     const secret = this.#secret(id);
     const usable = this.#usable(secret);
     if (usable !== null) return usable;
-    if (secret.attempt === null && this.#options.clock.now() >= secret.notBeforeNow) this.#begin(secret);
+    const mayTry = secret.failures === 0 || this.#options.clock.now() >= secret.notBeforeNow;
+    if (secret.attempt === null && mayTry) this.#begin(secret);
     if (secret.attempt === null) throw unavailable(id, secret.error);
     const { clock } = this.#options;
     try {

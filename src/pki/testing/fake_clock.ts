@@ -12,9 +12,12 @@ export class FakeClock implements Clock {
   #wallOffset: number;
   #order = 0;
   readonly #pending = new Set<Pending>();
+  readonly #isBusy: () => boolean;
 
-  constructor(wallMs: number) {
+  /** @param isBusy whether work is under way on other threads, which time waits for. */
+  constructor(wallMs: number, isBusy: () => boolean = () => false) {
     this.#wallOffset = wallMs;
+    this.#isBusy = isBusy;
   }
 
   now(): number {
@@ -44,11 +47,11 @@ export class FakeClock implements Clock {
     this.#wallOffset += byMs;
   }
 
-  /** Lets `byMs` pass, firing timers in order; after each, promises of other threads get the time to settle. */
+  /** Lets `byMs` pass, firing timers in order; what each one sets going has come to rest before the next. */
   async advance(byMs: number): Promise<void> {
     const end = this.#now + byMs;
     for (;;) {
-      await settle();
+      await this.#settle();
       const due = [...this.#pending]
         .filter((one) => one.at <= end)
         .sort((a, b) => a.at - b.at || a.order - b.order)[0];
@@ -58,11 +61,13 @@ export class FakeClock implements Clock {
       due.callback();
     }
     this.#now = end;
-    await settle();
+    await this.#settle();
   }
-}
 
-/** WebCrypto works on other threads: a few turns of the event loop until what was begun has come to rest. */
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 6; turn++) await new Promise<void>((resolve) => setTimeout(resolve, 1));
+  async #settle(): Promise<void> {
+    for (let quiet = 0; quiet < 3; quiet++) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      if (this.#isBusy()) quiet = -1;
+    }
+  }
 }
