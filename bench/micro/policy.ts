@@ -46,6 +46,13 @@ function many(
 
 const from = (fields: Partial<Match>) => rule([match(fields)]);
 const ofCaller = (index: number) => ({ principals: [string(caller(index).principal)] });
+/** Caller 1 on a port that is not asked for, or other callers on the one that is. */
+const mixedMatches = (index: number, count: number) =>
+  Array.from({ length: count }, (_, at) =>
+    at === 0
+      ? match({ ...ofCaller(1), destinationPorts: [1] })
+      : match({ ...ofCaller(index + 1 + at), destinationPorts: [8080] }),
+  );
 const permissive = policy({ name: "z", rules: [rule()] });
 
 const scenes: readonly Scene[] = [
@@ -112,23 +119,22 @@ const scenes: readonly Scene[] = [
         from({ ...ofCaller(Math.floor(index / side)), destinationPorts: [1_024 + (index % side)] }),
       );
     },
-    connections: (size) => [
-      connection({
-        sourceIdentity: caller(Math.ceil(Math.sqrt(size)) - 2),
-        destinationPort: 1_023 + Math.ceil(Math.sqrt(size)),
-      }),
-    ],
+    connections: (size) => {
+      const side = Math.ceil(Math.sqrt(size));
+      const sourceIdentity = caller(Math.floor((size - 1) / side));
+      return [connection({ sourceIdentity, destinationPort: 1_024 + ((size - 1) % side) })];
+    },
     allowed: true,
   },
   {
-    name: "worst for the index: each rule mixes fields, none matches",
-    policies: (size) =>
-      many(size, (index) =>
-        rule([
-          match({ ...ofCaller(1), destinationPorts: [1] }),
-          match({ ...ofCaller(index + 2), destinationPorts: [8080] }),
-        ]),
-      ),
+    name: "rules that mix fields (A on one port, or B on another), none matches",
+    policies: (size) => many(size, (index) => rule(mixedMatches(index, 2))),
+    connections: () => [connection({ sourceIdentity: caller(1) })],
+    allowed: false,
+  },
+  {
+    name: "worst: 17 mixed matches a rule, more than are split, none matches",
+    policies: (size) => many(size, (index) => rule(mixedMatches(index, 17))),
     connections: () => [connection({ sourceIdentity: caller(1) })],
     allowed: false,
   },

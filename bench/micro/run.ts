@@ -49,7 +49,7 @@ if (jsonFile !== null) {
 if (Number.isNaN(blackHole())) throw new Error("a case returned no number");
 
 function row(cells: readonly string[]): string {
-  const widths = [58, 8, 11, 10, 10, 18];
+  const widths = [68, 8, 11, 10, 10, 18];
   return cells
     .map((cell, at) => (at === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[at] ?? 0)))
     .join(" ");

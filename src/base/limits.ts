@@ -139,6 +139,8 @@ export const meshLimits = {
 export const policyLimits = {
   /** Rules of one kind (DENY, ALLOW, and each as dry run) that one scope may hold. More: `engine_unavailable` for its workloads. */
   maxRulesPerSection: 262_144,
+  /** Pieces a rule is split into for the index where its matches mix dimensions; a rule that needs more is evaluated more often. */
+  maxAlternatives: 16,
   /** Compiled policies in one image. */
   maxImageBytes: 128 * 1024 * 1024,
   /** Entries of one index dimension, beyond which a rule is evaluated instead of indexed: what nested prefixes can cost. */

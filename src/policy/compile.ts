@@ -19,6 +19,7 @@ import {
   SECTION_WORD_COUNT,
 } from "../../wasm/assembly/layout.ts";
 import { type Authorization, authorizationKey } from "../mesh/authorization.ts";
+import { alternatives } from "./alternatives.ts";
 import { CallerIndex } from "./caller_index.ts";
 import { buildDimension, type Dimension } from "./dimension.ts";
 import type { PolicyLimits } from "./policy_engine.ts";
@@ -34,7 +35,7 @@ import { writeRuleProgram } from "./rule_program.ts";
 import { type DenseRuleSet, setShape, summarize, writeFlips } from "./rule_set.ts";
 import { WordWriter } from "./word_writer.ts";
 
-/** Which rule of which policy a bit stands for. */
+/** Which rule of which policy a bit stands for; a rule may have several (`alternatives.ts`). */
 export interface RuleOrigin {
   readonly policy: Authorization;
   /** `namespace/name` of the policy. */
@@ -65,20 +66,33 @@ export function compileSection(
 ): CompiledSection | null {
   const ruleCount = policies.reduce((sum, policy) => sum + policy.rules.length, 0);
   if (ruleCount > limits.maxRulesPerSection) return null;
-  const origins: RuleOrigin[] = [];
-  const rules: SayingClauses[] = [];
+  let entries = entriesOf(policies, limits.maxAlternatives);
+  if (entries.length > limits.maxRulesPerSection) entries = entriesOf(policies, 1);
+  const rules = entries.map(({ clauses }) => clauses);
+  const callers = new CallerIndex(rules);
+  const words = new SectionWriter(rules.map(prepareRule), callers, limits.maxIndexEntries).write();
+  if (words.byteLength > limits.maxImageBytes) return null;
+  return { words, rules: entries.map(({ origin }) => origin), callers };
+}
+
+/** What takes a bit in the index. */
+interface Entry {
+  readonly origin: RuleOrigin;
+  readonly clauses: SayingClauses;
+}
+
+function entriesOf(policies: readonly Authorization[], maxAlternatives: number): readonly Entry[] {
+  const entries: Entry[] = [];
   for (const policy of policies) {
     const key = authorizationKey(policy);
     policy.rules.forEach((rule, index) => {
-      const clauses = sayingClauses(rule);
-      if (clauses.some((matches) => matches.length === 0)) return; // It never holds.
-      origins.push({ policy, key, rule: index });
-      rules.push(clauses);
+      const said = sayingClauses(rule);
+      if (said.some((matches) => matches.length === 0)) return; // It never holds.
+      const origin = { policy, key, rule: index };
+      for (const clauses of alternatives(said, maxAlternatives)) entries.push({ origin, clauses });
     });
   }
-  const callers = new CallerIndex(rules);
-  const words = new SectionWriter(rules.map(prepareRule), callers, limits.maxIndexEntries).write();
-  return words.byteLength > limits.maxImageBytes ? null : { words, rules: origins, callers };
+  return entries;
 }
 
 /** What a family of addresses, or the ports, put in the header, and the base that goes into the summaries of open words. */
