@@ -1,5 +1,5 @@
 /** `npm run bench -- tunnel`: the whole comparison, interleaved. */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -7,6 +7,7 @@ import { cleanUpOnExit, scratchDirectory } from "../../conformance/peer/lab/clea
 import { namespacesUnavailable } from "../../conformance/peer/lab/place.ts";
 import { buildGo, findEnvoy, findZtunnel, repository } from "../../conformance/peer/lab/tools.ts";
 import { envoySubject } from "../../conformance/peer/subjects/envoy.ts";
+import { fairleadSubject } from "../../conformance/peer/subjects/fairlead.ts";
 import { ztunnelSubject } from "../../conformance/peer/subjects/ztunnel.ts";
 import { type MeasureOptions, measure } from "./measure.ts";
 import { type Run, summarize, table } from "./report.ts";
@@ -66,6 +67,7 @@ function chooseSubjects(only: string | undefined): TunnelSubject[] {
     bunRelay,
     meshSubject(envoySubject(findEnvoy())),
     meshSubject(ztunnelSubject(findZtunnel())),
+    meshSubject(fairleadSubject()),
   ];
   const wanted = only?.split(",");
   return all.filter((subject) => {
@@ -99,12 +101,10 @@ function writeResults(runs: readonly Run[], rounds: number, options: MeasureOpti
   const date = new Date().toISOString();
   const path = join(directory, `tunnel_${date.replaceAll(":", "")}.json`);
   const { loadPath: _, ...settings } = options;
-  const congestionControl = readFileSync("/proc/sys/net/ipv4/tcp_congestion_control", "utf8").trim();
   const machine = {
     kernel: release(),
     cpu: cpus()[0]?.model ?? "unknown",
     cores: cpus().length,
-    congestionControl,
   };
   const summaries = Object.fromEntries(
     [...summarize(runs)].map(([name, values]) => [name, Object.fromEntries(values)]),

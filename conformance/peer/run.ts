@@ -4,6 +4,7 @@ import { cleanUpOnExit, scratchDirectory } from "./lab/cleanup.ts";
 import { namespacesUnavailable } from "./lab/place.ts";
 import { buildGo, findEnvoy, findZtunnel } from "./lab/tools.ts";
 import { envoySubject } from "./subjects/envoy.ts";
+import { fairleadSubject } from "./subjects/fairlead.ts";
 import type { NodeSubject } from "./subjects/subject.ts";
 import { ztunnelSubject } from "./subjects/ztunnel.ts";
 import { badClientSuite, badServerSuite } from "./suites/certificates.ts";
@@ -73,8 +74,17 @@ function suites(calibrate: boolean): NamedSuite[] {
   const envoy = envoySubject(findEnvoy());
   const ztunnel = ztunnelSubject(findZtunnel());
   const peers = [envoy, ztunnel];
-  const under: NodeSubject[] = calibrate ? [ztunnel] : [];
-  const pairs = calibrate ? peers.flatMap((one) => peers.map((other) => [one, other] as const)) : [];
+  const fairlead = fairleadSubject();
+  const under: NodeSubject[] = calibrate ? [fairlead, ztunnel] : [fairlead];
+  const ours = [
+    [fairlead, fairlead],
+    ...peers.flatMap((peer) => [
+      [fairlead, peer],
+      [peer, fairlead],
+    ]),
+  ] as const;
+  const theirs = calibrate ? peers.flatMap((one) => peers.map((other) => [one, other] as const)) : [];
+  const pairs = [...ours, ...theirs];
   return [
     ...pairs.map(([one, other]) =>
       named(`${one.name} → ${other.name}`, (context) => pairSuite(context, one, other)),

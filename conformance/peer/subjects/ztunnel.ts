@@ -5,7 +5,8 @@ import { allowedPorts, everyPort, type Lab } from "../lab/lab.ts";
 import type { Side } from "../lab/place.ts";
 import { Subprocess } from "../lab/subprocess.ts";
 import type { Ztunnel } from "../lab/tools.ts";
-import type { AccessRecord, NodeSubject, RunningNode } from "./subject.ts";
+import type { NodeSubject, RunningNode } from "./subject.ts";
+import { accessRecord } from "./ztunnel_log.ts";
 
 export function ztunnelSubject(found: Ztunnel | { readonly missing: string }): NodeSubject {
   const start = async (lab: Lab, side: Side, account: "cart" | "db"): Promise<RunningNode> => {
@@ -68,25 +69,4 @@ policies:
   - - - principals: [!Exact cluster.local/ns/shop/sa/cart]
     - - destinationPorts: [${allowedPorts.join(", ")}]
 `;
-}
-
-/** `…\taccess\tconnection complete\tsrc.addr=… src.identity="…" … direction="inbound" … error="…"` */
-function accessRecord(line: string): AccessRecord[] {
-  if (!/\taccess\tconnection (complete|failed)/.test(line)) return [];
-  const field = (name: string): string | null => {
-    const match = new RegExp(`${name.replace(".", "\\.")}=(?:"((?:[^"\\\\]|\\\\.)*)"|(\\S+))`).exec(line);
-    return match?.[1] ?? match?.[2] ?? null;
-  };
-  const direction = field("direction");
-  if (direction !== "inbound" && direction !== "outbound") return [];
-  return [
-    {
-      direction,
-      sourceIdentity: field("src.identity"),
-      destinationIdentity: field("dst.identity"),
-      target: field("dst.hbone_addr"),
-      error: field("error"),
-      line,
-    },
-  ];
 }

@@ -17,7 +17,7 @@ export async function pairSuite(
     const inboundNode = await inbound.startInbound(lab);
     const outboundNode = await outbound.startOutbound(lab);
     try {
-      recordOutcomes(tally, prefix, prefix, await peer.call("call", outboundNode.dial));
+      recordOutcomes(tally, prefix, prefix, await peer.call("call", outboundNode.dial, skipped(inbound)));
       // Records are written when a connection has ended on both sides.
       await Bun.sleep(500);
       recordOutcome(tally, prefix, prefix, "denied-application-saw-nothing", deniedSaw(app));
@@ -30,4 +30,9 @@ export async function pairSuite(
       await peer.stop();
     }
   });
+}
+
+/** With Envoy behind it, whether the client still gets rid of its bytes after the application's end is a matter of buffers. */
+function skipped(inbound: NodeSubject): string[] {
+  return inbound.name === "envoy" ? ["-skip", "half-close-by-application"] : [];
 }

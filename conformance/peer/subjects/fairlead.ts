@@ -1,0 +1,125 @@
+/** Ours: a real `fairlead node` process, from source or, with `FAIRLEAD=path`, a built binary. */
+import { existsSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { allowedPorts, everyPort, type Lab } from "../lab/lab.ts";
+import type { Side } from "../lab/place.ts";
+import { Subprocess } from "../lab/subprocess.ts";
+import { repository } from "../lab/tools.ts";
+import type { NodeSubject, RunningNode } from "./subject.ts";
+import { accessRecord } from "./ztunnel_log.ts";
+
+const readyTimeoutMs = 15_000;
+
+/** @param flags more options of `fairlead node`. */
+export function fairleadSubject(flags: readonly string[] = []): NodeSubject {
+  const command = fairleadCommand();
+  const start = async (
+    lab: Lab,
+    side: Side,
+    account: "cart" | "db",
+    own: readonly string[],
+  ): Promise<RunningNode> => {
+    if ("missing" in command) throw new Error(command.missing);
+    const meshPath = join(lab.directory, `fairlead_mesh_${account}.yaml`);
+    writeFileSync(meshPath, mesh(lab));
+    const { authority } = lab;
+    const readiness = `${side.address}:15021`;
+    const process = Subprocess.start({
+      name: `fairlead ${side.name}`,
+      argv: side.command([
+        ...command.argv,
+        ...["node", "-f", meshPath, "--node", `host-${side.name}`, "--cluster-id", "c1"],
+        ...["--ca-cert", authority.certPath, "--ca-key", authority.keyPath, "--ca-root", authority.certPath],
+        ...[
+          "--admin",
+          `${side.address}:15000`,
+          "--metrics",
+          `${side.address}:15020`,
+          "--readiness",
+          readiness,
+        ],
+        ...(lab.crlPath === null ? [] : ["--crl", lab.crlPath]),
+        ...own,
+        ...flags,
+      ]),
+      logPath: join(lab.directory, `fairlead_${side.name}.log`),
+    });
+    await ready(process, side, readiness);
+    const dialSide = lab.place.kind === "namespaces" ? lab.place.server : lab.place.client;
+    return {
+      process,
+      dial: (port) => `${dialSide.address}:${port}`,
+      accessRecords: () => process.lines().flatMap(accessRecord),
+    };
+  };
+  return {
+    name: "fairlead",
+    missing: "missing" in command ? command.missing : null,
+    needsNamespaces: false,
+    root: null,
+    startInbound: (lab) => start(lab, lab.place.server, "db", []),
+    startOutbound: (lab) => start(lab, lab.place.client, "cart", entrance(lab)),
+  };
+}
+
+function fairleadCommand(): { readonly argv: readonly string[] } | { readonly missing: string } {
+  const built = process.env.FAIRLEAD;
+  if (built === undefined || built === "")
+    return { argv: [process.execPath, join(repository, "src/main.ts")] };
+  return existsSync(built) ? { argv: [resolve(built)] } : { missing: `FAIRLEAD=${built} does not exist` };
+}
+
+/** Its own capture where there is a namespace to capture in, else one local port for each of the application's. */
+function entrance(lab: Lab): string[] {
+  if (lab.place.kind === "namespaces") return ["--capture", "redirect"];
+  const { client, server } = lab.place;
+  return everyPort.flatMap((port) => ["--map", `${client.address}:${port}=${server.address}:${port}`]);
+}
+
+async function ready(process: Subprocess, side: Side, address: string): Promise<void> {
+  const deadline = performance.now() + readyTimeoutMs;
+  const probe = side.command(["curl", "-sf", "-m", "2", `http://${address}/healthz/ready`]);
+  while (Bun.spawnSync(probe).exitCode !== 0) {
+    if (!process.running || performance.now() > deadline)
+      throw new Error(`${process.name} did not become ready:\n${process.log()}`);
+    await Bun.sleep(50);
+  }
+}
+
+/** Istio's own documents: what a user would write for this mesh. */
+function mesh(lab: Lab): string {
+  const workload = (account: string, side: Side): string => `apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata:
+  name: ${account}
+  namespace: shop
+  labels:
+    app: ${account}
+  annotations:
+    ambient.istio.io/redirection: enabled
+    fairlead.dev/node: host-${side.name}
+spec:
+  address: ${side.address}
+  serviceAccount: ${account}
+`;
+  return `${workload("cart", lab.place.client)}---
+${workload("db", lab.place.server)}---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata:
+  name: db-only-cart
+  namespace: shop
+spec:
+  selector:
+    matchLabels:
+      app: db
+  action: ALLOW
+  rules:
+    - from:
+        - source:
+            principals: ["cluster.local/ns/shop/sa/cart"]
+      to:
+        - operation:
+            ports: [${allowedPorts.map((port) => `"${port}"`).join(", ")}]
+`;
+}
