@@ -16,6 +16,9 @@ import { isVerificationCode } from "./tls_verification_codes.ts";
 
 const TLS_1_3 = 0x0304;
 
+/** No resumption, as ztunnel: each connection shows its certificate and proves its key again, and no ticket outlives either. */
+const SSL_OP_NO_TICKET = 0x4000;
+
 /** RFC 8446 §9.1 and Istio's compliance: ChaCha20 cannot be left out of Bun's offer, so it is refused afterwards. */
 const CIPHER_SUITES: ReadonlySet<string> = new Set(["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"]);
 
@@ -191,8 +194,9 @@ const ciphertextCallbacks: Bun.SocketHandler<NativeEvents> = { drain() {} };
 function nativeOptions(options: TlsOptions, role: TlsRole): Bun.TLSOptions {
   const { credentials } = options;
   const common = {
-    cert: credentials.certificateChainPem,
-    key: credentials.privateKeyPem,
+    ...(credentials.certificateChainPem === ""
+      ? {}
+      : { cert: credentials.certificateChainPem, key: credentials.privateKeyPem }),
     ca: credentials.trustedRootsPem,
     // The peer is judged by `pki/trust`; what Bun refuses for itself it also hides from us.
     rejectUnauthorized: false,
@@ -201,7 +205,10 @@ function nativeOptions(options: TlsOptions, role: TlsRole): Bun.TLSOptions {
     // Wire format (RFC 7301 §3.1); Bun ignores a plain string.
     ALPNProtocols: encodeProtocols(options.alpn),
   };
-  if (role === "server") return { ...common, isServer: true, requestCert: true } as Bun.TLSOptions;
+  if (role === "server") {
+    const server = { isServer: true, requestCert: true, secureOptions: SSL_OP_NO_TICKET };
+    return { ...common, ...server } as Bun.TLSOptions;
+  }
   return options.serverName === undefined ? common : { ...common, serverName: options.serverName };
 }
 
