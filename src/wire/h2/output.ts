@@ -5,7 +5,8 @@ const firstScratchBytes = 256;
 /** An idle connection keeps no more than this. */
 const idleScratchBytes = 1024;
 
-const empty = new Uint8Array(0);
+const noMemory = new ArrayBuffer(0);
+const empty = new Uint8Array(noMemory);
 
 /**
  * Bytes on their way to the peer. Control frames and header blocks are written here the moment they arise, which fixes
@@ -15,6 +16,8 @@ const empty = new Uint8Array(0);
  */
 export class Output {
   #scratch: Uint8Array = empty;
+  /** What `#scratch` is a view of, kept at hand. */
+  #memory: ArrayBuffer = noMemory;
   /** `[#start, #end)` waits to be taken. */
   #start = 0;
   #end = 0;
@@ -142,7 +145,8 @@ export class Output {
 
   #flush(to: number): void {
     if (to <= this.#start) return;
-    this.#views.push(this.#scratch.subarray(this.#start, to));
+    // Half the price of `subarray`, and the busiest allocation of a tunnel.
+    this.#views.push(new Uint8Array(this.#memory, this.#start, to - this.#start));
     this.#takenBytes += to - this.#start;
     this.#start = to;
   }
@@ -152,8 +156,10 @@ export class Output {
     const pending = this.#end - this.#start;
     let capacity = Math.max(firstScratchBytes, this.#scratch.length);
     while (capacity < pending + bytes) capacity *= 2;
-    const scratch = new Uint8Array(capacity);
+    const memory = new ArrayBuffer(capacity);
+    const scratch = new Uint8Array(memory);
     scratch.set(this.#scratch.subarray(this.#start, this.#end));
+    this.#memory = memory;
     this.#scratch = scratch;
     this.#start = 0;
     this.#end = pending;
@@ -163,6 +169,7 @@ export class Output {
   shrink(): void {
     if (this.#start !== this.#end || this.#scratch.length <= idleScratchBytes) return;
     this.#scratch = empty;
+    this.#memory = noMemory;
     this.#start = 0;
     this.#end = 0;
     this.#views.length = 0;
