@@ -29,12 +29,13 @@ function nativeOptions(
   context: SocketContext,
   options: ListenOptions,
   onAccept: (socket: Socket) => void,
-): Bun.TCPSocketListenOptions<NativeEvents> & { readonly reusePort: boolean } {
+): Bun.TCPSocketListenOptions<NativeEvents> & { readonly reusePort: boolean; readonly ipv6Only: boolean } {
   return {
     hostname: options.address.ip.text,
     port: options.address.port,
     allowHalfOpen: true,
-    // Not in the published types.
+    // Neither is in the published types for an address and a port.
+    ipv6Only: !options.address.ip.isIpv4,
     reusePort: options.reusePort ?? false,
     socket: listenerCallbacks(context, onAccept, options.tls ?? false),
   };

@@ -84,7 +84,7 @@ export interface TlsSocket extends Socket {
 
 /** Our end's credentials in a handshake. PEM lives in memory only. */
 export interface TlsCredentials {
-  /** Leaf, then intermediates; never the root. */
+  /** Leaf, then intermediates; never the root. Empty, as the key then is, for a client that shows none. */
   readonly certificateChainPem: string;
   /** PKCS#8. */
   readonly privateKeyPem: string;
@@ -102,6 +102,7 @@ export interface TlsOptions {
 }
 
 export interface ListenOptions {
+  /** An IPv6 address serves IPv6 alone: both wildcards can be listened on at one port. */
   readonly address: SocketAddress;
   /** Several listeners may share the port (SO_REUSEPORT). */
   readonly reusePort?: boolean;

@@ -1,0 +1,112 @@
+/** Files: written whole, watched without loss. */
+import { expect, test } from "bun:test";
+import type { HostFixture } from "./contract.ts";
+import { bytesOf } from "./recorder.ts";
+
+export function contractFiles(fixture: () => HostFixture): void {
+  const files = () => fixture().host.files;
+  const path = (name: string) => `${fixture().directory}/${name}`;
+  const write = (name: string, text: string) =>
+    fixture().settled(files().writeAtomic(path(name), bytesOf(text), 0o600));
+
+  test("what was written is read back, whole, and leaves no neighbour behind", async () => {
+    await fixture().settled(files().makeDirectory(path("written"), 0o700));
+    await write("written/a", "old");
+    await write("written/a", "new and longer");
+    expect(await fixture().settled(files().readText(path("written/a")))).toBe("new and longer");
+    expect(await fixture().settled(files().readBytes(path("written/a")))).toEqual(bytesOf("new and longer"));
+    expect(await fixture().settled(files().list(path("written")))).toEqual([
+      { path: path("written/a"), isDirectory: false },
+    ]);
+  });
+
+  test("a directory lists by name; what is no directory lists as null", async () => {
+    await fixture().settled(files().makeDirectory(path("listed/inner"), 0o700));
+    await write("listed/b", "");
+    await write("listed/a", "");
+    expect(await fixture().settled(files().list(path("listed")))).toEqual([
+      { path: path("listed/a"), isDirectory: false },
+      { path: path("listed/b"), isDirectory: false },
+      { path: path("listed/inner"), isDirectory: true },
+    ]);
+    expect(await fixture().settled(files().list(path("listed/a")))).toBeNull();
+    expect(await fixture().settled(files().list(path("nothing")))).toBeNull();
+  });
+
+  test("what is not there is io, with its path", async () => {
+    const reads: (() => Promise<unknown>)[] = [
+      () => files().readText(path("gone")),
+      () => files().readBytes(path("gone")),
+    ];
+    for (const read of reads)
+      await expect(fixture().settled(read())).rejects.toMatchObject({
+        code: "io",
+        blame: "local",
+        message: expect.stringContaining(path("gone")),
+      });
+    await expect(write("gone/x", "y")).rejects.toMatchObject({ code: "io", blame: "local" });
+  });
+
+  test("what was removed is gone; to remove it again is harmless", async () => {
+    await write("removed", "x");
+    expect(await fixture().settled(files().exists(path("removed")))).toBe(true);
+    await fixture().settled(files().remove(path("removed")));
+    await fixture().settled(files().remove(path("removed")));
+    expect(await fixture().settled(files().exists(path("removed")))).toBe(false);
+  });
+
+  test("a watched directory tells of files made, replaced and removed below it, a burst once", async () => {
+    await fixture().settled(files().makeDirectory(path("watched/inner"), 0o700));
+    let changes = 0;
+    const stop = files().watch(path("watched"), () => changes++);
+    await fixture().pass(300);
+    expect(changes).toBe(0);
+    for (const name of ["watched/a", "watched/b", "watched/c"]) await write(name, "1");
+    await fixture().until(() => changes > 0, "the burst");
+    await fixture().pass(300);
+    expect(changes).toBeLessThanOrEqual(3);
+    for (const change of [
+      () => write("watched/a", "2"),
+      () => write("watched/inner/d", "1"),
+      () => fixture().settled(files().remove(path("watched/b"))),
+    ]) {
+      const before = changes;
+      await change();
+      await fixture().until(() => changes > before, "a change");
+      await fixture().pass(300);
+    }
+    stop();
+    const before = changes;
+    await write("watched/a", "3");
+    await fixture().pass(300);
+    expect(changes).toBe(before);
+  });
+
+  test("a watched file tells when it is replaced, removed and made again", async () => {
+    await write("single", "1");
+    let changes = 0;
+    const stop = files().watch(path("single"), () => changes++);
+    await fixture().pass(300);
+    for (const change of [
+      () => write("single", "2"),
+      () => fixture().settled(files().remove(path("single"))),
+      () => write("single", "3"),
+    ]) {
+      const before = changes;
+      await change();
+      await fixture().until(() => changes > before, "a change");
+      await fixture().pass(300);
+    }
+    stop();
+  });
+
+  test("a path that is not there yet can be watched", async () => {
+    let changes = 0;
+    const stop = files().watch(path("later/on"), () => changes++);
+    await fixture().pass(100);
+    await fixture().settled(files().makeDirectory(path("later"), 0o700));
+    await write("later/on", "here");
+    await fixture().until(() => changes > 0, "the change");
+    stop();
+  });
+}
