@@ -31,13 +31,26 @@ interface Suite {
 const suites: readonly Suite[] = [
   { name: "check", limitMs: 180_000, run: runChecks },
   // Property tests stand beside the unit they test.
-  bunSuite("unit", 300_000, ["src", "wasm", "scripts", "bench"]),
-  bunSuite("simulation", 300_000, ["conformance/sim", "conformance/runtime"]),
+  bunSuite("unit", 400_000, [
+    "src",
+    "wasm",
+    "scripts",
+    "bench",
+    ...conformanceFolders(["sim", "namespaces"]),
+  ]),
+  bunSuite("simulation", 300_000, ["conformance/sim"]),
   programSuite("h2spec", 300_000, "conformance/spec/h2spec.ts", []),
   programSuite("peers", 300_000, "conformance/run.ts", ["peer"]),
   bunSuite("namespaces", 300_000, ["conformance/namespaces"]),
   programSuite("demo", 90_000, "conformance/demo/demo.ts", []),
 ];
+
+/** Every folder of conformance/ but those that are suites of their own. */
+function conformanceFolders(others: readonly string[]): readonly string[] {
+  return readdirSync(join(root, "conformance"), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !others.includes(entry.name))
+    .map((entry) => `conformance/${entry.name}`);
+}
 
 /** Types, lint and format, and that generated files are what their sources give; each counts as one test. */
 async function runChecks(limitMs: number): Promise<Tally> {

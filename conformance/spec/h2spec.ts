@@ -10,6 +10,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { emptyTally, formatTally } from "../../scripts/tally.ts";
 import { serve } from "./h2spec_server.ts";
 import { selfSigned } from "./self_signed.ts";
 
@@ -35,6 +36,7 @@ interface Outcome {
 const peers = await findPeers();
 if (peers === null) {
   console.log("skipped: h2spec is not installed and cannot be installed here (needs Go)");
+  console.log(formatTally({ ...emptyTally, skipped: 1 }));
   process.exit(0);
 }
 const outcomes = await runAll(peers);
@@ -127,7 +129,17 @@ function report(results: readonly Outcome[]): boolean {
     good = false;
     console.log(failures(result.output));
   }
-  console.log(good ? "all passed" : "FAILED");
+  const sum = (count: (result: Outcome) => number): number =>
+    results.reduce((total, result) => total + count(result), 0);
+  // A case that was expected and never ran has failed.
+  const missing = sum(({ expected, passed, failed }) => Math.max(0, expected - passed - failed));
+  console.log(
+    formatTally({
+      passed: sum(({ passed }) => passed),
+      failed: sum(({ failed }) => failed) + missing,
+      skipped: sum(({ skipped }) => skipped),
+    }),
+  );
   return good;
 }
 
