@@ -103,7 +103,8 @@ function readEntries(content: Uint8Array): ReadonlySet<string> {
   while (!list.atEnd) {
     const entry = list.enter(derTag.sequence);
     serialNumbers.add(readSerialNumber(entry.content(derTag.integer)));
-    readTime(entry);
+    // When it was revoked decides nothing: it is revoked now. Reading the date would be most of the work for a long list.
+    entry.expect(entry.nextTag === derTag.utcTime ? derTag.utcTime : derTag.generalizedTime);
     const extensions = entry.optional(derTag.sequence);
     entry.end();
     if (extensions !== null) checkEntryExtensions(extensions);

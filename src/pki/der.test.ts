@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { MeshError } from "../base/errors.ts";
 import { pkiLimits } from "../base/limits.ts";
 import { parseCertificate } from "./certificate.ts";
-import { DerReader, derTag } from "./der.ts";
+import { type DerElement, DerReader, derTag } from "./der.ts";
 import {
   readBitString,
   readBoolean,
@@ -32,9 +32,10 @@ function isRefused(read: () => unknown): boolean {
 }
 
 test("lengths: minimal and definite only, and never past the end", () => {
-  const element = (...values: readonly number[]): unknown => new DerReader(bytes(...values)).element();
-  expect(element(0x04, 0x01, 0xaa)).toMatchObject({ tag: 4, content: bytes(0xaa) });
-  expect(element(0x04, 0x81, 0x80, ...new Array(128).fill(7))).toMatchObject({ tag: 4 });
+  const element = (...values: readonly number[]): DerElement => new DerReader(bytes(...values)).element();
+  const { tag, content, whole } = element(0x04, 0x01, 0xaa, 0x05);
+  expect([tag, content, whole]).toEqual([4, bytes(0xaa), bytes(0x04, 0x01, 0xaa)]);
+  expect(element(0x04, 0x81, 0x80, ...new Array(128).fill(7)).content).toHaveLength(128);
   for (const bad of [
     [0x04],
     [0x04, 0x02, 0xaa],

@@ -23,11 +23,30 @@ export function contextTag(number: number, constructed: boolean): number {
   return (constructed ? 0xa0 : 0x80) | number;
 }
 
-export interface DerElement {
+/** One element; its bytes are views, made when they are asked for, as most elements are passed over. */
+export class DerElement {
   readonly tag: number;
-  readonly content: Uint8Array;
+  readonly #bytes: Uint8Array;
+  readonly #start: number;
+  readonly #contentStart: number;
+  readonly #end: number;
+
+  constructor(bytes: Uint8Array, tag: number, start: number, contentStart: number, end: number) {
+    this.tag = tag;
+    this.#bytes = bytes;
+    this.#start = start;
+    this.#contentStart = contentStart;
+    this.#end = end;
+  }
+
+  get content(): Uint8Array {
+    return this.#bytes.subarray(this.#contentStart, this.#end);
+  }
+
   /** Tag, length and content. */
-  readonly whole: Uint8Array;
+  get whole(): Uint8Array {
+    return this.#bytes.subarray(this.#start, this.#end);
+  }
 }
 
 export function malformed(message: string): MeshError {
@@ -62,7 +81,7 @@ export class DerReader {
     const end = contentStart + length;
     if (end > this.#bytes.length) throw malformed("DER element runs past the end");
     this.#offset = end;
-    return { tag, content: this.#bytes.subarray(contentStart, end), whole: this.#bytes.subarray(start, end) };
+    return new DerElement(this.#bytes, tag, start, contentStart, end);
   }
 
   /** The next element, which must have this tag. */

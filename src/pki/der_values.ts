@@ -16,7 +16,8 @@ export function readBoolean(content: Uint8Array): boolean {
 
 /** An integer of any size, two's complement and minimal (X.690 §8.3.2), as its bytes. */
 export function readInteger(content: Uint8Array): Uint8Array {
-  const [first, second] = content;
+  const first = content[0];
+  const second = content[1];
   if (first === undefined) throw malformed("DER integer without bytes");
   if (second !== undefined && ((first === 0x00 && second < 0x80) || (first === 0xff && second >= 0x80))) {
     throw malformed("DER integer is not minimal");
@@ -115,14 +116,15 @@ const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(
 /** Lower case hexadecimal, two digits a byte. */
 export function hex(bytes: Uint8Array): string {
   let text = "";
-  for (const byte of bytes) text += HEX[byte];
+  // By index: iterating a typed array costs several times as much, and lists of revoked serial numbers are long.
+  for (let index = 0; index < bytes.length; index++) text += HEX[bytes[index] ?? 0];
   return text;
 }
 
 /** One character a byte. */
 export function latin1(bytes: Uint8Array): string {
   let text = "";
-  for (const byte of bytes) text += String.fromCharCode(byte);
+  for (let index = 0; index < bytes.length; index++) text += String.fromCharCode(bytes[index] ?? 0);
   return text;
 }
 

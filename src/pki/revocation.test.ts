@@ -333,6 +333,38 @@ for (const provider of providers) {
   });
 }
 
+test("an issuer that was forgotten, as there were more than the limit, leaves its peers in doubt and not believed", async () => {
+  const [provider] = providers;
+  if (provider === undefined) throw new Error("no provider");
+  const forge = new Forge(provider, nowMs);
+  const root = await forge.ca();
+  const keys = await forge.keys();
+  const trust = new TrustVerifier({ clock: new FakeClock(nowMs), provider, trustDomain: "cluster.local" });
+  trust.setRoots(root.pem);
+  const intermediates: Forged[] = [];
+  const leaves: Forged[] = [];
+  for (let index = 0; index <= pkiLimits.maxKnownIssuers; index++) {
+    const intermediate = await forge.ca({ subject: `CN=intermediate ${index}`, issuer: root, keys });
+    intermediates.push(intermediate);
+    leaves.push(await forge.leaf(intermediate, { keys }));
+  }
+  const peers = await Promise.all(
+    leaves.map((leaf, index) => trust.verify([leaf.der, intermediates[index]?.der ?? leaf.der], expectation)),
+  );
+  const statesOf = async (index: number): Promise<unknown[]> => {
+    const [intermediate, leaf, peer] = [intermediates[index], leaves[index], peers[index]];
+    if (intermediate === undefined || leaf === undefined || peer === undefined)
+      throw new Error("no such peer");
+    const bytes = await makeList(provider, intermediate, [leaf.parsed.serialNumber]);
+    const [status] = await trust.setCrls([{ name: "crl", bytes }]);
+    return [status?.state, trust.recheck(peer)?.code];
+  };
+  const states = [];
+  for (let index = 0; index <= pkiLimits.maxKnownIssuers; index++) states.push(await statesOf(index));
+  expect(states.filter(([state]) => state === "pending")).toHaveLength(1);
+  expect(states.every(([, code]) => code === "certificate_revoked")).toBe(true);
+}, 30_000);
+
 /** A sequence with a three-byte length, whatever it holds: for lists of more than 64 KiB. */
 function longSequence(...parts: readonly Uint8Array[]): Uint8Array {
   const length = parts.reduce((sum, part) => sum + part.length, 0);

@@ -1,6 +1,6 @@
 /** Chains that were found to hold, so that a peer that comes again costs a comparison. */
 import { pkiLimits } from "../base/limits.ts";
-import { bytesEqual, hex } from "./der_values.ts";
+import { bytesEqual, latin1 } from "./der_values.ts";
 import type { CertificateUsage } from "./oids.ts";
 import type { VerifiedPeer } from "./trust.ts";
 
@@ -26,11 +26,19 @@ export class ChainMap<T> {
     return entry !== undefined && isSame(entry, presented) ? entry.value : null;
   }
 
+  /** As `get`, and the entry becomes the newest. */
+  touch(presented: PresentedChain): T | null {
+    const key = keyOf(presented);
+    const entry = this.#entries.get(key);
+    if (entry === undefined || !isSame(entry, presented)) return null;
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    return entry.value;
+  }
+
   /** Takes the place of another chain with the same key. */
   set(presented: PresentedChain, value: T): void {
-    const key = keyOf(presented);
-    this.#entries.delete(key);
-    this.#entries.set(key, { ...presented, value });
+    this.#entries.set(keyOf(presented), { ...presented, value });
   }
 
   delete(presented: PresentedChain): void {
@@ -58,11 +66,10 @@ export class VerifiedChains {
   readonly #peers = new ChainMap<VerifiedPeer>();
 
   get(presented: PresentedChain, nowMs: number): VerifiedPeer | null {
-    const peer = this.#peers.get(presented);
-    if (peer === null) return null;
-    if (nowMs < peer.notBeforeMs || nowMs > peer.notAfterMs) this.#peers.delete(presented);
-    else this.#peers.set(presented, peer);
-    return this.#peers.get(presented);
+    const peer = this.#peers.touch(presented);
+    if (peer === null || (nowMs >= peer.notBeforeMs && nowMs <= peer.notAfterMs)) return peer;
+    this.#peers.delete(presented);
+    return null;
   }
 
   set(presented: PresentedChain, peer: VerifiedPeer): void {
@@ -80,7 +87,7 @@ export class VerifiedChains {
 }
 
 function keyOf({ chain, usage }: PresentedChain): string {
-  return `${usage} ${hex(chain[0]?.subarray(-16) ?? new Uint8Array())}`;
+  return usage + latin1(chain[0]?.subarray(-16) ?? new Uint8Array());
 }
 
 function isSame(left: PresentedChain, right: PresentedChain): boolean {
