@@ -18,7 +18,8 @@ import {
   SECTION_SUMMARY_COUNT,
   SECTION_WORD_COUNT,
 } from "../../wasm/assembly/layout.ts";
-import { type Authorization, authorizationKey } from "../mesh/authorization.ts";
+import type { IpPrefix } from "../base/ip.ts";
+import { type Authorization, authorizationKey, type Match } from "../mesh/authorization.ts";
 import { alternatives } from "./alternatives.ts";
 import { CallerIndex } from "./caller_index.ts";
 import { buildDimension, type Dimension } from "./dimension.ts";
@@ -56,16 +57,43 @@ const allPorts: Range<number> = { start: 0, end: 2 ** 16 };
 const allIpv4: Range<number> = { start: 0, end: 2 ** 32 };
 const allIpv6: Range<bigint> = { start: 0n, end: 1n << 128n };
 
+/** Whether a policy can be compiled at all: not too many rules, and no value that no parser should have let through. */
+export function canCompile(policy: Authorization, limits: PolicyLimits): boolean {
+  if (policy.rules.length > limits.maxRulesPerSection) return false;
+  return policy.rules.every((rule) => rule.clauses.every((clause) => clause.matches.every(isSound)));
+}
+
+function isSound(match: Match): boolean {
+  return (
+    match.destinationPorts.every(isPort) &&
+    match.notDestinationPorts.every(isPort) &&
+    match.sourceIps.every(isPrefix) &&
+    match.notSourceIps.every(isPrefix) &&
+    match.destinationIps.every(isPrefix) &&
+    match.notDestinationIps.every(isPrefix)
+  );
+}
+
+function isPort(port: number): boolean {
+  return Number.isInteger(port) && port >= 0 && port <= 65_535;
+}
+
+function isPrefix({ ip, length }: IpPrefix): boolean {
+  return Number.isInteger(length) && length >= 0 && length <= ip.bytes.length * 8;
+}
+
 /**
  * @param policies of one action, in policy order
- * @returns null when they have more rules than `limits.maxRulesPerSection` or take more than `limits.maxImageBytes`.
+ * @returns null when one of them cannot be compiled, when together they have more rules than `limits.maxRulesPerSection`,
+ *   or when they take more than `limits.maxImageBytes`.
  */
 export function compileSection(
   policies: readonly Authorization[],
   limits: PolicyLimits,
 ): CompiledSection | null {
   const ruleCount = policies.reduce((sum, policy) => sum + policy.rules.length, 0);
-  if (ruleCount > limits.maxRulesPerSection) return null;
+  if (ruleCount > limits.maxRulesPerSection || !policies.every((policy) => canCompile(policy, limits)))
+    return null;
   let entries = entriesOf(policies, limits.maxAlternatives);
   if (entries.length > limits.maxRulesPerSection) entries = entriesOf(policies, 1);
   const rules = entries.map(({ clauses }) => clauses);

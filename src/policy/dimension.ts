@@ -51,7 +51,9 @@ function looksAt<K extends Key>(
   rule: PreparedRule,
   fieldOf: (match: PreparedMatch) => FieldRanges<K>,
 ): boolean {
-  return rule.clauses.some((matches) => matches.some((match) => fieldOf(match) !== absentField));
+  for (const matches of rule.clauses)
+    for (const match of matches) if (fieldOf(match) !== absentField) return true;
+  return false;
 }
 
 function profileOf<K extends Key>(
@@ -61,6 +63,15 @@ function profileOf<K extends Key>(
   full: Range<K>,
 ): RuleProfile<K> {
   const isFull = (range: Range<K>) => range.start === full.start && range.end === full.end;
+  const lone = loneField(rule, fieldOf);
+  if (lone !== null && lone.negative.length === 0 && lone.positive !== null) {
+    const everywhere = lone.positive.some(isFull);
+    return { rule: index, base: everywhere, flips: everywhere ? [] : lone.positive };
+  }
+  if (lone !== null && lone.positive === null) {
+    const nowhere = lone.negative.some(isFull);
+    return { rule: index, base: !nowhere, flips: nowhere ? [] : lone.negative };
+  }
   // A value nobody mentions satisfies exactly the prefixes of length 0.
   const base = isPossible(rule.clauses, (match) => {
     const { positive, negative } = fieldOf(match);
@@ -76,6 +87,23 @@ function profileOf<K extends Key>(
       flips.push({ start, end });
   }
   return { rule: index, base, flips };
+}
+
+/** What the rule says of the dimension when it says it once, in a clause of one match, as nearly all do: a short cut. */
+function loneField<K extends Key>(
+  rule: PreparedRule,
+  fieldOf: (match: PreparedMatch) => FieldRanges<K>,
+): FieldRanges<K> | null {
+  let found: FieldRanges<K> | null = null;
+  for (const matches of rule.clauses) {
+    for (const match of matches) {
+      const field = fieldOf(match);
+      if (field === absentField) continue;
+      if (found !== null || matches.length > 1) return null;
+      found = field;
+    }
+  }
+  return found;
 }
 
 /** Where, along the dimension, what the rule says can change; sorted. */

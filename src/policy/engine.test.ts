@@ -1,12 +1,12 @@
 /** What only the compiled engine has: bounds, images, callers, and a listener that calls back. */
 import { describe, expect, test } from "bun:test";
 import { policyLimits } from "../base/limits.ts";
-import type { Authorization } from "../mesh/authorization.ts";
+import type { Authorization, Match } from "../mesh/authorization.ts";
 import { SpiffeId } from "../mesh/identity.ts";
 import { compileSection } from "./compile.ts";
 import { createPolicyEngine } from "./engine.ts";
 import type { PolicyEngine, PolicyLimits } from "./policy_engine.ts";
-import { connection, match, policy, rule, string, workload } from "./policy_fixtures.ts";
+import { connection, ip, match, policy, rule, string, workload } from "./policy_fixtures.ts";
 
 const everything = rule();
 const onPort = (port: number) => rule([match({ destinationPorts: [port] })]);
@@ -205,9 +205,29 @@ describe("updates", () => {
     expect(engine.version).toBe(1);
     expect(engine.decide(workload(), connection())).toMatchObject({ reason: "denied_by_rule", version: 1 });
   });
-  test("a port that is none cannot come from a parser: our bug, and nothing is allowed by it", () => {
-    const engine = engineOf([policy({ rules: [onPort(80.5)] })]);
-    expect(() => engine.decide(workload(), connection({ destinationPort: 80 }))).toThrow("not a port: 80.5");
+  test("that carry what no parser lets through refuse its workloads, name it, and stop nobody else", () => {
+    const bad: readonly Partial<Match>[] = [
+      { destinationPorts: [80.5] },
+      { notDestinationPorts: [65_536] },
+      { sourceIps: [{ ip: ip("10.0.0.0"), length: 33 }] },
+      { notDestinationIps: [{ ip: ip("::"), length: -1 }] },
+    ];
+    for (const fields of bad) {
+      const culprit = policy({ name: "bad", action: "DENY", rules: [rule([match(fields)])] });
+      const engine = engineOf([
+        policy({ rules: [everything] }),
+        policy({ namespace: "b", rules: [everything] }),
+      ]);
+      expect(engine.decide(workload(), connection()).allowed).toBe(true);
+      engine.update([
+        policy({ rules: [everything] }),
+        policy({ namespace: "b", rules: [everything] }),
+        culprit,
+      ]);
+      const decision = engine.decide(workload(), connection());
+      expect(decision).toMatchObject({ reason: "engine_unavailable", policy: "shop/bad", version: 2 });
+      expect(engine.decide(workload({ namespace: "b" }), connection()).allowed).toBe(true);
+    }
   });
 });
 

@@ -5,7 +5,7 @@
 import type { Authorization } from "../mesh/authorization.ts";
 import { authorizationKey } from "../mesh/authorization.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { compileSection } from "./compile.ts";
+import { canCompile, compileSection } from "./compile.ts";
 import type { Denial } from "./decision.ts";
 import { engineUnavailable, joinNames, noAllowMatched, policyMissing } from "./denial.ts";
 import { type LoadedSection, PolicyImage } from "./image.ts";
@@ -183,7 +183,7 @@ export class LoadedPolicies {
     const dryRunDeny = take("dryRunDeny");
     const dryRunAllow = take("dryRunAllow");
     if (isRefusal(deny) || isRefusal(allow) || isRefusal(dryRunDeny) || isRefusal(dryRunAllow)) {
-      const culprit = group.policies.find((policy) => policy.rules.length > this.#limits.maxRulesPerSection);
+      const culprit = group.policies.find((policy) => !canCompile(policy, this.#limits));
       const crowdedOut = ![deny, allow, dryRunDeny, dryRunAllow].includes("too_large");
       return { group, culprit: culprit ?? null, crowdedOut };
     }

@@ -72,7 +72,7 @@ function writeMatch(writer: WordWriter, at: number, prepared: PreparedMatch, cal
 /** @returns 0 for none: the field is not there. */
 function writeAtoms(writer: WordWriter, atoms: readonly number[]): number {
   if (atoms.length === 0) return 0;
-  const sorted = [...new Set(atoms)].sort((a, b) => a - b);
+  const sorted = atoms.length === 1 ? atoms : [...new Set(atoms)].sort((a, b) => a - b);
   const offset = writer.offset;
   writer.push(sorted.length);
   writer.pushAll(sorted);

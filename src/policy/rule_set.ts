@@ -31,8 +31,10 @@ export class DenseRuleSet {
   }
 
   get isFull(): boolean {
-    for (let rule = 0; rule < this.ruleCount; rule++) if (!this.has(rule)) return false;
-    return true;
+    const whole = this.ruleCount >> 5;
+    for (let word = 0; word < whole; word++) if (this.words[word] !== 0xffff_ffff) return false;
+    const rest = this.ruleCount & 31;
+    return rest === 0 || this.words[whole] === (1 << rest) - 1;
   }
 
   /** @returns the offset of the summaries, which the words follow. */
