@@ -3,12 +3,14 @@ import { MeshError } from "../../base/errors.ts";
 import { h2Limits } from "../../base/limits.ts";
 import type { Machine } from "../../base/machine.ts";
 import { ConnectionState, type H2ConnectionEvents, type H2Limits } from "./connection_state.ts";
+import { DataReceiver } from "./data_receiver.ts";
 import { h2ErrorCode } from "./error_code.ts";
 import { clientPreface, maxStreamId } from "./frame.ts";
 import { FrameReader } from "./frame_reader.ts";
 import { HeaderReceiver } from "./header_receiver.ts";
 import { type HeaderFields, headerValue } from "./headers.ts";
 import { type KeepAlive, Liveness } from "./liveness.ts";
+import { MessageReceiver } from "./message_receiver.ts";
 import { Receiver } from "./receiver.ts";
 import { Sender } from "./sender.ts";
 import type { H2Settings } from "./settings.ts";
@@ -52,8 +54,9 @@ export class H2Connection implements Machine {
     this.#sender = new Sender(state);
     this.#settings = new SettingsExchange(state);
     this.#liveness = new Liveness(state, options.keepAlive ?? null);
-    const headers = new HeaderReceiver(state, this.#sender);
-    this.#receiver = new Receiver(state, this.#sender, headers, this.#settings, this.#liveness);
+    const headers = new HeaderReceiver(state, new MessageReceiver(state, this.#sender));
+    const data = new DataReceiver(state, this.#sender);
+    this.#receiver = new Receiver(state, data, headers, this.#settings, this.#liveness);
     this.#prefaceBytes = options.role === "server" ? 0 : clientPreface.length;
     if (options.role === "client") state.output.bytes(clientPreface);
     this.#settings.begin(options.role === "server" && options.enableConnectProtocol === true);
@@ -80,7 +83,7 @@ export class H2Connection implements Machine {
       state.localSettings.initialWindowBytes,
     );
     stream.isHead = method === "HEAD";
-    stream.isConnect = method === "CONNECT";
+    stream.isConnect = method === "CONNECT" && headerValue(headers, ":protocol") === null;
     stream.localEnded = endStream;
     stream.localEndSent = endStream;
     state.streams.add(stream);

@@ -47,7 +47,9 @@ export function requestFault(fields: HeaderFields, extendedConnect: boolean): st
   }
   const fault = regularFieldsFault(fields, i);
   if (fault !== null) return fault;
-  if (method === null || method === "") return ":method is missing";
+  if (method === null || !isToken(method)) return ":method is missing or not a token";
+  if (hasBlank(scheme) || hasBlank(path) || hasBlank(authority))
+    return "a blank in :scheme, :path or :authority";
   if (authority !== null) {
     const host = hostFault(fields, i, authority);
     if (host !== null) return host;
@@ -55,7 +57,22 @@ export function requestFault(fields: HeaderFields, extendedConnect: boolean): st
   if (method === "CONNECT" && protocol === null) return connectFault(authority, scheme, path);
   if (protocol !== null && (method !== "CONNECT" || authority === null))
     return ":protocol without CONNECT or :authority";
-  return targetFault(method, scheme, path);
+  return targetFault(method, scheme, path, authority);
+}
+
+/** RFC 9110 §5.6.2. */
+function isToken(text: string): boolean {
+  return /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(text);
+}
+
+/** Space or control: an HTTP/1 hop behind us would read it as the end of the field or line (RFC 9113 §10.3). */
+function hasBlank(text: string | null): boolean {
+  if (text === null) return false;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code <= 0x20 || code === 0x7f) return true;
+  }
+  return false;
 }
 
 /** RFC 9113 §8.5: a plain CONNECT names an authority and nothing else. */
@@ -65,10 +82,16 @@ function connectFault(authority: string | null, scheme: string | null, path: str
 }
 
 /** RFC 9113 §8.3.1. */
-function targetFault(method: string, scheme: string | null, path: string | null): string | null {
+function targetFault(
+  method: string,
+  scheme: string | null,
+  path: string | null,
+  authority: string | null,
+): string | null {
   if (scheme === null) return ":scheme is missing";
   if (path === null) return ":path is missing";
   if (scheme !== "http" && scheme !== "https") return null;
+  if (authority?.includes("@")) return ":authority with user information";
   if (path.charCodeAt(0) === 0x2f) return null;
   return path === "*" && method === "OPTIONS" ? null : ":path is neither absolute nor * for OPTIONS";
 }
@@ -91,6 +114,11 @@ export function responseFault(fields: HeaderFields): string | null {
   // RFC 9113 §8.6.
   if (status === "101") return ":status 101 is not for HTTP/2";
   return regularFieldsFault(fields, 2);
+}
+
+/** A 2xx status, which turns CONNECT into a tunnel (RFC 9113 §8.5). */
+export function isSuccess(status: string | undefined): boolean {
+  return status?.charCodeAt(0) === 0x32;
 }
 
 /** @returns what makes the trailers malformed, or null (RFC 9113 §8.1). */

@@ -6,6 +6,7 @@ import { frameFlag, frameType, maxStreamId, readUint31 } from "./frame.ts";
 import { concat, FramePeer, Pair, RecordedStream } from "./testing.ts";
 
 const connect = [":method", "CONNECT", ":authority", "10.0.0.7:8080"];
+const post = [":method", "POST", ":scheme", "https", ":path", "/", ":authority", "a.example"];
 const ok = [":status", "200"];
 const eight = new Uint8Array(8);
 const keepAlive = { intervalMs: 10_000, timeoutMs: 20_000 };
@@ -147,7 +148,7 @@ describe("RFC 9113 §6.8 GOAWAY", () => {
       [],
     ]);
     // Crossed with the first GOAWAY.
-    peer.headers(3, connect, frameFlag.endHeaders);
+    peer.headers(3, post, frameFlag.endHeaders);
     peer.frame(frameType.ping, frameFlag.ack, 0, ping?.payload);
     const [second] = peer.frames();
     expect([

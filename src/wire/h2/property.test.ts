@@ -7,6 +7,7 @@ import { clientPreface, frameType } from "./frame.ts";
 import { concat, FramePeer, frameBytes, Pair, RecordedStream } from "./testing.ts";
 
 const connect = [":method", "CONNECT", ":authority", "10.0.0.7:8080"];
+const post = [":method", "POST", ":scheme", "https", ":path", "/", ":authority", "a.example"];
 
 /** Bytes that tell their stream and place, so that a mix-up shows. */
 function pattern(stream: number, from: number, length: number): Uint8Array {
@@ -89,7 +90,7 @@ class Model {
     this.pair.cut = cut;
     this.pair.serverEvents.handler = (served) => served.sendHeaders([":status", "200"], false);
     for (let i = 0; i < streamCount; i++) {
-      this.clientSide.push(this.pair.request(connect, false));
+      this.clientSide.push(this.pair.request(post, false));
       this.directions.push({
         up: { sent: 0, ended: false, trailers: false },
         down: { sent: 0, ended: false, trailers: false },

@@ -1,5 +1,6 @@
 import { MeshError } from "../../base/errors.ts";
 import type { ConnectionState } from "./connection_state.ts";
+import type { DataReceiver } from "./data_receiver.ts";
 import { h2ErrorCode, h2ErrorName, peerFault } from "./error_code.ts";
 import { frameFlag, frameType, maxWindowBytes, readUint31, readUint32 } from "./frame.ts";
 import type { FrameReader, FrameSink } from "./frame_reader.ts";
@@ -7,28 +8,25 @@ import type { HeaderReceiver } from "./header_receiver.ts";
 import type { Liveness } from "./liveness.ts";
 import { settingBytes } from "./settings.ts";
 import type { SettingsExchange } from "./settings_exchange.ts";
-import type { StreamOwner, StreamState } from "./stream_state.ts";
 import { ended } from "./stream_table.ts";
 
 /** The receiving half: what each frame may be, and what it does (RFC 9113 §5, §6). */
 export class Receiver implements FrameSink {
   readonly #state: ConnectionState;
-  readonly #owner: StreamOwner;
+  readonly #data: DataReceiver;
   readonly #headers: HeaderReceiver;
   readonly #settings: SettingsExchange;
   readonly #liveness: Liveness;
-  /** Whose DATA frame is coming in; null when it is only counted and dropped. */
-  #dataStream: StreamState | null = null;
 
   constructor(
     state: ConnectionState,
-    owner: StreamOwner,
+    data: DataReceiver,
     headers: HeaderReceiver,
     settings: SettingsExchange,
     liveness: Liveness,
   ) {
     this.#state = state;
-    this.#owner = owner;
+    this.#data = data;
     this.#headers = headers;
     this.#settings = settings;
     this.#liveness = liveness;
@@ -56,7 +54,7 @@ export class Receiver implements FrameSink {
       return this.#fail(h2ErrorCode.protocolError, "CONTINUATION missing or out of place");
     }
     if (type === frameType.data) {
-      this.#onDataHead(reader);
+      this.#data.onHead(reader);
       return 0;
     }
     return this.#wantedBytes(type, streamId, reader.flags, length);
@@ -157,51 +155,8 @@ export class Receiver implements FrameSink {
     }
   }
 
-  #onDataHead(reader: FrameReader): void {
-    const state = this.#state;
-    const { streamId, length } = reader;
-    this.#dataStream = null;
-    if (state.isIdle(streamId)) {
-      state.fail(h2ErrorCode.protocolError, "DATA on a stream nobody opened");
-      return;
-    }
-    // Counted for the connection whatever becomes of it (RFC 9113 §6.9).
-    if (!state.receiveWindow.take(length)) {
-      state.fail(h2ErrorCode.flowControlError, "connection window exceeded");
-      return;
-    }
-    const stream = state.streams.get(streamId);
-    if (stream === undefined) this.#onDataForClosed(streamId);
-    else if (stream.remoteEnded) state.failStream(streamId, h2ErrorCode.streamClosed, "DATA after the end");
-    else if (state.role === "client" && !stream.answered) {
-      state.failStream(streamId, h2ErrorCode.protocolError, "DATA before the response");
-    } else if (!stream.receiveWindow.take(length)) {
-      state.failStream(streamId, h2ErrorCode.flowControlError, "stream window exceeded");
-    } else {
-      this.#dataStream = stream;
-      stream.unconsumedBytes += length;
-    }
-    if (this.#dataStream === null) state.returnToConnection(length);
-    if (length === 0 && (reader.flags & frameFlag.endStream) === 0) state.charge("emptyData");
-  }
-
-  #onDataForClosed(streamId: number): void {
-    const how = this.#state.streams.howEnded(streamId);
-    // In flight when our RST_STREAM or GOAWAY went out.
-    if (how === ended.resetByUs || how === ended.forgotten || streamId > this.#state.lastAcceptedId) return;
-    // After END_STREAM both ways the peer knows better (RFC 9113 §5.1, closed); a crossing RST_STREAM is no crime.
-    if (how === ended.resetByPeer) {
-      this.#state.failStream(streamId, h2ErrorCode.streamClosed, "DATA after RST_STREAM");
-    } else this.#state.fail(h2ErrorCode.streamClosed, "DATA on a closed stream");
-  }
-
   onPadding(reader: FrameReader, bytes: number): void {
-    const stream = this.#dataStream;
-    if (stream === null) return;
-    // Padding alone is an empty frame by another name.
-    if (bytes === reader.length && (reader.flags & frameFlag.endStream) === 0)
-      this.#state.charge("emptyData");
-    this.#owner.consumed(stream, bytes);
+    this.#data.onPadding(reader, bytes);
   }
 
   onPaddingError(): void {
@@ -209,18 +164,7 @@ export class Receiver implements FrameSink {
   }
 
   onData(_reader: FrameReader, bytes: Uint8Array, endStream: boolean): void {
-    const stream = this.#dataStream;
-    if (stream === null || stream.closed || (bytes.length === 0 && !endStream)) return;
-    if (stream.contentRemaining >= 0) {
-      stream.contentRemaining -= bytes.length;
-      if (stream.contentRemaining < 0 || (endStream && stream.contentRemaining > 0)) {
-        this.#state.failStream(stream.id, h2ErrorCode.protocolError, "content-length does not hold");
-        return;
-      }
-    }
-    if (endStream) stream.remoteEnded = true;
-    stream.events.onData(bytes, endStream);
-    if (endStream) this.#state.closeIfEnded(stream);
+    this.#data.onData(bytes, endStream);
   }
 
   #onRstStream(streamId: number, errorCode: number): void {

@@ -3,7 +3,7 @@ import { MeshError } from "../../base/errors.ts";
 import type { ConnectionState } from "./connection_state.ts";
 import { h2ErrorCode, h2ErrorName } from "./error_code.ts";
 import { frameFlag, frameHeadBytes, frameType, writeFrameHead } from "./frame.ts";
-import type { HeaderFields } from "./headers.ts";
+import { type HeaderFields, isSuccess } from "./headers.ts";
 import type { StreamOwner, StreamState } from "./stream_state.ts";
 import { ended } from "./stream_table.ts";
 
@@ -23,7 +23,10 @@ export class Sender implements StreamOwner {
   sendHeaders(stream: StreamState, headers: HeaderFields, endStream: boolean): void {
     const interim = headers[0] === ":status" && headers[1]?.charCodeAt(0) === 0x31;
     assert(!interim || !endStream, "an interim response cannot end the stream");
-    if (!interim) stream.answered = true;
+    if (!interim) {
+      stream.answered = true;
+      stream.isTunnel = stream.isConnect && isSuccess(headers[1]);
+    }
     this.writeHeaders(stream.id, headers, endStream);
     if (endStream) {
       stream.localEnded = true;

@@ -2,7 +2,7 @@ import { assert } from "../../base/assert.ts";
 import type { ConnectionState } from "./connection_state.ts";
 import { h2ErrorCode } from "./error_code.ts";
 import { defaultWindowBytes, maxWindowBytes } from "./frame.ts";
-import { applySettings, defaultSettings, encodeSettings, type H2Settings } from "./settings.ts";
+import { applySettings, encodeSettings, type H2Settings } from "./settings.ts";
 
 /** Frames of ours that may wait for their acknowledgement; more is a bug of the application. */
 const maxOutstanding = 16;
@@ -36,8 +36,8 @@ export class SettingsExchange {
     if (increment > 0) output.windowUpdate(0, increment);
   }
 
-  /** What the peer may use already, or soon. */
-  get #newest(): H2Settings {
+  /** What we sent last: the peer uses it already, or will soon. */
+  get newest(): H2Settings {
     return this.#outstanding.at(-1) ?? this.#state.localSettings;
   }
 
@@ -48,17 +48,9 @@ export class SettingsExchange {
     return bytes;
   }
 
-  get newest(): H2Settings {
-    return this.#newest;
-  }
-
   send(settings: H2Settings): void {
     assert(this.#outstanding.length < maxOutstanding, "too many SETTINGS without acknowledgement");
-    const base =
-      this.#outstanding.length === 0 && this.#state.localSettings === defaultSettings
-        ? defaultSettings
-        : this.#newest;
-    this.#state.output.settings(encodeSettings(settings, base, this.#state.role));
+    this.#state.output.settings(encodeSettings(settings, this.newest, this.#state.role));
     this.#outstanding.push(settings);
     this.deadlineMs ??= this.#state.now + this.#state.limits.settingsAckTimeoutMs;
     const { localSettings } = this.#state;

@@ -38,9 +38,11 @@ export class StreamState implements H2Stream {
   closed = false;
   /** A final response went out (server) or came in (client): what follows is DATA or trailers. */
   answered = false;
-  /** Client: a response to HEAD has a length but no content (RFC 9110 §9.3.2), and to CONNECT the other way round. */
+  /** Client: a response to HEAD has a length but no content (RFC 9110 §9.3.2). */
   isHead = false;
+  /** Asked for with plain CONNECT: once it is answered with 2xx there is only DATA (RFC 9113 §8.5). */
   isConnect = false;
+  isTunnel = false;
 
   queue: ChunkQueue | null = null;
   queuedBytes = 0;

@@ -95,6 +95,61 @@ describe("RFC 9113 §8.5 CONNECT", () => {
   });
 });
 
+describe("RFC 9113 §8.5 a tunnel has DATA only", () => {
+  test("trailers in a tunnel are an error of the stream, at either end", () => {
+    const { peer, events } = tunnel();
+    peer.headers(1, ["x-trailer", "1"]);
+    expect([events.reset?.errorCode, events.reset?.initiator]).toEqual([
+      h2ErrorCode.protocolError,
+      "library",
+    ]);
+    const server = new FramePeer("server");
+    server.shake();
+    server.events.handler = (stream) => stream.sendHeaders(ok, false);
+    server.headers(1, connect, frameFlag.endHeaders);
+    server.headers(1, ["x-trailer", "1"]);
+    expect(server.events.requests[0]?.events.reset?.errorCode).toBe(h2ErrorCode.protocolError);
+  });
+
+  test("a refusal of CONNECT is an ordinary response", () => {
+    const pair = new Pair();
+    pair.serverEvents.handler = (stream) => {
+      stream.sendHeaders([":status", "503", "content-length", "4"], false);
+      stream.sendData(bytes("busy"), false);
+      stream.sendTrailers(["x-reason", "none"]);
+    };
+    const events = pair.request(connect, false);
+    pair.settle();
+    expect([events.text, events.trailers]).toEqual(["busy", [["x-reason", "none"]]]);
+  });
+});
+
+describe("RFC 9113 §8.3.1, §10.3 request targets", () => {
+  test.each([
+    ["a blank in :path", [":method", "GET", ":scheme", "https", ":path", "/a b", ":authority", "a"]],
+    ["a control in :authority", [":method", "GET", ":scheme", "https", ":path", "/", ":authority", "a\x01"]],
+    ["a blank in :method", [":method", "GET /", ":scheme", "https", ":path", "/", ":authority", "a"]],
+    ["user information", [":method", "GET", ":scheme", "https", ":path", "/", ":authority", "u@a"]],
+    ["a relative path", [":method", "GET", ":scheme", "https", ":path", "a", ":authority", "a"]],
+    ["* without OPTIONS", [":method", "GET", ":scheme", "https", ":path", "*", ":authority", "a"]],
+    ["a blank in CONNECT's :authority", [":method", "CONNECT", ":authority", "a:1 b"]],
+  ])("%s is malformed", (_name, fields) => {
+    const peer = new FramePeer("server");
+    peer.shake();
+    peer.headers(1, fields);
+    expect(peer.frames().map((frame) => frame.type)).toEqual([frameType.rstStream]);
+    expect(peer.events.requests).toHaveLength(0);
+  });
+
+  test("* with OPTIONS and other schemes are not", () => {
+    const peer = new FramePeer("server");
+    peer.shake();
+    peer.headers(1, [":method", "OPTIONS", ":scheme", "https", ":path", "*", ":authority", "a"]);
+    peer.headers(3, [":method", "GET", ":scheme", "coap", ":path", "a", ":authority", "a"]);
+    expect(peer.events.requests).toHaveLength(2);
+  });
+});
+
 describe("RFC 9113 §8.1 messages", () => {
   test("request and response with trailers", () => {
     const pair = new Pair();
@@ -115,7 +170,11 @@ describe("RFC 9113 §8.1 messages", () => {
   });
 
   test("trailers wait for DATA that waits for a window", () => {
-    const { peer, events } = tunnel({ initialWindowBytes: 3 });
+    const peer = new FramePeer("client");
+    peer.shake(settings({ initialWindowBytes: 3 }));
+    const events = new RecordedStream();
+    events.stream = peer.connection.request(post, false, events);
+    peer.frames();
     events.stream?.sendData(bytes("abcdef"), false);
     events.stream?.sendTrailers(["x-end", "1"]);
     expect(peer.frames().map((frame) => [frame.type, frame.payload.length])).toEqual([[frameType.data, 3]]);
