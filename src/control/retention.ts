@@ -4,6 +4,7 @@
  */
 import type { MeshError } from "../base/errors.ts";
 import type { ConversionContext, DocumentStatus } from "../mesh/conversion.ts";
+import { ConversionCache } from "../mesh/conversion_cache.ts";
 import { type Conversion, convertDocuments } from "../mesh/convert.ts";
 import { documentKey, type MeshDocument } from "../mesh/document.ts";
 import type { DocumentError } from "../mesh/location.ts";
@@ -33,6 +34,7 @@ interface Candidate {
 export class Retention {
   readonly #context: ConversionContext;
   readonly #refusedPolicies: "deny" | "skip";
+  readonly #cache = new ConversionCache();
   #good = new Map<string, MeshDocument>();
 
   constructor(context: ConversionContext, refusedPolicies: "deny" | "skip") {
@@ -120,7 +122,7 @@ export class Retention {
     let candidates = first;
     for (;;) {
       const documents = candidates.map(({ document }) => document);
-      const conversion = convertDocuments(documents, this.#context, refused);
+      const conversion = convertDocuments(documents, this.#context, refused, this.#cache);
       const next = this.#replaceRefused(candidates, conversion);
       if (next === null) return { conversion, candidates };
       candidates = next;

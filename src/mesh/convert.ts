@@ -6,16 +6,15 @@ import type { Authorization } from "./authorization.ts";
 import { authorizationKey } from "./authorization.ts";
 import { Claims } from "./claims.ts";
 import { type ConversionContext, ConversionReport, type DocumentStatus } from "./conversion.ts";
+import { ConversionCache } from "./conversion_cache.ts";
 import { convertAuthorizationPolicy } from "./convert_authorization.ts";
 import { PeerAuthentications } from "./convert_peer_authentication.ts";
 import { convertServiceEntry, markCanonical } from "./convert_service.ts";
 import {
   checkWorkloadWords,
-  convertWorkload,
   endpointPorts,
   networkGateways,
   type WorkloadSource,
-  workloadSource,
 } from "./convert_workload.ts";
 import type {
   AuthorizationPolicyDocument,
@@ -41,18 +40,24 @@ export interface Conversion {
   readonly errors: readonly DocumentError[];
 }
 
-/** @param refused policies that were refused before they became documents and have no good version; traffic they may concern is denied. */
+/**
+ * @param refused policies that were refused before they became documents and have no good version; traffic they may concern is denied.
+ * @param cache of earlier conversions in the same context.
+ */
 export function convertDocuments(
   documents: readonly MeshDocument[],
   context: ConversionContext,
   refused: readonly RefusedPolicy[] = [],
+  cache: ConversionCache = new ConversionCache(),
 ): Conversion {
   const report = new ConversionReport();
   const claims = new Claims(context, report);
-  const accepted = documents.filter((document) => checkWords(document, report) && claims.take(document));
-  const conversion = new MeshConversion(accepted, context, report);
+  const accepted = documents.filter(
+    (document) => checkWords(document, cache, report) && claims.take(document),
+  );
+  const conversion = new MeshConversion(accepted, refused, context, cache, report);
   const services = conversion.services();
-  const policies = conversion.policies(refused);
+  const policies = conversion.policies();
   return {
     workloads: conversion.workloads(),
     services,
@@ -62,16 +67,19 @@ export function convertDocuments(
   };
 }
 
-function checkWords(document: MeshDocument, report: ConversionReport): boolean {
-  if (document.kind === "WorkloadEntry") checkWorkloadWords(workloadSource(document, document.spec), report);
-  if (document.kind === "ServiceEntry")
-    for (const endpoint of document.endpoints) checkWorkloadWords(workloadSource(document, endpoint), report);
+function checkWords(document: MeshDocument, cache: ConversionCache, report: ConversionReport): boolean {
+  if (document.kind === "WorkloadEntry") checkWorkloadWords(cache.source(document, document.spec), report);
+  if (document.kind === "ServiceEntry") {
+    for (const endpoint of document.endpoints) checkWorkloadWords(cache.source(document, endpoint), report);
+  }
   return !report.isRefused(document);
 }
 
 /** One conversion under way: what belongs to a workload is gathered from services and policies, then the workload is made. */
 class MeshConversion {
   readonly #context: ConversionContext;
+  readonly #refused: readonly RefusedPolicy[];
+  readonly #cache: ConversionCache;
   readonly #report: ConversionReport;
   readonly #serviceEntries: readonly ServiceEntryDocument[];
   readonly #authorizationPolicies: readonly AuthorizationPolicyDocument[];
@@ -84,8 +92,16 @@ class MeshConversion {
   /** Members of a waypoint's service: they stand behind no waypoint themselves. */
   readonly #behindWaypoints = new Set<WorkloadSource>();
 
-  constructor(documents: readonly MeshDocument[], context: ConversionContext, report: ConversionReport) {
+  constructor(
+    documents: readonly MeshDocument[],
+    refused: readonly RefusedPolicy[],
+    context: ConversionContext,
+    cache: ConversionCache,
+    report: ConversionReport,
+  ) {
     this.#context = context;
+    this.#refused = refused;
+    this.#cache = cache;
     this.#report = report;
     this.#serviceEntries = documents.filter((document) => document.kind === "ServiceEntry");
     this.#authorizationPolicies = documents.filter((document) => document.kind === "AuthorizationPolicy");
@@ -94,11 +110,17 @@ class MeshConversion {
     this.#warnOfIgnored(peerAuthentications);
     this.#waypoints = new WaypointLabels(documents, context, report);
     this.#sources = documents.flatMap((document) =>
-      document.kind === "WorkloadEntry" ? [workloadSource(document, document.spec)] : [],
+      document.kind === "WorkloadEntry" ? [cache.source(document, document.spec)] : [],
     );
-    const entries = new LabelIndex(this.#sources);
+    const entries = new LabelIndex(
+      this.#sources,
+      selectorsOf(this.#serviceEntries.map((document) => document.workloadSelector)),
+    );
     for (const document of this.#serviceEntries) this.#join(document, entries);
-    this.#all = new LabelIndex(this.#sources);
+    this.#all = new LabelIndex(
+      this.#sources,
+      selectorsOf([...this.#authorizationPolicies, ...refused].map(({ selector }) => selector)),
+    );
   }
 
   services(): readonly Service[] {
@@ -112,7 +134,7 @@ class MeshConversion {
     );
   }
 
-  policies(refused: readonly RefusedPolicy[]): readonly Authorization[] {
+  policies(): readonly Authorization[] {
     const written = this.#authorizationPolicies.flatMap((document) => {
       const policy = convertAuthorizationPolicy(document, this.#context, this.#report);
       if (policy === null) return [];
@@ -121,7 +143,7 @@ class MeshConversion {
         this.#report.warn(document, "Unresolved", "its selector selects no workload");
       return [policy];
     });
-    const standIns = refused.map((document) => {
+    const standIns = this.#refused.map((document) => {
       const policy = convertRefusedPolicy(document, this.#context);
       this.#attach(policy, document.selector);
       return policy;
@@ -145,7 +167,7 @@ class MeshConversion {
         waypoint: isWaypoint ? null : this.#waypoints.forWorkload(source.document),
         networkGateway: network === this.#context.network ? null : (gateways.get(network) ?? null),
       };
-      return convertWorkload(source, membership, this.#context);
+      return this.#cache.workload(source, membership, this.#context);
     });
   }
 
@@ -185,7 +207,7 @@ class MeshConversion {
   }
 
   #add(document: ServiceEntryDocument, endpoint: EndpointSpec): WorkloadSource {
-    const source = workloadSource(document, endpoint);
+    const source = this.#cache.source(document, endpoint);
     this.#sources.push(source);
     return source;
   }
@@ -213,6 +235,10 @@ class MeshConversion {
       );
     }
   }
+}
+
+function selectorsOf(selectors: readonly (Labels | null)[]): readonly Labels[] {
+  return selectors.filter((selector) => selector !== null);
 }
 
 /** Names that stand for their own endpoints: those of a DNS service that lists none (istiod `serviceEntryWorkloadBuilder`). */

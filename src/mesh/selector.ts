@@ -12,23 +12,29 @@ interface Labelled {
   readonly labels: Labels;
 }
 
-/** Things by namespace and label; a selector looks only at those that have its rarest label. */
+/** Things by namespace and by the labels that selectors ask for; a selector looks only at those that have its rarest label. */
 export class LabelIndex<T extends Labelled> {
   readonly #byNamespace = new Map<string, T[]>();
+  /** Namespace, NUL, label, NUL, value; NUL stands in none of them. */
   readonly #byLabel = new Map<string, T[]>();
 
-  constructor(items: Iterable<T>) {
+  /** @param selectors all that will be asked for. */
+  constructor(items: Iterable<T>, selectors: Iterable<Labels>) {
+    const names = new Set<string>();
+    for (const selector of selectors) for (const name of selector.keys()) names.add(name);
     for (const item of items) {
       push(this.#byNamespace, item.namespace, item);
-      for (const [name, { value }] of item.labels)
-        push(this.#byLabel, labelKey(item.namespace, name, value), item);
+      for (const name of names) {
+        const value = item.labels.get(name)?.value;
+        if (value !== undefined) push(this.#byLabel, `${item.namespace}\0${name}\0${value}`, item);
+      }
     }
   }
 
   select(namespace: string, selector: Labels): readonly T[] {
     let candidates: readonly T[] = this.#byNamespace.get(namespace) ?? [];
     for (const [name, { value }] of selector) {
-      const having = this.#byLabel.get(labelKey(namespace, name, value)) ?? [];
+      const having = this.#byLabel.get(`${namespace}\0${name}\0${value}`) ?? [];
       if (having.length < candidates.length) candidates = having;
     }
     return candidates.filter((item) => selects(selector, item.labels));
@@ -37,11 +43,6 @@ export class LabelIndex<T extends Labelled> {
   namespaces(): Iterable<string> {
     return this.#byNamespace.keys();
   }
-}
-
-/** NUL stands in no namespace, label or value. */
-function labelKey(namespace: string, name: string, value: string): string {
-  return `${namespace}\0${name}\0${value}`;
 }
 
 function push<T>(map: Map<string, T[]>, key: string, item: T): void {

@@ -33,9 +33,24 @@ export class ServiceIndex {
     );
   }
 
-  insert(service: Service): void {
+  /** Adds the service, or replaces the one of its key; in the order that `WorkloadIndex.set` explains. */
+  set(service: Service): void {
     const key = serviceKey(service);
+    const previous = this.get(key);
+    if (previous === service) return;
     this.#byKey.set(key, service);
+    this.#index(service);
+    if (previous !== null) this.#forget(previous);
+  }
+
+  remove(key: string): void {
+    const service = this.#byKey.get(key);
+    if (service === undefined) return;
+    this.#byKey.delete(key);
+    this.#forget(service);
+  }
+
+  #index(service: Service): void {
     this.#byHostname.add(service.hostname, service);
     for (const { network, ip } of service.addresses) this.#byVip.add(addressKey(network, ip), service);
     for (const { network, prefix } of service.cidrAddresses) {
@@ -45,10 +60,7 @@ export class ServiceIndex {
     }
   }
 
-  remove(key: string): void {
-    const service = this.#byKey.get(key);
-    if (service === undefined) return;
-    this.#byKey.delete(key);
+  #forget(service: Service): void {
     this.#byHostname.remove(service.hostname, service);
     for (const { network, ip } of service.addresses) this.#byVip.remove(addressKey(network, ip), service);
     for (const { network, prefix } of service.cidrAddresses) {

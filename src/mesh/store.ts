@@ -6,7 +6,7 @@ import { assert } from "../base/assert.ts";
 import type { IpAddress } from "../base/ip.ts";
 import { type Authorization, authorizationKey } from "./authorization.ts";
 import { type Endpoint, EndpointSet } from "./endpoints.ts";
-import { type Service, serviceKey } from "./service.ts";
+import type { Service } from "./service.ts";
 import { ServiceIndex } from "./service_index.ts";
 import type { Workload } from "./workload.ts";
 import { WorkloadIndex } from "./workload_index.ts";
@@ -43,10 +43,7 @@ export class MeshStore {
     try {
       this.#applyWorkloads(change);
       for (const key of change.services?.remove ?? []) this.#services.remove(key);
-      for (const service of change.services?.upsert ?? []) {
-        this.#services.remove(serviceKey(service));
-        this.#services.insert(service);
-      }
+      for (const service of change.services?.upsert ?? []) this.#services.set(service);
       for (const key of change.policies?.remove ?? []) this.#policies.delete(key);
       for (const policy of change.policies?.upsert ?? [])
         this.#policies.set(authorizationKey(policy), policy);
@@ -145,25 +142,25 @@ export class MeshStore {
   }
 
   #applyWorkloads(change: MeshChange): void {
-    for (const uid of change.workloads?.remove ?? []) this.#removeWorkload(uid);
+    for (const uid of change.workloads?.remove ?? []) {
+      const workload = this.#workloads.remove(uid);
+      for (const key of workload?.services.keys() ?? []) this.#leave(key, uid);
+    }
     for (const workload of change.workloads?.upsert ?? []) {
-      this.#removeWorkload(workload.uid);
-      this.#workloads.insert(workload);
+      const previous = this.#workloads.set(workload);
       for (const [key, ports] of workload.services) {
         const endpoints = this.#endpoints.get(key) ?? new EndpointSet();
         this.#endpoints.set(key, endpoints);
         endpoints.set({ workload, ports });
       }
+      for (const key of previous?.services.keys() ?? [])
+        if (!workload.services.has(key)) this.#leave(key, workload.uid);
     }
   }
 
-  #removeWorkload(uid: string): void {
-    const workload = this.#workloads.remove(uid);
-    if (workload === null) return;
-    for (const key of workload.services.keys()) {
-      const endpoints = this.#endpoints.get(key);
-      endpoints?.delete(uid);
-      if (endpoints?.isEmpty === true) this.#endpoints.delete(key);
-    }
+  #leave(key: string, uid: string): void {
+    const endpoints = this.#endpoints.get(key);
+    endpoints?.delete(uid);
+    if (endpoints?.isEmpty === true) this.#endpoints.delete(key);
   }
 }

@@ -30,9 +30,19 @@ export class WorkloadIndex {
     return this.#byHostname.get(`${namespace}/${hostname}`)[0] ?? null;
   }
 
-  insert(workload: Workload): void {
+  /**
+   * Adds the workload, or replaces the one of its uid. What both name is never empty in between: to delete a key of a large Map and set
+   * it again costs JavaScriptCore time in proportion to the Map.
+   *
+   * @returns what was there.
+   */
+  set(workload: Workload): Workload | null {
+    const previous = this.get(workload.uid);
+    if (previous === workload) return previous;
     this.#byUid.set(workload.uid, workload);
     for (const [index, key] of this.#keys(workload)) index.add(key, workload);
+    if (previous !== null) for (const [index, key] of this.#keys(previous)) index.remove(key, previous);
+    return previous;
   }
 
   /** @returns what was there. */
