@@ -2,16 +2,18 @@
  * Who may be believed. Every peer is verified here, on both sides of a connection, before a byte is read or written:
  * the TLS library only proves that the peer holds its leaf's key.
  */
+import { assert } from "../base/assert.ts";
 import { MeshError } from "../base/errors.ts";
-import { pkiLimits } from "../base/limits.ts";
 import { type Watch, WatchSource } from "../base/watch.ts";
 import type { Clock } from "../host/host.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
 import { parseRoots, TrustAnchors } from "./anchors.ts";
 import { type Certificate, parseCertificate } from "./certificate.ts";
+import { Gate } from "./gate.ts";
+import { KnownIssuers } from "./known_issuers.ts";
 import { leafIdentity } from "./leaf_identity.ts";
-import type { CertificateUsage } from "./oids.ts";
 import { type CertificationPath, validatePath } from "./path.ts";
+import { checkExpected, checkPresented, checkTrustDomain, type PeerExpectation } from "./peer_expectation.ts";
 import { encodePem } from "./pem.ts";
 import type { CryptoProvider } from "./provider.ts";
 import { type CrlSource, type CrlStatus, type IssuedCertificate, RevocationLists } from "./revocation.ts";
@@ -24,13 +26,6 @@ export interface TrustOptions {
   readonly trustDomain: string;
   /** Refuse a peer whose issuer has no revocation list in force that is fresh. Istio does not: unknown is accepted. */
   readonly crlRequired?: boolean;
-}
-
-export interface PeerExpectation {
-  /** `clientAuth` for who calls us, `serverAuth` for whom we call. */
-  readonly usage: CertificateUsage;
-  /** The peer must be one of these; null for anyone of the trust domain. */
-  readonly identities: readonly SpiffeId[] | null;
 }
 
 const mintKey = Symbol("verified peer");
@@ -78,12 +73,12 @@ export class TrustVerifier {
   readonly #changes = new WatchSource(0);
   readonly #rootsBySource = new Map<string, readonly Certificate[]>();
   #anchors = new TrustAnchors([]);
-  /** Verified intermediates by name and key, oldest first. */
-  readonly #knownIssuers = new Map<string, Certificate>();
+  readonly #knownIssuers = new KnownIssuers();
   /** Emptied by every change. */
   readonly #verified = new VerifiedChains();
   readonly #inFlight = new ChainMap<Promise<VerifiedPeer>>();
-  #crlWork: Promise<unknown> = Promise.resolve();
+  /** One after the other: each sees what the one before has put in force. */
+  readonly #crlWork = new Gate(1);
 
   constructor(options: TrustOptions) {
     this.#options = options;
@@ -116,7 +111,7 @@ export class TrustVerifier {
     if (isSame) return;
     this.#anchors = anchors;
     this.#bump();
-    this.#enqueueCrlWork(() => this.#adopt(anchors.certificates));
+    void this.#crlWork.run(() => this.#adopt(anchors.certificates));
   }
 
   /**
@@ -124,7 +119,7 @@ export class TrustVerifier {
    * are in force and `changes` was bumped; never rejects.
    */
   setCrls(sources: readonly CrlSource[]): Promise<readonly CrlStatus[]> {
-    return this.#enqueueCrlWork(async () => {
+    return this.#crlWork.run(async () => {
       await this.#revocation.replace(sources, this.#issuers());
       this.#bump();
       return this.crlStatus();
@@ -143,10 +138,11 @@ export class TrustVerifier {
    * @throws MeshError `certificate_*`, blame peer.
    */
   async verify(chain: readonly Uint8Array[], expect: PeerExpectation): Promise<VerifiedPeer> {
-    checkSize(chain);
+    checkPresented(chain);
     const presented = { chain, usage: expect.usage };
     const peer = this.#remembered(presented) ?? (await this.#verifyShared(presented));
-    return checkExpected(peer, expect);
+    checkExpected(peer.id, expect);
+    return peer;
   }
 
   /**
@@ -196,12 +192,9 @@ export class TrustVerifier {
 
   async #verifyOnce({ chain, usage }: PresentedChain): Promise<VerifiedPeer> {
     const [leaf, ...intermediates] = chain.map(parseCertificate);
-    if (leaf === undefined) throw missing();
+    assert(leaf !== undefined, "an empty chain was refused before");
     const id = leafIdentity(leaf);
-    if (id.trustDomain !== this.#options.trustDomain) {
-      const message = `${id} is not of trust domain ${this.#options.trustDomain}`;
-      throw new MeshError("certificate_trust_domain", "peer", message);
-    }
+    checkTrustDomain(id, this.#options.trustDomain);
     if (this.#anchors.certificates.length === 0) {
       throw new MeshError("certificate_untrusted", "local", "no trust roots are loaded");
     }
@@ -237,15 +230,9 @@ export class TrustVerifier {
   /** Keeps the path's intermediates, and proves pending revocation lists of theirs. */
   async #learnIssuers(path: CertificationPath): Promise<void> {
     const intermediates = path.certificates.slice(1, -1);
-    for (const issuer of intermediates) {
-      this.#knownIssuers.delete(issuer.authorityKey);
-      this.#knownIssuers.set(issuer.authorityKey, issuer);
-      const [oldest] = this.#knownIssuers.keys();
-      if (oldest !== undefined && this.#knownIssuers.size > pkiLimits.maxKnownIssuers)
-        this.#knownIssuers.delete(oldest);
-    }
+    for (const issuer of intermediates) this.#knownIssuers.see(issuer);
     if (!intermediates.some((issuer) => this.#revocation.hasPending(issuer.subject))) return;
-    await this.#enqueueCrlWork(() => this.#adopt(intermediates));
+    await this.#crlWork.run(() => this.#adopt(intermediates));
   }
 
   async #adopt(issuers: readonly Certificate[]): Promise<void> {
@@ -253,14 +240,7 @@ export class TrustVerifier {
   }
 
   #issuers(): readonly Certificate[] {
-    return [...this.#anchors.certificates, ...this.#knownIssuers.values()];
-  }
-
-  /** One after the other: each sees what the one before has put in force. */
-  #enqueueCrlWork<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#crlWork.then(work);
-    this.#crlWork = result.catch(() => {});
-    return result;
+    return [...this.#anchors.certificates, ...this.#knownIssuers.all()];
   }
 
   #bump(): void {
@@ -276,31 +256,10 @@ export class TrustVerifier {
   }
 }
 
-function checkSize(chain: readonly Uint8Array[]): void {
-  if (chain.length === 0) throw missing();
-  if (chain.length > pkiLimits.maxPresentedCertificates) {
-    throw new MeshError("certificate_chain", "peer", `peer presented ${chain.length} certificates`);
-  }
-  if (chain.some((one) => one.length > pkiLimits.maxCertificateBytes)) {
-    throw new MeshError("certificate_chain", "peer", "peer presented a certificate larger than the limit");
-  }
-}
-
-function checkExpected(peer: VerifiedPeer, expect: PeerExpectation): VerifiedPeer {
-  const { identities } = expect;
-  if (identities === null || identities.some((id) => id.equals(peer.id))) return peer;
-  const wanted = identities.length === 0 ? "nobody" : identities.slice(0, 4).join(", ");
-  throw new MeshError("certificate_unexpected", "peer", `peer is ${peer.id}, expected was ${wanted}`);
-}
-
 function issuedBy(issuer: Certificate, certificate: Certificate): IssuedCertificate {
   return {
     authorityKey: issuer.authorityKey,
     issuer: certificate.issuer,
     serialNumber: certificate.serialNumber,
   };
-}
-
-function missing(): MeshError {
-  return new MeshError("certificate_missing", "peer", "peer presented no certificate");
 }
