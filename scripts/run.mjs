@@ -1,8 +1,10 @@
 // The way into every npm script. Plain Node (or Bun) without dependencies, because it has to work in a clean clone:
 // it installs what is missing, puts the project's own tools first on PATH, then runs the command on the pinned Bun.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import process from "node:process";
 
@@ -39,18 +41,26 @@ function tool(name) {
   return join(modules, ".bin", name);
 }
 
-/** Runs a program in the foreground; its exit code, or 128 + the signal's usual 9 when it was killed. */
-function run(program, args, options = {}) {
-  const result = spawnSync(program, args, { cwd: root, stdio: "inherit", ...options });
-  if (result.error !== undefined) {
-    process.stderr.write(`cannot run ${program}: ${result.error.message}\n`);
+/** Runs a program in the foreground. @returns its exit code; 128 + the signal when it was killed, as a shell has it. */
+async function run(program, args, options = {}) {
+  const child = spawn(program, args, { cwd: root, stdio: "inherit", ...options });
+  // A terminal sends Ctrl-C to all of us: the program decides what it means, and we wait. SIGTERM comes to us alone.
+  const ignore = () => {};
+  const forward = () => child.kill("SIGTERM");
+  process.on("SIGINT", ignore).on("SIGTERM", forward);
+  try {
+    const [code, signal] = await once(child, "exit");
+    return code ?? 128 + (constants.signals[signal] ?? 0);
+  } catch (error) {
+    process.stderr.write(`cannot run ${program}: ${error.message}\n`);
     return 127;
+  } finally {
+    process.off("SIGINT", ignore).off("SIGTERM", forward);
   }
-  return result.status ?? 137;
 }
 
 /** Installs the exact versions of the lock file when node_modules is absent or was made from another lock file. */
-function installDependencies() {
+async function installDependencies() {
   const wanted = createHash("sha256")
     .update(readFileSync(join(root, "package-lock.json")))
     .digest("hex");
@@ -62,16 +72,18 @@ function installDependencies() {
     : ["npm", ["ci", "--no-audit", "--no-fund"]];
   process.stderr.write(`installing dependencies (${underBun ? "bun install" : "npm ci"}) …\n`);
   // npm's chatter goes to stderr: stdout is the command's own.
-  const status = run(program, args, { stdio: ["ignore", 2, 2] });
+  const status = await run(program, args, { stdio: ["ignore", 2, 2] });
   if (status !== 0) process.exit(status);
-  ensureBunBinary();
+  await ensureBunBinary();
   writeFileSync(stamp, wanted);
 }
 
 /** npm puts the real binary in place in an install script; where scripts are switched off, it is run here. */
-function ensureBunBinary() {
+async function ensureBunBinary() {
   if (spawnSync(bun, ["--version"], { stdio: "ignore" }).status === 0) return;
-  const status = run(process.execPath, [join(modules, "bun", "install.js")], { cwd: join(modules, "bun") });
+  const status = await run(process.execPath, [join(modules, "bun", "install.js")], {
+    cwd: join(modules, "bun"),
+  });
   if (status !== 0) process.exit(status);
 }
 
@@ -86,8 +98,8 @@ if (command === undefined) {
   process.stderr.write(`usage: node scripts/run.mjs ${Object.keys(commands).join("|")} [arguments]\n`);
   process.exit(2);
 }
-installDependencies();
+await installDependencies();
 for (const [program, ...rest] of command(args)) {
-  const status = run(program, rest, { env: environment() });
+  const status = await run(program, rest, { env: environment() });
   if (status !== 0) process.exit(status);
 }
