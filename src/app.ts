@@ -2,12 +2,12 @@
  * The composition root: who is handed what. Everything else takes what it needs as arguments, so that a simulator can build a
  * whole node on a host of its own.
  */
-import { MeshError } from "./base/errors.ts";
 import { formatSocketAddress, IpAddress } from "./base/ip.ts";
 import { MetricRegistry } from "./base/metrics.ts";
 import type { Config } from "./config/config.ts";
 import { followCrlFile } from "./control/crl_file.ts";
 import { MeshIngest } from "./control/ingest.ts";
+import { type CaptureOptions, installCapture } from "./host/capture.ts";
 import type { Host } from "./host/host.ts";
 import type { LogWriter } from "./host/log_writer.ts";
 import type { SpiffeId } from "./mesh/identity.ts";
@@ -42,12 +42,17 @@ export interface RunningNode {
   stop(): Promise<void>;
 }
 
+/** Takes back one step of the start. */
+type Undo = () => void | Promise<void>;
+
 /** @throws MeshError when the node cannot start as it was told to; nothing is left behind then. */
 export async function startNode(host: Host, config: Config, logger: LogWriter): Promise<RunningNode> {
-  const undo: (() => void | Promise<void>)[] = [];
-  const stop = async (): Promise<void> => {
-    for (const step of undo.splice(0).reverse()) await step();
-    logger.flush();
+  const undo: Undo[] = [];
+  // One stop, however often it is asked for: whoever waits for it waits until the last thing is undone.
+  let stopping: Promise<void> | null = null;
+  const stop = (): Promise<void> => {
+    stopping ??= undoAll(undo).finally(() => logger.flush());
+    return stopping;
   };
   try {
     return await build(host, config, logger, undo, stop);
@@ -57,11 +62,15 @@ export async function startNode(host: Host, config: Config, logger: LogWriter): 
   }
 }
 
+async function undoAll(steps: Undo[]): Promise<void> {
+  for (let step = steps.pop(); step !== undefined; step = steps.pop()) await step();
+}
+
 async function build(
   host: Host,
   config: Config,
   logger: LogWriter,
-  undo: (() => void | Promise<void>)[],
+  undo: Undo[],
   stop: () => Promise<void>,
 ): Promise<RunningNode> {
   const { clock, random, net, files } = host;
@@ -131,8 +140,8 @@ async function build(
   prefetchIdentities(context);
   const tunnel = new NodeTunnel(context, listenerSettings(config));
   undo.push(() => tunnel.stop());
-  if (config.capture.mode === "redirect")
-    throw new MeshError("unsupported", "local", "capture is not there yet");
+  // Last, so that nothing is redirected to a port that does not listen yet; and first undone.
+  if (config.capture.mode === "redirect") undo.push(await installCapture(host, captureOptions(config)));
   let draining = false;
   return {
     hostName: host.name,
@@ -210,6 +219,21 @@ function nodeSettings(config: Config): NodeSettings {
     applicationAddresses: new Map(
       config.applications.map(({ workload, listens }) => [formatSocketAddress(workload), listens]),
     ),
+  };
+}
+
+function captureOptions(config: Config): CaptureOptions {
+  const { ports, capture } = config;
+  const own = [config.admin, config.metrics, config.readiness].filter((address) => address !== null);
+  return {
+    outboundPort: ports.outbound,
+    inboundPort: ports.inboundPlaintext,
+    mark: capture.mark,
+    ownPorts: [ports.hbone, ports.outbound, ports.inboundPlaintext, ...own.map((address) => address.port)],
+    includeCidrs: capture.includeCidrs,
+    excludeCidrs: capture.excludeCidrs,
+    excludePorts: capture.excludePorts,
+    originalSource: config.originalSource !== "off",
   };
 }
 

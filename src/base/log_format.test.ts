@@ -12,7 +12,10 @@ describe("log lines", () => {
   });
 
   test("JSON: one object", () => {
-    const line = formatLogLine("json", wallMs, "warn", "access", "connection failed", { error: "a\nb" });
+    const line = formatLogLine("json", wallMs, "warn", "access", "connection failed", {
+      error: "a\nb",
+      "dst.service": null,
+    });
     expect(JSON.parse(line)).toEqual({
       level: "warn",
       time: "2026-11-22T12:00:00.005Z",

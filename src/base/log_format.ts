@@ -20,7 +20,8 @@ export function formatLogLine(
   fields: LogFields | undefined,
 ): string {
   const time = new Date(wallMs).toISOString();
-  if (format === "json") return `${JSON.stringify({ level, time, scope: target, message, ...fields })}\n`;
+  if (format === "json")
+    return `${JSON.stringify({ level, time, scope: target, message, ...fields }, leaveOutNull)}\n`;
   let line = `${time}\t${level}\t${target}\t${escapeText(message)}`;
   let separator = "\t";
   for (const key in fields) {
@@ -30,6 +31,10 @@ export function formatLogLine(
     separator = " ";
   }
   return `${line}\n`;
+}
+
+function leaveOutNull(_key: string, value: unknown): unknown {
+  return value === null ? undefined : value;
 }
 
 /** Addresses stand bare, other words in quotes, as in ztunnel's access log. Nothing a peer sends can start a line of its own. */

@@ -16,7 +16,9 @@ function writerTo(write: (text: string) => boolean) {
   };
   return {
     writer: new LogWriter(clock, write, "text", "info"),
-    tick: () => due.splice(0).forEach((call) => call()),
+    tick: () => {
+      for (const call of due.splice(0)) call();
+    },
   };
 }
 

@@ -163,7 +163,7 @@ export class InboundFlow {
     const { store, settings } = this.#context;
     const source = store.workloadByAddress(settings.network, tunnel.source.ip);
     // An address says who calls only if the identity that was proved agrees.
-    const known = source !== null && source.identity.equals(tunnel.peer.id) ? source : null;
+    const known = source?.identity.equals(tunnel.peer.id) === true ? source : null;
     return {
       direction: "inbound",
       source: {

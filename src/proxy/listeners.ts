@@ -74,7 +74,7 @@ export class Listeners {
       this.#settings;
     for (const ip of wildcards) {
       if (bindInbound === "wildcard")
-        this.#listen({ ip, port: hbonePort }, (socket) => void this.#flows.hbone.accept(socket));
+        this.#listen({ ip, port: hbonePort }, (socket) => void this.#flows.hbone.accept(socket), true);
       if (captured === null) continue;
       this.#listen({ ip, port: captured.outboundPort }, (socket) => void this.#captured(socket));
       this.#listen({ ip, port: captured.inboundPort }, (socket) => this.#capturedInbound(socket));
@@ -90,8 +90,8 @@ export class Listeners {
     }
   }
 
-  #listen(address: SocketAddress, onAccept: (socket: Socket) => void): void {
-    this.#fixed.push(this.#context.net.listen({ address }, onAccept));
+  #listen(address: SocketAddress, onAccept: (socket: Socket) => void, tls = false): void {
+    this.#fixed.push(this.#context.net.listen({ address, tls, onRefused: this.#onRefused }, onAccept));
   }
 
   /** @param strict at start a workload's port that cannot be had is an error; later it is said aloud and the rest goes on. */
@@ -111,7 +111,10 @@ export class Listeners {
       const address = { ip, port: this.#settings.hbonePort };
       try {
         const accept = (socket: Socket) => void this.#flows.hbone.accept(socket);
-        this.#inbound.set(text, this.#context.net.listen({ address }, accept));
+        this.#inbound.set(
+          text,
+          this.#context.net.listen({ address, tls: true, onRefused: this.#onRefused }, accept),
+        );
       } catch (thrown) {
         const error = asMeshError(thrown, "io", "local");
         if (strict) throw error;
@@ -126,6 +129,12 @@ export class Listeners {
       }
     }
   }
+
+  readonly #onRefused = (error: MeshError): void => {
+    this.#context.logger.log("warn", "access", "connection refused", {
+      error: `${error.code}: ${error.message}`,
+    });
+  };
 
   /** A connection that REDIRECT sent to us; where it was going the kernel remembers. */
   async #captured(socket: Socket): Promise<void> {
