@@ -136,7 +136,7 @@ export class H2Connection implements Machine {
   /** Sends what differs; in force when the peer has acknowledged it, as far as it allows less (RFC 9113 §6.5.3). */
   updateSettings(settings: Partial<Omit<H2Settings, "enablePush" | "enableConnectProtocol">>): void {
     if (this.#state.closed) return;
-    this.#settings.send({ ...this.#settings.newest, ...settings });
+    this.#settings.send({ ...this.#state.announcedSettings, ...settings });
     this.#state.announce();
   }
 

@@ -52,6 +52,8 @@ export class ConnectionState {
   /** Ours, as far as the peer must obey them: a larger value at once, a smaller one from its acknowledgement on. */
   localSettings: H2Settings = defaultSettings;
   remoteSettings: H2Settings = defaultSettings;
+  /** As last announced. Refusing above them needs no acknowledgement: a refused request may be tried again. */
+  announcedSettings: H2Settings = defaultSettings;
   remoteSettingsSeen = false;
   /** Monotonic milliseconds of the last `receive` or `tick`. */
   now: number;

@@ -82,6 +82,20 @@ describe("RFC 9113 §6.9 receiving", () => {
     expect(peer.frames()).toEqual([]);
   });
 
+  test("a stream that the peer has ended gets no WINDOW_UPDATE", () => {
+    const peer = new FramePeer("client", {
+      limits: { streamWindowBytes: 65_535, connectionWindowBytes: 1 << 20 },
+    });
+    peer.shake();
+    const events = open(peer);
+    events.consumes = false;
+    for (let i = 0; i < 3; i++) peer.frame(frameType.data, 0, 1, new Uint8Array(16_384));
+    peer.frame(frameType.data, frameFlag.endStream, 1, new Uint8Array(16_383));
+    peer.frames();
+    events.stream?.consume(65_535);
+    expect(peer.frames()).toEqual([]);
+  });
+
   test("bytes consumed after an orderly end still go back to the connection", () => {
     const peer = new FramePeer("client", {
       limits: { streamWindowBytes: 65_535, connectionWindowBytes: 65_535 },

@@ -47,7 +47,7 @@ export class MessageReceiver {
     const state = this.#state;
     this.#endsStream = block.endsStream;
     this.#dependsOnItself = block.dependsOnItself;
-    const fields = state.decoder.decode(source, from, to, state.limits.maxHeaderListBytes);
+    const fields = state.decoder.decode(source, from, to, state.announcedSettings.maxHeaderListBytes);
     if ("compressionError" in fields) {
       state.fail(h2ErrorCode.compressionError, fields.compressionError);
       return;
@@ -62,8 +62,8 @@ export class MessageReceiver {
 
   /** What is wrong with a block whatever it says. */
   #isAcceptable(streamId: number): boolean {
-    const { decoder, limits } = this.#state;
-    if (decoder.listBytes > limits.maxHeaderListBytes) {
+    const { decoder, announcedSettings } = this.#state;
+    if (decoder.listBytes > announcedSettings.maxHeaderListBytes) {
       this.#state.failStream(streamId, h2ErrorCode.enhanceYourCalm, "header list too large");
     } else if (decoder.malformed) {
       this.#state.failStream(
@@ -83,7 +83,7 @@ export class MessageReceiver {
     // Drained: the peer has been told that these are not looked at, and may try them elsewhere (RFC 9113 §6.8).
     if (streamId > state.lastAcceptedId) return;
     state.streams.lastId = streamId;
-    if (state.streams.openCount >= state.limits.maxConcurrentStreams) {
+    if (state.streams.openCount >= state.announcedSettings.maxConcurrentStreams) {
       state.failStream(streamId, h2ErrorCode.refusedStream, "too many concurrent streams");
       return;
     }

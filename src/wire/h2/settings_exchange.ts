@@ -36,11 +36,6 @@ export class SettingsExchange {
     if (increment > 0) output.windowUpdate(0, increment);
   }
 
-  /** What we sent last: the peer uses it already, or will soon. */
-  get newest(): H2Settings {
-    return this.#outstanding.at(-1) ?? this.#state.localSettings;
-  }
-
   /** A larger MAX_FRAME_SIZE may be used before its acknowledgement reaches us. */
   get pendingMaxFrameBytes(): number {
     let bytes = 0;
@@ -50,8 +45,9 @@ export class SettingsExchange {
 
   send(settings: H2Settings): void {
     assert(this.#outstanding.length < maxOutstanding, "too many SETTINGS without acknowledgement");
-    this.#state.output.settings(encodeSettings(settings, this.newest, this.#state.role));
+    this.#state.output.settings(encodeSettings(settings, this.#state.announcedSettings, this.#state.role));
     this.#outstanding.push(settings);
+    this.#state.announcedSettings = settings;
     this.deadlineMs ??= this.#state.now + this.#state.limits.settingsAckTimeoutMs;
     const { localSettings } = this.#state;
     // Whatever allows more is in force at once: the peer may act on it before its acknowledgement reaches us.
