@@ -111,6 +111,8 @@ export const meshLimits = {
   /** One document; etcd holds Kubernetes objects to 1.5 MiB, an Istio L4 document is a few KiB. */
   maxDocumentBytes: 256 * 1024,
   maxDocumentsPerFile: 10_000,
+  /** Documents of all files together. */
+  maxDocuments: 100_000,
   /** Files below all configured paths together. */
   maxFiles: 10_000,
   /** Folders within folders. */
@@ -171,6 +173,8 @@ export const hostLimits = {
   lingerMs: 2_000,
   /** Sockets that may linger at once; further ones are closed without waiting. */
   maxLingering: 1024,
+  /** Descriptors that connections leave free (a quarter of all where there are few): at none, Bun spins on the connection it cannot accept. */
+  reservedDescriptors: 64,
   /** Certificates in a peer's chain; a longer chain fails the handshake. */
   maxPeerCertificates: 10,
   /** TCP keep-alive: idle time before the first probe, time between probes, and probes; ztunnel's values. */

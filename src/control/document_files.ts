@@ -7,7 +7,8 @@ import { type DocumentText, splitDocuments } from "../mesh/yaml.ts";
 
 export interface ParsedFile {
   readonly path: string;
-  readonly text: string;
+  /** Null when it was not kept. */
+  readonly text: string | null;
   readonly entries: readonly ParsedEntry[];
   /** Of the file as a whole; then `entries` is empty. */
   readonly error: DocumentError | null;
@@ -17,23 +18,36 @@ export interface ParsedFile {
 
 export class DocumentFiles {
   readonly #clock: Clock;
+  readonly #maxDocuments: number;
   #files = new Map<string, ParsedFile>();
   #sliceStart = 0;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, maxDocuments: number = meshLimits.maxDocuments) {
     this.#clock = clock;
+    this.#maxDocuments = maxDocuments;
   }
 
   /** Parses the texts that differ from last time. In the order of `texts`. */
   async parse(texts: ReadonlyMap<string, string>): Promise<readonly ParsedFile[]> {
     const files = new Map<string, ParsedFile>();
     this.#sliceStart = this.#clock.now();
+    let left = this.#maxDocuments;
     for (const [path, text] of texts) {
       const before = this.#files.get(path);
-      files.set(path, before?.text === text ? before : await this.#parseFile(path, text, before));
+      const file = before?.text === text ? before : await this.#parseFile(path, text, before);
+      const isTooMuch = file.entries.length > left;
+      if (!isTooMuch) left -= file.entries.length;
+      files.set(path, isTooMuch ? this.#refuse(file) : file);
     }
     this.#files = files;
     return [...files.values()];
+  }
+
+  /** With a text that no reading equals, so that it gets another chance at each one. */
+  #refuse({ path }: ParsedFile): ParsedFile {
+    const message = `there are more than ${this.#maxDocuments} documents; those of this file are not taken`;
+    const error = { location: { file: path, line: 1, column: 1 }, resource: null, message };
+    return { path, text: null, entries: [], error, parts: new Map() };
   }
 
   async #parseFile(path: string, text: string, before: ParsedFile | undefined): Promise<ParsedFile> {

@@ -326,6 +326,14 @@ describe("a document that became bad", () => {
   });
 });
 
+test("a broken second of a name does not hold the first back", async () => {
+  const running = await start({ "conf/b.yaml": entry("a", "10.0.0.1") });
+  running.world.texts.set("conf/a.yaml", entry("a", "nonsense!"));
+  await running.write("conf/b.yaml", entry("a", "10.0.0.2"));
+  expect(running.store.workloadsByName("shop", "a")[0]?.addresses[0]?.text).toBe("10.0.0.2");
+  expect(running.errors()).toHaveLength(1);
+});
+
 describe("a policy that was never good", () => {
   test("denies what it may have been about, pointing at itself", async () => {
     const running = await start({

@@ -12,8 +12,9 @@ import type { ConversionContext } from "../mesh/conversion.ts";
 import { type DocumentError, formatLocation } from "../mesh/location.ts";
 import type { MeshStore } from "../mesh/store.ts";
 import { DocumentFiles } from "./document_files.ts";
+import type { RetainedStatus } from "./gathering.ts";
 import { type MeshFiles, readMeshFiles, sameFiles } from "./mesh_files.ts";
-import { type RetainedStatus, Retention } from "./retention.ts";
+import { Retention } from "./retention.ts";
 
 export interface IngestSettings extends ConversionContext {
   /** Files and folders. */

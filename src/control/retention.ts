@@ -3,32 +3,20 @@
  * only one that is gone from a file that can be read is gone from the mesh.
  */
 import type { MeshError } from "../base/errors.ts";
-import type { ConversionContext, DocumentStatus } from "../mesh/conversion.ts";
+import type { ConversionContext } from "../mesh/conversion.ts";
 import { ConversionCache } from "../mesh/conversion_cache.ts";
 import { type Conversion, convertDocuments } from "../mesh/convert.ts";
 import { documentKey, type MeshDocument } from "../mesh/document.ts";
 import type { DocumentError } from "../mesh/location.ts";
 import type { RefusedPolicy } from "../mesh/refused_policy.ts";
 import type { ParsedFile } from "./document_files.ts";
-import { isBelow } from "./mesh_files.ts";
-
-export interface RetainedStatus extends DocumentStatus {
-  /** The document was refused, and an earlier version of it is still in force. */
-  readonly lastGoodInForce: boolean;
-}
+import { type Candidate, Gathering, type RetainedStatus } from "./gathering.ts";
 
 export interface RetentionResult {
   readonly conversion: Conversion;
   readonly documents: readonly RetainedStatus[];
   /** Of files, and of documents that do not even say what they are. */
   readonly errors: readonly DocumentError[];
-}
-
-/** A document that is to be in force, unless conversion refuses it. */
-interface Candidate {
-  readonly document: MeshDocument;
-  /** The error of the newer version that this one stands in for; null when this is the newest. */
-  readonly supersededBy: DocumentError | null;
 }
 
 export class Retention {
@@ -43,8 +31,9 @@ export class Retention {
   }
 
   update(files: readonly ParsedFile[], unreadable: ReadonlyMap<string, MeshError>): RetentionResult {
-    const { candidates, refused, errors, hopeless } = this.#gather(files, unreadable);
-    const settled = this.#settle(candidates, refused);
+    const gathering = new Gathering(this.#good, files, unreadable);
+    const refused = this.#refusedPolicies === "deny" ? gathering.refusedPolicies : [];
+    const settled = this.#settle(gathering.candidates, refused);
     this.#good = new Map();
     const documents = settled.conversion.statuses.map((status, index): RetainedStatus => {
       const candidate = settled.candidates[index];
@@ -59,59 +48,11 @@ export class Retention {
         lastGoodInForce,
       };
     });
-    return { conversion: settled.conversion, documents: [...documents, ...hopeless], errors };
-  }
-
-  #gather(
-    files: readonly ParsedFile[],
-    unreadable: ReadonlyMap<string, MeshError>,
-  ): {
-    readonly candidates: readonly Candidate[];
-    readonly refused: readonly RefusedPolicy[];
-    readonly errors: readonly DocumentError[];
-    readonly hopeless: readonly RetainedStatus[];
-  } {
-    const candidates: Candidate[] = [];
-    const refused: RefusedPolicy[] = [];
-    const hopeless: RetainedStatus[] = [];
-    const errors: DocumentError[] = [];
-    const seen = new Set<string>();
-    /** Files of which it cannot be told what they hold now. */
-    const unclear = new Map<string, DocumentError>();
-    for (const [path, error] of unreadable) {
-      unclear.set(path, {
-        location: { file: path, line: 1, column: 1 },
-        resource: null,
-        message: error.message,
-      });
-    }
-    for (const file of files) {
-      if (file.error !== null) unclear.set(file.path, file.error);
-      for (const entry of file.entries) {
-        const error = entry.errors[0];
-        if (entry.key !== null) seen.add(entry.key);
-        if (entry.document !== null) candidates.push({ document: entry.document, supersededBy: null });
-        else if (error === undefined) continue;
-        else if (entry.key === null) unclear.set(file.path, error);
-        else {
-          const good = this.#good.get(entry.key);
-          if (good !== undefined) candidates.push({ document: good, supersededBy: error });
-          else {
-            if (entry.refusedPolicy !== null && this.#refusedPolicies === "deny")
-              refused.push(entry.refusedPolicy);
-            hopeless.push(refusedStatus(entry.key, error));
-          }
-        }
-        if (entry.key === null) errors.push(...entry.errors);
-        else errors.push(...entry.errors.slice(1));
-      }
-    }
-    errors.push(...[...unclear.values()].filter((error) => !errors.includes(error)));
-    for (const [key, document] of this.#good) {
-      const error = [...unclear].find(([path]) => isBelow(document.location.file, path))?.[1];
-      if (!seen.has(key) && error !== undefined) candidates.push({ document, supersededBy: error });
-    }
-    return { candidates, refused, errors, hopeless };
+    return {
+      conversion: settled.conversion,
+      documents: [...documents, ...gathering.hopeless],
+      errors: gathering.errors,
+    };
   }
 
   /** Converts; whatever is refused and has an earlier good version is replaced by that, until nothing more is. */
@@ -154,8 +95,4 @@ export class Retention {
     });
     return replaced ? next : null;
   }
-}
-
-function refusedStatus(resource: string, error: DocumentError): RetainedStatus {
-  return { resource, location: error.location, accepted: false, warnings: [], error, lastGoodInForce: false };
 }
