@@ -66,11 +66,12 @@ async function installDependencies() {
     .digest("hex");
   const stamp = join(modules, ".installed-lock");
   if (existsSync(bun) && existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
+  // Not `npm ci`: it refuses a registry that lacks an optional package of some other platform. The versions are the lock file's.
   const underBun = process.versions.bun !== undefined;
   const [program, args] = underBun
     ? [process.execPath, ["install", "--frozen-lockfile"]]
-    : ["npm", ["ci", "--no-audit", "--no-fund"]];
-  process.stderr.write(`installing dependencies (${underBun ? "bun install" : "npm ci"}) …\n`);
+    : ["npm", ["install", "--no-save", "--no-audit", "--no-fund"]];
+  process.stderr.write(`installing dependencies (${underBun ? "bun install" : "npm install"}) …\n`);
   // npm's chatter goes to stderr: stdout is the command's own.
   const status = await run(program, args, { stdio: ["ignore", 2, 2] });
   if (status !== 0) process.exit(status);
