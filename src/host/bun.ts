@@ -3,6 +3,7 @@ import { lookup } from "node:dns/promises";
 import { networkInterfaces } from "node:os";
 import { MeshError } from "../base/errors.ts";
 import { IpAddress, type SocketAddress } from "../base/ip.ts";
+import { hostLimits } from "../base/limits.ts";
 import { BunClock, bunRandom } from "./bun_clock.ts";
 import { bunConnect } from "./bun_connect.ts";
 import { BunFiles } from "./bun_files.ts";
@@ -28,7 +29,7 @@ export function createBunHost(): Host {
 }
 
 function bunNetwork(clock: Clock, linux: LinuxSockets | null): Network {
-  const context: SocketContext = { clock, lingering: 0 };
+  const context: SocketContext = { clock, lingering: 0, descriptorCeiling: descriptorCeiling(linux) };
   return {
     listen: (options, onAccept) => bunListen(context, linux, options, onAccept),
     connect: (options) => bunConnect(context, linux, options),
@@ -38,6 +39,12 @@ function bunNetwork(clock: Clock, linux: LinuxSockets | null): Network {
     localAddresses,
     resolve,
   };
+}
+
+/** The kernel always gives the lowest free number, so a high one says that few are left. */
+function descriptorCeiling(linux: LinuxSockets | null): number {
+  const limit = linux?.descriptorLimit() ?? Number.POSITIVE_INFINITY;
+  return limit - Math.min(hostLimits.reservedDescriptors, Math.floor(limit / 4));
 }
 
 /** Connection tracking knows every connection; only one whose destination was changed is a redirected one. */

@@ -63,6 +63,7 @@ class PendingConnect implements NativeEvents {
         to: this.#options.to,
         from: this.#options.from ?? null,
         mark: this.#options.mark ?? null,
+        descriptorCeiling: this.#context.descriptorCeiling,
       });
     } catch (thrown) {
       if (!(thrown instanceof SystemCallError)) throw thrown;

@@ -1,7 +1,8 @@
 /** Listening sockets of the Bun host. */
+import { MeshError } from "../base/errors.ts";
 import { formatSocketAddress } from "../base/ip.ts";
 import { socketAddresses, socketCallbacks } from "./bun_callbacks.ts";
-import { BunSocket, type NativeEvents, type SocketContext } from "./bun_socket.ts";
+import { BunSocket, type NativeEvents, nativeDescriptor, type SocketContext } from "./bun_socket.ts";
 import type { Listener, ListenOptions, Socket } from "./host.ts";
 import { type LinuxSockets, SystemCallError } from "./linux_socket.ts";
 import { errnoName, listenError, systemErrorName } from "./socket_errors.ts";
@@ -37,7 +38,7 @@ function nativeOptions(
     // Neither is in the published types for an address and a port.
     ipv6Only: !options.address.ip.isIpv4,
     reusePort: options.reusePort ?? false,
-    socket: listenerCallbacks(context, onAccept, options.tls ?? false),
+    socket: listenerCallbacks(context, options, onAccept),
   };
 }
 
@@ -63,12 +64,19 @@ function prepare(
  */
 function listenerCallbacks(
   context: SocketContext,
+  options: ListenOptions,
   onAccept: (socket: Socket) => void,
-  tls: boolean,
 ): Bun.SocketHandler<NativeEvents> {
   const callbacks: Bun.SocketHandler<NativeEvents> = {
     ...socketCallbacks,
     open(native) {
+      if (nativeDescriptor(native) >= context.descriptorCeiling) {
+        native.terminate();
+        options.onRefused?.(
+          new MeshError("descriptors_exhausted", "local", "no descriptor left for a connection"),
+        );
+        return;
+      }
       const addresses = socketAddresses(native);
       // The peer was gone before we looked: nobody ever hears of it.
       if (addresses === null) return void native.terminate();
@@ -78,6 +86,6 @@ function listenerCallbacks(
       socket.awaitHandler();
     },
   };
-  if (tls) delete callbacks.data;
+  if (options.tls === true) delete callbacks.data;
   return callbacks;
 }

@@ -29,7 +29,7 @@ export function bunProcess(linux: LinuxSockets | null): Process {
       };
     },
     exit: (code) => process.exit(code),
-    run: runProgram,
+    run: (program, args, input) => runProgram(program, args, input ?? "", hostLimits.runTimeoutMs),
     residentBytes: () => process.memoryUsage.rss(),
     cpuMicros() {
       const { user, system } = process.cpuUsage();
@@ -78,17 +78,19 @@ class DescriptorWriter {
   }
 }
 
-async function runProgram(
+/** @throws MeshError `io`, blame local. A program that is killed for its time has the exit code of the signal, 143. */
+export async function runProgram(
   program: string,
   args: readonly string[],
-  input?: string,
+  input: string,
+  timeoutMs: number,
 ): Promise<{ readonly exitCode: number; readonly output: string }> {
   try {
     const child = Bun.spawn([program, ...args], {
-      stdin: input === undefined ? "ignore" : new TextEncoder().encode(input),
+      stdin: new TextEncoder().encode(input),
       stdout: "pipe",
       stderr: "pipe",
-      timeout: hostLimits.runTimeoutMs,
+      timeout: timeoutMs,
     });
     const [out, error, exitCode] = await Promise.all([
       readBounded(child.stdout),

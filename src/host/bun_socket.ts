@@ -23,6 +23,8 @@ export type NativeSocket = Bun.Socket<NativeEvents>;
 /** Shared by the sockets of one host. */
 export interface SocketContext {
   readonly clock: Clock;
+  /** Descriptors at or above it are the reserve: a connection that gets one is refused. */
+  readonly descriptorCeiling: number;
   /** Sockets that wait for their peer's end after `close()`. */
   lingering: number;
 }
@@ -279,6 +281,6 @@ export class BunSocket implements Socket, NativeEvents {
 }
 
 /** Bun's sockets carry their descriptor, which the published types leave out. */
-function nativeDescriptor(native: NativeSocket): number {
+export function nativeDescriptor(native: NativeSocket): number {
   return "fd" in native && typeof native.fd === "number" ? native.fd : -1;
 }

@@ -110,6 +110,8 @@ export interface ListenOptions {
   readonly transparent?: boolean;
   /** Every accepted socket is going to be upgraded with `tlsServer`, never read plain: saves a copy of each read of ciphertext. */
   readonly tls?: boolean;
+  /** A connection was refused because descriptors run out (`descriptors_exhausted`, blame local). The listener goes on. */
+  readonly onRefused?: (error: MeshError) => void;
 }
 
 export interface Listener {

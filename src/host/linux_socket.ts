@@ -27,8 +27,10 @@ const IPV6_TRANSPARENT = 75;
 const IPV6_FREEBIND = 78;
 /** The same number for SO_ORIGINAL_DST (linux/netfilter_ipv4.h) and IP6T_SO_ORIGINAL_DST. */
 const SO_ORIGINAL_DST = 80;
+const EMFILE = 24;
 const EINPROGRESS = 115;
 const POLLOUT = 4;
+const RLIMIT_NOFILE = 7;
 const SOCKADDR_BYTES = 28;
 
 const SYMBOLS = {
@@ -38,6 +40,7 @@ const SYMBOLS = {
   close: { args: ["i32"], returns: "i32" },
   setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
   getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
+  getrlimit: { args: ["i32", "ptr"], returns: "i32" },
   poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
   __errno_location: { args: [], returns: "ptr" },
 } as const;
@@ -48,6 +51,8 @@ export interface DialOptions {
   readonly to: SocketAddress;
   readonly from: { readonly ip: IpAddress; readonly port: number; readonly transparent: boolean } | null;
   readonly mark: number | null;
+  /** A descriptor at or above it is given back, as if there were none (EMFILE). */
+  readonly descriptorCeiling: number;
 }
 
 /** A call that failed, with its errno. `call` names it for the operator (`setsockopt SO_MARK`). */
@@ -103,6 +108,7 @@ export class LinuxSockets {
     const fd = this.#library.socket(family, SOCK_STREAM_NONBLOCK_CLOEXEC, 0);
     if (fd < 0) throw this.#failure("socket");
     try {
+      if (fd >= options.descriptorCeiling) throw new SystemCallError("socket", EMFILE);
       this.tune(fd);
       if (options.mark !== null) this.#set(fd, SOL_SOCKET, SO_MARK, options.mark, "setsockopt SO_MARK");
       if (options.from !== null) this.#bind(fd, options.from);
@@ -147,6 +153,14 @@ export class LinuxSockets {
     this.#length[0] = 4;
     if (this.#library.getsockopt(fd, SOL_SOCKET, SO_ERROR, this.#int, this.#length) < 0) return 0;
     return this.#int[0] ?? 0;
+  }
+
+  /** The first descriptor number that this process cannot have. */
+  descriptorLimit(): number {
+    const limits = new BigUint64Array(new ArrayBuffer(16));
+    const result = this.#library.getrlimit(RLIMIT_NOFILE, limits);
+    // RLIM_INFINITY becomes a number that no descriptor reaches.
+    return result === 0 ? Number(limits[0] ?? 0n) : Number.POSITIVE_INFINITY;
   }
 
   close(fd: number): void {

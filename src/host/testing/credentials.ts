@@ -64,7 +64,8 @@ async function make(): Promise<TestAuthority> {
   };
 }
 
-async function describeIdentity(
+/** @param certificates leaf first. */
+export async function describeIdentity(
   certificates: readonly Forged[],
   trustedRootsPem: string,
 ): Promise<TestIdentity> {

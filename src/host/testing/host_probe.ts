@@ -1,0 +1,112 @@
+/** Runs as a process of its own, for what a test process cannot do to itself: `host_probe.ts <what>`. */
+import { IpAddress } from "../../base/ip.ts";
+import { createBunHost } from "../bun.ts";
+import type { Socket, SocketHandler } from "../host.ts";
+import { testAuthority } from "./credentials.ts";
+
+const host = createBunHost();
+const loopback = IpAddress.parse("127.0.0.1");
+if (loopback === null) throw new Error("loopback");
+const ignore: SocketHandler = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} };
+
+switch (process.argv[2]) {
+  case "descriptors":
+    await descriptors(loopback);
+    break;
+  case "output":
+    output();
+    break;
+  case "signals":
+    signals();
+    break;
+  case "self":
+    await self(loopback);
+    break;
+}
+
+/** Accepts until it refuses, says how busy that made it, frees everything, and accepts again. */
+async function descriptors(ip: IpAddress): Promise<void> {
+  const accepted: Socket[] = [];
+  let refused = 0;
+  const listener = host.net.listen({ address: { ip, port: 0 }, onRefused: () => refused++ }, (socket) => {
+    accepted.push(socket);
+    socket.setHandler(ignore);
+  });
+  console.log(listener.address.port);
+  while (refused === 0) await Bun.sleep(5);
+  await Bun.sleep(200);
+  const before = host.process.cpuMicros();
+  await Bun.sleep(500);
+  const busyMs = (host.process.cpuMicros() - before) / 1_000;
+  const dialled = await host.net
+    .connect({ to: listener.address, timeoutMs: 500 })
+    .then(() => "connected")
+    .catch((error) => error.code);
+  const atLimit = accepted.length;
+  for (const socket of accepted) socket.reset();
+  await Bun.sleep(50);
+  const again = await host.net.connect({ to: listener.address, timeoutMs: 500 });
+  again.setHandler(ignore);
+  await Bun.sleep(50);
+  console.log(
+    JSON.stringify({ busyMs, dialled, refused, atLimit, acceptedAgain: accepted.length - atLimit }),
+  );
+  process.exit(0);
+}
+
+/** Writes to a pipe that nobody reads, and says on the other one how that went. */
+function output(): void {
+  const line = `${"x".repeat(1023)}\n`;
+  const started = performance.now();
+  let written = 0;
+  while (written < 10_000 && host.process.writeOut(line)) written++;
+  const lost = !host.process.writeOut(line);
+  host.process.writeError(JSON.stringify({ written, lost, tookMs: performance.now() - started }));
+  process.exit(0);
+}
+
+function signals(): void {
+  const stop = host.process.onSignal((signal) => {
+    host.process.writeOut(`${signal}\n`);
+    if (signal === "SIGTERM") {
+      stop();
+      host.process.exit(7);
+    }
+  });
+  host.process.writeOut("listening\n");
+  setTimeout(() => process.exit(1), 10_000);
+}
+
+/** Everything that a compiled binary could lack: FFI, TLS, files, programs. */
+async function self(ip: IpAddress): Promise<void> {
+  const authority = await testAuthority();
+  const options = (credentials: typeof authority.anonymous) => ({
+    credentials,
+    alpn: ["h2"],
+    timeoutMs: 2_000,
+  });
+  const accepted = Promise.withResolvers<Socket>();
+  const listener = host.net.listen({ address: { ip, port: 0 }, tls: true }, accepted.resolve);
+  const from = IpAddress.parse("127.0.0.9");
+  if (from === null) throw new Error("loopback");
+  const plain = await host.net.connect({
+    to: listener.address,
+    timeoutMs: 500,
+    from: { ip: from, port: 0, transparent: false },
+  });
+  const [server, client] = await Promise.all([
+    host.net.tlsServer(await accepted.promise, options(authority.server.credentials)),
+    host.net.tlsClient(plain, options(authority.client.credentials)),
+  ]);
+  const ran = await host.process.run("cat", [], "ran");
+  console.log(
+    JSON.stringify({
+      standalone: Bun.isStandaloneExecutable,
+      sourceByForeignFunction: server.remote.ip.text,
+      peers: [server.peerChain.length > 0, client.peerChain.length > 0],
+      protocol: `${client.tlsVersion} ${client.alpn}`,
+      ran: ran.output,
+    }),
+  );
+  process.exit(0);
+}
