@@ -350,6 +350,31 @@ function uriConstraint(kind: "permitted" | "excluded", host: string): Extension 
   return new Extension("2.5.29.30", true, Uint8Array.of(0x30, subtrees.length, ...subtrees));
 }
 
+/** The same provider, whose first signature check waits until it is let go. */
+function holdVerify(provider: CryptoProvider): {
+  provider: CryptoProvider;
+  reached: Promise<void>;
+  release: () => void;
+} {
+  const reached = Promise.withResolvers<void>();
+  const released = Promise.withResolvers<void>();
+  const { subtle } = provider.crypto;
+  const held = {
+    importKey: subtle.importKey.bind(subtle),
+    verify: async (...args: Parameters<SubtleCrypto["verify"]>): Promise<boolean> => {
+      reached.resolve();
+      await released.promise;
+      return await subtle.verify(...args);
+    },
+  };
+  const crypto = { subtle: held } as unknown as Crypto;
+  return {
+    provider: { name: provider.name, crypto },
+    reached: reached.promise,
+    release: () => released.resolve(),
+  };
+}
+
 for (const provider of providers) {
   describe(`trust on ${provider.name}`, () => {
     let bench: Bench;
@@ -366,8 +391,8 @@ for (const provider of providers) {
           );
           expect(new Set(await Promise.all(tries))).toEqual(new Set([bad.code]));
           expect(await outcome(bench.trust.verify(chain, { usage, identities: [cart] }))).toBe(bad.code);
-        if (bad.message === undefined) continue;
-        await expect(bench.trust.verify(chain, { usage, identities: null })).rejects.toThrow(bad.message);
+          if (bad.message === undefined) continue;
+          await expect(bench.trust.verify(chain, { usage, identities: null })).rejects.toThrow(bad.message);
         }
       });
     }
@@ -511,6 +536,46 @@ for (const provider of providers) {
           await outcome(bench.trust.verify(chain, { usage: "clientAuth", identities: null })),
         ]).toEqual([host, expected]);
       }
+    });
+
+    test("a constraint that cannot be evaluated refuses who stands below it, but for a CA's own new key", async () => {
+      const { forge, root } = bench;
+      // permitted: a directory name, CN=x.
+      const directory = [0xa4, 14, 0x30, 12, 0x31, 10, 0x30, 8, 6, 3, 0x55, 4, 3, 0x0c, 1, 0x78];
+      const subtree = [0xa0, directory.length + 2, 0x30, directory.length, ...directory];
+      const constraint = new Extension("2.5.29.30", true, Uint8Array.of(0x30, subtree.length, ...subtree));
+      const bound = await forge.ca({ subject: "CN=bound", issuer: root, extra: [constraint] });
+      const rolled = await forge.ca({ subject: "CN=bound", issuer: bound });
+      const below = await forge.ca({ subject: "CN=below", issuer: bound });
+      for (const [issuer, expected] of [
+        [rolled, "accepted"],
+        [below, "certificate_constraints"],
+      ] as const) {
+        const chain = [(await forge.leaf(issuer)).der, issuer.der, bound.der];
+        expect(await outcome(bench.trust.verify(chain, { usage: "clientAuth", identities: null }))).toBe(
+          expected,
+        );
+      }
+      const named = await forge.leaf(bound, { subject: "CN=x" });
+      const chain = [named.der, bound.der];
+      expect(await outcome(bench.trust.verify(chain, { usage: "clientAuth", identities: null }))).toBe(
+        "certificate_constraints",
+      );
+    });
+
+    test("a verification that was under way when trust changed answers for the trust of now", async () => {
+      const { forge, root, clock } = bench;
+      const held = holdVerify(provider);
+      const trust = new TrustVerifier({ clock, provider: held.provider, trustDomain: "cluster.local" });
+      trust.setRoots(root.pem);
+      const leaf = await forge.leaf(root);
+      const answers = [1, 2].map(() =>
+        outcome(trust.verify([leaf.der], { usage: "clientAuth", identities: null })),
+      );
+      await held.reached;
+      trust.setRoots((await forge.ca({ subject: "CN=another" })).pem);
+      held.release();
+      expect(await Promise.all(answers)).toEqual(["certificate_untrusted", "certificate_untrusted"]);
     });
 
     test("roots: two of one name, one removed, a renewed one, none, bad ones", async () => {
