@@ -40,6 +40,8 @@ export const h2Limits = {
   /** Closed streams remembered by number, to tell frames in flight from errors. */
   maxRememberedStreams: 128,
   settingsAckTimeoutMs: 10_000,
+  /** SETTINGS of ours that wait for their acknowledgement; more is a bug of ours. */
+  maxOutstandingSettings: 16,
   /** A drain waits this long for the PING that shows which requests were under way. */
   drainPingTimeoutMs: 1_000,
   /** What a peer may make us do for little; see `wire/h2/flood.ts`. */

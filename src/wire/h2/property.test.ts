@@ -183,6 +183,56 @@ describe("client and server back to back", () => {
   });
 });
 
+describe("the connection's window", () => {
+  test("is whole again after any number of streams that ended, were cut, or never read", () => {
+    const fate = fc.constantFrom("ends", "ends unread", "cut by client", "cut by server", "cut unread");
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fate, fc.integer({ min: 0, max: 30_000 })), { minLength: 20, maxLength: 60 }),
+        (fates) => {
+          const limits = { connectionWindowBytes: 65_535, streamWindowBytes: 40_000, maxFrameBytes: 16_384 };
+          const pair = new Pair({ limits }, { limits });
+          pair.serverEvents.handler = (stream) => stream.sendHeaders([":status", "200"], false);
+          for (const [what, length] of fates) live(pair, what, length);
+          expect([pair.client.openStreams, pair.server.openStreams]).toEqual([0, 0]);
+          const last = pair.request(post, false);
+          last.stream?.sendData(new Uint8Array(500_000), false);
+          pair.settle();
+          expect(pair.serverEvents.requests.at(-1)?.events.receivedBytes).toBe(500_000);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  /** One stream's life: some bytes up, then its end. */
+  function live(pair: Pair, what: string, length: number): void {
+    const up = pair.request(post, false);
+    pair.settle();
+    const served = pair.serverEvents.requests.at(-1);
+    if (served === undefined) throw new Error("no request arrived");
+    served.events.consumes = !what.endsWith("unread");
+    up.stream?.sendData(new Uint8Array(length), false);
+    if (what.startsWith("ends")) {
+      up.stream?.sendData(new Uint8Array(0), true);
+      pair.settle();
+      served.stream.sendData(new Uint8Array(0), true);
+      pair.settle();
+      // The application may take its time: what it read late still counts.
+      if (!served.events.consumes) served.stream.consume(length);
+    } else if (what === "cut by client") {
+      pair.carry(pair.client, pair.server);
+      up.stream?.reset(8);
+    } else {
+      pair.carry(pair.client, pair.server);
+      served.stream.reset(8);
+      // In flight when the reset went out.
+      up.stream?.sendData(new Uint8Array(length), false);
+    }
+    pair.settle();
+  }
+});
+
 /** Drives to the end what a peer has begun, and states what must hold whatever it was. */
 function holds(connection: H2Connection, peer: FramePeer): void {
   const closes = peer.events.closes.length;

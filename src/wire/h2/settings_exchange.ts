@@ -4,9 +4,6 @@ import { h2ErrorCode } from "./error_code.ts";
 import { defaultWindowBytes, maxWindowBytes } from "./frame.ts";
 import { applySettings, encodeSettings, type H2Settings } from "./settings.ts";
 
-/** Frames of ours that may wait for their acknowledgement; more is a bug of the application. */
-const maxOutstanding = 16;
-
 /** SETTINGS both ways and their acknowledgement (RFC 9113 §6.5.3). */
 export class SettingsExchange {
   readonly #state: ConnectionState;
@@ -44,7 +41,8 @@ export class SettingsExchange {
   }
 
   send(settings: H2Settings): void {
-    assert(this.#outstanding.length < maxOutstanding, "too many SETTINGS without acknowledgement");
+    const { maxOutstandingSettings } = this.#state.limits;
+    assert(this.#outstanding.length < maxOutstandingSettings, "too many SETTINGS without acknowledgement");
     this.#state.output.settings(encodeSettings(settings, this.#state.announcedSettings, this.#state.role));
     this.#outstanding.push(settings);
     this.#state.announcedSettings = settings;
