@@ -66,15 +66,24 @@ export class FlowLab {
     settings: Partial<Record<SettingName, string>> = {},
   ): Promise<LabNode> {
     const machine = this.world.machine(name, { addresses });
+    this.prepare(machine, documents);
+    return this.start(machine, settings);
+  }
+
+  /** Puts the lab's CA and mesh documents on a machine's disk. */
+  prepare(machine: MemoryMachine, documents: string): void {
     machine.disk.write(`${stateDirectory}/${authorityFile}`, this.#authorityPem);
     machine.disk.write("/mesh/base.yaml", documents);
-    return this.start(machine, settings);
   }
 
   /** A process of the node on a machine that is there. */
   async start(machine: MemoryMachine, settings: Partial<Record<SettingName, string>> = {}): Promise<LabNode> {
     let output = "";
-    const host = machine.start({ onOutput: (_stream, text) => void (output += text) });
+    const host = machine.start({
+      onOutput: (_stream, text) => {
+        output += text;
+      },
+    });
     const logger = new LogWriter(host.clock, (text) => host.process.writeOut(text), "json", "info");
     const node = await this.world.settle(startNode(host, config(settings), logger));
     const lines = (): readonly AccessLine[] => {
