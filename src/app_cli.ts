@@ -1,4 +1,5 @@
 /** What the command line is handed: this program's parts as a few functions. */
+import { registerProcessMetrics } from "./admin/process_metrics.ts";
 import { startNode } from "./app.ts";
 import { serveAdministration } from "./app_admin.ts";
 import { MeshError } from "./base/errors.ts";
@@ -58,6 +59,12 @@ async function startServed(host: Host, serveHttp: ServeHttp, config: Config): Pr
   const write = (text: string): boolean => host.process.writeOut(text);
   const logger = new LogWriter(host.clock, write, config.log.format, config.log.level);
   const node = await startNode(host, config, logger);
+  registerProcessMetrics(node.metrics, {
+    residentBytes: () => host.process.residentBytes(),
+    cpuMicros: () => host.process.cpuMicros(),
+    startedWallMs: host.clock.wallMs(),
+    version: versionFields(host.name).version ?? "unknown",
+  });
   const { promise: ended, resolve } = Promise.withResolvers<void>();
   let listeners: readonly Listener[] = [];
   const end = (how: Promise<void>): void => {

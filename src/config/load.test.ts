@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { configLimits } from "../base/limits.ts";
 import type { Config } from "./config.ts";
 import { loadConfig } from "./load.ts";
@@ -168,6 +169,22 @@ describe("configuration", () => {
     ]);
     expect(good({ admin: ["off"], socks5: ["127.0.0.1:15000"] }).admin).toBeNull();
     expect(errorsOf({ hbonePort: ["15001"] }).join()).toContain("must differ");
+  });
+
+  test("the README's example of a file is a good one", async () => {
+    const readme = await Bun.file(join(import.meta.dir, "../../README.md")).text();
+    const example = /```yaml\n([^`]+)```/.exec(readme)?.[1] ?? "";
+    const { config, errors } = loadConfig({
+      flags: new Map(),
+      environment: {},
+      file: { path: "f.yaml", text: example },
+    });
+    expect(errors).toEqual([]);
+    expect(config).toMatchObject({
+      meshPaths: ["/etc/fairlead/mesh"],
+      nodeName: "edge-1",
+      capture: { mode: "redirect" },
+    });
   });
 
   test("without documents there is nothing to do", () => {

@@ -1,0 +1,30 @@
+/** What every scraper expects to find of a process, by Prometheus' names, and which build it is, by ztunnel's. */
+import type { MetricRegistry } from "../base/metrics.ts";
+
+/** Read at each scrape. */
+export interface ProcessReadings {
+  residentBytes(): number;
+  /** CPU time so far, microseconds. */
+  cpuMicros(): number;
+  /** Milliseconds since the Unix epoch. */
+  readonly startedWallMs: number;
+  /** `0.1.0`. */
+  readonly version: string;
+}
+
+export function registerProcessMetrics(metrics: MetricRegistry, readings: ProcessReadings): void {
+  const build = metrics.gauge("istio_build", "Istio component build info", ["component", "tag"]);
+  build.with({ component: "fairlead", tag: readings.version }).set(1);
+  const started = metrics.gauge(
+    "process_start_time_seconds",
+    "Start time of the process since the Unix epoch",
+    [],
+  );
+  started.with({}).set(readings.startedWallMs / 1000);
+  const resident = metrics.gauge("process_resident_memory_bytes", "Resident memory size", []).with({});
+  const cpu = metrics.counter("process_cpu_seconds", "User and system CPU time spent", []).with({});
+  metrics.onCollect(() => {
+    resident.set(readings.residentBytes());
+    cpu.add(Math.max(0, readings.cpuMicros() / 1e6 - cpu.value));
+  });
+}
