@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"syscall"
 )
@@ -27,6 +28,7 @@ func serveHTTP(listen string) error {
 	if err := poll.add(listener, syscall.EPOLLIN); err != nil {
 		return err
 	}
+	fmt.Println("ready")
 	buffer := make([]byte, 64<<10)
 	// A head may come in pieces: what is matched so far of the four bytes that end it, for each descriptor.
 	matched := map[int]int{}
@@ -95,6 +97,7 @@ func serveBulk(listen string) error {
 	if err != nil {
 		return err
 	}
+	fmt.Println("ready")
 	for {
 		conn, err := listener.Accept()
 		if err != nil {

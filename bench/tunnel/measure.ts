@@ -60,7 +60,9 @@ async function withTunnel(
         "-listen",
         `${lab.place.server.address}:${port}`,
       ]);
-      started.push(Subprocess.start({ name: command, argv, logPath: join(directory, `${command}.log`) }));
+      const server = Subprocess.start({ name: command, argv, logPath: join(directory, `${command}.log`) });
+      started.push(server);
+      await server.waitForLine((line) => line === "ready", 5000);
     }
     const tunnel = await subject.start(lab);
     for (const node of [tunnel.outbound, tunnel.inbound]) if (node !== null) started.push(node.process);
