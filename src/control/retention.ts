@@ -6,7 +6,7 @@ import type { MeshError } from "../base/errors.ts";
 import type { ConversionContext } from "../mesh/conversion.ts";
 import { ConversionCache } from "../mesh/conversion_cache.ts";
 import { type Conversion, convertDocuments } from "../mesh/convert.ts";
-import { documentKey, type MeshDocument } from "../mesh/document.ts";
+import type { MeshDocument } from "../mesh/document.ts";
 import type { DocumentError } from "../mesh/location.ts";
 import type { RefusedPolicy } from "../mesh/refused_policy.ts";
 import type { ParsedFile } from "./document_files.ts";
@@ -75,7 +75,7 @@ export class Retention {
     const seen = new Set<string>();
     let replaced = false;
     const next = candidates.map((candidate, index) => {
-      const key = documentKey(candidate.document);
+      const key = candidate.document.metadata.key;
       const isFirst = !seen.has(key);
       seen.add(key);
       const error = conversion.statuses[index]?.error ?? null;

@@ -4,13 +4,7 @@
  */
 import type { IpAddress, IpPrefix } from "../base/ip.ts";
 import type { ConversionContext, ConversionReport } from "./conversion.ts";
-import {
-  documentKey,
-  type EndpointSpec,
-  type MeshDocument,
-  type ServiceEntryDocument,
-  type WorkloadEntryDocument,
-} from "./document.ts";
+import type { EndpointSpec, MeshDocument, ServiceEntryDocument, WorkloadEntryDocument } from "./document.ts";
 import { formatLocation } from "./location.ts";
 
 interface Claim {
@@ -33,7 +27,7 @@ export class Claims {
 
   /** Claims all that the document needs, or nothing and refuses it. */
   take(document: MeshDocument): boolean {
-    const key = documentKey(document);
+    const key = document.metadata.key;
     const first = this.#documents.get(key);
     if (first !== undefined) {
       const message = `${key} stands here a second time; the first is at ${formatLocation(first.location)}`;
@@ -58,7 +52,7 @@ export class Claims {
     for (const { value, at } of document.hosts) {
       const other = this.#hosts.get(`${document.metadata.namespace}/${value}`);
       if (other === undefined) continue;
-      const where = `${documentKey(other)} at ${formatLocation(other.location)}`;
+      const where = `${other.metadata.key} at ${formatLocation(other.location)}`;
       this.#report.refuse(document, at, `the host ${value} is claimed by ${where}`, value);
       return false;
     }
@@ -84,7 +78,7 @@ export class Claims {
   #isFree(claim: AddressClaim, document: MeshDocument): boolean {
     const other = this.#addresses.get(claim.key);
     if (other === undefined || (other.sharing !== null && other.sharing === claim.sharing)) return true;
-    const where = `${documentKey(other.document)} at ${formatLocation(other.document.location)}`;
+    const where = `${other.document.metadata.key} at ${formatLocation(other.document.location)}`;
     const how =
       other.sharing !== null && claim.sharing !== null
         ? ` as ${other.sharing}, and here as ${claim.sharing}`
@@ -106,13 +100,17 @@ export class Claims {
     const address = endpoint.address.value;
     if (address.kind !== "ip") return null;
     const network = endpoint.network ?? this.#context.network;
-    const who = `spiffe://${this.#context.trustDomain}/ns/${document.metadata.namespace}/sa/${endpoint.serviceAccount}`;
     return {
       key: `${network}/${address.ip.text}`,
       at: endpoint.address.at,
       text: address.ip.text,
-      sharing: sharing === null ? null : `${who} ${isHbone(endpoint, document) ? "with" : "without"} HBONE`,
+      sharing: sharing === null ? null : this.#describe(document, endpoint),
     };
+  }
+
+  #describe(document: MeshDocument, endpoint: EndpointSpec): string {
+    const id = `spiffe://${this.#context.trustDomain}/ns/${document.metadata.namespace}/sa/${endpoint.serviceAccount}`;
+    return `${id} ${isHbone(endpoint, document) ? "with" : "without"} HBONE`;
   }
 
   #vipKey(prefix: IpPrefix): string {

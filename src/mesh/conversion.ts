@@ -1,6 +1,5 @@
 /** What conversion is told about the mesh, and what it tells about each document. */
 import type { DocumentWarning, MeshDocument } from "./document.ts";
-import { documentKey } from "./document.ts";
 import type { DocumentError, Location } from "./location.ts";
 
 export interface ConversionContext {
@@ -40,7 +39,7 @@ export class ConversionReport {
   /** The first refusal of a document is the one that is told. */
   refuse(document: MeshDocument, location: Location, message: string, word?: string): void {
     if (this.#errors.has(document)) return;
-    const error = { location, resource: documentKey(document), message };
+    const error = { location, resource: document.metadata.key, message };
     this.#errors.set(document, word === undefined ? error : { ...error, word });
   }
 
@@ -50,11 +49,12 @@ export class ConversionReport {
 
   status(document: MeshDocument): DocumentStatus {
     const error = this.#errors.get(document) ?? null;
+    const added = this.#warnings.get(document);
     return {
-      resource: documentKey(document),
+      resource: document.metadata.key,
       location: document.location,
       accepted: error === null,
-      warnings: [...document.warnings, ...(this.#warnings.get(document) ?? [])],
+      warnings: added === undefined ? document.warnings : [...document.warnings, ...added],
       error,
     };
   }

@@ -8,6 +8,8 @@ import type { Locality } from "./workload.ts";
 export type Labels = ReadonlyMap<string, Located<string>>;
 
 export interface Metadata {
+  /** What the document is called in messages, and known by between versions of its file: `AuthorizationPolicy shop/only-cart`. */
+  readonly key: string;
   readonly name: string;
   /** `default` when the document names none, as kubectl does; "" for a Namespace. */
   readonly namespace: string;
@@ -142,11 +144,7 @@ export type MeshDocument =
   | PeerAuthenticationDocument
   | AuthorizationPolicyDocument;
 
-/** `AuthorizationPolicy shop/only-cart`, what a document is called in messages and known by between versions of its file. */
+/** @param namespace "" for a document that stands in none. */
 export function resourceName(kind: string, namespace: string, name: string): string {
   return namespace === "" ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
-}
-
-export function documentKey(document: MeshDocument): string {
-  return resourceName(document.kind, document.metadata.namespace, document.metadata.name);
 }

@@ -1,5 +1,5 @@
 /** What every document begins with: `apiVersion`, `kind`, `metadata`. */
-import type { Metadata } from "./document.ts";
+import { type Metadata, resourceName } from "./document.ts";
 import { type ObjectReader, type Problems, quote } from "./reader.ts";
 import type { YamlNode } from "./yaml.ts";
 
@@ -114,8 +114,8 @@ export function readMetadata(root: ObjectReader, kind: MeshKind, problems: Probl
   if (name === null) return null;
   const namespace = kind === "Namespace" ? null : metadata.string("namespace");
   const metadataNamespace = kind === "Namespace" ? "" : (namespace?.value ?? "default");
-  problems.resource =
-    metadataNamespace === "" ? `${kind} ${name.value}` : `${kind} ${metadataNamespace}/${name.value}`;
+  const key = resourceName(kind, metadataNamespace, name.value);
+  problems.resource = key;
   if (!NAME.test(name.value))
     problems.add(
       name.at,
@@ -133,6 +133,7 @@ export function readMetadata(root: ObjectReader, kind: MeshKind, problems: Probl
     );
   }
   return {
+    key,
     name: name.value,
     namespace: metadataNamespace,
     labels: metadata.has("labels") ? metadata.stringMap("labels") : new Map(),

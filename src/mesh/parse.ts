@@ -1,5 +1,5 @@
 /** From the text of a file to documents, each parsed or refused alone. */
-import { type MeshDocument, resourceName } from "./document.ts";
+import type { MeshDocument } from "./document.ts";
 import type { DocumentError, Location } from "./location.ts";
 import { type MeshKind, readKind, readMetadata } from "./metadata.ts";
 import { readAuthorizationPolicy } from "./read_authorization_policy.ts";
@@ -56,7 +56,7 @@ function readDocument(node: YamlNode): ParsedEntry {
   if (kind === "other") return refused(problems.resource);
   const metadata = readMetadata(root, kind, problems);
   if (metadata === null) return refused(null);
-  const key = resourceName(kind, metadata.namespace, metadata.name);
+  const { key } = metadata;
   const document = readSpec(kind, root, node.at, problems, metadata);
   if (!problems.any && document !== null)
     return { key, location: node.at, document, errors: [], refusedPolicy: null };
