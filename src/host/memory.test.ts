@@ -152,8 +152,10 @@ describe("connections", () => {
     await world.run(world.nowMs + 5000);
     near.socket.write(text("two "));
     await world.run(world.nowMs + 5000);
+    world.heal("client", "somebody else");
+    await world.run(world.nowMs + 500);
     expect(far.text).toBe("");
-    world.heal();
+    world.heal("client", "server");
     near.socket.write(text("three"));
     await world.run(world.nowMs + 1000);
     expect(far.text).toBe("one two three");

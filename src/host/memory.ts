@@ -5,7 +5,7 @@
 import { assert } from "../base/assert.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "../base/ip.ts";
 import { MemoryDisk } from "./memory_files.ts";
-import { Link, type NetworkConditions } from "./memory_link.ts";
+import { Link, type NetworkConditions, type Side } from "./memory_link.ts";
 import { ListenerTable, type MachineNetwork } from "./memory_network.ts";
 import { type Machine, MemoryHost, type ProcessOptions } from "./memory_process.ts";
 import { SeededRandom } from "./memory_random.ts";
@@ -39,6 +39,8 @@ export class MemoryWorld {
     splitRate: 0,
     bufferBytes: 512 * 1024,
   };
+  /** Sees everything that is sent, as on a wire. */
+  onSegment: ((link: Link, from: Side, bytes: Uint8Array) => void) | null = null;
   readonly #machines = new Map<string, MemoryMachine>();
   readonly #partitions = new Set<string>();
   readonly #names = new Map<string, readonly IpAddress[]>();
@@ -108,8 +110,10 @@ export class MemoryWorld {
     this.#partitions.add(pair(a, b));
   }
 
-  heal(): void {
-    this.#partitions.clear();
+  /** @param a and b: only between these two. */
+  heal(a?: string, b?: string): void {
+    if (a !== undefined && b !== undefined) this.#partitions.delete(pair(a, b));
+    else this.#partitions.clear();
     for (const link of this.#links) link.heal();
   }
 
@@ -131,6 +135,7 @@ export class MemoryWorld {
       conditions,
       isPartitioned: (a: string, b: string) => this.isPartitioned(a, b),
       onGone: (gone: Link) => this.#links.delete(gone),
+      onSegment: (sent: Link, from: Side, bytes: Uint8Array) => this.onSegment?.(sent, from, bytes),
     };
     const link = new Link(context, this.#nextLink++, { client, server });
     this.#links.add(link);

@@ -30,6 +30,7 @@ export interface LinkContext {
   isPartitioned(a: string, b: string): boolean;
   /** Neither end is held by anybody any more. */
   onGone(link: Link): void;
+  onSegment(link: Link, from: Side, bytes: Uint8Array): void;
 }
 
 export type Side = "client" | "server";
@@ -107,7 +108,9 @@ export class Link {
     const taken = Math.min(bytes.length, this.bufferBytes - pipe.unreadBytes);
     if (taken <= 0) return 0;
     pipe.unreadBytes += taken;
-    this.#send(from, bytes.slice(0, taken));
+    const segment = bytes.slice(0, taken);
+    this.#context.onSegment(this, from, segment);
+    this.#send(from, segment);
     return taken;
   }
 

@@ -1,0 +1,57 @@
+/** One CA for all simulated meshes of this process, and another that none of them trusts. Keys cost time and change nothing. */
+import type { Clock, TlsCredentials } from "../../src/host/host.ts";
+import { SpiffeId } from "../../src/mesh/identity.ts";
+import { CertificateAuthority } from "../../src/pki/ca.ts";
+import { createCertificateRequest } from "../../src/pki/csr.ts";
+import { encodePem } from "../../src/pki/pem.ts";
+import { peculiarProvider } from "../../src/pki/provider.ts";
+import { trustDomain } from "./workloads.ts";
+
+const day = 24 * 60 * 60_000;
+/** Two days before any simulated clock begins: a clock that jumps back still finds it valid. */
+const madeAtMs = 1_767_225_600_000 - 10 * day;
+
+/** Of a CA nothing but its wall clock matters. */
+const standing: Clock = {
+  now: () => 0,
+  wallMs: () => madeAtMs,
+  setTimer: () => ({ cancel() {} }),
+  defer(callback) {
+    callback();
+  },
+};
+
+export interface SimulatedPki {
+  readonly authority: CertificateAuthority;
+  /** A mesh identity as a CA that nobody trusts would sign it. */
+  readonly foreign: TlsCredentials;
+}
+
+export async function createPki(): Promise<SimulatedPki> {
+  const provider = peculiarProvider();
+  const options = { clock: standing, provider, trustDomain };
+  const stranger = await CertificateAuthority.create(options);
+  const id = new SpiffeId(trustDomain, "shop", "w00");
+  const { csrPem, keys } = await createCertificateRequest(provider, id);
+  const pkcs8 = await provider.crypto.subtle.exportKey("pkcs8", keys.privateKey);
+  const privateKeyPem = encodePem("PRIVATE KEY", new Uint8Array(pkcs8));
+  const { chainPem, rootsPem } = await stranger.sign({ csrPem, id, lifetimeMs: 80 * day });
+  return {
+    authority: await CertificateAuthority.create(options),
+    foreign: { certificateChainPem: chainPem.join(""), privateKeyPem, trustedRootsPem: rootsPem },
+  };
+}
+
+/** The list of everything revoked so far. */
+export function revocationList(
+  authority: CertificateAuthority,
+  serialNumbers: readonly string[],
+  number: number,
+): Promise<Uint8Array> {
+  const revoked = serialNumbers.map((serialNumber) => ({
+    serialNumber,
+    revokedAtMs: madeAtMs,
+    reason: "keyCompromise" as const,
+  }));
+  return authority.revocationList(revoked, BigInt(number), madeAtMs + 3_000 * day);
+}

@@ -1,0 +1,55 @@
+/** No byte reaches a workload that the documents of the last second would not have let through, decided by the reference engine. */
+import { type ConnectionLog, type Observed, serialAt, stalenessMs } from "../observed.ts";
+import { describeConnection, questionsOf } from "./causes.ts";
+
+export function checkAuthorization(observed: Observed): string[] {
+  const found: string[] = [];
+  for (const log of [...observed.connections.values(), ...observed.probes.values()]) {
+    const denied = log.atWorkloadMs.find((atMs) => !mayReach(log, observed, atMs));
+    if (denied !== undefined)
+      found.push(
+        `authorization: ${describeConnection(log)}: bytes reached the workload at ${denied.toFixed(1)} ms that no policy in force allowed`,
+      );
+    const revoked = [...log.atWorkloadMs, ...log.atCallerMs].find((atMs) => isRevoked(log, observed, atMs));
+    if (revoked !== undefined)
+      found.push(
+        `authorization: ${describeConnection(log)}: bytes passed at ${revoked.toFixed(1)} ms under a revoked certificate`,
+      );
+  }
+  for (const { atMs, id } of observed.clear) {
+    const log = observed.connections.get(id) ?? observed.probes.get(id);
+    if (log === undefined || log.plan.source === null) continue;
+    if (observed.model.everRemoved(log.plan.destination.name, log.startedMs - stalenessMs, atMs)) continue;
+    found.push(
+      `authorization: ${describeConnection(log)}: its payload was in the clear between machines at ${atMs.toFixed(1)} ms`,
+    );
+  }
+  for (const { how, workload, fromMs, closedMs } of observed.rogues)
+    if (closedMs === null || closedMs - fromMs > rogueMs)
+      found.push(`authorization: a ${how} caller of ${workload} was not sent away within ${rogueMs} ms`);
+  return found;
+}
+
+/** The handshake's time-out and some. */
+const rogueMs = 13_000;
+
+function mayReach(log: ConnectionLog, observed: Observed, atMs: number): boolean {
+  const fromMs = atMs - stalenessMs;
+  return questionsOf(log, observed, Math.min(fromMs, log.startedMs), atMs).some((question) =>
+    observed.model.everAllowed(question, fromMs, atMs),
+  );
+}
+
+/** Whether one of the certificates that this connection must have been made with was revoked long enough ago. */
+function isRevoked(log: ConnectionLog, observed: Observed, atMs: number): boolean {
+  const { source, destination } = log.plan;
+  if (source === null || observed.model.everRemoved(destination.name, log.startedMs - stalenessMs, atMs))
+    return false;
+  return observed.revoked.some((revoked) => {
+    if (revoked.atMs > atMs - stalenessMs) return false;
+    const workload = [source, destination].find(({ name }) => name === revoked.workload);
+    if (workload === undefined) return false;
+    // A certificate made after the revocation is another one; a connection from before has the old one or an older.
+    return serialAt(observed, workload, atMs) === revoked.serialNumber;
+  });
+}

@@ -1,0 +1,95 @@
+/** What may have kept one connection from coming to its orderly end: nothing else is accepted as a reason. */
+import { SpiffeId } from "../../../src/mesh/identity.ts";
+import { address } from "../address.ts";
+import type { Question } from "../model.ts";
+import { type ConnectionLog, endOf, machineOf, type Observed, stalenessMs } from "../observed.ts";
+import { isRude } from "../scripts.ts";
+import { outsiderAddress, refusedPort, trustDomain, type WorkloadPlan } from "../workloads.ts";
+
+export type Cause =
+  | "script"
+  | "policy"
+  | "removal"
+  | "outage"
+  | "cut"
+  | "partition"
+  | "revocation"
+  | "wall_jump"
+  | "descriptors"
+  | "end_of_run";
+
+/** Time-outs that a partition leaves behind: keep-alive, connect, answer. */
+const partitionTailMs = 16_000;
+
+export function causesOf(log: ConnectionLog, observed: Observed): ReadonlySet<Cause> {
+  const { plan, startedMs } = log;
+  const endMs = endOf(log, observed);
+  const causes = new Set<Cause>();
+  const overlaps = (fromMs: number, untilMs: number) => fromMs <= endMs && untilMs >= startedMs;
+  if (isRude({ ...plan, refused: plan.port === refusedPort })) causes.add("script");
+  if (!alwaysAllowed(log, observed, startedMs - stalenessMs, endMs)) causes.add("policy");
+  for (const workload of [plan.source, plan.destination]) {
+    if (workload === null) continue;
+    if (observed.model.everRemoved(workload.name, startedMs - stalenessMs, endMs)) causes.add("removal");
+    for (const outage of machineOf(observed, workload)?.outages ?? [])
+      if (overlaps(outage.fromMs, outage.untilMs + stalenessMs)) causes.add("outage");
+  }
+  if (observed.cutsMs.some((atMs) => overlaps(atMs, atMs + stalenessMs))) causes.add("cut");
+  const names = [plan.source, plan.destination].map((workload) =>
+    workload === null ? "outsider" : (machineOf(observed, workload)?.plan.name ?? ""),
+  );
+  for (const { machines, fromMs, untilMs } of observed.partitions)
+    if (
+      names.every((name) => machines.some((machine) => machine === name)) &&
+      overlaps(fromMs, untilMs + partitionTailMs)
+    )
+      causes.add("partition");
+  const isParty = (name: string) => name === plan.source?.name || name === plan.destination.name;
+  if (observed.revoked.some(({ workload, atMs }) => isParty(workload) && atMs <= endMs))
+    causes.add("revocation");
+  for (const kind of ["wall_jump", "descriptors"] as const)
+    if (observed.plan.kinds.has(kind)) causes.add(kind);
+  if (log.finishedMs === null || log.finishedMs >= observed.drainMs) causes.add("end_of_run");
+  return causes;
+}
+
+/** The questions that policy may be asked about this connection. */
+export function questionsOf(
+  log: ConnectionLog,
+  observed: Observed,
+  fromMs: number,
+  untilMs: number,
+): readonly Question[] {
+  const { source, destination, port } = log.plan;
+  const destinationIp = address(destination.address, 0).ip;
+  const plain = (sourceAddress: string): Question => ({
+    sourceIp: address(sourceAddress, 0).ip,
+    sourceIdentity: null,
+    destinationIp,
+    destinationPort: port,
+  });
+  if (source === null) return [plain(outsiderAddress)];
+  const own = { ...plain(source.address), sourceIdentity: identityOf(source) };
+  // While the documents do not have the destination, its callers do not know it for a workload and go in the clear.
+  if (!observed.model.everRemoved(destination.name, fromMs, untilMs)) return [own];
+  const machine = machineOf(observed, source);
+  return [own, ...(machine?.plan.workloads ?? []).map((workload) => plain(workload.address))];
+}
+
+export function alwaysAllowed(
+  log: ConnectionLog,
+  observed: Observed,
+  fromMs: number,
+  untilMs: number,
+): boolean {
+  const [first] = questionsOf(log, observed, fromMs, untilMs);
+  return first !== undefined && observed.model.alwaysAllowed(first, fromMs, untilMs);
+}
+
+export function identityOf(workload: WorkloadPlan): SpiffeId {
+  return new SpiffeId(trustDomain, workload.namespace, workload.name);
+}
+
+export function describeConnection({ plan }: ConnectionLog): string {
+  return `#${plan.id} (${plan.kind}, ${plan.source?.name ?? "outside"} → ${plan.destination.name}:${plan.port} by ${plan.entry})`;
+}

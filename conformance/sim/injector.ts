@@ -1,0 +1,188 @@
+/** Makes the faults of a plan happen, and in the end unhappen. */
+import { assert } from "../../src/base/assert.ts";
+import { MeshError } from "../../src/base/errors.ts";
+import type { Socket } from "../../src/host/host.ts";
+import { address } from "./address.ts";
+import { encodeHeader } from "./application.ts";
+import type { PolicyState } from "./documents.ts";
+import type { Fault } from "./faults.ts";
+import type { SimulatedMachine } from "./node.ts";
+import type { Observed } from "./observed.ts";
+import type { Simulation } from "./simulation.ts";
+
+export class FaultInjector {
+  readonly cutsMs: number[] = [];
+  readonly partitions: Observed["partitions"][number][] = [];
+  readonly rogues: Observed["rogues"][number][] = [];
+  readonly #simulation: Simulation;
+  readonly #jumped = new Map<SimulatedMachine, number>();
+  readonly #removedUntil = new Map<string, number>();
+
+  constructor(simulation: Simulation) {
+    this.#simulation = simulation;
+  }
+
+  inject({ action: fault }: Fault): void {
+    const { world, state } = this.#simulation;
+    this.#simulation.trace(`fault ${JSON.stringify(fault)}`);
+    switch (fault.kind) {
+      case "cut":
+        this.#cut(fault.pick);
+        return;
+      case "partition":
+        this.#partition(fault.machines, fault.forMs);
+        return;
+      case "policy":
+        this.#setPolicy(fault.workload, fault.policy);
+        return;
+      case "strict": {
+        const strict = new Set(state.strict);
+        if (!strict.delete(fault.name)) strict.add(fault.name);
+        this.#simulation.writeDocuments({ ...state, strict });
+        return;
+      }
+      case "removal":
+        this.#remove(fault.workload, fault.forMs);
+        return;
+      case "revocation":
+        this.#simulation.revoke(fault.workload);
+        return;
+      case "wall_jump":
+        this.#jump(this.#machine(fault.machine), fault.byMs);
+        return;
+      case "descriptors":
+        this.#exhaust(this.#machine(fault.machine), fault.spare, fault.forMs);
+        return;
+      case "disk":
+        this.#fillDisk(this.#machine(fault.machine), fault.forMs);
+        return;
+      case "bad_document":
+        this.#simulation.writeDocuments({ ...state, bad: fault.text });
+        return;
+      case "half_written":
+        this.#simulation.writeDocuments(state, fault.share);
+        world.schedule.timer(fault.forMs, null, () =>
+          this.#simulation.writeDocuments(this.#simulation.state),
+        );
+        return;
+      case "kill":
+        this.#machine(fault.machine).kill(fault.downMs);
+        return;
+      case "drain":
+        this.#machine(fault.machine)
+          .drainAndRestart(fault.downMs)
+          .catch((error) => world.schedule.fail(error));
+        return;
+      case "rogue":
+        void this.#rogue(fault.workload, fault.how).catch((error) => world.schedule.fail(error));
+    }
+  }
+
+  /** From now on nothing is wrong any more; what takes its time to come back takes it. */
+  healEverything(): void {
+    const { world } = this.#simulation;
+    this.#simulation.trace("no more faults");
+    world.heal();
+    for (const partition of this.partitions) partition.untilMs = Math.min(partition.untilMs, world.nowMs);
+    for (const [machine, byMs] of this.#jumped) machine.machine.jumpWall(-byMs);
+    this.#jumped.clear();
+    for (const machine of this.#simulation.machines) this.#relieve(machine);
+    this.#removedUntil.clear();
+    const { state } = this.#simulation;
+    if (state.removed.size > 0) this.#simulation.writeDocuments({ ...state, removed: new Set() });
+  }
+
+  #machine(index: number): SimulatedMachine {
+    const machine = this.#simulation.machines[index];
+    assert(machine !== undefined, "a fault is of a machine that there is");
+    return machine;
+  }
+
+  #cut(pick: number): void {
+    const { world } = this.#simulation;
+    const links = [...world.links];
+    links[Math.floor(pick * links.length)]?.cut();
+    this.cutsMs.push(world.nowMs);
+  }
+
+  #partition([a, b]: readonly [number, number], forMs: number): void {
+    const { world } = this.#simulation;
+    const machines = [this.#machine(a).plan.name, this.#machine(b).plan.name] as const;
+    world.partition(...machines);
+    this.partitions.push({ machines, fromMs: world.nowMs, untilMs: world.nowMs + forMs });
+    world.schedule.timer(forMs, null, () => world.heal(...machines));
+  }
+
+  #setPolicy(workload: string, policy: PolicyState): void {
+    const { state } = this.#simulation;
+    const policies = new Map([...state.policies, [workload, policy]] as const);
+    this.#simulation.writeDocuments({ ...state, policies });
+  }
+
+  #remove(workload: string, forMs: number): void {
+    const { world, state } = this.#simulation;
+    this.#removedUntil.set(workload, world.nowMs + forMs);
+    this.#simulation.writeDocuments({ ...state, removed: new Set([...state.removed, workload]) });
+    world.schedule.timer(forMs, null, () => {
+      if ((this.#removedUntil.get(workload) ?? Number.POSITIVE_INFINITY) > world.nowMs) return;
+      const removed = new Set(this.#simulation.state.removed);
+      if (removed.delete(workload)) this.#simulation.writeDocuments({ ...this.#simulation.state, removed });
+    });
+  }
+
+  #jump(machine: SimulatedMachine, byMs: number): void {
+    machine.machine.jumpWall(byMs);
+    this.#jumped.set(machine, (this.#jumped.get(machine) ?? 0) + byMs);
+  }
+
+  #exhaust(machine: SimulatedMachine, spare: number, forMs: number): void {
+    const { host } = machine;
+    if (host === null) return;
+    host.descriptorLimit = host.openDescriptors + spare;
+    this.#simulation.world.schedule.timer(forMs, null, () => this.#relieve(machine));
+  }
+
+  #fillDisk(machine: SimulatedMachine, forMs: number): void {
+    machine.machine.disk.full = true;
+    if (machine.host !== null) machine.host.outputBroken = true;
+    this.#simulation.world.schedule.timer(forMs, null, () => this.#relieve(machine));
+  }
+
+  #relieve(machine: SimulatedMachine): void {
+    machine.machine.disk.full = false;
+    if (machine.host === null) return;
+    machine.host.descriptorLimit = Number.POSITIVE_INFINITY;
+    machine.host.outputBroken = false;
+  }
+
+  /** Somebody without an identity at a workload's HBONE port. */
+  async #rogue(name: string, how: "garbage" | "foreign" | "silent"): Promise<void> {
+    const { world, outsider, plan, pki } = this.#simulation;
+    const workload = plan.workloads.find((one) => one.name === name);
+    if (workload === undefined) return;
+    const rogue: Observed["rogues"][number] = { how, workload: name, fromMs: world.nowMs, closedMs: null };
+    try {
+      const to = address(workload.address, 15008);
+      let socket: Socket = await outsider.net.connect({ to, timeoutMs: 5_000 });
+      this.rogues.push(rogue);
+      if (how === "foreign")
+        socket = await outsider.net.tlsClient(socket, {
+          credentials: pki.foreign,
+          alpn: ["h2"],
+          timeoutMs: 5_000,
+        });
+      socket.setHandler({
+        onData() {},
+        onDrain() {},
+        onEnd: () => socket.close(),
+        onClose: () => {
+          rogue.closedMs = world.nowMs;
+        },
+      });
+      if (how !== "silent") socket.write(encodeHeader(0xffff_ffff));
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      rogue.closedMs = world.nowMs;
+    }
+  }
+}

@@ -1,0 +1,154 @@
+/** A machine of the simulated mesh: its node, which may be restarted, and the processes of its applications. */
+import { type RunningNode, startNode } from "../../src/app.ts";
+import { MeshError } from "../../src/base/errors.ts";
+import type { LogFields, LogLevel } from "../../src/base/log.ts";
+import { LogWriter } from "../../src/host/log_writer.ts";
+import type { MemoryMachine, MemoryWorld } from "../../src/host/memory.ts";
+import type { MemoryHost } from "../../src/host/memory_process.ts";
+import { captureMark, nodeConfig } from "./node_config.ts";
+import type { MachinePlan, Plan } from "./plan.ts";
+
+/** A line of a node's log, as it was meant. */
+export interface LoggedLine {
+  readonly atMs: number;
+  readonly machine: number;
+  /** Which start of the node it was. */
+  readonly generation: number;
+  readonly level: LogLevel;
+  readonly target: string;
+  readonly message: string;
+  readonly fields: LogFields;
+}
+
+class RecordingLog extends LogWriter {
+  readonly #record: (level: LogLevel, target: string, message: string, fields: LogFields) => void;
+
+  constructor(
+    host: MemoryHost,
+    record: (level: LogLevel, target: string, message: string, fields: LogFields) => void,
+  ) {
+    super(host.clock, (text) => host.process.writeOut(text), "text", "info");
+    this.#record = record;
+  }
+
+  override log(level: LogLevel, target: string, message: string, fields: LogFields = {}): void {
+    this.#record(level, target, message, fields);
+    super.log(level, target, message, fields);
+  }
+}
+
+const ran = () => ({ exitCode: 0, output: "" });
+
+export class SimulatedMachine {
+  readonly index: number;
+  readonly plan: MachinePlan;
+  readonly machine: MemoryMachine;
+  readonly applications: MemoryHost;
+  /** Starts and ends of the node: connections over them have a reason to break. */
+  readonly outages: { readonly fromMs: number; untilMs: number }[] = [];
+  readonly #world: MemoryWorld;
+  readonly #whole: Plan;
+  readonly #onLine: (line: LoggedLine) => void;
+  #host: MemoryHost | null = null;
+  #running: RunningNode | null = null;
+  #generation = 0;
+
+  constructor(
+    world: MemoryWorld,
+    whole: Plan,
+    index: number,
+    plan: MachinePlan,
+    onLine: (line: LoggedLine) => void,
+  ) {
+    this.#world = world;
+    this.#whole = whole;
+    this.#onLine = onLine;
+    this.index = index;
+    this.plan = plan;
+    this.machine = world.machine(plan.name, { addresses: plan.workloads.map(({ address }) => address) });
+    this.applications = this.machine.start();
+    if (plan.mode === "capture") {
+      const excludedPorts = new Set([22, 15008]);
+      this.machine.capture = { outboundPort: 15001, inboundPort: 15006, mark: captureMark, excludedPorts };
+    }
+  }
+
+  get node(): RunningNode | null {
+    return this.#running;
+  }
+
+  get host(): MemoryHost | null {
+    return this.#host;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Starts the node; a start that fails is tried again, as a service manager does. */
+  async start(): Promise<void> {
+    const generation = ++this.#generation;
+    const host = this.machine.start({ programs: { nft: ran, ip: ran, iptables: ran, ip6tables: ran } });
+    this.#host = host;
+    const log = new RecordingLog(host, (level, target, message, fields) =>
+      this.#onLine({
+        atMs: this.#world.nowMs,
+        machine: this.index,
+        generation,
+        level,
+        target,
+        message,
+        fields,
+      }),
+    );
+    try {
+      const running = await startNode(host, nodeConfig(this.#whole, this.plan), log);
+      if (this.#generation === generation) this.#running = running;
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      host.kill();
+      log.log("error", "sim", "the node did not start", { error: `${error.code}: ${error.message}` });
+      await new Promise<void>((resolve) => void this.#world.schedule.timer(500, null, resolve));
+      if (this.#generation === generation) await this.start();
+    }
+  }
+
+  /** SIGKILL, and a new start after `downMs`. */
+  kill(downMs: number): void {
+    this.#running = null;
+    this.#generation++;
+    this.#host?.kill();
+    this.#restartAfter(downMs);
+  }
+
+  /** A drain as after SIGTERM, and a new start when it is done and `downMs` have passed. */
+  async drainAndRestart(downMs: number): Promise<void> {
+    const node = this.#running;
+    if (node === null) return;
+    this.#running = null;
+    const outage = { fromMs: this.#world.nowMs, untilMs: Number.POSITIVE_INFINITY };
+    this.outages.push(outage);
+    const generation = this.#generation;
+    await node.drain();
+    if (this.#generation !== generation) return;
+    this.#host?.kill();
+    this.outages.splice(this.outages.indexOf(outage), 1);
+    this.outages.push({ fromMs: outage.fromMs, untilMs: this.#world.nowMs });
+    this.#restartAfter(downMs);
+  }
+
+  #restartAfter(downMs: number): void {
+    const outage = { fromMs: this.#world.nowMs, untilMs: Number.POSITIVE_INFINITY };
+    this.outages.push(outage);
+    const generation = ++this.#generation;
+    this.#world.schedule.timer(downMs, null, () => {
+      if (this.#generation !== generation) return;
+      void this.start().then(
+        () => {
+          outage.untilMs = this.#world.nowMs;
+        },
+        (error) => this.#world.schedule.fail(error),
+      );
+    });
+  }
+}

@@ -1,0 +1,91 @@
+/** What a simulation wrote down while it ran; the checkers judge it afterwards. */
+import type { SocketAddress } from "../../src/base/ip.ts";
+import type { Link } from "../../src/host/memory_link.ts";
+import type { AppEnd } from "./application.ts";
+import type { MeshModel } from "./model.ts";
+import type { LoggedLine, SimulatedMachine } from "./node.ts";
+import type { ConnectionPlan, Plan } from "./plan.ts";
+import type { WorkloadPlan } from "./workloads.ts";
+
+/** How long an old decision may stand after the documents, or the revocation lists, have changed. */
+export const stalenessMs = 1_000;
+
+export interface ConnectionLog {
+  readonly plan: ConnectionPlan;
+  readonly startedMs: number;
+  /** The caller's end as its node sees it. */
+  local: SocketAddress | null;
+  client: AppEnd | null;
+  /** More than one would be a connection that reached the workload twice. */
+  readonly servers: AppEnd[];
+  turnedAway: string | null;
+  /** When bytes, or the connection itself, reached the workload and the caller. */
+  readonly atWorkloadMs: number[];
+  readonly atCallerMs: number[];
+  /** When the last of the two applications had come to its end. */
+  finishedMs: number | null;
+  /** The most that was sent and not yet received, in either direction. */
+  mostUnderWay: number;
+}
+
+export interface Revoked {
+  readonly atMs: number;
+  readonly workload: string;
+  readonly serialNumber: string;
+}
+
+export interface Observed {
+  readonly plan: Plan;
+  readonly machines: readonly SimulatedMachine[];
+  readonly model: MeshModel;
+  readonly connections: ReadonlyMap<number, ConnectionLog>;
+  /** Those that were made after all faults had ended. */
+  readonly probes: ReadonlyMap<number, ConnectionLog>;
+  readonly lines: readonly LoggedLine[];
+  readonly revoked: readonly Revoked[];
+  readonly cutsMs: readonly number[];
+  readonly partitions: readonly {
+    readonly machines: readonly [string, string];
+    readonly fromMs: number;
+    untilMs: number;
+  }[];
+  /** Bytes at a workload that none of our clients sent. */
+  readonly strange: readonly {
+    readonly atMs: number;
+    readonly workload: string;
+    readonly bytes: Uint8Array;
+  }[];
+  /** Segments between machines with a caller's payload in the clear. */
+  readonly clear: readonly { readonly atMs: number; readonly id: number; readonly link: Link }[];
+  readonly rogues: readonly {
+    readonly how: string;
+    readonly workload: string;
+    readonly fromMs: number;
+    closedMs: number | null;
+  }[];
+  /** Nodes that still had something open after their drain. */
+  readonly leftOpen: readonly string[];
+  drainMs: number;
+  endMs: number;
+}
+
+/** When the connection was over, or the drain at the end began. */
+export function endOf(log: ConnectionLog, observed: Observed): number {
+  return log.finishedMs ?? observed.drainMs;
+}
+
+export function machineOf(observed: Observed, workload: WorkloadPlan): SimulatedMachine | null {
+  return observed.machines[workload.machine] ?? null;
+}
+
+/** The serial number of the SVID that the workload's node had last made by then. */
+export function serialAt(observed: Observed, workload: WorkloadPlan, atMs: number): string | null {
+  let serial: string | null = null;
+  for (const line of observed.lines) {
+    if (line.atMs > atMs) break;
+    if (line.target !== "pki" || line.message !== "new SVID" || line.fields.identity !== workload.identity)
+      continue;
+    serial = String(line.fields.serial);
+  }
+  return serial;
+}

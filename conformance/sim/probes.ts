@@ -1,0 +1,34 @@
+/** Connections made when all is well again: each must do exactly what the documents say. */
+import type { SeededRandom } from "../../src/host/memory_random.ts";
+import type { ConnectionPlan, Entry, Plan } from "./plan.ts";
+import { probeScripts } from "./scripts.ts";
+import { serverPort, type WorkloadPlan } from "./workloads.ts";
+
+const firstProbeId = 10_000;
+const maxProbes = 16;
+
+export function drawProbes(plan: Plan, random: SeededRandom): readonly ConnectionPlan[] {
+  const pairs: (readonly [WorkloadPlan | null, WorkloadPlan])[] = plan.workloads.flatMap((destination) =>
+    [null, ...plan.workloads]
+      .filter((source) => source !== destination)
+      .map((source) => [source, destination] as const),
+  );
+  const chosen = pairs.map((pair) => ({ pair, order: random.next() })).sort((a, b) => a.order - b.order);
+  return chosen.slice(0, maxProbes).map(({ pair: [source, destination] }, index): ConnectionPlan => {
+    const captured = source !== null && plan.machines[source.machine]?.mode === "capture";
+    const entries: readonly [Entry, ...Entry[]] = captured
+      ? ["captured", "socks5"]
+      : ["socks5", "http_connect", "local_port"];
+    return {
+      id: firstProbeId + index,
+      startMs: random.between(0, 2_000),
+      source,
+      destination,
+      port: serverPort,
+      entry: source === null ? "plain" : random.pick(entries),
+      byName: random.chance(0.5),
+      kind: "probe",
+      ...probeScripts,
+    };
+  });
+}

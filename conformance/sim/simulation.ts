@@ -1,0 +1,303 @@
+/** Runs one plan: builds the mesh, lets traffic and faults loose on it, heals it, probes it, drains it. */
+import { assert } from "../../src/base/assert.ts";
+import { MemoryWorld } from "../../src/host/memory.ts";
+import { hashText } from "../../src/host/memory_random.ts";
+import { SpiffeId } from "../../src/mesh/identity.ts";
+import { type AppEnd, decodeHeader, headerBytes } from "./application.ts";
+import type { SimulatedPki } from "./authority.ts";
+import { revocationList } from "./authority.ts";
+import { type ClientObserver, call } from "./client.ts";
+import { type MeshState, renderDocuments } from "./documents.ts";
+import { FaultInjector } from "./injector.ts";
+import { MeshModel } from "./model.ts";
+import { type LoggedLine, SimulatedMachine } from "./node.ts";
+import { applicationListens, crlPath, drainDeadlineMs, pkiFolder } from "./node_config.ts";
+import type { ConnectionLog, Observed, Revoked } from "./observed.ts";
+import { type ConnectionPlan, type Plan, trafficMs } from "./plan.ts";
+import { drawProbes } from "./probes.ts";
+import { type ServerObserver, serve } from "./server.ts";
+import { outsiderAddress, trustDomain, type WorkloadPlan } from "./workloads.ts";
+
+/** From the end of the faults to the first probe: time-outs of TCP's and of ours, and the look at the wall clock. */
+const recoveryMs = 12_000;
+const clockRecoveryMs = 70_000;
+const probeMs = 15_000;
+/** Linger after close, and some. */
+const drainSlackMs = 3_000;
+const sampleMs = 25;
+
+export class Simulation implements ServerObserver, ClientObserver {
+  readonly plan: Plan;
+  readonly world: MemoryWorld;
+  readonly pki: SimulatedPki;
+  readonly machines: readonly SimulatedMachine[];
+  readonly outsider;
+  readonly model = new MeshModel();
+  readonly observed: Observed;
+  readonly lines: LoggedLine[] = [];
+  readonly #connections = new Map<number, ConnectionLog>();
+  readonly #probes = new Map<number, ConnectionLog>();
+  readonly #strange: { atMs: number; workload: string; bytes: Uint8Array }[] = [];
+  readonly #clear: Observed["clear"][number][] = [];
+  readonly #leftOpen: string[] = [];
+  readonly #revoked: Revoked[] = [];
+  readonly #injector: FaultInjector;
+  state: MeshState;
+  #startMs = 0;
+  #traceHash = 0;
+  /** For `--verbose`. */
+  onTrace: ((line: string) => void) | null = null;
+
+  constructor(plan: Plan, pki: SimulatedPki) {
+    this.plan = plan;
+    this.pki = pki;
+    this.state = plan.state;
+    this.world = new MemoryWorld(plan.seed);
+    Object.assign(this.world.conditions, {
+      splitRate: plan.splitRate,
+      latencyMs: plan.latencyMs,
+      jitterMs: plan.jitterMs,
+      bufferBytes: plan.bufferBytes,
+    });
+    this.world.onSegment = (link, _from, bytes) => {
+      if (link.machines.client === link.machines.server || bytes.length < headerBytes) return;
+      const id = decodeHeader(bytes);
+      if (id !== null) this.#clear.push({ atMs: this.world.nowMs, id, link });
+    };
+    this.machines = plan.machines.map(
+      (machine, index) =>
+        new SimulatedMachine(this.world, plan, index, machine, (line) => this.#onLine(line)),
+    );
+    this.outsider = this.world.host("outsider", { addresses: [outsiderAddress] });
+    this.#injector = new FaultInjector(this);
+    this.observed = {
+      plan,
+      machines: this.machines,
+      model: this.model,
+      connections: this.#connections,
+      probes: this.#probes,
+      lines: this.lines,
+      revoked: this.#revoked,
+      cutsMs: this.#injector.cutsMs,
+      partitions: this.#injector.partitions,
+      strange: this.#strange,
+      clear: this.#clear,
+      rogues: this.#injector.rogues,
+      leftOpen: this.#leftOpen,
+      drainMs: Number.POSITIVE_INFINITY,
+      endMs: 0,
+    };
+  }
+
+  /** Of everything that was traced, in its order. */
+  get traceHash(): number {
+    return this.#traceHash;
+  }
+
+  async run(): Promise<Observed> {
+    await this.#begin();
+    for (const plan of this.plan.connections) this.#schedule(plan, this.#connections, plan.startMs);
+    for (const fault of this.plan.faults)
+      this.world.schedule.timer(fault.atMs, null, () => this.#injector.inject(fault));
+    this.#sample();
+    await this.world.run(this.#startMs + trafficMs);
+    await this.#recover();
+    const probes = drawProbes(this.plan, this.world.random.fork("probes"));
+    for (const plan of probes) this.#schedule(plan, this.#probes, plan.startMs);
+    await this.world.run(this.world.nowMs + probeMs);
+    await this.#drain();
+    this.observed.endMs = this.world.nowMs;
+    return this.observed;
+  }
+
+  trace(line: string): void {
+    const text = `${this.world.nowMs.toFixed(3).padStart(10)} ${line}`;
+    this.#traceHash = hashText(text, this.#traceHash);
+    this.onTrace?.(text);
+  }
+
+  /** The operator writes new documents on every machine. @param half only so much of the policies' file. */
+  writeDocuments(state: MeshState, half = 1): void {
+    const files = renderDocuments(state, this.plan.workloads);
+    if (state !== this.state || this.model.isEmpty) this.model.change(this.world.nowMs, state, files);
+    this.state = state;
+    for (const { machine } of this.machines)
+      for (const { path, text } of files)
+        machine.disk.write(
+          path,
+          path.includes("policies") ? text.slice(0, Math.floor(text.length * half)) : text,
+        );
+  }
+
+  /** Revokes the SVID that the workload's node shows now. */
+  revoke(name: string): void {
+    const workload = this.plan.workloads.find((one) => one.name === name);
+    if (workload === undefined) return;
+    const node = this.machines[workload.machine]?.node;
+    const svid = node?.context.secrets.current(new SpiffeId(trustDomain, workload.namespace, workload.name));
+    if (svid === undefined || svid === null) return;
+    this.#revoked.push({ atMs: this.world.nowMs, workload: name, serialNumber: svid.serialNumber });
+    void this.#writeRevocations().catch((error) => this.world.schedule.fail(error));
+  }
+
+  find(id: number): ConnectionPlan | null {
+    return this.#log(id)?.plan ?? null;
+  }
+
+  onAccepted(workload: WorkloadPlan, plan: ConnectionPlan, end: AppEnd): void {
+    const log = this.#log(plan.id);
+    log?.servers.push(end);
+    log?.atWorkloadMs.push(this.world.nowMs);
+    this.trace(`#${plan.id} reaches ${workload.name}`);
+  }
+
+  onStrangeBytes(workload: WorkloadPlan, bytes: Uint8Array): void {
+    this.#strange.push({ atMs: this.world.nowMs, workload: workload.name, bytes });
+    this.trace(`strange bytes reach ${workload.name}`);
+  }
+
+  onDialled(
+    plan: ConnectionPlan,
+    local: { readonly ip: { readonly text: string }; readonly port: number },
+  ): void {
+    const log = this.#log(plan.id);
+    if (log !== null) Object.assign(log, { local });
+  }
+
+  onStarted(plan: ConnectionPlan, end: AppEnd): void {
+    const log = this.#log(plan.id);
+    if (log !== null) log.client = end;
+    this.trace(`#${plan.id} is let in`);
+  }
+
+  onTurnedAway(plan: ConnectionPlan, reason: string): void {
+    const log = this.#log(plan.id);
+    if (log === null) return;
+    log.turnedAway = reason;
+    log.finishedMs = this.world.nowMs;
+    this.trace(`#${plan.id} is turned away: ${reason}`);
+  }
+
+  onPayload(end: AppEnd, bytes: number): void {
+    const log = this.#log(end.id);
+    if (log === null) return;
+    const times = end.sends === "response" ? log.atWorkloadMs : log.atCallerMs;
+    times.push(this.world.nowMs);
+    this.#traceHash = hashText(`${end.id} ${bytes} ${this.world.nowMs}`, this.#traceHash);
+  }
+
+  onFinished(end: AppEnd): void {
+    const log = this.#log(end.id);
+    const who = end.sends === "request" ? "client" : "server";
+    const how = end.closed?.error?.code ?? (end.left === null ? "well" : `by ${end.left}`);
+    this.trace(`#${end.id} ${who} ends ${how}: sent ${end.sent}, received ${end.received}`);
+    if (log === null) return;
+    const ends = [log.client, ...log.servers];
+    if (ends.every((one) => one === null || one.closed !== null)) log.finishedMs = this.world.nowMs;
+  }
+
+  async #begin(): Promise<void> {
+    const { authority } = this.pki;
+    const pem = authority.exportPem();
+    const crl = await revocationList(authority, [], 1);
+    for (const { machine } of this.machines) {
+      machine.disk.write(`${pkiFolder}/ca.pem`, pem.certificatePem);
+      machine.disk.write(`${pkiFolder}/key.pem`, pem.privateKeyPem);
+      machine.disk.write(`${pkiFolder}/root.pem`, pem.rootsPem);
+      machine.disk.write(crlPath, crl);
+    }
+    this.writeDocuments(this.state);
+    for (const machine of this.machines) {
+      machine.plan.workloads.forEach((workload, index) => {
+        serve(machine.applications, applicationListens(machine.plan, index), workload, this);
+      });
+    }
+    await this.world.settle(Promise.all(this.machines.map((machine) => machine.start())));
+    const pending = () => this.machines.flatMap(({ node }) => node?.pending() ?? ["a node"]);
+    const ready = await this.world.runUntil(() => pending().length === 0, this.world.nowMs + 10_000);
+    assert(ready, `the nodes are not ready: ${pending().join(", ")}`);
+    this.#startMs = this.world.nowMs;
+    this.trace("all nodes are ready");
+  }
+
+  async #recover(): Promise<void> {
+    this.#injector.healEverything();
+    const waitMs = this.plan.kinds.has("wall_jump") ? clockRecoveryMs : recoveryMs;
+    await this.world.run(this.world.nowMs + waitMs);
+    this.trace("everything should be well again");
+  }
+
+  async #drain(): Promise<void> {
+    this.observed.drainMs = this.world.nowMs;
+    this.trace("all nodes drain");
+    const hosts = this.machines.map(({ host, node }) => ({ host, drained: node?.drain() ?? null }));
+    for (const { drained } of hosts) drained?.catch((error) => this.world.schedule.fail(error));
+    await this.world.run(this.world.nowMs + drainDeadlineMs + drainSlackMs);
+    hosts.forEach(({ host }, index) => {
+      if (host !== null && host.openDescriptors > 0) {
+        const sockets = [...host.sockets].map(
+          (socket) => `${socket.local.port}→${socket.remote.ip.text}:${socket.remote.port}`,
+        );
+        this.#leftOpen.push(`m${index}: ${host.openDescriptors} descriptors (${sockets.join(", ")})`);
+      }
+    });
+    await this.world.run(this.world.nowMs + 1_000);
+  }
+
+  #schedule(plan: ConnectionPlan, into: Map<number, ConnectionLog>, inMs: number): void {
+    this.world.schedule.timer(inMs, null, () => {
+      into.set(plan.id, {
+        plan,
+        startedMs: this.world.nowMs,
+        local: null,
+        client: null,
+        servers: [],
+        turnedAway: null,
+        atWorkloadMs: [],
+        atCallerMs: [],
+        finishedMs: null,
+        mostUnderWay: 0,
+      });
+      const from = plan.source === null ? "outside" : plan.source.name;
+      this.trace(
+        `#${plan.id} ${plan.kind}: ${from} calls ${plan.destination.name}:${plan.port} by ${plan.entry}${plan.byName ? ", by name" : ""}`,
+      );
+      const host = plan.source === null ? this.outsider : this.machines[plan.source.machine]?.applications;
+      if (host !== undefined) call(host, plan, this).catch((error) => this.world.schedule.fail(error));
+    });
+  }
+
+  #log(id: number): ConnectionLog | null {
+    return this.#connections.get(id) ?? this.#probes.get(id) ?? null;
+  }
+
+  /** How much of each connection is under way: what the kernels and the nodes hold together. */
+  #sample(): void {
+    for (const log of this.#connections.values()) {
+      const [server] = log.servers;
+      if (log.client === null || server === undefined || log.finishedMs !== null) continue;
+      const underWay = Math.max(log.client.sent - server.received, server.sent - log.client.received);
+      // Once an end has left, what the other sends comes to nothing.
+      if (log.client.left === null && server.left === null && underWay > log.mostUnderWay)
+        log.mostUnderWay = underWay;
+    }
+    this.world.schedule.timer(sampleMs, null, () => this.#sample());
+  }
+
+  async #writeRevocations(): Promise<void> {
+    const serials = this.#revoked.map(({ serialNumber }) => serialNumber);
+    const crl = await revocationList(this.pki.authority, serials, serials.length + 1);
+    for (const { machine } of this.machines) machine.disk.write(crlPath, crl);
+  }
+
+  #onLine(line: LoggedLine): void {
+    this.lines.push(line);
+    if (line.target !== "access" && line.level === "info") return;
+    const { error } = line.fields;
+    // Serial numbers and dates of certificates differ from run to run: only what is ours goes into the hash.
+    const words = typeof error === "string" ? (error.split(":")[0] ?? "") : "";
+    this.trace(
+      `m${line.machine} ${line.target}: ${line.message} ${line.fields["src.addr"] ?? ""} ${line.fields.direction ?? ""} ${words}`,
+    );
+  }
+}
