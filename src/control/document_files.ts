@@ -4,6 +4,7 @@ import type { Clock } from "../host/host.ts";
 import type { DocumentError } from "../mesh/location.ts";
 import { type ParsedEntry, parseDocument } from "../mesh/parse.ts";
 import { type DocumentText, splitDocuments } from "../mesh/yaml.ts";
+import { TimeSlice } from "./time_slice.ts";
 
 export interface ParsedFile {
   readonly path: string;
@@ -20,7 +21,6 @@ export class DocumentFiles {
   readonly #clock: Clock;
   readonly #maxDocuments: number;
   #files = new Map<string, ParsedFile>();
-  #sliceStart = 0;
 
   constructor(clock: Clock, maxDocuments: number = meshLimits.maxDocuments) {
     this.#clock = clock;
@@ -30,11 +30,11 @@ export class DocumentFiles {
   /** Parses the texts that differ from last time. In the order of `texts`. */
   async parse(texts: ReadonlyMap<string, string>): Promise<readonly ParsedFile[]> {
     const files = new Map<string, ParsedFile>();
-    this.#sliceStart = this.#clock.now();
+    const slice = new TimeSlice(this.#clock);
     let left = this.#maxDocuments;
     for (const [path, text] of texts) {
       const before = this.#files.get(path);
-      const file = before?.text === text ? before : await this.#parseFile(path, text, before);
+      const file = before?.text === text ? before : await this.#parseFile(path, text, before, slice);
       const isTooMuch = file.entries.length > left;
       if (!isTooMuch) left -= file.entries.length;
       files.set(path, isTooMuch ? this.#refuse(file) : file);
@@ -50,7 +50,12 @@ export class DocumentFiles {
     return { path, text: null, entries: [], error, parts: new Map() };
   }
 
-  async #parseFile(path: string, text: string, before: ParsedFile | undefined): Promise<ParsedFile> {
+  async #parseFile(
+    path: string,
+    text: string,
+    before: ParsedFile | undefined,
+    slice: TimeSlice,
+  ): Promise<ParsedFile> {
     const documents = splitDocuments(path, text);
     if ("message" in documents) return { path, text, entries: [], error: documents, parts: new Map() };
     const parts = new Map<string, readonly ParsedEntry[]>();
@@ -58,18 +63,12 @@ export class DocumentFiles {
       const key = partKey(document);
       let entries = before?.parts.get(key);
       if (entries === undefined) {
-        await this.#giveWay();
+        await slice.giveWay();
         entries = parseDocument(document);
       }
       parts.set(key, entries);
     }
     return { path, text, entries: [...parts.values()].flat(), error: null, parts };
-  }
-
-  async #giveWay(): Promise<void> {
-    if (this.#clock.now() - this.#sliceStart < meshLimits.parseSliceMs) return;
-    await new Promise<void>((resolve) => this.#clock.defer(resolve));
-    this.#sliceStart = this.#clock.now();
   }
 }
 

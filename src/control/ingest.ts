@@ -15,6 +15,7 @@ import { DocumentFiles } from "./document_files.ts";
 import type { RetainedStatus } from "./gathering.ts";
 import { type MeshFiles, readMeshFiles, sameFiles } from "./mesh_files.ts";
 import { Retention } from "./retention.ts";
+import { TimeSlice } from "./time_slice.ts";
 
 export interface IngestSettings extends ConversionContext {
   /** Files and folders. */
@@ -114,7 +115,9 @@ export class MeshIngest {
     const parsed = await this.#documents.parse(files.texts);
     if (this.#closed) return;
     this.#files = files;
-    const { conversion, documents, errors } = this.#retention.update(parsed, files.unreadable);
+    const slice = new TimeSlice(this.#host.clock);
+    const { conversion, documents, errors } = await this.#retention.update(parsed, files.unreadable, slice);
+    if (this.#closed) return;
     const change = diffStates(this.#state, conversion);
     this.#state = conversion;
     if (change !== null) this.#store.apply(change);

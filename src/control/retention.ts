@@ -5,12 +5,13 @@
 import type { MeshError } from "../base/errors.ts";
 import type { ConversionContext } from "../mesh/conversion.ts";
 import { ConversionCache } from "../mesh/conversion_cache.ts";
-import { type Conversion, convertDocuments } from "../mesh/convert.ts";
+import { type Conversion, convertInSteps } from "../mesh/convert.ts";
 import type { MeshDocument } from "../mesh/document.ts";
 import type { DocumentError } from "../mesh/location.ts";
 import type { RefusedPolicy } from "../mesh/refused_policy.ts";
 import type { ParsedFile } from "./document_files.ts";
 import { type Candidate, Gathering, type RetainedStatus } from "./gathering.ts";
+import type { TimeSlice } from "./time_slice.ts";
 
 export interface RetentionResult {
   readonly conversion: Conversion;
@@ -30,10 +31,14 @@ export class Retention {
     this.#refusedPolicies = refusedPolicies;
   }
 
-  update(files: readonly ParsedFile[], unreadable: ReadonlyMap<string, MeshError>): RetentionResult {
+  async update(
+    files: readonly ParsedFile[],
+    unreadable: ReadonlyMap<string, MeshError>,
+    slice: TimeSlice,
+  ): Promise<RetentionResult> {
     const gathering = new Gathering(this.#good, files, unreadable);
     const refused = this.#refusedPolicies === "deny" ? gathering.refusedPolicies : [];
-    const settled = this.#settle(gathering.candidates, refused);
+    const settled = await this.#settle(gathering.candidates, refused, slice);
     this.#good = new Map();
     const documents = settled.conversion.statuses.map((status, index): RetainedStatus => {
       const candidate = settled.candidates[index];
@@ -56,14 +61,15 @@ export class Retention {
   }
 
   /** Converts; whatever is refused and has an earlier good version is replaced by that, until nothing more is. */
-  #settle(
+  async #settle(
     first: readonly Candidate[],
     refused: readonly RefusedPolicy[],
-  ): { readonly conversion: Conversion; readonly candidates: readonly Candidate[] } {
+    slice: TimeSlice,
+  ): Promise<{ readonly conversion: Conversion; readonly candidates: readonly Candidate[] }> {
     let candidates = first;
     for (;;) {
       const documents = candidates.map(({ document }) => document);
-      const conversion = convertDocuments(documents, this.#context, refused, this.#cache);
+      const conversion = await slice.run(convertInSteps(documents, this.#context, refused, this.#cache));
       const next = this.#replaceRefused(candidates, conversion);
       if (next === null) return { conversion, candidates };
       candidates = next;

@@ -1,5 +1,6 @@
 /** Label selectors, and which of many labelled things one selects without looking at them all. */
 import type { Labels } from "./document.ts";
+import { inSteps } from "./steps.ts";
 
 /** Every label of the selector is there with its value; an empty selector selects everything. */
 export function selects(selector: Labels, labels: Labels): boolean {
@@ -19,15 +20,22 @@ export class LabelIndex<T extends Labelled> {
   readonly #byLabel = new Map<string, T[]>();
 
   /** @param selectors all that will be asked for. */
-  constructor(items: Iterable<T>, selectors: Iterable<Labels>) {
+  static *of<T extends Labelled>(
+    items: Iterable<T>,
+    selectors: Iterable<Labels>,
+  ): Generator<void, LabelIndex<T>> {
+    const index = new LabelIndex<T>();
     const names = new Set<string>();
     for (const selector of selectors) for (const name of selector.keys()) names.add(name);
-    for (const item of items) {
-      push(this.#byNamespace, item.namespace, item);
-      for (const name of names) {
-        const value = item.labels.get(name)?.value;
-        if (value !== undefined) push(this.#byLabel, `${item.namespace}\0${name}\0${value}`, item);
-      }
+    yield* inSteps(items, (item) => index.#add(item, names));
+    return index;
+  }
+
+  #add(item: T, names: Iterable<string>): void {
+    push(this.#byNamespace, item.namespace, item);
+    for (const name of names) {
+      const value = item.labels.get(name)?.value;
+      if (value !== undefined) push(this.#byLabel, `${item.namespace}\0${name}\0${value}`, item);
     }
   }
 
