@@ -131,6 +131,20 @@ describe("RFC 9113 §6.7 PING", () => {
     expect(peer.frames()).toEqual([]);
     expect(peer.connection.done).toBe(false);
   });
+
+  test("keep-alive: an answer may stand behind bulk data for longer than the time-out", () => {
+    const peer = new FramePeer("client", { keepAlive });
+    peer.shake();
+    pass(peer, 10_000);
+    const [ping] = peer.frames();
+    for (let now = 20_000; now <= 60_000; now += 10_000) {
+      pass(peer, now);
+      peer.frame(frameType.priority, 0, 1, Uint8Array.of(0, 0, 0, 3, 1));
+    }
+    expect([ping?.type, peer.connection.done]).toEqual([frameType.ping, false]);
+    pass(peer, 80_000);
+    expect(peer.connection.done).toBe(true);
+  });
 });
 
 describe("RFC 9113 §6.8 GOAWAY", () => {
