@@ -1,8 +1,14 @@
 /** Outgoing connections of the Bun host. */
 import { MeshError } from "../base/errors.ts";
 import { formatSocketAddress } from "../base/ip.ts";
-import { socketAddresses, socketCallbacks } from "./bun_callbacks.ts";
-import { BunSocket, type NativeEvents, type NativeSocket, type SocketContext } from "./bun_socket.ts";
+import {
+  type NativeEvents,
+  type NativeSocket,
+  type SocketContext,
+  socketAddresses,
+  socketCallbacks,
+} from "./bun_native.ts";
+import { BunSocket } from "./bun_socket.ts";
 import type { ConnectOptions, Socket, Timer } from "./host.ts";
 import { type LinuxSockets, SystemCallError } from "./linux_socket.ts";
 import { connectError, errnoName, systemErrorName } from "./socket_errors.ts";

@@ -1,8 +1,14 @@
 /** Listening sockets of the Bun host. */
 import { MeshError } from "../base/errors.ts";
 import { formatSocketAddress } from "../base/ip.ts";
-import { socketAddresses, socketCallbacks } from "./bun_callbacks.ts";
-import { BunSocket, type NativeEvents, nativeDescriptor, type SocketContext } from "./bun_socket.ts";
+import {
+  type NativeEvents,
+  nativeDescriptor,
+  type SocketContext,
+  socketAddresses,
+  socketCallbacks,
+} from "./bun_native.ts";
+import { BunSocket } from "./bun_socket.ts";
 import type { Listener, ListenOptions, Socket } from "./host.ts";
 import { type LinuxSockets, SystemCallError } from "./linux_socket.ts";
 import { errnoName, listenError, systemErrorName } from "./socket_errors.ts";

@@ -64,6 +64,17 @@ describe("the process", () => {
     expect(await child.exited).toBe(7);
   });
 
+  test("a bug in a handler is heard, and ends its connection alone", async () => {
+    const ran = await runProgram(process.execPath, [probe, "bug"], "", 10_000);
+    expect(JSON.parse(ran.output)).toEqual([
+      "bug in accept",
+      "bug in data",
+      "bug in end",
+      "data: connection_reset",
+      "end: connection_reset",
+    ]);
+  });
+
   test("when descriptors run out, connections are refused and the loop stays quiet", async () => {
     const child = Bun.spawn(["sh", "-c", `ulimit -n 64; exec "${process.execPath}" "${probe}" descriptors`], {
       stdout: "pipe",

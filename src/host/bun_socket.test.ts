@@ -3,7 +3,8 @@ import { describe, expect, test } from "bun:test";
 import { assert } from "../base/assert.ts";
 import { IpAddress } from "../base/ip.ts";
 import { hostLimits } from "../base/limits.ts";
-import { BunSocket, type NativeSocket, type SocketContext } from "./bun_socket.ts";
+import type { NativeSocket, SocketContext } from "./bun_native.ts";
+import { BunSocket } from "./bun_socket.ts";
 import { Recorder } from "./testing/recorder.ts";
 
 function setUp(lingering = 0) {

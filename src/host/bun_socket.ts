@@ -6,28 +6,9 @@ import { assert } from "../base/assert.ts";
 import { type Blame, MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
 import { hostLimits } from "../base/limits.ts";
-import type { Clock, Socket, SocketHandler, Timer } from "./host.ts";
+import { type NativeEvents, type NativeSocket, nativeDescriptor, type SocketContext } from "./bun_native.ts";
+import type { Socket, SocketHandler, Timer } from "./host.ts";
 import { connectionError, systemErrorName } from "./socket_errors.ts";
-
-/** What Bun's callbacks are passed on to. It changes during a connection's life: connecting, plain, handshake, TLS. */
-export interface NativeEvents {
-  onNativeData(bytes: Uint8Array): void;
-  onNativeDrain(native: NativeSocket): void;
-  onNativeEnd(): void;
-  onNativeError(error: unknown): void;
-  onNativeClose(error: unknown): void;
-}
-
-export type NativeSocket = Bun.Socket<NativeEvents>;
-
-/** Shared by the sockets of one host. */
-export interface SocketContext {
-  readonly clock: Clock;
-  /** Descriptors at or above it are the reserve: a connection that gets one is refused. */
-  readonly descriptorCeiling: number;
-  /** Sockets that wait for their peer's end after `close()`. */
-  lingering: number;
-}
 
 type Phase = "open" | "upgraded" | "lingering" | "closed";
 
@@ -278,9 +259,4 @@ export class BunSocket implements Socket, NativeEvents {
     this.#nativePaused = false;
     this.#native.resume();
   }
-}
-
-/** Bun's sockets carry their descriptor, which the published types leave out. */
-export function nativeDescriptor(native: NativeSocket): number {
-  return "fd" in native && typeof native.fd === "number" ? native.fd : -1;
 }

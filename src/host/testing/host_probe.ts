@@ -19,6 +19,9 @@ switch (process.argv[2]) {
   case "signals":
     signals();
     break;
+  case "bug":
+    await bug(loopback);
+    break;
   case "self":
     await self(loopback);
     break;
@@ -75,6 +78,31 @@ function signals(): void {
   });
   host.process.writeOut("listening\n");
   setTimeout(() => process.exit(1), 10_000);
+}
+
+/** A handler that throws: what the program hears of it, and what becomes of the connection. */
+async function bug(ip: IpAddress): Promise<void> {
+  const heard: string[] = [];
+  process.on("uncaughtException", (error) => heard.push(error.message));
+  for (const where of ["accept", "data", "end"]) {
+    const fail = (here: string) => {
+      if (here === where) throw new Error(`bug in ${here}`);
+    };
+    const listener = host.net.listen({ address: { ip, port: 0 } }, (socket) => {
+      fail("accept");
+      socket.setHandler({ ...ignore, onData: () => fail("data"), onEnd: () => fail("end") });
+    });
+    // Thrown in accept, the reset may come before the connect is done.
+    const client = await host.net.connect({ to: listener.address, timeoutMs: 500 }).catch(() => null);
+    if (client === null) continue;
+    client.setHandler({ ...ignore, onClose: (error) => heard.push(`${where}: ${error?.code}`) });
+    client.write(Uint8Array.of(1));
+    await Bun.sleep(30);
+    client.end();
+    await Bun.sleep(30);
+  }
+  console.log(JSON.stringify(heard.filter((what) => !what.startsWith("accept:")).sort()));
+  process.exit(0);
 }
 
 /** Everything that a compiled binary could lack: FFI, TLS, files, programs. */
