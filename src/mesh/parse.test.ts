@@ -214,6 +214,11 @@ describe("what is wrong is told where it stands, with the word and the nearest v
       ["5:11 a DENY policy without spec.rules would never match"],
     ],
     [
+      "DENY with no rules",
+      policy("action: DENY\nrules: []"),
+      ["5:11 a DENY policy without spec.rules would never match"],
+    ],
+    [
       "a provider without CUSTOM",
       policy("provider: {name: a}"),
       ["5:3 spec.provider and the action CUSTOM belong together"],

@@ -34,7 +34,7 @@ export function readAuthorizationPolicy(
     problems.add(spec.where("selector"), "spec.selector and spec.targetRefs exclude each other");
   }
   const rules = readRules(spec, problems);
-  if (!spec.has("rules") && (action.value === "DENY" || action.value === "CUSTOM")) {
+  if (rules.length === 0 && !problems.any && (action.value === "DENY" || action.value === "CUSTOM")) {
     problems.add(action.at, `a ${action.value} policy without spec.rules would never match`, action.value);
   }
   if (spec.has("provider") !== (action.value === "CUSTOM")) {
