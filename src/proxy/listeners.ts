@@ -208,7 +208,7 @@ export class Listeners {
 
   #source(ip: IpAddress, name: string | null): Workload | null {
     const { locals } = this.#context;
-    return name === null ? (locals.byAddress(ip) ?? locals.only) : locals.byName(name);
+    return name === null ? locals.caller(ip) : locals.byName(name);
   }
 }
 

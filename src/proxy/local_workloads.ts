@@ -19,6 +19,8 @@ export class LocalWorkloads {
   readonly #selection: LocalSelection;
   #byAddress = new Map<string, Workload>();
   #all: readonly Workload[] = [];
+  /** Addresses that workloads of this host had, in this process's time. */
+  readonly #former = new Set<string>();
   readonly #listeners = new Set<() => void>();
 
   constructor(clock: Clock, store: MeshStore, selection: LocalSelection) {
@@ -43,9 +45,14 @@ export class LocalWorkloads {
     return this.#all.find((workload) => `${workload.namespace}/${workload.name}` === name) ?? null;
   }
 
-  /** The one workload of a host that has just one: whoever calls from an address of no workload is that one's process. */
-  get only(): Workload | null {
-    return this.#all.length === 1 ? (this.#all[0] ?? null) : null;
+  /**
+   * Whose process calls from `ip`: the workload's with that address. On a host with just one workload that is whoever calls from an
+   * address of none, unless the address was a workload's before: its process may run on, and must not speak in another's name.
+   */
+  caller(ip: IpAddress): Workload | null {
+    const known = this.byAddress(ip);
+    if (known !== null || this.#all.length !== 1 || this.#former.has(ip.text)) return known;
+    return this.#all[0] ?? null;
   }
 
   /** Called after the set may have changed. */
@@ -88,6 +95,7 @@ export class LocalWorkloads {
       all.push(workload);
       for (const ip of workload.addresses) byAddress.set(ip.text, workload);
     }
+    for (const text of this.#byAddress.keys()) this.#former.add(text);
     this.#all = all;
     this.#byAddress = byAddress;
     for (const listener of [...this.#listeners]) listener();
