@@ -5,7 +5,6 @@
 import { formatSocketAddress, IpAddress } from "./base/ip.ts";
 import { MetricRegistry } from "./base/metrics.ts";
 import type { Config } from "./config/config.ts";
-import { followCrlFile } from "./control/crl_file.ts";
 import { MeshIngest } from "./control/ingest.ts";
 import { type CaptureOptions, installCapture } from "./host/capture.ts";
 import type { Host } from "./host/host.ts";
@@ -17,6 +16,7 @@ import { loadAuthority, openAuthority } from "./pki/ca_files.ts";
 import { type CryptoProvider, peculiarProvider, runtimeProvider } from "./pki/provider.ts";
 import { SecretManager } from "./pki/secrets.ts";
 import { TrustVerifier } from "./pki/trust.ts";
+import { followTrustFiles } from "./pki/trust_files.ts";
 import { createPolicyEngine } from "./policy/engine.ts";
 import { ConnectionRegistry } from "./proxy/connections.ts";
 import type { ListenerSettings } from "./proxy/listeners.ts";
@@ -96,7 +96,8 @@ async function build(
     logger,
   });
   undo.push(() => secrets.close());
-  if (config.crlPath !== null) undo.push(await followCrlFile(files, config.crlPath, trust, logger));
+  const crlPaths = config.crlPath === null ? [] : [config.crlPath];
+  undo.push(await followTrustFiles({ files, trust, logger, rootsPath: null, crlPaths }));
 
   // The mesh: the engine is the store's first listener, so that whoever hears of a change decides by the new policies.
   const store = new MeshStore();

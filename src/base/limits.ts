@@ -223,6 +223,8 @@ export const proxyLimits = {
   maxTunnelsPerSource: 1_024,
   /** How long a SOCKS5 or HTTP CONNECT client may take to say where it wants to go. */
   entryTimeoutMs: 10_000,
+  /** What a client may send before its connection is made; more waits in its kernel. */
+  earlyBytes: 64 * 1024,
   /** Label sets kept at hand, so that a connection does not write its labels anew. */
   telemetrySeries: 4_096,
   /** PING on an idle HBONE connection, and how long its answer may take; ztunnel's values. */

@@ -37,9 +37,13 @@ export class SpiffeId {
     const match = SPIFFE_URI.exec(uri);
     if (match === null) return null;
     const [, trustDomain = "", namespace = "", serviceAccount = ""] = match;
+    if (DOT_SEGMENT.test(namespace) || DOT_SEGMENT.test(serviceAccount)) return null;
     return new SpiffeId(trustDomain, namespace, serviceAccount);
   }
 }
+
+/** SPIFFE-ID §2.2: a path holds no relative segment. */
+const DOT_SEGMENT = /^\.{1,2}$/;
 
 const SPIFFE_URI =
   /^spiffe:\/\/([a-z0-9._-]{1,255})\/ns\/([A-Za-z0-9._-]{1,253})\/sa\/([A-Za-z0-9._-]{1,253})$/;

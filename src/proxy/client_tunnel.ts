@@ -126,6 +126,12 @@ export class ClientTunnel {
     this.#retired = true;
   }
 
+  /** No new streams; the tunnel ends with its last one, in order. */
+  drain(): void {
+    this.#retired = true;
+    if (!this.#closed) this.#connection.drain();
+  }
+
   /** GOAWAY, then close. Streams that are open are cut. */
   close(): void {
     if (!this.#closed) this.#connection.goAway(0);

@@ -2,9 +2,12 @@ import { describe, expect, test } from "bun:test";
 import { MeshError } from "../base/errors.ts";
 import { proxyLimits } from "../base/limits.ts";
 import type { Clock } from "../host/host.ts";
+import { Copy } from "./copy.ts";
+import { EarlySocket } from "./early_socket.ts";
 import { EntryHandshake } from "./entry.ts";
 import { httpConnectEntry, socks5Entry } from "./entry_protocols.ts";
 import { FakeSocket } from "./fake_socket.ts";
+import { SocketEnd } from "./socket_end.ts";
 
 function fakeClock() {
   const timers = new Set<{ delayMs: number; callback: () => void }>();
@@ -22,18 +25,18 @@ function fakeClock() {
 }
 
 describe("entries", () => {
-  test("SOCKS5: destination found, later bytes kept in order, answer written, socket paused meanwhile", async () => {
+  test("SOCKS5: destination found, later bytes kept in order, answer written", async () => {
     const socket = new FakeSocket();
     const running = EntryHandshake.run(fakeClock().clock, socket, socks5Entry());
     socket.receive("\x05\x01\x00");
     socket.receive("\x05\x01\x00\x03\x01a\x00\x50first");
     const { destination, handshake } = await running;
     expect(destination).toEqual({ host: "a", port: 80 });
-    expect(socket.paused).toBe(true);
+    expect(socket.paused).toBe(false);
     socket.receive("second");
     socket.handler?.onEnd();
     const told: string[] = [];
-    handshake.replay({
+    handshake.handOver({
       onData: (bytes) => told.push(Buffer.from(bytes).toString()),
       onEnd: () => told.push("end"),
       onDrain: () => {},
@@ -42,6 +45,20 @@ describe("entries", () => {
     expect(told).toEqual(["first", "second", "end"]);
     handshake.answer(null);
     expect(socket.written.slice(0, 4)).toEqual([5, 0, 5, 0]);
+  });
+
+  test("a client that sends much before its connection is made waits in its own kernel", async () => {
+    const socket = new FakeSocket();
+    const early = new EarlySocket(socket);
+    socket.setHandler(early);
+    socket.receive("x".repeat(proxyLimits.earlyBytes));
+    expect(socket.paused).toBe(false);
+    socket.receive("y");
+    expect(socket.paused).toBe(true);
+    const sink = new FakeSocket();
+    const counters = { bytesToUpstream: 0, bytesToDownstream: 0 };
+    new Copy(new SocketEnd(socket, early), new SocketEnd(sink), counters, () => {}).start();
+    expect([sink.written.length, socket.paused]).toEqual([proxyLimits.earlyBytes + 1, false]);
   });
 
   test("HTTP CONNECT tells its client why", async () => {

@@ -2,7 +2,8 @@
 import { MeshError } from "../base/errors.ts";
 import type { HostPort, SocketAddress } from "../base/ip.ts";
 import { proxyLimits } from "../base/limits.ts";
-import type { Clock, Socket, SocketHandler, Timer } from "../host/host.ts";
+import type { Clock, Socket, Timer } from "../host/host.ts";
+import { EarlySocket } from "./early_socket.ts";
 
 /** The conversation in which a client says where it wants to go. */
 export interface EntryProtocol {
@@ -23,16 +24,12 @@ export type EntryStep =
   | { readonly kind: "refuse"; readonly answer: Uint8Array; readonly message: string };
 
 /** Speaks an entry's protocol on one socket until the destination is known; after that keeps what happens until the connection is carried. */
-export class EntryHandshake implements SocketHandler {
-  readonly #socket: Socket;
+export class EntryHandshake extends EarlySocket {
   readonly #protocol: EntryProtocol;
   readonly #resolve: (destination: SocketAddress | HostPort) => void;
   readonly #reject: (error: MeshError) => void;
   readonly #timer: Timer;
-  readonly #early: Uint8Array[] = [];
   #decided = false;
-  #ended = false;
-  #closed: { readonly error: MeshError | null } | null = null;
 
   private constructor(
     clock: Clock,
@@ -41,7 +38,7 @@ export class EntryHandshake implements SocketHandler {
     resolve: (destination: SocketAddress | HostPort) => void,
     reject: (error: MeshError) => void,
   ) {
-    this.#socket = socket;
+    super(socket);
     this.#protocol = protocol;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -67,53 +64,41 @@ export class EntryHandshake implements SocketHandler {
 
   /** Writes the protocol's answer. */
   readonly answer = (error: MeshError | null): void => {
-    this.#socket.write(this.#protocol.answer(error));
+    this.socket.write(this.#protocol.answer(error));
   };
 
-  /** Everything that happened on the socket since the destination was known. */
-  readonly replay = (handler: SocketHandler): void => {
-    for (const chunk of this.#early) handler.onData(chunk);
-    if (this.#ended) handler.onEnd();
-    if (this.#closed !== null) handler.onClose(this.#closed.error);
-  };
-
-  onData(bytes: Uint8Array): void {
+  override onData(bytes: Uint8Array): void {
     if (this.#decided) {
-      this.#early.push(bytes);
+      super.onData(bytes);
       return;
     }
     const step = this.#protocol.receive(bytes);
-    if (step.answer.length > 0) this.#socket.write(step.answer);
+    if (step.answer.length > 0) this.socket.write(step.answer);
     if (step.kind === "refuse") this.#fail(new MeshError("configuration", "peer", step.message));
     if (step.kind !== "connect") return;
     this.#decided = true;
     this.#timer.cancel();
-    // The client's payload waits in its own kernel until there is somewhere for it to go.
-    this.#socket.pause();
-    if (step.rest.length > 0) this.#early.push(step.rest);
+    if (step.rest.length > 0) this.keep(step.rest);
     this.#resolve(step.destination);
   }
 
-  onDrain(): void {}
-
-  onEnd(): void {
-    this.#ended = true;
-    if (!this.#decided)
-      this.#fail(
-        new MeshError("connection_closed", "peer", "the client left before it said where it wants to go"),
-      );
+  override onEnd(): void {
+    super.onEnd();
+    this.#fail(
+      new MeshError("connection_closed", "peer", "the client left before it said where it wants to go"),
+    );
   }
 
-  onClose(error: MeshError | null): void {
-    this.#closed = { error };
-    if (!this.#decided) this.#fail(error ?? new MeshError("connection_closed", "peer", "the client left"));
+  override onClose(error: MeshError | null): void {
+    super.onClose(error);
+    this.#fail(error ?? new MeshError("connection_closed", "peer", "the client left"));
   }
 
   #fail(error: MeshError): void {
     if (this.#decided) return;
     this.#decided = true;
     this.#timer.cancel();
-    this.#socket.close();
+    this.socket.close();
     this.#reject(error);
   }
 }

@@ -16,7 +16,7 @@ import {
   parseConnect,
   resetCode,
 } from "../wire/hbone.ts";
-import { formatBaggage, parseBaggage } from "../wire/headers.ts";
+import { formatBaggage, parseBaggage, parseForwardedHost } from "../wire/headers.ts";
 import { encodeProxyHeader } from "../wire/proxy_protocol.ts";
 import { workloadBaggage } from "./baggage.ts";
 import type { Connection } from "./connections.ts";
@@ -70,6 +70,7 @@ export class InboundFlow {
       authority: request.authority,
       tcpDestination: tunnel.destination,
       illegalPorts: this.#context.settings.illegalPorts,
+      forwardedHost: request.forwarded === null ? null : parseForwardedHost(request.forwarded),
     });
     if (route.kind === "refuse") {
       return this.#refuse(

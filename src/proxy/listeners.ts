@@ -3,6 +3,7 @@ import { asMeshError, MeshError } from "../base/errors.ts";
 import { formatSocketAddress, type HostPort, type IpAddress, type SocketAddress } from "../base/ip.ts";
 import type { Listener, Socket } from "../host/host.ts";
 import type { Workload } from "../mesh/workload.ts";
+import { EarlySocket } from "./early_socket.ts";
 import { EntryHandshake, type EntryProtocol } from "./entry.ts";
 import { httpConnectEntry, socks5Entry } from "./entry_protocols.ts";
 import type { HboneListener } from "./hbone_listener.ts";
@@ -183,6 +184,8 @@ export class Listeners {
     findSource: () => Workload | null,
     handshake: EntryHandshake | null,
   ): Promise<void> {
+    const early = handshake ?? new EarlySocket(socket);
+    if (handshake === null) socket.setHandler(early);
     let source: Workload;
     try {
       source = await this.#context.locals.wait(
@@ -202,7 +205,7 @@ export class Listeners {
       source,
       destination,
       answer,
-      replay: handshake?.replay ?? null,
+      early,
     });
   }
 

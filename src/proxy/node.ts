@@ -44,8 +44,8 @@ export class NodeTunnel {
   }
 
   /**
-   * Takes no new connections, tells every peer so (GOAWAY in two steps), and waits for those that are open. At the deadline the
-   * rest is cut. Resolves when nothing is open.
+   * Takes no new connections, tells every peer so (GOAWAY in two steps), and waits until those that are open have ended and their
+   * tunnels have said their last: a tunnel that is cut takes with it what its peer has not read. At the deadline the rest is cut.
    */
   async drain(deadlineMs: number): Promise<void> {
     const { clock, connections } = this.#context;
@@ -55,7 +55,7 @@ export class NodeTunnel {
     await new Promise<void>((resolve) => {
       const deadline = clock.setTimer(deadlineMs, () => finish());
       const poll = () => {
-        if (connections.size === 0) finish();
+        if (connections.size === 0 && this.#tunnels === 0) finish();
         else timer = clock.setTimer(drainPollMs, poll);
       };
       let timer = clock.setTimer(0, poll);
@@ -66,6 +66,10 @@ export class NodeTunnel {
       };
     });
     this.stop();
+  }
+
+  get #tunnels(): number {
+    return this.#hbone.tunnels.size + this.#pool.tunnels.length;
   }
 
   /** Cuts everything now. */

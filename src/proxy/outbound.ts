@@ -5,7 +5,7 @@
 import { asMeshError, MeshError } from "../base/errors.ts";
 import { formatSocketAddress, type HostPort, type IpAddress, type SocketAddress } from "../base/ip.ts";
 import { proxyLimits } from "../base/limits.ts";
-import type { Socket, SocketHandler } from "../host/host.ts";
+import type { Socket } from "../host/host.ts";
 import type { DialTarget } from "../mesh/balance.ts";
 import { authorityFor, type HboneRoute, type Route, resolveOutbound } from "../mesh/route.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -15,6 +15,7 @@ import { AnswerWait } from "./answer_wait.ts";
 import { workloadBaggage } from "./baggage.ts";
 import type { Connection } from "./connections.ts";
 import { Copy, type CopyEnd } from "./copy.ts";
+import type { EarlySocket } from "./early_socket.ts";
 import type { NodeContext } from "./node_context.ts";
 import type { TunnelPool } from "./pool.ts";
 import { SocketEnd } from "./socket_end.ts";
@@ -26,8 +27,8 @@ export interface Accepted {
   readonly socket: Socket;
   readonly source: Workload;
   readonly destination: SocketAddress | HostPort;
-  /** Tells what happened on the socket since the client named its destination; null where the socket had no handler yet. */
-  readonly replay: ((handler: SocketHandler) => void) | null;
+  /** Has had the socket so far, and notices when the client leaves. */
+  readonly early: EarlySocket;
   /** Tells the client how it went, before its first byte of payload; null where nothing is told (capture). */
   readonly answer: ((error: MeshError | null) => void) | null;
 }
@@ -75,6 +76,9 @@ export class OutboundFlow {
       const dial = await this.#dialAddress(route.dial);
       connection = this.#context.connections.open(parties(accepted, route, dial));
       connection.onAbort = () => accepted.socket.reset();
+      // A client that leaves ends the wait for whatever its connection waits for.
+      const left = connection;
+      accepted.early.onGone = (error) => left.abort(error);
       const upstream =
         route.protocol === "TCP"
           ? await this.#connectPlain(connection, dial)
@@ -94,8 +98,9 @@ export class OutboundFlow {
       upstream.abort();
       return;
     }
+    accepted.early.onGone = null;
     accepted.answer?.(null);
-    const downstream = new SocketEnd(accepted.socket, accepted.replay);
+    const downstream = new SocketEnd(accepted.socket, accepted.early);
     const copy = new Copy(downstream, upstream, connection.record, (error) => connection.finish(error));
     connection.onAbort = (error) => copy.abort(error);
     copy.start();
@@ -105,7 +110,8 @@ export class OutboundFlow {
   async #dialAddress(dial: DialTarget): Promise<SocketAddress> {
     if (dial.kind === "address") return dial.address;
     const all = await this.#context.net.resolve(dial.hostname);
-    const usable = dial.family === null ? all : all.filter((ip) => ip.isIpv4 === (dial.family === "IPV4"));
+    const preferred = all.filter((ip) => dial.family === null || ip.isIpv4 === (dial.family === "IPV4"));
+    const usable = preferred.length > 0 ? preferred : all;
     const ip = usable[Math.floor(this.#random() * usable.length)];
     if (ip === undefined)
       throw new MeshError("name_not_found", "upstream", `${dial.hostname} has no usable address`);

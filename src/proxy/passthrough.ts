@@ -5,6 +5,7 @@ import type { Socket } from "../host/host.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { describeDenial } from "../policy/decision.ts";
 import { Copy } from "./copy.ts";
+import { EarlySocket } from "./early_socket.ts";
 import type { NodeContext } from "./node_context.ts";
 import { decideWhenReady } from "./policy_wait.ts";
 import { SocketEnd } from "./socket_end.ts";
@@ -21,6 +22,8 @@ export class PassthroughFlow {
   /** One connection to its end. Never rejects; what is refused is closed without a byte. */
   async carry(socket: Socket, destination: SocketAddress): Promise<void> {
     const { settings, telemetry, locals, connections } = this.#context;
+    const early = new EarlySocket(socket);
+    socket.setHandler(early);
     try {
       if (settings.illegalPorts.has(destination.port)) {
         throw new MeshError("self_call", "peer", `port ${destination.port} is this tunnel's own`);
@@ -31,7 +34,8 @@ export class PassthroughFlow {
       );
       const connection = connections.open(this.#parties(socket, destination, local));
       connection.onAbort = () => socket.reset();
-      await this.#connect(connection, socket, destination, local);
+      early.onGone = (error) => connection.abort(error);
+      await this.#connect(connection, socket, early, destination, local);
     } catch (thrown) {
       telemetry.refused("inbound", socket.remote, destination, asMeshError(thrown, "io", "local"));
       socket.reset();
@@ -41,6 +45,7 @@ export class PassthroughFlow {
   async #connect(
     connection: ReturnType<NodeContext["connections"]["open"]>,
     socket: Socket,
+    early: EarlySocket,
     destination: SocketAddress,
     local: Workload,
   ): Promise<void> {
@@ -69,8 +74,11 @@ export class PassthroughFlow {
         application.reset();
         return;
       }
-      const copy = new Copy(new SocketEnd(socket), new SocketEnd(application), connection.record, (error) =>
-        connection.finish(error),
+      const copy = new Copy(
+        new SocketEnd(socket, early),
+        new SocketEnd(application),
+        connection.record,
+        (error) => connection.finish(error),
       );
       connection.onAbort = (error) => copy.abort(error);
       copy.start();

@@ -50,14 +50,11 @@ export class TunnelPool {
     for (const tunnel of this.tunnels) if (judge(tunnel.peer) !== null) tunnel.abort();
   }
 
-  /** No new tunnels; those without streams close now, the others when told again or when their streams end. */
+  /** No new tunnels; those that are open end with their last stream. */
   close(): void {
     this.#closed = true;
     this.#sweep?.cancel();
-    for (const tunnel of this.tunnels) {
-      tunnel.retire();
-      if (tunnel.openStreams === 0) tunnel.close();
-    }
+    for (const tunnel of this.tunnels) tunnel.drain();
   }
 
   abort(): void {

@@ -2,10 +2,11 @@
 import { MeshError } from "../base/errors.ts";
 import type { Socket, SocketHandler } from "../host/host.ts";
 import type { Copy, CopyEnd } from "./copy.ts";
+import type { EarlySocket } from "./early_socket.ts";
 
 export class SocketEnd implements CopyEnd, SocketHandler {
   readonly #socket: Socket;
-  readonly #replay: ((handler: SocketHandler) => void) | null;
+  readonly #early: EarlySocket | null;
   #copy: Copy | null = null;
   #other: CopyEnd | null = null;
   /** What the socket did not take yet; null while there is nothing, which is nearly always. */
@@ -17,18 +18,20 @@ export class SocketEnd implements CopyEnd, SocketHandler {
   #writeEnded = false;
   #stopped = false;
 
-  /** @param replay tells what happened on the socket while it had another handler; it comes before anything newer. */
-  constructor(socket: Socket, replay: ((handler: SocketHandler) => void) | null = null) {
+  /** @param early who has had the socket until now. */
+  constructor(socket: Socket, early: EarlySocket | null = null) {
     this.#socket = socket;
-    this.#replay = replay;
+    this.#early = early;
   }
 
   start(copy: Copy, other: CopyEnd): void {
     this.#copy = copy;
     this.#other = other;
-    this.#replay?.(this);
-    this.#socket.setHandler(this);
-    if (this.#replay !== null && this.#keptByOther === 0) this.#socket.resume();
+    if (this.#early === null) this.#socket.setHandler(this);
+    else {
+      this.#early.handOver(this);
+      if (this.#early.isPaused && this.#keptByOther === 0) this.#socket.resume();
+    }
   }
 
   write(bytes: Uint8Array): number {

@@ -7,6 +7,7 @@ import {
   isTraceparent,
   parseBaggage,
   parseForwardedFor,
+  parseForwardedHost,
 } from "./headers.ts";
 
 describe("baggage", () => {
@@ -46,6 +47,8 @@ describe("forwarded", () => {
     expect(formatForwarded("[::1]:47", "db.shop")).toBe('for="[::1]:47";host=db.shop');
     expect(parseForwardedFor('for="10.0.0.1:47";host=db')).toBe("10.0.0.1:47");
     expect(parseForwardedFor("host=db")).toBeNull();
+    expect(parseForwardedHost('for="10.0.0.1:47";host=db')).toBe("db");
+    expect(parseForwardedHost('for="10.0.0.1:47"')).toBeNull();
   });
 });
 

@@ -99,6 +99,12 @@ export function parseForwardedFor(text: string): string | null {
   return match?.[1] ?? null;
 }
 
+/** The `host` of a `forwarded` header: which service the caller says it called; null when it does not say. */
+export function parseForwardedHost(text: string): string | null {
+  const match = /(?:^|[;,\s])host="?([^";,\s]+)"?/i.exec(text);
+  return match?.[1] ?? null;
+}
+
 const traceparentPattern = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** Whether a `traceparent` can be passed on (W3C Trace Context §3.2; ztunnel takes exactly 55 characters). */
