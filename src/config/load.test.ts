@@ -171,6 +171,24 @@ describe("configuration", () => {
     expect(errorsOf({ hbonePort: ["15001"] }).join()).toContain("must differ");
   });
 
+  test("each bound holds, and the value next to it does not", () => {
+    const edges: readonly (readonly [name: SettingName, good: readonly string[], bad: readonly string[]])[] =
+      [
+        ["svidLifetime", ["1m", "90d"], ["59s", "91d"]],
+        ["drainDeadline", ["0s", "24h"], ["25h"]],
+        ["poolUnused", ["1s", "24h"], ["999ms", "25h"]],
+        ["streamWindow", ["65535", "2147483647"], ["65534", "2147483648"]],
+        ["maxFrame", ["16384", "16777215"], ["16383", "16777216"]],
+        ["poolStreams", ["1", "10000"], ["0", "10001"]],
+        ["hbonePort", ["1", "65535"], ["0", "65536"]],
+        ["captureMark", ["1", "0xffffffff"], ["0", "0x100000000"]],
+      ];
+    for (const [name, right, wrong] of edges) {
+      for (const text of right) expect(errorsOf({ [name]: [text] })).toEqual([]);
+      for (const text of wrong) expect(errorsOf({ [name]: [text] })).toHaveLength(1);
+    }
+  });
+
   test("the README's example of a file is a good one", async () => {
     const readme = await Bun.file(join(import.meta.dir, "../../README.md")).text();
     const example = /```yaml\n([^`]+)```/.exec(readme)?.[1] ?? "";
