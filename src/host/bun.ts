@@ -30,7 +30,7 @@ export function createBunHost(): Host {
 }
 
 function bunNetwork(clock: Clock, linux: LinuxSockets | null): Network {
-  const context: SocketContext = { clock, lingering: 0, descriptorCeiling: descriptorCeiling(linux) };
+  const context: SocketContext = { clock, linux, lingering: 0, descriptorCeiling: descriptorCeiling(linux) };
   return {
     listen: (options, onAccept) => bunListen(context, linux, options, onAccept),
     connect: (options) => bunConnect(context, linux, options),

@@ -114,13 +114,12 @@ class PendingConnect implements NativeEvents {
 
   onNativeDrain(native: NativeSocket): void {
     if (this.#settled) return;
-    const addresses = socketAddresses(native);
+    const addresses = socketAddresses(this.#context, native, null);
     // Writable also means failed; then there is no peer's address and the close callback says why.
     if (addresses === null) return;
     this.#settle();
     const socket = new BunSocket(this.#context, native, addresses, "upstream");
     native.data = socket;
-    socket.awaitHandler();
     this.#resolve(socket);
   }
 

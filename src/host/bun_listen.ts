@@ -1,6 +1,6 @@
 /** Listening sockets of the Bun host. */
 import { MeshError } from "../base/errors.ts";
-import { formatSocketAddress } from "../base/ip.ts";
+import { formatSocketAddress, type SocketAddress } from "../base/ip.ts";
 import {
   type NativeEvents,
   nativeDescriptor,
@@ -73,6 +73,8 @@ function listenerCallbacks(
   options: ListenOptions,
   onAccept: (socket: Socket) => void,
 ): Bun.SocketHandler<NativeEvents> {
+  // A wildcard's connections have each their own.
+  const local = isWildcard(options.address) || options.address.port === 0 ? null : options.address;
   const callbacks: Bun.SocketHandler<NativeEvents> = {
     ...socketCallbacks,
     open(native) {
@@ -83,15 +85,19 @@ function listenerCallbacks(
         );
         return;
       }
-      const addresses = socketAddresses(native);
+      const addresses = socketAddresses(context, native, local);
       // The peer was gone before we looked: nobody ever hears of it.
       if (addresses === null) return void native.terminate();
       const socket = new BunSocket(context, native, addresses, "peer");
       native.data = socket;
       onAccept(socket);
-      socket.awaitHandler();
+      if (options.tls === true) socket.awaitHandler();
     },
   };
   if (options.tls === true) delete callbacks.data;
   return callbacks;
+}
+
+function isWildcard(address: SocketAddress): boolean {
+  return address.ip.bytes.every((byte) => byte === 0);
 }

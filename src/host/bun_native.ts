@@ -2,6 +2,7 @@
 import { assert } from "../base/assert.ts";
 import { IpAddress, type SocketAddress } from "../base/ip.ts";
 import type { Clock } from "./host.ts";
+import type { LinuxSockets } from "./linux_socket.ts";
 import { systemErrorName } from "./socket_errors.ts";
 
 /** What Bun's callbacks are passed on to. It changes during a connection's life: connecting, plain, handshake, TLS. */
@@ -18,6 +19,8 @@ export type NativeSocket = Bun.Socket<NativeEvents>;
 /** Shared by the sockets of one host. */
 export interface SocketContext {
   readonly clock: Clock;
+  /** Null where there is no Linux C library. */
+  readonly linux: LinuxSockets | null;
   /** Descriptors at or above it are the reserve: a connection that gets one is refused. */
   readonly descriptorCeiling: number;
   /** Sockets that wait for their peer's end after `close()`. */
@@ -57,10 +60,31 @@ function isSystemError(error: unknown): boolean {
   return /^E(?!RR_)[A-Z0-9]+$/.test(systemErrorName(error) ?? "");
 }
 
-/** Null when the connection is gone already. Read once and kept: Bun forgets them when the connection closes, and the access log wants them after that. */
+export interface SocketAddresses {
+  readonly local: SocketAddress;
+  readonly remote: SocketAddress;
+}
+
+/**
+ * Both ends of a connection; null when it is gone already. Read once and kept: they are forgotten when the connection closes,
+ * and the access log wants them after that. By one call an end where there is a C library: each of Bun's getters makes its own.
+ *
+ * @param known the local end where it can only be this one.
+ */
 export function socketAddresses(
+  context: SocketContext,
   native: NativeSocket,
-): { readonly local: SocketAddress; readonly remote: SocketAddress } | null {
+  known: SocketAddress | null,
+): SocketAddresses | null {
+  const { linux } = context;
+  if (linux === null) return gottenAddresses(native);
+  const fd = nativeDescriptor(native);
+  const remote = linux.remoteAddress(fd);
+  const local = remote === null ? null : (known ?? linux.localAddress(fd));
+  return remote === null || local === null ? null : { local, remote };
+}
+
+function gottenAddresses(native: NativeSocket): SocketAddresses | null {
   const local = IpAddress.parse(withoutZone(native.localAddress ?? ""));
   const remote = IpAddress.parse(withoutZone(native.remoteAddress ?? ""));
   if (local === null || remote === null) return null;

@@ -20,6 +20,7 @@ function setUp(lingering = 0) {
       },
       defer: queueMicrotask,
     },
+    linux: null,
     descriptorCeiling: Number.POSITIVE_INFINITY,
     lingering,
   };

@@ -56,7 +56,11 @@ export class BunSocket implements Socket, NativeEvents {
     return nativeDescriptor(this.#native);
   }
 
-  /** Holds the peer back until there is a handler. */
+  /**
+   * Holds the peer back from the start until there is a handler. Only for sockets that must not be read at all before (TLS):
+   * pausing and resuming costs two system calls and a wake-up for nothing, and other sockets nearly always have their
+   * handler before anything arrives.
+   */
   awaitHandler(): void {
     if (this.#handler === null && this.#phase === "open") this.#pauseNative();
   }
@@ -209,6 +213,8 @@ export class BunSocket implements Socket, NativeEvents {
     this.#held ??= [];
     this.#held.push(bytes);
     this.#heldBytes += bytes.length;
+    // Without a handler the first read is the last: what else there is waits in the kernel.
+    if (this.#handler === null) this.#pauseNative();
     if (this.#heldBytes <= hostLimits.heldBytes) return;
     this.#held = null;
     this.#lose(

@@ -39,6 +39,8 @@ const SYMBOLS = {
   connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
   close: { args: ["i32"], returns: "i32" },
   setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
+  getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
+  getpeername: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
   getrlimit: { args: ["i32", "ptr"], returns: "i32" },
   poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
@@ -146,6 +148,17 @@ export class LinuxSockets {
     const level = isIpv4 ? SOL_IP : SOL_IPV6;
     if (this.#library.getsockopt(fd, level, SO_ORIGINAL_DST, this.#address, this.#length) < 0) return null;
     return this.#readAddress();
+  }
+
+  localAddress(fd: number): SocketAddress | null {
+    this.#length[0] = SOCKADDR_BYTES;
+    return this.#library.getsockname(fd, this.#address, this.#length) < 0 ? null : this.#readAddress();
+  }
+
+  /** Null when it is not connected, or not any more. */
+  remoteAddress(fd: number): SocketAddress | null {
+    this.#length[0] = SOCKADDR_BYTES;
+    return this.#library.getpeername(fd, this.#address, this.#length) < 0 ? null : this.#readAddress();
   }
 
   /** The pending error of a connect that failed; 0 for none. */

@@ -212,8 +212,9 @@ export class MemoryMachine implements Machine, MachineNetwork {
 
   redirect(to: SocketAddress, mark: number | null): SocketAddress | null {
     const { capture } = this;
-    if (capture === null || mark === capture.mark || to.ip.isLoopback || capture.excludedPorts.has(to.port))
-      return null;
+    if (capture === null || mark === capture.mark || capture.excludedPorts.has(to.port)) return null;
+    // What a machine says to itself goes over its loopback interface, which the rules leave alone.
+    if (to.ip.isLoopback || this.owns(to.ip)) return null;
     return { ip: parseIp(to.ip.isIpv4 ? "127.0.0.1" : "::1"), port: capture.outboundPort };
   }
 

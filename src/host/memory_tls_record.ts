@@ -64,6 +64,8 @@ function isTexts(value: unknown): value is string[] {
 export class RecordReader {
   #chunks: Uint8Array[] = [];
   #bytes = 0;
+  /** Before so many bytes are there nothing can come of looking. */
+  #wanted = 1;
 
   push(bytes: Uint8Array): void {
     this.#chunks.push(bytes);
@@ -72,15 +74,18 @@ export class RecordReader {
 
   /** @returns null until a whole record is there. */
   next(): { readonly type: number; readonly payload: Uint8Array } | "malformed" | null {
-    if (this.#bytes === 0) return null;
+    if (this.#bytes < this.#wanted) return null;
     const buffered = this.#join();
     const type = buffered[0] ?? 0;
     const known: readonly number[] = Object.values(recordType);
     if (!known.includes(type) || (buffered.length > 1 && buffered[1] !== 3)) return "malformed";
+    this.#wanted = headerBytes;
     if (buffered.length < headerBytes) return null;
     const length = ((buffered[2] ?? 0) << 16) | ((buffered[3] ?? 0) << 8) | (buffered[4] ?? 0);
     if (length > hostLimits.heldBytes) return "malformed";
-    if (buffered.length < headerBytes + length) return null;
+    this.#wanted = headerBytes + length;
+    if (buffered.length < this.#wanted) return null;
+    this.#wanted = 1;
     const rest = buffered.subarray(headerBytes + length);
     this.#chunks = rest.length > 0 ? [rest] : [];
     this.#bytes = rest.length;

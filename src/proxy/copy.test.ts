@@ -95,6 +95,16 @@ describe("copy between a tunnel's stream and a socket", () => {
     expect(socket.paused).toBe(false);
   });
 
+  test("what a socket reads after the stream ended in order is still given back to the connection's window", () => {
+    const { stream, socket } = carry();
+    socket.room = 1;
+    socket.handler?.onEnd();
+    stream.receive("abc", true);
+    expect([stream.closed, stream.consumed]).toEqual([true, 1]);
+    socket.drain(10);
+    expect([socket.text, stream.consumed]).toEqual(["abc", 3]);
+  });
+
   test("a socket reset becomes CONNECT_ERROR on the stream (RFC 9113 §8.5)", () => {
     const { stream, socket, finished } = carry();
     const error = new MeshError("connection_reset", "upstream", "reset");

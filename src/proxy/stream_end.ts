@@ -44,7 +44,8 @@ export class StreamEnd implements CopyEnd, H2StreamEvents {
   }
 
   released(count: number): void {
-    if (!this.#stream.closed) this.#stream.consume(count);
+    // Also after the end: the bytes are still owed to the connection's window.
+    this.#stream.consume(count);
   }
 
   stop(): void {
@@ -69,7 +70,7 @@ export class StreamEnd implements CopyEnd, H2StreamEvents {
     if (bytes.length > 0) {
       copy.count(this, bytes.length);
       const taken = this.#other.write(bytes);
-      if (taken > 0 && !this.#stream.closed) this.#stream.consume(taken);
+      if (taken > 0) this.#stream.consume(taken);
     }
     if (endStream) this.#endRead();
   }

@@ -48,7 +48,7 @@ export class H2Connection implements Machine {
   #prefaceBytes: number;
 
   constructor(options: H2Options, events: H2ConnectionEvents) {
-    const limits = options.limits === undefined ? h2Limits : { ...h2Limits, ...options.limits };
+    const limits = options.limits === undefined ? h2Limits : completeLimits(options.limits);
     const state = new ConnectionState(options.role, limits, options.huffman ?? false, options.now, events);
     this.#state = state;
     this.#sender = new Sender(state);
@@ -209,4 +209,15 @@ export class H2Connection implements Machine {
   get done(): boolean {
     return this.#state.closed;
   }
+}
+
+/** One object for all connections with the same overrides: there are thousands of connections and few sets of limits. */
+const completed = new WeakMap<Partial<H2Limits>, H2Limits>();
+
+function completeLimits(overrides: Partial<H2Limits>): H2Limits {
+  const known = completed.get(overrides);
+  if (known !== undefined) return known;
+  const limits = { ...h2Limits, ...overrides };
+  completed.set(overrides, limits);
+  return limits;
 }
