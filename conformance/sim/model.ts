@@ -60,6 +60,13 @@ export class MeshModel {
     return this.#between(fromMs, untilMs).some(({ state }) => state.removed.has(name));
   }
 
+  /** Whose address it was between the two times, by the documents. */
+  identitiesOf(ip: IpAddress, fromMs: number, untilMs: number): readonly SpiffeId[] {
+    return this.#between(fromMs, untilMs).flatMap(
+      ({ store }) => store.workloadByAddress("", ip)?.identity ?? [],
+    );
+  }
+
   #between(fromMs: number, untilMs: number): readonly Version[] {
     return this.#versions.filter((version, index) => {
       const next = this.#versions[index + 1];

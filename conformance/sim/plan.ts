@@ -111,7 +111,7 @@ function drawConnections(
   if (first === undefined) return [];
   return Array.from({ length: count }, (_, index): ConnectionPlan => {
     const source = random.chance(0.12) ? null : random.pick([first, ...rest]);
-    const others = workloads.filter((workload) => workload !== source);
+    const others = destinationsOf(source, machines, workloads);
     const destination = random.pick([others[0] ?? first, ...others]);
     const { kind, client, server, refused } = drawScripts(random);
     const captured = source !== null && machines[source.machine]?.mode === "capture";
@@ -132,4 +132,17 @@ function drawConnections(
       kind,
     };
   });
+}
+
+/** Whom a workload, or the outsider, can call. Capture leaves loopback alone: on a captured machine its workloads are not in the mesh to each other. */
+export function destinationsOf(
+  source: WorkloadPlan | null,
+  machines: readonly MachinePlan[],
+  workloads: readonly WorkloadPlan[],
+): readonly WorkloadPlan[] {
+  return workloads.filter(
+    (workload) =>
+      workload !== source &&
+      (workload.machine !== source?.machine || machines[workload.machine]?.mode !== "capture"),
+  );
 }

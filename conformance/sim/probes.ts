@@ -1,6 +1,6 @@
 /** Connections made when all is well again: each must do exactly what the documents say. */
 import type { SeededRandom } from "../../src/host/memory_random.ts";
-import type { ConnectionPlan, Entry, Plan } from "./plan.ts";
+import { type ConnectionPlan, destinationsOf, type Entry, type Plan } from "./plan.ts";
 import { probeScripts } from "./scripts.ts";
 import { serverPort, type WorkloadPlan } from "./workloads.ts";
 
@@ -8,10 +8,11 @@ const firstProbeId = 10_000;
 const maxProbes = 16;
 
 export function drawProbes(plan: Plan, random: SeededRandom): readonly ConnectionPlan[] {
-  const pairs: (readonly [WorkloadPlan | null, WorkloadPlan])[] = plan.workloads.flatMap((destination) =>
-    [null, ...plan.workloads]
-      .filter((source) => source !== destination)
-      .map((source) => [source, destination] as const),
+  const pairs: (readonly [WorkloadPlan | null, WorkloadPlan])[] = [null, ...plan.workloads].flatMap(
+    (source) =>
+      destinationsOf(source, plan.machines, plan.workloads).map(
+        (destination) => [source, destination] as const,
+      ),
   );
   const chosen = pairs.map((pair) => ({ pair, order: random.next() })).sort((a, b) => a.order - b.order);
   return chosen.slice(0, maxProbes).map(({ pair: [source, destination] }, index): ConnectionPlan => {

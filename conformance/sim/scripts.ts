@@ -34,7 +34,7 @@ const polite: EndScript = {
 
 export function drawScripts(random: SeededRandom): Scripts {
   const size = () => random.pick([0, 1, 100, 5_000, 70_000, 300_000]);
-  const chunk = () => random.pick([1_000, 16_384, 65_536]);
+  const chunk = () => random.pick([1_000, 4_096, 16_384]);
   const sends = (sendBytes: number, more: Partial<EndScript> = {}): EndScript => ({
     ...polite,
     sendBytes,
@@ -69,7 +69,7 @@ export function drawScripts(random: SeededRandom): Scripts {
     }
     case 7: {
       const stall = { afterBytes: random.below(50_000), forMs: random.between(100, 9_000) };
-      const bulk = sends(5_000_000, { chunkBytes: 65_536 });
+      const bulk = sends(3_000_000, { chunkBytes: 16_384 });
       return random.chance(0.5)
         ? drawn("stalled server", bulk, sends(10, { stall, end: "peer_ended" }))
         : drawn("stalled client", sends(10, { stall, end: "peer_ended" }), bulk);

@@ -136,6 +136,7 @@ export class Simulation implements ServerObserver, ClientObserver {
     const node = this.machines[workload.machine]?.node;
     const svid = node?.context.secrets.current(new SpiffeId(trustDomain, workload.namespace, workload.name));
     if (svid === undefined || svid === null) return;
+    if (this.#revoked.some(({ serialNumber }) => serialNumber === svid.serialNumber)) return;
     this.#revoked.push({ atMs: this.world.nowMs, workload: name, serialNumber: svid.serialNumber });
     void this.#writeRevocations().catch((error) => this.world.schedule.fail(error));
   }

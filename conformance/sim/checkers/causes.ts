@@ -21,9 +21,12 @@ export type Cause =
 /** Time-outs that a partition leaves behind: keep-alive, connect, answer. */
 const partitionTailMs = 16_000;
 
-export function causesOf(log: ConnectionLog, observed: Observed): ReadonlySet<Cause> {
+export function causesOf(
+  log: ConnectionLog,
+  observed: Observed,
+  endMs = endOf(log, observed),
+): ReadonlySet<Cause> {
   const { plan, startedMs } = log;
-  const endMs = endOf(log, observed);
   const causes = new Set<Cause>();
   const overlaps = (fromMs: number, untilMs: number) => fromMs <= endMs && untilMs >= startedMs;
   if (isRude({ ...plan, refused: plan.port === refusedPort })) causes.add("script");
@@ -70,10 +73,15 @@ export function questionsOf(
   });
   if (source === null) return [plain(outsiderAddress)];
   const own = { ...plain(source.address), sourceIdentity: identityOf(source) };
+  // Another document may have claimed the caller's address while its own was gone.
+  const claimed = observed.model
+    .identitiesOf(own.sourceIp, fromMs, untilMs)
+    .filter((id) => !id.equals(own.sourceIdentity))
+    .map((sourceIdentity) => ({ ...own, sourceIdentity }));
   // While the documents do not have the destination, its callers do not know it for a workload and go in the clear.
-  if (!observed.model.everRemoved(destination.name, fromMs, untilMs)) return [own];
+  if (!observed.model.everRemoved(destination.name, fromMs, untilMs)) return [own, ...claimed];
   const machine = machineOf(observed, source);
-  return [own, ...(machine?.plan.workloads ?? []).map((workload) => plain(workload.address))];
+  return [own, ...claimed, ...(machine?.plan.workloads ?? []).map((workload) => plain(workload.address))];
 }
 
 export function alwaysAllowed(

@@ -1,5 +1,6 @@
 /** One access record for each connection on each side, with the identities that are true and a reason that there was. */
 import { formatSocketAddress } from "../../../src/base/ip.ts";
+import { address } from "../address.ts";
 import type { LoggedLine } from "../node.ts";
 import { type ConnectionLog, endOf, machineOf, type Observed } from "../observed.ts";
 import type { WorkloadPlan } from "../workloads.ts";
@@ -57,6 +58,7 @@ const reasons: Readonly<Record<string, readonly Cause[]>> = {
   policy_changed: ["policy", "removal"],
   unknown_workload: ["removal"],
   no_route: ["removal"],
+  connect_unreachable: ["removal"],
   no_healthy_upstream: ["removal"],
   name_not_found: ["removal"],
   draining: ["outage", "end_of_run"],
@@ -79,7 +81,9 @@ function checkOutbound(observed: Observed, access: readonly LoggedLine[]): strin
     const { source } = log.plan;
     if (source === null || log.local === null) continue;
     const lines = byCaller.get(`${source.machine} ${formatSocketAddress(log.local)}`) ?? [];
-    const causes = causesOf(log, observed);
+    // A node may be busy with a connection for longer than its caller waits.
+    const recordedMs = lines[0]?.atMs ?? 0;
+    const causes = causesOf(log, observed, Math.max(recordedMs, endOf(log, observed)));
     const say = (what: string) => found.push(`records: ${describeConnection(log)}: ${what}`);
     if (lines.length > 1) say(`${lines.length} outbound records`);
     // A node that was killed, or that had no descriptor to accept with, has nothing to say.
@@ -116,7 +120,11 @@ function checkOutboundLine(
   if (typeof shown === "string" && shown !== destination.identity)
     say(`outbound record names ${shown} as destination`);
   const own = line.fields["src.identity"];
-  if (typeof own === "string" && own !== source?.identity) say(`outbound record names ${own} as source`);
+  // A node that was started while the documents did not have the caller never learned whose address that is.
+  const isUnknown = causes.has("removal") && causes.has("outage");
+  const isCaller = (uri: string) =>
+    uri === source?.identity || claimed(source?.address, observed).includes(uri);
+  if (typeof own === "string" && !isCaller(own) && !isUnknown) say(`outbound record names ${own} as source`);
   if (
     log.servers.length > 0 &&
     log.atCallerMs.length > 0 &&
@@ -157,7 +165,11 @@ function checkInbound(observed: Observed, access: readonly LoggedLine[]): string
     const called = byAddress.get(ipOf(line.fields["dst.addr"]));
     const shown = line.fields["src.identity"];
     // Tunnels are dialled from the caller's own address, so the address says who it must be.
-    if (typeof shown === "string" && shown !== caller?.identity)
+    if (
+      typeof shown === "string" &&
+      shown !== caller?.identity &&
+      !claimed(caller?.address, observed).includes(shown)
+    )
       found.push(
         `records: an inbound record at ${line.atMs.toFixed(1)} ms names ${shown}, the call came from ${caller?.identity ?? "outside"}`,
       );
@@ -191,6 +203,12 @@ function acceptedCalls(observed: Observed): ReadonlyMap<string, number> {
     calls.set(key, (calls.get(key) ?? 0) + 1);
   }
   return calls;
+}
+
+/** Whoever had the address by the documents of any time. */
+function claimed(ip: string | undefined, observed: Observed): readonly string[] {
+  if (ip === undefined) return [];
+  return observed.model.identitiesOf(address(ip, 0).ip, 0, Number.POSITIVE_INFINITY).map(({ uri }) => uri);
 }
 
 function ipOf(shown: unknown): string {
