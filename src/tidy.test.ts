@@ -1,6 +1,6 @@
 /** Keeps the direction of imports and the house style. Rules and reasons: `scripts/tidy_rules.ts`, `CONTRIBUTING.md`. */
 import { describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkFile, type SourceFile } from "../scripts/tidy_rules.ts";
 import { codeOnly, importsOf } from "../scripts/tidy_source.ts";
@@ -39,6 +39,14 @@ describe("the tree", () => {
       expect(`${name}@${npmLock.packages[`node_modules/${name}`]?.version}`).toBe(`${name}@${version}`);
       expect(bunLock).toContain(`"${name}@${version}"`);
     }
+  });
+
+  test("the map names files that are there", () => {
+    const map = readFileSync(join(root, "src", "README.md"), "utf8");
+    const named = [...map.matchAll(/`([a-z]+\/[a-z_]+)(?:\.\w+)?`/g)].map((match) => match[1] ?? "");
+    const gone = named.filter((name) => !existsSync(join(root, "src", `${name}.ts`)));
+    expect(gone).toEqual([]);
+    expect(named.length).toBeGreaterThan(15);
   });
 
   test("the lock files name no registry", () => {
