@@ -7,7 +7,10 @@ import type { Tunnel, TunnelSubject } from "./subjects.ts";
 export interface MeasureOptions {
   /** The built `bench/load`. */
   readonly loadPath: string;
+  /** Before each window. */
   readonly warmUpMs: number;
+  /** Before the first: so long requests, so long new connections, so long bulk. */
+  readonly settleMs: number;
   readonly windowMs: number;
   readonly idleConnections: number;
   /** Keep-alive connections to measure at. */
@@ -111,8 +114,20 @@ async function measureMemory(lab: Lab, tunnel: Tunnel, options: MeasureOptions):
   }
 }
 
+/** Every subject gets the same: compilers, allocators and pools are to stand as they would after an hour. */
+async function warmUp(lab: Lab, tunnel: Tunnel, options: MeasureOptions): Promise<void> {
+  const brief = { ...options, windowMs: options.settleMs };
+  await load(lab, tunnel, brief, "requests", appPorts.http, ["-connections", "32"]);
+  await load(lab, tunnel, brief, "connections", appPorts.http, ["-connections", `${newConnectionsAtATime}`]);
+  for (const direction of ["up", "down"]) {
+    const half = { ...brief, warmUpMs: 0, windowMs: options.settleMs / 2 };
+    await load(lab, tunnel, half, "bulk", appPorts.bulk, ["-direction", direction]);
+  }
+}
+
 async function measureLoad(lab: Lab, tunnel: Tunnel, options: MeasureOptions): Promise<Measures> {
   const measures: Record<string, number> = {};
+  await warmUp(lab, tunnel, options);
   const cpu = (name: string, result: LoadResult, units: number, scale: number): void => {
     const [outbound, inbound] = result.cpuSeconds;
     if (outbound === undefined || inbound === undefined) return;

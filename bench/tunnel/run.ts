@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { cleanUpOnExit, scratchDirectory } from "../../conformance/peer/lab/cleanup.ts";
 import { namespacesUnavailable } from "../../conformance/peer/lab/place.ts";
+import { runToEnd } from "../../conformance/peer/lab/subprocess.ts";
 import { buildGo, findEnvoy, findZtunnel, repository } from "../../conformance/peer/lab/tools.ts";
 import { envoySubject } from "../../conformance/peer/subjects/envoy.ts";
 import { fairleadSubject } from "../../conformance/peer/subjects/fairlead.ts";
@@ -49,6 +50,7 @@ export async function benchTunnel(argv: readonly string[]): Promise<number> {
   const options: MeasureOptions = {
     loadPath: load.path,
     warmUpMs: values.quick ? 300 : 500,
+    settleMs: values.quick ? 500 : 2000,
     windowMs: values.quick ? 1000 : 2500,
     idleConnections: 5000,
     concurrency: [1, 32, 256],
@@ -67,7 +69,7 @@ function chooseSubjects(only: string | undefined): TunnelSubject[] {
     bunRelay,
     meshSubject(envoySubject(findEnvoy())),
     meshSubject(ztunnelSubject(findZtunnel())),
-    meshSubject(fairleadSubject()),
+    meshSubject(fairleadSubject(process.env.FAIRLEAD ?? build())),
   ];
   const wanted = only?.split(",");
   return all.filter((subject) => {
@@ -75,6 +77,12 @@ function chooseSubjects(only: string | undefined): TunnelSubject[] {
     if (subject.missing !== null) console.error(`skipped: ${subject.name}: ${subject.missing}`);
     return subject.missing === null;
   });
+}
+
+/** What is measured is what people run: `dist/fairlead`, made anew. */
+function build(): string {
+  runToEnd([process.execPath, join(repository, "scripts/build.ts")], { cwd: repository });
+  return join(repository, "dist/fairlead");
 }
 
 /** A B C A B C: whatever the machine does meanwhile, it does to all. */

@@ -1,5 +1,5 @@
-/** Ours: a real `fairlead node` process, from source or, with `FAIRLEAD=path`, a built binary. */
-import { existsSync, writeFileSync } from "node:fs";
+/** Ours: a real `fairlead node` process, from source or from a built binary. */
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { allowedPorts, everyPort, type Lab } from "../lab/lab.ts";
 import type { Side } from "../lab/place.ts";
@@ -10,9 +10,9 @@ import { accessRecord } from "./ztunnel_log.ts";
 
 const readyTimeoutMs = 15_000;
 
-/** @param flags more options of `fairlead node`. */
-export function fairleadSubject(flags: readonly string[] = []): NodeSubject {
-  const command = fairleadCommand();
+/** @param built a binary; by default the one `FAIRLEAD` names, else the source. */
+export function fairleadSubject(built: string | undefined = process.env.FAIRLEAD): NodeSubject {
+  const command = fairleadCommand(built);
   const start = async (
     lab: Lab,
     side: Side,
@@ -20,8 +20,10 @@ export function fairleadSubject(flags: readonly string[] = []): NodeSubject {
     own: readonly string[],
   ): Promise<RunningNode> => {
     if ("missing" in command) throw new Error(command.missing);
-    const meshPath = join(lab.directory, `fairlead_mesh_${account}.yaml`);
-    writeFileSync(meshPath, mesh(lab));
+    // A folder of its own: what is beside the documents is watched as well.
+    const meshPath = join(lab.directory, `mesh_${account}`);
+    mkdirSync(meshPath);
+    writeFileSync(join(meshPath, "mesh.yaml"), mesh(lab));
     const { authority } = lab;
     const readiness = `${side.address}:15021`;
     const process = Subprocess.start({
@@ -40,7 +42,6 @@ export function fairleadSubject(flags: readonly string[] = []): NodeSubject {
         ],
         ...(lab.crlPath === null ? [] : ["--crl", lab.crlPath]),
         ...own,
-        ...flags,
       ]),
       logPath: join(lab.directory, `fairlead_${side.name}.log`),
     });
@@ -62,11 +63,12 @@ export function fairleadSubject(flags: readonly string[] = []): NodeSubject {
   };
 }
 
-function fairleadCommand(): { readonly argv: readonly string[] } | { readonly missing: string } {
-  const built = process.env.FAIRLEAD;
+function fairleadCommand(
+  built: string | undefined,
+): { readonly argv: readonly string[] } | { readonly missing: string } {
   if (built === undefined || built === "")
     return { argv: [process.execPath, join(repository, "src/main.ts")] };
-  return existsSync(built) ? { argv: [resolve(built)] } : { missing: `FAIRLEAD=${built} does not exist` };
+  return existsSync(built) ? { argv: [resolve(built)] } : { missing: `${built} does not exist` };
 }
 
 /** Its own capture where there is a namespace to capture in, else one local port for each of the application's. */
