@@ -65,11 +65,16 @@ async function startServed(host: Host, serveHttp: ServeHttp, config: Config): Pr
     startedWallMs: host.clock.wallMs(),
     version: versionFields(host.name).version ?? "unknown",
   });
+  const unsubscribe = host.process.onUncaught((thrown) => {
+    const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+    logger.log("error", "bug", "please report this: one connection ended by a bug of ours", { error });
+  });
   const { promise: ended, resolve } = Promise.withResolvers<void>();
   let listeners: readonly Listener[] = [];
   const end = (how: Promise<void>): void => {
     void how.then(() => {
       for (const listener of listeners) listener.close();
+      unsubscribe();
       resolve();
     });
   };

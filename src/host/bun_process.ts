@@ -28,6 +28,14 @@ export function bunProcess(linux: LinuxSockets | null): Process {
         for (const { signal, handle } of heard) process.off(signal, handle);
       };
     },
+    onUncaught(listener) {
+      process.on("uncaughtException", listener);
+      process.on("unhandledRejection", listener);
+      return () => {
+        process.off("uncaughtException", listener);
+        process.off("unhandledRejection", listener);
+      };
+    },
     exit: (code) => process.exit(code),
     run: (program, args, input) => runProgram(program, args, input ?? "", hostLimits.runTimeoutMs),
     residentBytes: () => process.memoryUsage.rss(),

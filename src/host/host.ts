@@ -177,6 +177,11 @@ export interface Process {
   writeError(text: string): boolean;
   /** SIGTERM, SIGINT, SIGHUP. @returns a function that ends the subscription. */
   onSignal(listener: (signal: "SIGTERM" | "SIGINT" | "SIGHUP") => void): () => void;
+  /**
+   * What nobody caught: a bug of ours. While somebody listens the process goes on, since one connection's bug must not end
+   * the others'. @returns a function that ends the subscription.
+   */
+  onUncaught(listener: (error: unknown) => void): () => void;
   exit(code: number): void;
   /** Runs a program to its end (capture rules). @throws MeshError `io` when it cannot be started. */
   run(

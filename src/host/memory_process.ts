@@ -130,6 +130,8 @@ export class MemoryHost implements Host, SocketOwner, Owner {
       isTerminal: false,
       writeOut: (text) => write("out", text),
       writeError: (text) => write("error", text),
+      // The schedule throws what nobody caught into the test that runs the world.
+      onUncaught: () => () => {},
       onSignal: (listener) => {
         this.#signalListeners.add(listener);
         return () => this.#signalListeners.delete(listener);

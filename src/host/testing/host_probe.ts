@@ -83,7 +83,7 @@ function signals(): void {
 /** A handler that throws: what the program hears of it, and what becomes of the connection. */
 async function bug(ip: IpAddress): Promise<void> {
   const heard: string[] = [];
-  process.on("uncaughtException", (error) => heard.push(error.message));
+  host.process.onUncaught((error) => heard.push(error instanceof Error ? error.message : String(error)));
   for (const where of ["accept", "data", "end"]) {
     const fail = (here: string) => {
       if (here === where) throw new Error(`bug in ${here}`);
