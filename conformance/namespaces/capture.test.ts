@@ -1,133 +1,94 @@
-/** Applications that know nothing of the mesh, on two hosts whose TCP is captured. Root only. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { canMakeNamespaces } from "../../src/host/testing/namespaces.ts";
-import { TwoHosts } from "./two_hosts.ts";
+/** Applications that know of nothing are carried over HBONE, and nothing else crosses the cable. */
+import { afterAll, beforeAll, describe, expect } from "bun:test";
+import { runToEnd } from "../peer/lab/subprocess.ts";
+import type { Application } from "./application.ts";
+import { namespaceTest, unavailable } from "./available.ts";
+import { eventually } from "./eventually.ts";
+import { cart, db, dbService, Lab } from "./lab.ts";
+import type { LogLine, NodeProcess } from "./node_process.ts";
 
-const vip = "10.99.0.5";
-const timeoutMs = 60_000;
-
-function documents({ addresses }: TwoHosts): string {
-  const entry = (name: string, ip: string) => `apiVersion: networking.istio.io/v1
-kind: WorkloadEntry
-metadata: {name: ${name}, namespace: shop, annotations: {ambient.istio.io/redirection: enabled}}
-spec: {address: ${ip}, serviceAccount: ${name}, labels: {app: ${name}}}
----
-`;
-  return `${entry("cart", addresses.cart)}${entry("db", addresses.db)}apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: db, namespace: shop}
-spec:
-  hosts: [db.shop.mesh]
-  addresses: [${vip}]
-  resolution: STATIC
-  ports: [{number: 80, name: tcp, protocol: TCP, targetPort: 5432}]
-  workloadSelector: {labels: {app: db}}
----
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: strict, namespace: shop}
-spec: {mtls: {mode: STRICT}}
-`;
-}
-
-function onlyFrom(serviceAccount: string): string {
-  return `apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: callers, namespace: shop}
-spec:
-  selector: {matchLabels: {app: db}}
-  rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/${serviceAccount}]}}]}]
-`;
-}
-
-if (!canMakeNamespaces) console.warn("skipped: network namespaces need root on Linux");
-
-describe.skipIf(!canMakeNamespaces)("two hosts with capture (needs root and network namespaces)", () => {
-  let hosts: TwoHosts;
+describe("captured TCP", () => {
+  let lab: Lab;
+  let nodes: { readonly client: NodeProcess; readonly server: NodeProcess };
+  let caller: Application;
 
   beforeAll(async () => {
-    hosts = await TwoHosts.create(60 + (process.pid % 100));
-    await hosts.publish("mesh.yaml", documents(hosts));
-    await hosts.serve("db", 5432);
-    await hosts.serve("db", 22);
-    await hosts.startNode("cart");
-    await hosts.startNode("db");
-  }, timeoutMs);
-  afterAll(() => hosts?.close(), timeoutMs);
+    if (unavailable !== null) return;
+    lab = new Lab("capture");
+    caller = lab.application(lab.hosts.client);
+    const server = lab.application(lab.hosts.server);
+    for (const ip of [db.ip, db.ip6]) {
+      await server.listen(ip, dbService.targetPort, { kind: "greet" });
+      await server.listen(ip, 8080, { kind: "http" });
+    }
+    await server.listen("10.78.0.2", 22, { kind: "greet" });
+    nodes = await lab.nodes();
+  }, 30_000);
+  afterAll(() => lab?.close());
 
-  test(
-    "a call to the workload's address is carried over mutual TLS, and the server sees its caller's own address",
-    async () => {
-      const answer = await hosts.call("cart", hosts.addresses.db, 5432);
-      expect(answer).toEqual({ text: `you are ${hosts.addresses.cart}\nhello\n`, ending: "closed" });
-      const rows = hosts.get("db", "traffic");
-      expect(rows).toMatchObject([
-        { source: "shop/cart", destination: "shop/db", security: "mutual_tls", opened: 1, denied: 0 },
-      ]);
-    },
-    timeoutMs,
-  );
+  /** What a node wrote since it had `before` records, once there is something. */
+  async function written(node: NodeProcess, before: number): Promise<readonly LogLine[]> {
+    await eventually("an access line", 5_000, () => node.records.length > before);
+    return node.records.slice(before);
+  }
 
-  test(
-    "a call to the service's VIP reaches the target port",
-    async () => {
-      const answer = await hosts.call("cart", vip, 80);
-      expect(answer).toEqual({ text: `you are ${hosts.addresses.cart}\nhello\n`, ending: "closed" });
-    },
-    timeoutMs,
-  );
+  const { port, targetPort } = dbService;
+  const ways = [
+    { name: "a service, IPv4", to: dbService.ip, port, from: cart.ip, at: db.ip, service: "db.shop.mesh" },
+    { name: "a service, IPv6", to: dbService.ip6, port, from: cart.ip6, at: `[${db.ip6}]`, service: "db-6.shop.mesh" },
+    { name: "a workload, IPv4", to: db.ip, port: targetPort, from: cart.ip, at: db.ip, service: undefined },
+    { name: "a workload, IPv6", to: db.ip6, port: targetPort, from: cart.ip6, at: `[${db.ip6}]`, service: undefined },
+  ];
+  for (const { name, to, port, from, at, service } of ways) {
+    namespaceTest(`to ${name}: the caller's address is seen, both identities are on record`, 15_000, async () => {
+      const before = { client: nodes.client.records.length, server: nodes.server.records.length };
+      const peer = caller.connect(to, port, { from });
+      const greeting = `you are ${from}\n`;
+      expect(await peer.read(greeting.length)).toBe(greeting);
+      peer.send("hello");
+      expect(await peer.read(greeting.length + 5)).toBe(`${greeting}hello`);
+      peer.end();
+      expect(await peer.untilClosed()).toBe("orderly");
+      const both = {
+        message: "connection complete",
+        "src.identity": cart.id,
+        "dst.identity": db.id,
+        "dst.hbone_addr": `${at}:${targetPort}`,
+      };
+      const client = await written(nodes.client, before.client);
+      const counts = { bytes_sent: 5, bytes_recv: greeting.length + 5 };
+      expect(client).toMatchObject([{ ...both, direction: "outbound", ...counts }]);
+      expect(client[0]?.["dst.service"]).toBe(service);
+      const counted = { bytes_sent: greeting.length + 5, bytes_recv: 5 };
+      expect(await written(nodes.server, before.server)).toMatchObject([{ ...both, direction: "inbound", ...counted }]);
+    });
+  }
 
-  test(
-    "the first packet of a connection that is not the node's never leaves in the clear",
-    async () => {
-      // Whatever port of the VIP: a service without that port is refused here, not tried out there.
-      const answer = await hosts.call("cart", vip, 81);
-      expect(answer.text).toBe("");
-      expect(answer.ending).not.toBe("timed out");
-    },
-    timeoutMs,
-  );
+  namespaceTest("curl gets its page, and the server sees curl's own address", 15_000, async () => {
+    for (const [from, url] of [
+      [cart.ip, `http://${db.ip}:8080/`],
+      [cart.ip6, `http://[${db.ip6}]:8080/`],
+    ] as const) {
+      const words = ["curl", "-s", "-g", "-m", "5", "--interface", from, url];
+      expect(runToEnd(lab.hosts.client.command(words))).toBe(`you are ${from}\n`);
+    }
+  });
 
-  test(
-    "port 22 is never captured: nobody is locked out",
-    async () => {
-      const answer = await hosts.call("cart", hosts.addresses.db, 22);
-      expect(answer.text).toBe(`you are ${hosts.addresses.cart}\nhello\n`);
-    },
-    timeoutMs,
-  );
+  namespaceTest("a destination that nobody listens on is refused, not left open", 15_000, async () => {
+    const peer = caller.connect(db.ip, 9, { from: cart.ip });
+    await peer.opened();
+    expect(await peer.untilClosed()).toBe("reset");
+    expect(await nodes.server.line({ error: /^connect_refused: .*ECONNREFUSED/ })).toMatchObject({
+      "src.identity": cart.id,
+    });
+  });
 
-  test(
-    "an open connection ends when the policy changes, and a new one is refused",
-    async () => {
-      await hosts.publish("callers.yaml", onlyFrom("cart"));
-      const held = await hosts.hold("cart", hosts.addresses.db, 5432);
-      await hosts.publish("callers.yaml", onlyFrom("somebody-else"));
-      expect(await held.ended).toMatchObject({ value: "ended" });
-      const answer = await hosts.call("cart", hosts.addresses.db, 5432);
-      expect(answer.text).toBe("");
-      await hosts.publish("callers.yaml", onlyFrom("cart"));
-    },
-    timeoutMs,
-  );
-
-  test(
-    "a node that stops leaves no rule behind, and without it STRICT refuses its host",
-    async () => {
-      expect(await hosts.stopNode("cart")).toBe(0);
-      // iptables leaves its own empty tables behind whenever it is called; a rule or a name of ours is another thing.
-      expect(hosts.run("cart", ["nft", "list", "ruleset"]).output).not.toMatch(
-        /fairlead|redirect|mark|jump/i,
-      );
-      expect(hosts.run("cart", ["ip", "rule"]).output).not.toContain("fwmark");
-      // Now in the clear, and captured at the other end.
-      const answer = await hosts.call("cart", hosts.addresses.db, 5432);
-      expect(answer.text).toBe("");
-      const rows = hosts.get("db", "traffic");
-      expect(rows).toContainEqual(
-        expect.objectContaining({ source: "shop/cart", security: "unknown", denied: 1 }),
-      );
-    },
-    timeoutMs,
-  );
+  namespaceTest("nothing but port 15008 crossed the cable; what should cross beside it is counted", 15_000, async () => {
+    const { hbone, other } = lab.hosts.crossing();
+    expect(other).toBe(0);
+    expect(hbone).toBeGreaterThan(30);
+    // The counter can count: SSH is left alone.
+    expect(await caller.call("10.78.0.2", 22)).toBe("you are 10.78.0.1");
+    expect(lab.hosts.crossing().other).toBeGreaterThan(2);
+  });
 });
