@@ -38,7 +38,7 @@ const suites: readonly Suite[] = [
     "bench",
     ...conformanceFolders(["sim", "namespaces"]),
   ]),
-  programSuite("simulation", 400_000, "conformance/sim/run.ts", ["--seeds=100", "--no-keep"]),
+  programSuite("simulation", 400_000, "conformance/sim/run.ts", ["--seeds=60", "--no-keep"]),
   programSuite("h2spec", 300_000, "conformance/spec/h2spec.ts", []),
   programSuite("peers", 300_000, "conformance/run.ts", ["peer"]),
   bunSuite("namespaces", 300_000, ["conformance/namespaces"]),
