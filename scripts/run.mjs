@@ -23,6 +23,7 @@ const commands = {
   format: () => [[tool("biome"), "check", "--write", "."]],
   build: (args) => [[bun, "scripts/build.ts", ...args]],
   demo: (args) => [[bun, "conformance/demo/demo.ts", ...args]],
+  sim: (args) => [[bun, "conformance/sim/run.ts", ...args]],
   h2spec: (args) => [
     [bun, "scripts/peers.ts", "go"],
     [bun, "conformance/spec/h2spec.ts", ...args],

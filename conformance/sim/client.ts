@@ -40,10 +40,10 @@ function dialled(plan: ConnectionPlan): SocketAddress {
       return address("127.0.0.1", plan.source?.httpConnectPort ?? 0);
     case "local_port":
       return address("127.0.0.1", localPortOf(plan));
-    default:
-      return address(plan.byName ? vipOf(plan.destination) : plan.destination.address, plan.port);
     case "plain":
       return address(plan.destination.address, plan.port);
+    default:
+      return address(plan.byName ? vipOf(plan.destination) : plan.destination.address, plan.port);
   }
 }
 

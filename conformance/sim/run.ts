@@ -1,90 +1,36 @@
 /**
- * `bun conformance/sim/run.ts [--seeds=200] [--first=1] [--seed=N] [--verbose]`: whole meshes in memory, one for each seed. Seeds that
- * failed once are kept in `seeds.json` and run first, for ever. The same seed gives the same run.
+ * `bun conformance/sim/run.ts [--seeds=200] [--first=1] [--seed=N] [--verbose]`: whole meshes in memory, one for each seed, on
+ * every core. Seeds that failed once are kept in `seeds.json` and run first, for ever. The same seed gives the same run.
  */
-import { join } from "node:path";
+import { availableParallelism } from "node:os";
+import { parseTally } from "../../scripts/tally.ts";
 import { createPki } from "./authority.ts";
 import { runSeed, type Verdict } from "./run_seed.ts";
+import { chooseSeeds, keepSeeds, type RunOptions, readOptions, usage } from "./seeds.ts";
 
-const keptPath = join(import.meta.dir, "seeds.json");
-
-interface Options {
-  readonly seeds: number;
-  readonly first: number;
-  readonly only: number | null;
-  readonly verbose: boolean;
-  readonly keep: boolean;
-}
-
-function readOptions(args: readonly string[]): Options | null {
-  const number = (name: string, fallback: number): number => {
-    const text = args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
-    return text === undefined ? fallback : Number(text);
-  };
-  const known = /^--(?:(?:seeds|first|seed)=\d+|verbose|no-keep)$/;
-  if (args.some((arg) => !known.test(arg))) return null;
-  const seed = number("seed", -1);
-  return {
-    seeds: number("seeds", 200),
-    first: number("first", 1),
-    only: seed === -1 ? null : seed,
-    verbose: args.includes("--verbose"),
-    keep: !args.includes("--no-keep"),
-  };
-}
-
-/** Regression seeds first, then new ones. */
-async function chooseSeeds({ only, seeds, first }: Options): Promise<readonly number[]> {
-  if (only !== null) return [only];
-  const kept = await readKept();
-  const fresh = Array.from({ length: seeds }, (_, index) => first + index).filter(
-    (seed) => !kept.includes(seed),
-  );
-  return [...kept, ...fresh];
-}
-
-async function readKept(): Promise<readonly number[]> {
-  const value: unknown = await Bun.file(keptPath).json();
-  if (!Array.isArray(value) || !value.every((seed) => Number.isSafeInteger(seed)))
-    throw new Error(`${keptPath} is not a list of seeds`);
-  return value;
-}
-
-async function keep(seed: number): Promise<void> {
-  const kept = await readKept();
-  if (!kept.includes(seed)) await Bun.write(keptPath, `${JSON.stringify([...kept, seed])}\n`);
-}
+const maxTraceLines = 60;
+const failedSeed = /^seed (\d+) failed/gm;
 
 function describe({ seed, plan, found }: Verdict, trace: readonly string[]): string {
   const shape = `${plan.machines.length} machines, ${plan.workloads.length} workloads, ${plan.connections.length} connections`;
-  const shownLines = trace.slice(-maxTraceLines);
-  const skipped =
-    trace.length > shownLines.length ? [`… ${trace.length - shownLines.length} lines before`] : [];
+  const shown = trace.slice(-maxTraceLines);
+  const skipped = trace.length > shown.length ? [`… ${trace.length - shown.length} lines before`] : [];
   return [
     `seed ${seed} failed (${shape}; faults: ${[...plan.kinds].join(", ") || "none"})`,
     ...skipped,
-    ...shownLines,
+    ...shown,
     ...found.map((what) => `  ✗ ${what}`),
     `  again: bun conformance/sim/run.ts --seed=${seed} --verbose`,
   ].join("\n");
 }
 
-const maxTraceLines = 60;
-
-async function main(): Promise<number> {
-  const options = readOptions(process.argv.slice(2));
-  if (options === null) {
-    console.error(
-      "usage: bun conformance/sim/run.ts [--seeds=200] [--first=1] [--seed=N] [--verbose] [--no-keep]",
-    );
-    return 2;
-  }
+/** In this process, one after the other. @returns whether all passed. */
+async function runHere(options: RunOptions): Promise<boolean> {
   const pki = await createPki();
   const seeds = await chooseSeeds(options);
-  const started = performance.now();
   let failed = 0;
   let simulatedMs = 0;
-  for (const [index, seed] of seeds.entries()) {
+  for (const seed of seeds) {
     const trace: string[] = [];
     const onTrace = (line: string) => void (options.verbose ? console.log(line) : trace.push(line));
     const verdict = await runSeed(seed, pki, onTrace);
@@ -92,17 +38,54 @@ async function main(): Promise<number> {
     if (verdict.found.length > 0) {
       failed++;
       console.log(describe(verdict, trace));
-      if (options.keep && options.only === null) await keep(seed);
     } else if (options.verbose)
       console.log(`seed ${seed}: ${verdict.steps} events, trace ${verdict.traceHash.toString(16)}`);
-    if (process.stdout.isTTY)
-      process.stdout.write(`\r${index + 1} of ${seeds.length} seeds, ${failed} failed `);
   }
-  if (process.stdout.isTTY) process.stdout.write("\n");
-  const seconds = (performance.now() - started) / 1000;
-  console.log(`${(simulatedMs / 3_600_000).toFixed(1)} simulated hours in ${seconds.toFixed(1)} s`);
+  console.log(`${(simulatedMs / 3_600_000).toFixed(1)} simulated hours`);
   console.log(`${seeds.length - failed} passed, ${failed} failed`);
-  return failed === 0 ? 0 : 1;
+  return failed === 0;
 }
 
-process.exit(await main());
+/** Shares the seeds out to one process for each core. */
+async function runShared(options: RunOptions, args: readonly string[]): Promise<boolean> {
+  const started = performance.now();
+  const count = Math.min(availableParallelism(), 8);
+  const outputs = await Promise.all(
+    Array.from({ length: count }, (_, index) => runShare(args, index, count)),
+  );
+  const failures = outputs.map((output) => output.slice(0, output.lastIndexOf("\n", output.length - 2)));
+  console.log(failures.map((text) => text.trim()).join("\n"));
+  const tallies = outputs.map(parseTally);
+  // A share that did not come to its last line has failed, whatever it said before.
+  const passed = tallies.reduce((total, tally) => total + (tally?.passed ?? 0), 0);
+  const failed = tallies.reduce((total, tally) => total + (tally?.failed ?? 1), 0);
+  const seeds = outputs.flatMap((output) =>
+    [...output.matchAll(failedSeed)].map((match) => Number(match[1])),
+  );
+  if (options.keep) await keepSeeds(seeds);
+  console.log(`${((performance.now() - started) / 1000).toFixed(1)} s on ${count} cores`);
+  console.log(`${passed} passed, ${failed} failed`);
+  return failed === 0;
+}
+
+async function runShare(args: readonly string[], index: number, count: number): Promise<string> {
+  // Each of the many small WebAssembly memories would reserve 4 GiB of addresses, and a full collection when they run out.
+  const env = { ...process.env, BUN_JSC_useWasmFastMemory: "0" };
+  const command = [process.execPath, import.meta.path, ...args, `--share=${index}/${count}`];
+  const child = Bun.spawn(command, { stdin: "ignore", stdout: "pipe", stderr: "inherit", env });
+  const output = await new Response(child.stdout).text();
+  const exitCode = await child.exited;
+  return exitCode === 0 || parseTally(output)?.failed !== 0 ? output : `${output}0 passed, 1 failed\n`;
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const options = readOptions(args);
+  if (options === null) {
+    console.error(usage);
+    return 2;
+  }
+  const alone = options.share !== null || options.only !== null;
+  return (await (alone ? runHere(options) : runShared(options, args))) ? 0 : 1;
+}
+
+process.exit(await main(process.argv.slice(2)));
