@@ -4,7 +4,7 @@
  */
 import { type FSWatcher, watch } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { hostLimits } from "../base/limits.ts";
 import type { Clock, Timer } from "./host.ts";
 
@@ -24,6 +24,7 @@ class PathWatch {
   #signature: string | null = null;
   #pollTimer: Timer | null = null;
   #changeTimer: Timer | null = null;
+  #lookTimer: Timer | null = null;
   #stopped = false;
 
   constructor(clock: Clock, path: string, onChange: () => void) {
@@ -40,6 +41,7 @@ class PathWatch {
     this.#stopped = true;
     this.#pollTimer?.cancel();
     this.#changeTimer?.cancel();
+    this.#lookTimer?.cancel();
     this.#disarm();
   }
 
@@ -50,7 +52,24 @@ class PathWatch {
     this.#arm(directories);
     if (this.#signature !== null && this.#signature !== signature) this.#noteChange();
     this.#signature = signature;
+    this.#pollTimer?.cancel();
     this.#pollTimer = this.#clock.setTimer(hostLimits.watchPollMs, () => void this.#look());
+  }
+
+  /** Beside a watched file others come and go (our own log, say): what is not about it is no change before a look says so. */
+  #heard(besideIt: boolean, name: string | null): void {
+    const isNeighbour = name !== null && name !== basename(this.#path);
+    if (besideIt && isNeighbour) this.#lookSoon();
+    else this.#noteChange();
+  }
+
+  /** The file may be a link whose target was exchanged, so a neighbour is worth a look; a burst of them is worth one. */
+  #lookSoon(): void {
+    if (this.#stopped || this.#lookTimer !== null) return;
+    this.#lookTimer = this.#clock.setTimer(hostLimits.watchCoalesceMs, () => {
+      this.#lookTimer = null;
+      void this.#look();
+    });
   }
 
   #noteChange(): void {
@@ -66,9 +85,10 @@ class PathWatch {
     if (wanted === this.#armedFor) return;
     this.#disarm();
     this.#armedFor = wanted;
+    const besideIt = directories[0] !== this.#path;
     for (const directory of directories) {
       try {
-        const watcher = watch(directory, { persistent: false }, () => this.#noteChange());
+        const watcher = watch(directory, { persistent: false }, (_, name) => this.#heard(besideIt, name));
         // A directory that goes away: the next look sees it.
         watcher.on("error", () => {
           this.#armedFor = "";

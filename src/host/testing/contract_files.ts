@@ -100,6 +100,21 @@ export function contractFiles(fixture: () => HostFixture): void {
     stop();
   });
 
+  test("what happens beside a watched file is no change of it", async () => {
+    await write("list", "1");
+    let changes = 0;
+    const stop = files().watch(path("list"), () => changes++);
+    await fixture().pass(300);
+    for (let line = 0; line < 5; line++) {
+      await write("log", `line ${line}`);
+      await fixture().pass(100);
+    }
+    expect(changes).toBe(0);
+    await write("list", "2");
+    await fixture().until(() => changes > 0, "a change");
+    stop();
+  });
+
   test("a path that is not there yet can be watched", async () => {
     let changes = 0;
     const stop = files().watch(path("later/on"), () => changes++);
