@@ -123,7 +123,11 @@ function open({ id, to, port, from, bytes, readToEnd }: Command & { readonly do:
 async function hold(command: Command & { readonly do: "hold" }): Promise<void> {
   const one = (): Promise<void> =>
     new Promise((resolve) => {
-      const socket = connect({ host: command.to, port: command.port, localAddress: command.from ?? undefined });
+      const socket = connect({
+        host: command.to,
+        port: command.port,
+        localAddress: command.from ?? undefined,
+      });
       let greeted = false;
       let failure: string | null = null;
       socket.once("data", () => {

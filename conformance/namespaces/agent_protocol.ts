@@ -18,7 +18,13 @@ export type Behaviour =
   | { readonly kind: "told" };
 
 export type Command =
-  | { readonly do: "listen"; readonly id: string; readonly ip: string; readonly port: number; readonly behaviour: Behaviour }
+  | {
+      readonly do: "listen";
+      readonly id: string;
+      readonly ip: string;
+      readonly port: number;
+      readonly behaviour: Behaviour;
+    }
   | {
       readonly do: "connect";
       readonly id: string;

@@ -36,7 +36,11 @@ export class Application {
   }
 
   /** A conversation by hand. Resolves at once; `opened` says how it went. */
-  connect(to: string, port: number, options: { from?: string; bytes?: number; readToEnd?: boolean } = {}): Peer {
+  connect(
+    to: string,
+    port: number,
+    options: { from?: string; bytes?: number; readToEnd?: boolean } = {},
+  ): Peer {
     const id = `c${this.#ids++}`;
     const { from = null, bytes = 0, readToEnd = false } = options;
     this.#say({ do: "connect", id, to, port, from, bytes, readToEnd });
@@ -48,7 +52,11 @@ export class Application {
     const peer = this.connect(to, port, from === undefined ? {} : { from });
     const refused = await peer.opened();
     if (refused !== null) return refused;
-    await eventually(`an answer of ${to}`, openLimitMs, () => peer.text.includes("\n") || peer.closed !== null);
+    await eventually(
+      `an answer of ${to}`,
+      openLimitMs,
+      () => peer.text.includes("\n") || peer.closed !== null,
+    );
     peer.end();
     const how = await peer.untilClosed();
     return peer.text === "" ? how : (peer.text.split("\n")[0] ?? "");
@@ -74,10 +82,16 @@ export class Application {
   }
 
   /** @returns the first such event. @throws when it does not come, with those that came. */
-  told<E extends Told["event"]>(id: string, event: E, limitMs: number): Promise<Told & { readonly event: E }> {
+  told<E extends Told["event"]>(
+    id: string,
+    event: E,
+    limitMs: number,
+  ): Promise<Told & { readonly event: E }> {
     const find = (): (Told & { readonly event: E }) | undefined =>
       this.#told.find((line): line is Told & { readonly event: E } => line.on === id && line.event === event);
-    return eventually(`${event} of ${this.host.name} ${id}`, limitMs, find, () => JSON.stringify(this.about(id)));
+    return eventually(`${event} of ${this.host.name} ${id}`, limitMs, find, () =>
+      JSON.stringify(this.about(id)),
+    );
   }
 
   command(command: Command & { readonly do: "send" | "end" | "reset" }): void {
@@ -158,11 +172,19 @@ export class Peer {
   }
 
   async untilClosed(limitMs = 5_000): Promise<"orderly" | "reset"> {
-    return await eventually(`the close of ${this.id}`, limitMs, () => this.closed, () => this.#describe());
+    return await eventually(
+      `the close of ${this.id}`,
+      limitMs,
+      () => this.closed,
+      () => this.#describe(),
+    );
   }
 
   /** @returns how many bytes and their digest. */
-  transferred(which: "sent" | "received", limitMs: number): Promise<{ readonly bytes: number; readonly digest: string }> {
+  transferred(
+    which: "sent" | "received",
+    limitMs: number,
+  ): Promise<{ readonly bytes: number; readonly digest: string }> {
     return this.#application.told(this.id, which, limitMs);
   }
 

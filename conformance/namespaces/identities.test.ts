@@ -57,7 +57,11 @@ describe("several workloads on one host", () => {
       const answer = await of(applications, from).call(all[to] ?? "", port, source);
       expect(answer).toBe(allowed ? `you are ${source}` : "reset");
       const identities = { "src.workload": from, "src.identity": shopId(from), "dst.workload": to };
-      const line = await of(nodes, to).line({ direction: "inbound", "dst.identity": shopId(to), ...identities });
+      const line = await of(nodes, to).line({
+        direction: "inbound",
+        "dst.identity": shopId(to),
+        ...identities,
+      });
       expect(line).toMatchObject({ "src.identity": shopId(from), "dst.identity": shopId(to) });
       if (!allowed) expect(line.error).toContain(`shop/${to}-callers`);
       const reported = await of(nodes, from).line({ direction: "outbound", ...identities });

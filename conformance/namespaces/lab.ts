@@ -9,7 +9,11 @@ import { closeAllHosts, type Host, type Hosts, openHosts } from "./hosts.ts";
 import { type NodeOptions, NodeProcess } from "./node_process.ts";
 
 /** cart on the client's host calls db on the server's; both in both families. */
-export const cart = { ip: "10.78.0.11", ip6: "fd78::11", id: "spiffe://cluster.local/ns/shop/sa/cart" } as const;
+export const cart = {
+  ip: "10.78.0.11",
+  ip6: "fd78::11",
+  id: "spiffe://cluster.local/ns/shop/sa/cart",
+} as const;
 export const db = { ip: "10.78.0.21", ip6: "fd78::21", id: "spiffe://cluster.local/ns/shop/sa/db" } as const;
 /** Addresses of no host: one service for each family, so that it is known which is dialled. */
 export const dbService = { ip: "10.99.0.21", ip6: "fd99::21", port: 5432, targetPort: 15432 } as const;
@@ -54,7 +58,18 @@ export class Lab {
     const { certPath, keyPath } = this.authority;
     return this.run(
       host,
-      ["node", "-f", this.meshPath, "--ca-cert", certPath, "--ca-key", keyPath, "--ca-root", certPath, ...settings],
+      [
+        "node",
+        "-f",
+        this.meshPath,
+        "--ca-cert",
+        certPath,
+        "--ca-key",
+        keyPath,
+        "--ca-root",
+        certPath,
+        ...settings,
+      ],
       options,
     );
   }
@@ -62,7 +77,11 @@ export class Lab {
   /** Any command of the program that keeps running. */
   run(host: Host, words: readonly string[], options: StartOptions = {}): NodeProcess {
     const name = `${host.name}-${this.#nodes.length}`;
-    const node = new NodeProcess(host, words, { name, logPath: join(this.directory, `${name}.log`), ...options });
+    const node = new NodeProcess(host, words, {
+      name,
+      logPath: join(this.directory, `${name}.log`),
+      ...options,
+    });
     this.#nodes.push(node);
     return node;
   }

@@ -71,7 +71,9 @@ export class NodeProcess {
   }
 
   get log(): readonly LogLine[] {
-    return this.process.lines().flatMap((line) => (line.startsWith("{") ? [JSON.parse(line) as LogLine] : []));
+    return this.process
+      .lines()
+      .flatMap((line) => (line.startsWith("{") ? [JSON.parse(line) as LogLine] : []));
   }
 
   /** Access lines: one for each connection that is over. */
@@ -84,7 +86,9 @@ export class NodeProcess {
     const matches = (line: LogLine): boolean =>
       Object.entries(fields).every(([name, wanted]) => {
         const value = line[name];
-        return typeof value === "string" && (typeof wanted === "string" ? value === wanted : wanted.test(value));
+        return (
+          typeof value === "string" && (typeof wanted === "string" ? value === wanted : wanted.test(value))
+        );
       });
     return eventually(
       `a line of ${this.process.name} with ${Object.entries(fields).map(([name, value]) => `${name}=${value}`)}`,
