@@ -25,20 +25,30 @@ export interface SimulatedPki {
   readonly authority: CertificateAuthority;
   /** A mesh identity as a CA that nobody trusts would sign it. */
   readonly foreign: TlsCredentials;
+  /** A good certificate of somebody who is no workload. */
+  readonly impostor: TlsCredentials;
 }
 
 export async function createPki(): Promise<SimulatedPki> {
-  const provider = peculiarProvider();
-  const options = { clock: standing, provider, trustDomain };
+  const options = { clock: standing, provider: peculiarProvider(), trustDomain };
+  const authority = await CertificateAuthority.create(options);
   const stranger = await CertificateAuthority.create(options);
-  const id = new SpiffeId(trustDomain, "shop", "w00");
+  return {
+    authority,
+    foreign: await issue(stranger, new SpiffeId(trustDomain, "shop", "w00")),
+    impostor: await issue(authority, new SpiffeId(trustDomain, "shop", "impostor")),
+  };
+}
+
+async function issue(authority: CertificateAuthority, id: SpiffeId): Promise<TlsCredentials> {
+  const provider = peculiarProvider();
   const { csrPem, keys } = await createCertificateRequest(provider, id);
   const pkcs8 = await provider.crypto.subtle.exportKey("pkcs8", keys.privateKey);
-  const privateKeyPem = encodePem("PRIVATE KEY", new Uint8Array(pkcs8));
-  const { chainPem, rootsPem } = await stranger.sign({ csrPem, id, lifetimeMs: 80 * day });
+  const { chainPem, rootsPem } = await authority.sign({ csrPem, id, lifetimeMs: 80 * day });
   return {
-    authority: await CertificateAuthority.create(options),
-    foreign: { certificateChainPem: chainPem.join(""), privateKeyPem, trustedRootsPem: rootsPem },
+    certificateChainPem: chainPem.join(""),
+    privateKeyPem: encodePem("PRIVATE KEY", new Uint8Array(pkcs8)),
+    trustedRootsPem: rootsPem,
   };
 }
 

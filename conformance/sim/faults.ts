@@ -39,7 +39,8 @@ export type FaultAction =
   | { readonly kind: "disk"; readonly machine: number; readonly forMs: number }
   | { readonly kind: "bad_document"; readonly text: string }
   | { readonly kind: "half_written"; readonly share: number; readonly forMs: number }
-  | { readonly kind: "drain" | "kill"; readonly machine: number; readonly downMs: number }
+  | { readonly kind: "drain"; readonly machine: number; readonly downMs: number }
+  | { readonly kind: "kill"; readonly machine: number; readonly downMs: number; readonly impostor: boolean }
   | { readonly kind: "rogue"; readonly workload: string; readonly how: "garbage" | "foreign" | "silent" };
 
 export interface Fault {
@@ -102,8 +103,9 @@ function drawOne(
     case "half_written":
       return { kind, share: random.float(), forMs: random.between(5, 60) };
     case "drain":
-    case "kill":
       return { kind, machine, downMs: random.between(10, 3_000) };
+    case "kill":
+      return { kind, machine, downMs: random.between(10, 3_000), impostor: random.chance(0.5) };
     case "rogue":
       return { kind, workload, how: random.pick(["garbage", "foreign", "silent"]) };
   }

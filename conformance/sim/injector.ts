@@ -1,19 +1,17 @@
 /** Makes the faults of a plan happen, and in the end unhappen. */
 import { assert } from "../../src/base/assert.ts";
-import { MeshError } from "../../src/base/errors.ts";
-import type { Socket } from "../../src/host/host.ts";
-import { address } from "./address.ts";
-import { encodeHeader } from "./application.ts";
 import type { PolicyState } from "./documents.ts";
 import type { Fault } from "./faults.ts";
 import type { SimulatedMachine } from "./node.ts";
 import type { Observed } from "./observed.ts";
+import { callAsRogue, impersonate } from "./rogue.ts";
 import type { Simulation } from "./simulation.ts";
 
 export class FaultInjector {
   readonly cutsMs: number[] = [];
   readonly partitions: Observed["partitions"][number][] = [];
   readonly rogues: Observed["rogues"][number][] = [];
+  readonly leaks: Observed["leaks"][number][] = [];
   readonly #simulation: Simulation;
   readonly #jumped = new Map<SimulatedMachine, number>();
   readonly #removedUntil = new Map<string, number>();
@@ -67,6 +65,7 @@ export class FaultInjector {
         return;
       case "kill":
         this.#machine(fault.machine).kill(fault.downMs);
+        if (fault.impostor) this.#impersonate(this.#machine(fault.machine), fault.downMs);
         return;
       case "drain":
         this.#machine(fault.machine)
@@ -74,7 +73,9 @@ export class FaultInjector {
           .catch((error) => world.schedule.fail(error));
         return;
       case "rogue":
-        void this.#rogue(fault.workload, fault.how).catch((error) => world.schedule.fail(error));
+        void callAsRogue(this.#simulation, this.rogues, fault.workload, fault.how).catch((error) =>
+          world.schedule.fail(error),
+        );
     }
   }
 
@@ -148,41 +149,19 @@ export class FaultInjector {
     this.#simulation.world.schedule.timer(forMs, null, () => this.#relieve(machine));
   }
 
+  /** While the node is down somebody else of the mesh answers in its place. */
+  #impersonate(machine: SimulatedMachine, downMs: number): void {
+    const { schedule } = this.#simulation.world;
+    const stop = impersonate(this.#simulation, machine, (bytes) =>
+      this.leaks.push({ atMs: schedule.nowMs, machine: machine.plan.name, bytes }),
+    );
+    schedule.timer(downMs * 0.9, null, stop);
+  }
+
   #relieve(machine: SimulatedMachine): void {
     machine.machine.disk.full = false;
     if (machine.host === null) return;
     machine.host.descriptorLimit = Number.POSITIVE_INFINITY;
     machine.host.outputBroken = false;
-  }
-
-  /** Somebody without an identity at a workload's HBONE port. */
-  async #rogue(name: string, how: "garbage" | "foreign" | "silent"): Promise<void> {
-    const { world, outsider, plan, pki } = this.#simulation;
-    const workload = plan.workloads.find((one) => one.name === name);
-    if (workload === undefined) return;
-    const rogue: Observed["rogues"][number] = { how, workload: name, fromMs: world.nowMs, closedMs: null };
-    try {
-      const to = address(workload.address, 15008);
-      let socket: Socket = await outsider.net.connect({ to, timeoutMs: 5_000 });
-      this.rogues.push(rogue);
-      if (how === "foreign")
-        socket = await outsider.net.tlsClient(socket, {
-          credentials: pki.foreign,
-          alpn: ["h2"],
-          timeoutMs: 5_000,
-        });
-      socket.setHandler({
-        onData() {},
-        onDrain() {},
-        onEnd: () => socket.close(),
-        onClose: () => {
-          rogue.closedMs = world.nowMs;
-        },
-      });
-      if (how !== "silent") socket.write(encodeHeader(0xffff_ffff));
-    } catch (error) {
-      if (!(error instanceof MeshError)) throw error;
-      rogue.closedMs = world.nowMs;
-    }
   }
 }

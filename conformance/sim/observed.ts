@@ -63,6 +63,8 @@ export interface Observed {
     readonly fromMs: number;
     closedMs: number | null;
   }[];
+  /** What was said to somebody who answered in place of a node. */
+  readonly leaks: readonly { readonly atMs: number; readonly machine: string; readonly bytes: number }[];
   /** Nodes that still had something open after their drain. */
   readonly leftOpen: readonly string[];
   drainMs: number;

@@ -11,16 +11,18 @@ export interface RunOptions {
   readonly verbose: boolean;
   /** Write down the seeds that fail. */
   readonly keep: boolean;
+  /** Stop at the first that fails. */
+  readonly untilFailure: boolean;
   /** This process's share, `[index, count]`; null for the process that shares out. */
   readonly share: readonly [number, number] | null;
 }
 
 export const usage =
-  "usage: bun conformance/sim/run.ts [--seeds=200] [--first=1] [--seed=N] [--verbose] [--no-keep]";
+  "usage: bun conformance/sim/run.ts [--seeds=200] [--first=1] [--seed=N] [--verbose] [--no-keep] [--until-failure]";
 
 /** @returns null for what is none of the options. */
 export function readOptions(args: readonly string[]): RunOptions | null {
-  const known = /^--(?:(?:seeds|first|seed)=\d{1,15}|share=\d+\/[1-9]\d*|verbose|no-keep)$/;
+  const known = /^--(?:(?:seeds|first|seed)=\d{1,15}|share=\d+\/[1-9]\d*|verbose|no-keep|until-failure)$/;
   if (args.some((arg) => !known.test(arg))) return null;
   const text = (name: string) => args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
   const [index, count] = (text("share") ?? "").split("/").map(Number);
@@ -30,6 +32,7 @@ export function readOptions(args: readonly string[]): RunOptions | null {
     only: text("seed") === undefined ? null : Number(text("seed")),
     verbose: args.includes("--verbose"),
     keep: !args.includes("--no-keep"),
+    untilFailure: args.includes("--until-failure"),
     share: index === undefined || count === undefined ? null : [index, count],
   };
 }

@@ -83,6 +83,7 @@ export class Simulation implements ServerObserver, ClientObserver {
       strange: this.#strange,
       clear: this.#clear,
       rogues: this.#injector.rogues,
+      leaks: this.#injector.leaks,
       leftOpen: this.#leftOpen,
       drainMs: Number.POSITIVE_INFINITY,
       endMs: 0,

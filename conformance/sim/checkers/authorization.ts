@@ -24,6 +24,10 @@ export function checkAuthorization(observed: Observed): string[] {
       `authorization: ${describeConnection(log)}: its payload was in the clear between machines at ${atMs.toFixed(1)} ms`,
     );
   }
+  for (const { machine, bytes, atMs } of observed.leaks)
+    found.push(
+      `authorization: ${bytes} bytes were given at ${atMs.toFixed(1)} ms to an impostor in place of ${machine}`,
+    );
   for (const { how, workload, fromMs, closedMs } of observed.rogues)
     if (closedMs === null || closedMs - fromMs > rogueMs)
       found.push(`authorization: a ${how} caller of ${workload} was not sent away within ${rogueMs} ms`);

@@ -50,6 +50,7 @@ const reasons: Readonly<Record<string, readonly Cause[]>> = {
   connect_timeout: ["partition", "descriptors", "outage"],
   tls_handshake: ["cut", "outage", "partition", "revocation", "wall_jump", "descriptors", "end_of_run"],
   certificate_revoked: ["revocation"],
+  certificate_unexpected: ["outage"],
   certificate_expired: ["wall_jump"],
   certificate_not_yet_valid: ["wall_jump"],
   identity_unavailable: ["wall_jump", "removal", "outage"],

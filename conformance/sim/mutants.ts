@@ -1,0 +1,201 @@
+/**
+ * `bun conformance/sim/mutants.ts [NAME …]`: breaks a copy of the program on purpose, once for each line below, and says which seed
+ * notices and by which checker. A mutant that lives is a hole in the simulator.
+ */
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+interface Mutant {
+  readonly name: string;
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+const mutants: readonly Mutant[] = [
+  {
+    name: "policy changes do not re-decide open connections",
+    file: "src/proxy/node.ts",
+    from: "context.connections.recheckPolicy();",
+    to: ";",
+  },
+  {
+    name: "trust changes do not re-judge open connections and tunnels",
+    file: "src/proxy/node.ts",
+    from: "this.#context.connections.recheckTrust(judge);\n    this.#hbone.recheckTrust(judge);\n    this.#pool.recheckTrust(judge);",
+    to: "void judge;",
+  },
+  {
+    name: "a refusal does not stop an inbound connection",
+    file: "src/proxy/passthrough.ts",
+    from: "if (!decision.allowed) {",
+    to: "if (false as boolean) {",
+  },
+  {
+    name: "decided on the workload as it was when the connection came",
+    file: "src/proxy/policy_wait.ts",
+    from: "const workload = store.workload(local.uid);",
+    to: "const workload = local as typeof local | null; void store;",
+  },
+  {
+    name: "a socket's reader is not paused when the other end is full",
+    file: "src/proxy/socket_end.ts",
+    from: "this.#keptByOther += bytes.length - taken;\n    this.#socket.pause();",
+    to: "this.#keptByOther += bytes.length - taken;",
+  },
+  {
+    name: "a paused reader is never resumed",
+    file: "src/proxy/socket_end.ts",
+    from: "if (this.#keptByOther === 0) this.#socket.resume();\n  }\n\n  stop()",
+    to: "}\n\n  stop()",
+  },
+  {
+    name: "bytes that a socket did not take at the end are dropped",
+    file: "src/proxy/socket_end.ts",
+    from: "if (this.#queue === null) this.#endWrite();\n    else this.#endAfterQueue = true;",
+    to: "this.#endWrite();",
+  },
+  {
+    name: "any RST_STREAM is read as the end of data",
+    file: "src/wire/hbone.ts",
+    from: "return errorCode === resetCode.noError || errorCode === resetCode.cancel;",
+    to: "return errorCode >= 0;",
+  },
+  {
+    name: "a broken socket is told as an orderly end",
+    file: "src/proxy/stream_end.ts",
+    from: "if (!this.#stream.closed) this.#stream.reset(resetCode.connectError);",
+    to: "this.end();",
+  },
+  {
+    name: "consumed bytes are not given back to the peer's window",
+    file: "src/proxy/stream_end.ts",
+    from: "if (taken > 0) this.#stream.consume(taken);",
+    to: "void taken;",
+  },
+  {
+    name: "bytes that came before the connection was carried are forgotten",
+    file: "src/proxy/early_stream.ts",
+    from: "for (const chunk of this.#chunks) events.onData(chunk, false);",
+    to: "",
+  },
+  {
+    name: "whoever answers is believed to be the workload that was called",
+    file: "src/proxy/client_tunnel.ts",
+    from: "identities: target.expected,",
+    to: "identities: null,",
+  },
+  {
+    name: "certificates of any CA are believed",
+    file: "src/pki/signature.ts",
+    from: "return await this.#crypto.subtle.verify(",
+    to: "return true || await this.#crypto.subtle.verify(",
+  },
+  {
+    name: "the pool does not look whose tunnel it is",
+    file: "src/proxy/pool.ts",
+    from: "target.source.uri}|",
+    to: "target.dial.port}|",
+  },
+  {
+    name: "connections are cut at a drain's beginning instead of its deadline",
+    file: "src/proxy/node.ts",
+    from: "const deadline = clock.setTimer(deadlineMs, () => finish());",
+    to: "const deadline = clock.setTimer(0, () => finish()); void deadlineMs;",
+  },
+  {
+    name: "a drain has no deadline",
+    file: "src/proxy/node.ts",
+    from: "const deadline = clock.setTimer(deadlineMs, () => finish());",
+    to: "const deadline = clock.setTimer(deadlineMs, () => {});",
+  },
+  {
+    name: "a finished connection is not recorded",
+    file: "src/proxy/connections.ts",
+    from: "this.#registry.remove(this);\n    this.record.close(error);",
+    to: "this.#registry.remove(this);\n    if (error === null) this.record.close(error);",
+  },
+  {
+    name: "a connection is recorded twice",
+    file: "src/proxy/telemetry.ts",
+    from: "if (this.#closed) return;\n    this.#closed = true;\n    this.flushBytes();",
+    to: "this.#closed = true;\n    this.flushBytes();\n    this.#telemetry.closed(this, this.#series, error);",
+  },
+  {
+    name: "what a socket did not take of a tunnel's output is lost",
+    file: "src/host/drive.ts",
+    from: "this.#keep(chunks, index, taken);",
+    to: "void index;",
+  },
+  {
+    name: "scratch memory of the machine is kept without a copy",
+    file: "src/host/drive.ts",
+    from: "index === from ? chunk.slice(taken) : chunk.slice()",
+    to: "index === from ? chunk.subarray(taken) : chunk",
+  },
+  {
+    name: "half a document is taken for a whole one",
+    file: "src/control/ingest.ts",
+    from: "if (before === null) return files;",
+    to: "if (before === null || before !== null) return files;",
+  },
+  {
+    name: "an SVID that has expired is shown",
+    file: "src/pki/secrets.ts",
+    from: "secret.svid === null || isExpired(secret.svid, this.#options.clock.wallMs()) ? null : secret.svid",
+    to: "secret.svid",
+  },
+];
+
+const root = join(import.meta.dir, "..", "..");
+const copied = ["src", "wasm", "scripts", "conformance/sim", "package.json", "tsconfig.json"];
+
+async function tryMutant({ file, from, to }: Mutant): Promise<string> {
+  const copy = await mkdtemp(join(tmpdir(), "fairlead-mutant-"));
+  try {
+    for (const path of copied) await cp(join(root, path), join(copy, path), { recursive: true });
+    await symlink(join(root, "node_modules"), join(copy, "node_modules"));
+    const text = await readFile(join(copy, file), "utf8");
+    if (text.split(from).length !== 2) return "does not apply";
+    await writeFile(
+      join(copy, file),
+      text.replace(from, () => to),
+    );
+    const command = [process.execPath, "conformance/sim/run.ts", "--no-keep", "--until-failure"];
+    const child = Bun.spawn(command, {
+      cwd: copy,
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "ignore",
+      timeout: limitMs,
+    });
+    const output = await new Response(child.stdout).text();
+    if ((await child.exited) === 0) return "lives";
+    const seeds = [...output.matchAll(/^seed (\d+) failed/gm)].map((match) => match[1]);
+    const checkers = new Set([...output.matchAll(/✗ ([a-z]+):/g)].map((match) => match[1]));
+    return seeds.length === 0
+      ? "killed: the run broke"
+      : `killed by seed ${seeds.join(", ")}: ${[...checkers].join(", ")}`;
+  } finally {
+    await rm(copy, { recursive: true, force: true });
+  }
+}
+
+const limitMs = 400_000;
+
+async function main(names: readonly string[]): Promise<number> {
+  const chosen = mutants.filter(
+    ({ name }) => names.length === 0 || names.some((part) => name.includes(part)),
+  );
+  let failed = 0;
+  for (const mutant of chosen) {
+    const fate = await tryMutant(mutant);
+    if (!fate.startsWith("killed")) failed++;
+    console.log(`${mutant.name.padEnd(70)} ${fate}`);
+  }
+  console.log(`${chosen.length - failed} passed, ${failed} failed`);
+  return failed === 0 ? 0 : 1;
+}
+
+process.exit(await main(process.argv.slice(2)));
