@@ -36,7 +36,7 @@ const suites: readonly Suite[] = [
     "wasm",
     "scripts",
     "bench",
-    ...conformanceFolders(["sim", "namespaces"]),
+    ...conformanceFolders(["namespaces"]),
   ]),
   programSuite("simulation", 400_000, "conformance/sim/run.ts", ["--seeds=60", "--no-keep"]),
   programSuite("h2spec", 300_000, "conformance/spec/h2spec.ts", []),
