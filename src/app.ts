@@ -2,15 +2,16 @@
  * The composition root: who is handed what. Everything else takes what it needs as arguments, so that a simulator can build a
  * whole node on a host of its own.
  */
+import { MeshError } from "./base/errors.ts";
 import { formatSocketAddress, IpAddress } from "./base/ip.ts";
 import { MetricRegistry } from "./base/metrics.ts";
 import type { Config } from "./config/config.ts";
 import { MeshIngest } from "./control/ingest.ts";
 import { type CaptureOptions, installCapture } from "./host/capture.ts";
-import type { Host } from "./host/host.ts";
+import type { Files, Host } from "./host/host.ts";
 import type { LogWriter } from "./host/log_writer.ts";
 import type { SpiffeId } from "./mesh/identity.ts";
-import { MeshStore } from "./mesh/store.ts";
+import { type MeshChange, MeshStore } from "./mesh/store.ts";
 import type { AuthorityOptions, CertificateAuthority } from "./pki/ca.ts";
 import { loadAuthority, openAuthority } from "./pki/ca_files.ts";
 import { type CryptoProvider, peculiarProvider, runtimeProvider } from "./pki/provider.ts";
@@ -102,7 +103,8 @@ async function build(
   // The mesh: the engine is the store's first listener, so that whoever hears of a change decides by the new policies.
   const store = new MeshStore();
   const engine = createPolicyEngine({ missingPolicy: config.missingPolicy });
-  store.subscribe((change) => {
+  store.subscribe((change, version) => {
+    logger.log("info", "mesh", "mesh changed", { version, ...countChanges(change) });
     if (change.policies !== undefined) engine.update(store.policies());
   });
   engine.onDryRun = (policy, rule, action, connection) =>
@@ -113,6 +115,7 @@ async function build(
       source: connection.sourceIdentity?.uri ?? connection.sourceIp.text,
       "dst.addr": formatSocketAddress({ ip: connection.destinationIp, port: connection.destinationPort }),
     });
+  await refuseMissing(files, config.meshPaths);
   const ingest = new MeshIngest(host, store, config, logger);
   undo.push(() => ingest.close());
   await ingest.ready;
@@ -160,6 +163,28 @@ async function build(
       await stop();
     },
   };
+}
+
+/** How many of each kind came, changed or went; a kind without a change is left out. */
+function countChanges(change: MeshChange): Record<string, number | null> {
+  const count = (part: MeshChange["workloads" | "services" | "policies"]): number | null =>
+    part === undefined ? null : (part.upsert?.length ?? 0) + (part.remove?.length ?? 0);
+  return {
+    workloads: count(change.workloads),
+    services: count(change.services),
+    policies: count(change.policies),
+  };
+}
+
+/**
+ * A running node keeps what it has when a path goes away; at the start a path that is not there is a wrong word, and a node
+ * without documents would look as if it worked.
+ *
+ * @throws MeshError `io`, blame local.
+ */
+export async function refuseMissing(files: Files, paths: readonly string[]): Promise<void> {
+  for (const path of paths)
+    if (!(await files.exists(path))) throw new MeshError("io", "local", `${path} does not exist`);
 }
 
 /** SVIDs are made before they are needed, and forgotten with the last workload that had them. */

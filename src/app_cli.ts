@@ -1,8 +1,7 @@
 /** What the command line is handed: this program's parts as a few functions. */
 import { registerProcessMetrics } from "./admin/process_metrics.ts";
-import { startNode } from "./app.ts";
+import { refuseMissing, startNode } from "./app.ts";
 import { serveAdministration } from "./app_admin.ts";
-import { MeshError } from "./base/errors.ts";
 import { adminLimits } from "./base/limits.ts";
 import type { CliBindings, StartedNode } from "./cli/bindings.ts";
 import type { Config } from "./config/config.ts";
@@ -47,8 +46,7 @@ async function readEveryMeshFile(
   files: Files,
   paths: readonly string[],
 ): Promise<readonly { readonly path: string; readonly text: string }[]> {
-  for (const path of paths)
-    if (!(await files.exists(path))) throw new MeshError("io", "local", `${path} does not exist`);
+  await refuseMissing(files, paths);
   const { texts, unreadable } = await readMeshFiles(files, paths, new Set());
   for (const error of unreadable.values()) throw error;
   return [...texts].map(([path, text]) => ({ path, text }));
@@ -63,6 +61,7 @@ async function startServed(host: Host, serveHttp: ServeHttp, config: Config): Pr
     residentBytes: () => host.process.residentBytes(),
     cpuMicros: () => host.process.cpuMicros(),
     startedWallMs: host.clock.wallMs(),
+    logLinesLost: () => logger.lost,
     version: versionFields(host.name).version ?? "unknown",
   });
   const unsubscribe = host.process.onUncaught((thrown) => {

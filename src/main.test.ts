@@ -167,6 +167,12 @@ test("a runtime told to trust anybody is not started", async () => {
   expect(error).toContain("NODE_TLS_REJECT_UNAUTHORIZED");
 });
 
+test("a path without documents is a wrong word, and nothing starts", async () => {
+  const { code, error } = await run(["up", "-f", join(folder, "mehs")]);
+  expect(code).toBe(1);
+  expect(error).toMatch(/^fairlead: .*mehs does not exist \(io\)\n$/);
+});
+
 test("validate points at the line", async () => {
   const { code, out } = await run(["validate", join(folder, "mesh")]);
   expect(code).toBe(1);

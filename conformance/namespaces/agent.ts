@@ -54,6 +54,9 @@ function serve(id: string, socket: Socket, behaviour: Behaviour): void {
         socket.end(`HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`);
       });
       break;
+    case "stalled":
+      socket.pause();
+      break;
     case "told":
       socket.on("data", (bytes) => tell({ on: id, event: "data", text: bytes.toString("latin1") }));
       break;
@@ -156,19 +159,26 @@ async function hold(command: Command & { readonly do: "hold" }): Promise<void> {
 function carryOut(command: Command): void {
   switch (command.do) {
     case "listen":
-      return listen(command);
+      listen(command);
+      break;
     case "connect":
-      return open(command);
+      open(command);
+      break;
     case "hold":
-      return void hold(command);
+      void hold(command);
+      break;
     case "count":
-      return tell({ on: command.id, event: "held", ...held });
+      tell({ on: command.id, event: "held", ...held });
+      break;
     case "send":
-      return void sockets.get(command.id)?.write(command.text);
+      sockets.get(command.id)?.write(command.text);
+      break;
     case "end":
-      return void sockets.get(command.id)?.end();
+      sockets.get(command.id)?.end();
+      break;
     case "reset":
-      return void sockets.get(command.id)?.resetAndDestroy();
+      sockets.get(command.id)?.resetAndDestroy();
+      break;
   }
 }
 

@@ -14,6 +14,8 @@ export type Behaviour =
   | { readonly kind: "reset_on_data" }
   /** An HTTP server of one answer, which says whom it sees. */
   | { readonly kind: "http" }
+  /** Accepts, and never reads. */
+  | { readonly kind: "stalled" }
   /** Only tells the test what comes, and does what the test says. */
   | { readonly kind: "told" };
 

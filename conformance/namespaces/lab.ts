@@ -7,6 +7,7 @@ import { Application, killAllApplications } from "./application.ts";
 import { service, workload } from "./documents.ts";
 import { closeAllHosts, type Host, type Hosts, openHosts } from "./hosts.ts";
 import { type NodeOptions, NodeProcess } from "./node_process.ts";
+import { closeAllDisks } from "./tiny_disk.ts";
 
 /** cart on the client's host calls db on the server's; both in both families. */
 export const cart = {
@@ -27,7 +28,7 @@ export const shop = [
   service("db-6", dbService.ip6, dbService.port, dbService.targetPort),
 ].join("");
 
-export type StartOptions = Partial<Omit<NodeOptions, "name" | "logPath">>;
+export type StartOptions = Partial<Omit<NodeOptions, "name">>;
 
 export class Lab {
   readonly hosts: Hosts;
@@ -113,5 +114,6 @@ export class Lab {
 process.on("exit", () => {
   killAllApplications();
   closeAllHosts();
+  closeAllDisks();
   cleanUp();
 });

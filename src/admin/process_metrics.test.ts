@@ -6,9 +6,11 @@ import { registerProcessMetrics } from "./process_metrics.ts";
 test("process metrics are read at each scrape; CPU time never goes down", () => {
   const metrics = new MetricRegistry();
   let cpuMicros = 1_500_000;
+  let linesLost = 0;
   registerProcessMetrics(metrics, {
     residentBytes: () => 42,
     cpuMicros: () => cpuMicros,
+    logLinesLost: () => linesLost,
     startedWallMs: 2500,
     version: "1.2.3",
   });
@@ -21,7 +23,10 @@ test("process metrics are read at each scrape; CPU time never goes down", () => 
     "process_start_time_seconds 2.5",
     "process_resident_memory_bytes 42",
     "process_cpu_seconds_total 1.5",
+    "fairlead_log_lines_lost_total 0",
   ]);
+  linesLost = 7;
+  expect(values()).toContain("fairlead_log_lines_lost_total 7");
   cpuMicros = 1_400_000;
   expect(values()).toContain("process_cpu_seconds_total 1.5");
   cpuMicros = 2_000_000;

@@ -6,6 +6,8 @@ export interface ProcessReadings {
   residentBytes(): number;
   /** CPU time so far, microseconds. */
   cpuMicros(): number;
+  /** Lines that the log's reader or disk did not take. */
+  logLinesLost(): number;
   /** Milliseconds since the Unix epoch. */
   readonly startedWallMs: number;
   /** `0.1.0`. */
@@ -23,7 +25,11 @@ export function registerProcessMetrics(metrics: MetricRegistry, readings: Proces
   started.with({}).set(readings.startedWallMs / 1000);
   const resident = metrics.gauge("process_resident_memory_bytes", "Resident memory size", []).with({});
   const cpu = metrics.counter("process_cpu_seconds", "User and system CPU time spent", []).with({});
+  const lost = metrics
+    .counter("fairlead_log_lines_lost", "Log lines that could not be written (full disk, slow reader)", [])
+    .with({});
   metrics.onCollect(() => {
+    lost.add(readings.logLinesLost() - lost.value);
     resident.set(readings.residentBytes());
     cpu.add(Math.max(0, readings.cpuMicros() / 1e6 - cpu.value));
   });

@@ -1,0 +1,134 @@
+/** What a host runs out of: descriptors and disk. It is said aloud, and over when there is some again. */
+import { afterEach, describe, expect } from "bun:test";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Peer } from "./application.ts";
+import { namespaceTest } from "./available.ts";
+import { eventually } from "./eventually.ts";
+import { cart, db, Lab } from "./lab.ts";
+import { TinyDisk } from "./tiny_disk.ts";
+
+const port = 7300;
+const opened: { close(): void | Promise<void> }[] = [];
+
+function open(label: string): Lab {
+  const lab = new Lab(label);
+  opened.push(lab);
+  return lab;
+}
+
+function openDisk(lab: Lab): TinyDisk {
+  const disk = new TinyDisk(join(lab.directory, "tiny"), 64);
+  opened.unshift(disk);
+  return disk;
+}
+
+afterEach(async () => {
+  for (let one = opened.pop(); one !== undefined; one = opened.pop()) await one.close();
+});
+
+describe("without descriptors", () => {
+  const limit = 160;
+  const attempts = 200;
+  const limited = { wrap: (argv: readonly string[]) => ["prlimit", `--nofile=${limit}:${limit}`, ...argv] };
+
+  for (const side of ["client", "server"] as const) {
+    namespaceTest(
+      `the ${side}'s node refuses aloud, keeps what it has, and serves again`,
+      40_000,
+      async () => {
+        const lab = open(`descriptors-${side}`);
+        const start = (name: "client" | "server") =>
+          lab.node(lab.hosts[name], ["--capture", "redirect"], name === side ? limited : {}).ready();
+        const [client, server] = await Promise.all([start("client"), start("server")]);
+        await lab.application(lab.hosts.server).listen(db.ip, port, { kind: "greet" });
+        const caller = lab.application(lab.hosts.client);
+
+        const first = caller.connect(db.ip, port, { from: cart.ip });
+        await first.line();
+        const peers: Peer[] = Array.from({ length: attempts }, () =>
+          caller.connect(db.ip, port, { from: cart.ip }),
+        );
+        const settled = (peer: Peer) => peer.text !== "" || peer.closed !== null;
+        await eventually("an outcome of each", 15_000, () => peers.every(settled));
+        const served = peers.filter((peer) => peer.closed === null);
+        const refused = peers.filter((peer) => peer.closed !== null);
+        console.log(`${side}: ${served.length} served, ${refused.length} refused with ${limit} descriptors`);
+        expect(served.length).toBeGreaterThan(20);
+        expect(refused.length).toBeGreaterThan(20);
+        const node = side === "client" ? client : server;
+        await node.line({ scope: "access", error: /^descriptors_exhausted: / });
+        first.send("still here");
+        expect(await first.read(`you are ${cart.ip}\nstill here`.length)).toEndWith("still here");
+        // It can still be asked.
+        expect(node.metric("istio_tcp_sockets_open")).toBeGreaterThan(20);
+
+        for (const peer of served) peer.end();
+        await eventually("the end of each", 10_000, () => served.every((peer) => peer.closed !== null));
+        await eventually("to be served again", 5_000, async () => {
+          return (await caller.call(db.ip, port, cart.ip)) === `you are ${cart.ip}`;
+        });
+        first.end();
+      },
+    );
+  }
+});
+
+describe("without disk", () => {
+  namespaceTest(
+    "a CA that cannot be written whole is a refusal to start, with nothing half there",
+    30_000,
+    async () => {
+      const lab = open("disk-state");
+      const disk = openDisk(lab);
+      disk.fill();
+      const state = join(disk.path, "ca");
+      const words = ["up", "-f", lab.meshPath, "--state-directory", state];
+      const refused = lab.run(lab.hosts.server, words);
+      expect(await refused.process.exited).toBe(1);
+      expect(refused.process.log()).toMatch(/fairlead: cannot .*tiny\/ca.*ENOSPC \(io\)/);
+      expect(existsSync(join(state, "authority.pem"))).toBe(false);
+      disk.free();
+      const node = await lab.run(lab.hosts.server, words).ready();
+      expect(existsSync(join(state, "authority.pem"))).toBe(true);
+      expect(await node.stop()).toBe(0);
+    },
+  );
+
+  namespaceTest("a log that cannot be written stops nobody; what was lost is counted", 30_000, async () => {
+    const lab = open("disk-log");
+    const disk = openDisk(lab);
+    const logPath = join(disk.path, "server.log");
+    const [server] = await Promise.all([
+      lab.node(lab.hosts.server, ["--capture", "redirect"], { logPath }).ready(),
+      lab.node(lab.hosts.client, ["--capture", "redirect"]).ready(),
+    ]);
+    await lab.application(lab.hosts.server).listen(db.ip, port, { kind: "greet" });
+    const caller = lab.application(lab.hosts.client);
+    const call = () => caller.call(db.ip, port, cart.ip);
+    expect(await call()).toBe(`you are ${cart.ip}`);
+    await server.line({ direction: "inbound" });
+    disk.fill();
+    // The last block of the log has room for some lines yet.
+    for (let calls = 0; calls < 20; calls++) expect(await call()).toBe(`you are ${cart.ip}`);
+    await eventually("lines lost", 5_000, () => server.metric("fairlead_log_lines_lost_total") > 0);
+    disk.free();
+    const before = server.process.lines().length;
+    expect(await call()).toBe(`you are ${cart.ip}`);
+    await eventually("a line again", 5_000, () => server.process.lines().length > before);
+    // The one that was cut off by the end of the disk stands alone, and does not spoil the next.
+    const broken = server.process.lines().filter((line) => !isJson(line));
+    expect(broken.length).toBeLessThanOrEqual(1);
+    expect(isJson(server.process.lines().at(-1) ?? "")).toBe(true);
+    expect(await server.stop()).toBe(0);
+  });
+});
+
+function isJson(line: string): boolean {
+  try {
+    JSON.parse(line);
+    return true;
+  } catch {
+    return false;
+  }
+}
