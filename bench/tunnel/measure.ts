@@ -9,7 +9,7 @@ export interface MeasureOptions {
   readonly loadPath: string;
   /** Before each window. */
   readonly warmUpMs: number;
-  /** Before the first: so long requests, so long new connections, so long bulk. */
+  /** Before the first window: so long requests, three times as long new connections, so long bulk. */
   readonly settleMs: number;
   readonly windowMs: number;
   readonly idleConnections: number;
@@ -81,6 +81,7 @@ async function measureMemory(lab: Lab, tunnel: Tunnel, options: MeasureOptions):
   if (tunnel.outbound === null || tunnel.inbound === null) return {};
   await Bun.sleep(1000);
   const nodes = { outbound: tunnel.outbound.process, inbound: tunnel.inbound.process };
+  const startedCpu = { outbound: nodes.outbound.cpuSeconds(), inbound: nodes.inbound.cpuSeconds() };
   const before = { outbound: nodes.outbound.memory(), inbound: nodes.inbound.memory() };
   const idle = Subprocess.start({
     name: "idle connections",
@@ -101,11 +102,13 @@ async function measureMemory(lab: Lab, tunnel: Tunnel, options: MeasureOptions):
     await Bun.sleep(2000);
     const measures: Record<string, number> = {};
     for (const role of ["outbound", "inbound"] as const) {
+      measures[`CPU s from start to idle ${role}`] = startedCpu[role];
       const after = nodes[role].memory();
       measures[`idle MB rss ${role}`] = before[role].rssBytes / 1e6;
       measures[`idle MB pss ${role}`] = before[role].pssBytes / 1e6;
       measures[`KB per idle connection ${role}`] =
         (after.rssBytes - before[role].rssBytes) / 1e3 / options.idleConnections;
+      measures[`idle MB anonymous ${role}`] = before[role].anonymousBytes / 1e6;
       measures[`MB rss at ${options.idleConnections} ${role}`] = after.rssBytes / 1e6;
     }
     return measures;
@@ -114,15 +117,18 @@ async function measureMemory(lab: Lab, tunnel: Tunnel, options: MeasureOptions):
   }
 }
 
-/** Every subject gets the same: compilers, allocators and pools are to stand as they would after an hour. */
+/**
+ * Every subject gets the same: compilers, allocators and pools are to stand as they would after an hour. New connections
+ * take longest, since there are far fewer of them in a second than requests.
+ */
 async function warmUp(lab: Lab, tunnel: Tunnel, options: MeasureOptions): Promise<void> {
-  const brief = { ...options, windowMs: options.settleMs };
+  const brief = { ...options, warmUpMs: 0, windowMs: options.settleMs };
   await load(lab, tunnel, brief, "requests", appPorts.http, ["-connections", "32"]);
-  await load(lab, tunnel, brief, "connections", appPorts.http, ["-connections", `${newConnectionsAtATime}`]);
-  for (const direction of ["up", "down"]) {
-    const half = { ...brief, warmUpMs: 0, windowMs: options.settleMs / 2 };
+  const long = { ...brief, windowMs: 3 * options.settleMs };
+  await load(lab, tunnel, long, "connections", appPorts.http, ["-connections", `${newConnectionsAtATime}`]);
+  const half = { ...brief, windowMs: options.settleMs / 2 };
+  for (const direction of ["up", "down"])
     await load(lab, tunnel, half, "bulk", appPorts.bulk, ["-direction", direction]);
-  }
 }
 
 async function measureLoad(lab: Lab, tunnel: Tunnel, options: MeasureOptions): Promise<Measures> {

@@ -20,7 +20,8 @@ func runCalls(f *flags) error {
 		{"half-close-by-client", func() error { return k.count(megabyte) }},
 		{"half-close-by-application", func() error { return k.bye("app") }},
 		{"upload-64-mib", func() error { return k.count(64 * megabyte) }},
-		{"download-64-mib", func() error { return k.download(64 * megabyte) }},
+		{"download-64-mib", func() error { return k.download(64*megabyte, false) }},
+		{"download-64-mib-after-half-close", func() error { return k.download(64*megabyte, true) }},
 		{"hundred-connections-at-once", func() error {
 			return (&inboundCases{}).atOnce(100, func() error { return k.count(20_000) })
 		}},
@@ -112,7 +113,7 @@ func (k *callCases) count(n int64) error {
 	return nil
 }
 
-func (k *callCases) download(n int64) error {
+func (k *callCases) download(n int64, halfClose bool) error {
 	conn, err := k.dial("app")
 	if err != nil {
 		return err
@@ -125,6 +126,11 @@ func (k *callCases) download(n int64) error {
 	// that loses anything is a race. `bye` is the case in which the application ends first.
 	if err := conn.CloseWrite(); err != nil {
 		return err
+	}
+	if halfClose {
+		if err := conn.CloseWrite(); err != nil {
+			return err
+		}
 	}
 	got, sum := digest(conn)
 	if got != n || sum != patternSum(n) {

@@ -12,8 +12,9 @@ export interface SubprocessOptions {
   readonly cwd?: string;
 }
 
-/** Resident memory in bytes; shared pages counted whole (rss) and by share (pss). */
+/** Resident memory in bytes; shared pages counted whole (rss) and by share (pss). Anonymous is what only swap could take back. */
 export interface ResidentMemory {
+  readonly anonymousBytes: number;
   readonly rssBytes: number;
   readonly pssBytes: number;
 }
@@ -100,7 +101,19 @@ export class Subprocess {
     const rollup = readFileSync(`/proc/${this.pid}/smaps_rollup`, "utf8");
     const kilobytes = (field: string): number =>
       Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(rollup)?.[1]);
-    return { rssBytes: kilobytes("Rss") * 1024, pssBytes: kilobytes("Pss") * 1024 };
+    return {
+      rssBytes: kilobytes("Rss") * 1024,
+      pssBytes: kilobytes("Pss") * 1024,
+      anonymousBytes: kilobytes("Anonymous") * 1024,
+    };
+  }
+
+  /** User and system time so far. USER_HZ is 100 on every Linux that Bun runs on. */
+  cpuSeconds(): number {
+    const stat = readFileSync(`/proc/${this.pid}/stat`, "utf8");
+    // The name in parentheses may hold spaces; utime and stime are the 12th and 13th field after it.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return (Number(fields[11]) + Number(fields[12])) / 100;
   }
 
   async stop(): Promise<void> {

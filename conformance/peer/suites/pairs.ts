@@ -17,7 +17,14 @@ export async function pairSuite(
     const inboundNode = await inbound.startInbound(lab);
     const outboundNode = await outbound.startOutbound(lab);
     try {
-      recordOutcomes(tally, prefix, prefix, await peer.call("call", outboundNode.dial, skipped(inbound)));
+      recordOutcomes(
+        tally,
+        prefix,
+        prefix,
+        await peer.call("call", outboundNode.dial, ["-skip", left(inbound).join(",")]),
+      );
+      for (const name of left(inbound))
+        tally.skip(`${prefix}: ${name}`, "decided by luck behind Envoy, see pairs.ts");
       // Records are written when a connection has ended on both sides.
       await Bun.sleep(500);
       recordOutcome(tally, prefix, prefix, "denied-application-saw-nothing", deniedSaw(app));
@@ -32,7 +39,12 @@ export async function pairSuite(
   });
 }
 
-/** With Envoy behind it, whether the client still gets rid of its bytes after the application's end is a matter of buffers. */
-function skipped(inbound: NodeSubject): string[] {
-  return inbound.name === "envoy" ? ["-skip", "half-close-by-application"] : [];
+/**
+ * When the application ends first, Envoy's HTTP side ends the whole exchange: it drops what comes later, and at times (in
+ * one of six downloads, with ztunnel in front as well) RST_STREAM overtakes what it had still to send. These cases would pass or fail by luck.
+ */
+const byLuck = ["half-close-by-application", "download-64-mib"];
+
+function left(inbound: NodeSubject): readonly string[] {
+  return inbound.name === "envoy" ? byLuck : [];
 }
