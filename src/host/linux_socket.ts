@@ -116,8 +116,9 @@ export class LinuxSockets {
       if (options.from !== null) this.#bind(fd, options.from);
       const length = this.#writeAddress(options.to);
       if (this.#library.connect(fd, this.#address, length) < 0) {
-        const failure = this.#failure("connect");
-        if (failure.errno !== EINPROGRESS) throw failure;
+        // No error object for what every connect says: its stack trace would cost more than the call.
+        const errno = this.#readErrno();
+        if (errno !== EINPROGRESS) throw new SystemCallError("connect", errno);
       }
       return fd;
     } catch (thrown) {
@@ -209,9 +210,13 @@ export class LinuxSockets {
     return this.#library.setsockopt(fd, level, option, this.#int, 4) === 0;
   }
 
-  /** Reads errno, which must be the very next thing after the call. */
   #failure(call: string): SystemCallError {
-    return new SystemCallError(call, read.i32(this.#errno, 0));
+    return new SystemCallError(call, this.#readErrno());
+  }
+
+  /** Must be the very next thing after the call. */
+  #readErrno(): number {
+    return read.i32(this.#errno, 0);
   }
 
   /** `struct sockaddr_in` or `sockaddr_in6`. @returns its length. */
