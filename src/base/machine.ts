@@ -24,6 +24,9 @@ export interface Machine {
    */
   takeOutput(maxBytes: number): readonly Uint8Array[];
 
+  /** Whether a chunk of the last `takeOutput` lies in memory that the next call overwrites; other chunks stay as they are and need no copy. */
+  isScratch(chunk: Uint8Array): boolean;
+
   /** When `tick` wants to be called, in monotonic milliseconds; null for never. */
   readonly deadlineMs: number | null;
   tick(now: number): void;

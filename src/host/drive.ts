@@ -111,11 +111,13 @@ export class Drive implements SocketHandler {
     return true;
   }
 
-  /** Copies what was not taken: the machine's scratch memory is overwritten at its next call. At most one batch. */
+  /** Keeps what was not taken, at most one batch; of the machine's scratch memory a copy. */
   #keep(chunks: readonly Uint8Array[], from: number, taken: number): void {
     for (let index = from; index < chunks.length; index++) {
       const chunk = chunks[index];
-      if (chunk !== undefined) this.#blocked.push(index === from ? chunk.slice(taken) : chunk.slice());
+      if (chunk === undefined) continue;
+      const rest = index === from ? chunk.subarray(taken) : chunk;
+      this.#blocked.push(this.#machine.isScratch(chunk) ? rest.slice() : rest);
     }
   }
 

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../base/errors.ts";
+import { FakeSocket } from "../host/testing/fake_socket.ts";
 import type { H2Stream, H2StreamEvents } from "../wire/h2/stream.ts";
 import { resetCode } from "../wire/hbone.ts";
 import { Copy } from "./copy.ts";
 import { EarlyStream } from "./early_stream.ts";
-import { FakeSocket } from "./fake_socket.ts";
 import { SocketEnd } from "./socket_end.ts";
 import { StreamEnd } from "./stream_end.ts";
 

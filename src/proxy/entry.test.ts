@@ -2,11 +2,11 @@ import { describe, expect, test } from "bun:test";
 import { MeshError } from "../base/errors.ts";
 import { proxyLimits } from "../base/limits.ts";
 import type { Clock } from "../host/host.ts";
+import { FakeSocket } from "../host/testing/fake_socket.ts";
 import { Copy } from "./copy.ts";
 import { EarlySocket } from "./early_socket.ts";
 import { EntryHandshake } from "./entry.ts";
 import { httpConnectEntry, socks5Entry } from "./entry_protocols.ts";
-import { FakeSocket } from "./fake_socket.ts";
 import { SocketEnd } from "./socket_end.ts";
 
 function fakeClock() {

@@ -184,6 +184,10 @@ export class H2Connection implements Machine {
     return this.#sender.takeOutput(maxBytes);
   }
 
+  isScratch(chunk: Uint8Array): boolean {
+    return this.#state.output.isScratch(chunk);
+  }
+
   get deadlineMs(): number | null {
     if (this.#state.closed) return null;
     const settingsMs = this.#settings.deadlineMs;

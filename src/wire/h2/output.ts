@@ -138,6 +138,10 @@ export class Output {
     return this.#views;
   }
 
+  isScratch(chunk: Uint8Array): boolean {
+    return chunk.buffer === this.#scratch.buffer;
+  }
+
   /** The caller is done with the views: do not keep its memory alive. */
   forgetViews(): void {
     if (this.#views.length > 0) this.#views.length = 0;

@@ -1,6 +1,6 @@
 /** A socket for tests: what is written is kept, room is given by hand, events are told by hand. */
-import { IpAddress, type SocketAddress } from "../base/ip.ts";
-import type { Socket, SocketHandler } from "../host/host.ts";
+import { IpAddress, type SocketAddress } from "../../base/ip.ts";
+import type { Socket, SocketHandler } from "../host.ts";
 
 const here: SocketAddress = { ip: IpAddress.parse("127.0.0.1") ?? never(), port: 1 };
 
