@@ -3,7 +3,14 @@
  * every core. Seeds that failed once are kept in `seeds.json` and run first, for ever. The same seed gives the same run.
  */
 import { availableParallelism } from "node:os";
-import { parseTally } from "../../scripts/tally.ts";
+import {
+  addTallies,
+  emptyTally,
+  formatTally,
+  oneFailure,
+  parseTally,
+  type Tally,
+} from "../../scripts/tally.ts";
 import { createPki, type SimulatedPki } from "./authority.ts";
 import { runSeed, type Verdict } from "./run_seed.ts";
 import { chooseSeeds, keepSeeds, type RunOptions, readOptions, usage } from "./seeds.ts";
@@ -62,32 +69,34 @@ async function runTwice(seed: number, pki: SimulatedPki, onTrace: (line: string)
 async function runShared(options: RunOptions, args: readonly string[]): Promise<boolean> {
   const started = performance.now();
   const count = Math.min(availableParallelism(), 8);
+  const shares = Array.from({ length: count }, (_, index) => startShare(args, index, count));
   const outputs = await Promise.all(
-    Array.from({ length: count }, (_, index) => runShare(args, index, count)),
+    shares.map(async (share) => {
+      const output = await new Response(share.stdout).text();
+      const exitCode = await share.exited;
+      if (exitCode !== 0 && options.untilFailure) for (const other of shares) other.kill();
+      // A share that did not come to its last line has failed, whatever it said before.
+      return parseTally(output) === null ? `${output}0 passed, 1 failed\n` : output;
+    }),
   );
-  const failures = outputs.map((output) => output.slice(0, output.lastIndexOf("\n", output.length - 2)));
-  console.log(failures.map((text) => text.trim()).join("\n"));
-  const tallies = outputs.map(parseTally);
-  // A share that did not come to its last line has failed, whatever it said before.
-  const passed = tallies.reduce((total, tally) => total + (tally?.passed ?? 0), 0);
-  const failed = tallies.reduce((total, tally) => total + (tally?.failed ?? 1), 0);
+  console.log(outputs.map((output) => output.replace(/^\d+ passed, \d+ failed\n/gm, "").trim()).join("\n"));
+  const { passed, failed } = outputs
+    .map(parseTally)
+    .reduce<Tally>((total, tally) => addTallies(total, tally ?? oneFailure), emptyTally);
   const seeds = outputs.flatMap((output) =>
     [...output.matchAll(failedSeed)].map((match) => Number(match[1])),
   );
   if (options.keep) await keepSeeds(seeds);
   console.log(`${((performance.now() - started) / 1000).toFixed(1)} s on ${count} cores`);
-  console.log(`${passed} passed, ${failed} failed`);
+  console.log(formatTally({ passed, failed, skipped: 0 }));
   return failed === 0;
 }
 
-async function runShare(args: readonly string[], index: number, count: number): Promise<string> {
+function startShare(args: readonly string[], index: number, count: number) {
   // Each of the many small WebAssembly memories would reserve 4 GiB of addresses, and a full collection when they run out.
   const env = { ...process.env, BUN_JSC_useWasmFastMemory: "0" };
   const command = [process.execPath, import.meta.path, ...args, `--share=${index}/${count}`];
-  const child = Bun.spawn(command, { stdin: "ignore", stdout: "pipe", stderr: "inherit", env });
-  const output = await new Response(child.stdout).text();
-  const exitCode = await child.exited;
-  return exitCode === 0 || parseTally(output)?.failed !== 0 ? output : `${output}0 passed, 1 failed\n`;
+  return Bun.spawn(command, { stdin: "ignore", stdout: "pipe", stderr: "inherit", env });
 }
 
 async function main(args: readonly string[]): Promise<number> {
