@@ -57,6 +57,7 @@ describe("two nodes", () => {
       { direction: "inbound", source: cartId, destination: dbId, error: undefined },
     ]);
     const [line] = db.access();
+    expect(String(line?.["tls.suite"])).toStartWith("TLS_AES_");
     expect([line?.["dst.addr"], line?.["dst.hbone_addr"], line?.bytes_recv, line?.bytes_sent]).toEqual([
       "10.0.0.2:15008",
       "10.0.0.2:15432",

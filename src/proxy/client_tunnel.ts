@@ -12,6 +12,7 @@ import { H2Connection } from "../wire/h2/connection.ts";
 import type { HeaderFields } from "../wire/h2/headers.ts";
 import type { H2Stream, H2StreamEvents } from "../wire/h2/stream.ts";
 import type { NodeContext } from "./node_context.ts";
+import type { TlsParameters } from "./telemetry.ts";
 import { tlsOptions } from "./tls_options.ts";
 
 export interface TunnelTarget {
@@ -28,6 +29,7 @@ export class ClientTunnel {
   readonly target: TunnelTarget;
   readonly svid: Svid;
   readonly peer: VerifiedPeer;
+  readonly tls: TlsParameters;
   readonly #connection: H2Connection;
   /** Null while the connection is constructed: its first output waits for the start. */
   #drive: Drive | null = null;
@@ -49,6 +51,7 @@ export class ClientTunnel {
     this.#maxStreams = context.settings.maxStreamsPerConnection;
     this.svid = svid;
     this.peer = peer;
+    this.tls = { cipherSuite: socket.cipherSuite, keyExchange: socket.keyExchange };
     this.idleSinceMs = context.clock.now();
     const { clock } = context;
     this.#connection = new H2Connection(

@@ -44,6 +44,7 @@ const denial: Decision = {
 let lines: { level: LogLevel; message: string; fields: LogFields }[];
 let metrics: MetricRegistry;
 let registry: ConnectionRegistry;
+let telemetry: Telemetry;
 let nowMs: number;
 
 beforeEach(() => {
@@ -54,7 +55,8 @@ beforeEach(() => {
     log: (level, _target, message, fields = {}) => void lines.push({ level, message, fields }),
   };
   const clock = { now: () => nowMs } as Clock;
-  registry = new ConnectionRegistry(new Telemetry(clock, logger, metrics), metrics);
+  telemetry = new Telemetry(clock, logger, metrics);
+  registry = new ConnectionRegistry(telemetry, metrics);
 });
 
 function counts(name: string): Record<string, number> {
@@ -97,6 +99,8 @@ describe("register of open connections", () => {
           direction: "inbound",
           bytes_sent: 5,
           bytes_recv: 10,
+          "tls.suite": null,
+          "tls.group": null,
           duration: "17ms",
           error: "policy_changed: closed",
         },
@@ -111,6 +115,16 @@ describe("register of open connections", () => {
       { "-": 10 },
       { "-": 5 },
     ]);
+  });
+
+  test("what is revoked is counted as ztunnel counts it, refused or cut", () => {
+    const revoked = new MeshError("certificate_revoked", "peer", "revoked");
+    registry.open(parties("inbound", "cart")).abort(revoked);
+    telemetry.refused("outbound", parties("outbound", null).source.address, "10.0.0.2:15008", revoked);
+    expect(counts("istio_crl_policy_rejections")).toEqual({
+      'reporter="destination"': 1,
+      'reporter="source"': 1,
+    });
   });
 
   test("bytes of a connection that is still open are in the metrics", () => {

@@ -97,6 +97,7 @@ export class InboundFlow {
     }
     connection.peer = tunnel.peer;
     connection.record.verifiedDestination = local.identity;
+    connection.record.tls = tunnel.tls;
     connection.onAbort = () => answer(stream, 401, null);
     early.onGone = (error) => connection.finish(error);
     await this.#connect(

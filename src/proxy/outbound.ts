@@ -157,6 +157,7 @@ export class OutboundFlow {
       }
       connection.peer = tunnel.peer;
       connection.record.verifiedDestination = tunnel.peer.id;
+      connection.record.tls = tunnel.tls;
       connection.onAbort = () => {
         wait.cancel();
         accepted.socket.reset();

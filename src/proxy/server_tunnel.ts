@@ -9,6 +9,7 @@ import { H2Connection } from "../wire/h2/connection.ts";
 import type { HeaderFields } from "../wire/h2/headers.ts";
 import type { H2Stream } from "../wire/h2/stream.ts";
 import type { NodeContext } from "./node_context.ts";
+import type { TlsParameters } from "./telemetry.ts";
 import { tlsOptions } from "./tls_options.ts";
 
 export interface ServerTunnelEvents {
@@ -19,6 +20,7 @@ export interface ServerTunnelEvents {
 export class ServerTunnel {
   readonly workload: Workload;
   readonly peer: VerifiedPeer;
+  readonly tls: TlsParameters;
   /** Of the TCP connection. */
   readonly source: SocketAddress;
   /** Where the TCP connection arrived: the workload's address and the HBONE port. */
@@ -38,6 +40,7 @@ export class ServerTunnel {
   ) {
     this.workload = workload;
     this.peer = peer;
+    this.tls = { cipherSuite: socket.cipherSuite, keyExchange: socket.keyExchange };
     this.source = socket.remote;
     this.destination = destination;
     this.#connection = new H2Connection(

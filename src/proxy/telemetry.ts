@@ -69,6 +69,14 @@ export type ResponseFlag =
   | "IDENTITY_ERROR"
   | "CERT_REVOKED";
 
+/** What a handshake negotiated, as far as the runtime tells. */
+export interface TlsParameters {
+  /** `TLS_AES_128_GCM_SHA256` */
+  readonly cipherSuite: string;
+  /** `X25519MLKEM768`; null where the runtime keeps it to itself. */
+  readonly keyExchange: string | null;
+}
+
 /** The counters of one label set; found again by its parties, so that a connection costs one look-up. */
 interface Series {
   readonly labels: Labels;
@@ -113,6 +121,11 @@ export class Telemetry {
         "The size of total bytes sent during response in case of a TCP connection",
         labelNames,
       ),
+      revoked: metrics.counter(
+        "istio_crl_policy_rejections",
+        "The total number of connections refused or ended because a certificate is revoked",
+        ["reporter"],
+      ),
     };
   }
 
@@ -130,6 +143,7 @@ export class Telemetry {
     destination: SocketAddress | string,
     error: MeshError,
   ): void {
+    this.#countRevoked(direction, error);
     this.#logger.log("warn", "access", "connection failed", {
       "src.addr": formatSocketAddress(source),
       "dst.addr": typeof destination === "string" ? destination : formatSocketAddress(destination),
@@ -141,6 +155,7 @@ export class Telemetry {
   /** For `ConnectionRecord` alone. */
   closed(record: ConnectionRecord, series: Series, error: MeshError | null): void {
     const flag = error === null ? "-" : responseFlag(error.code);
+    this.#countRevoked(record.parties.direction, error);
     const counters = this.#closedCounters(series, flag);
     counters.closed.add(1);
     counters.failed?.add(1);
@@ -148,9 +163,16 @@ export class Telemetry {
     this.#logger.log(error === null ? "info" : "error", "access", "connection complete", {
       ...partyFields(record),
       ...byteFields(record),
+      "tls.suite": record.tls?.cipherSuite ?? null,
+      "tls.group": record.tls?.keyExchange ?? null,
       duration: `${durationMs}ms`,
       error: error === null ? null : `${error.code}: ${error.message}`,
     });
+  }
+
+  #countRevoked(direction: Parties["direction"], error: MeshError | null): void {
+    if (error?.code !== "certificate_revoked") return;
+    this.#families.revoked.with({ reporter: direction === "outbound" ? "source" : "destination" }).add(1);
   }
 
   #find(parties: Parties): Series {
@@ -194,6 +216,8 @@ export class ConnectionRecord implements CopyCounters {
   bytesToDownstream = 0;
   /** The destination's identity once it was verified: a line never names an identity that nobody proved. */
   verifiedDestination: SpiffeId | null = null;
+  /** What protects the connection; null for plaintext. */
+  tls: TlsParameters | null = null;
   readonly #series: Series;
   readonly #telemetry: Telemetry;
   #flushedToUpstream = 0;
