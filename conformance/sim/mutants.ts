@@ -162,7 +162,13 @@ async function tryMutant({ file, from, to }: Mutant): Promise<string> {
       join(copy, file),
       text.replace(from, () => to),
     );
-    const command = [process.execPath, "conformance/sim/run.ts", "--no-keep", "--until-failure"];
+    const command = [
+      process.execPath,
+      "conformance/sim/run.ts",
+      "--seeds=100",
+      "--no-keep",
+      "--until-failure",
+    ];
     const child = Bun.spawn(command, {
       cwd: copy,
       stdin: "ignore",

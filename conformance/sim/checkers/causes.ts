@@ -1,6 +1,7 @@
 /** What may have kept one connection from coming to its orderly end: nothing else is accepted as a reason. */
 import { SpiffeId } from "../../../src/mesh/identity.ts";
 import { address } from "../address.ts";
+import type { FaultKind } from "../faults.ts";
 import type { Question } from "../model.ts";
 import { type ConnectionLog, endOf, machineOf, type Observed, stalenessMs } from "../observed.ts";
 import { isRude } from "../scripts.ts";
@@ -16,7 +17,30 @@ export type Cause =
   | "revocation"
   | "wall_jump"
   | "descriptors"
+  | "rogue"
   | "end_of_run";
+
+const causeOfKind: Readonly<Partial<Record<FaultKind, Cause>>> = {
+  cut: "cut",
+  partition: "partition",
+  removal: "removal",
+  revocation: "revocation",
+  wall_jump: "wall_jump",
+  descriptors: "descriptors",
+  drain: "outage",
+  kill: "outage",
+  rogue: "rogue",
+};
+
+/** What there was in the whole run, for records of which it cannot be told whose they are. */
+export function causesOfRun({ plan }: Observed): ReadonlySet<Cause> {
+  return new Set<Cause>([
+    "script",
+    "policy",
+    "end_of_run",
+    ...[...plan.kinds].flatMap((kind) => causeOfKind[kind] ?? []),
+  ]);
+}
 
 /** Time-outs that a partition leaves behind: keep-alive, connect, answer. */
 const partitionTailMs = 16_000;

@@ -4,7 +4,7 @@ import { address } from "../address.ts";
 import type { LoggedLine } from "../node.ts";
 import { type ConnectionLog, endOf, machineOf, type Observed } from "../observed.ts";
 import type { WorkloadPlan } from "../workloads.ts";
-import { type Cause, causesOf, describeConnection } from "./causes.ts";
+import { type Cause, causesOf, causesOfRun, describeConnection } from "./causes.ts";
 
 /** What each reason needs to have happened. A code that is not here is never right. */
 const reasons: Readonly<Record<string, readonly Cause[]>> = {
@@ -48,9 +48,20 @@ const reasons: Readonly<Record<string, readonly Cause[]>> = {
   hbone_status: ["script", "policy", "outage", "removal", "descriptors", "revocation"],
   connect_refused: ["script", "outage"],
   connect_timeout: ["partition", "descriptors", "outage"],
-  tls_handshake: ["cut", "outage", "partition", "revocation", "wall_jump", "descriptors", "end_of_run"],
+  tls_handshake: [
+    "rogue",
+    "cut",
+    "outage",
+    "partition",
+    "revocation",
+    "wall_jump",
+    "descriptors",
+    "end_of_run",
+  ],
   certificate_revoked: ["revocation"],
   certificate_unexpected: ["outage"],
+  certificate_untrusted: ["rogue"],
+  certificate_signature: ["rogue"],
   certificate_expired: ["wall_jump"],
   certificate_not_yet_valid: ["wall_jump"],
   identity_unavailable: ["wall_jump", "removal", "outage"],
@@ -64,6 +75,11 @@ const reasons: Readonly<Record<string, readonly Cause[]>> = {
   name_not_found: ["removal"],
   draining: ["outage", "end_of_run"],
 };
+
+function isExplained(error: string, causes: ReadonlySet<Cause>): boolean {
+  const code = error.split(":")[0] ?? "";
+  return reasons[code]?.some((cause) => causes.has(cause)) ?? false;
+}
 
 export function checkRecords(observed: Observed): string[] {
   const access = observed.lines.filter(({ target }) => target === "access");
@@ -160,8 +176,15 @@ function checkInbound(observed: Observed, access: readonly LoggedLine[]): string
   const found: string[] = [];
   const byAddress = new Map(observed.plan.workloads.map((workload) => [workload.address, workload]));
   const records = new Map<string, number>();
+  const causes = causesOfRun(observed);
   for (const line of access) {
-    if (line.fields.direction !== "inbound" || line.message !== "connection complete") continue;
+    if (line.fields.direction !== "inbound") continue;
+    const { error } = line.fields;
+    if (typeof error === "string" && !isExplained(error, causes))
+      found.push(
+        `records: an inbound record at ${line.atMs.toFixed(1)} ms of ${line.fields["src.addr"]} says ${error}`,
+      );
+    if (line.message !== "connection complete") continue;
     const caller = byAddress.get(ipOf(line.fields["src.addr"]));
     const called = byAddress.get(ipOf(line.fields["dst.addr"]));
     const shown = line.fields["src.identity"];
