@@ -127,6 +127,13 @@ async function build(
     nodeName: config.nodeName,
     hostAddresses: () => net.localAddresses(),
   });
+  undo.push(() => locals.close());
+  if (locals.all.length === 0)
+    logger.log(
+      "warn",
+      "node",
+      "no workload runs here yet: no document has an address or the node name of this host",
+    );
   const context: NodeContext = {
     clock,
     random,

@@ -28,6 +28,11 @@ function follow(id: string, socket: Socket): void {
 }
 
 function serve(id: string, socket: Socket, behaviour: Behaviour): void {
+  if (behaviour.kind === "greet_quietly") {
+    greet(socket);
+    socket.on("error", () => {});
+    return;
+  }
   const seen = `${socket.remoteAddress} ${socket.remotePort}`;
   follow(id, socket);
   tell({ on: id, event: "accepted", seen });
@@ -36,8 +41,7 @@ function serve(id: string, socket: Socket, behaviour: Behaviour): void {
       socket.on("data", (bytes) => void socket.write(bytes)).on("end", () => socket.end());
       break;
     case "greet":
-      socket.write(`you are ${socket.remoteAddress}\n`);
-      socket.on("data", (bytes) => void socket.write(bytes)).on("end", () => socket.end());
+      greet(socket);
       break;
     case "answer_at_end":
       exchange(id, socket, 0, (bytes, digest) => socket.end(`${bytes} ${digest}\n`));
@@ -61,6 +65,11 @@ function serve(id: string, socket: Socket, behaviour: Behaviour): void {
       socket.on("data", (bytes) => tell({ on: id, event: "data", text: bytes.toString("latin1") }));
       break;
   }
+}
+
+function greet(socket: Socket): void {
+  socket.write(`you are ${socket.remoteAddress}\n`);
+  socket.on("data", (bytes) => void socket.write(bytes)).on("end", () => socket.end());
 }
 
 /** Sends so many bytes and ends; hashes what comes meanwhile, and tells both. */

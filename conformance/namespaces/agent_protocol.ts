@@ -6,6 +6,8 @@ export type Behaviour =
   | { readonly kind: "echo" }
   /** Speaks first, and says whom it sees; then as `echo`. */
   | { readonly kind: "greet" }
+  /** As `greet`, without telling the test of each connection. */
+  | { readonly kind: "greet_quietly" }
   /** Says nothing until the caller has ended, then how many bytes came and their digest. */
   | { readonly kind: "answer_at_end" }
   /** Sends so many bytes while it reads, and ends. */

@@ -25,7 +25,7 @@ describe("captured TCP", () => {
     await server.listen("10.78.0.2", 22, { kind: "greet" });
     nodes = await lab.nodes();
   }, 30_000);
-  afterAll(() => lab?.close());
+  afterAll(() => lab?.close(), 30_000);
 
   /** What a node wrote since it had `before` records, once there is something. */
   async function written(node: NodeProcess, before: number): Promise<readonly LogLine[]> {

@@ -68,6 +68,7 @@ export function openHosts(): Hosts {
     runToEnd(["ip", "link", "add", "eth0", "netns", one, "type", "veth", "peer", "eth0", "netns", other]);
     setUp(hosts.client, addresses.client, addresses.server);
     setUp(hosts.server, addresses.server, addresses.client);
+    for (const one of [hosts.client, hosts.server]) waitForLink(one);
   } catch (error) {
     hosts.close();
     throw error;
@@ -94,6 +95,15 @@ function setUp(host: Host, own: readonly string[], others: readonly string[]): v
   for (const setting of ["net.ipv4.ip_local_port_range=10240 65000", "net.core.somaxconn=8192"])
     runToEnd(host.command(["sysctl", "-q", "-w", setting]));
   runToEnd(host.command(["nft", "-f", "-"]), { input: counterRules });
+}
+
+/** The kernel takes up to a second to call a link up, and until then its addresses are not listed. */
+function waitForLink({ namespace }: Host): void {
+  const deadline = performance.now() + 5_000;
+  while (!runToEnd(["ip", "-n", namespace, "-o", "link", "show", "eth0"]).includes("state UP")) {
+    if (performance.now() > deadline) throw new Error(`the link of ${namespace} does not come up`);
+    Bun.sleepSync(10);
+  }
 }
 
 /** At the device itself, before any rule that a node installs. */

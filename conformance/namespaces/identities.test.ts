@@ -34,7 +34,7 @@ describe("several workloads on one host", () => {
     const { client, server } = await lab.nodes();
     for (const name of Object.keys(all)) nodes.set(name, name in hosts.client ? client : server);
   }, 30_000);
-  afterAll(() => lab?.close());
+  afterAll(() => lab?.close(), 30_000);
 
   function of<T>(map: ReadonlyMap<string, T>, name: string): T {
     const found = map.get(name);

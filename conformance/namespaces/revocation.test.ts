@@ -31,7 +31,7 @@ describe("a revocation list", () => {
     const [client, server] = await Promise.all([start("client", []), start("server", ["--crl", crlPath])]);
     nodes = { client, server };
   }, 30_000);
-  afterAll(() => lab?.close());
+  afterAll(() => lab?.close(), 30_000);
 
   /** The list with these certificates on it, replaced in one step. */
   function putList(revoked: readonly string[]): void {

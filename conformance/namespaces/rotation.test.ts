@@ -32,7 +32,7 @@ describe("certificates that live a minute", () => {
     server = await lab.run(lab.hosts.server, [...words, ...settings]).ready();
     client = await lab.run(lab.hosts.client, [...words, ...settings]).ready();
   }, 40_000);
-  afterAll(() => lab?.close());
+  afterAll(() => lab?.close(), 30_000);
 
   namespaceTest("are renewed under an open connection, and new ones show the new one", 70_000, async () => {
     const lasting = caller.connect(db.ip, port, { from: cart.ip });

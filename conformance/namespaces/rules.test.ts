@@ -26,7 +26,7 @@ describe("what is captured and what is not", () => {
     server = lab.node(lab.hosts.server, ["--capture", "redirect", "--capture-exclude-port", "9000"]);
     await Promise.all([client.ready(), server.ready()]);
   }, 30_000);
-  afterAll(() => lab?.close());
+  afterAll(() => lab?.close(), 30_000);
 
   namespaceTest(
     "port 22 is reached directly from outside and from inside, also of a workload",
@@ -123,7 +123,7 @@ describe("the rules of a node", () => {
     caller = lab.application(lab.hosts.client);
     listening = await lab.application(lab.hosts.server).listen("10.78.0.2", 9000, { kind: "greet" });
   }, 30_000);
-  afterAll(() => lab?.close());
+  afterAll(() => lab?.close(), 30_000);
 
   namespaceTest(
     "are gone after SIGTERM, and after two of them, and plain TCP flows again",

@@ -20,7 +20,7 @@ describe("TCP through two nodes", () => {
     answerer = lab.application(lab.hosts.server);
     nodes = await lab.nodes();
   }, 30_000);
-  afterAll(() => lab?.close());
+  afterAll(() => lab?.close(), 30_000);
 
   let nextPort = 7100;
   async function serve(

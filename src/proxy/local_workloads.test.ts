@@ -12,7 +12,16 @@ const ip = (text: string): IpAddress => {
   return parsed;
 };
 
-const clock: Clock = { now: () => 0, wallMs: () => 0, setTimer: () => ({ cancel() {} }), defer() {} };
+const timers: (() => void)[] = [];
+const clock: Clock = {
+  now: () => 0,
+  wallMs: () => 0,
+  setTimer: (_, callback) => {
+    timers.push(callback);
+    return { cancel: () => timers.splice(timers.indexOf(callback), 1) };
+  },
+  defer() {},
+};
 const context = { trustDomain: "cluster.local", clusterId: "c", rootNamespace: "istio-system", network: "" };
 
 function host(...addresses: readonly string[]) {
@@ -52,4 +61,31 @@ test("when all workloads but one are removed, the processes of the others do not
   store.apply({ workloads: { remove: uids.slice(1) } });
   expect(locals.caller(ip("10.0.0.1"))?.name).toBe("w0");
   expect(locals.caller(ip("10.0.0.2"))).toBeNull();
+});
+
+test("a workload whose address comes later runs here from then on, also when its link flaps", () => {
+  const { store } = host("10.0.0.1");
+  const addresses: IpAddress[] = [];
+  timers.length = 0;
+  const locals = new LocalWorkloads(clock, store, {
+    names: null,
+    nodeName: "",
+    hostAddresses: () => addresses,
+  });
+  let told = 0;
+  locals.subscribe(() => told++);
+  const names = () => {
+    for (const look of timers.splice(0)) look();
+    return locals.all.map(({ name }) => name);
+  };
+  expect([names(), told]).toEqual([[], 0]);
+  addresses.push(ip("10.0.0.1"));
+  expect([names(), told]).toEqual([["w0"], 1]);
+  expect([names(), told]).toEqual([["w0"], 1]);
+  addresses.pop();
+  expect([names(), told]).toEqual([["w0"], 1]);
+  addresses.push(ip("10.0.0.1"));
+  expect([names(), told]).toEqual([["w0"], 1]);
+  locals.close();
+  expect(timers).toEqual([]);
 });

@@ -2,7 +2,7 @@
 import { MeshError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip.ts";
 import { proxyLimits } from "../base/limits.ts";
-import type { Clock } from "../host/host.ts";
+import type { Clock, Timer } from "../host/host.ts";
 import type { MeshStore } from "../mesh/store.ts";
 import type { Workload } from "../mesh/workload.ts";
 
@@ -22,6 +22,9 @@ export class LocalWorkloads {
   /** Addresses that workloads of this host had, in this process's time. */
   readonly #former = new Set<string>();
   readonly #listeners = new Set<() => void>();
+  /** The host's addresses when the set was last made. */
+  #hostAddresses: ReadonlySet<string> = new Set();
+  #look: Timer;
 
   constructor(clock: Clock, store: MeshStore, selection: LocalSelection) {
     this.#clock = clock;
@@ -31,6 +34,11 @@ export class LocalWorkloads {
     store.subscribe((change) => {
       if (change.workloads !== undefined) this.#rebuild();
     });
+    this.#look = this.#lookLater();
+  }
+
+  close(): void {
+    this.#look.cancel();
   }
 
   get all(): readonly Workload[] {
@@ -80,9 +88,21 @@ export class LocalWorkloads {
     });
   }
 
+  /**
+   * A link may come up, or an address be leased, after this process has started; nobody tells, so it is looked for. An address
+   * that goes away takes nothing along: most come back (a cable that was moved, a lease that was late).
+   */
+  #lookLater(): Timer {
+    return this.#clock.setTimer(proxyLimits.hostAddressesPollMs, () => {
+      if (this.#selection.hostAddresses().some((ip) => !this.#hostAddresses.has(ip.text))) this.#rebuild();
+      this.#look = this.#lookLater();
+    });
+  }
+
   #rebuild(): void {
     const { names, nodeName } = this.#selection;
     const here = new Set(this.#selection.hostAddresses().map((ip) => ip.text));
+    this.#hostAddresses = here;
     const isLocal = (workload: Workload) =>
       names === null
         ? (nodeName !== "" && workload.node === nodeName) ||
