@@ -31,16 +31,16 @@ interface Suite {
 const suites: readonly Suite[] = [
   { name: "check", limitMs: 180_000, run: runChecks },
   // Property tests stand beside the unit they test.
-  bunSuite("unit", 400_000, [
+  bunSuite("unit", 600_000, [
     "src",
     "wasm",
     "scripts",
     "bench",
     ...conformanceFolders(["namespaces"]),
   ]),
-  programSuite("simulation", 400_000, "conformance/sim/run.ts", ["--seeds=60", "--no-keep"]),
+  programSuite("simulation", 900_000, "conformance/sim/run.ts", ["--seeds=200", "--no-keep"]),
   programSuite("h2spec", 300_000, "conformance/spec/h2spec.ts", []),
-  programSuite("peers", 300_000, "conformance/run.ts", ["peer"]),
+  programSuite("peers", 500_000, "conformance/run.ts", ["peer"]),
   bunSuite("namespaces", 300_000, ["conformance/namespaces"]),
   programSuite("demo", 90_000, "conformance/demo/demo.ts", []),
 ];
