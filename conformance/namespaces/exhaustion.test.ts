@@ -25,7 +25,7 @@ function openDisk(lab: Lab): TinyDisk {
 
 afterEach(async () => {
   for (let one = opened.pop(); one !== undefined; one = opened.pop()) await one.close();
-});
+}, 30_000);
 
 describe("without descriptors", () => {
   const limit = 160;

@@ -97,13 +97,16 @@ export class ConnectionRegistry {
 
   /** Decides again about every connection under policy, and ends those that lose. @returns how many ended. */
   recheckPolicy(): number {
+    // Thousands lose for one reason; an error each would cost a stack each.
+    const errors = new Map<string, MeshError>();
     let ended = 0;
     for (const connection of [...this.#open]) {
       const decision = connection.decide?.();
       if (decision === undefined || decision.allowed) continue;
-      connection.abort(
-        new MeshError("policy_changed", "policy", `closed by a policy change: ${describeDenial(decision)}`),
-      );
+      const reason = `closed by a policy change: ${describeDenial(decision)}`;
+      const error = errors.get(reason) ?? new MeshError("policy_changed", "policy", reason);
+      errors.set(reason, error);
+      connection.abort(error);
       ended++;
     }
     return ended;
