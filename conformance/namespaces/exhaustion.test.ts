@@ -6,21 +6,14 @@ import type { Peer } from "./application.ts";
 import { namespaceTest } from "./available.ts";
 import { eventually } from "./eventually.ts";
 import { cart, db, Lab } from "./lab.ts";
-import { TinyDisk } from "./tiny_disk.ts";
 
 const port = 7300;
-const opened: { close(): void | Promise<void> }[] = [];
+const opened: Lab[] = [];
 
 function open(label: string): Lab {
   const lab = new Lab(label);
   opened.push(lab);
   return lab;
-}
-
-function openDisk(lab: Lab): TinyDisk {
-  const disk = new TinyDisk(join(lab.directory, "tiny"), 64);
-  opened.unshift(disk);
-  return disk;
 }
 
 afterEach(async () => {
@@ -80,13 +73,13 @@ describe("without disk", () => {
     30_000,
     async () => {
       const lab = open("disk-state");
-      const disk = openDisk(lab);
+      const disk = lab.disk(64);
       disk.fill();
       const state = join(disk.path, "ca");
       const words = ["up", "-f", lab.meshPath, "--state-directory", state];
       const refused = lab.run(lab.hosts.server, words);
       expect(await refused.process.exited).toBe(1);
-      expect(refused.process.log()).toMatch(/fairlead: cannot .*tiny\/ca.*ENOSPC \(io\)/);
+      expect(refused.process.log()).toMatch(/fairlead: cannot .*disk-0\/ca.*ENOSPC \(io\)/);
       expect(existsSync(join(state, "authority.pem"))).toBe(false);
       disk.free();
       const node = await lab.run(lab.hosts.server, words).ready();
@@ -97,7 +90,7 @@ describe("without disk", () => {
 
   namespaceTest("a log that cannot be written stops nobody; what was lost is counted", 30_000, async () => {
     const lab = open("disk-log");
-    const disk = openDisk(lab);
+    const disk = lab.disk(64);
     const logPath = join(disk.path, "server.log");
     const [server] = await Promise.all([
       lab.node(lab.hosts.server, ["--capture", "redirect"], { logPath }).ready(),

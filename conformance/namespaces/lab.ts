@@ -1,5 +1,5 @@
 /** Two hosts, a CA, mesh documents, nodes and applications; all of it gone at the end, however that comes. */
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TestAuthority } from "../peer/lab/authority.ts";
 import { cleanUp, scratchDirectory } from "../peer/lab/cleanup.ts";
@@ -7,7 +7,7 @@ import { Application, killAllApplications } from "./application.ts";
 import { service, workload } from "./documents.ts";
 import { closeAllHosts, type Host, type Hosts, openHosts } from "./hosts.ts";
 import { type NodeOptions, NodeProcess } from "./node_process.ts";
-import { closeAllDisks } from "./tiny_disk.ts";
+import { closeAllDisks, TinyDisk } from "./tiny_disk.ts";
 
 /** cart on the client's host calls db on the server's; both in both families. */
 export const cart = {
@@ -37,6 +37,7 @@ export class Lab {
   readonly authority: TestAuthority;
   readonly #nodes: NodeProcess[] = [];
   readonly #applications: Application[] = [];
+  readonly #disks: TinyDisk[] = [];
 
   constructor(label: string, documents: string = shop) {
     this.directory = scratchDirectory(label);
@@ -104,10 +105,19 @@ export class Lab {
     return application;
   }
 
+  /** A file system that is soon full. */
+  disk(kilobytes: number): TinyDisk {
+    const disk = new TinyDisk(join(this.directory, `disk-${this.#disks.length}`), kilobytes);
+    this.#disks.push(disk);
+    return disk;
+  }
+
   async close(): Promise<void> {
     for (const application of this.#applications) application.kill();
     await Promise.all(this.#nodes.map((node) => node.process.stop()));
     this.hosts.close();
+    for (const disk of this.#disks) disk.close();
+    if (process.env.KEEP_LOGS === undefined) rmSync(this.directory, { recursive: true, force: true });
   }
 }
 
