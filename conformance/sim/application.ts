@@ -6,6 +6,9 @@ import type { EndScript } from "./scripts.ts";
 export const headerBytes = 8;
 const magic = [0x46, 0x4c, 0x53, 0x4d] as const;
 
+/** What a server that speaks first says, to whomever. */
+export const banner = Uint8Array.from({ length: 200 }, (_, index) => 255 - index);
+
 export type Direction = "request" | "response";
 
 /** The first bytes a client sends: which connection this is. */
@@ -54,6 +57,8 @@ export class AppEnd implements SocketHandler {
   /** We reset or closed both halves because the script said so. */
   left: "reset" | "close" | null = null;
   closed: { readonly error: MeshError | null } | null = null;
+  /** Bytes of the banner that are still to come. */
+  bannerLeft = 0;
   readonly #clock: Clock;
   readonly #observer: EndObserver;
   #timer: Timer | null = null;
@@ -85,8 +90,10 @@ export class AppEnd implements SocketHandler {
     this.#considerLeaving();
   }
 
-  onData(bytes: Uint8Array): void {
+  onData(all: Uint8Array): void {
     if (this.left !== null) return;
+    const bytes = this.#readBanner(all);
+    if (bytes.length === 0) return;
     const receives = this.sends === "request" ? "response" : "request";
     for (let index = 0; index < bytes.length && this.wrongAt === null; index++) {
       if (bytes[index] !== patternByte(this.id, receives, this.received + index))
@@ -112,6 +119,13 @@ export class AppEnd implements SocketHandler {
     this.closed = { error };
     this.#timer?.cancel();
     this.#observer.onFinished(this);
+  }
+
+  #readBanner(bytes: Uint8Array): Uint8Array {
+    let read = 0;
+    for (; this.bannerLeft > 0 && read < bytes.length; read++, this.bannerLeft--)
+      if (bytes[read] !== banner[banner.length - this.bannerLeft]) this.wrongAt ??= -this.bannerLeft;
+    return bytes.subarray(read);
   }
 
   #send(): void {

@@ -5,6 +5,7 @@ import { CertificateAuthority } from "../../src/pki/ca.ts";
 import { createCertificateRequest } from "../../src/pki/csr.ts";
 import { encodePem } from "../../src/pki/pem.ts";
 import { peculiarProvider } from "../../src/pki/provider.ts";
+import { Forge } from "../../src/pki/testing/forge.ts";
 import { trustDomain } from "./workloads.ts";
 
 const day = 24 * 60 * 60_000;
@@ -23,7 +24,7 @@ const standing: Clock = {
 
 export interface SimulatedPki {
   readonly authority: CertificateAuthority;
-  /** A mesh identity as a CA that nobody trusts would sign it. */
+  /** A mesh identity from a CA that nobody trusts and that has our CA's name. */
   readonly foreign: TlsCredentials;
   /** A good certificate of somebody who is no workload. */
   readonly impostor: TlsCredentials;
@@ -32,11 +33,23 @@ export interface SimulatedPki {
 export async function createPki(): Promise<SimulatedPki> {
   const options = { clock: standing, provider: peculiarProvider(), trustDomain };
   const authority = await CertificateAuthority.create(options);
-  const stranger = await CertificateAuthority.create(options);
   return {
     authority,
-    foreign: await issue(stranger, new SpiffeId(trustDomain, "shop", "w00")),
+    foreign: await forge(authority, "spiffe://cluster.local/ns/shop/sa/w00"),
     impostor: await issue(authority, new SpiffeId(trustDomain, "shop", "impostor")),
+  };
+}
+
+/** From a root that bears the name of ours. */
+async function forge({ certificate }: CertificateAuthority, uri: string): Promise<TlsCredentials> {
+  const workshop = new Forge(peculiarProvider(), madeAtMs + 9 * day);
+  const root = await workshop.ca({ subject: certificate.subjectText });
+  const leaf = await workshop.leaf(root, { uris: [uri], notAfter: new Date(madeAtMs + 80 * day) });
+  const pkcs8 = await workshop.provider.crypto.subtle.exportKey("pkcs8", leaf.keys.privateKey);
+  return {
+    certificateChainPem: leaf.pem,
+    privateKeyPem: encodePem("PRIVATE KEY", new Uint8Array(pkcs8)),
+    trustedRootsPem: root.pem,
   };
 }
 

@@ -3,11 +3,11 @@ import { MeshError } from "../../src/base/errors.ts";
 import type { SocketAddress } from "../../src/base/ip.ts";
 import type { Host, Socket, SocketHandler } from "../../src/host/host.ts";
 import { address } from "./address.ts";
-import { AppEnd, type EndObserver, encodeHeader } from "./application.ts";
+import { AppEnd, banner, type EndObserver, encodeHeader } from "./application.ts";
 import { vipOf } from "./documents.ts";
 import { localPortOf } from "./node_config.ts";
 import type { ConnectionPlan } from "./plan.ts";
-import { serviceHost } from "./workloads.ts";
+import { bannerPort, serviceHost } from "./workloads.ts";
 
 export interface ClientObserver extends EndObserver {
   /** There is a socket toward the mesh; its local address is how the node's records call it. */
@@ -158,6 +158,7 @@ function begin(
   observer: ClientObserver,
 ): void {
   const end = new AppEnd(host.clock, socket, plan.id, "request", plan.client, observer);
+  if (plan.port === bannerPort) end.bannerLeft = banner.length;
   observer.onStarted(plan, end);
   socket.write(encodeHeader(plan.id));
   end.start(early);

@@ -1,6 +1,13 @@
 /** The mesh's documents as an operator would write them, and how they may change. */
 import type { SeededRandom } from "../../src/host/memory_random.ts";
-import { refusedPort, serverPort, serviceHost, trustDomain, type WorkloadPlan } from "./workloads.ts";
+import {
+  bannerPort,
+  refusedPort,
+  serverPort,
+  serviceHost,
+  trustDomain,
+  type WorkloadPlan,
+} from "./workloads.ts";
 
 /** The AuthorizationPolicy of one workload. */
 export type PolicyState =
@@ -106,7 +113,7 @@ spec:
 }
 
 function serviceEntry(workload: WorkloadPlan): string {
-  const ports = [serverPort, refusedPort].map(
+  const ports = [serverPort, refusedPort, bannerPort].map(
     (port) => `{number: ${port}, name: tcp-${port}, protocol: TCP}`,
   );
   return `apiVersion: networking.istio.io/v1

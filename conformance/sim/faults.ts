@@ -101,7 +101,7 @@ function drawOne(
     case "bad_document":
       return { kind, text: random.pick(badDocuments) };
     case "half_written":
-      return { kind, share: random.float(), forMs: random.between(5, 60) };
+      return { kind, share: random.float(), forMs: random.between(5, 95) };
     case "drain":
       return { kind, machine, downMs: random.between(10, 3_000) };
     case "kill":

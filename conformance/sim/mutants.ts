@@ -95,8 +95,10 @@ const mutants: readonly Mutant[] = [
   {
     name: "the pool does not look whose tunnel it is",
     file: "src/proxy/pool.ts",
-    from: "target.source.uri}|",
-    to: "target.dial.port}|",
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source text
+    from: 'return `${target.source.uri}|${expected}|${formatSocketAddress(target.dial)}|${target.from?.text ?? ""}`;',
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source text
+    to: "return `${expected}|${formatSocketAddress(target.dial)}`;",
   },
   {
     name: "connections are cut at a drain's beginning instead of its deadline",
@@ -131,8 +133,8 @@ const mutants: readonly Mutant[] = [
   {
     name: "scratch memory of the machine is kept without a copy",
     file: "src/host/drive.ts",
-    from: "index === from ? chunk.slice(taken) : chunk.slice()",
-    to: "index === from ? chunk.subarray(taken) : chunk",
+    from: "this.#machine.isScratch(chunk) ? rest.slice() : rest",
+    to: "rest",
   },
   {
     name: "half a document is taken for a whole one",
@@ -141,10 +143,10 @@ const mutants: readonly Mutant[] = [
     to: "if (before === null || before !== null) return files;",
   },
   {
-    name: "an SVID that has expired is shown",
+    name: "SVIDs are not renewed",
     file: "src/pki/secrets.ts",
-    from: "secret.svid === null || isExpired(secret.svid, this.#options.clock.wallMs()) ? null : secret.svid",
-    to: "secret.svid",
+    from: "if (isDue && now >= secret.notBeforeNow) this.#begin(secret);",
+    to: "if (isDue && now < secret.notBeforeNow - 1e12) this.#begin(secret);",
   },
 ];
 

@@ -46,6 +46,8 @@ export class SimulatedMachine {
   readonly applications: MemoryHost;
   /** Starts and ends of the node: connections over them have a reason to break. */
   readonly outages: { readonly fromMs: number; untilMs: number }[] = [];
+  /** When drains began. */
+  readonly drainsMs: number[] = [];
   readonly #world: MemoryWorld;
   readonly #whole: Plan;
   readonly #onLine: (line: LoggedLine) => void;
@@ -126,6 +128,7 @@ export class SimulatedMachine {
     const node = this.#running;
     if (node === null) return;
     this.#running = null;
+    this.drainsMs.push(this.#world.nowMs);
     const outage = { fromMs: this.#world.nowMs, untilMs: Number.POSITIVE_INFINITY };
     this.outages.push(outage);
     const generation = this.#generation;

@@ -3,7 +3,7 @@ import type { Config, LocalPort } from "../../src/config/config.ts";
 import { address } from "./address.ts";
 import { meshFolder } from "./documents.ts";
 import type { ConnectionPlan, MachinePlan, Plan } from "./plan.ts";
-import { serverPort, serviceHost, trustDomain } from "./workloads.ts";
+import { bannerPort, serverPort, serviceHost, trustDomain } from "./workloads.ts";
 
 export const pkiFolder = "/pki";
 export const crlPath = `${pkiFolder}/crl.der`;
@@ -14,11 +14,11 @@ const fronted = 20_000;
 const firstLocalPort = 9_000;
 
 /** On a machine without capture the node stands at the workload's address and the application behind it. */
-export function applicationListens(machine: MachinePlan, index: number) {
+export function applicationListens(machine: MachinePlan, index: number, port: number) {
   const workload = machine.workloads[index];
   return machine.mode === "capture"
-    ? address(workload?.address ?? "", serverPort)
-    : address("127.0.0.1", fronted + index);
+    ? address(workload?.address ?? "", port)
+    : address("127.0.0.1", fronted + index * 10 + (port - serverPort));
 }
 
 /** One local port for each pair of a source on this machine and a destination. */
@@ -79,10 +79,12 @@ export function nodeConfig(plan: Plan, machine: MachinePlan): Config {
     ),
     applications: isCapture
       ? []
-      : machine.workloads.map((workload, index) => ({
-          workload: address(workload.address, serverPort),
-          listens: applicationListens(machine, index),
-        })),
+      : machine.workloads.flatMap((workload, index) =>
+          [serverPort, bannerPort].map((port) => ({
+            workload: address(workload.address, port),
+            listens: applicationListens(machine, index, port),
+          })),
+        ),
     admin: null,
     metrics: null,
     readiness: null,

@@ -3,7 +3,7 @@ import { SeededRandom } from "../../src/host/memory_random.ts";
 import { drawDocuments, type MeshState } from "./documents.ts";
 import { drawFaults, type Fault, type FaultKind } from "./faults.ts";
 import { drawScripts, type EndScript } from "./scripts.ts";
-import { refusedPort, serverPort, trustDomain, type WorkloadPlan } from "./workloads.ts";
+import { bannerPort, refusedPort, serverPort, trustDomain, type WorkloadPlan } from "./workloads.ts";
 
 /** How an application's traffic reaches the node: redirected, or through ports that it calls by choice. */
 export type MachineMode = "capture" | "entries";
@@ -113,18 +113,18 @@ function drawConnections(
     const source = random.chance(0.12) ? null : random.pick([first, ...rest]);
     const others = destinationsOf(source, machines, workloads);
     const destination = random.pick([others[0] ?? first, ...others]);
-    const { kind, client, server, refused } = drawScripts(random);
+    const { kind, client, server, refused, banner } = drawScripts(random);
     const captured = source !== null && machines[source.machine]?.mode === "capture";
     const entries: readonly [Entry, ...Entry[]] = captured
       ? ["captured", "captured", "socks5"]
       : ["socks5", "http_connect", "local_port"];
-    const entry = source === null ? "plain" : random.pick<Entry>(refused ? ["socks5"] : entries);
+    const entry = source === null ? "plain" : random.pick<Entry>(refused || banner ? ["socks5"] : entries);
     return {
       id: index + 1,
       startMs: random.between(0, trafficMs),
       source,
       destination,
-      port: refused ? refusedPort : serverPort,
+      port: refused ? refusedPort : banner ? bannerPort : serverPort,
       entry,
       byName: random.chance(0.3),
       client,

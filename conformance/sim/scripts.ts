@@ -21,6 +21,8 @@ export interface Scripts {
   readonly server: EndScript;
   /** Nobody listens. */
   readonly refused: boolean;
+  /** The server speaks first. */
+  readonly banner: boolean;
 }
 
 const polite: EndScript = {
@@ -41,13 +43,20 @@ export function drawScripts(random: SeededRandom): Scripts {
     chunkBytes: chunk(),
     ...more,
   });
-  const drawn = <Kind extends string>(kind: Kind, client: EndScript, server: EndScript, refused = false) => ({
+  const drawn = <Kind extends string>(
+    kind: Kind,
+    client: EndScript,
+    server: EndScript,
+    refused = false,
+    banner = false,
+  ) => ({
     kind,
     client,
     server,
     refused,
+    banner,
   });
-  switch (random.below(12)) {
+  switch (random.below(13)) {
     case 0:
     case 1:
       return drawn("exchange", sends(size()), sends(size(), { end: "peer_ended" }));
@@ -83,6 +92,8 @@ export function drawScripts(random: SeededRandom): Scripts {
     }
     case 9:
       return drawn("never closes", sends(size()), sends(size(), { end: "never" }));
+    case 11:
+      return drawn("banner", sends(size()), sends(size()), false, true);
     case 10:
       return drawn("refused", sends(100), sends(0), true);
     default:

@@ -2,7 +2,7 @@
 import type { MeshError } from "../../src/base/errors.ts";
 import type { SocketAddress } from "../../src/base/ip.ts";
 import type { Host, Socket, SocketHandler } from "../../src/host/host.ts";
-import { AppEnd, decodeHeader, type EndObserver, headerBytes } from "./application.ts";
+import { AppEnd, banner, decodeHeader, type EndObserver, headerBytes } from "./application.ts";
 import type { ConnectionPlan } from "./plan.ts";
 import type { WorkloadPlan } from "./workloads.ts";
 
@@ -19,9 +19,11 @@ export function serve(
   host: Host,
   listens: SocketAddress,
   workload: WorkloadPlan,
+  speaksFirst: boolean,
   observer: ServerObserver,
 ): void {
   host.net.listen({ address: listens }, (socket) => {
+    if (speaksFirst) socket.write(banner);
     socket.setHandler(new HeaderReader(host, socket, workload, observer));
   });
 }

@@ -16,7 +16,7 @@ import type { ConnectionLog, Observed, Revoked } from "./observed.ts";
 import { type ConnectionPlan, type Plan, trafficMs } from "./plan.ts";
 import { drawProbes } from "./probes.ts";
 import { type ServerObserver, serve } from "./server.ts";
-import { outsiderAddress, trustDomain, type WorkloadPlan } from "./workloads.ts";
+import { bannerPort, outsiderAddress, serverPort, trustDomain, type WorkloadPlan } from "./workloads.ts";
 
 /** From the end of the faults to the first probe: time-outs of TCP's and of ours, and the look at the wall clock. */
 const recoveryMs = 12_000;
@@ -211,7 +211,10 @@ export class Simulation implements ServerObserver, ClientObserver {
     this.writeDocuments(this.state);
     for (const machine of this.machines) {
       machine.plan.workloads.forEach((workload, index) => {
-        serve(machine.applications, applicationListens(machine.plan, index), workload, this);
+        for (const port of [serverPort, bannerPort]) {
+          const listens = applicationListens(machine.plan, index, port);
+          serve(machine.applications, listens, workload, port === bannerPort, this);
+        }
       });
     }
     await this.world.settle(Promise.all(this.machines.map((machine) => machine.start())));
@@ -232,7 +235,10 @@ export class Simulation implements ServerObserver, ClientObserver {
   async #drain(): Promise<void> {
     this.observed.drainMs = this.world.nowMs;
     this.trace("all nodes drain");
-    const hosts = this.machines.map(({ host, node }) => ({ host, drained: node?.drain() ?? null }));
+    const hosts = this.machines.map(({ host, node, drainsMs }) => {
+      drainsMs.push(this.world.nowMs);
+      return { host, drained: node?.drain() ?? null };
+    });
     for (const { drained } of hosts) drained?.catch((error) => this.world.schedule.fail(error));
     await this.world.run(this.world.nowMs + drainDeadlineMs + drainSlackMs);
     hosts.forEach(({ host }, index) => {

@@ -14,6 +14,8 @@ export interface WorkloadPlan {
 /** Where the servers of a workload listen; nobody listens on the refused one. */
 export const serverPort = 8080;
 export const refusedPort = 8081;
+/** Its server speaks first, as soon as it has accepted. */
+export const bannerPort = 8082;
 /** A machine that has no node and no identity. */
 export const outsiderAddress = "10.9.0.1";
 export const trustDomain = "cluster.local";

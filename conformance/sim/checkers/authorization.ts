@@ -10,7 +10,9 @@ export function checkAuthorization(observed: Observed): string[] {
       found.push(
         `authorization: ${describeConnection(log)}: bytes reached the workload at ${denied.toFixed(1)} ms that no policy in force allowed`,
       );
-    const revoked = [...log.atWorkloadMs, ...log.atCallerMs].find((atMs) => isRevoked(log, observed, atMs));
+    const revoked =
+      log.atWorkloadMs.find((atMs) => isRevoked(log, observed, atMs, log.plan.destination.name)) ??
+      log.atCallerMs.find((atMs) => isRevoked(log, observed, atMs, log.plan.source?.name ?? ""));
     if (revoked !== undefined)
       found.push(
         `authorization: ${describeConnection(log)}: bytes passed at ${revoked.toFixed(1)} ms under a revoked certificate`,
@@ -45,7 +47,7 @@ function mayReach(log: ConnectionLog, observed: Observed, atMs: number): boolean
 }
 
 /** Whether one of the certificates that this connection must have been made with was revoked long enough ago. */
-function isRevoked(log: ConnectionLog, observed: Observed, atMs: number): boolean {
+function isRevoked(log: ConnectionLog, observed: Observed, atMs: number, receiver: string): boolean {
   const { source, destination } = log.plan;
   if (source === null || observed.model.everRemoved(destination.name, log.startedMs - stalenessMs, atMs))
     return false;
@@ -53,6 +55,12 @@ function isRevoked(log: ConnectionLog, observed: Observed, atMs: number): boolea
     if (revoked.atMs > atMs - stalenessMs) return false;
     const workload = [source, destination].find(({ name }) => name === revoked.workload);
     if (workload === undefined) return false;
+    // Nobody judges his own certificate: his peer cuts the connection, and a partition holds back what was sent before, and the cut.
+    if (
+      workload.name === receiver &&
+      observed.partitions.some(({ fromMs, untilMs }) => fromMs < atMs && untilMs + stalenessMs > revoked.atMs)
+    )
+      return false;
     // A certificate made after the revocation is another one; a connection from before has the old one or an older.
     return serialAt(observed, workload, atMs) === revoked.serialNumber;
   });

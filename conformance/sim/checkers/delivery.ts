@@ -10,6 +10,8 @@ export function checkDelivery(observed: Observed): string[] {
     if (log.servers.length > 1) say(`reached the workload ${log.servers.length} times`);
     const [server] = log.servers;
     if (log.client === null || server === undefined) continue;
+    if (log.client.peerEnded && log.client.bannerLeft > 0)
+      say(`the end came before ${log.client.bannerLeft} bytes of the banner`);
     checkDirection(log.client, server, "request", say);
     checkDirection(server, log.client, "response", say);
   }

@@ -2,6 +2,7 @@
 import { formatSocketAddress } from "../../../src/base/ip.ts";
 import { address } from "../address.ts";
 import type { LoggedLine } from "../node.ts";
+import { drainDeadlineMs } from "../node_config.ts";
 import { type ConnectionLog, endOf, machineOf, type Observed } from "../observed.ts";
 import type { WorkloadPlan } from "../workloads.ts";
 import { type Cause, causesOf, causesOfRun, describeConnection } from "./causes.ts";
@@ -46,7 +47,7 @@ const reasons: Readonly<Record<string, readonly Cause[]>> = {
   h2_refused: ["cut", "outage", "revocation", "partition", "end_of_run"],
   h2_keepalive_timeout: ["partition", "outage"],
   hbone_status: ["script", "policy", "outage", "removal", "descriptors", "revocation"],
-  connect_refused: ["script", "outage"],
+  connect_refused: ["script", "outage", "removal"],
   connect_timeout: ["partition", "descriptors", "outage"],
   tls_handshake: [
     "rogue",
@@ -83,7 +84,26 @@ function isExplained(error: string, causes: ReadonlySet<Cause>): boolean {
 
 export function checkRecords(observed: Observed): string[] {
   const access = observed.lines.filter(({ target }) => target === "access");
-  return [...checkOutbound(observed, access), ...checkInbound(observed, access)];
+  return [
+    ...checkOutbound(observed, access),
+    ...checkInbound(observed, access),
+    ...checkDrains(observed, access),
+  ];
+}
+
+/** A drain gives open connections its whole deadline. */
+function checkDrains(observed: Observed, access: readonly LoggedLine[]): string[] {
+  const cut = access.filter(({ fields }) => String(fields.error).startsWith("draining: cut"));
+  return cut
+    .filter(({ atMs, machine }) =>
+      (observed.machines[machine]?.drainsMs ?? []).every(
+        (fromMs) => atMs < fromMs || atMs - fromMs < drainDeadlineMs - 1,
+      ),
+    )
+    .map(
+      ({ atMs, machine }) =>
+        `drain: m${machine} cut a connection at ${atMs.toFixed(1)} ms, before the deadline of its drain`,
+    );
 }
 
 function checkOutbound(observed: Observed, access: readonly LoggedLine[]): string[] {
