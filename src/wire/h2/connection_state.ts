@@ -89,7 +89,12 @@ export class ConnectionState {
 
   /** Tells the driver once per stretch of output. At the end of every method that may have made some. */
   announce(): void {
-    if (this.#announced || !this.wantsOutput) return;
+    if (!this.wantsOutput) {
+      // What was announced may have gone before it was taken: the peer reset the stream it was queued on.
+      this.#announced = false;
+      return;
+    }
+    if (this.#announced) return;
     this.#announced = true;
     this.events.onOutputReady();
   }
