@@ -173,6 +173,8 @@ export const hostLimits = {
   heldBytes: 1024 * 1024,
   /** After `close()` the peer may go on sending for this long, so that our last bytes are not lost to an RST (RFC 9112 §9.6). */
   lingerMs: 2_000,
+  /** What a peer may still send while we wait for its end; after that it is cut. */
+  lingerBytes: 1024 * 1024,
   /** Sockets that may linger at once; further ones are closed without waiting. */
   maxLingering: 1024,
   /** Descriptors that connections leave free (a quarter of all where there are few): at none, Bun spins on the connection it cannot accept. */

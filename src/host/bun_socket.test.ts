@@ -89,6 +89,16 @@ describe("bytes that come although nobody may be told", () => {
 });
 
 describe("lingering", () => {
+  test("a peer that goes on sending is cut when it has sent its share", () => {
+    const { socket, calls } = setUp();
+    socket.close();
+    const megabyte = new Uint8Array(hostLimits.lingerBytes);
+    socket.onNativeData(megabyte);
+    expect(calls).toEqual(["shutdown"]);
+    socket.onNativeData(megabyte.subarray(0, 1));
+    expect(calls).toEqual(["shutdown", "close"]);
+  });
+
   test("waits for the peer's end, and is then over", async () => {
     const { socket, context, calls, timers } = setUp();
     const recorder = new Recorder(socket);

@@ -136,6 +136,7 @@ export class BunSocket implements Socket, NativeEvents {
   }
 
   onNativeData(bytes: Uint8Array): void {
+    if (this.#phase === "lingering") this.#drop(bytes);
     if (this.#phase !== "open") return;
     if (this.#handler === null || this.#paused || this.#held !== null) this.#hold(bytes);
     else this.#handler.onData(bytes);
@@ -189,6 +190,7 @@ export class BunSocket implements Socket, NativeEvents {
   /** Our own close or reset: what was not delivered is no longer wanted. */
   #discard(): void {
     this.#held = null;
+    this.#heldBytes = 0;
     this.#endHeld = false;
     this.#release(null);
   }
@@ -207,6 +209,12 @@ export class BunSocket implements Socket, NativeEvents {
     this.#lingerTimer = this.#context.clock.setTimer(hostLimits.lingerMs, () => {
       if (this.#phase === "lingering") this.#native.close();
     });
+  }
+
+  /** A peer that goes on sending much has not looked for our end, and reading it at full speed would starve everybody else. */
+  #drop(bytes: Uint8Array): void {
+    this.#heldBytes += bytes.length;
+    if (this.#heldBytes > hostLimits.lingerBytes) this.#native.close();
   }
 
   #hold(bytes: Uint8Array): void {

@@ -7,7 +7,7 @@ import { type Counter, type MetricFamily, MetricRegistry } from "../base/metrics
 import type { Clock } from "../host/host.ts";
 import { SpiffeId } from "../mesh/identity.ts";
 import type { Decision } from "../policy/decision.ts";
-import { ConnectionRegistry } from "./connections.ts";
+import { type Connection, ConnectionRegistry } from "./connections.ts";
 import { type Parties, Telemetry } from "./telemetry.ts";
 
 const ip = (text: string): IpAddress => {
@@ -70,9 +70,15 @@ function counts(name: string): Record<string, number> {
   return found;
 }
 
+function open(direction: "inbound" | "outbound", serviceAccount: string | null): Connection {
+  const connection = registry.open(parties(direction, serviceAccount));
+  if (connection instanceof MeshError) throw connection;
+  return connection;
+}
+
 describe("register of open connections", () => {
   test("one record a connection: the first reason counts, however many follow", () => {
-    const connection = registry.open(parties("inbound", "cart"));
+    const connection = open("inbound", "cart");
     connection.record.bytesToUpstream = 10;
     connection.record.bytesToDownstream = 5;
     nowMs = 17;
@@ -119,7 +125,7 @@ describe("register of open connections", () => {
 
   test("what is revoked is counted as ztunnel counts it, refused or cut", () => {
     const revoked = new MeshError("certificate_revoked", "peer", "revoked");
-    registry.open(parties("inbound", "cart")).abort(revoked);
+    open("inbound", "cart").abort(revoked);
     telemetry.refused("outbound", parties("outbound", null).source.address, "10.0.0.2:15008", revoked);
     expect(counts("istio_crl_policy_rejections")).toEqual({
       'reporter="destination"': 1,
@@ -128,7 +134,7 @@ describe("register of open connections", () => {
   });
 
   test("bytes of a connection that is still open are in the metrics", () => {
-    const connection = registry.open(parties("outbound", "cart"));
+    const connection = open("outbound", "cart");
     connection.record.bytesToUpstream = 7;
     expect(counts("istio_tcp_received_bytes")).toEqual({ "-": 7 });
     connection.record.bytesToUpstream = 9;
@@ -137,8 +143,8 @@ describe("register of open connections", () => {
 
   test("a policy change closes the losers alone, and tells policy, rule and line", () => {
     const reasons: MeshError[] = [];
-    const loser = registry.open(parties("inbound", "cart"));
-    const outbound = registry.open(parties("outbound", "cart"));
+    const loser = open("inbound", "cart");
+    const outbound = open("outbound", "cart");
     loser.decide = () => denial;
     loser.onAbort = (error) => reasons.push(error);
     expect(registry.recheckPolicy()).toBe(1);
@@ -149,33 +155,27 @@ describe("register of open connections", () => {
   });
 
   test("ten thousand connections are decided again in far less than a second", () => {
-    for (let index = 0; index < 10_000; index++)
-      registry.open(parties("inbound", "cart")).decide = () => denial;
+    for (let index = 0; index < 10_000; index++) open("inbound", "cart").decide = () => denial;
     expect(registry.recheckPolicy()).toBe(10_000);
     expect(registry.size).toBe(0);
   });
 
   test("an identity holds a bounded number of connections; others are not held up by it", () => {
-    for (let index = 0; index < proxyLimits.maxConnectionsPerPeer; index++)
-      registry.open(parties("inbound", "greedy"));
-    expect(() => registry.open(parties("inbound", "greedy"))).toThrow("holds");
-    expect(lines.at(-1)?.fields.error).toContain("limit_reached");
-    const other = registry.open(parties("inbound", "modest"));
-    expect(other.ended).toBe(false);
+    for (let index = 0; index < proxyLimits.maxConnectionsPerPeer; index++) open("inbound", "greedy");
+    const refused = registry.open(parties("inbound", "greedy"));
+    expect([(refused as MeshError).code, (refused as MeshError).blame]).toEqual(["limit_reached", "peer"]);
+    expect(lines.map((line) => String(line.fields.error))).toEqual([
+      expect.stringContaining("limit_reached"),
+    ]);
+    expect(open("inbound", "modest").ended).toBe(false);
     const [first] = registry;
     first?.finish(null);
-    expect(registry.open(parties("inbound", "greedy")).ended).toBe(false);
+    expect(open("inbound", "greedy").ended).toBe(false);
   });
 
   test("all connections together are bounded, with the blame on this host", () => {
-    for (let index = 0; index < proxyLimits.maxConnections; index++) registry.open(parties("outbound", null));
-    let error: unknown;
-    try {
-      registry.open(parties("outbound", null));
-    } catch (thrown) {
-      error = thrown;
-    }
-    expect(error).toBeInstanceOf(MeshError);
-    expect((error as MeshError).blame).toBe("local");
+    for (let index = 0; index < proxyLimits.maxConnections; index++) open("outbound", null);
+    const refused = registry.open(parties("outbound", null));
+    expect([(refused as MeshError).code, (refused as MeshError).blame]).toEqual(["limit_reached", "local"]);
   });
 });

@@ -74,14 +74,14 @@ export class ConnectionRegistry {
     return this.#open.size;
   }
 
-  /** @throws MeshError `limit_reached` (blame peer for its own limit, local for ours); the refusal is recorded. */
-  open(parties: Parties): Connection {
+  /** @returns a MeshError `limit_reached` (blame peer for its own limit, local for ours) instead; it is on record then, and must not be recorded again. */
+  open(parties: Parties): Connection | MeshError {
     const connection = new Connection(this, this.#nextId++, this.#telemetry.opened(parties));
     const refusal = this.#refusal(parties);
     this.#add(connection);
     if (refusal === null) return connection;
     connection.finish(refusal);
-    throw refusal;
+    return refusal;
   }
 
   /** For `Connection.finish`. */

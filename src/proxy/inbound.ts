@@ -87,14 +87,8 @@ export class InboundFlow {
       destinationIp: route.target.ip,
       destinationPort: route.target.port,
     };
-    let connection: Connection;
-    try {
-      connection = this.#context.connections.open(this.#parties(tunnel, local, request, route.service));
-    } catch (error) {
-      answer(stream, 503, null);
-      if (!(error instanceof MeshError)) throw error;
-      return;
-    }
+    const connection = this.#context.connections.open(this.#parties(tunnel, local, request, route.service));
+    if (connection instanceof MeshError) return answer(stream, 503, null);
     connection.peer = tunnel.peer;
     connection.record.verifiedDestination = local.identity;
     connection.record.tls = tunnel.tls;

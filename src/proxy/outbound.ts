@@ -74,11 +74,12 @@ export class OutboundFlow {
     let connection: Connection | null = null;
     try {
       const dial = await this.#dialAddress(route.dial);
-      connection = this.#context.connections.open(parties(accepted, route, dial));
+      const opened = this.#context.connections.open(parties(accepted, route, dial));
+      if (opened instanceof MeshError) return turnAway(accepted, opened);
+      connection = opened;
       connection.onAbort = () => accepted.socket.reset();
       // A client that leaves ends the wait for whatever its connection waits for.
-      const left = connection;
-      accepted.early.onGone = (error) => left.abort(error);
+      accepted.early.onGone = (error) => opened.abort(error);
       const upstream =
         route.protocol === "TCP"
           ? await this.#connectPlain(connection, dial)

@@ -4,6 +4,7 @@ import type { SocketAddress } from "../base/ip.ts";
 import type { Socket } from "../host/host.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { describeDenial } from "../policy/decision.ts";
+import type { Connection } from "./connections.ts";
 import { Copy } from "./copy.ts";
 import { EarlySocket } from "./early_socket.ts";
 import type { NodeContext } from "./node_context.ts";
@@ -33,6 +34,7 @@ export class PassthroughFlow {
         `has the address ${destination.ip.text}`,
       );
       const connection = connections.open(this.#parties(socket, destination, local));
+      if (connection instanceof MeshError) return socket.reset();
       connection.onAbort = () => socket.reset();
       early.onGone = (error) => connection.abort(error);
       await this.#connect(connection, socket, early, destination, local);
@@ -43,7 +45,7 @@ export class PassthroughFlow {
   }
 
   async #connect(
-    connection: ReturnType<NodeContext["connections"]["open"]>,
+    connection: Connection,
     socket: Socket,
     early: EarlySocket,
     destination: SocketAddress,
