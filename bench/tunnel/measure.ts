@@ -195,5 +195,8 @@ async function load(
   const result: LoadResult = JSON.parse(output);
   if (result.errors > 0)
     throw new Error(`${command}: ${result.errors} errors, the first: ${result.firstError ?? ""}`);
+  // A tunnel that stalls makes no errors; it must not pass for one that is idle.
+  if (result.requests === 0 || result.bytes === 0)
+    throw new Error(`${command} ${flags.join(" ")}: nothing came through in ${options.windowMs} ms`);
   return result;
 }

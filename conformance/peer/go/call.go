@@ -35,6 +35,7 @@ func runCalls(f *flags) error {
 		}},
 		{"application-resets", k.resets},
 		{"client-leaves", k.leaves},
+		{"client-leaves-downloads", k.leavesDownloads},
 		{"application-down-closes", func() error { return k.closedWithoutByte("closed") }},
 		{"denied-by-policy-closes", func() error { return k.closedWithoutByte("denied") }},
 		{"still-serves", k.echo},
@@ -191,6 +192,27 @@ func (k *callCases) leaves() error {
 	_ = conn.SetLinger(0)
 	_ = conn.Close()
 	return k.echo()
+}
+
+// leavesDownloads: gone in the middle of much data, again and again; the tunnel below goes on carrying others.
+func (k *callCases) leavesDownloads() error {
+	for i := range 30 {
+		conn, err := k.dial("app")
+		if err != nil {
+			return err
+		}
+		if _, err := io.WriteString(conn, "send 200000000\n"); err != nil {
+			return err
+		}
+		if _, err := io.CopyN(io.Discard, conn, int64(i)*megabyte+1); err != nil {
+			return fmt.Errorf("download %d: %w", i, err)
+		}
+		_ = conn.Close()
+		if err := k.echo(); err != nil {
+			return fmt.Errorf("after leaving download %d: %w", i, err)
+		}
+	}
+	return nil
 }
 
 // closedWithoutByte is how a client application meets a refusal: connected, then closed, and nothing in between.

@@ -70,6 +70,9 @@ func (k *inboundCases) streams() []check {
 			}
 			return k.echo(c)
 		})},
+		{"cancelled-downloads-do-not-stop-the-connection", k.with(
+			&h2options{initialWindow: 4 * megabyte, connectionWindow: 16 * megabyte, maxFrame: megabyte}, k.cancelDownloads,
+		)},
 		{"data-before-the-answer", k.with(nil, func(c *h2conn) error {
 			s, err := c.connect(k.authority("app"))
 			if err != nil {
@@ -183,4 +186,31 @@ func (k *inboundCases) overTheLimit(c *h2conn) error {
 	}
 	time.Sleep(100 * time.Millisecond)
 	return k.echo(c)
+}
+
+// cancelDownloads cuts streams while the node has output waiting for the socket and for windows; whatever state that is, the
+// next stream finds the connection working.
+func (k *inboundCases) cancelDownloads(c *h2conn) error {
+	for i := range 40 {
+		s, err := k.tunnel(c, "app")
+		if err != nil {
+			return fmt.Errorf("tunnel %d: %w", i, err)
+		}
+		if err := s.send([]byte("send 100000000\n"), false); err != nil {
+			return err
+		}
+		if _, err := s.awaitBytes(i*200_000, 5*time.Second); err != nil {
+			return fmt.Errorf("download %d: %w", i, err)
+		}
+		if err := s.sendReset(http2.ErrCodeCancel); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		s.data.Reset()
+		c.mu.Unlock()
+		if err := k.echo(c); err != nil {
+			return fmt.Errorf("after cancelled download %d: %w", i, err)
+		}
+	}
+	return nil
 }
