@@ -70,7 +70,8 @@ export function parseHostPort(text: string): HostPort | null {
   const port = parsePort(text.slice(colon + 1));
   if (port === null) return null;
   const host = text.slice(0, colon);
-  if (host.startsWith("[")) return host.endsWith("]") && host.length > 2 ? { host: host.slice(1, -1), port } : null;
+  if (host.startsWith("["))
+    return host.endsWith("]") && host.length > 2 ? { host: host.slice(1, -1), port } : null;
   return host.includes(":") ? null : { host, port };
 }
 
@@ -133,7 +134,8 @@ function formatIpv4(bytes: Uint8Array): string {
 
 function formatIpv6(bytes: Uint8Array): string {
   const groups: number[] = [];
-  for (let index = 0; index < 16; index += 2) groups.push(((bytes[index] ?? 0) << 8) | (bytes[index + 1] ?? 0));
+  for (let index = 0; index < 16; index += 2)
+    groups.push(((bytes[index] ?? 0) << 8) | (bytes[index + 1] ?? 0));
   // RFC 5952 §4.2: the longest run of two or more zero groups, the first of equals, becomes "::".
   let bestStart = -1;
   let bestLength = 1;
