@@ -7,7 +7,7 @@ import { type AppEnd, decodeHeader, headerBytes } from "./application.ts";
 import type { SimulatedPki } from "./authority.ts";
 import { revocationList } from "./authority.ts";
 import { type ClientObserver, call } from "./client.ts";
-import { type MeshState, renderDocuments } from "./documents.ts";
+import { type MeshState, policyPath, renderDocuments } from "./documents.ts";
 import { FaultInjector } from "./injector.ts";
 import { MeshModel } from "./model.ts";
 import { type LoggedLine, SimulatedMachine } from "./node.ts";
@@ -124,10 +124,7 @@ export class Simulation implements ServerObserver, ClientObserver {
     this.state = state;
     for (const { machine } of this.machines)
       for (const { path, text } of files)
-        machine.disk.write(
-          path,
-          path.includes("policies") ? text.slice(0, Math.floor(text.length * half)) : text,
-        );
+        machine.disk.write(path, path === policyPath ? text.slice(0, lineEnd(text, half)) : text);
   }
 
   /** Revokes the SVID that the workload's node shows now. */
@@ -308,4 +305,9 @@ export class Simulation implements ServerObserver, ClientObserver {
       `m${line.machine} ${line.target}: ${line.message} ${line.fields["src.addr"] ?? ""} ${line.fields.direction ?? ""} ${words}`,
     );
   }
+}
+
+/** Whole lines: half a document is worst where it is a valid one. */
+function lineEnd(text: string, share: number): number {
+  return share === 1 ? text.length : text.lastIndexOf("\n", Math.floor(text.length * share)) + 1;
 }
