@@ -9,7 +9,7 @@ export interface MeasureOptions {
   readonly loadPath: string;
   /** Before each window. */
   readonly warmUpMs: number;
-  /** Before the first window: so long requests, three times as long new connections, so long bulk. */
+  /** Before the first window: seventeen times this, see `warmUp`. */
   readonly settleMs: number;
   readonly windowMs: number;
   readonly idleConnections: number;
@@ -118,17 +118,22 @@ async function measureMemory(lab: Lab, tunnel: Tunnel, options: MeasureOptions):
 }
 
 /**
- * Every subject gets the same: compilers, allocators and pools are to stand as they would after an hour. New connections
+ * Every node gets the same: compilers, allocators and pools are to stand as they would after an hour. New connections
  * take longest, since there are far fewer of them in a second than requests.
  */
 async function warmUp(lab: Lab, tunnel: Tunnel, options: MeasureOptions): Promise<void> {
-  const brief = { ...options, warmUpMs: 0, windowMs: options.settleMs };
-  await load(lab, tunnel, brief, "requests", appPorts.http, ["-connections", "32"]);
-  const long = { ...brief, windowMs: 3 * options.settleMs };
-  await load(lab, tunnel, long, "connections", appPorts.http, ["-connections", `${newConnectionsAtATime}`]);
-  const half = { ...brief, windowMs: options.settleMs / 2 };
+  if (tunnel.outbound === null) return;
+  const settle = (parts: number): MeasureOptions => ({
+    ...options,
+    warmUpMs: 0,
+    windowMs: parts * options.settleMs,
+  });
+  await load(lab, tunnel, settle(2), "requests", appPorts.http, ["-connections", "32"]);
+  const atATime = ["-connections", `${newConnectionsAtATime}`];
+  await load(lab, tunnel, settle(11), "connections", appPorts.http, atATime);
+  await load(lab, tunnel, settle(2), "requests", appPorts.http, ["-connections", "1"]);
   for (const direction of ["up", "down"])
-    await load(lab, tunnel, half, "bulk", appPorts.bulk, ["-direction", direction]);
+    await load(lab, tunnel, settle(1), "bulk", appPorts.bulk, ["-direction", direction]);
 }
 
 async function measureLoad(lab: Lab, tunnel: Tunnel, options: MeasureOptions): Promise<Measures> {

@@ -50,7 +50,7 @@ export async function benchTunnel(argv: readonly string[]): Promise<number> {
   const options: MeasureOptions = {
     loadPath: load.path,
     warmUpMs: values.quick ? 300 : 500,
-    settleMs: values.quick ? 500 : 2000,
+    settleMs: values.quick ? 150 : 1000,
     windowMs: values.quick ? 1000 : 2000,
     idleConnections: 5000,
     concurrency: [1, 32, 256],
