@@ -1,4 +1,5 @@
 /** Where the two sides of a mesh connection live: two network namespaces joined by a veth pair, or two loopback addresses. */
+import { existsSync } from "node:fs";
 import { runToEnd } from "./subprocess.ts";
 
 export interface Side {
@@ -33,7 +34,18 @@ export function namespacesUnavailable(): string | null {
   return null;
 }
 
+/** A run that was killed outright left its namespaces behind: ours by name, its process gone, nobody inside. */
+function sweepNamespaces(): void {
+  for (const line of runToEnd(["ip", "netns", "list"]).split("\n")) {
+    const [name = ""] = line.split(" ");
+    const owner = /^fl[cs]_(\d+)_\d+$/.exec(name)?.[1];
+    if (owner === undefined || existsSync(`/proc/${owner}`)) continue;
+    if (runToEnd(["ip", "netns", "pids", name]).trim() === "") Bun.spawnSync(["ip", "netns", "del", name]);
+  }
+}
+
 export function openNamespaces(): Place {
+  if (opened === 0) sweepNamespaces();
   const id = `${process.pid}_${opened++}`;
   const names = { client: `flc_${id}`, server: `fls_${id}` };
   const side = (name: Side["name"], address: string): Side => ({
