@@ -6,7 +6,7 @@ import { asMeshError, MeshError } from "../base/errors.ts";
 import type { Socket } from "../host/host.ts";
 import { resolveInbound } from "../mesh/route.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { describeDenial, type PolicyConnection } from "../policy/decision.ts";
+import type { PolicyConnection } from "../policy/decision.ts";
 import type { HeaderFields } from "../wire/h2/headers.ts";
 import type { H2Stream } from "../wire/h2/stream.ts";
 import {
@@ -23,7 +23,7 @@ import type { Connection } from "./connections.ts";
 import { Copy } from "./copy.ts";
 import { EarlyStream } from "./early_stream.ts";
 import type { NodeContext } from "./node_context.ts";
-import { decideWhenReady } from "./policy_wait.ts";
+import { decideWhenReady, denialError } from "./policy_wait.ts";
 import type { ServerTunnel } from "./server_tunnel.ts";
 import { SocketEnd } from "./socket_end.ts";
 import { StreamEnd } from "./stream_end.ts";
@@ -119,8 +119,7 @@ export class InboundFlow {
     const decision = await decideWhenReady(this.#context, connection, local, policyConnection);
     if (connection.ended) return;
     if (!decision.allowed) {
-      const code = decision.reason === "policy_missing" ? "policy_missing" : "policy_denied";
-      connection.finish(new MeshError(code, "policy", describeDenial(decision)));
+      connection.finish(denialError(decision));
       answer(stream, 401, null);
       return;
     }

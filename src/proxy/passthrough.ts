@@ -3,12 +3,11 @@ import { asMeshError, MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
 import type { Socket } from "../host/host.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { describeDenial } from "../policy/decision.ts";
 import type { Connection } from "./connections.ts";
 import { Copy } from "./copy.ts";
 import { EarlySocket } from "./early_socket.ts";
 import type { NodeContext } from "./node_context.ts";
-import { decideWhenReady } from "./policy_wait.ts";
+import { decideWhenReady, denialError } from "./policy_wait.ts";
 import { SocketEnd } from "./socket_end.ts";
 import type { Parties } from "./telemetry.ts";
 import { connectWorkload } from "./workload_dial.ts";
@@ -60,13 +59,7 @@ export class PassthroughFlow {
     const decision = await decideWhenReady(this.#context, connection, local, asked);
     if (connection.ended) return;
     if (!decision.allowed) {
-      connection.finish(
-        new MeshError(
-          decision.reason === "policy_missing" ? "policy_missing" : "policy_denied",
-          "policy",
-          describeDenial(decision),
-        ),
-      );
+      connection.finish(denialError(decision));
       socket.reset();
       return;
     }

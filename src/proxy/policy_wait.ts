@@ -1,7 +1,8 @@
 /** The decision about one registered connection: now if every policy is here, else after a bounded wait, and again at each change. */
+import { MeshError } from "../base/errors.ts";
 import { proxyLimits } from "../base/limits.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { Decision, PolicyConnection } from "../policy/decision.ts";
+import { type Decision, type Denial, describeDenial, type PolicyConnection } from "../policy/decision.ts";
 import type { Connection } from "./connections.ts";
 import type { NodeContext } from "./node_context.ts";
 
@@ -51,4 +52,10 @@ function waitForPolicies(context: NodeContext, local: Workload): Promise<void> {
       if (engine.missing(store.workload(local.uid) ?? local).length === 0) finish();
     });
   });
+}
+
+/** A denial as the reason of its connection's end. */
+export function denialError(denial: Denial): MeshError {
+  const code = denial.reason === "policy_missing" ? "policy_missing" : "policy_denied";
+  return new MeshError(code, "policy", describeDenial(denial));
 }
