@@ -1,5 +1,18 @@
 /** SPIFFE identities as Istio writes them: `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT`. */
 
+/**
+ * The namespace of the hosts themselves: `spiffe://TRUST-DOMAIN/ns/fairlead-nodes/sa/NODE` is the agent of a joined host, no
+ * workload. It is reserved: no document may stand in it, and nobody asks the CA for an identity of it by name.
+ */
+export const nodeNamespace = "fairlead-nodes";
+
+/** A host's name is one DNS label (RFC 1123 §2.1), in lower case. */
+export function isNodeName(name: string): boolean {
+  return NODE_NAME.test(name);
+}
+
+const NODE_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
 export class SpiffeId {
   readonly trustDomain: string;
   readonly namespace: string;
