@@ -106,6 +106,33 @@ export const pkiLimits = {
   rootLifetimeMs: 3650 * 24 * 60 * 60_000,
 } as const;
 
+/** Bearer tokens (JSON Web Tokens) of configured issuers, and their keys. */
+export const tokenLimits = {
+  /** A Kubernetes service-account token has about 1,000; operators' with many groups have more. */
+  maxTokenChars: 16 * 1024,
+  maxKeyIdChars: 256,
+  /** A set of keys, as it comes: bytes and keys in it. */
+  maxJwksBytes: 256 * 1024,
+  maxKeys: 64,
+  /** Keys tried for a token that does not name its key. */
+  maxKeysTried: 8,
+  maxRsaBits: 8192,
+  /** Reading a set of keys, or a discovery document. */
+  fetchTimeoutMs: 5_000,
+  /** Keys are read again when they are older; Istio's value for remote key sets. */
+  keysFreshMs: 5 * 60_000,
+  /** Keys are believed for so long while their issuer is away: long enough for an outage, short enough for a key it has withdrawn. */
+  keysStaleMs: 6 * 60 * 60_000,
+  /** A token with a key that is not known makes us ask the issuer again, but not more often than this. */
+  unknownKeyIntervalMs: 30_000,
+  /** Back-off after a reading that failed. */
+  retryMinMs: 2_000,
+  retryMaxMs: 5 * 60_000,
+  /** How far an issuer's clock and ours may be apart. */
+  defaultClockSkewMs: 60_000,
+  maxClockSkewMs: 5 * 60_000,
+} as const;
+
 /** Mesh documents and the store. */
 export const meshLimits = {
   /** One configuration file. A million lines of documents are more than this. */
@@ -169,6 +196,11 @@ export const hostLimits = {
   /** Bodies and idle connections of the administration's HTTP server. */
   httpRequestBodyBytes: 1024 * 1024,
   httpIdleSeconds: 30,
+  /** Answers to our own HTTP requests: status line and headers (and trailers), and how many headers. */
+  httpAnswerHeadBytes: 32 * 1024,
+  httpAnswerHeaders: 128,
+  /** Addresses of one name that are tried. */
+  httpDialAttempts: 4,
   /** Received bytes one socket holds while nobody may be told of them (no handler yet, or paused); past it the connection is reset. */
   heldBytes: 1024 * 1024,
   /** After `close()` the peer may go on sending for this long, so that our last bytes are not lost to an RST (RFC 9112 §9.6). */
@@ -248,6 +280,43 @@ export const adminLimits = {
   maxListedConnections: 10_000,
 } as const;
 
+/** A host that takes its mesh and its certificates from a control plane. */
+export const joinLimits = {
+  /** A join token or a bearer token; a Kubernetes token is some 1 KiB. */
+  maxTokenBytes: 16 * 1024,
+  /** What this host keeps of a join: a chain, a key, roots and a few words. */
+  maxNodeFileBytes: 2 * 1024 * 1024,
+  /** CreateCertificate, Join and Renew. */
+  callTimeoutMs: 10_000,
+  /** Back-off of the xDS stream: start and end; ztunnel's values (`xds/client.rs`). */
+  backoffStartMs: 10,
+  backoffMaxMs: 15_000,
+  /** Spread of a wait, as a share of it, both ways: a control plane that returns is not met by everybody at once. */
+  backoffJitter: 0.25,
+  /** A stream that lasted this long begins the back-off anew when it ends. */
+  steadyMs: 30_000,
+  /** A stream that was opened and has brought no answer by then is given up. */
+  firstAnswerTimeoutMs: 20_000,
+  /** Resources one control plane may have us hold, and their bytes, all types together. */
+  maxResources: 500_000,
+  maxResourceBytes: 512 * 1024 * 1024,
+  /** Characters of the reasons in one NACK, and of one reason that is shown. */
+  maxNackChars: 4_096,
+  maxReasonChars: 512,
+  /** Refused resources that are remembered for the status. */
+  maxRefusedResources: 1_000,
+  /** A change is on disk after this long; many changes in that time are written once. */
+  snapshotDelayMs: 1_000,
+  maxSnapshotBytes: 512 * 1024 * 1024,
+  /** A clock that differs from the control plane's by this is told to the operator. */
+  clockSkewMs: 5 * 60_000,
+  /** The node certificate: what is asked for, and the shortest pause between two tries to renew. */
+  renewRetryMinMs: 5_000,
+  renewRetryMaxMs: 10 * 60_000,
+  /** Documents (raw Istio resources) that are held for a waypoint. */
+  maxDocuments: 100_000,
+} as const;
+
 /** What settings may ask for, and the configuration file itself. */
 export const configLimits = {
   maxFileBytes: 1024 * 1024,
@@ -268,4 +337,6 @@ export const ports = {
   admin: 15000,
   metrics: 15020,
   readiness: 15021,
+  /** xDS and the CA; istiod's. */
+  control: 15012,
 } as const;
