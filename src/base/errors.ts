@@ -20,6 +20,7 @@ export type ErrorCode =
   | "descriptors_exhausted"
   | "permission_denied"
   | "name_not_found"
+  | "address_forbidden"
   | "io"
   // TLS and identity
   | "tls_handshake"
@@ -41,6 +42,7 @@ export type ErrorCode =
   | "certificate_revoked"
   | "certificate_revocation_unknown"
   | "identity_unavailable"
+  | "authority_unavailable"
   // HTTP/2 and HBONE
   | "h2_protocol"
   | "h2_flow_control"
@@ -50,6 +52,7 @@ export type ErrorCode =
   | "h2_keepalive_timeout"
   | "hbone_status"
   | "hbone_request"
+  | "http_protocol"
   // routing and policy
   | "no_route"
   | "no_healthy_upstream"

@@ -317,6 +317,43 @@ export const joinLimits = {
   maxDocuments: 100_000,
 } as const;
 
+/** Delta ADS, and the control plane's xDS server. */
+export const adsLimits = {
+  /** Names that one stream may be subscribed to, all types together, and characters of one: a uid holds a cluster, a namespace and two names. */
+  maxNamesPerStream: 10_000,
+  maxNameChars: 1_024,
+  /** Types one stream may ask for; ztunnel asks for two, a waypoint's documents are about twenty. */
+  maxTypesPerStream: 64,
+  /** Entries of `initial_resource_versions`. */
+  maxInitialVersions: 500_000,
+  /** Requests on one stream: an acknowledgement for each response, and lookups. */
+  requests: { burst: 1_000, perSecond: 200 },
+  /** Characters of a refusal (NACK) that are sent or kept. */
+  maxErrorChars: 4_096,
+  /** One response that changes what a client has. A resource that is larger by itself goes alone. */
+  responseBytes: 1024 * 1024,
+  /**
+   * The first response of a type on a stream: ztunnel carries traffic as soon as it has acknowledged one, so it should be whole. Its
+   * own bound is 200 MiB.
+   */
+  firstResponseBytes: 64 * 1024 * 1024,
+  /** A client that leaves a response unanswered for this long loses its stream. */
+  acknowledgeTimeoutMs: 60_000,
+  /** How long the answer about addresses waits for the request for policies that is expected on the same stream. */
+  policiesFirstMs: 50,
+  /** Changes remembered by revision; a client that is further behind is given what differs, by name. */
+  maxRememberedChanges: 100_000,
+  /** Changes are pushed when it has been quiet for this long, or after so long at the most; istiod: 100 ms and 10 s. */
+  quietMs: 10,
+  maxDelayMs: 200,
+  /** Streams at one time, all clients together, and of one client: a client that reconnects leaves its last stream for a while. */
+  maxStreams: 10_000,
+  maxStreamsPerClient: 8,
+  /** A node's description of itself. */
+  maxNodeIdChars: 1_024,
+  maxNodeMetadataBytes: 64 * 1024,
+} as const;
+
 /** What settings may ask for, and the configuration file itself. */
 export const configLimits = {
   maxFileBytes: 1024 * 1024,

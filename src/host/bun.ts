@@ -7,11 +7,13 @@ import { hostLimits } from "../base/limits.ts";
 import { BunClock, bunRandom } from "./bun_clock.ts";
 import { bunConnect } from "./bun_connect.ts";
 import { BunFiles } from "./bun_files.ts";
+import { BunHttpClient } from "./bun_http_client.ts";
 import { bunListen } from "./bun_listen.ts";
 import type { SocketContext } from "./bun_native.ts";
 import { bunProcess } from "./bun_process.ts";
 import { BunSocket } from "./bun_socket.ts";
 import { bunTls } from "./bun_tls.ts";
+import { BunUnixNetwork } from "./bun_unix.ts";
 import type { Clock, Host, Network, Socket } from "./host.ts";
 import { LinuxSockets } from "./linux_socket.ts";
 import { systemErrorName } from "./socket_errors.ts";
@@ -19,23 +21,29 @@ import { systemErrorName } from "./socket_errors.ts";
 export function createBunHost(): Host {
   const clock = new BunClock();
   const linux = LinuxSockets.open();
+  const net = bunNetwork(clock, linux);
   return {
     name: "bun",
     clock,
     random: bunRandom,
-    net: bunNetwork(clock, linux),
+    net,
     files: new BunFiles(clock),
     process: bunProcess(linux),
+    http: new BunHttpClient(clock, net.resolve),
   };
 }
 
 function bunNetwork(clock: Clock, linux: LinuxSockets | null): Network {
   const context: SocketContext = { clock, linux, lingering: 0, descriptorCeiling: descriptorCeiling(linux) };
+  const unix = new BunUnixNetwork(context);
   return {
     listen: (options, onAccept) => bunListen(context, linux, options, onAccept),
     connect: (options) => bunConnect(context, linux, options),
     tlsServer: (socket, options) => bunTls(context, socket, options, "server"),
     tlsClient: (socket, options) => bunTls(context, socket, options, "client"),
+    listenUnix: (path, mode, onAccept) => unix.listen(path, mode, onAccept),
+    connectUnix: (path, timeoutMs) => unix.connect(path, timeoutMs),
+    peerCredentials: (socket) => unix.peerCredentials(socket),
     originalDestination: (socket) => originalDestination(linux, socket),
     localAddresses,
     resolve,

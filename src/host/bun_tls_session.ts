@@ -31,7 +31,8 @@ export function nativeTlsOptions(options: TlsOptions, role: TlsRole): Bun.TLSOpt
     ...(credentials.certificateChainPem === ""
       ? {}
       : { cert: credentials.certificateChainPem, key: credentials.privateKeyPem }),
-    ca: credentials.trustedRootsPem,
+    // Without any, Bun is not to fall back on the system's: the peer is judged by `pki/trust` in any case.
+    ...(credentials.trustedRootsPem === "" ? {} : { ca: credentials.trustedRootsPem }),
     // The peer is judged by `pki/trust`; what Bun refuses for itself it also hides from us.
     rejectUnauthorized: false,
     // Not in the published types, as is `isServer`. A number: Bun takes no name here.
@@ -76,7 +77,8 @@ export function readSession(
   const peerChain = readPeerChain(native);
   if (peerChain === null)
     return handshakeError(`the peer showed more than ${hostLimits.maxPeerCertificates} certificates`);
-  if (peerChain.length === 0)
+  const mayBeNone = role === "server" && options.clientCertificate === "request";
+  if (peerChain.length === 0 && !mayBeNone)
     return new MeshError(
       "certificate_missing",
       "peer",

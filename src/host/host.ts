@@ -13,6 +13,8 @@ export interface Host {
   readonly net: Network;
   readonly files: Files;
   readonly process: Process;
+  /** Requests of the program's own to other services; the data path never goes through here. */
+  readonly http: HttpClient;
 }
 
 export interface Clock {
@@ -51,6 +53,7 @@ export interface SocketHandler {
 }
 
 export interface Socket {
+  /** Of a Unix socket both ends are `unixSocketAddress`. */
   readonly local: SocketAddress;
   readonly remote: SocketAddress;
   /** Starts delivery. Data that came earlier is delivered first; before the first handler nothing is lost and nothing is read without bound. */
@@ -84,7 +87,10 @@ export interface TlsSocket extends Socket {
 
 /** Our end's credentials in a handshake. PEM lives in memory only. */
 export interface TlsCredentials {
-  /** Leaf, then intermediates; never the root. Empty, as the key then is, for a client that shows none. */
+  /**
+   * Leaf, then intermediates. Empty, as the key then is, for a client that shows none. The root is left out, but for the
+   * control plane's: who joins with nothing but the root's fingerprint finds the root at the chain's end.
+   */
   readonly certificateChainPem: string;
   /** PKCS#8. */
   readonly privateKeyPem: string;
@@ -99,6 +105,8 @@ export interface TlsOptions {
   readonly timeoutMs: number;
   /** Client only; Istio sends none between tunnels. */
   readonly serverName?: string;
+  /** Server only; default `require`. With `request` a client may show none, and `peerChain` is empty then. */
+  readonly clientCertificate?: "require" | "request";
 }
 
 export interface ListenOptions {
@@ -130,12 +138,32 @@ export interface ConnectOptions {
   readonly mark?: number;
 }
 
+/** Who is at the other end of a Unix socket, as the kernel knows it since the connect. */
+export interface PeerCredentials {
+  readonly uid: number;
+  readonly gid: number;
+  /** 0 when the process is outside our process name space. It may be another's by now: for logs, never for a decision. */
+  readonly pid: number;
+}
+
 export interface Network {
   /** `onAccept` sets a handler or upgrades, now or later. @throws MeshError `address_in_use`, `permission_denied`. */
   listen(options: ListenOptions, onAccept: (socket: Socket) => void): Listener;
   /** @throws MeshError with blame `upstream`: `connect_refused`, `connect_timeout`, `connect_unreachable`; blame `local`: `descriptors_exhausted`, `permission_denied`. */
   connect(options: ConnectOptions): Promise<Socket>;
-  /** Upgrades an accepted socket that has no handler yet; a client certificate is requested and required. @throws MeshError `tls_handshake`, `certificate_missing`, `tls_parameters`. */
+  /**
+   * A Unix stream socket at `path`, which has `mode` before anybody can connect. A stale socket file is replaced; the file
+   * goes when the listener closes. Linux only.
+   *
+   * @throws MeshError, blame local: `address_in_use` for a live socket or a file that is none, `permission_denied`, `io`
+   *   (no such directory, a path over 107 bytes), `unsupported`.
+   */
+  listenUnix(path: string, mode: number, onAccept: (socket: Socket) => void): Listener;
+  /** @throws MeshError `connect_refused` (nobody listens), `connect_unreachable` (no such file), `connect_timeout`, blame upstream; `permission_denied`, `descriptors_exhausted`, `unsupported`, blame local. */
+  connectUnix(path: string, timeoutMs: number): Promise<Socket>;
+  /** Null for all but Unix sockets. Still told after the connection is gone. */
+  peerCredentials(socket: Socket): PeerCredentials | null;
+  /** Upgrades an accepted socket that has no handler yet; a client certificate is requested and, by default, required. @throws MeshError `tls_handshake`, `certificate_missing`, `tls_parameters`. */
   tlsServer(socket: Socket, options: TlsOptions): Promise<TlsSocket>;
   /** Upgrades a connected socket that has no handler yet. The server's name is never checked here. @throws MeshError `tls_handshake`, `tls_parameters`. */
   tlsClient(socket: Socket, options: TlsOptions): Promise<TlsSocket>;
@@ -193,4 +221,39 @@ export interface Process {
   residentBytes(): number;
   /** CPU time of this process so far, microseconds. */
   cpuMicros(): number;
+}
+
+export interface HttpRequest {
+  readonly method: "GET" | "POST" | "PUT" | "LIST" | "DELETE";
+  /** `http:` or `https:`; no user name or password in it. */
+  readonly url: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+  /** For all of it: name, connection, request and the whole answer. */
+  readonly timeoutMs: number;
+  /** Body of the answer. One byte more and the request fails. */
+  readonly maxResponseBytes: number;
+  /** Which addresses may be dialled; with `public`, `base/special_addresses.ts` says which are refused (SSRF). */
+  readonly reach: "public" | "any";
+  /** In place of the roots that the system trusts. */
+  readonly trustedRootsPem?: string;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  /** Lower-case names; several of one name are joined with `, `. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+export interface HttpClient {
+  /**
+   * One request over a connection of its own. Redirects are answers like any other. The address that was checked is the
+   * address that is dialled, so a name cannot change its mind in between (DNS rebinding); the certificate must be the URL's host's.
+   *
+   * @throws MeshError, blame upstream: `name_not_found`, `address_forbidden`, `connect_refused`, `connect_timeout` (also for an
+   *   answer that is late), `connect_unreachable`, `tls_handshake`, `connection_closed`, `http_protocol`, `limit_reached`. Blame local: `configuration` for
+   *   a URL or header that cannot be sent.
+   */
+  send(request: HttpRequest): Promise<HttpResponse>;
 }

@@ -69,6 +69,19 @@ export class SystemCallError extends Error {
   }
 }
 
+/** @returns what `load` makes of the first name that it can load; null on another system, or where no name is known. */
+export function openCLibrary<T>(load: (name: string) => T): T | null {
+  if (process.platform !== "linux") return null;
+  for (const name of ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`]) {
+    try {
+      return load(name);
+    } catch {
+      // Not this C library; the next name, or none.
+    }
+  }
+  return null;
+}
+
 export class LinuxSockets {
   readonly #library: Library;
   readonly #errno: Pointer;
@@ -87,17 +100,9 @@ export class LinuxSockets {
 
   /** @returns null where there is no Linux C library to call (another system, or musl without the compatibility name). */
   static open(): LinuxSockets | null {
-    if (process.platform !== "linux") return null;
-    for (const name of ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`]) {
-      try {
-        const { symbols } = dlopen(name, SYMBOLS);
-        const errno = symbols.__errno_location();
-        if (typeof errno === "number") return new LinuxSockets(symbols, errno);
-      } catch {
-        // Not this C library; the next name, or none.
-      }
-    }
-    return null;
+    const library = openCLibrary((name) => dlopen(name, SYMBOLS).symbols);
+    const errno = library?.__errno_location();
+    return library === null || typeof errno !== "number" ? null : new LinuxSockets(library, errno);
   }
 
   /**

@@ -5,11 +5,13 @@
 import { assert } from "../base/assert.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "../base/ip.ts";
 import { MemoryDisk } from "./memory_files.ts";
+import { HttpServices } from "./memory_http.ts";
 import { Link, type NetworkConditions, type Side } from "./memory_link.ts";
 import { ListenerTable, type MachineNetwork } from "./memory_network.ts";
 import { type Machine, MemoryHost, type ProcessOptions } from "./memory_process.ts";
 import { SeededRandom } from "./memory_random.ts";
 import { Schedule } from "./memory_schedule.ts";
+import { UnixSocketTable } from "./memory_unix.ts";
 
 export interface MachineOptions extends ProcessOptions {
   readonly addresses: readonly string[];
@@ -32,6 +34,8 @@ const epochMs = 1_767_225_600_000;
 
 export class MemoryWorld {
   readonly schedule = new Schedule();
+  /** Services of elsewhere that answer HTTP. */
+  readonly http = new HttpServices();
   readonly random: SeededRandom;
   readonly conditions: NetworkConditions = {
     latencyMs: 0.5,
@@ -161,6 +165,7 @@ export class MemoryMachine implements Machine, MachineNetwork {
   readonly random: SeededRandom;
   readonly schedule: Schedule;
   readonly listeners = new ListenerTable();
+  readonly unixSockets = new UnixSocketTable();
   readonly mayUseForeignAddresses: boolean;
   capture: CaptureRules | null = null;
   readonly #world: MemoryWorld;
@@ -195,6 +200,14 @@ export class MemoryMachine implements Machine, MachineNetwork {
   /** A new process; `options` add to the machine's. */
   start(options: ProcessOptions = {}): MemoryHost {
     return new MemoryHost(this, this.#nextPid++, { ...this.#options, ...options });
+  }
+
+  get httpServices(): HttpServices {
+    return this.#world.http;
+  }
+
+  hasFile(path: string): boolean {
+    return this.disk.exists(path);
   }
 
   wallMs(): number {

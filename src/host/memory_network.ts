@@ -6,15 +6,18 @@ import type {
   Listener,
   ListenOptions,
   Network,
+  PeerCredentials,
   Socket,
   Timer,
   TlsOptions,
   TlsSocket,
 } from "./host.ts";
+import type { HttpServices } from "./memory_http.ts";
 import type { Link } from "./memory_link.ts";
 import type { MemoryHost } from "./memory_process.ts";
 import { assertUnread, MemorySocket } from "./memory_socket.ts";
 import { memoryTls } from "./memory_tls.ts";
+import { memoryConnectUnix, memoryListenUnix, type UnixSocketTable } from "./memory_unix.ts";
 import { connectError, listenError } from "./socket_errors.ts";
 
 /** What the world does for one machine's network. */
@@ -26,6 +29,10 @@ export interface MachineNetwork {
   /** Redirects what applications connect to, as nftables does; null without capture. */
   redirect(to: SocketAddress, mark: number | null): SocketAddress | null;
   listeners: ListenerTable;
+  readonly unixSockets: UnixSocketTable;
+  readonly httpServices: HttpServices;
+  /** A file or directory, sockets aside. */
+  hasFile(path: string): boolean;
   nextPort(): number;
   /** Finds who has `ip` as seen from here: this machine for its own and loopback addresses. */
   machineOf(ip: IpAddress): MachineNetwork | null;
@@ -181,6 +188,23 @@ export class MemoryNetwork implements Network {
     return new Promise((resolve, reject) => {
       new Connecting(this.#host, this.#machine, options, resolve, reject).start();
     });
+  }
+
+  listenUnix(path: string, mode: number, onAccept: (socket: Socket) => void): Listener {
+    const listener = memoryListenUnix(this.#host, this.#machine, path, mode, onAccept, (closed) => {
+      this.#listeners.delete(closed);
+      this.onDescriptorFree();
+    });
+    this.#listeners.add(listener);
+    return listener;
+  }
+
+  connectUnix(path: string, timeoutMs: number): Promise<Socket> {
+    return memoryConnectUnix(this.#host, this.#machine, path, timeoutMs);
+  }
+
+  peerCredentials(socket: Socket): PeerCredentials | null {
+    return socket instanceof MemorySocket ? socket.credentials : null;
   }
 
   tlsServer(socket: Socket, options: TlsOptions): Promise<TlsSocket> {

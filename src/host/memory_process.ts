@@ -1,7 +1,18 @@
 /** One process of a simulated machine: its descriptors, timers and sockets, which end with it. It is a whole `Host`. */
 import { MeshError } from "../base/errors.ts";
-import type { Clock, Files, Host, Network, Process, Random, Timer } from "./host.ts";
+import type {
+  Clock,
+  Files,
+  Host,
+  HttpClient,
+  Network,
+  PeerCredentials,
+  Process,
+  Random,
+  Timer,
+} from "./host.ts";
 import { type MemoryDisk, openFiles } from "./memory_files.ts";
+import { MemoryHttpClient } from "./memory_http.ts";
 import type { MachineNetwork } from "./memory_network.ts";
 import { MemoryNetwork } from "./memory_network.ts";
 import type { SeededRandom } from "./memory_random.ts";
@@ -15,6 +26,8 @@ export interface ProcessOptions {
   readonly onOutput?: (stream: "out" | "error", text: string) => void;
   /** What `Process.run` starts; other programs cannot be started. */
   readonly programs?: Readonly<Record<string, RunProgram>>;
+  /** Whose it is; root's by default. */
+  readonly user?: { readonly uid: number; readonly gid: number };
 }
 
 export type RunProgram = (
@@ -42,6 +55,9 @@ export class MemoryHost implements Host, SocketOwner, Owner {
   readonly net: Network;
   readonly files: Files;
   readonly process: Process;
+  readonly http: HttpClient;
+  /** What the other end of a Unix socket is told of this process. */
+  readonly credentials: PeerCredentials;
   readonly schedule: Schedule;
   /** Sockets and listeners this process may have at one time. */
   descriptorLimit = Number.POSITIVE_INFINITY;
@@ -63,6 +79,8 @@ export class MemoryHost implements Host, SocketOwner, Owner {
     this.net = this.#network;
     this.files = openFiles(machine.disk, machine.schedule, this, machine.random.fork(`files ${pid}`));
     this.process = this.#makeProcess(pid, options);
+    this.http = new MemoryHttpClient(this, machine.network);
+    this.credentials = { uid: options.user?.uid ?? 0, gid: options.user?.gid ?? 0, pid };
   }
 
   get ended(): boolean {

@@ -3,7 +3,7 @@ import { assert } from "../base/assert.ts";
 import { type Blame, MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
 import { hostLimits } from "../base/limits.ts";
-import type { Socket, SocketHandler, Timer } from "./host.ts";
+import type { PeerCredentials, Socket, SocketHandler, Timer } from "./host.ts";
 import type { Link, LinkEnd, Side } from "./memory_link.ts";
 import type { Schedule } from "./memory_schedule.ts";
 
@@ -24,6 +24,8 @@ export class MemorySocket implements Socket, LinkEnd {
   readonly side: Side;
   /** Where the connection was going before it was redirected to us. */
   readonly originalDestination: SocketAddress | null;
+  /** Unix sockets only. */
+  readonly credentials: PeerCredentials | null;
   readonly #owner: SocketOwner;
   #handler: SocketHandler | null = null;
   #phase: Phase = "open";
@@ -46,6 +48,7 @@ export class MemorySocket implements Socket, LinkEnd {
       readonly local: SocketAddress;
       readonly remote: SocketAddress;
       readonly originalDestination: SocketAddress | null;
+      readonly credentials?: PeerCredentials;
     },
   ) {
     this.#owner = owner;
@@ -54,6 +57,7 @@ export class MemorySocket implements Socket, LinkEnd {
     this.local = addresses.local;
     this.remote = addresses.remote;
     this.originalDestination = addresses.originalDestination;
+    this.credentials = addresses.credentials ?? null;
     link.attach(side, this);
   }
 

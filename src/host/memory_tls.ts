@@ -267,6 +267,7 @@ class MemoryTlsSocket implements TlsSocket, SocketHandler {
     if (hello.chain.length > hostLimits.maxPeerCertificates)
       return handshakeError(`the peer showed more than ${hostLimits.maxPeerCertificates} certificates`);
     if (hello.chain.length > 0) return null;
+    if (this.#role === "server" && this.#options.clientCertificate === "request") return null;
     const who = this.#role === "server" ? "client" : "server";
     return new MeshError("certificate_missing", "peer", `the ${who} showed no certificate`);
   }
