@@ -1,0 +1,49 @@
+/**
+ * Delta ADS as both ends see it (wire facts 2.3, 2.4): the fields of `DeltaDiscoveryRequest` and `DeltaDiscoveryResponse` that the
+ * protocol itself is about. The generated messages have this shape, so they are passed in as they are.
+ */
+
+/** The one method of the stream. */
+export const deltaAdsPath = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+
+export const addressType = "type.googleapis.com/istio.workload.Address";
+export const authorizationType = "type.googleapis.com/istio.security.Authorization";
+/** Our own: roots and revocation lists, for nodes of ours. */
+export const trustBundleType = "type.googleapis.com/fairlead.v1.TrustBundle";
+
+/** How a server of ours begins `DeltaDiscoveryResponse.control_plane.identifier`. */
+export const controlPlanePrefix = "fairlead/";
+
+/** "Everything" among resource names. */
+export const wildcardName = "*";
+
+export interface DeltaRequest {
+  readonly typeUrl: string;
+  readonly resourceNamesSubscribe: string[];
+  readonly resourceNamesUnsubscribe: string[];
+  /** Name → version of what the client holds; on a stream's first request of a type only. */
+  readonly initialResourceVersions: { [name: string]: string };
+  /** "" on a request that answers nothing. */
+  readonly responseNonce: string;
+  /** There on a refusal (NACK). */
+  readonly errorDetail?: { readonly code: number; readonly message: string } | undefined;
+}
+
+export interface DeltaResource {
+  readonly name: string;
+  readonly version: string;
+  readonly resource?: { readonly typeUrl: string; readonly value: Uint8Array } | undefined;
+}
+
+export interface DeltaResponse {
+  readonly typeUrl: string;
+  readonly nonce: string;
+  readonly resources: readonly DeltaResource[];
+  readonly removedResources: readonly string[];
+}
+
+/** A resource that its receiver could not take, and why. */
+export interface RejectedResource {
+  readonly name: string;
+  readonly reason: string;
+}
