@@ -13,7 +13,9 @@ export interface Extension {
 export type GeneralName =
   | { readonly kind: "uri"; readonly value: string }
   | { readonly kind: "dns"; readonly value: string }
-  | { readonly kind: "directory" | "ip" | "email" | "other"; readonly value: null };
+  /** 4 or 16 bytes in a name, as many again for the mask in a constraint; no length is promised. */
+  | { readonly kind: "ip"; readonly value: null; readonly bytes: Uint8Array }
+  | { readonly kind: "directory" | "email" | "other"; readonly value: null };
 
 export interface NameConstraints {
   /** Null when nothing is said about what is permitted. */
@@ -168,7 +170,7 @@ function readGeneralName(name: DerElement): GeneralName {
     case contextTag(4, true):
       return { kind: "directory", value: null };
     case contextTag(7, false):
-      return { kind: "ip", value: null };
+      return { kind: "ip", value: null, bytes: name.content };
     case contextTag(1, false):
       return { kind: "email", value: null };
     case contextTag(0, true):

@@ -54,6 +54,7 @@ export interface ForgeOptions {
   readonly extendedKeyUsage?: readonly string[] | null;
   readonly uris?: readonly string[];
   readonly dnsNames?: readonly string[];
+  readonly ipAddresses?: readonly string[];
   readonly extra?: readonly Extension[];
 }
 
@@ -133,10 +134,18 @@ export class Forge {
   }
 
   async #extensions(options: ForgeOptions, keys: CryptoKeyPair, issuer: Forged | null): Promise<Extension[]> {
-    const { basicConstraints, keyUsage, extendedKeyUsage, uris = [], dnsNames = [] } = options;
+    const {
+      basicConstraints,
+      keyUsage,
+      extendedKeyUsage,
+      uris = [],
+      dnsNames = [],
+      ipAddresses = [],
+    } = options;
     const names = [
       ...uris.map((value) => ({ type: "url" as const, value })),
       ...dnsNames.map((value) => ({ type: "dns" as const, value })),
+      ...ipAddresses.map((value) => ({ type: "ip" as const, value })),
     ];
     const issuerKeyId = issuer?.parsed.extensions.subjectKeyId ?? null;
     const extensions: (Extension | null)[] = [
