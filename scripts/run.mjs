@@ -19,6 +19,7 @@ const commands = {
   check: () => [
     [tool("tsc"), "-p", "."],
     [tool("biome"), "check", "."],
+    [bun, "scripts/messages.ts", "--check"],
   ],
   format: () => [[tool("biome"), "check", "--write", "."]],
   build: (args) => [[bun, "scripts/build.ts", ...args]],

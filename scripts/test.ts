@@ -9,6 +9,8 @@ import { join } from "node:path";
 import {
   addTallies,
   emptyTally,
+  failedNames,
+  failureLines,
   formatTally,
   oneFailure,
   parseJunit,
@@ -27,6 +29,9 @@ interface Suite {
   readonly limitMs: number;
   run(limitMs: number): Promise<Tally>;
 }
+
+/** Told again at the end, where somebody looks. */
+const failures: string[] = [];
 
 const suites: readonly Suite[] = [
   { name: "check", limitMs: 180_000, run: runChecks },
@@ -52,11 +57,12 @@ async function runChecks(limitMs: number): Promise<Tally> {
     [join(bin, "tsc"), "-p", "."],
     [join(bin, "biome"), "check", "."],
     [bun, "wasm/build.ts", "--check"],
+    [bun, "scripts/messages.ts", "--check"],
   ];
   let tally = emptyTally;
   for (const command of checks) {
     const { exitCode } = await runCommand(command, limitMs);
-    if (exitCode !== 0) console.log(`failed: ${command.join(" ").replaceAll(`${root}/`, "")}`);
+    if (exitCode !== 0) failures.push(`check: ${command.join(" ").replaceAll(`${root}/`, "")}`);
     tally = addTallies(tally, exitCode === 0 ? { ...emptyTally, passed: 1 } : oneFailure);
   }
   return tally;
@@ -79,6 +85,7 @@ function bunSuite(name: string, limitMs: number, folders: readonly string[]): Su
           limit,
         );
         const xml = existsSync(report) ? await readFile(report, "utf8") : "";
+        failures.push(...failedNames(xml).map((line) => `${name}: ${line}`));
         for (const skipped of skippedNames(xml)) console.log(`skipped: ${skipped}`);
         return judge(parseJunit(xml), exitCode);
       } finally {
@@ -104,7 +111,9 @@ function programSuite(name: string, limitMs: number, path: string, args: readonl
     run: async (limit) => {
       if (!existsSync(join(root, path))) return emptyTally;
       const { exitCode, output } = await runCommand([bun, path, ...args], limit);
-      return judge(parseTally(output), exitCode);
+      const tally = judge(parseTally(output), exitCode);
+      if (tally.failed > 0) failures.push(...failureLines(output).map((line) => `${name}: ${line}`));
+      return tally;
     },
   };
 }
@@ -164,6 +173,7 @@ async function main(): Promise<void> {
     const seconds = ((performance.now() - started) / 1000).toFixed(1).padStart(6);
     rows.push(`${suite.name.padEnd(12)} ${seconds} s  ${formatTally(tally)}`);
   }
+  if (failures.length > 0) console.log(`\n── what failed ──\n${failures.join("\n")}`);
   console.log(`\n${rows.join("\n")}\n\n${formatTally(total)}`);
   process.exit(total.failed === 0 ? 0 : 1);
 }

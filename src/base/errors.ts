@@ -52,6 +52,8 @@ export type ErrorCode =
   | "h2_keepalive_timeout"
   | "hbone_status"
   | "hbone_request"
+  // gRPC and what it carries
+  | "message_malformed"
   | "http_protocol"
   // routing and policy
   | "no_route"
@@ -67,6 +69,12 @@ export type ErrorCode =
   | "idle_timeout"
   | "draining"
   | "stopped"
+  // the control plane's state
+  | "disk_full"
+  | "database_locked"
+  | "database_damaged"
+  | "database_missing"
+  | "database_version"
   // configuration
   | "configuration"
   | "unsupported";
