@@ -1,4 +1,8 @@
-/** A certificate authority that issues SVIDs, in the profile of istiod's. Its key is in memory, and in its state file alone. */
+/**
+ * A certificate authority that issues SVIDs, in the profile of istiod's. Its key is in memory, and in its state file alone; or
+ * it is elsewhere, and only ever asked to sign.
+ */
+import { assert } from "../base/assert.ts";
 import { MeshError } from "../base/errors.ts";
 import { pkiLimits } from "../base/limits.ts";
 import type { Clock } from "../host/host.ts";
@@ -6,16 +10,11 @@ import { SpiffeId } from "../mesh/identity.ts";
 import { parseRoots, TrustAnchors } from "./anchors.ts";
 import { type Certificate, parseCertificate, parseLocalCertificate } from "./certificate.ts";
 import { createCertificateRequest, proveCertificateRequest } from "./csr.ts";
-import {
-  createSelfSignedRoot,
-  type Issuer,
-  issueRevocationList,
-  issueSvidCertificate,
-  type Revocation,
-} from "./issue.ts";
+import { createSelfSignedRoot, type Issuer, issueSvidCertificate } from "./issue.ts";
+import { issueRevocationList, type Revocation } from "./issue_crl.ts";
 import { validatePath } from "./path.ts";
 import { decodePemLabel, encodePem } from "./pem.ts";
-import { readSigningKey, type SigningKey } from "./private_key.ts";
+import { type LocalSigningKey, readSigningKey, type SigningKey } from "./private_key.ts";
 import type { CryptoProvider } from "./provider.ts";
 import { SignatureVerifier } from "./signature.ts";
 
@@ -40,15 +39,19 @@ export interface CertificateSigner {
   sign(request: SigningRequest): Promise<SigningResponse>;
 }
 
-/** A CA as PEM text. */
-export interface AuthorityPem {
+/** What is public of a CA, as PEM text. */
+export interface AuthorityCertificates {
   readonly certificatePem: string;
-  /** PKCS#8, SEC 1 or PKCS#1. */
-  readonly privateKeyPem: string;
   /** Intermediates between the CA and its root, nearest first; empty when there are none. */
   readonly chainPem: string;
   /** One or more roots. */
   readonly rootsPem: string;
+}
+
+/** A CA as PEM text. */
+export interface AuthorityPem extends AuthorityCertificates {
+  /** PKCS#8, SEC 1 or PKCS#1. */
+  readonly privateKeyPem: string;
 }
 
 export interface AuthorityOptions {
@@ -60,12 +63,12 @@ export interface AuthorityOptions {
 export class CertificateAuthority implements CertificateSigner {
   readonly rootsPem: string;
   readonly certificate: Certificate;
+  /** For what is issued besides SVIDs. */
+  readonly issuer: Issuer;
+  /** The CA itself when it is no root, then what is above it; never a root. */
+  readonly sentPem: readonly string[];
   readonly #options: AuthorityOptions;
-  readonly #issuer: Issuer;
   readonly #intermediates: readonly Certificate[];
-  readonly #key: SigningKey;
-  /** The CA itself when it is no root, then what is above it. */
-  readonly #sentPem: readonly string[];
   readonly #verifier: SignatureVerifier;
 
   private constructor(
@@ -78,11 +81,10 @@ export class CertificateAuthority implements CertificateSigner {
     this.rootsPem = rootsPem;
     this.certificate = certificate;
     this.#options = options;
-    this.#issuer = { certificate, key, provider: options.provider };
+    this.issuer = { certificate, key, provider: options.provider };
     this.#intermediates = intermediates;
-    this.#key = key;
     const isRoot = parseRoots(rootsPem).some((root) => root.authorityKey === certificate.authorityKey);
-    this.#sentPem = isRoot
+    this.sentPem = isRoot
       ? []
       : [certificate, ...intermediates].map((one) => encodePem("CERTIFICATE", one.der));
     this.#verifier = new SignatureVerifier(options.provider);
@@ -106,12 +108,23 @@ export class CertificateAuthority implements CertificateSigner {
   static async load(
     options: AuthorityOptions & { readonly pem: AuthorityPem },
   ): Promise<CertificateAuthority> {
-    const { pem, provider } = options;
+    const key = await readSigningKey(options.pem.privateKeyPem, options.provider);
+    return await CertificateAuthority.withKey({ ...options, pem: options.pem, key });
+  }
+
+  /**
+   * A CA whose key is wherever it is. Signs once, to find out whether it is the certificate's.
+   *
+   * @throws MeshError `configuration`, blame local; `authority_unavailable` for a key that cannot be reached.
+   */
+  static async withKey(
+    options: AuthorityOptions & { readonly pem: AuthorityCertificates; readonly key: SigningKey },
+  ): Promise<CertificateAuthority> {
+    const { pem, key } = options;
     const [der, ...more] = certificatesIn(pem.certificatePem);
     if (der === undefined || more.length > 0)
       throw bad("its certificate file holds not exactly one certificate");
     const certificate = parseLocalCertificate(der, "the certificate of the CA");
-    const key = await readSigningKey(pem.privateKeyPem, provider);
     const roots = parseRoots(pem.rootsPem);
     const anchors = new TrustAnchors(roots);
     const presented = certificatesIn(pem.chainPem).map((one) =>
@@ -125,16 +138,19 @@ export class CertificateAuthority implements CertificateSigner {
     try {
       await authority.#check(anchors, options.trustDomain);
     } catch (error) {
-      throw error instanceof MeshError ? bad(error.message) : error;
+      const isFinding = error instanceof MeshError && error.code !== "authority_unavailable";
+      throw isFinding ? bad(error.message) : error;
     }
     return authority;
   }
 
   /** What `load` takes: for the state directory, and for nobody else. */
   exportPem(): AuthorityPem {
+    const { key } = this.issuer;
+    assert(isLocal(key), "a CA whose key is elsewhere cannot be exported");
     return {
       certificatePem: encodePem("CERTIFICATE", this.certificate.der),
-      privateKeyPem: encodePem("PRIVATE KEY", this.#key.pkcs8),
+      privateKeyPem: encodePem("PRIVATE KEY", key.pkcs8),
       chainPem: this.#intermediates.map((one) => encodePem("CERTIFICATE", one.der)).join(""),
       rootsPem: this.rootsPem,
     };
@@ -158,8 +174,8 @@ export class CertificateAuthority implements CertificateSigner {
       notBeforeMs: Math.max(nowMs - pkiLimits.backdateMs, notBeforeMs),
       notAfterMs: Math.min(nowMs + lifetimeMs, notAfterMs),
     };
-    const leaf = await issueSvidCertificate(this.#issuer, { id: request.id, publicKeyInfo, ...validity });
-    return { chainPem: [leaf, ...this.#sentPem], rootsPem: this.rootsPem };
+    const leaf = await issueSvidCertificate(this.issuer, { id: request.id, publicKeyInfo, ...validity });
+    return { chainPem: [leaf, ...this.sentPem], rootsPem: this.rootsPem };
   }
 
   /** A revocation list of this CA in DER. `number` must grow with each list. */
@@ -168,7 +184,7 @@ export class CertificateAuthority implements CertificateSigner {
     number: bigint,
     nextUpdateMs: number,
   ): Promise<Uint8Array> {
-    return await issueRevocationList(this.#issuer, {
+    return await issueRevocationList(this.issuer, {
       revoked,
       number,
       thisUpdateMs: this.#options.clock.wallMs(),
@@ -189,6 +205,10 @@ export class CertificateAuthority implements CertificateSigner {
     await validatePath({ leaf, intermediates, anchors, usage: "clientAuth", nowMs }, this.#verifier);
     await validatePath({ leaf, intermediates, anchors, usage: "serverAuth", nowMs }, this.#verifier);
   }
+}
+
+function isLocal(key: SigningKey): key is LocalSigningKey {
+  return "pkcs8" in key;
 }
 
 function certificatesIn(pem: string): readonly Uint8Array[] {

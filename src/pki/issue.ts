@@ -1,28 +1,27 @@
-/** What our CA signs: its own root, SVIDs in istiod's profile, revocation lists. */
+/** What our CA signs, with a key that may be anywhere: roots, intermediates, SVIDs in istiod's profile. */
 import { MeshError } from "../base/errors.ts";
 import { pkiLimits } from "../base/limits.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
 import { type Certificate, parseCertificate } from "./certificate.ts";
 import { hex } from "./der_values.ts";
+import { librarySigning } from "./issue_signing.ts";
 import { oid } from "./oids.ts";
 import { encodePem } from "./pem.ts";
-import { importSigningKey, type SigningKey } from "./private_key.ts";
+import { generateSigningKey, type LocalSigningKey, type SigningKey } from "./private_key.ts";
 import type { CryptoProvider } from "./provider.ts";
 import { buffer } from "./signature.ts";
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
   ExtendedKeyUsageExtension,
-  Extension,
+  type Extension,
   KeyUsageFlags,
   KeyUsagesExtension,
-  Name,
+  Pkcs10CertificateRequestGenerator,
   SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
   X509Certificate,
   X509CertificateGenerator,
-  X509CrlGenerator,
-  X509CrlReason,
 } from "./x509.ts";
 
 export interface Issuer {
@@ -40,11 +39,34 @@ export interface SvidRequest {
   readonly notAfterMs: number;
 }
 
-export interface Revocation {
-  /** Lower case hexadecimal, as in `VerifiedPeer.serialNumber`. */
-  readonly serialNumber: string;
-  readonly revokedAtMs: number;
-  readonly reason: "keyCompromise" | "superseded" | "cessationOfOperation" | "privilegeWithdrawn";
+/** A root for `trustDomain` out of a key that may be anywhere. */
+export async function createRootCertificate(
+  provider: CryptoProvider,
+  key: SigningKey,
+  publicKeyInfo: Uint8Array,
+  trustDomain: string,
+  nowMs: number,
+): Promise<Certificate> {
+  const { crypto, signingKey, signingAlgorithm } = librarySigning(key, provider);
+  const serialNumber = randomSerialNumber(crypto);
+  // The serial in the name keeps two roots of one trust domain apart by name, as chains are followed by names.
+  const name = [{ O: [trustDomain] }, { CN: [`Fairlead root ${serialNumber.slice(0, 8)}`] }];
+  const publicKey = buffer(publicKeyInfo);
+  const root = await X509CertificateGenerator.create(
+    {
+      serialNumber,
+      subject: name,
+      issuer: name,
+      notBefore: new Date(nowMs - pkiLimits.backdateMs),
+      notAfter: new Date(nowMs + pkiLimits.rootLifetimeMs),
+      publicKey,
+      signingKey,
+      signingAlgorithm,
+      extensions: await authorityExtensions(publicKey, crypto, undefined),
+    },
+    crypto,
+  );
+  return parseCertificate(new Uint8Array(root.rawData));
 }
 
 /** A self-signed root for `trustDomain`, ECDSA P-256. */
@@ -52,38 +74,86 @@ export async function createSelfSignedRoot(
   provider: CryptoProvider,
   trustDomain: string,
   nowMs: number,
-): Promise<{ readonly certificate: Certificate; readonly key: SigningKey }> {
-  const { crypto } = provider;
-  const keys = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, [
-    "sign",
-    "verify",
-  ]);
-  const pkcs8 = new Uint8Array(await crypto.subtle.exportKey("pkcs8", keys.privateKey));
-  const key = await importSigningKey(pkcs8, provider);
+): Promise<{ readonly certificate: Certificate; readonly key: LocalSigningKey }> {
+  const { key, publicKeyInfo } = await generateSigningKey(provider);
+  const certificate = await createRootCertificate(provider, key, publicKeyInfo, trustDomain, nowMs);
+  return { certificate, key };
+}
+
+/** An intermediate that issues leaves and nothing else, below `issuer`. */
+export async function issueIntermediateCertificate(
+  issuer: Issuer,
+  request: {
+    readonly publicKeyInfo: Uint8Array;
+    readonly trustDomain: string;
+    readonly notBeforeMs: number;
+    readonly notAfterMs: number;
+  },
+): Promise<Certificate> {
+  const { crypto, signingKey, signingAlgorithm } = librarySigning(issuer.key, issuer.provider);
   const serialNumber = randomSerialNumber(crypto);
-  const root = await X509CertificateGenerator.createSelfSigned(
+  const publicKey = buffer(request.publicKeyInfo);
+  const issued = await X509CertificateGenerator.create(
     {
       serialNumber,
-      // The serial in the name keeps two roots of one trust domain apart by name, as chains are followed by names.
-      name: [{ O: [trustDomain] }, { CN: [`Fairlead root ${serialNumber.slice(0, 8)}`] }],
-      notBefore: new Date(nowMs - pkiLimits.backdateMs),
-      notAfter: new Date(nowMs + pkiLimits.rootLifetimeMs),
-      keys,
-      signingAlgorithm: key.algorithm,
+      subject: [{ O: [request.trustDomain] }, { CN: [`Fairlead intermediate ${serialNumber.slice(0, 8)}`] }],
+      issuer: new X509Certificate(buffer(issuer.certificate.der)).subjectName,
+      notBefore: new Date(request.notBeforeMs),
+      notAfter: new Date(request.notAfterMs),
+      publicKey,
+      signingKey,
+      signingAlgorithm,
       extensions: [
-        new BasicConstraintsExtension(true, undefined, true),
-        new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
-        await SubjectKeyIdentifierExtension.create(keys.publicKey, false, crypto),
-      ],
+        ...(await authorityExtensions(publicKey, crypto, 0)),
+        authorityKeyId(issuer.certificate),
+      ].filter((extension) => extension !== null),
     },
     crypto,
   );
-  return { certificate: parseCertificate(new Uint8Array(root.rawData)), key };
+  return namedAsItsIssuer(parseCertificate(new Uint8Array(issued.rawData)), issuer.certificate);
+}
+
+/** A request for a CA's certificate that another CA is to sign. @returns PEM. */
+export async function createAuthorityRequest(
+  provider: CryptoProvider,
+  key: SigningKey,
+  publicKeyInfo: Uint8Array,
+  trustDomain: string,
+): Promise<string> {
+  const { crypto, signingKey, signingAlgorithm } = librarySigning(key, provider);
+  const publicKey = await crypto.subtle.importKey("spki", buffer(publicKeyInfo), signingAlgorithm, true, [
+    "verify",
+  ]);
+  const request = await Pkcs10CertificateRequestGenerator.create(
+    {
+      name: [
+        { O: [trustDomain] },
+        { CN: [`Fairlead intermediate ${randomSerialNumber(crypto).slice(0, 8)}`] },
+      ],
+      keys: { publicKey, privateKey: signingKey },
+      signingAlgorithm,
+      extensions: await authorityExtensions(buffer(publicKeyInfo), crypto, 0),
+    },
+    crypto,
+  );
+  return request.toString("pem");
+}
+
+async function authorityExtensions(
+  publicKey: Uint8Array<ArrayBuffer>,
+  crypto: Crypto,
+  pathLength: number | undefined,
+): Promise<Extension[]> {
+  return [
+    new BasicConstraintsExtension(true, pathLength, true),
+    new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+    await SubjectKeyIdentifierExtension.create(publicKey, false, crypto),
+  ];
 }
 
 /** istiod's profile (`security/pkg/pki/util`): no subject, critical SAN, both usages. @returns PEM. */
 export async function issueSvidCertificate(issuer: Issuer, request: SvidRequest): Promise<string> {
-  const { crypto } = issuer.provider;
+  const { crypto, signingKey, signingAlgorithm } = librarySigning(issuer.key, issuer.provider);
   const issuerCertificate = new X509Certificate(buffer(issuer.certificate.der));
   const publicKey = buffer(request.publicKeyInfo);
   const issued = await X509CertificateGenerator.create(
@@ -93,8 +163,8 @@ export async function issueSvidCertificate(issuer: Issuer, request: SvidRequest)
       notBefore: new Date(request.notBeforeMs),
       notAfter: new Date(request.notAfterMs),
       publicKey,
-      signingKey: issuer.key.key,
-      signingAlgorithm: issuer.key.algorithm,
+      signingKey,
+      signingAlgorithm,
       extensions: [
         new BasicConstraintsExtension(false, undefined, true),
         new KeyUsagesExtension(KeyUsageFlags.digitalSignature | KeyUsageFlags.keyEncipherment, true),
@@ -107,47 +177,14 @@ export async function issueSvidCertificate(issuer: Issuer, request: SvidRequest)
     },
     crypto,
   );
-  const der = new Uint8Array(issued.rawData);
-  // The library writes the issuer's name anew, and one byte of difference breaks the chain: a string type it does not know.
-  if (parseCertificate(der).issuer !== issuer.certificate.subject) {
-    throw new MeshError("unsupported", "local", "the CA's name is encoded in a way that cannot be repeated");
-  }
-  return encodePem("CERTIFICATE", der);
+  const leaf = namedAsItsIssuer(parseCertificate(new Uint8Array(issued.rawData)), issuer.certificate);
+  return encodePem("CERTIFICATE", leaf.der);
 }
 
-/** A complete list (RFC 5280 §5). @returns DER. */
-export async function issueRevocationList(
-  issuer: Issuer,
-  list: {
-    readonly revoked: readonly Revocation[];
-    /** Must grow with each list (RFC 5280 §5.2.3). */
-    readonly number: bigint;
-    readonly thisUpdateMs: number;
-    readonly nextUpdateMs: number;
-  },
-): Promise<Uint8Array> {
-  const issuerCertificate = new X509Certificate(buffer(issuer.certificate.der));
-  const crl = await X509CrlGenerator.create(
-    {
-      issuer: new Name(issuerCertificate.subjectName.toArrayBuffer()),
-      thisUpdate: new Date(list.thisUpdateMs),
-      nextUpdate: new Date(list.nextUpdateMs),
-      signingKey: issuer.key.key,
-      signingAlgorithm: issuer.key.algorithm,
-      entries: list.revoked.map((one) => ({
-        serialNumber: one.serialNumber,
-        revocationDate: new Date(one.revokedAtMs),
-        // Always given: without any extension the library writes an empty list of them, which RFC 5280 §5.3 does not know.
-        reason: X509CrlReason[one.reason],
-      })),
-      extensions: [
-        new Extension(oid.crlNumber, false, encodeInteger(list.number)),
-        authorityKeyId(issuer.certificate),
-      ].filter((extension) => extension !== null),
-    },
-    issuer.provider.crypto,
-  );
-  return new Uint8Array(crl.rawData);
+/** The library writes the issuer's name anew, and one byte of difference breaks the chain: a string type it does not know. */
+function namedAsItsIssuer(issued: Certificate, issuer: Certificate): Certificate {
+  if (issued.issuer === issuer.subject) return issued;
+  throw new MeshError("unsupported", "local", "the CA's name is encoded in a way that cannot be repeated");
 }
 
 /** The issuer's own subject key identifier, however it was made (RFC 5280 §4.2.1.1); none when it has none. */
@@ -161,15 +198,4 @@ function randomSerialNumber(crypto: Crypto): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40;
   return hex(bytes);
-}
-
-function encodeInteger(value: bigint): ArrayBuffer {
-  const digits = value.toString(16);
-  const even = digits.length % 2 === 0 ? digits : `0${digits}`;
-  const content = Uint8Array.from(even.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16));
-  const needsZero = (content[0] ?? 0) >= 0x80;
-  const bytes = new Uint8Array(content.length + (needsZero ? 3 : 2));
-  bytes.set([0x02, bytes.length - 2]);
-  bytes.set(content, needsZero ? 3 : 2);
-  return bytes.buffer;
 }

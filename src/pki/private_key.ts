@@ -1,19 +1,34 @@
-/** Private keys that an operator gives as files, in the forms that OpenSSL and Istio write. */
+/** Keys to sign with: anything that signs, and those that are in this process, in the forms that OpenSSL and Istio write. */
 import { MeshError } from "../base/errors.ts";
 import { DerReader, derTag, readSingle } from "./der.ts";
+import { concatBytes, encodeDer, fromHex } from "./der_encode.ts";
 import { readOid } from "./der_values.ts";
 import { decodePem, type PemBlock } from "./pem.ts";
 import type { CryptoProvider } from "./provider.ts";
 import { buffer } from "./signature.ts";
 
-/** A key to sign with, and how. */
+/** A key to sign with, wherever it is: here, or behind a service that never gives it away. */
 export interface SigningKey {
-  readonly key: CryptoKey;
-  /** What `sign` is called with; it names the hash. */
-  readonly algorithm: EcdsaParams | { readonly name: string; readonly hash?: string };
+  /** In WebCrypto's words; it names the hash, and the curve. */
+  readonly algorithm: KeyAlgorithmParameters;
+  /**
+   * Hashes `bytes` and signs. @returns the signature as WebCrypto has it: r and s at full length for ECDSA.
+   *
+   * @throws MeshError `authority_unavailable` when a key that is elsewhere cannot be reached.
+   */
+  sign(bytes: Uint8Array): Promise<Uint8Array>;
+}
+
+/** A key that is in this process. */
+export interface LocalSigningKey extends SigningKey {
   /** PKCS#8. */
   readonly pkcs8: Uint8Array;
 }
+
+export type KeyAlgorithmParameters =
+  | { readonly name: string; readonly namedCurve: string; readonly hash: string }
+  | { readonly name: string; readonly hash: string }
+  | { readonly name: string };
 
 const EC_PUBLIC_KEY = "1.2.840.10045.2.1";
 const RSA_ENCRYPTION = "1.2.840.113549.1.1.1";
@@ -27,7 +42,7 @@ const P384 = "1.3.132.0.34";
  *
  * @throws MeshError `configuration`, blame local. No message ever holds a part of the key.
  */
-export async function readSigningKey(pem: string, provider: CryptoProvider): Promise<SigningKey> {
+export async function readSigningKey(pem: string, provider: CryptoProvider): Promise<LocalSigningKey> {
   try {
     const keys = decodePem(pem).filter((block) => block.label.endsWith("PRIVATE KEY"));
     const [block, ...more] = keys;
@@ -41,16 +56,28 @@ export async function readSigningKey(pem: string, provider: CryptoProvider): Pro
 }
 
 /** @param pkcs8 PrivateKeyInfo. */
-export async function importSigningKey(pkcs8: Uint8Array, provider: CryptoProvider): Promise<SigningKey> {
+export async function importSigningKey(
+  pkcs8: Uint8Array,
+  provider: CryptoProvider,
+): Promise<LocalSigningKey> {
+  const { subtle } = provider.crypto;
   const algorithm = signingAlgorithm(pkcs8);
-  const key = await provider.crypto.subtle.importKey("pkcs8", buffer(pkcs8), algorithm, true, ["sign"]);
-  return { key, algorithm, pkcs8 };
+  const key = await subtle.importKey("pkcs8", buffer(pkcs8), algorithm, false, ["sign"]);
+  const sign = async (bytes: Uint8Array): Promise<Uint8Array> =>
+    new Uint8Array(await subtle.sign(algorithm, key, buffer(bytes)));
+  return { algorithm, pkcs8, sign };
 }
 
-type KeyAlgorithmParameters =
-  | { readonly name: string; readonly namedCurve: string; readonly hash: string }
-  | { readonly name: string; readonly hash: string }
-  | { readonly name: string };
+/** A new ECDSA P-256 key, and its SubjectPublicKeyInfo. */
+export async function generateSigningKey(
+  provider: CryptoProvider,
+): Promise<{ readonly key: LocalSigningKey; readonly publicKeyInfo: Uint8Array }> {
+  const { subtle } = provider.crypto;
+  const keys = await subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
+  const pkcs8 = new Uint8Array(await subtle.exportKey("pkcs8", keys.privateKey));
+  const publicKeyInfo = new Uint8Array(await subtle.exportKey("spki", keys.publicKey));
+  return { key: await importSigningKey(pkcs8, provider), publicKeyInfo };
+}
 
 function signingAlgorithm(pkcs8: Uint8Array): KeyAlgorithmParameters {
   const info = readSingle(pkcs8, derTag.sequence);
@@ -70,9 +97,9 @@ function toPkcs8(block: PemBlock): Uint8Array {
     case "PRIVATE KEY":
       return block.der;
     case "RSA PRIVATE KEY":
-      return privateKeyInfo(concat(oidElement("2a864886f70d010101"), bytesOf("0500")), block.der);
+      return privateKeyInfo(concatBytes(oidElement("2a864886f70d010101"), fromHex("0500")), block.der);
     case "EC PRIVATE KEY":
-      return privateKeyInfo(concat(oidElement("2a8648ce3d0201"), sec1Curve(block.der)), block.der);
+      return privateKeyInfo(concatBytes(oidElement("2a8648ce3d0201"), sec1Curve(block.der)), block.der);
     default:
       throw bad("is encrypted or of a kind that is not supported");
   }
@@ -90,37 +117,16 @@ function sec1Curve(der: Uint8Array): Uint8Array {
 
 /** PrivateKeyInfo (RFC 5208 §5), version 0. */
 function privateKeyInfo(algorithm: Uint8Array, key: Uint8Array): Uint8Array {
-  const parts = concat(
-    bytesOf("020100"),
-    encode(derTag.sequence, algorithm),
-    encode(derTag.octetString, key),
+  const parts = concatBytes(
+    fromHex("020100"),
+    encodeDer(derTag.sequence, algorithm),
+    encodeDer(derTag.octetString, key),
   );
-  return encode(derTag.sequence, parts);
+  return encodeDer(derTag.sequence, parts);
 }
 
 function oidElement(content: string): Uint8Array {
-  return encode(derTag.oid, bytesOf(content));
-}
-
-function encode(tag: number, content: Uint8Array): Uint8Array {
-  const { length } = content;
-  if (length < 0x80) return concat(Uint8Array.of(tag, length), content);
-  if (length < 0x100) return concat(Uint8Array.of(tag, 0x81, length), content);
-  return concat(Uint8Array.of(tag, 0x82, length >> 8, length & 0xff), content);
-}
-
-function concat(...parts: readonly Uint8Array[]): Uint8Array {
-  const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    joined.set(part, offset);
-    offset += part.length;
-  }
-  return joined;
-}
-
-function bytesOf(hexadecimal: string): Uint8Array {
-  return Uint8Array.from(hexadecimal.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16));
+  return encodeDer(derTag.oid, fromHex(content));
 }
 
 function bad(message: string): MeshError {
