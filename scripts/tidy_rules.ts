@@ -43,7 +43,7 @@ const rootFiles: Readonly<Record<string, readonly string[]>> = {
   "version.ts": ["package.json"],
 };
 
-const hostFilesForAll = ["src/host/host.ts", "src/host/drive.ts"];
+const hostFilesForAll = ["src/host/host.ts", "src/host/database.ts", "src/host/drive.ts"];
 /** Constants of the WASM image, shared with the AssemblyScript sources. */
 const wasmLayout = "wasm/assembly/layout.ts";
 

@@ -268,6 +268,43 @@ export const proxyLimits = {
   keepAliveTimeoutMs: 20_000,
 } as const;
 
+/** The control plane's state: one database, and the versions of the mesh's documents. */
+export const stateLimits = {
+  /** Opening waits this long for a process that is on its way out. */
+  busyTimeoutMs: 2_000,
+  /** What the database may grow to. */
+  maxDatabaseBytes: 8 * 1024 * 1024 * 1024,
+  /** A database up to this size is read through at each start. */
+  maxQuickCheckBytes: 256 * 1024 * 1024,
+  /** The write-ahead log is cut back to this once it is folded in. */
+  maxIdleLogBytes: 16 * 1024 * 1024,
+  /** Different statements; they are constants of the program. */
+  maxStatements: 200,
+  /** Join tokens, spent ones included; those are forgotten this long after their end. */
+  maxTokens: 10_000,
+  tokenRetentionMs: 30 * 24 * 60 * 60_000,
+  /** Hosts that have joined and were not removed. */
+  maxRegistrations: 100_000,
+  /** Issued certificates are remembered this long after their end. */
+  certificateRetentionMs: 7 * 24 * 60 * 60_000,
+  /** Rows that pruning deletes in one transaction. */
+  pruneRows: 10_000,
+  /** Rows that one question is answered with. */
+  maxPageRows: 1_000,
+  /** Revocations in force. */
+  maxRevocations: 100_000,
+  /** Roots and intermediates, retired ones included. */
+  maxAuthorities: 64,
+  /** Named values. */
+  maxSettings: 1_000,
+  /** Characters of one text of an audit row; of a longer one its beginning is kept, and its hash. */
+  maxAuditTextLength: 256 * 1024,
+  /** Rows of the audit log that pruning leaves. */
+  auditRetentionRows: 1_000_000,
+  /** Versions of the mesh's documents that can be gone back to. */
+  maxDocumentVersions: 1_000,
+} as const;
+
 /** Administration and telemetry. */
 export const adminLimits = {
   /** Label sets one metric may have; further ones are counted together as `overflow`. */

@@ -6,6 +6,7 @@ import { IpAddress, type SocketAddress } from "../base/ip.ts";
 import { hostLimits } from "../base/limits.ts";
 import { BunClock, bunRandom } from "./bun_clock.ts";
 import { bunConnect } from "./bun_connect.ts";
+import { bunDatabases } from "./bun_database.ts";
 import { BunFiles } from "./bun_files.ts";
 import { BunHttpClient } from "./bun_http_client.ts";
 import { bunListen } from "./bun_listen.ts";
@@ -30,6 +31,7 @@ export function createBunHost(): Host {
     files: new BunFiles(clock),
     process: bunProcess(linux),
     http: new BunHttpClient(clock, net.resolve),
+    databases: bunDatabases,
   };
 }
 

@@ -4,6 +4,7 @@
  */
 import type { MeshError } from "../base/errors.ts";
 import type { IpAddress, SocketAddress } from "../base/ip.ts";
+import type { Databases } from "./database.ts";
 
 export interface Host {
   /** `bun`, `memory`, …; shown by `fairlead version`. */
@@ -15,6 +16,7 @@ export interface Host {
   readonly process: Process;
   /** Requests of the program's own to other services; the data path never goes through here. */
   readonly http: HttpClient;
+  readonly databases: Databases;
 }
 
 export interface Clock {

@@ -1,5 +1,6 @@
 /** One process of a simulated machine: its descriptors, timers and sockets, which end with it. It is a whole `Host`. */
 import { MeshError } from "../base/errors.ts";
+import type { Databases } from "./database.ts";
 import type {
   Clock,
   Files,
@@ -11,6 +12,7 @@ import type {
   Random,
   Timer,
 } from "./host.ts";
+import { MemoryDatabases } from "./memory_database.ts";
 import { type MemoryDisk, openFiles } from "./memory_files.ts";
 import { MemoryHttpClient } from "./memory_http.ts";
 import type { MachineNetwork } from "./memory_network.ts";
@@ -56,6 +58,7 @@ export class MemoryHost implements Host, SocketOwner, Owner {
   readonly files: Files;
   readonly process: Process;
   readonly http: HttpClient;
+  readonly databases: Databases;
   /** What the other end of a Unix socket is told of this process. */
   readonly credentials: PeerCredentials;
   readonly schedule: Schedule;
@@ -80,6 +83,7 @@ export class MemoryHost implements Host, SocketOwner, Owner {
     this.files = openFiles(machine.disk, machine.schedule, this, machine.random.fork(`files ${pid}`));
     this.process = this.#makeProcess(pid, options);
     this.http = new MemoryHttpClient(this, machine.network);
+    this.databases = new MemoryDatabases(machine.disk, this);
     this.credentials = { uid: options.user?.uid ?? 0, gid: options.user?.gid ?? 0, pid };
   }
 
