@@ -80,11 +80,15 @@ async function runAll(found: { h2spec: string; h2specd: string }): Promise<Outco
   const client = (port: number) => [found.h2specd, "-o", "2", "-S", "-f", String(port), "-e", clientCommand];
   try {
     return [
-      await run("server, TCP", target(plainServer.port), expectedCases.server),
-      await run("server, TCP, strict", [...target(plainServer.port), "-S"], expectedCases.serverStrict),
+      await run("server, TCP", target(plainServer.address.port), expectedCases.server),
+      await run(
+        "server, TCP, strict",
+        [...target(plainServer.address.port), "-S"],
+        expectedCases.serverStrict,
+      ),
       await run(
         "server, TLS, strict",
-        [...target(tlsServer.port), "-S", "-t", "-k"],
+        [...target(tlsServer.address.port), "-S", "-t", "-k"],
         expectedCases.serverStrict,
       ),
       await run("client, TCP, strict", client(clientPorts), expectedCases.client),
@@ -95,8 +99,8 @@ async function runAll(found: { h2spec: string; h2specd: string }): Promise<Outco
       ),
     ];
   } finally {
-    plainServer.stop(true);
-    tlsServer.stop(true);
+    plainServer.close();
+    tlsServer.close();
     await rm(folder, { recursive: true });
   }
 }

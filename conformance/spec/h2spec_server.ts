@@ -1,42 +1,39 @@
 /** A small HTTP/2 server on the engine, for h2spec and for load tools: 200 with a body for every request. */
-import type { TCPSocketListener } from "bun";
+import type { Listener, Socket } from "../../src/host/host.ts";
 import { headerValue } from "../../src/wire/h2/headers.ts";
 import type { H2Stream, H2StreamEvents } from "../../src/wire/h2/stream.ts";
-import { BunWire, h2specFrameBytes } from "./bun_wire.ts";
+import { EngineWire, h2specFrameBytes, host, loopback } from "./engine_wire.ts";
 
 export interface ServerTls {
   readonly certPem: string;
   readonly keyPem: string;
 }
 
+const handshakeTimeoutMs = 5_000;
+
 /** @returns the listener; its port is free choice of the system when 0. */
-export function serve(port: number, tls: ServerTls | null): TCPSocketListener<BunWire | undefined> {
-  return Bun.listen<BunWire | undefined>({
-    hostname: "127.0.0.1",
-    port,
-    ...(tls === null
-      ? {}
-      : { tls: { cert: tls.certPem, key: tls.keyPem, ALPNProtocols: Buffer.from("\x02h2") } as never }),
-    socket: {
-      open(socket) {
-        socket.data = new BunWire(
-          socket,
-          { role: "server", limits: { maxConcurrentStreams: 100, maxFrameBytes: h2specFrameBytes } },
-          { onRequest: answer, onClose: () => {} },
-        );
-      },
-      data(socket, bytes) {
-        socket.data?.data(bytes);
-      },
-      drain(socket) {
-        socket.data?.drain();
-      },
-      close(socket) {
-        socket.data?.gone();
-      },
-      error() {},
-    },
+export function serve(port: number, tls: ServerTls | null): Listener {
+  return host.net.listen({ address: loopback(port), tls: tls !== null }, (socket) => {
+    if (tls === null) answerOn(socket);
+    else void secured(socket, tls).then(answerOn, () => {});
   });
+}
+
+function secured(socket: Socket, { certPem, keyPem }: ServerTls): Promise<Socket> {
+  return host.net.tlsServer(socket, {
+    credentials: { certificateChainPem: certPem, privateKeyPem: keyPem, trustedRootsPem: certPem },
+    alpn: ["h2"],
+    timeoutMs: handshakeTimeoutMs,
+    clientCertificate: "request",
+  });
+}
+
+function answerOn(socket: Socket): void {
+  new EngineWire(
+    socket,
+    { role: "server", limits: { maxConcurrentStreams: 100, maxFrameBytes: h2specFrameBytes } },
+    { onRequest: answer, onClose: () => {} },
+  );
 }
 
 const body = new TextEncoder().encode("Fairlead speaks HTTP/2.\n");
@@ -80,5 +77,5 @@ class Answer implements H2StreamEvents {
 
 if (import.meta.main) {
   const listener = serve(Number(process.argv[2] ?? "0"), null);
-  console.log(`listening on 127.0.0.1:${listener.port}`);
+  console.log(`listening on 127.0.0.1:${listener.address.port}`);
 }

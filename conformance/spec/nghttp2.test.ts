@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { H2StreamEvents } from "../../src/wire/h2/stream.ts";
-import { BunWire } from "./bun_wire.ts";
+import { EngineWire, host, loopback } from "./engine_wire.ts";
 import { serve } from "./h2spec_server.ts";
 
 const nghttpd = Bun.which("nghttpd");
@@ -13,6 +13,7 @@ const h2load = Bun.which("h2load");
 if (nghttpd === null || h2load === null)
   console.log("skipped: nghttp2's nghttpd and h2load are not installed");
 
+const connectTimeoutMs = 5_000;
 const fileBytes = 8 * 1024 * 1024;
 const file = randomBytes(fileBytes);
 let folder = "";
@@ -28,57 +29,38 @@ async function ask(port: number, count: number, upload: Uint8Array | null): Prom
   const answers: Uint8Array[][] = Array.from({ length: count }, () => []);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let open = count;
-  const socket = await Bun.connect<BunWire | undefined>({
-    hostname: "127.0.0.1",
-    port,
-    socket: {
-      open(socket) {
-        const wire = new BunWire(
-          socket,
-          { role: "client" },
-          {
-            onRequest: () => {},
-            onClose: (error) => (open > 0 ? reject(error ?? new Error("closed")) : undefined),
-          },
-        );
-        socket.data = wire;
-        for (const chunks of answers) {
-          const stream = wire.connection.request(
-            [
-              ":method",
-              upload === null ? "GET" : "POST",
-              ":scheme",
-              "http",
-              ":authority",
-              "localhost",
-              ":path",
-              "/file",
-            ],
-            upload === null,
-            events(
-              (bytes) => {
-                chunks.push(bytes);
-                stream?.consume(bytes.length);
-              },
-              () => {
-                open--;
-                if (open === 0) resolve();
-              },
-              reject,
-            ),
-          );
-          if (stream === null) throw new Error("no stream");
-          if (upload !== null) stream.sendData(upload, true);
-        }
-      },
-      data: (socket, bytes) => socket.data?.data(bytes),
-      drain: (socket) => socket.data?.drain(),
-      close: (socket) => socket.data?.gone(),
-      error: (_socket, error) => reject(error),
+  const socket = await host.net.connect({ to: loopback(port), timeoutMs: connectTimeoutMs });
+  const wire = new EngineWire(
+    socket,
+    { role: "client" },
+    {
+      onRequest: () => {},
+      onClose: (error) => (open > 0 ? reject(error ?? new Error("closed")) : undefined),
     },
-  });
+  );
+  const method = upload === null ? "GET" : "POST";
+  const head = [":method", method, ":scheme", "http", ":authority", "localhost", ":path", "/file"];
+  for (const chunks of answers) {
+    const stream = wire.connection.request(
+      head,
+      upload === null,
+      events(
+        (bytes) => {
+          chunks.push(bytes);
+          stream?.consume(bytes.length);
+        },
+        () => {
+          open--;
+          if (open === 0) resolve();
+        },
+        reject,
+      ),
+    );
+    if (stream === null) throw new Error("no stream");
+    if (upload !== null) stream.sendData(upload, true);
+  }
   await promise;
-  socket.end();
+  socket.close();
   return answers.map((chunks) => Buffer.concat(chunks));
 }
 
@@ -142,7 +124,7 @@ describe.skipIf(nghttpd === null)("our client, nghttpd", () => {
 describe.skipIf(h2load === null)("h2load, our server", () => {
   test("20,000 requests, and uploads, all succeed", async () => {
     const listener = serve(0, null);
-    const url = `http://127.0.0.1:${listener.port}/`;
+    const url = `http://127.0.0.1:${listener.address.port}/`;
     for (const extra of [[], ["-d", join(folder, "file"), "-n", "40"]]) {
       const run = Bun.spawn([h2load ?? "", "-n", "20000", "-c", "4", "-m", "50", ...extra, url], {
         stdout: "pipe",
@@ -153,6 +135,6 @@ describe.skipIf(h2load === null)("h2load, our server", () => {
       expect(failed).toBe("0");
       expect(output).toContain(`status codes: ${total} 2xx`);
     }
-    listener.stop(true);
+    listener.close();
   }, 60_000);
 });
