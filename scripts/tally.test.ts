@@ -1,5 +1,13 @@
 import { describe, expect, test } from "bun:test";
-import { addTallies, formatTally, parseJunit, parseTally, skippedNames } from "./tally.ts";
+import {
+  addTallies,
+  failedNames,
+  failureLines,
+  formatTally,
+  parseJunit,
+  parseTally,
+  skippedNames,
+} from "./tally.ts";
 
 const junit = `<?xml version="1.0"?>
 <testsuites name="bun test" tests="4" assertions="1" failures="1" skipped="2" time="0.01">
@@ -28,6 +36,20 @@ describe("tally", () => {
     expect(parseJunit(junit)).toEqual({ passed: 1, failed: 1, skipped: 2 });
     expect(parseJunit("")).toBeNull();
     expect(skippedNames(junit)).toEqual(["capture: needs root & nft"]);
+  });
+
+  test("a failed test is named with its file and its reason", () => {
+    const xml = `<testcase name="a &lt; b" classname="x" time="0" file="src/a.test.ts" line="2" assertions="1">
+      <failure type="AssertionError" message="expect(received).toBe(expected)&#10;&#10;Expected: 2">…</failure>
+    </testcase><testcase name="good" classname="x" time="0" file="src/a.test.ts" line="3" assertions="0" />`;
+    expect(failedNames(xml)).toEqual(["src/a.test.ts: a < b (expect(received).toBe(expected))"]);
+    expect(failedNames(junit)).toEqual([]);
+  });
+
+  test("a program's own words for a failure are found in its output", () => {
+    const output =
+      "  ✓ good\n  ✗ the stream is cut\nfailed: seed 7\n        × 1: Sends a PING\n3 passed, 3 failed\n";
+    expect(failureLines(output)).toEqual(["✗ the stream is cut", "failed: seed 7", "× 1: Sends a PING"]);
   });
 
   test("tallies add up", () => {

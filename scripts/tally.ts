@@ -47,6 +47,22 @@ export function skippedNames(xml: string): readonly string[] {
   return [...cases].map((match) => unescapeXml(match[1] ?? ""));
 }
 
+/** The failed tests of a JUnit report, each with its file and the first line of the reason. */
+export function failedNames(xml: string): readonly string[] {
+  const cases = xml.matchAll(
+    /<testcase name="([^"]*)"[^>]*? file="([^"]*)"[^>]*>\s*<failure[^>]*? message="([^"]*)"/g,
+  );
+  return [...cases].map(([, name = "", file = "", message = ""]) => {
+    const reason = unescapeXml(message).replaceAll("&#10;", "\n").split("\n")[0];
+    return `${unescapeXml(file)}: ${unescapeXml(name)} (${reason})`;
+  });
+}
+
+/** Lines in which a program says that one of its cases failed. */
+export function failureLines(output: string): readonly string[] {
+  return [...output.matchAll(/^\s*((?:failed:|✗|×) .*)$/gm)].map((match) => match[1] ?? "");
+}
+
 function unescapeXml(text: string): string {
   const names: Readonly<Record<string, string>> = { lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" };
   return text.replace(/&(lt|gt|quot|apos|amp);/g, (whole, name: string) => names[name] ?? whole);
