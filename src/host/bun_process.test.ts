@@ -94,7 +94,7 @@ describe("the process", () => {
   });
 });
 
-test("a compiled binary has FFI and TLS", async () => {
+test("a compiled binary has FFI, TLS, Unix sockets, and roots for HTTPS", async () => {
   const directory = mkdtempSync(join(tmpdir(), "fairlead-compiled-"));
   try {
     const binary = join(directory, "probe");
@@ -112,6 +112,9 @@ test("a compiled binary has FFI and TLS", async () => {
       peers: [true, true],
       protocol: "TLSv1.3 h2",
       ran: "ran",
+      unixPeer: true,
+      https: "heard, else tls_handshake",
+      systemRoots: true,
     });
   } finally {
     rmSync(directory, { recursive: true });

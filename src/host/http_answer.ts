@@ -20,7 +20,8 @@ const fieldLine = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t ]*([^\r\n\0]*?)[\t ]*$/;
 
 export class HttpAnswer {
   readonly #maxBodyBytes: number;
-  readonly #body: Uint8Array[] = [];
+  /** Grows by doubling: a body may come a byte at a time. */
+  #body = new Uint8Array(0);
   #state: State = "head";
   /** Received and not read: part of a line. */
   #rest: Uint8Array = new Uint8Array(0);
@@ -71,13 +72,11 @@ export class HttpAnswer {
   }
 
   get response(): HttpResponse {
-    const body = new Uint8Array(this.#bodyBytes);
-    let offset = 0;
-    for (const part of this.#body) {
-      body.set(part, offset);
-      offset += part.length;
-    }
-    return { status: this.#status, headers: Object.fromEntries(this.#headers), body };
+    return {
+      status: this.#status,
+      headers: Object.fromEntries(this.#headers),
+      body: this.#body.slice(0, this.#bodyBytes),
+    };
   }
 
   #takeLine(line: string): void {
@@ -165,10 +164,15 @@ export class HttpAnswer {
   }
 
   #keep(part: Uint8Array): void {
-    this.#bodyBytes += part.length;
-    if (this.#bodyBytes > this.#maxBodyBytes) throw limit("body");
-    // A copy: the buffers of reads are larger than what came in them.
-    if (part.length > 0) this.#body.push(part.slice());
+    const bytes = this.#bodyBytes + part.length;
+    if (bytes > this.#maxBodyBytes) throw limit("body");
+    if (bytes > this.#body.length) {
+      const larger = new Uint8Array(Math.min(this.#maxBodyBytes, Math.max(bytes, this.#body.length * 2)));
+      larger.set(this.#body.subarray(0, this.#bodyBytes));
+      this.#body = larger;
+    }
+    this.#body.set(part, this.#bodyBytes);
+    this.#bodyBytes = bytes;
   }
 
   #holdLine(input: Uint8Array): void {

@@ -2,7 +2,8 @@
  * TLS: chains are shown as they are and never judged; what was not negotiated as wanted fails; nothing is read or
  * written before the caller says so.
  */
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
+import { hostLimits } from "../../base/limits.ts";
 import type { TlsCredentials, TlsOptions } from "../host.ts";
 import type { HostFixture } from "./contract.ts";
 import { type TestIdentity, testAuthority } from "./credentials.ts";
@@ -139,6 +140,86 @@ export function contractTls(fixture: () => HostFixture): void {
     });
     (await fixture().settled(dialling))?.reset();
     pair.close();
+  });
+
+  describe("a certificate that is asked for and not demanded", () => {
+    const asking = async (): Promise<TlsOptions> => ({
+      ...options((await testAuthority()).server.credentials),
+      clientCertificate: "request",
+    });
+
+    test("a client that shows none is served, and its chain is empty", async () => {
+      const { anonymous } = await testAuthority();
+      const pair = await connectTls(fixture(), options(anonymous), await asking());
+      expect(pair.server.peerChain).toEqual([]);
+      const [client, server] = [new Recorder(pair.client), new Recorder(pair.server)];
+      client.socket.write(bytesOf("nobody"));
+      await fixture().until(() => server.byteCount === 6, "the bytes");
+      server.socket.write(bytesOf("welcome"));
+      await fixture().until(() => client.byteCount === 7, "the answer");
+      client.socket.reset();
+      server.socket.reset();
+    });
+
+    for (const kind of ["client", "foreign", "expired", "selfSigned"] as const)
+      test(`a chain that is shown is shown whole and not judged: ${kind}`, async () => {
+        const authority = await testAuthority();
+        const pair = await connectTls(fixture(), options(authority[kind].credentials), await asking());
+        expectChain(pair.server.peerChain, authority[kind], authority.root.der);
+        pair.client.reset();
+        pair.server.reset();
+      });
+
+    for (const [what, chain] of [
+      ["says something else", "GET / HTTP/1.1\r\n\r\n"],
+      ["says garbage", "\x16\x03\x01\x00\x05\x01\x00\x00\x01\xff"],
+    ] as const)
+      test(`a client that ${what} is tls_handshake, blame peer, and not a client without certificate`, async () => {
+        const pair = await connectPair(fixture(), true);
+        const accepting = fixture().host.net.tlsServer(pair.server, await asking());
+        pair.client.write(bytesOf(chain));
+        await expect(fixture().settled(accepting)).rejects.toMatchObject({
+          code: "tls_handshake",
+          blame: "peer",
+        });
+        pair.client.reset();
+        pair.close();
+      });
+
+    test("a longer chain than allowed fails, rather than to count as none", async () => {
+      const authority = await testAuthority();
+      const { certificateChainPem } = authority.client.credentials;
+      const long = `${certificateChainPem}${authority.otherRoot.pem.repeat(hostLimits.maxPeerCertificates)}`;
+      const pair = await connectPair(fixture(), true);
+      const accepting = fixture().host.net.tlsServer(pair.server, await asking());
+      const dialling = fixture()
+        .host.net.tlsClient(
+          pair.client,
+          options({ ...authority.client.credentials, certificateChainPem: long }),
+        )
+        .catch(() => null);
+      await expect(fixture().settled(accepting)).rejects.toMatchObject({
+        code: "tls_handshake",
+        blame: "peer",
+      });
+      (await fixture().settled(dialling))?.reset();
+      pair.close();
+    });
+  });
+
+  test("a client that trusts nobody yet is shown a chain to its end, the root", async () => {
+    const authority = await testAuthority();
+    const { credentials, chain } = authority.server;
+    const certificateChainPem = `${credentials.certificateChainPem}${authority.root.pem}`;
+    const pair = await connectTls(
+      fixture(),
+      { ...options({ ...authority.anonymous, trustedRootsPem: "" }), serverName: "control.example" },
+      { ...options({ ...credentials, certificateChainPem }), clientCertificate: "request" },
+    );
+    expect(pair.client.peerChain).toEqual([...chain, authority.root.der]);
+    expect(pair.server.peerChain).toEqual([]);
+    pair.client.reset();
+    pair.server.reset();
   });
 
   test("the first protocol that both know is taken", async () => {

@@ -1,5 +1,11 @@
 /** Runs as a process of its own, for what a test process cannot do to itself: `host_probe.ts <what>`. */
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createServer, rootCertificates } from "node:tls";
 import { IpAddress } from "../../base/ip.ts";
+import { encodePem } from "../../pki/pem.ts";
+import { runtimeProvider } from "../../pki/provider.ts";
+import { Forge } from "../../pki/testing/forge.ts";
 import { createBunHost } from "../bun.ts";
 import type { Socket, SocketHandler } from "../host.ts";
 import { testAuthority } from "./credentials.ts";
@@ -127,6 +133,13 @@ async function self(ip: IpAddress): Promise<void> {
     host.net.tlsClient(plain, options(authority.client.credentials)),
   ]);
   const ran = await host.process.run("cat", [], "ran");
+  const unixPath = join(tmpdir(), `fairlead-probe-${host.process.pid}.sock`);
+  const unixAccepted = Promise.withResolvers<Socket>();
+  const unix = host.net.listenUnix(unixPath, 0o600, unixAccepted.resolve);
+  const unixClient = await host.net.connectUnix(unixPath, 500);
+  const unixPeer = host.net.peerCredentials(await unixAccepted.promise);
+  unixClient.reset();
+  unix.close();
   console.log(
     JSON.stringify({
       standalone: Bun.isStandaloneExecutable,
@@ -134,7 +147,36 @@ async function self(ip: IpAddress): Promise<void> {
       peers: [server.peerChain.length > 0, client.peerChain.length > 0],
       protocol: `${client.tlsVersion} ${client.alpn}`,
       ran: ran.output,
+      unixPeer: unixPeer?.pid === host.process.pid && unixPeer.uid === process.getuid?.(),
+      https: await https(ip),
+      systemRoots: rootCertificates.length > 100,
     }),
   );
   process.exit(0);
+}
+
+async function https(ip: IpAddress): Promise<string> {
+  const forge = new Forge(runtimeProvider(), Date.now());
+  const root = await forge.ca();
+  const leaf = await forge.leaf(root, { uris: [], dnsNames: ["localhost"] });
+  const key = encodePem(
+    "PRIVATE KEY",
+    new Uint8Array(await crypto.subtle.exportKey("pkcs8", leaf.keys.privateKey)),
+  );
+  const server = createServer({ cert: leaf.pem, key }, (socket) =>
+    socket.end("HTTP/1.1 200 OK\r\n\r\nheard"),
+  );
+  await new Promise<void>((resolve) => server.listen(0, ip.text, resolve));
+  const address = server.address();
+  const port = address === null || typeof address === "string" ? 0 : address.port;
+  const request = {
+    method: "GET",
+    url: `https://localhost:${port}/`,
+    timeoutMs: 2_000,
+    maxResponseBytes: 10,
+    reach: "any",
+  } as const;
+  const { body } = await host.http.send({ ...request, trustedRootsPem: root.pem });
+  const refused = await host.http.send(request).catch((error) => error.code);
+  return `${new TextDecoder().decode(body)}, else ${refused}`;
 }
