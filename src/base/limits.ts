@@ -133,6 +133,77 @@ export const tokenLimits = {
   maxClockSkewMs: 5 * 60_000,
 } as const;
 
+/** Who calls the control plane, how hosts join, and what its CA service answers. A rate is a burst and what comes back a second. */
+export const identityLimits = {
+  /** Join tokens: how long one may wait to be used. */
+  minJoinTokenMs: 60_000,
+  defaultJoinTokenMs: 60 * 60_000,
+  maxJoinTokenMs: 7 * 24 * 60 * 60_000,
+  /** `fjt_`, 16 characters of name, 64 of secret. */
+  maxJoinTokenChars: 85,
+  /** What a joining host says of itself. */
+  maxJoinAddresses: 16,
+  maxJoinLabels: 64,
+  /** Kubernetes' bounds of a label's name (with its prefix) and value. */
+  maxLabelNameChars: 317,
+  maxLabelValueChars: 63,
+  maxVersionChars: 64,
+  maxNetworkChars: 63,
+  /** Joins under way at one time; each may wait for a signature. */
+  maxJoinsUnderWay: 64,
+  /** A certificate that is this much older than its host's registration is of an earlier host of that name; certificates have whole seconds. */
+  registrationSlackMs: 1_000,
+  /** A node's certificate can be renewed for so long after its end; revocations of serial numbers must be remembered as long. */
+  maxAbsenceMs: 90 * 24 * 60 * 60_000,
+  /** Credentials looked at for one address (IPv6: one /64). A whole site may stand behind one. */
+  addressRate: { burst: 1_000, perSecond: 100 },
+  /** Certificates asked for by one caller. A node asks for all of its workloads when it starts. */
+  callerRate: { burst: 500, perSecond: 20 },
+  /** Certificates asked for by all. */
+  signingRate: { burst: 2_000, perSecond: 200 },
+  /** Addresses, and callers, whose rates are remembered; past it the longest idle is forgotten. */
+  maxRateKeys: 10_000,
+  /** Refusals written to the audit log; the others are counted, and the next one written tells how many. */
+  auditRate: { burst: 100, perSecond: 1 },
+  maxAuditDetailChars: 512,
+  /** A certificate's life when the caller asks for none, istiod's DEFAULT_WORKLOAD_CERT_TTL, and the least it can ask for. */
+  defaultCertificateMs: 24 * 60 * 60_000,
+  minCertificateMs: 60_000,
+} as const;
+
+/** Where the CA's keys live: authorities, Vault, revocation lists, rotation. */
+export const keysLimits = {
+  /** A key-encryption key's file; 64 digits and a line's end are what is wanted. */
+  maxKeyFileBytes: 1024,
+  /** Intermediates that we ask for or issue: life, and the share of it after which a new one is made. */
+  intermediateLifetimeMs: 90 * 24 * 60 * 60_000,
+  intermediateRenewalShare: 0.5,
+  /** How long a caller waits for a key that cannot be used now; below what a node waits for its signer. */
+  keyWaitMs: 8_000,
+  /** At the very first start, how long the CA's first certificate may take before the start is given up. */
+  firstStartMs: 30_000,
+  /** Requests to Vault under way at one time, and those that may wait for their turn. */
+  maxVaultRequests: 16,
+  maxVaultWaiting: 1_024,
+  /** One request to Vault, and the answer's size. */
+  vaultTimeoutMs: 5_000,
+  maxVaultResponseBytes: 1024 * 1024,
+  /** Characters of Vault's own words that are kept of an error. */
+  maxVaultErrorLength: 300,
+  /** Back-off towards Vault. */
+  vaultBackoffStartMs: 200,
+  vaultBackoffMaxMs: 15_000,
+  /** A token is renewed after this share of its lease. */
+  tokenRenewalShare: 2 / 3,
+  /** Revocation lists say that they hold for so long, and are signed anew after so long. */
+  listLifetimeMs: 7 * 24 * 60 * 60_000,
+  listRenewalMs: 24 * 60 * 60_000,
+  /** How often rotation, renewal and lists are looked at. */
+  checkIntervalMs: 1_000,
+  /** Names that a refusal lists; it says how many there are. */
+  maxNamedHolders: 20,
+} as const;
+
 /** Mesh documents and the store. */
 export const meshLimits = {
   /** One configuration file. A million lines of documents are more than this. */
@@ -205,7 +276,7 @@ export const hostLimits = {
   heldBytes: 1024 * 1024,
   /** After `close()` the peer may go on sending for this long, so that our last bytes are not lost to an RST (RFC 9112 §9.6). */
   lingerMs: 2_000,
-  /** What a peer may still send while we wait for its end; after that it is cut. */
+  /** What a peer may still send while we wait for its end; more is left unread, and it is cut when the time is over. */
   lingerBytes: 1024 * 1024,
   /** Sockets that may linger at once; further ones are closed without waiting. */
   maxLingering: 1024,
@@ -337,13 +408,13 @@ export const joinLimits = {
   /** Resources one control plane may have us hold, and their bytes, all types together. */
   maxResources: 500_000,
   maxResourceBytes: 512 * 1024 * 1024,
-  /** Characters of the reasons in one NACK, and of one reason that is shown. */
-  maxNackChars: 4_096,
+  /** Characters of one reason of a refusal that are shown, and refusals of one response that are logged. */
   maxReasonChars: 512,
+  maxRefusalsLogged: 20,
   /** Refused resources that are remembered for the status. */
   maxRefusedResources: 1_000,
   /** A change is on disk after this long; many changes in that time are written once. */
-  snapshotDelayMs: 1_000,
+  snapshotDelayMs: 5_000,
   maxSnapshotBytes: 512 * 1024 * 1024,
   /** A clock that differs from the control plane's by this is told to the operator. */
   clockSkewMs: 5 * 60_000,
@@ -389,6 +460,70 @@ export const adsLimits = {
   /** A node's description of itself. */
   maxNodeIdChars: 1_024,
   maxNodeMetadataBytes: 64 * 1024,
+} as const;
+
+/** HTTP on the control plane's port, both ends: administration. */
+export const controlHttpLimits = {
+  /** From a request's headers to the end of its body. */
+  requestTimeoutMs: 30_000,
+  /** A response that its client does not read any further is cut after this. */
+  stalledResponseMs: 60_000,
+  /** What is still taken, and dropped, of a body that nobody wants; after that the stream is reset. */
+  maxDiscardedBytes: 1024 * 1024,
+  /** From the command line's request to the head of the answer: a signature by a far away vault takes its time. */
+  answerTimeoutMs: 60_000,
+  /** An answer that the command line keeps whole. */
+  maxAnswerBytes: 64 * 1024 * 1024,
+} as const;
+
+/** gRPC, and the connections that carry it to and from the control plane. */
+export const grpcLimits = {
+  /** A request to us; what gRPC's implementations take by default. */
+  maxRequestBytes: 4 * 1024 * 1024,
+  /** A response to us: the whole mesh in one; ztunnel's value for xDS. */
+  maxResponseBytes: 200 * 1024 * 1024,
+  /** Requests that are not whole yet, of one connection and of all. */
+  maxAssembledBytesPerConnection: 16 * 1024 * 1024,
+  maxAssembledBytes: 128 * 1024 * 1024,
+  /** Handlers that run for one connection and for all, those of calls that were given up included. */
+  maxHandlersPerConnection: 2_000,
+  maxHandlers: 50_000,
+  /** Characters of `grpc-message`. */
+  maxStatusMessageChars: 1_024,
+  /** A deadline further away is none. */
+  maxTimeoutMs: 2_147_483_647,
+  /** Connections to the control plane's port: all, of one address, and TLS handshakes under way. */
+  maxConnections: 20_000,
+  maxConnectionsPerAddress: 1_024,
+  maxHandshakes: 256,
+  handshakeTimeoutMs: 10_000,
+  /** Calls at one time on one connection. */
+  maxStreamsPerConnection: 1_024,
+  /** Windows of one call and of one connection: what a peer may send before it is read. */
+  streamWindowBytes: 256 * 1024,
+  connectionWindowBytes: 1024 * 1024,
+  maxFrameBytes: 64 * 1024,
+  /** Windows of our own connection to a control plane, which sends the whole mesh at once. */
+  channelStreamWindowBytes: 4 * 1024 * 1024,
+  channelConnectionWindowBytes: 16 * 1024 * 1024,
+  /** A connection without calls is drained after this. */
+  idleMs: 5 * 60_000,
+  /** PING, and how long its answer may take; ztunnel's values toward istiod. */
+  keepAliveIntervalMs: 30_000,
+  keepAliveTimeoutMs: 10_000,
+  /** TCP connect toward the control plane; ztunnel's value. */
+  connectTimeoutMs: 5_000,
+  /** The other end's first SETTINGS, after the handshake. */
+  settingsTimeoutMs: 10_000,
+  /** Back-off of a channel after a failed connection; ztunnel's values toward istiod. */
+  backoffStartMs: 10,
+  backoffFactor: 2,
+  backoffJitter: 0.2,
+  backoffMaxMs: 15_000,
+  /** Calls that wait for one connection to be made. */
+  maxWaitingCalls: 1_024,
+  /** How long calls may finish when the server stops. */
+  drainDeadlineMs: 5_000,
 } as const;
 
 /** What settings may ask for, and the configuration file itself. */

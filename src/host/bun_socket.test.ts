@@ -89,14 +89,16 @@ describe("bytes that come although nobody may be told", () => {
 });
 
 describe("lingering", () => {
-  test("a peer that goes on sending is cut when it has sent its share", () => {
-    const { socket, calls } = setUp();
+  test("a peer that goes on sending is read no further when it has sent its share, and cut when its time is over", () => {
+    const { socket, calls, timers } = setUp();
     socket.close();
     const megabyte = new Uint8Array(hostLimits.lingerBytes);
     socket.onNativeData(megabyte);
     expect(calls).toEqual(["shutdown"]);
     socket.onNativeData(megabyte.subarray(0, 1));
-    expect(calls).toEqual(["shutdown", "close"]);
+    expect(calls).toEqual(["shutdown", "pause"]);
+    timers[0]?.();
+    expect(calls).toEqual(["shutdown", "pause", "close"]);
   });
 
   test("waits for the peer's end, and is then over", async () => {

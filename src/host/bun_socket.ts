@@ -211,10 +211,13 @@ export class BunSocket implements Socket, NativeEvents {
     });
   }
 
-  /** A peer that goes on sending much has not looked for our end, and reading it at full speed would starve everybody else. */
+  /**
+   * A peer that goes on sending much has not looked for our end, and reading it at full speed would starve everybody else. It is
+   * not cut either, while there is time: once it can send no more it may still read what we said last (a GOAWAY).
+   */
   #drop(bytes: Uint8Array): void {
     this.#heldBytes += bytes.length;
-    if (this.#heldBytes > hostLimits.lingerBytes) this.#native.close();
+    if (this.#heldBytes > hostLimits.lingerBytes) this.#pauseNative();
   }
 
   #hold(bytes: Uint8Array): void {

@@ -102,6 +102,24 @@ export function contractEnds(fixture: () => HostFixture): void {
     close();
   });
 
+  test("last words reach a peer that has sent more than anybody reads any more", async () => {
+    const { client, server, close } = await connectRecorders(fixture());
+    client.socket.pause();
+    const much = pattern(8 * 1024 * 1024);
+    let sent = server.socket.write(much);
+    await fixture().pass(30);
+    client.socket.write(bytesOf("going away"));
+    client.socket.close();
+    for (let round = 0; round < 10; round++) {
+      sent += server.socket.write(much.subarray(sent));
+      await fixture().pass(10);
+    }
+    await fixture().until(() => server.ends === 1, "the end");
+    expect([server.text, server.closes]).toEqual(["going away", 0]);
+    server.socket.reset();
+    close();
+  });
+
   test("a reset is an error at the peer, and null at the one who reset", async () => {
     const { client, server, close } = await connectRecorders(fixture());
     client.call((socket) => socket.reset());
