@@ -70,16 +70,23 @@ function backUp(sqlite: Sqlite, path: string, replace: boolean): void {
   try {
     if (!replace && statSync(path, { throwIfNoEntry: false }) !== undefined)
       throw new MeshError("io", "local", `${path} is there already; it is not overwritten`);
-    rmSync(partial, { force: true });
+    removeIfThere(partial);
     closeSync(openSync(partial, "wx", 0o600));
     sqlite.prepare("VACUUM INTO ?").run(partial);
     flush(partial);
     renameSync(partial, path);
     flush(dirname(path));
   } catch (thrown) {
-    rmSync(partial, { force: true });
+    removeIfThere(partial);
     failFile(thrown, path);
   }
+}
+
+/** What stands in the way of removing it stands in the way of making it, too, and is told then. */
+function removeIfThere(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {}
 }
 
 function flush(path: string): void {

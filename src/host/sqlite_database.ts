@@ -156,7 +156,8 @@ export function configureSqlite(sqlite: Sqlite, path: string, options: DatabaseO
 function checkOwner(sqlite: Sqlite, path: string, { applicationId, mode }: DatabaseOptions): void {
   const found = numberOf(sqlite, "PRAGMA application_id");
   if (found === applicationId) return;
-  const isNew = found === 0 && numberOf(sqlite, "PRAGMA page_count") === 0;
+  // Killed right after it was made, a database has a first page and nothing on it.
+  const isNew = found === 0 && numberOf(sqlite, "SELECT count(*) FROM sqlite_schema") === 0;
   if (!isNew || mode === "readOnly")
     throw new MeshError("database_damaged", "local", `${path}: it is a database of some other program`);
   sqlite.run(`PRAGMA application_id = ${applicationId}`);

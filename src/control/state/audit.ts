@@ -1,0 +1,222 @@
+/**
+ * Who did what: rows that are only ever added, each with a hash over itself and the one before. A row that somebody changes, adds
+ * or takes out between others breaks the chain; to know of rows cut off at the end, keep a `head` elsewhere.
+ */
+
+import { stateLimits } from "../../base/limits.ts";
+import { sha256, sha256Hex } from "../../base/sha256.ts";
+import type { Database, SqlRow, SqlValue } from "../../host/database.ts";
+import { RowReader } from "./row_reader.ts";
+
+export interface AuditEntry {
+  readonly atMs: number;
+  readonly actor: string;
+  /** `documents.apply`, `token.create`, … */
+  readonly action: string;
+  readonly target: string;
+  /** Whose tenant may read it; null or left out: only who may read everything. */
+  readonly namespace?: string | null;
+  readonly outcome: "ok" | "refused" | "failed";
+  readonly detail: string;
+  readonly before: string | null;
+  readonly after: string | null;
+}
+
+export interface StoredAuditEntry extends AuditEntry {
+  readonly id: number;
+  readonly namespace: string | null;
+}
+
+/** All that is given must hold. */
+export interface AuditQuery {
+  /** Ascending, after this row; without it the newest come first. */
+  readonly afterId?: number;
+  /** Only rows before this one. */
+  readonly beforeId?: number;
+  readonly namespace?: string;
+  readonly actor?: string;
+  readonly action?: string;
+  /** At most `stateLimits.maxPageRows`. */
+  readonly limit: number;
+}
+
+/** The last row, by which a copy kept elsewhere proves that nothing was cut off. */
+export interface AuditHead {
+  readonly id: number;
+  /** Hexadecimal. */
+  readonly hash: string;
+}
+
+export type AuditVerdict =
+  | { readonly intact: true; readonly rows: number; readonly head: AuditHead }
+  | { readonly intact: false; readonly id: number; readonly reason: string };
+
+export class AuditLog {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** Within whatever transaction is open: a change and its row are there together or not at all. @returns the row's number. */
+  append(entry: AuditEntry): number {
+    return this.#database.transaction(() => {
+      const last = this.#last();
+      const id = last.id + 1;
+      const row = {
+        ...entry,
+        id,
+        namespace: entry.namespace ?? null,
+        detail: shortened(entry.detail),
+        before: entry.before === null ? null : shortened(entry.before),
+        after: entry.after === null ? null : shortened(entry.after),
+      };
+      this.#database.run(
+        "INSERT INTO audit (id, at_ms, actor, action, target, namespace, outcome, detail, before, after, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        id,
+        row.atMs,
+        row.actor,
+        row.action,
+        row.target,
+        row.namespace,
+        row.outcome,
+        row.detail,
+        row.before,
+        row.after,
+        chainHash(last.hash, row),
+      );
+      return id;
+    });
+  }
+
+  read(query: AuditQuery): readonly StoredAuditEntry[] {
+    const conditions = ["id > ?"];
+    const values: SqlValue[] = [query.afterId ?? 0];
+    const where = (condition: string, value: SqlValue | undefined) => {
+      if (value === undefined) return;
+      conditions.push(condition);
+      values.push(value);
+    };
+    where("id < ?", query.beforeId);
+    where("namespace = ?", query.namespace);
+    where("actor = ?", query.actor);
+    where("action = ?", query.action);
+    const order = query.afterId === undefined ? "DESC" : "ASC";
+    const limit = Math.max(0, Math.min(query.limit, stateLimits.maxPageRows));
+    return this.#database
+      .all(
+        `SELECT * FROM audit WHERE ${conditions.join(" AND ")} ORDER BY id ${order} LIMIT ?`,
+        ...values,
+        limit,
+      )
+      .map((row) => readEntry(row).entry);
+  }
+
+  head(): AuditHead {
+    const { id, hash } = this.#last();
+    return { id, hash: hash.toHex() };
+  }
+
+  /** Reads every row. @param known a head kept elsewhere, which has to be in the chain (or before its start, when pruned since). */
+  verify(known: AuditHead | null = null): AuditVerdict {
+    const start = this.#start();
+    let last = start;
+    let rows = 0;
+    for (;;) {
+      const page = this.#database.all(
+        "SELECT * FROM audit WHERE id > ? ORDER BY id LIMIT ?",
+        last.id,
+        stateLimits.maxPageRows,
+      );
+      for (const row of page) {
+        const { entry, hash } = readEntry(row);
+        const broken = (reason: string): AuditVerdict => ({ intact: false, id: entry.id, reason });
+        if (entry.id !== last.id + 1) return broken(`row ${last.id + 1} is missing`);
+        if (hash.toHex() !== chainHash(last.hash, entry).toHex())
+          return broken(`row ${entry.id} is not as it was written`);
+        if (known !== null && known.id === entry.id && known.hash !== hash.toHex())
+          return broken(`row ${entry.id} is not the one that was known`);
+        last = { id: entry.id, hash };
+        rows++;
+      }
+      if (page.length < stateLimits.maxPageRows) break;
+    }
+    if (known !== null && known.id > last.id)
+      return { intact: false, id: last.id + 1, reason: `rows ${last.id + 1} to ${known.id} are cut off` };
+    return { intact: true, rows, head: { id: last.id, hash: last.hash.toHex() } };
+  }
+
+  /**
+   * Takes away the oldest, so that `keepRows` are left; at most `stateLimits.pruneRows` at a time. That it was done is a row itself.
+   *
+   * @returns how many; call again while it is that many.
+   */
+  prune(atMs: number, actor: string, keepRows: number = stateLimits.auditRetentionRows): number {
+    return this.#database.transaction(() => {
+      const start = this.#start();
+      const end = Math.min(this.#last().id - keepRows, start.id + stateLimits.pruneRows);
+      if (end <= start.id) return 0;
+      const row = this.#database.get("SELECT * FROM audit WHERE id = ?", end);
+      if (row === null) return 0;
+      const { hash } = readEntry(row);
+      const detail = `rows ${start.id + 1} to ${end}; the last had the hash ${hash.toHex()}`;
+      const entry = {
+        atMs,
+        actor,
+        action: "audit.prune",
+        target: "audit",
+        outcome: "ok",
+        before: null,
+        after: null,
+      } as const;
+      this.append({ ...entry, detail });
+      this.#database.run("UPDATE audit_start SET id = ?, hash = ?", end, hash);
+      return this.#database.run("DELETE FROM audit WHERE id <= ?", end).changes;
+    });
+  }
+
+  #last(): { readonly id: number; readonly hash: Uint8Array } {
+    const row = this.#database.get("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1");
+    if (row === null) return this.#start();
+    const reader = new RowReader("audit", row);
+    return { id: reader.integer("id"), hash: reader.bytes("hash", 32) };
+  }
+
+  #start(): { readonly id: number; readonly hash: Uint8Array } {
+    const row = this.#database.get("SELECT id, hash FROM audit_start");
+    const reader = new RowReader("audit_start", row ?? {});
+    return { id: reader.integer("id"), hash: reader.bytes("hash", 32) };
+  }
+}
+
+function readEntry(row: SqlRow): { readonly entry: StoredAuditEntry; readonly hash: Uint8Array } {
+  const reader = new RowReader("audit", row);
+  const entry = {
+    id: reader.integer("id"),
+    atMs: reader.integer("at_ms"),
+    actor: reader.text("actor"),
+    action: reader.text("action"),
+    target: reader.text("target"),
+    namespace: reader.textOrNull("namespace"),
+    outcome: reader.oneOf("outcome", ["ok", "refused", "failed"]),
+    detail: reader.text("detail"),
+    before: reader.textOrNull("before"),
+    after: reader.textOrNull("after"),
+  };
+  return { entry, hash: reader.bytes("hash", 32) };
+}
+
+const utf8 = new TextEncoder();
+
+/** JSON of a fixed list of fields: no two different rows are written alike. */
+function chainHash(previous: Uint8Array, row: StoredAuditEntry): Uint8Array {
+  const fields = [row.id, row.atMs, row.actor, row.action, row.target, row.namespace];
+  const rest = [row.outcome, row.detail, row.before, row.after];
+  return sha256(previous, utf8.encode(JSON.stringify([...fields, ...rest])));
+}
+
+function shortened(text: string): string {
+  if (text.length <= stateLimits.maxAuditTextLength) return text;
+  const kept = text.slice(0, stateLimits.maxAuditTextLength);
+  return `${kept}\n… ${text.length - kept.length} characters more; SHA-256 of it all ${sha256Hex(utf8.encode(text))}`;
+}

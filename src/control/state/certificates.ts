@@ -1,0 +1,132 @@
+/** What was issued: serial numbers, for whom, at whose request. Revocation needs to know which are still good. */
+import { stateLimits } from "../../base/limits.ts";
+import type { Database, SqlRow, SqlValue } from "../../host/database.ts";
+import { RowReader } from "./row_reader.ts";
+
+export interface IssuedCertificate {
+  /** Hexadecimal. */
+  readonly serial: string;
+  /** The SPIFFE URI. */
+  readonly identity: string;
+  /** The issuer's `Certificate.authorityKey`. */
+  readonly issuerKey: string;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  /** A node's name, or the caller's SPIFFE URI. */
+  readonly requestedBy: string;
+  readonly issuedAtMs: number;
+}
+
+/** All that is given must hold. */
+export interface CertificateQuery {
+  readonly identity?: string;
+  readonly requestedBy?: string;
+  readonly issuerKey?: string;
+  /** Not expired at this time. */
+  readonly validAtMs?: number;
+  /** At most `stateLimits.maxPageRows`, which is the default. */
+  readonly limit?: number;
+  /** Only those after this place in the list; of the last one of a page. */
+  readonly after?: { readonly issuedAtMs: number; readonly serial: string };
+}
+
+export class Certificates {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  record(issued: IssuedCertificate): void {
+    this.#database.run(
+      "INSERT INTO certificates (serial, issuer_key, identity, not_before_ms, not_after_ms, requested_by, issued_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      issued.serial,
+      issued.issuerKey,
+      issued.identity,
+      issued.notBeforeMs,
+      issued.notAfterMs,
+      issued.requestedBy,
+      issued.issuedAtMs,
+    );
+  }
+
+  /** The newest first. */
+  byIdentity(uri: string): readonly IssuedCertificate[] {
+    return this.list({ identity: uri });
+  }
+
+  /** A serial number is unique for its issuer; without one, the newest of that number. */
+  bySerial(serial: string, issuerKey?: string): IssuedCertificate | null {
+    const row =
+      issuerKey === undefined
+        ? this.#database.get(
+            "SELECT * FROM certificates WHERE serial = ? ORDER BY issued_at_ms DESC LIMIT 1",
+            serial,
+          )
+        : this.#database.get(
+            "SELECT * FROM certificates WHERE serial = ? AND issuer_key = ?",
+            serial,
+            issuerKey,
+          );
+    return row === null ? null : readCertificate(row);
+  }
+
+  /** The newest first. */
+  list(query: CertificateQuery): readonly IssuedCertificate[] {
+    const conditions: string[] = [];
+    const values: SqlValue[] = [];
+    const where = (condition: string, ...given: readonly (SqlValue | undefined)[]) => {
+      const known = given.filter((value) => value !== undefined);
+      if (known.length === 0) return;
+      conditions.push(condition);
+      values.push(...known);
+    };
+    where("identity = ?", query.identity);
+    where("requested_by = ?", query.requestedBy);
+    where("issuer_key = ?", query.issuerKey);
+    where("not_after_ms > ?", query.validAtMs);
+    where("(issued_at_ms, serial) < (?, ?)", query.after?.issuedAtMs, query.after?.serial);
+    const filter = conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")} `;
+    const limit = Math.min(query.limit ?? stateLimits.maxPageRows, stateLimits.maxPageRows);
+    return this.#database
+      .all(
+        `SELECT * FROM certificates ${filter}ORDER BY issued_at_ms DESC, serial DESC LIMIT ?`,
+        ...values,
+        limit,
+      )
+      .map(readCertificate);
+  }
+
+  /** Every one that fits, page by page. */
+  *all(query: Omit<CertificateQuery, "limit" | "after">): Generator<IssuedCertificate> {
+    let page = this.list(query);
+    for (;;) {
+      yield* page;
+      const last = page.at(-1);
+      if (last === undefined || page.length < stateLimits.maxPageRows) return;
+      page = this.list({ ...query, after: last });
+    }
+  }
+
+  /** Forgets those that ended long ago, `stateLimits.pruneRows` at a time. @returns how many; call again while it is that many. */
+  prune(nowMs: number): number {
+    return this.#database.run(
+      "DELETE FROM certificates WHERE rowid IN (SELECT rowid FROM certificates WHERE not_after_ms < ? LIMIT ?)",
+      nowMs - stateLimits.certificateRetentionMs,
+      stateLimits.pruneRows,
+    ).changes;
+  }
+}
+
+function readCertificate(row: SqlRow): IssuedCertificate {
+  const reader = new RowReader("certificates", row);
+  return {
+    serial: reader.text("serial"),
+    identity: reader.text("identity"),
+    issuerKey: reader.text("issuer_key"),
+    notBeforeMs: reader.integer("not_before_ms"),
+    notAfterMs: reader.integer("not_after_ms"),
+    requestedBy: reader.text("requested_by"),
+    issuedAtMs: reader.integer("issued_at_ms"),
+  };
+}

@@ -1,0 +1,187 @@
+/**
+ * All that the control plane must not lose, in one database that one process holds. A write is on the disk when it returns. What
+ * cannot be opened is refused with the reason, and nothing is begun anew in its place.
+ */
+import { MeshError } from "../../base/errors.ts";
+import { stateLimits } from "../../base/limits.ts";
+import type { Logger } from "../../base/log.ts";
+import { type Watch, WatchSource } from "../../base/watch.ts";
+import type { Database } from "../../host/database.ts";
+import type { Host } from "../../host/host.ts";
+import { AuditLog } from "./audit.ts";
+import { Authorities } from "./authorities.ts";
+import { Certificates } from "./certificates.ts";
+import { DocumentVersions } from "./document_versions.ts";
+import { type Migration, migrate, schemaVersion } from "./migrations.ts";
+import { Registrations } from "./registrations.ts";
+import { Revocations } from "./revocations.ts";
+import { migrations } from "./schema.ts";
+import { Settings } from "./settings.ts";
+import {
+  applicationId,
+  newStateId,
+  readMarker,
+  type StatePaths,
+  statePaths,
+  writeMarker,
+} from "./state_files.ts";
+import { Tokens } from "./tokens.ts";
+import { WatchedDatabase } from "./watched_database.ts";
+
+/** Whether the last write went through. Reads go on either way. */
+export type StateHealth =
+  | { readonly writable: true }
+  | { readonly writable: false; readonly code: MeshError["code"]; readonly reason: string };
+
+export interface StateOptions {
+  readonly maxBytes?: number;
+  /** Others than the program's own, for tests of upgrades. */
+  readonly migrations?: readonly Migration[];
+}
+
+export type StateHost = Pick<Host, "clock" | "databases" | "files" | "random">;
+
+export class ControlState {
+  /** Given at the first start, and kept by back-ups. */
+  readonly id: string;
+  readonly tokens: Tokens;
+  readonly registrations: Registrations;
+  readonly certificates: Certificates;
+  readonly revocations: Revocations;
+  readonly authorities: Authorities;
+  readonly audit: AuditLog;
+  readonly documents: DocumentVersions;
+  readonly settings: Settings;
+  readonly #database: Database;
+  readonly #clock: Host["clock"];
+  readonly #health: WatchSource<StateHealth>;
+
+  private constructor(
+    id: string,
+    database: Database,
+    clock: Host["clock"],
+    health: WatchSource<StateHealth>,
+  ) {
+    this.id = id;
+    this.#database = database;
+    this.#clock = clock;
+    this.#health = health;
+    this.tokens = new Tokens(database, clock);
+    this.registrations = new Registrations(database);
+    this.certificates = new Certificates(database);
+    this.revocations = new Revocations(database);
+    this.authorities = new Authorities(database);
+    this.audit = new AuditLog(database);
+    this.documents = new DocumentVersions(database);
+    this.settings = new Settings(database);
+  }
+
+  /**
+   * @param directory is made when it is not there, with mode 0700.
+   * @throws MeshError, blame local: `database_locked` (another control plane runs on it), `database_damaged`, `database_missing`
+   *   (there was one here), `database_version` (of a later program), `disk_full`, `io`.
+   */
+  static async open(
+    host: StateHost,
+    directory: string,
+    logger: Logger,
+    options: StateOptions = {},
+  ): Promise<ControlState> {
+    const paths = statePaths(directory);
+    await host.files.makeDirectory(directory, 0o700);
+    const marker = await readMarker(host.files, paths.marker);
+    const database = openDatabase(host, paths, marker, options);
+    try {
+      const steps = migrate(database, options.migrations ?? migrations);
+      for (const { name } of steps) logger.log("info", "state", "schema brought up to date", { step: name });
+      const id = identify(host, database, paths, marker);
+      if (marker === null) await writeMarker(host.files, paths.marker, id);
+      const health = new WatchSource<StateHealth>({ writable: true });
+      health.subscribe((now) => tellHealth(logger, now));
+      return new ControlState(id, new WatchedDatabase(database, health), host.clock, health);
+    } catch (thrown) {
+      database.close();
+      throw thrown;
+    }
+  }
+
+  get health(): Watch<StateHealth> {
+    return this.#health;
+  }
+
+  get schemaVersion(): number {
+    return schemaVersion(this.#database);
+  }
+
+  /** All writes within it together, or none. Synchronous; durable when it returns. */
+  transaction<T>(work: () => T): T {
+    return this.#database.transaction(work);
+  }
+
+  /** Forgets what ended long ago. For a timer, once an hour or so. */
+  prune(): void {
+    const nowMs = this.#clock.wallMs();
+    this.tokens.prune(nowMs);
+    this.revocations.prune(nowMs);
+    this.certificates.prune(nowMs);
+    this.audit.prune(nowMs, "fairlead");
+  }
+
+  /** Pages, indexes, constraints and the audit chain. @returns what is wrong, one line each. */
+  check(): readonly string[] {
+    const verdict = this.audit.verify();
+    return [...this.#database.check(), ...(verdict.intact ? [] : [`audit log: ${verdict.reason}`])];
+  }
+
+  /** A copy as of now, of mode 0600; it holds token hashes and sealed keys. @throws MeshError `io` when the file is there and `replace` was not asked for. */
+  backup(path: string, options: { readonly replace?: boolean } = {}): void {
+    this.#database.backup(path, options);
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+}
+
+function openDatabase(
+  host: StateHost,
+  paths: StatePaths,
+  marker: string | null,
+  { maxBytes = stateLimits.maxDatabaseBytes }: StateOptions,
+): Database {
+  // Where there was a state, an absent or empty file is a loss, never a beginning.
+  const mode = marker === null ? "create" : "existing";
+  try {
+    return host.databases.open(paths.database, { mode, applicationId, maxBytes });
+  } catch (thrown) {
+    if (!(thrown instanceof MeshError) || thrown.code !== "database_missing") throw thrown;
+    throw new MeshError(
+      "database_missing",
+      "local",
+      `${paths.database} is gone, and ${paths.marker} says that there was one; restore a back-up, or remove the marker to begin anew`,
+      { cause: thrown },
+    );
+  }
+}
+
+/** The state's identity; a new state gets one. */
+function identify(host: StateHost, database: Database, paths: StatePaths, marker: string | null): string {
+  const settings = new Settings(database);
+  const known = settings.get("state.id");
+  if (known === null && marker === null) {
+    const id = newStateId(host.random);
+    settings.set("state.id", id);
+    return id;
+  }
+  if (known !== null && (marker === null || marker === known)) return known;
+  throw new MeshError(
+    "database_damaged",
+    "local",
+    `${paths.database} is not the state that ${paths.marker} names; restore a back-up with \`fairlead control restore\``,
+  );
+}
+
+function tellHealth(logger: Logger, health: StateHealth): void {
+  if (health.writable) logger.log("info", "state", "the control plane's state can be written again");
+  else logger.log("error", "state", "the control plane's state cannot be written", { reason: health.reason });
+}

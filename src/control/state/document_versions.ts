@@ -1,0 +1,207 @@
+/**
+ * The mesh's documents in versions of the whole set. A version says what it changed; the set of any version is what each document
+ * was changed to last. Texts are kept once, however many versions hold them.
+ */
+import { MeshError } from "../../base/errors.ts";
+import { stateLimits } from "../../base/limits.ts";
+import { sha256 } from "../../base/sha256.ts";
+import type { Database, SqlRow } from "../../host/database.ts";
+import { countOf, RowReader } from "./row_reader.ts";
+
+export interface StoredDocument {
+  /** `AuthorizationPolicy shop/only-cart`, as `Metadata.key`. */
+  readonly key: string;
+  /** "" for a Namespace. */
+  readonly namespace: string;
+  readonly kind: string;
+  readonly name: string;
+  /** As it was applied, comments included. */
+  readonly text: string;
+  /** What the operator called the file, and the line of it that `text` begins on. */
+  readonly source: string;
+  readonly line: number;
+}
+
+/** `text` null: the document is gone. */
+export type DocumentChange = Omit<StoredDocument, "text"> & { readonly text: string | null };
+
+export interface DocumentSet {
+  /** 0: nothing was ever applied. */
+  readonly version: number;
+  /** Sorted by key. */
+  readonly documents: readonly StoredDocument[];
+}
+
+const actions = ["apply", "delete", "rollback"] as const;
+
+export interface DocumentVersion {
+  readonly version: number;
+  readonly atMs: number;
+  readonly actor: string;
+  readonly action: (typeof actions)[number];
+  readonly detail: string;
+  /** Documents added, changed and removed. */
+  readonly changes: number;
+}
+
+export type NewVersion = Omit<DocumentVersion, "version" | "changes">;
+
+export class DocumentVersions {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  version(): number {
+    const row = this.#database.get("SELECT ifnull(max(version), 0) AS version FROM document_versions");
+    return new RowReader("document_versions", row ?? {}).integer("version");
+  }
+
+  current(): DocumentSet {
+    const version = this.version();
+    return { version, documents: this.#documentsAt(version) };
+  }
+
+  /** @returns null for a version that never was, or is not kept any more. */
+  at(version: number): DocumentSet | null {
+    if (version === 0 && this.#oldest() <= 1) return { version, documents: [] };
+    return this.get(version) === null ? null : { version, documents: this.#documentsAt(version) };
+  }
+
+  get(version: number): DocumentVersion | null {
+    const row = this.#database.get("SELECT * FROM document_versions WHERE version = ?", version);
+    return row === null ? null : readVersion(row);
+  }
+
+  /** The newest first. @param beforeVersion for the next page. */
+  history(limit: number, beforeVersion: number = Number.MAX_SAFE_INTEGER): readonly DocumentVersion[] {
+    return this.#database
+      .all(
+        "SELECT * FROM document_versions WHERE version < ? ORDER BY version DESC LIMIT ?",
+        beforeVersion,
+        Math.min(limit, stateLimits.maxPageRows),
+      )
+      .map(readVersion);
+  }
+
+  /** What a version changed, by key. */
+  changesOf(version: number): readonly DocumentChange[] {
+    return this.#database
+      .all(
+        "SELECT c.*, t.text FROM document_changes c LEFT JOIN document_texts t ON t.hash = c.text_hash WHERE c.version = ? ORDER BY c.key",
+        version,
+      )
+      .map((row) => readDocument(row));
+  }
+
+  /** Durable with the transaction it is in. @returns the new version. @throws MeshError `configuration` when it is not made of `expected`. */
+  apply(changes: readonly DocumentChange[], made: NewVersion, expected: number | null = null): number {
+    return this.#database.transaction(() => {
+      const before = this.version();
+      if (expected !== null && expected !== before)
+        throw new MeshError(
+          "configuration",
+          "local",
+          `the documents are at version ${before}, not ${expected}`,
+        );
+      const version = before + 1;
+      this.#database.run(
+        "INSERT INTO document_versions (version, at_ms, actor, action, detail, changes) VALUES (?, ?, ?, ?, ?, ?)",
+        version,
+        made.atMs,
+        made.actor,
+        made.action,
+        made.detail,
+        changes.length,
+      );
+      for (const change of changes) this.#write(version, change);
+      this.#forget(version - stateLimits.maxDocumentVersions);
+      return version;
+    });
+  }
+
+  count(): number {
+    return countOf(this.#database.get("SELECT count(*) AS count FROM document_versions"));
+  }
+
+  #write(version: number, change: DocumentChange): void {
+    const hash = change.text === null ? null : sha256(utf8.encode(change.text));
+    if (hash !== null)
+      this.#database.run(
+        "INSERT OR IGNORE INTO document_texts (hash, text) VALUES (?, ?)",
+        hash,
+        change.text,
+      );
+    this.#database.run(
+      "INSERT INTO document_changes (version, key, namespace, kind, name, source, line, text_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+      version,
+      change.key,
+      change.namespace,
+      change.kind,
+      change.name,
+      change.source,
+      change.line,
+      hash,
+    );
+  }
+
+  #documentsAt(version: number): readonly StoredDocument[] {
+    return this.#database
+      .all(
+        "SELECT c.*, t.text FROM document_changes c JOIN document_texts t ON t.hash = c.text_hash WHERE c.version = (SELECT max(version) FROM document_changes WHERE key = c.key AND version <= ?) ORDER BY c.key",
+        version,
+      )
+      .map((row) => {
+        const { text, ...rest } = readDocument(row);
+        return { ...rest, text: text ?? new RowReader("document_texts", row).text("text") };
+      });
+  }
+
+  #oldest(): number {
+    const row = this.#database.get("SELECT ifnull(min(version), 1) AS version FROM document_versions");
+    return new RowReader("document_versions", row ?? {}).integer("version");
+  }
+
+  /** Makes version `last` and all before it one: what they left in force stays, what they replaced goes. */
+  #forget(last: number): void {
+    if (last < this.#oldest()) return;
+    this.#database.run(
+      "DELETE FROM document_changes WHERE version < ? AND EXISTS (SELECT 1 FROM document_changes AS later WHERE later.key = document_changes.key AND later.version > document_changes.version AND later.version <= ?)",
+      last + 1,
+      last + 1,
+    );
+    this.#database.run("DELETE FROM document_changes WHERE version <= ? AND text_hash IS NULL", last);
+    this.#database.run("DELETE FROM document_versions WHERE version <= ?", last);
+    this.#database.run(
+      "DELETE FROM document_texts WHERE NOT EXISTS (SELECT 1 FROM document_changes WHERE text_hash = document_texts.hash)",
+    );
+  }
+}
+
+const utf8 = new TextEncoder();
+
+function readVersion(row: SqlRow): DocumentVersion {
+  const reader = new RowReader("document_versions", row);
+  return {
+    version: reader.integer("version"),
+    atMs: reader.integer("at_ms"),
+    actor: reader.text("actor"),
+    action: reader.oneOf("action", actions),
+    detail: reader.text("detail"),
+    changes: reader.integer("changes"),
+  };
+}
+
+function readDocument(row: SqlRow): DocumentChange {
+  const reader = new RowReader("document_changes", row);
+  return {
+    key: reader.text("key"),
+    namespace: reader.text("namespace"),
+    kind: reader.text("kind"),
+    name: reader.text("name"),
+    text: reader.textOrNull("text"),
+    source: reader.text("source"),
+    line: reader.integer("line"),
+  };
+}

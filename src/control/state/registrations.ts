@@ -1,0 +1,128 @@
+/** Hosts that have joined. One stays known, with its credentials good for renewal, until it is removed or revoked. */
+import { MeshError } from "../../base/errors.ts";
+import { stateLimits } from "../../base/limits.ts";
+import type { Database, SqlRow } from "../../host/database.ts";
+import { countOf, RowReader } from "./row_reader.ts";
+import { bindingName, readBinding, type TokenBinding } from "./tokens.ts";
+
+export interface Registration {
+  readonly node: string;
+  readonly binding: TokenBinding;
+  readonly addresses: readonly string[];
+  readonly network: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly joinedAtMs: number;
+  readonly lastSeenMs: number;
+  /** Null when it did not join by a token. */
+  readonly tokenId: string | null;
+  readonly revokedAtMs: number | null;
+  readonly revokeReason: string | null;
+}
+
+export class Registrations {
+  /** Grows with every change but `touch`: what is made of registrations is made anew when it differs. */
+  version = 0;
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** In place of what is known under that name. @throws MeshError `limit_reached`. */
+  put(registration: Registration): void {
+    const { node, binding } = registration;
+    this.#database.transaction(() => {
+      if (this.byNode(node) === null) this.#checkRoom();
+      this.#database.run(
+        "INSERT OR REPLACE INTO registrations (node, binding_kind, binding_name, addresses, network, labels, joined_at_ms, last_seen_ms, token_id, revoked_at_ms, revoke_reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        node,
+        binding.kind,
+        bindingName(binding),
+        JSON.stringify(registration.addresses),
+        registration.network,
+        JSON.stringify(registration.labels),
+        registration.joinedAtMs,
+        registration.lastSeenMs,
+        registration.tokenId,
+        registration.revokedAtMs,
+        registration.revokeReason,
+      );
+    });
+    this.version++;
+  }
+
+  byNode(node: string): Registration | null {
+    const row = this.#database.get("SELECT * FROM registrations WHERE node = ?", node);
+    return row === null ? null : readRegistration(row);
+  }
+
+  /** The host that joined by this token. */
+  byToken(tokenId: string): Registration | null {
+    const row = this.#database.get("SELECT * FROM registrations WHERE token_id = ?", tokenId);
+    return row === null ? null : readRegistration(row);
+  }
+
+  /** By name. */
+  list(): readonly Registration[] {
+    return this.#database.all("SELECT * FROM registrations ORDER BY node").map(readRegistration);
+  }
+
+  /** The members of a WorkloadGroup, revoked ones left out. @param group `namespace/name` */
+  ofGroup(group: string): readonly Registration[] {
+    return this.#database
+      .all(
+        "SELECT * FROM registrations WHERE binding_kind = 'group' AND binding_name = ? AND revoked_at_ms IS NULL ORDER BY node",
+        group,
+      )
+      .map(readRegistration);
+  }
+
+  count(): number {
+    return countOf(this.#database.get("SELECT count(*) AS count FROM registrations"));
+  }
+
+  touch(node: string, nowMs: number): void {
+    this.#database.run("UPDATE registrations SET last_seen_ms = ? WHERE node = ?", nowMs, node);
+  }
+
+  /** @returns whether it was there. */
+  remove(node: string): boolean {
+    const isGone = this.#database.run("DELETE FROM registrations WHERE node = ?", node).changes > 0;
+    if (isGone) this.version++;
+    return isGone;
+  }
+
+  /** The first revocation is the one that is remembered. @returns whether it was there and not revoked. */
+  revoke(node: string, reason: string, nowMs: number): boolean {
+    const revoked = this.#database.run(
+      "UPDATE registrations SET revoked_at_ms = ?, revoke_reason = ? WHERE node = ? AND revoked_at_ms IS NULL",
+      nowMs,
+      reason,
+      node,
+    );
+    if (revoked.changes > 0) this.version++;
+    return revoked.changes > 0;
+  }
+
+  #checkRoom(): void {
+    const count = this.count();
+    if (count < stateLimits.maxRegistrations) return;
+    throw new MeshError("limit_reached", "local", `${count} hosts have joined; remove some that are gone`);
+  }
+}
+
+function readRegistration(row: SqlRow): Registration {
+  const reader = new RowReader("registrations", row);
+  return {
+    node: reader.text("node"),
+    binding: readBinding(reader),
+    addresses: reader.texts("addresses"),
+    network: reader.text("network"),
+    labels: reader.textMap("labels"),
+    joinedAtMs: reader.integer("joined_at_ms"),
+    lastSeenMs: reader.integer("last_seen_ms"),
+    tokenId: reader.textOrNull("token_id"),
+    revokedAtMs: reader.integerOrNull("revoked_at_ms"),
+    revokeReason: reader.textOrNull("revoke_reason"),
+  };
+}

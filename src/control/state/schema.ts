@@ -1,0 +1,153 @@
+/** The tables, as the numbered steps that make them. A step that was released never changes; a change is a new step. */
+import type { Migration } from "./migrations.ts";
+
+const credentials = `
+CREATE TABLE settings (
+  name TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tokens (
+  id TEXT PRIMARY KEY,
+  secret_hash BLOB NOT NULL CHECK (length(secret_hash) = 32),
+  binding_kind TEXT NOT NULL CHECK (binding_kind IN ('node', 'workload', 'group')),
+  binding_name TEXT NOT NULL,
+  created_at_ms INTEGER NOT NULL,
+  expires_at_ms INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  replace_joined INTEGER NOT NULL CHECK (replace_joined IN (0, 1)),
+  used_at_ms INTEGER,
+  used_by TEXT,
+  revoked_at_ms INTEGER
+) STRICT;
+
+CREATE TABLE registrations (
+  node TEXT PRIMARY KEY,
+  binding_kind TEXT NOT NULL CHECK (binding_kind IN ('node', 'workload', 'group')),
+  binding_name TEXT NOT NULL,
+  addresses TEXT NOT NULL,
+  network TEXT NOT NULL,
+  labels TEXT NOT NULL,
+  joined_at_ms INTEGER NOT NULL,
+  last_seen_ms INTEGER NOT NULL,
+  token_id TEXT,
+  revoked_at_ms INTEGER,
+  revoke_reason TEXT
+) STRICT;
+CREATE INDEX registrations_by_binding ON registrations (binding_kind, binding_name);
+CREATE INDEX registrations_by_token ON registrations (token_id);
+
+CREATE TABLE certificates (
+  serial TEXT NOT NULL,
+  issuer_key TEXT NOT NULL,
+  identity TEXT NOT NULL,
+  not_before_ms INTEGER NOT NULL,
+  not_after_ms INTEGER NOT NULL,
+  requested_by TEXT NOT NULL,
+  issued_at_ms INTEGER NOT NULL,
+  UNIQUE (serial, issuer_key)
+) STRICT;
+CREATE INDEX certificates_by_identity ON certificates (identity, issued_at_ms);
+CREATE INDEX certificates_by_requester ON certificates (requested_by, issued_at_ms);
+CREATE INDEX certificates_by_time ON certificates (issued_at_ms, serial);
+CREATE INDEX certificates_by_end ON certificates (not_after_ms);
+
+CREATE TABLE revocations (
+  kind TEXT NOT NULL CHECK (kind IN ('serial', 'identity', 'node')),
+  value TEXT NOT NULL,
+  issuer_key TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  by_whom TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,
+  expires_at_ms INTEGER,
+  UNIQUE (kind, value, issuer_key)
+) STRICT;
+
+CREATE TABLE authorities (
+  id TEXT PRIMARY KEY,
+  kind TEXT NOT NULL CHECK (kind IN ('root', 'intermediate')),
+  certificate_pem TEXT NOT NULL,
+  chain_pem TEXT NOT NULL,
+  sealed_key BLOB,
+  state TEXT NOT NULL CHECK (state IN ('active', 'next', 'retiring', 'retired')),
+  created_at_ms INTEGER NOT NULL
+) STRICT;
+`;
+
+/** Rows are added at the end and taken away at the start, up to where `audit_start` says the chain begins. */
+const audit = `
+CREATE TABLE audit (
+  id INTEGER PRIMARY KEY,
+  at_ms INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  action TEXT NOT NULL,
+  target TEXT NOT NULL,
+  namespace TEXT,
+  outcome TEXT NOT NULL CHECK (outcome IN ('ok', 'refused', 'failed')),
+  detail TEXT NOT NULL,
+  before TEXT,
+  after TEXT,
+  hash BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT;
+CREATE INDEX audit_by_namespace ON audit (namespace, id);
+CREATE INDEX audit_by_actor ON audit (actor, id);
+CREATE INDEX audit_by_action ON audit (action, id);
+
+CREATE TABLE audit_start (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  id INTEGER NOT NULL,
+  hash BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT;
+INSERT INTO audit_start (one, id, hash) VALUES (1, 0, zeroblob(32));
+
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is not changed'); END;
+CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+WHEN OLD.id > (SELECT id FROM audit_start)
+BEGIN SELECT RAISE(ABORT, 'the audit log is not deleted'); END;
+CREATE TRIGGER audit_grows_at_its_end BEFORE INSERT ON audit
+WHEN NEW.id != 1 + ifnull((SELECT max(id) FROM audit), (SELECT id FROM audit_start))
+BEGIN SELECT RAISE(ABORT, 'the audit log grows at its end'); END;
+CREATE TRIGGER audit_start_goes_forward BEFORE UPDATE ON audit_start
+WHEN NEW.id < OLD.id
+BEGIN SELECT RAISE(ABORT, 'the audit log does not begin earlier than it did'); END;
+CREATE TRIGGER audit_start_stays BEFORE DELETE ON audit_start
+BEGIN SELECT RAISE(ABORT, 'the audit log has a beginning'); END;
+`;
+
+/** Texts by their hash; what each version changed; and the set as of now. */
+const documents = `
+CREATE TABLE document_texts (
+  hash BLOB PRIMARY KEY CHECK (length(hash) = 32),
+  text TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE document_versions (
+  version INTEGER PRIMARY KEY,
+  at_ms INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  action TEXT NOT NULL CHECK (action IN ('apply', 'delete', 'rollback')),
+  detail TEXT NOT NULL,
+  changes INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE document_changes (
+  version INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  namespace TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  source TEXT NOT NULL,
+  line INTEGER NOT NULL,
+  text_hash BLOB REFERENCES document_texts (hash),
+  PRIMARY KEY (key, version)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX document_changes_by_version ON document_changes (version);
+CREATE INDEX document_changes_by_text ON document_changes (text_hash);
+`;
+
+export const migrations: readonly Migration[] = [
+  { name: "credentials", sql: credentials },
+  { name: "audit log", sql: audit },
+  { name: "mesh documents", sql: documents },
+];

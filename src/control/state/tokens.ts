@@ -1,0 +1,163 @@
+/** Join tokens. Of the secret only a hash is kept, and a token is good for one join. */
+import { MeshError } from "../../base/errors.ts";
+import { stateLimits } from "../../base/limits.ts";
+import type { Database, SqlRow } from "../../host/database.ts";
+import type { Clock } from "../../host/host.ts";
+import { countOf, RowReader } from "./row_reader.ts";
+
+/** What a join token is good for. Workloads and groups are `namespace/name`. */
+export type TokenBinding =
+  | { readonly kind: "node"; readonly node: string }
+  | { readonly kind: "workload"; readonly workload: string }
+  | { readonly kind: "group"; readonly group: string };
+
+export interface NewToken {
+  readonly id: string;
+  /** SHA-256 of the secret. */
+  readonly secretHash: Uint8Array;
+  readonly binding: TokenBinding;
+  readonly expiresAtMs: number;
+  readonly createdBy: string;
+  /** May take the place of a host that has joined under the same name. */
+  readonly replace: boolean;
+}
+
+export interface StoredToken extends NewToken {
+  readonly createdAtMs: number;
+  readonly usedAtMs: number | null;
+  readonly usedBy: string | null;
+  readonly revokedAtMs: number | null;
+}
+
+export type TokenRefusal = "unknown" | "wrong" | "expired" | "used" | "revoked";
+
+export class Tokens {
+  readonly #database: Database;
+  readonly #clock: Clock;
+
+  constructor(database: Database, clock: Clock) {
+    this.#database = database;
+    this.#clock = clock;
+  }
+
+  /** @throws MeshError `limit_reached`; `configuration` for an id that is taken. */
+  create(token: NewToken): void {
+    this.#database.transaction(() => {
+      if (this.get(token.id) !== null)
+        throw new MeshError("configuration", "local", `there is a join token ${token.id} already`);
+      const count = countOf(this.#database.get("SELECT count(*) AS count FROM tokens"));
+      if (count >= stateLimits.maxTokens)
+        throw new MeshError("limit_reached", "local", `there are ${count} join tokens; revoke or prune some`);
+      this.#database.run(
+        "INSERT INTO tokens (id, secret_hash, binding_kind, binding_name, created_at_ms, expires_at_ms, created_by, replace_joined) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        token.id,
+        token.secretHash,
+        token.binding.kind,
+        bindingName(token.binding),
+        this.#clock.wallMs(),
+        token.expiresAtMs,
+        token.createdBy,
+        token.replace ? 1 : 0,
+      );
+    });
+  }
+
+  get(id: string): StoredToken | null {
+    const row = this.#database.get("SELECT * FROM tokens WHERE id = ?", id);
+    return row === null ? null : readToken(row);
+  }
+
+  /** Looks, and changes nothing: what `redeem` would say now. Who does not know the secret learns nothing of the token. */
+  check(id: string, secretHash: Uint8Array, nowMs: number): TokenRefusal | StoredToken {
+    const token = this.get(id);
+    if (token === null) return "unknown";
+    if (!sameBytes(token.secretHash, secretHash)) return "wrong";
+    if (token.revokedAtMs !== null) return "revoked";
+    if (token.usedAtMs !== null) return "used";
+    return token.expiresAtMs <= nowMs ? "expired" : token;
+  }
+
+  /** One-time: checks, marks as used and returns it, atomically. */
+  redeem(id: string, secretHash: Uint8Array, nowMs: number, usedBy: string): TokenRefusal | StoredToken {
+    return this.#database.transaction(() => {
+      const token = this.check(id, secretHash, nowMs);
+      if (typeof token === "string") return token;
+      this.#database.run("UPDATE tokens SET used_at_ms = ?, used_by = ? WHERE id = ?", nowMs, usedBy, id);
+      return { ...token, usedAtMs: nowMs, usedBy };
+    });
+  }
+
+  /** The newest first. */
+  list(): readonly StoredToken[] {
+    return this.#database
+      .all("SELECT * FROM tokens ORDER BY created_at_ms DESC, id LIMIT ?", stateLimits.maxTokens)
+      .map(readToken);
+  }
+
+  /** @returns whether there was one to revoke. */
+  revoke(id: string): boolean {
+    const revoked = this.#database.run(
+      "UPDATE tokens SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL",
+      this.#clock.wallMs(),
+      id,
+    );
+    return revoked.changes > 0;
+  }
+
+  /** Forgets those that ended long ago. @returns how many. */
+  prune(nowMs: number): number {
+    return this.#database.run(
+      "DELETE FROM tokens WHERE min(expires_at_ms, ifnull(used_at_ms, expires_at_ms), ifnull(revoked_at_ms, expires_at_ms)) < ?",
+      nowMs - stateLimits.tokenRetentionMs,
+    ).changes;
+  }
+}
+
+function readToken(row: SqlRow): StoredToken {
+  const reader = new RowReader("tokens", row);
+  return {
+    id: reader.text("id"),
+    secretHash: reader.bytes("secret_hash", 32),
+    binding: readBinding(reader),
+    expiresAtMs: reader.integer("expires_at_ms"),
+    createdBy: reader.text("created_by"),
+    replace: reader.flag("replace_joined"),
+    createdAtMs: reader.integer("created_at_ms"),
+    usedAtMs: reader.integerOrNull("used_at_ms"),
+    usedBy: reader.textOrNull("used_by"),
+    revokedAtMs: reader.integerOrNull("revoked_at_ms"),
+  };
+}
+
+/** The node, workload or group that it names. */
+export function bindingName(binding: TokenBinding): string {
+  switch (binding.kind) {
+    case "node":
+      return binding.node;
+    case "workload":
+      return binding.workload;
+    case "group":
+      return binding.group;
+  }
+}
+
+export function readBinding(reader: RowReader): TokenBinding {
+  const kind = reader.oneOf("binding_kind", ["node", "workload", "group"]);
+  const name = reader.text("binding_name");
+  switch (kind) {
+    case "node":
+      return { kind, node: name };
+    case "workload":
+      return { kind, workload: name };
+    case "group":
+      return { kind, group: name };
+  }
+}
+
+/** In a time that says nothing about where they differ. */
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  let difference = 0;
+  for (let index = 0; index < a.length; index++) difference |= (a[index] ?? 0) ^ (b[index] ?? 0);
+  return difference === 0;
+}
