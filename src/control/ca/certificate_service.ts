@@ -1,0 +1,114 @@
+/** istiod's CA (`istio.v1.auth.IstioCertificateService`, wire facts 3): a real ztunnel's, our nodes', anybody's who speaks it. */
+import { SpiffeId } from "../../mesh/identity.ts";
+import { type GrpcError, grpcCode } from "../../wire/grpc/status.ts";
+import type {
+  IstioCertificateRequest,
+  IstioCertificateResponse,
+} from "../../wire/messages/istio_citadel.gen.ts";
+import { type Caller, type CallerAuthenticator, callerName } from "../identity/caller.ts";
+import { type MeshFacts, refuseEntitlement } from "../identity/entitlement.ts";
+import type { RateLimits } from "../identity/rate_limits.ts";
+import type { Refusals } from "../identity/refusals.ts";
+import { credentialsOf, type UnaryCall } from "./call_credentials.ts";
+import type { Issuance, Issued } from "./issuance.ts";
+import { describeSigningFailure } from "./signing_failure.ts";
+
+export interface CertificateServiceOptions {
+  readonly authenticator: CallerAuthenticator & { recheck(caller: Caller): string | null };
+  readonly issuance: Issuance;
+  readonly mesh: MeshFacts;
+  readonly rates: RateLimits;
+  readonly refusals: Refusals;
+  readonly trustDomain: string;
+  readonly controlId: SpiffeId;
+}
+
+const action = "certificate.create";
+
+export class CertificateService {
+  readonly #options: CertificateServiceOptions;
+
+  constructor(options: CertificateServiceOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The handler of `CreateCertificate`.
+   *
+   * @throws GrpcError as istiod: `unauthenticated` for who may not, `invalidArgument` for a request that is bad, `internal`;
+   *   and `resourceExhausted` past a rate, `unavailable` while nothing can be signed.
+   */
+  readonly createCertificate = async (
+    request: IstioCertificateRequest,
+    call: UnaryCall,
+  ): Promise<IstioCertificateResponse> => {
+    const caller = await this.#options.authenticator.authenticate(credentialsOf(call));
+    const wanted = this.#authorize(caller, request);
+    if (call.cancelled.aborted) throw this.#refuse(caller, wanted.uri, "cancelled", "the caller has gone");
+    const { chain } = await this.#issue(caller, wanted, request);
+    // Whoever was revoked while the signer was at work does not get what it made.
+    const revoked = this.#options.authenticator.recheck(caller);
+    if (revoked !== null) throw this.#refuse(caller, wanted.uri, "revoked", revoked);
+    return { $typeName: "istio.v1.auth.IstioCertificateResponse", certChain: chain };
+  };
+
+  #authorize(caller: Caller, request: IstioCertificateRequest): SpiffeId {
+    const { rates, refusals, trustDomain, controlId, mesh } = this.#options;
+    const exhausted = rates.admitSigning(callerName(caller));
+    if (exhausted !== null)
+      throw refusals.refuse(grpcCode.resourceExhausted, "too many requests", {
+        action,
+        actor: callerName(caller),
+        target: "",
+        reason: `${exhausted}_rate`,
+        detail:
+          exhausted === "caller" ? "too many requests of this caller" : "too many requests of all callers",
+      });
+    const wanted = this.#wanted(caller, request);
+    const refusal = refuseEntitlement({ caller, wanted, trustDomain, controlId, mesh });
+    if (refusal !== null) throw this.#refuse(caller, wanted.uri, "not_entitled", refusal);
+    return wanted;
+  }
+
+  /** `ImpersonatedIdentity` of the metadata, else the caller itself. `CertSigner` picks a Kubernetes signer in istiod; its own CA ignores it, and so does this one. */
+  #wanted(caller: Caller, { metadata }: IstioCertificateRequest): SpiffeId {
+    const impersonated = metadata?.ImpersonatedIdentity ?? "";
+    if (impersonated === "") {
+      if (caller.kind !== "operator") return caller.id;
+      throw this.#refuse(caller, "", "not_entitled", "an operator has no workload identity");
+    }
+    const id = typeof impersonated === "string" ? SpiffeId.parse(impersonated) : null;
+    if (id === null)
+      throw this.#refuse(
+        caller,
+        "",
+        "identity_malformed",
+        "ImpersonatedIdentity is no SPIFFE identity of the mesh",
+      );
+    return id;
+  }
+
+  async #issue(caller: Caller, id: SpiffeId, request: IstioCertificateRequest): Promise<Issued> {
+    const { issuance, refusals } = this.#options;
+    const requestedBy = caller.kind === "node" ? caller.node : callerName(caller);
+    try {
+      const proven = await issuance.prove(request.csr);
+      const lifetimeMs = issuance.lifetimeMs(request.validityDuration);
+      return await issuance.issue("workload", { csrPem: request.csr, proven, id, lifetimeMs, requestedBy });
+    } catch (error) {
+      throw describeSigningFailure(error, { action, actor: callerName(caller), target: id.uri }, refusals);
+    }
+  }
+
+  #refuse(caller: Caller, target: string, reason: string, detail: string): GrpcError {
+    // istiod's words for an impersonation that it refuses.
+    const message = "request impersonation authentication failure";
+    return this.#options.refusals.refuse(grpcCode.unauthenticated, message, {
+      action,
+      actor: callerName(caller),
+      target,
+      reason,
+      detail,
+    });
+  }
+}

@@ -1,0 +1,113 @@
+/** Says who calls: by a client certificate of the mesh, else by a bearer token; the first that holds decides, as in istiod. */
+import type { SpiffeId } from "../../mesh/identity.ts";
+import type { TokenVerifier } from "../../pki/token_verifier.ts";
+import { type GrpcError, grpcCode } from "../../wire/grpc/status.ts";
+import type { CallCredentials, Caller, CallerAuthenticator, NodeCaller } from "./caller.ts";
+import type { CallerRefusal, CertificateCallers } from "./certificate_caller.ts";
+import type { RevocationStore } from "./identity_state.ts";
+import type { RateLimits } from "./rate_limits.ts";
+import type { Refusals } from "./refusals.ts";
+
+export interface AuthenticatorOptions {
+  readonly certificates: CertificateCallers;
+  readonly tokens: TokenVerifier;
+  readonly revocations: RevocationStore;
+  readonly controlId: SpiffeId;
+  readonly rates: RateLimits;
+  readonly refusals: Refusals;
+}
+
+/** istiod's words (`security/pkg/server/ca/server.go`); they tell nothing. */
+const opaque = "request authenticate failure";
+
+export class MeshCallerAuthenticator implements CallerAuthenticator {
+  readonly #options: AuthenticatorOptions;
+
+  constructor(options: AuthenticatorOptions) {
+    this.#options = options;
+  }
+
+  async authenticate(credentials: CallCredentials): Promise<Caller> {
+    this.#admit(credentials, "caller.authenticate");
+    const refusals: CallerRefusal[] = [];
+    for (const attempt of [this.#byCertificate(credentials), this.#byToken(credentials)]) {
+      const found = await attempt();
+      if (found === null) continue;
+      if (found.kind !== "refused") return found;
+      refusals.push(found);
+    }
+    throw this.#refused(credentials, "caller.authenticate", refusals);
+  }
+
+  async authenticateForRenewal(credentials: CallCredentials): Promise<NodeCaller> {
+    this.#admit(credentials, "node.renew");
+    const { certificates } = this.#options;
+    const { chain } = credentials;
+    if (chain.length === 0) throw this.#refused(credentials, "node.renew", []);
+    const found = await certificates.caller(chain);
+    if (found.kind === "node") return found;
+    const refusal =
+      found.kind === "workload"
+        ? { kind: "refused" as const, reason: "not_a_node", detail: `${found.id} is no node` }
+        : found;
+    if (refusal.reason !== "certificate_expired") throw this.#refused(credentials, "node.renew", [refusal]);
+    const expired = await certificates.expiredNode(chain);
+    if (expired.kind === "node") return expired;
+    throw this.#refused(credentials, "node.renew", [expired]);
+  }
+
+  /** For streams that stay open, when trust or a registration has changed. @returns null while the caller may still be believed, else why not. */
+  recheck(caller: Caller): string | null {
+    return caller.kind === "operator" ? null : this.#options.certificates.recheck(caller);
+  }
+
+  #admit({ remote }: CallCredentials, action: string): void {
+    if (this.#options.rates.admitAddress(remote)) return;
+    throw this.#options.refusals.refuse(grpcCode.resourceExhausted, "too many requests", {
+      action,
+      actor: remote.ip.text,
+      target: "",
+      reason: "address_rate",
+      detail: "too many calls from this address",
+    });
+  }
+
+  #byCertificate({ chain }: CallCredentials): () => Promise<Caller | CallerRefusal | null> {
+    return async () => (chain.length === 0 ? null : await this.#options.certificates.caller(chain));
+  }
+
+  #byToken({ authorization }: CallCredentials): () => Promise<Caller | CallerRefusal | null> {
+    return async () => (authorization === null ? null : await this.#bearer(authorization));
+  }
+
+  async #bearer(authorization: string): Promise<Caller | CallerRefusal> {
+    const { tokens, revocations, controlId } = this.#options;
+    // RFC 9110 §11.1: the scheme in any case; RFC 6750 §2.1: one space.
+    const token = /^bearer (.+)$/i.exec(authorization)?.[1];
+    if (token === undefined) return refuse("malformed", "the authorization header holds no bearer token");
+    const found = await tokens.verify(token);
+    if (found.kind === "refused")
+      return refuse(`token_${found.reason}`, `token of issuer ${found.issuer ?? "unknown"}: ${found.detail}`);
+    if (found.kind === "operator") {
+      const { issuer, subject, claims } = found;
+      return { kind: "operator", name: `${issuer}#${subject}`, issuer, subject, claims };
+    }
+    if (found.id.equals(controlId)) return refuse("control", "a token claims to be the control plane");
+    if (revocations.isRevokedIdentity(found.id.uri)) return refuse("revoked", `${found.id} is revoked`);
+    return { kind: "workload", id: found.id, via: "token" };
+  }
+
+  #refused({ remote }: CallCredentials, action: string, refusals: readonly CallerRefusal[]): GrpcError {
+    return this.#options.refusals.refuse(grpcCode.unauthenticated, opaque, {
+      action,
+      actor: remote.ip.text,
+      target: "",
+      reason: refusals[0]?.reason ?? "no_credentials",
+      detail: refusals.map((one) => one.detail).join("; ") || "neither a client certificate nor a token",
+    });
+  }
+}
+
+function refuse(reason: string, detail: string): CallerRefusal {
+  return { kind: "refused", reason, detail };
+}

@@ -1,0 +1,143 @@
+/** From a client certificate to a caller. A refusal is a value; its reason is for the audit log. */
+import { asMeshError } from "../../base/errors.ts";
+import { identityLimits, pkiLimits } from "../../base/limits.ts";
+import type { Clock } from "../../host/host.ts";
+import { nodeNamespace, type SpiffeId } from "../../mesh/identity.ts";
+import { parseRoots, TrustAnchors } from "../../pki/anchors.ts";
+import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
+import { leafIdentity } from "../../pki/leaf_identity.ts";
+import { validatePath } from "../../pki/path.ts";
+import { checkPresented, checkTrustDomain } from "../../pki/peer_expectation.ts";
+import type { CryptoProvider } from "../../pki/provider.ts";
+import { SignatureVerifier } from "../../pki/signature.ts";
+import type { TrustVerifier } from "../../pki/trust.ts";
+import type { Registration } from "../state/registrations.ts";
+import type { NodeCaller, WorkloadCaller } from "./caller.ts";
+import type { RegistrationStore, RevocationStore } from "./identity_state.ts";
+
+export interface CertificateCallerOptions {
+  readonly clock: Clock;
+  readonly provider: CryptoProvider;
+  /** Of the mesh, with the control plane's own revocation lists. */
+  readonly trust: TrustVerifier;
+  readonly trustDomain: string;
+  /** The control plane's own identity, which calls nobody. */
+  readonly controlId: SpiffeId;
+  readonly registrations: RegistrationStore;
+  readonly revocations: RevocationStore;
+}
+
+export interface CallerRefusal {
+  readonly kind: "refused";
+  readonly reason: string;
+  readonly detail: string;
+}
+
+export class CertificateCallers {
+  readonly #options: CertificateCallerOptions;
+  readonly #verifier: SignatureVerifier;
+
+  constructor(options: CertificateCallerOptions) {
+    this.#options = options;
+    this.#verifier = new SignatureVerifier(options.provider);
+  }
+
+  /** @param chain not empty. */
+  async caller(chain: readonly Uint8Array[]): Promise<NodeCaller | WorkloadCaller | CallerRefusal> {
+    try {
+      const { id } = await this.#options.trust.verify(chain, { usage: "clientAuth", identities: null });
+      const leaf = parseLeaf(chain);
+      return this.#believe(id, leaf, "valid");
+    } catch (error) {
+      return refusalOf(error);
+    }
+  }
+
+  /**
+   * A node that was away for longer than its certificate lived. The certificate must have held to its last second, under a
+   * root that is still ours; whether it was revoked since then the tables say, as lists may forget what has expired
+   * (RFC 5280 §3.3).
+   */
+  async expiredNode(chain: readonly Uint8Array[]): Promise<NodeCaller | CallerRefusal> {
+    try {
+      checkPresented(chain);
+      const [leaf, ...intermediates] = chain.map(parseCertificate);
+      if (leaf === undefined) return refuse("certificate_missing", "it showed no certificate");
+      const id = leafIdentity(leaf);
+      checkTrustDomain(id, this.#options.trustDomain);
+      const anchors = new TrustAnchors(parseRoots(this.#options.trust.rootsPem));
+      const wallMs = this.#options.clock.wallMs();
+      if (wallMs - leaf.notAfterMs > identityLimits.maxAbsenceMs)
+        return refuse("certificate_expired", `${id} was away for too long; it joins anew`);
+      const nowMs = Math.min(leaf.notAfterMs, wallMs);
+      await validatePath({ leaf, intermediates, anchors, usage: "clientAuth", nowMs }, this.#verifier);
+      const caller = this.#believe(id, leaf, "expired");
+      return caller.kind === "workload" ? refuse("certificate_expired", `${id} is no node`) : caller;
+    } catch (error) {
+      return refusalOf(error);
+    }
+  }
+
+  /** Whether a caller of before may still be believed, without its certificate: for streams that stay open. @returns null, or why not. */
+  recheck(caller: NodeCaller | WorkloadCaller): string | null {
+    const { revocations } = this.#options;
+    if (revocations.isRevokedIdentity(caller.id.uri)) return `${caller.id} is revoked`;
+    if (caller.kind === "workload") return null;
+    if (revocations.isRevokedSerial(caller.serialNumber)) return `serial ${caller.serialNumber} is revoked`;
+    const found = this.#registrationOf(caller.node);
+    if ("reason" in found) return found.detail;
+    return found.joinedAtMs === caller.registration.joinedAtMs ? null : `${caller.node} has joined anew`;
+  }
+
+  #believe(
+    id: SpiffeId,
+    leaf: Certificate,
+    credential: NodeCaller["credential"],
+  ): NodeCaller | WorkloadCaller | CallerRefusal {
+    const { revocations, controlId } = this.#options;
+    const { serialNumber } = leaf;
+    if (revocations.isRevokedSerial(serialNumber))
+      return refuse("revoked", `serial ${serialNumber} of ${id} is revoked`);
+    if (revocations.isRevokedIdentity(id.uri)) return refuse("revoked", `${id} is revoked`);
+    if (id.equals(controlId)) return refuse("control", "the control plane does not call itself");
+    if (id.namespace !== nodeNamespace) return { kind: "workload", id, via: "certificate" };
+    const node = id.serviceAccount;
+    const registration = this.#registrationOf(node);
+    if ("reason" in registration) return registration;
+    if (isOfEarlierHost(leaf, registration))
+      return refuse(
+        "replaced",
+        `serial ${serialNumber} is of a host that was called ${node} before the present one joined`,
+      );
+    return { kind: "node", id, node, registration, serialNumber, credential };
+  }
+
+  #registrationOf(node: string): Registration | CallerRefusal {
+    const registration = this.#options.registrations.byNode(node);
+    if (registration === null) return refuse("not_registered", `there is no registration of node ${node}`);
+    const { revokedAtMs, revokeReason } = registration;
+    if (revokedAtMs !== null)
+      return refuse("revoked", `node ${node} was revoked: ${revokeReason ?? "no reason given"}`);
+    if (this.#options.revocations.isRevokedNode(node)) return refuse("revoked", `node ${node} is revoked`);
+    return registration;
+  }
+}
+
+/** A host that took another's name over has a registration that is younger than the other's certificates. */
+function isOfEarlierHost(leaf: Certificate, registration: Registration): boolean {
+  const issuedAtMs = leaf.notBeforeMs + pkiLimits.backdateMs;
+  return issuedAtMs + identityLimits.registrationSlackMs < registration.joinedAtMs;
+}
+
+function parseLeaf(chain: readonly Uint8Array[]): Certificate {
+  return parseCertificate(chain[0] ?? new Uint8Array());
+}
+
+function refusalOf(error: unknown): CallerRefusal {
+  const { code, message } = asMeshError(error, "certificate_malformed", "peer");
+  return refuse(code, message);
+}
+
+function refuse(reason: string, detail: string): CallerRefusal {
+  return { kind: "refused", reason, detail };
+}

@@ -1,0 +1,77 @@
+/**
+ * Who may ask for whom: the whole rule, in one function without state. A workload asks for itself; a node for the workloads
+ * that run there, by its registration and by the documents; nobody for a node or for the control plane.
+ */
+import { nodeNamespace, type SpiffeId } from "../../mesh/identity.ts";
+import type { Caller, NodeCaller } from "./caller.ts";
+
+/** A workload as far as this question goes. */
+export interface PlacedWorkload {
+  readonly identity: SpiffeId;
+  /** The node its document names; "" when it names none. */
+  readonly node: string;
+}
+
+/** What the mesh's documents say, now. */
+export interface MeshFacts {
+  /** By `namespace/name`. */
+  workload(key: string): PlacedWorkload | null;
+  /** Those whose document names this node; for "" none. */
+  workloadsOn(node: string): readonly PlacedWorkload[];
+  /** Who the members of a WorkloadGroup are, by `namespace/name`. */
+  groupIdentity(key: string): SpiffeId | null;
+}
+
+export interface EntitlementQuestion {
+  readonly caller: Caller;
+  readonly wanted: SpiffeId;
+  readonly trustDomain: string;
+  /** The control plane's own identity. */
+  readonly controlId: SpiffeId;
+  readonly mesh: MeshFacts;
+}
+
+/** @returns null when the caller may have it, else why not, for the audit log. */
+export function refuseEntitlement(question: EntitlementQuestion): string | null {
+  const { caller, wanted, trustDomain, controlId, mesh } = question;
+  if (wanted.trustDomain !== trustDomain) return `${wanted} is not of trust domain ${trustDomain}`;
+  if (wanted.namespace === nodeNamespace)
+    return "nobody asks for a node by name; a node renews its own certificate";
+  if (wanted.equals(controlId)) return "the control plane's identity is nobody else's";
+  switch (caller.kind) {
+    case "workload":
+      return caller.id.equals(wanted) ? null : `${caller.id} may ask for itself alone`;
+    case "node":
+      if (caller.credential === "expired")
+        return "the node's certificate has expired; it may renew it and nothing else";
+      return refuseNode(caller, wanted, mesh);
+    case "operator":
+      return "an operator has no workload identity";
+  }
+}
+
+function refuseNode({ node, registration }: NodeCaller, wanted: SpiffeId, mesh: MeshFacts): string | null {
+  const { binding } = registration;
+  switch (binding.kind) {
+    case "node":
+      return mesh.workloadsOn(node).some((one) => one.identity.equals(wanted))
+        ? null
+        : `no document places ${wanted} on node ${node}`;
+    case "workload": {
+      const workload = mesh.workload(binding.workload);
+      if (workload === null) return `there is no workload ${binding.workload}, which node ${node} joined for`;
+      if (workload.node !== "" && workload.node !== node)
+        return `the document of ${binding.workload} places it on node ${workload.node}, not on ${node}`;
+      return workload.identity.equals(wanted)
+        ? null
+        : `node ${node} joined for ${binding.workload}, which is ${workload.identity}`;
+    }
+    case "group": {
+      const member = mesh.groupIdentity(binding.group);
+      if (member === null) return `there is no group ${binding.group}, which node ${node} joined for`;
+      return member.equals(wanted)
+        ? null
+        : `node ${node} joined for group ${binding.group}, whose members are ${member}`;
+    }
+  }
+}

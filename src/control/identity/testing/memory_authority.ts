@@ -1,0 +1,58 @@
+/** The CA with what `AuthoritySource` adds, in memory: serial numbers are remembered, revoking is at once. */
+import { MeshError } from "../../../base/errors.ts";
+import type { CertificateAuthority, SigningResponse } from "../../../pki/ca.ts";
+import { parseCertificate } from "../../../pki/certificate.ts";
+import { decodePemLabel } from "../../../pki/pem.ts";
+import type { IssuingRequest, RevocationOutcome, RevocationTarget } from "../../keys/authority_source.ts";
+import type { MemoryState } from "./memory_state.ts";
+
+export class MemoryAuthority {
+  readonly ca: CertificateAuthority;
+  readonly state: MemoryState;
+  readonly issued: {
+    readonly serial: string;
+    readonly uri: string;
+    readonly requestedBy: string;
+    readonly lifetimeMs: number;
+  }[] = [];
+  /** Awaited before each signature: a far away key. */
+  before: () => Promise<void> = async () => {};
+  /** Changes each answer: a signer that is not ours. */
+  tamper: (answer: SigningResponse) => SigningResponse = (answer) => answer;
+
+  constructor(ca: CertificateAuthority, state: MemoryState) {
+    this.ca = ca;
+    this.state = state;
+  }
+
+  async sign(request: IssuingRequest): Promise<SigningResponse> {
+    await this.before();
+    const { requestedBy = "", id, lifetimeMs } = request;
+    if (this.state.revoked.nodes.has(requestedBy) || this.state.revoked.identities.has(id.uri))
+      throw new MeshError("certificate_revoked", "policy", `${id} is revoked`);
+    const answer = await this.ca.sign(request);
+    const [der] = decodePemLabel(answer.chainPem.join(""), "CERTIFICATE");
+    const { serialNumber } = parseCertificate(der ?? new Uint8Array());
+    this.issued.push({ serial: serialNumber, uri: id.uri, requestedBy, lifetimeMs });
+    return this.tamper(answer);
+  }
+
+  async revoke(target: RevocationTarget): Promise<RevocationOutcome> {
+    const { revoked } = this.state;
+    if (target.kind === "identity") revoked.identities.add(target.uri);
+    if (target.kind === "node") revoked.nodes.add(target.node);
+    const isOf = (one: (typeof this.issued)[number]): boolean =>
+      (target.kind === "serial" && one.serial === target.serialNumber) ||
+      (target.kind === "identity" && one.uri === target.uri) ||
+      (target.kind === "node" && one.requestedBy === target.node);
+    const serialNumbers = this.issued.filter(isOf).map((one) => one.serial);
+    for (const serial of serialNumbers) revoked.serials.add(serial);
+    return { serialNumbers, pending: null };
+  }
+
+  async lift(target: RevocationTarget): Promise<boolean> {
+    const { identities, nodes } = this.state.revoked;
+    if (target.kind === "identity") return identities.delete(target.uri);
+    return target.kind === "node" && nodes.delete(target.node);
+  }
+}
