@@ -164,6 +164,23 @@ describe("RFC 9113 §6.9 receiving", () => {
   });
 });
 
+describe("RFC 9113 §6.9.2 a window of ours that shrinks", () => {
+  test("gives back at once what was too little of the old window and is much of the new one", () => {
+    const peer = new FramePeer("client", { limits: { streamWindowBytes: 1000 } });
+    peer.shake();
+    const events = open(peer);
+    peer.frame(frameType.data, 0, 1, new Uint8Array(1));
+    expect(events.receivedBytes).toBe(1);
+    peer.connection.updateSettings({ initialWindowBytes: 1 });
+    peer.frames();
+    peer.frame(frameType.settings, frameFlag.ack, 0);
+    const [update] = peer.frames();
+    expect([update?.type, update?.streamId, readUint31(update?.payload ?? new Uint8Array(4), 0)]).toEqual([
+      8, 1, 1,
+    ]);
+  });
+});
+
 describe("RFC 9113 §6.9.2 sending", () => {
   test("SETTINGS move the windows of open streams, below zero too", () => {
     const peer = new FramePeer("client");

@@ -40,9 +40,14 @@ export class ReceiveWindow {
     return increment;
   }
 
-  /** SETTINGS_INITIAL_WINDOW_SIZE changed: both sides move by the difference, without a frame (RFC 9113 §6.9.2). */
-  resize(sizeBytes: number): void {
+  /**
+   * SETTINGS_INITIAL_WINDOW_SIZE changed: both sides move by the difference, without a frame (RFC 9113 §6.9.2).
+   *
+   * @returns the increment to send now, or 0: what was little of the old window may be all of the new one.
+   */
+  resize(sizeBytes: number): number {
     this.#availableBytes += sizeBytes - this.#sizeBytes;
     this.#sizeBytes = sizeBytes;
+    return this.release(0);
   }
 }

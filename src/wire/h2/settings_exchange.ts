@@ -77,7 +77,10 @@ export class SettingsExchange {
       state.decoder.setAllowedTableBytes(settings.headerTableBytes);
     }
     if (settings.initialWindowBytes === before.initialWindowBytes) return;
-    for (const stream of state.streams.values()) stream.receiveWindow.resize(settings.initialWindowBytes);
+    for (const stream of state.streams.values()) {
+      const increment = stream.receiveWindow.resize(settings.initialWindowBytes);
+      if (increment > 0 && !stream.remoteEnded) state.output.windowUpdate(stream.id, increment);
+    }
   }
 
   onRemote(source: Uint8Array, from: number, to: number): void {
