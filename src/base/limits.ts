@@ -180,8 +180,6 @@ export const keysLimits = {
   intermediateRenewalShare: 0.5,
   /** How long a caller waits for a key that cannot be used now; below what a node waits for its signer. */
   keyWaitMs: 8_000,
-  /** At the very first start, how long the CA's first certificate may take before the start is given up. */
-  firstStartMs: 30_000,
   /** Requests to Vault under way at one time, and those that may wait for their turn. */
   maxVaultRequests: 16,
   maxVaultWaiting: 1_024,
@@ -421,6 +419,8 @@ export const joinLimits = {
   /** The node certificate: what is asked for, and the shortest pause between two tries to renew. */
   renewRetryMinMs: 5_000,
   renewRetryMaxMs: 10 * 60_000,
+  /** The wall clock is looked at this often at the least, so that a jump of it, or a sleep of the host, is noticed. */
+  clockCheckMs: 60_000,
   /** Documents (raw Istio resources) that are held for a waypoint. */
   maxDocuments: 100_000,
 } as const;

@@ -1,0 +1,19 @@
+/** What a call needs of the world around it; `Clock` of the host fits. */
+import type { CallLoad } from "./call_load.ts";
+
+export interface CallClock {
+  /** Monotonic milliseconds. */
+  now(): number;
+  setTimer(delayMs: number, callback: () => void): { cancel(): void };
+}
+
+export interface CallContext {
+  /** Null: deadlines are told to handlers, and nobody enforces them. For tests on machines alone. */
+  readonly clock: CallClock | null;
+  /** Shared by the calls of a connection; null: unbounded. */
+  readonly load: CallLoad | null;
+  /** A request that is larger is refused with RESOURCE_EXHAUSTED. */
+  readonly maxRequestBytes: number;
+  /** A handler failed with something that is no GrpcError: the peer sees INTERNAL and no more, this is told the rest. */
+  readonly onFault: ((path: string, thrown: unknown) => void) | null;
+}
