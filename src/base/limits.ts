@@ -196,7 +196,9 @@ export const keysLimits = {
   /** Revocation lists say that they hold for so long, and are signed anew after so long. */
   listLifetimeMs: 7 * 24 * 60 * 60_000,
   listRenewalMs: 24 * 60 * 60_000,
-  /** How often rotation, renewal and lists are looked at. */
+  /** How often it is looked at whether a list is due. */
+  listCheckMs: 60_000,
+  /** How often rotation and renewal are looked at. */
   checkIntervalMs: 1_000,
   /** Names that a refusal lists; it says how many there are. */
   maxNamedHolders: 20,
