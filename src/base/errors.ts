@@ -43,6 +43,8 @@ export type ErrorCode =
   | "certificate_revocation_unknown"
   | "identity_unavailable"
   | "authority_unavailable"
+  | "control_unavailable"
+  | "control_refused"
   // HTTP/2 and HBONE
   | "h2_protocol"
   | "h2_flow_control"
@@ -75,6 +77,8 @@ export type ErrorCode =
   | "database_damaged"
   | "database_missing"
   | "database_version"
+  // a defect of this program, whoever's connection it ended
+  | "bug"
   // configuration
   | "configuration"
   | "unsupported";
@@ -98,4 +102,14 @@ export function asMeshError(thrown: unknown, code: ErrorCode, blame: Blame): Mes
   if (thrown instanceof MeshError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return new MeshError(code, blame, message, { cause: thrown });
+}
+
+/**
+ * What ended a connection. Sockets, flows and verifiers throw `MeshError`; anything else that comes out of them is a bug of
+ * ours, and is never told as a peer's or an upstream's fault.
+ */
+export function faultOf(thrown: unknown): MeshError {
+  if (thrown instanceof MeshError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new MeshError("bug", "local", `a bug of ours: ${message}`, { cause: thrown });
 }

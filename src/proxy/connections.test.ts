@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import { MeshError } from "../base/errors.ts";
+import { faultOf, MeshError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip.ts";
 import { proxyLimits } from "../base/limits.ts";
 import type { LogFields, Logger, LogLevel } from "../base/log.ts";
@@ -77,6 +77,16 @@ function open(direction: "inbound" | "outbound", serviceAccount: string | null):
 }
 
 describe("register of open connections", () => {
+  test("a bug of ours is no upstream's fault: the record says so, and one line tells where it is", () => {
+    open("outbound", "cart").finish(faultOf(new TypeError("x is not a function")));
+    expect(lines.map(({ message }) => message)).toEqual([
+      "please report this: one connection ended by a bug of ours",
+      "connection complete",
+    ]);
+    expect(String(lines[0]?.fields.error)).toContain("connections.test.ts");
+    expect(lines[1]?.fields.error).toBe("bug: a bug of ours: x is not a function");
+  });
+
   test("one record a connection: the first reason counts, however many follow", () => {
     const connection = open("inbound", "cart");
     connection.record.bytesToUpstream = 10;

@@ -1,5 +1,5 @@
 /** Accepts HBONE for the workloads of this host, each at its own address with its own SVID, and keeps the tunnels. */
-import { asMeshError, MeshError } from "../base/errors.ts";
+import { faultOf, MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
 import { proxyLimits } from "../base/limits.ts";
 import type { Socket } from "../host/host.ts";
@@ -44,7 +44,7 @@ export class HboneListener {
       else if (this.#draining) tunnel.drain();
     } catch (thrown) {
       this.#count(remote, -1);
-      this.#context.telemetry.refused("inbound", remote, local, asMeshError(thrown, "tls_handshake", "peer"));
+      this.#context.telemetry.refused("inbound", remote, local, faultOf(thrown));
     } finally {
       this.#handshakes--;
     }

@@ -2,7 +2,7 @@
  * A CONNECT that reached one of our workloads: read, routed, registered, decided, connected, answered, carried. The order is
  * the point: nothing is dialled before the decision, and the decision comes after the registration.
  */
-import { asMeshError, MeshError } from "../base/errors.ts";
+import { faultOf, MeshError } from "../base/errors.ts";
 import type { Socket } from "../host/host.ts";
 import { resolveInbound } from "../mesh/route.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -128,7 +128,7 @@ export class InboundFlow {
       socket = await connectWorkload(this.#context, decision, tunnel.source);
     } catch (thrown) {
       if (connection.ended) return;
-      connection.finish(asMeshError(thrown, "io", "upstream"));
+      connection.finish(faultOf(thrown));
       answer(stream, 503, null);
       return;
     }

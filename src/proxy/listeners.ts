@@ -1,5 +1,5 @@
 /** Every port this node listens on, from the settings and the workloads that run here; the set follows when the workloads change. */
-import { asMeshError, MeshError } from "../base/errors.ts";
+import { faultOf, MeshError } from "../base/errors.ts";
 import { formatSocketAddress, type HostPort, type IpAddress, type SocketAddress } from "../base/ip.ts";
 import type { Listener, Socket } from "../host/host.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -117,7 +117,7 @@ export class Listeners {
           this.#context.net.listen({ address, tls: true, onRefused: this.#onRefused }, accept),
         );
       } catch (thrown) {
-        const error = asMeshError(thrown, "io", "local");
+        const error = faultOf(thrown);
         if (strict) throw error;
         this.#context.logger.log(
           "error",
@@ -165,12 +165,7 @@ export class Listeners {
       const { destination, handshake } = await EntryHandshake.run(this.#context.clock, socket, protocol);
       await this.#carry(socket, destination, () => this.#source(entry.listen.ip, entry.workload), handshake);
     } catch (thrown) {
-      this.#context.telemetry.refused(
-        "outbound",
-        socket.remote,
-        entry.listen,
-        asMeshError(thrown, "io", "peer"),
-      );
+      this.#context.telemetry.refused("outbound", socket.remote, entry.listen, faultOf(thrown));
     }
   }
 
@@ -193,7 +188,7 @@ export class Listeners {
         `calls from ${formatSocketAddress(socket.remote)}`,
       );
     } catch (thrown) {
-      const error = asMeshError(thrown, "unknown_workload", "local");
+      const error = faultOf(thrown);
       this.#context.telemetry.refused("outbound", socket.remote, socket.local, error);
       handshake?.answer(error);
       socket.close();

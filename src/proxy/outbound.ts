@@ -2,7 +2,7 @@
  * A connection of one of our workloads toward somewhere else: routed, registered, connected over HBONE or plain TCP, carried.
  * How it reached us (capture, SOCKS5, HTTP CONNECT, a local port) is the business of the entry that hands it over.
  */
-import { asMeshError, MeshError } from "../base/errors.ts";
+import { faultOf, MeshError } from "../base/errors.ts";
 import { formatSocketAddress, type HostPort, type IpAddress, type SocketAddress } from "../base/ip.ts";
 import { proxyLimits } from "../base/limits.ts";
 import type { Socket } from "../host/host.ts";
@@ -86,7 +86,7 @@ export class OutboundFlow {
           : await this.#connectTunnel(connection, accepted, route, dial);
       this.#copy(accepted, connection, upstream);
     } catch (thrown) {
-      const error = asMeshError(thrown, "io", "upstream");
+      const error = faultOf(thrown);
       if (connection === null)
         telemetry.refused("outbound", accepted.socket.remote, describe(accepted.destination), error);
       else connection.finish(error);

@@ -1,5 +1,5 @@
 /** Plain TCP that was on its way to one of our workloads: no identity, so policy decides on addresses and ports alone. */
-import { asMeshError, MeshError } from "../base/errors.ts";
+import { faultOf, MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
 import type { Socket } from "../host/host.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -38,7 +38,7 @@ export class PassthroughFlow {
       early.onGone = (error) => connection.abort(error);
       await this.#connect(connection, socket, early, destination, local);
     } catch (thrown) {
-      telemetry.refused("inbound", socket.remote, destination, asMeshError(thrown, "io", "local"));
+      telemetry.refused("inbound", socket.remote, destination, faultOf(thrown));
       socket.reset();
     }
   }
@@ -78,7 +78,7 @@ export class PassthroughFlow {
       connection.onAbort = (error) => copy.abort(error);
       copy.start();
     } catch (thrown) {
-      connection.finish(asMeshError(thrown, "io", "upstream"));
+      connection.finish(faultOf(thrown));
       socket.reset();
     }
   }

@@ -144,6 +144,7 @@ export class Telemetry {
     error: MeshError,
   ): void {
     this.#countRevoked(direction, error);
+    this.#reportBug(error);
     this.#logger.log("warn", "access", "connection failed", {
       "src.addr": formatSocketAddress(source),
       "dst.addr": typeof destination === "string" ? destination : formatSocketAddress(destination),
@@ -152,10 +153,21 @@ export class Telemetry {
     });
   }
 
+  /** A record names the connection that met the bug; this tells where in the program it is. */
+  #reportBug(error: MeshError | null): void {
+    if (error?.code !== "bug") return;
+    const { cause } = error;
+    const stack = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+    this.#logger.log("error", "bug", "please report this: one connection ended by a bug of ours", {
+      error: stack,
+    });
+  }
+
   /** For `ConnectionRecord` alone. */
   closed(record: ConnectionRecord, series: Series, error: MeshError | null): void {
     const flag = error === null ? "-" : responseFlag(error.code);
     this.#countRevoked(record.parties.direction, error);
+    this.#reportBug(error);
     const counters = this.#closedCounters(series, flag);
     counters.closed.add(1);
     counters.failed?.add(1);
