@@ -166,6 +166,13 @@ export const identityLimits = {
   /** Refusals written to the audit log; the others are counted, and the next one written tells how many. */
   auditRate: { burst: 100, perSecond: 1 },
   maxAuditDetailChars: 512,
+  /** The control plane's own certificate: its life, and how long before it was made it begins, for hosts whose clock is behind. */
+  servingLifetimeMs: 7 * 24 * 60 * 60_000,
+  servingBackdateMs: 24 * 60 * 60_000,
+  /** Names and addresses in it. */
+  maxServingNames: 64,
+  /** Back-off after a failed renewal of it. */
+  servingRetryMs: 30_000,
   /** A certificate's life when the caller asks for none, istiod's DEFAULT_WORKLOAD_CERT_TTL, and the least it can ask for. */
   defaultCertificateMs: 24 * 60 * 60_000,
   minCertificateMs: 60_000,
@@ -449,7 +456,7 @@ export const adsLimits = {
   firstResponseBytes: 64 * 1024 * 1024,
   /** A client that leaves a response unanswered for this long loses its stream. */
   acknowledgeTimeoutMs: 60_000,
-  /** How long the answer about addresses waits for the request for policies that is expected on the same stream. */
+  /** How long what depends on the order of policies and addresses waits for the request for the other type on a new stream. */
   policiesFirstMs: 50,
   /** Changes remembered by revision; a client that is further behind is given what differs, by name. */
   maxRememberedChanges: 100_000,
@@ -515,17 +522,38 @@ export const grpcLimits = {
   keepAliveTimeoutMs: 10_000,
   /** TCP connect toward the control plane; ztunnel's value. */
   connectTimeoutMs: 5_000,
-  /** The other end's first SETTINGS, after the handshake. */
-  settingsTimeoutMs: 10_000,
   /** Back-off of a channel after a failed connection; ztunnel's values toward istiod. */
   backoffStartMs: 10,
   backoffFactor: 2,
   backoffJitter: 0.2,
   backoffMaxMs: 15_000,
+  /** A connection that lived this long makes the next one's back-off start anew. */
+  backoffResetMs: 10_000,
+  /** Addresses of a control plane's name that are tried. */
+  maxAddresses: 4,
   /** Calls that wait for one connection to be made. */
   maxWaitingCalls: 1_024,
   /** How long calls may finish when the server stops. */
   drainDeadlineMs: 5_000,
+} as const;
+
+/** SDS and the Workload API on a Unix socket. */
+export const workloadApiLimits = {
+  /** Streams that are open at one time: all, and of one user. Envoy opens one for each secret. */
+  maxStreams: 2_048,
+  maxStreamsPerUser: 128,
+  /** Secrets one stream asks for. */
+  maxSecretNames: 64,
+  /** Characters of a NACK's reason that are kept. */
+  maxNackChars: 512,
+  /** The same caller doing the same again is audited once in this time, with a count. */
+  auditIntervalMs: 60_000,
+  /** Callers and actions whose count is kept. */
+  maxAuditKeys: 1_024,
+  /** An identity that could not be had is asked for again after this. */
+  askAgainMs: 5_000,
+  /** Rules that say who gets which identity. */
+  maxIdentityRules: 1_000,
 } as const;
 
 /** What settings may ask for, and the configuration file itself. */
