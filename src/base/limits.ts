@@ -533,6 +533,8 @@ export const grpcLimits = {
   maxAddresses: 4,
   /** Calls that wait for one connection to be made. */
   maxWaitingCalls: 1_024,
+  /** A peer that does not read our last words is cut after this. */
+  lingerMs: 2_000,
   /** How long calls may finish when the server stops. */
   drainDeadlineMs: 5_000,
 } as const;
