@@ -6,7 +6,7 @@
 import { stateLimits } from "../../base/limits.ts";
 import { sha256, sha256Hex } from "../../base/sha256.ts";
 import type { Database, SqlRow, SqlValue } from "../../host/database.ts";
-import { RowReader } from "./row_reader.ts";
+import { RowReader, storedMs } from "./row_reader.ts";
 
 export interface AuditEntry {
   readonly atMs: number;
@@ -66,6 +66,7 @@ export class AuditLog {
       const row = {
         ...entry,
         id,
+        atMs: storedMs(entry.atMs),
         namespace: entry.namespace ?? null,
         detail: shortened(entry.detail),
         before: entry.before === null ? null : shortened(entry.before),

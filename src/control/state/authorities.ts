@@ -2,7 +2,7 @@
 import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
-import { countOf, RowReader } from "./row_reader.ts";
+import { countOf, RowReader, storedMs } from "./row_reader.ts";
 
 const states = ["active", "next", "retiring", "retired"] as const;
 export type AuthorityState = (typeof states)[number];
@@ -47,7 +47,7 @@ export class Authorities {
         authority.chainPem,
         authority.sealedKey,
         authority.state,
-        authority.createdAtMs,
+        storedMs(authority.createdAtMs),
       );
       if (
         countOf(this.#database.get("SELECT count(*) AS count FROM authorities")) > stateLimits.maxAuthorities

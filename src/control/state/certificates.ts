@@ -1,7 +1,7 @@
 /** What was issued: serial numbers, for whom, at whose request. Revocation needs to know which are still good. */
 import { stateLimits } from "../../base/limits.ts";
 import type { Database, SqlRow, SqlValue } from "../../host/database.ts";
-import { RowReader } from "./row_reader.ts";
+import { RowReader, storedMs } from "./row_reader.ts";
 
 export interface IssuedCertificate {
   /** Hexadecimal. */
@@ -43,10 +43,10 @@ export class Certificates {
       issued.serial,
       issued.issuerKey,
       issued.identity,
-      issued.notBeforeMs,
-      issued.notAfterMs,
+      storedMs(issued.notBeforeMs),
+      storedMs(issued.notAfterMs),
       issued.requestedBy,
-      issued.issuedAtMs,
+      storedMs(issued.issuedAtMs),
     );
   }
 

@@ -6,7 +6,7 @@ import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits.ts";
 import { sha256 } from "../../base/sha256.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
-import { countOf, RowReader } from "./row_reader.ts";
+import { countOf, RowReader, storedMs } from "./row_reader.ts";
 
 export interface StoredDocument {
   /** `AuthorizationPolicy shop/only-cart`, as `Metadata.key`. */
@@ -109,7 +109,7 @@ export class DocumentVersions {
       this.#database.run(
         "INSERT INTO document_versions (version, at_ms, actor, action, detail, changes) VALUES (?, ?, ?, ?, ?, ?)",
         version,
-        made.atMs,
+        storedMs(made.atMs),
         made.actor,
         made.action,
         made.detail,

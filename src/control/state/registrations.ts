@@ -2,7 +2,7 @@
 import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
-import { countOf, RowReader } from "./row_reader.ts";
+import { countOf, RowReader, storedMs, storedMsOrNull } from "./row_reader.ts";
 import { bindingName, readBinding, type TokenBinding } from "./tokens.ts";
 
 export interface Registration {
@@ -41,10 +41,10 @@ export class Registrations {
         JSON.stringify(registration.addresses),
         registration.network,
         JSON.stringify(registration.labels),
-        registration.joinedAtMs,
-        registration.lastSeenMs,
+        storedMs(registration.joinedAtMs),
+        storedMs(registration.lastSeenMs),
         registration.tokenId,
-        registration.revokedAtMs,
+        storedMsOrNull(registration.revokedAtMs),
         registration.revokeReason,
       );
     });
@@ -82,7 +82,7 @@ export class Registrations {
   }
 
   touch(node: string, nowMs: number): void {
-    this.#database.run("UPDATE registrations SET last_seen_ms = ? WHERE node = ?", nowMs, node);
+    this.#database.run("UPDATE registrations SET last_seen_ms = ? WHERE node = ?", storedMs(nowMs), node);
   }
 
   /** @returns whether it was there. */
@@ -96,7 +96,7 @@ export class Registrations {
   revoke(node: string, reason: string, nowMs: number): boolean {
     const revoked = this.#database.run(
       "UPDATE registrations SET revoked_at_ms = ?, revoke_reason = ? WHERE node = ? AND revoked_at_ms IS NULL",
-      nowMs,
+      storedMs(nowMs),
       reason,
       node,
     );

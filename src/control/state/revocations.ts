@@ -2,7 +2,7 @@
 import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
-import { countOf, RowReader } from "./row_reader.ts";
+import { countOf, RowReader, storedMs, storedMsOrNull } from "./row_reader.ts";
 
 export type RevocationKind = "serial" | "identity" | "node";
 
@@ -39,8 +39,8 @@ export class Revocations {
         revocation.issuerKey ?? "",
         revocation.reason,
         revocation.byWhom,
-        revocation.atMs,
-        revocation.expiresAtMs ?? null,
+        storedMs(revocation.atMs),
+        storedMsOrNull(revocation.expiresAtMs ?? null),
       );
       if (added.changes > 0 && this.count() > stateLimits.maxRevocations)
         throw new MeshError("limit_reached", "local", `there are ${stateLimits.maxRevocations} revocations`);

@@ -95,3 +95,12 @@ export class RowReader {
 export function countOf(row: SqlRow | null): number {
   return row === null ? 0 : new RowReader("count", row).integer("count");
 }
+
+/** A time as it is kept, in whole milliseconds: a clock may tell fractions. */
+export function storedMs(ms: number): number {
+  return Math.floor(ms);
+}
+
+export function storedMsOrNull(ms: number | null): number | null {
+  return ms === null ? null : Math.floor(ms);
+}

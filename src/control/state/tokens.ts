@@ -3,7 +3,7 @@ import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
 import type { Clock } from "../../host/host.ts";
-import { countOf, RowReader } from "./row_reader.ts";
+import { countOf, RowReader, storedMs } from "./row_reader.ts";
 
 /** What a join token is good for. Workloads and groups are `namespace/name`. */
 export type TokenBinding =
@@ -54,8 +54,8 @@ export class Tokens {
         token.secretHash,
         token.binding.kind,
         bindingName(token.binding),
-        this.#clock.wallMs(),
-        token.expiresAtMs,
+        storedMs(this.#clock.wallMs()),
+        storedMs(token.expiresAtMs),
         token.createdBy,
         token.replace ? 1 : 0,
       );
@@ -82,8 +82,9 @@ export class Tokens {
     return this.#database.transaction(() => {
       const token = this.check(id, secretHash, nowMs);
       if (typeof token === "string") return token;
-      this.#database.run("UPDATE tokens SET used_at_ms = ?, used_by = ? WHERE id = ?", nowMs, usedBy, id);
-      return { ...token, usedAtMs: nowMs, usedBy };
+      const usedAtMs = storedMs(nowMs);
+      this.#database.run("UPDATE tokens SET used_at_ms = ?, used_by = ? WHERE id = ?", usedAtMs, usedBy, id);
+      return { ...token, usedAtMs, usedBy };
     });
   }
 
@@ -98,7 +99,7 @@ export class Tokens {
   revoke(id: string): boolean {
     const revoked = this.#database.run(
       "UPDATE tokens SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL",
-      this.#clock.wallMs(),
+      storedMs(this.#clock.wallMs()),
       id,
     );
     return revoked.changes > 0;

@@ -8,6 +8,7 @@ export class WatchedDatabase implements Database {
   readonly #database: Database;
   readonly #health: WatchSource<StateHealth>;
   #depth = 0;
+  #writes = 0;
 
   constructor(database: Database, health: WatchSource<StateHealth>) {
     this.#database = database;
@@ -61,8 +62,6 @@ export class WatchedDatabase implements Database {
     this.#database.close();
   }
 
-  #writes = 0;
-
   #watch<T>(act: () => T, didWrite: () => boolean = () => true): T {
     try {
       const result = act();
@@ -73,10 +72,15 @@ export class WatchedDatabase implements Database {
       }
       return result;
     } catch (thrown) {
-      if (thrown instanceof MeshError && isOfTheDisk(thrown.code))
-        this.#health.set({ writable: false, code: thrown.code, reason: thrown.message });
+      if (thrown instanceof MeshError && isOfTheDisk(thrown.code)) this.#tellOnce(thrown);
       throw thrown;
     }
+  }
+
+  /** Nested transactions pass one fault on, and a full disk refuses many writes for one reason. */
+  #tellOnce({ code, message }: MeshError): void {
+    const known = this.#health.value;
+    if (known.writable || known.code !== code) this.#health.set({ writable: false, code, reason: message });
   }
 }
 

@@ -1,0 +1,284 @@
+import { describe, expect, test } from "bun:test";
+import { MeshError } from "../../base/errors.ts";
+import { silentLogger } from "../../base/log.ts";
+import { ControlState } from "./control_state.ts";
+import { inspectBackup, restore } from "./restore.ts";
+import { migrations } from "./schema.ts";
+import { StateWorld } from "./testing/simulated_state.ts";
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  const thrown = await promise.then(
+    () => null,
+    (error: unknown) => error,
+  );
+  return thrown instanceof MeshError ? thrown.code : `not a MeshError: ${String(thrown)}`;
+}
+
+const entry = {
+  atMs: 1,
+  actor: "a",
+  action: "x",
+  target: "t",
+  outcome: "ok",
+  detail: "",
+  before: null,
+  after: null,
+} as const;
+
+describe("opening", () => {
+  test("a first start makes a state, the next one finds it", async () => {
+    const w = new StateWorld();
+    const first = await w.open();
+    expect(first.id).toMatch(/^[0-9a-f]{32}$/);
+    expect(first.schemaVersion).toBe(migrations.length);
+    first.settings.set("a", "1");
+    w.restart();
+    const second = await w.open();
+    expect(second.id).toBe(first.id);
+    expect(second.settings.get("a")).toBe("1");
+    expect(second.check()).toEqual([]);
+  });
+
+  test("a second control plane on the same state is refused, and the first goes on", async () => {
+    const w = new StateWorld();
+    const first = await w.open();
+    expect(await codeOf(w.open({}, w.machine.start()))).toBe("database_locked");
+    first.settings.set("a", "1");
+    first.close();
+    const second = await w.open({}, w.machine.start());
+    expect(second.settings.get("a")).toBe("1");
+  });
+
+  test("a damaged database is refused and left as it is", async () => {
+    const w = new StateWorld();
+    (await w.open()).close();
+    w.machine.disk.write("/state/control.db", "garbage ".repeat(1000));
+    expect(await codeOf(w.open())).toBe("database_damaged");
+    expect(new TextDecoder().decode(w.machine.disk.read("/state/control.db"))).toStartWith("garbage");
+  });
+
+  test("a database that is gone or empty is a loss, not a beginning", async () => {
+    const w = new StateWorld();
+    (await w.open()).close();
+    w.machine.disk.write("/state/control.db", "");
+    expect(await codeOf(w.open())).toBe("database_missing");
+    w.machine.disk.remove("/state/control.db");
+    expect(await codeOf(w.open())).toBe("database_missing");
+    // Without the marker, the operator has said that a beginning is meant.
+    w.machine.disk.remove("/state/control.id");
+    expect((await w.open()).documents.version()).toBe(0);
+  });
+
+  test("another control plane's database under our marker is refused, as is a marker that cannot be read", async () => {
+    const w = new StateWorld();
+    (await w.open()).close();
+    const other = new StateWorld(2);
+    (await other.open()).close();
+    w.machine.disk.write("/state/control.db", other.machine.disk.read("/state/control.db"));
+    expect(await codeOf(w.open())).toBe("database_damaged");
+    w.machine.disk.write("/state/control.id", "?");
+    expect(await codeOf(w.open())).toBe("database_damaged");
+  });
+
+  test("killed before the marker was written, the next start takes what is there", async () => {
+    const w = new StateWorld();
+    const { id } = await w.open();
+    w.restart();
+    w.machine.disk.remove("/state/control.id");
+    expect((await w.open()).id).toBe(id);
+    expect(w.machine.disk.exists("/state/control.id")).toBe(true);
+  });
+
+  test("a full disk at the first start leaves nothing that looks like a state", async () => {
+    const w = new StateWorld();
+    w.machine.disk.makeFolder("/state");
+    w.machine.disk.full = true;
+    expect(["disk_full", "io"]).toContain(await codeOf(w.open()));
+    w.machine.disk.full = false;
+    expect((await w.open()).check()).toEqual([]);
+  });
+});
+
+describe("migrations", () => {
+  const step = { name: "more", sql: "CREATE TABLE more (x INTEGER) STRICT; INSERT INTO more VALUES (1)" };
+
+  test("an older database is brought up to date once", async () => {
+    const w = new StateWorld();
+    const old = await w.open({ migrations: migrations.slice(0, 2) });
+    old.settings.set("a", "1");
+    w.restart();
+    const now = await w.open({ migrations: [...migrations, step] });
+    expect(now.schemaVersion).toBe(migrations.length + 1);
+    expect(now.settings.get("a")).toBe("1");
+    w.restart();
+    expect((await w.open({ migrations: [...migrations, step] })).schemaVersion).toBe(migrations.length + 1);
+  });
+
+  test("a database of a later program is refused", async () => {
+    const w = new StateWorld();
+    (await w.open({ migrations: [...migrations, step] })).close();
+    expect(await codeOf(w.open())).toBe("database_version");
+    expect((await w.open({ migrations: [...migrations, step] })).schemaVersion).toBe(migrations.length + 1);
+  });
+
+  test("a step that fails leaves the ones before it, and is taken whole next time", async () => {
+    const w = new StateWorld();
+    const broken = {
+      name: "broken",
+      sql: "CREATE TABLE more (x INTEGER) STRICT; INSERT INTO nowhere VALUES (1)",
+    };
+    await expect(w.open({ migrations: [...migrations, broken] })).rejects.toThrow("nowhere");
+    const state = await w.open({ migrations: [...migrations, step] });
+    expect(state.schemaVersion).toBe(migrations.length + 1);
+  });
+});
+
+describe("a full disk", () => {
+  test("refuses what is new, answers what is asked, and takes writes again when there is room", async () => {
+    const w = new StateWorld();
+    const state = await w.open();
+    const told: boolean[] = [];
+    state.health.subscribe(({ writable }) => told.push(writable));
+    state.audit.append(entry);
+    w.machine.disk.full = true;
+    expect(() => state.audit.append(entry)).toThrow("no room");
+    expect(() => state.transaction(() => state.settings.set("a", "1"))).toThrow(MeshError);
+    expect(state.health.value).toMatchObject({ writable: false, code: "disk_full" });
+    expect(state.audit.read({ limit: 10 }).length).toBe(1);
+    expect(state.transaction(() => state.documents.version())).toBe(0);
+    expect(state.health.value.writable).toBe(false);
+    w.machine.disk.full = false;
+    expect(state.audit.append(entry)).toBe(2);
+    expect(told).toEqual([false, true]);
+    expect(state.check()).toEqual([]);
+  });
+
+  test("the bound of the database is such a disk", async () => {
+    const w = new StateWorld();
+    const state = await w.open({ maxBytes: 300 * 1024 });
+    const fill = () => {
+      for (let n = 0; n < 100; n++) state.audit.append({ ...entry, detail: "x".repeat(10_000) });
+    };
+    expect(fill).toThrow("no room");
+    expect(state.audit.verify()).toMatchObject({ intact: true });
+  });
+});
+
+test("a transaction over several tables is there whole or not at all", async () => {
+  const w = new StateWorld();
+  const state = await w.open();
+  expect(() =>
+    state.transaction(() => {
+      state.settings.set("a", "1");
+      state.audit.append(entry);
+      throw new Error("on purpose");
+    }),
+  ).toThrow("on purpose");
+  expect(state.settings.get("a")).toBeNull();
+  expect(state.audit.head().id).toBe(0);
+});
+
+test("rows that the program never wrote are damage, not values", async () => {
+  const w = new StateWorld();
+  (await w.open()).close();
+  const database = w.host.databases.open("/state/control.db", { applicationId: 0x464c4350 });
+  database.run(
+    "INSERT INTO registrations VALUES ('n', 'node', 'n', '{\"not\": \"a list\"}', '', '{}', 1, 1, NULL, NULL, NULL)",
+  );
+  database.close();
+  const state = await w.open();
+  expect(() => state.registrations.list()).toThrow("registrations.addresses is string, not a list of texts");
+  expect(() => state.registrations.byNode("n")).toThrow(MeshError);
+});
+
+describe("back-up and restore", () => {
+  async function withBackup(): Promise<{ w: StateWorld; state: ControlState }> {
+    const w = new StateWorld();
+    const state = await w.open();
+    state.settings.set("a", "then");
+    state.audit.append(entry);
+    w.machine.disk.makeFolder("/backup");
+    state.backup("/backup/one");
+    state.settings.set("a", "later");
+    return { w, state };
+  }
+
+  test("a back-up is restored on a new machine", async () => {
+    const { w, state } = await withBackup();
+    const bytes = w.machine.disk.read("/backup/one");
+    const other = new StateWorld(9);
+    other.machine.disk.write("/carried/one", bytes);
+    expect(inspectBackup(other.host, "/carried/one")).toMatchObject({
+      stateId: state.id,
+      documentVersion: 0,
+      auditHead: { id: 1 },
+      lastAuditMs: 1,
+    });
+    await other.world.settle(restore(other.host, "/carried/one", "/state"));
+    const restored = await other.open();
+    expect(restored.id).toBe(state.id);
+    expect(restored.settings.get("a")).toBe("then");
+    expect(restored.check()).toEqual([]);
+  });
+
+  test("a state that is there is not written over unasked, and never while somebody runs on it", async () => {
+    const { w, state } = await withBackup();
+    const again = (overwrite: boolean) =>
+      w.world.settle(restore(w.host, "/backup/one", "/state", { overwrite }));
+    expect(await codeOf(again(false))).toBe("configuration");
+    expect(await codeOf(again(true))).toBe("database_locked");
+    state.close();
+    expect(await codeOf(again(false))).toBe("configuration");
+    await again(true);
+    expect((await w.open()).settings.get("a")).toBe("then");
+  });
+
+  test("a damaged state is restored over", async () => {
+    const { w, state } = await withBackup();
+    state.close();
+    w.machine.disk.write("/state/control.db", "garbage ".repeat(1000));
+    await w.world.settle(restore(w.host, "/backup/one", "/state", { overwrite: true }));
+    expect((await w.open()).settings.get("a")).toBe("then");
+  });
+
+  test("a back-up that is none, or was changed, is refused before anything is touched", async () => {
+    const { w, state } = await withBackup();
+    state.close();
+    const inspect = (path: string) => codeOf(Promise.resolve().then(() => inspectBackup(w.host, path)));
+    expect(await inspect("/backup/none")).toBe("database_missing");
+    w.machine.disk.write("/backup/bad", "garbage ".repeat(1000));
+    expect(await inspect("/backup/bad")).toBe("database_damaged");
+    const database = w.host.databases.open("/backup/one", { applicationId: 0x464c4350 });
+    database.script("DROP TRIGGER audit_is_not_changed; UPDATE audit SET actor = 'somebody else'");
+    database.close();
+    expect(await inspect("/backup/one")).toBe("database_damaged");
+    expect(await codeOf(w.world.settle(restore(w.host, "/backup/one", "/state", { overwrite: true })))).toBe(
+      "database_damaged",
+    );
+    expect((await w.open()).settings.get("a")).toBe("later");
+  });
+});
+
+test("what it opens on the real host, it opens there", async () => {
+  const { createBunHost } = await import("../../host/bun.ts");
+  const { mkdtempSync, rmSync, statSync } = await import("node:fs");
+  const { tmpdir } = await import("node:os");
+  const folder = mkdtempSync(`${tmpdir()}/state-`);
+  try {
+    const host = createBunHost();
+    const state = await ControlState.open(host, `${folder}/deep/state`, silentLogger);
+    state.audit.append(entry);
+    state.backup(`${folder}/backup`);
+    state.close();
+    expect(statSync(`${folder}/deep/state`).mode & 0o777).toBe(0o700);
+    for (const file of ["control.db", "control.id"])
+      expect(statSync(`${folder}/deep/state/${file}`).mode & 0o777).toBe(0o600);
+    await restore(host, `${folder}/backup`, `${folder}/deep/state`, { overwrite: true });
+    const again = await ControlState.open(host, `${folder}/deep/state`, silentLogger);
+    expect(again.id).toBe(state.id);
+    expect(again.check()).toEqual([]);
+    again.close();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

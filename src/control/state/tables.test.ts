@@ -1,0 +1,245 @@
+import { describe, expect, test } from "bun:test";
+import { MeshError } from "../../base/errors.ts";
+import { stateLimits } from "../../base/limits.ts";
+import { openState, StateWorld } from "./testing/simulated_state.ts";
+import type { NewToken } from "./tokens.ts";
+
+const hash = new Uint8Array(32).fill(1);
+const wrong = new Uint8Array(32).fill(2);
+
+function token(id: string, fields: Partial<NewToken> = {}): NewToken {
+  const binding = { kind: "node", node: "edge-1" } as const;
+  return { id, secretHash: hash, binding, expiresAtMs: 1000, createdBy: "op", replace: false, ...fields };
+}
+
+describe("join tokens", () => {
+  test("one is redeemed once", async () => {
+    const { tokens } = await openState();
+    tokens.create(token("t"));
+    expect(tokens.check("t", hash, 10)).toMatchObject({ id: "t", usedAtMs: null });
+    expect(tokens.redeem("t", hash, 10, "edge-1")).toMatchObject({
+      binding: { kind: "node", node: "edge-1" },
+      usedAtMs: 10,
+      usedBy: "edge-1",
+    });
+    expect(tokens.redeem("t", hash, 11, "edge-2")).toBe("used");
+    expect(tokens.get("t")?.usedBy).toBe("edge-1");
+  });
+
+  test("each refusal has its word, and who does not know the secret learns nothing else", async () => {
+    const { tokens } = await openState();
+    tokens.create(token("t"));
+    tokens.create(token("r"));
+    expect(tokens.redeem("none", hash, 10, "n")).toBe("unknown");
+    expect(tokens.redeem("t", wrong, 10, "n")).toBe("wrong");
+    expect(tokens.redeem("t", hash.slice(1), 10, "n")).toBe("wrong");
+    expect(tokens.redeem("t", hash, 1000, "n")).toBe("expired");
+    expect(tokens.redeem("t", hash, 999, "n")).toMatchObject({ id: "t" });
+    expect(tokens.revoke("r")).toBe(true);
+    expect(tokens.revoke("r")).toBe(false);
+    expect(tokens.redeem("r", hash, 10, "n")).toBe("revoked");
+    expect(tokens.redeem("r", wrong, 10, "n")).toBe("wrong");
+    expect(tokens.redeem("t", wrong, 10, "n")).toBe("wrong");
+  });
+
+  test("an undone join leaves its token good", async () => {
+    const state = await openState();
+    state.tokens.create(token("t"));
+    expect(() =>
+      state.transaction(() => {
+        state.tokens.redeem("t", hash, 10, "n");
+        throw new Error("no registration");
+      }),
+    ).toThrow("no registration");
+    expect(state.tokens.redeem("t", hash, 10, "n")).toMatchObject({ id: "t" });
+  });
+
+  test("an id is taken once, and there is a bound, which pruning makes room under", async () => {
+    const state = await openState();
+    state.tokens.create(token("t"));
+    expect(() => state.tokens.create(token("t"))).toThrow(MeshError);
+    state.transaction(() => {
+      for (let n = 1; n < stateLimits.maxTokens; n++) state.tokens.create(token(`t${n}`));
+    });
+    expect(() => state.tokens.create(token("more"))).toThrow("10000 join tokens");
+    expect(state.tokens.prune(1000 + stateLimits.tokenRetentionMs)).toBe(0);
+    expect(state.tokens.prune(1001 + stateLimits.tokenRetentionMs)).toBe(stateLimits.maxTokens);
+    state.tokens.create(token("more"));
+    expect(state.tokens.list().map(({ id }) => id)).toEqual(["more"]);
+  });
+});
+
+describe("registrations", () => {
+  const registration = {
+    node: "edge-1",
+    binding: { kind: "group", group: "shop/cart-vms" },
+    addresses: ["10.0.0.1", "fd00::1"],
+    network: "n1",
+    labels: { app: "cart" },
+    joinedAtMs: 1,
+    lastSeenMs: 1,
+    tokenId: "t",
+    revokedAtMs: null,
+    revokeReason: null,
+  } as const;
+
+  test("one comes back as it was put, by each way to it", async () => {
+    const { registrations } = await openState();
+    registrations.put(registration);
+    expect(registrations.byNode("edge-1")).toEqual(registration);
+    expect(registrations.byToken("t")).toEqual(registration);
+    expect(registrations.ofGroup("shop/cart-vms")).toEqual([registration]);
+    expect(registrations.ofGroup("shop/other")).toEqual([]);
+    expect(registrations.byNode("edge-2")).toBeNull();
+    registrations.touch("edge-1", 9);
+    expect(registrations.list()).toEqual([{ ...registration, lastSeenMs: 9 }]);
+  });
+
+  test("a revoked one stays known, with its first reason, and is no member any more", async () => {
+    const { registrations } = await openState();
+    registrations.put(registration);
+    const before = registrations.version;
+    expect(registrations.revoke("edge-1", "stolen", 5)).toBe(true);
+    expect(registrations.revoke("edge-1", "again", 6)).toBe(false);
+    expect(registrations.byNode("edge-1")).toMatchObject({ revokedAtMs: 5, revokeReason: "stolen" });
+    expect(registrations.ofGroup("shop/cart-vms")).toEqual([]);
+    expect(registrations.version).toBe(before + 1);
+    expect(registrations.remove("edge-1")).toBe(true);
+    expect(registrations.remove("edge-1")).toBe(false);
+    expect(registrations.count()).toBe(0);
+  });
+});
+
+describe("certificates", () => {
+  function issued(n: number, fields: object = {}) {
+    const base = {
+      serial: n.toString(16).padStart(4, "0"),
+      identity: "spiffe://td/ns/shop/sa/cart",
+      issuerKey: "k",
+    };
+    return { ...base, notBeforeMs: 0, notAfterMs: n * 10, requestedBy: "edge-1", issuedAtMs: n, ...fields };
+  }
+
+  test("they are found by identity, number, requester and validity", async () => {
+    const { certificates } = await openState();
+    for (const n of [1, 2, 3]) certificates.record(issued(n));
+    certificates.record(issued(4, { identity: "spiffe://td/ns/shop/sa/db", requestedBy: "edge-2" }));
+    const serials = (found: readonly { readonly serial: string }[]) => found.map(({ serial }) => serial);
+    expect(serials(certificates.byIdentity("spiffe://td/ns/shop/sa/cart"))).toEqual(["0003", "0002", "0001"]);
+    expect(serials(certificates.list({ requestedBy: "edge-1", validAtMs: 20 }))).toEqual(["0003"]);
+    expect(certificates.bySerial("0004", "k")).toEqual(
+      issued(4, { identity: "spiffe://td/ns/shop/sa/db", requestedBy: "edge-2" }),
+    );
+    expect(certificates.bySerial("0004", "other")).toBeNull();
+    expect(certificates.bySerial("0004")?.requestedBy).toBe("edge-2");
+  });
+
+  test("many are told in pages, each once", async () => {
+    const state = await openState();
+    const count = stateLimits.maxPageRows * 2 + 5;
+    state.transaction(() => {
+      for (let n = 1; n <= count; n++)
+        state.certificates.record(issued(n, { issuedAtMs: Math.floor(n / 3) }));
+    });
+    expect(state.certificates.list({}).length).toBe(stateLimits.maxPageRows);
+    const all = [...state.certificates.all({ issuerKey: "k" })];
+    expect(all.length).toBe(count);
+    expect(new Set(all.map(({ serial }) => serial)).size).toBe(count);
+  });
+
+  test("those long ended are forgotten, those still good never", async () => {
+    const { certificates } = await openState();
+    certificates.record(issued(1));
+    certificates.record(issued(1000));
+    expect(certificates.prune(11 + stateLimits.certificateRetentionMs)).toBe(1);
+    expect([...certificates.all({})].map(({ serial }) => serial)).toEqual(["03e8"]);
+  });
+});
+
+describe("revocations", () => {
+  test("each kind is asked for by itself, the first is the one that is kept, and it can be lifted", async () => {
+    const { revocations } = await openState();
+    const base = { reason: "lost", byWhom: "op", atMs: 1 };
+    expect(revocations.add({ kind: "serial", value: "aa", issuerKey: "k", expiresAtMs: 50, ...base })).toBe(
+      true,
+    );
+    expect(revocations.add({ kind: "identity", value: "spiffe://td/ns/a/sa/b", ...base })).toBe(true);
+    expect(revocations.add({ kind: "node", value: "edge-1", ...base })).toBe(true);
+    expect(revocations.add({ kind: "node", value: "edge-1", ...base, reason: "again" })).toBe(false);
+    expect(revocations.isRevokedSerial("aa")).toBe(true);
+    expect(revocations.isRevokedSerial("aa", "k")).toBe(true);
+    expect(revocations.isRevokedSerial("aa", "other")).toBe(false);
+    expect(revocations.isRevokedSerial("edge-1")).toBe(false);
+    expect(revocations.isRevokedIdentity("spiffe://td/ns/a/sa/b")).toBe(true);
+    expect(revocations.isRevokedNode("edge-1")).toBe(true);
+    expect(revocations.get("node", "edge-1")?.reason).toBe("lost");
+    expect(revocations.list("node").length).toBe(1);
+    expect(revocations.remove("node", "edge-1")).toBe(true);
+    expect(revocations.isRevokedNode("edge-1")).toBe(false);
+    expect(revocations.prune(51 + stateLimits.certificateRetentionMs)).toBe(1);
+    expect(revocations.list().map(({ kind }) => kind)).toEqual(["identity"]);
+  });
+});
+
+describe("authorities", () => {
+  test("they keep their sealed keys over a restart, until the key is forgotten", async () => {
+    const w = new StateWorld();
+    const { authorities } = await w.open();
+    const root = {
+      id: "r1",
+      kind: "root",
+      certificatePem: "PEM",
+      chainPem: "",
+      sealedKey: new Uint8Array([1, 2, 3]),
+      state: "next",
+      createdAtMs: 1,
+    } as const;
+    authorities.put(root);
+    expect(authorities.setState("r1", "active")).toBe(true);
+    expect(authorities.setState("r2", "active")).toBe(false);
+    w.restart();
+    const again = (await w.open()).authorities;
+    expect(again.get("r1")).toEqual({ ...root, state: "active" });
+    again.put({ ...root, certificatePem: "NEW" });
+    expect(again.list()).toEqual([{ ...root, certificatePem: "NEW" }]);
+    expect(again.forgetKey("r1")).toBe(true);
+    expect(again.get("r1")?.sealedKey).toBeNull();
+    expect(again.remove("r1")).toBe(true);
+    expect(again.list()).toEqual([]);
+  });
+
+  test("there is a bound", async () => {
+    const { authorities } = await openState();
+    const put = (n: number) =>
+      authorities.put({
+        id: `${n}`,
+        kind: "root",
+        certificatePem: "",
+        chainPem: "",
+        sealedKey: null,
+        state: "retired",
+        createdAtMs: n,
+      });
+    for (let n = 0; n < stateLimits.maxAuthorities; n++) put(n);
+    put(0);
+    expect(() => put(stateLimits.maxAuthorities)).toThrow(MeshError);
+    expect(authorities.list().length).toBe(stateLimits.maxAuthorities);
+  });
+});
+
+describe("settings", () => {
+  test("they are set, replaced, listed by prefix and removed, within a bound", async () => {
+    const { settings } = await openState();
+    settings.set("role.a", "1");
+    settings.set("role.a", "2");
+    settings.set("roles", "3");
+    expect([...settings.all("role.")]).toEqual([["role.a", "2"]]);
+    expect(settings.remove("role.a")).toBe(true);
+    expect(settings.get("role.a")).toBeNull();
+    const fill = () => {
+      for (let n = 0; n <= stateLimits.maxSettings; n++) settings.set(`n${n}`, "");
+    };
+    expect(fill).toThrow(MeshError);
+    expect(settings.all().size).toBe(stateLimits.maxSettings);
+  });
+});
