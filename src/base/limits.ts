@@ -412,6 +412,8 @@ export const joinLimits = {
   steadyMs: 30_000,
   /** A stream that was opened and has brought no answer by then is given up. */
   firstAnswerTimeoutMs: 20_000,
+  /** One response; ztunnel's value (`xds/client.rs`). */
+  maxResponseBytes: 200 * 1024 * 1024,
   /** Resources one control plane may have us hold, and their bytes, all types together. */
   maxResources: 500_000,
   maxResourceBytes: 512 * 1024 * 1024,

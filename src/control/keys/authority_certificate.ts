@@ -1,0 +1,56 @@
+/** Who certifies a new authority: itself, the root that we have, or another CA (`vault_pki.ts`). */
+import { MeshError } from "../../base/errors.ts";
+import { keysLimits } from "../../base/limits.ts";
+import type { AuthorityOptions, CertificateAuthority } from "../../pki/ca.ts";
+import { createRootCertificate, issueIntermediateCertificate } from "../../pki/issue.ts";
+import { encodePem } from "../../pki/pem.ts";
+import type { SigningKey } from "../../pki/private_key.ts";
+import type { AuthorityRow } from "./records.ts";
+
+export interface AuthorityQuestion {
+  readonly kind: AuthorityRow["kind"];
+  readonly key: SigningKey;
+  readonly publicKeyInfo: Uint8Array;
+  /** Our root, when its key can be used. */
+  readonly root: CertificateAuthority | null;
+}
+
+export type CertifiedAuthority = Pick<AuthorityRow, "kind" | "certificatePem" | "chainPem">;
+
+export interface AuthorityCertifier {
+  /** @throws MeshError `authority_unavailable`; `configuration`, blame local. */
+  certify(question: AuthorityQuestion): Promise<CertifiedAuthority>;
+}
+
+/** Roots signed by themselves, and intermediates signed by them. */
+export class OwnCertifier implements AuthorityCertifier {
+  readonly #options: AuthorityOptions;
+
+  constructor(options: AuthorityOptions) {
+    this.#options = options;
+  }
+
+  async certify(question: AuthorityQuestion): Promise<CertifiedAuthority> {
+    const { provider, trustDomain, clock } = this.#options;
+    const { key, publicKeyInfo, kind, root } = question;
+    const nowMs = clock.wallMs();
+    if (kind === "root") {
+      const made = await createRootCertificate(provider, key, publicKeyInfo, trustDomain, nowMs);
+      return { kind, certificatePem: encodePem("CERTIFICATE", made.der), chainPem: "" };
+    }
+    if (root === null) {
+      throw new MeshError("authority_unavailable", "local", "an intermediate needs the key of our own root");
+    }
+    const made = await issueIntermediateCertificate(root.issuer, {
+      publicKeyInfo,
+      trustDomain,
+      notBeforeMs: Math.max(nowMs - 60_000, root.certificate.notBeforeMs),
+      notAfterMs: Math.min(nowMs + keysLimits.intermediateLifetimeMs, root.certificate.notAfterMs),
+    });
+    return {
+      kind,
+      certificatePem: encodePem("CERTIFICATE", made.der),
+      chainPem: encodePem("CERTIFICATE", root.certificate.der),
+    };
+  }
+}

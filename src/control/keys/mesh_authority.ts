@@ -1,0 +1,223 @@
+/** What the rest of the control plane sees of the mesh's CA: it issues and records, revokes and publishes. */
+import { MeshError } from "../../base/errors.ts";
+import { keysLimits, pkiLimits } from "../../base/limits.ts";
+import type { Logger } from "../../base/log.ts";
+import type { Watch } from "../../base/watch.ts";
+import type { Clock } from "../../host/host.ts";
+import type { CertificateAuthority, SigningResponse } from "../../pki/ca.ts";
+import { parseCertificate } from "../../pki/certificate.ts";
+import { withTimeout } from "../../pki/deadline.ts";
+import { decodePemLabel, encodePem } from "../../pki/pem.ts";
+import type { CryptoProvider } from "../../pki/provider.ts";
+import type {
+  AuthoritySource,
+  IssuingRequest,
+  RevocationOutcome,
+  RevocationTarget,
+  ServingIssuer,
+} from "./authority_source.ts";
+import type { AuthorityView } from "./authority_view.ts";
+import type { IssuedRow, KeyRecords, RevocationRow } from "./records.ts";
+import { RevocationPublisher } from "./revocation_publisher.ts";
+import type { PublishedBundle } from "./trust_bundle.ts";
+
+export interface MeshAuthorityOptions {
+  readonly clock: Clock;
+  readonly provider: CryptoProvider;
+  readonly logger: Logger;
+  readonly records: Pick<KeyRecords, "certificates" | "revocations" | "settings">;
+  /** Of `StateAuthorities` or `FileAuthorities`, which stay the caller's to close. */
+  readonly authorities: Watch<AuthorityView>;
+}
+
+export class MeshAuthority implements AuthoritySource {
+  readonly #options: MeshAuthorityOptions;
+  readonly #publisher: RevocationPublisher;
+
+  private constructor(options: MeshAuthorityOptions) {
+    this.#options = options;
+    this.#publisher = new RevocationPublisher(options);
+  }
+
+  /** Resolves when the first bundle is there. */
+  static async open(options: MeshAuthorityOptions): Promise<MeshAuthority> {
+    const authority = new MeshAuthority(options);
+    authority.#spreadAll();
+    await authority.#publisher.refresh();
+    return authority;
+  }
+
+  get bundle(): Watch<PublishedBundle> {
+    return this.#publisher.bundle;
+  }
+
+  get authorities(): Watch<AuthorityView> {
+    return this.#options.authorities;
+  }
+
+  /** Why revocations are not published yet; null when they are. */
+  get pendingRevocation(): string | null {
+    return this.#publisher.pending;
+  }
+
+  async sign(request: IssuingRequest): Promise<SigningResponse> {
+    const requestedBy = request.requestedBy ?? request.id.uri;
+    this.#refuseRevoked(request.id.uri, requestedBy);
+    const ca = await this.#activeCa();
+    const { chainPem } = await ca.sign(request);
+    // Again, in one step with the record: a revocation that came while the key was at work sees this one or stops it.
+    this.#refuseRevoked(request.id.uri, requestedBy);
+    this.#record(chainPem[0] ?? "", request.id.uri, requestedBy, ca);
+    return { chainPem, rootsPem: this.#options.authorities.value.rootsPem };
+  }
+
+  serving(): ServingIssuer {
+    const { active, rootsPem } = this.#options.authorities.value;
+    const [root] = active?.roots ?? [];
+    if (active?.ca == null || root === undefined) throw unavailable(active?.unavailable ?? null);
+    const { issuer, sentPem } = active.ca;
+    return { issuer, chainPem: sentPem, rootPem: encodePem("CERTIFICATE", root.der), rootsPem };
+  }
+
+  async revoke(target: RevocationTarget, reason: string, byWhom: string): Promise<RevocationOutcome> {
+    const { records, clock } = this.#options;
+    const row = { reason, byWhom, atMs: clock.wallMs(), issuerKey: "", expiresAtMs: null };
+    const concerned = this.#concerned(target);
+    this.#checkRoom(concerned.length + 1);
+    if (target.kind === "serial" && concerned.length === 0) {
+      // Issued before there was a record of it, or elsewhere: every list says so, for as long as there are lists.
+      records.revocations.add({ ...row, kind: "serial", value: serialOf(target.serialNumber) });
+    } else if (target.kind !== "serial") {
+      const value = target.kind === "identity" ? target.uri : target.node;
+      records.revocations.add({ ...row, kind: target.kind, value });
+    }
+    this.#spread(concerned, row);
+    await this.#publisher.refresh();
+    const serialNumbers =
+      target.kind === "serial" ? [serialOf(target.serialNumber)] : concerned.map((one) => one.serial);
+    return { serialNumbers, pending: this.#publisher.pending };
+  }
+
+  async lift(target: RevocationTarget): Promise<boolean> {
+    // A serial number stays revoked: nodes may have learnt of it already.
+    if (target.kind === "serial") return false;
+    this.#spreadAll();
+    return this.#options.records.revocations.remove(
+      target.kind,
+      target.kind === "identity" ? target.uri : target.node,
+    );
+  }
+
+  close(): void {
+    this.#publisher.close();
+  }
+
+  #refuseRevoked(uri: string, requestedBy: string): void {
+    const { revocations } = this.#options.records;
+    const row = revocations.get("identity", uri) ?? revocations.get("node", requestedBy);
+    if (row === null) return;
+    throw new MeshError(
+      "certificate_revoked",
+      "policy",
+      `${row.kind} ${row.value} is revoked: ${row.reason}`,
+    );
+  }
+
+  async #activeCa(): Promise<CertificateAuthority> {
+    const { authorities, clock } = this.#options;
+    const { active } = authorities.value;
+    if (active?.ca != null) return active.ca;
+    const { promise, resolve } = Promise.withResolvers<CertificateAuthority>();
+    const unsubscribe = authorities.subscribe((view) => {
+      if (view.active?.ca != null) resolve(view.active.ca);
+    });
+    try {
+      return await withTimeout(clock, promise, keysLimits.keyWaitMs, () =>
+        unavailable(active?.unavailable ?? null),
+      );
+    } finally {
+      unsubscribe();
+    }
+  }
+
+  #record(leafPem: string, identity: string, requestedBy: string, ca: CertificateAuthority): void {
+    const [der] = decodePemLabel(leafPem, "CERTIFICATE");
+    if (der === undefined) throw new MeshError("authority_unavailable", "local", "the CA has issued nothing");
+    const leaf = parseCertificate(der);
+    this.#options.records.certificates.record({
+      serial: leaf.serialNumber,
+      identity,
+      issuerKey: ca.certificate.authorityKey,
+      notBeforeMs: leaf.notBeforeMs,
+      notAfterMs: leaf.notAfterMs,
+      requestedBy,
+      issuedAtMs: this.#options.clock.wallMs(),
+    });
+  }
+
+  /** Certificates in force that a revocation is about. */
+  #concerned(target: RevocationTarget): readonly IssuedRow[] {
+    const { certificates } = this.#options.records;
+    const validAtMs = this.#options.clock.wallMs();
+    switch (target.kind) {
+      case "serial": {
+        const row = certificates.bySerial(serialOf(target.serialNumber));
+        return row === null ? [] : [row];
+      }
+      case "identity":
+        return [...certificates.all({ identity: target.uri, validAtMs })];
+      case "node":
+        return [...certificates.all({ requestedBy: target.node, validAtMs })];
+    }
+  }
+
+  #spread(concerned: readonly IssuedRow[], row: Pick<RevocationRow, "reason" | "byWhom" | "atMs">): void {
+    for (const one of concerned) {
+      this.#options.records.revocations.add({
+        kind: "serial",
+        value: one.serial,
+        issuerKey: one.issuerKey,
+        reason: row.reason,
+        byWhom: row.byWhom,
+        atMs: row.atMs,
+        expiresAtMs: one.notAfterMs,
+      });
+    }
+  }
+
+  /** What a revocation means in serial numbers, once more: the process may have been killed before it had written all. */
+  #spreadAll(): void {
+    for (const row of this.#options.records.revocations.list()) {
+      if (row.kind === "identity") this.#spread(this.#concerned({ kind: "identity", uri: row.value }), row);
+      if (row.kind === "node") this.#spread(this.#concerned({ kind: "node", node: row.value }), row);
+    }
+  }
+
+  /** Nodes refuse a list that is longer, and with it everything that is new on it. */
+  #checkRoom(more: number): void {
+    const nowMs = this.#options.clock.wallMs();
+    const listed = this.#options.records.revocations
+      .list("serial")
+      .filter((row) => row.expiresAtMs === null || row.expiresAtMs >= nowMs);
+    if (listed.length + more <= pkiLimits.maxCrlEntries) return;
+    const message = `revocation lists hold ${pkiLimits.maxCrlEntries} certificates; rotate the CA instead`;
+    throw new MeshError("limit_reached", "local", message);
+  }
+}
+
+/** As `Certificate.serialNumber` is written: lower case, whole bytes, no zero byte in front; colons are dropped. */
+function serialOf(text: string): string {
+  const digits = text.replaceAll(":", "").toLowerCase();
+  if (!/^[0-9a-f]{1,42}$/.test(digits))
+    throw new MeshError("configuration", "local", "a serial number is written in hexadecimal");
+  const even = digits.length % 2 === 0 ? digits : `0${digits}`;
+  return even.replace(/^(?:00)+(?=..)/, "");
+}
+
+function unavailable(why: string | null): MeshError {
+  return new MeshError(
+    "authority_unavailable",
+    "local",
+    `the CA's key cannot be used now${why === null ? "" : `: ${why}`}`,
+  );
+}

@@ -1,0 +1,88 @@
+/** What is asked of the control plane's state: every write is durable when it returns. `control/state` is of this shape. */
+
+/**
+ * `next` is announced and issues nothing yet; `active` issues, and there is one; `retiring` is still believed for what it has
+ * issued; `retired` is history.
+ */
+export type AuthorityState = "next" | "active" | "retiring" | "retired";
+
+export interface AuthorityRow {
+  readonly id: string;
+  readonly kind: "root" | "intermediate";
+  readonly certificatePem: string;
+  /** What is above it, nearest first, the root last; empty for a root. */
+  readonly chainPem: string;
+  /** What stands for its key (`key_place.ts`); null once it was erased. */
+  readonly sealedKey: Uint8Array | null;
+  readonly state: AuthorityState;
+  readonly createdAtMs: number;
+}
+
+export interface AuthorityRecords {
+  /** The oldest first. */
+  list(): readonly AuthorityRow[];
+  /** Makes or replaces. */
+  put(row: AuthorityRow): void;
+  setState(id: string, state: AuthorityState): boolean;
+  forgetKey(id: string): boolean;
+}
+
+export interface IssuedRow {
+  readonly serial: string;
+  /** A SPIFFE ID. */
+  readonly identity: string;
+  /** `Certificate.authorityKey` of who has issued it. */
+  readonly issuerKey: string;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  /** A node's name, or a SPIFFE ID. */
+  readonly requestedBy: string;
+  readonly issuedAtMs: number;
+}
+
+export interface IssuedRecords {
+  record(row: IssuedRow): void;
+  bySerial(serial: string): IssuedRow | null;
+  /** Those that all of the query holds for, the newest first. */
+  all(query: {
+    readonly identity?: string;
+    readonly requestedBy?: string;
+    readonly issuerKey?: string;
+    /** Not expired at this time. */
+    readonly validAtMs?: number;
+  }): Iterable<IssuedRow>;
+}
+
+export interface RevocationRow {
+  readonly kind: "serial" | "identity" | "node";
+  readonly value: string;
+  /** Of a serial number; "" when it is not known who has issued it. */
+  readonly issuerKey: string;
+  readonly reason: string;
+  readonly byWhom: string;
+  readonly atMs: number;
+  /** Of a serial number: when the certificate ends; null when that is not known. */
+  readonly expiresAtMs: number | null;
+}
+
+export interface RevocationRecords {
+  /** The first one is remembered. @returns whether it is new. */
+  add(row: RevocationRow): boolean;
+  list(kind?: RevocationRow["kind"]): readonly RevocationRow[];
+  get(kind: RevocationRow["kind"], value: string): RevocationRow | null;
+  /** @returns whether it was there. */
+  remove(kind: RevocationRow["kind"], value: string): boolean;
+}
+
+/** Values by name. */
+export interface SettingRecords {
+  get(name: string): string | null;
+  set(name: string, value: string): void;
+}
+
+export interface KeyRecords {
+  readonly authorities: AuthorityRecords;
+  readonly certificates: IssuedRecords;
+  readonly revocations: RevocationRecords;
+  readonly settings: SettingRecords;
+}

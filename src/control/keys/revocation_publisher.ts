@@ -1,0 +1,198 @@
+/**
+ * Keeps a revocation list of every authority in force, and publishes them with the roots. The last list that was signed stands
+ * in state and stays published while a key cannot be reached: a node that is sent no list forgets the one it had.
+ */
+import { asMeshError } from "../../base/errors.ts";
+import { keysLimits } from "../../base/limits.ts";
+import type { Logger } from "../../base/log.ts";
+import { type Watch, WatchSource } from "../../base/watch.ts";
+import type { Clock, Timer } from "../../host/host.ts";
+import { parseRevocationList, type RevocationList } from "../../pki/crl.ts";
+import { concatBytes } from "../../pki/der_encode.ts";
+import { hex } from "../../pki/der_values.ts";
+import type { Revocation } from "../../pki/issue_crl.ts";
+import type { CryptoProvider } from "../../pki/provider.ts";
+import { buffer } from "../../pki/signature.ts";
+import type { AuthorityView, LoadedAuthority } from "./authority_view.ts";
+import type { KeyRecords, RevocationRow } from "./records.ts";
+import type { PublishedBundle } from "./trust_bundle.ts";
+
+export interface RevocationPublisherOptions {
+  readonly clock: Clock;
+  readonly provider: CryptoProvider;
+  readonly logger: Logger;
+  readonly records: Pick<KeyRecords, "revocations" | "settings">;
+  readonly authorities: Watch<AuthorityView>;
+}
+
+interface HeldList {
+  readonly der: Uint8Array;
+  readonly list: RevocationList;
+}
+
+export class RevocationPublisher {
+  readonly #options: RevocationPublisherOptions;
+  readonly #bundle = new WatchSource<PublishedBundle>({
+    rootsPem: "",
+    crls: [],
+    version: "",
+    wantedIssuerKeyId: null,
+  });
+  readonly #unsubscribe: () => void;
+  #work: Promise<void> = Promise.resolve();
+  #pending: string | null = null;
+  #failures = 0;
+  #timer: Timer | null = null;
+  #closed = false;
+
+  constructor(options: RevocationPublisherOptions) {
+    this.#options = options;
+    this.#unsubscribe = options.authorities.subscribe(() => void this.refresh());
+  }
+
+  /** Empty until the first `refresh` has come to its end. */
+  get bundle(): Watch<PublishedBundle> {
+    return this.#bundle;
+  }
+
+  /** Why a list that is wanted could not be signed; null when all are as they should be. */
+  get pending(): string | null {
+    return this.#pending;
+  }
+
+  /** Brings lists and bundle up to what state says. Never rejects; `pending` says what was not possible. */
+  refresh(): Promise<void> {
+    this.#work = this.#work.then(() => this.#refresh());
+    return this.#work;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#unsubscribe();
+    this.#timer?.cancel();
+  }
+
+  async #refresh(): Promise<void> {
+    if (this.#closed) return;
+    const view = this.#options.authorities.value;
+    const crls: Uint8Array[] = [];
+    this.#pending = null;
+    for (const authority of view.authorities) {
+      try {
+        const der = await this.#listOf(authority);
+        if (der !== null) crls.push(der);
+      } catch (thrown) {
+        // Nothing that goes wrong with one list may keep the others, or the roots, from being published.
+        this.#pending = asMeshError(thrown, "authority_unavailable", "local").message;
+        this.#log("error", "a revocation list could not be made", authority, this.#pending);
+      }
+    }
+    await this.#publish(view, crls);
+    this.#schedule();
+  }
+
+  /** The list that is to be published: a new one when it is due and can be signed, else the last. */
+  async #listOf(authority: LoadedAuthority): Promise<Uint8Array | null> {
+    const held = this.#held(authority);
+    const nowMs = this.#options.clock.wallMs();
+    const wanted = this.#wanted(authority, nowMs);
+    if (held !== null && !isDue(held.list, wanted, nowMs)) return held.der;
+    if (authority.ca === null) {
+      // An operator's CA without the right to sign lists, or a key that is out of reach.
+      if (held === null || !covers(held.list, wanted))
+        this.#pending = authority.unavailable ?? "its key is not here";
+      return held?.der ?? null;
+    }
+    const counted = held === null ? 0n : held.list.number + 1n;
+    // Never below the time: after a restore of an older state the next list must still be the newer one.
+    const number = counted > BigInt(nowMs) ? counted : BigInt(nowMs);
+    try {
+      const der = await authority.ca.revocationList(wanted, number, nowMs + keysLimits.listLifetimeMs);
+      this.#options.records.settings.set(settingName(authority), toBase64(der));
+      return der;
+    } catch (thrown) {
+      this.#pending = asMeshError(thrown, "authority_unavailable", "local").message;
+      this.#log("warn", "a revocation list waits for its key", authority, this.#pending);
+      return held?.der ?? null;
+    }
+  }
+
+  #wanted(authority: LoadedAuthority, nowMs: number): readonly Revocation[] {
+    const { authorityKey } = authority.certificate;
+    const rows = this.#options.records.revocations
+      .list("serial")
+      .filter((row) => row.issuerKey === authorityKey || row.issuerKey === "")
+      .filter((row) => row.expiresAtMs === null || row.expiresAtMs >= nowMs);
+    // One number may stand there twice: for its issuer, and for nobody in particular.
+    return [...new Map(rows.map((row) => [row.value, toRevocation(row)])).values()];
+  }
+
+  #held(authority: LoadedAuthority): HeldList | null {
+    const text = this.#options.records.settings.get(settingName(authority));
+    if (text === null) return null;
+    const der = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    return { der, list: parseRevocationList(der) };
+  }
+
+  async #publish(view: AuthorityView, crls: readonly Uint8Array[]): Promise<void> {
+    const { active, rootsPem, authorities } = view;
+    const isReplacing = authorities.some((one) => one.state === "retiring" && one.kind === active?.kind);
+    const wantedIssuerKeyId = isReplacing ? (active?.certificate.extensions.subjectKeyId ?? null) : null;
+    const head = new TextEncoder().encode(
+      `${rootsPem}\0${wantedIssuerKeyId}\0${crls.map((one) => one.length)}\0`,
+    );
+    const content = buffer(concatBytes(head, ...crls));
+    const digest = await this.#options.provider.crypto.subtle.digest("SHA-256", content);
+    const version = hex(new Uint8Array(digest));
+    if (this.#closed || version === this.#bundle.value.version) return;
+    this.#bundle.set({ rootsPem, crls, version, wantedIssuerKeyId });
+  }
+
+  #schedule(): void {
+    this.#timer?.cancel();
+    if (this.#closed) return;
+    this.#failures = this.#pending === null ? 0 : this.#failures + 1;
+    const delayMs =
+      this.#failures === 0
+        ? keysLimits.listCheckMs
+        : Math.min(keysLimits.vaultBackoffStartMs * 2 ** this.#failures, keysLimits.vaultBackoffMaxMs);
+    this.#timer = this.#options.clock.setTimer(delayMs, () => void this.refresh());
+  }
+
+  #log(level: "warn" | "error", message: string, authority: LoadedAuthority, error: string): void {
+    // Once for each time it begins: it is tried again every few seconds.
+    if (this.#failures === 0)
+      this.#options.logger.log(level, "keys", message, { authority: authority.id, error });
+  }
+}
+
+function isDue(held: RevocationList, wanted: readonly Revocation[], nowMs: number): boolean {
+  return (
+    !covers(held, wanted) ||
+    nowMs >= held.thisUpdateMs + keysLimits.listRenewalMs ||
+    nowMs < held.thisUpdateMs
+  );
+}
+
+/** What is on it besides has expired, and goes with the next list that is due. */
+function covers(held: RevocationList, wanted: readonly Revocation[]): boolean {
+  return wanted.every((one) => held.serialNumbers.has(one.serialNumber));
+}
+
+const reasons = ["keyCompromise", "superseded", "cessationOfOperation", "privilegeWithdrawn"] as const;
+
+/** An operator's words, unless they are those of RFC 5280 §5.3.1, say that a privilege was withdrawn. */
+function toRevocation(row: RevocationRow): Revocation {
+  const reason = reasons.find((one) => one === row.reason) ?? "privilegeWithdrawn";
+  return { serialNumber: row.value, revokedAtMs: row.atMs, reason };
+}
+
+function settingName(authority: LoadedAuthority): string {
+  return `revocation_list/${authority.id}`;
+}
+
+function toBase64(bytes: Uint8Array): string {
+  let binary = "";
+  for (const byte of bytes) binary += String.fromCharCode(byte);
+  return btoa(binary);
+}

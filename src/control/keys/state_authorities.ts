@@ -1,0 +1,274 @@
+/** Authorities that are kept in state: opened at the start, made, moved from state to state, and forgotten. */
+import { assert } from "../../base/assert.ts";
+import { asMeshError, MeshError } from "../../base/errors.ts";
+import { keysLimits } from "../../base/limits.ts";
+import type { Logger } from "../../base/log.ts";
+import { type Watch, WatchSource } from "../../base/watch.ts";
+import type { Timer } from "../../host/host.ts";
+import { type AuthorityOptions, CertificateAuthority } from "../../pki/ca.ts";
+import { bytesEqual, hex } from "../../pki/der_values.ts";
+import { decodePemLabel, encodePem } from "../../pki/pem.ts";
+import type { AuthorityCertifier } from "./authority_certificate.ts";
+import { type StateChange, unfinished } from "./authority_states.ts";
+import {
+  type AuthorityView,
+  authorityView,
+  type LoadedAuthority,
+  readRowCertificates,
+} from "./authority_view.ts";
+import type { KeyPlace } from "./key_place.ts";
+import type { AuthorityRecords, AuthorityRow } from "./records.ts";
+
+export interface StateAuthorityOptions extends AuthorityOptions {
+  readonly logger: Logger;
+  readonly records: AuthorityRecords;
+  /** Where keys may be; new ones are made in the first. */
+  readonly places: readonly [KeyPlace, ...KeyPlace[]];
+  readonly certifier: AuthorityCertifier;
+  /** What the first authority is to be. */
+  readonly firstKind: AuthorityRow["kind"];
+}
+
+export class StateAuthorities {
+  readonly #options: StateAuthorityOptions;
+  readonly #view = new WatchSource<AuthorityView>(authorityView([]));
+  readonly #opened = new Map<string, CertificateAuthority>();
+  readonly #unavailable = new Map<string, string>();
+  #retry: Timer | null = null;
+  #failures = 0;
+  #closed = false;
+
+  private constructor(options: StateAuthorityOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Opens what is in state, and makes the first authority when there has never been one. A key that cannot be reached is
+   * asked for again and again; the others are in force meanwhile.
+   *
+   * @throws MeshError `configuration`, blame local, for state that cannot be used: a wrong key-encryption key, damage. Nothing
+   *   is made in its place. `authority_unavailable` when the first authority cannot be made now.
+   */
+  static async open(options: StateAuthorityOptions): Promise<StateAuthorities> {
+    const authorities = new StateAuthorities(options);
+    const rows = options.records.list();
+    if (rows.length === 0) await authorities.#makeFirst();
+    else if (!rows.some((row) => row.state !== "retired"))
+      throw bad(
+        "every authority in state is retired; restore a back-up, as a new one would cut off every node",
+      );
+    authorities.apply(unfinished(options.records.list()));
+    await authorities.#reseal();
+    await authorities.#openKeys();
+    authorities.#publish();
+    return authorities;
+  }
+
+  /**
+   * Takes over a CA that exists, such as that of a mesh on one host, as the first authority.
+   *
+   * @param seal `SealedKeys.seal`.
+   * @returns whether it was taken over now; false when it is there already.
+   * @throws MeshError `configuration`, blame local, when there are others already.
+   */
+  static async adopt(
+    options: Pick<StateAuthorityOptions, "records" | "clock">,
+    ca: CertificateAuthority,
+    seal: (authorityId: string, pkcs8: Uint8Array) => Promise<Uint8Array>,
+  ): Promise<boolean> {
+    const rows = options.records.list();
+    const isSame = (row: AuthorityRow): boolean =>
+      bytesEqual(readRowCertificates(row).certificate.der, ca.certificate.der);
+    if (rows.some(isSame)) return false;
+    if (rows.length > 0)
+      throw bad("there are authorities already, so another one cannot be taken over as the first");
+    const pem = ca.exportPem();
+    const id = authorityId(ca.certificate.serialNumber);
+    const isRoot = ca.sentPem.length === 0;
+    const [pkcs8] = decodePemLabel(pem.privateKeyPem, "PRIVATE KEY");
+    assert(pkcs8 !== undefined, "a CA is exported with its key");
+    const row: AuthorityRow = {
+      id,
+      kind: isRoot ? "root" : "intermediate",
+      certificatePem: pem.certificatePem,
+      chainPem: isRoot ? "" : `${pem.chainPem}${pem.rootsPem}`,
+      sealedKey: await seal(id, pkcs8),
+      state: "active",
+      createdAtMs: options.clock.wallMs(),
+    };
+    readRowCertificates(row);
+    options.records.put(row);
+    return true;
+  }
+
+  get view(): Watch<AuthorityView> {
+    return this.#view;
+  }
+
+  rows(): readonly AuthorityRow[] {
+    return this.#options.records.list();
+  }
+
+  /** Makes an authority and announces it; it issues nothing yet. @throws MeshError as `AuthorityCertifier`. */
+  async prepare(kind: AuthorityRow["kind"]): Promise<AuthorityRow> {
+    const row = await this.#make(kind, "next");
+    this.#publish();
+    return row;
+  }
+
+  /** In order, each one durable before the next; a key that is needed no more is erased. */
+  apply(changes: readonly StateChange[]): void {
+    const { records } = this.#options;
+    for (const { id, state } of changes) {
+      records.setState(id, state);
+      if (state !== "retired") continue;
+      records.forgetKey(id);
+      this.#opened.delete(id);
+      this.#unavailable.delete(id);
+    }
+    if (changes.length > 0) this.#publish();
+  }
+
+  /** Retired rows whose key was not erased yet, as the process was killed in between. */
+  #eraseForgotten(): void {
+    const { records } = this.#options;
+    for (const row of records.list()) {
+      if (row.state === "retired" && row.sealedKey !== null) records.forgetKey(row.id);
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#retry?.cancel();
+  }
+
+  async #makeFirst(): Promise<void> {
+    const { firstKind, logger } = this.#options;
+    const row = await this.#make(firstKind, "active");
+    logger.log("info", "keys", "made the mesh's first authority", { id: row.id, kind: row.kind });
+  }
+
+  async #make(kind: AuthorityRow["kind"], state: "next" | "active"): Promise<AuthorityRow> {
+    const { places, certifier, records, clock, provider } = this.#options;
+    const id = authorityId(hex(provider.crypto.getRandomValues(new Uint8Array(8))));
+    const { key, publicKeyInfo, stored } = await places[0].create(id);
+    const certified = await certifier.certify({ kind, key, publicKeyInfo, root: this.#ownRoot() });
+    const row: AuthorityRow = { id, ...certified, sealedKey: stored, state, createdAtMs: clock.wallMs() };
+    const { certificate } = readRowCertificates(row);
+    if (!bytesEqual(certificate.publicKeyInfo, publicKeyInfo))
+      throw bad(`authority ${id} was certified for another key`);
+    // Everything about it is checked before it is believed by anybody.
+    this.#opened.set(id, await this.#load(row, stored));
+    records.put(row);
+    return row;
+  }
+
+  /** The root of what issues now, when it is ours. */
+  #ownRoot(): CertificateAuthority | null {
+    const active = this.#view.value.active;
+    if (active === null) return null;
+    const [root] = active.roots;
+    const own = this.#view.value.authorities.find(
+      (one) => root !== undefined && bytesEqual(one.certificate.der, root.der),
+    );
+    return own?.ca ?? null;
+  }
+
+  async #reseal(): Promise<void> {
+    this.#eraseForgotten();
+    for (const row of this.#rowsInForce()) {
+      if (row.sealedKey === null) continue;
+      const fresh = await this.#placeOf(row.sealedKey).refresh(row.id, row.sealedKey);
+      if (fresh === null) continue;
+      this.#options.records.put({ ...row, sealedKey: fresh });
+      this.#options.logger.log("info", "keys", "sealed with the new key-encryption key", { id: row.id });
+    }
+  }
+
+  async #openKeys(): Promise<void> {
+    for (const row of this.#rowsInForce()) {
+      if (row.sealedKey === null || this.#opened.has(row.id)) continue;
+      try {
+        this.#opened.set(row.id, await this.#load(row, row.sealedKey));
+        this.#unavailable.delete(row.id);
+      } catch (thrown) {
+        const error = asMeshError(thrown, "configuration", "local");
+        if (error.code !== "authority_unavailable") throw error;
+        this.#unavailable.set(row.id, error.message);
+      }
+    }
+    this.#retryLater();
+  }
+
+  #retryLater(): void {
+    if (this.#unavailable.size === 0 || this.#closed) {
+      this.#failures = 0;
+      return;
+    }
+    const { clock, logger } = this.#options;
+    const delayMs = Math.min(
+      keysLimits.vaultBackoffStartMs * 2 ** this.#failures++,
+      keysLimits.vaultBackoffMaxMs,
+    );
+    this.#retry = clock.setTimer(delayMs, () => {
+      this.#openKeys().then(
+        () => this.#publish(),
+        (error) => {
+          // Found out only now: the key is not the certificate's, say. It stays unavailable, and nothing else suffers.
+          logger.log("error", "keys", "an authority cannot be used", { error: String(error) });
+        },
+      );
+    });
+  }
+
+  async #load(row: AuthorityRow, stored: Uint8Array): Promise<CertificateAuthority> {
+    const key = await this.#placeOf(stored).open(row.id, stored);
+    const { intermediates, root } = readRowCertificates(row);
+    const pem = {
+      certificatePem: row.certificatePem,
+      chainPem: intermediates.map((one) => encodePem("CERTIFICATE", one.der)).join(""),
+      rootsPem: encodePem("CERTIFICATE", root.der),
+    };
+    return await CertificateAuthority.withKey({ ...this.#options, pem, key });
+  }
+
+  #placeOf(stored: Uint8Array): KeyPlace {
+    const place = this.#options.places.find((one) => one.holds(stored));
+    if (place === undefined)
+      throw bad("a key in state is of a place that is not configured (Vault Transit?)");
+    return place;
+  }
+
+  #rowsInForce(): readonly AuthorityRow[] {
+    return this.#options.records.list().filter((row) => row.state !== "retired");
+  }
+
+  #publish(): void {
+    if (this.#closed) return;
+    const loaded = this.#rowsInForce().map((row): LoadedAuthority => {
+      const { certificate, root } = readRowCertificates(row);
+      const { id, kind, createdAtMs } = row;
+      const state = row.state === "retired" ? "retiring" : row.state;
+      const unavailable = this.#unavailable.get(id) ?? null;
+      return {
+        id,
+        kind,
+        state,
+        certificate,
+        roots: [root],
+        createdAtMs,
+        ca: this.#opened.get(id) ?? null,
+        unavailable,
+      };
+    });
+    this.#view.set(authorityView(loaded));
+  }
+}
+
+function authorityId(suffix: string): string {
+  return `ca-${suffix.slice(0, 16)}`;
+}
+
+function bad(message: string): MeshError {
+  return new MeshError("configuration", "local", message);
+}

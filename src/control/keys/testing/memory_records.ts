@@ -1,0 +1,86 @@
+/** State in memory of the shape that `control/keys` asks for; a copy of it is what a process finds after it was killed. */
+import type {
+  AuthorityRow,
+  AuthorityState,
+  IssuedRecords,
+  IssuedRow,
+  KeyRecords,
+  RevocationRow,
+} from "../records.ts";
+
+type Query = Parameters<IssuedRecords["all"]>[0];
+
+export class MemoryRecords implements KeyRecords {
+  #authorities: readonly AuthorityRow[];
+  #issued: readonly IssuedRow[];
+  #revocations: readonly RevocationRow[];
+  readonly #settings: Map<string, string>;
+  /** Called before each write of an authority; throws to play a process that is killed there. */
+  beforeWrite: () => void = () => {};
+
+  constructor(from?: MemoryRecords) {
+    this.#authorities = from === undefined ? [] : from.#authorities;
+    this.#issued = from === undefined ? [] : from.#issued;
+    this.#revocations = from === undefined ? [] : from.#revocations;
+    this.#settings = new Map(from === undefined ? [] : from.#settings);
+  }
+
+  readonly authorities = {
+    list: (): readonly AuthorityRow[] => this.#authorities,
+    put: (row: AuthorityRow): void => {
+      this.beforeWrite();
+      const isThere = this.#authorities.some((one) => one.id === row.id);
+      this.#authorities = isThere
+        ? this.#authorities.map((one) => (one.id === row.id ? row : one))
+        : [...this.#authorities, row];
+    },
+    setState: (id: string, state: AuthorityState): boolean => this.#change(id, { state }),
+    forgetKey: (id: string): boolean => this.#change(id, { sealedKey: null }),
+  };
+
+  readonly certificates = {
+    record: (row: IssuedRow): void => {
+      this.#issued = [row, ...this.#issued];
+    },
+    bySerial: (serial: string): IssuedRow | null => this.#issued.find((one) => one.serial === serial) ?? null,
+    all: (query: Query): readonly IssuedRow[] =>
+      this.#issued.filter(
+        (one) =>
+          (query.identity ?? one.identity) === one.identity &&
+          (query.requestedBy ?? one.requestedBy) === one.requestedBy &&
+          (query.issuerKey ?? one.issuerKey) === one.issuerKey &&
+          one.notAfterMs > (query.validAtMs ?? 0),
+      ),
+  };
+
+  readonly revocations = {
+    add: (row: RevocationRow): boolean => {
+      const isThere = this.#revocations.some(
+        (one) => one.kind === row.kind && one.value === row.value && one.issuerKey === row.issuerKey,
+      );
+      if (!isThere) this.#revocations = [...this.#revocations, row];
+      return !isThere;
+    },
+    list: (kind?: RevocationRow["kind"]): readonly RevocationRow[] =>
+      this.#revocations.filter((one) => one.kind === (kind ?? one.kind)),
+    get: (kind: RevocationRow["kind"], value: string): RevocationRow | null =>
+      this.#revocations.find((one) => one.kind === kind && one.value === value) ?? null,
+    remove: (kind: RevocationRow["kind"], value: string): boolean => {
+      const before = this.#revocations.length;
+      this.#revocations = this.#revocations.filter((one) => one.kind !== kind || one.value !== value);
+      return this.#revocations.length < before;
+    },
+  };
+
+  readonly settings = {
+    get: (name: string): string | null => this.#settings.get(name) ?? null,
+    set: (name: string, value: string): void => void this.#settings.set(name, value),
+  };
+
+  #change(id: string, change: Partial<AuthorityRow>): boolean {
+    this.beforeWrite();
+    const isThere = this.#authorities.some((one) => one.id === id);
+    this.#authorities = this.#authorities.map((one) => (one.id === id ? { ...one, ...change } : one));
+    return isThere;
+  }
+}
