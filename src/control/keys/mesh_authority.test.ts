@@ -1,0 +1,215 @@
+import { describe, expect, test } from "bun:test";
+import { asMeshError, MeshError } from "../../base/errors.ts";
+import { keysLimits, pkiLimits } from "../../base/limits.ts";
+import { parseCertificate } from "../../pki/certificate.ts";
+import { parseRevocationList } from "../../pki/crl.ts";
+import { SealedKeys } from "./key_place.ts";
+import {
+  cart,
+  FlakyKeys,
+  follow,
+  hour,
+  issue,
+  keyVault,
+  nodeTrust,
+  nowMs,
+  openMesh,
+  provider,
+  web,
+} from "./testing/fixture.ts";
+import { MemoryRecords } from "./testing/memory_records.ts";
+
+const asClient = { usage: "clientAuth", identities: null } as const;
+
+async function failure(work: Promise<unknown>): Promise<string> {
+  return await work.then(
+    () => "done",
+    (error) => {
+      const { code, blame, message } = asMeshError(error, "io", "local");
+      return `${code} ${blame}: ${message}`;
+    },
+  );
+}
+
+function serialOf(chain: readonly Uint8Array[]): string {
+  return parseCertificate(chain[0] ?? new Uint8Array()).serialNumber;
+}
+
+function numberOf(bundle: { readonly crls: readonly Uint8Array[] }): bigint {
+  return parseRevocationList(bundle.crls[0] ?? new Uint8Array()).number;
+}
+
+describe("issuing", () => {
+  test("is recorded before it is answered", async () => {
+    const { mesh, records } = await openMesh();
+    const { chain } = await issue(mesh, cart, "edge-1");
+    expect(records.certificates.bySerial(serialOf(chain))).toMatchObject({
+      identity: cart.uri,
+      requestedBy: "edge-1",
+      issuerKey: mesh.authorities.value.active?.certificate.authorityKey,
+      issuedAtMs: nowMs,
+    });
+  });
+
+  test("is refused where it cannot be recorded", async () => {
+    const { mesh, records } = await openMesh();
+    records.certificates.record = () => {
+      throw new MeshError("io", "local", "the disk is full");
+    };
+    expect(await failure(issue(mesh, cart))).toBe("io local: the disk is full");
+  });
+});
+
+describe("revocation", () => {
+  test("of one certificate reaches a node's open connection by the next bundle, and spares the others", async () => {
+    const setup = await openMesh();
+    const { mesh } = setup;
+    const [one, other] = [await issue(mesh, cart), await issue(mesh, cart)];
+    const trust = await nodeTrust(setup);
+    const [peer, spared] = [
+      await trust.verify(one.chain, asClient),
+      await trust.verify(other.chain, asClient),
+    ];
+    expect(trust.recheck(peer)).toBeNull();
+    const told = new Promise<string>((resolve) => {
+      trust.changes.subscribe(() => resolve(trust.recheck(peer)?.code ?? "still believed"));
+    });
+    mesh.bundle.subscribe(() => void follow(trust, mesh));
+    const outcome = await mesh.revoke(
+      { kind: "serial", serialNumber: serialOf(one.chain) },
+      "keyCompromise",
+      "ops",
+    );
+    expect(outcome).toEqual({ serialNumbers: [serialOf(one.chain)], pending: null });
+    expect(await told).toBe("certificate_revoked");
+    expect(trust.recheck(spared)).toBeNull();
+    expect(await failure(trust.verify(one.chain, asClient))).toStartWith("certificate_revoked peer");
+  });
+
+  test("of an identity takes every certificate of it and stops new ones until it is lifted", async () => {
+    const setup = await openMesh();
+    const { mesh } = setup;
+    const chains = [await issue(mesh, cart, "edge-1"), await issue(mesh, cart, "edge-2")];
+    const spared = await issue(mesh, web, "edge-1");
+    const outcome = await mesh.revoke({ kind: "identity", uri: cart.uri }, "left the company", "ops");
+    expect([...outcome.serialNumbers].sort()).toEqual(chains.map((one) => serialOf(one.chain)).sort());
+    expect(await failure(issue(mesh, cart))).toBe(
+      `certificate_revoked policy: identity ${cart.uri} is revoked: left the company`,
+    );
+    expect(await mesh.lift({ kind: "identity", uri: cart.uri })).toBe(true);
+    expect(await mesh.lift({ kind: "identity", uri: cart.uri })).toBe(false);
+    const trust = await nodeTrust(setup);
+    for (const { chain } of chains)
+      expect(await failure(trust.verify(chain, asClient))).toStartWith("certificate_revoked");
+    await trust.verify(spared.chain, asClient);
+    await trust.verify((await issue(mesh, cart)).chain, asClient);
+  });
+
+  test("of a node takes what it asked for, and a request that is under way comes to nothing", async () => {
+    const sealed = new SealedKeys(await keyVault(), provider);
+    const { mesh } = await openMesh({ places: [sealed] });
+    await issue(mesh, cart, "edge-1");
+    const underWay = failure(issue(mesh, web, "edge-1"));
+    const outcome = await mesh.revoke({ kind: "node", node: "edge-1" }, "stolen", "ops");
+    expect(await underWay).toBe("certificate_revoked policy: node edge-1 is revoked: stolen");
+    expect(outcome.serialNumbers.length).toBe(1);
+    await issue(mesh, web, "edge-2");
+  });
+
+  test("of a number that nobody has a record of stands on every list, however it is written", async () => {
+    const setup = await openMesh();
+    await setup.mesh.revoke({ kind: "serial", serialNumber: "00:AB:cd" }, "unknown", "ops");
+    const list = parseRevocationList(setup.mesh.bundle.value.crls[0] ?? new Uint8Array());
+    expect([...list.serialNumbers]).toEqual(["abcd"]);
+    const bad = setup.mesh.revoke({ kind: "serial", serialNumber: "cart" }, "", "ops");
+    expect(await failure(bad)).toContain("hexadecimal");
+  });
+
+  test("that was written in part before the process was killed is whole after the next start", async () => {
+    const { mesh, records } = await openMesh();
+    const { chain } = await issue(mesh, cart);
+    const row = { reason: "gone", byWhom: "ops", atMs: nowMs, issuerKey: "", expiresAtMs: null };
+    records.revocations.add({ ...row, kind: "identity", value: cart.uri });
+    const after = await openMesh({ records: new MemoryRecords(records) });
+    expect(await failure((await nodeTrust(after)).verify(chain, asClient))).toStartWith(
+      "certificate_revoked",
+    );
+  });
+});
+
+describe("revocation lists", () => {
+  test("grow in number, also after an older state was restored, and the same state gives the same bundle", async () => {
+    const { mesh, records, clock } = await openMesh();
+    const before = new MemoryRecords(records);
+    const first = numberOf(mesh.bundle.value);
+    await mesh.revoke({ kind: "serial", serialNumber: "01" }, "", "ops");
+    const second = numberOf(mesh.bundle.value);
+    expect(second > first).toBe(true);
+    await clock.advance(1_000);
+    const restored = await openMesh({ records: before, clock });
+    await restored.mesh.revoke({ kind: "serial", serialNumber: "02" }, "", "ops");
+    expect(numberOf(restored.mesh.bundle.value) > second).toBe(true);
+    const again = await openMesh({ records: new MemoryRecords(restored.records), clock });
+    expect(again.mesh.bundle.value).toEqual(restored.mesh.bundle.value);
+  });
+
+  test("are signed anew before they run out, and drop what has expired", async () => {
+    const setup = await openMesh();
+    const { mesh, clock } = setup;
+    const { chain } = await issue(mesh, cart);
+    await mesh.revoke({ kind: "serial", serialNumber: serialOf(chain) }, "", "ops");
+    const before = numberOf(mesh.bundle.value);
+    await clock.advance(25 * hour + keysLimits.listCheckMs);
+    const list = parseRevocationList(mesh.bundle.value.crls[0] ?? new Uint8Array());
+    expect(list.number > before).toBe(true);
+    expect(list.serialNumbers.size).toBe(0);
+    expect(list.nextUpdateMs ?? 0).toBeGreaterThan(clock.wallMs() + keysLimits.listLifetimeMs - 2 * hour);
+  });
+
+  test("wait for a key that is away, say so, and are published without a restart", async () => {
+    const sealed = new SealedKeys(await keyVault(), provider);
+    const flaky = new FlakyKeys(sealed, () => new MeshError("authority_unavailable", "upstream", "away"));
+    const setup = await openMesh({ places: [flaky] });
+    const { mesh, clock } = setup;
+    const { chain } = await issue(mesh, cart);
+    const published = mesh.bundle.value;
+    flaky.isAway = true;
+    const outcome = await mesh.revoke({ kind: "identity", uri: cart.uri }, "", "ops");
+    expect(outcome.pending).toBe("away");
+    // A restart meanwhile loses neither what was published nor what waits.
+    const again = await openMesh({ places: [flaky], records: new MemoryRecords(setup.records), clock });
+    expect(again.mesh.bundle.value).toEqual(published);
+    expect(again.mesh.pendingRevocation).toBe("away");
+    flaky.isAway = false;
+    await clock.advance(2 * keysLimits.vaultBackoffMaxMs);
+    for (const one of [mesh, again.mesh]) {
+      expect(one.pendingRevocation).toBeNull();
+      const trust = await nodeTrust({ clock, mesh: one });
+      expect(await failure(trust.verify(chain, asClient))).toStartWith("certificate_revoked");
+    }
+  });
+
+  test("hold as many as nodes read, and the next one is refused", async () => {
+    const { mesh, records } = await openMesh();
+    const row = {
+      kind: "serial",
+      reason: "",
+      byWhom: "ops",
+      atMs: nowMs,
+      issuerKey: "",
+      expiresAtMs: null,
+    } as const;
+    const serial = (index: number): string => (0x40000000 + index).toString(16);
+    const rows = Array.from({ length: pkiLimits.maxCrlEntries - 1 }, (_, index) => ({
+      ...row,
+      value: serial(index),
+    }));
+    records.revocations.list = (kind) => (kind === "identity" || kind === "node" ? [] : rows);
+    records.revocations.add = (one) => rows.push({ ...row, value: one.value }) > 0;
+    await mesh.revoke({ kind: "serial", serialNumber: "0a" }, "", "ops");
+    const [der = new Uint8Array()] = mesh.bundle.value.crls;
+    expect(parseRevocationList(der).serialNumbers.size).toBe(pkiLimits.maxCrlEntries);
+    const more = mesh.revoke({ kind: "serial", serialNumber: "0b" }, "", "ops");
+    expect(await failure(more)).toContain("limit_reached local: revocation lists hold 20000 certificates");
+  });
+});
