@@ -560,6 +560,27 @@ export const workloadApiLimits = {
   maxIdentityRules: 1_000,
 } as const;
 
+/** Administration of the control plane: bodies, pages, administrators. */
+export const controlAdminLimits = {
+  /** Documents of one `apply`; as much as two of the largest files. */
+  maxApplyBytes: 16 * 1024 * 1024,
+  /** Any other body. */
+  maxBodyBytes: 64 * 1024,
+  /** Entries of one answer, and how many there are when nobody says. */
+  maxPage: 1_000,
+  defaultPage: 100,
+  /** Rows looked at for one page of those a caller may see. */
+  maxScanned: 20_000,
+  /** Administrators, subjects of one, and the text of all. */
+  maxAdministrators: 1_000,
+  maxSubjects: 100,
+  maxAdministratorBytes: 1024 * 1024,
+  /** Characters of a reason. */
+  maxReasonLength: 500,
+  /** How often `audit --follow` asks for more. */
+  followIntervalMs: 1_000,
+} as const;
+
 /** What settings may ask for, and the configuration file itself. */
 export const configLimits = {
   maxFileBytes: 1024 * 1024,

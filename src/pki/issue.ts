@@ -37,6 +37,8 @@ export interface SvidRequest {
   /** Milliseconds since the Unix epoch; certificates have whole seconds. */
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
+  /** Beside the identity, for a server that is dialled by them. */
+  readonly serverNames?: readonly { readonly type: "dns" | "ip"; readonly value: string }[];
 }
 
 /** A root for `trustDomain` out of a key that may be anywhere. */
@@ -170,7 +172,10 @@ export async function issueSvidCertificate(issuer: Issuer, request: SvidRequest)
         new KeyUsagesExtension(KeyUsageFlags.digitalSignature | KeyUsageFlags.keyEncipherment, true),
         new ExtendedKeyUsageExtension([oid.serverAuth, oid.clientAuth]),
         // RFC 5280 §4.1.2.6: with an empty subject the name stands here alone, and so is critical.
-        new SubjectAlternativeNameExtension([{ type: "url", value: request.id.uri }], true),
+        new SubjectAlternativeNameExtension(
+          [{ type: "url", value: request.id.uri }, ...(request.serverNames ?? [])],
+          true,
+        ),
         await SubjectKeyIdentifierExtension.create(publicKey, false, crypto),
         authorityKeyId(issuer.certificate),
       ].filter((extension) => extension !== null),

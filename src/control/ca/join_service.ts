@@ -1,6 +1,6 @@
 /**
- * How a host becomes a node (`fairlead.v1.JoinService`): once by a token, from then on by its certificate. Whoever joins gets
- * nothing before its token is marked as used, its registration is kept and the audit log has it, all of it or none.
+ * How a host becomes a node, once, by a token (`fairlead.v1.JoinService/Join`). Whoever joins gets nothing before its token is
+ * marked as used, its registration is kept and the audit log has it, all of it or none.
  */
 import type { IpAddress } from "../../base/ip.ts";
 import { identityLimits } from "../../base/limits.ts";
@@ -8,40 +8,36 @@ import type { Clock } from "../../host/host.ts";
 import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import type { CryptoProvider } from "../../pki/provider.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
-import type { JoinRequest, JoinResponse, RenewRequest } from "../../wire/messages/fairlead.gen.ts";
-import type { Caller, CallerAuthenticator, NodeCaller } from "../identity/caller.ts";
+import type { JoinRequest, JoinResponse } from "../../wire/messages/fairlead.gen.ts";
 import type { MeshFacts } from "../identity/entitlement.ts";
-import type { AuditEntry, IdentityState } from "../identity/identity_state.ts";
+import type { IdentityState } from "../identity/identity_state.ts";
 import { hashSecret, type JoinToken } from "../identity/join_token.ts";
 import type { RateLimits } from "../identity/rate_limits.ts";
 import type { Refusals } from "../identity/refusals.ts";
 import type { AuthoritySource } from "../keys/authority_source.ts";
 import type { Registration } from "../state/registrations.ts";
 import type { StoredToken } from "../state/tokens.ts";
-import { credentialsOf, type UnaryCall } from "./call_credentials.ts";
+import type { UnaryCall } from "./call_credentials.ts";
 import type { Issuance, Issued } from "./issuance.ts";
 import { type ParsedJoin, parseJoin } from "./join_request.ts";
 import { KeyedGate } from "./keyed_gate.ts";
 import { chooseNodeName, type NameRefusal, refuseTakenName } from "./node_name.ts";
+import { bindingNamespace, joinResponse, type NodeSettings } from "./node_settings.ts";
 import { describeSigningFailure } from "./signing_failure.ts";
 
 export interface JoinServiceOptions {
   readonly clock: Clock;
   readonly provider: CryptoProvider;
   readonly state: IdentityState;
-  readonly authenticator: CallerAuthenticator & { recheck(caller: Caller): string | null };
   readonly issuance: Issuance;
   /** Takes back what a host had that is replaced. */
   readonly authority: Pick<AuthoritySource, "revoke" | "lift">;
   readonly mesh: MeshFacts;
   readonly rates: RateLimits;
   readonly refusals: Refusals;
-  /** What every node is told. */
-  readonly trustDomain: string;
-  readonly clusterId: string;
-  readonly rootNamespace: string;
-  readonly network: string;
-  readonly nodeLifetimeMs: number;
+  /** One at a time for each node, joins and renewals together. */
+  readonly nodes: KeyedGate;
+  readonly settings: NodeSettings;
 }
 
 interface Joining {
@@ -54,9 +50,8 @@ interface Joining {
 
 export class JoinService {
   readonly #options: JoinServiceOptions;
-  /** By token, then by node: two calls never wait for each other in a circle. */
+  /** By token, and then by node: two calls never wait for each other in a circle. */
   readonly #tokens = new KeyedGate();
-  readonly #nodes = new KeyedGate();
   #underWay = 0;
 
   constructor(options: JoinServiceOptions) {
@@ -73,24 +68,14 @@ export class JoinService {
   readonly join = async (request: JoinRequest, call: UnaryCall): Promise<JoinResponse> => {
     const { ip } = call.peer.remote;
     const { rates } = this.#options;
-    if (!rates.admitAddress(call.peer.remote)) throw this.#exhausted("node.join", ip.text, "address_rate");
-    if (this.#underWay >= identityLimits.maxJoinsUnderWay)
-      throw this.#exhausted("node.join", ip.text, "under_way");
+    if (!rates.admitAddress(call.peer.remote)) throw this.#exhausted(ip.text, "address_rate");
+    if (this.#underWay >= identityLimits.maxJoinsUnderWay) throw this.#exhausted(ip.text, "under_way");
     this.#underWay++;
     try {
       return await this.#join(request, ip);
     } finally {
       this.#underWay--;
     }
-  };
-
-  /** The handler of `Renew`. @throws GrpcError as `CreateCertificate` does. */
-  readonly renew = async (request: RenewRequest, call: UnaryCall): Promise<JoinResponse> => {
-    const { authenticator, rates } = this.#options;
-    const caller = await authenticator.authenticateForRenewal(credentialsOf(call));
-    const exhausted = rates.admitSigning(caller.id.uri);
-    if (exhausted !== null) throw this.#exhausted("node.renew", caller.id.uri, `${exhausted}_rate`);
-    return await this.#nodes.run(caller.node, () => this.#renew(request, caller));
   };
 
   async #join(request: JoinRequest, remote: IpAddress): Promise<JoinResponse> {
@@ -109,14 +94,16 @@ export class JoinService {
     if (typeof stored === "string") throw this.#badToken(stored, token, remote);
     const actor = actorOf(stored);
     const exhausted = rates.admitSigning(actor);
-    if (exhausted !== null) throw this.#exhausted("node.join", actor, `${exhausted}_rate`);
+    if (exhausted !== null) throw this.#exhausted(actor, `${exhausted}_rate`);
     const node = chooseNodeName(stored, join.nodeName, mesh);
     if (typeof node !== "string") throw this.#badName(node, stored);
-    return await this.#nodes.run(node, () => this.#admit({ join, token: stored, secretHash, node, remote }));
+    return await this.#options.nodes.run(node, () =>
+      this.#admit({ join, token: stored, secretHash, node, remote }),
+    );
   }
 
   async #admit(joining: Joining): Promise<JoinResponse> {
-    const { state, clock } = this.#options;
+    const { state, clock, settings } = this.#options;
     const { node, token, join } = joining;
     const existing = state.registrations.byNode(node);
     const taken = refuseTakenName(node, existing, token);
@@ -127,7 +114,7 @@ export class JoinService {
       node,
       binding: token.binding,
       addresses: join.addresses,
-      network: join.network ?? this.#options.network,
+      network: join.network ?? settings.network,
       labels: join.labels,
       joinedAtMs,
       lastSeenMs: joinedAtMs,
@@ -136,13 +123,13 @@ export class JoinService {
       revokeReason: null,
     };
     this.#keep(joining, registration, existing);
-    return this.#answer(registration, issued);
+    return joinResponse(settings, registration, issued.chain);
   }
 
   async #certify(joining: Joining, existing: Registration | null): Promise<Issued> {
-    const { issuance, authority, trustDomain, nodeLifetimeMs, refusals } = this.#options;
+    const { issuance, authority, settings, refusals } = this.#options;
     const { node, token, join } = joining;
-    const id = new SpiffeId(trustDomain, nodeNamespace, node);
+    const id = new SpiffeId(settings.trustDomain, nodeNamespace, node);
     const actor = actorOf(token);
     try {
       const proven = await issuance.prove(join.csrPem);
@@ -155,7 +142,13 @@ export class JoinService {
         );
         await authority.lift({ kind: "node", node });
       }
-      const request = { csrPem: join.csrPem, proven, id, lifetimeMs: nodeLifetimeMs, requestedBy: node };
+      const request = {
+        csrPem: join.csrPem,
+        proven,
+        id,
+        lifetimeMs: settings.nodeLifetimeMs,
+        requestedBy: node,
+      };
       return await issuance.issue("node", request);
     } catch (error) {
       throw describeSigningFailure(error, { action: "node.join", actor, target: node }, refusals);
@@ -171,9 +164,17 @@ export class JoinService {
         // Revoked, or gone past its end, while the certificate was made.
         if (typeof redeemed === "string") throw this.#badToken(redeemed, token, remote);
         state.registrations.put(registration);
-        state.audit.append(
-          this.#entry("node.join", actorOf(token), node, `from ${remote.text}`, existing, registration),
-        );
+        state.audit.append({
+          atMs: clock.wallMs(),
+          actor: actorOf(token),
+          action: "node.join",
+          target: node,
+          namespace: bindingNamespace(token.binding),
+          outcome: "ok",
+          detail: `from ${remote.text}`,
+          before: existing === null ? null : JSON.stringify(existing),
+          after: JSON.stringify(registration),
+        });
       });
     } catch (error) {
       if (error instanceof GrpcError) throw error;
@@ -183,59 +184,6 @@ export class JoinService {
         refusals,
       );
     }
-  }
-
-  async #renew(request: RenewRequest, caller: NodeCaller): Promise<JoinResponse> {
-    const { authenticator, issuance, state, clock, nodeLifetimeMs, refusals } = this.#options;
-    const { id, node } = caller;
-    const refused = { action: "node.renew", actor: id.uri, target: node };
-    // While it waited for its turn another host may have taken its place.
-    const gone = authenticator.recheck(caller);
-    if (gone !== null) throw this.#unauthenticated(refused, gone);
-    try {
-      const proven = await issuance.prove(request.csr);
-      const issue = { csrPem: request.csr, proven, id, lifetimeMs: nodeLifetimeMs, requestedBy: node };
-      const issued = await issuance.issue("node", issue);
-      const revoked = authenticator.recheck(caller);
-      if (revoked !== null) throw this.#unauthenticated(refused, revoked);
-      state.transaction(() => {
-        state.registrations.touch(node, clock.wallMs());
-        const detail = `its certificate ${caller.serialNumber} was ${caller.credential}; now ${issued.serialNumber}`;
-        state.audit.append(this.#entry("node.renew", id.uri, node, detail, null, null));
-      });
-      return this.#answer(caller.registration, issued);
-    } catch (error) {
-      if (error instanceof GrpcError) throw error;
-      throw describeSigningFailure(error, refused, refusals);
-    }
-  }
-
-  #answer({ node, binding, network }: Registration, { chain }: Issued): JoinResponse {
-    const { trustDomain, clusterId, rootNamespace } = this.#options;
-    const workloads = binding.kind === "workload" ? [binding.workload] : [];
-    return {
-      $typeName: "fairlead.v1.JoinResponse",
-      certChain: chain,
-      nodeName: node,
-      workloads,
-      trustDomain,
-      clusterId,
-      rootNamespace,
-      network,
-    };
-  }
-
-  #entry(
-    action: string,
-    actor: string,
-    target: string,
-    detail: string,
-    before: Registration | null,
-    after: Registration | null,
-  ): AuditEntry {
-    const text = (one: Registration | null) => (one === null ? null : JSON.stringify(one));
-    const atMs = this.#options.clock.wallMs();
-    return { atMs, actor, action, target, outcome: "ok", detail, before: text(before), after: text(after) };
   }
 
   /** One answer for every token that is not good, so that nobody learns which ids exist. */
@@ -258,17 +206,8 @@ export class JoinService {
     return this.#refuse(grpc, message, code, message, actorOf(token), "");
   }
 
-  #unauthenticated(refused: { action: string; actor: string; target: string }, detail: string): GrpcError {
-    const message = "request authenticate failure";
-    return this.#options.refusals.refuse(grpcCode.unauthenticated, message, {
-      ...refused,
-      reason: "revoked",
-      detail,
-    });
-  }
-
-  #exhausted(action: string, actor: string, reason: string): GrpcError {
-    const refused = { action, actor, target: "", reason, detail: "too many requests" };
+  #exhausted(actor: string, reason: string): GrpcError {
+    const refused = { action: "node.join", actor, target: "", reason, detail: "too many requests" };
     return this.#options.refusals.refuse(grpcCode.resourceExhausted, "too many requests", refused);
   }
 

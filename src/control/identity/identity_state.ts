@@ -1,5 +1,6 @@
 /** What identity asks of the control plane's state. `control/state` is of this shape, and tests have it in memory. */
 
+import type { AuditEntry } from "../state/audit.ts";
 import type { Registration } from "../state/registrations.ts";
 import type { NewToken, StoredToken, TokenRefusal } from "../state/tokens.ts";
 
@@ -24,17 +25,6 @@ export interface RevocationStore {
   isRevokedSerial(serialNumber: string): boolean;
   isRevokedIdentity(uri: string): boolean;
   isRevokedNode(node: string): boolean;
-}
-
-export interface AuditEntry {
-  readonly atMs: number;
-  readonly actor: string;
-  readonly action: string;
-  readonly target: string;
-  readonly outcome: "ok" | "refused" | "failed";
-  readonly detail: string;
-  readonly before: string | null;
-  readonly after: string | null;
 }
 
 export interface AuditLog {

@@ -8,7 +8,8 @@ import type { Logger } from "../../base/log.ts";
 import type { Counter, MetricFamily, MetricRegistry } from "../../base/metrics.ts";
 import type { Clock } from "../../host/host.ts";
 import { type GrpcCode, GrpcError } from "../../wire/grpc/status.ts";
-import type { AuditEntry, AuditLog } from "./identity_state.ts";
+import type { AuditEntry } from "../state/audit.ts";
+import type { AuditLog } from "./identity_state.ts";
 import { TokenBucket } from "./token_bucket.ts";
 
 export interface Refused {
@@ -23,6 +24,8 @@ export interface Refused {
   /** For the audit log. Never a key, a token or a secret. */
   readonly detail: string;
   readonly outcome?: "refused" | "failed";
+  /** Whose tenant may read of it; left out where it is not known whom it concerns. */
+  readonly namespace?: string | null;
 }
 
 export class Refusals {
@@ -62,7 +65,7 @@ export class Refusals {
       this.#suppressed++;
       return;
     }
-    const { action, actor, target, reason, outcome = "refused" } = refused;
+    const { action, actor, target, reason, outcome = "refused", namespace = null } = refused;
     const more =
       this.#suppressed === 0 ? "" : ` (and ${this.#suppressed} refusals before it that were not written)`;
     const detail = `${reason}: ${refused.detail.slice(0, identityLimits.maxAuditDetailChars)}${more}`;
@@ -72,6 +75,7 @@ export class Refusals {
       actor,
       action,
       target,
+      namespace,
       outcome,
       detail,
       before: null,

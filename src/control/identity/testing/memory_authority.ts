@@ -1,14 +1,23 @@
 /** The CA with what `AuthoritySource` adds, in memory: serial numbers are remembered, revoking is at once. */
 import { MeshError } from "../../../base/errors.ts";
+import { WatchSource } from "../../../base/watch.ts";
 import type { CertificateAuthority, SigningResponse } from "../../../pki/ca.ts";
 import { parseCertificate } from "../../../pki/certificate.ts";
+import type { Issuer } from "../../../pki/issue.ts";
 import { decodePemLabel } from "../../../pki/pem.ts";
-import type { IssuingRequest, RevocationOutcome, RevocationTarget } from "../../keys/authority_source.ts";
+import type {
+  IssuingRequest,
+  RevocationOutcome,
+  RevocationTarget,
+  ServingIssuer,
+} from "../../keys/authority_source.ts";
 import type { MemoryState } from "./memory_state.ts";
 
 export class MemoryAuthority {
   readonly ca: CertificateAuthority;
+  readonly issuer: Issuer;
   readonly state: MemoryState;
+  readonly bundle = new WatchSource(0);
   readonly issued: {
     readonly serial: string;
     readonly uri: string;
@@ -20,8 +29,9 @@ export class MemoryAuthority {
   /** Changes each answer: a signer that is not ours. */
   tamper: (answer: SigningResponse) => SigningResponse = (answer) => answer;
 
-  constructor(ca: CertificateAuthority, state: MemoryState) {
+  constructor(ca: CertificateAuthority, issuer: Issuer, state: MemoryState) {
     this.ca = ca;
+    this.issuer = issuer;
     this.state = state;
   }
 
@@ -35,6 +45,11 @@ export class MemoryAuthority {
     const { serialNumber } = parseCertificate(der ?? new Uint8Array());
     this.issued.push({ serial: serialNumber, uri: id.uri, requestedBy, lifetimeMs });
     return this.tamper(answer);
+  }
+
+  serving(): ServingIssuer {
+    const { rootsPem } = this.ca;
+    return { issuer: this.issuer, chainPem: [], rootPem: rootsPem, rootsPem };
   }
 
   async revoke(target: RevocationTarget): Promise<RevocationOutcome> {

@@ -1,0 +1,112 @@
+/** The control plane's own certificate, always one that holds: made at the start, again at half its life and whenever the authority changes. */
+import { asMeshError } from "../../base/errors.ts";
+import { identityLimits } from "../../base/limits.ts";
+import type { Logger } from "../../base/log.ts";
+import type { Watch } from "../../base/watch.ts";
+import type { Clock, Timer, TlsCredentials } from "../../host/host.ts";
+import type { SpiffeId } from "../../mesh/identity.ts";
+import { issueServingCertificate, type ServingCertificate } from "../../pki/issue_server.ts";
+import type { ServingIssuer } from "../keys/authority_source.ts";
+
+export interface ServingCertificatesOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly authority: { serving(): ServingIssuer; readonly bundle: Watch<unknown> };
+  /** The control plane's identity. */
+  readonly id: SpiffeId;
+  /** What it is dialled by. */
+  readonly hosts: readonly string[];
+}
+
+export class ServingCertificates {
+  readonly #options: ServingCertificatesOptions;
+  #current: ServingCertificate;
+  #renewAtMs: number;
+  #timer: Timer | null = null;
+  #endWatch: () => void = () => {};
+  #making: Promise<void> | null = null;
+  #again = false;
+  #closed = false;
+
+  private constructor(options: ServingCertificatesOptions, first: ServingCertificate) {
+    this.#options = options;
+    this.#current = first;
+    this.#renewAtMs = halfLife(options.clock, first);
+  }
+
+  /** @throws MeshError when the first one cannot be made: without it there is nothing to serve with. */
+  static async start(options: ServingCertificatesOptions): Promise<ServingCertificates> {
+    const serving = new ServingCertificates(options, await issue(options));
+    serving.#schedule(serving.#untilHalfLife());
+    serving.#endWatch = options.authority.bundle.subscribe(() => serving.#renew());
+    return serving;
+  }
+
+  /** For each handshake anew. */
+  get credentials(): TlsCredentials {
+    return this.#current.credentials;
+  }
+
+  get notAfterMs(): number {
+    return this.#current.notAfterMs;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+    this.#endWatch();
+  }
+
+  #schedule(delayMs: number): void {
+    this.#timer?.cancel();
+    // Timers do not follow a clock that is set: it is looked at often enough to notice.
+    this.#timer = this.#options.clock.setTimer(Math.min(delayMs, CHECK_MS), () => {
+      if (this.#untilHalfLife() <= 0) this.#renew();
+      else this.#schedule(this.#untilHalfLife());
+    });
+  }
+
+  #untilHalfLife(): number {
+    return this.#renewAtMs - this.#options.clock.wallMs();
+  }
+
+  /** One at a time; however often it is asked for meanwhile, one more follows. */
+  #renew(): void {
+    this.#again = true;
+    this.#making ??= this.#makeUntilQuiet().finally(() => {
+      this.#making = null;
+    });
+  }
+
+  async #makeUntilQuiet(): Promise<void> {
+    while (this.#again && !this.#closed) {
+      this.#again = false;
+      let delayMs: number = identityLimits.servingRetryMs;
+      try {
+        this.#current = await issue(this.#options);
+        this.#renewAtMs = halfLife(this.#options.clock, this.#current);
+        delayMs = Math.max(this.#untilHalfLife(), identityLimits.servingRetryMs);
+      } catch (error) {
+        const reason = asMeshError(error, "io", "local").message;
+        this.#options.logger.log(
+          "error",
+          "identity",
+          "the control plane's own certificate could not be renewed",
+          { reason },
+        );
+      }
+      if (!this.#closed) this.#schedule(delayMs);
+    }
+  }
+}
+
+const CHECK_MS = 60 * 60_000;
+
+function issue({ clock, authority, id, hosts }: ServingCertificatesOptions): Promise<ServingCertificate> {
+  return issueServingCertificate({ ...authority.serving(), id, hosts, nowMs: clock.wallMs() });
+}
+
+function halfLife(clock: Clock, { notAfterMs }: ServingCertificate): number {
+  const nowMs = clock.wallMs();
+  return nowMs + (notAfterMs - nowMs) / 2;
+}
