@@ -1,0 +1,104 @@
+/** An intermediate that Vault's PKI engine certifies: the root stays in Vault, the intermediate's key stays where ours are. */
+import { MeshError } from "../../base/errors.ts";
+import { keysLimits } from "../../base/limits.ts";
+import { type Certificate, isSelfIssued, parseLocalCertificate } from "../../pki/certificate.ts";
+import { bytesEqual } from "../../pki/der_values.ts";
+import { createAuthorityRequest } from "../../pki/issue.ts";
+import { decodePemLabel, encodePem } from "../../pki/pem.ts";
+import type { CryptoProvider } from "../../pki/provider.ts";
+import type { AuthorityCertifier, AuthorityQuestion, CertifiedAuthority } from "./authority_certificate.ts";
+import { textField } from "./vault_answer.ts";
+import { vaultPath } from "./vault_connection.ts";
+import type { VaultData, VaultSession } from "./vault_session.ts";
+
+export interface VaultPkiOptions {
+  readonly session: Pick<VaultSession, "request">;
+  readonly provider: CryptoProvider;
+  readonly trustDomain: string;
+  /** `pki` by default. */
+  readonly mount: string;
+  /** Name or id of one of the mount's issuers; null for its default. */
+  readonly issuer: string | null;
+  /** Wanted life of the intermediate; Vault may cut it. */
+  readonly lifetimeMs: number;
+  /** The mesh's root where Vault's issuer is itself an intermediate and does not tell what is above it. */
+  readonly rootsPem: string | null;
+}
+
+export class VaultPkiCertifier implements AuthorityCertifier {
+  readonly #options: VaultPkiOptions;
+  readonly #path: string;
+
+  /** @throws MeshError `configuration`, blame local. */
+  constructor(options: VaultPkiOptions) {
+    this.#options = options;
+    const mount = vaultPath(options.mount, "the mount of PKI");
+    const { issuer } = options;
+    this.#path =
+      issuer === null
+        ? `${mount}/root/sign-intermediate`
+        : `${mount}/issuer/${vaultPath(issuer, "the issuer")}/sign-intermediate`;
+  }
+
+  async certify({ key, publicKeyInfo }: AuthorityQuestion): Promise<CertifiedAuthority> {
+    const { session, provider, trustDomain } = this.#options;
+    const csr = await createAuthorityRequest(provider, key, publicKeyInfo, trustDomain);
+    const body: VaultData = {
+      csr,
+      format: "pem",
+      // The name in the request, which differs from that of every other intermediate of ours.
+      use_csr_values: true,
+      max_path_length: 0,
+      ttl: `${Math.floor(Math.min(this.#options.lifetimeMs, keysLimits.intermediateLifetimeMs) / 1000)}s`,
+    };
+    const data = await session.request("POST", this.#path, body);
+    if (data === null) throw unusable(`has no ${this.#path}`);
+    return this.#read(data);
+  }
+
+  #read(data: VaultData): CertifiedAuthority {
+    const [certificate] = certificatesIn(textField(data, "certificate") ?? "");
+    if (certificate === undefined) throw unusable("has returned no certificate");
+    const chain = Array.isArray(data.ca_chain) ? data.ca_chain.filter((one) => typeof one === "string") : [];
+    const told = chain.length > 0 ? chain.join("\n") : (textField(data, "issuing_ca") ?? "");
+    const above = order(certificate, [
+      ...certificatesIn(told),
+      ...certificatesIn(this.#options.rootsPem ?? ""),
+    ]);
+    const root = above.at(-1);
+    if (root === undefined || !isSelfIssued(root)) {
+      throw new MeshError(
+        "configuration",
+        "local",
+        "Vault's PKI engine does not tell the root above its issuer; give the root as a file",
+      );
+    }
+    const chainPem = above.map((one) => encodePem("CERTIFICATE", one.der)).join("");
+    return { kind: "intermediate", certificatePem: encodePem("CERTIFICATE", certificate.der), chainPem };
+  }
+}
+
+/** From `certificate` up to a root by names; whether they hold is checked where the authority is loaded. */
+function order(certificate: Certificate, known: readonly Certificate[]): readonly Certificate[] {
+  const path: Certificate[] = [];
+  let last = certificate;
+  while (!isSelfIssued(last)) {
+    const issuer = known.find(
+      (one) => one.subject === last.issuer && !path.some((seen) => bytesEqual(seen.der, one.der)),
+    );
+    if (issuer === undefined) break;
+    path.push(issuer);
+    last = issuer;
+  }
+  return path;
+}
+
+function certificatesIn(pem: string): readonly Certificate[] {
+  return decodePemLabel(pem, "CERTIFICATE").map((der) =>
+    parseLocalCertificate(der, "what Vault's PKI engine returned"),
+  );
+}
+
+function unusable(what: string): MeshError {
+  return new MeshError("authority_unavailable", "upstream", `Vault's PKI engine ${what}`);
+}
