@@ -468,9 +468,8 @@ export const adsLimits = {
   /** Streams at one time, all clients together, and of one client: a client that reconnects leaves its last stream for a while. */
   maxStreams: 10_000,
   maxStreamsPerClient: 8,
-  /** A node's description of itself. */
+  /** What a node calls itself. */
   maxNodeIdChars: 1_024,
-  maxNodeMetadataBytes: 64 * 1024,
 } as const;
 
 /** HTTP on the control plane's port, both ends: administration. */

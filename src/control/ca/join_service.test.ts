@@ -1,0 +1,444 @@
+import { beforeEach, describe, expect, test } from "bun:test";
+import { MeshError } from "../../base/errors.ts";
+import { identityLimits, pkiLimits } from "../../base/limits.ts";
+import { parseJoinToken } from "../identity/join_token.ts";
+import type { RevocationTarget } from "../keys/authority_source.ts";
+import type { TokenBinding } from "../state/tokens.ts";
+import {
+  ControlBench,
+  certificates,
+  hour,
+  id,
+  type Shown,
+  shownBy,
+  startMs,
+} from "./testing/control_bench.ts";
+
+const notAccepted = "UNAUTHENTICATED: the join token is not accepted";
+const unauthenticated = "UNAUTHENTICATED: request authenticate failure";
+const edge: TokenBinding = { kind: "node", node: "edge-1" };
+const day = 24 * hour;
+
+let bench: ControlBench;
+let csr: string;
+
+beforeEach(async () => {
+  bench = await ControlBench.start();
+  ({ csr } = await bench.csr());
+});
+
+async function token(binding: TokenBinding = edge, replace = false): Promise<string> {
+  return (await bench.identity.joinTokens.create({ binding, createdBy: "ada", replace })).token;
+}
+
+/** The node's name, or the refusal. */
+async function outcome(
+  joinToken: string,
+  about: Parameters<ControlBench["join"]>[2] = {},
+  request = csr,
+): Promise<string> {
+  const { answer, refused } = await bench.join(joinToken, request, about);
+  return refused ?? answer.nodeName;
+}
+
+async function renewal(shown: Shown): Promise<string> {
+  const { answer, refused } = await bench.renew(shown, csr);
+  return refused ?? answer.nodeName;
+}
+
+describe("a join token", () => {
+  test("is told once, in one line with the pin of the root, and kept as a hash", async () => {
+    const made = await bench.identity.joinTokens.create({ binding: edge, createdBy: "ada" });
+    expect(made.token).toMatch(/^fjt_[0-9a-f]{16}_[0-9a-f]{64}$/);
+    const [root] = certificates([bench.authority.ca.rootsPem]);
+    const pin = new Bun.CryptoHasher("sha256").update(root?.publicKeyInfo ?? "").digest("hex");
+    expect(made.line).toBe(
+      `fairlead node --control https://control.example:15012 --join-token ${made.token} --ca-pin sha256:${pin}`,
+    );
+    expect(made.expiresAtMs).toBe(startMs + hour);
+    const kept = bench.state.tokenRows.get(made.id);
+    const secret = made.token.split("_")[2] ?? "";
+    expect(kept?.secretHash.toHex()).toBe(
+      new Bun.CryptoHasher("sha256").update(Uint8Array.fromHex(secret)).digest("hex"),
+    );
+    await bench.join(made.token, csr);
+    expect(
+      JSON.stringify([...bench.state.tokenRows, ...bench.state.registrationRows, ...bench.state.auditRows]),
+    ).not.toContain(secret);
+  });
+
+  test("has 256 random bits, and no two are the same", async () => {
+    const made = new Set(await Promise.all(Array.from({ length: 50 }, () => token())));
+    expect(made.size).toBe(50);
+    expect(parseJoinToken([...made][0] ?? "")?.secret.length).toBe(32);
+  });
+
+  test("is bound to what can be joined, for a time that is bounded", async () => {
+    const { minJoinTokenMs, maxJoinTokenMs } = identityLimits;
+    const create = (binding: TokenBinding, ttlMs?: number) =>
+      bench.identity.joinTokens.create({
+        binding,
+        createdBy: "ada",
+        ...(ttlMs === undefined ? {} : { ttlMs }),
+      });
+    for (const binding of [
+      { kind: "node", node: "" },
+      { kind: "node", node: "Edge" },
+      { kind: "node", node: "a.b" },
+      { kind: "node", node: "x".repeat(64) },
+      { kind: "workload", workload: "cart" },
+      { kind: "workload", workload: "shop/" },
+      { kind: "workload", workload: "a/b/c" },
+      { kind: "workload", workload: "fairlead-nodes/edge-1" },
+      { kind: "group", group: "/x" },
+    ] as const)
+      expect(create(binding)).rejects.toThrow(MeshError);
+    for (const ttlMs of [0, -1, minJoinTokenMs - 1, maxJoinTokenMs + 1, Number.NaN])
+      expect(create(edge, ttlMs)).rejects.toThrow(MeshError);
+    expect((await create(edge, maxJoinTokenMs)).expiresAtMs).toBe(startMs + maxJoinTokenMs);
+  });
+});
+
+describe("joining", () => {
+  test("gives a host its certificate, its name and what it needs to know", async () => {
+    const { answer } = await bench.join(await token(), csr, {
+      addresses: ["10.0.0.7", "2001:db8:0::7", "10.0.0.7"],
+      labels: { "app.kubernetes.io/name": "edge", zone: "" },
+    });
+    expect(answer).toMatchObject({
+      nodeName: "edge-1",
+      workloads: [],
+      trustDomain: "cluster.local",
+      clusterId: "edge",
+      rootNamespace: "istio-system",
+      network: "net-1",
+    });
+    const chain = answer?.certChain ?? [];
+    expect(chain.length).toBe(2);
+    expect(chain.at(-1)).toBe(bench.authority.ca.rootsPem);
+    const [leaf] = certificates(chain);
+    expect(leaf?.extensions.subjectAltNames).toEqual([
+      { kind: "uri", value: "spiffe://cluster.local/ns/fairlead-nodes/sa/edge-1" },
+    ]);
+    expect(bench.state.registrationRows.get("edge-1")).toMatchObject({
+      binding: edge,
+      addresses: ["10.0.0.7", "2001:db8::7"],
+      network: "net-1",
+      labels: { "app.kubernetes.io/name": "edge", zone: "" },
+      joinedAtMs: startMs,
+      revokedAtMs: null,
+    });
+    expect(
+      bench.state.auditRows.map(({ action, target, outcome: how }) => `${action} ${target} ${how}`),
+    ).toEqual(["node.join edge-1 ok"]);
+    expect(await renewal(shownBy(chain))).toBe("edge-1");
+  });
+
+  test("an address that it does not tell is the one it came from", async () => {
+    await bench.join(await token(), csr, {}, { address: "198.51.100.9" });
+    expect(bench.state.registrationRows.get("edge-1")?.addresses).toEqual(["198.51.100.9"]);
+  });
+
+  test("works once; every token that is not good has one answer, and its reason in the audit log", async () => {
+    const good = await token();
+    const secret = good.split("_")[2] ?? "";
+    const tokens: readonly (readonly [string, () => Promise<string>])[] = [
+      ["token_malformed", async () => ""],
+      ["token_malformed", async () => "fjt_"],
+      ["token_malformed", async () => good.slice(0, -1)],
+      ["token_malformed", async () => `${good}0`],
+      ["token_malformed", async () => good.toUpperCase()],
+      ["token_malformed", async () => "x".repeat(1024 * 1024)],
+      ["token_unknown", async () => `fjt_0123456789abcdef_${secret}`],
+      ["token_wrong", async () => good.slice(0, -1) + (good.endsWith("0") ? "1" : "0")],
+      ["token_revoked", async () => revoked(await token({ kind: "node", node: "edge-2" }))],
+    ];
+    for (const [reason, make] of tokens) {
+      expect(await outcome(await make())).toBe(notAccepted);
+      expect(bench.refusals.at(-1)).toStartWith(`node.join ${reason}: `);
+    }
+    expect(bench.authority.issued).toEqual([]);
+    expect(await outcome(good)).toBe("edge-1");
+    expect(await outcome(good)).toBe(notAccepted);
+    expect(bench.refusals.at(-1)).toContain("is used");
+    const late = await token({ kind: "node", node: "edge-3" });
+    await bench.clock.advance(hour);
+    expect(await outcome(late)).toBe(notAccepted);
+    expect(bench.refusals.at(-1)).toContain("is expired");
+  });
+
+  function revoked(joinToken: string): string {
+    const row = bench.state.tokenRows.get(joinToken.split("_")[1] ?? "");
+    if (row !== undefined) bench.state.tokenRows.set(row.id, { ...row, revokedAtMs: startMs });
+    return joinToken;
+  }
+
+  test("by twenty hosts with one token at one time lets one in", async () => {
+    for (const binding of [edge, { kind: "group", group: "shop/vms" }] as const) {
+      const one = await token(binding);
+      const names = Array.from({ length: 20 }, (_, index) => (binding.kind === "node" ? "" : `vm-${index}`));
+      const outcomes = await Promise.all(names.map((nodeName) => outcome(one, { nodeName })));
+      expect(outcomes.filter((each) => each === notAccepted).length).toBe(19);
+    }
+    expect(bench.state.registrationRows.size).toBe(2);
+  });
+
+  test("that fails leaves the token good: a bad request, a signer that is away, a full disk", async () => {
+    const one = await token();
+    expect(await outcome(one, {}, "nonsense")).toStartWith("INVALID_ARGUMENT: ");
+    expect(await outcome(one, { nodeName: "edge-2" })).toBe(
+      "PERMISSION_DENIED: the token is for node edge-1, not for edge-2",
+    );
+    bench.authority.before = async () => {
+      throw new MeshError("authority_unavailable", "local", "vault is away");
+    };
+    expect(await outcome(one)).toBe("UNAVAILABLE: the certificate authority cannot sign now");
+    bench.authority.before = async () => {
+      bench.state.fault = new MeshError("disk_full", "local", "no space");
+    };
+    expect(await outcome(one)).toBe("UNAVAILABLE: the certificate authority cannot sign now");
+    bench.state.fault = null;
+    bench.authority.before = async () => {};
+    expect(bench.state.registrationRows.size).toBe(0);
+    expect(await outcome(one)).toBe("edge-1");
+  });
+
+  test("a token that is revoked while its certificate is made gives nothing", async () => {
+    const one = await token();
+    bench.authority.before = async () => {
+      revoked(one);
+    };
+    expect(await outcome(one)).toBe(notAccepted);
+    expect(bench.state.registrationRows.size).toBe(0);
+  });
+
+  test("keeps what a host says of itself within bounds", async () => {
+    const many = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, index) => [`label-${index}`, "x"]));
+    const { maxJoinAddresses, maxJoinLabels, maxLabelValueChars, maxNetworkChars, maxVersionChars } =
+      identityLimits;
+    const bad: readonly Parameters<ControlBench["join"]>[2][] = [
+      { nodeName: "Edge 1" },
+      { nodeName: "x".repeat(64) },
+      { nodeName: "../../etc" },
+      { addresses: ["10.0.0.256"] },
+      { addresses: ["0.0.0.0"] },
+      { addresses: ["::"] },
+      { addresses: new Array(maxJoinAddresses + 1).fill("10.0.0.1") },
+      { network: "a b" },
+      { network: "x".repeat(maxNetworkChars + 1) },
+      { version: "x".repeat(maxVersionChars + 1) },
+      { labels: many(maxJoinLabels + 1) },
+      { labels: { "": "x" } },
+      { labels: { "a/b/c": "x" } },
+      { labels: { app: "x".repeat(maxLabelValueChars + 1) } },
+      { labels: { app: "a\nb" } },
+    ];
+    const one = await token();
+    for (const about of bad) expect(await outcome(one, about)).toStartWith("INVALID_ARGUMENT: ");
+    expect(await outcome(one, {}, "x".repeat(pkiLimits.maxCsrBytes * 2))).toStartWith("INVALID_ARGUMENT: ");
+    const most = {
+      addresses: new Array(maxJoinAddresses).fill("10.0.0.1"),
+      labels: many(maxJoinLabels),
+      network: "x".repeat(maxNetworkChars),
+    };
+    expect(await outcome(one, most)).toBe("edge-1");
+  });
+
+  test("too many at one time are told to come back", async () => {
+    let release = (): void => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    bench.authority.before = () => held;
+    const { maxJoinsUnderWay } = identityLimits;
+    const tokens = await Promise.all(
+      Array.from({ length: maxJoinsUnderWay }, (_, index) => token({ kind: "node", node: `n-${index}` })),
+    );
+    const joins = tokens.map((one) => outcome(one));
+    for (let round = 0; round < 5; round++) await new Promise<void>((resolve) => setImmediate(resolve));
+    expect(await outcome(await token())).toBe("RESOURCE_EXHAUSTED: too many requests");
+    release();
+    expect((await Promise.all(joins)).length).toBe(maxJoinsUnderWay);
+    expect(await outcome(await token())).toBe("edge-1");
+  });
+});
+
+describe("names of nodes", () => {
+  const cart: TokenBinding = { kind: "workload", workload: "shop/cart" };
+  const vms: TokenBinding = { kind: "group", group: "shop/vms" };
+
+  test("two hosts with one name: the second is refused until a token says that it replaces the first", async () => {
+    const first = await bench.joined("edge-1");
+    expect(await outcome(await token())).toStartWith("ALREADY_EXISTS: node edge-1 has joined already");
+    expect(await renewal(first)).toBe("edge-1");
+    await bench.clock.advance(5_000);
+    const second = await bench.joined("edge-1", true);
+    expect(await renewal(second)).toBe("edge-1");
+    expect(await renewal(first)).toBe(unauthenticated);
+    const replaced = bench.state.auditRows.filter((row) => row.action === "node.join" && row.before !== null);
+    expect(replaced.length).toBe(1);
+  });
+
+  test("the host that was replaced does not come back when its certificate has expired and its revocation is forgotten", async () => {
+    const first = await bench.joined("edge-1");
+    await bench.clock.advance(5_000);
+    const second = await bench.joined("edge-1", true);
+    await bench.clock.advance(2 * day);
+    bench.state.revoked.serials.clear();
+    expect(await renewal(first)).toBe(unauthenticated);
+    expect(bench.refusals.at(-1)).toContain("before the present one joined");
+    expect(await renewal(second)).toBe("edge-1");
+  });
+
+  test("the host that is replaced while it renews gets nothing", async () => {
+    const first = await bench.joined("edge-1");
+    await bench.clock.advance(5_000);
+    const replacing = await token(edge, true);
+    // The renewal is believed, and then waits behind the join for its turn.
+    const [joined, renewed] = await Promise.all([outcome(replacing), renewal(first)]);
+    expect(joined).toBe("edge-1");
+    expect([unauthenticated, "edge-1"]).toContain(renewed);
+    expect(await renewal(first)).toBe(unauthenticated);
+  });
+
+  test("a revoked node needs a token that says so to come back", async () => {
+    const first = await bench.joined("edge-1");
+    const row = bench.state.registrationRows.get("edge-1");
+    if (row !== undefined)
+      bench.state.registrationRows.set("edge-1", { ...row, revokedAtMs: startMs, revokeReason: "lost" });
+    await bench.authority.revoke({ kind: "node", node: "edge-1" });
+    expect(await renewal(first)).toBe(unauthenticated);
+    expect(await outcome(await token())).toStartWith("ALREADY_EXISTS: node edge-1 was revoked");
+    await bench.clock.advance(5_000);
+    const second = await bench.joined("edge-1", true);
+    expect(await renewal(second)).toBe("edge-1");
+    expect(await renewal(first)).toBe(unauthenticated);
+  });
+
+  test("a workload's host is called after it, always the same; a group's member after its token", async () => {
+    const { answer } = await bench.join(await token(cart), csr);
+    expect(answer?.nodeName).toMatch(/^cart-[0-9a-f]{8}$/);
+    expect(answer?.workloads).toEqual(["shop/cart"]);
+    expect(await outcome(await token(cart))).toStartWith("ALREADY_EXISTS: ");
+    expect(await outcome(await token(cart, true))).toBe(answer?.nodeName ?? "");
+    expect(await outcome(await token({ kind: "workload", workload: "other/cart" }))).not.toBe(
+      answer?.nodeName ?? "",
+    );
+    const members = [await outcome(await token(vms)), await outcome(await token(vms))];
+    expect(new Set(members).size).toBe(2);
+    for (const member of members) expect(member).toMatch(/^vms-[0-9a-f]{8}$/);
+  });
+
+  test("a host may choose its name, but never one that other workloads run on, or that another kind of host has", async () => {
+    bench.workloads.set("shop/db", { identity: id("shop/db"), node: "edge-7" });
+    bench.workloads.set("shop/worker-1", { identity: id("shop/worker"), node: "vm-1" });
+    bench.groups.set("shop/vms", id("shop/worker"));
+    bench.version++;
+    expect(await outcome(await token(vms), { nodeName: "edge-7" })).toStartWith("PERMISSION_DENIED: ");
+    expect(await outcome(await token(cart), { nodeName: "edge-7" })).toStartWith("PERMISSION_DENIED: ");
+    expect(await outcome(await token(vms), { nodeName: "vm-1" })).toBe("vm-1");
+    await bench.joined("edge-1");
+    expect(await outcome(await token(vms, true), { nodeName: "edge-1" })).toStartWith("ALREADY_EXISTS: ");
+    expect(await outcome(await token(vms, true), { nodeName: "vm-1" })).toBe("vm-1");
+    await bench.clock.advance(5_000);
+    expect(await outcome(await token({ kind: "node", node: "vm-1" }, true))).toBe("vm-1");
+  });
+});
+
+describe("renewal", () => {
+  test("by a certificate that is valid, or that has expired, until the node is revoked", async () => {
+    const node = await bench.joined("edge-1");
+    expect(await renewal(node)).toBe("edge-1");
+    expect(bench.state.auditRows.at(-1)?.detail).toContain("is valid");
+    await bench.clock.advance(30 * day);
+    expect(await renewal(node)).toBe("edge-1");
+    expect(bench.state.auditRows.at(-1)?.detail).toContain("has expired");
+    expect(bench.state.registrationRows.get("edge-1")?.lastSeenMs).toBe(startMs + 30 * day);
+    const row = bench.state.registrationRows.get("edge-1");
+    if (row !== undefined)
+      bench.state.registrationRows.set("edge-1", { ...row, revokedAtMs: startMs, revokeReason: "lost" });
+    expect(await renewal(node)).toBe(unauthenticated);
+    expect(bench.refusals.at(-1)).toContain("was revoked: lost");
+    bench.state.registrationRows.delete("edge-1");
+    expect(await renewal(node)).toBe(unauthenticated);
+    expect(bench.refusals.at(-1)).toContain("no registration");
+  });
+
+  test("is all that an expired certificate is good for", async () => {
+    bench.workloads.set("shop/cart", { identity: id("shop/cart"), node: "edge-1" });
+    bench.version++;
+    const node = await bench.joined("edge-1");
+    const impersonate = id("shop/cart").uri;
+    expect((await bench.create(node, { csr, impersonate })).refused).toBeNull();
+    await bench.clock.advance(2 * day);
+    expect((await bench.create(node, { csr, impersonate })).refused).toBe(unauthenticated);
+    const { answer } = await bench.renew(node, csr);
+    expect((await bench.create(shownBy(answer?.certChain ?? []), { csr, impersonate })).refused).toBeNull();
+  });
+
+  test("after an absence that is longer than revocations are remembered is refused", async () => {
+    const node = await bench.joined("edge-1");
+    await bench.clock.advance(day + identityLimits.maxAbsenceMs);
+    expect(await renewal(node)).toBe("edge-1");
+    await bench.clock.advance(1000);
+    expect(await renewal(node)).toBe(unauthenticated);
+    expect(bench.refusals.at(-1)).toContain("away for too long");
+  });
+
+  test("is for nodes: neither for a workload, nor by a token, nor by a certificate of another root", async () => {
+    const { answer } = await bench.create({ token: await bench.token() }, { csr });
+    const workload = shownBy(answer?.certChain ?? []);
+    expect(await renewal(workload)).toBe(unauthenticated);
+    expect(await renewal({ token: await bench.token() })).toBe(unauthenticated);
+    const other = await ControlBench.start();
+    const stranger = await other.joined("edge-1");
+    await bench.joined("edge-1");
+    expect(await renewal(stranger)).toBe(unauthenticated);
+    await bench.clock.advance(2 * day);
+    expect(await renewal(stranger)).toBe(unauthenticated);
+    expect(await renewal(workload)).toBe(unauthenticated);
+  });
+
+  test("of an expired certificate that was revoked by its number, its identity or its node is refused", async () => {
+    const targets: readonly (readonly [string, (serialNumber: string) => RevocationTarget])[] = [
+      ["a", (serialNumber) => ({ kind: "serial", serialNumber })],
+      ["b", () => ({ kind: "identity", uri: id("fairlead-nodes/b").uri })],
+      ["c", () => ({ kind: "node", node: "c" })],
+    ];
+    for (const [node, target] of targets) {
+      const shown = await bench.joined(node);
+      await bench.authority.revoke(target(shown.leaf.serialNumber));
+      expect(await renewal(shown)).toBe(unauthenticated);
+      await bench.clock.advance(2 * day);
+      expect(await renewal(shown)).toBe(unauthenticated);
+    }
+  });
+
+  test("of a certificate that only a revocation list names is refused", async () => {
+    const node = await bench.joined("edge-1");
+    const { serialNumber } = node.leaf;
+    const revoked = [{ serialNumber, revokedAtMs: startMs, reason: "keyCompromise" as const }];
+    const list = await bench.authority.ca.revocationList(revoked, 1n, startMs + 7 * day);
+    await bench.trust.setCrls([{ name: "list", bytes: list }]);
+    expect(await renewal(node)).toBe(unauthenticated);
+    expect(bench.refusals.at(-1)).toContain("certificate_revoked");
+  });
+
+  test("a bad request renews nothing", async () => {
+    const node = await bench.joined("edge-1");
+    const { refused } = await bench.renew(node, "nonsense");
+    expect(refused).toStartWith("INVALID_ARGUMENT: ");
+  });
+});
+
+describe("a host whose clock is an hour off", () => {
+  test("joins all the same, and its certificate tells by how much", async () => {
+    const node = await bench.joined("edge-1");
+    // What the host sees: its own time is an hour behind, and the leaf begins in its future.
+    const itsTimeMs = startMs - hour;
+    expect(node.leaf.notBeforeMs).toBeGreaterThan(itsTimeMs);
+    expect(node.leaf.notBeforeMs + pkiLimits.backdateMs - itsTimeMs).toBe(hour);
+    expect(await renewal(node)).toBe("edge-1");
+  });
+});

@@ -1,0 +1,128 @@
+import { describe, expect, test } from "bun:test";
+import { MeshError } from "../../base/errors.ts";
+import { identityLimits } from "../../base/limits.ts";
+import { silentLogger } from "../../base/log.ts";
+import { decodePemLabel } from "../../pki/pem.ts";
+import { parseKeyPin } from "../../pki/pin.ts";
+import { ServerCertificateVerifier, type ServerTrust } from "../../pki/server_certificate.ts";
+import { ServingCertificates, type ServingCertificatesOptions } from "./serving_certificates.ts";
+import { ControlBench, hour, id, provider, startMs } from "./testing/control_bench.ts";
+
+const controlId = id("istio-system/fairlead-control");
+
+async function start(change: Partial<ServingCertificatesOptions> = {}) {
+  const bench = await ControlBench.start();
+  const options = {
+    clock: bench.clock,
+    logger: silentLogger,
+    authority: bench.authority,
+    id: controlId,
+    hosts: ["control.example", "127.0.0.1", "2001:db8::1"],
+    ...change,
+  };
+  return { bench, options };
+}
+
+/** As a joining host sees it: with nothing but the pin of the join line. */
+async function joins(
+  bench: ControlBench,
+  serving: ServingCertificates,
+  host: string,
+  clock = bench.clock,
+): Promise<string> {
+  const { line } = await bench.identity.joinTokens.create({
+    binding: { kind: "node", node: "n" },
+    createdBy: "ada",
+  });
+  const trust: ServerTrust = { kind: "pin", pin: parseKeyPin(line.split(" ").at(-1) ?? "") };
+  const verifier = new ServerCertificateVerifier({ clock, provider, host, alternativeHosts: [], trust });
+  try {
+    const { rootPem } = await verifier.verify(
+      decodePemLabel(serving.credentials.certificateChainPem, "CERTIFICATE"),
+    );
+    return rootPem === bench.authority.ca.rootsPem ? "root" : "another root";
+  } catch (error) {
+    if (error instanceof MeshError) return error.code;
+    throw error;
+  }
+}
+
+/** Keys are made on other threads. */
+async function until(holds: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 10_000 && !holds(); turn++)
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  expect(holds()).toBe(true);
+}
+
+describe("the control plane's own certificate", () => {
+  test("is for each of its names, and ends with the root that the join line pins", async () => {
+    const { bench, options } = await start();
+    const serving = await ServingCertificates.start(options);
+    for (const host of ["control.example", "127.0.0.1", "2001:db8::1"])
+      expect(await joins(bench, serving, host)).toBe("root");
+    expect(await joins(bench, serving, "other.example")).toBe("certificate_unexpected");
+    serving.close();
+  });
+
+  test("is the control plane's in the mesh, too", async () => {
+    const { bench, options } = await start();
+    const serving = await ServingCertificates.start(options);
+    const chain = decodePemLabel(serving.credentials.certificateChainPem, "CERTIFICATE");
+    const peer = await bench.trust.verify(chain, { usage: "serverAuth", identities: [controlId] });
+    expect(peer.id.uri).toBe(controlId.uri);
+    serving.close();
+  });
+
+  test("holds for a host whose clock is some hours behind", async () => {
+    const { bench, options } = await start();
+    const serving = await ServingCertificates.start(options);
+    bench.clock.jumpWall(-12 * hour);
+    expect(await joins(bench, serving, "control.example")).toBe("root");
+    bench.clock.jumpWall(-24 * hour);
+    expect(await joins(bench, serving, "control.example")).toBe("certificate_not_yet_valid");
+    serving.close();
+  });
+
+  test("is renewed at half of its life, when the authority changes, and after a failure again", async () => {
+    const { bench, options } = await start();
+    const serving = await ServingCertificates.start(options);
+    const half = identityLimits.servingLifetimeMs / 2;
+    await bench.clock.advance(half - hour);
+    expect(serving.notAfterMs).toBe(startMs + 2 * half);
+    await bench.clock.advance(hour);
+    await until(() => serving.notAfterMs === startMs + 3 * half);
+
+    const before = serving.credentials;
+    bench.authority.bundle.set(1);
+    await until(() => serving.credentials !== before);
+
+    const { serving: issuer } = bench.authority;
+    bench.authority.serving = () => {
+      throw new MeshError("authority_unavailable", "local", "away");
+    };
+    const held = serving.credentials;
+    await bench.clock.advance(half + hour);
+    expect(serving.credentials).toBe(held);
+    bench.authority.serving = issuer;
+    await bench.clock.advance(identityLimits.servingRetryMs);
+    await until(() => serving.credentials !== held);
+    serving.close();
+    await bench.clock.advance(0);
+    expect(bench.clock.timers).toBe(0);
+  });
+
+  test("needs names that can stand in a certificate", async () => {
+    const { maxServingNames } = identityLimits;
+    for (const hosts of [
+      [],
+      [""],
+      ["a b"],
+      ["*"],
+      ["https://control.example"],
+      new Array(maxServingNames + 1).fill("a.example"),
+    ]) {
+      const { options } = await start({ hosts });
+      expect(ServingCertificates.start(options)).rejects.toThrow(MeshError);
+    }
+  });
+});
