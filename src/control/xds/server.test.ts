@@ -1,0 +1,334 @@
+import { describe, expect, test } from "bun:test";
+import { adsLimits } from "../../base/limits.ts";
+import type { Authorization } from "../../mesh/authorization.ts";
+import { SpiffeId } from "../../mesh/identity.ts";
+import { ip, member, service, workload } from "../../mesh/testing/fixture.ts";
+import { addressType, authorizationType, trustBundleType } from "../../wire/ads/delta.ts";
+import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
+import { decodeTrustBundleMessage } from "../../wire/mesh_messages.ts";
+import type { Caller } from "../identity/caller.ts";
+import { type LabStream, nodeCaller, nodeOf, settle, XdsLab } from "./testing/xds_lab.ts";
+
+async function connected(
+  lab: XdsLab,
+  name = "edge-1",
+  types = [authorizationType, addressType],
+): Promise<LabStream> {
+  const stream = lab.open(name);
+  await settle();
+  for (const typeUrl of types) stream.request({ node: nodeOf(name), typeUrl });
+  acknowledgeAll(stream);
+  return stream;
+}
+
+/** Takes and acknowledges until nothing comes; says what came. */
+function acknowledgeAll(stream: LabStream): string[] {
+  const seen: string[] = [];
+  for (let response = stream.take(); response !== null; response = stream.take()) {
+    const { typeUrl, nonce, resources, removedResources } = response;
+    const type = typeUrl.slice(typeUrl.lastIndexOf(".") + 1);
+    seen.push(
+      [type, ...resources.map(({ name }) => name), ...removedResources.map((name) => `-${name}`)].join(" "),
+    );
+    stream.request({ typeUrl, responseNonce: nonce });
+  }
+  return seen;
+}
+
+const policy: Authorization = {
+  name: "p",
+  namespace: "shop",
+  scope: "NAMESPACE",
+  action: "ALLOW",
+  dryRun: false,
+  rules: [],
+  location: null,
+};
+
+describe("who may open a stream", () => {
+  test("nothing is read before it is known who calls", async () => {
+    const lab = new XdsLab();
+    const { promise, resolve } = Promise.withResolvers<Caller>();
+    lab.authenticate = () => promise;
+    const stream = lab.open("edge-1");
+    stream.request({ node: nodeOf("edge-1"), typeUrl: authorizationType });
+    await settle();
+    expect(stream.responses).toEqual([]);
+    resolve(nodeCaller("edge-1"));
+    await settle();
+    expect(acknowledgeAll(stream)).toEqual(["Authorization"]);
+  });
+
+  test("a caller nobody knows is refused as the authenticator says; a fault of ours tells nothing", async () => {
+    const lab = new XdsLab();
+    lab.authenticate = async () => {
+      throw new GrpcError(grpcCode.unauthenticated, "who are you?");
+    };
+    const stream = lab.open("x");
+    await settle();
+    expect(stream.error).toMatchObject({ code: grpcCode.unauthenticated, message: "who are you?" });
+    lab.authenticate = async () => {
+      throw new Error("SELECT * FROM secrets");
+    };
+    const other = lab.open("x");
+    await settle();
+    expect(other.error).toMatchObject({ code: grpcCode.internal, message: "internal error" });
+    expect(lab.server.status()).toEqual([]);
+  });
+
+  const refused: readonly (readonly [string, object | undefined, number])[] = [
+    ["no node", undefined, grpcCode.invalidArgument],
+    ["three parts", { id: "ztunnel~10.0.0.1~x" }, grpcCode.invalidArgument],
+    ["another type", { id: "toaster~10.0.0.1~x.y~y.svc" }, grpcCode.invalidArgument],
+    ["no address", { id: "ztunnel~there~x.y~y.svc" }, grpcCode.invalidArgument],
+    [
+      "an endless id",
+      { id: `ztunnel~10.0.0.1~${"x".repeat(adsLimits.maxNodeIdChars)}~y.svc` },
+      grpcCode.invalidArgument,
+    ],
+    ["another node's name", nodeOf("edge-2"), grpcCode.permissionDenied],
+  ];
+  for (const [what, node, code] of refused)
+    test(`a first request with ${what} is refused`, async () => {
+      const stream = new XdsLab().open("edge-1");
+      await settle();
+      stream.request({ typeUrl: authorizationType, ...(node === undefined ? {} : { node }) });
+      expect(stream.error?.code).toBe(code as never);
+    });
+
+  test("a real ztunnel outside Kubernetes is taken; its namespace and account have to be its own", async () => {
+    const lab = new XdsLab();
+    lab.authenticate = async () => ({
+      kind: "workload",
+      id: new SpiffeId("cluster.local", "shop", "db"),
+      via: "token",
+    });
+    const ask = async (id: string, metadata: Record<string, string> = {}) => {
+      const stream = lab.open("x");
+      await settle();
+      stream.request({ typeUrl: authorizationType, node: { id, metadata } });
+      return stream.error?.code ?? grpcCode.ok;
+    };
+    expect(await ask("ztunnel~1.1.1.1~.~.svc.cluster.local")).toBe(grpcCode.ok);
+    expect(await ask("ztunnel~1.1.1.1~db.shop~shop.svc.cluster.local", { SERVICE_ACCOUNT: "db" })).toBe(
+      grpcCode.ok,
+    );
+    expect(await ask("ztunnel~1.1.1.1~db.a~a.svc.cluster.local")).toBe(grpcCode.permissionDenied);
+    expect(await ask("ztunnel~1.1.1.1~.~.svc", { NAMESPACE: "a" })).toBe(grpcCode.permissionDenied);
+    expect(await ask("ztunnel~1.1.1.1~.~.svc", { SERVICE_ACCOUNT: "cart" })).toBe(grpcCode.permissionDenied);
+    lab.authenticate = async () => ({ kind: "operator", name: "o", issuer: "i", subject: "s", claims: {} });
+    expect(await ask("ztunnel~1.1.1.1~.~.svc")).toBe(grpcCode.permissionDenied);
+  });
+});
+
+describe("what is pushed", () => {
+  test("the mesh of now, then changes once it has been quiet, policies first", async () => {
+    const lab = new XdsLab();
+    lab.store.apply({ services: { upsert: [service("db", { 5432: 5432 })] } });
+    lab.clock.advance(1000);
+    const stream = lab.open("edge-1");
+    await settle();
+    for (const typeUrl of [addressType, authorizationType])
+      stream.request({ node: nodeOf("edge-1"), typeUrl });
+    expect(acknowledgeAll(stream)).toEqual(["Authorization", "Address shop/db.shop"]);
+    const named = workload("db", {
+      uid: "u",
+      authorizationPolicies: ["shop/p"],
+      services: member("shop/db.shop"),
+    });
+    lab.store.apply({ workloads: { upsert: [named] }, policies: { upsert: [policy] } });
+    lab.clock.advance(adsLimits.quietMs - 1);
+    expect(acknowledgeAll(stream)).toEqual([]);
+    lab.clock.advance(1);
+    expect(acknowledgeAll(stream)).toEqual(["Authorization shop/p", "Address u"]);
+    lab.store.apply({ workloads: { remove: ["u"] }, policies: { remove: ["shop/p"] } });
+    lab.server.flush();
+    expect(acknowledgeAll(stream)).toEqual(["Address -u", "Authorization -shop/p"]);
+  });
+
+  test("changes that never rest are pushed after a while; what is as before is not pushed", async () => {
+    const lab = new XdsLab();
+    const stream = await connected(lab);
+    let pushes = 0;
+    for (let version = 0; version < 100; version++) {
+      lab.store.apply({ workloads: { upsert: [workload("db", { uid: "u", capacity: version })] } });
+      lab.clock.advance(adsLimits.quietMs / 2);
+      pushes += acknowledgeAll(stream).length;
+    }
+    expect(pushes).toBe(Math.floor((100 * (adsLimits.quietMs / 2)) / adsLimits.maxDelayMs));
+    lab.clock.advance(1000);
+    acknowledgeAll(stream);
+    lab.store.apply({
+      workloads: {
+        upsert: [workload("db", { uid: "u", capacity: 99, location: { file: "f", line: 9, column: 1 } })],
+      },
+    });
+    lab.clock.advance(1000);
+    expect(acknowledgeAll(stream)).toEqual([]);
+  });
+
+  test("to a client that does not read, nothing; when it reads again, what came of it", async () => {
+    const lab = new XdsLab();
+    const stream = await connected(lab);
+    stream.aboveHighWater = true;
+    for (let version = 0; version < 50; version++) {
+      lab.store.apply({ workloads: { upsert: [workload(`w${version}`, { uid: `u${version % 3}` })] } });
+      lab.clock.advance(1000);
+    }
+    expect(stream.responses).toEqual([]);
+    expect(lab.server.status()[0]).toMatchObject({ stalled: true });
+    stream.room();
+    expect(acknowledgeAll(stream)).toEqual(["Address u0 u1 u2"]);
+  });
+
+  test("a change of the roots and of revocations goes out at once", async () => {
+    const lab = new XdsLab();
+    const stream = await connected(lab, "edge-1", [trustBundleType]);
+    lab.bundle.set({ rootsPem: "root 1\nroot 2", crls: [Uint8Array.of(1)] });
+    const response = stream.take();
+    const value = response?.resources[0]?.resource?.value ?? new Uint8Array();
+    expect(decodeTrustBundleMessage(value)).toMatchObject({
+      rootsPem: "root 1\nroot 2",
+      crls: [Uint8Array.of(1)],
+    });
+    expect(response?.resources[0]?.name).toBe("trust");
+  });
+
+  test("it is known which node holds which roots", async () => {
+    const lab = new XdsLab();
+    const ours = await connected(lab, "edge-1", [trustBundleType]);
+    await connected(lab, "edge-2");
+    const first = lab.server.trustVersion;
+    const holders = () => lab.server.trustHolders().map(({ node, version }) => [node.nodeName, version]);
+    expect(holders()).toEqual([
+      ["edge-1", first],
+      ["edge-2", null],
+    ]);
+    lab.bundle.set({ rootsPem: "root 2", crls: [] });
+    expect(lab.server.trustVersion).not.toBe(first);
+    expect(holders()).toEqual([
+      ["edge-1", first],
+      ["edge-2", null],
+    ]);
+    const response = ours.take();
+    ours.request({
+      typeUrl: trustBundleType,
+      responseNonce: response?.nonce ?? "",
+      errorDetail: { message: "no" },
+    });
+    expect(holders()).toEqual([
+      ["edge-1", first],
+      ["edge-2", null],
+    ]);
+    lab.bundle.set({ rootsPem: "root 3", crls: [] });
+    acknowledgeAll(ours);
+    expect(holders()).toEqual([
+      ["edge-1", lab.server.trustVersion],
+      ["edge-2", null],
+    ]);
+  });
+
+  test("an on-demand client finds workloads by address, services by VIP, and its own node's unasked", async () => {
+    const lab = new XdsLab();
+    lab.store.apply({
+      services: { upsert: [service("db", { 80: 80 }, { addresses: [{ network: "", ip: ip("10.9.0.1") }] })] },
+      workloads: {
+        upsert: [
+          workload("db", {
+            uid: "u-db",
+            addresses: [ip("10.0.0.7")],
+            services: member("shop/db.shop"),
+            node: "edge-2",
+          }),
+          workload("own", { uid: "u-own", node: "edge-1" }),
+          workload("other", { uid: "u-other", addresses: [ip("10.0.0.8")], network: "far" }),
+        ],
+      },
+    });
+    lab.server.flush();
+    const stream = lab.open("edge-1");
+    await settle();
+    stream.request({ node: nodeOf("edge-1"), typeUrl: authorizationType });
+    const star = { resourceNamesSubscribe: ["*"], resourceNamesUnsubscribe: ["*"] };
+    stream.request({ node: nodeOf("edge-1"), typeUrl: addressType, ...star });
+    expect(acknowledgeAll(stream)).toEqual(["Authorization", "Address u-own"]);
+    stream.request({ typeUrl: addressType, resourceNamesSubscribe: ["/10.9.0.1"] });
+    expect(acknowledgeAll(stream)).toEqual(["Address shop/db.shop u-db -/10.9.0.1"]);
+    stream.request({ typeUrl: addressType, resourceNamesSubscribe: ["far/10.0.0.8"] });
+    expect(acknowledgeAll(stream)).toEqual(["Address u-other -far/10.0.0.8"]);
+  });
+});
+
+describe("life of a stream", () => {
+  test("a client's first stream and the end of its last are told", async () => {
+    const told: string[] = [];
+    const lab = new XdsLab({
+      onNodeConnected: (_, node) => void told.push(`+${node.nodeName}`),
+      onNodeGone: (_, node) => void told.push(`-${node.nodeName}`),
+    });
+    const first = await connected(lab);
+    const second = await connected(lab);
+    first.lose();
+    expect(told).toEqual(["+edge-1"]);
+    second.lose();
+    expect(told).toEqual(["+edge-1", "-edge-1"]);
+    expect(lab.clock.pending).toBe(0);
+  });
+
+  test("of one client's streams beyond the bound the oldest goes", async () => {
+    const lab = new XdsLab({ limits: { maxStreamsPerClient: 2, maxStreams: 4 } });
+    const streams = [await connected(lab), await connected(lab), await connected(lab)];
+    expect(streams.map(({ ended }) => ended)).toEqual([true, false, false]);
+    expect(streams[0]?.error?.code).toBe(grpcCode.aborted);
+    await connected(lab, "edge-2");
+    await connected(lab, "edge-3");
+    expect(() => lab.open("edge-4")).toThrow("too many streams");
+  });
+
+  test("streams of a revoked caller end at once, others go on", async () => {
+    const lab = new XdsLab();
+    const bad = await connected(lab, "edge-1");
+    const good = await connected(lab, "edge-2");
+    expect(lab.server.cutStreams((caller) => caller.kind === "node" && caller.node === "edge-1")).toBe(1);
+    expect(bad.error?.code).toBe(grpcCode.unauthenticated);
+    expect(good.ended).toBe(false);
+    expect(lab.server.status().map(({ node }) => node.nodeName)).toEqual(["edge-2"]);
+  });
+
+  test("a client that leaves a response unanswered loses its stream", async () => {
+    const lab = new XdsLab();
+    const stream = await connected(lab);
+    lab.store.apply({ policies: { upsert: [policy] } });
+    lab.clock.advance(adsLimits.acknowledgeTimeoutMs);
+    expect(stream.ended).toBe(false);
+    lab.clock.advance(1000);
+    expect(stream.error?.code).toBe(grpcCode.deadlineExceeded);
+  });
+
+  test("a flood of requests ends the stream", async () => {
+    const lab = new XdsLab();
+    const stream = await connected(lab);
+    for (let count = 0; count <= adsLimits.requests.burst; count++) stream.request({ typeUrl: addressType });
+    expect(stream.error?.code).toBe(grpcCode.resourceExhausted);
+  });
+
+  test("who asks for addresses alone is answered after a moment, without being asked again", async () => {
+    const lab = new XdsLab();
+    const stream = lab.open("edge-1");
+    await settle();
+    stream.request({ node: nodeOf("edge-1"), typeUrl: addressType });
+    expect(stream.responses).toHaveLength(0);
+    lab.clock.advance(adsLimits.policiesFirstMs);
+    expect(acknowledgeAll(stream)).toEqual(["Address"]);
+  });
+
+  test("closing ends every stream and leaves no timer", async () => {
+    const lab = new XdsLab();
+    const stream = await connected(lab);
+    lab.store.apply({ policies: { upsert: [policy] } });
+    lab.server.close();
+    expect(stream.error?.code).toBe(grpcCode.unavailable);
+    expect(lab.clock.pending).toBe(0);
+    expect(() => lab.open("edge-1")).toThrow("stopping");
+  });
+});

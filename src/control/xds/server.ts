@@ -1,0 +1,216 @@
+/**
+ * The control plane's xDS server: the mesh and the roots to every node that is connected, over delta ADS. A change costs what it
+ * changes, once, and a look at each subscriber.
+ */
+import { adsLimits } from "../../base/limits.ts";
+import type { Logger } from "../../base/log.ts";
+import { MetricRegistry } from "../../base/metrics.ts";
+import type { Watch } from "../../base/watch.ts";
+import type { Clock } from "../../host/host.ts";
+import type { MeshStore } from "../../mesh/store.ts";
+import { controlPlanePrefix, trustBundleType } from "../../wire/ads/delta.ts";
+import { ResourceSet } from "../../wire/ads/resource_set.ts";
+import { ResponseEncoder } from "../../wire/ads/response_parts.ts";
+import { DeltaSession, type SessionLimits } from "../../wire/ads/server_session.ts";
+import type { GrpcService } from "../../wire/grpc/server.ts";
+import { aggregatedDiscovery } from "../../wire/grpc/services.ts";
+import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
+import { encodeTrustBundleMessage } from "../../wire/mesh_messages.ts";
+import { type CallPeer, credentialsOf } from "../ca/call_credentials.ts";
+import { type Caller, type CallerAuthenticator, callerName } from "../identity/caller.ts";
+import type { TrustBundle } from "../keys/trust_bundle.ts";
+import { contentResource, MeshResourceSets, nodeGroup } from "./mesh_resource_sets.ts";
+import type { NodeInfo } from "./node_info.ts";
+import { PushTimer } from "./push_timer.ts";
+import { Subscriber, type SubscriberHost, type SubscriberStatus } from "./subscriber.ts";
+import { XdsMetrics } from "./xds_metrics.ts";
+
+export interface XdsServerOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly store: MeshStore;
+  readonly bundle: Watch<TrustBundle>;
+  readonly authenticator: Pick<CallerAuthenticator, "authenticate">;
+  /** For `control_plane.identifier`, after `fairlead/`. */
+  readonly version: string;
+  readonly metrics?: MetricRegistry;
+  /** A client's first stream is there, its last one is gone. */
+  readonly onNodeConnected?: (caller: Caller, node: NodeInfo) => void;
+  readonly onNodeGone?: (caller: Caller, node: NodeInfo) => void;
+  readonly limits?: Partial<XdsLimits>;
+}
+
+export type XdsLimits = SessionLimits & {
+  readonly [Name in "quietMs" | "maxDelayMs" | "maxStreams" | "maxStreamsPerClient"]: number;
+};
+
+/** Which trust bundle a client took last: what a rotation of roots waits for. */
+export interface TrustHolder {
+  readonly caller: Caller;
+  readonly node: NodeInfo;
+  /** The version that `trustVersion` had; null when it holds none, as a ztunnel, or none yet. */
+  readonly version: string | null;
+}
+
+const trustName = "trust";
+
+export class XdsServer {
+  readonly #options: XdsServerOptions;
+  readonly #limits: XdsLimits;
+  readonly #metrics: XdsMetrics;
+  readonly #encoder: ResponseEncoder;
+  readonly #mesh: MeshResourceSets;
+  readonly #trust = new ResourceSet(trustBundleType);
+  /** Versions of the bundle by revision, for those that somebody may still have. */
+  readonly #trustVersions = new Map<number, string>();
+  readonly #sets: ReadonlyMap<string, ResourceSet>;
+  readonly #timer: PushTimer;
+  readonly #subscribers = new Set<Subscriber>();
+  /** Those that have said who they are, by client, the oldest first. */
+  readonly #clients = new Map<string, Subscriber[]>();
+  readonly #host: SubscriberHost;
+  readonly #unwatch: () => void;
+  #closed = false;
+
+  constructor(options: XdsServerOptions) {
+    this.#options = options;
+    this.#limits = { ...adsLimits, ...options.limits };
+    this.#metrics = new XdsMetrics(options.metrics ?? new MetricRegistry());
+    this.#encoder = new ResponseEncoder(`${controlPlanePrefix}${options.version}`);
+    this.#timer = new PushTimer(options.clock, this.#limits, (sinceMs) => this.#push(sinceMs));
+    this.#mesh = new MeshResourceSets(options.store, () => this.#timer.changed());
+    this.#sets = new Map(
+      [this.#mesh.policies, this.#mesh.addresses, this.#trust].map((set) => [set.typeUrl, set]),
+    );
+    this.#setTrust(options.bundle.value);
+    this.#unwatch = options.bundle.subscribe((bundle) => {
+      // Revocations are waited for by nobody's quiet moment.
+      if (this.#setTrust(bundle)) this.#pumpAll();
+    });
+    this.#host = {
+      clock: options.clock,
+      logger: options.logger,
+      metrics: this.#metrics,
+      openSession: (info) => this.#openSession(info),
+      onIdentified: (subscriber) => this.#admit(subscriber),
+      onClosed: (subscriber) => this.#remove(subscriber),
+    };
+  }
+
+  register(service: Pick<GrpcService<CallPeer>, "stream">): void {
+    service.stream(aggregatedDiscovery.delta, (stream) => {
+      if (this.#closed) throw new GrpcError(grpcCode.unavailable, "the control plane is stopping");
+      if (this.#subscribers.size >= this.#limits.maxStreams)
+        throw new GrpcError(grpcCode.resourceExhausted, "too many streams");
+      const caller = this.#options.authenticator.authenticate(credentialsOf(stream));
+      const subscriber = new Subscriber(this.#host, stream, caller);
+      this.#subscribers.add(subscriber);
+      return subscriber;
+    });
+  }
+
+  /** Pushes what waits for a quiet moment, now: a revocation, the answer to an operator's command. */
+  flush(): void {
+    this.#timer.flush();
+  }
+
+  /** One entry for each stream that has said who it is. */
+  status(): readonly SubscriberStatus[] {
+    return [...this.#subscribers].flatMap((subscriber) => subscriber.status() ?? []);
+  }
+
+  /** Of the bundle that is served now. */
+  get trustVersion(): string {
+    return this.#trust.get(trustName)?.version ?? "";
+  }
+
+  /** One entry for each stream that has said who it is. */
+  trustHolders(): readonly TrustHolder[] {
+    return [...this.#subscribers].flatMap((subscriber) => {
+      const { caller, node, trustRevision } = subscriber;
+      if (caller === null || node === null) return [];
+      const version = trustRevision === null ? null : (this.#trustVersions.get(trustRevision) ?? null);
+      return [{ caller, node, version }];
+    });
+  }
+
+  /** Ends at once the streams of callers whose credential is no longer good. @returns how many. */
+  cutStreams(predicate: (caller: Caller) => boolean): number {
+    const cut = [...this.#subscribers].filter(({ caller }) => caller !== null && predicate(caller));
+    for (const subscriber of cut)
+      subscriber.cut(new GrpcError(grpcCode.unauthenticated, "the credential was revoked"));
+    return cut.length;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#unwatch();
+    this.#mesh.close();
+    this.#timer.close();
+    for (const subscriber of [...this.#subscribers])
+      subscriber.cut(new GrpcError(grpcCode.unavailable, "the control plane is stopping"));
+  }
+
+  #openSession(info: NodeInfo): DeltaSession {
+    const implicit = info.nodeName === "" ? [] : [nodeGroup(info.nodeName)];
+    return new DeltaSession(this.#sets, this.#encoder, implicit, this.#limits);
+  }
+
+  #push(sinceMs: number): void {
+    if (this.#mesh.flush()) this.#pumpAll();
+    this.#metrics.pushed(this.#options.clock.now() - sinceMs);
+  }
+
+  #pumpAll(): void {
+    for (const subscriber of [...this.#subscribers]) subscriber.pump();
+  }
+
+  #setTrust({ rootsPem, crls }: TrustBundle): boolean {
+    const value = encodeTrustBundleMessage({ rootsPem, crls: [...crls] });
+    const changed = this.#trust.apply([contentResource(trustName, value)], []);
+    if (!changed) return false;
+    this.#trustVersions.set(this.#trust.revision, this.trustVersion);
+    this.#forgetTrustVersions();
+    return true;
+  }
+
+  #forgetTrustVersions(): void {
+    const held = new Set([...this.#subscribers].map(({ trustRevision }) => trustRevision));
+    for (const revision of this.#trustVersions.keys())
+      if (revision !== this.#trust.revision && !held.has(revision)) this.#trustVersions.delete(revision);
+  }
+
+  /** The newest stream of a client is the live one; the others may not have noticed yet that they are dead. */
+  #admit(subscriber: Subscriber): void {
+    const { caller, node } = subscriber;
+    if (caller === null || node === null) return;
+    const key = clientKey(caller, node);
+    const streams = this.#clients.get(key) ?? [];
+    streams.push(subscriber);
+    this.#clients.set(key, streams);
+    this.#metrics.connected(this.#clients.size);
+    if (streams.length === 1) this.#options.onNodeConnected?.(caller, node);
+    if (streams.length > this.#limits.maxStreamsPerClient)
+      streams[0]?.cut(new GrpcError(grpcCode.aborted, "a newer stream of the same client took its place"));
+  }
+
+  #remove(subscriber: Subscriber): void {
+    this.#subscribers.delete(subscriber);
+    const { caller, node } = subscriber;
+    if (caller === null || node === null) return;
+    const key = clientKey(caller, node);
+    const streams = this.#clients.get(key) ?? [];
+    const index = streams.indexOf(subscriber);
+    if (index === -1) return;
+    streams.splice(index, 1);
+    if (streams.length > 0) return;
+    this.#clients.delete(key);
+    this.#metrics.connected(this.#clients.size);
+    this.#options.onNodeGone?.(caller, node);
+  }
+}
+
+/** A node is one client; a workload's identity may be that of many instances. */
+function clientKey(caller: Caller, node: NodeInfo): string {
+  return caller.kind === "node" ? callerName(caller) : `${callerName(caller)} ${node.id}`;
+}

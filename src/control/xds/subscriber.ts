@@ -1,0 +1,227 @@
+/** One client's stream: who it is, then requests into its session and responses out while there is room. */
+import { adsLimits } from "../../base/limits.ts";
+import type { Logger } from "../../base/log.ts";
+import type { Clock, Timer } from "../../host/host.ts";
+import { trustBundleType } from "../../wire/ads/delta.ts";
+import type { DeltaSession, SessionFault } from "../../wire/ads/server_session.ts";
+import type { SubscriptionStatus } from "../../wire/ads/type_exchange.ts";
+import type { ServerStream, StreamEvents } from "../../wire/grpc/server.ts";
+import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
+import type {
+  DeltaDiscoveryRequest,
+  DeltaDiscoveryResponse,
+} from "../../wire/messages/envoy_discovery.gen.ts";
+import { type Caller, callerName } from "../identity/caller.ts";
+import { checkNode, type NodeInfo, readNode } from "./node_info.ts";
+import type { XdsMetrics } from "./xds_metrics.ts";
+
+/** The part of a `ServerStream` that is used here. */
+export type XdsStream = Pick<
+  ServerStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse, unknown>,
+  "sendEncoded" | "end" | "aboveHighWater" | "pause" | "resume"
+>;
+
+export interface SubscriberStatus {
+  /** As in the audit log. */
+  readonly caller: string;
+  readonly kind: Caller["kind"];
+  readonly node: NodeInfo;
+  /** Wall clock. */
+  readonly connectedAtMs: number;
+  readonly types: readonly SubscriptionStatus[];
+  /** Its connection does not take more at the moment. */
+  readonly stalled: boolean;
+}
+
+/** What a subscriber needs of the server. */
+export interface SubscriberHost {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: XdsMetrics;
+  openSession(info: NodeInfo): DeltaSession;
+  /** @throws GrpcError when there is no room for it. */
+  onIdentified(subscriber: Subscriber): void;
+  onClosed(subscriber: Subscriber): void;
+}
+
+export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
+  readonly #host: SubscriberHost;
+  readonly #stream: XdsStream;
+  #caller: Caller | null = null;
+  #identified: { readonly info: NodeInfo; readonly session: DeltaSession; readonly atMs: number } | null =
+    null;
+  #timer: Timer | null = null;
+  #timerAtMs = Number.POSITIVE_INFINITY;
+  #closed = false;
+
+  /** @param caller settles once it is known who calls; until then nothing of the stream is read. */
+  constructor(host: SubscriberHost, stream: XdsStream, caller: Promise<Caller>) {
+    this.#host = host;
+    this.#stream = stream;
+    stream.pause();
+    caller.then(
+      (known) => {
+        this.#caller = known;
+        stream.resume();
+      },
+      (thrown) => this.#end(thrown instanceof GrpcError ? thrown : internal()),
+    );
+  }
+
+  get caller(): Caller | null {
+    return this.#caller;
+  }
+
+  get node(): NodeInfo | null {
+    return this.#identified?.info ?? null;
+  }
+
+  onMessage(request: DeltaDiscoveryRequest): void {
+    if (this.#closed) return;
+    const session = this.#identified?.session ?? this.#identify(request);
+    if (session === null) return;
+    const fault = session.onRequest(request, this.#host.clock.now());
+    if (fault !== null) {
+      this.#fail(fault);
+      return;
+    }
+    this.#tellOfRefusal(request);
+    this.pump();
+  }
+
+  onHalfClose(): void {
+    this.#end(null);
+  }
+
+  onWritable(): void {
+    this.pump();
+  }
+
+  onClose(): void {
+    this.#close();
+  }
+
+  /** Sends what may be sent. Called after each push, so it has to be cheap when there is nothing. */
+  pump(): void {
+    const session = this.#identified?.session;
+    if (session === undefined || this.#closed) return;
+    const nowMs = this.#host.clock.now();
+    while (!this.#stream.aboveHighWater) {
+      const next = session.next(nowMs);
+      if (next === null) break;
+      if ("kind" in next) {
+        this.#fail(next);
+        return;
+      }
+      this.#host.metrics.sent(next);
+      this.#stream.sendEncoded(next.bytes);
+    }
+    this.#arm(session, nowMs);
+  }
+
+  /** Ends the stream from our side. */
+  cut(error: GrpcError): void {
+    this.#end(error);
+  }
+
+  status(): SubscriberStatus | null {
+    if (this.#identified === null || this.#caller === null) return null;
+    const { info, session, atMs } = this.#identified;
+    return {
+      caller: callerName(this.#caller),
+      kind: this.#caller.kind,
+      node: info,
+      connectedAtMs: atMs,
+      types: session.status(),
+      stalled: this.#stream.aboveHighWater,
+    };
+  }
+
+  /** The revision of the trust bundle that it took last; null for none. */
+  get trustRevision(): number | null {
+    return this.#identified?.session.acknowledgedRevision(trustBundleType) ?? null;
+  }
+
+  #identify(request: DeltaDiscoveryRequest): DeltaSession | null {
+    try {
+      const caller = this.#caller;
+      if (caller === null) throw internal();
+      const info = readNode(request.node);
+      checkNode(info, caller);
+      const session = this.#host.openSession(info);
+      this.#identified = { info, session, atMs: this.#host.clock.wallMs() };
+      this.#host.onIdentified(this);
+      return session;
+    } catch (thrown) {
+      if (!(thrown instanceof GrpcError)) throw thrown;
+      const caller = this.#caller === null ? null : callerName(this.#caller);
+      this.#host.logger.log("warn", "xds", "stream refused", { caller, reason: thrown.message });
+      this.#end(thrown);
+      return null;
+    }
+  }
+
+  #tellOfRefusal({ typeUrl, errorDetail, responseNonce }: DeltaDiscoveryRequest): void {
+    if (errorDetail === undefined || responseNonce === "") return;
+    this.#host.metrics.refused(typeUrl);
+    this.#host.logger.log(
+      "warn",
+      "xds",
+      "a node refused resources; they are not sent again until they change",
+      {
+        caller: this.#caller === null ? null : callerName(this.#caller),
+        type: typeUrl,
+        reason: errorDetail.message.slice(0, adsLimits.maxErrorChars),
+      },
+    );
+  }
+
+  #fail(fault: SessionFault): void {
+    const caller = this.#caller === null ? null : callerName(this.#caller);
+    this.#host.logger.log("warn", "xds", "stream ended", { caller, reason: fault.message });
+    this.#end(new GrpcError(faultCodes[fault.kind], fault.message));
+  }
+
+  /** One timer, set anew only for an earlier time: an acknowledgement every millisecond sets no timer every millisecond. */
+  #arm(session: DeltaSession, nowMs: number): void {
+    const deadline = session.deadlineMs(nowMs);
+    if (deadline === null || deadline >= this.#timerAtMs) return;
+    this.#timer?.cancel();
+    this.#timerAtMs = deadline;
+    this.#timer = this.#host.clock.setTimer(Math.max(0, deadline - nowMs), () => {
+      this.#timer = null;
+      this.#timerAtMs = Number.POSITIVE_INFINITY;
+      if (this.#closed) return;
+      const fault = session.tick(this.#host.clock.now());
+      if (fault === null) this.pump();
+      else this.#fail(fault);
+    });
+  }
+
+  #end(error: GrpcError | null): void {
+    if (this.#closed) return;
+    this.#close();
+    if (error === null) this.#stream.end();
+    else this.#stream.end(error);
+  }
+
+  #close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#timer?.cancel();
+    this.#timer = null;
+    this.#host.onClosed(this);
+  }
+}
+
+/** `unavailable` where a client does best to come again at once; `resourceExhausted` where it should not. */
+const faultCodes = {
+  invalid: grpcCode.invalidArgument,
+  flood: grpcCode.resourceExhausted,
+  timeout: grpcCode.deadlineExceeded,
+  behind: grpcCode.unavailable,
+} as const;
+
+function internal(): GrpcError {
+  return new GrpcError(grpcCode.internal, "internal error");
+}
