@@ -2,20 +2,25 @@
  * The composition root: who is handed what. Everything else takes what it needs as arguments, so that a simulator can build a
  * whole node on a host of its own.
  */
+import type { DocumentsEntry } from "./admin/sources.ts";
+import { CrlSets, followControl, followFiles, type MeshSource } from "./app_mesh.ts";
+import { openSigner } from "./app_signer.ts";
 import { MeshError } from "./base/errors.ts";
 import { formatSocketAddress, IpAddress } from "./base/ip.ts";
 import { MetricRegistry } from "./base/metrics.ts";
 import type { Config } from "./config/config.ts";
-import { MeshIngest } from "./control/ingest.ts";
+import { registerControlMetrics } from "./control/join/control_metrics.ts";
+import { ControlPlane } from "./control/join/control_plane.ts";
+import type { ControlStatus } from "./control/join/control_status.ts";
 import { type CaptureOptions, installCapture } from "./host/capture.ts";
-import type { Files, Host } from "./host/host.ts";
+import type { Files, Host, Network } from "./host/host.ts";
 import type { LogWriter } from "./host/log_writer.ts";
 import type { SpiffeId } from "./mesh/identity.ts";
 import { type MeshChange, MeshStore } from "./mesh/store.ts";
-import type { AuthorityOptions, CertificateAuthority } from "./pki/ca.ts";
-import { loadAuthority, openAuthority } from "./pki/ca_files.ts";
 import { type CryptoProvider, peculiarProvider, runtimeProvider } from "./pki/provider.ts";
+import type { CrlSource } from "./pki/revocation.ts";
 import { SecretManager } from "./pki/secrets.ts";
+import type { Svid } from "./pki/svid.ts";
 import { TrustVerifier } from "./pki/trust.ts";
 import { followTrustFiles } from "./pki/trust_files.ts";
 import { createPolicyEngine } from "./policy/engine.ts";
@@ -25,16 +30,22 @@ import { LocalWorkloads } from "./proxy/local_workloads.ts";
 import { NodeTunnel } from "./proxy/node.ts";
 import type { NodeContext, NodeSettings } from "./proxy/node_context.ts";
 import { Telemetry } from "./proxy/telemetry.ts";
+import { versionFields } from "./version.ts";
 
-export interface RunningNode {
+/** A node that is there, and may still wait for its mesh. */
+export interface PreparedNode {
   readonly hostName: string;
   readonly context: NodeContext;
-  readonly tunnel: NodeTunnel;
-  readonly ingest: MeshIngest;
   readonly metrics: MetricRegistry;
-  readonly authority: CertificateAuthority;
+  /** What holds in this mesh: as it was told, or as the control plane has it. */
+  readonly trustDomain: string;
   /** Whether the local CA was made by this start. */
   readonly createdAuthority: boolean;
+  /** Resolves when it listens. Rejects with a MeshError when it cannot, or was stopped before it could. */
+  readonly listening: Promise<NodeTunnel>;
+  documents(): DocumentsEntry;
+  /** How it stands with its control plane; null without one. */
+  control(): ControlStatus | null;
   /** What readiness waits for, by name; empty is ready. */
   pending(): readonly string[];
   /** Finishes what is open, at most `drainDeadlineMs`, then stops. */
@@ -43,11 +54,27 @@ export interface RunningNode {
   stop(): Promise<void>;
 }
 
+/** A node that listens. */
+export interface RunningNode extends PreparedNode {
+  readonly tunnel: NodeTunnel;
+}
+
 /** Takes back one step of the start. */
 type Undo = () => void | Promise<void>;
 
 /** @throws MeshError when the node cannot start as it was told to; nothing is left behind then. */
 export async function startNode(host: Host, config: Config, logger: LogWriter): Promise<RunningNode> {
+  const node = await prepareNode(host, config, logger);
+  const tunnel = await node.listening;
+  return { ...node, tunnel };
+}
+
+/**
+ * Everything but the listeners, which follow when the mesh is known: a host whose control plane is away can be asked what it waits for.
+ *
+ * @throws MeshError as `startNode`.
+ */
+export async function prepareNode(host: Host, config: Config, logger: LogWriter): Promise<PreparedNode> {
   const undo: Undo[] = [];
   // One stop, however often it is asked for: whoever waits for it waits until the last thing is undone.
   let stopping: Promise<void> | null = null;
@@ -55,8 +82,9 @@ export async function startNode(host: Host, config: Config, logger: LogWriter): 
     stopping ??= undoAll(undo).finally(() => logger.flush());
     return stopping;
   };
+  const isStopping = (): boolean => stopping !== null;
   try {
-    return await build(host, config, logger, undo, stop);
+    return await build(host, config, logger, { undo, stop, isStopping });
   } catch (error) {
     await stop();
     throw error;
@@ -67,38 +95,39 @@ async function undoAll(steps: Undo[]): Promise<void> {
   for (let step = steps.pop(); step !== undefined; step = steps.pop()) await step();
 }
 
-async function build(
-  host: Host,
-  config: Config,
-  logger: LogWriter,
-  undo: Undo[],
-  stop: () => Promise<void>,
-): Promise<RunningNode> {
+interface LifeCycle {
+  readonly undo: Undo[];
+  readonly stop: () => Promise<void>;
+  readonly isStopping: () => boolean;
+}
+
+async function build(host: Host, config: Config, logger: LogWriter, life: LifeCycle): Promise<PreparedNode> {
   const { clock, random, net, files } = host;
+  const { undo } = life;
   const metrics = new MetricRegistry();
   const provider: CryptoProvider =
     config.cryptoProvider === "runtime" ? runtimeProvider() : peculiarProvider();
+  await refuseMissing(files, config.meshPaths);
 
-  // Identity: the CA, what we trust, and the SVIDs of the workloads that run here.
-  const { authority, created } = await openCa(host, config, {
-    clock,
-    provider,
-    trustDomain: config.trustDomain,
-  });
-  const trust = new TrustVerifier({ clock, provider, trustDomain: config.trustDomain });
-  trust.setRoots(authority.rootsPem);
-  const secrets = new SecretManager({
-    clock,
-    random,
-    provider,
-    signer: authority,
-    lifetimeMs: config.svidLifetimeMs,
-    trust,
-    logger,
-  });
+  // Identity: who signs, what we trust, and the SVIDs of the workloads that run here.
+  const plane = await joinControl(host, config, logger, provider);
+  if (plane !== null) undo.push(() => plane.close());
+  const { trustDomain, nodeName, network } = plane?.facts ?? config;
+  const signing = await openSigner(files, config.ca, plane, { clock, provider, trustDomain });
+  const trust = new TrustVerifier({ clock, provider, trustDomain });
+  if (signing.rootsPem !== null)
+    trust.setRoots(signing.rootsPem, config.ca.kind === "control" ? "control" : "configured");
+  const { signer } = signing;
+  const lifetimeMs = config.svidLifetimeMs;
+  const secrets = new SecretManager({ clock, random, provider, signer, lifetimeMs, trust, logger });
   undo.push(() => secrets.close());
+  const crls = new CrlSets(trust);
+  const fileTrust = {
+    setRoots: (rootsPem: string) => trust.setRoots(rootsPem),
+    setCrls: (lists: readonly CrlSource[]) => crls.set("files", lists),
+  };
   const crlPaths = config.crlPath === null ? [] : [config.crlPath];
-  undo.push(await followTrustFiles({ files, trust, logger, rootsPath: null, crlPaths }));
+  undo.push(await followTrustFiles({ files, trust: fileTrust, logger, rootsPath: null, crlPaths }));
 
   // The mesh: the engine is the store's first listener, so that whoever hears of a change decides by the new policies.
   const store = new MeshStore();
@@ -115,25 +144,23 @@ async function build(
       source: connection.sourceIdentity?.uri ?? connection.sourceIp.text,
       "dst.addr": formatSocketAddress({ ip: connection.destinationIp, port: connection.destinationPort }),
     });
-  await refuseMissing(files, config.meshPaths);
-  const ingest = new MeshIngest(host, store, config, logger);
-  undo.push(() => ingest.close());
-  await ingest.ready;
+  const mesh =
+    plane === null
+      ? followFiles(host, store, config, logger)
+      : followControl(plane, { store, trust, crls, secrets, missingPolicy: config.missingPolicy });
+  undo.push(() => mesh.close());
+  // Files are read before anything else is made of them; a control plane may be long in coming.
+  if (plane === null) await mesh.ready;
 
   // Flows.
   const telemetry = new Telemetry(clock, logger, metrics);
   const locals = new LocalWorkloads(clock, store, {
-    names: config.workloads,
-    nodeName: config.nodeName,
-    hostAddresses: () => net.localAddresses(),
+    names: config.workloads ?? plane?.workloads ?? null,
+    nodeName,
+    // A host that has joined may run what the mesh places on it by name; an address alone entitles it to nothing.
+    hostAddresses: () => (plane?.isMember === true ? [] : net.localAddresses()),
   });
   undo.push(() => locals.close());
-  if (locals.all.length === 0)
-    logger.log(
-      "warn",
-      "node",
-      "no workload runs here yet: no document has an address or the node name of this host",
-    );
   const context: NodeContext = {
     clock,
     random,
@@ -146,30 +173,116 @@ async function build(
     locals,
     connections: new ConnectionRegistry(telemetry, metrics),
     telemetry,
-    settings: nodeSettings(config),
+    settings: { ...nodeSettings(config), network },
   };
+  plane?.useSvid(() => firstSvid(context));
   prefetchIdentities(context);
-  const tunnel = new NodeTunnel(context, listenerSettings(config));
-  undo.push(() => tunnel.stop());
-  // Last, so that nothing is redirected to a port that does not listen yet; and first undone.
-  if (config.capture.mode === "redirect") undo.push(await installCapture(host, captureOptions(config)));
+  if (plane !== null) registerControlMetrics(metrics, clock, () => mesh.control());
+  let tunnel: NodeTunnel | null = null;
+  const listening = listen(host, config, context, mesh, life).then((open) => {
+    tunnel = open;
+    return open;
+  });
+  // Whoever waits for it hears of it there.
+  listening.catch(() => {});
   let draining = false;
   return {
     hostName: host.name,
     context,
-    tunnel,
-    ingest,
     metrics,
-    authority,
-    createdAuthority: created,
-    pending: () => pendingNames(context, draining),
-    stop,
+    trustDomain,
+    createdAuthority: signing.created,
+    listening,
+    documents: () => mesh.documents(),
+    control: () => mesh.control(),
+    pending: () => [...mesh.pending(), ...pendingNames(context, draining)],
+    stop: life.stop,
     drain: async () => {
       draining = true;
-      await tunnel.drain(config.drainDeadlineMs);
-      await stop();
+      await tunnel?.drain(config.drainDeadlineMs);
+      await life.stop();
     },
   };
+}
+
+/** @throws MeshError when a port cannot be had, or `stopped` when the node was stopped while it waited. */
+async function listen(
+  host: Host,
+  config: Config,
+  context: NodeContext,
+  mesh: MeshSource,
+  { undo, stop, isStopping }: LifeCycle,
+): Promise<NodeTunnel> {
+  const stopped = (): MeshError => new MeshError("stopped", "local", "stopped while waiting for the mesh");
+  const { promise: giveUp, reject } = Promise.withResolvers<never>();
+  undo.push(() => reject(stopped()));
+  try {
+    await Promise.race([mesh.ready, giveUp]);
+    if (isStopping()) throw stopped();
+    if (context.locals.all.length === 0)
+      context.logger.log(
+        "warn",
+        "node",
+        "no workload runs here yet: nothing in the mesh has an address or the node name of this host",
+      );
+    const tunnel = new NodeTunnel(context, listenerSettings(config));
+    undo.push(() => tunnel.stop());
+    // Last, so that nothing is redirected to a port that does not listen yet; and first undone.
+    if (config.capture.mode === "redirect") {
+      const remove = await installCapture(host, captureOptions(config));
+      undo.push(remove);
+      if (isStopping()) await remove();
+    }
+    return tunnel;
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function joinControl(
+  host: Host,
+  config: Config,
+  logger: LogWriter,
+  provider: CryptoProvider,
+): Promise<ControlPlane | null> {
+  const { control, nodeName, network, clusterId, trustDomain, rootNamespace, capture } = config;
+  if (control === null) return null;
+  return await ControlPlane.join({
+    host: capture.mode === "off" ? host : markedHost(host, capture.mark),
+    logger,
+    provider,
+    settings: control,
+    facts: { nodeName, network, clusterId, trustDomain, rootNamespace },
+    version: versionFields(host.name).version ?? "unknown",
+  });
+}
+
+/** Our own connections to the control plane carry the mark, or capture would lead them back to us. */
+function markedHost(host: Host, mark: number): Host {
+  const { net } = host;
+  const marked: Network = {
+    listen: (options, onAccept) => net.listen(options, onAccept),
+    connect: (options) => net.connect({ ...options, mark }),
+    tlsServer: (socket, options) => net.tlsServer(socket, options),
+    tlsClient: (socket, options) => net.tlsClient(socket, options),
+    listenUnix: (path, mode, onAccept) => net.listenUnix(path, mode, onAccept),
+    connectUnix: (path, timeoutMs) => net.connectUnix(path, timeoutMs),
+    peerCredentials: (socket) => net.peerCredentials(socket),
+    originalDestination: (socket) => net.originalDestination(socket),
+    localAddresses: () => net.localAddresses(),
+    resolve: (hostname) => net.resolve(hostname),
+  };
+  const { name, clock, random, files, process, http, databases } = host;
+  return { name, clock, random, files, process, http, databases, net: marked };
+}
+
+function firstSvid({ locals, secrets }: NodeContext): Svid | null {
+  for (const { identity } of locals.all) {
+    const svid = secrets.current(identity);
+    if (svid !== null) return svid;
+  }
+  return null;
 }
 
 /** How many of each kind came, changed or went; a kind without a change is left out. */
@@ -214,22 +327,6 @@ function pendingNames(context: NodeContext, draining: boolean): readonly string[
     .filter((workload) => context.secrets.current(workload.identity) === null)
     .map((workload) => `certificate of ${workload.namespace}/${workload.name}`);
   return draining ? [...missing, "draining"] : missing;
-}
-
-async function openCa(
-  host: Host,
-  config: Config,
-  options: AuthorityOptions,
-): Promise<{ readonly authority: CertificateAuthority; readonly created: boolean }> {
-  const { ca } = config;
-  if (ca.kind === "local") return openAuthority(host.files, ca.stateDirectory, options);
-  const paths = {
-    certificate: ca.certificatePath,
-    privateKey: ca.keyPath,
-    root: ca.rootPath,
-    chain: ca.chainPath,
-  };
-  return { authority: await loadAuthority(host.files, paths, options), created: false };
 }
 
 function nodeSettings(config: Config): NodeSettings {

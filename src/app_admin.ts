@@ -2,7 +2,7 @@
 import { createAdminApp } from "./admin/app.ts";
 import { createMetricsApp, createReadinessApp } from "./admin/probes.ts";
 import type { AdminSources, CertificateEntry, ConnectionEntry, PartyEntry } from "./admin/sources.ts";
-import type { RunningNode } from "./app.ts";
+import type { PreparedNode } from "./app.ts";
 import { formatSocketAddress, type SocketAddress } from "./base/ip.ts";
 import type { Config } from "./config/config.ts";
 import type { Listener } from "./host/host.ts";
@@ -23,7 +23,7 @@ type ServeHttp = (
 
 /** Opens the ports that are configured. @param onDrain what `/quitquitquit` starts. */
 export function serveAdministration(
-  node: RunningNode,
+  node: PreparedNode,
   config: Config,
   logger: LogWriter,
   serveHttp: ServeHttp,
@@ -44,7 +44,7 @@ export function serveAdministration(
 }
 
 function adminSources(
-  node: RunningNode,
+  node: PreparedNode,
   config: Config,
   logger: LogWriter,
   onDrain: () => void,
@@ -59,7 +59,7 @@ function adminSources(
     *connections() {
       for (const connection of context.connections) yield connectionEntry(connection, context.clock.now());
     },
-    documents: () => node.ingest.status(),
+    documents: () => node.documents(),
     metrics: node.metrics,
     pending: () => node.pending(),
     logLevel: () => logger.level,

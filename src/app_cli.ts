@@ -1,10 +1,11 @@
 /** What the command line is handed: this program's parts as a few functions. */
 import { registerProcessMetrics } from "./admin/process_metrics.ts";
-import { refuseMissing, startNode } from "./app.ts";
+import { prepareNode, refuseMissing } from "./app.ts";
 import { serveAdministration } from "./app_admin.ts";
 import { adminLimits } from "./base/limits.ts";
 import type { CliBindings, StartedNode } from "./cli/bindings.ts";
 import type { Config } from "./config/config.ts";
+import type { ControlStatus } from "./control/join/control_status.ts";
 import { readMeshFiles } from "./control/mesh_files.ts";
 import type { ServeHttp } from "./host/bun_http.ts";
 import type { Files, Host, Listener } from "./host/host.ts";
@@ -56,7 +57,9 @@ async function readEveryMeshFile(
 async function startServed(host: Host, serveHttp: ServeHttp, config: Config): Promise<StartedNode> {
   const write = (text: string): boolean => host.process.writeOut(text);
   const logger = new LogWriter(host.clock, write, config.log.format, config.log.level);
-  const node = await startNode(host, config, logger);
+  const node = await prepareNode(host, config, logger);
+  // With documents it listens now or never; a control plane may be away for long, and administration says so meanwhile.
+  if (config.control === null) await node.listening;
   registerProcessMetrics(node.metrics, {
     residentBytes: () => host.process.residentBytes(),
     cpuMicros: () => host.process.cpuMicros(),
@@ -68,12 +71,17 @@ async function startServed(host: Host, serveHttp: ServeHttp, config: Config): Pr
     const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
     logger.log("error", "bug", "please report this: one connection ended by a bug of ours", { error });
   });
-  const { promise: ended, resolve } = Promise.withResolvers<void>();
+  const { promise: ended, resolve, reject } = Promise.withResolvers<void>();
   let listeners: readonly Listener[] = [];
+  const closeOwn = (): void => {
+    for (const listener of listeners) listener.close();
+    unsubscribe();
+  };
+  let isEnding = false;
   const end = (how: Promise<void>): void => {
+    isEnding = true;
     void how.then(() => {
-      for (const listener of listeners) listener.close();
-      unsubscribe();
+      closeOwn();
       resolve();
     });
   };
@@ -84,8 +92,17 @@ async function startServed(host: Host, serveHttp: ServeHttp, config: Config): Pr
     await node.stop();
     throw error;
   }
+  // Heard of where it is awaited; until then nobody listens.
+  ended.catch(() => {});
+  node.listening.catch((error) => {
+    if (isEnding) return;
+    closeOwn();
+    reject(error);
+  });
   return {
     createdAuthority: node.createdAuthority,
+    trustDomain: node.trustDomain,
+    control: describeControl(node.control()),
     localWorkloads: node.context.locals.all.map(({ namespace, name, addresses }) => ({
       name: `${namespace}/${name}`,
       addresses: addresses.map((ip) => ip.text),
@@ -94,4 +111,9 @@ async function startServed(host: Host, serveHttp: ServeHttp, config: Config): Pr
     drain,
     stop: () => end(node.stop()),
   };
+}
+
+function describeControl(status: ControlStatus | null): StartedNode["control"] {
+  if (status === null) return null;
+  return { server: status.server, identity: status.node?.identity ?? null };
 }

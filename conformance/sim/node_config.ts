@@ -34,6 +34,7 @@ export function nodeConfig(plan: Plan, machine: MachinePlan): Config {
     `${workload.namespace}/${workload.name}`;
   return {
     meshPaths: [meshFolder],
+    control: null,
     nodeName: machine.name,
     network: "",
     clusterId: "sim",

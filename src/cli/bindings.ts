@@ -33,11 +33,15 @@ export interface Terminal {
 export type VersionInfo = Readonly<Record<string, string>>;
 
 export interface StartedNode {
+  /** The mesh's: as the control plane has it, when there is one. */
+  readonly trustDomain: string;
+  /** The control plane it takes its mesh from, and its own identity there, if it has one; null without. */
+  readonly control: { readonly server: string; readonly identity: string | null } | null;
   /** Whether this start made the local CA. */
   readonly createdAuthority: boolean;
   /** `shop/frontend 127.0.1.1` … of the workloads that run here. */
   readonly localWorkloads: readonly { readonly name: string; readonly addresses: readonly string[] }[];
-  /** Ends when the node has stopped, whoever asked for it (`drain`, `/quitquitquit`). */
+  /** Ends when the node has stopped, whoever asked for it (`drain`, `/quitquitquit`). Rejects with a MeshError when it could not listen after all. */
   readonly ended: Promise<void>;
   /** Lets open connections finish within the deadline, then stops. */
   drain(): void;

@@ -252,6 +252,8 @@ describe("fairlead up", () => {
       configs.push(config);
       return {
         createdAuthority: true,
+        trustDomain: "cluster.local",
+        control: null,
         localWorkloads: [{ name: "shop/frontend", addresses: ["127.0.1.1"] }],
         ended,
         drain: () => void asked.push("drain"),

@@ -13,11 +13,15 @@ export async function runNode(
   role: "up" | "node",
   options: Readonly<Record<string, unknown>>,
 ): Promise<ExitCode> {
-  const { config, errors } = await loadFromOptions(bindings, options);
+  const { config, errors } = await loadFromOptions(role === "up" ? alone(bindings) : bindings, options);
   if (config === null) return reportConfigErrors(bindings.terminal, errors);
+  if (role === "up" && config.control !== null) {
+    bindings.terminal.error("fairlead up is a mesh of its own; to join one: fairlead node --control …\n");
+    return 2;
+  }
   if (role === "node" && config.ca.kind === "local" && options.stateDirectory === undefined) {
     bindings.terminal.error(
-      "fairlead node joins a mesh that has a CA: give --ca-cert, --ca-key and --ca-root\n" +
+      "fairlead node joins a mesh: give --control https://HOST:15012, or --ca-cert, --ca-key and --ca-root\n" +
         "(or --state-directory, to keep a CA of its own; fairlead up does that by itself)\n",
     );
     return 2;
@@ -26,6 +30,12 @@ export async function runNode(
   if (bindings.terminal.isTerminal) bindings.terminal.error(describeNode(config, node, style));
   await untilEnded(bindings, node);
   return 0;
+}
+
+/** ztunnel's environment names may be there for others; a mesh of its own asks no control plane. */
+function alone(bindings: CliBindings): CliBindings {
+  const { XDS_ADDRESS: _xds, CA_ADDRESS: _ca, ...environment } = bindings.environment;
+  return { ...bindings, environment };
 }
 
 /** The first signal drains, the second does not wait. */
@@ -46,7 +56,8 @@ function describeNode(config: Config, node: StartedNode, style: Style): string {
   say("identity", describeCa(config, node));
   for (const workload of node.localWorkloads)
     say("workload", `${workload.name} ${style.dim(workload.addresses.join(", "))}`);
-  if (node.localWorkloads.length === 0)
+  if (node.control !== null) say("mesh", `from ${node.control.server}`);
+  else if (node.localWorkloads.length === 0)
     say("workload", style.yellow("none runs here: no document has an address or the node name of this host"));
   for (const entry of config.socks5) say("SOCKS5", formatSocketAddress(entry.listen));
   for (const entry of config.httpConnect) say("HTTP CONNECT", formatSocketAddress(entry.listen));
@@ -61,6 +72,15 @@ function describeNode(config: Config, node: StartedNode, style: Style): string {
 }
 
 function describeCa(config: Config, node: StartedNode): string {
-  if (config.ca.kind === "files") return `signed by ${config.ca.certificatePath}`;
-  return `${node.createdAuthority ? "new local CA in" : "local CA in"} ${config.ca.stateDirectory}, trust domain ${config.trustDomain}`;
+  const { ca } = config;
+  switch (ca.kind) {
+    case "files":
+      return `signed by ${ca.certificatePath}`;
+    case "local": {
+      const what = node.createdAuthority ? "new local CA in" : "local CA in";
+      return `${what} ${ca.stateDirectory}, trust domain ${config.trustDomain}`;
+    }
+    case "control":
+      return node.control?.identity ?? `signed by the control plane, trust domain ${node.trustDomain}`;
+  }
 }

@@ -1,5 +1,6 @@
 /** Single settings → Config: what only holds or fails together is checked here. */
 import { formatSocketAddress, type SocketAddress } from "../base/ip.ts";
+import { assembleControl } from "./assemble_control.ts";
 import type { CaConfig, Config } from "./config.ts";
 import { type SettingName, type SettingValues, settings } from "./settings.ts";
 import type { ConfigError, ConfigSources } from "./sources.ts";
@@ -13,9 +14,11 @@ export function assembleConfig(
   environment: ConfigSources["environment"],
 ): LoadedConfig {
   const errors: ConfigError[] = [];
-  const ca = assembleCa(values, environment, errors);
+  const directory = values.stateDirectory ?? defaultStateDirectory(environment);
+  const control = assembleControl(values, environment, directory, errors);
+  const ca = assembleCa(values, directory, errors);
   checkListeners(values, errors);
-  if (values.mesh.length === 0)
+  if (values.mesh.length === 0 && values.control === null)
     errors.push({
       where: settings.mesh.flag,
       message: "is missing: name at least one file or folder of mesh documents",
@@ -23,6 +26,7 @@ export function assembleConfig(
   if (ca === null || errors.length > 0) return { config: null, errors };
   const config: Config = {
     meshPaths: values.mesh,
+    control,
     nodeName: values.nodeName,
     network: values.network,
     clusterId: values.clusterId,
@@ -67,16 +71,12 @@ export function assembleConfig(
   return { config, errors: [] };
 }
 
-function assembleCa(
-  values: SettingValues,
-  environment: ConfigSources["environment"],
-  errors: ConfigError[],
-): CaConfig | null {
-  const { caCert, caKey, caChain, caRoot, stateDirectory } = values;
+function assembleCa(values: SettingValues, directory: string, errors: ConfigError[]): CaConfig | null {
+  const { caCert, caKey, caChain, caRoot, stateDirectory, control } = values;
   if (caCert === null && caKey === null && caChain === null && caRoot === null)
-    return { kind: "local", stateDirectory: stateDirectory ?? defaultStateDirectory(environment) };
+    return control === null ? { kind: "local", stateDirectory: directory } : { kind: "control" };
   if (caCert !== null && caKey !== null && caRoot !== null) {
-    if (stateDirectory === null)
+    if (stateDirectory === null || control !== null)
       return { kind: "files", certificatePath: caCert, keyPath: caKey, chainPath: caChain, rootPath: caRoot };
     errors.push({
       where: settings.stateDirectory.flag,

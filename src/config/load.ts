@@ -6,13 +6,8 @@ import { configLimits } from "../base/limits.ts";
 import { formatLocation } from "../mesh/location.ts";
 import { assembleConfig, type LoadedConfig } from "./assemble.ts";
 import { type FileValues, parseConfigFile } from "./config_file.ts";
-import {
-  type ManySetting,
-  type OneSetting,
-  type SettingName,
-  type SettingValues,
-  settings,
-} from "./settings.ts";
+import type { ManySetting, OneSetting } from "./setting.ts";
+import { type SettingName, type SettingValues, settings } from "./settings.ts";
 import type { ConfigError, ConfigSources } from "./sources.ts";
 import { Invalid } from "./value.ts";
 

@@ -3,8 +3,9 @@
  * one), its reader, its default and its help. The command line and the loader are both made of this table.
  */
 import { configLimits, h2Limits, pkiLimits, ports, proxyLimits } from "../base/limits.ts";
+import { controlSettings } from "./control_settings.ts";
+import { type ManySetting, many, type OneSetting, one, optional } from "./setting.ts";
 import {
-  type Reader,
   readAddressOrOff,
   readApplication,
   readDuration,
@@ -21,52 +22,6 @@ import {
   readWorkloadName,
   writeDuration,
 } from "./value.ts";
-
-interface Described {
-  /** `--node`. */
-  readonly flag: string;
-  readonly short?: string;
-  /** What stands for the value in the help. */
-  readonly hint: string;
-  readonly help: string;
-  readonly group: SettingGroup;
-  /** The first that is set wins. */
-  readonly environment?: readonly string[];
-}
-
-export type SettingGroup = "Mesh" | "Identity" | "Traffic" | "Ways in" | "Administration" | "Tuning";
-
-/** A setting with one value. */
-export interface OneSetting<T> extends Described {
-  readonly many: false;
-  readonly read: Reader<T>;
-  /** As it would be written; null when there is none and the value is then null. */
-  readonly fallback: string | null;
-  /** Environment values in ztunnel's words, put into ours. */
-  readonly translate?: Readonly<Record<string, string>>;
-}
-
-/** A setting that may be given several times. */
-export interface ManySetting<T> extends Described {
-  readonly many: true;
-  readonly read: Reader<T>;
-}
-
-function one<T>(
-  read: Reader<T>,
-  fallback: string,
-  rest: Described & Pick<OneSetting<T>, "translate">,
-): OneSetting<T> {
-  return { many: false, read, fallback, ...rest };
-}
-
-function optional<T>(read: Reader<T>, rest: Described): OneSetting<T | null> {
-  return { many: false, read, fallback: null, ...rest };
-}
-
-function many<T>(read: Reader<T>, rest: Described): ManySetting<T> {
-  return { many: true, read, ...rest };
-}
 
 const { maxWindowBytes, minSvidLifetimeMs, maxDurationMs } = configLimits;
 const path = "PATH";
@@ -114,6 +69,8 @@ export const settings = {
     help: "policies of this namespace hold for the whole mesh",
   }),
 
+  ...controlSettings,
+
   trustDomain: one(readTrustDomain, "cluster.local", {
     flag: "--trust-domain",
     hint: "NAME",
@@ -125,7 +82,7 @@ export const settings = {
     flag: "--state-directory",
     hint: path,
     group: "Identity",
-    help: "where the local CA is kept; made at the first start",
+    help: "where the local CA, or what this host got by joining, is kept; made at the first start",
   }),
   caCert: optional(readNonEmpty, {
     flag: "--ca-cert",

@@ -108,6 +108,16 @@ export class SecretManager {
     this.#secrets.delete(id.uri);
   }
 
+  /** The signer is there again: what failed is tried again now rather than at the end of its back-off. */
+  retry(): void {
+    const now = this.#options.clock.now();
+    for (const secret of this.#secrets.values()) {
+      if (secret.error === null || secret.attempt !== null) continue;
+      secret.notBeforeNow = now;
+      this.#wakeFor(secret);
+    }
+  }
+
   /** Ends renewal and forgets all keys. */
   close(): void {
     this.#closed = true;

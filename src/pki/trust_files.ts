@@ -7,7 +7,7 @@ import type { TrustVerifier } from "./trust.ts";
 
 export interface TrustFileOptions {
   readonly files: Files;
-  readonly trust: TrustVerifier;
+  readonly trust: Pick<TrustVerifier, "setRoots" | "setCrls">;
   readonly logger: Logger;
   /** A bundle of roots in PEM, source `configured`; null when roots come with our SVIDs alone. */
   readonly rootsPath: string | null;
