@@ -36,7 +36,7 @@ export function parseDocument(text: DocumentText): readonly ParsedEntry[] {
 }
 
 /** The items of a `v1 List`, which is what `kubectl get -o yaml` writes. */
-function listItems(root: YamlNode): readonly YamlNode[] | null {
+export function listItems(root: YamlNode): readonly YamlNode[] | null {
   if (root.kind !== "map") return null;
   const kind = root.entries.find((entry) => entry.key === "kind")?.value;
   if (kind?.kind !== "scalar" || typeof kind.value !== "string" || !kind.value.endsWith("List")) return null;

@@ -1,0 +1,133 @@
+/** Sets of documents, parsed and converted as a whole; what did not change is not done again. */
+import { assert } from "../../base/assert.ts";
+import type { Clock } from "../../host/host.ts";
+import type { ConversionContext, DocumentStatus } from "../../mesh/conversion.ts";
+import { ConversionCache } from "../../mesh/conversion_cache.ts";
+import { type Conversion, convertInSteps } from "../../mesh/convert.ts";
+import type { MeshDocument } from "../../mesh/document.ts";
+import type { DocumentError } from "../../mesh/location.ts";
+import { parseDocument } from "../../mesh/parse.ts";
+import type { RefusedPolicy } from "../../mesh/refused_policy.ts";
+import type { StoredDocument } from "../state/document_versions.ts";
+import { TimeSlice } from "../time_slice.ts";
+import type { ReadDocument } from "./document_input.ts";
+
+/** Documents that nobody applied: members of WorkloadGroups, made of those that were. */
+export type DeriveDocuments = (documents: readonly MeshDocument[]) => readonly MeshDocument[];
+
+export interface ConvertedSet {
+  readonly stored: readonly StoredDocument[];
+  /** Those that could be read, in the order of `stored`. */
+  readonly documents: readonly MeshDocument[];
+  readonly conversion: Conversion;
+  /** One for each of `stored`, and then for each that was derived. */
+  readonly statuses: readonly DocumentStatus[];
+  /** What is wrong with documents that were stored, by key. */
+  readonly errors: ReadonlyMap<string, readonly DocumentError[]>;
+}
+
+interface Parsed {
+  readonly text: string;
+  readonly document: MeshDocument | null;
+  readonly errors: readonly DocumentError[];
+  readonly refusedPolicy: RefusedPolicy | null;
+}
+
+export class DocumentConverter {
+  readonly #clock: Clock;
+  readonly #context: ConversionContext;
+  readonly #derive: DeriveDocuments;
+  readonly #cache = new ConversionCache();
+  #parsed = new Map<string, Parsed>();
+
+  constructor(clock: Clock, context: ConversionContext, derive: DeriveDocuments) {
+    this.#clock = clock;
+    this.#context = context;
+    this.#derive = derive;
+  }
+
+  /** @param fresh what was just read of `stored`, so that it is not parsed again. */
+  async convert(
+    stored: readonly StoredDocument[],
+    fresh: readonly ReadDocument[] = [],
+  ): Promise<ConvertedSet> {
+    const slice = new TimeSlice(this.#clock);
+    const read = new Map(fresh.map(({ stored: { key, text }, document }) => [key, { text, document }]));
+    const parsed: Parsed[] = [];
+    for (const document of stored) {
+      await slice.giveWay();
+      parsed.push(this.#parse(document, read.get(document.key)));
+    }
+    const documents = parsed.flatMap(({ document }) => (document === null ? [] : [document]));
+    const derived = this.#derive(documents);
+    // A policy that was good once and cannot be read by this program denies what it may have denied.
+    const refused = parsed.flatMap(({ refusedPolicy }) => (refusedPolicy === null ? [] : [refusedPolicy]));
+    const conversion = await slice.run(
+      convertInSteps([...documents, ...derived], this.#context, refused, this.#cache),
+    );
+    return { stored, documents, conversion, ...report(stored, parsed, conversion) };
+  }
+
+  /** Forgets what was parsed of all but `set`, which is in force. */
+  keep(set: ConvertedSet): void {
+    const kept = new Map<string, Parsed>();
+    for (const { key, text } of set.stored) {
+      const parsed = this.#parsed.get(key);
+      if (parsed?.text === text) kept.set(key, parsed);
+    }
+    this.#parsed = kept;
+  }
+
+  #parse(
+    stored: StoredDocument,
+    read: { readonly text: string; readonly document: MeshDocument } | undefined,
+  ): Parsed {
+    const { key, text } = stored;
+    const known = this.#parsed.get(key);
+    if (known?.text === text) return known;
+    const parsed =
+      read?.text === text
+        ? { text, document: read.document, errors: [], refusedPolicy: null }
+        : parseStored(stored);
+    this.#parsed.set(key, parsed);
+    return parsed;
+  }
+}
+
+function parseStored({ key, text, source, line }: StoredDocument): Parsed {
+  const [entry, ...others] = parseDocument({ file: source, firstLine: line, text });
+  const location = { file: source, line, column: 1 };
+  if (entry === undefined || others.length > 0 || (entry.key !== key && entry.errors.length === 0)) {
+    const message = `it is kept as ${key}, and that is not what its text says`;
+    return { text, document: null, errors: [{ location, resource: key, message }], refusedPolicy: null };
+  }
+  return { text, document: entry.document, errors: entry.errors, refusedPolicy: entry.refusedPolicy };
+}
+
+function report(
+  stored: readonly StoredDocument[],
+  parsed: readonly Parsed[],
+  conversion: Conversion,
+): Pick<ConvertedSet, "statuses" | "errors"> {
+  const errors = new Map<string, readonly DocumentError[]>();
+  let next = 0;
+  const statuses = stored.map(({ key, source, line }, index): DocumentStatus => {
+    const { document = null, errors: found = [] } = parsed[index] ?? {};
+    if (document === null) {
+      const [error = null] = found;
+      errors.set(key, found);
+      return {
+        resource: key,
+        location: { file: source, line, column: 1 },
+        accepted: false,
+        warnings: [],
+        error,
+      };
+    }
+    const status = conversion.statuses[next++];
+    assert(status !== undefined, "conversion gives a status for each document");
+    if (status.error !== null) errors.set(key, [status.error]);
+    return status;
+  });
+  return { statuses: [...statuses, ...conversion.statuses.slice(next)], errors };
+}

@@ -1,0 +1,333 @@
+/**
+ * The mesh's documents as the control plane keeps them: a set in versions. A change is all or nothing. It is read, converted with all
+ * the others, held against tenancy and against locking the control plane out, written with its audit rows, and only then in
+ * force, as one change of the store.
+ */
+import { asMeshError } from "../../base/errors.ts";
+import { meshLimits } from "../../base/limits.ts";
+import type { Logger } from "../../base/log.ts";
+import type { Clock } from "../../host/host.ts";
+import { diffStates, emptyState, type MeshState } from "../../mesh/change.ts";
+import type { ConversionContext, DocumentStatus } from "../../mesh/conversion.ts";
+import type { MeshDocument } from "../../mesh/document.ts";
+import { formatLocation } from "../../mesh/location.ts";
+import type { MeshStore } from "../../mesh/store.ts";
+import type { ControlState } from "../state/control_state.ts";
+import type { DocumentSet, DocumentVersion, StoredDocument } from "../state/document_versions.ts";
+import type {
+  ApplyRequest,
+  ChangePlan,
+  ChangeRefusal,
+  ChangeRequest,
+  ChangeResult,
+} from "./change_request.ts";
+import { type ConvertedSet, type DeriveDocuments, DocumentConverter } from "./converted_documents.ts";
+import {
+  changesBetween,
+  type DocumentDiff,
+  describeEffect,
+  diffDocuments,
+  owningNamespace,
+  type Replacement,
+} from "./document_diff.ts";
+import { type InputText, type ReadDocument, readInput } from "./document_input.ts";
+import { type ControlPlaneFacts, findLockOuts } from "./lock_out.ts";
+import { checkErrors, checkLockOuts, checkTenancy, refusal } from "./refusing.ts";
+
+export interface MeshDocumentsOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly state: ControlState;
+  /** Nobody else changes it. */
+  readonly store: MeshStore;
+  readonly context: ConversionContext;
+  /** Asked at each conversion. None when left out. */
+  readonly derive?: DeriveDocuments;
+  /** What is known of the control plane now. */
+  readonly facts: () => ControlPlaneFacts;
+}
+
+/** A change that has been found good. */
+interface Intent {
+  readonly action: DocumentVersion["action"];
+  readonly detail: string;
+  readonly documents: readonly StoredDocument[];
+  readonly fresh: readonly ReadDocument[];
+}
+
+export class MeshDocuments {
+  readonly #options: MeshDocumentsOptions;
+  readonly #converter: DocumentConverter;
+  #set: ConvertedSet;
+  #state: MeshState = emptyState;
+  /** Changes take turns: each is planned on what the one before has left. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  private constructor(options: MeshDocumentsOptions, converter: DocumentConverter, set: ConvertedSet) {
+    this.#options = options;
+    this.#converter = converter;
+    this.#set = set;
+  }
+
+  /**
+   * Puts what is kept in force. A document that this program refuses, though an earlier one took it, is told, and where it is a policy
+   * traffic it may concern is denied until it is mended.
+   *
+   * @throws MeshError `database_damaged`.
+   */
+  static async open(options: MeshDocumentsOptions): Promise<MeshDocuments> {
+    const converter = new DocumentConverter(options.clock, options.context, options.derive ?? (() => []));
+    const set = await converter.convert(options.state.documents.current().documents);
+    const documents = new MeshDocuments(options, converter, set);
+    documents.#enforce(set);
+    documents.#tellErrors();
+    return documents;
+  }
+
+  get version(): number {
+    return this.#options.state.documents.version();
+  }
+
+  /** As they were applied, sorted by key. */
+  get stored(): readonly StoredDocument[] {
+    return this.#set.stored;
+  }
+
+  /** Parsed; without the derived ones. */
+  get documents(): readonly MeshDocument[] {
+    return this.#set.documents;
+  }
+
+  /** Of each document, and then of each derived one. */
+  get statuses(): readonly DocumentStatus[] {
+    return this.#set.statuses;
+  }
+
+  /** @param key `AuthorizationPolicy shop/only-cart` */
+  get(key: string): StoredDocument | null {
+    return this.#set.stored.find((document) => document.key === key) ?? null;
+  }
+
+  /** The newest first. */
+  history(limit: number, beforeVersion?: number): readonly DocumentVersion[] {
+    return this.#options.state.documents.history(limit, beforeVersion);
+  }
+
+  /** @returns null for a version that never was, or is not kept any more. */
+  at(version: number): DocumentSet | null {
+    return this.#options.state.documents.at(version);
+  }
+
+  /** @returns null when one of the two is not kept. */
+  diff(from: number, to: number): readonly DocumentDiff[] | null {
+    const before = this.at(from);
+    const after = this.at(to);
+    return before === null || after === null ? null : diffDocuments(before.documents, after.documents);
+  }
+
+  /** Adds and changes; removes only what `prune` names. @throws MeshError `disk_full`, `io`, …: nothing was changed then. */
+  apply(texts: readonly InputText[], request: ApplyRequest): Promise<ChangeResult> {
+    return this.#inTurn(async () => {
+      const input = await readInput(this.#options.clock, texts);
+      if ("errors" in input) {
+        const message = "nothing was applied: there are errors in what was given";
+        return refusal("invalid", this.version, message, { errors: input.errors });
+      }
+      const given = new Map(input.documents.map(({ stored }) => [stored.key, stored]));
+      const kept = this.stored.filter((document) => !given.has(document.key) && !isPruned(document, request));
+      const sources = [...new Set(texts.map(({ source }) => source))].join(", ");
+      const documents = sorted([...kept, ...this.#keepUnchanged([...given.values()])]);
+      return this.#change({ action: "apply", detail: sources, documents, fresh: input.documents }, request);
+    });
+  }
+
+  /** @param keys `AuthorizationPolicy shop/only-cart` @throws as `apply`. */
+  delete(keys: readonly string[], request: ChangeRequest): Promise<ChangeResult> {
+    return this.#inTurn(async () => {
+      const unknown = keys.find((key) => this.get(key) === null);
+      if (unknown !== undefined) return refusal("unknown", this.version, `there is no ${unknown}`);
+      const documents = this.stored.filter(({ key }) => !keys.includes(key));
+      return this.#change({ action: "delete", detail: keys.join(", "), documents, fresh: [] }, request);
+    });
+  }
+
+  /** A new version with the documents of an old one. @throws as `apply`. */
+  rollback(version: number, request: ChangeRequest): Promise<ChangeResult> {
+    return this.#inTurn(async () => {
+      const target = this.at(version);
+      if (target === null) return refusal("unknown", this.version, `version ${version} is not kept`);
+      const documents = sorted(this.#keepUnchanged(target.documents));
+      return this.#change(
+        { action: "rollback", detail: `to version ${version}`, documents, fresh: [] },
+        request,
+      );
+    });
+  }
+
+  /** Converts again: what the derived documents are made of has changed. */
+  refresh(): Promise<void> {
+    return this.#inTurn(async () => this.#enforce(await this.#converter.convert(this.stored)));
+  }
+
+  async #change(intent: Intent, request: ChangeRequest): Promise<ChangeResult> {
+    const version = this.version;
+    if (request.expectedVersion !== undefined && request.expectedVersion !== version) {
+      const message = `the documents are at version ${version}, not ${request.expectedVersion}; look at them again`;
+      return refusal("conflict", version, message);
+    }
+    const replacements = changesBetween(this.stored, intent.documents);
+    const forbidden = checkTenancy(replacements, request, version);
+    if (forbidden !== null) return this.#refuse(forbidden, intent, request);
+    if (intent.documents.length > meshLimits.maxDocuments)
+      return refusal("invalid", version, `there would be more than ${meshLimits.maxDocuments} documents`);
+    try {
+      return await this.#decide(intent, replacements, request, version);
+    } finally {
+      this.#converter.keep(this.#set);
+    }
+  }
+
+  async #decide(
+    intent: Intent,
+    replacements: readonly Replacement[],
+    request: ChangeRequest,
+    version: number,
+  ): Promise<ChangeResult> {
+    const next = await this.#converter.convert(intent.documents, intent.fresh);
+    const invalid = checkErrors(this.#set, next, replacements, request, version);
+    if (invalid !== null) return invalid;
+    const before = { documents: this.documents, state: this.#state };
+    const after = { documents: next.documents, state: next.conversion };
+    const lockOuts = findLockOuts(before, after, this.#facts(request));
+    const lockedOut = checkLockOuts(lockOuts, request, version);
+    if (lockedOut !== null) return this.#refuse(lockedOut, intent, request);
+    const plan: ChangePlan = {
+      diff: diffDocuments(this.stored, intent.documents),
+      effect: describeEffect(this.#state, diffStates(this.#state, next.conversion)),
+      warnings: warningsOf(next, replacements),
+      lockOuts,
+    };
+    if (request.dryRun === true) return { outcome: "planned", version, plan };
+    if (replacements.length === 0) return { outcome: "applied", version, plan };
+    const written = this.#write(intent, replacements, request, version);
+    this.#enforce(next);
+    return { outcome: "applied", version: written, plan };
+  }
+
+  /** The version and its audit rows, together or not at all. */
+  #write(
+    { action, detail }: Intent,
+    replacements: readonly Replacement[],
+    { actor, force }: ChangeRequest,
+    expected: number,
+  ): number {
+    const { state, clock } = this.#options;
+    const atMs = clock.wallMs();
+    return state.transaction(() => {
+      const changes = replacements.map(({ change }) => change);
+      const version = state.documents.apply(changes, { atMs, actor, action, detail }, expected);
+      for (const { change, old } of replacements) {
+        state.audit.append({
+          atMs,
+          actor,
+          action: `documents.${action}`,
+          target: change.key,
+          namespace: owningNamespace(change),
+          outcome: "ok",
+          detail: `version ${version}${force === true ? ", forced" : ""}: ${detail}`,
+          before: old?.text ?? null,
+          after: change.text,
+        });
+      }
+      return version;
+    });
+  }
+
+  /** What somebody was not allowed is worth a row; that the disk is full does not turn a refusal into anything else. */
+  #refuse(
+    refused: ChangeRefusal,
+    { action, detail }: Intent,
+    { actor, dryRun }: ChangeRequest,
+  ): ChangeRefusal {
+    if (dryRun === true) return refused;
+    const { state, clock, logger } = this.#options;
+    try {
+      state.audit.append({
+        atMs: clock.wallMs(),
+        actor,
+        action: `documents.${action}`,
+        target: refused.errors[0]?.resource ?? refused.lockOuts[0]?.resource ?? "documents",
+        outcome: "refused",
+        detail: `${refused.message} (${detail})`,
+        before: null,
+        after: null,
+      });
+    } catch (thrown) {
+      const { message } = asMeshError(thrown, "io", "local");
+      logger.log("error", "documents", "a refusal could not be written to the audit log", {
+        reason: message,
+      });
+    }
+    return refused;
+  }
+
+  #enforce(next: ConvertedSet): void {
+    const change = diffStates(this.#state, next.conversion);
+    this.#set = next;
+    this.#state = next.conversion;
+    this.#converter.keep(next);
+    if (change !== null) this.#options.store.apply(change);
+  }
+
+  /** The same text from another file is the same document: it keeps its place, and nothing changes. */
+  #keepUnchanged(documents: readonly StoredDocument[]): readonly StoredDocument[] {
+    const known = new Map(this.stored.map((document) => [document.key, document]));
+    return documents.map((document) => {
+      const before = known.get(document.key);
+      return before?.text === document.text ? before : document;
+    });
+  }
+
+  #facts({ facts }: ChangeRequest): ControlPlaneFacts {
+    const known = this.#options.facts();
+    return {
+      ...known,
+      clients: [...known.clients, ...(facts?.clients ?? [])],
+      neededIdentities: [...known.neededIdentities, ...(facts?.neededIdentities ?? [])],
+    };
+  }
+
+  #tellErrors(): void {
+    for (const [resource, errors] of this.#set.errors) {
+      for (const { location, message } of errors) {
+        const at = formatLocation(location);
+        this.#options.logger.log("error", "documents", "a document that is kept is refused", {
+          resource,
+          at,
+          reason: message,
+        });
+      }
+    }
+  }
+
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(act);
+    this.#turn = mine.catch(() => {});
+    return mine;
+  }
+}
+
+function isPruned(document: StoredDocument, { prune = [] }: ApplyRequest): boolean {
+  return prune === "all" || prune.includes(owningNamespace(document));
+}
+
+function sorted(documents: readonly StoredDocument[]): readonly StoredDocument[] {
+  return [...documents].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+}
+
+function warningsOf(next: ConvertedSet, replacements: readonly Replacement[]): ChangePlan["warnings"] {
+  const written = new Set(replacements.map(({ change }) => change.key));
+  return next.statuses
+    .filter(({ resource }) => written.has(resource))
+    .flatMap(({ resource, warnings }) => warnings.map((warning) => ({ resource, warning })));
+}

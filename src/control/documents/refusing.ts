@@ -1,0 +1,88 @@
+/** The three reasons for which a change that can be read is refused all the same. */
+import type { DocumentError } from "../../mesh/location.ts";
+import type { ChangeRefusal, ChangeRequest } from "./change_request.ts";
+import type { ConvertedSet } from "./converted_documents.ts";
+import type { DocumentIdentity, Replacement } from "./document_diff.ts";
+import type { LockOut } from "./lock_out.ts";
+
+export function refusal(
+  because: ChangeRefusal["because"],
+  version: number,
+  message: string,
+  { errors = [], lockOuts = [] }: Partial<Pick<ChangeRefusal, "errors" | "lockOuts">> = {},
+): ChangeRefusal {
+  return { outcome: "refused", because, version, message, errors, lockOuts };
+}
+
+/** What somebody may not change he is not shown either: the refusal names documents, and nothing of them. */
+export function checkTenancy(
+  replacements: readonly Replacement[],
+  { mayChange }: ChangeRequest,
+  version: number,
+): ChangeRefusal | null {
+  const errors = replacements
+    .filter(({ change }) => !mayChange(identityOf(change)))
+    .map(({ change }): DocumentError => {
+      const location = { file: change.source, line: change.line, column: 1 };
+      return { location, resource: change.key, message: `${change.key} is not yours to change` };
+    });
+  const [first] = errors;
+  return first === undefined
+    ? null
+    : refusal("forbidden", version, `nothing was changed: ${first.message}`, { errors });
+}
+
+/**
+ * Errors anywhere in the set refuse the change, but for those that stood before in documents that it does not touch: otherwise two
+ * documents that a later program refuses could never be mended one by one.
+ */
+export function checkErrors(
+  before: ConvertedSet,
+  next: ConvertedSet,
+  replacements: readonly Replacement[],
+  request: ChangeRequest,
+  version: number,
+): ChangeRefusal | null {
+  const touched = new Set(replacements.map(({ change }) => change.key));
+  const byKey = new Map(next.stored.map((document) => [document.key, document]));
+  const errors = [...next.errors]
+    .filter(([key]) => touched.has(key) || !before.errors.has(key))
+    .flatMap(([key, found]) => {
+      const document = byKey.get(key);
+      const isTold = touched.has(key) || (document !== undefined && mayRead(request, document));
+      return isTold ? found : [hidden(found)];
+    });
+  if (errors.length === 0) return null;
+  return refusal("invalid", version, "nothing was changed: the documents do not stand together", { errors });
+}
+
+function mayRead({ mayRead, mayChange }: ChangeRequest, document: DocumentIdentity): boolean {
+  return (mayRead ?? mayChange)(identityOf(document));
+}
+
+function hidden(errors: readonly DocumentError[]): DocumentError {
+  const location = { file: "", line: 1, column: 1 };
+  return {
+    location,
+    resource: null,
+    message: `a document of another tenant would be refused (${errors.length} errors)`,
+  };
+}
+
+/** @returns null where there are none, or where they may be insisted on and are. */
+export function checkLockOuts(
+  lockOuts: readonly LockOut[],
+  { force }: ChangeRequest,
+  version: number,
+): ChangeRefusal | null {
+  const standing = force === true ? lockOuts.filter(({ kind }) => kind === "reserved") : lockOuts;
+  const [first] = standing;
+  if (first === undefined) return null;
+  const way = first.kind === "reserved" ? "" : "; it can be insisted on";
+  const message = `nothing was changed, the control plane would be locked out: ${first.reason}${way}`;
+  return refusal("lock_out", version, message, { lockOuts: standing });
+}
+
+function identityOf({ key, kind, namespace, name }: DocumentIdentity): DocumentIdentity {
+  return { key, kind, namespace, name };
+}
