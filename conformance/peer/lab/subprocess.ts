@@ -82,6 +82,13 @@ export class Subprocess {
     if (this.#child.stdin !== undefined) void this.#child.stdin.end();
   }
 
+  /** To its standard input. */
+  writeLine(text: string): void {
+    if (this.#child.stdin === undefined) return;
+    void this.#child.stdin.write(`${text}\n`);
+    void this.#child.stdin.flush();
+  }
+
   /** @throws when nothing matching was written in time, with the end of the log. */
   async waitForLine(matches: (line: string) => boolean, timeoutMs: number): Promise<string> {
     const deadline = performance.now() + timeoutMs;
