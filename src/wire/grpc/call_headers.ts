@@ -1,7 +1,7 @@
 /** Header fields of gRPC over HTTP/2 (grpc/doc/PROTOCOL-HTTP2.md): content type, time-out, status, metadata. */
 import { grpcLimits } from "../../base/limits.ts";
 import { type HeaderFields, headerValue } from "../h2/headers.ts";
-import { grpcCodeOf, GrpcError, grpcCode } from "./status.ts";
+import { GrpcError, grpcCode, grpcCodeOf } from "./status.ts";
 
 export const contentType = "application/grpc";
 
@@ -16,7 +16,14 @@ export function grpcContent(headers: HeaderFields): "proto" | "other" | null {
   return /^\+proto(?:;|$)/.test(rest) ? "proto" : "other";
 }
 
-const unitMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
+const unitMs: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1_000,
+  m: 1,
+  u: 1e-3,
+  n: 1e-6,
+};
 
 /** `grpc-timeout` in milliseconds; null when there is none. @throws GrpcError when it is no time-out. */
 export function readTimeoutMs(headers: HeaderFields): number | null {

@@ -7,7 +7,7 @@ import type { CallClock } from "./call_context.ts";
 import { contentType, formatTimeout, isCustomMetadata } from "./call_headers.ts";
 import { ClientCallState } from "./client_call.ts";
 import type { MethodDescription } from "./method.ts";
-import { grpcCode, GrpcError } from "./status.ts";
+import { GrpcError, grpcCode } from "./status.ts";
 
 export interface CallOptions {
   /** Flat list name, value, …; names lower case, values latin1; those of `-bin` fields from `encodeBinaryMetadata`. */

@@ -10,7 +10,7 @@ import { grpcContent, readStatus } from "./call_headers.ts";
 import type { ClientStream, ClientStreamEvents } from "./client.ts";
 import { frameMessage, MessageReader } from "./message_reader.ts";
 import type { MethodDescription } from "./method.ts";
-import { grpcCode, GrpcError } from "./status.ts";
+import { GrpcError, grpcCode } from "./status.ts";
 import { errorOfHttpStatus, errorOfReset } from "./status_mapping.ts";
 
 export interface ClientCallOptions {

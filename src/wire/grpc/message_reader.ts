@@ -1,5 +1,5 @@
 /** Length-Prefixed-Message of gRPC over HTTP/2: a flag, four bytes of length, the message. Bytes come in pieces of any size. */
-import { grpcCode, GrpcError } from "./status.ts";
+import { GrpcError, grpcCode } from "./status.ts";
 
 const headBytes = 5;
 /** The first allocation for a message that comes in pieces; it grows with what came, not with what was promised. */

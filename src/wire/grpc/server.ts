@@ -7,7 +7,7 @@ import type { CallContext } from "./call_context.ts";
 import { contentType, grpcContent, readTimeoutMs, statusFields } from "./call_headers.ts";
 import type { MethodDescription } from "./method.ts";
 import { ServerCallState } from "./server_call.ts";
-import { grpcCode, GrpcError } from "./status.ts";
+import { GrpcError, grpcCode } from "./status.ts";
 import { unaryAsStream } from "./unary_handler.ts";
 
 export interface ServerCall<Peer> {
@@ -110,8 +110,7 @@ export class GrpcService<Peer> {
 }
 
 function refusalOf(headers: HeaderFields, content: "proto" | "other", known: boolean): GrpcError | null {
-  if (content === "other")
-    return new GrpcError(grpcCode.unimplemented, "messages are Protocol Buffers here");
+  if (content === "other") return new GrpcError(grpcCode.unimplemented, "messages are Protocol Buffers here");
   if (!known) return new GrpcError(grpcCode.unimplemented, "no such method");
   // PROTOCOL-HTTP2.md: a proxy that does not know trailers would lose the status, and takes this field away.
   if (headerValue(headers, "te") === null) return new GrpcError(grpcCode.internal, "te: trailers is missing");

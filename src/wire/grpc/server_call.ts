@@ -7,7 +7,7 @@ import { contentType, readTimeoutMs, statusFields } from "./call_headers.ts";
 import { frameMessage, MessageReader } from "./message_reader.ts";
 import type { MethodDescription } from "./method.ts";
 import type { ServerStream, StreamEvents, StreamHandler } from "./server.ts";
-import { grpcCode, GrpcError } from "./status.ts";
+import { GrpcError, grpcCode } from "./status.ts";
 import { faultOf } from "./unary_handler.ts";
 
 const responseHeaders: HeaderFields = [":status", "200", "content-type", contentType];

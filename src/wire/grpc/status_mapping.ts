@@ -1,7 +1,7 @@
 /** What a call ended with when no server said a status: from HTTP's status, or from the end of the stream. */
 import type { MeshError } from "../../base/errors.ts";
 import { h2ErrorCode } from "../h2/error_code.ts";
-import { grpcCode, type GrpcCode, GrpcError } from "./status.ts";
+import { type GrpcCode, GrpcError, grpcCode } from "./status.ts";
 
 /** grpc/doc/http-grpc-status-mapping.md. */
 const byHttpStatus: ReadonlyMap<string, GrpcCode> = new Map([

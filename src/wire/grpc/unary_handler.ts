@@ -1,7 +1,7 @@
 /** A unary method as a stream of one message each way (grpc/doc/statuscodes.md says what other numbers are called). */
 import type { CallContext } from "./call_context.ts";
 import type { ServerStream, StreamEvents, UnaryHandler } from "./server.ts";
-import { grpcCode, GrpcError } from "./status.ts";
+import { GrpcError, grpcCode } from "./status.ts";
 
 /** The handler runs when the client has said all it has to say. */
 export function unaryAsStream<Req, Res, Peer>(
