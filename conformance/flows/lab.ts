@@ -85,7 +85,7 @@ export class FlowLab {
       },
     });
     const logger = new LogWriter(host.clock, (text) => host.process.writeOut(text), "json", "info");
-    const node = await this.world.settle(startNode(host, config(settings), logger));
+    const node = await this.world.settle(startNode(host, labConfig(settings), logger));
     const lines = (): readonly AccessLine[] => {
       logger.flush();
       return output
@@ -135,9 +135,10 @@ export class FlowLab {
   }
 }
 
-function config(given: Partial<Record<SettingName, string>>): Config {
+/** A node without administration; with `control` it has no documents. */
+export function labConfig(given: Partial<Record<SettingName, string>>): Config {
   const all: Partial<Record<SettingName, string>> = {
-    mesh: "/mesh",
+    ...(given.control === undefined ? { mesh: "/mesh" } : {}),
     stateDirectory,
     cryptoProvider: "peculiar",
     admin: "off",

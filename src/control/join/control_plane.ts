@@ -103,8 +103,11 @@ export class ControlPlane {
           control: joined.membership.control,
           identity: joined.credential.id.uri,
         });
-      if (joined === null && settings.joinToken !== null)
+      if (joined === null && settings.joinToken !== null) {
         joined = await joinMesh(joiningOptions(options, servers.xds, settings.joinToken.reveal()));
+        // That connection was nobody's.
+        servers.xds.renew();
+      }
       if (joined === null && settings.token === null) throw nothingToJoinBy(control);
       const plane = new ControlPlane(options, joined, servers);
       // Long absence: nothing else is granted to an expired certificate, so it goes first; a failure is retried beside the rest.

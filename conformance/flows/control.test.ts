@@ -1,0 +1,135 @@
+import { describe, expect, test } from "bun:test";
+import { ControlLab, type JoinedHost } from "./control_lab.ts";
+import { allowOnly, serviceEntry, strictMutualTls, workloadEntry } from "./lab.ts";
+
+const on = (node: string, entry: string): string =>
+  entry.replace("  annotations: {", `  annotations: {fairlead.dev/node: ${node}, `);
+const documents =
+  on("one", workloadEntry("cart", "10.0.0.1")) +
+  on("two", workloadEntry("db", "10.0.0.2")) +
+  serviceEntry("db", "10.88.0.2", 5432, 15432) +
+  strictMutualTls;
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+interface Mesh {
+  readonly lab: ControlLab;
+  readonly cart: JoinedHost;
+  readonly db: JoinedHost;
+  /** What the application answers to a client of cart that says `text`; "" when it is refused. */
+  ask(text: string): Promise<string>;
+}
+
+async function mesh(): Promise<Mesh> {
+  const lab = await ControlLab.create(documents);
+  const { world } = lab.flows;
+  const one = world.machine("one", { addresses: ["10.0.0.1"] });
+  const two = world.machine("two", { addresses: ["10.0.0.2"] });
+  const cart = await lab.host(one, { ...(await lab.token("one")), localPorts: "10.0.0.1:8080=db.shop:5432" });
+  const db = await lab.host(two, await lab.token("two"));
+  await world.settle(Promise.all([cart.node.listening, db.node.listening]));
+  await lab.flows.until(() => cart.node.pending().length + db.node.pending().length === 0, "readiness");
+  serve(lab, db);
+  return { lab, cart, db, ask: (text) => ask(lab, cart, text) };
+}
+
+function serve(lab: ControlLab, { host }: JoinedHost): void {
+  lab.flows.application(host, "10.0.0.2:15432", (peer) => peer.socket.write(bytes("welcome")));
+}
+
+async function ask(lab: ControlLab, { host }: JoinedHost, text: string): Promise<string> {
+  const client = await lab.flows.connect(host, "10.0.0.1:8080");
+  client.socket.write(bytes(text));
+  await lab.flows.until(() => client.text !== "" || client.closes + client.ends > 0, "an answer");
+  const { text: answer } = client;
+  client.socket.close();
+  return answer;
+}
+
+describe("hosts that have joined", () => {
+  test("join by a token and a pin, take the mesh, and carry traffic by identities that were signed for them", async () => {
+    const { lab, cart, db, ask } = await mesh();
+    expect(await ask("hello")).toBe("welcome");
+    expect(cart.node.control()?.node?.identity).toBe("spiffe://cluster.local/ns/fairlead-nodes/sa/one");
+    expect(lab.kept.authority.issued.map(({ uri, requestedBy }) => `${requestedBy} ${uri}`).sort()).toEqual([
+      "one spiffe://cluster.local/ns/fairlead-nodes/sa/one",
+      "one spiffe://cluster.local/ns/shop/sa/cart",
+      "two spiffe://cluster.local/ns/fairlead-nodes/sa/two",
+      "two spiffe://cluster.local/ns/shop/sa/db",
+    ]);
+    expect(db.node.pending()).toEqual([]);
+    expect(db.node.control()?.xds).toMatchObject({ connected: true, current: true, ready: true });
+    expect(db.node.control()?.xds?.types.map(({ resources }) => resources)).toEqual([
+      expect.any(Number),
+      3,
+      1,
+    ]);
+  });
+
+  test("a policy reaches the nodes and is enforced; when it is taken back, it no longer is", async () => {
+    const { lab, ask, db } = await mesh();
+    lab.apply(documents + allowOnly("db", "nobody"));
+    await lab.flows.until(() => db.node.context.store.policy("shop/db-callers") !== null, "the policy");
+    expect(await ask("hello")).toBe("");
+    lab.apply(documents);
+    await lab.flows.until(() => db.node.context.store.policy("shop/db-callers") === null, "its end");
+    expect(await ask("hello")).toBe("welcome");
+  });
+
+  test("traffic flows with the control plane dead; that is said once; what changed meanwhile comes when it is back", async () => {
+    const { lab, ask, db } = await mesh();
+    lab.kill();
+    await lab.flows.run(120_000);
+    expect(await ask("hello")).toBe("welcome");
+    expect(db.node.control()?.xds).toMatchObject({ connected: false, current: false, ready: true });
+    expect(db.log().match(/the control plane is away/g)).toHaveLength(1);
+    lab.apply(`${documents}${allowOnly("db", "nobody")}`);
+    await lab.start();
+    await lab.flows.until(() => db.node.control()?.xds?.current === true, "the control plane again", 40_000);
+    expect(db.node.context.store.policy("shop/db-callers")).not.toBeNull();
+    expect(await ask("hello")).toBe("");
+  });
+
+  test("a host starts again without a token; with the control plane dead it knows the mesh it last knew", async () => {
+    const { lab, db } = await mesh();
+    await lab.flows.run(10_000);
+    await lab.flows.world.settle(db.node.stop());
+    lab.kill();
+    const again = await lab.host(db.machine, {});
+    await lab.flows.world.settle(again.node.listening);
+    expect([...again.node.context.store.workloads()].map(({ name }) => name).sort()).toEqual(["cart", "db"]);
+    expect(again.node.control()?.xds).toMatchObject({ connected: false, current: false, ready: true });
+    expect(again.node.pending()).toEqual(["certificate of shop/db"]);
+    await lab.start();
+    await lab.flows.until(() => again.node.pending().length === 0, "its certificate", 40_000);
+    expect(again.node.control()?.xds?.current).toBe(true);
+  });
+
+  test("a host whose certificate has expired in a long absence renews it and nothing is lost", async () => {
+    const { lab, db } = await mesh();
+    await lab.flows.world.settle(db.node.stop());
+    await lab.flows.run(20 * 24 * 3_600_000);
+    const again = await lab.host(db.machine, {});
+    await lab.flows.world.settle(again.node.listening);
+    expect(again.node.control()?.node?.error).toBeNull();
+    await lab.flows.until(() => again.node.pending().length === 0, "its certificate");
+  }, 60_000);
+
+  test("a second start by the same token says that it is not needed", async () => {
+    const { lab, db } = await mesh();
+    await lab.flows.world.settle(db.node.stop());
+    const again = await lab.host(db.machine, await lab.token("two"));
+    await lab.flows.world.settle(again.node.listening);
+    expect(again.log()).toContain("the join token is not used: this host has joined already");
+  });
+
+  test("a token that was used is refused with what to do, and a pin of another root before it is shown", async () => {
+    const { lab } = await mesh();
+    const machine = lab.flows.world.machine("three", { addresses: ["10.0.0.3"] });
+    const line = await lab.token("three");
+    const wrong = lab.host(machine, { ...line, caPin: `sha256:${"0".repeat(64)}` });
+    await expect(wrong).rejects.toThrow(/no root with the pin/);
+    await lab.flows.world.settle((await lab.host(machine, line)).node.listening);
+    const other = lab.flows.world.machine("four", { addresses: ["10.0.0.4"] });
+    await expect(lab.host(other, line)).rejects.toThrow(/refused the join token.*join-token create/);
+  });
+});
