@@ -207,8 +207,18 @@ export const keysLimits = {
   listCheckMs: 60_000,
   /** How often rotation and renewal are looked at. */
   checkIntervalMs: 1_000,
+} as const;
+
+/** Replacing authorities. */
+export const rotationLimits = {
   /** Names that a refusal lists; it says how many there are. */
-  maxNamedHolders: 20,
+  maxNames: 20,
+  /** Versions of the bundle whose roots are remembered, to know what an acknowledgement of one means. */
+  maxRememberedBundles: 256,
+  /** After a failed renewal of an intermediate the next try. */
+  renewalRetryMs: 30_000,
+  /** Looking at what nodes hold takes at most one part in so many of the time. */
+  restPerWork: 50,
 } as const;
 
 /** Mesh documents and the store. */

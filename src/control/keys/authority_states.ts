@@ -24,13 +24,6 @@ export function activation(rows: Rows): readonly StateChange[] {
   return [...stepping, change(next.id, "active")];
 }
 
-/** Back to an authority that was replaced and is still believed by everybody. */
-export function deactivation(rows: Rows, backTo: string): readonly StateChange[] {
-  const active = rows.filter((row) => row.state === "active").map((row) => change(row.id, "next"));
-  // By way of `next`, so that a process killed in between goes forward again rather than having nobody to issue.
-  return [...active, change(backTo, "active"), ...active.map(({ id }) => change(id, "retiring"))];
-}
-
 /** What a process that was killed has left undone. */
 export function unfinished(rows: Rows): readonly StateChange[] {
   return rows.some((row) => row.state === "active") ? [] : activation(rows);

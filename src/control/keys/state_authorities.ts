@@ -111,9 +111,7 @@ export class StateAuthorities {
 
   /** Makes an authority and announces it; it issues nothing yet. @throws MeshError as `AuthorityCertifier`. */
   async prepare(kind: AuthorityRow["kind"]): Promise<AuthorityRow> {
-    const row = await this.#make(kind, "next");
-    this.#publish();
-    return row;
+    return await this.#make(kind, "next");
   }
 
   /** In order, each one durable before the next; a key that is needed no more is erased. */
@@ -159,8 +157,11 @@ export class StateAuthorities {
       throw bad(`authority ${id} was certified for another key`);
     // Everything about it is checked before it is believed by anybody.
     this.#opened.set(id, await this.#load(row, stored));
-    records.put(row);
-    return row;
+    // From this moment on whoever is sent roots is sent its root, too.
+    const announced = { ...row, createdAtMs: clock.wallMs() };
+    records.put(announced);
+    this.#publish();
+    return announced;
   }
 
   /** The root of what issues now, when it is ours. */

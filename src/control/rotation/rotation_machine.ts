@@ -1,0 +1,89 @@
+/**
+ * How one authority takes the place of another, as a function of what stands in state and of what is known about nodes. There
+ * is no other memory: whoever comes after a crash goes on from the same place.
+ *
+ *     idle → preparing (the new one is announced) → reissuing (it issues; the old one is still believed) → idle
+ */
+import { activation, type StateChange } from "../keys/authority_states.ts";
+import type { AuthorityState } from "../keys/records.ts";
+
+/** What matters of one authority. */
+export interface RotatingAuthority {
+  readonly id: string;
+  readonly state: AuthorityState;
+  /** Another one that is in force stands below it: it stays as long. */
+  readonly isAboveOthers: boolean;
+  /** Its root leaves the bundle with it, and whoever has only leaves of that root is believed no more. */
+  readonly takesRootAlong: boolean;
+  /** Who still has a leaf of it that has no successor. */
+  readonly holders: readonly string[];
+}
+
+export interface RotationFacts {
+  readonly authorities: readonly RotatingAuthority[];
+  /** Who is not known to hold the root of the one that is next, or without one of the one that is active. */
+  readonly lackingRoot: readonly string[];
+}
+
+export type RotationPhase = "idle" | "preparing" | "reissuing";
+
+export interface Waiting {
+  /** `root`: nodes that do not hold the new root. `leaf`: holders of leaves of the old one. `finish`: the operator's word. */
+  readonly what: "root" | "leaf" | "finish";
+  readonly names: readonly string[];
+}
+
+export type RotationStep =
+  | { readonly kind: "change"; readonly changes: readonly StateChange[] }
+  | { readonly kind: "wait"; readonly waiting: Waiting }
+  | { readonly kind: "nothing" };
+
+export function phaseOf(facts: RotationFacts): RotationPhase {
+  if (facts.authorities.some((one) => one.state === "next")) return "preparing";
+  return leaving(facts).length > 0 ? "reissuing" : "idle";
+}
+
+/** What may be done without anybody's word. */
+export function automaticStep(facts: RotationFacts): RotationStep {
+  if (phaseOf(facts) === "preparing") return activateStep(facts);
+  const quiet = leaving(facts).filter((one) => !one.takesRootAlong && one.holders.length === 0);
+  if (quiet.length > 0) return retire(quiet);
+  return phaseOf(facts) === "idle" ? { kind: "nothing" } : { kind: "wait", waiting: waitingToLeave(facts) };
+}
+
+/** What the operator's word brings about: an old root leaves when nobody needs it, and not before. */
+export function finishStep(facts: RotationFacts): RotationStep {
+  const phase = phaseOf(facts);
+  if (phase === "idle") return { kind: "nothing" };
+  if (phase === "preparing") return { kind: "wait", waiting: { what: "root", names: facts.lackingRoot } };
+  const waiting = waitingToLeave(facts);
+  return waiting.what === "finish" ? retire(leaving(facts)) : { kind: "wait", waiting };
+}
+
+/** Before the new one issues it is taken back. After that there is only the way forward, or another rotation. */
+export function abortStep(facts: RotationFacts): RotationStep {
+  const next = facts.authorities.filter((one) => one.state === "next");
+  return next.length === 0 ? { kind: "nothing" } : retire(next);
+}
+
+function activateStep(facts: RotationFacts): RotationStep {
+  if (facts.lackingRoot.length > 0)
+    return { kind: "wait", waiting: { what: "root", names: facts.lackingRoot } };
+  return { kind: "change", changes: activation(facts.authorities) };
+}
+
+function waitingToLeave(facts: RotationFacts): Waiting {
+  const holders = [...new Set(leaving(facts).flatMap((one) => one.holders))];
+  if (holders.length > 0) return { what: "leaf", names: holders };
+  // A node that joined or came back since; it would be left with nothing to believe.
+  if (facts.lackingRoot.length > 0) return { what: "root", names: facts.lackingRoot };
+  return { what: "finish", names: [] };
+}
+
+function leaving(facts: RotationFacts): readonly RotatingAuthority[] {
+  return facts.authorities.filter((one) => one.state === "retiring" && !one.isAboveOthers);
+}
+
+function retire(authorities: readonly RotatingAuthority[]): RotationStep {
+  return { kind: "change", changes: authorities.map(({ id }) => ({ id, state: "retired" })) };
+}
