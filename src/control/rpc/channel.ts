@@ -115,8 +115,14 @@ export class RpcChannel {
   #ready(): ClientConnection | null {
     const connection = this.#connection;
     if (connection === null || connection.acceptsCalls) return connection;
-    this.#retire(connection);
+    this.#leave(connection);
     return null;
+  }
+
+  /** The server takes no more calls on it, or it is over and the socket about to follow. */
+  #leave(connection: ClientConnection): void {
+    this.#retire(connection);
+    this.#backoff.lost();
   }
 
   #retire(connection: ClientConnection): void {
@@ -139,9 +145,7 @@ export class RpcChannel {
     try {
       const connection = await ClientConnection.open(host, target, await tls(), this.#limits, {
         onGoAway: (sentAway) => {
-          if (this.#connection !== sentAway) return;
-          this.#retire(sentAway);
-          this.#backoff.lost();
+          if (this.#connection === sentAway) this.#leave(sentAway);
         },
         onGone: (gone, error) => this.#gone(gone, error),
       });

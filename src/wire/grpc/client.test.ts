@@ -9,7 +9,7 @@ import { concat, FramePeer } from "../h2/testing.ts";
 import { type CallOptions, GrpcClient } from "./client.ts";
 import { frameMessage } from "./message_reader.ts";
 import { GrpcError, grpcCode } from "./status.ts";
-import { Answers, bytesOf, CallPair, echoMethod, HandClock, textOf } from "./testing.ts";
+import { Answers, bytesOf, CallPair, echoMethod, HandClock, textOf } from "./testing/calls.ts";
 
 const head: HeaderFields = [":status", "200", "content-type", "application/grpc"];
 

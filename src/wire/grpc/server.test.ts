@@ -10,7 +10,7 @@ import { frameMessage } from "./message_reader.ts";
 import type { MethodDescription } from "./method.ts";
 import { GrpcService, type ServerStream, type StreamEvents } from "./server.ts";
 import { GrpcError, grpcCode } from "./status.ts";
-import { bytesOf, echoMethod, HandClock, textOf } from "./testing.ts";
+import { bytesOf, echoMethod, HandClock, textOf } from "./testing/calls.ts";
 
 const request: HeaderFields = [
   ...[":method", "POST", ":scheme", "https", ":path", "/test.Echo/Echo", ":authority", "a"],

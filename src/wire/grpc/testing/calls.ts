@@ -1,11 +1,11 @@
 /** For tests: calls over two wired HTTP/2 connections, and a clock that is turned by hand. */
-import type { H2Options } from "../h2/connection.ts";
-import { Pair } from "../h2/testing.ts";
-import type { CallClock, CallContext } from "./call_context.ts";
-import { type CallOptions, type ClientStream, GrpcClient } from "./client.ts";
-import { type MethodDescription, rawCodec } from "./method.ts";
-import { GrpcService } from "./server.ts";
-import type { GrpcError } from "./status.ts";
+import type { H2Options } from "../../h2/connection.ts";
+import { Pair } from "../../h2/testing.ts";
+import type { CallClock, CallContext } from "../call_context.ts";
+import { type CallOptions, type ClientStream, GrpcClient } from "../client.ts";
+import { type MethodDescription, rawCodec } from "../method.ts";
+import { GrpcService } from "../server.ts";
+import type { GrpcError } from "../status.ts";
 
 export const echoMethod: MethodDescription<Uint8Array, Uint8Array> = {
   path: "/test.Echo/Echo",
