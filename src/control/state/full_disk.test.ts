@@ -1,0 +1,123 @@
+/** A file system that is full to the last block, where one can be mounted. */
+import { expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { silentLogger } from "../../base/log.ts";
+import { createBunHost } from "../../host/bun.ts";
+import { ControlState } from "./control_state.ts";
+
+function whyNot(): string | null {
+  if (process.platform !== "linux") return "a file system of its own needs Linux";
+  if (process.getuid?.() !== 0) return "mounting needs root";
+  return Bun.which("mount") === null ? "`mount` is not installed" : null;
+}
+
+class TinyDisk {
+  readonly path = mkdtempSync(join(tmpdir(), "tiny-"));
+  readonly mounted: boolean;
+
+  constructor(kilobytes: number) {
+    const mount = ["mount", "-t", "tmpfs", "-o", `size=${kilobytes}k`, "tmpfs", this.path];
+    this.mounted = Bun.spawnSync(mount).exitCode === 0;
+  }
+
+  fill(): void {
+    const { bavail, bsize } = statfsSync(this.path);
+    if (bavail > 0) writeFileSync(join(this.path, "filler"), new Uint8Array(bavail * bsize));
+  }
+
+  free(): void {
+    rmSync(join(this.path, "filler"), { force: true });
+  }
+
+  close(): void {
+    if (this.mounted) Bun.spawnSync(["umount", "-l", this.path]);
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}
+
+const entry = {
+  atMs: 1,
+  actor: "a",
+  action: "x",
+  target: "t",
+  outcome: "ok",
+  before: null,
+  after: null,
+} as const;
+
+async function onTinyDisk(body: (disk: TinyDisk) => Promise<void>): Promise<void> {
+  const disk = new TinyDisk(2048);
+  try {
+    // A container may forbid it even to root.
+    if (!disk.mounted) return console.warn("skipped: no file system can be mounted here");
+    mkdirSync(join(disk.path, "state"));
+    await body(disk);
+  } finally {
+    disk.close();
+  }
+}
+
+const reason = whyNot();
+const diskTest = reason === null ? test : test.skip;
+const suffix = reason === null ? "" : ` (${reason})`;
+
+diskTest(`a full disk refuses writes, answers reads, opens, and takes writes again${suffix}`, () =>
+  onTinyDisk(async (disk) => {
+    const host = createBunHost();
+    const directory = join(disk.path, "state");
+    let state = await ControlState.open(host, directory, silentLogger);
+    let written = 0;
+    const write = (detail: string) => {
+      for (let count = 0; count < 10_000; count++) {
+        state.audit.append({ ...entry, detail });
+        written++;
+      }
+    };
+    disk.fill();
+    expect(() => write("x".repeat(3000))).toThrow(expect.objectContaining({ code: "disk_full" }));
+    expect(() => state.settings.set("a", "x".repeat(9000))).toThrow(
+      expect.objectContaining({ code: "disk_full" }),
+    );
+    expect(state.health.value).toMatchObject({ writable: false, code: "disk_full" });
+    expect(state.audit.verify()).toMatchObject({ intact: true, rows: written });
+    expect(() => state.backup(join(disk.path, "backup"))).toThrow(
+      expect.objectContaining({ code: "disk_full" }),
+    );
+    state.close();
+
+    state = await ControlState.open(host, directory, silentLogger);
+    expect(state.audit.verify()).toMatchObject({ intact: true, rows: written });
+    expect(() => write("x".repeat(3000))).toThrow(expect.objectContaining({ code: "disk_full" }));
+
+    disk.free();
+    state.audit.append({ ...entry, detail: "there is room" });
+    written++;
+    expect(state.health.value).toEqual({ writable: true });
+    expect(state.check()).toEqual([]);
+    state.close();
+    state = await ControlState.open(host, directory, silentLogger);
+    expect(state.audit.verify()).toMatchObject({ intact: true, rows: written });
+    state.close();
+  }),
+);
+
+diskTest(`a disk that is full at the first start is told, and leaves no half state${suffix}`, () =>
+  onTinyDisk(async (disk) => {
+    const host = createBunHost();
+    const directory = join(disk.path, "state");
+    disk.fill();
+    const opening = ControlState.open(host, directory, silentLogger);
+    expect(
+      await opening.then(
+        () => "opened",
+        (error) => error.code,
+      ),
+    ).toMatch(/^(disk_full|io)$/);
+    disk.free();
+    const state = await ControlState.open(host, directory, silentLogger);
+    expect(state.check()).toEqual([]);
+    state.close();
+  }),
+);
