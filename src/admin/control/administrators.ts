@@ -1,0 +1,89 @@
+/** The administrators in force: those given at the start, and those that were applied. */
+import { controlAdminLimits } from "../../base/limits.ts";
+import type { DocumentError } from "../../mesh/location.ts";
+import { type Administrator, hasSubject, parseAdministrators } from "./administrator.ts";
+import { type Grant, isAllowed, meshScope } from "./roles.ts";
+import type { AdministratorSource, Subject } from "./sources.ts";
+
+export class Administrators {
+  readonly #source: AdministratorSource;
+  readonly #rootNamespace: string;
+  /** In force whatever is applied: who runs the control plane cannot be locked out of it. */
+  readonly given: readonly Administrator[];
+  #text: string | null = null;
+  #applied: readonly Administrator[] = [];
+
+  /** @throws nothing: what is wrong with the given ones is told by `parseAdministrators` before. */
+  constructor(source: AdministratorSource, rootNamespace: string) {
+    this.#source = source;
+    this.#rootNamespace = rootNamespace;
+    this.given = parseAdministrators(source.given, rootNamespace).administrators;
+  }
+
+  get applied(): readonly Administrator[] {
+    const text = this.#source.read();
+    if (text !== this.#text) {
+      this.#text = text;
+      // Written by us alone. A document that this version does not take gives nobody anything.
+      this.#applied =
+        text === null
+          ? []
+          : parseAdministrators([{ path: "administrators", text }], this.#rootNamespace).administrators;
+    }
+    return this.#applied;
+  }
+
+  grants(subject: Subject): readonly Grant[] {
+    return [...this.given, ...this.applied].filter((one) => hasSubject(one, subject)).map(toGrant);
+  }
+
+  find(name: string): Administrator | null {
+    return this.applied.find((one) => one.name === name) ?? null;
+  }
+
+  /** The applied ones with these put and those removed. */
+  changed(put: readonly Administrator[], remove: readonly string[]): readonly Administrator[] {
+    const gone = new Set([...remove, ...put.map(({ name }) => name)]);
+    return [...this.applied.filter(({ name }) => !gone.has(name)), ...put].sort((a, b) =>
+      a.name < b.name ? -1 : 1,
+    );
+  }
+
+  /**
+   * Why `next` may not be put in force by this subject, or null. Who is asking stays a mesh administrator: so there is always one left that
+   * is no mere name in a document, since somebody has just shown that they are it.
+   */
+  refuse(next: readonly Administrator[], subject: Subject): string | null {
+    const grants = [...this.given, ...next].filter((one) => hasSubject(one, subject)).map(toGrant);
+    if (!isAllowed(grants, "administrators.write", meshScope))
+      return "you would not be a mesh administrator any more; let another one make this change";
+    if (next.length > controlAdminLimits.maxAdministrators)
+      return `there would be more than ${controlAdminLimits.maxAdministrators} administrators`;
+    return writeAll(next).length > controlAdminLimits.maxAdministratorBytes
+      ? `administrators would take more than ${controlAdminLimits.maxAdministratorBytes} bytes`
+      : null;
+  }
+
+  /** A name of a given one would hide it or be hidden by it. */
+  clashes(put: readonly Administrator[]): readonly DocumentError[] {
+    return put
+      .filter(({ name }) => this.given.some((one) => one.name === name))
+      .map(({ name }) => ({
+        location: { file: "administrators", line: 1, column: 1 },
+        resource: `Administrator ${name}`,
+        message: "is given to the control plane at its start; choose another name",
+      }));
+  }
+
+  write(next: readonly Administrator[]): void {
+    this.#source.write(writeAll(next));
+  }
+}
+
+function writeAll(administrators: readonly Administrator[]): string {
+  return administrators.map(({ text }) => `---\n${text.replace(/^---[^\n]*\n/, "").trimEnd()}\n`).join("");
+}
+
+function toGrant({ role, namespaces }: Administrator): Grant {
+  return { role, namespaces };
+}

@@ -1,0 +1,149 @@
+/** Changes of documents: what a caller may ask for, and how the outcome is told. */
+import { MeshError } from "../../base/errors.ts";
+import type { IpAddress } from "../../base/ip.ts";
+import type { DocumentError } from "../../mesh/location.ts";
+import { parseDocument } from "../../mesh/parse.ts";
+import { splitDocuments } from "../../mesh/yaml.ts";
+import { Problem } from "./problem.ts";
+import type { Session } from "./session.ts";
+import type { ChangeRequest, ChangeResult, DocumentInput, DocumentName } from "./sources.ts";
+
+export interface ChangeOptions {
+  readonly dryRun: boolean;
+  readonly force: boolean;
+  readonly expectedVersion: number | null;
+}
+
+/** A Namespace is its own tenant's to see, and the mesh's to change: its labels say who captures what. */
+export function canSee(session: Session, { kind, namespace, name }: DocumentName): boolean {
+  return session.may("documents.read", kind === "Namespace" ? name : namespace);
+}
+
+export function changeRequest(session: Session, from: IpAddress, options: ChangeOptions): ChangeRequest {
+  const { subject } = session;
+  if (options.force) session.demand("documents.write", null, "force");
+  return {
+    actor: session.name,
+    mayChange: ({ namespace }) => session.may("documents.write", namespace),
+    mayRead: (document) => canSee(session, document),
+    dryRun: options.dryRun,
+    force: options.force,
+    ...(options.expectedVersion === null ? {} : { expectedVersion: options.expectedVersion }),
+    facts: {
+      clients: [from],
+      neededIdentities:
+        subject.kind === "identity" ? [{ identity: subject.id, role: "whoever asks for this change" }] : [],
+    },
+  };
+}
+
+/**
+ * Everything that a tenant names must be the tenant's, changed or not: that another's document is just as they wrote it would be told
+ * otherwise. Who may change the whole mesh is not asked.
+ *
+ * @throws Problem 403.
+ */
+export function demandOwn(session: Session, inputs: readonly DocumentInput[]): void {
+  if (session.mayInMesh("documents.write")) return;
+  for (const { path, text } of inputs) {
+    const parts = splitDocuments(path, text);
+    if ("message" in parts) continue;
+    for (const { key } of parts.flatMap(parseDocument))
+      if (key !== null) session.demand("documents.write", namespaceOfKey(key), key);
+  }
+}
+
+/** "" for what stands in no namespace. */
+export function namespaceOfKey(key: string): string {
+  return / ([^/]+)\//.exec(key)?.[1] ?? "";
+}
+
+/** @throws Problem 403, 404, 409, 422. */
+export function tellChange(session: Session, result: ChangeResult, action: string): unknown {
+  if (result.outcome !== "refused") {
+    const { version, plan } = result;
+    return {
+      version,
+      dryRun: result.outcome === "planned",
+      applied: result.outcome === "applied" && plan.diff.length > 0,
+      changes: plan.diff.filter((one) => canSee(session, one)),
+      warnings: plan.warnings.map(({ resource, warning }) => ({
+        location: warning.location,
+        resource,
+        message: hideOthers(session, warning.message),
+      })),
+      lockOuts: plan.lockOuts.map(({ reason }) => hideOthers(session, reason)),
+    };
+  }
+  const { because, version } = result;
+  const errors = tellErrors(session, result.errors);
+  switch (because) {
+    case "conflict":
+      throw new Problem(409, `the documents are at version ${version} now; look at the difference again`, {
+        version,
+      });
+    case "unknown":
+      throw new Problem(404, hideOthers(session, result.message));
+    case "invalid":
+      throw new Problem(422, `${many(errors.length, "error")}; nothing was changed`, { errors });
+    case "forbidden":
+      session.recordRefused(action, "documents", hideOthers(session, result.message));
+      throw new Problem(403, "these are not yours to change; nothing was changed", { errors });
+    case "lock_out": {
+      const reasons = result.lockOuts.map(({ reason }) => hideOthers(session, reason));
+      session.recordRefused(action, "documents", reasons.join("; "));
+      throw new Problem(409, "the control plane could not be reached any more; nothing was changed", {
+        lockOuts: reasons,
+        canForce:
+          session.mayInMesh("documents.write") && result.lockOuts.every(({ kind }) => kind !== "reserved"),
+      });
+    }
+    default:
+      throw new MeshError("configuration", "local", because satisfies never);
+  }
+}
+
+/**
+ * Conversion looks at the whole set, and its words may name what another document claims. Who does not see the whole mesh is told
+ * what is wrong with their own documents, and of others only that there is something.
+ */
+function tellErrors(session: Session, errors: readonly DocumentError[]): readonly DocumentError[] {
+  if (session.mayInMesh("documents.read")) return errors;
+  const shown = errors
+    .filter(
+      ({ resource }) =>
+        resource === null ||
+        session.may("documents.write", namespaceOfKey(resource)) ||
+        !resource.includes(" "),
+    )
+    .map((error) =>
+      isTelling(session, error.message)
+        ? { location: nowhere, resource: error.resource, message: hidden }
+        : error,
+    );
+  return errors.length > 0 && shown.length === 0
+    ? [{ location: nowhere, resource: null, message: hidden }]
+    : shown;
+}
+
+function hideOthers(session: Session, message: string): string {
+  return !session.mayInMesh("documents.read") && isTelling(session, message) ? hidden : message;
+}
+
+/** Where a message names something of a namespace that is not theirs, or a file that such a document came from. */
+function isTelling(session: Session, message: string): boolean {
+  if ([...message.matchAll(NAMED)].some(([, namespace = ""]) => !session.may("documents.read", namespace)))
+    return true;
+  return session.sources.documents
+    .current()
+    .documents.some((one) => one.source !== "" && message.includes(one.source) && !canSee(session, one));
+}
+
+/** `namespace/name`, where it is neither a part of a path nor of an API's group. */
+const NAMED = /(?<![\w./:-])([a-z0-9][a-z0-9-]*)\/[a-z0-9]/g;
+const nowhere = { file: "request", line: 1, column: 1 };
+const hidden = "it conflicts with what is not yours to see; ask an administrator of the mesh";
+
+function many(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}

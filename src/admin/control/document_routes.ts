@@ -1,0 +1,163 @@
+/** Mesh documents: shown, applied all or nothing, taken away. */
+import { controlAdminLimits } from "../../base/limits.ts";
+import { administratorKind, parseAdministrators } from "./administrator.ts";
+import { applyAdministrators, listAdministrators, removeAdministrators } from "./administrator_routes.ts";
+import { canSee, changeRequest, demandOwn, namespaceOfKey, tellChange } from "./document_change.ts";
+import { Problem } from "./problem.ts";
+import { JsonFields, readJson } from "./request_body.ts";
+import { type ControlApp, yaml } from "./route.ts";
+import { notFound, type Session } from "./session.ts";
+import type { DocumentInput, StoredDocument } from "./sources.ts";
+
+export function addDocumentRoutes(app: ControlApp): void {
+  app.get("/v1/documents", (context) => {
+    const session = context.get("session");
+    const { kind, namespace, output } = context.req.query();
+    if (kind === administratorKind) return listAdministrators(context, session);
+    if (namespace !== undefined) session.see("documents.read", namespace, `namespace ${namespace}`);
+    else session.visible("documents.read");
+    const { version, documents } = session.sources.documents.current();
+    const shown = documents.filter(
+      (document) =>
+        canSee(session, document) &&
+        (kind === undefined || document.kind === kind) &&
+        (namespace === undefined || document.namespace === namespace),
+    );
+    return output === "yaml" ? yaml(shown) : context.json({ version, documents: shown.map(describe) });
+  });
+  for (const path of ["/v1/documents/:kind/:namespace/:name", "/v1/documents/:kind/:name"] as const)
+    app.get(path, (context) => {
+      const session = context.get("session");
+      const document = visibleDocument(session, keyOf(context.req.param()));
+      return context.req.query("output") === "yaml" ? yaml([document]) : context.json(describe(document));
+    });
+  for (const path of ["/v1/documents/:kind/:namespace/:name", "/v1/documents/:kind/:name"] as const)
+    app.delete(path, async (context) => {
+      const { dryRun, force } = context.req.query();
+      const options = { dryRun: dryRun === "true", force: force === "true", expectedVersion: null };
+      const session = context.get("session");
+      return context.json(
+        await remove(session, context.env.remote.ip, [keyOf(context.req.param())], options),
+      );
+    });
+  app.post("/v1/delete", async (context) => {
+    const session = context.get("session");
+    session.visible("documents.write");
+    const body = await readJson(
+      context.req.raw,
+      ["keys", "dryRun", "force", "expectedVersion"],
+      controlAdminLimits.maxApplyBytes,
+    );
+    return context.json(
+      await remove(session, context.env.remote.ip, body.list("keys").map(readKey), readOptions(body)),
+    );
+  });
+  app.post("/v1/apply", async (context) => {
+    const session = context.get("session");
+    // Before a byte of a large body is read.
+    session.visible("documents.write");
+    const body = await readJson(
+      context.req.raw,
+      ["documents", "prune", "dryRun", "force", "expectedVersion"],
+      controlAdminLimits.maxApplyBytes,
+    );
+    const inputs = body.list("documents").map(readInput);
+    const prune = readPrune(session, body);
+    const options = readOptions(body);
+    const administrators = parseAdministrators(inputs, session.sources.rootNamespace);
+    if (administrators.administrators.length + administrators.errors.length > 0) {
+      if (administrators.others > 0 || prune !== null) throw apart();
+      return context.json(applyAdministrators(session, administrators, options.dryRun));
+    }
+    demandOwn(session, inputs);
+    const request = {
+      ...changeRequest(session, context.env.remote.ip, options),
+      ...(prune === null ? {} : { prune }),
+    };
+    const texts = inputs.map(({ path, text }) => ({ source: path, text }));
+    return context.json(
+      tellChange(session, await session.sources.documents.apply(texts, request), "documents.apply"),
+    );
+  });
+}
+
+async function remove(
+  session: Session,
+  from: Parameters<typeof changeRequest>[1],
+  keys: readonly string[],
+  options: Parameters<typeof changeRequest>[2],
+): Promise<unknown> {
+  const administrators = keys.filter((key) => key.startsWith(`${administratorKind} `));
+  if (administrators.length > 0) {
+    if (administrators.length < keys.length) throw apart();
+    return removeAdministrators(
+      session,
+      administrators.map((key) => key.slice(administratorKind.length + 1)),
+      options.dryRun,
+    );
+  }
+  for (const key of keys) {
+    const { namespace } = visibleDocument(session, key);
+    session.demand("documents.write", namespace, key);
+  }
+  const request = changeRequest(session, from, options);
+  return tellChange(session, await session.sources.documents.remove(keys, request), "documents.delete");
+}
+
+function apart(): Problem {
+  return new Problem(
+    400,
+    `${administratorKind} documents are changed by themselves: no rollback of the mesh may bring one back`,
+  );
+}
+
+function visibleDocument(session: Session, key: string): StoredDocument {
+  const document = session.sources.documents.current().documents.find((one) => one.key === key);
+  if (document !== undefined && canSee(session, document)) return document;
+  // Whether it is there makes no difference to the answer, nor to what is recorded.
+  const name = key.startsWith("Namespace ") ? key.slice("Namespace ".length) : namespaceOfKey(key);
+  session.see("documents.read", name, key);
+  throw notFound(key);
+}
+
+function keyOf({ kind, namespace, name }: { kind?: string; namespace?: string; name?: string }): string {
+  return readKey(namespace === undefined ? `${kind} ${name}` : `${kind} ${namespace}/${name}`);
+}
+
+function describe({ key, kind, namespace, name, source, line, text }: StoredDocument): unknown {
+  return { key, kind, namespace, name, source, line, text };
+}
+
+function readInput(value: unknown): DocumentInput {
+  const fields = new JsonFields(value, ["path", "text"], "a document");
+  const text = fields.optionalText("text");
+  if (text === null) throw new Problem(400, 'a document needs "text"');
+  return { path: fields.optionalText("path") ?? "request", text };
+}
+
+function readOptions(body: JsonFields): Parameters<typeof changeRequest>[2] {
+  return {
+    dryRun: body.flag("dryRun"),
+    force: body.flag("force"),
+    expectedVersion: body.optionalInteger("expectedVersion"),
+  };
+}
+
+/** Namespaces whose other documents go; `true` is all of them. */
+function readPrune(session: Session, body: JsonFields): readonly string[] | "all" | null {
+  const prune = body.value("prune");
+  if (prune === null || prune === false) return null;
+  if (prune === true) {
+    session.demand("documents.write", null, "all documents");
+    return "all";
+  }
+  if (!Array.isArray(prune) || !prune.every((one) => typeof one === "string"))
+    throw new Problem(400, '"prune" is true, or a list of namespaces');
+  for (const namespace of prune) session.demand("documents.write", namespace, `namespace ${namespace}`);
+  return prune;
+}
+
+function readKey(value: unknown): string {
+  if (typeof value === "string" && /^[A-Za-z]{1,64} [a-z0-9./-]{1,320}$/.test(value)) return value;
+  throw new Problem(400, 'a document is called as in "AuthorizationPolicy shop/only-cart"');
+}

@@ -1,0 +1,141 @@
+/** Hosts that have joined, and the certificates that were issued. */
+import { controlAdminLimits } from "../../base/limits.ts";
+import { SpiffeId } from "../../mesh/identity.ts";
+import { Problem } from "./problem.ts";
+import { pageSize } from "./request_body.ts";
+import type { ControlApp } from "./route.ts";
+import { notFound, type Session } from "./session.ts";
+import type { IssuedCertificate, NodeEntry } from "./sources.ts";
+import { bindingNamespace } from "./token_routes.ts";
+
+export function addNodeRoutes(app: ControlApp): void {
+  app.get("/v1/nodes", (context) => {
+    const session = context.get("session");
+    session.visible("nodes.read");
+    const nodes = session.sources
+      .nodes()
+      .filter((one) => session.may("nodes.read", bindingNamespace(one.binding)));
+    return context.json({ nodes: nodes.map((one) => describeNode(session, one)) });
+  });
+  app.get("/v1/nodes/:node", (context) => {
+    const session = context.get("session");
+    const name = context.req.param("node");
+    const node = session.sources.nodes().find((one) => one.node === name);
+    session.see("nodes.read", node === undefined ? null : bindingNamespace(node.binding), `node ${name}`);
+    if (node === undefined) throw notFound(`node ${name}`);
+    return context.json(describeNode(session, node));
+  });
+  app.get("/v1/certificates", (context) => {
+    const session = context.get("session");
+    session.visible("certificates.read");
+    const { limit, after, identity, valid } = context.req.query();
+    const query = {
+      ...(identity === undefined ? {} : { identity }),
+      ...(valid === "true" ? { validAtMs: session.sources.clock.wallMs() } : {}),
+    };
+    return context.json(listCertificates(session, query, pageSize(limit), after ?? null));
+  });
+  app.get("/v1/certificates/:serial", (context) => {
+    const session = context.get("session");
+    const serial = context.req.param("serial").toLowerCase();
+    const found = session.sources.certificates.bySerial(serial);
+    session.see(
+      "certificates.read",
+      found === null ? null : namespaceOf(found.identity),
+      `certificate ${serial}`,
+    );
+    if (found === null) throw notFound(`certificate ${serial}`);
+    return context.json(describeCertificate(session, found));
+  });
+}
+
+/** Every node is told of the whole mesh, so what it refused may be another tenant's: to a tenant it is a number. */
+function describeNode(session: Session, node: NodeEntry): unknown {
+  const everything = session.mayInMesh("nodes.read");
+  const { binding, addresses, network, labels, joinedAtMs, lastSeenMs, revokedAtMs, revokeReason } = node;
+  return {
+    node: node.node,
+    binding,
+    addresses,
+    network,
+    labels,
+    joinedAtMs,
+    lastSeenMs,
+    revokedAtMs,
+    revokeReason,
+    connected: node.connected,
+    programVersion: node.programVersion,
+    subscriptions: node.subscriptions.map(({ typeUrl, sent, acknowledged, queued, nacks }) => ({
+      typeUrl,
+      sent,
+      acknowledged,
+      queued,
+      nackCount: nacks.length,
+      ...(everything ? { nacks } : {}),
+    })),
+  };
+}
+
+/** Of an identity that is none of ours: the mesh's. */
+export function namespaceOf(identity: string): string | null {
+  return SpiffeId.parse(identity)?.namespace ?? null;
+}
+
+function listCertificates(
+  session: Session,
+  query: { readonly identity?: string; readonly validAtMs?: number },
+  limit: number,
+  cursor: string | null,
+): unknown {
+  const certificates: unknown[] = [];
+  let after = cursor === null ? null : readCursor(cursor);
+  for (let scanned = 0; scanned < controlAdminLimits.maxScanned; ) {
+    const page = session.sources.certificates.list({
+      ...query,
+      limit: controlAdminLimits.maxPage,
+      ...(after === null ? {} : { after }),
+    });
+    for (const one of page) {
+      scanned++;
+      after = { issuedAtMs: one.issuedAtMs, serial: one.serial };
+      if (!session.may("certificates.read", namespaceOf(one.identity))) continue;
+      certificates.push(describeCertificate(session, one));
+      if (certificates.length === limit) return { certificates, next: writeCursor(after) };
+    }
+    if (page.length === 0) return { certificates, next: null };
+  }
+  // The last row that was looked at is another tenant's: only its time is told, and what is of the same moment comes again.
+  return { certificates, next: after === null ? null : writeCursor({ ...after, serial: lastSerial }) };
+}
+
+function describeCertificate(session: Session, certificate: IssuedCertificate): unknown {
+  const { serial, identity, issuerKey, notBeforeMs, notAfterMs, issuedAtMs, requestedBy } = certificate;
+  const own = session.mayInMesh("certificates.read") || requestedBy === identity;
+  return {
+    serial,
+    identity,
+    issuerKey,
+    notBeforeMs,
+    notAfterMs,
+    issuedAtMs,
+    requestedBy: own ? requestedBy : null,
+  };
+}
+
+interface Cursor {
+  readonly issuedAtMs: number;
+  readonly serial: string;
+}
+
+/** Behind every serial number, in the order of the list. */
+const lastSerial = "g";
+
+function writeCursor({ issuedAtMs, serial }: Cursor): string {
+  return `${issuedAtMs}-${serial}`;
+}
+
+function readCursor(text: string): Cursor {
+  const match = /^([0-9]{1,16})-([0-9a-f]{1,64}|g)$/.exec(text);
+  if (match === null) throw new Problem(400, '"after" is not the "next" of a page');
+  return { issuedAtMs: Number(match[1]), serial: match[2] ?? "" };
+}

@@ -1,0 +1,80 @@
+/** The audit log, how the control plane is, who is asking, and its back-up. */
+import { administratorKind } from "./administrator.ts";
+import { Problem } from "./problem.ts";
+import { pageSize, queryInteger } from "./request_body.ts";
+import type { ControlApp } from "./route.ts";
+import type { Session } from "./session.ts";
+import type { AuditQuery } from "./sources.ts";
+
+export function addOperationRoutes(app: ControlApp): void {
+  app.get("/v1/audit", (context) => {
+    const session = context.get("session");
+    const visible = session.visible("audit.read");
+    const { limit, after, before, namespace, actor, action } = context.req.query();
+    if (namespace !== undefined) session.see("audit.read", namespace, `namespace ${namespace}`);
+    const afterId = queryInteger(after, "after");
+    const beforeId = queryInteger(before, "before");
+    if (afterId !== null && beforeId !== null)
+      throw new Problem(400, '"after" and "before" exclude each other');
+    const query: AuditQuery = {
+      limit: pageSize(limit),
+      ...(afterId === null ? {} : { afterId }),
+      ...(beforeId === null ? {} : { beforeId }),
+      ...(actor === undefined ? {} : { actor }),
+      ...(action === undefined ? {} : { action }),
+    };
+    const wanted = namespace === undefined ? visible : new Set([namespace]);
+    return context.json({ entries: readAudit(session, query, wanted) });
+  });
+  app.get("/v1/status", (context) => {
+    const session = context.get("session");
+    session.demand("status.read", null, "the status");
+    const { version, startedAtMs, pending, readOnly } = session.sources.status();
+    const nodes = session.sources.nodes().filter(() => session.mayInMesh("nodes.read"));
+    return context.json({
+      version,
+      startedAtMs,
+      ready: pending.length === 0,
+      readOnly,
+      documentVersion: session.sources.documents.current().version,
+      you: { name: session.name, roles: session.grants },
+      ...(session.mayInMesh("nodes.read")
+        ? { pending, nodes: nodes.length, connected: nodes.filter((one) => one.connected).length }
+        : {}),
+    });
+  });
+  app.get("/v1/administrators", (context) =>
+    context.redirect(`/v1/documents?kind=${administratorKind}`, 307),
+  );
+  app.get("/v1/backup", async (context) => {
+    const session = context.get("session");
+    session.demand("backup", null, "the state");
+    const bytes = await session.recorded(
+      "backup",
+      "state",
+      null,
+      () => session.sources.backup(),
+      (copy) => ({
+        detail: `${copy.length} bytes`,
+      }),
+    );
+    return new Response(bytes.slice().buffer, {
+      headers: { "content-type": "application/octet-stream", "cache-control": "no-store" },
+    });
+  });
+}
+
+/** One query a namespace, put together in order. */
+function readAudit(
+  session: Session,
+  query: AuditQuery,
+  namespaces: "all" | ReadonlySet<string>,
+): readonly unknown[] {
+  const { audit } = session.sources;
+  if (namespaces === "all") return audit.read(query);
+  const ascending = query.afterId !== undefined;
+  return [...namespaces]
+    .flatMap((namespace) => audit.read({ ...query, namespace }))
+    .sort((a, b) => (ascending ? a.id - b.id : b.id - a.id))
+    .slice(0, query.limit);
+}

@@ -1,0 +1,78 @@
+/** Errors as RFC 9457 has them: a status, a title, what is wrong here, and where. */
+import { type ErrorCode, MeshError } from "../../base/errors.ts";
+import type { DocumentError } from "../../mesh/location.ts";
+
+export type ProblemStatus = 400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 429 | 500 | 503 | 507;
+
+export interface ProblemFields {
+  /** Of documents, each with its place. */
+  readonly errors?: readonly DocumentError[];
+  /** Nodes that a rotation waits for. */
+  readonly waitingFor?: readonly string[];
+  /** Why the control plane could not be reached any more, and whether `force` goes on all the same. */
+  readonly lockOuts?: readonly string[];
+  readonly canForce?: boolean;
+  /** The version that the documents are at. */
+  readonly version?: number;
+}
+
+const titles: Readonly<Record<ProblemStatus, string>> = {
+  400: "the request is wrong",
+  401: "who are you?",
+  403: "not allowed",
+  404: "not found",
+  405: "not this method",
+  409: "it cannot be done now",
+  413: "too large",
+  415: "not a type of content that is read here",
+  422: "the documents are not valid",
+  429: "too many requests",
+  500: "something went wrong here",
+  503: "not available now",
+  507: "the state cannot be written",
+};
+
+/** Ends a request with this answer. */
+export class Problem extends Error {
+  readonly status: ProblemStatus;
+  readonly fields: ProblemFields;
+
+  constructor(status: ProblemStatus, detail: string, fields: ProblemFields = {}) {
+    super(detail);
+    this.status = status;
+    this.fields = fields;
+  }
+
+  response(): Response {
+    const body = {
+      type: "about:blank",
+      title: titles[this.status],
+      status: this.status,
+      detail: this.message,
+      ...this.fields,
+    };
+    const headers: Record<string, string> = {
+      "content-type": "application/problem+json",
+      "cache-control": "no-store",
+    };
+    // RFC 9110 §15.5.2 wants it.
+    if (this.status === 401) headers["www-authenticate"] = "Bearer";
+    return new Response(`${JSON.stringify(body)}\n`, { status: this.status, headers });
+  }
+}
+
+const statuses: Partial<Readonly<Record<ErrorCode, ProblemStatus>>> = {
+  configuration: 400,
+  limit_reached: 409,
+  disk_full: 507,
+  database_locked: 503,
+  authority_unavailable: 503,
+};
+
+/** A fault's own words where they are about the request; otherwise they stay in the log. @returns null for what is a bug or an accident. */
+export function problemOf(thrown: unknown): Problem | null {
+  if (thrown instanceof Problem) return thrown;
+  if (!(thrown instanceof MeshError)) return null;
+  const status = statuses[thrown.code];
+  return status === undefined ? null : new Problem(status, thrown.message);
+}

@@ -1,0 +1,136 @@
+/** What a request says: its body within bounds, its fields and its query, each read once. */
+import { controlAdminLimits } from "../../base/limits.ts";
+import { Problem } from "./problem.ts";
+
+/** @throws Problem 413, before more than the bound is kept. */
+export async function readBody(request: Request, maxBytes: number): Promise<string> {
+  const declared = Number(request.headers.get("content-length") ?? "0");
+  const tooLarge = new Problem(413, `a body of more than ${maxBytes} bytes is not read here`);
+  if (declared > maxBytes) throw tooLarge;
+  const reader = request.body?.getReader();
+  if (reader === undefined) return "";
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    length += value.length;
+    if (length > maxBytes) {
+      await reader.cancel();
+      throw tooLarge;
+    }
+    chunks.push(value);
+  }
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  try {
+    return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode();
+  } catch {
+    throw new Problem(400, "the body is not UTF-8");
+  }
+}
+
+/** A JSON object whose fields are all known. @throws Problem 400, 413, 415. */
+export async function readJson(
+  request: Request,
+  fields: readonly string[],
+  maxBytes: number = controlAdminLimits.maxBodyBytes,
+): Promise<JsonFields> {
+  const type = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
+  if (type !== "application/json") throw new Problem(415, "the body must be application/json");
+  const text = await readBody(request, maxBytes);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new Problem(400, "the body is not JSON");
+  }
+  return new JsonFields(value, fields, "the body");
+}
+
+export class JsonFields {
+  readonly #fields: Readonly<Record<string, unknown>>;
+
+  constructor(value: unknown, known: readonly string[], what: string) {
+    if (typeof value !== "object" || value === null || Array.isArray(value))
+      throw new Problem(400, `${what} must be an object`);
+    const unknown = Object.keys(value).find((name) => !known.includes(name));
+    if (unknown !== undefined)
+      throw new Problem(400, `${what} has no field "${unknown.slice(0, 100)}"; it has ${known.join(", ")}`);
+    this.#fields = value as Readonly<Record<string, unknown>>;
+  }
+
+  text(name: string): string {
+    const value = this.optionalText(name);
+    if (value === null || value === "") throw new Problem(400, `"${name}" is missing`);
+    return value;
+  }
+
+  optionalText(name: string): string | null {
+    const value = this.#get(name);
+    if (value === null || typeof value === "string") return value;
+    throw new Problem(400, `"${name}" must be a string`);
+  }
+
+  flag(name: string): boolean {
+    const value = this.#get(name);
+    if (value === null || typeof value === "boolean") return value ?? false;
+    throw new Problem(400, `"${name}" must be true or false`);
+  }
+
+  /** A whole number, zero or more. */
+  optionalInteger(name: string): number | null {
+    const value = this.#get(name);
+    if (value === null) return null;
+    if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
+    throw new Problem(400, `"${name}" must be a whole number`);
+  }
+
+  integer(name: string): number {
+    const value = this.optionalInteger(name);
+    if (value === null) throw new Problem(400, `"${name}" is missing`);
+    return value;
+  }
+
+  list(name: string): readonly unknown[] {
+    const value = this.#get(name);
+    if (value === null) return [];
+    if (Array.isArray(value)) return value;
+    throw new Problem(400, `"${name}" must be a list`);
+  }
+
+  /** An object within. */
+  fields(name: string, known: readonly string[]): JsonFields {
+    return new JsonFields(this.#get(name), known, `"${name}"`);
+  }
+
+  oneOf<const T extends string>(name: string, words: readonly T[]): T {
+    const value = this.text(name);
+    const word = words.find((one) => one === value);
+    if (word === undefined) throw new Problem(400, `"${name}" must be ${words.join(" or ")}`);
+    return word;
+  }
+
+  /** As it stands; null when it is not there. */
+  value(name: string): unknown {
+    return this.#get(name);
+  }
+
+  #get(name: string): unknown {
+    return Object.hasOwn(this.#fields, name) ? (this.#fields[name] ?? null) : null;
+  }
+}
+
+/** A whole number of the query. @throws Problem 400. */
+export function queryInteger(value: string | undefined, name: string): number | null {
+  if (value === undefined) return null;
+  if (/^[0-9]{1,15}$/.test(value)) return Number(value);
+  throw new Problem(400, `"${name}" must be a whole number`);
+}
+
+/** How many entries an answer has. */
+export function pageSize(value: string | undefined): number {
+  const size = queryInteger(value, "limit") ?? controlAdminLimits.defaultPage;
+  if (size < 1 || size > controlAdminLimits.maxPage)
+    throw new Problem(400, `"limit" must be from 1 to ${controlAdminLimits.maxPage}`);
+  return size;
+}

@@ -1,0 +1,130 @@
+/** Taking the mesh's trust from somebody, and giving it back. */
+import { controlAdminLimits } from "../../base/limits.ts";
+import { SpiffeId } from "../../mesh/identity.ts";
+import { namespaceOf } from "./node_routes.ts";
+import { Problem } from "./problem.ts";
+import { readJson } from "./request_body.ts";
+import type { ControlApp } from "./route.ts";
+import { notFound, type Session } from "./session.ts";
+import type { RevocationTarget } from "./sources.ts";
+import { bindingNamespace } from "./token_routes.ts";
+
+const kinds = ["serial", "identity", "node"] as const;
+
+export function addRevocationRoutes(app: ControlApp): void {
+  app.get("/v1/revocations", (context) => {
+    const session = context.get("session");
+    session.visible("revocations.read");
+    const shown = session.sources.revocations
+      .list()
+      .filter((one) => session.may("revocations.read", targetNamespace(session, one)));
+    return context.json({
+      revocations: shown.map(({ kind, value, reason, byWhom, atMs }) => ({
+        kind,
+        value,
+        reason,
+        byWhom,
+        atMs,
+      })),
+    });
+  });
+  app.post("/v1/revocations", async (context) => {
+    const session = context.get("session");
+    session.visible("revocations.write");
+    const body = await readJson(context.req.raw, ["kind", "value", "reason"]);
+    const target = readTarget(body.oneOf("kind", kinds), body.text("value"));
+    const reason = body.optionalText("reason") ?? "";
+    if (reason.length > controlAdminLimits.maxReasonLength)
+      throw new Problem(400, `"reason" is longer than ${controlAdminLimits.maxReasonLength} characters`);
+    const namespace = targetNamespace(session, target);
+    const words = `${target.kind} ${target.value}`;
+    // Of a serial number or a node it is told only here whose it is: what is not theirs is not there for a tenant.
+    if (target.kind !== "identity") session.see("revocations.read", namespace, words);
+    session.demand("revocations.write", namespace, words);
+    refuseSelf(session, target, words);
+    const { serialNumbers, pending } = await session.recorded(
+      "revocations.create",
+      words,
+      namespace,
+      () => session.sources.revocations.revoke(target, reason, session.name),
+      (done) => ({
+        detail: done.pending === null ? reason : `${reason} (pending: ${done.pending})`,
+        after: words,
+      }),
+    );
+    return context.json({ ...target, reason, serialNumbers, pending }, 201);
+  });
+  app.delete("/v1/revocations/:kind/:value", async (context) => {
+    const session = context.get("session");
+    const { kind, value } = context.req.param();
+    const known = kinds.find((one) => one === kind);
+    if (known === undefined) throw notFound(`revocation of a ${kind}`);
+    const target = readTarget(known, value);
+    const words = `${known} ${target.value}`;
+    const namespace = targetNamespace(session, target);
+    session.see("revocations.read", namespace, `revocation of ${words}`);
+    session.demand("revocations.write", namespace, words);
+    if (known === "serial")
+      throw session.refuse(
+        409,
+        "revocations.delete",
+        words,
+        namespace,
+        "a revoked certificate stays revoked; a new one can be had",
+      );
+    const lifted = await session.recorded(
+      "revocations.delete",
+      words,
+      namespace,
+      () => session.sources.revocations.lift(target),
+      (was) => (was ? { before: words } : { outcome: "failed", detail: "was not revoked" }),
+    );
+    if (!lifted) throw notFound(`revocation of ${words}`);
+    return context.body(null, 204);
+  });
+}
+
+function readTarget(kind: RevocationTarget["kind"], value: string): RevocationTarget {
+  if (kind === "identity" && SpiffeId.parse(value) === null)
+    throw new Problem(400, "an identity is spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME");
+  if (kind === "node" && !/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(value))
+    throw new Problem(400, "a node's name is one DNS label");
+  if (kind !== "serial") return { kind, value };
+  const serial = value.toLowerCase().replaceAll(":", "");
+  if (!/^[0-9a-f]{1,64}$/.test(serial)) throw new Problem(400, "a serial number is hexadecimal");
+  return { kind, value: serial };
+}
+
+function targetNamespace(session: Session, { kind, value }: RevocationTarget): string | null {
+  switch (kind) {
+    case "identity":
+      return namespaceOf(value);
+    case "serial": {
+      const certificate = session.sources.certificates.bySerial(value);
+      return certificate === null ? null : namespaceOf(certificate.identity);
+    }
+    case "node": {
+      const node = session.sources.nodes().find((one) => one.node === value);
+      return node === undefined ? null : bindingNamespace(node.binding);
+    }
+  }
+}
+
+/** What would end the administration of the mesh by one word. */
+function refuseSelf(session: Session, target: RevocationTarget, words: string): void {
+  const { controlIdentity, certificates } = session.sources;
+  const identity =
+    target.kind === "identity"
+      ? target.value
+      : target.kind === "serial"
+        ? (certificates.bySerial(target.value)?.identity ?? null)
+        : null;
+  const refuse = (detail: string): Problem => session.refuse(409, "revocations.create", words, null, detail);
+  if (identity === controlIdentity) throw refuse("that is the control plane itself; rotate its CA instead");
+  if (
+    target.kind === "identity" &&
+    session.subject.kind === "identity" &&
+    session.subject.id.uri === identity
+  )
+    throw refuse("that is you; let another administrator do it");
+}

@@ -1,0 +1,365 @@
+/** What administration of the control plane shows and does. `app_control.ts` fills it; nothing here knows the parts it comes from. */
+import type { IpAddress, SocketAddress } from "../../base/ip.ts";
+import type { Logger } from "../../base/log.ts";
+import type { DocumentWarning } from "../../mesh/document.ts";
+import type { SpiffeId } from "../../mesh/identity.ts";
+import type { DocumentError } from "../../mesh/location.ts";
+
+export interface ControlSources {
+  readonly clock: { wallMs(): number };
+  readonly logger: Logger;
+  readonly rootNamespace: string;
+  readonly trustDomain: string;
+  /** The control plane's own SPIFFE URI: nobody revokes it. */
+  readonly controlIdentity: string;
+  /** Believes or not what a request shows. Whom it does not believe it has put into the audit log itself, at a bounded rate. */
+  authenticate(credentials: AdminCredentials): Promise<Subject | AuthenticationRefusal>;
+  /** A refusal by role. Written to the audit log at a bounded rate; never throws. */
+  recordRefusal(entry: AuditEntry): void;
+  /** All durable writes of `work`, or none. Synchronous. */
+  transaction<T>(work: () => T): T;
+  readonly administrators: AdministratorSource;
+  readonly documents: DocumentSource;
+  readonly tokens: TokenSource;
+  nodes(): readonly NodeEntry[];
+  readonly certificates: CertificateSource;
+  readonly revocations: RevocationSource;
+  readonly authority: AuthoritySource;
+  readonly audit: AuditSource;
+  status(): ControlStatus;
+  /** A copy of the whole state as of now. */
+  backup(): Promise<Uint8Array>;
+}
+
+/** What a request shows of its sender; none of it is believed yet. `RpcPeer` and the header have it. */
+export interface AdminCredentials {
+  /** Client certificate in DER, leaf first; empty without one. */
+  readonly chain: readonly Uint8Array[];
+  /** The `authorization` header. */
+  readonly authorization: string | null;
+  readonly remote: SocketAddress;
+}
+
+export type AuthenticationRefusal = "unauthenticated" | "too_many";
+
+/** Who it is, for certain. */
+export type Subject =
+  | { readonly kind: "identity"; readonly name: string; readonly id: SpiffeId }
+  | {
+      readonly kind: "token";
+      /** `issuer#subject`. */
+      readonly name: string;
+      readonly issuer: string;
+      readonly subject: string;
+      readonly claims: Readonly<Record<string, unknown>>;
+    };
+
+export interface AdministratorSource {
+  /** Given to the control plane at its start; these are always in force, and only who runs it changes them. */
+  readonly given: readonly DocumentInput[];
+  /** What `write` was given last; null before the first time. */
+  read(): string | null;
+  write(text: string): void;
+}
+
+export interface DocumentInput {
+  /** What the operator calls the file; errors name it. */
+  readonly path: string;
+  readonly text: string;
+}
+
+/** What of a document is in its key. */
+export interface DocumentName {
+  /** `AuthorizationPolicy shop/only-cart` */
+  readonly key: string;
+  readonly kind: string;
+  /** "" for a Namespace. */
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface StoredDocument extends DocumentName {
+  readonly text: string;
+  readonly source: string;
+  readonly line: number;
+}
+
+export interface DocumentSet {
+  readonly version: number;
+  readonly documents: readonly StoredDocument[];
+}
+
+export interface DocumentVersion {
+  readonly version: number;
+  readonly atMs: number;
+  readonly actor: string;
+  readonly action: string;
+  readonly detail: string;
+}
+
+/** As `control/documents` has it, without what administration does not look at. */
+export interface ChangeRequest {
+  /** For the history and the audit log. */
+  readonly actor: string;
+  /** Asked for each document that would be added, changed or removed. One refusal refuses everything. */
+  readonly mayChange: (document: DocumentName) => boolean;
+  /** Whose documents errors may speak of. */
+  readonly mayRead: (document: DocumentName) => boolean;
+  readonly dryRun?: boolean;
+  /** Refused unless the documents are at this version. */
+  readonly expectedVersion?: number;
+  /** Goes on where the control plane would lock itself out, but for what is reserved. */
+  readonly force?: boolean;
+  /** Who asks must be able to ask again. */
+  readonly facts: {
+    readonly clients: readonly IpAddress[];
+    readonly neededIdentities: readonly { readonly identity: SpiffeId; readonly role: string }[];
+  };
+}
+
+export interface ApplyRequest extends ChangeRequest {
+  /** Documents of these namespaces that the texts do not hold are removed. */
+  readonly prune?: readonly string[] | "all";
+}
+
+export interface RollbackRequest extends ChangeRequest {
+  /** Documents of these alone; all when left out. */
+  readonly namespaces?: readonly string[];
+}
+
+export interface DocumentDiff extends DocumentName {
+  readonly change: "added" | "changed" | "removed";
+  /** Null for one that is added. */
+  readonly before: string | null;
+  /** Null for one that is removed. */
+  readonly after: string | null;
+}
+
+export interface LockOut {
+  readonly reason: string;
+  readonly resource: string | null;
+  /** `reserved`: nobody can insist on it. */
+  readonly kind: "reserved" | "unreachable" | "role";
+}
+
+export interface ChangePlan {
+  readonly diff: readonly DocumentDiff[];
+  readonly warnings: readonly { readonly resource: string; readonly warning: DocumentWarning }[];
+  /** What was insisted on with `force`. */
+  readonly lockOuts: readonly LockOut[];
+}
+
+export type ChangeResult =
+  | { readonly outcome: "applied" | "planned"; readonly version: number; readonly plan: ChangePlan }
+  | {
+      readonly outcome: "refused";
+      readonly because: "invalid" | "forbidden" | "conflict" | "unknown" | "lock_out";
+      readonly version: number;
+      readonly message: string;
+      readonly errors: readonly DocumentError[];
+      readonly lockOuts: readonly LockOut[];
+    };
+
+/** Changes are all or nothing; the row of the audit log for each document is written in the same transaction, by the source. */
+export interface DocumentSource {
+  current(): DocumentSet;
+  /** Null for a version that never was or is not kept any more. */
+  at(version: number): DocumentSet | null;
+  /** The newest first. */
+  history(limit: number, beforeVersion?: number): readonly DocumentVersion[];
+  changesOf(version: number): readonly (DocumentName & { readonly text: string | null })[];
+  apply(
+    texts: readonly { readonly source: string; readonly text: string }[],
+    request: ApplyRequest,
+  ): Promise<ChangeResult>;
+  remove(keys: readonly string[], request: ChangeRequest): Promise<ChangeResult>;
+  rollback(version: number, request: RollbackRequest): Promise<ChangeResult>;
+}
+
+export type TokenBinding =
+  | { readonly kind: "node"; readonly node: string }
+  | { readonly kind: "workload"; readonly workload: string }
+  | { readonly kind: "group"; readonly group: string };
+
+export interface TokenEntry {
+  readonly id: string;
+  readonly binding: TokenBinding;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number;
+  readonly createdBy: string;
+  readonly replace: boolean;
+  readonly usedAtMs: number | null;
+  readonly usedBy: string | null;
+  readonly revokedAtMs: number | null;
+}
+
+export interface TokenSource {
+  list(): readonly TokenEntry[];
+  /** @throws MeshError `configuration` for a binding or a lifetime that cannot be. */
+  create(request: {
+    readonly binding: TokenBinding;
+    readonly ttlMs?: number;
+    readonly replace: boolean;
+    readonly createdBy: string;
+  }): Promise<{
+    readonly id: string;
+    readonly expiresAtMs: number;
+    readonly token: string;
+    readonly line: string;
+  }>;
+  revoke(id: string): void;
+}
+
+/** A host that has joined, and how far it has followed. */
+export interface NodeEntry {
+  readonly node: string;
+  readonly binding: TokenBinding;
+  readonly addresses: readonly string[];
+  readonly network: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly joinedAtMs: number;
+  readonly lastSeenMs: number;
+  readonly revokedAtMs: number | null;
+  readonly revokeReason: string | null;
+  readonly connected: boolean;
+  /** What it says of its program; null when it is not connected. */
+  readonly programVersion: string | null;
+  readonly subscriptions: readonly SubscriptionEntry[];
+}
+
+export interface SubscriptionEntry {
+  readonly typeUrl: string;
+  /** Nonce or version; null: none yet. */
+  readonly sent: string | null;
+  readonly acknowledged: string | null;
+  readonly queued: number;
+  /** What it has refused, newest last. */
+  readonly nacks: readonly {
+    readonly atMs: number;
+    readonly resources: readonly string[];
+    readonly message: string;
+  }[];
+}
+
+export interface IssuedCertificate {
+  readonly serial: string;
+  readonly identity: string;
+  readonly issuerKey: string;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  readonly requestedBy: string;
+  readonly issuedAtMs: number;
+}
+
+export interface CertificateQuery {
+  readonly identity?: string;
+  readonly validAtMs?: number;
+  readonly limit: number;
+  readonly after?: { readonly issuedAtMs: number; readonly serial: string };
+}
+
+export interface CertificateSource {
+  /** The newest first. */
+  list(query: CertificateQuery): readonly IssuedCertificate[];
+  bySerial(serial: string): IssuedCertificate | null;
+}
+
+export interface RevocationTarget {
+  readonly kind: "serial" | "identity" | "node";
+  /** Serial number in hexadecimal, SPIFFE URI, or the node's name. */
+  readonly value: string;
+}
+
+export interface RevocationEntry extends RevocationTarget {
+  readonly reason: string;
+  readonly byWhom: string;
+  readonly atMs: number;
+}
+
+export interface RevocationSource {
+  list(): readonly RevocationEntry[];
+  /** Durable when it resolves. `pending`: why it is not published yet. */
+  revoke(
+    target: RevocationTarget,
+    reason: string,
+    byWhom: string,
+  ): Promise<{ readonly serialNumbers: readonly string[]; readonly pending: string | null }>;
+  /** Allows an identity or a node to have certificates again. @returns whether it was revoked. */
+  lift(target: RevocationTarget): Promise<boolean>;
+}
+
+export interface AuthorityEntry {
+  readonly id: string;
+  readonly kind: "root" | "intermediate";
+  readonly state: "active" | "next" | "retiring" | "retired";
+  readonly subject: string;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  /** `sha256:…` of its public key. */
+  readonly pin: string;
+}
+
+export interface RotationEntry {
+  readonly kind: "root" | "intermediate";
+  /** The step it is in, in words. */
+  readonly step: string;
+  readonly startedAtMs: number;
+  readonly startedBy: string;
+  /** Nodes that do not hold yet what this step wants them to. */
+  readonly waitingFor: readonly string[];
+  readonly nodes: number;
+  readonly canFinish: boolean;
+}
+
+export type RotationRefusal = { readonly refused: string; readonly waitingFor: readonly string[] };
+
+export interface AuthoritySource {
+  /** `local`, `files`, `vault-pki`, `vault-transit`. */
+  readonly keyPlace: string;
+  list(): readonly AuthorityEntry[];
+  rootsPem(): string;
+  /** Null when nothing is being replaced. */
+  rotation(): RotationEntry | null;
+  /** Refused: one is under way, or this authority is not ours to replace. */
+  startRotation(kind: "root" | "intermediate", byWhom: string): Promise<RotationEntry | RotationRefusal>;
+  /** Refused: none is under way, or nodes lack what is new. */
+  finishRotation(byWhom: string): Promise<RotationEntry | null | RotationRefusal>;
+  abortRotation(byWhom: string): Promise<RotationRefusal | null>;
+}
+
+export interface AuditEntry {
+  readonly atMs: number;
+  readonly actor: string;
+  readonly action: string;
+  readonly target: string;
+  /** Whose tenant may read it; null: only who may read everything. */
+  readonly namespace: string | null;
+  readonly outcome: "ok" | "refused" | "failed";
+  readonly detail: string;
+  readonly before: string | null;
+  readonly after: string | null;
+}
+
+export interface AuditQuery {
+  /** Ascending after this row; without it the newest come first. */
+  readonly afterId?: number;
+  readonly beforeId?: number;
+  readonly namespace?: string;
+  readonly actor?: string;
+  readonly action?: string;
+  readonly limit: number;
+}
+
+export interface AuditSource {
+  append(entry: AuditEntry): void;
+  read(query: AuditQuery): readonly (AuditEntry & { readonly id: number })[];
+}
+
+export interface ControlStatus {
+  readonly version: Readonly<Record<string, string>>;
+  readonly startedAtMs: number;
+  /** What readiness still waits for; empty is ready. */
+  readonly pending: readonly string[];
+  /** Null while state can be written; else why not. */
+  readonly readOnly: string | null;
+}

@@ -1,0 +1,475 @@
+/** A control plane in memory for tests of its administration: two tenants, and everything there is of each, marked with its name. */
+import { parseSocketAddress } from "../../../base/ip.ts";
+import { silentLogger } from "../../../base/log.ts";
+import { SpiffeId } from "../../../mesh/identity.ts";
+import { parseDocuments } from "../../../mesh/parse.ts";
+import { createControlApp } from "../app.ts";
+import type {
+  AuditEntry,
+  ChangeRequest,
+  ChangeResult,
+  ControlSources,
+  DocumentDiff,
+  IssuedCertificate,
+  NodeEntry,
+  RevocationEntry,
+  RotationEntry,
+  RotationRefusal,
+  StoredDocument,
+  Subject,
+  TokenEntry,
+} from "../sources.ts";
+
+export const rootNamespace = "istio-system";
+
+/** Somebody's name is their credentials here: `authorization: alice`. */
+export const people: Readonly<Record<string, string>> = {
+  root: "role: mesh-admin",
+  blue: "role: namespace-admin\n  namespaces: [blue]",
+  red: "role: namespace-admin\n  namespaces: [red]",
+  watcher: "role: viewer",
+  bluewatcher: "role: viewer\n  namespaces: [blue]",
+  auditor: "role: auditor",
+  blueauditor: "role: auditor\n  namespaces: [blue]",
+};
+
+export function uriOf(name: string): string {
+  return `spiffe://cluster.local/ns/${rootNamespace}/sa/${name}`;
+}
+
+function administrators(): string {
+  return Object.entries(people)
+    .map(
+      ([name, role]) =>
+        `---\napiVersion: fairlead.dev/v1\nkind: Administrator\nmetadata: {name: ${name}}\nspec:\n  ${role}\n  subjects: [{identity: "${uriOf(name)}"}]\n`,
+    )
+    .join("");
+}
+
+export function policy(namespace: string, name: string, marker = "x"): string {
+  return `apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: ${name}, namespace: ${namespace}}\nspec:\n  rules:\n  - from:\n    - source: {namespaces: [${marker}]}\n`;
+}
+
+function subjectOf(name: string): Subject | null {
+  const id = SpiffeId.parse(uriOf(name));
+  return id === null ? null : { kind: "identity", name: id.uri, id };
+}
+
+export class ControlWorld {
+  readonly audit: (AuditEntry & { id: number })[] = [];
+  versions: {
+    version: number;
+    actor: string;
+    action: string;
+    documents: StoredDocument[];
+    diff: DocumentDiff[];
+  }[] = [{ version: 0, actor: "", action: "apply", documents: [], diff: [] }];
+  tokens: TokenEntry[] = [];
+  nodes: NodeEntry[] = [];
+  certificates: IssuedCertificate[] = [];
+  revocations: RevocationEntry[] = [];
+  rotation: RotationEntry | RotationRefusal | null = null;
+  applied: string | null = null;
+  /** What `apply` answers instead of doing it. */
+  result: ChangeResult | null = null;
+  failure: Error | null = null;
+  readonly sources: ControlSources;
+  readonly app: ReturnType<typeof createControlApp>;
+
+  constructor() {
+    this.sources = this.#sources();
+    this.app = createControlApp(this.sources);
+  }
+
+  /** As `who`, from an address of this host. */
+  async ask(
+    who: string | null,
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ) {
+    const request = new Request(`https://control.example:15012${path}`, {
+      method,
+      headers: {
+        ...(who === null ? {} : { authorization: who }),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+    });
+    const remote = parseSocketAddress("10.0.0.9:4000");
+    if (remote === null) throw new Error("address");
+    const response = await this.app.fetch(request, { chain: [], remote });
+    const text = await response.text();
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      json: (): Record<string, unknown> => JSON.parse(text) as Record<string, unknown>,
+    };
+  }
+
+  /** Everything there can be of one tenant; every free text holds `marker`. */
+  addTenant(namespace: string, marker: string): void {
+    const key = `AuthorizationPolicy ${namespace}/${marker}-policy`;
+    this.put(
+      [
+        {
+          key,
+          kind: "AuthorizationPolicy",
+          namespace,
+          name: `${marker}-policy`,
+          text: policy(namespace, `${marker}-policy`, marker),
+          source: `${marker}.yaml`,
+          line: 1,
+        },
+        {
+          key: `Namespace ${namespace}`,
+          kind: "Namespace",
+          namespace: "",
+          name: namespace,
+          text: `# ${marker}\nkind: Namespace\n`,
+          source: `${marker}.yaml`,
+          line: 9,
+        },
+      ],
+      `${marker}-actor`,
+    );
+    const workload = `${namespace}/${marker}-workload`;
+    const base = {
+      createdAtMs: 1,
+      expiresAtMs: 2,
+      createdBy: `${marker}-actor`,
+      replace: false,
+      usedAtMs: null,
+      usedBy: null,
+      revokedAtMs: null,
+    };
+    this.tokens.push({ id: `${marker}-token`, binding: { kind: "workload", workload }, ...base });
+    this.tokens.push({
+      id: `${marker}-used`,
+      binding: { kind: "group", group: workload },
+      ...base,
+      usedAtMs: 5,
+      usedBy: `${marker}-node`,
+    });
+    this.nodes.push(this.node(`${marker}-node`, { kind: "workload", workload }, marker));
+    const identity = `spiffe://cluster.local/ns/${namespace}/sa/${marker}`;
+    const serial = [...marker].map((letter) => letter.charCodeAt(0).toString(16)).join("");
+    this.certificates.unshift({
+      serial,
+      identity,
+      issuerKey: "k",
+      notBeforeMs: 1,
+      notAfterMs: 9,
+      requestedBy: `${marker}-node`,
+      issuedAtMs: this.certificates.length,
+    });
+    this.revocations.push({
+      kind: "identity",
+      value: identity,
+      reason: marker,
+      byWhom: `${marker}-actor`,
+      atMs: 3,
+    });
+    this.revocations.push({
+      kind: "serial",
+      value: serial,
+      reason: marker,
+      byWhom: `${marker}-actor`,
+      atMs: 3,
+    });
+    this.revocations.push({
+      kind: "node",
+      value: `${marker}-node`,
+      reason: marker,
+      byWhom: `${marker}-actor`,
+      atMs: 3,
+    });
+    this.append({
+      atMs: 1,
+      actor: `${marker}-actor`,
+      action: "documents.apply",
+      target: key,
+      namespace,
+      outcome: "ok",
+      detail: marker,
+      before: marker,
+      after: marker,
+    });
+  }
+
+  node(name: string, binding: NodeEntry["binding"], marker: string): NodeEntry {
+    return {
+      node: name,
+      binding,
+      addresses: ["10.1.1.1"],
+      network: marker,
+      labels: { app: marker },
+      joinedAtMs: 1,
+      lastSeenMs: 2,
+      revokedAtMs: null,
+      revokeReason: null,
+      connected: true,
+      programVersion: "1",
+      subscriptions: [
+        {
+          typeUrl: "t",
+          sent: "1",
+          acknowledged: "1",
+          queued: 0,
+          nacks: [{ atMs: 1, resources: ["red/secret"], message: "red-secret is wrong" }],
+        },
+      ],
+    };
+  }
+
+  append(entry: AuditEntry): void {
+    this.audit.push({ ...entry, id: this.audit.length + 1 });
+  }
+
+  get current(): StoredDocument[] {
+    return this.versions.at(-1)?.documents ?? [];
+  }
+
+  put(documents: readonly StoredDocument[], actor: string): void {
+    const keys = new Set(documents.map(({ key }) => key));
+    this.#commit([...this.current.filter(({ key }) => !keys.has(key)), ...documents], actor, "apply");
+  }
+
+  #commit(next: StoredDocument[], actor: string, action: string): DocumentDiff[] {
+    const diff = this.#diff(next);
+    this.versions.push({ version: this.versions.length, actor, action, documents: next, diff });
+    return diff;
+  }
+
+  #diff(next: readonly StoredDocument[]): DocumentDiff[] {
+    const before = new Map(this.current.map((one) => [one.key, one]));
+    const after = new Map(next.map((one) => [one.key, one]));
+    return [...new Set([...before.keys(), ...after.keys()])].sort().flatMap((key) => {
+      const old = before.get(key) ?? null;
+      const now = after.get(key) ?? null;
+      const some = now ?? old;
+      if (some === null || old?.text === now?.text) return [];
+      const { kind, namespace, name } = some;
+      const change = old === null ? "added" : now === null ? "removed" : "changed";
+      return [
+        { key, kind, namespace, name, change, before: old?.text ?? null, after: now?.text ?? null } as const,
+      ];
+    });
+  }
+
+  /** What the real one does, without conversion. */
+  async #change(next: StoredDocument[], request: ChangeRequest, action: string): Promise<ChangeResult> {
+    if (this.failure !== null) throw this.failure;
+    if (this.result !== null) return this.result;
+    const version = this.versions.length - 1;
+    const refused = { outcome: "refused" as const, version, errors: [], lockOuts: [] };
+    if (request.expectedVersion !== undefined && request.expectedVersion !== version)
+      return { ...refused, because: "conflict", message: "moved on" };
+    const diff = this.#diff(next);
+    const foreign = diff.find((one) => !request.mayChange(one));
+    if (foreign !== undefined)
+      return { ...refused, because: "forbidden", message: `${foreign.key} is not yours` };
+    const plan = { diff, warnings: [], lockOuts: [] };
+    if (request.dryRun === true || diff.length === 0) return { outcome: "planned", version, plan };
+    this.#commit(next, request.actor, action);
+    for (const { key, namespace, before, after } of diff)
+      this.append({
+        atMs: 0,
+        actor: request.actor,
+        action: `documents.${action}`,
+        target: key,
+        namespace,
+        outcome: "ok",
+        detail: "",
+        before,
+        after,
+      });
+    return { outcome: "applied", version: version + 1, plan };
+  }
+
+  #sources(): ControlSources {
+    return {
+      clock: { wallMs: () => 1_000 },
+      logger: silentLogger,
+      rootNamespace,
+      trustDomain: "cluster.local",
+      controlIdentity: uriOf("fairlead-control"),
+      authenticate: async ({ authorization }) =>
+        authorization === null
+          ? "unauthenticated"
+          : authorization === "flood"
+            ? "too_many"
+            : (subjectOf(authorization) ?? "unauthenticated"),
+      recordRefusal: (entry) => this.append(entry),
+      transaction: (work) => work(),
+      administrators: {
+        given: [{ path: "administrators.yaml", text: administrators() }],
+        read: () => this.applied,
+        write: (text) => {
+          this.applied = text;
+        },
+      },
+      documents: {
+        current: () => ({ version: this.versions.length - 1, documents: this.current }),
+        at: (version) => this.versions[version] ?? null,
+        history: (limit, before = Number.MAX_SAFE_INTEGER) =>
+          this.versions
+            .filter(({ version }) => version > 0 && version < before)
+            .reverse()
+            .slice(0, limit)
+            .map(({ version, actor, action }) => ({
+              version,
+              atMs: 0,
+              actor,
+              action,
+              detail: `detail of ${actor}`,
+            })),
+        changesOf: (version) =>
+          (this.versions[version]?.diff ?? []).map((one) => ({ ...one, text: one.after })),
+        apply: async (texts, request) => {
+          const { documents, errors } = parseDocuments(
+            texts.map(({ source, text }) => ({ path: source, text })),
+          );
+          if (errors.length > 0)
+            return { outcome: "refused", because: "invalid", version: 0, message: "", errors, lockOuts: [] };
+          const put = documents.map(({ metadata: { key, namespace, name }, kind }, index) => ({
+            key,
+            namespace,
+            name,
+            kind,
+            text: texts[index]?.text ?? "",
+            source: texts[index]?.source ?? "",
+            line: 1,
+          }));
+          const keys = new Set(put.map(({ key }) => key));
+          const pruned = (one: StoredDocument) =>
+            request.prune === "all" || (request.prune ?? []).includes(one.namespace);
+          return this.#change(
+            [...this.current.filter((one) => !keys.has(one.key) && !pruned(one)), ...put],
+            request,
+            "apply",
+          );
+        },
+        remove: (keys, request) =>
+          this.#change(
+            this.current.filter(({ key }) => !keys.includes(key)),
+            request,
+            "delete",
+          ),
+        rollback: (version, request) => {
+          const isMeant = ({ namespace }: StoredDocument) => request.namespaces?.includes(namespace) ?? true;
+          const then = (this.versions[version]?.documents ?? []).filter(isMeant);
+          return this.#change([...this.current.filter((one) => !isMeant(one)), ...then], request, "rollback");
+        },
+      },
+      tokens: {
+        list: () => this.tokens,
+        create: async ({ binding, createdBy, replace, ttlMs = 60 }) => {
+          const id = `t${this.tokens.length}`;
+          this.tokens.push({
+            id,
+            binding,
+            createdBy,
+            replace,
+            createdAtMs: 0,
+            expiresAtMs: ttlMs,
+            usedAtMs: null,
+            usedBy: null,
+            revokedAtMs: null,
+          });
+          return {
+            id,
+            expiresAtMs: ttlMs,
+            token: `fjt_${id}_SECRET`,
+            line: `fairlead node --join-token fjt_${id}_SECRET`,
+          };
+        },
+        revoke: (id) => {
+          this.tokens = this.tokens.map((one) => (one.id === id ? { ...one, revokedAtMs: 7 } : one));
+        },
+      },
+      nodes: () => this.nodes,
+      certificates: {
+        list: ({ limit, after, identity }) =>
+          this.certificates
+            .filter(
+              (one) =>
+                (identity === undefined || one.identity === identity) &&
+                (after === undefined ||
+                  one.issuedAtMs < after.issuedAtMs ||
+                  (one.issuedAtMs === after.issuedAtMs && one.serial < after.serial)),
+            )
+            .slice(0, limit),
+        bySerial: (serial) => this.certificates.find((one) => one.serial === serial) ?? null,
+      },
+      revocations: {
+        list: () => this.revocations,
+        revoke: async ({ kind, value }, reason, byWhom) => {
+          if (this.failure !== null) throw this.failure;
+          this.revocations.push({ kind, value, reason, byWhom, atMs: 0 });
+          return { serialNumbers: ["1"], pending: null };
+        },
+        lift: async (target) => {
+          const before = this.revocations.length;
+          this.revocations = this.revocations.filter(
+            (one) => one.kind !== target.kind || one.value !== target.value,
+          );
+          return this.revocations.length < before;
+        },
+      },
+      authority: {
+        keyPlace: "local",
+        list: () => [
+          {
+            id: "1",
+            kind: "root",
+            state: "active",
+            subject: "CN=root",
+            notBeforeMs: 0,
+            notAfterMs: 1,
+            pin: "sha256:00",
+          },
+        ],
+        rootsPem: () => "-----BEGIN CERTIFICATE-----\n",
+        rotation: () => (this.rotation !== null && "step" in this.rotation ? this.rotation : null),
+        startRotation: async (kind, startedBy) => {
+          const entry = {
+            kind,
+            step: "told",
+            startedAtMs: 0,
+            startedBy,
+            waitingFor: ["red-secret-node"],
+            nodes: 1,
+            canFinish: false,
+          };
+          this.rotation = entry;
+          return entry;
+        },
+        finishRotation: async () => ({ refused: "nodes lack it", waitingFor: ["red-secret-node"] }),
+        abortRotation: async () => {
+          this.rotation = null;
+          return null;
+        },
+      },
+      audit: {
+        append: (entry) => this.append(entry),
+        read: ({ afterId, beforeId = Number.MAX_SAFE_INTEGER, namespace, actor, action, limit }) => {
+          const rows = this.audit.filter(
+            (one) =>
+              one.id > (afterId ?? 0) &&
+              one.id < beforeId &&
+              (namespace === undefined || one.namespace === namespace) &&
+              (actor === undefined || one.actor === actor) &&
+              (action === undefined || one.action === action),
+          );
+          return (afterId === undefined ? rows.reverse() : rows).slice(0, limit);
+        },
+      },
+      status: () => ({ version: { version: "1" }, startedAtMs: 0, pending: [], readOnly: null }),
+      backup: async () => new TextEncoder().encode("SQLite of red-secret"),
+    };
+  }
+}
