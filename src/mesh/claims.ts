@@ -5,6 +5,7 @@
 import type { IpAddress, IpPrefix } from "../base/ip.ts";
 import type { ConversionContext, ConversionReport } from "./conversion.ts";
 import type { EndpointSpec, MeshDocument, ServiceEntryDocument, WorkloadEntryDocument } from "./document.ts";
+import { nodeNamespace } from "./identity.ts";
 import { formatLocation } from "./location.ts";
 
 interface Claim {
@@ -32,6 +33,12 @@ export class Claims {
     if (first !== undefined) {
       const message = `${key} stands here a second time; the first is at ${formatLocation(first.location)}`;
       this.#report.refuse(document, document.location, message, document.metadata.name);
+      return false;
+    }
+    if (document.metadata.namespace === nodeNamespace) {
+      // A workload there would have a host's identity, and a policy there would be for no workload.
+      const message = `the namespace ${nodeNamespace} is reserved for the hosts of the mesh; no document stands in it`;
+      this.#report.refuse(document, document.location, message, nodeNamespace);
       return false;
     }
     if (document.kind === "WorkloadEntry" && !this.#takeWorkload(document)) return false;

@@ -408,3 +408,30 @@ describe("settings of an issuer", () => {
       expect(() => parseJwtIssuer({ issuer, ...settings })).toThrow(MeshError);
     });
 });
+
+describe("bounds", () => {
+  test("of the keys tried for a token that does not name its key", async () => {
+    const many = await Promise.all(
+      Array.from({ length: tokenLimits.maxKeysTried }, (_, index) => testKey(`k${index}`)),
+    );
+    const unnamed = await signToken(key, nowMs, {}, { kid: undefined });
+    expect(await outcome(bench({ jwks: keySet(...many.slice(1), key) }), unnamed)).toBe(cart);
+    expect(await outcome(bench({ jwks: keySet(...many, key) }), unnamed)).toBe("signature");
+    expect(await outcome(bench({ jwks: keySet(...many, key) }), await signToken(key, nowMs))).toBe(cart);
+  });
+
+  test("of a key's name and of an RSA key's size", async () => {
+    const b = bench({ jwks: keySet(key) });
+    const { maxKeyIdChars } = tokenLimits;
+    expect(await outcome(b, await signToken(key, nowMs, {}, { kid: "k".repeat(maxKeyIdChars) }))).toBe(
+      "key_unknown",
+    );
+    expect(await outcome(b, await signToken(key, nowMs, {}, { kid: "k".repeat(maxKeyIdChars + 1) }))).toBe(
+      "malformed",
+    );
+    const huge = { ...rsa.jwk, n: "A".repeat((tokenLimits.maxRsaBits / 8) * 1.5 + 1) };
+    expect(await outcome(bench({ jwks: keySet(huge, key) }), await signToken(rsa, nowMs))).toBe(
+      "key_unknown",
+    );
+  });
+});
