@@ -137,7 +137,10 @@ function decodeServiceAccount({ namespace, serviceAccount }: ServiceAccountMessa
 }
 
 /** A condition this program does not know would be left out of an AND. A field of the policy itself may be new without harm. */
-function refuseUnknown(field: string, message: { readonly $unknown?: readonly { no: number }[] | undefined }): void {
+function refuseUnknown(
+  field: string,
+  message: { readonly $unknown?: readonly { no: number }[] | undefined },
+): void {
   const [first] = message.$unknown ?? [];
   if (first !== undefined) refuseField(field, `has a condition that is not known here, field ${first.no}`);
 }

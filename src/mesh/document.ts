@@ -43,6 +43,9 @@ export type EndpointAddress =
   | { readonly kind: "ip"; readonly ip: IpAddress }
   | { readonly kind: "hostname"; readonly hostname: string };
 
+/** What a WorkloadGroup says of all its members. */
+export type EndpointTemplate = Omit<EndpointSpec, "address">;
+
 /** The spec of a WorkloadEntry, which is also an endpoint of a ServiceEntry. */
 export interface EndpointSpec {
   readonly at: Location;
@@ -61,6 +64,28 @@ export interface EndpointSpec {
 export interface WorkloadEntryDocument extends Document {
   readonly kind: "WorkloadEntry";
   readonly spec: EndpointSpec;
+}
+
+/** A template by which hosts that join become WorkloadEntries (`registered_entry.ts`). By itself it makes no workload. */
+export interface WorkloadGroupDocument extends Document {
+  readonly kind: "WorkloadGroup";
+  /** For the entries made of it: `spec.metadata`. */
+  readonly entryLabels: Labels;
+  readonly entryAnnotations: Labels;
+  readonly template: EndpointTemplate;
+}
+
+/** Which namespaces' traffic a gateway takes. */
+export type AllowedNamespaces =
+  | { readonly from: "Same" | "All" | "None" }
+  | { readonly from: "Selector"; readonly selector: Labels };
+
+/** A Gateway of class `istio-waypoint`: where a waypoint is, and for whom. */
+export interface GatewayDocument extends Document {
+  readonly kind: "Gateway";
+  /** Of `status`, else of `spec`: outside Kubernetes no controller writes a status. */
+  readonly addresses: readonly Located<EndpointAddress>[];
+  readonly allowedNamespaces: AllowedNamespaces;
 }
 
 export interface ServiceEntryPort {
@@ -140,7 +165,9 @@ export interface AuthorizationPolicyDocument extends Document {
 export type MeshDocument =
   | NamespaceDocument
   | WorkloadEntryDocument
+  | WorkloadGroupDocument
   | ServiceEntryDocument
+  | GatewayDocument
   | PeerAuthenticationDocument
   | AuthorizationPolicyDocument;
 

@@ -6,7 +6,9 @@ import type { YamlNode } from "./yaml.ts";
 export type MeshKind =
   | "Namespace"
   | "WorkloadEntry"
+  | "WorkloadGroup"
   | "ServiceEntry"
+  | "Gateway"
   | "PeerAuthentication"
   | "AuthorizationPolicy";
 
@@ -16,7 +18,9 @@ const SECURITY = ["security.istio.io/v1", "security.istio.io/v1beta1"];
 const API_VERSIONS: Readonly<Record<MeshKind, readonly string[]>> = {
   Namespace: ["v1"],
   WorkloadEntry: NETWORKING,
+  WorkloadGroup: NETWORKING,
   ServiceEntry: NETWORKING,
+  Gateway: ["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"],
   PeerAuthentication: SECURITY,
   AuthorizationPolicy: SECURITY,
 };
@@ -25,15 +29,7 @@ const KINDS = Object.keys(API_VERSIONS);
 
 /** Kinds that belong to a mesh and that this version does not act on: said clearly, because silence would be taken for effect. */
 const NOT_YET: readonly string[] = [
-  ...[
-    "VirtualService",
-    "DestinationRule",
-    "Gateway",
-    "WorkloadGroup",
-    "Sidecar",
-    "EnvoyFilter",
-    "ProxyConfig",
-  ],
+  ...["VirtualService", "DestinationRule", "Sidecar", "EnvoyFilter", "ProxyConfig"],
   ...["RequestAuthentication", "Telemetry", "WasmPlugin", "TrafficExtension"],
   ...[
     "GatewayClass",
@@ -83,6 +79,10 @@ export function readKind(root: ObjectReader, problems: Problems): MeshKind | "ot
   if (apiVersion === null) return null;
   const versions = API_VERSIONS[known];
   if (versions.includes(apiVersion.value)) return known;
+  if (known === "Gateway" && NETWORKING.includes(apiVersion.value)) {
+    problems.add(kind.at, "Istio's own Gateway is not supported yet; it has no effect", kind.value);
+    return "other";
+  }
   problems.add(
     apiVersion.at,
     `${known} has apiVersion ${versions.join(", ")}, not ${quote(apiVersion.value)}`,

@@ -4,8 +4,10 @@ import type { DocumentError, Location } from "./location.ts";
 import { type MeshKind, readKind, readMetadata } from "./metadata.ts";
 import { readAuthorizationPolicy } from "./read_authorization_policy.ts";
 import { readWorkloadEntry } from "./read_endpoint.ts";
+import { readGateway } from "./read_gateway.ts";
 import { readPeerAuthentication } from "./read_peer_authentication.ts";
 import { readServiceEntry } from "./read_service_entry.ts";
+import { readWorkloadGroup } from "./read_workload_group.ts";
 import { ObjectReader, Problems } from "./reader.ts";
 import { type RefusedPolicy, salvagePolicy } from "./refused_policy.ts";
 import { type DocumentText, parseYaml, splitDocuments, type YamlNode } from "./yaml.ts";
@@ -77,6 +79,10 @@ function readSpec(
       return { kind, metadata, location, warnings: [] };
     case "WorkloadEntry":
       return readWorkloadEntry(root, metadata, location, problems);
+    case "WorkloadGroup":
+      return readWorkloadGroup(root, metadata, location, problems);
+    case "Gateway":
+      return readGateway(root, metadata, location, problems);
     case "ServiceEntry":
       return readServiceEntry(root, metadata, location, problems);
     case "PeerAuthentication":

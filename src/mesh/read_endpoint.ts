@@ -1,5 +1,5 @@
 /** WorkloadEntry, and the endpoints of a ServiceEntry, which are the same thing in another place. */
-import type { EndpointSpec, Labels, Metadata, WorkloadEntryDocument } from "./document.ts";
+import type { EndpointSpec, EndpointTemplate, Labels, Metadata, WorkloadEntryDocument } from "./document.ts";
 import type { Location } from "./location.ts";
 import { readEndpointAddress } from "./read_address.ts";
 import { type Located, type ObjectReader, type Problems, quote, readInteger } from "./reader.ts";
@@ -29,6 +29,12 @@ export function readWorkloadEntry(
 export function readEndpoint(reader: ObjectReader, problems: Problems): EndpointSpec | null {
   const text = reader.requiredString("address");
   const address = text === null ? null : readEndpointAddress(text, reader.path("address"), problems);
+  const template = readEndpointTemplate(reader, problems);
+  return address === null ? null : { ...template, address };
+}
+
+/** All but the address. */
+export function readEndpointTemplate(reader: ObjectReader, problems: Problems): EndpointTemplate {
   const ports = readPorts(reader, problems);
   const labels: Labels = reader.stringMap("labels");
   const network = reader.string("network");
@@ -42,10 +48,8 @@ export function readEndpoint(reader: ObjectReader, problems: Problems): Endpoint
       serviceAccount.value,
     );
   }
-  if (address === null) return null;
   return {
     at: reader.at,
-    address,
     ports,
     labels,
     network: network?.value ?? null,
