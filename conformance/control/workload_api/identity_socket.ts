@@ -103,11 +103,11 @@ export class IdentitySocket {
     return svid;
   }
 
-  /** The CA's list in DER, with these on it. */
-  async revocationList(serialNumbers: readonly string[]): Promise<Uint8Array> {
+  /** The list of our CA, or of another, in DER, with these on it. */
+  async revocationList(serialNumbers: readonly string[], authority = this.#authority): Promise<Uint8Array> {
     const nowMs = this.#host.clock.wallMs();
     this.#listNumber++;
-    return await issueRevocationList(this.#authority.issuer, {
+    return await issueRevocationList(authority.issuer, {
       revoked: serialNumbers.map((serialNumber) => ({
         serialNumber,
         revokedAtMs: nowMs,
