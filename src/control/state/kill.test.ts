@@ -134,6 +134,23 @@ describe("kill -9", () => {
   );
 });
 
+test("a second process is refused while the first one runs, and has it at once when that is killed", async () => {
+  const directory = join(folder, "two");
+  const writer = join(import.meta.dir, "testing", "crash_writer.ts");
+  const child = Bun.spawn([process.execPath, writer, directory, "hold", "0"], { stdout: "pipe" });
+  try {
+    await child.stdout.getReader().read();
+    await expect(open(directory)).rejects.toMatchObject({ code: "database_locked" });
+    expect(() => inspectBackup(host, `${directory}/control.db`)).toThrow("another process");
+  } finally {
+    child.kill("SIGKILL");
+    await child.exited;
+  }
+  const state = await open(directory);
+  expect(state.check()).toEqual([]);
+  state.close();
+}, 30_000);
+
 /** Whole, whenever its making was interrupted, once one was acknowledged. */
 function checkBackup(path: string, said: readonly string[]): void {
   if (said.some((line) => line.startsWith("backup"))) expect(existsSync(path)).toBe(true);

@@ -85,6 +85,10 @@ if (mode === "migrate") {
   say("starting");
   const state = await ControlState.open(host, directory, silentLogger, { migrations: crashMigrations });
   say(`migrated ${state.id}`);
+} else if (mode === "hold") {
+  const state = await ControlState.open(host, directory, silentLogger);
+  say(`open ${state.id}`);
+  for (;;) await Bun.sleep(60_000);
 } else {
   for (;;) {
     const state = await ControlState.open(host, directory, silentLogger);
