@@ -107,7 +107,7 @@ describe("a tenant never sees a byte of another's", () => {
       [
         "POST",
         "/v1/apply",
-        { documents: [{ text: "apiVersion: v1\nkind: Namespace\nmetadata: {name: blue}\n" }] },
+        { documents: [{ text: "apiVersion: v1\nkind: Namespace\nmetadata: {name: red}\n" }] },
       ],
       [
         "POST",
@@ -125,7 +125,7 @@ describe("a tenant never sees a byte of another's", () => {
       ["POST", "/v1/apply", { ...asDocument("blue", "x"), force: true }],
       ["POST", "/v1/delete", { keys: ["AuthorizationPolicy red/red-secret-policy"] }],
       ["DELETE", "/v1/documents/AuthorizationPolicy/red/red-secret-policy"],
-      ["DELETE", "/v1/documents/Namespace/blue"],
+      ["DELETE", "/v1/documents/Namespace/red"],
       ["DELETE", "/v1/documents/Administrator/root"],
       ["POST", "/v1/rollback", { version: 0 }],
       ["POST", "/v1/rollback", { version: 0, namespaces: ["red"] }],
@@ -530,7 +530,10 @@ describe("join tokens, revocations, the CA", () => {
     expect([early.status, early.json().waitingFor]).toEqual([409, ["red-secret-node"]]);
     expect(control.audit.at(-1)).toMatchObject({ action: "authority.rotation.finish", outcome: "refused" });
     expect((await control.ask("root", "DELETE", "/v1/ca/rotation")).status).toBe(200);
-    expect((await control.ask("root", "GET", "/v1/ca/rotation")).json()).toEqual({ rotation: null });
+    expect((await control.ask("root", "DELETE", "/v1/ca/rotation")).status).toBe(409);
+    expect((await control.ask("root", "GET", "/v1/ca/rotation")).json()).toMatchObject({
+      rotation: { phase: "idle" },
+    });
   });
 
   test("a full disk, a bug: told as what they are, without inner words", async () => {

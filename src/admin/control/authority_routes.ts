@@ -3,7 +3,7 @@ import { Problem } from "./problem.ts";
 import { readJson } from "./request_body.ts";
 import type { ControlApp, ControlContext } from "./route.ts";
 import type { Session } from "./session.ts";
-import type { RotationEntry, RotationRefusal } from "./sources.ts";
+import type { RotationAnswer } from "./sources.ts";
 
 export function addAuthorityRoutes(app: ControlApp): void {
   app.get("/v1/ca", (context) => {
@@ -14,7 +14,7 @@ export function addAuthorityRoutes(app: ControlApp): void {
       keyPlace: authority.keyPlace,
       authorities: authority.list(),
       // It names nodes of all tenants.
-      rotation: session.mayInMesh("authority.rotate") ? authority.rotation() : null,
+      rotation: session.mayInMesh("authority.rotate") ? authority.rotation.progress() : null,
     });
   });
   app.get("/v1/ca/roots", (context) => {
@@ -27,64 +27,65 @@ export function addAuthorityRoutes(app: ControlApp): void {
   app.get("/v1/ca/rotation", (context) => {
     const session = context.get("session");
     session.demand("authority.rotate", null, "the rotation");
-    return context.json({ rotation: session.sources.authority.rotation() });
+    return context.json({ rotation: session.sources.authority.rotation.progress() });
   });
   app.post("/v1/ca/rotation", async (context) => {
     const session = context.get("session");
     session.demand("authority.rotate", null, "the rotation");
     const body = await readJson(context.req.raw, ["kind"]);
     const kind = body.oneOf("kind", ["root", "intermediate"]);
-    return step(
-      context,
-      session,
-      "start",
+    const progress = await session.recorded(
+      "authority.rotation.start",
       kind,
-      () => session.sources.authority.startRotation(kind, session.name),
-      201,
+      null,
+      () => session.sources.authority.rotation.start(kind),
+      ({ phase, next }) => ({ after: next === null ? phase : `${phase}: ${next}` }),
     );
+    return context.json({ rotation: progress }, 201);
   });
   app.post("/v1/ca/rotation/finish", (context) => {
     const session = context.get("session");
     session.demand("authority.rotate", null, "the rotation");
-    const kind = session.sources.authority.rotation()?.kind ?? "";
-    return step(
-      context,
-      session,
-      "finish",
-      kind,
-      () => session.sources.authority.finishRotation(session.name),
-      200,
-    );
+    return step(context, session, "finish", () => session.sources.authority.rotation.finish());
   });
   app.delete("/v1/ca/rotation", (context) => {
     const session = context.get("session");
     session.demand("authority.rotate", null, "the rotation");
-    const kind = session.sources.authority.rotation()?.kind ?? "";
-    return step(
-      context,
-      session,
-      "abort",
-      kind,
-      () => session.sources.authority.abortRotation(session.name),
-      200,
-    );
+    return step(context, session, "abort", () => session.sources.authority.rotation.abort());
   });
 }
 
 async function step(
   context: ControlContext,
   session: Session,
-  word: "start" | "finish" | "abort",
-  target: string,
-  work: () => Promise<RotationEntry | RotationRefusal | null>,
-  status: 200 | 201,
+  word: "finish" | "abort",
+  work: () => RotationAnswer,
 ): Promise<Response> {
-  const done = await session.recorded(`authority.rotation.${word}`, target, null, work, (result) =>
-    result !== null && "refused" in result
-      ? { outcome: "refused", detail: result.refused }
-      : { after: result === null ? null : result.step },
+  const before = session.sources.authority.rotation.progress();
+  const { done, progress } = await session.recorded(
+    `authority.rotation.${word}`,
+    before.next ?? before.retiring.join(", "),
+    null,
+    async () => work(),
+    (answer) => ({
+      outcome: answer.done ? "ok" : "refused",
+      detail: answer.done ? "" : whyNot(answer, word),
+      before: before.phase,
+      after: answer.progress.phase,
+    }),
   );
-  if (done !== null && "refused" in done)
-    throw new Problem(409, done.refused, { waitingFor: done.waitingFor });
-  return context.json({ rotation: done }, status);
+  if (!done)
+    throw new Problem(409, whyNot({ done, progress }, word), { waitingFor: progress.waiting?.names ?? [] });
+  return context.json({ rotation: progress });
+}
+
+function whyNot({ progress }: RotationAnswer, word: "finish" | "abort"): string {
+  const { phase, waiting, problem } = progress;
+  if (phase === "idle") return "no rotation is under way";
+  if (word === "abort")
+    return "the new authority issues already; finish the rotation, or start another afterwards";
+  if (waiting === null || waiting.what === "finish") return problem ?? "the rotation goes on by itself";
+  const lack =
+    waiting.what === "root" ? "do not hold the new root yet" : "still have certificates of the old one";
+  return `${waiting.count} of those that matter ${lack}`;
 }

@@ -14,9 +14,19 @@ export interface ChangeOptions {
   readonly expectedVersion: number | null;
 }
 
-/** A Namespace is its own tenant's to see, and the mesh's to change: its labels say who captures what. */
-export function canSee(session: Session, { kind, namespace, name }: DocumentName): boolean {
-  return session.may("documents.read", kind === "Namespace" ? name : namespace);
+/** Whose tenant's a document is. A Namespace stands in none, and is its own. */
+export function ownerOf({ kind, namespace, name }: DocumentName): string {
+  return kind === "Namespace" ? name : namespace;
+}
+
+/** The same by the key alone; "" for what is the mesh's. */
+export function ownerOfKey(key: string): string {
+  const [kind = "", rest = ""] = key.split(" ");
+  return kind === "Namespace" ? rest : rest.includes("/") ? (rest.split("/")[0] ?? "") : "";
+}
+
+export function canSee(session: Session, document: DocumentName): boolean {
+  return session.may("documents.read", ownerOf(document));
 }
 
 export function changeRequest(session: Session, from: IpAddress, options: ChangeOptions): ChangeRequest {
@@ -24,7 +34,7 @@ export function changeRequest(session: Session, from: IpAddress, options: Change
   if (options.force) session.demand("documents.write", null, "force");
   return {
     actor: session.name,
-    mayChange: ({ namespace }) => session.may("documents.write", namespace),
+    mayChange: (document) => session.may("documents.write", ownerOf(document)),
     mayRead: (document) => canSee(session, document),
     dryRun: options.dryRun,
     force: options.force,
@@ -49,17 +59,12 @@ export function demandOwn(session: Session, inputs: readonly DocumentInput[]): v
     const parts = splitDocuments(path, text);
     if ("message" in parts) continue;
     for (const { key } of parts.flatMap(parseDocument))
-      if (key !== null) session.demand("documents.write", namespaceOfKey(key), key);
+      if (key !== null) session.demand("documents.write", ownerOfKey(key), key);
   }
 }
 
-/** "" for what stands in no namespace. */
-export function namespaceOfKey(key: string): string {
-  return / ([^/]+)\//.exec(key)?.[1] ?? "";
-}
-
 /** @throws Problem 403, 404, 409, 422. */
-export function tellChange(session: Session, result: ChangeResult, action: string): unknown {
+export function tellChange(session: Session, result: ChangeResult): unknown {
   if (result.outcome !== "refused") {
     const { version, plan } = result;
     return {
@@ -87,11 +92,9 @@ export function tellChange(session: Session, result: ChangeResult, action: strin
     case "invalid":
       throw new Problem(422, `${many(errors.length, "error")}; nothing was changed`, { errors });
     case "forbidden":
-      session.recordRefused(action, "documents", hideOthers(session, result.message));
       throw new Problem(403, "these are not yours to change; nothing was changed", { errors });
     case "lock_out": {
       const reasons = result.lockOuts.map(({ reason }) => hideOthers(session, reason));
-      session.recordRefused(action, "documents", reasons.join("; "));
       throw new Problem(409, "the control plane could not be reached any more; nothing was changed", {
         lockOuts: reasons,
         canForce:
@@ -112,9 +115,7 @@ function tellErrors(session: Session, errors: readonly DocumentError[]): readonl
   const shown = errors
     .filter(
       ({ resource }) =>
-        resource === null ||
-        session.may("documents.write", namespaceOfKey(resource)) ||
-        !resource.includes(" "),
+        resource === null || session.may("documents.write", ownerOfKey(resource)) || !resource.includes(" "),
     )
     .map((error) =>
       isTelling(session, error.message)

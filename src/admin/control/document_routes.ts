@@ -2,7 +2,7 @@
 import { controlAdminLimits } from "../../base/limits.ts";
 import { administratorKind, parseAdministrators } from "./administrator.ts";
 import { applyAdministrators, listAdministrators, removeAdministrators } from "./administrator_routes.ts";
-import { canSee, changeRequest, demandOwn, namespaceOfKey, tellChange } from "./document_change.ts";
+import { canSee, changeRequest, demandOwn, ownerOf, ownerOfKey, tellChange } from "./document_change.ts";
 import { Problem } from "./problem.ts";
 import { JsonFields, readJson } from "./request_body.ts";
 import { type ControlApp, yaml } from "./route.ts";
@@ -75,9 +75,7 @@ export function addDocumentRoutes(app: ControlApp): void {
       ...(prune === null ? {} : { prune }),
     };
     const texts = inputs.map(({ path, text }) => ({ source: path, text }));
-    return context.json(
-      tellChange(session, await session.sources.documents.apply(texts, request), "documents.apply"),
-    );
+    return context.json(tellChange(session, await session.sources.documents.apply(texts, request)));
   });
 }
 
@@ -97,11 +95,10 @@ async function remove(
     );
   }
   for (const key of keys) {
-    const { namespace } = visibleDocument(session, key);
-    session.demand("documents.write", namespace, key);
+    session.demand("documents.write", ownerOf(visibleDocument(session, key)), key);
   }
   const request = changeRequest(session, from, options);
-  return tellChange(session, await session.sources.documents.remove(keys, request), "documents.delete");
+  return tellChange(session, await session.sources.documents.delete(keys, request));
 }
 
 function apart(): Problem {
@@ -115,8 +112,7 @@ function visibleDocument(session: Session, key: string): StoredDocument {
   const document = session.sources.documents.current().documents.find((one) => one.key === key);
   if (document !== undefined && canSee(session, document)) return document;
   // Whether it is there makes no difference to the answer, nor to what is recorded.
-  const name = key.startsWith("Namespace ") ? key.slice("Namespace ".length) : namespaceOfKey(key);
-  session.see("documents.read", name, key);
+  session.see("documents.read", ownerOfKey(key), key);
   throw notFound(key);
 }
 

@@ -122,11 +122,6 @@ export class Session {
     return new Problem(status, detail);
   }
 
-  /** Refused for what it would do, by whoever was asked to do it. */
-  recordRefused(action: string, target: string, detail: string): void {
-    this.#refused(action, target, detail);
-  }
-
   /** Somebody of the mesh who has no role at all. */
   refuseStranger(): Problem {
     this.#refused("connect", "", "has no role");

@@ -122,11 +122,6 @@ export interface ApplyRequest extends ChangeRequest {
   readonly prune?: readonly string[] | "all";
 }
 
-export interface RollbackRequest extends ChangeRequest {
-  /** Documents of these alone; all when left out. */
-  readonly namespaces?: readonly string[];
-}
-
 export interface DocumentDiff extends DocumentName {
   readonly change: "added" | "changed" | "removed";
   /** Null for one that is added. */
@@ -160,7 +155,7 @@ export type ChangeResult =
       readonly lockOuts: readonly LockOut[];
     };
 
-/** Changes are all or nothing; the row of the audit log for each document is written in the same transaction, by the source. */
+/** Changes are all or nothing. The source writes a row of the audit log for each document, in the same transaction, and one for a change it refuses. */
 export interface DocumentSource {
   current(): DocumentSet;
   /** Null for a version that never was or is not kept any more. */
@@ -172,8 +167,8 @@ export interface DocumentSource {
     texts: readonly { readonly source: string; readonly text: string }[],
     request: ApplyRequest,
   ): Promise<ChangeResult>;
-  remove(keys: readonly string[], request: ChangeRequest): Promise<ChangeResult>;
-  rollback(version: number, request: RollbackRequest): Promise<ChangeResult>;
+  delete(keys: readonly string[], request: ChangeRequest): Promise<ChangeResult>;
+  rollback(version: number, request: ChangeRequest): Promise<ChangeResult>;
 }
 
 export type TokenBinding =
@@ -299,32 +294,42 @@ export interface AuthorityEntry {
   readonly pin: string;
 }
 
-export interface RotationEntry {
-  readonly kind: "root" | "intermediate";
-  /** The step it is in, in words. */
-  readonly step: string;
-  readonly startedAtMs: number;
-  readonly startedBy: string;
-  /** Nodes that do not hold yet what this step wants them to. */
-  readonly waitingFor: readonly string[];
-  readonly nodes: number;
-  readonly canFinish: boolean;
+/** As `control/rotation` has it. */
+export interface RotationProgress {
+  readonly phase: "idle" | "preparing" | "reissuing";
+  readonly active: string | null;
+  readonly next: string | null;
+  readonly retiring: readonly string[];
+  /** What has to come before the next step, and who it is waited for: at most some names of them all. */
+  readonly waiting: {
+    readonly what: "root" | "leaf" | "finish";
+    readonly names: readonly string[];
+    readonly count: number;
+  } | null;
+  /** Why the step that is due was not possible; it is tried again. */
+  readonly problem: string | null;
 }
 
-export type RotationRefusal = { readonly refused: string; readonly waitingFor: readonly string[] };
+/** `done` false is a refusal; the progress says why. */
+export interface RotationAnswer {
+  readonly done: boolean;
+  readonly progress: RotationProgress;
+}
+
+export interface RotationSource {
+  progress(): RotationProgress;
+  /** @throws MeshError `configuration` when one is under way; `authority_unavailable`. */
+  start(kind: "root" | "intermediate"): Promise<RotationProgress>;
+  finish(): RotationAnswer;
+  abort(): RotationAnswer;
+}
 
 export interface AuthoritySource {
   /** `local`, `files`, `vault-pki`, `vault-transit`. */
   readonly keyPlace: string;
   list(): readonly AuthorityEntry[];
   rootsPem(): string;
-  /** Null when nothing is being replaced. */
-  rotation(): RotationEntry | null;
-  /** Refused: one is under way, or this authority is not ours to replace. */
-  startRotation(kind: "root" | "intermediate", byWhom: string): Promise<RotationEntry | RotationRefusal>;
-  /** Refused: none is under way, or nodes lack what is new. */
-  finishRotation(byWhom: string): Promise<RotationEntry | null | RotationRefusal>;
-  abortRotation(byWhom: string): Promise<RotationRefusal | null>;
+  readonly rotation: RotationSource;
 }
 
 export interface AuditEntry {

@@ -1,6 +1,6 @@
 /** Versions of the documents: who changed what, how two differ, and the way back. */
 import { controlAdminLimits } from "../../base/limits.ts";
-import { canSee, changeRequest, tellChange } from "./document_change.ts";
+import { canSee, changeRequest, ownerOf, tellChange } from "./document_change.ts";
 import { Problem } from "./problem.ts";
 import { pageSize, queryInteger, readJson } from "./request_body.ts";
 import type { ControlApp } from "./route.ts";
@@ -48,18 +48,26 @@ export function addVersionRoutes(app: ControlApp): void {
         namespace,
         namespace === null ? "all documents" : `namespace ${namespace}`,
       );
-    versionOf(session, version);
+    const then = versionOf(session, version);
     const request = changeRequest(session, context.env.remote.ip, {
       dryRun: body.flag("dryRun"),
       force: body.flag("force"),
       expectedVersion: body.optionalInteger("expectedVersion"),
     });
-    const result = await session.sources.documents.rollback(version, {
-      ...request,
-      ...(namespaces === null ? {} : { namespaces }),
-    });
-    return context.json(tellChange(session, result, "documents.rollback"));
+    const { documents } = session.sources;
+    const result =
+      namespaces === null
+        ? await documents.rollback(version, request)
+        : // What was there then, and nothing else: the way back of a part is a change of that part.
+          await documents.apply(textsOf(then, namespaces), { ...request, prune: namespaces });
+    return context.json(tellChange(session, result));
   });
+}
+
+function textsOf({ documents }: DocumentSet, namespaces: readonly string[]) {
+  return documents
+    .filter((one) => namespaces.includes(ownerOf(one)))
+    .map(({ source, text }) => ({ source, text }));
 }
 
 function readNamespace(value: unknown): string {

@@ -13,8 +13,7 @@ import type {
   IssuedCertificate,
   NodeEntry,
   RevocationEntry,
-  RotationEntry,
-  RotationRefusal,
+  RotationProgress,
   StoredDocument,
   Subject,
   TokenEntry,
@@ -50,6 +49,15 @@ export function policy(namespace: string, name: string, marker = "x"): string {
   return `apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: ${name}, namespace: ${namespace}}\nspec:\n  rules:\n  - from:\n    - source: {namespaces: [${marker}]}\n`;
 }
 
+const idle: RotationProgress = {
+  phase: "idle",
+  active: "1",
+  next: null,
+  retiring: [],
+  waiting: null,
+  problem: null,
+};
+
 function subjectOf(name: string): Subject | null {
   const id = SpiffeId.parse(uriOf(name));
   return id === null ? null : { kind: "identity", name: id.uri, id };
@@ -68,7 +76,7 @@ export class ControlWorld {
   nodes: NodeEntry[] = [];
   certificates: IssuedCertificate[] = [];
   revocations: RevocationEntry[] = [];
-  rotation: RotationEntry | RotationRefusal | null = null;
+  rotation: RotationProgress = idle;
   applied: string | null = null;
   /** What `apply` answers instead of doing it. */
   result: ChangeResult | null = null;
@@ -129,7 +137,7 @@ export class ControlWorld {
           kind: "Namespace",
           namespace: "",
           name: namespace,
-          text: `# ${marker}\nkind: Namespace\n`,
+          text: `# ${marker}\napiVersion: v1\nkind: Namespace\nmetadata: {name: ${namespace}}\n`,
           source: `${marker}.yaml`,
           line: 9,
         },
@@ -346,24 +354,22 @@ export class ControlWorld {
           }));
           const keys = new Set(put.map(({ key }) => key));
           const pruned = (one: StoredDocument) =>
-            request.prune === "all" || (request.prune ?? []).includes(one.namespace);
+            request.prune === "all" ||
+            (request.prune ?? []).includes(one.kind === "Namespace" ? one.name : one.namespace);
           return this.#change(
             [...this.current.filter((one) => !keys.has(one.key) && !pruned(one)), ...put],
             request,
             "apply",
           );
         },
-        remove: (keys, request) =>
+        delete: (keys, request) =>
           this.#change(
             this.current.filter(({ key }) => !keys.includes(key)),
             request,
             "delete",
           ),
-        rollback: (version, request) => {
-          const isMeant = ({ namespace }: StoredDocument) => request.namespaces?.includes(namespace) ?? true;
-          const then = (this.versions[version]?.documents ?? []).filter(isMeant);
-          return this.#change([...this.current.filter((one) => !isMeant(one)), ...then], request, "rollback");
-        },
+        rollback: (version, request) =>
+          this.#change([...(this.versions[version]?.documents ?? [])], request, "rollback"),
       },
       tokens: {
         list: () => this.tokens,
@@ -434,24 +440,19 @@ export class ControlWorld {
           },
         ],
         rootsPem: () => "-----BEGIN CERTIFICATE-----\n",
-        rotation: () => (this.rotation !== null && "step" in this.rotation ? this.rotation : null),
-        startRotation: async (kind, startedBy) => {
-          const entry = {
-            kind,
-            step: "told",
-            startedAtMs: 0,
-            startedBy,
-            waitingFor: ["red-secret-node"],
-            nodes: 1,
-            canFinish: false,
-          };
-          this.rotation = entry;
-          return entry;
-        },
-        finishRotation: async () => ({ refused: "nodes lack it", waitingFor: ["red-secret-node"] }),
-        abortRotation: async () => {
-          this.rotation = null;
-          return null;
+        rotation: {
+          progress: () => this.rotation,
+          start: async () => {
+            const waiting = { what: "root" as const, names: ["red-secret-node"], count: 1 };
+            this.rotation = { ...idle, phase: "preparing", next: "2", waiting };
+            return this.rotation;
+          },
+          finish: () => ({ done: false, progress: this.rotation }),
+          abort: () => {
+            const done = this.rotation.phase === "preparing";
+            this.rotation = idle;
+            return { done, progress: idle };
+          },
         },
       },
       audit: {
