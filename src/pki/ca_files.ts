@@ -36,13 +36,16 @@ export async function openAuthority(
   const hasIstio = istio.includes(true);
   if (hasOwn && hasIstio)
     throw bad(`${directory} holds both ${authorityFile} and Istio's files; which one is meant?`);
-  if (hasIstio) return { authority: await loadIstioFiles(files, directory, options), created: false };
-  if (hasOwn) return { authority: await loadOwn(files, own, options), created: false };
+  if (hasIstio) {
+    const paths = await istioPaths(files, directory);
+    return { authority: await loadAuthority(files, paths, options), created: false };
+  }
+  if (hasOwn) return { authority: await loadOwnAuthority(files, own, options), created: false };
   const authority = await CertificateAuthority.create(options);
   await files.makeDirectory(directory, 0o700);
   await files.writeAtomic(own, new TextEncoder().encode(formatAuthority(authority.exportPem())), 0o600);
   // What is on disk decides: another process may have been here at the same time, and a disk may lie.
-  return { authority: await loadOwn(files, own, options), created: true };
+  return { authority: await loadOwnAuthority(files, own, options), created: true };
 }
 
 /** Where a given CA's files are. */
@@ -69,27 +72,32 @@ export async function loadAuthority(
   return await CertificateAuthority.load({ ...options, pem });
 }
 
-async function loadIstioFiles(
-  files: Files,
-  directory: string,
-  options: AuthorityOptions,
-): Promise<CertificateAuthority> {
+/**
+ * Where the files of Istio's layout are in `directory`.
+ *
+ * @throws MeshError `configuration`, blame local, when one is missing.
+ */
+export async function istioPaths(files: Files, directory: string): Promise<AuthorityPaths> {
   const path = (name: string): string => `${directory}/${name}`;
   for (const name of [istioFiles.certificate, istioFiles.privateKey, istioFiles.root]) {
     if (!(await files.exists(path(name))))
       throw bad(`${path(name)} is missing beside the other files of the CA`);
   }
   const hasChain = await files.exists(path(istioFiles.chain));
-  const paths: AuthorityPaths = {
+  return {
     certificate: path(istioFiles.certificate),
     privateKey: path(istioFiles.privateKey),
     root: path(istioFiles.root),
     chain: hasChain ? path(istioFiles.chain) : null,
   };
-  return await loadAuthority(files, paths, options);
 }
 
-async function loadOwn(files: Files, path: string, options: AuthorityOptions): Promise<CertificateAuthority> {
+/** The one file that `fairlead up` keeps its CA in. @throws MeshError `configuration` or `io`, blame local. */
+export async function loadOwnAuthority(
+  files: Files,
+  path: string,
+  options: AuthorityOptions,
+): Promise<CertificateAuthority> {
   const pem = parseAuthority(await files.readText(path), path);
   try {
     return await CertificateAuthority.load({ ...options, pem });

@@ -341,3 +341,44 @@ test("no more identities than the limit", async () => {
   expect(secrets.entries()).toHaveLength(pkiLimits.maxIdentities);
   secrets.close();
 });
+
+test("all SVIDs, or those that are meant, are renewed on demand; one that is being signed just now is too", async () => {
+  const [provider] = providers;
+  if (provider === undefined) throw new Error("there is a provider");
+  const { secrets, signer, clock, lines } = await makeBench(provider);
+  const web = new SpiffeId("cluster.local", "shop", "web");
+  const [old, other] = [await secrets.svid(cart), await secrets.svid(web)];
+  await clock.advance(hour);
+  expect(secrets.renewAll("the CA is being replaced", (svid) => svid.id.equals(cart), 10_000)).toBe(1);
+  expect(secrets.current(cart)).toBe(old);
+  await clock.advance(10_000);
+  expect(secrets.current(cart)?.serialNumber).not.toBe(old.serialNumber);
+  expect(secrets.current(web)).toBe(other);
+  expect(signer.calls).toBe(3);
+  expect(lines.some((line) => line.fields?.reason === "the CA is being replaced")).toBe(true);
+
+  // It has the old issuer's leaf in its hands when the word comes.
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const release = new SpiffeId("cluster.local", "shop", "late");
+  signer.behave = async (request) => {
+    signer.behave = null;
+    await promise;
+    return await signer.sign(request);
+  };
+  const late = secrets.svid(release);
+  secrets.renewAll("again", (svid) => svid.id.equals(release));
+  resolve();
+  const first = await late;
+  await clock.advance(pkiLimits.backoffStartMs + 1_000);
+  expect(secrets.current(release)?.serialNumber).not.toBe(first.serialNumber);
+  // A signer that fails is not asked in a busy loop.
+  signer.behave = failing;
+  const before = signer.calls;
+  for (let again = 0; again < 50; again++) {
+    secrets.renewAll("again");
+    await clock.advance(10);
+  }
+  expect(signer.calls - before).toBeLessThan(10);
+  expect(secrets.current(cart)).not.toBeNull();
+  secrets.close();
+});

@@ -103,6 +103,34 @@ export class SecretManager {
     };
   }
 
+  /**
+   * Renews now rather than at half of life, spread over `spreadMs`: the CA is being replaced, say. What is there stays in use
+   * until its successor is; back-off after failures holds all the same.
+   *
+   * @param reason for the log.
+   * @param isDue which SVIDs; all when left out.
+   * @returns how many.
+   */
+  renewAll(reason: string, isDue: (svid: Svid) => boolean = () => true, spreadMs = 0): number {
+    let count = 0;
+    for (const secret of this.#secrets.values()) {
+      // What is being signed just now may still be of the kind that is to be replaced.
+      const later = (): unknown => this.#hasten(secret, reason, isDue, spreadMs);
+      secret.attempt?.then(later, () => {});
+      if (this.#hasten(secret, reason, isDue, spreadMs)) count++;
+    }
+    return count;
+  }
+
+  #hasten(secret: Secret, reason: string, isDue: (svid: Svid) => boolean, spreadMs: number): boolean {
+    if (secret.svid === null || !this.#isHeld(secret) || !isDue(secret.svid)) return false;
+    const { clock, random } = this.#options;
+    secret.renewAtMs = Math.min(secret.renewAtMs, clock.wallMs() + random.float() * spreadMs);
+    this.#log("info", "SVID is to be renewed", secret, { reason });
+    if (secret.attempt === null) this.#wakeFor(secret);
+    return true;
+  }
+
   /** Forgets an identity and its key; a signing under way comes to nothing. */
   release(id: SpiffeId): void {
     this.#secrets.delete(id.uri);

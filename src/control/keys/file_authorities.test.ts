@@ -1,0 +1,62 @@
+import { expect, test } from "bun:test";
+import { silentLogger } from "../../base/log.ts";
+import { istioFiles, istioPaths } from "../../pki/ca_files.ts";
+import { encodePem } from "../../pki/pem.ts";
+import { Forge, type Forged } from "../../pki/testing/forge.ts";
+import { MemoryFiles } from "../../pki/testing/memory_files.ts";
+import { FileAuthorities } from "./file_authorities.ts";
+import { MeshAuthority } from "./mesh_authority.ts";
+import { cart, issue, newClock, nodeTrust, nowMs, provider, trustDomain } from "./testing/fixture.ts";
+import { MemoryRecords } from "./testing/memory_records.ts";
+
+const asClient = { usage: "clientAuth", identities: null } as const;
+
+async function put(files: MemoryFiles, ca: Forged, roots: readonly Forged[]): Promise<void> {
+  const pkcs8 = new Uint8Array(await provider.crypto.subtle.exportKey("pkcs8", ca.keys.privateKey));
+  files.put(`ca/${istioFiles.certificate}`, ca.pem);
+  files.put(`ca/${istioFiles.root}`, roots.map((root) => root.pem).join(""));
+  files.put(`ca/${istioFiles.privateKey}`, encodePem("PRIVATE KEY", pkcs8));
+}
+
+test("files of an intermediate are followed; a half-written change is not taken over, and lists of the old one stay", async () => {
+  const forge = new Forge(provider, nowMs);
+  const root = await forge.ca();
+  const [one, two] = [
+    await forge.ca({ issuer: root, subject: "CN=one" }),
+    await forge.ca({ issuer: root, subject: "CN=two" }),
+  ];
+  const files = new MemoryFiles();
+  await put(files, one, [root]);
+  const [clock, records] = [newClock(), new MemoryRecords()];
+  const common = { clock, provider, trustDomain, logger: silentLogger };
+  const open = async (): Promise<{ authorities: FileAuthorities; mesh: MeshAuthority }> => {
+    const paths = await istioPaths(files, "ca");
+    const authorities = await FileAuthorities.open({ ...common, files, paths, records: records.authorities });
+    return {
+      authorities,
+      mesh: await MeshAuthority.open({ ...common, records, authorities: authorities.view }),
+    };
+  };
+  const { authorities, mesh } = await open();
+  const before = await issue(mesh, cart);
+  expect(before.chain).toHaveLength(2);
+  expect(records.authorities.list()[0]?.sealedKey).toBeNull();
+  await mesh.revoke({ kind: "identity", uri: cart.uri }, "", "ops");
+  await mesh.lift({ kind: "identity", uri: cart.uri });
+
+  files.put(`ca/${istioFiles.certificate}`, two.pem);
+  await clock.advance(10);
+  expect(authorities.problem).toContain("the CA cannot be used");
+  expect((await issue(mesh, cart)).chain[1]).toEqual(before.chain[1] ?? new Uint8Array());
+  await put(files, two, [root]);
+  await clock.advance(10);
+  expect(authorities.problem).toBeNull();
+  const after = await issue(mesh, cart);
+  expect(after.chain[1]).not.toEqual(before.chain[1] ?? new Uint8Array());
+
+  for (const current of [mesh, (await open()).mesh]) {
+    const trust = await nodeTrust({ clock, mesh: current });
+    expect(trust.verify(before.chain, asClient)).rejects.toThrow("revoked");
+    expect(current.bundle.value.crls).toHaveLength(2);
+  }
+});
