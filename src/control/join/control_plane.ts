@@ -14,6 +14,7 @@ import { addressType, authorizationType, trustBundleType } from "../../wire/ads/
 import { CaClient } from "./ca_client.ts";
 import { ControlServer, type Presented } from "./control_server.ts";
 import type { ControlStatus } from "./control_status.ts";
+import { DocumentClient } from "./document_client.ts";
 import { joinMesh, nothingToJoinBy } from "./joining.ts";
 import { MeshResources } from "./mesh_resources.ts";
 import { type JoinedNode, readNodeFile } from "./node_file.ts";
@@ -175,6 +176,20 @@ export class ControlPlane {
     await this.#restore(kept, xds);
     xds.start();
     await xds.ready;
+  }
+
+  /** Istio's own documents over a stream of their own; the caller starts and closes it. */
+  documents(types: readonly string[]): DocumentClient {
+    const { host, logger, version } = this.#options;
+    return new DocumentClient({
+      clock: host.clock,
+      random: host.random,
+      logger,
+      open: this.#xdsServer.openAds,
+      server: this.#xdsServer.name,
+      node: () => describeNode(this.#describe(), this.facts, version, { GENERATOR: "api" }),
+      types,
+    });
   }
 
   status(): ControlStatus {

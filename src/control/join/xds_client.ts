@@ -31,6 +31,8 @@ export interface XdsClientOptions {
   readonly open: OpenAdsStream;
   /** `HOST:PORT`, for people. */
   readonly server: string;
+  /** What it brings, for people; the mesh. */
+  readonly subject?: string;
   readonly node: () => Node;
   /** In the order they are asked for: policies before the workloads that name them. */
   readonly handlers: readonly ResourceHandler[];
@@ -189,7 +191,7 @@ export class XdsClient {
 
   /** Once when it goes away, not once a try; the status has the newest reason. */
   #tellLost(error: MeshError | null, wasConnected: boolean): void {
-    const { logger, server } = this.#options;
+    const { logger, server, subject = "mesh" } = this.#options;
     const reason = error?.message ?? "it ended the stream";
     const fields = { server, reason };
     if (this.#told) {
@@ -201,7 +203,7 @@ export class XdsClient {
     }
     this.#told = true;
     const meaning = this.#isReady
-      ? "the control plane is away; the mesh stays as it was last known, and this is tried again"
+      ? `the control plane is away; what it said last (${subject}) stays in force, and this is tried again`
       : "the control plane cannot be reached yet; this is tried again";
     logger.log(wasConnected && error === null ? "info" : "warn", "xds", meaning, fields);
   }
@@ -274,7 +276,14 @@ export class XdsClient {
     if (this.#isReady || !this.#options.handlers.every(({ typeUrl }) => this.#answered.has(typeUrl))) return;
     this.#isReady = true;
     if (!this.#restored)
-      this.#options.logger.log("info", "xds", "the mesh is known", { server: this.#options.server });
+      this.#options.logger.log(
+        "info",
+        "xds",
+        `the control plane has told all it has (${this.#options.subject ?? "mesh"})`,
+        {
+          server: this.#options.server,
+        },
+      );
     this.#becomeReady();
   }
 
