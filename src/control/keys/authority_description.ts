@@ -1,0 +1,71 @@
+/** Authorities for people: what `ca show` and `ca export-root` tell. */
+import type { Certificate } from "../../pki/certificate.ts";
+import { hex } from "../../pki/der_values.ts";
+import type { CryptoProvider } from "../../pki/provider.ts";
+import { buffer } from "../../pki/signature.ts";
+import type { AuthorityView, LoadedAuthority } from "./authority_view.ts";
+
+export interface CertificateSummary {
+  readonly subject: string;
+  readonly serialNumber: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  /** SHA-256 over the certificate, hexadecimal. */
+  readonly fingerprint: string;
+  /** `sha256:` and SHA-256 over its SubjectPublicKeyInfo, hexadecimal: what a join line pins. */
+  readonly pin: string;
+}
+
+export interface AuthorityDescription {
+  readonly id: string;
+  readonly kind: LoadedAuthority["kind"];
+  readonly state: LoadedAuthority["state"];
+  readonly createdAtMs: number;
+  readonly certificate: CertificateSummary;
+  readonly roots: readonly CertificateSummary[];
+  /** Null when its key can be used. */
+  readonly unavailable: string | null;
+}
+
+/** The active one first, then what is next, then what is on its way out. */
+export async function describeAuthorities(
+  view: AuthorityView,
+  provider: CryptoProvider,
+): Promise<readonly AuthorityDescription[]> {
+  const order = ["active", "next", "retiring"];
+  const sorted = [...view.authorities].sort((a, b) => order.indexOf(a.state) - order.indexOf(b.state));
+  return await Promise.all(
+    sorted.map(async ({ id, kind, state, createdAtMs, certificate, roots, unavailable }) => ({
+      id,
+      kind,
+      state,
+      createdAtMs,
+      certificate: await summarize(certificate, provider),
+      roots: await Promise.all(roots.map((root) => summarize(root, provider))),
+      unavailable,
+    })),
+  );
+}
+
+/** The pin of a root, as a join line carries it. */
+export async function pinOf(root: Certificate, provider: CryptoProvider): Promise<string> {
+  return `sha256:${await sha256(root.publicKeyInfo, provider)}`;
+}
+
+async function summarize(certificate: Certificate, provider: CryptoProvider): Promise<CertificateSummary> {
+  const { subjectText, serialNumber, notBeforeMs, notAfterMs } = certificate;
+  const fingerprint = await sha256(certificate.der, provider);
+  return {
+    subject: subjectText,
+    serialNumber,
+    notBeforeMs,
+    notAfterMs,
+    fingerprint,
+    pin: await pinOf(certificate, provider),
+  };
+}
+
+async function sha256(bytes: Uint8Array, { crypto }: CryptoProvider): Promise<string> {
+  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", buffer(bytes))));
+}

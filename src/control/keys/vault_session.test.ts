@@ -1,0 +1,183 @@
+import { describe, expect, test } from "bun:test";
+import { asMeshError } from "../../base/errors.ts";
+import { keysLimits } from "../../base/limits.ts";
+import { silentLogger } from "../../base/log.ts";
+import { MemoryFiles } from "../../pki/testing/memory_files.ts";
+import { FakeVault, gone, json } from "./testing/fake_vault.ts";
+import { newClock } from "./testing/fixture.ts";
+import { readVaultAnswer } from "./vault_answer.ts";
+import { VaultConnection, vaultPath } from "./vault_connection.ts";
+import { type VaultOptions, VaultSession } from "./vault_session.ts";
+
+const address = { url: "https://vault.example:8200/", namespace: "team", trustedRootsPem: "ROOT" };
+
+async function failure(work: Promise<unknown>): Promise<string> {
+  return await work.then(
+    (value) => JSON.stringify(value),
+    (error) => {
+      const { code, blame, message } = asMeshError(error, "io", "local");
+      return `${code} ${blame}: ${message}`;
+    },
+  );
+}
+
+function open(vault: FakeVault, more: Partial<VaultOptions> = {}) {
+  const [clock, files] = [newClock(), new MemoryFiles()];
+  files.put("secret-id", "secret\n");
+  const random = { fill: () => {}, float: () => 0.5 };
+  const secretId = { kind: "file", path: "secret-id" } as const;
+  const auth = { kind: "approle", mount: "approle", roleId: "role", secretId } as const;
+  const session = new VaultSession({
+    http: vault,
+    files,
+    clock,
+    random,
+    logger: silentLogger,
+    address,
+    auth,
+    ...more,
+  });
+  return { session, clock, files };
+}
+
+describe("a session with Vault", () => {
+  test("logs in once for all who ask, and sends token, name space, bounds and roots", async () => {
+    const vault = new FakeVault();
+    const { session } = open(vault);
+    const answers = await Promise.all(Array.from({ length: 5 }, () => session.request("GET", "secret/one")));
+    expect(answers).toEqual(Array.from({ length: 5 }, () => ({ value: "yes" })));
+    expect(vault.logins).toBe(1);
+    expect(vault.requests.at(-1)).toMatchObject({
+      url: "https://vault.example:8200/v1/secret/one",
+      headers: { "x-vault-token": "token-1", "x-vault-namespace": "team", "x-vault-request": "true" },
+      timeoutMs: keysLimits.vaultTimeoutMs,
+      maxResponseBytes: keysLimits.maxVaultResponseBytes,
+      reach: "any",
+      trustedRootsPem: "ROOT",
+    });
+    session.close();
+  });
+
+  test("keeps its token alive while nobody asks, and logs in anew when the lease gets short", async () => {
+    const vault = new FakeVault();
+    const { session, clock } = open(vault);
+    await session.request("GET", "x");
+    await clock.advance(10 * 60_000);
+    expect(vault.renewals).toBeGreaterThanOrEqual(14);
+    expect(vault.logins).toBe(1);
+    vault.leaseSeconds = 10;
+    await clock.advance(60_000);
+    expect(vault.logins).toBe(2);
+    session.close();
+    const { length } = vault.requests;
+    await clock.advance(10 * 60_000);
+    expect(vault.requests.length).toBe(length);
+  });
+
+  test("logs in again when its token is no longer known, and tells a refusal from that", async () => {
+    const vault = new FakeVault((request) =>
+      request.url.endsWith("/forbidden")
+        ? json(403, { errors: ["1 error occurred:\n\t* permission denied"] })
+        : json(204, null),
+    );
+    const { session } = open(vault);
+    expect(await session.request("POST", "fine", {})).toEqual({});
+    vault.forgetTokens();
+    expect(await session.request("POST", "fine", {})).toEqual({});
+    expect(vault.logins).toBe(2);
+    expect(await failure(session.request("GET", "forbidden"))).toBe(
+      "authority_unavailable local: Vault at https://vault.example:8200: GET forbidden: permission denied (1 error occurred: * permission denied)",
+    );
+    // One more login to be sure, and no storm of them.
+    expect(vault.logins).toBe(3);
+  });
+
+  test("reads a secret again for each login", async () => {
+    const vault = new FakeVault();
+    const { session, files } = open(vault);
+    files.put("secret-id", "stale");
+    expect(await failure(session.request("GET", "x"))).toContain("invalid role or secret ID");
+    files.put("secret-id", "secret");
+    expect(await session.request("GET", "x")).toEqual({ value: "yes" });
+    files.put("secret-id", "two\r\nlines");
+    vault.forgetTokens();
+    expect(await failure(session.request("GET", "x"))).toContain("is empty or no secret");
+  });
+
+  test("waits for a bounded time while Vault is away or sealed, and goes on when it is back", async () => {
+    const vault = new FakeVault();
+    const { session, clock } = open(vault);
+    await session.request("GET", "x");
+    vault.fault = () => json(503, { errors: ["Vault is sealed"] });
+    const waiting = failure(session.request("GET", "x"));
+    await clock.advance(keysLimits.keyWaitMs);
+    expect(await waiting).toBe(
+      "authority_unavailable upstream: Vault at https://vault.example:8200: it is sealed or in maintenance (Vault is sealed)",
+    );
+    expect(session.status()).toMatchObject({
+      state: "away",
+      message: "it is sealed or in maintenance (Vault is sealed)",
+    });
+    expect(vault.requests.length).toBeLessThan(12);
+    vault.fault = gone;
+    const patient = failure(session.request("GET", "x"));
+    await clock.advance(3_000);
+    vault.fault = null;
+    await clock.advance(5_000);
+    expect(await patient).toBe('{"value":"yes"}');
+    expect(session.status().state).toBe("ready");
+    // The time counts from the question, so that whoever waits in line does not wait for longer.
+    vault.fault = gone;
+    const crowd = Array.from({ length: 3 * keysLimits.maxVaultRequests }, () =>
+      failure(session.request("GET", "x")),
+    );
+    await clock.advance(keysLimits.keyWaitMs);
+    for (const one of await Promise.all(crowd)) expect(one).toStartWith("authority_unavailable upstream");
+    session.close();
+  });
+
+  test("does not follow to where a standby points, and refuses a crowd beyond its bound", async () => {
+    const vault = new FakeVault();
+    const { session, clock } = open(vault);
+    vault.fault = () => ({ status: 307, headers: { location: "https://elsewhere" }, body: new Uint8Array() });
+    const most = keysLimits.maxVaultRequests + keysLimits.maxVaultWaiting;
+    const crowd = Array.from({ length: most + 1 }, () => failure(session.request("GET", "x")));
+    await clock.advance(keysLimits.keyWaitMs);
+    const said = await Promise.all(crowd);
+    expect(said.at(-1)).toBe("limit_reached local: too many requests wait for Vault");
+    expect(said[0]).toContain("it is a standby that sends us elsewhere");
+    expect(vault.requests.every((one) => one.url.startsWith("https://vault.example:8200/v1/"))).toBe(true);
+    session.close();
+  });
+});
+
+test("what Vault says is bounded and put on one line", () => {
+  const answer = readVaultAnswer(json(400, { errors: ["a\nb".padEnd(100_000, "x")] }));
+  if (answer.kind !== "refused") throw new Error(answer.kind);
+  expect(answer.message.length).toBeLessThan(keysLimits.maxVaultErrorLength + 20);
+  expect(answer.message).toStartWith("status 400 (a b");
+  expect(readVaultAnswer({ status: 200, headers: {}, body: new TextEncoder().encode("<html>") }).kind).toBe(
+    "refused",
+  );
+});
+
+test("tokens are not sent in the open, nor to an address that is none", () => {
+  const connect = (url: string): string => {
+    try {
+      return new VaultConnection(new FakeVault(), { ...address, url }).name;
+    } catch (error) {
+      return asMeshError(error, "io", "local").message;
+    }
+  };
+  expect(connect("http://127.0.0.1:8200")).toBe("http://127.0.0.1:8200");
+  expect(connect("https://vault.example/prefix/")).toBe("https://vault.example/prefix");
+  expect(connect("http://vault.example:8200")).toContain("has to be reached by https");
+  for (const bad of ["vault:8200", "ftp://x", "https://user:word@x", "https://x/?a", "https://x/#a", ""])
+    expect(connect(bad)).toContain("is not an http(s) URL");
+});
+
+test("a mount is a path and nothing else", () => {
+  expect(vaultPath("/team/pki/", "the mount")).toBe("team/pki");
+  for (const bad of ["", "..", "a/../b", "a//b", "a?b", "a b", "a%2e", "a\nb"])
+    expect(() => vaultPath(bad, "the mount")).toThrow("the mount of Vault cannot be");
+});
