@@ -1,0 +1,109 @@
+import { expect, test } from "bun:test";
+import { asMeshError } from "../../base/errors.ts";
+import { createRootCertificate } from "../../pki/issue.ts";
+import { encodePem } from "../../pki/pem.ts";
+import { Forge } from "../../pki/testing/forge.ts";
+import { storeReference } from "./key_place.ts";
+import { nowMs, provider, trustDomain } from "./testing/fixture.ts";
+import { VaultPkiCertifier } from "./vault_pki.ts";
+import type { VaultData } from "./vault_session.ts";
+import { TransitKeys } from "./vault_transit.ts";
+
+const { subtle } = provider.crypto;
+
+async function failure(work: Promise<unknown>): Promise<string> {
+  return await work.then(
+    () => "done",
+    (error) => {
+      const { code, blame, message } = asMeshError(error, "io", "local");
+      return `${code} ${blame}: ${message}`;
+    },
+  );
+}
+
+async function publicPem(keys: CryptoKeyPair): Promise<string> {
+  return encodePem("PUBLIC KEY", new Uint8Array(await subtle.exportKey("spki", keys.publicKey)));
+}
+
+function transitOf(answer: (path: string, body: VaultData | null) => VaultData | null) {
+  const session = {
+    request: async (_method: string, path: string, body: VaultData | null = null) => answer(path, body),
+  };
+  return new TransitKeys({ session, provider, mount: "transit", keyName: "ca" });
+}
+
+test("a signature that is not of the key is not used, nor is an answer that is none", async () => {
+  const forge = new Forge(provider, nowMs);
+  const [own, other] = [await forge.keys(), await forge.keys()];
+  const foreign = await forge.ca({ keys: other });
+  const signature = btoa(String.fromCharCode(...foreign.parsed.signature));
+  const keys = { latest_version: 3, keys: { 3: { public_key: await publicPem(own) } } };
+  const answers: VaultData[] = [
+    { signature: `vault:v3:${signature}` },
+    { signature: `vault:v2:${signature}` },
+    { signature: "vault:v3:!" },
+    {},
+  ];
+  const outcomes: string[] = [];
+  for (const answer of answers) {
+    const transit = transitOf((path) => (path.includes("/sign/") ? answer : keys));
+    const { key, publicKeyInfo } = await transit.create();
+    outcomes.push(await failure(createRootCertificate(provider, key, publicKeyInfo, trustDomain, nowMs)));
+  }
+  expect(outcomes).toEqual([
+    "authority_unavailable upstream: Vault's transit engine has signed with another key than version 3 of ca",
+    ...Array.from(
+      { length: 3 },
+      () => "authority_unavailable upstream: Vault's transit engine has returned no signature of ours",
+    ),
+  ]);
+});
+
+test("a key of another type, or a version that is gone, is refused", async () => {
+  const forge = new Forge(provider, nowMs);
+  const large = await publicPem(await forge.keys("P-384"));
+  const stored = (version: number) =>
+    storeReference({ place: "vault-transit", mount: "transit", keyName: "ca", version });
+  const transit = transitOf(() => ({ latest_version: 1, keys: { 1: { public_key: large } } }));
+  expect(transit.holds(stored(1))).toBe(true);
+  expect(transit.holds(Uint8Array.of(1, 2, 3))).toBe(false);
+  expect(await failure(transit.open("a", stored(1)))).toContain("of a type other than ecdsa-p256");
+  expect(await failure(transit.open("a", stored(2)))).toContain("has no version 2 of key ca");
+  const cut = storeReference({ place: "vault-transit", mount: "transit" });
+  expect(await failure(transit.open("a", cut))).toStartWith(
+    "configuration local: the reference to the key of a",
+  );
+});
+
+test("Vault's chain is put in order up to the root, and without a root it is refused", async () => {
+  const forge = new Forge(provider, nowMs);
+  const root = await forge.ca({ subject: "CN=top" });
+  const middle = await forge.ca({ subject: "CN=middle", issuer: root });
+  const keys = await forge.keys();
+  const ours = await forge.ca({ subject: "CN=ours", issuer: middle, keys });
+  const publicKeyInfo = ours.parsed.publicKeyInfo;
+  const key = {
+    algorithm: { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" },
+    sign: async () => new Uint8Array(64).fill(1),
+  };
+  const certify = async (data: VaultData, rootsPem: string | null) => {
+    const session = { request: async () => data };
+    const options = { session, provider, trustDomain, mount: "pki", issuer: null, lifetimeMs: 1e9, rootsPem };
+    return await new VaultPkiCertifier(options).certify({
+      kind: "intermediate",
+      key,
+      publicKeyInfo,
+      root: null,
+    });
+  };
+  const told = { certificate: ours.pem, issuing_ca: middle.pem };
+  const expected = {
+    kind: "intermediate",
+    certificatePem: ours.pem,
+    chainPem: `${middle.pem}${root.pem}`,
+  } as const;
+  expect(await certify({ ...told, ca_chain: [root.pem, middle.pem] }, null)).toEqual(expected);
+  expect(await certify(told, root.pem)).toEqual(expected);
+  expect(await failure(certify(told, null))).toContain("give the root as a file");
+  expect(await failure(certify({}, root.pem))).toContain("has returned no certificate");
+});
