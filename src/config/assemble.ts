@@ -94,7 +94,7 @@ function assembleCa(values: SettingValues, directory: string, errors: ConfigErro
 }
 
 /** systemd's directory, then the user's, then the machine's. */
-function defaultStateDirectory(environment: ConfigSources["environment"]): string {
+export function defaultStateDirectory(environment: ConfigSources["environment"]): string {
   const { STATE_DIRECTORY, XDG_STATE_HOME, HOME } = environment;
   if (STATE_DIRECTORY !== undefined && STATE_DIRECTORY !== "")
     return STATE_DIRECTORY.split(":")[0] ?? STATE_DIRECTORY;

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { configLimits } from "../base/limits.ts";
 import type { Config } from "./config.ts";
-import { loadConfig } from "./load.ts";
+import { loadConfig, loadControlPlane } from "./load.ts";
 import type { SettingName } from "./settings.ts";
 import type { ConfigSources } from "./sources.ts";
 
@@ -220,5 +220,87 @@ describe("configuration", () => {
     expect(directory({ STATE_DIRECTORY: "/s:/t", HOME: "/h" })).toMatchObject({ stateDirectory: "/s" });
     expect(directory({ XDG_STATE_HOME: "/x", HOME: "/h" })).toMatchObject({ stateDirectory: "/x/fairlead" });
     expect(directory({})).toMatchObject({ stateDirectory: "/var/lib/fairlead" });
+  });
+});
+
+describe("configuration of a control plane", () => {
+  function loadPlane(
+    flags: Flags,
+    environment: ConfigSources["environment"] = {},
+    yaml: string | null = null,
+  ) {
+    const { config, errors } = loadControlPlane({
+      flags: new Map(Object.entries(flags) as [SettingName, readonly string[]][]),
+      environment,
+      file: yaml === null ? null : { path: "f.yaml", text: yaml },
+    });
+    return { config, errors: errors.map(({ where, message }) => `${where}: ${message}`) };
+  }
+
+  test("needs nothing: a CA of its own, in the state directory, at istiod's port", () => {
+    const { config, errors } = loadPlane({}, { HOME: "/h" });
+    expect(errors).toEqual([]);
+    expect(config).toMatchObject({
+      listen: { port: 15012 },
+      stateDirectory: "/h/.local/state/fairlead",
+      authority: { kind: "local" },
+      meshPaths: [],
+      servingNames: [],
+      keyEncryptionKey: null,
+    });
+  });
+
+  test("its CA is in one place", () => {
+    const files = { caCert: ["c"], caKey: ["k"], caRoot: ["r"] };
+    expect(loadPlane(files).config?.authority).toEqual({
+      kind: "files",
+      certificatePath: "c",
+      keyPath: "k",
+      chainPath: null,
+      rootPath: "r",
+    });
+    expect(loadPlane({ caCert: ["c"] }).errors.map((text) => text.split(":")[0])).toEqual([
+      "--ca-key",
+      "--ca-root",
+    ]);
+    expect(loadPlane({ ...files, caPlace: ["vault-pki"] }).errors[0]).toContain("exclude each other");
+    const vault = { vault: ["https://v:8200"], vaultTokenFile: ["t"] };
+    expect(loadPlane({ caPlace: ["vault-pki"], ...vault }).config?.authority).toMatchObject({
+      kind: "vault-pki",
+      mount: "pki",
+      issuer: null,
+      vault: { url: "https://v:8200", auth: { kind: "token", path: "t" } },
+    });
+    const role = {
+      vault: ["https://v:8200"],
+      vaultRoleId: ["r"],
+      vaultSecretIdFile: ["s"],
+      vaultMount: ["m"],
+    };
+    expect(loadPlane({ caPlace: ["vault-transit"], ...role }).config?.authority).toMatchObject({
+      kind: "vault-transit",
+      mount: "m",
+      keyName: "fairlead",
+      vault: { auth: { kind: "approle", mount: "approle", roleId: "r", secretIdPath: "s" } },
+    });
+    expect(loadPlane({ caPlace: ["vault-pki"] }).errors).toHaveLength(2);
+    expect(loadPlane({ caPlace: ["vault-pki"], ...vault, ...role }).errors).toHaveLength(1);
+    expect(loadPlane({ caPlace: ["vault-pki"], ...vault, vaultSecretIdFile: ["s"] }).errors).toHaveLength(1);
+  });
+
+  test("a file with another role's settings says so, and its environment is not looked at", () => {
+    expect(loadPlane({}, {}, "socks5: [127.0.0.1:1]\n").errors).toEqual([
+      "f.yaml:1:9: socks5 is no setting of a control plane",
+    ]);
+    expect(errorsOf({}, {}, "controlListen: 127.0.0.1:1\n")).toEqual([
+      "f.yaml:1:16: controlListen is no setting of a node",
+    ]);
+    expect(loadPlane({}, { ENABLE_ORIG_SRC: "perhaps" }).errors).toEqual([]);
+  });
+
+  test("two listeners at one address are told apart", () => {
+    expect(loadPlane({ controlListen: ["127.0.0.1:15000"] }).errors).toEqual([
+      "--admin: 127.0.0.1:15000 is already taken by --control-listen",
+    ]);
   });
 });

@@ -6,24 +6,51 @@ import { configLimits } from "../base/limits.ts";
 import { formatLocation } from "../mesh/location.ts";
 import { assembleConfig, type LoadedConfig } from "./assemble.ts";
 import { type FileValues, parseConfigFile } from "./config_file.ts";
+import { assembleControlPlane, type LoadedControlPlane } from "./control_plane.ts";
 import type { ManySetting, OneSetting } from "./setting.ts";
-import { type SettingName, type SettingValues, settings } from "./settings.ts";
+import {
+  controlPlaneSettingNames,
+  nodeSettingNames,
+  type SettingName,
+  type SettingValues,
+  settings,
+} from "./settings.ts";
 import type { ConfigError, ConfigSources } from "./sources.ts";
 import { Invalid } from "./value.ts";
 
+/** For a node. */
 export function loadConfig(sources: ConfigSources): LoadedConfig {
+  const { values, errors } = loadSettings(sources, nodeSettingNames, "a node");
+  return values === null ? { config: null, errors } : assembleConfig(values, sources.environment);
+}
+
+/** For the control plane. */
+export function loadControlPlane(sources: ConfigSources): LoadedControlPlane {
+  const { values, errors } = loadSettings(sources, controlPlaneSettingNames, "a control plane");
+  return values === null ? { config: null, errors } : assembleControlPlane(values, sources.environment);
+}
+
+type LoadedSettings =
+  | { readonly values: SettingValues; readonly errors: readonly [] }
+  | { readonly values: null; readonly errors: readonly ConfigError[] };
+
+/** @param names those that mean something here; of the others the defaults count, and a file that gives one is wrong. */
+function loadSettings(sources: ConfigSources, names: readonly SettingName[], what: string): LoadedSettings {
   const errors: ConfigError[] = checkEnvironment(sources.environment);
   const file: FileValues =
     sources.file === null
       ? { values: new Map(), errors: [] }
       : parseConfigFile(sources.file.path, sources.file.text);
   errors.push(...file.errors);
+  for (const [name, [first]] of file.values)
+    if (!names.includes(name) && first !== undefined)
+      errors.push({ where: formatLocation(first.location), message: `${name} is no setting of ${what}` });
   const values: Partial<Record<SettingName, unknown>> = {};
   for (const name of Object.keys(settings) as SettingName[])
-    values[name] = readSetting(name, given(name, sources, file), errors);
-  if (errors.length > 0) return { config: null, errors };
+    values[name] = readSetting(name, names.includes(name) ? given(name, sources, file) : [], errors);
+  if (errors.length > 0) return { values: null, errors };
   // Every name of the table was read without an error just now, each by its own reader.
-  return assembleConfig(values as SettingValues, sources.environment);
+  return { values: values as SettingValues, errors: [] };
 }
 
 /** It would make the TLS library accept anybody; our own verification would still hold, but nobody who sets it means well. */

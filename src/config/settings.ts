@@ -3,6 +3,7 @@
  * one), its reader, its default and its help. The command line and the loader are both made of this table.
  */
 import { configLimits, h2Limits, pkiLimits, ports, proxyLimits } from "../base/limits.ts";
+import { controlPlaneSettings } from "./control_plane_settings.ts";
 import { controlSettings } from "./control_settings.ts";
 import { type ManySetting, many, type OneSetting, one, optional } from "./setting.ts";
 import {
@@ -27,7 +28,7 @@ const { maxWindowBytes, minSvidLifetimeMs, maxDurationMs } = configLimits;
 const path = "PATH";
 const address = "IP:PORT|off";
 
-export const settings = {
+const nodeSettings = {
   mesh: many(readNonEmpty, {
     flag: "--file",
     short: "-f",
@@ -297,7 +298,21 @@ export const settings = {
   }),
 } as const;
 
+export const settings = { ...nodeSettings, ...controlPlaneSettings } as const;
+
 export type SettingName = keyof typeof settings;
+
+/** What `up` and `node` take. */
+export const nodeSettingNames = Object.keys(nodeSettings) as readonly SettingName[];
+
+/** What `control` takes: its own, and what it shares with nodes. */
+export const controlPlaneSettingNames: readonly SettingName[] = [
+  ...(["mesh", "network", "clusterId", "rootNamespace"] as const),
+  ...(Object.keys(controlPlaneSettings) as SettingName[]),
+  ...(["trustDomain", "stateDirectory", "caCert", "caKey", "caChain", "caRoot"] as const),
+  ...(["svidLifetime", "cryptoProvider"] as const),
+  ...(["admin", "metrics", "readiness", "logFormat", "logLevel", "drainDeadline"] as const),
+];
 
 /** What the readers made of every setting. */
 export type SettingValues = {
