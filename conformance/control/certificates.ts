@@ -11,7 +11,7 @@ const nodeLifetimeMs = 4_000;
 const packages = ["grpcio==1.85.1", "cryptography==50.0.2"];
 
 /** The Python of the peers with grpcio; made with pip when it is not there. */
-function findPythonWithGrpc(): Found {
+export function findPythonWithGrpc(): Found {
   const python = findPythonWithH2();
   if ("missing" in python) return python;
   const has = (): boolean => Bun.spawnSync([python.path, "-c", "import grpc, cryptography"]).exitCode === 0;

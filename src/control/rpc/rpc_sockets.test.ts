@@ -63,7 +63,9 @@ test("calls with and without a client certificate, and a large message both ways
   const known = channel(authority.client.credentials);
   const large = new Uint8Array(3 * 1024 * 1024).fill(7);
   expect(Buffer.compare(await known.unary(echoMethod, large), large)).toBe(0);
-  expect(peers.at(-1)?.chain[0]).toEqual(authority.client.chain[0] as Uint8Array);
+  // Bun ends a chain with the trust anchor where it knows one.
+  const { chain } = authority.client;
+  expect(peers.at(-1)?.chain.slice(0, chain.length)).toEqual([...chain]);
 });
 
 test("a thousand calls at once on one connection", async () => {

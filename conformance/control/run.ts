@@ -1,0 +1,64 @@
+/** `npm run conformance -- control` */
+import { parseArgs } from "node:util";
+import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
+import { Tally } from "../peer/tally.ts";
+import { certificateSuite } from "./certificates.ts";
+import { grpcChannelSuite } from "./grpc_channel.ts";
+import { grpcServerSuite } from "./grpc_server.ts";
+import { openbaoSuite } from "./openbao.ts";
+import { spiffeClientSuite } from "./workload_api/spiffe_client.ts";
+
+const usage = `usage: npm run conformance -- control [--only TEXT] [--verbose]
+
+The control plane and its parts against other implementations: grpcio, go-spiffe, OpenBao.
+
+  --only TEXT   suites whose name contains TEXT
+  --verbose     also say what passed
+`;
+
+interface ControlSuite {
+  readonly name: string;
+  /** @param directory of this run, for logs and configuration. */
+  run(tally: Tally, directory: string): Promise<void>;
+}
+
+/** Add yours. A suite that cannot run here says so with `tally.skip`. */
+const suites: readonly ControlSuite[] = [
+  { name: "grpc server", run: grpcServerSuite },
+  { name: "grpc channel", run: grpcChannelSuite },
+  { name: "certificates", run: certificateSuite },
+  { name: "openbao", run: openbaoSuite },
+  { name: "workload api", run: spiffeClientSuite },
+];
+
+/** @returns the exit code. */
+export async function controlConformance(argv: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      only: { type: "string", default: "" },
+      verbose: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    console.log(usage);
+    return 0;
+  }
+  cleanUpOnExit();
+  const tally = new Tally(values.verbose);
+  const directory = scratchDirectory("control");
+  for (const suite of suites.filter(({ name }) => name.includes(values.only))) {
+    const before = tally.summary();
+    try {
+      await suite.run(tally, directory);
+    } catch (error) {
+      tally.fail(suite.name, error instanceof Error ? (error.stack ?? error.message) : String(error));
+    }
+    if (tally.summary() === before) tally.fail(suite.name, "no check ran");
+  }
+  if (tally.count("passed") + tally.count("failed") + tally.count("skipped") === 0)
+    tally.fail("control", `nothing is called ${values.only}`);
+  console.log(tally.summary());
+  return tally.count("failed") === 0 ? 0 : 1;
+}
