@@ -10,7 +10,7 @@ import { validatePath } from "../../pki/path.ts";
 import { checkPresented, checkTrustDomain } from "../../pki/peer_expectation.ts";
 import type { CryptoProvider } from "../../pki/provider.ts";
 import { SignatureVerifier } from "../../pki/signature.ts";
-import type { TrustVerifier } from "../../pki/trust.ts";
+import type { TrustVerifier, VerifiedPeer } from "../../pki/trust.ts";
 import type { Registration } from "../state/registrations.ts";
 import type { NodeCaller, WorkloadCaller } from "./caller.ts";
 import type { RegistrationStore, RevocationStore } from "./identity_state.ts";
@@ -36,6 +36,8 @@ export interface CallerRefusal {
 export class CertificateCallers {
   readonly #options: CertificateCallerOptions;
   readonly #verifier: SignatureVerifier;
+  /** What stood behind callers that came by a certificate, for as long as they are known. */
+  readonly #peers = new WeakMap<NodeCaller | WorkloadCaller, VerifiedPeer>();
 
   constructor(options: CertificateCallerOptions) {
     this.#options = options;
@@ -45,9 +47,10 @@ export class CertificateCallers {
   /** @param chain not empty. */
   async caller(chain: readonly Uint8Array[]): Promise<NodeCaller | WorkloadCaller | CallerRefusal> {
     try {
-      const { id } = await this.#options.trust.verify(chain, { usage: "clientAuth", identities: null });
-      const leaf = parseLeaf(chain);
-      return this.#believe(id, leaf, "valid");
+      const peer = await this.#options.trust.verify(chain, { usage: "clientAuth", identities: null });
+      const caller = this.#believe(peer.id, parseLeaf(chain), "valid");
+      if (caller.kind !== "refused") this.#peers.set(caller, peer);
+      return caller;
     } catch (error) {
       return refusalOf(error);
     }
@@ -78,12 +81,22 @@ export class CertificateCallers {
     }
   }
 
-  /** Whether a caller of before may still be believed, without its certificate: for streams that stay open. @returns null, or why not. */
+  /**
+   * Whether a caller of before may still be believed: revocation, its root, its registration. Time is left out, as streams
+   * outlive the certificates they were opened with.
+   *
+   * @returns null, or why not.
+   */
   recheck(caller: NodeCaller | WorkloadCaller): string | null {
-    const { revocations } = this.#options;
+    const { revocations, trust } = this.#options;
     if (revocations.isRevokedIdentity(caller.id.uri)) return `${caller.id} is revoked`;
+    const peer = this.#peers.get(caller);
+    const distrusted = peer === undefined ? null : trust.recheck(peer, "ignore");
+    if (distrusted !== null) return distrusted.message;
+    const serialNumber = caller.kind === "node" ? caller.serialNumber : peer?.serialNumber;
+    if (serialNumber !== undefined && revocations.isRevokedSerial(serialNumber))
+      return `serial ${serialNumber} of ${caller.id} is revoked`;
     if (caller.kind === "workload") return null;
-    if (revocations.isRevokedSerial(caller.serialNumber)) return `serial ${caller.serialNumber} is revoked`;
     const found = this.#registrationOf(caller.node);
     if ("reason" in found) return found.detail;
     return found.joinedAtMs === caller.registration.joinedAtMs ? null : `${caller.node} has joined anew`;
