@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
 import { ports } from "../base/limits.ts";
+import { nodeSettingNames } from "../config/settings.ts";
 import { Invalid, readAddress } from "../config/value.ts";
 import type { CliBindings, ExitCode } from "./bindings.ts";
 import { get } from "./get.ts";
@@ -10,7 +11,7 @@ import { examples, overview } from "./help.ts";
 import { reportConfigErrors } from "./report.ts";
 import { resources } from "./resources.ts";
 import { runNode } from "./run_node.ts";
-import { addSettingOptions, allSettings, loadFromOptions } from "./setting_options.ts";
+import { addSettingOptions, loadFromOptions } from "./setting_options.ts";
 import { colored, plain, type Style } from "./style.ts";
 import { validate } from "./validate.ts";
 
@@ -73,7 +74,7 @@ function addNodeCommand(
   finish: (code: ExitCode) => void,
 ): void {
   const command = program.command(role).summary(nodeSummary[role]).description(nodeSummary[role]);
-  addSettingOptions(command, allSettings);
+  addSettingOptions(command, nodeSettingNames);
   command
     .addHelpText("after", examples(role, style))
     .action(async (options: Readonly<Record<string, unknown>>) =>

@@ -12,7 +12,7 @@ export function addSettingOptions(command: Command, names: readonly SettingName[
   for (const name of names) command.addOption(settingOption(name));
 }
 
-export const allSettings = Object.keys(settings) as readonly SettingName[];
+const allSettings = Object.keys(settings) as readonly SettingName[];
 
 function settingOption(name: SettingName): Option {
   const setting = settings[name];

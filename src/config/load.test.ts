@@ -290,7 +290,7 @@ describe("configuration of a control plane", () => {
 
   test("a file with another role's settings says so, and its environment is not looked at", () => {
     expect(loadPlane({}, {}, "socks5: [127.0.0.1:1]\n").errors).toEqual([
-      "f.yaml:1:9: socks5 is no setting of a control plane",
+      "f.yaml:1:10: socks5 is no setting of a control plane",
     ]);
     expect(errorsOf({}, {}, "controlListen: 127.0.0.1:1\n")).toEqual([
       "f.yaml:1:16: controlListen is no setting of a node",

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { controlAdminLimits } from "../../base/limits.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
-import { type Administrator, firstAdministrator, hasSubject, parseAdministrators } from "./administrator.ts";
+import { type Administrator, hasSubject, parseAdministrators } from "./administrator.ts";
 import { Administrators } from "./administrators.ts";
 import type { Subject } from "./sources.ts";
 
@@ -87,15 +87,6 @@ describe("Administrator documents", () => {
     const { administrators, errors, others } = parse(text);
     expect([administrators.length, others, errors.length]).toEqual([1, 1, 1]);
     expect(errors[0]?.location.line).toBeGreaterThan(7);
-  });
-
-  test("the first one is made with the control plane", () => {
-    const { administrators, errors } = parseAdministrators([firstAdministrator(alice)], "istio-system");
-    expect([errors, administrators[0]?.role, administrators[0]?.subjects]).toEqual([
-      [],
-      "mesh-admin",
-      [{ kind: "identity", uri: alice }],
-    ]);
   });
 
   test("the bound on subjects", () => {

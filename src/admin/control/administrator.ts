@@ -170,12 +170,3 @@ function isSubject(one: AdministratorSubject, subject: Subject): boolean {
   const held = Object.hasOwn(subject.claims, one.claim) ? subject.claims[one.claim] : undefined;
   return Array.isArray(held) ? held.includes(one.value) : held === one.value;
 }
-
-/** The first administrator, made with the control plane itself: whoever holds its certificate may do everything. */
-export function firstAdministrator(uri: string): DocumentInput {
-  const spec = `spec:\n  role: mesh-admin\n  subjects:\n  - identity: ${uri}\n`;
-  return {
-    path: "first-administrator",
-    text: `apiVersion: ${apiVersion}\nkind: ${administratorKind}\nmetadata:\n  name: first-administrator\n${spec}`,
-  };
-}
