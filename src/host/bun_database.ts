@@ -9,6 +9,12 @@ import { systemErrorName } from "./socket_errors.ts";
 import { configureSqlite, type SqliteBacking, SqliteDatabase } from "./sqlite_database.ts";
 import { failDatabase } from "./sqlite_errors.ts";
 
+/**
+ * Bun closes a database that is collected as garbage, and its lock goes with it: what nobody closed stays held until the process
+ * ends.
+ */
+const held = new Set<Sqlite>();
+
 export const bunDatabases: Databases = {
   open(path, options) {
     const isReadOnly = options.mode === "readOnly";
@@ -19,6 +25,7 @@ export const bunDatabases: Databases = {
       sqlite.run(`PRAGMA busy_timeout = ${stateLimits.busyTimeoutMs}`);
       if (!isReadOnly) makeDurable(sqlite);
       configureSqlite(sqlite, path, options);
+      held.add(sqlite);
       return database(sqlite, path);
     } catch (thrown) {
       sqlite?.close();
@@ -32,7 +39,10 @@ function database(sqlite: Sqlite, path: string): Database {
     path,
     beforeWrite() {},
     backup: (source, target, replace) => backUp(source, target, replace),
-    close: (source) => source.close(true),
+    close: (source) => {
+      held.delete(source);
+      source.close(true);
+    },
   };
   return new SqliteDatabase(sqlite, backing);
 }

@@ -313,7 +313,8 @@ test("such a change is refused with the reason, is in the audit log, and goes th
 test("what is reserved is not to be had by insisting", async () => {
   const w = new DocumentWorld();
   const { documents } = await w.documents();
-  const text = document("AuthorizationPolicy", "fairlead-nodes/deny", "| {}");
+  const spec = "| {address: 10.0.0.1, serviceAccount: fairlead-control}";
+  const text = document("WorkloadEntry", "istio-system/x", spec);
   const result = await w.settle(documents.apply([{ source: "f", text }], { ...admin, force: true }));
   expect(told(result)).toBe("refused: lock_out");
   expect(documents.version).toBe(0);
