@@ -13,7 +13,12 @@ import type { MeshDocument } from "../../mesh/document.ts";
 import { formatLocation } from "../../mesh/location.ts";
 import type { MeshStore } from "../../mesh/store.ts";
 import type { ControlState } from "../state/control_state.ts";
-import type { DocumentSet, DocumentVersion, StoredDocument } from "../state/document_versions.ts";
+import type {
+  DocumentChange,
+  DocumentSet,
+  DocumentVersion,
+  StoredDocument,
+} from "../state/document_versions.ts";
 import type {
   ApplyRequest,
   ChangePlan,
@@ -86,6 +91,16 @@ export class MeshDocuments {
 
   get version(): number {
     return this.#options.state.documents.version();
+  }
+
+  /** What is in force; a version that is being written is not yet. */
+  current(): DocumentSet {
+    return { version: this.version, documents: this.stored };
+  }
+
+  /** What a version changed, by key; empty for one that is not kept. */
+  changesOf(version: number): readonly DocumentChange[] {
+    return this.#options.state.documents.changesOf(version);
   }
 
   /** As they were applied, sorted by key. */
