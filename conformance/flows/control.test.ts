@@ -1,4 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { SeededRandom } from "../../src/host/memory_random.ts";
+import { CertificateAuthority } from "../../src/pki/ca.ts";
+import { peculiarProvider } from "../../src/pki/provider.ts";
 import { ControlLab, type JoinedHost } from "./control_lab.ts";
 import { allowOnly, serviceEntry, strictMutualTls, workloadEntry } from "./lab.ts";
 
@@ -43,6 +46,10 @@ async function ask(lab: ControlLab, { host }: JoinedHost, text: string): Promise
   const { text: answer } = client;
   client.socket.close();
   return answer;
+}
+
+function cutLinks(lab: ControlLab, machine: string): void {
+  for (const link of lab.flows.world.links) if (Object.values(link.machines).includes(machine)) link.cut();
 }
 
 describe("hosts that have joined", () => {
@@ -107,7 +114,7 @@ describe("hosts that have joined", () => {
   test("a host whose certificate has expired in a long absence renews it and nothing is lost", async () => {
     const { lab, db } = await mesh();
     await lab.flows.world.settle(db.node.stop());
-    await lab.flows.run(20 * 24 * 3_600_000);
+    await lab.flows.run(3 * 24 * 3_600_000);
     const again = await lab.host(db.machine, {});
     await lab.flows.world.settle(again.node.listening);
     expect(again.node.control()?.node?.error).toBeNull();
@@ -132,4 +139,73 @@ describe("hosts that have joined", () => {
     const other = lab.flows.world.machine("four", { addresses: ["10.0.0.4"] });
     await expect(lab.host(other, line)).rejects.toThrow(/refused the join token.*join-token create/);
   });
+
+  test("a revocation reaches the nodes by push, cuts what is open and refuses what is new", async () => {
+    const { lab, cart, db, ask } = await mesh();
+    const open = await lab.flows.connect(cart.host, "10.0.0.1:8080");
+    await lab.flows.until(() => open.text === "welcome", "the application");
+    const { authority, bundle } = lab.kept;
+    const serial = authority.issued.find(({ uri }) => uri.endsWith("/sa/cart"))?.serial ?? "";
+    const nowMs = db.host.clock.wallMs();
+    const revoked = [{ serialNumber: serial, revokedAtMs: nowMs, reason: "keyCompromise" as const }];
+    const list = await authority.ca.revocationList(revoked, 1n, nowMs + 86_400_000);
+    bundle.set({ rootsPem: bundle.value.rootsPem, crls: [list] });
+    await lab.flows.until(() => open.closes + open.ends > 0, "the cut", 1_000);
+    expect(await ask("hello")).toBe("");
+    const holders = lab.running.xds.trustHolders();
+    expect(holders.map(({ version }) => version)).toEqual(holders.map(() => lab.running.xds.trustVersion));
+    expect(holders).toHaveLength(2);
+  });
+
+  test("a root that leaves the bundle is trusted by no node any more, also not after a restart", async () => {
+    const { lab, db } = await mesh();
+    const other = await CertificateAuthority.create({
+      clock: db.host.clock,
+      provider: peculiarProvider(),
+      trustDomain: "cluster.local",
+    });
+    const { bundle } = lab.kept;
+    const both = `${bundle.value.rootsPem}${other.rootsPem}`;
+    const roots = (): number => db.node.context.trust.rootsPem.match(/BEGIN/g)?.length ?? 0;
+    const old = bundle.value.rootsPem;
+    bundle.set({ rootsPem: both, crls: [] });
+    await lab.flows.until(() => roots() === 2, "two roots");
+    bundle.set({ rootsPem: old, crls: [] });
+    await lab.flows.until(() => roots() === 1, "one root");
+    await lab.flows.run(10_000);
+    await lab.flows.world.settle(db.node.stop());
+    lab.kill();
+    const again = await lab.host(db.machine, {});
+    await lab.flows.world.settle(again.node.listening);
+    expect(again.node.context.trust.rootsPem.trim()).toBe(old.trim());
+  });
+
+  for (let seed = 1; seed <= 6; seed++)
+    test(`whatever happens to the control plane, traffic flows and the nodes agree in the end (seed ${seed})`, async () => {
+      const { lab, cart, db, ask } = await mesh();
+      const random = new SeededRandom(seed, "faults");
+      const { world } = lab.flows;
+      let dead = false;
+      for (let step = 0; step < 12; step++) {
+        const fault = Math.floor(random.float() * 5);
+        const on = random.float() < 0.5 ? cart : db;
+        if (fault === 0 && !dead) lab.kill();
+        else if (fault === 1 && dead) await lab.start();
+        else if (fault === 2) world.partition(on.machine.machine, "control");
+        else if (fault === 3) cutLinks(lab, "control");
+        else lab.apply(documents + workloadEntry(`w${step}`, `10.0.1.${step + 1}`));
+        dead = (fault === 0 && !dead) || (dead && fault !== 1);
+        await lab.flows.run(random.float() * 20_000);
+        if (random.float() < 0.5) world.heal();
+        expect(await ask("hello")).toBe("welcome");
+      }
+      if (dead) await lab.start();
+      world.heal();
+      await lab.flows.run(90_000);
+      const wanted = [...lab.kept.store.workloads()].map(({ uid }) => uid).sort();
+      for (const { node } of [cart, db]) {
+        expect(node.control()?.xds?.current).toBe(true);
+        expect([...node.context.store.workloads()].map(({ uid }) => uid).sort()).toEqual(wanted);
+      }
+    }, 30_000);
 });
