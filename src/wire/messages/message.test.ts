@@ -25,7 +25,9 @@ describe("messages", () => {
       removedResources: ["r"],
       controlPlane: { identifier: "c" },
     });
-    expect(hex(encodeMessage(DeltaDiscoveryResponseSchema, response))).toBe("0a01312201742a016e3201723a030a0163");
+    expect(hex(encodeMessage(DeltaDiscoveryResponseSchema, response))).toBe(
+      "0a01312201742a016e3201723a030a0163",
+    );
     const address = newMessage(AddressSchema, {
       type: { case: "workload", value: { uid: "u", tunnelProtocol: 1, capacity: 0 } },
     });
