@@ -1,6 +1,6 @@
 /** Whom the mesh's trust was taken from. */
 import { MeshError } from "../../base/errors.ts";
-import { stateLimits } from "../../base/limits.ts";
+import { identityLimits, stateLimits } from "../../base/limits.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
 import { countOf, RowReader, storedMs, storedMsOrNull } from "./row_reader.ts";
 
@@ -98,11 +98,11 @@ export class Revocations {
     return countOf(this.#database.get("SELECT count(*) AS count FROM revocations"));
   }
 
-  /** Forgets numbers of certificates that have ended (RFC 5280 §3.3 keeps them on one list after that). @returns how many. */
+  /** Forgets numbers of certificates that ended so long ago that not even a node could renew by them. @returns how many. */
   prune(nowMs: number): number {
     return this.#database.run(
       "DELETE FROM revocations WHERE expires_at_ms < ?",
-      nowMs - stateLimits.certificateRetentionMs,
+      nowMs - identityLimits.maxAbsenceMs,
     ).changes;
   }
 }

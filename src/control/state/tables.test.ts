@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
-import { stateLimits } from "../../base/limits.ts";
+import { identityLimits, stateLimits } from "../../base/limits.ts";
 import { openState, StateWorld } from "./testing/simulated_state.ts";
 import type { NewToken } from "./tokens.ts";
 
@@ -176,7 +176,7 @@ describe("revocations", () => {
     expect(revocations.list("node").length).toBe(1);
     expect(revocations.remove("node", "edge-1")).toBe(true);
     expect(revocations.isRevokedNode("edge-1")).toBe(false);
-    expect(revocations.prune(51 + stateLimits.certificateRetentionMs)).toBe(1);
+    expect(revocations.prune(51 + identityLimits.maxAbsenceMs)).toBe(1);
     expect(revocations.list().map(({ kind }) => kind)).toEqual(["identity"]);
   });
 });
