@@ -1,10 +1,12 @@
 /** `npm run bench -- <name> …` */
 import { join } from "node:path";
+import { benchControl } from "./control/run.ts";
 import { benchTunnel } from "./tunnel/run.ts";
 
 const usage = `usage: npm run bench -- <name> [flags]
 
   tunnel   Fairlead beside ztunnel, Envoy, a bare relay and plain TCP (root, Linux); --help for its flags
+  control  the control plane: first push and changes to many nodes; --workloads, --services, --nodes
   micro    the hot functions by themselves
 `;
 
@@ -12,6 +14,9 @@ const [name, ...rest] = process.argv.slice(2);
 switch (name) {
   case "tunnel":
     process.exit(await benchTunnel(rest));
+    break;
+  case "control":
+    process.exit(await benchControl(rest));
     break;
   case "micro": {
     const child = Bun.spawn([process.execPath, join(import.meta.dir, "micro/run.ts"), ...rest], {

@@ -48,7 +48,7 @@ export type XdsLimits = SessionLimits & {
 export interface TrustHolder {
   readonly caller: Caller;
   readonly node: NodeInfo;
-  /** The version that `trustVersion` had; null when it holds none, as a ztunnel, or none yet. */
+  /** The bundle's own version, or what `trustVersion` was; null when it holds none, as a ztunnel, or none yet. */
   readonly version: string | null;
 }
 
@@ -97,7 +97,7 @@ export class XdsServer {
     };
   }
 
-  register(service: Pick<GrpcService<CallPeer>, "stream">): void {
+  register<Peer extends CallPeer>(service: Pick<GrpcService<Peer>, "stream">): void {
     service.stream(aggregatedDiscovery.delta, (stream) => {
       if (this.#closed) throw new GrpcError(grpcCode.unavailable, "the control plane is stopping");
       if (this.#subscribers.size >= this.#limits.maxStreams)
@@ -165,11 +165,16 @@ export class XdsServer {
     for (const subscriber of [...this.#subscribers]) subscriber.pump();
   }
 
-  #setTrust({ rootsPem, crls }: TrustBundle): boolean {
-    const value = encodeTrustBundleMessage({ rootsPem, crls: [...crls] });
+  #setTrust({ rootsPem, crls, version, wantedIssuerKeyId }: TrustBundle): boolean {
+    const value = encodeTrustBundleMessage({
+      rootsPem,
+      crls: [...crls],
+      wantedIssuerKeyId: wantedIssuerKeyId ?? "",
+    });
     const changed = this.#trust.apply([contentResource(trustName, value)], []);
     if (!changed) return false;
-    this.#trustVersions.set(this.#trust.revision, this.trustVersion);
+    // The bundle's own version, where it has one, is what whoever made it knows it by.
+    this.#trustVersions.set(this.#trust.revision, version ?? this.trustVersion);
     this.#forgetTrustVersions();
     return true;
   }
