@@ -1,5 +1,6 @@
 /** Where a node's mesh comes from: documents in files, or a control plane. Whoever carries traffic by it cannot tell which. */
 import type { DocumentsEntry } from "./admin/sources.ts";
+import { pkiLimits } from "./base/limits.ts";
 import type { Config } from "./config/config.ts";
 import { MeshIngest } from "./control/ingest.ts";
 import type { ControlPlane } from "./control/join/control_plane.ts";
@@ -9,6 +10,7 @@ import type { LogWriter } from "./host/log_writer.ts";
 import type { MeshStore } from "./mesh/store.ts";
 import type { CrlSource, CrlStatus } from "./pki/revocation.ts";
 import type { SecretManager } from "./pki/secrets.ts";
+import { svidIssuerKeyId } from "./pki/svid_issuer.ts";
 import type { TrustVerifier } from "./pki/trust.ts";
 
 export interface MeshSource {
@@ -54,6 +56,12 @@ export function followControl(plane: ControlPlane, parts: ControlledParts): Mesh
         trust.setRoots(rootsPem, "signer");
       },
       setCrls: (sources) => crls.set("control", sources),
+      renewUnlessOf: (issuerKeyId) =>
+        void secrets.renewAll(
+          "its CA is being replaced",
+          (svid) => svidIssuerKeyId(svid) !== issuerKeyId,
+          pkiLimits.replacementSpreadMs,
+        ),
       onConnected: () => secrets.retry(),
     })
     .then(() => {

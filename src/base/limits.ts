@@ -98,6 +98,8 @@ export const pkiLimits = {
   clockCheckMs: 60_000,
   /** How far ahead of half life a renewal may be spread, as a share of the life. */
   renewalSpread: 0.05,
+  /** Over how long renewals are spread when a CA is replaced, so that nodes do not ask all at once. */
+  replacementSpreadMs: 5_000,
   /** SVIDs are valid from this long ago, for peers whose clock is behind; istiod's value. */
   backdateMs: 2 * 60_000,
   /** The longest SVID the CA issues; istiod's MAX_WORKLOAD_CERT_TTL. */
@@ -591,6 +593,20 @@ export const controlAdminLimits = {
 } as const;
 
 /** What settings may ask for, and the configuration file itself. */
+export const controlLimits = {
+  /** Between two sweeps of what ended long ago. */
+  pruneIntervalMs: 60 * 60_000,
+  /** A host that joined by a WorkloadGroup stays in the mesh this long after its last stream has ended. */
+  memberGraceMs: 30_000,
+  /** Life of the first administrator's certificate, renewed at half of it. */
+  administratorLifetimeMs: 30 * 24 * 60 * 60_000,
+  /** Life of a node's own certificate; it renews at half of it, and an expired one is still good for renewal. */
+  nodeLifetimeMs: 30 * 24 * 60 * 60_000,
+  maxTokenIssuers: 32,
+  /** Leaves that are renewed early, because their CA is being replaced, are spread over this long. */
+  renewalSpreadMs: 5_000,
+} as const;
+
 export const configLimits = {
   maxFileBytes: 1024 * 1024,
   /** Values of one setting that may be given several times. */

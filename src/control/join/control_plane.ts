@@ -44,6 +44,8 @@ export interface Followed {
   setRoots(rootsPem: string): void;
   /** Resolves when they are in force. */
   setCrls(sources: readonly CrlSource[]): Promise<readonly CrlStatus[]>;
+  /** See `TrustSink`. */
+  renewUnlessOf?(issuerKeyId: string): void;
   /** The control plane is there again, or for the first time. */
   onConnected(): void;
 }
@@ -152,6 +154,10 @@ export class ControlPlane {
         void this.#identity?.setRoots(rootsPem);
       },
       setCrls: (sources) => followed.setCrls(sources),
+      renewUnlessOf: (issuerKeyId) => {
+        followed.renewUnlessOf?.(issuerKeyId);
+        this.#identity?.renewUnlessOf(issuerKeyId);
+      },
     });
     const handlers: readonly ResourceHandler[] = [policies, addresses];
     const all = [trust, ...handlers];

@@ -1,8 +1,10 @@
 /** This host's own certificate while it runs: in use, on disk, and renewed at half of its life. */
 import type { MeshError } from "../../base/errors.ts";
-import { joinLimits } from "../../base/limits.ts";
+import { joinLimits, pkiLimits } from "../../base/limits.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Clock, Files, Random, Timer, TlsCredentials } from "../../host/host.ts";
+import { parseCertificate } from "../../pki/certificate.ts";
+import { decodePemLabel } from "../../pki/pem.ts";
 import type { CryptoProvider } from "../../pki/provider.ts";
 import { isExpired, isRenewalDue, renewalTimeMs } from "../../pki/rotation.ts";
 import { join } from "../../wire/grpc/services.ts";
@@ -85,6 +87,16 @@ export class NodeIdentity {
       this.#watch();
     });
     return this.#renewing;
+  }
+
+  /** The mesh's CA is being replaced by the one with this key identifier: not at half of life, but soon. */
+  renewUnlessOf(issuerKeyId: string): void {
+    const [leaf] = decodePemLabel(this.#node.credential.chainPem, "CERTIFICATE");
+    if (leaf === undefined || parseCertificate(leaf).extensions.authorityKeyId === issuerKeyId) return;
+    const { clock, random } = this.#options;
+    const soonMs = clock.wallMs() + random.float() * pkiLimits.replacementSpreadMs;
+    this.#renewAtMs = Math.min(this.#renewAtMs, soonMs);
+    this.#watch();
   }
 
   status(): NodeIdentityStatus {

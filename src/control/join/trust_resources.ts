@@ -13,6 +13,8 @@ export interface TrustSink {
   setRoots(rootsPem: string): void;
   /** Resolves when the lists are in force; never rejects. */
   setCrls(sources: readonly CrlSource[]): Promise<readonly CrlStatus[]>;
+  /** A CA is being replaced: certificates of others than the one with this key identifier (hexadecimal) are to be renewed now. */
+  renewUnlessOf?(issuerKeyId: string): void;
 }
 
 const bundleName = "trust";
@@ -46,7 +48,7 @@ export class TrustResources implements ResourceHandler {
   /** @returns why it could not be taken, in whole or in part; null when all of it is in force. */
   async #take(resource: DeltaResource): Promise<string | null> {
     try {
-      const { rootsPem, crls } = decodeMessage(
+      const { rootsPem, crls, wantedIssuerKeyId } = decodeMessage(
         TrustBundleSchema,
         resource.resource?.value ?? new Uint8Array(),
       );
@@ -57,6 +59,7 @@ export class TrustResources implements ResourceHandler {
       const refused = statuses.find(({ state }) => state === "refused");
       if (refused !== undefined) return `${refused.source}: ${refused.message ?? "refused"}`;
       this.#held = resource;
+      if (wantedIssuerKeyId !== "") this.#sink.renewUnlessOf?.(wantedIssuerKeyId);
       return null;
     } catch (thrown) {
       return asMeshError(thrown, "message_malformed", "upstream").message;

@@ -5,6 +5,9 @@ export interface TrustBundle {
   readonly rootsPem: string;
   /** DER, one list for each CA that has issued something that is still valid. */
   readonly crls: readonly Uint8Array[];
+  /** See `PublishedBundle`. */
+  readonly version?: string;
+  readonly wantedIssuerKeyId?: string | null;
 }
 
 /** A bundle as the authorities publish it: with what tells two of them apart, and with what is wanted of nodes. */
