@@ -6,11 +6,12 @@ import { certificateSuite } from "./certificates.ts";
 import { grpcChannelSuite } from "./grpc_channel.ts";
 import { grpcServerSuite } from "./grpc_server.ts";
 import { openbaoSuite } from "./openbao.ts";
+import { envoySdsSuite } from "./workload_api/envoy_sds.ts";
 import { spiffeClientSuite } from "./workload_api/spiffe_client.ts";
 
 const usage = `usage: npm run conformance -- control [--only TEXT] [--verbose]
 
-The control plane and its parts against other implementations: grpcio, go-spiffe, OpenBao.
+The control plane and its parts against other implementations: grpcio, go-spiffe, Envoy, OpenBao.
 
   --only TEXT   suites whose name contains TEXT
   --verbose     also say what passed
@@ -29,6 +30,7 @@ const suites: readonly ControlSuite[] = [
   { name: "certificates", run: certificateSuite },
   { name: "openbao", run: openbaoSuite },
   { name: "workload api", run: spiffeClientSuite },
+  { name: "sds", run: envoySdsSuite },
 ];
 
 /** @returns the exit code. */

@@ -11,6 +11,8 @@ import { decodePem } from "./pem.ts";
 import type { Signed } from "./signature.ts";
 
 export interface RevocationList extends Signed {
+  /** As it came. */
+  readonly der: Uint8Array;
   /** The issuer's name as DER in hexadecimal, and for people. */
   readonly issuer: string;
   readonly issuerText: string;
@@ -60,6 +62,7 @@ export function parseRevocationList(der: Uint8Array): RevocationList {
   tbs.end();
   const extensions = tail === null ? [] : readExtensionList(readSingle(tail, derTag.sequence));
   return {
+    der,
     signed: signed.whole,
     signatureAlgorithm,
     signature,

@@ -107,6 +107,11 @@ export class RevocationLists {
     return list === undefined || isStale(list, nowMs) ? "unknown" : "good";
   }
 
+  /** The lists in force, in DER: every one of them genuine. */
+  get inForce(): readonly Uint8Array[] {
+    return [...this.#inForce.values()].map((list) => list.der);
+  }
+
   /** When the next list in force goes past its nextUpdate; Infinity for never. Milliseconds since the Unix epoch. */
   get nextUpdateMs(): number {
     let earliest = Number.POSITIVE_INFINITY;

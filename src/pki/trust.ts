@@ -126,6 +126,11 @@ export class TrustVerifier {
     });
   }
 
+  /** The revocation lists in force, in DER, for whoever checks peers by itself. */
+  get revocationLists(): readonly Uint8Array[] {
+    return this.#revocation.inForce;
+  }
+
   crlStatus(): readonly CrlStatus[] {
     return this.#revocation.status(this.#options.clock.wallMs());
   }
