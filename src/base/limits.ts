@@ -477,6 +477,8 @@ export const adsLimits = {
   /** Changes are pushed when it has been quiet for this long, or after so long at the most; istiod: 100 ms and 10 s. */
   quietMs: 10,
   maxDelayMs: 200,
+  /** Resources made of the mesh in one go; more are made in slices, between which connections have their turn. */
+  encodedAtOnce: 200,
   /** Streams at one time, all clients together, and of one client: a client that reconnects leaves its last stream for a while. */
   maxStreams: 10_000,
   maxStreamsPerClient: 8,
@@ -496,6 +498,8 @@ export const controlHttpLimits = {
   answerTimeoutMs: 60_000,
   /** An answer that the command line keeps whole. */
   maxAnswerBytes: 64 * 1024 * 1024,
+  /** A back-up that goes over the wire; a larger one is made where the state is. */
+  maxBackupBytes: 1024 * 1024 * 1024,
 } as const;
 
 /** gRPC, and the connections that carry it to and from the control plane. */

@@ -1,9 +1,10 @@
 /** The mesh as xDS resources: each encoded once when it changes, under a version that its content alone decides. */
 import { sha256 } from "../../base/sha256.ts";
-import { authorizationKey } from "../../mesh/authorization.ts";
+import { type Authorization, authorizationKey } from "../../mesh/authorization.ts";
 import { encodeService, encodeWorkload } from "../../mesh/encode_address.ts";
 import { encodeAuthorization } from "../../mesh/encode_authorization.ts";
 import { type Service, serviceKey } from "../../mesh/service.ts";
+import { inSteps } from "../../mesh/steps.ts";
 import type { MeshChange, MeshStore } from "../../mesh/store.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import { addressType, authorizationType } from "../../wire/ads/delta.ts";
@@ -22,6 +23,8 @@ export class MeshResourceSets {
   readonly #workloads = new Set<string>();
   readonly #services = new Set<string>();
   readonly #policies = new Set<string>();
+  /** Made ahead by `prepare`, by what they were made of: a value that was replaced meanwhile is not found again. */
+  readonly #prepared = new Map<object, NewResource>();
   readonly #unsubscribe: () => void;
 
   /** @param onChange after each change of the store; `flush` takes it in. */
@@ -41,21 +44,58 @@ export class MeshResourceSets {
     this.#unsubscribe();
   }
 
+  /** How much waits for a flush. */
+  get waiting(): number {
+    return this.#workloads.size + this.#services.size + this.#policies.size;
+  }
+
+  /**
+   * Makes the resources that a flush will want, in steps between which connections have their turn: ten thousand at once would hold
+   * everybody up for a good part of a second. Changes may come in between; what they replace is made again by the flush.
+   */
+  *prepare(): Generator<void> {
+    const each = <T extends object>(
+      keys: ReadonlySet<string>,
+      find: (key: string) => T | null,
+      make: (key: string, value: T) => NewResource,
+    ) =>
+      inSteps([...keys], (key) => {
+        const value = find(key);
+        if (value !== null) this.#prepared.set(value, make(key, value));
+      });
+    yield* each(this.#policies, (key) => this.#store.policy(key), policyResource);
+    yield* each(this.#workloads, (uid) => this.#store.workload(uid), workloadResource);
+    yield* each(this.#services, (key) => this.#store.serviceByKey(key), serviceResource);
+  }
+
   /** Both types in one step, so that whoever looks sees one state of the mesh. @returns whether anything changed. */
   flush(): boolean {
-    const policies = collect(
-      this.#policies,
-      (key) => this.#store.policy(key),
-      (key, policy) => contentResource(key, encodeAuthorization(policy)),
-    );
-    const workloads = collect(this.#workloads, (uid) => this.#store.workload(uid), workloadResource);
-    const services = collect(this.#services, (key) => this.#store.serviceByKey(key), serviceResource);
+    const policies = this.#collect(this.#policies, (key) => this.#store.policy(key), policyResource);
+    const workloads = this.#collect(this.#workloads, (uid) => this.#store.workload(uid), workloadResource);
+    const services = this.#collect(this.#services, (key) => this.#store.serviceByKey(key), serviceResource);
+    this.#prepared.clear();
     const changedPolicies = this.policies.apply(policies.upsert, policies.remove);
     const changedAddresses = this.addresses.apply(
       [...workloads.upsert, ...services.upsert],
       [...workloads.remove, ...services.remove],
     );
     return changedPolicies || changedAddresses;
+  }
+
+  #collect<T extends object>(
+    keys: Set<string>,
+    find: (key: string) => T | null,
+    make: (key: string, value: T) => NewResource,
+  ): { readonly upsert: NewResource[]; readonly remove: string[] } {
+    const upsert: NewResource[] = [];
+    const remove: string[] = [];
+    for (const key of keys) {
+      const value = find(key);
+      if (value === null) remove.push(key);
+      else upsert.push(this.#prepared.get(value) ?? make(key, value));
+    }
+    keys.clear();
+    return { upsert, remove };
   }
 
   #note({ workloads, services, policies }: MeshChange): void {
@@ -76,6 +116,10 @@ export function contentResource(name: string, value: Uint8Array): NewResource {
 /** 96 bits: two contents of one resource would have to agree in them, and clients send each version back when they reconnect. */
 const versionBytes = 12;
 
+function policyResource(key: string, policy: Authorization): NewResource {
+  return contentResource(key, encodeAuthorization(policy));
+}
+
 function workloadResource(uid: string, workload: Workload): NewResource {
   const aliases = workload.addresses.map((ip) => `${workload.network}/${ip.text}`);
   const groups = [...workload.services.keys(), ...(workload.node === "" ? [] : [nodeGroup(workload.node)])];
@@ -85,20 +129,4 @@ function workloadResource(uid: string, workload: Workload): NewResource {
 function serviceResource(key: string, service: Service): NewResource {
   const aliases = service.addresses.map(({ network, ip }) => `${network}/${ip.text}`);
   return { ...contentResource(key, encodeService(service)), aliases };
-}
-
-function collect<T>(
-  keys: Set<string>,
-  find: (key: string) => T | null,
-  resource: (key: string, value: T) => NewResource,
-): { readonly upsert: NewResource[]; readonly remove: string[] } {
-  const upsert: NewResource[] = [];
-  const remove: string[] = [];
-  for (const key of keys) {
-    const value = find(key);
-    if (value === null) remove.push(key);
-    else upsert.push(resource(key, value));
-  }
-  keys.clear();
-  return { upsert, remove };
 }

@@ -28,19 +28,17 @@ export class PushTimer {
     this.#arm();
   }
 
-  /** Pushes what waits, now. */
-  flush(): void {
-    const sinceMs = this.#firstMs;
-    this.#timer?.cancel();
-    this.#timer = null;
-    this.#firstMs = null;
-    if (sinceMs !== null) this.#push(sinceMs);
-  }
-
+  /** Forgets what waits. */
   close(): void {
     this.#timer?.cancel();
     this.#timer = null;
     this.#firstMs = null;
+  }
+
+  #flush(): void {
+    const sinceMs = this.#firstMs;
+    this.#firstMs = null;
+    if (sinceMs !== null) this.#push(sinceMs);
   }
 
   #dueMs(firstMs: number): number {
@@ -55,7 +53,7 @@ export class PushTimer {
     this.#timer = this.#clock.setTimer(delayMs, () => {
       this.#timer = null;
       if (this.#clock.now() < this.#dueMs(firstMs)) this.#arm();
-      else this.flush();
+      else this.#flush();
     });
   }
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { adsLimits } from "../../base/limits.ts";
 import type { Authorization } from "../../mesh/authorization.ts";
+import { decodeAddress } from "../../mesh/decode_address.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { ip, member, service, workload } from "../../mesh/testing/fixture.ts";
 import { addressType, authorizationType, trustBundleType } from "../../wire/ads/delta.ts";
@@ -331,4 +332,36 @@ describe("life of a stream", () => {
     expect(lab.clock.pending).toBe(0);
     expect(() => lab.open("edge-1")).toThrow("stopping");
   });
+});
+
+test("a change of very much is taken in slices, and still as one", async () => {
+  const lab = new XdsLab();
+  const stream = await connected(lab);
+  const many = (version: number, authorizationPolicies: string[] = []) =>
+    Array.from({ length: 3 * adsLimits.encodedAtOnce }, (_, index) =>
+      workload(`w${index}`, { uid: `u${index}`, capacity: version, authorizationPolicies }),
+    );
+  lab.store.apply({ workloads: { upsert: many(1) } });
+  const slices = lab.slices();
+  lab.clock.advance(adsLimits.quietMs);
+  await settle();
+  expect(acknowledgeAll(stream)).toEqual([]);
+  // In the middle of it, part of what was made ahead is replaced, by what names a policy that was not there.
+  lab.store.apply({
+    policies: { upsert: [policy] },
+    workloads: { upsert: many(2, ["shop/p"]).slice(0, 50) },
+  });
+  await slices.finish();
+  const policies = stream.take();
+  expect(policies?.resources.map(({ name }) => name)).toEqual(["shop/p"]);
+  const resources = new Map(stream.take()?.resources.map((each) => [each.name, each.resource?.value]));
+  expect(resources.size).toBe(3 * adsLimits.encodedAtOnce);
+  const capacityOf = (uid: string) => decodeAddress(uid, resources.get(uid) ?? new Uint8Array());
+  expect(capacityOf("u0")).toMatchObject({ value: { workload: { capacity: 2 } } });
+  expect(capacityOf("u50")).toMatchObject({ value: { workload: { capacity: 1 } } });
+  for (const { typeUrl, nonce } of policies === null ? [] : [policies])
+    stream.request({ typeUrl, responseNonce: nonce });
+  lab.clock.advance(1000);
+  await settle();
+  expect(acknowledgeAll(stream)).toEqual([]);
 });

@@ -19,6 +19,7 @@ import { encodeTrustBundleMessage } from "../../wire/mesh_messages.ts";
 import { type CallPeer, credentialsOf } from "../ca/call_credentials.ts";
 import { type Caller, type CallerAuthenticator, callerName } from "../identity/caller.ts";
 import type { TrustBundle } from "../keys/trust_bundle.ts";
+import { TimeSlice } from "../time_slice.ts";
 import { contentResource, MeshResourceSets, nodeGroup } from "./mesh_resource_sets.ts";
 import type { NodeInfo } from "./node_info.ts";
 import { PushTimer } from "./push_timer.ts";
@@ -77,7 +78,7 @@ export class XdsServer {
     this.#limits = { ...adsLimits, ...options.limits };
     this.#metrics = new XdsMetrics(options.metrics ?? new MetricRegistry());
     this.#encoder = new ResponseEncoder(`${controlPlanePrefix}${options.version}`);
-    this.#timer = new PushTimer(options.clock, this.#limits, (sinceMs) => this.#push(sinceMs));
+    this.#timer = new PushTimer(options.clock, this.#limits, (sinceMs) => void this.#push(sinceMs));
     this.#mesh = new MeshResourceSets(options.store, () => this.#timer.changed());
     this.#sets = new Map(
       [this.#mesh.policies, this.#mesh.addresses, this.#trust].map((set) => [set.typeUrl, set]),
@@ -111,7 +112,8 @@ export class XdsServer {
 
   /** Pushes what waits for a quiet moment, now: a revocation, the answer to an operator's command. */
   flush(): void {
-    this.#timer.flush();
+    this.#timer.close();
+    this.#pushNow();
   }
 
   /** One entry for each stream that has said who it is. */
@@ -156,9 +158,15 @@ export class XdsServer {
     return new DeltaSession(this.#sets, this.#encoder, implicit, this.#limits);
   }
 
-  #push(sinceMs: number): void {
-    if (this.#mesh.flush()) this.#pumpAll();
-    this.#metrics.pushed(this.#options.clock.now() - sinceMs);
+  async #push(sinceMs: number): Promise<void> {
+    const { clock } = this.#options;
+    if (this.#mesh.waiting > adsLimits.encodedAtOnce) await new TimeSlice(clock).run(this.#mesh.prepare());
+    this.#pushNow();
+    this.#metrics.pushed(clock.now() - sinceMs);
+  }
+
+  #pushNow(): void {
+    if (!this.#closed && this.#mesh.flush()) this.#pumpAll();
   }
 
   #pumpAll(): void {
@@ -171,10 +179,11 @@ export class XdsServer {
       crls: [...crls],
       wantedIssuerKeyId: wantedIssuerKeyId ?? "",
     });
-    const changed = this.#trust.apply([contentResource(trustName, value)], []);
-    if (!changed) return false;
+    const resource = contentResource(trustName, value);
     // The bundle's own version, where it has one, is what whoever made it knows it by.
-    this.#trustVersions.set(this.#trust.revision, version ?? this.trustVersion);
+    const changed = this.#trust.apply([version === undefined ? resource : { ...resource, version }], []);
+    if (!changed) return false;
+    this.#trustVersions.set(this.#trust.revision, this.trustVersion);
     this.#forgetTrustVersions();
     return true;
   }

@@ -53,6 +53,20 @@ export class XdsLab {
     });
   }
 
+  /** From now on each slice of long work is over at once, until `finish` lets the work come to its end. */
+  slices(): { finish(): Promise<void> } {
+    this.clock.costOfLookMs = 10;
+    return {
+      finish: async () => {
+        this.clock.costOfLookMs = 0;
+        for (let round = 0; round < 10; round++) {
+          this.clock.advance(0);
+          await settle();
+        }
+      },
+    };
+  }
+
   /** Opens a stream. @param name what the authenticator is shown. */
   open(name: string): LabStream {
     assert(this.#handler !== null, "the server registered no stream");
