@@ -4,9 +4,8 @@ import { join } from "node:path";
 import { silentLogger } from "../../../src/base/log.ts";
 import { WatchSource } from "../../../src/base/watch.ts";
 import type { TrustBundle } from "../../../src/control/keys/trust_bundle.ts";
-import { type RpcPeer, RpcServer } from "../../../src/control/rpc/server.ts";
 import type { AuditEntry } from "../../../src/control/state/audit.ts";
-import { WorkloadApi } from "../../../src/control/workload_api/workload_api.ts";
+import { type ServedWorkloadApi, serveWorkloadApi } from "../../../src/control/workload_api/serve.ts";
 import { createBunHost } from "../../../src/host/bun.ts";
 import type { Host } from "../../../src/host/host.ts";
 import { SpiffeId } from "../../../src/mesh/identity.ts";
@@ -17,7 +16,6 @@ import { runtimeProvider } from "../../../src/pki/provider.ts";
 import { SecretManager } from "../../../src/pki/secrets.ts";
 import type { Svid } from "../../../src/pki/svid.ts";
 import { TrustVerifier } from "../../../src/pki/trust.ts";
-import { GrpcService } from "../../../src/wire/grpc/server.ts";
 
 const trustDomain = "cluster.local";
 export const cart = new SpiffeId(trustDomain, "shop", "cart");
@@ -27,13 +25,12 @@ const lifetimeMs = 24 * 3_600_000;
 export class IdentitySocket {
   readonly path: string;
   readonly audit: AuditEntry[] = [];
-  readonly api: WorkloadApi;
+  readonly api: ServedWorkloadApi;
   readonly secrets: SecretManager;
   readonly trust: TrustVerifier;
   readonly bundle: WatchSource<TrustBundle>;
   readonly #host: Host;
   readonly #authority: CertificateAuthority;
-  readonly #server: RpcServer;
   #listNumber = 0n;
 
   private constructor(host: Host, authority: CertificateAuthority, path: string, rules: readonly string[]) {
@@ -50,18 +47,12 @@ export class IdentitySocket {
       logger: silentLogger,
     });
     this.bundle = new WatchSource<TrustBundle>({ rootsPem: authority.rootsPem, crls: [] });
-    this.api = new WorkloadApi({
-      ...{ clock, trustDomain, secrets: this.secrets, bundle: this.bundle },
+    this.api = serveWorkloadApi({
+      ...{ host, path, trustDomain, secrets: this.secrets, bundle: this.bundle },
+      logger: silentLogger,
       rules: rules.map(readRule),
       audit: { append: (entry) => void this.audit.push(entry) },
     });
-    const service = new GrpcService<RpcPeer>();
-    this.api.register(service);
-    const credentials = () => {
-      throw new Error("a Unix socket has no TLS");
-    };
-    this.#server = new RpcServer({ host, logger: silentLogger, service, credentials });
-    this.#server.listenUnix(path, 0o666);
   }
 
   /** @param directory is opened for other users to pass through. */
@@ -120,7 +111,7 @@ export class IdentitySocket {
   }
 
   close(): void {
-    this.#server.close();
+    this.api.close();
     this.secrets.close();
   }
 }

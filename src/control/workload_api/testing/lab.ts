@@ -11,14 +11,11 @@ import { encodePem } from "../../../pki/pem.ts";
 import type { Svid } from "../../../pki/svid.ts";
 import { type ClientStream, GrpcClient } from "../../../wire/grpc/client.ts";
 import type { MethodDescription } from "../../../wire/grpc/method.ts";
-import { GrpcService } from "../../../wire/grpc/server.ts";
 import type { GrpcError } from "../../../wire/grpc/status.ts";
 import { H2Connection } from "../../../wire/h2/connection.ts";
 import type { TrustBundle } from "../../keys/trust_bundle.ts";
-import { type RpcPeer, RpcServer } from "../../rpc/server.ts";
 import type { AuditEntry } from "../../state/audit.ts";
-import type { IdentitySources } from "../identity_feed.ts";
-import { WorkloadApi } from "../workload_api.ts";
+import { type ServedWorkloadApi, serveWorkloadApi } from "../serve.ts";
 
 export const trustDomain = "cluster.local";
 export const cart = new SpiffeId(trustDomain, "shop", "cart");
@@ -97,16 +94,18 @@ export class IdentityLab {
   readonly secrets = new TestSecrets();
   readonly bundle = new WatchSource<TrustBundle>(bundleOf("root 1"));
   readonly audit: AuditEntry[] = [];
-  readonly api: WorkloadApi;
-  readonly server: RpcServer;
+  readonly api: ServedWorkloadApi;
 
   constructor(rules: readonly string[]) {
     this.machine = this.world.machine("a", { addresses: ["10.0.0.1"] });
     this.machine.disk.makeFolder("/run");
     const host = this.machine.start();
-    const sources: IdentitySources = { clock: host.clock, secrets: this.secrets, bundle: this.bundle };
-    this.api = new WorkloadApi({
+    const sources = { secrets: this.secrets, bundle: this.bundle };
+    this.api = serveWorkloadApi({
       ...sources,
+      host,
+      logger: silentLogger,
+      path: socketPath,
       rules: rules.map((text) => {
         const rule = parseIdentityRule(text, trustDomain);
         assert(typeof rule !== "string", String(rule));
@@ -115,13 +114,6 @@ export class IdentityLab {
       audit: { append: (entry) => void this.audit.push(entry) },
       trustDomain,
     });
-    const service = new GrpcService<RpcPeer>();
-    this.api.register(service);
-    const credentials = () => {
-      throw new Error("a Unix socket has no TLS");
-    };
-    this.server = new RpcServer({ host, logger: silentLogger, service, credentials });
-    this.server.listenUnix(socketPath, 0o666);
   }
 
   /** A program of that user, connected. */
