@@ -37,7 +37,7 @@ export const importTable: Readonly<Record<string, Folder>> = {
 };
 
 /** Files of src/ itself. `app*.ts` are the composition root and may import everything. */
-const compositionRoot = /^src\/app(?:_[a-z]+)?\.ts$/;
+const compositionRoot = /^src\/app(?:_[a-z]+)*\.ts$/;
 const rootFiles: Readonly<Record<string, readonly string[]>> = {
   "main.ts": ["app.ts", "app_cli.ts", "cli", "host"],
   "version.ts": ["package.json"],
@@ -230,7 +230,9 @@ function checkName(file: SourceFile): string[] {
 
 const maxLines = 400;
 /** Files that may be longer, and why. */
-const longFiles: Readonly<Record<string, string>> = {};
+const longFiles: Readonly<Record<string, string>> = {
+  "src/base/limits.ts": "every bound in the program, in one place",
+};
 
 function checkLength(file: SourceFile): string[] {
   if (file.path in longFiles || file.path.endsWith(".gen.ts") || isTest(file.path)) return [];

@@ -25,7 +25,7 @@ export interface SecretOptions {
   /** Wanted validity of an SVID; ztunnel asks for 24 hours. */
   readonly lifetimeMs: number;
   /** Learns the roots that come with each SVID, as source `signer`. */
-  readonly trust: TrustVerifier;
+  readonly trust: Pick<TrustVerifier, "setRoots">;
   readonly logger: Logger;
 }
 

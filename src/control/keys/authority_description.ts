@@ -66,6 +66,6 @@ async function summarize(certificate: Certificate, provider: CryptoProvider): Pr
   };
 }
 
-async function sha256(bytes: Uint8Array, { crypto }: CryptoProvider): Promise<string> {
-  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", buffer(bytes))));
+async function sha256(bytes: Uint8Array, provider: CryptoProvider): Promise<string> {
+  return hex(new Uint8Array(await provider.crypto.subtle.digest("SHA-256", buffer(bytes))));
 }

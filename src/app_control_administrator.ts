@@ -1,0 +1,90 @@
+/**
+ * The first administrator: a client certificate of the mesh in the state directory, for whoever can read it, so that there is always
+ * somebody who may make others. It is renewed like any other, and when its authority is replaced.
+ */
+import type { DocumentInput } from "./admin/control/sources.ts";
+import { asMeshError } from "./base/errors.ts";
+import { controlLimits } from "./base/limits.ts";
+import type { ControlPlaneConfig } from "./config/control_plane.ts";
+import type { MeshAuthority } from "./control/keys/mesh_authority.ts";
+import type { PublishedBundle } from "./control/keys/trust_bundle.ts";
+import type { Host } from "./host/host.ts";
+import type { LogWriter } from "./host/log_writer.ts";
+import { SpiffeId } from "./mesh/identity.ts";
+import { parseCertificate } from "./pki/certificate.ts";
+import type { CryptoProvider } from "./pki/provider.ts";
+import { SecretManager } from "./pki/secrets.ts";
+import type { Svid } from "./pki/svid.ts";
+
+const fileName = "admin.pem";
+const name = "fairlead-admin";
+
+export interface FirstAdministratorOptions {
+  readonly host: Host;
+  readonly logger: LogWriter;
+  readonly provider: CryptoProvider;
+  readonly authority: MeshAuthority;
+  readonly config: ControlPlaneConfig;
+}
+
+/** Its role; nobody can take it away but who runs the control plane. */
+export function firstAdministrator({ trustDomain, rootNamespace }: ControlPlaneConfig): DocumentInput {
+  const { uri } = new SpiffeId(trustDomain, rootNamespace, name);
+  return {
+    path: "built in",
+    text: `apiVersion: fairlead.dev/v1
+kind: Administrator
+metadata: {name: first}
+spec:
+  role: mesh-admin
+  subjects: [{identity: "${uri}"}]
+`,
+  };
+}
+
+/** @returns a function that ends the renewal. @throws MeshError when the certificate can neither be made nor was there. */
+export async function bootstrapAdministrator(options: FirstAdministratorOptions): Promise<() => void> {
+  const { host, logger, provider, authority, config } = options;
+  const { clock, random, files } = host;
+  const id = new SpiffeId(config.trustDomain, config.rootNamespace, name);
+  const path = `${config.stateDirectory}/${fileName}`;
+  const secrets = new SecretManager({
+    clock,
+    random,
+    provider,
+    signer: authority,
+    lifetimeMs: controlLimits.administratorLifetimeMs,
+    // Whom this process believes is the bundle's to say.
+    trust: { setRoots: () => {} },
+    logger,
+  });
+  const write = async (svid: Svid): Promise<void> => {
+    const text = `${svid.privateKeyPem}${svid.certificateChainPem}${authority.bundle.value.rootsPem}`;
+    try {
+      await files.writeAtomic(path, new TextEncoder().encode(text), 0o600);
+      logger.log("info", "control", "wrote the first administrator's certificate", { path });
+    } catch (thrown) {
+      logger.log("error", "control", "the first administrator's certificate could not be written", {
+        error: asMeshError(thrown, "io", "local").message,
+      });
+    }
+  };
+  secrets.subscribe((svid) => void write(svid));
+  const unsubscribe = authority.bundle.subscribe((bundle) => {
+    const current = secrets.current(id);
+    secrets.renewAll("the authority is being replaced", (svid) => isOfAnother(svid, bundle));
+    // The roots in the file are those that it goes by to know the control plane.
+    if (current !== null) void write(current);
+  });
+  await secrets.svid(id);
+  return () => {
+    unsubscribe();
+    secrets.close();
+  };
+}
+
+function isOfAnother({ chain }: Svid, { wantedIssuerKeyId }: PublishedBundle): boolean {
+  const [leaf] = chain;
+  if (wantedIssuerKeyId === null || leaf === undefined) return false;
+  return parseCertificate(leaf).extensions.authorityKeyId !== wantedIssuerKeyId;
+}
