@@ -222,6 +222,29 @@ describe("a control plane that goes away", () => {
     expect(server.opened).toBe(2);
   });
 
+  test("a stream that is made anew on purpose is nobody's absence", async () => {
+    const bench = await Bench.started();
+    bench.server.push(addressType, []);
+    bench.client.reconnect();
+    await bench.clock.advance(joinLimits.backoffStartMs);
+    expect([bench.server.opened, bench.server.cancelled]).toEqual([2, 1]);
+    expect(bench.lines.filter((line) => line.includes("away"))).toEqual([]);
+  });
+
+  test("of very many refusals the first few are logged, and long reasons are cut", async () => {
+    const bench = await Bench.started();
+    const many = Array.from({ length: joinLimits.maxRefusedResources + 1 }, (_, index) =>
+      broken(`bad-${index}`),
+    );
+    bench.server.push(addressType, many);
+    expect(bench.lines.filter((line) => line.includes("refused"))).toHaveLength(joinLimits.maxRefusalsLogged);
+    const refused = bench.client.status().types[1]?.refused ?? [];
+    expect(refused).toHaveLength(joinLimits.maxRefusedResources);
+    expect(Math.max(...refused.map(({ reason }) => reason.length))).toBeLessThanOrEqual(
+      joinLimits.maxReasonChars,
+    );
+  });
+
   test("after close there is no further try and no timer", async () => {
     const bench = await Bench.started();
     bench.client.close();

@@ -123,7 +123,7 @@ export class XdsClient {
   reconnect(): void {
     if (this.#closed) return;
     this.#stream?.cancel();
-    this.#ended(null);
+    this.#ended(null, "our own wish");
   }
 
   status(): XdsStatus {
@@ -167,7 +167,7 @@ export class XdsClient {
     }
   }
 
-  #ended(error: MeshError | null): void {
+  #ended(error: MeshError | null, why: "theirs" | "our own wish" = "theirs"): void {
     const { clock, random } = this.#options;
     this.#generation++;
     this.#timer?.cancel();
@@ -183,9 +183,9 @@ export class XdsClient {
     };
     // A server that closes in order after it has served (its own drain, a limit of age) is come back to at once, as ztunnel does.
     const steady = wasConnected && clock.now() - this.#openedAt >= joinLimits.steadyMs;
-    this.#failures = steady ? 1 : this.#failures + 1;
+    this.#failures = steady || why === "our own wish" ? 1 : this.#failures + 1;
     const delayMs = reconnectDelayMs(this.#failures, random.float());
-    this.#tellLost(error, wasConnected);
+    if (why === "theirs") this.#tellLost(error, wasConnected);
     if (!this.#closed) this.#timer = clock.setTimer(delayMs, () => void this.#connect());
   }
 
