@@ -219,6 +219,8 @@ export const rotationLimits = {
   maxRememberedBundles: 256,
   /** After a failed renewal of an intermediate the next try. */
   renewalRetryMs: 30_000,
+  /** Retired authorities that are remembered, for people. */
+  maxRetired: 16,
   /** Looking at what nodes hold takes at most one part in so many of the time. */
   restPerWork: 50,
 } as const;
@@ -442,6 +444,8 @@ export const joinLimits = {
   /** The node certificate: what is asked for, and the shortest pause between two tries to renew. */
   renewRetryMinMs: 5_000,
   renewRetryMaxMs: 10 * 60_000,
+  /** The same once it has expired: until it is renewed this host is nobody. */
+  renewExpiredRetryMaxMs: 15_000,
   /** The wall clock is looked at this often at the least, so that a jump of it, or a sleep of the host, is noticed. */
   clockCheckMs: 60_000,
   /** Documents (raw Istio resources) that are held for a waypoint. */
@@ -470,6 +474,8 @@ export const adsLimits = {
   firstResponseBytes: 64 * 1024 * 1024,
   /** A client that leaves a response unanswered for this long loses its stream. */
   acknowledgeTimeoutMs: 60_000,
+  /** From the beginning of a stream until it has said who it is and what it wants. */
+  firstRequestTimeoutMs: 15_000,
   /** How long what depends on the order of policies and addresses waits for the request for the other type on a new stream. */
   policiesFirstMs: 50,
   /** Changes remembered by revision; a client that is further behind is given what differs, by name. */

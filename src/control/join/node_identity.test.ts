@@ -80,15 +80,20 @@ describe("a host's own certificate", () => {
   test("a control plane that is away is asked less and less often and told of once; the old one stays in use", async () => {
     const { clock, lines, server, identity, renewals } = await bench();
     server.fault = away;
-    await clock.advance(40 * hour);
-    expect(identity.isExpired).toBe(true);
+    const callsIn = async (ms: number): Promise<number> => {
+      const before = server.calls;
+      await clock.advance(ms);
+      return server.calls - before;
+    };
+    await clock.advance(16 * hour);
     expect(identity.status().error).toBe("nobody listens");
+    expect(await callsIn(10 * joinLimits.renewRetryMaxMs)).toBeWithin(9, 12);
+    await clock.advance(8 * hour);
+    expect(identity.isExpired).toBe(true);
+    expect(await callsIn(10 * joinLimits.renewExpiredRetryMaxMs)).toBeWithin(9, 12);
     expect(lines.filter((line) => line.startsWith("warn"))).toHaveLength(1);
-    const before = server.calls;
-    await clock.advance(10 * joinLimits.renewRetryMaxMs);
-    expect(server.calls - before).toBeWithin(9, 12);
     server.fault = null;
-    await clock.advance(2 * joinLimits.renewRetryMaxMs);
+    await clock.advance(2 * joinLimits.renewExpiredRetryMaxMs);
     expect([renewals(), identity.isExpired, identity.status().error]).toEqual([1, false, null]);
   });
 

@@ -134,8 +134,9 @@ export class NodeIdentity {
       this.#error = describeFailure(thrown, "to renew this host's certificate", advice);
       const level = this.#failures === 0 || this.#error.code === "control_refused" ? "warn" : "debug";
       this.#failures++;
-      const { renewRetryMinMs, renewRetryMaxMs, backoffJitter } = joinLimits;
-      const delayMs = Math.min(renewRetryMinMs * 2 ** Math.min(this.#failures - 1, 20), renewRetryMaxMs);
+      const { renewRetryMinMs, renewRetryMaxMs, renewExpiredRetryMaxMs, backoffJitter } = joinLimits;
+      const maxMs = this.isExpired ? renewExpiredRetryMaxMs : renewRetryMaxMs;
+      const delayMs = Math.min(renewRetryMinMs * 2 ** Math.min(this.#failures - 1, 20), maxMs);
       this.#notBeforeNow = clock.now() + delayMs * (1 + (random.float() * 2 - 1) * backoffJitter);
       logger.log(level, "join", "this host's certificate was not renewed; this is tried again", {
         reason: this.#error.message,
