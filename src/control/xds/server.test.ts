@@ -122,6 +122,19 @@ describe("who may open a stream", () => {
   });
 });
 
+test("who opens a stream and says nothing loses it", async () => {
+  const lab = new XdsLab();
+  const stream = lab.open("edge-1");
+  await settle();
+  lab.clock.advance(adsLimits.firstRequestTimeoutMs - 1);
+  expect(stream.ended).toBe(false);
+  lab.clock.advance(1);
+  expect(stream.error?.code).toBe(grpcCode.deadlineExceeded);
+  await connected(lab, "edge-2");
+  lab.clock.advance(10 * adsLimits.firstRequestTimeoutMs);
+  expect(lab.server.status()).toHaveLength(1);
+});
+
 describe("what is pushed", () => {
   test("the mesh of now, then changes once it has been quiet, policies first", async () => {
     const lab = new XdsLab();

@@ -59,6 +59,9 @@ export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
     this.#host = host;
     this.#stream = stream;
     stream.pause();
+    this.#timer = host.clock.setTimer(adsLimits.firstRequestTimeoutMs, () => {
+      this.#end(new GrpcError(grpcCode.deadlineExceeded, "no first request came"));
+    });
     caller.then(
       (known) => {
         this.#caller = known;
@@ -150,6 +153,8 @@ export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
       checkNode(info, caller);
       const session = this.#host.openSession(info);
       this.#identified = { info, session, atMs: this.#host.clock.wallMs() };
+      this.#timer?.cancel();
+      this.#timer = null;
       this.#host.onIdentified(this);
       return session;
     } catch (thrown) {
