@@ -10,11 +10,13 @@ import { type ControlIdentity, createControlIdentity } from "../../src/control/c
 import { ServingCertificates } from "../../src/control/ca/serving_certificates.ts";
 import { MemoryAuthority } from "../../src/control/identity/testing/memory_authority.ts";
 import { MemoryState } from "../../src/control/identity/testing/memory_state.ts";
+import type { AuthoritySource } from "../../src/control/keys/authority_source.ts";
 import type { TrustBundle } from "../../src/control/keys/trust_bundle.ts";
 import { type RpcPeer, RpcServer } from "../../src/control/rpc/server.ts";
 import { XdsServer } from "../../src/control/xds/server.ts";
+import type { Clock } from "../../src/host/host.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
-import type { MemoryMachine } from "../../src/host/memory.ts";
+import type { MemoryMachine, MemoryWorld } from "../../src/host/memory.ts";
 import type { MemoryHost } from "../../src/host/memory_process.ts";
 import { diffStates, emptyState, type MeshState } from "../../src/mesh/change.ts";
 import { convertDocuments } from "../../src/mesh/convert.ts";
@@ -39,6 +41,8 @@ interface Kept {
   readonly authority: MemoryAuthority;
   readonly bundle: WatchSource<TrustBundle>;
   readonly store: MeshStore;
+  /** In place of `authority` and `bundle`, where keys are the matter. */
+  readonly source: AuthoritySource | null;
 }
 
 interface Running {
@@ -69,7 +73,11 @@ export class ControlLab {
     this.kept = kept;
   }
 
-  static async create(documents: string): Promise<ControlLab> {
+  /** @param makeSource the real thing in place of an authority that is played. */
+  static async create(
+    documents: string,
+    makeSource: ((clock: Clock, world: MemoryWorld) => Promise<AuthoritySource>) | null = null,
+  ): Promise<ControlLab> {
     const flows = await FlowLab.create();
     const machine = flows.world.machine("control", { addresses: [address] });
     const { clock } = machine.start();
@@ -82,6 +90,7 @@ export class ControlLab {
       authority: new MemoryAuthority(ca, { certificate, key, provider }, new MemoryState()),
       bundle: new WatchSource<TrustBundle>({ rootsPem: rootPem, crls: [] }),
       store: new MeshStore(),
+      source: makeSource === null ? null : await makeSource(clock, flows.world),
     };
     const lab = new ControlLab(flows, machine, kept);
     lab.apply(documents);
@@ -108,17 +117,21 @@ export class ControlLab {
 
   async start(): Promise<void> {
     const host = this.machine.start();
-    const { authority, bundle, store } = this.kept;
+    const { store } = this.kept;
+    const { state } = this.kept.authority;
+    const authority = this.kept.source ?? this.kept.authority;
+    const bundle = this.kept.source?.bundle ?? this.kept.bundle;
     const { clock } = host;
     const metrics = new MetricRegistry();
     const trust = new TrustVerifier({ clock, provider, trustDomain });
     trust.setRoots(bundle.value.rootsPem);
+    const unsubscribe = bundle.subscribe(({ rootsPem }) => trust.setRoots(rootsPem));
     const identity = createControlIdentity({
       host,
       logger: silentLogger,
       metrics,
       provider,
-      state: authority.state,
+      state,
       authority,
       trust,
       store,
@@ -158,6 +171,7 @@ export class ControlLab {
     });
     server.listen(at(`${address}:15012`));
     const close = (): void => {
+      unsubscribe();
       serving.close();
       xds.close();
       server.close();

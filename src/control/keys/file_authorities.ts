@@ -4,6 +4,7 @@
  * published for as long as something of it is valid.
  */
 import { asMeshError } from "../../base/errors.ts";
+import { rotationLimits } from "../../base/limits.ts";
 import type { Logger } from "../../base/log.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Files } from "../../host/host.ts";
@@ -104,6 +105,8 @@ export class FileAuthorities {
       const hasEnded = readRowCertificates(other).certificate.notAfterMs < clock.wallMs();
       records.setState(other.id, hasEnded ? "retired" : "retiring");
     }
+    const retired = records.list().filter((other) => other.state === "retired" && other.id !== row.id);
+    for (const other of retired.slice(0, -rotationLimits.maxRetired)) records.remove(other.id);
     records.put(row);
     this.#loaded.set(row.id, authority);
     const others = records.list().filter((other) => other.state === "retiring" && other.id !== row.id);
@@ -144,6 +147,6 @@ function rowOf(authority: CertificateAuthority, nowMs: number): AuthorityRow {
     chainPem: chain.map((der) => encodePem("CERTIFICATE", der)).join(""),
     sealedKey: null,
     state: "active",
-    createdAtMs: nowMs,
+    createdAtMs: Math.floor(nowMs),
   };
 }

@@ -47,7 +47,7 @@ describe("issuing", () => {
       identity: cart.uri,
       requestedBy: "edge-1",
       issuerKey: mesh.authorities.value.active?.certificate.authorityKey,
-      issuedAtMs: nowMs,
+      issuedAtMs: Math.floor(nowMs),
     });
   });
 

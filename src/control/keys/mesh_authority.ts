@@ -81,7 +81,7 @@ export class MeshAuthority implements AuthoritySource {
 
   async revoke(target: RevocationTarget, reason: string, byWhom: string): Promise<RevocationOutcome> {
     const { records, clock } = this.#options;
-    const row = { reason, byWhom, atMs: clock.wallMs(), issuerKey: "", expiresAtMs: null };
+    const row = { reason, byWhom, atMs: Math.floor(clock.wallMs()), issuerKey: "", expiresAtMs: null };
     const concerned = this.#concerned(target);
     this.#checkRoom(concerned.length + 1);
     if (target.kind === "serial" && concerned.length === 0) {
@@ -151,7 +151,7 @@ export class MeshAuthority implements AuthoritySource {
       notBeforeMs: leaf.notBeforeMs,
       notAfterMs: leaf.notAfterMs,
       requestedBy,
-      issuedAtMs: this.#options.clock.wallMs(),
+      issuedAtMs: Math.floor(this.#options.clock.wallMs()),
     });
   }
 

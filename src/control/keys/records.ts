@@ -25,6 +25,7 @@ export interface AuthorityRecords {
   put(row: AuthorityRow): void;
   setState(id: string, state: AuthorityState): boolean;
   forgetKey(id: string): boolean;
+  remove(id: string): boolean;
 }
 
 export interface IssuedRow {
@@ -78,6 +79,7 @@ export interface RevocationRecords {
 export interface SettingRecords {
   get(name: string): string | null;
   set(name: string, value: string): void;
+  remove(name: string): boolean;
 }
 
 export interface KeyRecords {

@@ -41,6 +41,8 @@ export class RevocationPublisher {
   readonly #unsubscribe: () => void;
   #work: Promise<void> = Promise.resolve();
   #pending: string | null = null;
+  /** Of the settings in which lists are kept. */
+  #names: ReadonlySet<string> = new Set();
   #failures = 0;
   #timer: Timer | null = null;
   #closed = false;
@@ -88,7 +90,15 @@ export class RevocationPublisher {
       }
     }
     await this.#publish(view, crls);
+    this.#forgetGone(view);
     this.#schedule();
+  }
+
+  /** Once an authority is in force no more, its list is of no use to anybody. */
+  #forgetGone({ authorities }: AuthorityView): void {
+    const names = new Set(authorities.map(settingName));
+    for (const name of this.#names) if (!names.has(name)) this.#options.records.settings.remove(name);
+    this.#names = names;
   }
 
   /** The list that is to be published: a new one when it is due and can be signed, else the last. */
@@ -105,7 +115,8 @@ export class RevocationPublisher {
     }
     const counted = held === null ? 0n : held.list.number + 1n;
     // Never below the time: after a restore of an older state the next list must still be the newer one.
-    const number = counted > BigInt(nowMs) ? counted : BigInt(nowMs);
+    const time = BigInt(Math.floor(nowMs));
+    const number = counted > time ? counted : time;
     try {
       const der = await authority.ca.revocationList(wanted, number, nowMs + keysLimits.listLifetimeMs);
       this.#options.records.settings.set(settingName(authority), toBase64(der));

@@ -1,7 +1,7 @@
 /** Authorities that are kept in state: opened at the start, made, moved from state to state, and forgotten. */
 import { assert } from "../../base/assert.ts";
 import { asMeshError, MeshError } from "../../base/errors.ts";
-import { keysLimits } from "../../base/limits.ts";
+import { keysLimits, rotationLimits } from "../../base/limits.ts";
 import type { Logger } from "../../base/log.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Timer } from "../../host/host.ts";
@@ -94,7 +94,7 @@ export class StateAuthorities {
       chainPem: isRoot ? "" : `${pem.chainPem}${pem.rootsPem}`,
       sealedKey: await seal(id, pkcs8),
       state: "active",
-      createdAtMs: options.clock.wallMs(),
+      createdAtMs: Math.floor(options.clock.wallMs()),
     };
     readRowCertificates(row);
     options.records.put(row);
@@ -120,19 +120,20 @@ export class StateAuthorities {
     for (const { id, state } of changes) {
       records.setState(id, state);
       if (state !== "retired") continue;
-      records.forgetKey(id);
       this.#opened.delete(id);
       this.#unavailable.delete(id);
     }
-    if (changes.length > 0) this.#publish();
+    if (changes.length === 0) return;
+    this.#eraseRetired();
+    this.#publish();
   }
 
-  /** Retired rows whose key was not erased yet, as the process was killed in between. */
-  #eraseForgotten(): void {
+  /** Retired rows whose key was not erased yet, as the process was killed in between, and those that are long past. */
+  #eraseRetired(): void {
     const { records } = this.#options;
-    for (const row of records.list()) {
-      if (row.state === "retired" && row.sealedKey !== null) records.forgetKey(row.id);
-    }
+    const retired = records.list().filter((row) => row.state === "retired");
+    for (const row of retired) if (row.sealedKey !== null) records.forgetKey(row.id);
+    for (const row of retired.slice(0, -rotationLimits.maxRetired)) records.remove(row.id);
   }
 
   close(): void {
@@ -158,7 +159,7 @@ export class StateAuthorities {
     // Everything about it is checked before it is believed by anybody.
     this.#opened.set(id, await this.#load(row, stored));
     // From this moment on whoever is sent roots is sent its root, too.
-    const announced = { ...row, createdAtMs: clock.wallMs() };
+    const announced = { ...row, createdAtMs: Math.floor(clock.wallMs()) };
     records.put(announced);
     this.#publish();
     return announced;
@@ -176,7 +177,7 @@ export class StateAuthorities {
   }
 
   async #reseal(): Promise<void> {
-    this.#eraseForgotten();
+    this.#eraseRetired();
     for (const row of this.#rowsInForce()) {
       if (row.sealedKey === null) continue;
       const fresh = await this.#placeOf(row.sealedKey).refresh(row.id, row.sealedKey);

@@ -23,7 +23,8 @@ export function newClock(): FakeClock {
   return new FakeClock(nowMs, watched.isBusy);
 }
 
-export const nowMs = Date.parse("2026-11-22T12:00:00.500Z");
+/** With a fraction: a clock does not promise whole milliseconds. */
+export const nowMs = Date.parse("2026-11-22T12:00:00.500Z") + 0.25;
 export const hour = 3_600_000;
 export const trustDomain = "cluster.local";
 export const cart = new SpiffeId(trustDomain, "shop", "cart");

@@ -36,6 +36,12 @@ export class MemoryRecords implements KeyRecords {
     },
     setState: (id: string, state: AuthorityState): boolean => this.#change(id, { state }),
     forgetKey: (id: string): boolean => this.#change(id, { sealedKey: null }),
+    remove: (id: string): boolean => {
+      this.beforeWrite();
+      const before = this.#authorities.length;
+      this.#authorities = this.#authorities.filter((one) => one.id !== id);
+      return this.#authorities.length < before;
+    },
   };
 
   readonly certificates = {
@@ -75,6 +81,7 @@ export class MemoryRecords implements KeyRecords {
   readonly settings = {
     get: (name: string): string | null => this.#settings.get(name) ?? null,
     set: (name: string, value: string): void => void this.#settings.set(name, value),
+    remove: (name: string): boolean => this.#settings.delete(name),
   };
 
   #change(id: string, change: Partial<AuthorityRow>): boolean {
