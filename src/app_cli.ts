@@ -2,6 +2,7 @@
 import { registerProcessMetrics } from "./admin/process_metrics.ts";
 import { prepareNode, refuseMissing } from "./app.ts";
 import { serveAdministration } from "./app_admin.ts";
+import { controlBindings } from "./app_control_cli.ts";
 import { adminLimits } from "./base/limits.ts";
 import type { CliBindings, StartedNode } from "./cli/bindings.ts";
 import type { Config } from "./config/config.ts";
@@ -18,9 +19,11 @@ export interface Outside {
   readonly serveHttp: ServeHttp;
   /** Writes all of it to standard output (1) or error (2), waiting for a slow reader. */
   readonly print: (descriptor: 1 | 2, text: string) => void;
+  /** Asks the person at the terminal; null when there is none. */
+  readonly ask: (question: string) => string | null;
 }
 
-export function cliBindings(host: Host, { serveHttp, print }: Outside): CliBindings {
+export function cliBindings(host: Host, { serveHttp, print, ask }: Outside): CliBindings {
   return {
     arguments: host.process.arguments,
     environment: host.process.environment,
@@ -34,6 +37,7 @@ export function cliBindings(host: Host, { serveHttp, print }: Outside): CliBindi
     readMeshFiles: (paths) => readEveryMeshFile(host.files, paths),
     startNode: (config) => startServed(host, serveHttp, config),
     getAdmin: (address, path) => httpGet(address, path, adminLimits.clientTimeoutMs),
+    control: controlBindings(host, { serveHttp, ask }),
     onStopSignal: (listener) =>
       host.process.onSignal((signal) => {
         // Documents and revocation lists are watched: there is nothing to reload, and a closed terminal is no reason to stop.

@@ -1,6 +1,7 @@
 /** What the command line is handed: its words, its terminal, and the few things it asks of the rest of the program. */
 import type { SocketAddress } from "../base/ip.ts";
 import type { Config } from "../config/config.ts";
+import type { ControlBindings } from "./control_bindings.ts";
 
 export interface CliBindings {
   /** Without the program's own name. */
@@ -18,6 +19,7 @@ export interface CliBindings {
   startNode(config: Config): Promise<StartedNode>;
   /** A GET to a running node's administration. @throws MeshError `connect_refused`, `connect_timeout`. */
   getAdmin(address: SocketAddress, path: string): Promise<{ readonly status: number; readonly text: string }>;
+  readonly control: ControlBindings;
   /** SIGTERM and SIGINT. @returns a function that ends the subscription. */
   onStopSignal(listener: () => void): () => void;
 }

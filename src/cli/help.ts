@@ -9,11 +9,17 @@ AuthorizationPolicy):
 
   fairlead validate mesh/          are they good?
   fairlead up -f mesh/             run them on this host
-  fairlead get connections         who is talking to whom right now, and by which policy`;
+  fairlead get connections         who is talking to whom right now, and by which policy
+
+Several hosts have a control plane:
+
+  fairlead control                 run it
+  fairlead join-token create       the one line by which a host joins
+  fairlead apply -f mesh/          change what all of them follow`;
 
 type Example = readonly [comment: string, command: string];
 
-const all: Readonly<Record<"up" | "node" | "validate" | "get", readonly Example[]>> = {
+const all = {
   up: [
     ["A mesh on this host; applications enter by SOCKS5:", "fairlead up -f mesh/ --socks5 127.0.0.1:1080"],
     [
@@ -46,10 +52,73 @@ const all: Readonly<Record<"up" | "node" | "validate" | "get", readonly Example[
       "Another node on this machine, one namespace, as JSON:",
       "fairlead get workloads --admin 127.0.0.11:15000 -n shop -o json",
     ],
+    [
+      "What the control plane of this host has, as it was applied:",
+      "fairlead get documents --control https://127.0.0.1:15012 -o yaml",
+    ],
   ],
-};
+  control: [
+    [
+      "The control plane of a mesh; everything it needs is made at the first start:",
+      "fairlead control --serving-name control.example",
+    ],
+    [
+      "With an intermediate that Vault's PKI signs:",
+      "fairlead control --serving-name control.example \\\n    --ca vault-pki --vault https://vault.example:8200 --vault-token-file /run/vault-token",
+    ],
+  ],
+  "join-token create": [
+    ["For a host that runs whatever documents say of it:", "fairlead join-token create --node edge-1"],
+    [
+      "For one more member of a WorkloadGroup, for ten minutes:",
+      "fairlead join-token create --group shop/cart-vms --ttl 10m",
+    ],
+  ],
+  apply: [
+    ["Look first:", "fairlead apply -f mesh/ --dry-run"],
+    [
+      "All of a namespace is what these files say, in a pipeline:",
+      "fairlead apply -f shop/ --prune shop --yes",
+    ],
+    ["Who may administer what:", "fairlead apply -f administrators.yaml"],
+  ],
+  delete: [["One policy, after a look at it:", "fairlead delete AuthorizationPolicy shop/only-cart"]],
+  diff: [
+    ["Files against what is in force:", "fairlead diff -f mesh/"],
+    ["Two versions:", "fairlead diff 11 12"],
+  ],
+  rollback: [
+    ["Everything as it was in version 11:", "fairlead rollback 11"],
+    ["One namespace alone:", "fairlead rollback 11 --namespace shop"],
+  ],
+  history: [["The last ten versions:", "fairlead history --limit 10"]],
+  revoke: [
+    [
+      "A host that was lost, its own certificate and those of its workloads:",
+      "fairlead revoke --node edge-1 --reason stolen",
+    ],
+    ["One identity, everywhere:", "fairlead revoke spiffe://cluster.local/ns/shop/sa/cart"],
+    ["It may come back:", "fairlead revoke --node edge-1 --lift"],
+  ],
+  "ca rotate": [
+    ["A new root, while the mesh goes on:", "fairlead ca rotate start --kind root"],
+    ["How far it is, and the end of the old one:", "fairlead ca rotate status && fairlead ca rotate finish"],
+  ],
+  audit: [
+    ["What was refused lately:", "fairlead audit -o json | jq '.[] | select(.outcome == \"refused\")'"],
+    ["What happens in one namespace:", "fairlead audit --namespace shop --follow"],
+  ],
+  backup: [["A copy of all state:", "fairlead backup fairlead.backup"]],
+  restore: [
+    [
+      "On a host where no control plane runs:",
+      "fairlead restore fairlead.backup --state-directory /var/lib/fairlead",
+    ],
+  ],
+} satisfies Readonly<Record<string, readonly Example[]>>;
 
 export function examples(command: keyof typeof all, style: Style): string {
-  const lines = all[command].map(([comment, line]) => `  ${style.dim(`# ${comment}`)}\n  ${line}\n`);
+  const shown: readonly Example[] = all[command];
+  const lines = shown.map(([comment, line]) => `  ${style.dim(`# ${comment}`)}\n  ${line}\n`);
   return `\n${style.bold("Examples:")}\n${lines.join("\n")}`;
 }

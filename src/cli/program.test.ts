@@ -3,6 +3,7 @@ import { MeshError } from "../base/errors.ts";
 import type { Config } from "../config/config.ts";
 import type { CliBindings, ExitCode, StartedNode } from "./bindings.ts";
 import { runCli } from "./program.ts";
+import { noControl } from "./testing/no_control.ts";
 
 const good = `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -52,6 +53,7 @@ async function run(words: string, world: World = {}): Promise<Run> {
       if (text === undefined) throw new MeshError("connect_refused", "upstream", "nothing answers");
       return { status: 200, text };
     },
+    control: noControl,
     onStopSignal: (listener) => {
       if (world.signals !== undefined) world.signals.fire = listener;
       return () => {};

@@ -6,6 +6,10 @@ import { ports } from "../base/limits.ts";
 import { nodeSettingNames } from "../config/settings.ts";
 import { Invalid, readAddress } from "../config/value.ts";
 import type { CliBindings, ExitCode } from "./bindings.ts";
+import { addClientOptions } from "./control_client.ts";
+import { addControlCommands } from "./control_commands.ts";
+import { controlResources } from "./control_resources.ts";
+import { type ShowFlags, show } from "./control_show.ts";
 import { get } from "./get.ts";
 import { examples, overview } from "./help.ts";
 import { reportConfigErrors } from "./report.ts";
@@ -57,6 +61,7 @@ function buildProgram(bindings: CliBindings, style: Style, finish: (code: ExitCo
   addNodeCommand(program, "node", bindings, style, finish);
   addValidate(program, bindings, style, finish);
   addGet(program, bindings, style, finish);
+  addControlCommands(program, { bindings, style, finish });
   addVersion(program, bindings);
   return program;
 }
@@ -115,16 +120,21 @@ function addGet(
   style: Style,
   finish: (code: ExitCode) => void,
 ): void {
-  const names = Object.entries(resources).map(
-    ([name, { description }]) => `  ${name.padEnd(13)}${description}`,
-  );
-  program
+  const describe = (entries: Readonly<Record<string, { readonly description: string }>>): string =>
+    Object.entries(entries)
+      .map(([name, { description }]) => `  ${name.padEnd(15)}${description}`)
+      .join("\n");
+  const command = program
     .command("get")
-    .summary("show what a running node knows")
-    .description(`Asks the administration port of a running node.\n\nResources:\n${names.join("\n")}`)
-    .argument("<RESOURCE>", Object.keys(resources).join("|"))
+    .summary("show what a running node or the control plane knows")
+    .description(
+      `Asks the administration port of a running node, or with --control the control plane.\n\nResources of a node:\n${describe(resources)}\n\nResources of the control plane, and any kind of document:\n${describe(controlResources)}`,
+    )
+    .argument("<RESOURCE>", "one of those above")
     .addOption(
-      new Option("-o, --output <FORMAT>", "how it is written").choices(["table", "json"]).default("table"),
+      new Option("-o, --output <FORMAT>", "how it is written")
+        .choices(["table", "json", "yaml"])
+        .default("table"),
     )
     .option("-n, --namespace <NAME>", "only those of this namespace")
     .option(
@@ -132,14 +142,31 @@ function addGet(
       "where the node's administration listens",
       parseAdmin,
       parseAdmin(`127.0.0.1:${ports.admin}`),
-    )
-    .addHelpText("after", examples("get", style))
-    .action(
-      async (
-        resource: string,
-        options: { output: "table" | "json"; namespace?: string; admin: SocketAddress },
-      ) => finish(await get(bindings, style, { ...options, resource, namespace: options.namespace ?? null })),
     );
+  addClientOptions(command)
+    .addHelpText("after", examples("get", style))
+    .action(async (resource: string, options: ShowFlags & { readonly admin: SocketAddress }) =>
+      finish(await getFrom(bindings, style, resource, options)),
+    );
+}
+
+/** What only a control plane has is asked of one without saying so. */
+async function getFrom(
+  bindings: CliBindings,
+  style: Style,
+  resource: string,
+  options: ShowFlags & { readonly admin: SocketAddress },
+): Promise<ExitCode> {
+  const { output = "table", namespace = null, admin } = options;
+  if (options.control !== undefined || (!(resource in resources) && resource in controlResources))
+    return show(bindings, style, resource, options);
+  if (output === "yaml") {
+    bindings.terminal.error(
+      "a node shows tables and JSON; documents as YAML are the control plane's (--control)\n",
+    );
+    return 2;
+  }
+  return get(bindings, style, { resource, output, namespace, admin });
 }
 
 function parseAdmin(text: string): SocketAddress {

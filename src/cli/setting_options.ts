@@ -1,8 +1,10 @@
 /** The table of settings as options of a command, and what was given of them as sources for the loader. */
 import { type Command, Option } from "commander";
 import type { LoadedConfig } from "../config/assemble.ts";
-import { loadConfig } from "../config/load.ts";
+import type { LoadedControlPlane } from "../config/control_plane.ts";
+import { loadConfig, loadControlPlane } from "../config/load.ts";
 import { type SettingName, settings } from "../config/settings.ts";
+import type { ConfigSources } from "../config/sources.ts";
 import type { CliBindings } from "./bindings.ts";
 
 export function addSettingOptions(command: Command, names: readonly SettingName[]): void {
@@ -44,6 +46,21 @@ export async function loadFromOptions(
   bindings: CliBindings,
   options: Readonly<Record<string, unknown>>,
 ): Promise<LoadedConfig> {
+  return loadConfig(await sourcesOf(bindings, options));
+}
+
+/** @throws MeshError `io` when the file of `--config` cannot be read. */
+export async function loadControlPlaneFromOptions(
+  bindings: CliBindings,
+  options: Readonly<Record<string, unknown>>,
+): Promise<LoadedControlPlane> {
+  return loadControlPlane(await sourcesOf(bindings, options));
+}
+
+async function sourcesOf(
+  bindings: CliBindings,
+  options: Readonly<Record<string, unknown>>,
+): Promise<ConfigSources> {
   const flags = new Map<SettingName, readonly string[]>();
   for (const name of allSettings) {
     const value = options[settingOption(name).attributeName()];
@@ -51,5 +68,5 @@ export async function loadFromOptions(
   }
   const path = options.config;
   const file = typeof path === "string" ? { path, text: await bindings.readText(path) } : null;
-  return loadConfig({ flags, environment: bindings.environment, file });
+  return { flags, environment: bindings.environment, file };
 }

@@ -33,7 +33,6 @@ export interface ControlPlaneConfig {
   readonly cryptoProvider: "runtime" | "peculiar";
   /** The longest that leaves are given. */
   readonly svidLifetimeMs: number;
-  readonly admin: SocketAddress | null;
   readonly metrics: SocketAddress | null;
   readonly readiness: SocketAddress | null;
   readonly log: { readonly format: LogFormat; readonly level: LogLevel };
@@ -109,7 +108,6 @@ export function assembleControlPlane(
     workloadSocket: values.workloadSocket,
     cryptoProvider: values.cryptoProvider,
     svidLifetimeMs: values.svidLifetime,
-    admin: values.admin,
     metrics: values.metrics,
     readiness: values.readiness,
     log: { format: values.logFormat, level: values.logLevel },
@@ -169,7 +167,7 @@ function assembleVault(values: SettingValues, fail: Fail): VaultConfig | null {
 /** Two listeners on one address would end in "address in use", naming neither. */
 function checkListeners(values: SettingValues, fail: Fail): void {
   const taken = new Map<string, string>();
-  for (const name of ["controlListen", "admin", "metrics", "readiness"] as const) {
+  for (const name of ["controlListen", "metrics", "readiness"] as const) {
     const address = values[name];
     if (address === null || address.port === 0) continue;
     const text = formatSocketAddress(address);

@@ -299,8 +299,8 @@ describe("configuration of a control plane", () => {
   });
 
   test("two listeners at one address are told apart", () => {
-    expect(loadPlane({ controlListen: ["127.0.0.1:15000"] }).errors).toEqual([
-      "--admin: 127.0.0.1:15000 is already taken by --control-listen",
+    expect(loadPlane({ controlListen: ["0.0.0.0:15020"] }).errors).toEqual([
+      "--metrics: 0.0.0.0:15020 is already taken by --control-listen",
     ]);
   });
 });

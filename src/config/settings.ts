@@ -311,7 +311,7 @@ export const controlPlaneSettingNames: readonly SettingName[] = [
   ...(Object.keys(controlPlaneSettings) as SettingName[]),
   ...(["trustDomain", "stateDirectory", "caCert", "caKey", "caChain", "caRoot"] as const),
   ...(["svidLifetime", "cryptoProvider"] as const),
-  ...(["admin", "metrics", "readiness", "logFormat", "logLevel", "drainDeadline"] as const),
+  ...(["metrics", "readiness", "logFormat", "logLevel", "drainDeadline"] as const),
 ];
 
 /** What the readers made of every setting. */

@@ -3,7 +3,7 @@ import { Problem } from "./problem.ts";
 import { readJson } from "./request_body.ts";
 import type { ControlApp, ControlContext } from "./route.ts";
 import type { Session } from "./session.ts";
-import type { RotationAnswer } from "./sources.ts";
+import type { RotationAnswer, RotationSource } from "./sources.ts";
 
 export function addAuthorityRoutes(app: ControlApp): void {
   app.get("/v1/ca", (context) => {
@@ -14,7 +14,7 @@ export function addAuthorityRoutes(app: ControlApp): void {
       keyPlace: authority.keyPlace,
       authorities: authority.list(),
       // It names nodes of all tenants.
-      rotation: session.mayInMesh("authority.rotate") ? authority.rotation.progress() : null,
+      rotation: session.mayInMesh("authority.rotate") ? (authority.rotation?.progress() ?? null) : null,
     });
   });
   app.get("/v1/ca/roots", (context) => {
@@ -27,7 +27,7 @@ export function addAuthorityRoutes(app: ControlApp): void {
   app.get("/v1/ca/rotation", (context) => {
     const session = context.get("session");
     session.demand("authority.rotate", null, "the rotation");
-    return context.json({ rotation: session.sources.authority.rotation.progress() });
+    return context.json({ rotation: rotationOf(session).progress() });
   });
   app.post("/v1/ca/rotation", async (context) => {
     const session = context.get("session");
@@ -38,7 +38,7 @@ export function addAuthorityRoutes(app: ControlApp): void {
       "authority.rotation.start",
       kind,
       null,
-      () => session.sources.authority.rotation.start(kind),
+      () => rotationOf(session).start(kind),
       ({ phase, next }) => ({ after: next === null ? phase : `${phase}: ${next}` }),
     );
     return context.json({ rotation: progress }, 201);
@@ -46,13 +46,20 @@ export function addAuthorityRoutes(app: ControlApp): void {
   app.post("/v1/ca/rotation/finish", (context) => {
     const session = context.get("session");
     session.demand("authority.rotate", null, "the rotation");
-    return step(context, session, "finish", () => session.sources.authority.rotation.finish());
+    return step(context, session, "finish", () => rotationOf(session).finish());
   });
   app.delete("/v1/ca/rotation", (context) => {
     const session = context.get("session");
     session.demand("authority.rotate", null, "the rotation");
-    return step(context, session, "abort", () => session.sources.authority.rotation.abort());
+    return step(context, session, "abort", () => rotationOf(session).abort());
   });
+}
+
+function rotationOf(session: Session): RotationSource {
+  const { rotation } = session.sources.authority;
+  if (rotation === null)
+    throw new Problem(409, "this CA is an operator's own, in files; it is replaced where it was made");
+  return rotation;
 }
 
 async function step(
@@ -61,7 +68,7 @@ async function step(
   word: "finish" | "abort",
   work: () => RotationAnswer,
 ): Promise<Response> {
-  const before = session.sources.authority.rotation.progress();
+  const before = rotationOf(session).progress();
   const { done, progress } = await session.recorded(
     `authority.rotation.${word}`,
     before.next ?? before.retiring.join(", "),

@@ -329,7 +329,8 @@ export interface AuthoritySource {
   readonly keyPlace: string;
   list(): readonly AuthorityEntry[];
   rootsPem(): string;
-  readonly rotation: RotationSource;
+  /** Null where the CA is an operator's own: it is replaced where it was made. */
+  readonly rotation: RotationSource | null;
 }
 
 export interface AuditEntry {
