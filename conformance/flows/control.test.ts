@@ -1,9 +1,12 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { SeededRandom } from "../../src/host/memory_random.ts";
 import { CertificateAuthority } from "../../src/pki/ca.ts";
 import { peculiarProvider } from "../../src/pki/provider.ts";
 import { ControlLab, type JoinedHost } from "./control_lab.ts";
 import { allowOnly, serviceEntry, strictMutualTls, workloadEntry } from "./lab.ts";
+
+// Of a machine that is busy; what is waited for is simulated time.
+setDefaultTimeout(60_000);
 
 const on = (node: string, entry: string): string =>
   entry.replace("  annotations: {", `  annotations: {fairlead.dev/node: ${node}, `);
