@@ -75,7 +75,8 @@ export class BaoServer {
 
   async unseal(): Promise<void> {
     await this.ask("POST", "sys/unseal", { key: this.#unsealKey });
-    await this.#until(() => this.ask("GET", "auth/token/lookup-self"));
+    // Reading works before it is the leader of itself; writing is what says that it is.
+    await this.#until(() => this.ask("POST", "sys/policies/acl/probe", { policy: 'path "x" {}' }));
   }
 
   async kill(): Promise<void> {
