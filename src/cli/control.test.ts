@@ -355,6 +355,22 @@ describe("showing", () => {
     expect((await run("ca export-root", { control })).out).toBe("-----BEGIN CERTIFICATE-----\n");
   });
 
+  test("a name that both have goes to the control plane when there is talk of one, and to a node when that is named", async () => {
+    const environment = { FAIRLEAD_CONTROL: "https://c" };
+    const control = world();
+    expect((await run("get documents", { control, environment })).out).toContain("bluemark.yaml");
+    expect((await run("get Namespace", { control })).out).toContain("blue");
+    for (const words of ["get documents", "get workloads"])
+      expect([words, (await run(words, { control })).error]).toEqual([
+        words,
+        "fairlead: no node here (connect_refused)\n",
+      ]);
+    expect((await run("get workloads", { control, environment })).error).toContain("no node here");
+    expect((await run("get documents --admin 127.0.0.1:1", { control, environment })).error).toContain(
+      "no node here",
+    );
+  });
+
   test("status says who one is", async () => {
     const { out } = await run("status", { control: world(), who: "blue" });
     expect(out).toContain(`you          ${uriOf("blue")}\n`);

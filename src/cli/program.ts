@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
 import { ports } from "../base/limits.ts";
+import { namesControlPlane } from "../config/control_client.ts";
 import { nodeSettingNames } from "../config/settings.ts";
 import { Invalid, readAddress } from "../config/value.ts";
 import type { CliBindings, ExitCode } from "./bindings.ts";
@@ -145,21 +146,26 @@ function addGet(
     );
   addClientOptions(command)
     .addHelpText("after", examples("get", style))
-    .action(async (resource: string, options: ShowFlags & { readonly admin: SocketAddress }) =>
-      finish(await getFrom(bindings, style, resource, options)),
-    );
+    .action(async (resource: string, options: ShowFlags & { readonly admin: SocketAddress }) => {
+      const asksNode = command.getOptionValueSource("admin") === "cli";
+      finish(await getFrom(bindings, style, resource, options, asksNode));
+    });
 }
 
-/** What only a control plane has is asked of one without saying so. */
+/** A name that both have is asked of the control plane when there is talk of one, and not of a node. */
 async function getFrom(
   bindings: CliBindings,
   style: Style,
   resource: string,
   options: ShowFlags & { readonly admin: SocketAddress },
+  asksNode: boolean,
 ): Promise<ExitCode> {
   const { output = "table", namespace = null, admin } = options;
-  if (options.control !== undefined || (!(resource in resources) && resource in controlResources))
-    return show(bindings, style, resource, options);
+  const isNodes = resource in resources;
+  const isControls = resource in controlResources || /^[A-Z]/.test(resource);
+  const named =
+    options.control !== undefined || (isControls && namesControlPlane(options, bindings.environment));
+  if (!asksNode && (named || (isControls && !isNodes))) return show(bindings, style, resource, options);
   if (output === "yaml") {
     bindings.terminal.error(
       "a node shows tables and JSON; documents as YAML are the control plane's (--control)\n",

@@ -45,6 +45,7 @@ describe("a difference of lines", () => {
     expect(formatDiff("Kind a/b", text("old"), text("n\u001be\tw"), plain)).toBe(
       "Kind a/b changed\n  l3\n  l4\n  l5\n- old\n+ n?e  w\n  l7\n  l8\n  l9\n  …\n",
     );
+    expect(formatDiff("Kind a/b", "---\nx\n", "x\ny\n", plain)).toBe("Kind a/b changed\n  x\n+ y\n");
     expect(formatDiff("Kind a/b", null, "x\n", plain)).toBe("Kind a/b added\n+ x\n");
     expect(formatDiff("Kind a/b", "x\n", null, plain)).toBe("Kind a/b removed\n- x\n");
   });

@@ -112,7 +112,13 @@ export function formatDiff(name: string, before: string | null, after: string | 
 }
 
 function linesOf(text: string | null): readonly string[] {
-  return text === null ? [] : text.replace(/\n$/, "").split("\n");
+  // The marker between documents of a file is nothing of the document.
+  return text === null
+    ? []
+    : text
+        .replace(/^---[ \t]*\n/, "")
+        .replace(/\n$/, "")
+        .split("\n");
 }
 
 function paint(kind: LineChange["kind"], line: string, style: Style): string {

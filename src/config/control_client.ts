@@ -33,6 +33,14 @@ export type LoadedControlClient =
 /** What a control plane leaves in its state directory for its first administrator. */
 export const administratorFile = "admin.pem";
 
+/** Whether somebody has said that there is a control plane to ask. */
+export function namesControlPlane(
+  flags: Pick<ControlClientFlags, "control">,
+  environment: ConfigSources["environment"],
+): boolean {
+  return flags.control !== undefined || (environment.FAIRLEAD_CONTROL ?? "") !== "";
+}
+
 /** Flags win over the environment. Without either it is the control plane of this host, as its first administrator. */
 export function loadControlClient(
   flags: ControlClientFlags,
