@@ -150,6 +150,14 @@ describe("administrators in force", () => {
     expect(both.grants(token({ sub: "bob" }))).toEqual([]);
   });
 
+  test("a given one that is wrong stops the start, with its place", () => {
+    expect(() => book(root.replace("mesh-admin", "mesh-amdin"))).toThrow(
+      "given.yaml:5:9: Administrator root: ",
+    );
+    expect(() => book(`${root}---\nkind: Administratr\n`)).toThrow("of another kind");
+    expect(() => book(`${root}---\n{`)).toThrow("no YAML");
+  });
+
   test("nobody takes mesh-admin from themselves, so one who is real is always left", () => {
     const applied = book("", root);
     const { administrators } = parse(

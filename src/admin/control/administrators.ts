@@ -1,6 +1,7 @@
 /** The administrators in force: those given at the start, and those that were applied. */
+import { MeshError } from "../../base/errors.ts";
 import { controlAdminLimits } from "../../base/limits.ts";
-import type { DocumentError } from "../../mesh/location.ts";
+import { type DocumentError, formatLocation } from "../../mesh/location.ts";
 import { type Administrator, hasSubject, parseAdministrators } from "./administrator.ts";
 import { type Grant, isAllowed, meshScope } from "./roles.ts";
 import type { AdministratorSource, Subject } from "./sources.ts";
@@ -13,11 +14,20 @@ export class Administrators {
   #text: string | null = null;
   #applied: readonly Administrator[] = [];
 
-  /** @throws nothing: what is wrong with the given ones is told by `parseAdministrators` before. */
+  /** @throws MeshError `configuration`, blame local, with the places of all that is wrong with the given ones. */
   constructor(source: AdministratorSource, rootNamespace: string) {
     this.#source = source;
     this.#rootNamespace = rootNamespace;
-    this.given = parseAdministrators(source.given, rootNamespace).administrators;
+    const { administrators, errors, others } = parseAdministrators(source.given, rootNamespace);
+    const wrong = errors.map(
+      ({ location, resource, message }) =>
+        `${formatLocation(location)}: ${resource === null ? "" : `${resource}: `}${message}`,
+    );
+    // Somebody's role must not be missing because it stands in a document that is something else.
+    if (others > 0)
+      wrong.push(`${others} documents among the administrators are of another kind, or no YAML`);
+    if (wrong.length > 0) throw new MeshError("configuration", "local", wrong.join("; "));
+    this.given = administrators;
   }
 
   get applied(): readonly Administrator[] {
