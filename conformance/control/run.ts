@@ -8,6 +8,7 @@ import { grpcServerSuite } from "./grpc_server.ts";
 import { openbaoSuite } from "./openbao.ts";
 import { envoySdsSuite } from "./workload_api/envoy_sds.ts";
 import { spiffeClientSuite } from "./workload_api/spiffe_client.ts";
+import { ztunnelSuite } from "./ztunnel.ts";
 
 const usage = `usage: npm run conformance -- control [--only TEXT] [--verbose]
 
@@ -31,6 +32,7 @@ const suites: readonly ControlSuite[] = [
   { name: "openbao", run: openbaoSuite },
   { name: "workload api", run: spiffeClientSuite },
   { name: "sds", run: envoySdsSuite },
+  { name: "ztunnel", run: ztunnelSuite },
 ];
 
 /** @returns the exit code. */
