@@ -23,7 +23,10 @@ const commands = {
   ],
   format: () => [[tool("biome"), "check", "--write", "."]],
   build: (args) => [[bun, "scripts/build.ts", ...args]],
-  demo: (args) => [[bun, "conformance/demo/demo.ts", ...args]],
+  demo: (args) =>
+    args[0] === "control"
+      ? [[bun, "conformance/demo/control.ts", ...args.slice(1)]]
+      : [[bun, "conformance/demo/demo.ts", ...args]],
   sim: (args) => [[bun, "conformance/sim/run.ts", ...args]],
   h2spec: (args) => [
     [bun, "scripts/peers.ts", "go"],

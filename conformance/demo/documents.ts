@@ -45,7 +45,8 @@ spec:
 `;
 
 /** ALLOW: whoever no rule names is refused. */
-export function onlyFrom(serviceAccount: string): string {
+export function onlyFrom(...serviceAccounts: readonly string[]): string {
+  const principals = serviceAccounts.map((name) => `"cluster.local/ns/shop/sa/${name}"`).join(", ");
   return `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: backend-callers, namespace: shop}
@@ -55,6 +56,6 @@ spec:
   rules:
   - from:
     - source:
-        principals: ["cluster.local/ns/shop/sa/${serviceAccount}"]
+        principals: [${principals}]
 `;
 }

@@ -44,6 +44,11 @@ export class Processes {
     return { exitCode: await child.exited, output };
   }
 
+  /** Without a chance to say goodbye. */
+  kill(name: string, signal: "SIGKILL" | "SIGTERM"): void {
+    for (const { child, running } of this.#children) if (running.name === name) child.kill(signal);
+  }
+
   /** What everybody said last: shown when a step does not hold. */
   recent(count: number): readonly string[] {
     return this.#children.flatMap(({ running }) =>

@@ -67,9 +67,11 @@ export class OpenStream {
   ticks = 0;
   /** When it ended, by `performance.now()`. */
   endedAtMs: number | null = null;
+  readonly #socket: ReturnType<typeof connectTcp>;
 
   constructor(host: string, port: number, authorization: string) {
     const socket = connectTcp({ host, port });
+    this.#socket = socket;
     socket.write(`GET /ticks HTTP/1.1\r\nhost: backend\r\nauthorization: ${authorization}\r\n\r\n`);
     socket.on("data", (chunk) => {
       this.ticks += chunk.toString("latin1").split("tick").length - 1;
@@ -81,5 +83,9 @@ export class OpenStream {
     socket.on("end", end);
     socket.on("close", end);
     socket.on("error", end);
+  }
+
+  close(): void {
+    this.#socket.destroy();
   }
 }

@@ -1,0 +1,401 @@
+/**
+ * `npm run demo -- control [dist/fairlead]`: one control plane and three hosts that join it, as processes, without root: joining,
+ * traffic, a pushed policy, certificates and the root replaced under traffic, a host revoked, the control plane killed. Every
+ * claim is checked; the exit code says whether all of them held.
+ */
+import { mkdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { meshDocuments, onlyFrom, strict } from "./documents.ts";
+import {
+  adminPort,
+  backendPort,
+  choosePlaces,
+  credential,
+  entryPort,
+  hbonePort,
+  type Member,
+  readinessPort,
+} from "./places.ts";
+import { eventually, Processes, type Running } from "./processes.ts";
+import { SteadyCaller } from "./steady_caller.ts";
+import { Story } from "./story.ts";
+import { type Answer, call, OpenStream } from "./visitor.ts";
+
+const root = join(import.meta.dir, "..", "..");
+const binary = process.argv[2];
+const fairlead = binary === undefined ? [process.execPath, join(root, "src", "main.ts")] : [resolve(binary)];
+
+const story = new Story();
+const places = choosePlaces(process.pid + 61);
+const processes = await Processes.create();
+const state = join(processes.directory, "control");
+const controlIp = places.frontend.ip.replace(/\.1$/, ".9");
+const server = `https://${controlIp}:15012`;
+
+interface Node {
+  readonly member: Member;
+  readonly running: Running;
+}
+
+/** A command of an administrator: the first one, whose certificate the control plane has left in its state directory. */
+async function administer(
+  ...words: readonly string[]
+): Promise<{ readonly exitCode: number; readonly output: string }> {
+  const who = ["--control", server, "--identity", join(state, "admin.pem")];
+  return await processes.run([...fairlead, ...words, ...who]);
+}
+
+async function administerJson(...words: readonly string[]): Promise<unknown> {
+  const { output } = await administer(...words, "--output", "json");
+  try {
+    return JSON.parse(output);
+  } catch {
+    return null;
+  }
+}
+
+function startControl(): Running {
+  const where = [
+    "--control-listen",
+    `${controlIp}:15012`,
+    "--serving-name",
+    controlIp,
+    "--state-directory",
+    state,
+  ];
+  const ports = ["--metrics", "off", "--readiness", `${controlIp}:${readinessPort}`];
+  return processes.start("the control plane", [...fairlead, "control", ...where, ...ports]);
+}
+
+async function isReady(ip: string): Promise<boolean> {
+  try {
+    return (await fetch(`http://${ip}:${readinessPort}/healthz/ready`)).ok;
+  } catch {
+    return false;
+  }
+}
+
+async function publish(name: string, text: string): Promise<boolean> {
+  const path = join(processes.directory, name);
+  await Bun.write(path, text);
+  return (await administer("apply", "--yes", "--file", path)).exitCode === 0;
+}
+
+/** @param line as the control plane prints it; what differs from host to host is said here. */
+function startNode(member: Member, line: string, more: readonly string[]): Node {
+  const [, ...words] = line.trim().split(" ");
+  const own = [
+    "--svid-lifetime",
+    "1m",
+    "--join-address",
+    member.ip,
+    "--bind",
+    "addresses",
+    "--hbone-port",
+    String(hbonePort),
+  ];
+  const kept = ["--state-directory", join(processes.directory, member.name)];
+  const ports = [
+    "--admin",
+    `${member.ip}:${adminPort}`,
+    "--metrics",
+    "off",
+    "--readiness",
+    `${member.ip}:${readinessPort}`,
+  ];
+  const command = [...fairlead, ...words, ...kept, ...own, ...ports, ...more];
+  return { member, running: processes.start(`${member.name}'s node`, command) };
+}
+
+async function joinLine(member: Member): Promise<string> {
+  const { output } = await administer("join-token", "create", "--workload", `shop/${member.name}`);
+  return output.split("\n").find((line) => line.startsWith("fairlead node ")) ?? "";
+}
+
+function callAs(member: Member): Promise<Answer> {
+  return call(member.ip, entryPort, credential);
+}
+
+function describe(answer: Answer): string {
+  return answer.status === null ? `no answer (${answer.ending})` : String(answer.status);
+}
+
+/** Serial numbers of what a node shows now, by workload. */
+async function serialOf({ member }: Node): Promise<string> {
+  const command = [
+    ...fairlead,
+    "get",
+    "certificates",
+    "--admin",
+    `${member.ip}:${adminPort}`,
+    "--output",
+    "json",
+  ];
+  const { output } = await processes.run(command);
+  return /"serial(?:Number)?": ?"([0-9a-f]+)"/.exec(output)?.[1] ?? "none";
+}
+
+interface JoinedNode {
+  readonly node: string;
+  readonly binding: { readonly workload?: string };
+  readonly connected: boolean;
+}
+
+async function joinedNodes(): Promise<readonly JoinedNode[]> {
+  const nodes = await administerJson("nodes");
+  return Array.isArray(nodes) ? nodes : [];
+}
+
+interface Rotation {
+  readonly rotation: {
+    readonly phase: string;
+    readonly waiting: { readonly what: string; readonly names: readonly string[] } | null;
+  };
+}
+
+async function rotationIs(holds: (rotation: Rotation["rotation"]) => boolean): Promise<boolean> {
+  return await eventually(20_000, async () => {
+    const answer = (await administerJson("ca", "rotate", "status")) as Rotation | null;
+    return answer !== null && holds(answer.rotation);
+  });
+}
+
+async function begin(): Promise<readonly [frontend: Node, backend: Node, reports: Node] | null> {
+  story.chapter("A control plane, and three hosts that know nothing yet");
+  startControl();
+  const up = await eventually(20_000, () => isReady(controlIp));
+  if (
+    !story.check(
+      up,
+      "the control plane is up, with a root of its own, its key sealed",
+      "it did not become ready",
+    )
+  )
+    return null;
+  const applied = await publish("mesh.yaml", meshDocuments(places));
+  story.check(applied, "$ fairlead apply -f mesh.yaml", "the documents were refused");
+  return await joinAll();
+}
+
+async function joinAll(): Promise<readonly [frontend: Node, backend: Node, reports: Node] | null> {
+  story.chapter("1  Each joins by one line");
+  const applicationPort = 20_000 + (process.pid % 20_000);
+  processes.start("backend", [
+    process.execPath,
+    join(import.meta.dir, "application.ts"),
+    String(applicationPort),
+    credential,
+  ]);
+  const entry = (member: Member) => [
+    "--map",
+    `${member.ip}:${entryPort}=backend.shop.mesh:80@shop/${member.name}`,
+  ];
+  const application = ["--application", `${places.backend.ip}:${backendPort}=127.0.0.1:${applicationPort}`];
+  const backendLine = await joinLine(places.backend);
+  story.show(backendLine.replace(/(fjt_[A-Za-z0-9]{4})\S+/, "$1…"));
+  const frontend = startNode(places.frontend, await joinLine(places.frontend), entry(places.frontend));
+  const backend = startNode(places.backend, backendLine, application);
+  const reports = startNode(places.reports, await joinLine(places.reports), entry(places.reports));
+  const nodes = [frontend, backend, reports] as const;
+  const ready = await eventually(20_000, async () =>
+    (await Promise.all(nodes.map(({ member }) => isReady(member.ip)))).every(Boolean),
+  );
+  if (
+    !story.check(
+      ready,
+      "three hosts are in the mesh, each with a certificate for its workload",
+      "a host did not become ready",
+    )
+  )
+    return null;
+  const again = startNode({ name: "copied", ip: controlIp.replace(/\.9$/, ".8") }, backendLine, []);
+  const refused = await eventually(10_000, () =>
+    again.running.lines.some((line) => line.startsWith("(ended")),
+  );
+  story.check(
+    refused,
+    "the same line a second time joins nobody: a token is good for one host",
+    "it went on",
+  );
+  const { output } = await administer("nodes");
+  story.show(output);
+  return nodes;
+}
+
+async function traffic(): Promise<void> {
+  story.chapter("2  Traffic, and a policy that is pushed");
+  const answered = await eventually(5000, async () => (await callAs(places.frontend)).status === 200);
+  story.check(answered, "the frontend reaches the backend", describe(await callAs(places.frontend)));
+  story.check((await callAs(places.reports)).status === 200, "so does reports", "it does not");
+  story.check(await publish("strict.yaml", strict), "$ fairlead apply -f strict.yaml", "refused");
+  const plainRefused = await eventually(
+    5000,
+    async () => (await call(places.backend.ip, backendPort, credential)).status === null,
+  );
+  story.check(plainRefused, "plain text is refused from now on", "it was answered");
+  const stream = new OpenStream(places.reports.ip, entryPort, credential);
+  await eventually(5000, () => stream.ticks >= 3);
+  const changedAt = performance.now();
+  story.check(
+    await publish("callers.yaml", onlyFrom("frontend")),
+    "$ fairlead apply -f callers.yaml",
+    "refused",
+  );
+  await eventually(5000, () => stream.endedAtMs !== null);
+  const tookMs = Math.round((stream.endedAtMs ?? Number.POSITIVE_INFINITY) - changedAt);
+  story.check(
+    tookMs < 5000,
+    `the open stream of reports is cut ${tookMs} ms after the command was given`,
+    "it still flows",
+  );
+  story.check((await callAs(places.reports)).status === null, "reports gets in no more", "it does");
+  story.check((await callAs(places.frontend)).status === 200, "the frontend does", "it does not");
+  await publish("callers.yaml", onlyFrom("frontend", "reports"));
+  await eventually(5000, async () => (await callAs(places.reports)).status === 200);
+}
+
+/** Two that call all the time and a stream that stays open, while something is done to the mesh; `work` is given the backend. */
+async function underTraffic(work: (stream: OpenStream) => Promise<void>): Promise<void> {
+  const callers = [
+    new SteadyCaller(() => callAs(places.frontend)),
+    new SteadyCaller(() => callAs(places.reports)),
+  ];
+  const stream = new OpenStream(places.frontend.ip, entryPort, credential);
+  await eventually(5000, () => stream.ticks >= 3);
+  await work(stream);
+  const tallies = await Promise.all(callers.map((caller) => caller.stop()));
+  const calls = tallies.reduce((sum, tally) => sum + tally.calls, 0);
+  const failures = tallies.flatMap((tally) => tally.failures);
+  story.check(
+    failures.length === 0 && calls > 20,
+    `${calls} calls meanwhile, 0 failures`,
+    `${failures.length} of ${calls} failed: ${failures.slice(0, 3).join(", ")}`,
+  );
+  stream.close();
+}
+
+async function rotateLeaf(backend: Node): Promise<void> {
+  story.chapter("3  A certificate is renewed by itself (these live a minute)");
+  const before = await serialOf(backend);
+  await underTraffic(async (stream) => {
+    const renewed = await eventually(40_000, async () => (await serialOf(backend)) !== before);
+    story.check(renewed, "the backend has a new one", `it still shows ${before}`);
+    story.check(stream.endedAtMs === null, "a stream that was open stays open", "it was cut");
+  });
+}
+
+async function rotateRoot(backend: Node): Promise<void> {
+  story.chapter("4  The root itself is replaced, under traffic");
+  const before = await serialOf(backend);
+  await underTraffic(async (stream) => {
+    const started = await administer("ca", "rotate", "start");
+    story.check(started.exitCode === 0, "$ fairlead ca rotate start", started.output);
+    const renewed = await eventually(20_000, async () => (await serialOf(backend)) !== before);
+    story.check(renewed, "the hosts have certificates of the new root", `the backend still shows ${before}`);
+    const waits = await rotationIs(({ waiting }) => waiting?.what === "finish");
+    story.check(
+      waits,
+      "every host holds the new root, and nobody shows a certificate of the old one",
+      (await administer("ca", "rotate", "status")).output,
+    );
+    story.check(stream.endedAtMs === null, "a stream that was open before stays open", "it was cut");
+    const { exitCode, output } = await administer("ca", "rotate", "finish");
+    story.check(exitCode === 0, "$ fairlead ca rotate finish", output);
+    const over = await rotationIs(({ phase }) => phase === "idle");
+    story.check(over, "the old root is gone", "it is still believed");
+    const ended = await eventually(5000, () => stream.endedAtMs !== null);
+    const said = backend.running.lines.some((line) => line.includes("the trust root of"));
+    story.check(
+      ended && said,
+      "and with it that stream, which stood on a certificate of it; its record says so",
+      `ended: ${ended}, said: ${said}`,
+    );
+  });
+}
+
+async function revoke(reports: Node): Promise<void> {
+  story.chapter("5  A host is revoked");
+  const name = (await joinedNodes()).find(({ binding }) => binding.workload === "shop/reports")?.node ?? "";
+  const stream = new OpenStream(places.reports.ip, entryPort, credential);
+  await eventually(5000, () => stream.ticks >= 3);
+  const revokedAt = performance.now();
+  const { exitCode } = await administer("revoke", "--node", name, "--reason", "lost");
+  const answeredMs = Math.round(performance.now() - revokedAt);
+  story.check(exitCode === 0, `$ fairlead revoke --node ${name} (answered in ${answeredMs} ms)`, "refused");
+  await eventually(5000, () => stream.endedAtMs !== null);
+  const tookMs = Math.round((stream.endedAtMs ?? Number.POSITIVE_INFINITY) - revokedAt);
+  story.check(
+    tookMs < 1000 + answeredMs,
+    `its open stream is cut ${tookMs} ms after the command was given`,
+    `${tookMs} ms`,
+  );
+  story.check((await callAs(places.reports)).status === null, "it gets nowhere any more", "it was answered");
+  story.check((await callAs(places.frontend)).status === 200, "the others do", "they do not");
+  const told = await eventually(3000, () =>
+    reports.running.lines.some((line) => line.includes("revoked") || line.includes("unauthenticated")),
+  );
+  story.check(told, "its own log says why", "it says nothing");
+}
+
+async function killed(control: () => Running): Promise<void> {
+  story.chapter("6  The control plane is killed");
+  const caller = new SteadyCaller(() => callAs(places.frontend));
+  processes.kill("the control plane", "SIGKILL");
+  await Bun.sleep(1500);
+  const { calls, failures } = await caller.stop();
+  story.check(
+    failures.length === 0 && calls > 10,
+    `${calls} calls without it, 0 failures`,
+    failures.slice(0, 3).join(", "),
+  );
+  control();
+  const back = await eventually(20_000, () => isReady(controlIp));
+  story.check(back, "started again, it knows everything it has acknowledged", "it did not become ready");
+  const connected = await eventually(20_000, async () => {
+    return (await joinedNodes()).filter((node) => node.connected).length === 2;
+  });
+  story.check(
+    connected,
+    "the two hosts that are not revoked have come back",
+    (await administer("nodes")).output,
+  );
+  await publish("callers.yaml", onlyFrom("nobody"));
+  const refused = await eventually(5000, async () => (await callAs(places.frontend)).status === null);
+  story.check(refused, "and hear of a policy as before", "the frontend is still let in");
+}
+
+async function whoDidWhat(): Promise<void> {
+  story.chapter("7  Who did what");
+  const { output } = await administer("audit", "--limit", "100");
+  const words = ["documents.apply", "token", "revo", "rotation"];
+  const missing = words.filter((word) => !output.includes(word));
+  story.show(output.split("\n").slice(-12).join("\n"));
+  story.check(missing.length === 0, "every change is in the audit log", `nothing of ${missing.join(", ")}`);
+}
+
+async function tell(): Promise<void> {
+  const nodes = await begin();
+  if (nodes === null) return;
+  const [, backend, reports] = nodes;
+  await traffic();
+  await rotateLeaf(backend);
+  await rotateRoot(backend);
+  await revoke(reports);
+  await killed(startControl);
+  await whoDidWhat();
+}
+
+await mkdir(state, { recursive: true, mode: 0o700 });
+let interrupted = false;
+process.on("SIGINT", () => {
+  interrupted = true;
+  void processes.stopAll().then(() => process.exit(130));
+});
+try {
+  await tell();
+} finally {
+  if (!story.allHeld && !interrupted) for (const line of processes.recent(12)) console.log(line);
+  await processes.stopAll();
+}
+story.close();
+process.exit(story.allHeld ? 0 : 1);
