@@ -200,6 +200,20 @@ describe("trust", () => {
 });
 
 describe("drain", () => {
+  test("a renewed SVID ends the tunnels of the old one with their last stream; what is open goes on", async () => {
+    const peer = await dial();
+    const open = peer.connect("10.0.0.2:15432");
+    await lab.until(() => open.log.status === "200", "the answer");
+    db.node.context.secrets.renewAll("a test");
+    await lab.until(() => peer.goAways === 2, "both GOAWAYs");
+    expect(peer.gone).toBe(false);
+    open.stream.sendData(bytes("still here"), true);
+    await lab.until(() => served[0]?.ends === 1, "the data");
+    expect(served[0]?.text).toBe("still here");
+    served[0]?.socket.end();
+    await lab.until(() => peer.gone, "the end of the tunnel");
+  });
+
   test("GOAWAY in two steps: the first does not refuse streams that are on their way", async () => {
     const peer = await dial();
     const { log } = peer.connect("10.0.0.2:15432");

@@ -3,6 +3,7 @@ import { faultOf, MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
 import { proxyLimits } from "../base/limits.ts";
 import type { Socket } from "../host/host.ts";
+import type { Svid } from "../pki/svid.ts";
 import type { VerifiedPeer } from "../pki/trust.ts";
 import type { InboundFlow } from "./inbound.ts";
 import type { NodeContext } from "./node_context.ts";
@@ -19,6 +20,7 @@ export class HboneListener {
   constructor(context: NodeContext, flow: InboundFlow) {
     this.#context = context;
     this.#flow = flow;
+    context.secrets.subscribe((svid) => this.#retire(svid));
   }
 
   get tunnels(): ReadonlySet<ServerTunnel> {
@@ -41,7 +43,7 @@ export class HboneListener {
       this.#tunnels.add(tunnel);
       // Trust may have changed between the verdict and this registration; from here on a change finds the tunnel.
       if (this.#context.trust.recheck(tunnel.peer, "ignore") !== null) tunnel.abort();
-      else if (this.#draining) tunnel.drain();
+      else if (this.#draining || this.#isRenewed(tunnel)) tunnel.drain();
     } catch (thrown) {
       this.#count(remote, -1);
       this.#context.telemetry.refused("inbound", remote, local, faultOf(thrown));
@@ -62,6 +64,21 @@ export class HboneListener {
 
   abort(): void {
     for (const tunnel of [...this.#tunnels]) tunnel.abort();
+  }
+
+  /**
+   * New connections see the new SVID, so tunnels with the old one take no more of them: when the old one's root leaves the mesh,
+   * only streams that have been open since before its renewal stand on it.
+   */
+  #retire(svid: Svid): void {
+    for (const tunnel of [...this.#tunnels])
+      if (tunnel.workload.identity.equals(svid.id) && tunnel.svid !== svid) tunnel.drain();
+  }
+
+  /** The SVID may have been renewed between the handshake and this registration. */
+  #isRenewed({ workload, svid }: ServerTunnel): boolean {
+    const current = this.#context.secrets.current(workload.identity);
+    return current !== null && current !== svid;
   }
 
   async #handshake(socket: Socket, destination: SocketAddress): Promise<ServerTunnel> {

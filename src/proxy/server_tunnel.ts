@@ -4,6 +4,7 @@ import { proxyLimits } from "../base/limits.ts";
 import { Drive } from "../host/drive.ts";
 import type { Socket, TlsSocket } from "../host/host.ts";
 import type { Workload } from "../mesh/workload.ts";
+import type { Svid } from "../pki/svid.ts";
 import type { VerifiedPeer } from "../pki/trust.ts";
 import { H2Connection } from "../wire/h2/connection.ts";
 import type { HeaderFields } from "../wire/h2/headers.ts";
@@ -19,6 +20,8 @@ export interface ServerTunnelEvents {
 
 export class ServerTunnel {
   readonly workload: Workload;
+  /** What we showed; a later one is shown by later tunnels. */
+  readonly svid: Svid;
   readonly peer: VerifiedPeer;
   readonly tls: TlsParameters;
   /** Of the TCP connection. */
@@ -33,12 +36,14 @@ export class ServerTunnel {
   private constructor(
     context: NodeContext,
     workload: Workload,
+    svid: Svid,
     peer: VerifiedPeer,
     socket: TlsSocket,
     destination: SocketAddress,
     events: ServerTunnelEvents,
   ) {
     this.workload = workload;
+    this.svid = svid;
     this.peer = peer;
     this.tls = { cipherSuite: socket.cipherSuite, keyExchange: socket.keyExchange };
     this.source = socket.remote;
@@ -74,7 +79,7 @@ export class ServerTunnel {
       const tls = await context.net.tlsServer(socket, tlsOptions(svid, context.trust));
       held = tls;
       const peer = await context.trust.verify(tls.peerChain, { usage: "clientAuth", identities: null });
-      return new ServerTunnel(context, workload, peer, tls, destination, events);
+      return new ServerTunnel(context, workload, svid, peer, tls, destination, events);
     } catch (error) {
       held.reset();
       throw error;
