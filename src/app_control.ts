@@ -2,7 +2,7 @@
 
 import { createControlApp } from "./admin/control/app.ts";
 import type { DocumentInput } from "./admin/control/sources.ts";
-import { bootstrapAdministrator, firstAdministrator } from "./app_control_administrator.ts";
+import { administratorId, bootstrapAdministrator, firstAdministrator } from "./app_control_administrator.ts";
 import { followDocumentFiles } from "./app_control_files.ts";
 import { reachOf, readGiven } from "./app_control_given.ts";
 import { AuthorityList, type OpenedKeys, openKeys } from "./app_control_keys.ts";
@@ -210,7 +210,10 @@ async function build(
           records: state,
           authorities: keys.own,
           mesh: authority,
-          knowledge: { nodes: () => activeNodes(state), acknowledged: () => acknowledgedBundles(xds) },
+          knowledge: {
+            nodes: () => activeNodes(state),
+            acknowledged: () => acknowledgedBundles(xds, config, authority),
+          },
         });
   undo.push(() => rotation?.close());
 
@@ -320,8 +323,13 @@ function* activeNodes(state: ControlState): Iterable<string> {
   for (const { node, revokedAtMs } of state.registrations.list()) if (revokedAtMs === null) yield node;
 }
 
-function acknowledgedBundles(xds: XdsServer): ReadonlyMap<string, string> {
-  const held = new Map<string, string>();
+function acknowledgedBundles(
+  xds: XdsServer,
+  config: ControlPlaneConfig,
+  authority: MeshAuthority,
+): ReadonlyMap<string, string> {
+  // The first administrator's file is ours to write, roots included.
+  const held = new Map([[administratorId(config).uri, authority.bundle.value.version]]);
   for (const { caller, version } of xds.trustHolders())
     if (caller.kind === "node" && version !== null) held.set(caller.node, version);
   return held;

@@ -27,9 +27,13 @@ export interface FirstAdministratorOptions {
   readonly config: ControlPlaneConfig;
 }
 
+export function administratorId({ trustDomain, rootNamespace }: ControlPlaneConfig): SpiffeId {
+  return new SpiffeId(trustDomain, rootNamespace, name);
+}
+
 /** Its role; nobody can take it away but who runs the control plane. */
-export function firstAdministrator({ trustDomain, rootNamespace }: ControlPlaneConfig): DocumentInput {
-  const { uri } = new SpiffeId(trustDomain, rootNamespace, name);
+export function firstAdministrator(config: ControlPlaneConfig): DocumentInput {
+  const { uri } = administratorId(config);
   return {
     path: "built in",
     text: `apiVersion: fairlead.dev/v1
@@ -46,7 +50,7 @@ spec:
 export async function bootstrapAdministrator(options: FirstAdministratorOptions): Promise<() => void> {
   const { host, logger, provider, authority, config } = options;
   const { clock, random, files } = host;
-  const id = new SpiffeId(config.trustDomain, config.rootNamespace, name);
+  const id = administratorId(config);
   const path = `${config.stateDirectory}/${fileName}`;
   const secrets = new SecretManager({
     clock,
