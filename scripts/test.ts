@@ -40,8 +40,10 @@ const suites: readonly Suite[] = [
   programSuite("simulation", 900_000, "conformance/sim/run.ts", ["--seeds=200", "--no-keep"]),
   programSuite("h2spec", 300_000, "conformance/spec/h2spec.ts", []),
   programSuite("peers", 500_000, "conformance/run.ts", ["peer"]),
+  programSuite("control", 400_000, "conformance/run.ts", ["control"]),
   bunSuite("namespaces", 300_000, ["conformance/namespaces"]),
   programSuite("demo", 90_000, "conformance/demo/demo.ts", []),
+  programSuite("control demo", 180_000, "conformance/demo/control.ts", []),
 ];
 
 /** Every folder of conformance/ but those that are suites of their own. */
@@ -158,7 +160,7 @@ function select(names: readonly string[]): readonly Suite[] {
 async function main(): Promise<void> {
   const selected = select(process.argv.slice(2));
   // The peers other programs need; what cannot be installed here is said aloud and its checks are skipped.
-  if (selected.some((suite) => suite.name === "peers" || suite.name === "h2spec"))
+  if (selected.some((suite) => ["peers", "h2spec", "control"].includes(suite.name)))
     await runCommand([bun, "scripts/peers.ts"], 600_000);
   const rows: string[] = [];
   let total = emptyTally;
@@ -171,7 +173,7 @@ async function main(): Promise<void> {
     const tally = empty ? oneFailure : ran;
     total = addTallies(total, tally);
     const seconds = ((performance.now() - started) / 1000).toFixed(1).padStart(6);
-    rows.push(`${suite.name.padEnd(12)} ${seconds} s  ${formatTally(tally)}`);
+    rows.push(`${suite.name.padEnd(13)} ${seconds} s  ${formatTally(tally)}`);
   }
   if (failures.length > 0) console.log(`\n── what failed ──\n${failures.join("\n")}`);
   console.log(`\n${rows.join("\n")}\n\n${formatTally(total)}`);
