@@ -137,6 +137,12 @@ const mutants: readonly Mutant[] = [
     to: "rest",
   },
   {
+    name: "output that vanished with a reset stream silences what comes after it",
+    file: "src/wire/h2/connection_state.ts",
+    from: "if (!this.wantsOutput) {",
+    to: "if (!this.wantsOutput) {\n      return;\n    }\n    if (false as boolean) {",
+  },
+  {
     name: "half a document is taken for a whole one",
     file: "src/control/ingest.ts",
     from: "if (before === null) return files;",
@@ -167,7 +173,7 @@ async function tryMutant({ file, from, to }: Mutant): Promise<string> {
     const command = [
       process.execPath,
       "conformance/sim/run.ts",
-      "--seeds=100",
+      "--seeds=200",
       "--no-keep",
       "--until-failure",
     ];

@@ -3,6 +3,7 @@ import { SeededRandom } from "../../src/host/memory_random.ts";
 import { drawDocuments, type MeshState } from "./documents.ts";
 import { drawFaults, type Fault, type FaultKind } from "./faults.ts";
 import { drawScripts, type EndScript } from "./scripts.ts";
+import { drawVolleys, type Pair } from "./volleys.ts";
 import { bannerPort, refusedPort, serverPort, trustDomain, type WorkloadPlan } from "./workloads.ts";
 
 /** How an application's traffic reaches the node: redirected, or through ports that it calls by choice. */
@@ -53,6 +54,9 @@ export interface Plan {
 /** When new faults and new connections have come to an end. */
 export const trafficMs = 20_000;
 
+/** Of all seeds, those with transfers that are torn off over small sockets. */
+const tornShare = 0.2;
+
 export function drawPlan(seed: number): Plan {
   const random = new SeededRandom(seed, "plan");
   const machines = drawMachines(random.fork("machines"));
@@ -60,18 +64,24 @@ export function drawPlan(seed: number): Plan {
   const state = drawDocuments(random.fork("documents"), workloads);
   const { kinds, faults } = drawFaults(random.fork("faults"), machines.length, workloads, trafficMs);
   const network = random.fork("network");
+  const connections = drawConnections(random.fork("connections"), machines, workloads);
+  const torn = random.fork("torn");
+  // A socket is full when the peer resets only where it holds less than what is sent at once.
+  const isTorn = torn.chance(tornShare);
   return {
     seed,
     machines,
     workloads,
     state,
-    connections: drawConnections(random.fork("connections"), machines, workloads),
+    connections: isTorn
+      ? [...connections, ...drawVolleys(torn, machines, pairsOf(machines, workloads), trafficMs)]
+      : connections,
     kinds,
     faults,
     splitRate: kinds.has("split") ? network.between(0.05, 0.6) : 0,
     latencyMs: kinds.has("delay") ? network.between(1, 40) : 0.5,
     jitterMs: kinds.has("delay") ? network.between(0, 60) : 0.2,
-    bufferBytes: network.pick([16, 64, 256]) * 1024,
+    bufferBytes: (isTorn ? torn.pick([4, 8, 16]) : network.pick([16, 64, 256])) * 1024,
     streamWindowBytes: network.pick([64, 256, 1024]) * 1024,
     maxStreamsPerConnection: network.pick([1, 4, 100]),
     svidLifetimeMs: network.pick([60_000, 3_600_000, 86_400_000]),
@@ -132,6 +142,15 @@ function drawConnections(
       kind,
     };
   });
+}
+
+/** Who may call whom over a tunnel. */
+function pairsOf(machines: readonly MachinePlan[], workloads: readonly WorkloadPlan[]): readonly Pair[] {
+  return workloads.flatMap((source) =>
+    destinationsOf(source, machines, workloads)
+      .filter(({ machine }) => machine !== source.machine)
+      .map((destination) => ({ source, destination })),
+  );
 }
 
 /** Whom a workload, or the outsider, can call. Capture leaves loopback alone: on a captured machine its workloads are not in the mesh to each other. */

@@ -4,12 +4,20 @@ import { checkAuthorization } from "./checkers/authorization.ts";
 import { checkBounds } from "./checkers/bounds.ts";
 import { checkConvergence } from "./checkers/convergence.ts";
 import { checkDelivery } from "./checkers/delivery.ts";
+import { checkProgress } from "./checkers/progress.ts";
 import { checkRecords } from "./checkers/records.ts";
 import type { Observed } from "./observed.ts";
 import { drawPlan, type Plan } from "./plan.ts";
 import { Simulation } from "./simulation.ts";
 
-const checkers = [checkDelivery, checkAuthorization, checkRecords, checkBounds, checkConvergence];
+const checkers = [
+  checkDelivery,
+  checkAuthorization,
+  checkRecords,
+  checkBounds,
+  checkProgress,
+  checkConvergence,
+];
 
 export interface Verdict {
   readonly seed: number;

@@ -25,7 +25,8 @@ export interface Scripts {
   readonly banner: boolean;
 }
 
-const polite: EndScript = {
+/** Sends nothing, and ends when it has. */
+export const polite: EndScript = {
   sendBytes: 0,
   chunkBytes: 4096,
   gapMs: 0,
