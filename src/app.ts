@@ -3,6 +3,7 @@
  * whole node on a host of its own.
  */
 import type { DocumentsEntry } from "./admin/sources.ts";
+import { type IdentitySocket, openIdentitySocket, prefetchIdentities } from "./app_identity.ts";
 import { CrlSets, followControl, followFiles, type MeshSource } from "./app_mesh.ts";
 import { openSigner } from "./app_signer.ts";
 import { MeshError } from "./base/errors.ts";
@@ -15,7 +16,6 @@ import type { ControlStatus } from "./control/join/control_status.ts";
 import { type CaptureOptions, installCapture } from "./host/capture.ts";
 import type { Files, Host, Network } from "./host/host.ts";
 import type { LogWriter } from "./host/log_writer.ts";
-import type { SpiffeId } from "./mesh/identity.ts";
 import { type MeshChange, MeshStore } from "./mesh/store.ts";
 import { type CryptoProvider, peculiarProvider, runtimeProvider } from "./pki/provider.ts";
 import type { CrlSource } from "./pki/revocation.ts";
@@ -46,6 +46,8 @@ export interface PreparedNode {
   documents(): DocumentsEntry;
   /** How it stands with its control plane; null without one. */
   control(): ControlStatus | null;
+  /** Where local programs get identities; null without one. */
+  readonly identitySocket: IdentitySocket | null;
   /** What readiness waits for, by name; empty is ready. */
   pending(): readonly string[];
   /** Finishes what is open, at most `drainDeadlineMs`, then stops. */
@@ -176,7 +178,9 @@ async function build(host: Host, config: Config, logger: LogWriter, life: LifeCy
     settings: { ...nodeSettings(config), network },
   };
   plane?.useSvid(() => firstSvid(context));
-  prefetchIdentities(context);
+  const socket = openIdentitySocket(host, config, logger, { trust, trustDomain, secrets });
+  undo.push(() => socket?.close());
+  prefetchIdentities(locals, secrets, socket);
   if (plane !== null) registerControlMetrics(metrics, clock, () => mesh.control());
   let tunnel: NodeTunnel | null = null;
   const listening = listen(host, config, context, mesh, life).then((open) => {
@@ -195,10 +199,13 @@ async function build(host: Host, config: Config, logger: LogWriter, life: LifeCy
     listening,
     documents: () => mesh.documents(),
     control: () => mesh.control(),
+    identitySocket: socket,
     pending: () => [...mesh.pending(), ...pendingNames(context, draining)],
     stop: life.stop,
     drain: async () => {
       draining = true;
+      // Its streams have no end of their own: clients are told to go, and cut when the traffic has ended.
+      void socket?.drain();
       await tunnel?.drain(config.drainDeadlineMs);
       await life.stop();
     },
@@ -305,20 +312,6 @@ function countChanges(change: MeshChange): Record<string, number | null> {
 export async function refuseMissing(files: Files, paths: readonly string[]): Promise<void> {
   for (const path of paths)
     if (!(await files.exists(path))) throw new MeshError("io", "local", `${path} does not exist`);
-}
-
-/** SVIDs are made before they are needed, and forgotten with the last workload that had them. */
-function prefetchIdentities(context: NodeContext): void {
-  let held = new Map<string, SpiffeId>();
-  const follow = (): void => {
-    const wanted = new Map(context.locals.all.map((workload) => [workload.identity.uri, workload.identity]));
-    for (const [uri, id] of held) if (!wanted.has(uri)) context.secrets.release(id);
-    // A failure is kept by the secret itself, retried, and shown by readiness.
-    for (const [uri, id] of wanted) if (!held.has(uri)) context.secrets.svid(id).catch(() => {});
-    held = wanted;
-  };
-  follow();
-  context.locals.subscribe(follow);
 }
 
 /** Ready is: every workload of this host could show its SVID now, and we are not on our way out. */

@@ -1,8 +1,15 @@
 /** What administration is handed of a running node: words and numbers, nothing it could hold on to. */
 import { createAdminApp } from "./admin/app.ts";
 import { createMetricsApp, createReadinessApp } from "./admin/probes.ts";
-import type { AdminSources, CertificateEntry, ConnectionEntry, PartyEntry } from "./admin/sources.ts";
+import type {
+  AdminSources,
+  CertificateEntry,
+  ConnectionEntry,
+  IdentitySocketEntry,
+  PartyEntry,
+} from "./admin/sources.ts";
 import type { PreparedNode } from "./app.ts";
+import type { IdentitySocket } from "./app_identity.ts";
 import { formatSocketAddress, type SocketAddress } from "./base/ip.ts";
 import type { Config } from "./config/config.ts";
 import type { Listener } from "./host/host.ts";
@@ -60,6 +67,8 @@ function adminSources(
       for (const connection of context.connections) yield connectionEntry(connection, context.clock.now());
     },
     documents: () => node.documents(),
+    control: () => node.control(),
+    identitySocket: () => identitySocketEntry(node.identitySocket),
     metrics: node.metrics,
     pending: () => node.pending(),
     logLevel: () => logger.level,
@@ -78,6 +87,12 @@ function certificateEntry(entry: SecretEntry, rootsPem: string): CertificateEntr
     chain: entry.svid === null ? [] : describeCertificates(entry.svid.certificateChainPem),
     roots: describeCertificates(rootsPem),
   };
+}
+
+function identitySocketEntry(socket: IdentitySocket | null): IdentitySocketEntry | null {
+  if (socket === null) return null;
+  const rules = socket.rules.map(({ uid, gid, id }) => ({ uid, gid, identity: id.uri }));
+  return { path: socket.path, rules, ...socket.status() };
 }
 
 function connectionEntry(connection: Connection, now: number): ConnectionEntry {

@@ -7,6 +7,7 @@ import { grpcChannelSuite } from "./grpc_channel.ts";
 import { grpcServerSuite } from "./grpc_server.ts";
 import { openbaoSuite } from "./openbao.ts";
 import { envoySdsSuite } from "./workload_api/envoy_sds.ts";
+import { nodeSocketSuite } from "./workload_api/node_socket.ts";
 import { spiffeClientSuite } from "./workload_api/spiffe_client.ts";
 import { ztunnelSuite } from "./ztunnel.ts";
 
@@ -31,6 +32,7 @@ const suites: readonly ControlSuite[] = [
   { name: "certificates", run: certificateSuite },
   { name: "openbao", run: openbaoSuite },
   { name: "workload api", run: spiffeClientSuite },
+  { name: "workload api of a node", run: nodeSocketSuite },
   { name: "sds", run: envoySdsSuite },
   { name: "ztunnel", run: ztunnelSuite },
 ];

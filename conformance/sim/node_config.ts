@@ -51,6 +51,7 @@ export function nodeConfig(plan: Plan, machine: MachinePlan): Config {
     crlPath,
     cryptoProvider: "peculiar",
     svidLifetimeMs: plan.svidLifetimeMs,
+    identitySocket: null,
     bindInbound: "addresses",
     ports: { hbone: 15008, outbound: 15001, inboundPlaintext: 15006 },
     capture: {

@@ -47,6 +47,8 @@ function sources(changes: Partial<AdminSources> = {}): AdminSources & { readonly
     ],
     connections: () => [connection],
     documents: () => ({ documents: [], errors: [] }),
+    control: () => null,
+    identitySocket: () => null,
     metrics: new MetricRegistry(),
     pending: () => [],
     logLevel: () => level,

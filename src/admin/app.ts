@@ -11,6 +11,8 @@ const pages: readonly (readonly [path: string, description: string])[] = [
   ["config_dump", "everything this node knows: workloads, services, policies, certificates, configuration"],
   ["connections", "open connections, who they are between, and what let them in"],
   ["documents", "mesh documents: accepted, refused, and why"],
+  ["control", "how this host stands with its control plane"],
+  ["identity_socket", "identities for local programs: the rules, and who has taken what"],
   ["stats/prometheus", "metrics, as on the metrics port"],
   ["logging", "POST: show the log level; POST ?level=debug|info|warn|error: change it"],
   ["quitquitquit", "POST: drain and stop"],
@@ -23,6 +25,8 @@ export function createAdminApp(sources: AdminSources): Hono {
   app.get("/config_dump", (context) => pretty(context, dumpConfig(sources)));
   app.get("/connections", (context) => pretty(context, listConnections(sources.connections())));
   app.get("/documents", (context) => pretty(context, sources.documents()));
+  app.get("/control", (context) => pretty(context, { control: present(sources.control()) }));
+  app.get("/identity_socket", (context) => pretty(context, { sockets: present(sources.identitySocket()) }));
   // Envoy serves its metrics here too; `fairlead get traffic` needs no second address.
   app.get("/stats/prometheus", (context) => context.text(writeMetrics(sources.metrics, "prometheus")));
   app.post("/logging", (context) => changeLogLevel(context, sources));
@@ -73,6 +77,11 @@ function dumpConfig(sources: AdminSources): unknown {
     config: sources.config(),
     certificates: dumpCertificates(sources.certificates()),
   };
+}
+
+/** A list of what there is at most one of, as every other page has lists. */
+function present<T>(value: T | null): readonly T[] {
+  return value === null ? [] : [value];
 }
 
 function listConnections(connections: Iterable<ConnectionEntry>): unknown {

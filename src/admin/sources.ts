@@ -19,6 +19,10 @@ export interface AdminSources {
   /** Every open connection; listing them does not copy them first. */
   connections(): Iterable<ConnectionEntry>;
   documents(): DocumentsEntry;
+  /** Null without a control plane. */
+  control(): ControlEntry | null;
+  /** Null without one. */
+  identitySocket(): IdentitySocketEntry | null;
   readonly metrics: MetricRegistry;
   /** Names of what readiness still waits for; empty is ready. */
   pending(): readonly string[];
@@ -73,6 +77,62 @@ export interface PartyEntry {
   readonly workload: string | null;
   /** Verified; null for plain text. */
   readonly identity: string | null;
+}
+
+/** How this host stands with its control plane. Times are milliseconds since the Unix epoch. */
+export interface ControlEntry {
+  /** `HOST:PORT` of xDS, and of who signs. */
+  readonly server: string;
+  readonly ca: string;
+  readonly credential: "node certificate" | "token" | "none";
+  /** This host's own certificate; null without one. */
+  readonly node: {
+    readonly identity: string;
+    readonly serialNumber: string;
+    readonly notAfterMs: number;
+    /** Why the last renewal failed. */
+    readonly error: string | null;
+  } | null;
+  readonly xds: ControlStreamEntry | null;
+  /** When the mesh was kept that this run began with; null when it began with none. */
+  readonly restoredFromMs: number | null;
+  readonly clockSkewMs: number | null;
+}
+
+export interface ControlStreamEntry {
+  readonly connected: boolean;
+  readonly sinceMs: number | null;
+  readonly lastAnswerMs: number | null;
+  readonly identifier: string | null;
+  /** Why it is not connected. */
+  readonly error: string | null;
+  readonly attempts: number;
+  readonly ready: boolean;
+  /** Whether the mesh is what the control plane has now; otherwise it is as it was last known. */
+  readonly current: boolean;
+  readonly types: readonly {
+    readonly typeUrl: string;
+    readonly resources: number;
+    readonly refused: readonly { readonly name: string; readonly reason: string }[];
+  }[];
+}
+
+/** The Unix socket of SDS and the Workload API. */
+export interface IdentitySocketEntry {
+  readonly path: string;
+  /** Users and what each may have. */
+  readonly rules: readonly {
+    readonly uid: number | null;
+    readonly gid: number | null;
+    readonly identity: string;
+  }[];
+  readonly openStreams: number;
+  readonly secrets: readonly {
+    readonly caller: string;
+    readonly names: readonly string[];
+    readonly acknowledged: string | null;
+    readonly refused: { readonly version: string; readonly reason: string } | null;
+  }[];
 }
 
 /** What was made of the mesh documents. */

@@ -1,7 +1,7 @@
 /** Single settings → Config: what only holds or fails together is checked here. */
 import { formatSocketAddress, type SocketAddress } from "../base/ip.ts";
 import { assembleControl } from "./assemble_control.ts";
-import type { CaConfig, Config } from "./config.ts";
+import type { CaConfig, Config, IdentitySocketConfig } from "./config.ts";
 import { type SettingName, type SettingValues, settings } from "./settings.ts";
 import type { ConfigError, ConfigSources } from "./sources.ts";
 
@@ -17,6 +17,7 @@ export function assembleConfig(
   const directory = values.stateDirectory ?? defaultStateDirectory(environment);
   const control = assembleControl(values, environment, directory, errors);
   const ca = assembleCa(values, directory, errors);
+  const identitySocket = assembleIdentitySocket(values, errors);
   checkListeners(values, errors);
   if (values.mesh.length === 0 && values.control === null)
     errors.push({
@@ -37,6 +38,7 @@ export function assembleConfig(
     crlPath: values.crl,
     cryptoProvider: values.cryptoProvider,
     svidLifetimeMs: values.svidLifetime,
+    identitySocket,
     bindInbound: values.bindInbound,
     ports: {
       hbone: values.hbonePort,
@@ -91,6 +93,22 @@ function assembleCa(values: SettingValues, directory: string, errors: ConfigErro
       message: "is missing: a given CA needs --ca-cert, --ca-key and --ca-root",
     });
   return null;
+}
+
+/** Either alone is a lost word: a socket on which nobody gets anything, or rules that nobody asks for. */
+function assembleIdentitySocket(values: SettingValues, errors: ConfigError[]): IdentitySocketConfig | null {
+  const { identitySocket: path, identityFor: rules, identitySocketMode: mode } = values;
+  if (path === null) {
+    if (rules.length > 0)
+      errors.push({ where: settings.identityFor.flag, message: "needs --identity-socket PATH" });
+    return null;
+  }
+  if (rules.length === 0)
+    errors.push({
+      where: settings.identitySocket.flag,
+      message: "needs --identity-for, or nobody would get an identity there",
+    });
+  return { path, mode, rules };
 }
 
 /** systemd's directory, then the user's, then the machine's. */

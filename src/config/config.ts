@@ -25,6 +25,8 @@ export interface Config {
   readonly crlPath: string | null;
   readonly cryptoProvider: "runtime" | "peculiar";
   readonly svidLifetimeMs: number;
+  /** Identities for local programs; null: there are none. */
+  readonly identitySocket: IdentitySocketConfig | null;
   /** `addresses`: inbound listeners on the local workloads' addresses alone; `wildcard`: on every address of this host. */
   readonly bindInbound: "addresses" | "wildcard";
   readonly ports: { readonly hbone: number; readonly outbound: number; readonly inboundPlaintext: number };
@@ -98,6 +100,13 @@ export type CaConfig =
       readonly chainPath: string | null;
       readonly rootPath: string;
     };
+
+export interface IdentitySocketConfig {
+  readonly path: string;
+  readonly mode: number;
+  /** `uid=1001=shop/cart`, at least one; read but for the trust domain. */
+  readonly rules: readonly string[];
+}
 
 export interface CaptureConfig {
   readonly mode: "off" | "redirect";

@@ -28,8 +28,6 @@ export interface ControlPlaneConfig {
   readonly administratorPaths: readonly string[];
   /** The file of token issuers; null: none is believed. */
   readonly issuersPath: string | null;
-  /** The Unix socket of SDS and the Workload API; null: none. */
-  readonly workloadSocket: string | null;
   readonly cryptoProvider: "runtime" | "peculiar";
   /** The longest that leaves are given. */
   readonly svidLifetimeMs: number;
@@ -105,7 +103,6 @@ export function assembleControlPlane(
     formerKeyEncryptionKeys: values.formerKeyEncryptionKeys,
     administratorPaths: values.administrators,
     issuersPath: values.issuers,
-    workloadSocket: values.workloadSocket,
     cryptoProvider: values.cryptoProvider,
     svidLifetimeMs: values.svidLifetime,
     metrics: values.metrics,

@@ -38,12 +38,6 @@ export const controlPlaneSettings = {
     group,
     help: "a YAML file of the issuers whose tokens are believed (OIDC, Kubernetes)",
   }),
-  workloadSocket: optional(readNonEmpty, {
-    flag: "--workload-socket",
-    hint: "PATH",
-    group,
-    help: "a Unix socket for Envoy's SDS and SPIFFE's Workload API",
-  }),
 
   keyEncryptionKey: optional(readNonEmpty, {
     flag: "--key-encryption-key",

@@ -5,6 +5,7 @@
 import { configLimits, h2Limits, pkiLimits, ports, proxyLimits } from "../base/limits.ts";
 import { controlPlaneSettings } from "./control_plane_settings.ts";
 import { controlSettings } from "./control_settings.ts";
+import { identitySettings } from "./identity_settings.ts";
 import { type ManySetting, many, type OneSetting, one, optional } from "./setting.ts";
 import {
   readAddressOrOff,
@@ -124,6 +125,7 @@ const nodeSettings = {
     group: "Identity",
     help: "runtime or peculiar",
   }),
+  ...identitySettings,
 
   bindInbound: one(readWord("addresses", "wildcard"), "addresses", {
     flag: "--bind",
@@ -304,6 +306,9 @@ export type SettingName = keyof typeof settings;
 
 /** What `up` and `node` take. */
 export const nodeSettingNames = Object.keys(nodeSettings) as readonly SettingName[];
+
+/** Of those, what only a host that joins has a use for. */
+export const joinSettingNames = Object.keys(controlSettings) as readonly SettingName[];
 
 /** What `control` takes: its own, and what it shares with nodes. */
 export const controlPlaneSettingNames: readonly SettingName[] = [

@@ -1,11 +1,12 @@
 /** What one stream is told of: the SVIDs it asked for and the trust bundle, and that something of them has changed. */
-import { asMeshError, type MeshError } from "../../base/errors.ts";
+import { asMeshError, MeshError } from "../../base/errors.ts";
 import { workloadApiLimits } from "../../base/limits.ts";
 import type { Watch } from "../../base/watch.ts";
 import type { Clock, Timer } from "../../host/host.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import type { SecretManager } from "../../pki/secrets.ts";
 import type { Svid } from "../../pki/svid.ts";
+import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import type { TrustBundle } from "../keys/trust_bundle.ts";
 
 export interface IdentitySources {
@@ -102,4 +103,14 @@ export class IdentityFeed {
       if (!this.#closed) this.#onChange();
     });
   }
+}
+
+/** The caller is who the identity is meant for, so it hears whether waiting helps: a refusal is for somebody to look at. */
+export function identityUnavailable(failure: MeshError | null): GrpcError {
+  const refused = (error: unknown): boolean =>
+    error instanceof MeshError && (error.code === "control_refused" || refused(error.cause));
+  const reason = refused(failure) ? ": the control plane does not sign it for this host" : "";
+  return new GrpcError(grpcCode.unavailable, `the identity is not available now${reason}`, {
+    cause: failure,
+  });
 }

@@ -6,7 +6,7 @@ import { aggregatedDiscovery, secretDiscovery } from "../../wire/grpc/services.t
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import type { DiscoveryRequest, DiscoveryResponse } from "../../wire/messages/envoy_discovery.gen.ts";
 import type { CallAudit } from "./call_audit.ts";
-import { IdentityFeed, type IdentitySources } from "./identity_feed.ts";
+import { IdentityFeed, type IdentitySources, identityUnavailable } from "./identity_feed.ts";
 import type { LocalCaller, LocalCallers } from "./local_callers.ts";
 import { DeltaSecrets } from "./sds_delta.ts";
 import { SotwSecrets } from "./sds_sotw.ts";
@@ -129,7 +129,7 @@ export class SecretDiscovery {
     }
     throw feed.failure === null
       ? new GrpcError(grpcCode.notFound, "none of these secrets is for this caller")
-      : new GrpcError(grpcCode.unavailable, "the identity is not available now");
+      : identityUnavailable(feed.failure);
   }
 
   #lookUp(name: string, caller: LocalCaller, feed: IdentityFeed): SecretLookup {

@@ -18,7 +18,7 @@ import {
   X509SVIDResponseSchema,
 } from "../../wire/messages/spiffe_workload.gen.ts";
 import type { CallAudit } from "./call_audit.ts";
-import { IdentityFeed, type IdentitySources } from "./identity_feed.ts";
+import { IdentityFeed, type IdentitySources, identityUnavailable } from "./identity_feed.ts";
 import type { LocalCaller, LocalCallers } from "./local_callers.ts";
 import type { LocalPeer } from "./sds.ts";
 
@@ -101,10 +101,7 @@ export class SpiffeWorkloadApi {
     const svids = caller.ids.map((id) => feed.svid(id)).filter((svid) => svid !== null);
     // The first is the caller's default (SPIFFE Workload API §5.2.1), so none is sent before it is known which one that is.
     if (feed.isAsking || feed.bundle.rootsPem === "") return null;
-    if (svids.length === 0)
-      return new GrpcError(grpcCode.unavailable, "the identity is not available now", {
-        cause: feed.failure,
-      });
+    if (svids.length === 0) return identityUnavailable(feed.failure);
     const { rootsPem, crls } = feed.bundle;
     const bundle = concatenate(decodePemLabel(rootsPem, "CERTIFICATE"));
     const message = newMessage(X509SVIDResponseSchema, {
