@@ -33,6 +33,18 @@ const all = {
   ],
   node: [
     [
+      "Join by the line that fairlead join-token create has printed; from the next start on --control is enough:",
+      "fairlead node --control https://control.example:15012 --join-token fjt_… --ca-pin sha256:…",
+    ],
+    [
+      "Join a real istiod, as a ztunnel does:",
+      "fairlead node --control https://istiod.example:15012 --control-root root.pem --token-file /run/token",
+    ],
+    [
+      "And give Envoy, which runs as user 1001 here, the identity of shop/cart:",
+      "fairlead node --control https://control.example:15012 \\\n    --identity-socket /run/fairlead/identity.sock --identity-for uid=1001=shop/cart",
+    ],
+    [
       "One of several hosts that share a CA:",
       "fairlead node -f mesh/ --node edge-2 \\\n    --ca-cert ca.pem --ca-key ca-key.pem --ca-root root.pem",
     ],
@@ -48,6 +60,7 @@ const all = {
   get: [
     ["The identities of this host and how long they last:", "fairlead get certificates"],
     ["Who talked to whom, and who was refused:", "fairlead get traffic"],
+    ["Is the control plane there, and is the mesh of now?", "fairlead get control"],
     [
       "Another node on this machine, one namespace, as JSON:",
       "fairlead get workloads --admin 127.0.0.11:15000 -n shop -o json",

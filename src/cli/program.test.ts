@@ -95,6 +95,16 @@ describe("fairlead", () => {
     expect(out).toContain("-f, --file <PATH...>");
   });
 
+  test("only a command that joins teaches how, and the other says where to", async () => {
+    const [up, node] = [(await run("up --help")).out, (await run("node --help")).out];
+    for (const words of ["--join-token", "Control plane:"])
+      expect([up.includes(words), node.includes(words)]).toEqual([false, true]);
+    expect(node).toContain("fairlead node --control https://control.example:15012 --join-token");
+    const { code, error } = await run("up -f mesh.yaml --control https://c:1");
+    expect(code).toBe(2);
+    expect(error).not.toContain("unknown option");
+  });
+
   test("a mistyped command, option or value is an error with a suggestion", async () => {
     const option = await run("up --fiel mesh.yaml");
     expect([option.code, option.error]).toEqual([

@@ -4,7 +4,7 @@ import { MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
 import { ports } from "../base/limits.ts";
 import { namesControlPlane } from "../config/control_client.ts";
-import { nodeSettingNames } from "../config/settings.ts";
+import { joinSettingNames, nodeSettingNames } from "../config/settings.ts";
 import { Invalid, readAddress } from "../config/value.ts";
 import type { CliBindings, ExitCode } from "./bindings.ts";
 import { addClientOptions } from "./control_client.ts";
@@ -69,7 +69,7 @@ function buildProgram(bindings: CliBindings, style: Style, finish: (code: ExitCo
 
 const nodeSummary = {
   up: "run a mesh on this host: everything it needs, with a CA of its own",
-  node: "run this host's node tunnel in a mesh whose CA is given as files",
+  node: "run this host's node tunnel in a mesh: a control plane's, or one whose CA is given as files",
 } as const;
 
 function addNodeCommand(
@@ -80,7 +80,8 @@ function addNodeCommand(
   finish: (code: ExitCode) => void,
 ): void {
   const command = program.command(role).summary(nodeSummary[role]).description(nodeSummary[role]);
-  addSettingOptions(command, nodeSettingNames);
+  // A mesh of its own has no use for them; who gives one all the same is told what to run.
+  addSettingOptions(command, nodeSettingNames, role === "up" ? joinSettingNames : []);
   command
     .addHelpText("after", examples(role, style))
     .action(async (options: Readonly<Record<string, unknown>>) =>

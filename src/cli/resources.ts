@@ -1,5 +1,5 @@
 /** What `fairlead get` can show: where each is asked, and its columns. */
-import { count, type Json, list, number, text } from "./admin_json.ts";
+import { count, type Json, list, member, number, text } from "./admin_json.ts";
 import { formatDuration } from "./age.ts";
 
 export interface Resource {
@@ -109,6 +109,38 @@ export const resources: Readonly<Record<string, Resource>> = {
     ],
     namespace: (item) => / (.+)\//.exec(text(item, "resource"))?.[1] ?? "",
   },
+  control: {
+    description: "how this host stands with its control plane",
+    path: "/control",
+    member: "control",
+    head: ["CONTROL PLANE", "STREAM", "SINCE", "MESH", "SHOWS", "RESOURCES", "REFUSED", "SAYS"],
+    row: (item) => [
+      text(item, "server"),
+      stream(item),
+      time(item, "xds", "sinceMs"),
+      meshState(item),
+      member(item, "node") === null ? text(item, "credential") : text(item, "node", "identity"),
+      String(sumOf(item, (type) => number(type, "resources"))),
+      String(sumOf(item, (type) => list(type, "refused").length)),
+      [text(item, "xds", "error"), text(item, "node", "error")].filter((words) => words !== "-").join("; "),
+    ],
+    namespace: () => "",
+  },
+  "identity-socket": {
+    description: "who has taken which identity on the identity socket",
+    path: "/identity_socket",
+    member: "sockets",
+    head: ["SOCKET", "STREAMS", "FOR", "IDENTITY"],
+    row: (item) => [
+      text(item, "path"),
+      text(item, "openStreams"),
+      list(item, "rules").map(selector).join("; "),
+      list(item, "rules")
+        .map((rule) => text(rule, "identity"))
+        .join("; "),
+    ],
+    namespace: () => "",
+  },
   traffic: {
     description: "who talked to whom since the node started, and who was refused",
     path: "/stats/prometheus",
@@ -139,6 +171,33 @@ export const resources: Readonly<Record<string, Resource>> = {
     namespace: (item) => text(item, "destination").split("/")[0] ?? "",
   },
 };
+
+function stream(item: Json): string {
+  if (member(item, "xds", "connected") === true) return "open";
+  return number(item, "xds", "attempts") > 0 ? "lost" : "opening";
+}
+
+/** Whether what this host goes by is of now. */
+function meshState(item: Json): string {
+  if (member(item, "xds", "ready") !== true) return "none yet";
+  return member(item, "xds", "current") === true ? "current" : "as last known";
+}
+
+function sumOf(item: Json, count: (type: Json) => number): number {
+  return list(item, "xds", "types").reduce<number>((sum, type) => sum + count(type), 0);
+}
+
+function selector(rule: Json): string {
+  const named = (["uid", "gid"] as const).filter((name) => typeof member(rule, name) === "number");
+  return named.map((name) => `${name}=${number(rule, name)}`).join(",");
+}
+
+function time(item: Json, ...path: readonly string[]): string {
+  const ms = member(item, ...path);
+  // A date beyond what one can be is no reason to fail.
+  const date = typeof ms === "number" ? new Date(ms) : null;
+  return date === null || Number.isNaN(date.getTime()) ? "-" : date.toISOString();
+}
 
 /** The verified identity when there is one, else the workload, else the address. */
 function party(item: Json, side: "source" | "destination"): string {

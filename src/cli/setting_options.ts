@@ -7,11 +7,16 @@ import { type SettingName, settings } from "../config/settings.ts";
 import type { ConfigSources } from "../config/sources.ts";
 import type { CliBindings } from "./bindings.ts";
 
-export function addSettingOptions(command: Command, names: readonly SettingName[]): void {
+/** @param unlisted settings that are taken, to be judged where they are read, and no help names. */
+export function addSettingOptions(
+  command: Command,
+  names: readonly SettingName[],
+  unlisted: readonly SettingName[] = [],
+): void {
   command
     .optionsGroup("Options:")
     .option("--config <PATH>", "a YAML file with any of these settings by name");
-  for (const name of names) command.addOption(settingOption(name));
+  for (const name of names) command.addOption(settingOption(name).hideHelp(unlisted.includes(name)));
 }
 
 const allSettings = Object.keys(settings) as readonly SettingName[];
