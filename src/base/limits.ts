@@ -182,6 +182,11 @@ export const identityLimits = {
 
 /** Where the CA's keys live: authorities, Vault, revocation lists, rotation. */
 export const keysLimits = {
+  /**
+   * Certificates in force of one requester, a node with all of its workloads say. A quarter of what a revocation list holds
+   * (`maxCrlEntries`): nobody gets so many that they could not be taken back.
+   */
+  maxValidPerRequester: 5_000,
   /** A key-encryption key's file; 64 digits and a line's end are what is wanted. */
   maxKeyFileBytes: 1024,
   /** Intermediates that we ask for or issue: life, and the share of it after which a new one is made. */
@@ -301,6 +306,8 @@ export const hostLimits = {
   lingerBytes: 1024 * 1024,
   /** Sockets that may linger at once; further ones are closed without waiting. */
   maxLingering: 1024,
+  /** Sockets that are reset in one turn of the event loop, some 2 ms of it; of a crowd the rest have to wait. */
+  resetsPerTurn: 64,
   /** Descriptors that connections leave free (a quarter of all where there are few): at none, Bun spins on the connection it cannot accept. */
   reservedDescriptors: 64,
   /** Certificates in a peer's chain; a longer chain fails the handshake. */
@@ -454,6 +461,11 @@ export const joinLimits = {
 
 /** Delta ADS, and the control plane's xDS server. */
 export const adsLimits = {
+  /**
+   * One request: whoever comes back names everything it has, with versions, at some 100 bytes each. More than the 4 MiB of other
+   * methods, because a client whose request is refused comes back with the same for ever; of callers that are known alone.
+   */
+  maxRequestBytes: 16 * 1024 * 1024,
   /** Names that one stream may be subscribed to, all types together, and characters of one: a uid holds a cluster, a namespace and two names. */
   maxNamesPerStream: 10_000,
   maxNameChars: 1_024,
@@ -515,7 +527,7 @@ export const grpcLimits = {
   /** A response to us: the whole mesh in one; ztunnel's value for xDS. */
   maxResponseBytes: 200 * 1024 * 1024,
   /** Requests that are not whole yet, of one connection and of all. */
-  maxAssembledBytesPerConnection: 16 * 1024 * 1024,
+  maxAssembledBytesPerConnection: 24 * 1024 * 1024,
   maxAssembledBytes: 128 * 1024 * 1024,
   /** Handlers that run for one connection and for all, those of calls that were given up included. */
   maxHandlersPerConnection: 2_000,

@@ -212,4 +212,41 @@ describe("revocation lists", () => {
     const more = mesh.revoke({ kind: "serial", serialNumber: "0b" }, "", "ops");
     expect(await failure(more)).toContain("limit_reached local: revocation lists hold 20000 certificates");
   });
+
+  test("of a node stops new certificates even where the lists have no room for its old ones", async () => {
+    const { mesh, records } = await openMesh();
+    await issue(mesh, cart, "edge-1");
+    const full = Array.from({ length: pkiLimits.maxCrlEntries }, (_, index) => ({
+      kind: "serial" as const,
+      value: (0x40000000 + index).toString(16),
+      reason: "",
+      byWhom: "ops",
+      atMs: nowMs,
+      issuerKey: "",
+      expiresAtMs: null,
+    }));
+    const list = records.revocations.list;
+    records.revocations.list = (kind) => (kind === "serial" ? full : list(kind));
+    const revoking = mesh.revoke({ kind: "node", node: "edge-1" }, "stolen", "ops");
+    expect(await failure(revoking)).toStartWith("limit_reached local");
+    expect(await failure(issue(mesh, cart, "edge-1"))).toBe(
+      "certificate_revoked policy: node edge-1 is revoked: stolen",
+    );
+  });
+
+  test("can never be outgrown: a requester with as many certificates in force as may be gets no more", async () => {
+    const { mesh, records } = await openMesh();
+    const { maxValidPerRequester } = keysLimits;
+    await issue(mesh, cart, "edge-1");
+    const [first] = records.certificates.all({});
+    if (first === undefined) throw new Error("nothing was recorded");
+    for (let index = 2; index < maxValidPerRequester; index++)
+      records.certificates.record({ ...first, serial: index.toString(16) });
+    await issue(mesh, cart, "edge-1");
+    const tooMany = `limit_reached local: edge-1 has ${maxValidPerRequester} certificates in force already`;
+    expect(await failure(issue(mesh, cart, "edge-1"))).toBe(tooMany);
+    await issue(mesh, cart, "edge-2");
+    const { serialNumbers } = await mesh.revoke({ kind: "node", node: "edge-1" }, "stolen", "ops");
+    expect(serialNumbers.length).toBe(maxValidPerRequester);
+  });
 });

@@ -63,10 +63,12 @@ export class MeshAuthority implements AuthoritySource {
   async sign(request: IssuingRequest): Promise<SigningResponse> {
     const requestedBy = request.requestedBy ?? request.id.uri;
     this.#refuseRevoked(request.id.uri, requestedBy);
+    this.#refuseTooMany(requestedBy);
     const ca = await this.#activeCa();
     const { chainPem } = await ca.sign(request);
     // Again, in one step with the record: a revocation that came while the key was at work sees this one or stops it.
     this.#refuseRevoked(request.id.uri, requestedBy);
+    this.#refuseTooMany(requestedBy);
     this.#record(chainPem[0] ?? "", request.id.uri, requestedBy, ca);
     return { chainPem, rootsPem: this.#options.authorities.value.rootsPem };
   }
@@ -83,13 +85,15 @@ export class MeshAuthority implements AuthoritySource {
     const { records, clock } = this.#options;
     const row = { reason, byWhom, atMs: Math.floor(clock.wallMs()), issuerKey: "", expiresAtMs: null };
     const concerned = this.#concerned(target);
+    if (target.kind !== "serial") {
+      // Before it is known whether the lists have room: from here on nothing new is issued, whatever becomes of the rest.
+      const value = target.kind === "identity" ? target.uri : target.node;
+      records.revocations.add({ ...row, kind: target.kind, value });
+    }
     this.#checkRoom(concerned.length + 1);
     if (target.kind === "serial" && concerned.length === 0) {
       // Issued before there was a record of it, or elsewhere: every list says so, for as long as there are lists.
       records.revocations.add({ ...row, kind: "serial", value: serialOf(target.serialNumber) });
-    } else if (target.kind !== "serial") {
-      const value = target.kind === "identity" ? target.uri : target.node;
-      records.revocations.add({ ...row, kind: target.kind, value });
     }
     this.#spread(concerned, row);
     await this.#publisher.refresh();
@@ -120,6 +124,18 @@ export class MeshAuthority implements AuthoritySource {
       "certificate_revoked",
       "policy",
       `${row.kind} ${row.value} is revoked: ${row.reason}`,
+    );
+  }
+
+  /** Who has more certificates than a list can name could not be revoked. */
+  #refuseTooMany(requestedBy: string): void {
+    const { records, clock } = this.#options;
+    const count = records.certificates.countValid(requestedBy, clock.wallMs());
+    if (count < keysLimits.maxValidPerRequester) return;
+    throw new MeshError(
+      "limit_reached",
+      "local",
+      `${requestedBy} has ${count} certificates in force already`,
     );
   }
 
@@ -172,17 +188,18 @@ export class MeshAuthority implements AuthoritySource {
   }
 
   #spread(concerned: readonly IssuedRow[], row: Pick<RevocationRow, "reason" | "byWhom" | "atMs">): void {
-    for (const one of concerned) {
-      this.#options.records.revocations.add({
+    const { reason, byWhom, atMs } = row;
+    this.#options.records.revocations.addAll(
+      concerned.map(({ serial: value, issuerKey, notAfterMs: expiresAtMs }) => ({
         kind: "serial",
-        value: one.serial,
-        issuerKey: one.issuerKey,
-        reason: row.reason,
-        byWhom: row.byWhom,
-        atMs: row.atMs,
-        expiresAtMs: one.notAfterMs,
-      });
-    }
+        value,
+        issuerKey,
+        reason,
+        byWhom,
+        atMs,
+        expiresAtMs,
+      })),
+    );
   }
 
   /** What a revocation means in serial numbers, once more: the process may have been killed before it had written all. */

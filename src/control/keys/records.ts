@@ -44,6 +44,8 @@ export interface IssuedRow {
 export interface IssuedRecords {
   record(row: IssuedRow): void;
   bySerial(serial: string): IssuedRow | null;
+  /** How many of a requester's have not expired at this time. */
+  countValid(requestedBy: string, validAtMs: number): number;
   /** Those that all of the query holds for, the newest first. */
   all(query: {
     readonly identity?: string;
@@ -69,6 +71,8 @@ export interface RevocationRow {
 export interface RevocationRecords {
   /** The first one is remembered. @returns whether it is new. */
   add(row: RevocationRow): boolean;
+  /** All of them or none. @returns how many are new. */
+  addAll(rows: Iterable<RevocationRow>): number;
   list(kind?: RevocationRow["kind"]): readonly RevocationRow[];
   get(kind: RevocationRow["kind"], value: string): RevocationRow | null;
   /** @returns whether it was there. */

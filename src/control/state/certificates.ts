@@ -1,7 +1,7 @@
 /** What was issued: serial numbers, for whom, at whose request. Revocation needs to know which are still good. */
 import { stateLimits } from "../../base/limits.ts";
 import type { Database, SqlRow, SqlValue } from "../../host/database.ts";
-import { RowReader, storedMs } from "./row_reader.ts";
+import { countOf, RowReader, storedMs } from "./row_reader.ts";
 
 export interface IssuedCertificate {
   /** Hexadecimal. */
@@ -69,6 +69,17 @@ export class Certificates {
             issuerKey,
           );
     return row === null ? null : readCertificate(row);
+  }
+
+  /** How many of a requester's have not expired at this time. */
+  countValid(requestedBy: string, validAtMs: number): number {
+    return countOf(
+      this.#database.get(
+        "SELECT count(*) AS count FROM certificates WHERE requested_by = ? AND not_after_ms > ?",
+        requestedBy,
+        storedMs(validAtMs),
+      ),
+    );
   }
 
   /** The newest first. */

@@ -31,20 +31,17 @@ export class Revocations {
 
   /** The first one is the one that is remembered. @returns whether it is new. @throws MeshError `limit_reached`. */
   add(revocation: NewRevocation): boolean {
+    return this.addAll([revocation]) > 0;
+  }
+
+  /** All of them or none, with one write to the disk. @returns how many are new. @throws MeshError `limit_reached`. */
+  addAll(revocations: Iterable<NewRevocation>): number {
     return this.#database.transaction(() => {
-      const added = this.#database.run(
-        "INSERT OR IGNORE INTO revocations (kind, value, issuer_key, reason, by_whom, at_ms, expires_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        revocation.kind,
-        revocation.value,
-        revocation.issuerKey ?? "",
-        revocation.reason,
-        revocation.byWhom,
-        storedMs(revocation.atMs),
-        storedMsOrNull(revocation.expiresAtMs ?? null),
-      );
-      if (added.changes > 0 && this.count() > stateLimits.maxRevocations)
+      let added = 0;
+      for (const revocation of revocations) added += this.#insert(revocation);
+      if (added > 0 && this.count() > stateLimits.maxRevocations)
         throw new MeshError("limit_reached", "local", `there are ${stateLimits.maxRevocations} revocations`);
-      return added.changes > 0;
+      return added;
     });
   }
 
@@ -103,6 +100,19 @@ export class Revocations {
     return this.#database.run(
       "DELETE FROM revocations WHERE expires_at_ms < ?",
       nowMs - identityLimits.maxAbsenceMs,
+    ).changes;
+  }
+
+  #insert(revocation: NewRevocation): number {
+    return this.#database.run(
+      "INSERT OR IGNORE INTO revocations (kind, value, issuer_key, reason, by_whom, at_ms, expires_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      revocation.kind,
+      revocation.value,
+      revocation.issuerKey ?? "",
+      revocation.reason,
+      revocation.byWhom,
+      storedMs(revocation.atMs),
+      storedMsOrNull(revocation.expiresAtMs ?? null),
     ).changes;
   }
 }

@@ -146,8 +146,14 @@ CREATE INDEX document_changes_by_version ON document_changes (version);
 CREATE INDEX document_changes_by_text ON document_changes (text_hash);
 `;
 
+/** How many certificates of a requester are in force is asked before each one that is issued. */
+const requesters = `
+CREATE INDEX certificates_by_requester_end ON certificates (requested_by, not_after_ms);
+`;
+
 export const migrations: readonly Migration[] = [
   { name: "credentials", sql: credentials },
   { name: "audit log", sql: audit },
   { name: "mesh documents", sql: documents },
+  { name: "certificates in force by requester", sql: requesters },
 ];

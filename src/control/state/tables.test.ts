@@ -154,6 +154,17 @@ describe("certificates", () => {
     expect(certificates.prune(11 + stateLimits.certificateRetentionMs)).toBe(1);
     expect([...certificates.all({})].map(({ serial }) => serial)).toEqual(["03e8"]);
   });
+
+  test("those in force are counted by who asked for them", async () => {
+    const { certificates } = await openState();
+    for (let n = 1; n <= 4; n++) certificates.record(issued(n));
+    const [{ requestedBy, notAfterMs } = { requestedBy: "", notAfterMs: 0 }] = certificates.list({});
+    expect(certificates.countValid(requestedBy, 0)).toBe([...certificates.all({ requestedBy })].length);
+    expect(certificates.countValid(requestedBy, notAfterMs)).toBe(
+      [...certificates.all({ requestedBy, validAtMs: notAfterMs })].length,
+    );
+    expect(certificates.countValid("nobody", 0)).toBe(0);
+  });
 });
 
 describe("revocations", () => {
@@ -178,6 +189,22 @@ describe("revocations", () => {
     expect(revocations.isRevokedNode("edge-1")).toBe(false);
     expect(revocations.prune(51 + identityLimits.maxAbsenceMs)).toBe(1);
     expect(revocations.list().map(({ kind }) => kind)).toEqual(["identity"]);
+  });
+
+  test("many are made in one write, all or none, and in a time that grows as they do", async () => {
+    const { revocations } = await openState();
+    const rows = (count: number) =>
+      Array.from({ length: count }, (_, index) => ({
+        kind: "serial" as const,
+        value: index.toString(16),
+        reason: "",
+        byWhom: "op",
+        atMs: 1,
+      }));
+    expect(revocations.addAll(rows(20_000))).toBe(20_000);
+    expect(revocations.addAll(rows(20_001))).toBe(1);
+    expect(() => revocations.addAll(rows(stateLimits.maxRevocations + 1))).toThrow("100000 revocations");
+    expect(revocations.count()).toBe(20_001);
   });
 });
 

@@ -49,6 +49,8 @@ export class MemoryRecords implements KeyRecords {
       this.#issued = [row, ...this.#issued];
     },
     bySerial: (serial: string): IssuedRow | null => this.#issued.find((one) => one.serial === serial) ?? null,
+    countValid: (requestedBy: string, validAtMs: number): number =>
+      this.#issued.filter((one) => one.requestedBy === requestedBy && one.notAfterMs > validAtMs).length,
     all: (query: Query): readonly IssuedRow[] =>
       this.#issued.filter(
         (one) =>
@@ -66,6 +68,13 @@ export class MemoryRecords implements KeyRecords {
       );
       if (!isThere) this.#revocations = [...this.#revocations, row];
       return !isThere;
+    },
+    addAll: (rows: Iterable<RevocationRow>): number => {
+      const keyOf = (row: RevocationRow): string => `${row.kind} ${row.value} ${row.issuerKey}`;
+      const known = new Set(this.#revocations.map(keyOf));
+      const added = [...rows].filter((row) => !known.has(keyOf(row)));
+      this.#revocations = [...this.#revocations, ...added];
+      return added.length;
     },
     list: (kind?: RevocationRow["kind"]): readonly RevocationRow[] =>
       this.#revocations.filter((one) => one.kind === (kind ?? one.kind)),
