@@ -120,6 +120,54 @@ describe("CreateCertificate answers as istiod does (wire facts 3.3, 3.5)", () =>
     await bench.clock.advance(day + 1000);
     expect(await refusal(shown, { csr })).toBe(unauthenticated);
   });
+
+  describe("what a node was given for a workload", () => {
+    async function ofNode(): Promise<Shown> {
+      bench.workloads.set("shop/cart", { identity: id("shop/cart"), node: "edge-1" });
+      bench.version++;
+      const node = await bench.joined("edge-1");
+      const { csr } = await bench.csr();
+      const { answer } = await bench.create(node, { csr, impersonate: id("shop/cart").uri });
+      return shownBy(answer?.certChain ?? []);
+    }
+
+    test("is the node's, however often it renews itself, and ends with the node", async () => {
+      const { csr } = await bench.csr();
+      const taken = await ofNode();
+      const { answer } = await bench.create(taken, { csr });
+      const renewed = shownBy(answer?.certChain ?? []);
+      expect(bench.authority.issued.map(({ requestedBy }) => requestedBy)).toEqual([
+        "edge-1",
+        "edge-1",
+        "edge-1",
+      ]);
+      await bench.authority.revoke({ kind: "node", node: "edge-1" });
+      expect(await refusal(taken, { csr })).toBe(unauthenticated);
+      expect(await refusal(renewed, { csr })).toBe(unauthenticated);
+    });
+
+    test("is not renewed once the node is not registered, or revoked, or the workload is elsewhere", async () => {
+      const { csr } = await bench.csr();
+      const taken = await ofNode();
+      const registration = bench.state.registrations.byNode("edge-1");
+      if (registration === null) throw new Error("no registration");
+      bench.state.registrations.put({ ...registration, revokedAtMs: 1, revokeReason: "stolen" });
+      expect(await refusal(taken, { csr })).toBe(notEntitled);
+      bench.state.registrationRows.delete("edge-1");
+      expect(await refusal(taken, { csr })).toBe(notEntitled);
+      bench.state.registrations.put(registration);
+      expect(await refusal(taken, { csr })).toBe("answered with 2 items");
+      bench.workloads.set("shop/cart", { identity: id("shop/cart"), node: "edge-2" });
+      bench.version++;
+      expect(await refusal(taken, { csr })).toBe(notEntitled);
+      const issued = `certificate.create not_entitled: serial of ${id("shop/cart")} was issued to node edge-1`;
+      expect(bench.refusals.map((row) => row.replace(/serial [0-9a-f]+/, "serial"))).toEqual([
+        `${issued}, which is revoked`,
+        `${issued}, which is not registered any more`,
+        `certificate.create not_entitled: no document places ${id("shop/cart")} on node edge-1`,
+      ]);
+    });
+  });
 });
 
 describe("requests that are bad", () => {

@@ -7,14 +7,17 @@ import type {
 } from "../../wire/messages/istio_citadel.gen.ts";
 import { type Caller, type CallerAuthenticator, callerName } from "../identity/caller.ts";
 import { type MeshFacts, refuseEntitlement } from "../identity/entitlement.ts";
+import type { IdentityState } from "../identity/identity_state.ts";
 import type { RateLimits } from "../identity/rate_limits.ts";
 import type { Refusals } from "../identity/refusals.ts";
+import { standingBehind } from "../identity/standing_behind.ts";
 import { credentialsOf, type UnaryCall } from "./call_credentials.ts";
 import type { Issuance, Issued } from "./issuance.ts";
 import { describeSigningFailure } from "./signing_failure.ts";
 
 export interface CertificateServiceOptions {
   readonly authenticator: CallerAuthenticator & { recheck(caller: Caller): string | null };
+  readonly state: Pick<IdentityState, "certificates" | "registrations" | "revocations">;
   readonly issuance: Issuance;
   readonly mesh: MeshFacts;
   readonly rates: RateLimits;
@@ -43,17 +46,20 @@ export class CertificateService {
     call: UnaryCall,
   ): Promise<IstioCertificateResponse> => {
     const caller = await this.#options.authenticator.authenticate(credentialsOf(call));
-    const wanted = this.#authorize(caller, request);
+    const { wanted, requestedBy } = this.#authorize(caller, request);
     if (call.cancelled.aborted) throw this.#refuse(caller, wanted.uri, "cancelled", "the caller has gone");
-    const { chain } = await this.#issue(caller, wanted, request);
+    const { chain } = await this.#issue(caller, wanted, requestedBy, request);
     // Whoever was revoked while the signer was at work does not get what it made.
     const revoked = this.#options.authenticator.recheck(caller);
     if (revoked !== null) throw this.#refuse(caller, wanted.uri, "revoked", revoked);
     return { $typeName: "istio.v1.auth.IstioCertificateResponse", certChain: chain };
   };
 
-  #authorize(caller: Caller, request: IstioCertificateRequest): SpiffeId {
-    const { rates, refusals, trustDomain, controlId, mesh } = this.#options;
+  #authorize(
+    caller: Caller,
+    request: IstioCertificateRequest,
+  ): { readonly wanted: SpiffeId; readonly requestedBy: string } {
+    const { rates, refusals, trustDomain, controlId, mesh, state } = this.#options;
     const exhausted = rates.admitSigning(callerName(caller));
     if (exhausted !== null)
       throw refusals.refuse(grpcCode.resourceExhausted, "too many requests", {
@@ -65,9 +71,13 @@ export class CertificateService {
           exhausted === "caller" ? "too many requests of this caller" : "too many requests of all callers",
       });
     const wanted = this.#wanted(caller, request);
-    const refusal = refuseEntitlement({ caller, wanted, trustDomain, controlId, mesh });
-    if (refusal !== null) throw this.#refuse(caller, wanted.uri, "not_entitled", refusal);
-    return wanted;
+    const behind = standingBehind(caller, state);
+    if (typeof behind === "string") throw this.#refuse(caller, wanted.uri, "not_entitled", behind);
+    for (const asking of new Set([caller, behind])) {
+      const refusal = refuseEntitlement({ caller: asking, wanted, trustDomain, controlId, mesh });
+      if (refusal !== null) throw this.#refuse(caller, wanted.uri, "not_entitled", refusal);
+    }
+    return { wanted, requestedBy: behind.kind === "node" ? behind.node : callerName(behind) };
   }
 
   /** `ImpersonatedIdentity` of the metadata, else the caller itself. `CertSigner` picks a Kubernetes signer in istiod; its own CA ignores it, and so does this one. */
@@ -88,9 +98,13 @@ export class CertificateService {
     return id;
   }
 
-  async #issue(caller: Caller, id: SpiffeId, request: IstioCertificateRequest): Promise<Issued> {
+  async #issue(
+    caller: Caller,
+    id: SpiffeId,
+    requestedBy: string,
+    request: IstioCertificateRequest,
+  ): Promise<Issued> {
     const { issuance, refusals } = this.#options;
-    const requestedBy = caller.kind === "node" ? caller.node : callerName(caller);
     try {
       const proven = await issuance.prove(request.csr);
       const lifetimeMs = issuance.lifetimeMs(request.validityDuration);

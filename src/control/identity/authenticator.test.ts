@@ -40,7 +40,12 @@ async function node(name: string): Promise<Caller> {
 describe("callers", () => {
   test("are a workload, a node or an operator, by what they show", async () => {
     const { authenticator } = bench.identity;
-    expect((await workload()).caller).toEqual({ kind: "workload", id: id("shop/cart"), via: "certificate" });
+    expect((await workload()).caller).toEqual({
+      kind: "workload",
+      id: id("shop/cart"),
+      via: "certificate",
+      serialNumber: expect.stringMatching(/^[0-9a-f]{32}$/),
+    });
     const byToken = await authenticator.authenticate(credentials({ token: await bench.token() }));
     expect(byToken).toEqual({ kind: "workload", id: id("shop/cart"), via: "token" });
     expect(await node("edge-1")).toMatchObject({ kind: "node", node: "edge-1", credential: "valid" });

@@ -20,6 +20,8 @@ export interface WorkloadCaller {
   readonly kind: "workload";
   readonly id: SpiffeId;
   readonly via: "certificate" | "token";
+  /** Hexadecimal, of the certificate it showed; none by a token. */
+  readonly serialNumber?: string;
 }
 
 /** A person or a program that administers, by a token of an issuer of operators. What it may do is administration's to say. */

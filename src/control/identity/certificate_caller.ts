@@ -113,7 +113,7 @@ export class CertificateCallers {
       return refuse("revoked", `serial ${serialNumber} of ${id} is revoked`);
     if (revocations.isRevokedIdentity(id.uri)) return refuse("revoked", `${id} is revoked`);
     if (id.equals(controlId)) return refuse("control", "the control plane does not call itself");
-    if (id.namespace !== nodeNamespace) return { kind: "workload", id, via: "certificate" };
+    if (id.namespace !== nodeNamespace) return { kind: "workload", id, via: "certificate", serialNumber };
     const node = id.serviceAccount;
     const registration = this.#registrationOf(node);
     if ("reason" in registration) return registration;

@@ -27,6 +27,12 @@ export interface RevocationStore {
   isRevokedNode(node: string): boolean;
 }
 
+/** What was issued, and at whose request. */
+export interface IssuedStore {
+  /** @returns null for a certificate that is not known here. */
+  bySerial(serialNumber: string): { readonly requestedBy: string } | null;
+}
+
 export interface AuditLog {
   append(entry: AuditEntry): void;
 }
@@ -35,6 +41,7 @@ export interface IdentityState {
   readonly tokens: TokenStore;
   readonly registrations: RegistrationStore;
   readonly revocations: RevocationStore;
+  readonly certificates: IssuedStore;
   readonly audit: AuditLog;
   /** All writes of `work`, or none. */
   transaction<T>(work: () => T): T;

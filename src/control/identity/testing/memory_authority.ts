@@ -43,6 +43,7 @@ export class MemoryAuthority {
     const answer = await this.ca.sign(request);
     const [der] = decodePemLabel(answer.chainPem.join(""), "CERTIFICATE");
     const { serialNumber } = parseCertificate(der ?? new Uint8Array());
+    this.state.requesters.set(serialNumber, requestedBy);
     this.issued.push({ serial: serialNumber, uri: id.uri, requestedBy, lifetimeMs });
     return this.tamper(answer);
   }

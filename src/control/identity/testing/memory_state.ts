@@ -60,6 +60,16 @@ export class MemoryState implements IdentityState {
     isRevokedNode: (node: string): boolean => this.revoked.nodes.has(node),
   };
 
+  /** By serial number, who has asked for it. */
+  readonly requesters = new Map<string, string>();
+
+  readonly certificates = {
+    bySerial: (serial: string): { readonly requestedBy: string } | null => {
+      const requestedBy = this.requesters.get(serial);
+      return requestedBy === undefined ? null : { requestedBy };
+    },
+  };
+
   readonly audit = {
     append: (entry: AuditEntry): void => {
       this.#mayWrite();
