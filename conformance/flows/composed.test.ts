@@ -1,0 +1,135 @@
+/** The control plane as `app_control.ts` puts it together, and hosts that join it by a WorkloadGroup, on machines in memory. */
+import { beforeEach, describe, expect, test } from "bun:test";
+import { type PreparedNode, prepareNode } from "../../src/app.ts";
+import { type RunningControl, startControl } from "../../src/app_control.ts";
+import { assert } from "../../src/base/assert.ts";
+import { controlLimits } from "../../src/base/limits.ts";
+import { loadControlPlane } from "../../src/config/load.ts";
+import type { SettingName } from "../../src/config/settings.ts";
+import { LogWriter } from "../../src/host/log_writer.ts";
+import type { MemoryMachine } from "../../src/host/memory.ts";
+import type { MemoryHost } from "../../src/host/memory_process.ts";
+import { FlowLab, labConfig, serviceEntry, workloadEntry } from "./lab.ts";
+
+const address = "10.0.0.100";
+const group = `apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata:
+  name: web
+  namespace: shop
+spec:
+  metadata:
+    labels: {app: web}
+  template:
+    serviceAccount: web
+    labels: {app: web}
+---
+`;
+const documents = `${group}${workloadEntry("cart", "10.0.0.1")}${serviceEntry("web", "10.88.0.5", 80, 8080)}`;
+const everything = { actor: "a test", mayChange: () => true };
+
+let lab: FlowLab;
+let machine: MemoryMachine;
+let control: RunningControl;
+let controlHost: MemoryHost;
+
+async function start(): Promise<void> {
+  controlHost = machine.start();
+  const flags = new Map<SettingName, readonly string[]>([
+    ["controlListen", [`${address}:15012`]],
+    ["stateDirectory", ["/var/lib/fairlead"]],
+    ["metrics", ["off"]],
+    ["readiness", ["off"]],
+    // Keys without threads: the simulated clock waits for nobody.
+    ["cryptoProvider", ["peculiar"]],
+  ]);
+  const { config, errors } = loadControlPlane({ flags, environment: {}, file: null });
+  assert(config !== null, JSON.stringify(errors));
+  const logger = new LogWriter(controlHost.clock, () => true, "json", "info");
+  control = await lab.world.settle(startControl(controlHost, config, logger));
+}
+
+/** A host that joins by one more token of the group. */
+async function join(name: string, ip: string): Promise<{ host: MemoryHost; node: PreparedNode }> {
+  const made = lab.world.machine(name, { addresses: [ip] });
+  const { line } = await control.parts.identity.joinTokens.create({
+    binding: { kind: "group", group: "shop/web" },
+    createdBy: "a test",
+  });
+  const words = line.split(" ");
+  const after = (flag: string): string => words[words.indexOf(flag) + 1] ?? "";
+  return await host(made, { joinToken: after("--join-token"), caPin: after("--ca-pin"), joinAddresses: ip });
+}
+
+async function host(
+  on: MemoryMachine,
+  settings: Partial<Record<SettingName, string>>,
+): Promise<{ host: MemoryHost; node: PreparedNode }> {
+  const started = on.start();
+  const logger = new LogWriter(started.clock, () => true, "json", "info");
+  const config = labConfig({ control: `https://${address}:15012`, ...settings });
+  return { host: started, node: await lab.world.settle(prepareNode(started, config, logger)) };
+}
+
+const members = (): readonly string[] =>
+  [...control.parts.store.workloads()]
+    .filter(({ serviceAccount }) => serviceAccount === "web")
+    .flatMap(({ addresses }) => addresses.map((ip) => ip.text))
+    .sort();
+
+beforeEach(async () => {
+  lab = await FlowLab.create();
+  machine = lab.world.machine("control", { addresses: [address] });
+  await start();
+  const applied = await lab.world.settle(
+    control.parts.documents.apply([{ source: "mesh.yaml", text: documents }], everything),
+  );
+  expect(applied.outcome).toBe("applied");
+});
+
+describe("hosts that join by a WorkloadGroup", () => {
+  test("register themselves with the address they have, are endpoints of its services, and get its identity", async () => {
+    const { node } = await join("one", "10.0.0.11");
+    await lab.world.settle(node.listening);
+    await lab.until(
+      () => node.context.locals.all.length === 1 && node.pending().length === 0,
+      "readiness",
+      2 * controlLimits.memberGraceMs,
+    );
+    expect(members()).toEqual(["10.0.0.11"]);
+    const [local] = node.context.locals.all;
+    expect(local?.identity.uri).toBe("spiffe://cluster.local/ns/shop/sa/web");
+    const second = await join("two", "10.0.0.12");
+    await lab.until(() => members().length === 2, "the second");
+    await lab.until(
+      () => [...node.context.store.workloads()].length === 3,
+      "the news of it",
+      2 * controlLimits.memberGraceMs,
+    );
+    await lab.world.settle(second.node.stop());
+  });
+
+  test("are there while they are connected, a while longer, and then no more; and come back by themselves", async () => {
+    const { host: process, node } = await join("one", "10.0.0.11");
+    await lab.world.settle(node.listening);
+    await lab.until(() => members().length === 1, "the member");
+    process.kill();
+    await lab.run(controlLimits.memberGraceMs / 2);
+    expect(members()).toEqual(["10.0.0.11"]);
+    await lab.until(() => members().length === 0, "its leaving", 2 * controlLimits.memberGraceMs);
+    expect(control.parts.state.registrations.list().length).toBe(1);
+  });
+
+  test("a control plane that is killed and started again knows its members, and forgets those that do not return", async () => {
+    const { node } = await join("one", "10.0.0.11");
+    await lab.world.settle(node.listening);
+    await lab.until(() => members().length === 1, "the member");
+    controlHost.kill();
+    await start();
+    expect(members()).toEqual(["10.0.0.11"]);
+    await lab.run(controlLimits.memberGraceMs * 2);
+    expect(members()).toEqual(["10.0.0.11"]);
+    await lab.world.settle(node.stop());
+    await lab.until(() => members().length === 0, "its leaving", 2 * controlLimits.memberGraceMs);
+  });
+});
