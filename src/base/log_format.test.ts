@@ -34,6 +34,32 @@ describe("log lines", () => {
     expect(line).not.toContain("\r");
   });
 
+  test("say what JSON.stringify says, whatever is in them", () => {
+    const random = seeded(20261122);
+    const odd = ["a", '"', "\\", "\n", "\t", "\u007f", "\u2028", "é", "\ud800", "[", "]", "~", " ", "!", "#"];
+    const word = () => Array.from({ length: random() % 6 }, () => odd[random() % odd.length] ?? "").join("");
+    for (let round = 0; round < 2_000; round++) {
+      const [address, name] = [word(), word()];
+      const said = {
+        "dst.addr": address,
+        name,
+        none: null,
+        absent: undefined,
+        count: random(),
+        nan: NaN,
+        "7": true,
+      };
+      const json = formatLogLine("json", wallMs, "info", "access", name, said);
+      const time = new Date(wallMs).toISOString();
+      const whole = { level: "info", time, scope: "access", message: name, ...said };
+      expect(json).toBe(`${JSON.stringify(whole, (_, value) => (value === null ? undefined : value))}\n`);
+      const bare = (text: string) => JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"');
+      expect(formatLogLine("text", wallMs, "info", "access", name, { "dst.addr": address, name })).toBe(
+        `${time}\tinfo\taccess\t${bare(name)}\tdst.addr=${bare(address)} name=${JSON.stringify(name)}\n`,
+      );
+    }
+  });
+
   test("levels", () => {
     expect([isLogged("debug", "info"), isLogged("info", "info"), isLogged("error", "warn")]).toEqual([
       false,
@@ -42,3 +68,12 @@ describe("log lines", () => {
     ]);
   });
 });
+
+/** Numerical Recipes' linear congruential generator. */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state >>> 8;
+  };
+}
