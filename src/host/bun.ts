@@ -12,6 +12,7 @@ import { BunHttpClient } from "./bun_http_client.ts";
 import { bunListen } from "./bun_listen.ts";
 import type { SocketContext } from "./bun_native.ts";
 import { bunProcess } from "./bun_process.ts";
+import { ResetQueue } from "./bun_resets.ts";
 import { BunSocket } from "./bun_socket.ts";
 import { bunTls } from "./bun_tls.ts";
 import { BunUnixNetwork } from "./bun_unix.ts";
@@ -36,7 +37,13 @@ export function createBunHost(): Host {
 }
 
 function bunNetwork(clock: Clock, linux: LinuxSockets | null): Network {
-  const context: SocketContext = { clock, linux, lingering: 0, descriptorCeiling: descriptorCeiling(linux) };
+  const context: SocketContext = {
+    clock,
+    linux,
+    resets: new ResetQueue(clock, linux),
+    lingering: 0,
+    descriptorCeiling: descriptorCeiling(linux),
+  };
   const unix = new BunUnixNetwork(context);
   return {
     listen: (options, onAccept) => bunListen(context, linux, options, onAccept),

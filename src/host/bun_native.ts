@@ -1,6 +1,7 @@
 /** What Bun's sockets of every kind have in common: whom their callbacks go to, their addresses, their descriptor. */
 import { assert } from "../base/assert.ts";
 import { IpAddress, type SocketAddress } from "../base/ip.ts";
+import type { ResetQueue } from "./bun_resets.ts";
 import type { Clock } from "./host.ts";
 import type { LinuxSockets } from "./linux_socket.ts";
 import { systemErrorName } from "./socket_errors.ts";
@@ -23,6 +24,7 @@ export interface SocketContext {
   readonly linux: LinuxSockets | null;
   /** Descriptors at or above it are the reserve: a connection that gets one is refused. */
   readonly descriptorCeiling: number;
+  readonly resets: ResetQueue;
   /** Sockets that wait for their peer's end after `close()`. */
   lingering: number;
 }

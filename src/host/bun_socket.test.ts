@@ -4,6 +4,7 @@ import { assert } from "../base/assert.ts";
 import { IpAddress } from "../base/ip.ts";
 import { hostLimits } from "../base/limits.ts";
 import type { NativeSocket, SocketContext } from "./bun_native.ts";
+import { ResetQueue } from "./bun_resets.ts";
 import { BunSocket } from "./bun_socket.ts";
 import { Recorder } from "./testing/recorder.ts";
 
@@ -21,6 +22,7 @@ function setUp(lingering = 0) {
       defer: queueMicrotask,
     },
     linux: null,
+    resets: new ResetQueue({ defer: queueMicrotask }, null),
     descriptorCeiling: Number.POSITIVE_INFINITY,
     lingering,
   };

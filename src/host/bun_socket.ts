@@ -121,7 +121,13 @@ export class BunSocket implements Socket, NativeEvents {
     if (this.#phase !== "open") return;
     this.#discard();
     this.#phase = "closed";
-    this.#native.terminate();
+    if (this.resetMayWait) this.#context.resets.reset(this.#native);
+    else this.#native.terminate();
+  }
+
+  /** Nothing given to `write` before may leave meanwhile: true where all that is not in the kernel is our user's to keep. */
+  protected get resetMayWait(): boolean {
+    return true;
   }
 
   /** Hands Bun's socket over to a TLS handshake; from now on this object is dead. @returns null when the connection is gone. */

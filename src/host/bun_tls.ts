@@ -56,6 +56,11 @@ export class BunTlsSocket extends BunSocket implements TlsSocket {
     this.cipherSuite = session.cipherSuite;
     this.keyExchange = session.keyExchange;
   }
+
+  /** Bun keeps ciphertext that the kernel did not take, and goes on sending it. */
+  protected override get resetMayWait(): boolean {
+    return false;
+  }
 }
 
 class Handshake implements NativeEvents {

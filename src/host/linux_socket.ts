@@ -15,6 +15,7 @@ const IPPROTO_TCP = 6;
 const SOL_IPV6 = 41;
 const SO_ERROR = 4;
 const SO_KEEPALIVE = 9;
+const SO_LINGER = 13;
 const SO_MARK = 36;
 const TCP_NODELAY = 1;
 const TCP_KEEPIDLE = 4;
@@ -90,12 +91,15 @@ export class LinuxSockets {
   readonly #address = new Uint8Array(new ArrayBuffer(SOCKADDR_BYTES));
   readonly #int = new Int32Array(new ArrayBuffer(4));
   readonly #length = new Uint32Array(new ArrayBuffer(4));
+  /** `struct linger`: on, and no time at all. */
+  readonly #noLinger = new Int32Array(new ArrayBuffer(8));
   /** `struct pollfd`: the descriptor, then events and revents as two shorts. */
   readonly #poll = new Int32Array(new ArrayBuffer(8));
 
   private constructor(library: Library, errno: Pointer) {
     this.#library = library;
     this.#errno = errno;
+    this.#noLinger[0] = 1;
   }
 
   /** @returns null where there is no Linux C library to call (another system, or musl without the compatibility name). */
@@ -139,6 +143,11 @@ export class LinuxSockets {
     this.#trySet(fd, IPPROTO_TCP, TCP_KEEPIDLE, hostLimits.keepAliveIdleSeconds);
     this.#trySet(fd, IPPROTO_TCP, TCP_KEEPINTVL, hostLimits.keepAliveIntervalSeconds);
     this.#trySet(fd, IPPROTO_TCP, TCP_KEEPCNT, hostLimits.keepAliveProbes);
+  }
+
+  /** Whoever closes it now, be it the end of the process, resets the connection (socket(7), SO_LINGER). @returns whether that was possible. */
+  resetOnClose(fd: number): boolean {
+    return this.#library.setsockopt(fd, SOL_SOCKET, SO_LINGER, this.#noLinger, 8) === 0;
   }
 
   /** For a listener that TPROXY diverts to. @throws SystemCallError without CAP_NET_ADMIN. */
