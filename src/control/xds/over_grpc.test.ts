@@ -1,6 +1,7 @@
 /** The xDS server behind the control plane's own port: TLS, HTTP/2, gRPC, over Bun's sockets. */
 import { afterAll, expect, test } from "bun:test";
 import { IpAddress } from "../../base/ip.ts";
+import { adsLimits, grpcLimits } from "../../base/limits.ts";
 import { silentLogger } from "../../base/log.ts";
 import { WatchSource } from "../../base/watch.ts";
 import { createBunHost } from "../../host/bun.ts";
@@ -115,6 +116,32 @@ test("a node is answered, told of changes, and cut when it is revoked", async ()
   expect((await stream.next()).resources.map(({ name }) => name)).toEqual(["u"]);
   expect(xds.cutStreams(() => true)).toBe(1);
   expect(await stream.end()).toMatchObject({ code: grpcCode.unauthenticated });
+});
+
+/** What a client says it has: 106 bytes each in the message. */
+function held(count: number): Record<string, string> {
+  const versions: Record<string, string> = {};
+  for (let index = 0; index < count; index++)
+    versions[`Kubernetes//Pod/shop/${index}`.padEnd(84, "-")] = "0123456789abcdef";
+  return versions;
+}
+
+test("a client that comes back may say that it has 60,000 things; past its bound the stream is refused", async () => {
+  const node = nodeOf("edge-1");
+  const many = held(60_000);
+  expect(60_000 * 106).toBeGreaterThan(grpcLimits.maxRequestBytes);
+  const stream = await open("Bearer good");
+  stream.request({ node, typeUrl: authorizationType, initialResourceVersions: many });
+  const left = new Set(Object.keys(many));
+  while (left.size > 0) {
+    const { nonce, removedResources } = await stream.next();
+    for (const name of removedResources) expect(left.delete(name)).toBe(true);
+    stream.request(emptyRequest(authorizationType, nonce));
+  }
+  const greedy = await open("Bearer good");
+  const tooMany = held(adsLimits.maxRequestBytes / 106 + 1);
+  greedy.request({ node, typeUrl: authorizationType, initialResourceVersions: tooMany });
+  expect(await greedy.end()).toMatchObject({ code: grpcCode.resourceExhausted });
 });
 
 test("who cannot say who it is gets nothing", async () => {

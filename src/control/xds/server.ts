@@ -12,10 +12,14 @@ import { controlPlanePrefix, trustBundleType } from "../../wire/ads/delta.ts";
 import { ResourceSet } from "../../wire/ads/resource_set.ts";
 import { ResponseEncoder } from "../../wire/ads/response_parts.ts";
 import { DeltaSession, type SessionLimits } from "../../wire/ads/server_session.ts";
-import type { GrpcService } from "../../wire/grpc/server.ts";
+import type { GrpcService, StreamHandler } from "../../wire/grpc/server.ts";
 import { aggregatedDiscovery } from "../../wire/grpc/services.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import { encodeTrustBundleMessage } from "../../wire/mesh_messages.ts";
+import type {
+  DeltaDiscoveryRequest,
+  DeltaDiscoveryResponse,
+} from "../../wire/messages/envoy_discovery.gen.ts";
 import { type CallPeer, credentialsOf } from "../ca/call_credentials.ts";
 import { type Caller, type CallerAuthenticator, callerName } from "../identity/caller.ts";
 import type { TrustBundle } from "../keys/trust_bundle.ts";
@@ -99,7 +103,7 @@ export class XdsServer {
   }
 
   register<Peer extends CallPeer>(service: Pick<GrpcService<Peer>, "stream">): void {
-    service.stream(aggregatedDiscovery.delta, (stream) => {
+    const open: StreamHandler<DeltaDiscoveryRequest, DeltaDiscoveryResponse, Peer> = (stream) => {
       if (this.#closed) throw new GrpcError(grpcCode.unavailable, "the control plane is stopping");
       if (this.#subscribers.size >= this.#limits.maxStreams)
         throw new GrpcError(grpcCode.resourceExhausted, "too many streams");
@@ -107,7 +111,9 @@ export class XdsServer {
       const subscriber = new Subscriber(this.#host, stream, caller);
       this.#subscribers.add(subscriber);
       return subscriber;
-    });
+    };
+    // Read of known callers alone: until then a stream is paused, and holds a window.
+    service.stream(aggregatedDiscovery.delta, open, { maxRequestBytes: adsLimits.maxRequestBytes });
   }
 
   /** Pushes what waits for a quiet moment, now: a revocation, the answer to an operator's command. */

@@ -268,6 +268,19 @@ describe("Request cardinality", () => {
     lab.data(5, Uint8Array.of(1, 0, 0, 0, 1, 9));
     expect(lab.status(5)).toBe(grpcCode.unimplemented);
   });
+
+  test("a method may have a bound of its own: the byte at it is taken, the one after it is not", () => {
+    const lab = new Lab({ maxRequestBytes: 10 });
+    const taken: number[] = [];
+    const events = { onHalfClose() {}, onWritable() {}, onClose() {} };
+    const onMessage = (message: Uint8Array): void => void taken.push(message.length);
+    lab.service.stream(echo, () => ({ ...events, onMessage }), { maxRequestBytes: 12 });
+    lab.headers(1, request);
+    lab.message(1, "x".repeat(12));
+    expect(taken).toEqual([12]);
+    lab.data(1, Uint8Array.of(0, 0, 0, 0, 13));
+    expect(lab.status(1)).toBe(grpcCode.resourceExhausted);
+  });
 });
 
 describe("Status", () => {

@@ -74,9 +74,14 @@ export class GrpcService<Peer> {
     });
   }
 
-  stream<Req, Res>(method: MethodDescription<Req, Res>, handler: StreamHandler<Req, Res, Peer>): this {
+  /** @param bounds of this method, in place of the server's. */
+  stream<Req, Res>(
+    method: MethodDescription<Req, Res>,
+    handler: StreamHandler<Req, Res, Peer>,
+    bounds: Partial<Pick<CallContext, "maxRequestBytes">> = {},
+  ): this {
     return this.#add(method, (stream, headers, endStream, peer, context) => {
-      const call = new ServerCallState(method, stream, headers, peer, context, true);
+      const call = new ServerCallState(method, stream, headers, peer, { ...context, ...bounds }, true);
       call.start(handler, endStream);
     });
   }
