@@ -174,6 +174,7 @@ async function build(
     issuers: given.issuers,
     settings: { ...config, nodeLifetimeMs: controlLimits.nodeLifetimeMs },
     controlId,
+    reserved: [administratorId(config)],
     controlUrl: () => reach.url,
     maxLifetimeMs: config.svidLifetimeMs,
   });

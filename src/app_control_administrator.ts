@@ -3,7 +3,7 @@
  * somebody who may make others. It is renewed like any other, and when its authority is replaced.
  */
 import type { DocumentInput } from "./admin/control/sources.ts";
-import { asMeshError } from "./base/errors.ts";
+import { asMeshError, MeshError } from "./base/errors.ts";
 import { controlLimits } from "./base/limits.ts";
 import type { ControlPlaneConfig } from "./config/control_plane.ts";
 import type { MeshAuthority } from "./control/keys/mesh_authority.ts";
@@ -46,7 +46,11 @@ spec:
   };
 }
 
-/** @returns a function that ends the renewal. @throws MeshError when the certificate can neither be made nor was there. */
+/**
+ * Where the identity is revoked there is no certificate, and everything else starts all the same: somebody has to be able to lift it.
+ *
+ * @returns a function that ends the renewal. @throws MeshError when the certificate cannot be made.
+ */
 export async function bootstrapAdministrator(options: FirstAdministratorOptions): Promise<() => void> {
   const { host, logger, provider, authority, config } = options;
   const { clock, random, files } = host;
@@ -80,11 +84,27 @@ export async function bootstrapAdministrator(options: FirstAdministratorOptions)
     // The roots in the file are those that it goes by to know the control plane.
     if (current !== null) void write(current);
   });
-  await secrets.svid(id);
+  try {
+    await secrets.svid(id);
+  } catch (thrown) {
+    if (!isRevoked(thrown)) throw thrown;
+    logger.log(
+      "warn",
+      "control",
+      "the first administrator's identity is revoked; another one can lift that",
+      {
+        identity: id.uri,
+      },
+    );
+  }
   return () => {
     unsubscribe();
     secrets.close();
   };
+}
+
+function isRevoked(thrown: unknown): boolean {
+  return thrown instanceof MeshError && (thrown.code === "certificate_revoked" || isRevoked(thrown.cause));
 }
 
 function isOfAnother({ chain }: Svid, { wantedIssuerKeyId }: PublishedBundle): boolean {

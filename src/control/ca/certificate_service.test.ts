@@ -261,6 +261,14 @@ describe("who may ask for whom", () => {
     expect(bench.authority.issued.length).toBe(1);
   });
 
+  test("nobody by a token that claims to be the control plane or its first administrator", async () => {
+    const { csr } = await bench.csr();
+    for (const name of ["fairlead-control", "fairlead-admin"]) {
+      const token = await bench.token({ sub: `system:serviceaccount:istio-system:${name}` });
+      expect(await refusal({ token }, { csr })).toBe(unauthenticated);
+    }
+  });
+
   test("an operator's token is for no workload, and a workload's for no other", async () => {
     const { csr } = await bench.csr();
     const operator = await bench.token({ iss: "https://people.example", sub: "ada" });

@@ -24,6 +24,8 @@ export interface CertificateServiceOptions {
   readonly refusals: Refusals;
   readonly trustDomain: string;
   readonly controlId: SpiffeId;
+  /** Identities that the control plane issues by itself alone. */
+  readonly reserved: readonly SpiffeId[];
 }
 
 const action = "certificate.create";
@@ -59,7 +61,7 @@ export class CertificateService {
     caller: Caller,
     request: IstioCertificateRequest,
   ): { readonly wanted: SpiffeId; readonly requestedBy: string } {
-    const { rates, refusals, trustDomain, controlId, mesh, state } = this.#options;
+    const { rates, refusals, trustDomain, controlId, reserved, mesh, state } = this.#options;
     const exhausted = rates.admitSigning(callerName(caller));
     if (exhausted !== null)
       throw refusals.refuse(grpcCode.resourceExhausted, "too many requests", {
@@ -74,7 +76,7 @@ export class CertificateService {
     const behind = standingBehind(caller, state);
     if (typeof behind === "string") throw this.#refuse(caller, wanted.uri, "not_entitled", behind);
     for (const asking of new Set([caller, behind])) {
-      const refusal = refuseEntitlement({ caller: asking, wanted, trustDomain, controlId, mesh });
+      const refusal = refuseEntitlement({ caller: asking, wanted, trustDomain, controlId, reserved, mesh });
       if (refusal !== null) throw this.#refuse(caller, wanted.uri, "not_entitled", refusal);
     }
     return { wanted, requestedBy: behind.kind === "node" ? behind.node : callerName(behind) };

@@ -50,6 +50,8 @@ export interface ControlIdentityOptions {
   readonly settings: NodeSettings;
   /** The control plane's own. */
   readonly controlId: SpiffeId;
+  /** Identities that it issues by itself alone, and that no token can claim: the first administrator's. */
+  readonly reserved?: readonly SpiffeId[];
   /** `https://HOST:15012`, as hosts reach it. */
   readonly controlUrl: () => string;
   /** The longest life of a workload's certificate. */
@@ -70,7 +72,7 @@ export interface ControlIdentity {
 }
 
 export function createControlIdentity(options: ControlIdentityOptions): ControlIdentity {
-  const { host, logger, metrics, provider, state, authority, settings, controlId } = options;
+  const { host, logger, metrics, provider, state, authority, settings, controlId, reserved = [] } = options;
   const { clock, random } = host;
   const { trustDomain } = settings;
   const { registrations, revocations } = state;
@@ -84,7 +86,7 @@ export function createControlIdentity(options: ControlIdentityOptions): ControlI
     certificates,
     tokens,
     revocations,
-    controlId,
+    reserved: [controlId, ...reserved],
     rates,
     refusals,
   });
@@ -105,7 +107,7 @@ export function createControlIdentity(options: ControlIdentityOptions): ControlI
   const nodes = new KeyedGate();
   const joining = new JoinService({ ...shared, nodes });
   const renewal = new RenewalService({ ...shared, nodes });
-  const creation = new CertificateService({ ...shared, trustDomain, controlId });
+  const creation = new CertificateService({ ...shared, trustDomain, controlId, reserved });
   const pin = () => rootPin(authority.serving().rootPem, provider);
   const joinTokens = new JoinTokens({
     clock,

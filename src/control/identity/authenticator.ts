@@ -12,7 +12,8 @@ export interface AuthenticatorOptions {
   readonly certificates: CertificateCallers;
   readonly tokens: TokenVerifier;
   readonly revocations: RevocationStore;
-  readonly controlId: SpiffeId;
+  /** Identities that no token can claim: the control plane's own, and the first administrator's. */
+  readonly reserved: readonly SpiffeId[];
   readonly rates: RateLimits;
   readonly refusals: Refusals;
 }
@@ -81,7 +82,7 @@ export class MeshCallerAuthenticator implements CallerAuthenticator {
   }
 
   async #bearer(authorization: string): Promise<Caller | CallerRefusal> {
-    const { tokens, revocations, controlId } = this.#options;
+    const { tokens, revocations, reserved } = this.#options;
     // RFC 9110 §11.1: the scheme in any case; RFC 6750 §2.1: one space.
     const token = /^bearer (.+)$/i.exec(authorization)?.[1];
     if (token === undefined) return refuse("malformed", "the authorization header holds no bearer token");
@@ -92,7 +93,8 @@ export class MeshCallerAuthenticator implements CallerAuthenticator {
       const { issuer, subject, claims } = found;
       return { kind: "operator", name: `${issuer}#${subject}`, issuer, subject, claims };
     }
-    if (found.id.equals(controlId)) return refuse("control", "a token claims to be the control plane");
+    if (reserved.some((one) => one.equals(found.id)))
+      return refuse("reserved", `a token claims to be ${found.id}, which shows a certificate`);
     if (revocations.isRevokedIdentity(found.id.uri)) return refuse("revoked", `${found.id} is revoked`);
     return { kind: "workload", id: found.id, via: "token" };
   }

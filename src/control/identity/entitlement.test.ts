@@ -102,6 +102,12 @@ describe("who may ask for whom", () => {
       false,
     ],
     ["an operator", operator, "shop/cart", false],
+    [
+      "the first administrator",
+      { kind: "workload", id: id("istio-system/fairlead-admin"), via: "certificate" },
+      "istio-system/fairlead-admin",
+      false,
+    ],
   ];
   for (const [who, caller, wanted, may] of rows)
     test(`${who} ${may ? "may" : "may not"} have ${wanted}`, () => {
@@ -110,6 +116,7 @@ describe("who may ask for whom", () => {
         wanted: id(wanted),
         trustDomain: td,
         controlId: id("istio-system/fairlead-control"),
+        reserved: [id("istio-system/fairlead-admin")],
         mesh,
       };
       expect(refuseEntitlement(question) === null).toBe(may);

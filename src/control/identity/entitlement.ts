@@ -28,16 +28,19 @@ export interface EntitlementQuestion {
   readonly trustDomain: string;
   /** The control plane's own identity. */
   readonly controlId: SpiffeId;
+  /** Others that it issues by itself alone: the first administrator's. */
+  readonly reserved?: readonly SpiffeId[];
   readonly mesh: MeshFacts;
 }
 
 /** @returns null when the caller may have it, else why not, for the audit log. */
 export function refuseEntitlement(question: EntitlementQuestion): string | null {
-  const { caller, wanted, trustDomain, controlId, mesh } = question;
+  const { caller, wanted, trustDomain, controlId, reserved = [], mesh } = question;
   if (wanted.trustDomain !== trustDomain) return `${wanted} is not of trust domain ${trustDomain}`;
   if (wanted.namespace === nodeNamespace)
     return "nobody asks for a node by name; a node renews its own certificate";
   if (wanted.equals(controlId)) return "the control plane's identity is nobody else's";
+  if (reserved.some((one) => one.equals(wanted))) return `${wanted} is issued by the control plane alone`;
   switch (caller.kind) {
     case "workload":
       return caller.id.equals(wanted) ? null : `${caller.id} may ask for itself alone`;

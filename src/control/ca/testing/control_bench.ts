@@ -120,6 +120,7 @@ export class ControlBench {
         nodeLifetimeMs: 24 * hour,
       },
       controlId: id("istio-system/fairlead-control"),
+      reserved: [id("istio-system/fairlead-admin")],
       controlUrl: () => "https://control.example:15012",
       maxLifetimeMs: options.maxLifetimeMs ?? 48 * hour,
       ...(options.rates === undefined ? {} : { rates: options.rates }),
