@@ -1,6 +1,8 @@
 /** A real `fairlead control` process and the command line of its first administrator, from source or the binary that `FAIRLEAD` names. */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { connectControl } from "../../src/app_control_client.ts";
+import { createBunHost } from "../../src/host/bun.ts";
 import { keySet, signToken, type TestKey, testKey } from "../../src/pki/testing/token_issuer.ts";
 import { Subprocess } from "../peer/lab/subprocess.ts";
 import { repository } from "../peer/lab/tools.ts";
@@ -76,6 +78,10 @@ spec:
     return this.#process;
   }
 
+  get #identity(): string {
+    return join(this.directory, "state/admin.pem");
+  }
+
   /** After `kill`: another process on the same state. */
   async start(): Promise<void> {
     const { ip, port, place, meshFiles } = this.#options;
@@ -121,8 +127,7 @@ spec:
 
   /** As the first administrator. */
   async command(...words: readonly string[]): Promise<CommandResult> {
-    const identity = join(this.directory, "state/admin.pem");
-    const argv = [...fairleadArgv(), ...words, "--control", this.url, "--identity", identity];
+    const argv = [...fairleadArgv(), ...words, "--control", this.url, "--identity", this.#identity];
     const child = Bun.spawn(this.#options.place?.(argv) ?? argv, {
       stdin: "ignore",
       stdout: "pipe",
@@ -147,6 +152,29 @@ spec:
     const path = join(this.directory, `applied_${++this.#files}.yaml`);
     writeFileSync(path, documents);
     await this.must("apply", "--yes", "-f", path);
+  }
+
+  /** What a command does, without the time that its process takes. @throws when it is refused. */
+  async post(path: string, body: unknown): Promise<void> {
+    const { ip, port } = this.#options;
+    const connection = await connectControl(createBunHost(), {
+      server: { host: ip, port },
+      name: null,
+      identityPath: this.#identity,
+      rootPath: null,
+      tokenPath: null,
+    });
+    try {
+      const answer = await connection.request({
+        method: "POST",
+        path,
+        body: JSON.stringify(body),
+        maxBytes: 64 * 1024 * 1024,
+      });
+      if (answer.status !== 200) throw new Error(`${path}: ${new TextDecoder().decode(answer.body)}`);
+    } finally {
+      connection.close();
+    }
   }
 
   /** The words after `fairlead`. */

@@ -9,11 +9,13 @@ import { openbaoSuite } from "./openbao.ts";
 import { envoySdsSuite } from "./workload_api/envoy_sds.ts";
 import { nodeSocketSuite } from "./workload_api/node_socket.ts";
 import { spiffeClientSuite } from "./workload_api/spiffe_client.ts";
+import { xdsSuite } from "./xds.ts";
 import { ztunnelSuite } from "./ztunnel.ts";
 
 const usage = `usage: npm run conformance -- control [--only TEXT] [--verbose]
 
-The control plane and its parts against other implementations: grpcio, go-spiffe, Envoy, OpenBao.
+The control plane and its parts against other implementations: grpcio, go-spiffe, Envoy,
+OpenBao, and a real ztunnel (ZTUNNEL=path).
 
   --only TEXT   suites whose name contains TEXT
   --verbose     also say what passed
@@ -30,6 +32,7 @@ const suites: readonly ControlSuite[] = [
   { name: "grpc server", run: grpcServerSuite },
   { name: "grpc channel", run: grpcChannelSuite },
   { name: "certificates", run: certificateSuite },
+  { name: "xds", run: xdsSuite },
   { name: "openbao", run: openbaoSuite },
   { name: "workload api", run: spiffeClientSuite },
   { name: "workload api of a node", run: nodeSocketSuite },
