@@ -1,24 +1,20 @@
-/** What our CA signs, with a key that may be anywhere: roots, intermediates, SVIDs in istiod's profile. */
+/** What makes a CA, with a key that may be anywhere: roots, intermediates, and requests for them. `issue_svid.ts` has what a CA issues. */
 import { MeshError } from "../base/errors.ts";
 import { pkiLimits } from "../base/limits.ts";
-import type { SpiffeId } from "../mesh/identity.ts";
 import { type Certificate, parseCertificate } from "./certificate.ts";
 import { hex } from "./der_values.ts";
 import { librarySigning } from "./issue_signing.ts";
-import { oid } from "./oids.ts";
-import { encodePem } from "./pem.ts";
+import { randomSerialNumber } from "./issue_svid.ts";
 import { generateSigningKey, type LocalSigningKey, type SigningKey } from "./private_key.ts";
 import type { CryptoProvider } from "./provider.ts";
 import { buffer } from "./signature.ts";
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
-  ExtendedKeyUsageExtension,
   type Extension,
   KeyUsageFlags,
   KeyUsagesExtension,
   Pkcs10CertificateRequestGenerator,
-  SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
   X509Certificate,
   X509CertificateGenerator,
@@ -30,17 +26,6 @@ export interface Issuer {
   readonly provider: CryptoProvider;
 }
 
-export interface SvidRequest {
-  readonly id: SpiffeId;
-  /** SubjectPublicKeyInfo, whole. */
-  readonly publicKeyInfo: Uint8Array;
-  /** Milliseconds since the Unix epoch; certificates have whole seconds. */
-  readonly notBeforeMs: number;
-  readonly notAfterMs: number;
-  /** Beside the identity, for a server that is dialled by them. */
-  readonly serverNames?: readonly { readonly type: "dns" | "ip"; readonly value: string }[];
-}
-
 /** A root for `trustDomain` out of a key that may be anywhere. */
 export async function createRootCertificate(
   provider: CryptoProvider,
@@ -50,7 +35,7 @@ export async function createRootCertificate(
   nowMs: number,
 ): Promise<Certificate> {
   const { crypto, signingKey, signingAlgorithm } = librarySigning(key, provider);
-  const serialNumber = randomSerialNumber(crypto);
+  const serialNumber = serialNumberText(crypto);
   // The serial in the name keeps two roots of one trust domain apart by name, as chains are followed by names.
   const name = [{ O: [trustDomain] }, { CN: [`Fairlead root ${serialNumber.slice(0, 8)}`] }];
   const publicKey = buffer(publicKeyInfo);
@@ -93,7 +78,7 @@ export async function issueIntermediateCertificate(
   },
 ): Promise<Certificate> {
   const { crypto, signingKey, signingAlgorithm } = librarySigning(issuer.key, issuer.provider);
-  const serialNumber = randomSerialNumber(crypto);
+  const serialNumber = serialNumberText(crypto);
   const publicKey = buffer(request.publicKeyInfo);
   const issued = await X509CertificateGenerator.create(
     {
@@ -128,10 +113,7 @@ export async function createAuthorityRequest(
   ]);
   const request = await Pkcs10CertificateRequestGenerator.create(
     {
-      name: [
-        { O: [trustDomain] },
-        { CN: [`Fairlead intermediate ${randomSerialNumber(crypto).slice(0, 8)}`] },
-      ],
+      name: [{ O: [trustDomain] }, { CN: [`Fairlead intermediate ${serialNumberText(crypto).slice(0, 8)}`] }],
       keys: { publicKey, privateKey: signingKey },
       signingAlgorithm,
       extensions: await authorityExtensions(buffer(publicKeyInfo), crypto, 0),
@@ -153,39 +135,6 @@ async function authorityExtensions(
   ];
 }
 
-/** istiod's profile (`security/pkg/pki/util`): no subject, critical SAN, both usages. @returns PEM. */
-export async function issueSvidCertificate(issuer: Issuer, request: SvidRequest): Promise<string> {
-  const { crypto, signingKey, signingAlgorithm } = librarySigning(issuer.key, issuer.provider);
-  const issuerCertificate = new X509Certificate(buffer(issuer.certificate.der));
-  const publicKey = buffer(request.publicKeyInfo);
-  const issued = await X509CertificateGenerator.create(
-    {
-      serialNumber: randomSerialNumber(crypto),
-      issuer: issuerCertificate.subjectName,
-      notBefore: new Date(request.notBeforeMs),
-      notAfter: new Date(request.notAfterMs),
-      publicKey,
-      signingKey,
-      signingAlgorithm,
-      extensions: [
-        new BasicConstraintsExtension(false, undefined, true),
-        new KeyUsagesExtension(KeyUsageFlags.digitalSignature | KeyUsageFlags.keyEncipherment, true),
-        new ExtendedKeyUsageExtension([oid.serverAuth, oid.clientAuth]),
-        // RFC 5280 §4.1.2.6: with an empty subject the name stands here alone, and so is critical.
-        new SubjectAlternativeNameExtension(
-          [{ type: "url", value: request.id.uri }, ...(request.serverNames ?? [])],
-          true,
-        ),
-        await SubjectKeyIdentifierExtension.create(publicKey, false, crypto),
-        authorityKeyId(issuer.certificate),
-      ].filter((extension) => extension !== null),
-    },
-    crypto,
-  );
-  const leaf = namedAsItsIssuer(parseCertificate(new Uint8Array(issued.rawData)), issuer.certificate);
-  return encodePem("CERTIFICATE", leaf.der);
-}
-
 /** The library writes the issuer's name anew, and one byte of difference breaks the chain: a string type it does not know. */
 function namedAsItsIssuer(issued: Certificate, issuer: Certificate): Certificate {
   if (issued.issuer === issuer.subject) return issued;
@@ -198,9 +147,7 @@ function authorityKeyId(issuer: Certificate): Extension | null {
   return subjectKeyId === null ? null : new AuthorityKeyIdentifierExtension(subjectKeyId);
 }
 
-/** 128 random bits, positive, never short (RFC 5280 §4.1.2.2: at most 20 octets). */
-function randomSerialNumber(crypto: Crypto): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40;
-  return hex(bytes);
+/** Hexadecimal, as the library takes it. */
+function serialNumberText(crypto: Crypto): string {
+  return hex(randomSerialNumber(crypto));
 }
