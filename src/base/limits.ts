@@ -526,20 +526,25 @@ export const grpcLimits = {
   maxRequestBytes: 4 * 1024 * 1024,
   /** A response to us: the whole mesh in one; ztunnel's value for xDS. */
   maxResponseBytes: 200 * 1024 * 1024,
-  /** Requests that are not whole yet, of one connection and of all. */
+  /** Requests that are not whole yet, of one connection, of one address (IPv6: one /64) and of all. */
   maxAssembledBytesPerConnection: 24 * 1024 * 1024,
+  maxAssembledBytesPerAddress: 64 * 1024 * 1024,
   maxAssembledBytes: 128 * 1024 * 1024,
-  /** Handlers that run for one connection and for all, those of calls that were given up included. */
+  /** From the beginning of a request to its end: whoever does not finish one holds its bytes and its call for nothing. */
+  requestTimeoutMs: 60_000,
+  /** Handlers that run for one connection, one address and for all, those of calls that were given up included. */
   maxHandlersPerConnection: 2_000,
+  maxHandlersPerAddress: 12_500,
   maxHandlers: 50_000,
   /** Characters of `grpc-message`. */
   maxStatusMessageChars: 1_024,
   /** A deadline further away is none. */
   maxTimeoutMs: 2_147_483_647,
-  /** Connections to the control plane's port: all, of one address, and TLS handshakes under way. */
+  /** Connections to the control plane's port, and TLS handshakes under way: all, and of one address, which by being silent must not keep others out. */
   maxConnections: 20_000,
   maxConnectionsPerAddress: 1_024,
   maxHandshakes: 256,
+  maxHandshakesPerAddress: 64,
   handshakeTimeoutMs: 10_000,
   /** Calls at one time on one connection. */
   maxStreamsPerConnection: 1_024,

@@ -1,6 +1,7 @@
 /** How often the control plane does work for one address, one caller, and all of them together. */
 import type { SocketAddress } from "../../base/ip.ts";
 import { identityLimits } from "../../base/limits.ts";
+import { networkSource } from "../../base/network_source.ts";
 import type { Clock } from "../../host/host.ts";
 import { KeyedBuckets, type Rate, TokenBucket } from "./token_bucket.ts";
 
@@ -24,7 +25,7 @@ export class RateLimits {
 
   /** Before anything about a call is believed or computed. @returns whether its credentials may be looked at. */
   admitAddress(remote: SocketAddress): boolean {
-    return this.#addresses.take(addressKey(remote));
+    return this.#addresses.take(networkSource(remote.ip));
   }
 
   /** A caller's own rate comes first, so that one that asks too much takes nothing from the others. @returns null, or whose rate is used up. */
@@ -32,9 +33,4 @@ export class RateLimits {
     if (!this.#callers.take(caller)) return "caller";
     return this.#signing.take() ? null : "all";
   }
-}
-
-/** One customer has a whole /64 of IPv6 at the least (RFC 6177); its addresses are one. */
-function addressKey({ ip }: SocketAddress): string {
-  return ip.isIpv4 ? ip.text : `${ip.bytes.subarray(0, 8).join(".")}/64`;
 }

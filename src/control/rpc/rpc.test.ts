@@ -69,9 +69,13 @@ class Lab {
     });
   }
 
-  channel(limits: Partial<RpcLimits> = {}, tls: Partial<ChannelTls> = {}): RpcChannel {
+  channel(
+    limits: Partial<RpcLimits> = {},
+    tls: Partial<ChannelTls> = {},
+    host: Host = this.near,
+  ): RpcChannel {
     return new RpcChannel({
-      host: this.near,
+      host,
       logger: silentLogger,
       target: { host: "10.0.0.2", port: 15012 },
       limits: { backoffJitter: 0, ...limits },
@@ -339,6 +343,36 @@ describe("bounds of the server", () => {
     await lab.run(11_000);
     expect(gone(silent)).toBe(true);
     expect(await lab.echo(lab.channel())).toBe("hello");
+  });
+
+  test("handshakes under way of one address, which leaves room for the others", async () => {
+    bounded({ maxHandshakesPerAddress: 2 });
+    await lab.dial();
+    await lab.dial();
+    await lab.run(5);
+    expect(await lab.failure(lab.channel().unary(echoMethod, bytesOf("x")))).toBeInstanceOf(MeshError);
+    const other = lab.world.machine("other", { addresses: ["10.0.0.3"] }).start();
+    expect(await lab.echo(lab.channel({}, {}, other))).toBe("hello");
+  });
+
+  test("of IPv6 a whole /64 is one neighbour", async () => {
+    lab.server.close();
+    const far = lab.world.machine("six", { addresses: ["2001:db8::2"] }).start();
+    const server = lab.newServer({ host: far, limits: { maxConnectionsPerAddress: 1 } });
+    server.listen(at("2001:db8::2", 15012));
+    const dialled = async (from: string): Promise<string> => {
+      const host = lab.world.machine(from, { addresses: [from] }).start();
+      const socket = await lab.world.settle(
+        host.net.connect({ to: at("2001:db8::2", 15012), timeoutMs: 1_000 }),
+      );
+      const recorder = new Recorder(socket);
+      await lab.run(100);
+      return gone(recorder) ? "refused" : "taken";
+    };
+    expect(await dialled("2001:db8:1:2::1")).toBe("taken");
+    expect(await dialled("2001:db8:1:2:ffff::1")).toBe("refused");
+    expect(await dialled("2001:db8:1:3::1")).toBe("taken");
+    server.close();
   });
 
   test("calls of one connection: the channel is told UNAVAILABLE before it opens one too many", async () => {

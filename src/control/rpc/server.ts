@@ -3,6 +3,7 @@ import { asMeshError, MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
 import { grpcLimits } from "../../base/limits.ts";
 import type { Logger } from "../../base/log.ts";
+import { networkSource } from "../../base/network_source.ts";
 import type { Host, Listener, PeerCredentials, Socket, TlsCredentials } from "../../host/host.ts";
 import type { CallContext } from "../../wire/grpc/call_context.ts";
 import { CallLoad } from "../../wire/grpc/call_load.ts";
@@ -52,7 +53,9 @@ export class RpcServer {
   readonly #listeners = new Set<Listener>();
   readonly #connections = new Set<ServerConnection>();
   readonly #counts: ConnectionCounts;
-  #handshakes = 0;
+  readonly #handshakes: ConnectionCounts;
+  /** Of each source that has connections: what its calls may cost together. */
+  readonly #loads = new Map<string, CallLoad>();
   #draining = false;
   #onIdle: (() => void) | null = null;
 
@@ -64,7 +67,9 @@ export class RpcServer {
       maxAssembledBytes: limits.maxAssembledBytes,
       maxHandlers: limits.maxHandlers,
     });
-    this.#counts = new ConnectionCounts(limits.maxConnections, limits.maxConnectionsPerAddress);
+    const { maxConnections, maxConnectionsPerAddress, maxHandshakes, maxHandshakesPerAddress } = limits;
+    this.#counts = new ConnectionCounts(maxConnections, maxConnectionsPerAddress, "connections");
+    this.#handshakes = new ConnectionCounts(maxHandshakes, maxHandshakesPerAddress, "handshakes");
   }
 
   get connections(): number {
@@ -141,15 +146,15 @@ export class RpcServer {
 
   async #accept(socket: Socket): Promise<void> {
     const { host } = this.#options;
-    const source = socket.remote.ip.text;
-    const refusal = this.#refusal(source) ?? this.#busy();
+    const source = networkSource(socket.remote.ip);
+    const refusal = this.#refusal(source) ?? this.#handshakes.refusal(source);
     if (refusal !== null) {
       socket.reset();
       this.#refused(formatSocketAddress(socket.remote), refusal);
       return;
     }
     this.#counts.add(source);
-    this.#handshakes++;
+    this.#handshakes.add(source);
     try {
       const tls = await host.net.tlsServer(socket, {
         credentials: this.#options.credentials(),
@@ -163,7 +168,7 @@ export class RpcServer {
       this.#counts.remove(source);
       this.#refused(formatSocketAddress(socket.remote), asMeshError(thrown, "tls_handshake", "peer"));
     } finally {
-      this.#handshakes--;
+      this.#handshakes.remove(source);
     }
   }
 
@@ -179,25 +184,35 @@ export class RpcServer {
       onGone: () => this.#gone(connection, source),
     });
     this.#connections.add(connection);
-    connection.start(this.#context());
+    connection.start(this.#context(source));
     if (this.#draining) connection.drain();
   }
 
-  #context(): CallContext {
+  #context(source: string): CallContext {
     const { host, logger } = this.#options;
-    const { maxAssembledBytesPerConnection, maxHandlersPerConnection, maxRequestBytes } = this.#limits;
+    const { maxAssembledBytesPerConnection, maxHandlersPerConnection } = this.#limits;
+    const { maxRequestBytes, requestTimeoutMs } = this.#limits;
     return {
       clock: host.clock,
       load: new CallLoad(
         { maxAssembledBytes: maxAssembledBytesPerConnection, maxHandlers: maxHandlersPerConnection },
-        this.#load,
+        this.#loadOf(source),
       ),
       maxRequestBytes,
+      requestTimeoutMs,
       onFault: (path, thrown) => {
         const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
         logger.log("error", "rpc", "a call could not be answered", { path, error });
       },
     };
+  }
+
+  #loadOf(source: string): CallLoad {
+    const { maxAssembledBytesPerAddress: maxAssembledBytes, maxHandlersPerAddress: maxHandlers } =
+      this.#limits;
+    const load = this.#loads.get(source) ?? new CallLoad({ maxAssembledBytes, maxHandlers }, this.#load);
+    this.#loads.set(source, load);
+    return load;
   }
 
   #request(
@@ -216,17 +231,13 @@ export class RpcServer {
   #gone(connection: ServerConnection, source: string): void {
     this.#connections.delete(connection);
     this.#counts.remove(source);
+    if (this.#counts.of(source) === 0) this.#loads.delete(source);
     if (this.#connections.size === 0) this.#onIdle?.();
   }
 
   #refusal(source: string): MeshError | null {
     if (this.#draining) return new MeshError("draining", "local", "the control plane is shutting down");
     return this.#counts.refusal(source);
-  }
-
-  #busy(): MeshError | null {
-    if (this.#handshakes < this.#limits.maxHandshakes) return null;
-    return new MeshError("limit_reached", "local", `${this.#handshakes} handshakes are under way already`);
   }
 
   #refused(remote: string, error: MeshError): void {

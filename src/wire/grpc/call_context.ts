@@ -14,6 +14,8 @@ export interface CallContext {
   readonly load: CallLoad | null;
   /** A request that is larger is refused with RESOURCE_EXHAUSTED. */
   readonly maxRequestBytes: number;
+  /** From the beginning of a request, or of a message of a stream, to its end; null or left out: for ever. */
+  readonly requestTimeoutMs?: number | null;
   /** A handler failed with something that is no GrpcError: the peer sees INTERNAL and no more, this is told the rest. */
   readonly onFault: ((path: string, thrown: unknown) => void) | null;
 }

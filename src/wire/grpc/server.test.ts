@@ -543,6 +543,44 @@ describe("Load", () => {
     expect(load.assembledBytes).toBe(0);
   });
 
+  test("a request that is not finished ends in time, and gives back what it held", () => {
+    const half = concat(frameMessage(new Uint8Array(900))).subarray(0, 605);
+    for (const said of [new Uint8Array(0), half]) {
+      const load = new CallLoad({ maxAssembledBytes: 1_000, maxHandlers: 10 });
+      const { lab } = unary({ load, requestTimeoutMs: 30_000 });
+      lab.headers(1, request);
+      lab.data(1, said);
+      lab.clock.advance(29_999);
+      expect([lab.status(1), load.assembledBytes]).toEqual([null, Math.max(0, said.length - 5)]);
+      lab.clock.advance(1);
+      expect(lab.status(1)).toBe(grpcCode.deadlineExceeded);
+      expect([load.assembledBytes, lab.clock.timers]).toEqual([0, 0]);
+    }
+  });
+
+  test("a stream may rest between messages, not within one, and one that goes on goes on", () => {
+    const lab = new Lab({ requestTimeoutMs: 30_000 });
+    const taken: number[] = [];
+    const events = { onHalfClose() {}, onWritable() {}, onClose() {} };
+    lab.service.stream(echo, () => ({ ...events, onMessage: (bytes) => void taken.push(bytes.length) }));
+    lab.headers(1, request);
+    lab.clock.advance(3_600_000);
+    const message = concat(frameMessage(new Uint8Array(10)));
+    // Each piece ends one message and begins the next.
+    for (let round = 0; round < 5; round++) {
+      lab.data(1, concat([round === 0 ? message : message.subarray(7), message.subarray(0, 7)]));
+      lab.clock.advance(20_000);
+    }
+    expect([taken.length, lab.status(1)]).toEqual([5, null]);
+    lab.data(1, message.subarray(7));
+    lab.clock.advance(3_600_000);
+    expect([taken.length, lab.status(1)]).toEqual([6, null]);
+    lab.data(1, message.subarray(0, 3));
+    lab.clock.advance(30_000);
+    expect(lab.status(1)).toBe(grpcCode.deadlineExceeded);
+    expect(lab.clock.timers).toBe(0);
+  });
+
   test("calls that are reset do not free their handlers' places before these are done", async () => {
     const load = new CallLoad({ maxAssembledBytes: 1_000, maxHandlers: 2 });
     const lab = new Lab({ load });

@@ -2,7 +2,7 @@
 import { grpcLimits } from "../../base/limits.ts";
 import { type HeaderFields, headerValue } from "../h2/headers.ts";
 import type { H2Stream, H2StreamEvents } from "../h2/stream.ts";
-import type { CallContext } from "./call_context.ts";
+import type { CallClock, CallContext } from "./call_context.ts";
 import { contentType, readTimeoutMs, statusFields } from "./call_headers.ts";
 import { frameMessage, MessageReader } from "./message_reader.ts";
 import type { MethodDescription } from "./method.ts";
@@ -24,6 +24,9 @@ export class ServerCallState<Req, Res, Peer> implements ServerStream<Req, Res, P
   /** What of the reader is counted in the connection's load. */
   #countedBytes = 0;
   #timer: { cancel(): void } | null = null;
+  #requestTimer: { cancel(): void } | null = null;
+  /** Monotonic; since when the request, or the message of a stream that is under way, is awaited. Null: none is. */
+  #awaitedSinceMs: number | null = null;
   #abort: AbortController | null = null;
   #abortReason: GrpcError | null = null;
   #events: StreamEvents<Req> | null = null;
@@ -68,6 +71,7 @@ export class ServerCallState<Req, Res, Peer> implements ServerStream<Req, Res, P
     if (this.#over) this.#tellClose();
     else if (this.#eagerHeaders) this.#sendHeaders();
     if (endStream) this.#onRemoteEnd();
+    else this.#awaitRequest(false);
   }
 
   get cancelled(): AbortSignal {
@@ -153,21 +157,47 @@ export class ServerCallState<Req, Res, Peer> implements ServerStream<Req, Res, P
   #deliver(): void {
     if (this.#delivering) return;
     this.#delivering = true;
+    let isNew = false;
     try {
       while (!this.#over && !this.#paused) {
         const message = this.#reader.next();
         if (message === null) break;
         if (message instanceof GrpcError) this.end(message);
         else this.#handOver(message);
+        isNew = true;
         this.#stream.consume(this.#reader.takeReadBytes());
       }
     } finally {
       this.#delivering = false;
     }
     this.#stream.consume(this.#reader.takeReadBytes());
+    this.#awaitRequest(isNew);
     if (this.#over || this.#paused) return;
     this.#count();
     if (this.#remoteEnded) this.#tellHalfClose();
+  }
+
+  /** @param isNew whether what is awaited now began just now. */
+  #awaitRequest(isNew: boolean): void {
+    const { clock, requestTimeoutMs = null } = this.#context;
+    if (clock === null || requestTimeoutMs === null) return;
+    // A stream may rest between two messages, and is not read while it is paused; a unary call is one request from its start.
+    const isAwaited = this.#eagerHeaders ? !this.#paused && !this.#reader.atBoundary : true;
+    if (this.#over || this.#remoteEnded || !isAwaited) this.#awaitedSinceMs = null;
+    else if (isNew && this.#eagerHeaders) this.#awaitedSinceMs = clock.now();
+    else this.#awaitedSinceMs ??= clock.now();
+    if (this.#awaitedSinceMs !== null) this.#armRequestTimer(clock, requestTimeoutMs, requestTimeoutMs);
+  }
+
+  /** One timer, which looks again when it was early: a message costs none. */
+  #armRequestTimer(clock: CallClock, requestTimeoutMs: number, delayMs: number): void {
+    this.#requestTimer ??= clock.setTimer(delayMs, () => {
+      this.#requestTimer = null;
+      if (this.#over || this.#awaitedSinceMs === null) return;
+      const restMs = this.#awaitedSinceMs + requestTimeoutMs - clock.now();
+      if (restMs > 0) this.#armRequestTimer(clock, requestTimeoutMs, restMs);
+      else this.end(new GrpcError(grpcCode.deadlineExceeded, "the request did not come to its end in time"));
+    });
   }
 
   #handOver(bytes: Uint8Array): void {
@@ -247,6 +277,8 @@ export class ServerCallState<Req, Res, Peer> implements ServerStream<Req, Res, P
     this.#over = true;
     this.#timer?.cancel();
     this.#timer = null;
+    this.#requestTimer?.cancel();
+    this.#requestTimer = null;
     this.#stream.consume(this.#reader.drop());
     this.#count();
   }
