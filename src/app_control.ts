@@ -8,6 +8,7 @@ import { reachOf, readGiven } from "./app_control_given.ts";
 import { AuthorityList, type OpenedKeys, openKeys } from "./app_control_keys.ts";
 import { GroupMembers } from "./app_control_members.ts";
 import { controlSources } from "./app_control_sources.ts";
+import { cutWithCredentials } from "./app_control_streams.ts";
 import { asMeshError } from "./base/errors.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "./base/ip.ts";
 import { controlLimits } from "./base/limits.ts";
@@ -18,7 +19,6 @@ import { ServingCertificates } from "./control/ca/serving_certificates.ts";
 import type { ControlConnection } from "./control/documents/lock_out.ts";
 import { MeshDocuments } from "./control/documents/mesh_documents.ts";
 import { serveHttp } from "./control/http/serve.ts";
-import type { Caller } from "./control/identity/caller.ts";
 import { MeshAuthority } from "./control/keys/mesh_authority.ts";
 import type { TrustBundle } from "./control/keys/trust_bundle.ts";
 import { Rotation } from "./control/rotation/rotation.ts";
@@ -198,9 +198,7 @@ async function build(
     onNodeGone: (caller) => members.gone(caller),
   });
   undo.push(() => xds.close());
-  // A stream is as good as the credential that opened it.
-  const recheck = (caller: Caller): boolean => identity.authenticator.recheck(caller) !== null;
-  undo.push(trust.changes.subscribe(() => void xds.cutStreams(recheck)));
+  undo.push(cutWithCredentials(clock, { xds, identity, trust, state }));
   undo.push(await bootstrapAdministrator({ host, logger, provider, authority, config }));
   const rotation =
     keys.own === null

@@ -23,6 +23,7 @@ export class Registrations {
   /** Grows with every change but `touch`: what is made of registrations is made anew when it differs. */
   version = 0;
   readonly #database: Database;
+  readonly #listeners = new Set<(node: string) => void>();
 
   constructor(database: Database) {
     this.#database = database;
@@ -48,7 +49,7 @@ export class Registrations {
         registration.revokeReason,
       );
     });
-    this.version++;
+    this.#changed(node);
   }
 
   byNode(node: string): Registration | null {
@@ -88,7 +89,7 @@ export class Registrations {
   /** @returns whether it was there. */
   remove(node: string): boolean {
     const isGone = this.#database.run("DELETE FROM registrations WHERE node = ?", node).changes > 0;
-    if (isGone) this.version++;
+    if (isGone) this.#changed(node);
     return isGone;
   }
 
@@ -100,8 +101,24 @@ export class Registrations {
       reason,
       node,
     );
-    if (revoked.changes > 0) this.version++;
+    if (revoked.changes > 0) this.#changed(node);
     return revoked.changes > 0;
+  }
+
+  /**
+   * @param listener is called after each change but `touch`, maybe within a transaction that is not over: it looks at what became of
+   *   it later. @returns a function that ends the subscription.
+   */
+  subscribe(listener: (node: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  #changed(node: string): void {
+    this.version++;
+    for (const listener of [...this.#listeners]) listener(node);
   }
 
   #checkRoom(): void {
