@@ -177,7 +177,7 @@ function identify(host: StateHost, database: Database, paths: StatePaths, marker
   throw new MeshError(
     "database_damaged",
     "local",
-    `${paths.database} is not the state that ${paths.marker} names; restore a back-up with \`fairlead control restore\``,
+    `${paths.database} is not the state that ${paths.marker} names; restore a back-up with \`fairlead restore\``,
   );
 }
 
