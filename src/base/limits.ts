@@ -187,6 +187,8 @@ export const keysLimits = {
    * (`maxCrlEntries`): nobody gets so many that they could not be taken back.
    */
   maxValidPerRequester: 5_000,
+  /** Certificates that one write to the disk records, some 8 ms of work beside the disk's; more wait for the next one. */
+  recordsPerWrite: 256,
   /** A key-encryption key's file; 64 digits and a line's end are what is wanted. */
   maxKeyFileBytes: 1024,
   /** Intermediates that we ask for or issue: life, and the share of it after which a new one is made. */
@@ -488,6 +490,8 @@ export const adsLimits = {
   acknowledgeTimeoutMs: 60_000,
   /** From the beginning of a stream until it has said who it is and what it wants. */
   firstRequestTimeoutMs: 15_000,
+  /** From the end of the token that a stream was opened with, to the end of the stream: time for the next token to be there. */
+  expiredTokenGraceMs: 60_000,
   /** How long what depends on the order of policies and addresses waits for the request for the other type on a new stream. */
   policiesFirstMs: 50,
   /** Changes remembered by revision; a client that is further behind is given what differs, by name. */

@@ -17,6 +17,7 @@ import type {
   ServingIssuer,
 } from "./authority_source.ts";
 import type { AuthorityView } from "./authority_view.ts";
+import { IssuingLog } from "./issuing_log.ts";
 import type { IssuedRow, KeyRecords, RevocationRow } from "./records.ts";
 import { RevocationPublisher } from "./revocation_publisher.ts";
 import type { PublishedBundle } from "./trust_bundle.ts";
@@ -33,10 +34,12 @@ export interface MeshAuthorityOptions {
 export class MeshAuthority implements AuthoritySource {
   readonly #options: MeshAuthorityOptions;
   readonly #publisher: RevocationPublisher;
+  readonly #log: IssuingLog;
 
   private constructor(options: MeshAuthorityOptions) {
     this.#options = options;
     this.#publisher = new RevocationPublisher(options);
+    this.#log = new IssuingLog(options.clock, options.records.certificates);
   }
 
   /** Resolves when the first bundle is there. */
@@ -62,14 +65,18 @@ export class MeshAuthority implements AuthoritySource {
 
   async sign(request: IssuingRequest): Promise<SigningResponse> {
     const requestedBy = request.requestedBy ?? request.id.uri;
-    this.#refuseRevoked(request.id.uri, requestedBy);
-    this.#refuseTooMany(requestedBy);
+    const refused = this.#refusal(request.id.uri, requestedBy);
+    if (refused !== null) throw refused;
     const ca = await this.#activeCa();
-    const { chainPem } = await ca.sign(request);
-    // Again, in one step with the record: a revocation that came while the key was at work sees this one or stops it.
-    this.#refuseRevoked(request.id.uri, requestedBy);
-    this.#refuseTooMany(requestedBy);
-    this.#record(chainPem[0] ?? "", request.id.uri, requestedBy, ca);
+    const signing = ca.sign(request);
+    await this.#log.record(
+      signing.then(({ chainPem }) => ({
+        row: this.#row(chainPem[0] ?? "", request.id.uri, requestedBy, ca),
+        // A revocation that came while the key was at work sees this one or stops it.
+        refusal: () => this.#refusal(request.id.uri, requestedBy),
+      })),
+    );
+    const { chainPem } = await signing;
     return { chainPem, rootsPem: this.#options.authorities.value.rootsPem };
   }
 
@@ -116,27 +123,19 @@ export class MeshAuthority implements AuthoritySource {
     this.#publisher.close();
   }
 
-  #refuseRevoked(uri: string, requestedBy: string): void {
-    const { revocations } = this.#options.records;
-    const row = revocations.get("identity", uri) ?? revocations.get("node", requestedBy);
-    if (row === null) return;
-    throw new MeshError(
-      "certificate_revoked",
-      "policy",
-      `${row.kind} ${row.value} is revoked: ${row.reason}`,
-    );
-  }
-
-  /** Who has more certificates than a list can name could not be revoked. */
-  #refuseTooMany(requestedBy: string): void {
+  /** Why nothing may be issued to it now. */
+  #refusal(uri: string, requestedBy: string): MeshError | null {
     const { records, clock } = this.#options;
+    const row = records.revocations.get("identity", uri) ?? records.revocations.get("node", requestedBy);
+    if (row !== null) {
+      const message = `${row.kind} ${row.value} is revoked: ${row.reason}`;
+      return new MeshError("certificate_revoked", "policy", message);
+    }
+    // Who has more certificates than a list can name could not be revoked.
     const count = records.certificates.countValid(requestedBy, clock.wallMs());
-    if (count < keysLimits.maxValidPerRequester) return;
-    throw new MeshError(
-      "limit_reached",
-      "local",
-      `${requestedBy} has ${count} certificates in force already`,
-    );
+    if (count < keysLimits.maxValidPerRequester) return null;
+    const message = `${requestedBy} has ${count} certificates in force already`;
+    return new MeshError("limit_reached", "local", message);
   }
 
   async #activeCa(): Promise<CertificateAuthority> {
@@ -156,11 +155,11 @@ export class MeshAuthority implements AuthoritySource {
     }
   }
 
-  #record(leafPem: string, identity: string, requestedBy: string, ca: CertificateAuthority): void {
+  #row(leafPem: string, identity: string, requestedBy: string, ca: CertificateAuthority): IssuedRow {
     const [der] = decodePemLabel(leafPem, "CERTIFICATE");
     if (der === undefined) throw new MeshError("authority_unavailable", "local", "the CA has issued nothing");
     const leaf = parseCertificate(der);
-    this.#options.records.certificates.record({
+    return {
       serial: leaf.serialNumber,
       identity,
       issuerKey: ca.certificate.authorityKey,
@@ -168,7 +167,7 @@ export class MeshAuthority implements AuthoritySource {
       notAfterMs: leaf.notAfterMs,
       requestedBy,
       issuedAtMs: Math.floor(this.#options.clock.wallMs()),
-    });
+    };
   }
 
   /** Certificates in force that a revocation is about. */

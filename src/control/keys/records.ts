@@ -43,6 +43,8 @@ export interface IssuedRow {
 
 export interface IssuedRecords {
   record(row: IssuedRow): void;
+  /** All that `work` records, by one durable write, or nothing of it when it throws. */
+  atOnce(work: () => void): void;
   bySerial(serial: string): IssuedRow | null;
   /** How many of a requester's have not expired at this time. */
   countValid(requestedBy: string, validAtMs: number): number;

@@ -50,6 +50,11 @@ export class Certificates {
     );
   }
 
+  /** All that `work` records, by one durable write, or nothing of it when it throws. */
+  atOnce(work: () => void): void {
+    this.#database.transaction(work);
+  }
+
   /** The newest first. */
   byIdentity(uri: string): readonly IssuedCertificate[] {
     return this.list({ identity: uri });

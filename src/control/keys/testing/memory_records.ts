@@ -48,6 +48,15 @@ export class MemoryRecords implements KeyRecords {
     record: (row: IssuedRow): void => {
       this.#issued = [row, ...this.#issued];
     },
+    atOnce: (work: () => void): void => {
+      const before = this.#issued;
+      try {
+        work();
+      } catch (thrown) {
+        this.#issued = before;
+        throw thrown;
+      }
+    },
     bySerial: (serial: string): IssuedRow | null => this.#issued.find((one) => one.serial === serial) ?? null,
     countValid: (requestedBy: string, validAtMs: number): number =>
       this.#issued.filter((one) => one.requestedBy === requestedBy && one.notAfterMs > validAtMs).length,
