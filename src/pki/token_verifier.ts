@@ -36,7 +36,13 @@ export interface TokenRefusal {
 }
 
 export type VerifiedToken =
-  | { readonly kind: "workload"; readonly id: SpiffeId; readonly issuer: string }
+  | {
+      readonly kind: "workload";
+      readonly id: SpiffeId;
+      readonly issuer: string;
+      /** Until then it is believed: its end, and the issuer's clock skew. */
+      readonly expiresAtMs: number;
+    }
   | {
       readonly kind: "operator";
       readonly issuer: string;
@@ -159,7 +165,7 @@ export class TokenVerifier {
     return refuse("lifetime", `it lives for ${exp - iat} s, longer than allowed`, issuer.issuer);
   }
 
-  #subject(claims: JWTPayload, { issuer, subject }: KnownIssuer): VerifiedToken | TokenRefusal {
+  #subject(claims: JWTPayload, { issuer, subject, clockSkewMs }: KnownIssuer): VerifiedToken | TokenRefusal {
     if (subject.kind === "operator") {
       if (typeof claims.sub !== "string" || claims.sub === "")
         return refuse("subject", "it has no subject", issuer);
@@ -173,7 +179,7 @@ export class TokenVerifier {
     if (id === null) return refuse("subject", "its claims do not make an identity of the mesh", issuer);
     // Hosts have certificates; an issuer of tokens cannot make one up.
     if (id.namespace === nodeNamespace) return refuse("subject", "it claims to be a node", issuer);
-    return { kind: "workload", id, issuer };
+    return { kind: "workload", id, issuer, expiresAtMs: (claims.exp ?? 0) * 1000 + clockSkewMs };
   }
 }
 

@@ -47,7 +47,8 @@ describe("callers", () => {
       serialNumber: expect.stringMatching(/^[0-9a-f]{32}$/),
     });
     const byToken = await authenticator.authenticate(credentials({ token: await bench.token() }));
-    expect(byToken).toEqual({ kind: "workload", id: id("shop/cart"), via: "token" });
+    const expiresAtMs = expect.any(Number);
+    expect(byToken).toEqual({ kind: "workload", id: id("shop/cart"), via: "token", expiresAtMs });
     expect(await node("edge-1")).toMatchObject({ kind: "node", node: "edge-1", credential: "valid" });
     const people = await bench.token({ iss: "https://people.example", sub: "ada", groups: ["admins"] });
     expect(await authenticator.authenticate(credentials({ token: people }))).toMatchObject({

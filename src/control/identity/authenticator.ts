@@ -96,7 +96,7 @@ export class MeshCallerAuthenticator implements CallerAuthenticator {
     if (reserved.some((one) => one.equals(found.id)))
       return refuse("reserved", `a token claims to be ${found.id}, which shows a certificate`);
     if (revocations.isRevokedIdentity(found.id.uri)) return refuse("revoked", `${found.id} is revoked`);
-    return { kind: "workload", id: found.id, via: "token" };
+    return { kind: "workload", id: found.id, via: "token", expiresAtMs: found.expiresAtMs };
   }
 
   #refused({ remote }: CallCredentials, action: string, refusals: readonly CallerRefusal[]): GrpcError {

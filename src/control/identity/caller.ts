@@ -22,6 +22,8 @@ export interface WorkloadCaller {
   readonly via: "certificate" | "token";
   /** Hexadecimal, of the certificate it showed; none by a token. */
   readonly serialNumber?: string;
+  /** Wall clock; of the token it showed, what clocks may differ by included. None by a certificate. */
+  readonly expiresAtMs?: number;
 }
 
 /** A person or a program that administers, by a token of an issuer of operators. What it may do is administration's to say. */

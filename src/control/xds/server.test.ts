@@ -135,6 +135,37 @@ test("who opens a stream and says nothing loses it", async () => {
   expect(lab.server.status()).toHaveLength(1);
 });
 
+describe("a stream that a token has opened", () => {
+  async function opened(livesMs: number) {
+    const lab = new XdsLab();
+    const expiresAtMs = lab.clock.wallMs() + livesMs;
+    const id = new SpiffeId("cluster.local", "shop", "db");
+    lab.authenticate = async () => ({ kind: "workload", id, via: "token", expiresAtMs });
+    const stream = lab.open("x");
+    await settle();
+    stream.request({ typeUrl: authorizationType, node: { id: "ztunnel~1.1.1.1~.~.svc" } });
+    acknowledgeAll(stream);
+    return { lab, stream };
+  }
+
+  test("ends with it, a little later, so that its client comes back with the next one", async () => {
+    const { lab, stream } = await opened(3_600_000);
+    lab.clock.advance(3_600_000 + adsLimits.expiredTokenGraceMs - 1);
+    expect(stream.ended).toBe(false);
+    lab.clock.advance(1);
+    expect(stream.error?.code).toBe(grpcCode.unavailable);
+    expect([lab.server.status().length, lab.clock.pending]).toEqual([0, 0]);
+  });
+
+  test("goes on for as long as the token does, and leaves no timer behind", async () => {
+    const { lab, stream } = await opened(Number.MAX_SAFE_INTEGER);
+    lab.clock.advance(7 * 24 * 3_600_000);
+    expect(stream.ended).toBe(false);
+    stream.lose();
+    expect(lab.clock.pending).toBe(0);
+  });
+});
+
 describe("what is pushed", () => {
   test("the mesh of now, then changes once it has been quiet, policies first", async () => {
     const lab = new XdsLab();

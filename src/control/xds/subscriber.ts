@@ -12,6 +12,7 @@ import type {
   DeltaDiscoveryResponse,
 } from "../../wire/messages/envoy_discovery.gen.ts";
 import { type Caller, callerName } from "../identity/caller.ts";
+import { whenCredentialEnds } from "./credential_end.ts";
 import { checkNode, type NodeInfo, readNode } from "./node_info.ts";
 import type { XdsMetrics } from "./xds_metrics.ts";
 
@@ -52,6 +53,7 @@ export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
     null;
   #timer: Timer | null = null;
   #timerAtMs = Number.POSITIVE_INFINITY;
+  #credentialEnd: Timer | null = null;
   #closed = false;
 
   /** @param caller settles once it is known who calls; until then nothing of the stream is read. */
@@ -64,11 +66,24 @@ export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
     });
     caller.then(
       (known) => {
-        this.#caller = known;
-        stream.resume();
+        this.#known(known);
       },
       (thrown) => this.#end(thrown instanceof GrpcError ? thrown : internal()),
     );
+  }
+
+  #known(caller: Caller): void {
+    this.#caller = caller;
+    if (this.#closed) return;
+    this.#credentialEnd = whenCredentialEnds(this.#host.clock, caller, () => {
+      this.#host.logger.log("info", "xds", "the token of a stream has expired", {
+        caller: callerName(caller),
+      });
+      this.#end(
+        new GrpcError(grpcCode.unavailable, "the token of this stream has expired; come with a new one"),
+      );
+    });
+    this.#stream.resume();
   }
 
   get caller(): Caller | null {
@@ -215,6 +230,7 @@ export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
     this.#closed = true;
     this.#timer?.cancel();
     this.#timer = null;
+    this.#credentialEnd?.cancel();
     this.#host.onClosed(this);
   }
 }
