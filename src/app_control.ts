@@ -184,6 +184,7 @@ async function build(
     authority,
     id: controlId,
     hosts: reach.names,
+    records: state.certificates,
   });
   undo.push(() => serving.close());
   const xds = new XdsServer({

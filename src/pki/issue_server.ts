@@ -29,6 +29,10 @@ export interface ServingRequest {
 
 export interface ServingCertificate {
   readonly credentials: TlsCredentials;
+  /** Hexadecimal. */
+  readonly serialNumber: string;
+  /** `Certificate.authorityKey` of who has issued it. */
+  readonly issuerKey: string;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
 }
@@ -56,6 +60,8 @@ export async function issueServingCertificate(request: ServingRequest): Promise<
       privateKeyPem: encodePem("PRIVATE KEY", key.pkcs8),
       trustedRootsPem: request.rootsPem,
     },
+    serialNumber: leaf.serialNumber,
+    issuerKey: issuer.certificate.authorityKey,
     notBeforeMs: leaf.notBeforeMs,
     notAfterMs: leaf.notAfterMs,
   };

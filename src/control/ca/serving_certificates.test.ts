@@ -2,9 +2,11 @@ import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { identityLimits } from "../../base/limits.ts";
 import { silentLogger } from "../../base/log.ts";
+import { parseCertificate } from "../../pki/certificate.ts";
 import { decodePemLabel } from "../../pki/pem.ts";
 import { parseKeyPin } from "../../pki/pin.ts";
 import { ServerCertificateVerifier, type ServerTrust } from "../../pki/server_certificate.ts";
+import type { IssuedCertificate } from "../state/certificates.ts";
 import { ServingCertificates, type ServingCertificatesOptions } from "./serving_certificates.ts";
 import { ControlBench, hour, id, provider, startMs } from "./testing/control_bench.ts";
 
@@ -71,6 +73,29 @@ describe("the control plane's own certificate", () => {
     const peer = await bench.trust.verify(chain, { usage: "serverAuth", identities: [controlId] });
     expect(peer.id.uri).toBe(controlId.uri);
     serving.close();
+  });
+
+  test("is recorded like any other; where it cannot be, it serves all the same", async () => {
+    const { bench, options } = await start();
+    const rows: IssuedCertificate[] = [];
+    const serving = await ServingCertificates.start({
+      ...options,
+      records: { record: (row) => void rows.push(row) },
+    });
+    const [leaf = new Uint8Array()] = decodePemLabel(serving.credentials.certificateChainPem, "CERTIFICATE");
+    const { serialNumber: serial } = parseCertificate(leaf);
+    const { authorityKey: issuerKey } = bench.authority.ca.certificate;
+    const { uri } = controlId;
+    expect(rows).toMatchObject([
+      { serial, issuerKey, identity: uri, requestedBy: uri, notAfterMs: serving.notAfterMs },
+    ]);
+    serving.close();
+    const record = (): never => {
+      throw new MeshError("disk_full", "local", "no space left");
+    };
+    const unrecorded = await ServingCertificates.start({ ...options, records: { record } });
+    expect(await joins(bench, unrecorded, "control.example")).toBe("root");
+    unrecorded.close();
   });
 
   test("holds for a host whose clock is some hours behind", async () => {

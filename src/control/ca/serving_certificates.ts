@@ -7,6 +7,7 @@ import type { Clock, Timer, TlsCredentials } from "../../host/host.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import { issueServingCertificate, type ServingCertificate } from "../../pki/issue_server.ts";
 import type { ServingIssuer } from "../keys/authority_source.ts";
+import type { IssuedCertificate } from "../state/certificates.ts";
 
 export interface ServingCertificatesOptions {
   readonly clock: Clock;
@@ -16,6 +17,8 @@ export interface ServingCertificatesOptions {
   readonly id: SpiffeId;
   /** What it is dialled by. */
   readonly hosts: readonly string[];
+  /** Where what was issued is kept, so that it can be revoked like any other. */
+  readonly records?: { record(issued: IssuedCertificate): void };
 }
 
 export class ServingCertificates {
@@ -102,8 +105,30 @@ export class ServingCertificates {
 
 const CHECK_MS = 60 * 60_000;
 
-function issue({ clock, authority, id, hosts }: ServingCertificatesOptions): Promise<ServingCertificate> {
-  return issueServingCertificate({ ...authority.serving(), id, hosts, nowMs: clock.wallMs() });
+async function issue(options: ServingCertificatesOptions): Promise<ServingCertificate> {
+  const { clock, authority, id, hosts } = options;
+  const issued = await issueServingCertificate({ ...authority.serving(), id, hosts, nowMs: clock.wallMs() });
+  record(options, issued);
+  return issued;
+}
+
+/** A disk that is full is no reason to be unreachable: whoever mends it comes by this certificate. */
+function record(
+  { clock, logger, id, records }: ServingCertificatesOptions,
+  issued: ServingCertificate,
+): void {
+  const { serialNumber: serial, issuerKey, notBeforeMs, notAfterMs } = issued;
+  const { uri } = id;
+  const row = { serial, identity: uri, issuerKey, notBeforeMs, notAfterMs, requestedBy: uri };
+  try {
+    records?.record({ ...row, issuedAtMs: Math.floor(clock.wallMs()) });
+  } catch (error) {
+    const reason = asMeshError(error, "io", "local").message;
+    logger.log("warn", "identity", "the control plane's own certificate could not be recorded", {
+      serial,
+      reason,
+    });
+  }
 }
 
 function halfLife(clock: Clock, { notAfterMs }: ServingCertificate): number {
