@@ -5,6 +5,7 @@ import { Tally } from "../peer/tally.ts";
 import { certificateSuite } from "./certificates.ts";
 import { grpcChannelSuite } from "./grpc_channel.ts";
 import { grpcServerSuite } from "./grpc_server.ts";
+import { istiodSuite } from "./istiod.ts";
 import { openbaoSuite } from "./openbao.ts";
 import { envoySdsSuite } from "./workload_api/envoy_sds.ts";
 import { nodeSocketSuite } from "./workload_api/node_socket.ts";
@@ -15,7 +16,7 @@ import { ztunnelSuite } from "./ztunnel.ts";
 const usage = `usage: npm run conformance -- control [--only TEXT] [--verbose]
 
 The control plane and its parts against other implementations: grpcio, go-spiffe, Envoy,
-OpenBao, and a real ztunnel (ZTUNNEL=path).
+OpenBao, a real ztunnel (ZTUNNEL=path), a real istiod (ISTIOD=host:port, ISTIOD_ROOT, ISTIOD_TOKEN and ISTIOD_WORKLOAD).
 
   --only TEXT   suites whose name contains TEXT
   --verbose     also say what passed
@@ -38,6 +39,7 @@ const suites: readonly ControlSuite[] = [
   { name: "workload api of a node", run: nodeSocketSuite },
   { name: "sds", run: envoySdsSuite },
   { name: "ztunnel", run: ztunnelSuite },
+  { name: "istiod", run: istiodSuite },
 ];
 
 /** @returns the exit code. */
