@@ -25,8 +25,10 @@ export function controlBindings(host: Host, { serveHttp, ask }: ControlOutside):
     start: (config) => startServed(host, serveHttp, config),
     connect: (config) => connectControl(host, config),
     restore: async (path, directory, overwrite) => {
-      const { stateId, documentVersion, lastAuditMs } = await restore(host, path, directory, { overwrite });
-      return { stateId, documentVersion, lastAuditMs };
+      const restored = await restore(host, path, directory, { overwrite });
+      const { stateId, documentVersion, lastAuditMs, carriedOver } = restored;
+      const { revocations: revocationsKept, endedTokens: tokensEnded } = carriedOver;
+      return { stateId, documentVersion, lastAuditMs, revocationsKept, tokensEnded };
     },
     writePrivate: async (path, bytes) => {
       if (await host.files.exists(path)) throw new MeshError("io", "local", `${path} is there already`);

@@ -33,9 +33,16 @@ export async function restore(
 ): Promise<ExitCode> {
   const { stateDirectory } = options;
   const restored = await bindings.control.restore(path, stateDirectory, options.overwrite === true);
-  const { stateId, documentVersion } = restored;
+  const { stateId, documentVersion, revocationsKept, tokensEnded } = restored;
   bindings.terminal.error(
     `${stateDirectory} is as the back-up has it: state ${stateId}, documents at version ${documentVersion}, last audit entry ${time(restored, "lastAuditMs")}\n`,
   );
+  bindings.terminal.error(
+    revocationsKept === null
+      ? "what was revoked after the back-up was made is not known here: revoke it again\n"
+      : `${revocationsKept} revocations of the state before were kept\n`,
+  );
+  if (tokensEnded > 0)
+    bindings.terminal.error(`${tokensEnded} unused join tokens are good no more: make new ones\n`);
   return 0;
 }

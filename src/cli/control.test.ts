@@ -99,7 +99,8 @@ async function run(words: readonly string[] | string, world: World = {}): Promis
       },
       restore: async (path, directory, overwrite) => {
         if (!overwrite) throw new MeshError("configuration", "local", `there is a state in ${directory}`);
-        return { stateId: `of ${path}`, documentVersion: 7, lastAuditMs: 0 };
+        const kept = { revocationsKept: path === "lost.db" ? null : 2, tokensEnded: 1 };
+        return { stateId: `of ${path}`, documentVersion: 7, lastAuditMs: 0, ...kept };
       },
       writePrivate: async (path, bytes) => void written.set(path, bytes),
       exists: async (path) => world.files?.[path] !== undefined,
@@ -455,6 +456,11 @@ describe("backup and restore", () => {
     const { code, error, connected } = await run("restore b.db --state-directory /s --overwrite");
     expect([code, connected]).toEqual([0, []]);
     expect(error).toContain("documents at version 7, last audit entry 1970-01-01T00:00:00Z");
+    expect(error).toContain(
+      "2 revocations of the state before were kept\n1 unused join tokens are good no more",
+    );
+    const lost = await run("restore lost.db --state-directory /s --overwrite");
+    expect(lost.error).toContain("revoke it again");
   });
 });
 

@@ -61,4 +61,8 @@ export interface RestoredState {
   readonly documentVersion: number;
   /** Of its newest audit row; null when it has none. */
   readonly lastAuditMs: number | null;
+  /** Revocations of the state before that it did not have, and that hold on; null where that state could not be read. */
+  readonly revocationsKept: number | null;
+  /** Join tokens that were good in it: they may have been used since, and are good no more. */
+  readonly tokensEnded: number;
 }

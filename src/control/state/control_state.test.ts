@@ -233,6 +233,49 @@ describe("back-up and restore", () => {
     expect((await w.open()).settings.get("a")).toBe("then");
   });
 
+  describe("forgets nobody who was put out since", () => {
+    const secretHash = new Uint8Array(32).fill(7);
+
+    async function since(): Promise<Awaited<ReturnType<typeof withBackup>>> {
+      const { w, state } = await withBackup();
+      const binding = { kind: "node", node: "edge-1" } as const;
+      const token = { secretHash, binding, expiresAtMs: 1e15, createdBy: "op", replace: false };
+      state.tokens.create({ id: "t", ...token });
+      state.backup("/backup/two");
+      state.tokens.redeem("t", secretHash, 1, "edge-1");
+      state.revocations.add({ kind: "node", value: "edge-9", reason: "stolen", byWhom: "op", atMs: 1 });
+      const issued = { identity: "spiffe://td/ns/a/sa/b", issuerKey: "k", requestedBy: "edge-1" };
+      state.certificates.record({ serial: "0a", notBeforeMs: 0, notAfterMs: 1e15, issuedAtMs: 1, ...issued });
+      state.close();
+      return { w, state };
+    }
+
+    test("what was revoked stays revoked, what was issued is known, and no join token works again", async () => {
+      const { w } = await since();
+      const { carriedOver } = await w.world.settle(
+        restore(w.host, "/backup/two", "/state", { overwrite: true }),
+      );
+      expect(carriedOver).toEqual({ revocations: 1, endedTokens: 1 });
+      const restored = await w.open();
+      expect(restored.revocations.isRevokedNode("edge-9")).toBe(true);
+      expect(restored.certificates.bySerial("0a")?.requestedBy).toBe("edge-1");
+      expect(restored.tokens.check("t", secretHash, 2)).toBe("revoked");
+      expect(restored.audit.read({ limit: 1 })[0]).toMatchObject({ action: "state.restore", outcome: "ok" });
+      expect(restored.check()).toEqual([]);
+      expect(w.machine.disk.exists("/state/control.db.restoring")).toBe(false);
+    });
+
+    test("and says so where it cannot know", async () => {
+      const { w } = await since();
+      w.machine.disk.write("/state/control.db", "garbage ".repeat(1000));
+      const { carriedOver } = await w.world.settle(
+        restore(w.host, "/backup/two", "/state", { overwrite: true }),
+      );
+      expect(carriedOver).toEqual({ revocations: null, endedTokens: 1 });
+      expect((await w.open()).tokens.check("t", secretHash, 2)).toBe("revoked");
+    });
+  });
+
   test("a damaged state is restored over", async () => {
     const { w, state } = await withBackup();
     state.close();

@@ -2,6 +2,7 @@
 import { MeshError } from "../../base/errors.ts";
 import type { Database } from "../../host/database.ts";
 import { type AuditHead, AuditLog } from "./audit.ts";
+import { type CarriedOver, carryOver } from "./carry_over.ts";
 import type { StateHost } from "./control_state.ts";
 import { DocumentVersions } from "./document_versions.ts";
 import { schemaVersion } from "./migrations.ts";
@@ -19,6 +20,11 @@ export interface BackupSummary {
   readonly lastAuditMs: number | null;
 }
 
+/** What is in place now. */
+export interface RestoreSummary extends BackupSummary {
+  readonly carriedOver: CarriedOver;
+}
+
 export interface RestoreOptions {
   /** Replaces a state that is there; without it that is refused. */
   readonly overwrite?: boolean;
@@ -30,7 +36,8 @@ export function inspectBackup(host: Pick<StateHost, "databases">, path: string):
 }
 
 /**
- * The back-up is read through first, and put in place by a rename. Killed in between, the old state or the new one is there.
+ * The back-up is read through first, and put in place by a rename. Killed in between, the old state or the new one is there. What
+ * was revoked in the state that it replaces stays revoked, and its join tokens end.
  *
  * @throws MeshError as `inspectBackup`; `database_locked` when a control plane runs on the state; `configuration` when there is one
  *   and `overwrite` was not asked for.
@@ -40,7 +47,7 @@ export async function restore(
   backupPath: string,
   directory: string,
   { overwrite = false }: RestoreOptions = {},
-): Promise<BackupSummary> {
+): Promise<RestoreSummary> {
   const paths = statePaths(directory);
   const summary = inspectBackup(host, backupPath);
   await host.files.makeDirectory(directory, 0o700);
@@ -52,23 +59,50 @@ export async function restore(
       `there is a state in ${directory} already; say that it is to be overwritten if that is meant`,
     );
   }
-  if (isThere) await makeWay(host, paths.database);
-  withBackup(host, backupPath, (backup) => backup.backup(paths.database, { replace: true }));
+  const staged = `${paths.database}.restoring`;
+  await removeDatabase(host, staged);
+  withBackup(host, backupPath, (backup) => backup.backup(staged, { replace: true }));
+  const carriedOver = takeOver(host, staged, isThere ? paths.database : null);
+  if (isThere) await removeLogs(host, paths.database);
+  withBackup(host, staged, (whole) => whole.backup(paths.database, { replace: true }));
+  await removeDatabase(host, staged);
   const marker = await readMarker(host.files, paths.marker).catch(() => null);
   if (marker !== summary.stateId) await writeMarker(host.files, paths.marker, summary.stateId);
-  return summary;
+  return { ...summary, carriedOver };
 }
 
-/**
- * Makes sure that nobody runs on the old state, and that no log of it is left: SQLite would take a log for the new file's. A state
- * that is damaged cannot be opened, and its log is as lost as it is.
- */
-async function makeWay(host: StateHost, path: string): Promise<void> {
+/** @param replacedPath of the old state; opening it makes sure that nobody runs on it, and closing folds its log in. */
+function takeOver(host: StateHost, stagedPath: string, replacedPath: string | null): CarriedOver {
+  const replaced = replacedPath === null ? null : openReplaced(host, replacedPath);
   try {
-    host.databases.open(path, { mode: "create", applicationId }).close();
-  } catch (thrown) {
-    if (!(thrown instanceof MeshError) || thrown.code !== "database_damaged") throw thrown;
+    const staged = host.databases.open(stagedPath, { mode: "existing", applicationId });
+    try {
+      return carryOver(staged, replaced, host.clock.wallMs());
+    } finally {
+      staged.close();
+    }
+  } finally {
+    replaced?.close();
   }
+}
+
+/** A state that is damaged cannot be opened. */
+function openReplaced(host: StateHost, path: string): Database | null {
+  try {
+    return host.databases.open(path, { mode: "create", applicationId });
+  } catch (thrown) {
+    if (thrown instanceof MeshError && thrown.code === "database_damaged") return null;
+    throw thrown;
+  }
+}
+
+async function removeDatabase(host: StateHost, path: string): Promise<void> {
+  await host.files.remove(path);
+  await removeLogs(host, path);
+}
+
+/** SQLite would take a log that is left for the new file's; a damaged state's is as lost as it is. */
+async function removeLogs(host: StateHost, path: string): Promise<void> {
   for (const suffix of ["-wal", "-shm", "-journal"]) await host.files.remove(`${path}${suffix}`);
 }
 
