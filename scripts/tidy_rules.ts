@@ -21,7 +21,7 @@ export const importTable: Readonly<Record<string, Folder>> = {
   base: { folders: [], packages: [] },
   host: { folders: ["base"], packages: ["node:*", "bun", "bun:*"] },
   wire: { folders: ["base"], packages: ["@bufbuild/protobuf"] },
-  mesh: { folders: ["base", "wire"], packages: ["yaml", "valibot"] },
+  mesh: { folders: ["base", "wire"], packages: ["yaml"] },
   policy: { folders: ["base", "mesh"], packages: [] },
   pki: {
     folders: ["base", "mesh"],

@@ -1,12 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import {
-  emptyBaggage,
   formatBaggage,
   formatForwarded,
   formatTraceparent,
-  isTraceparent,
   parseBaggage,
-  parseForwardedFor,
   parseForwardedHost,
 } from "./headers.ts";
 
@@ -31,13 +28,12 @@ describe("baggage", () => {
   });
 
   test("leaves out what is not known and what would break the header", () => {
-    expect(formatBaggage({ ...emptyBaggage, namespace: "a,b", region: "x\r\ny: z", cluster: "c" })).toBe(
-      "k8s.cluster.name=c",
-    );
+    const broken = { ...parseBaggage(""), namespace: "a,b", region: "x\r\ny: z", cluster: "c" };
+    expect(formatBaggage(broken)).toBe("k8s.cluster.name=c");
   });
 
   test("ignores unknown keys and cuts a value at a second equals sign", () => {
-    expect(parseBaggage("other=1,service.name=a=b,,=")).toEqual({ ...emptyBaggage, serviceName: "a" });
+    expect(parseBaggage("other=1,service.name=a=b,,=")).toEqual({ ...parseBaggage(""), serviceName: "a" });
   });
 });
 
@@ -45,8 +41,6 @@ describe("forwarded", () => {
   test("names source and service as ztunnel does", () => {
     expect(formatForwarded("10.0.0.1:47", null)).toBe('for="10.0.0.1:47"');
     expect(formatForwarded("[::1]:47", "db.shop")).toBe('for="[::1]:47";host=db.shop');
-    expect(parseForwardedFor('for="10.0.0.1:47";host=db')).toBe("10.0.0.1:47");
-    expect(parseForwardedFor("host=db")).toBeNull();
     expect(parseForwardedHost('for="10.0.0.1:47";host=db')).toBe("db");
     expect(parseForwardedHost('for="10.0.0.1:47"')).toBeNull();
   });
@@ -56,11 +50,5 @@ describe("traceparent", () => {
   test("a new one has the one valid form", () => {
     const text = formatTraceparent(new Uint8Array(24).fill(0xab));
     expect(text).toBe(`00-${"ab".repeat(16)}-${"ab".repeat(8)}-00`);
-    expect(isTraceparent(text)).toBe(true);
-  });
-
-  test("other lengths and letters are not passed on", () => {
-    expect(isTraceparent(`00-${"ab".repeat(16)}-${"ab".repeat(8)}-0`)).toBe(false);
-    expect(isTraceparent(`00-${"zb".repeat(16)}-${"ab".repeat(8)}-00`)).toBe(false);
   });
 });

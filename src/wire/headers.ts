@@ -15,7 +15,7 @@ export interface Baggage {
   readonly zone: string;
 }
 
-export const emptyBaggage: Baggage = {
+const emptyBaggage: Baggage = {
   cluster: "",
   namespace: "",
   workloadType: "",
@@ -93,26 +93,13 @@ export function formatForwarded(source: string, serviceHostname: string | null):
   return serviceHostname === null ? `for="${source}"` : `for="${source}";host=${serviceHostname}`;
 }
 
-/** The `for` of a `forwarded` header, without quotes; null when there is none. */
-export function parseForwardedFor(text: string): string | null {
-  const match = /(?:^|[;,\s])for="?([^";,\s]+)"?/i.exec(text);
-  return match?.[1] ?? null;
-}
-
 /** The `host` of a `forwarded` header: which service the caller says it called; null when it does not say. */
 export function parseForwardedHost(text: string): string | null {
   const match = /(?:^|[;,\s])host="?([^";,\s]+)"?/i.exec(text);
   return match?.[1] ?? null;
 }
 
-const traceparentPattern = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
-
-/** Whether a `traceparent` can be passed on (W3C Trace Context §3.2; ztunnel takes exactly 55 characters). */
-export function isTraceparent(text: string): boolean {
-  return text.length === 55 && traceparentPattern.test(text);
-}
-
-/** A new trace, `00-<32 hex>-<16 hex>-00`: not sampled, as ztunnel starts one. `random` holds 24 bytes. */
+/** A new trace (W3C Trace Context §3.2), `00-<32 hex>-<16 hex>-00`: not sampled, as ztunnel starts one. `random` holds 24 bytes. */
 export function formatTraceparent(random: Uint8Array): string {
   let hex = "";
   for (let index = 0; index < 24; index++) hex += hexBytes[random[index] ?? 0];
