@@ -35,7 +35,10 @@ export interface XdsServerOptions {
   readonly logger: Logger;
   readonly store: MeshStore;
   readonly bundle: Watch<TrustBundle>;
-  readonly authenticator: Pick<CallerAuthenticator, "authenticate">;
+  readonly authenticator: Pick<CallerAuthenticator, "authenticate"> & {
+    /** @returns null while the caller may still be believed, else why not. */
+    recheck?(caller: Caller): string | null;
+  };
   /** For `control_plane.identifier`, after `fairlead/`. */
   readonly version: string;
   readonly metrics?: MetricRegistry;
@@ -96,6 +99,7 @@ export class XdsServer {
       clock: options.clock,
       logger: options.logger,
       metrics: this.#metrics,
+      recheck: (caller) => options.authenticator.recheck?.(caller) ?? null,
       openSession: (info) => this.#openSession(info),
       onIdentified: (subscriber) => this.#admit(subscriber),
       onClosed: (subscriber) => this.#remove(subscriber),
