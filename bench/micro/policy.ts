@@ -53,6 +53,11 @@ const mixedMatches = (index: number, count: number) =>
       ? match({ ...ofCaller(1), destinationPorts: [1] })
       : match({ ...ofCaller(index + 1 + at), destinationPorts: [8080] }),
   );
+/** No two are alike in anything: caller 1 on a port that is not asked for, another on the one that is, others on others. */
+const unlikeMatches = (index: number) =>
+  Array.from({ length: 17 }, (_, at) =>
+    match({ ...ofCaller(at === 0 ? 1 : index + 1 + at), destinationPorts: [at === 1 ? 8080 : 1 + at] }),
+  );
 const permissive = policy({ name: "z", rules: [rule()] });
 
 const scenes: readonly Scene[] = [
@@ -133,8 +138,14 @@ const scenes: readonly Scene[] = [
     allowed: false,
   },
   {
-    name: "worst: 17 mixed matches a rule, more than are split, none matches",
+    name: "rules of 17 matches that mix fields, on two ports, none matches",
     policies: (size) => many(size, (index) => rule(mixedMatches(index, 17))),
+    connections: () => [connection({ sourceIdentity: caller(1) })],
+    allowed: false,
+  },
+  {
+    name: "worst: 17 mixed matches a rule, a port each, more than are split, none matches",
+    policies: (size) => many(size, (index) => rule(unlikeMatches(index))),
     connections: () => [connection({ sourceIdentity: caller(1) })],
     allowed: false,
   },

@@ -57,3 +57,40 @@ test("two that mix give every pair, up to the bound", () => {
   ]);
   expect(alternatives(clauses, 5)).toEqual([clauses]);
 });
+
+test("matches that differ in one dimension stay together, in the fewest groups", () => {
+  const on = (name: string, destinationPort: number) =>
+    match({ principals: [string(name)], destinationPorts: [destinationPort] });
+  const from = (name: string, ...cidrs: string[]) =>
+    match({ notPrincipals: [string(name)], sourceIps: cidrs.map(prefix) });
+  for (const [matches, groups] of [
+    [[on("a", 1), on("b", 1), on("c", 1)], [[0, 1, 2]]],
+    [[on("a", 1), on("a", 2), on("a", 3)], [[0, 1, 2]]],
+    [
+      [on("a", 1), on("b", 2), on("c", 2)],
+      [[0], [1, 2]],
+    ],
+    [
+      [a, source, b, match({ sourceIps: [prefix("11.0.0.0/8")] })],
+      [[0, 2], [1], [3]],
+    ],
+    [
+      [from("a", "10.0.0.0/8"), from("b", "10.0.0.0/8"), from("a", "10.0.0.0/9")],
+      [[0, 1], [2]],
+    ],
+    [
+      [from("a", "10.0.0.0/8"), match({ principals: [string("a")], sourceIps: [prefix("10.0.0.0/8")] })],
+      [[0, 1]],
+    ],
+    [
+      [
+        from("a", "10.0.0.0/8"),
+        match({ notPrincipals: [string("b")], notSourceIps: [prefix("10.0.0.0/8")] }),
+      ],
+      [[0], [1]],
+    ],
+  ] as const) {
+    const expected = groups.map((group) => [group.map((index) => matches[index])]);
+    expect<unknown>(alternatives([matches], 16)).toEqual(expected);
+  }
+});

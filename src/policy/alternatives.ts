@@ -1,30 +1,56 @@
 /**
  * A rule as the alternatives that the index holds. The index knows rules dimension by dimension, which is exact only where
- * no clause mixes dimensions between its matches: `{A on port 1} or {B on port 2}` looks, to it, as if A might use port 2.
- * Such a clause is split, so that each alternative is exact, as long as that makes few of them.
+ * the matches of a clause differ in one of them: `{A on port 1} or {B on port 2}` looks, to it, as if A might use port 2.
+ * Such a clause is split into groups that differ in one each, so that each alternative is exact, as long as that makes few of them.
  */
+import type { IpPrefix } from "../base/ip.ts";
 import type { Match } from "../mesh/authorization.ts";
 import type { SayingClauses } from "./prepared_rule.ts";
 
 /** @returns what, OR-ed, is the rule: itself alone when nothing mixes or when there would be more than `most`. */
 export function alternatives(clauses: SayingClauses, most: number): readonly SayingClauses[] {
-  const mixed = clauses.filter(isMixed);
-  if (mixed.length === 0) return [clauses];
-  const count = mixed.reduce((product, matches) => product * matches.length, 1);
-  if (count > most) return [clauses];
+  const choices = clauses.map(exactGroups);
+  const count = choices.reduce((product, groups) => product * groups.length, 1);
+  if (count === 1 || count > most) return [clauses];
   let found: SayingClauses[] = [[]];
-  for (const matches of clauses) {
-    const choices = isMixed(matches) ? matches.map((match) => [match]) : [matches];
-    found = found.flatMap((chosen) => choices.map((choice) => [...chosen, choice]));
-  }
+  for (const groups of choices) found = found.flatMap((chosen) => groups.map((group) => [...chosen, group]));
   return found;
 }
 
-/** Whether several matches together look at more than one dimension. */
-function isMixed(matches: readonly Match[]): boolean {
-  if (matches.length < 2) return false;
-  const looked = [looksAtIdentity, looksAtPort, looksAtSource, looksAtDestination];
-  return looked.filter((looksAt) => matches.some(looksAt)).length > 1;
+/** Each group's matches agree in all dimensions but one; of the ways to group them so the one with the fewest groups. */
+function exactGroups(matches: readonly Match[]): readonly (readonly Match[])[] {
+  const looked = matches.length < 2 ? [] : dimensions.filter((looksAt) => matches.some(looksAt));
+  if (looked.length < 2) return [matches];
+  const texts = new Map(matches.map((match) => [match, dimensionTexts(match)]));
+  let fewest: readonly (readonly Match[])[] = matches.map((match) => [match]);
+  for (const dimension of dimensions.keys()) {
+    const groups = Map.groupBy(matches, (match) => texts.get(match)?.toSpliced(dimension, 1).join("\n"));
+    if (groups.size < fewest.length) fewest = [...groups.values()];
+  }
+  return fewest;
+}
+
+const dimensions = [looksAtIdentity, looksAtPort, looksAtSource, looksAtDestination] as const;
+
+/** What a match says in each of `dimensions`: the same text for the same. */
+function dimensionTexts(match: Match): readonly string[] {
+  return [
+    JSON.stringify([
+      match.principals,
+      match.notPrincipals,
+      match.namespaces,
+      match.notNamespaces,
+      match.serviceAccounts,
+      match.notServiceAccounts,
+    ]),
+    `${match.destinationPorts}!${match.notDestinationPorts}`,
+    `${match.sourceIps.map(prefixText)}!${match.notSourceIps.map(prefixText)}`,
+    `${match.destinationIps.map(prefixText)}!${match.notDestinationIps.map(prefixText)}`,
+  ];
+}
+
+function prefixText({ ip, length }: IpPrefix): string {
+  return `${ip.text}/${length}`;
 }
 
 function looksAtIdentity(match: Match): boolean {
