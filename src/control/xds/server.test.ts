@@ -60,6 +60,25 @@ describe("who may open a stream", () => {
     expect(acknowledgeAll(stream)).toEqual(["Authorization"]);
   });
 
+  test("a caller who is revoked while it is being looked at is not let in", async () => {
+    let revoked = false;
+    const { promise, resolve } = Promise.withResolvers<Caller>();
+    const lab = new XdsLab({
+      authenticator: {
+        authenticate: () => promise,
+        recheck: () => (revoked ? "edge-1 is revoked" : null),
+      },
+    });
+    const stream = lab.open("edge-1");
+    stream.request({ node: nodeOf("edge-1"), typeUrl: authorizationType });
+    resolve(nodeCaller("edge-1"));
+    revoked = true;
+    expect(lab.server.cutStreams(() => true)).toBe(0);
+    await settle();
+    expect(stream.error).toMatchObject({ code: grpcCode.unauthenticated });
+    expect(lab.server.status()).toEqual([]);
+  });
+
   test("a caller nobody knows is refused as the authenticator says; a fault of ours tells nothing", async () => {
     const lab = new XdsLab();
     lab.authenticate = async () => {

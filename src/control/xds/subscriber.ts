@@ -39,6 +39,8 @@ export interface SubscriberHost {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: XdsMetrics;
+  /** @returns null while the caller may still be believed. */
+  recheck(caller: Caller): string | null;
   openSession(info: NodeInfo): DeltaSession;
   /** @throws GrpcError when there is no room for it. */
   onIdentified(subscriber: Subscriber): void;
@@ -75,6 +77,11 @@ export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
   #known(caller: Caller): void {
     this.#caller = caller;
     if (this.#closed) return;
+    // Whoever is revoked has their streams cut; this one, which had no caller until now, was passed over.
+    if (this.#host.recheck(caller) !== null) {
+      this.#end(new GrpcError(grpcCode.unauthenticated, "the credential was revoked"));
+      return;
+    }
     this.#credentialEnd = whenCredentialEnds(this.#host.clock, caller, () => {
       this.#host.logger.log("info", "xds", "the token of a stream has expired", {
         caller: callerName(caller),
