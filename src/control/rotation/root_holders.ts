@@ -78,7 +78,9 @@ export function currentLeaves(
 
 /**
  * Everybody who would be lost without `root`: nodes, and whoever else has a valid leaf. A node holds the root when it has
- * acknowledged a bundle with it, or has fetched a certificate since it was announced, as every answer carries all roots.
+ * acknowledged a bundle with it. That a certificate was issued to it since says nothing: the answer may have been lost, and by the
+ * bundle alone does it know the control plane. Of whoever asks for no bundle, a real ztunnel, there is nothing better to go by than
+ * a certificate it has fetched since the root was announced, as every answer carries all roots.
  *
  * @param announcedAtMs since when answers carry it.
  */
@@ -94,13 +96,14 @@ export function lackingRoot(
     fetchedAtMs.set(leaf.holder, Math.max(leaf.issuedAtMs, fetchedAtMs.get(leaf.holder) ?? 0));
   }
   const acknowledged = knowledge.acknowledged();
+  const nodes = new Set(knowledge.nodes());
   const holds = (name: string): boolean => {
     const version = acknowledged.get(name);
     if (version !== undefined && history.hasRoot(version, root)) return true;
     // Of the same millisecond it may have been either way.
-    return (fetchedAtMs.get(name) ?? 0) > announcedAtMs;
+    return !nodes.has(name) && (fetchedAtMs.get(name) ?? 0) > announcedAtMs;
   };
-  return [...new Set([...knowledge.nodes(), ...fetchedAtMs.keys()])].filter((name) => !holds(name)).sort();
+  return [...new Set([...nodes, ...fetchedAtMs.keys()])].filter((name) => !holds(name)).sort();
 }
 
 /** `edge-1`, or `edge-1 (spiffe://…)` for a workload's leaf that a node holds. */

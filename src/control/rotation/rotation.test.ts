@@ -45,7 +45,8 @@ async function leaf(setup: Setup, id: SpiffeId, node: string): Promise<readonly 
 test("a root is rotated, with an overlap in which leaves of both are believed, and refusals that name who holds it up", async () => {
   const setup = await openMesh();
   const { mesh, clock } = setup;
-  const nodes = new Nodes("edge-1", "edge-2");
+  // edge-2 is a real ztunnel: it asks for certificates and for no bundle.
+  const nodes = new Nodes("edge-1");
   nodes.follow("edge-1", setup);
   const oldRoots = mesh.bundle.value.rootsPem;
   const before = [await leaf(setup, cart, "edge-1"), await leaf(setup, web, "edge-2")];
@@ -151,6 +152,24 @@ test("killed before any write of a rotation, the next process goes on to the sam
     expect(third.records.authorities.list()[0]?.sealedKey).toBeNull();
     third.close();
   }
+});
+
+test("that a certificate was issued to a node is no sign that it holds the root: the answer may have been lost", async () => {
+  const setup = await openMesh();
+  const nodes = new Nodes("edge-1");
+  const rotation = rotate(setup, nodes);
+  await leaf(setup, cart, "edge-1");
+  await rotation.start("root");
+  await leaf(setup, cart, "edge-1");
+  await setup.clock.advance(2_000);
+  expect(rotation.progress()).toMatchObject({
+    phase: "preparing",
+    waiting: { what: "root", names: ["edge-1"] },
+  });
+  nodes.follow("edge-1", setup);
+  await setup.clock.advance(2_000);
+  expect(rotation.progress()).toMatchObject({ phase: "reissuing" });
+  rotation.close();
 });
 
 test("aborted before it issues, nothing has changed; afterwards it is refused", async () => {
