@@ -20,6 +20,7 @@ import type { Registration } from "./control/state/registrations.ts";
 import type { SubscriberStatus } from "./control/xds/subscriber.ts";
 import type { Host } from "./host/host.ts";
 import type { LogWriter } from "./host/log_writer.ts";
+import { SpiffeId } from "./mesh/identity.ts";
 import { versionFields } from "./version.ts";
 import { GrpcError, grpcCode } from "./wire/grpc/status.ts";
 
@@ -61,6 +62,7 @@ export function controlSources(
       revoke: (id) => void state.tokens.revoke(id),
     },
     nodes: () => nodeEntries(host, parts),
+    bindingOf: (node) => state.registrations.byNode(node)?.binding ?? null,
     certificates: state.certificates,
     revocations: revocationSource(host, parts),
     authority: authoritySource(parts),
@@ -97,22 +99,16 @@ async function authenticate(
 }
 
 function nodeEntries(host: Host, { state, xds, members }: ControlParts): readonly NodeEntry[] {
+  /** By the node's name. */
   const streams = new Map<string, SubscriberStatus>();
-  for (const status of xds.status()) if (status.kind === "node") streams.set(status.caller, status);
+  for (const status of xds.status())
+    if (status.kind === "node") streams.set(SpiffeId.parse(status.caller)?.serviceAccount ?? "", status);
   const { clock } = host;
   // Refusals are noted by the monotonic clock, and told by the wall's.
   const wallOffsetMs = clock.wallMs() - clock.now();
   return state.registrations
     .list()
-    .map((one) => nodeEntry(one, members.isConnected(one.node), streamOf(one, streams), wallOffsetMs));
-}
-
-function streamOf(
-  { node }: Registration,
-  streams: ReadonlyMap<string, SubscriberStatus>,
-): SubscriberStatus | null {
-  for (const [caller, status] of streams) if (caller.endsWith(`/sa/${node}`)) return status;
-  return null;
+    .map((one) => nodeEntry(one, members.isConnected(one.node), streams.get(one.node) ?? null, wallOffsetMs));
 }
 
 function nodeEntry(

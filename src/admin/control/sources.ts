@@ -22,6 +22,8 @@ export interface ControlSources {
   readonly documents: DocumentSource;
   readonly tokens: TokenSource;
   nodes(): readonly NodeEntry[];
+  /** What a host has joined for; null when there is none of that name. One look, however many hosts there are. */
+  bindingOf(node: string): TokenBinding | null;
   readonly certificates: CertificateSource;
   readonly revocations: RevocationSource;
   readonly authority: AuthoritySource;

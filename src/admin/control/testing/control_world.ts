@@ -398,6 +398,7 @@ export class ControlWorld {
         },
       },
       nodes: () => this.nodes,
+      bindingOf: (name) => this.nodes.find(({ node }) => node === name)?.binding ?? null,
       certificates: {
         list: ({ limit, after, identity }) =>
           this.certificates
