@@ -115,7 +115,7 @@ async function build(
 
   const state = await ControlState.open(host, stateDirectory, logger);
   undo.push(() => state.close());
-  undo.push(repeat(host, controlLimits.pruneIntervalMs, () => state.prune(), logger));
+  undo.push(sweep(host, state, logger));
 
   // Keys, and whom to believe.
   const options = { clock, provider, trustDomain };
@@ -282,22 +282,24 @@ async function followBundle(trust: TrustVerifier, authority: MeshAuthority, undo
 }
 
 /** @returns a function that ends it. */
-function repeat(host: Host, intervalMs: number, task: () => void, logger: LogWriter): () => void {
+function sweep(host: Host, state: ControlState, logger: LogWriter): () => void {
   let timer: Timer;
-  const again = (): void => {
-    timer = host.clock.setTimer(intervalMs, () => {
+  const after = (delayMs: number): void => {
+    timer = host.clock.setTimer(delayMs, () => {
+      let hasMore = false;
       try {
-        task();
+        hasMore = state.prune();
       } catch (thrown) {
         // A full disk, say: whoever writes something that matters is told; sweeping waits.
         logger.log("warn", "control", "could not sweep", {
           error: asMeshError(thrown, "io", "local").message,
         });
       }
-      again();
+      // As fast as rows come they have to go, or the state grows for ever.
+      after(hasMore ? controlLimits.pruneAgainMs : controlLimits.pruneIntervalMs);
     });
   };
-  again();
+  after(controlLimits.pruneIntervalMs);
   return () => timer.cancel();
 }
 

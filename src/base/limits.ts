@@ -269,7 +269,7 @@ export const meshLimits = {
 export const policyLimits = {
   /** Rules of one kind (DENY, ALLOW, and each as dry run) that one scope may hold. More: `engine_unavailable` for its workloads. */
   maxRulesPerSection: 262_144,
-  /** Pieces a rule is split into for the index where its matches mix dimensions; a rule that needs more is evaluated more often. */
+  /** Pieces a rule is split into for the index where its matches mix dimensions; of one that needs more, some pieces are only told apart by evaluating them. */
   maxAlternatives: 16,
   /** Compiled policies in one image. */
   maxImageBytes: 128 * 1024 * 1024,
@@ -627,6 +627,8 @@ export const controlAdminLimits = {
 export const controlLimits = {
   /** Between two sweeps of what ended long ago. */
   pruneIntervalMs: 60 * 60_000,
+  /** The same while there is more to sweep than one sweep takes. */
+  pruneAgainMs: 1_000,
   /** A host that joined by a WorkloadGroup stays in the mesh this long after its last stream has ended. */
   memberGraceMs: 30_000,
   /** Life of the first administrator's certificate, renewed at half of it. */

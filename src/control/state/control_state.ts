@@ -118,13 +118,14 @@ export class ControlState {
     return this.#database.transaction(work);
   }
 
-  /** Forgets what ended long ago. For a timer, once an hour or so. */
-  prune(): void {
+  /** Forgets what ended long ago, so much at a time that nobody waits for it. For a timer. @returns whether there is more. */
+  prune(): boolean {
     const nowMs = this.#clock.wallMs();
     this.tokens.prune(nowMs);
     this.revocations.prune(nowMs);
-    this.certificates.prune(nowMs);
-    this.audit.prune(nowMs, "fairlead");
+    const certificates = this.certificates.prune(nowMs);
+    const rows = this.audit.prune(nowMs, "fairlead");
+    return certificates >= stateLimits.pruneRows || rows >= stateLimits.pruneRows;
   }
 
   /** Pages, indexes, constraints and the audit chain. @returns what is wrong, one line each. */

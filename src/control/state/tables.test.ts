@@ -155,6 +155,18 @@ describe("certificates", () => {
     expect([...certificates.all({})].map(({ serial }) => serial)).toEqual(["03e8"]);
   });
 
+  test("are pruned so many at a time, and it is said when there are more", async () => {
+    const w = new StateWorld();
+    const state = await w.open();
+    state.transaction(() => {
+      for (let n = 0; n <= stateLimits.pruneRows; n++)
+        state.certificates.record({ ...issued(1), serial: n.toString(16).padStart(8, "0") });
+    });
+    await w.world.run(stateLimits.certificateRetentionMs + 60_000);
+    expect([state.prune(), state.prune()]).toEqual([true, false]);
+    expect(state.certificates.list({})).toEqual([]);
+  });
+
   test("those in force are counted by who asked for them", async () => {
     const { certificates } = await openState();
     for (let n = 1; n <= 4; n++) certificates.record(issued(n));
