@@ -43,7 +43,7 @@ describe("the tree", () => {
 
   test("the map names files that are there", () => {
     const map = readFileSync(join(root, "src", "README.md"), "utf8");
-    const named = [...map.matchAll(/`([a-z]+\/[a-z_]+)(?:\.\w+)?`/g)].map((match) => match[1] ?? "");
+    const named = [...map.matchAll(/`([a-z]+(?:\/[a-z_]+)+)(?:\.\w+)?`/g)].map((match) => match[1] ?? "");
     const gone = named.filter((name) => !existsSync(join(root, "src", `${name}.ts`)));
     expect(gone).toEqual([]);
     expect(named.length).toBeGreaterThan(15);
