@@ -74,6 +74,15 @@ function ask(
 }
 
 describe("administration", () => {
+  test("a control plane and an identity socket have pages, which are empty without one", async () => {
+    const socket = { path: "/s", rules: [], openStreams: 1, secrets: [] };
+    const alone = createAdminApp(sources());
+    const app = createAdminApp(sources({ identitySocket: () => socket }));
+    expect(await (await ask(alone, "/control")).json()).toEqual({ control: [] });
+    expect(await (await ask(alone, "/identity_socket")).json()).toEqual({ sockets: [] });
+    expect(await (await ask(app, "/identity_socket")).json()).toEqual({ sockets: [socket] });
+  });
+
   test("/config_dump has ztunnel's keys and its form of certificates", async () => {
     const response = await ask(createAdminApp(sources()), "/config_dump");
     expect(response.headers.get("content-type")).toBe("application/json");

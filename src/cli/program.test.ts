@@ -216,6 +216,47 @@ describe("fairlead get", () => {
     expect(JSON.parse(out)).toMatchObject([{ name: "cart" }]);
   });
 
+  test("the control plane: is it there, and is the mesh of now", async () => {
+    const type = { resources: 3, refused: [{ name: "shop/w", reason: "bad" }] };
+    const xds = {
+      connected: false,
+      attempts: 4,
+      sinceMs: 0,
+      ready: true,
+      current: false,
+      error: "refused",
+      types: [type, type],
+    };
+    const node = { identity: "spiffe://td/ns/fairlead-nodes/sa/a", error: null };
+    const answers = {
+      "/control": JSON.stringify({ control: [{ server: "c:15012", credential: "token", node, xds }] }),
+    };
+    expect((await run("get control", { answers })).out.split("\n")[1]?.split(/ {2,}/)).toEqual([
+      ...["c:15012", "lost", "1970-01-01T00:00:00.000Z", "as last known", node.identity, "6", "2", "refused"],
+    ]);
+    const none = await run("get control", { answers: { "/control": '{"control":[]}' } });
+    expect([none.code, none.out, none.error]).toEqual([0, "", "no control\n"]);
+    const joining = {
+      "/control": '{"control":[{"server":"c:1","credential":"token","node":null,"xds":null}]}',
+    };
+    expect((await run("get control", { answers: joining })).out).toMatch(
+      /c:1 +opening +- +none yet +token +0 +0/,
+    );
+  });
+
+  test("the identity socket: for whom, and which", async () => {
+    const rules = [
+      { uid: 1001, gid: null, identity: "spiffe://a" },
+      { uid: 0, gid: 7, identity: "spiffe://b" },
+    ];
+    const answers = {
+      "/identity_socket": JSON.stringify({ sockets: [{ path: "/s", openStreams: 2, rules }] }),
+    };
+    expect((await run("get identity-socket", { answers })).out).toMatch(
+      /^\/s +2 +uid=1001; uid=0,gid=7 +spiffe:\/\/a; spiffe:\/\/b$/m,
+    );
+  });
+
   test("traffic is summed over everything but the parties", async () => {
     const labels = (flags: string, version: string) =>
       `reporter="destination",source_workload="frontend",source_workload_namespace="shop",source_version="${version}",destination_workload="backend",destination_workload_namespace="shop",response_flags="${flags}",connection_security_policy="mutual_tls"`;
