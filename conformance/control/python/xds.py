@@ -448,7 +448,9 @@ def slow_reader():
     responses = {each.type_url: each for each in split_messages(body)}
     expect(sorted(responses), sorted([ADDRESS, AUTHORIZATION]), "types")
     first = responses[ADDRESS]
-    expect(len(first.resources), count + len(BASE_ADDRESSES), "resources")
+    everything = opened()
+    expect(len(first.resources), len(everything.held[ADDRESS]), "resources")
+    everything.close()
     reader.message(new_request(ADDRESS, False, None, nonce=first.nonce).SerializeToString())
     body, _ = reader.read(1)
     [second] = split_messages(body)
