@@ -53,10 +53,13 @@ const mixedMatches = (index: number, count: number) =>
       ? match({ ...ofCaller(1), destinationPorts: [1] })
       : match({ ...ofCaller(index + 1 + at), destinationPorts: [8080] }),
   );
-/** No two are alike in anything: caller 1 on a port that is not asked for, another on the one that is, others on others. */
-const unlikeMatches = (index: number) =>
+/** No two are alike in anything: `known` is caller 1 on a port that is not asked for, `asked` another on the one that is. */
+const unlikeMatches = (index: number, known: number, asked: number) =>
   Array.from({ length: 17 }, (_, at) =>
-    match({ ...ofCaller(at === 0 ? 1 : index + 1 + at), destinationPorts: [at === 1 ? 8080 : 1 + at] }),
+    match({
+      ...ofCaller(at === known ? 1 : index + 2 + at),
+      destinationPorts: [at === asked ? 8080 : 1 + at],
+    }),
   );
 const permissive = policy({ name: "z", rules: [rule()] });
 
@@ -144,8 +147,15 @@ const scenes: readonly Scene[] = [
     allowed: false,
   },
   {
-    name: "worst: 17 mixed matches a rule, a port each, more than are split, none matches",
-    policies: (size) => many(size, (index) => rule(unlikeMatches(index))),
+    name: "rules of 17 matches that mix fields, a port each, none matches",
+    policies: (size) => many(size, (index) => rule(unlikeMatches(index, 0, 1))),
+    connections: () => [connection({ sourceIdentity: caller(1) })],
+    allowed: false,
+  },
+  {
+    // A rule is split into 16 at most: the last two matches stay together, and only evaluation tells them apart.
+    name: "worst: the same, with the caller and the port where the index cannot tell",
+    policies: (size) => many(size, (index) => rule(unlikeMatches(index, 15, 16))),
     connections: () => [connection({ sourceIdentity: caller(1) })],
     allowed: false,
   },

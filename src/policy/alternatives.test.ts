@@ -55,7 +55,36 @@ test("two that mix give every pair, up to the bound", () => {
     [[port], [destination]],
     [[port], [aOn1]],
   ]);
-  expect(alternatives(clauses, 5)).toEqual([clauses]);
+  expect(alternatives(clauses, 5)).toEqual([
+    [[a], [source]],
+    [[a], [destination, aOn1]],
+    [[port], [source]],
+    [[port], [destination, aOn1]],
+  ]);
+  expect(alternatives(clauses, 3)).toEqual([
+    [[a], [source, destination, aOn1]],
+    [[port], [source, destination, aOn1]],
+  ]);
+  expect(alternatives(clauses, 1)).toEqual([clauses]);
+});
+
+test("no number of clauses and matches exceeds the bound", () => {
+  for (let clauseCount = 1; clauseCount < 6; clauseCount++) {
+    for (const matchCount of [2, 3, 17, 200]) {
+      const clauses = Array.from({ length: clauseCount }, (_, clause) =>
+        Array.from({ length: matchCount }, (_, at) =>
+          match({ principals: [string(`${clause}-${at}`)], destinationPorts: [at + 1] }),
+        ),
+      );
+      for (const most of [1, 2, 7, 16]) {
+        const found = alternatives(clauses, most);
+        expect(found.length).toBeLessThanOrEqual(most);
+        // Every combination of matches stands in exactly one alternative.
+        const combinations = found.map((each) => each.reduce((count, matches) => count * matches.length, 1));
+        expect(combinations.reduce((sum, count) => sum + count, 0)).toBe(matchCount ** clauseCount);
+      }
+    }
+  }
 });
 
 test("matches that differ in one dimension stay together, in the fewest groups", () => {
