@@ -64,7 +64,9 @@ async function installGo(): Promise<void> {
 }
 
 async function installPython(): Promise<void> {
-  const python = Bun.which("python3");
+  // Not the one in here, which is about to be made anew.
+  const others = (process.env.PATH ?? "").split(":").filter((folder) => !folder.startsWith(peers));
+  const python = Bun.which("python3", { PATH: others.join(":") });
   if (python === null) throw new Error("no Python");
   await once("python", pythonPackages, async () => {
     const environment = join(peers, "python");
