@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { Tally } from "../peer/tally.ts";
+import { badInputSuite } from "./bad_input.ts";
 import { certificateSuite } from "./certificates.ts";
 import { grpcChannelSuite } from "./grpc_channel.ts";
 import { grpcServerSuite } from "./grpc_server.ts";
@@ -34,6 +35,7 @@ const suites: readonly ControlSuite[] = [
   { name: "grpc channel", run: grpcChannelSuite },
   { name: "certificates", run: certificateSuite },
   { name: "xds", run: xdsSuite },
+  { name: "bad input", run: badInputSuite },
   { name: "openbao", run: openbaoSuite },
   { name: "workload api", run: spiffeClientSuite },
   { name: "workload api of a node", run: nodeSocketSuite },
