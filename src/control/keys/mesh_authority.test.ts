@@ -166,6 +166,23 @@ describe("revocation lists", () => {
     expect(list.nextUpdateMs ?? 0).toBeGreaterThan(clock.wallMs() + keysLimits.listLifetimeMs - 2 * hour);
   });
 
+  test("go on after a round that failed", async () => {
+    const { mesh, clock } = await openMesh();
+    let failures = 0;
+    const end = mesh.bundle.subscribe(() => {
+      failures++;
+      throw new MeshError("disk_full", "local", "no room");
+    });
+    const outcome = await mesh.revoke({ kind: "serial", serialNumber: "01" }, "", "ops");
+    expect([outcome.pending, failures]).toEqual(["no room", 1]);
+    end();
+    await clock.advance(2 * keysLimits.vaultBackoffMaxMs);
+    expect(mesh.pendingRevocation).toBeNull();
+    await mesh.revoke({ kind: "serial", serialNumber: "02" }, "", "ops");
+    const list = parseRevocationList(mesh.bundle.value.crls[0] ?? new Uint8Array());
+    expect([...list.serialNumbers].sort()).toEqual(["01", "02"]);
+  });
+
   test("wait for a key that is away, say so, and are published without a restart", async () => {
     const sealed = new SealedKeys(await keyVault(), provider);
     const flaky = new FlakyKeys(sealed, () => new MeshError("authority_unavailable", "upstream", "away"));

@@ -64,7 +64,8 @@ export class RevocationPublisher {
 
   /** Brings lists and bundle up to what state says. Never rejects; `pending` says what was not possible. */
   refresh(): Promise<void> {
-    this.#work = this.#work.then(() => this.#refresh());
+    // One round that fails must not be the last: those who come after it wait for it.
+    this.#work = this.#work.then(() => this.#refresh()).catch((thrown: unknown) => this.#failed(thrown));
     return this.#work;
   }
 
@@ -91,6 +92,16 @@ export class RevocationPublisher {
     }
     await this.#publish(view, crls);
     this.#forgetGone(view);
+    this.#schedule();
+  }
+
+  /** The disk is full, say. What is published stays, and it is tried again. */
+  #failed(thrown: unknown): void {
+    this.#pending = asMeshError(thrown, "io", "local").message;
+    if (this.#failures === 0)
+      this.#options.logger.log("error", "keys", "revocation lists could not be brought up to date", {
+        error: this.#pending,
+      });
     this.#schedule();
   }
 
