@@ -134,7 +134,7 @@ async function build(
 
   // The mesh.
   const store = new MeshStore();
-  const members = new GroupMembers(clock, state);
+  const members = new GroupMembers(clock, state, logger);
   undo.push(() => members.close());
   const documents = await MeshDocuments.open({
     clock,
@@ -337,12 +337,11 @@ function acknowledgedBundles(
   return held;
 }
 
-function pendingNames({ keys, authority, state }: ControlParts): readonly string[] {
+/** A disk that is full is no reason to send nodes away: they go on being served, and `status` says what is refused. */
+function pendingNames({ keys, authority }: ControlParts): readonly string[] {
   const pending: string[] = [];
   const { active } = keys.view.value;
   if (active?.ca == null) pending.push(`key of the authority: ${active?.unavailable ?? "there is none"}`);
   if (authority.pendingRevocation !== null) pending.push(`revocation list: ${authority.pendingRevocation}`);
-  const health = state.health.value;
-  if (!health.writable) pending.push(`state: ${health.reason}`);
   return pending;
 }

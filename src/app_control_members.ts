@@ -2,7 +2,9 @@
  * Hosts that joined by a WorkloadGroup, while they are there: each stands in the mesh as an entry of its group, from its first
  * stream until a while after its last one, so that a restart of either side is no change of the mesh.
  */
+import { asMeshError } from "./base/errors.ts";
 import { controlLimits } from "./base/limits.ts";
+import type { Logger } from "./base/log.ts";
 import type { Caller } from "./control/identity/caller.ts";
 import type { ControlState } from "./control/state/control_state.ts";
 import type { Registration } from "./control/state/registrations.ts";
@@ -16,14 +18,16 @@ export class GroupMembers {
   onChange: () => void = () => {};
   readonly #clock: Clock;
   readonly #state: ControlState;
+  readonly #logger: Logger;
   readonly #entries = new RegisteredEntries();
   readonly #connected = new Set<string>();
   /** Gone, and not given up yet. */
   readonly #leaving = new Map<string, Timer>();
 
   /** Members that were there before a restart of ours count as there until they have had time to come back. */
-  constructor(clock: Clock, state: ControlState) {
+  constructor(clock: Clock, state: ControlState, logger: Logger) {
     this.#clock = clock;
+    this.#logger = logger;
     this.#state = state;
     for (const { node } of state.registrations.list()) this.#leave(node);
   }
@@ -31,17 +35,17 @@ export class GroupMembers {
   connected(caller: Caller): void {
     if (caller.kind !== "node") return;
     const { node } = caller;
-    this.#state.registrations.touch(node, this.#clock.wallMs());
     this.#connected.add(node);
     this.#leaving.get(node)?.cancel();
     const wasThere = this.#leaving.delete(node);
     if (!wasThere && caller.registration.binding.kind === "group") this.onChange();
+    this.#touch(node);
   }
 
   gone(caller: Caller): void {
     if (caller.kind !== "node" || !this.#connected.delete(caller.node)) return;
-    this.#state.registrations.touch(caller.node, this.#clock.wallMs());
     this.#leave(caller.node);
+    this.#touch(caller.node);
   }
 
   /** What the members add to the documents. */
@@ -63,6 +67,16 @@ export class GroupMembers {
   close(): void {
     for (const timer of this.#leaving.values()) timer.cancel();
     this.#leaving.clear();
+  }
+
+  /** When it was last seen is good to know, and no reason to send anybody away: the disk may be full. */
+  #touch(node: string): void {
+    try {
+      this.#state.registrations.touch(node, this.#clock.wallMs());
+    } catch (thrown) {
+      const { message } = asMeshError(thrown, "io", "local");
+      this.#logger.log("warn", "control", "could not note when a host was seen", { node, error: message });
+    }
   }
 
   #membersOf(group: WorkloadGroupDocument): readonly MeshDocument[] {

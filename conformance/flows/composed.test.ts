@@ -9,7 +9,7 @@ import type { SettingName } from "../../src/config/settings.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
 import type { MemoryMachine } from "../../src/host/memory.ts";
 import type { MemoryHost } from "../../src/host/memory_process.ts";
-import { FlowLab, labConfig, serviceEntry, workloadEntry } from "./lab.ts";
+import { FlowLab, labConfig, serviceEntry, strictMutualTls, workloadEntry } from "./lab.ts";
 
 const address = "10.0.0.100";
 const group = `apiVersion: networking.istio.io/v1
@@ -132,4 +132,20 @@ describe("hosts that join by a WorkloadGroup", () => {
     await lab.world.settle(node.stop());
     await lab.until(() => members().length === 0, "its leaving", 2 * controlLimits.memberGraceMs);
   });
+});
+
+test("with a full disk nodes go on being served, and nothing new is taken", async () => {
+  const { node } = await join("one", "10.0.0.11");
+  await lab.world.settle(node.listening);
+  await lab.until(() => node.control()?.xds?.connected === true, "the stream");
+  machine.disk.full = true;
+  control.parts.xds.cutStreams(() => true);
+  await lab.until(() => node.control()?.xds?.connected === false, "the cut");
+  await lab.until(() => node.control()?.xds?.connected === true, "the stream again", 60_000);
+  expect(control.pending()).toEqual([]);
+  const refused = control.parts.documents.apply([{ source: "more.yaml", text: strictMutualTls }], everything);
+  expect(await lab.world.settle(refused.then(() => "applied", String))).toContain("no room to write");
+  machine.disk.full = false;
+  const applied = control.parts.documents.apply([{ source: "more.yaml", text: strictMutualTls }], everything);
+  expect((await lab.world.settle(applied)).outcome).toBe("applied");
 });
