@@ -34,13 +34,14 @@ export interface Reach {
   readonly url: string;
 }
 
-/** Without a word of the operator's: every address of this host, and `localhost`. */
+/** Without a word of the operator's: every address of this host. Loopback always. */
 export function reachOf(host: Host, { listen, servingNames, publicAddress }: ControlPlaneConfig): Reach {
   const isWildcard = listen.ip.bytes.every((byte) => byte === 0);
   const addresses = isWildcard ? host.net.localAddresses() : [listen.ip];
   const named = publicAddress === null ? servingNames : [publicAddress.host, ...servingNames];
   const own = [...addresses].sort((a, b) => Number(a.isLoopback) - Number(b.isLoopback)).map((ip) => ip.text);
-  const names = [...new Set(named.length > 0 ? named : [...own, "localhost"])];
+  // An administrator on the host itself comes by loopback, whatever others call it.
+  const names = [...new Set([...(named.length > 0 ? named : own), "localhost", "127.0.0.1", "::1"])];
   const target = publicAddress ?? { host: names[0] ?? "localhost", port: listen.port };
   return {
     names,

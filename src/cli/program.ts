@@ -124,7 +124,7 @@ function addGet(
 ): void {
   const describe = (entries: Readonly<Record<string, { readonly description: string }>>): string =>
     Object.entries(entries)
-      .map(([name, { description }]) => `  ${name.padEnd(15)}${description}`)
+      .map(([name, { description }]) => `  ${name.padEnd(17)}${description}`)
       .join("\n");
   const command = program
     .command("get")
@@ -139,11 +139,10 @@ function addGet(
         .default("table"),
     )
     .option("-n, --namespace <NAME>", "only those of this namespace")
-    .option(
-      "--admin <IP:PORT>",
-      "where the node's administration listens",
-      parseAdmin,
-      parseAdmin(`127.0.0.1:${ports.admin}`),
+    .addOption(
+      new Option("--admin <IP:PORT>", "where the node's administration listens")
+        .argParser(parseAdmin)
+        .default(parseAdmin(defaultAdmin), defaultAdmin),
     );
   addClientOptions(command)
     .addHelpText("after", examples("get", style))
@@ -175,6 +174,8 @@ async function getFrom(
   }
   return get(bindings, style, { resource, output, namespace, admin });
 }
+
+const defaultAdmin = `127.0.0.1:${ports.admin}`;
 
 function parseAdmin(text: string): SocketAddress {
   const address = readAddress(text);

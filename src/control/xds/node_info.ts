@@ -43,7 +43,7 @@ export function readNode(node: Node | undefined): NodeInfo {
     // Istio names a node's own by the first label of its domain, where metadata does not say it.
     namespace: text(node, "NAMESPACE") || (domain.split(".")[0] ?? ""),
     serviceAccount: text(node, "SERVICE_ACCOUNT"),
-    version: text(node, "ISTIO_VERSION"),
+    version: text(node, "ISTIO_VERSION") || userAgentVersion(node),
   };
 }
 
@@ -90,4 +90,10 @@ function invalid(message: string): GrpcError {
 
 function denied(message: string): GrpcError {
   return new GrpcError(grpcCode.permissionDenied, message);
+}
+
+/** Ours tell their version where Envoy does. */
+function userAgentVersion({ userAgentVersionType }: Node): string {
+  const { case: kind, value } = userAgentVersionType;
+  return kind === "userAgentVersion" ? value.slice(0, adsLimits.maxNodeIdChars) : "";
 }
