@@ -76,13 +76,15 @@ export interface DocumentFile {
 export const meshFolder = "/mesh";
 export const policyPath = `${meshFolder}/policies.yaml`;
 
+/** @param places whether each workload is placed on its machine by name, as a control plane wants it. */
 export function renderDocuments(
   state: MeshState,
   workloads: readonly WorkloadPlan[],
+  places = false,
 ): readonly DocumentFile[] {
   const entries = workloads
     .filter(({ name }) => !state.removed.has(name))
-    .map((workload) => `${workloadEntry(workload)}---\n${serviceEntry(workload)}`);
+    .map((workload) => `${workloadEntry(workload, places)}---\n${serviceEntry(workload)}`);
   const policies = [
     ...workloads.flatMap((workload) => policyDocument(workload, state.policies.get(workload.name)) ?? []),
     ...(state.strict.has("mesh") ? [strictDocument("mesh", "istio-system", null)] : []),
@@ -98,14 +100,15 @@ export function renderDocuments(
   ];
 }
 
-function workloadEntry({ name, namespace, address }: WorkloadPlan): string {
+function workloadEntry({ name, namespace, address, machine }: WorkloadPlan, places: boolean): string {
+  const placed = places ? `, fairlead.dev/node: m${machine}` : "";
   return `apiVersion: networking.istio.io/v1
 kind: WorkloadEntry
 metadata:
   name: ${name}
   namespace: ${namespace}
   labels: {app: ${name}}
-  annotations: {ambient.istio.io/redirection: enabled}
+  annotations: {ambient.istio.io/redirection: enabled${placed}}
 spec:
   address: ${address}
   serviceAccount: ${name}
@@ -176,6 +179,19 @@ metadata: {name: strict-${name}, namespace: ${namespace}}
 spec:
 ${selector}  mtls: {mode: STRICT}
 `;
+}
+
+/** Workloads that nobody calls: something to push. */
+export function fillerDocuments(count: number): DocumentFile {
+  const entries = Array.from(
+    { length: count },
+    (_, index) => `apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: filler-${index}, namespace: filler}
+spec: {address: 10.150.0.${index + 1}, serviceAccount: filler}
+`,
+  );
+  return { path: `${meshFolder}/fillers.yaml`, text: entries.join("---\n") };
 }
 
 export const conversionContext = {

@@ -25,7 +25,22 @@ export const faultKinds = [
   "rogue",
 ] as const;
 
-export type FaultKind = (typeof faultKinds)[number];
+/** Where a control plane says what the mesh is, in place of those that are of documents in files. */
+export const controlFaultKinds = [
+  "control_kill",
+  "control_cut",
+  "control_partition",
+  "ca_away",
+  "ca_slow",
+  "bad_resource",
+  "burst",
+  "node_revoked",
+  "root_rotation",
+] as const;
+const fileKinds: readonly string[] = ["bad_document", "half_written"];
+
+type ControlFaultKind = (typeof controlFaultKinds)[number];
+export type FaultKind = (typeof faultKinds)[number] | ControlFaultKind;
 
 export type FaultAction =
   | { readonly kind: "cut"; readonly pick: number }
@@ -41,6 +56,17 @@ export type FaultAction =
   | { readonly kind: "half_written"; readonly share: number; readonly forMs: number }
   | { readonly kind: "drain"; readonly machine: number; readonly downMs: number }
   | { readonly kind: "kill"; readonly machine: number; readonly downMs: number; readonly impostor: boolean }
+  | { readonly kind: "control_kill"; readonly downMs: number }
+  /** Connections to the control plane break, the first time in the middle of a push. */
+  | { readonly kind: "control_cut"; readonly afterMs: number }
+  | { readonly kind: "control_partition"; readonly machine: number; readonly forMs: number }
+  | { readonly kind: "ca_away"; readonly forMs: number }
+  | { readonly kind: "ca_slow"; readonly holdMs: number; readonly forMs: number }
+  /** Something that no node can read, beside something that all can. */
+  | { readonly kind: "bad_resource"; readonly forMs: number }
+  | { readonly kind: "burst"; readonly count: number; readonly forMs: number }
+  | { readonly kind: "node_revoked"; readonly machine: number }
+  | { readonly kind: "root_rotation" }
   | { readonly kind: "rogue"; readonly workload: string; readonly how: "garbage" | "foreign" | "silent" };
 
 export interface Fault {
@@ -69,8 +95,56 @@ export function drawFaults(
   return { kinds, faults };
 }
 
+/** For a mesh with a control plane: what it draws of the other faults, without those of files, and those of its own. */
+export function drawControlFaults(
+  random: SeededRandom,
+  others: { readonly kinds: ReadonlySet<FaultKind>; readonly faults: readonly Fault[] },
+  machineCount: number,
+  spanMs: number,
+): { readonly kinds: ReadonlySet<FaultKind>; readonly faults: readonly Fault[] } {
+  const share = random.pick([0.1, 0.25, 0.5]);
+  // A host that cannot write down the new root and is killed does not know its control plane any more.
+  const mayRotate = !others.kinds.has("disk");
+  const drawn = controlFaultKinds.filter(
+    (kind) => random.chance(share) && (kind !== "root_rotation" || mayRotate),
+  );
+  const faults = others.faults.filter(({ action }) => !fileKinds.includes(action.kind));
+  for (const kind of drawn) {
+    const isOnce = kind === "node_revoked" || kind === "root_rotation";
+    for (let count = isOnce ? 1 : 1 + random.below(3); count > 0; count--)
+      faults.push({ atMs: random.between(0, spanMs), action: drawControl(kind, random, machineCount) });
+  }
+  faults.sort((a, b) => a.atMs - b.atMs);
+  const kinds = [...others.kinds].filter((kind) => !fileKinds.includes(kind));
+  return { kinds: new Set([...kinds, ...drawn]), faults };
+}
+
+function drawControl(kind: ControlFaultKind, random: SeededRandom, machineCount: number): FaultAction {
+  const machine = random.below(machineCount);
+  switch (kind) {
+    case "control_kill":
+      return { kind, downMs: random.pick([100, 2_000, 8_000, 15_000]) };
+    case "control_cut":
+      return { kind, afterMs: random.between(0, 60) };
+    case "control_partition":
+      return { kind, machine, forMs: random.pick([200, 3_000, 15_000]) };
+    case "ca_away":
+      return { kind, forMs: random.pick([1_000, 5_000, 15_000]) };
+    case "ca_slow":
+      return { kind, holdMs: random.between(200, 5_000), forMs: random.between(1_000, 15_000) };
+    case "bad_resource":
+      return { kind, forMs: random.between(100, 8_000) };
+    case "burst":
+      return { kind, count: 10 + random.below(60), forMs: random.between(20, 3_000) };
+    case "node_revoked":
+      return { kind, machine };
+    case "root_rotation":
+      return { kind };
+  }
+}
+
 function drawOne(
-  kind: Exclude<FaultKind, "split" | "delay">,
+  kind: Exclude<FaultKind, "split" | "delay" | ControlFaultKind>,
   random: SeededRandom,
   machineCount: number,
   workloads: readonly WorkloadPlan[],

@@ -1,9 +1,11 @@
 /** Makes the faults of a plan happen, and in the end unhappen. */
 import { assert } from "../../src/base/assert.ts";
+import { authorizationKey } from "../../src/mesh/authorization.ts";
+import { badResources } from "./control_view.ts";
 import type { PolicyState } from "./documents.ts";
 import type { Fault } from "./faults.ts";
 import type { SimulatedMachine } from "./node.ts";
-import type { Observed } from "./observed.ts";
+import { type Observed, stalenessMs } from "./observed.ts";
 import { callAsRogue, impersonate } from "./rogue.ts";
 import type { Simulation } from "./simulation.ts";
 
@@ -14,6 +16,7 @@ export class FaultInjector {
   readonly leaks: Observed["leaks"][number][] = [];
   readonly #simulation: Simulation;
   readonly #jumped = new Map<SimulatedMachine, number>();
+  #badUntilMs = 0;
   readonly #removedUntil = new Map<string, number>();
 
   constructor(simulation: Simulation) {
@@ -72,6 +75,45 @@ export class FaultInjector {
           .drainAndRestart(fault.downMs)
           .catch((error) => world.schedule.fail(error));
         return;
+      case "control_kill":
+        this.#simulation.control?.kill(fault.downMs);
+        return;
+      case "control_cut":
+        this.#simulation.setFillers(this.#simulation.fillers === 0 ? 20 : 0);
+        world.schedule.timer(fault.afterMs, null, () => this.#cutControl());
+        return;
+      case "control_partition": {
+        const { name } = this.#machine(fault.machine).plan;
+        world.partition(name, "control");
+        world.schedule.timer(fault.forMs, null, () => world.heal(name, "control"));
+        return;
+      }
+      case "ca_away":
+        this.#simulation.control?.relay.stop();
+        world.schedule.timer(fault.forMs, null, () => this.#simulation.control?.relay.start());
+        return;
+      case "ca_slow": {
+        const relay = this.#simulation.control?.relay;
+        if (relay === undefined) return;
+        relay.holdMs = fault.holdMs;
+        world.schedule.timer(fault.forMs, null, () => {
+          relay.holdMs = 0;
+        });
+        return;
+      }
+      case "bad_resource":
+        this.#addBadResource(fault.forMs);
+        return;
+      case "burst":
+        this.#simulation.setFillers(fault.count);
+        world.schedule.timer(fault.forMs, null, () => this.#simulation.setFillers(0));
+        return;
+      case "node_revoked":
+        this.#simulation.revokeNode(fault.machine);
+        return;
+      case "root_rotation":
+        this.#simulation.control?.rotate();
+        return;
       case "rogue":
         void callAsRogue(this.#simulation, this.rogues, fault.workload, fault.how).catch((error) =>
           world.schedule.fail(error),
@@ -81,7 +123,7 @@ export class FaultInjector {
 
   /** From now on nothing is wrong any more; what takes its time to come back takes it. */
   healEverything(): void {
-    const { world } = this.#simulation;
+    const { world, control } = this.#simulation;
     this.#simulation.trace("no more faults");
     world.heal();
     for (const partition of this.partitions) partition.untilMs = Math.min(partition.untilMs, world.nowMs);
@@ -89,8 +131,50 @@ export class FaultInjector {
     this.#jumped.clear();
     for (const machine of this.#simulation.machines) this.#relieve(machine);
     this.#removedUntil.clear();
+    control?.heal();
+    this.#takeBadResource();
+    this.#simulation.setFillers(0);
     const { state } = this.#simulation;
     if (state.removed.size > 0) this.#simulation.writeDocuments({ ...state, removed: new Set() });
+  }
+
+  #cutControl(): void {
+    const { world } = this.#simulation;
+    for (const link of world.links) if (link.machines.server === "control") link.cut();
+  }
+
+  #addBadResource(forMs: number): void {
+    const { control, world } = this.#simulation;
+    const running = control?.running ?? null;
+    if (running === null || this.#badUntilMs > world.nowMs) return;
+    this.#badUntilMs = world.nowMs + forMs;
+    running.parts.store.apply(badResources);
+    world.schedule.timer(forMs, null, () => {
+      const isStillThere =
+        control?.running === running && running.parts.store.policy("nobody/readable") !== null;
+      if (isStillThere && forMs > 2 * stalenessMs) this.#lookForNeighbour();
+      this.#takeBadResource();
+    });
+  }
+
+  /** Nodes that had the time must have what came with it. */
+  #lookForNeighbour(): void {
+    const { machines, world, disagreements } = this.#simulation;
+    const [, good = ""] = badResources.policies.upsert.map(authorizationKey);
+    for (const { plan, node, contact } of machines) {
+      const sinceMs = contact.staleSince(world.nowMs, stalenessMs);
+      if (node === null || sinceMs < world.nowMs - stalenessMs) continue;
+      const { store } = node.context;
+      if (store.policy(good) === null)
+        disagreements.push(`${plan.name} did not take a resource because of another that it cannot read`);
+    }
+  }
+
+  #takeBadResource(): void {
+    const store = this.#simulation.control?.running?.parts.store;
+    const keys = badResources.policies.upsert.map(authorizationKey);
+    if (store !== undefined && store.policy(keys[0] ?? "") !== null)
+      store.apply({ policies: { remove: keys } });
   }
 
   #machine(index: number): SimulatedMachine {

@@ -1,10 +1,13 @@
 /** A machine of the simulated mesh: its node, which may be restarted, and the processes of its applications. */
-import { type RunningNode, startNode } from "../../src/app.ts";
+import { prepareNode, type RunningNode } from "../../src/app.ts";
 import { MeshError } from "../../src/base/errors.ts";
 import type { LogFields, LogLevel } from "../../src/base/log.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
 import type { MemoryMachine, MemoryWorld } from "../../src/host/memory.ts";
 import type { MemoryHost } from "../../src/host/memory_process.ts";
+import type { MeshStore } from "../../src/mesh/store.ts";
+import { Contact } from "./contact.ts";
+import { type Invitation, joinedConfig } from "./control_config.ts";
 import { captureMark, nodeConfig } from "./node_config.ts";
 import type { MachinePlan, Plan } from "./plan.ts";
 
@@ -48,12 +51,18 @@ export class SimulatedMachine {
   readonly outages: { readonly fromMs: number; untilMs: number }[] = [];
   /** When drains began. */
   readonly drainsMs: number[] = [];
+  readonly contact = new Contact();
+  /** By which it joins its control plane; null takes the mesh from files. */
+  invitation: Invitation | null = null;
+  /** Whenever the mesh that a node goes by has changed. */
+  onMesh: (store: MeshStore) => void = () => {};
   readonly #world: MemoryWorld;
   readonly #whole: Plan;
   readonly #onLine: (line: LoggedLine) => void;
   #host: MemoryHost | null = null;
   #running: RunningNode | null = null;
   #generation = 0;
+  #waking: { untilMs: number } | null = null;
 
   constructor(
     world: MemoryWorld,
@@ -104,7 +113,17 @@ export class SimulatedMachine {
       }),
     );
     try {
-      const running = await startNode(host, nodeConfig(this.#whole, this.plan), log);
+      const config = nodeConfig(this.#whole, this.plan);
+      const { invitation } = this;
+      const node = await prepareNode(
+        host,
+        invitation === null ? config : joinedConfig(config, invitation),
+        log,
+      );
+      const { store } = node.context;
+      store.subscribe(() => this.onMesh(store));
+      this.onMesh(store);
+      const running = { ...node, tunnel: await node.listening };
       if (this.#generation === generation) this.#running = running;
     } catch (error) {
       if (!(error instanceof MeshError)) throw error;
@@ -113,6 +132,16 @@ export class SimulatedMachine {
       await new Promise<void>((resolve) => void this.#world.schedule.timer(500, null, resolve));
       if (this.#generation === generation) await this.start();
     }
+  }
+
+  /** Looked at every now and then: whether it is in touch with its control plane, and whether it can show who it is. */
+  note(isReachable: boolean): void {
+    const node = this.#running;
+    const isInTouch = isReachable && node?.control()?.xds?.connected === true;
+    this.contact.note(this.#world.nowMs, isInTouch, this.#generation);
+    if (this.#waking === null || node === null || node.pending().length > 0) return;
+    this.#waking.untilMs = this.#world.nowMs;
+    this.#waking = null;
   }
 
   /** SIGKILL, and a new start after `downMs`. */
@@ -144,11 +173,15 @@ export class SimulatedMachine {
     const outage = { fromMs: this.#world.nowMs, untilMs: Number.POSITIVE_INFINITY };
     this.outages.push(outage);
     const generation = ++this.#generation;
+    if (this.#waking !== null) this.#waking.untilMs = this.#world.nowMs;
+    this.#waking = null;
     this.#world.schedule.timer(downMs, null, () => {
       if (this.#generation !== generation) return;
       void this.start().then(
         () => {
-          outage.untilMs = this.#world.nowMs;
+          // Whoever asks elsewhere for certificates has them a while after it listens.
+          if (this.invitation !== null) this.#waking = outage;
+          else outage.untilMs = this.#world.nowMs;
         },
         (error) => this.#world.schedule.fail(error),
       );

@@ -34,6 +34,14 @@ export interface Revoked {
   readonly serialNumber: string;
 }
 
+/** A workload in a node's mesh that names a policy which the node does not have. */
+export interface Unpolicied {
+  readonly atMs: number;
+  readonly machine: number;
+  readonly workload: string;
+  readonly policy: string;
+}
+
 export interface Observed {
   readonly plan: Plan;
   readonly machines: readonly SimulatedMachine[];
@@ -43,6 +51,13 @@ export interface Observed {
   readonly probes: ReadonlyMap<number, ConnectionLog>;
   readonly lines: readonly LoggedLine[];
   readonly revoked: readonly Revoked[];
+  /** Hosts that have been thrown out, by machine. */
+  readonly revokedNodes: ReadonlyMap<number, number>;
+  /** When roots were taken out of the bundle. */
+  readonly rootsRemovedMs: readonly number[];
+  readonly unpolicied: readonly Unpolicied[];
+  /** What the nodes and the control plane did not agree on when all should have been well. */
+  readonly disagreements: readonly string[];
   readonly cutsMs: readonly number[];
   readonly partitions: readonly {
     readonly machines: readonly [string, string];
@@ -69,6 +84,17 @@ export interface Observed {
   readonly leftOpen: readonly string[];
   drainMs: number;
   endMs: number;
+}
+
+/** The earliest time of which documents and lists may still be in force at `atMs` for the two nodes of a connection. */
+export function staleSince(log: ConnectionLog, observed: Observed, atMs: number): number {
+  let sinceMs = atMs - stalenessMs;
+  if (!observed.plan.control) return sinceMs;
+  for (const workload of [log.plan.source, log.plan.destination]) {
+    const contact = workload === null ? undefined : observed.machines[workload.machine]?.contact;
+    sinceMs = Math.min(sinceMs, contact?.staleSince(atMs, stalenessMs) ?? sinceMs);
+  }
+  return sinceMs;
 }
 
 /** When the connection was over, or the drain at the end began. */

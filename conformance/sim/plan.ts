@@ -1,7 +1,7 @@
 /** What a seed stands for, drawn before anything runs: the mesh, its traffic, and what goes wrong. */
 import { SeededRandom } from "../../src/host/memory_random.ts";
 import { drawDocuments, type MeshState } from "./documents.ts";
-import { drawFaults, type Fault, type FaultKind } from "./faults.ts";
+import { drawControlFaults, drawFaults, type Fault, type FaultKind } from "./faults.ts";
 import { drawScripts, type EndScript } from "./scripts.ts";
 import { drawVolleys, type Pair } from "./volleys.ts";
 import { bannerPort, refusedPort, serverPort, trustDomain, type WorkloadPlan } from "./workloads.ts";
@@ -39,6 +39,8 @@ export interface Plan {
   readonly machines: readonly MachinePlan[];
   readonly workloads: readonly WorkloadPlan[];
   readonly state: MeshState;
+  /** Its nodes join a control plane and take the mesh from it; without one, from files. */
+  readonly control: boolean;
   readonly connections: readonly ConnectionPlan[];
   readonly kinds: ReadonlySet<FaultKind>;
   readonly faults: readonly Fault[];
@@ -56,23 +58,31 @@ export const trafficMs = 20_000;
 
 /** Of all seeds, those with transfers that are torn off over small sockets. */
 const tornShare = 0.2;
+/** Of the others, those with a control plane. */
+const controlShare = 0.4;
 
 export function drawPlan(seed: number): Plan {
   const random = new SeededRandom(seed, "plan");
   const machines = drawMachines(random.fork("machines"));
   const workloads = machines.flatMap((machine) => machine.workloads);
   const state = drawDocuments(random.fork("documents"), workloads);
-  const { kinds, faults } = drawFaults(random.fork("faults"), machines.length, workloads, trafficMs);
+  const drawn = drawFaults(random.fork("faults"), machines.length, workloads, trafficMs);
   const network = random.fork("network");
   const connections = drawConnections(random.fork("connections"), machines, workloads);
   const torn = random.fork("torn");
   // A socket is full when the peer resets only where it holds less than what is sent at once.
   const isTorn = torn.chance(tornShare);
+  const control = random.fork("control");
+  const isControlled = !isTorn && control.chance(controlShare);
+  const { kinds, faults } = isControlled
+    ? drawControlFaults(control, drawn, machines.length, trafficMs)
+    : drawn;
   return {
     seed,
     machines,
     workloads,
     state,
+    control: isControlled,
     connections: isTorn
       ? [...connections, ...drawVolleys(torn, machines, pairsOf(machines, workloads), trafficMs)]
       : connections,
@@ -81,7 +91,12 @@ export function drawPlan(seed: number): Plan {
     splitRate: kinds.has("split") ? network.between(0.05, 0.6) : 0,
     latencyMs: kinds.has("delay") ? network.between(1, 40) : 0.5,
     jitterMs: kinds.has("delay") ? network.between(0, 60) : 0.2,
-    bufferBytes: (isTorn ? torn.pick([4, 8, 16]) : network.pick([16, 64, 256])) * 1024,
+    bufferBytes:
+      (isTorn
+        ? torn.pick([4, 8, 16])
+        : isControlled
+          ? control.pick([64, 256])
+          : network.pick([16, 64, 256])) * 1024,
     streamWindowBytes: network.pick([64, 256, 1024]) * 1024,
     maxStreamsPerConnection: network.pick([1, 4, 100]),
     svidLifetimeMs: network.pick([60_000, 3_600_000, 86_400_000]),

@@ -2,6 +2,7 @@
 import type { SimulatedPki } from "./authority.ts";
 import { checkAuthorization } from "./checkers/authorization.ts";
 import { checkBounds } from "./checkers/bounds.ts";
+import { checkControl } from "./checkers/control.ts";
 import { checkConvergence } from "./checkers/convergence.ts";
 import { checkDelivery } from "./checkers/delivery.ts";
 import { checkProgress } from "./checkers/progress.ts";
@@ -17,6 +18,7 @@ const checkers = [
   checkBounds,
   checkProgress,
   checkConvergence,
+  checkControl,
 ];
 
 export interface Verdict {

@@ -7,12 +7,14 @@ import { type AppEnd, decodeHeader, headerBytes } from "./application.ts";
 import type { SimulatedPki } from "./authority.ts";
 import { revocationList } from "./authority.ts";
 import { type ClientObserver, call } from "./client.ts";
-import { type MeshState, policyPath, renderDocuments } from "./documents.ts";
+import { SimulatedControl } from "./control.ts";
+import { compareMeshes, policiesLacking } from "./control_view.ts";
+import { fillerDocuments, type MeshState, policyPath, renderDocuments } from "./documents.ts";
 import { FaultInjector } from "./injector.ts";
 import { MeshModel } from "./model.ts";
 import { type LoggedLine, SimulatedMachine } from "./node.ts";
 import { applicationListens, crlPath, drainDeadlineMs, pkiFolder } from "./node_config.ts";
-import type { ConnectionLog, Observed, Revoked } from "./observed.ts";
+import type { ConnectionLog, Observed, Revoked, Unpolicied } from "./observed.ts";
 import { type ConnectionPlan, type Plan, trafficMs } from "./plan.ts";
 import { drawProbes } from "./probes.ts";
 import { type ServerObserver, serve } from "./server.ts";
@@ -21,6 +23,8 @@ import { bannerPort, outsiderAddress, serverPort, trustDomain, type WorkloadPlan
 /** From the end of the faults to the first probe: time-outs of TCP's and of ours, and the look at the wall clock. */
 const recoveryMs = 12_000;
 const clockRecoveryMs = 70_000;
+/** The longest back-off toward a control plane that was away, and the first certificates after it. */
+const controlRecoveryMs = 40_000;
 const probeMs = 15_000;
 /** Linger after close, and some. */
 const drainSlackMs = 3_000;
@@ -34,6 +38,8 @@ export class Simulation implements ServerObserver, ClientObserver {
   readonly outsider;
   readonly model = new MeshModel();
   readonly observed: Observed;
+  /** Null: the mesh is in files. */
+  readonly control: SimulatedControl | null;
   readonly lines: LoggedLine[] = [];
   readonly #connections = new Map<number, ConnectionLog>();
   readonly #probes = new Map<number, ConnectionLog>();
@@ -41,6 +47,11 @@ export class Simulation implements ServerObserver, ClientObserver {
   readonly #clear: Observed["clear"][number][] = [];
   readonly #leftOpen: string[] = [];
   readonly #revoked: Revoked[] = [];
+  readonly #revokedNodes = new Map<number, number>();
+  readonly #unpolicied: Unpolicied[] = [];
+  /** Of nodes and control plane, when they should have been one. */
+  readonly disagreements: string[] = [];
+  #fillers = 0;
   readonly #injector: FaultInjector;
   state: MeshState;
   #startMs = 0;
@@ -68,6 +79,7 @@ export class Simulation implements ServerObserver, ClientObserver {
       (machine, index) =>
         new SimulatedMachine(this.world, plan, index, machine, (line) => this.#onLine(line)),
     );
+    this.control = plan.control ? new SimulatedControl(this.world, pki.authority) : null;
     this.outsider = this.world.host("outsider", { addresses: [outsiderAddress] });
     this.#injector = new FaultInjector(this);
     this.observed = {
@@ -78,6 +90,10 @@ export class Simulation implements ServerObserver, ClientObserver {
       probes: this.#probes,
       lines: this.lines,
       revoked: this.#revoked,
+      revokedNodes: this.#revokedNodes,
+      rootsRemovedMs: this.control?.rootsRemovedMs ?? [],
+      unpolicied: this.#unpolicied,
+      disagreements: this.disagreements,
       cutsMs: this.#injector.cutsMs,
       partitions: this.#injector.partitions,
       strange: this.#strange,
@@ -119,12 +135,40 @@ export class Simulation implements ServerObserver, ClientObserver {
 
   /** The operator writes new documents on every machine. @param half only so much of the policies' file. */
   writeDocuments(state: MeshState, half = 1): void {
+    if (this.control !== null) {
+      this.#apply(this.control, state);
+      return;
+    }
     const files = renderDocuments(state, this.plan.workloads);
     if (state !== this.state || this.model.isEmpty) this.model.change(this.world.nowMs, state, files);
     this.state = state;
     for (const { machine } of this.machines)
       for (const { path, text } of files)
         machine.disk.write(path, path === policyPath ? text.slice(0, lineEnd(text, half)) : text);
+  }
+
+  get fillers(): number {
+    return this.#fillers;
+  }
+
+  /** The operator has so many workloads more, that nobody calls. */
+  setFillers(count: number): void {
+    this.#fillers = count;
+    this.writeDocuments(this.state);
+  }
+
+  /** Throws a host out of the mesh, with everything that was signed for it. */
+  revokeNode(index: number): void {
+    const name = this.machines[index]?.plan.name ?? "";
+    if (this.#revokedNodes.has(index) || this.control?.revoke("node", name) !== true) return;
+    this.#revokedNodes.set(index, this.world.nowMs);
+  }
+
+  #apply(control: SimulatedControl, state: MeshState): void {
+    this.state = state;
+    const files = renderDocuments(state, this.plan.workloads, true);
+    const fillers = this.#fillers === 0 ? [] : [fillerDocuments(this.#fillers)];
+    control.want([...files, ...fillers], () => this.model.change(this.world.nowMs, state, files));
   }
 
   /** Revokes the SVID that the workload's node shows now. */
@@ -135,7 +179,9 @@ export class Simulation implements ServerObserver, ClientObserver {
     const svid = node?.context.secrets.current(new SpiffeId(trustDomain, workload.namespace, workload.name));
     if (svid === undefined || svid === null) return;
     if (this.#revoked.some(({ serialNumber }) => serialNumber === svid.serialNumber)) return;
+    if (this.control?.revoke("serial", svid.serialNumber) === false) return;
     this.#revoked.push({ atMs: this.world.nowMs, workload: name, serialNumber: svid.serialNumber });
+    if (this.control !== null) return;
     void this.#writeRevocations().catch((error) => this.world.schedule.fail(error));
   }
 
@@ -205,6 +251,7 @@ export class Simulation implements ServerObserver, ClientObserver {
       machine.disk.write(`${pkiFolder}/root.pem`, pem.rootsPem);
       machine.disk.write(crlPath, crl);
     }
+    if (this.control !== null) await this.world.settle(this.#invite(this.control));
     this.writeDocuments(this.state);
     for (const machine of this.machines) {
       machine.plan.workloads.forEach((workload, index) => {
@@ -222,11 +269,26 @@ export class Simulation implements ServerObserver, ClientObserver {
     this.trace("all nodes are ready");
   }
 
+  async #invite(control: SimulatedControl): Promise<void> {
+    await control.start();
+    for (const machine of this.machines) {
+      machine.invitation = await control.token(machine.plan.name);
+      machine.onMesh = (store) => {
+        const atMs = this.world.nowMs;
+        for (const lack of policiesLacking(store))
+          this.#unpolicied.push({ atMs, machine: machine.index, ...lack });
+      };
+    }
+  }
+
   async #recover(): Promise<void> {
     this.#injector.healEverything();
-    const waitMs = this.plan.kinds.has("wall_jump") ? clockRecoveryMs : recoveryMs;
+    const usualMs = this.control === null ? recoveryMs : controlRecoveryMs;
+    const waitMs = this.plan.kinds.has("wall_jump") ? clockRecoveryMs : usualMs;
     await this.world.run(this.world.nowMs + waitMs);
     this.trace("everything should be well again");
+    if (this.control !== null)
+      this.disagreements.push(...compareMeshes(this.control, this.machines, this.#revokedNodes));
   }
 
   async #drain(): Promise<void> {
@@ -278,6 +340,7 @@ export class Simulation implements ServerObserver, ClientObserver {
 
   /** How much of each connection is under way: what the kernels and the nodes hold together. */
   #sample(): void {
+    if (this.control !== null) this.#lookAtContact(this.control);
     for (const log of this.#connections.values()) {
       const [server] = log.servers;
       if (log.client === null || server === undefined || log.finishedMs !== null) continue;
@@ -287,6 +350,11 @@ export class Simulation implements ServerObserver, ClientObserver {
         log.mostUnderWay = underWay;
     }
     this.world.schedule.timer(sampleMs, null, () => this.#sample());
+  }
+
+  #lookAtContact({ running }: SimulatedControl): void {
+    for (const machine of this.machines)
+      machine.note(running !== null && !this.world.isPartitioned(machine.plan.name, "control"));
   }
 
   async #writeRevocations(): Promise<void> {
@@ -300,7 +368,8 @@ export class Simulation implements ServerObserver, ClientObserver {
     if (line.target !== "access" && line.level === "info") return;
     const { error } = line.fields;
     // Serial numbers and dates of certificates differ from run to run: only what is ours goes into the hash.
-    const words = typeof error === "string" ? (error.split(":")[0] ?? "") : "";
+    const [code = ""] = typeof error === "string" ? error.split(":") : [];
+    const words = /^[a-z0-9_]+$/.test(code) ? code : "";
     this.trace(
       `m${line.machine} ${line.target}: ${line.message} ${line.fields["src.addr"] ?? ""} ${line.fields.direction ?? ""} ${words}`,
     );

@@ -1,5 +1,5 @@
 /** No byte reaches a workload that the documents of the last second would not have let through, decided by the reference engine. */
-import { type ConnectionLog, type Observed, serialAt, stalenessMs } from "../observed.ts";
+import { type ConnectionLog, type Observed, serialAt, stalenessMs, staleSince } from "../observed.ts";
 import { describeConnection, questionsOf } from "./causes.ts";
 
 export function checkAuthorization(observed: Observed): string[] {
@@ -21,7 +21,8 @@ export function checkAuthorization(observed: Observed): string[] {
   for (const { atMs, id } of observed.clear) {
     const log = observed.connections.get(id) ?? observed.probes.get(id);
     if (log === undefined || log.plan.source === null) continue;
-    if (observed.model.everRemoved(log.plan.destination.name, log.startedMs - stalenessMs, atMs)) continue;
+    if (observed.model.everRemoved(log.plan.destination.name, staleSince(log, observed, log.startedMs), atMs))
+      continue;
     found.push(
       `authorization: ${describeConnection(log)}: its payload was in the clear between machines at ${atMs.toFixed(1)} ms`,
     );
@@ -40,7 +41,7 @@ export function checkAuthorization(observed: Observed): string[] {
 const rogueMs = 13_000;
 
 function mayReach(log: ConnectionLog, observed: Observed, atMs: number): boolean {
-  const fromMs = atMs - stalenessMs;
+  const fromMs = staleSince(log, observed, atMs);
   return questionsOf(log, observed, Math.min(fromMs, log.startedMs), atMs).some((question) =>
     observed.model.everAllowed(question, fromMs, atMs),
   );
@@ -49,10 +50,11 @@ function mayReach(log: ConnectionLog, observed: Observed, atMs: number): boolean
 /** Whether one of the certificates that this connection must have been made with was revoked long enough ago. */
 function isRevoked(log: ConnectionLog, observed: Observed, atMs: number, receiver: string): boolean {
   const { source, destination } = log.plan;
-  if (source === null || observed.model.everRemoved(destination.name, log.startedMs - stalenessMs, atMs))
-    return false;
+  const sinceMs = staleSince(log, observed, atMs);
+  if (source === null || observed.model.everRemoved(destination.name, sinceMs, atMs)) return false;
+  if (isThrownOut(log, observed, sinceMs, atMs, receiver)) return true;
   return observed.revoked.some((revoked) => {
-    if (revoked.atMs > atMs - stalenessMs) return false;
+    if (revoked.atMs > sinceMs) return false;
     const workload = [source, destination].find(({ name }) => name === revoked.workload);
     if (workload === undefined) return false;
     // Nobody judges his own certificate: his peer cuts the connection, and a partition holds back what was sent before, and the cut.
@@ -63,5 +65,23 @@ function isRevoked(log: ConnectionLog, observed: Observed, atMs: number, receive
       return false;
     // A certificate made after the revocation is another one; a connection from before has the old one or an older.
     return serialAt(observed, workload, atMs) === revoked.serialNumber;
+  });
+}
+
+/** Whether one of the two hosts was thrown out long enough ago; nobody judges himself, and a partition holds back what was sent before. */
+function isThrownOut(
+  { plan: { source, destination } }: ConnectionLog,
+  observed: Observed,
+  sinceMs: number,
+  atMs: number,
+  receiver: string,
+): boolean {
+  if (source === null || source.machine === destination.machine) return false;
+  return [source, destination].some(({ name, machine }) => {
+    const revokedMs = observed.revokedNodes.get(machine) ?? Number.POSITIVE_INFINITY;
+    const isHeldBack = observed.partitions.some(
+      ({ fromMs, untilMs }) => fromMs < atMs && untilMs + stalenessMs > revokedMs,
+    );
+    return revokedMs <= sinceMs && !(name === receiver && isHeldBack);
   });
 }

@@ -3,7 +3,7 @@ import { SpiffeId } from "../../../src/mesh/identity.ts";
 import { address } from "../address.ts";
 import type { FaultKind } from "../faults.ts";
 import type { Question } from "../model.ts";
-import { type ConnectionLog, endOf, machineOf, type Observed, stalenessMs } from "../observed.ts";
+import { type ConnectionLog, endOf, machineOf, type Observed, stalenessMs, staleSince } from "../observed.ts";
 import { isRude } from "../scripts.ts";
 import { outsiderAddress, refusedPort, trustDomain, type WorkloadPlan } from "../workloads.ts";
 
@@ -18,6 +18,8 @@ export type Cause =
   | "wall_jump"
   | "descriptors"
   | "rogue"
+  /** A root was replaced under an open connection. */
+  | "root_removed"
   | "end_of_run";
 
 const causeOfKind: Readonly<Partial<Record<FaultKind, Cause>>> = {
@@ -30,6 +32,8 @@ const causeOfKind: Readonly<Partial<Record<FaultKind, Cause>>> = {
   drain: "outage",
   kill: "outage",
   rogue: "rogue",
+  node_revoked: "revocation",
+  root_rotation: "root_removed",
 };
 
 /** What there was in the whole run, for records of which it cannot be told whose they are. */
@@ -54,13 +58,19 @@ export function causesOf(
   const causes = new Set<Cause>();
   const overlaps = (fromMs: number, untilMs: number) => fromMs <= endMs && untilMs >= startedMs;
   if (isRude({ ...plan, refused: plan.port === refusedPort })) causes.add("script");
-  if (!alwaysAllowed(log, observed, startedMs - stalenessMs, endMs)) causes.add("policy");
+  const sinceMs = staleSince(log, observed, startedMs);
+  if (!alwaysAllowed(log, observed, sinceMs, endMs)) causes.add("policy");
   for (const workload of [plan.source, plan.destination]) {
     if (workload === null) continue;
-    if (observed.model.everRemoved(workload.name, startedMs - stalenessMs, endMs)) causes.add("removal");
+    if (observed.model.everRemoved(workload.name, sinceMs - certificateMs(observed), endMs))
+      causes.add("removal");
+    if ((observed.revokedNodes.get(workload.machine) ?? Number.POSITIVE_INFINITY) <= endMs)
+      causes.add("revocation");
     for (const outage of machineOf(observed, workload)?.outages ?? [])
       if (overlaps(outage.fromMs, outage.untilMs + stalenessMs)) causes.add("outage");
   }
+  if (observed.rootsRemovedMs.some((atMs) => startedMs <= atMs + stalenessMs && atMs <= endMs))
+    causes.add("root_removed");
   if (observed.cutsMs.some((atMs) => overlaps(atMs, atMs + stalenessMs))) causes.add("cut");
   const names = [plan.source, plan.destination].map((workload) =>
     workload === null ? "outsider" : (machineOf(observed, workload)?.plan.name ?? ""),
@@ -78,6 +88,14 @@ export function causesOf(
     if (observed.plan.kinds.has(kind)) causes.add(kind);
   if (log.finishedMs === null || log.finishedMs >= observed.drainMs) causes.add("end_of_run");
   return causes;
+}
+
+/** How long a workload that is new on its node may wait for its certificate where the CA may be away. */
+function certificateMs({ plan: { kinds } }: Observed): number {
+  const isHindered = (["control_kill", "control_partition", "ca_away", "ca_slow"] as const).some((kind) =>
+    kinds.has(kind),
+  );
+  return isHindered ? 20_000 : 0;
 }
 
 /** The questions that policy may be asked about this connection. */
