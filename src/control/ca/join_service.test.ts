@@ -1,6 +1,10 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { identityLimits, pkiLimits } from "../../base/limits.ts";
+import { issueIntermediateCertificate } from "../../pki/issue.ts";
+import { issueSvidCertificate } from "../../pki/issue_svid.ts";
+import { decodePemLabel } from "../../pki/pem.ts";
+import { generateSigningKey } from "../../pki/private_key.ts";
 import { parseJoinToken } from "../identity/join_token.ts";
 import type { RevocationTarget } from "../keys/authority_source.ts";
 import type { TokenBinding } from "../state/tokens.ts";
@@ -9,9 +13,11 @@ import {
   certificates,
   hour,
   id,
+  provider,
   type Shown,
   shownBy,
   startMs,
+  trustDomain,
 } from "./testing/control_bench.ts";
 
 const notAccepted = "UNAUTHENTICATED: the join token is not accepted";
@@ -413,6 +419,35 @@ describe("renewal", () => {
       await bench.clock.advance(2 * day);
       expect(await renewal(shown)).toBe(unauthenticated);
     }
+  });
+
+  test("of an expired certificate that a revoked intermediate has issued is refused", async () => {
+    await bench.joined("edge-1");
+    await bench.clock.advance(2 * day);
+    const { issuer } = bench.authority;
+    const validity = { notBeforeMs: startMs, notAfterMs: startMs + 30 * day };
+    const stolen = await generateSigningKey(provider);
+    const { publicKeyInfo } = stolen;
+    const intermediate = await issueIntermediateCertificate(issuer, {
+      publicKeyInfo,
+      trustDomain,
+      ...validity,
+    });
+    const own = await generateSigningKey(provider);
+    const leafPem = await issueSvidCertificate(
+      { certificate: intermediate, key: stolen.key, provider },
+      {
+        id: id("fairlead-nodes/edge-1"),
+        publicKeyInfo: own.publicKeyInfo,
+        notBeforeMs: startMs,
+        notAfterMs: startMs + day,
+      },
+    );
+    const [leaf = new Uint8Array()] = decodePemLabel(leafPem, "CERTIFICATE");
+    const shown = { chain: [leaf, intermediate.der] };
+    expect(await renewal(shown)).toBe("edge-1");
+    bench.state.revoked.serials.add(intermediate.serialNumber);
+    expect(await renewal(shown)).toBe(unauthenticated);
   });
 
   test("of a certificate that only a revocation list names is refused", async () => {

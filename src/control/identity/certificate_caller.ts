@@ -73,7 +73,16 @@ export class CertificateCallers {
       if (wallMs - leaf.notAfterMs > identityLimits.maxAbsenceMs)
         return refuse("certificate_expired", `${id} was away for too long; it joins anew`);
       const nowMs = Math.min(leaf.notAfterMs, wallMs);
-      await validatePath({ leaf, intermediates, anchors, usage: "clientAuth", nowMs }, this.#verifier);
+      const path = await validatePath(
+        { leaf, intermediates, anchors, usage: "clientAuth", nowMs },
+        this.#verifier,
+      );
+      // Whoever holds the key of an intermediate that was revoked can make certificates that expired whenever they like.
+      const revoked = path.certificates.find((one) =>
+        this.#options.revocations.isRevokedSerial(one.serialNumber),
+      );
+      if (revoked !== undefined)
+        return refuse("revoked", `serial ${revoked.serialNumber} on the path of ${id} is revoked`);
       const caller = this.#believe(id, leaf, "expired");
       return caller.kind === "workload" ? refuse("certificate_expired", `${id} is no node`) : caller;
     } catch (error) {
