@@ -271,6 +271,12 @@ export const policyLimits = {
   maxRulesPerSection: 262_144,
   /** Pieces a rule is split into for the index where its matches mix dimensions; of one that needs more, some pieces are only told apart by evaluating them. */
   maxAlternatives: 16,
+  /**
+   * A group of so many policies that has changed is amended rather than compiled anew, until what has changed since is more than this
+   * share of it.
+   */
+  minLayeredPolicies: 256,
+  maxChangedShare: 1 / 16,
   /** Compiled policies in one image. */
   maxImageBytes: 128 * 1024 * 1024,
   /** Entries of one index dimension, beyond which a rule is evaluated instead of indexed: what nested prefixes can cost. */

@@ -159,3 +159,17 @@ test("an index too small for its rules, an arena for its callers: evaluated inst
     compare(generator, tally, shape, { missingPolicy: "skip", limits });
   expect(tally.decisions).toBe(20 * 6 * 80);
 }, 60_000);
+
+test("groups that are amended again and again, in small sets and in large ones", () => {
+  const generator = new PolicyGenerator(seed + 4);
+  const tally: Tally = { decisions: 0, kinds: new Map() };
+  for (let round = 0; round < 60; round++) {
+    const limits = { minLayeredPolicies: 1, maxChangedShare: 1 + generator.below(4) };
+    const shape = { updates: 12, policies: () => generator.below(6), decisions: 60 };
+    compare(generator, tally, shape, { missingPolicy: "skip", limits });
+  }
+  const limits = { minLayeredPolicies: 1, maxChangedShare: 2 };
+  const shape = { updates: 6, policies: () => 60 + generator.below(100), decisions: 100 };
+  for (let round = 0; round < 4; round++) compare(generator, tally, shape, { missingPolicy: "deny", limits });
+  expect(tally.decisions).toBe(60 * 12 * 60 + 4 * 6 * 100);
+}, 60_000);

@@ -32,7 +32,7 @@ import {
   sayingClauses,
 } from "./prepared_rule.ts";
 import { type FieldRanges, type Key, type Range, writeRanges32, writeRanges128 } from "./ranges.ts";
-import { writeRuleProgram } from "./rule_program.ts";
+import { writeNever, writeRuleProgram } from "./rule_program.ts";
 import { type DenseRuleSet, setShape, summarize, writeFlips } from "./rule_set.ts";
 import { WordWriter } from "./word_writer.ts";
 
@@ -177,6 +177,8 @@ class SectionWriter {
   }
 
   #writePrograms(): void {
+    // Right before the table, where `PolicyImage.retire` finds it.
+    writeNever(this.#writer);
     const table = this.#writer.reserve(this.#rules.length);
     this.#writer.set(SECTION_PROGRAMS, table);
     this.#rules.forEach((rule, index) => {

@@ -13,6 +13,7 @@ import type { LoadedSection, PolicyImage } from "./image.ts";
 import { LoadedPolicies, type WorkloadPlan } from "./loaded_policies.ts";
 import type { DryRunListener, PolicyEngine, PolicyEngineOptions, PolicyLimits } from "./policy_engine.ts";
 import { PolicySet } from "./policy_set.ts";
+import type { SectionLayers } from "./section_layers.ts";
 
 export type { PolicyEngine, PolicyEngineOptions } from "./policy_engine.ts";
 
@@ -69,44 +70,75 @@ class WasmPolicyEngine implements PolicyEngine {
     if (dryRuns !== null && !collectMatches(image, plan.dryRunDeny, connection, dryRuns)) {
       return engineUnavailable(null, version);
     }
-    for (const section of plan.deny) {
-      const match = image.firstMatch(section, connection.sourceIdentity, 0);
-      if (match === null) return engineUnavailable(null, version);
-      if (match === -1) continue;
-      const { policy, rule } = originOf(section, match);
-      return deniedByRule(policy, rule, version);
+    for (const layers of plan.deny) {
+      const match = firstMatch(image, layers, connection);
+      if (match === "unknown") return engineUnavailable(null, version);
+      if (match !== null) return deniedByRule(match.policy, match.rule, version);
     }
     if (dryRuns !== null && !collectMatches(image, plan.dryRunAllow, connection, dryRuns)) {
       return engineUnavailable(null, version);
     }
     if (plan.noAllowMatched === null) return mintPermit(connection, version, null);
-    for (const section of plan.allow) {
-      const match = image.firstMatch(section, connection.sourceIdentity, 0);
-      if (match === null) return engineUnavailable(null, version);
-      if (match !== -1) return mintPermit(connection, version, originOf(section, match).key);
+    for (const layers of plan.allow) {
+      const match = firstMatch(image, layers, connection);
+      if (match === "unknown") return engineUnavailable(null, version);
+      if (match !== null) return mintPermit(connection, version, match.key);
     }
     return plan.noAllowMatched;
   }
 }
 
-/** The first matching rule of each policy. @returns false when that could not be found out. */
+/** The first rule in policy order; null for none; `unknown` when that could not be found out. */
+function firstMatch(
+  image: PolicyImage,
+  layers: SectionLayers,
+  { sourceIdentity }: PolicyConnection,
+): RuleOrigin | null | "unknown" {
+  let first: RuleOrigin | null = null;
+  for (const section of layers) {
+    const match = image.firstMatch(section, sourceIdentity, 0);
+    if (match === null) return "unknown";
+    if (match === -1) continue;
+    const origin = originOf(section, match);
+    // A policy stands in one layer alone.
+    if (first === null || origin.key < first.key) first = origin;
+  }
+  return first;
+}
+
+/** The first matching rule of each policy, in policy order. @returns false when that could not be found out. */
 function collectMatches(
   image: PolicyImage,
-  sections: readonly LoadedSection[],
+  groups: readonly SectionLayers[],
   connection: PolicyConnection,
   matches: RuleOrigin[],
 ): boolean {
-  for (const section of sections) {
-    let from = 0;
-    while (from < section.rules.length) {
-      const match = image.firstMatch(section, connection.sourceIdentity, from);
-      if (match === null) return false;
-      if (match === -1) break;
-      const origin = originOf(section, match);
-      matches.push(origin);
-      from = match + 1;
-      while (section.rules[from]?.policy === origin.policy) from++;
+  for (const layers of groups) {
+    const ofGroup: RuleOrigin[] = [];
+    for (const section of layers) {
+      if (!collectFrom(image, section, connection, ofGroup)) return false;
     }
+    if (layers.length > 1) ofGroup.sort((a, b) => (a.key < b.key ? -1 : 1));
+    matches.push(...ofGroup);
+  }
+  return true;
+}
+
+function collectFrom(
+  image: PolicyImage,
+  section: LoadedSection,
+  { sourceIdentity }: PolicyConnection,
+  matches: RuleOrigin[],
+): boolean {
+  let from = 0;
+  while (from < section.rules.length) {
+    const match = image.firstMatch(section, sourceIdentity, from);
+    if (match === null) return false;
+    if (match === -1) break;
+    const origin = originOf(section, match);
+    matches.push(origin);
+    from = match + 1;
+    while (section.rules[from]?.policy === origin.policy) from++;
   }
   return true;
 }

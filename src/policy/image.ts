@@ -10,6 +10,7 @@ import {
   REQUEST_PORT,
   REQUEST_SOURCE,
   REQUEST_SOURCE_FAMILY,
+  SECTION_PROGRAMS,
 } from "../../wasm/assembly/layout.ts";
 import type { IpAddress } from "../base/ip.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
@@ -19,6 +20,7 @@ import type { CompiledSection, RuleOrigin } from "./compile.ts";
 import type { PolicyConnection } from "./decision.ts";
 import type { PolicyLimits } from "./policy_engine.ts";
 import { quarter } from "./ranges.ts";
+import { neverProgramBytes } from "./rule_program.ts";
 import { instantiate, type PolicyInstance } from "./wasm_module.ts";
 
 /** A section in an image; it belongs to that image alone. */
@@ -67,6 +69,12 @@ export class PolicyImage {
     const start = section.address / 4;
     const words = from.#words.subarray(start, start + section.byteLength / 4);
     return this.#append(words, section.rules, section.callers);
+  }
+
+  /** From now on the rule of this image's section never matches. */
+  retire(section: LoadedSection, rule: number): void {
+    const table = this.#words[(section.address + SECTION_PROGRAMS) / 4] ?? 0;
+    this.#words[(section.address + table) / 4 + rule] = table - neverProgramBytes;
   }
 
   /** Sets what the next calls of `firstMatch` decide about. */

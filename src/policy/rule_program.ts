@@ -20,6 +20,14 @@ import type { PreparedMatch, PreparedRule } from "./prepared_rule.ts";
 import { type FieldRanges, writeRanges32, writeRanges128 } from "./ranges.ts";
 import type { WordWriter } from "./word_writer.ts";
 
+/** What `writeNever` takes. */
+export const neverProgramBytes = PROGRAM_CLAUSES + CLAUSE_BYTES;
+
+/** A program of a rule that never holds: one clause, and nothing in it that could match. */
+export function writeNever(writer: WordWriter): void {
+  writer.set(writer.reserve(neverProgramBytes / 4), 1);
+}
+
 /** @returns the program's offset in the section. */
 export function writeRuleProgram(writer: WordWriter, rule: PreparedRule, callers: CallerIndex): number {
   const program = writer.reserve((PROGRAM_CLAUSES + rule.clauses.length * CLAUSE_BYTES) / 4);
