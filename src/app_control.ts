@@ -7,7 +7,7 @@ import { followDocumentFiles } from "./app_control_files.ts";
 import { reachOf, readGiven } from "./app_control_given.ts";
 import { AuthorityList, type OpenedKeys, openKeys } from "./app_control_keys.ts";
 import { GroupMembers } from "./app_control_members.ts";
-import { controlSources } from "./app_control_sources.ts";
+import { controlSources, removeHalfBackups } from "./app_control_sources.ts";
 import { cutWithCredentials } from "./app_control_streams.ts";
 import { asMeshError } from "./base/errors.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "./base/ip.ts";
@@ -115,6 +115,7 @@ async function build(
 
   const state = await ControlState.open(host, stateDirectory, logger);
   undo.push(() => state.close());
+  await removeHalfBackups(host.files, stateDirectory);
   undo.push(sweep(host, state, logger));
 
   // Keys, and whom to believe.

@@ -18,7 +18,7 @@ import { TokenBucket } from "./control/identity/token_bucket.ts";
 import type { RevocationTarget } from "./control/keys/authority_source.ts";
 import type { Registration } from "./control/state/registrations.ts";
 import type { SubscriberStatus } from "./control/xds/subscriber.ts";
-import type { Host } from "./host/host.ts";
+import type { Files, Host } from "./host/host.ts";
 import type { LogWriter } from "./host/log_writer.ts";
 import { SpiffeId } from "./mesh/identity.ts";
 import { versionFields } from "./version.ts";
@@ -186,6 +186,12 @@ const givenFiles: RotationSource = {
   finish: () => ({ done: false, progress: nothingUnderWay }),
   abort: () => ({ done: false, progress: nothingUnderWay }),
 };
+
+/** A copy that was being made when the process was killed: it holds everything, and nobody asks for it any more. */
+export async function removeHalfBackups(files: Files, stateDirectory: string): Promise<void> {
+  for (const { path } of (await files.list(stateDirectory)) ?? [])
+    if (/\/backup-\d+\.tmp$/.test(path)) await files.remove(path);
+}
 
 /** The database copies itself to a file; it goes on from there. */
 async function backup(host: Host, { state, config }: ControlParts): Promise<Uint8Array> {

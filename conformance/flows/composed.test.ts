@@ -149,3 +149,11 @@ test("with a full disk nodes go on being served, and nothing new is taken", asyn
   const applied = control.parts.documents.apply([{ source: "more.yaml", text: strictMutualTls }], everything);
   expect((await lab.world.settle(applied)).outcome).toBe("applied");
 });
+
+test("a copy that was being made when it was killed is gone after the next start", async () => {
+  const half = "/var/lib/fairlead/backup-1767225600000.tmp";
+  await lab.world.settle(controlHost.files.writeAtomic(half, new Uint8Array(10), 0o600));
+  controlHost.kill();
+  await start();
+  expect(await lab.world.settle(controlHost.files.exists(half))).toBe(false);
+});
