@@ -48,9 +48,10 @@ export class JwksCache {
     const held = await this.#held();
     const found = await held.find(question);
     if (found.length > 0 || question.kid === null || held.has(question.kid)) return found;
-    if (!this.#mayRead(tokenLimits.unknownKeyIntervalMs)) return found;
-    // A key we have not seen: the issuer has rotated, or somebody makes names up.
-    await this.#read();
+    // A key we have not seen: the issuer has rotated, or somebody makes names up. One reading answers all who ask meanwhile.
+    if (this.#underWay !== null) await this.#underWay;
+    else if (this.#mayRead(tokenLimits.unknownKeyIntervalMs)) await this.#read();
+    else return found;
     return (await this.#keys?.find(question)) ?? [];
   }
 

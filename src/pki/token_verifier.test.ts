@@ -352,6 +352,18 @@ describe("keys over the network", () => {
     expect(b.http.requests.length).toBe(2);
   });
 
+  test("tokens of a new key that come together all wait for the one reading of it", async () => {
+    const b = bench({ jwksUri });
+    b.http.put(jwksUri, keySet(key));
+    expect(await outcome(b, await good())).toBe(cart);
+    b.http.put(jwksUri, keySet(key, other));
+    await b.clock.advance(tokenLimits.unknownKeyIntervalMs);
+    const token = await signToken(other, nowMs);
+    const outcomes = await Promise.all(Array.from({ length: 20 }, () => outcome(b, token)));
+    expect(new Set(outcomes)).toEqual(new Set([cart]));
+    expect(b.http.requests.length).toBe(2);
+  });
+
   test("old keys serve while new ones are fetched, and while the issuer is away, but not for ever", async () => {
     const b = bench({ jwksUri });
     const token = await signToken(key, nowMs, { exp: seconds + 30 * 86_400 });
