@@ -6,7 +6,7 @@ import { benchTunnel } from "./tunnel/run.ts";
 const usage = `usage: npm run bench -- <name> [flags]
 
   tunnel   Fairlead beside ztunnel, Envoy, a bare relay and plain TCP (root, Linux); --help for its flags
-  control  the control plane: first push and changes to many nodes; --workloads, --services, --nodes
+  control  the control plane: first push and changes to many nodes, certificates; --workloads, --services, --nodes, --certificates
   micro    the hot functions by themselves
 `;
 

@@ -1,12 +1,14 @@
 /**
- * `npm run bench -- control [--workloads n] [--services n] [--nodes n] [--json file]`: how fast and at what cost a control plane gives
- * the mesh, and changes of it, to many nodes. Control plane and nodes are two processes on one machine, over TLS on loopback.
+ * `npm run bench -- control [--workloads n] [--services n] [--nodes n] [--certificates n] [--json file]`: how fast and at what cost a
+ * control plane gives the mesh, and changes of it, to many nodes, and certificates to their workloads. Control plane and nodes are two
+ * processes on one machine, over TLS on loopback.
  */
 import { cpus } from "node:os";
-import { join } from "node:path";
 import { adsLimits } from "../../src/base/limits.ts";
+import { benchCertificates, type CertificateRow } from "./certificates.ts";
 import type { MeshSize } from "./mesh.ts";
 import type { Arrivals, ClientsAnswer, ClientsCommand, ServerAnswer, ServerCommand, Usage } from "./words.ts";
+import { Worker } from "./worker.ts";
 
 interface Row {
   readonly what: string;
@@ -17,51 +19,12 @@ interface Row {
   readonly cpuMs: number;
   readonly bytes: number;
   readonly responses: number;
+  /** Of the control plane's process, right afterwards, garbage and all. */
+  readonly residentBytes: number;
 }
 
 type ServerSays<Kind extends ServerAnswer["kind"]> = Extract<ServerAnswer, { kind: Kind }>;
 type ClientsSay<Kind extends ClientsAnswer["kind"]> = Extract<ClientsAnswer, { kind: Kind }>;
-
-/** A child process that answers each command once. */
-class Worker<Command, Answer extends { readonly kind: string }> {
-  readonly #child;
-  readonly #answers: Answer[] = [];
-  #waiting: ((answer: Answer) => void) | null = null;
-
-  constructor(file: string) {
-    this.#child = Bun.spawn([process.execPath, join(import.meta.dir, file)], {
-      stdio: ["ignore", "inherit", "inherit"],
-      ipc: (message: Answer) => {
-        const waiting = this.#waiting;
-        this.#waiting = null;
-        if (waiting === null) this.#answers.push(message);
-        else waiting(message);
-      },
-    });
-  }
-
-  async hear<Kind extends Answer["kind"]>(kind: Kind): Promise<Extract<Answer, { kind: Kind }>> {
-    const ready = this.#answers.shift();
-    const answer =
-      ready ??
-      (await Promise.race([
-        new Promise<Answer>((resolve) => {
-          this.#waiting = resolve;
-        }),
-        this.#child.exited.then((code) => Promise.reject(new Error(`a worker ended with ${code}`))),
-      ]));
-    if (answer.kind !== kind) throw new Error(`expected ${kind}, heard ${answer.kind}`);
-    return answer as Extract<Answer, { kind: Kind }>;
-  }
-
-  say(command: Command): void {
-    this.#child.send(command);
-  }
-
-  end(): void {
-    this.#child.kill();
-  }
-}
 
 export async function benchControl(args: readonly string[]): Promise<number> {
   const number = (flag: string, otherwise: number) => {
@@ -77,9 +40,15 @@ export async function benchControl(args: readonly string[]): Promise<number> {
   try {
     await clients.hear("ready");
     const { rows, memory } = await measure(server, clients, size, nodes);
+    server.end();
+    clients.end();
     print(size, nodes, rows, memory);
+    const certificates = await benchCertificates(number("--certificates", 600));
+    printCertificates(certificates);
+    console.log(istiodNote());
     const json = args.indexOf("--json");
-    if (json !== -1) await writeResults(args[json + 1] ?? "control.json", { size, nodes, rows, memory });
+    if (json !== -1)
+      await writeResults(args[json + 1] ?? "control.json", { size, nodes, rows, memory, certificates });
     return 0;
   } finally {
     server.end();
@@ -110,6 +79,7 @@ async function measure(
     cpuMs: started.encodeMs,
     bytes: 0,
     responses: 0,
+    residentBytes: started.usage.rssBytes,
   });
   const usage = async (collect = false): Promise<Usage> => {
     server.say({ kind: "usage", collect });
@@ -121,7 +91,7 @@ async function measure(
     clients.say({ kind: "connect", ...address, count, holding });
     const { beganAtMs, arrivals }: ClientsSay<"connected"> = await clients.hear("connected");
     const after = await usage();
-    rows.push(row(what, beganAtMs, arrivals, after.cpuMs - before.cpuMs));
+    rows.push(row(what, beganAtMs, arrivals, before, after));
   };
   const disconnect = async () => {
     clients.say({ kind: "disconnect" });
@@ -151,7 +121,7 @@ async function measure(
       const { arrivals } = await clients.hear("arrived");
       await Bun.sleep(30);
       const after = await usage();
-      each.push(row(what, began.atMs, arrivals, after.cpuMs - before.cpuMs));
+      each.push(row(what, began.atMs, arrivals, before, after));
     }
     rows.push(medians(what, each));
   };
@@ -173,10 +143,17 @@ async function measure(
   };
 }
 
-function row(what: string, beganAtMs: number, { atMs, bytes, responses }: Arrivals, cpuMs: number): Row {
-  const median = (atMs[atMs.length >> 1] ?? Number.NaN) - beganAtMs;
-  const last = (atMs.at(-1) ?? Number.NaN) - beganAtMs;
-  return { what, medianMs: median, lastMs: last, cpuMs, bytes, responses };
+function row(
+  what: string,
+  beganAtMs: number,
+  { atMs, bytes, responses }: Arrivals,
+  before: Usage,
+  after: Usage,
+): Row {
+  const medianMs = (atMs[atMs.length >> 1] ?? Number.NaN) - beganAtMs;
+  const lastMs = (atMs.at(-1) ?? Number.NaN) - beganAtMs;
+  const cpuMs = after.cpuMs - before.cpuMs;
+  return { what, medianMs, lastMs, cpuMs, bytes, responses, residentBytes: after.rssBytes };
 }
 
 function medians(what: string, rows: readonly Row[]): Row {
@@ -189,6 +166,7 @@ function medians(what: string, rows: readonly Row[]): Row {
     cpuMs: of((each) => each.cpuMs),
     bytes: of((each) => each.bytes),
     responses: of((each) => each.responses),
+    residentBytes: of((each) => each.residentBytes),
   };
 }
 
@@ -197,16 +175,33 @@ function print(size: MeshSize, nodes: number, rows: readonly Row[], memory: Memo
   console.log(`${cpus()[0]?.model ?? "unknown CPU"}, ${cpus().length} cores, Bun ${Bun.version}`);
   console.log(`${workloads} workloads, ${services} services, ${policies} policies, ${nodes} nodes`);
   console.log(`times include the ${adsLimits.quietMs} ms that the control plane waits for quiet\n`);
-  console.log(line(["", "median ms", "last ms", "CPU ms", "KB", "responses"]));
-  for (const { what, medianMs, lastMs, cpuMs, bytes, responses } of rows) {
+  console.log(line(["", "median ms", "last ms", "CPU ms", "KB", "responses", "RSS MB"]));
+  for (const { what, medianMs, lastMs, cpuMs, bytes, responses, residentBytes } of rows) {
     const cells = [medianMs, lastMs, cpuMs].map((value) => (value === null ? "" : value.toFixed(1)));
-    console.log(line([what, ...cells, (bytes / 1024).toFixed(1), String(responses)]));
+    const resident = (residentBytes / 1024 / 1024).toFixed(0);
+    console.log(line([what, ...cells, (bytes / 1024).toFixed(1), String(responses), resident]));
   }
   const megabytes = (value: number) => `${(value / 1024 / 1024).toFixed(0)} MB`;
   console.log(
     `\nresident: ${megabytes(memory.beforeBytes)} with the mesh, ${megabytes(memory.encodedBytes)} with its resources, ${megabytes(memory.connectedBytes)} with ${nodes} nodes (heap ${megabytes(memory.heapBytes)})`,
   );
-  console.log("real istiod: NOT measured. It needs a Kubernetes API server, which is not at hand here.");
+}
+
+function printCertificates(rows: readonly CertificateRow[]): void {
+  console.log(
+    `\n${line(["certificates for workloads", "per second", "p50 ms", "p99 ms", "CPU ms each", "", "RSS MB"])}`,
+  );
+  for (const { what, perSecond, p50Ms, p99Ms, cpuMs, residentBytes } of rows) {
+    const cells = [perSecond.toFixed(0), p50Ms.toFixed(1), p99Ms.toFixed(1), cpuMs.toFixed(2), ""];
+    console.log(line([what, ...cells, (residentBytes / 1024 / 1024).toFixed(0)]));
+  }
+}
+
+/** Said each time, so that nobody takes the table for a comparison. */
+function istiodNote(): string {
+  return process.env.ISTIOD_BINARY === undefined
+    ? "\nreal istiod: NOT measured, ISTIOD_BINARY is not set."
+    : "\nreal istiod: NOT measured. It gets its mesh from a Kubernetes API server alone, which this benchmark does not have; ISTIOD_BINARY is ignored.";
 }
 
 function line(cells: readonly string[]): string {

@@ -1,5 +1,6 @@
 /** The process of the control plane: the product's own server, over TLS, with callers taken at their word. */
 import { IpAddress } from "../../src/base/ip.ts";
+import { grpcLimits } from "../../src/base/limits.ts";
 import { silentLogger } from "../../src/base/log.ts";
 import { WatchSource } from "../../src/base/watch.ts";
 import { type RpcPeer, RpcServer } from "../../src/control/rpc/server.ts";
@@ -62,6 +63,8 @@ async function start(of: MeshSize): Promise<ServerAnswer> {
     logger: silentLogger,
     service,
     credentials: () => authority.server.credentials,
+    // All nodes are at one address here, and come at once.
+    limits: { maxHandshakesPerAddress: grpcLimits.maxHandshakes },
   });
   const ip = IpAddress.parse("127.0.0.1");
   if (ip === null) throw new Error("no loopback");

@@ -1,4 +1,4 @@
-/** What the three processes of the benchmark say to each other. Times are of the wall clock, in milliseconds with a fraction. */
+/** What the processes of the benchmark say to each other. Times are of the wall clock, in milliseconds with a fraction. */
 import type { MeshSize } from "./mesh.ts";
 
 export type ServerCommand =
@@ -64,6 +64,31 @@ export type ClientsAnswer =
   | { readonly kind: "connected"; readonly beganAtMs: number; readonly arrivals: Arrivals }
   | { readonly kind: "arrived"; readonly arrivals: Arrivals }
   | { readonly kind: "disconnected" };
+
+export type AuthorityCommand = { readonly kind: "usage" } | { readonly kind: "close" };
+
+/** Where certificates are to be had, and what is shown for them. */
+export interface AuthorityAddress {
+  readonly port: number;
+  readonly rootsPem: string;
+  readonly tokens: readonly string[];
+}
+
+export type AuthorityAnswer =
+  | (AuthorityAddress & { readonly kind: "started" })
+  | { readonly kind: "usage"; readonly usage: Usage };
+
+export interface CallersCommand extends AuthorityAddress {
+  readonly kind: "call";
+  /** Certificates in all, and how many are asked for at any time. */
+  readonly count: number;
+  readonly atOnce: number;
+}
+
+export type CallersAnswer =
+  | { readonly kind: "ready" }
+  /** In order. */
+  | { readonly kind: "called"; readonly latenciesMs: readonly number[]; readonly tookMs: number };
 
 export function wallMs(): number {
   return performance.timeOrigin + performance.now();

@@ -7,6 +7,7 @@ import { silentLogger } from "../../src/base/log.ts";
 import { MetricRegistry } from "../../src/base/metrics.ts";
 import { type ControlIdentity, createControlIdentity } from "../../src/control/ca/control_identity.ts";
 import { ServingCertificates } from "../../src/control/ca/serving_certificates.ts";
+import type { RateSettings } from "../../src/control/identity/rate_limits.ts";
 import { OwnCertifier } from "../../src/control/keys/authority_certificate.ts";
 import { makeKeyFile, openKeyVault } from "../../src/control/keys/key_encryption.ts";
 import { SealedKeys } from "../../src/control/keys/key_place.ts";
@@ -46,8 +47,11 @@ export class IdentityLab {
     this.#close = parts.end;
   }
 
-  /** @param nodeLifetimeMs of nodes' certificates: short ones end while a check waits. */
-  static async start(nodeLifetimeMs: number): Promise<IdentityLab> {
+  /**
+   * @param nodeLifetimeMs of nodes' certificates: short ones end while a check waits.
+   * @param rates the product's own unless given.
+   */
+  static async start(nodeLifetimeMs: number, rates?: RateSettings): Promise<IdentityLab> {
     const host = createBunHost();
     const provider = runtimeProvider();
     const logger = silentLogger;
@@ -112,6 +116,7 @@ export class IdentityLab {
       controlId,
       controlUrl: () => `https://127.0.0.1:${port}`,
       maxLifetimeMs: 48 * 3_600_000,
+      ...(rates === undefined ? {} : { rates }),
     });
     const service = new GrpcService<RpcPeer>();
     identity.register(service);
