@@ -183,6 +183,27 @@ describe("hosts that have joined", () => {
     expect(again.node.context.trust.rootsPem.trim()).toBe(old.trim());
   });
 
+  test("roots that came right before a host was killed are known after its restart, though the mesh was kept before", async () => {
+    const { lab, db } = await mesh();
+    await lab.flows.run(10_000);
+    const { clock } = db.host;
+    const other = await CertificateAuthority.create({
+      clock,
+      provider: peculiarProvider(),
+      trustDomain: "cluster.local",
+    });
+    const { bundle } = lab.kept;
+    bundle.set({ rootsPem: `${bundle.value.rootsPem}${other.rootsPem}`, crls: [] });
+    const roots = (host: JoinedHost): number => host.node.context.trust.rootsPem.match(/BEGIN/g)?.length ?? 0;
+    await lab.flows.until(() => roots(db) === 2, "two roots");
+    await lab.flows.run(1_000);
+    db.host.kill();
+    lab.kill();
+    const again = await lab.host(db.machine, {});
+    await lab.flows.world.settle(again.node.listening);
+    expect(roots(again)).toBe(2);
+  });
+
   for (let seed = 1; seed <= 6; seed++)
     test(`whatever happens to the control plane, traffic flows and the nodes agree in the end (seed ${seed})`, async () => {
       const { lab, cart, db, ask } = await mesh();

@@ -67,6 +67,7 @@ export class ControlPlane {
   #xds: XdsClient | null = null;
   #snapshot: SnapshotWriter | null = null;
   #snapshotSavedAtMs: number | null = null;
+  #isRestoring = false;
 
   private constructor(options: ControlPlaneOptions, joined: JoinedNode | null, servers: Servers) {
     const { host, logger, facts } = options;
@@ -150,8 +151,11 @@ export class ControlPlane {
     const addresses = new MeshResources(addressType, resources);
     const trust = new TrustResources({
       setRoots: (rootsPem) => {
-        followed.setRoots(rootsPem);
-        void this.#identity?.setRoots(rootsPem);
+        // The snapshot is written seconds late, this host's own file at once: roots that came between are in the file alone, and by
+        // the others the control plane may not be known any more.
+        const known = this.#isRestoring ? this.rootsPem : null;
+        followed.setRoots(known ?? rootsPem);
+        if (known === null) void this.#identity?.setRoots(rootsPem);
       },
       setCrls: (sources) => followed.setCrls(sources),
       renewUnlessOf: (issuerKeyId) => {
@@ -179,7 +183,9 @@ export class ControlPlane {
       onConnected: () => followed.onConnected(),
     });
     this.#xds = xds;
+    this.#isRestoring = true;
     await this.#restore(kept, xds);
+    this.#isRestoring = false;
     xds.start();
     await xds.ready;
   }
