@@ -51,6 +51,7 @@ export function followControl(plane: ControlPlane, parts: ControlledParts): Mesh
       store,
       refusedPolicies: missingPolicy,
       setRoots: (rootsPem) => {
+        secrets.leaveRoots();
         trust.setRoots(rootsPem, "control");
         // What came with our certificates is of an earlier time: a root that is no longer in the bundle is to be gone.
         trust.setRoots(rootsPem, "signer");

@@ -81,6 +81,25 @@ async function reason(work: Promise<Svid>): Promise<string> {
   );
 }
 
+test("a signer's late answer brings no root back once somebody else says which there are", async () => {
+  const [provider] = providers;
+  const { secrets, trust, authority, clock } = await makeBench(provider ?? { name: "runtime", crypto });
+  await secrets.svid(cart);
+  expect(trust.rootsPem).toContain(authority.rootsPem.trim());
+  const next = await CertificateAuthority.create({
+    clock,
+    provider: provider ?? { name: "runtime", crypto },
+    trustDomain: "cluster.local",
+  });
+  secrets.leaveRoots();
+  for (const source of ["control", "signer"]) trust.setRoots(next.rootsPem, source);
+  secrets.renewAll("a test");
+  await clock.advance(pkiLimits.backoffStartMs + 1);
+  expect(secrets.current(cart)?.serialNumber).not.toBe("");
+  expect(trust.rootsPem.trim()).toBe(next.rootsPem.trim());
+  secrets.close();
+});
+
 for (const provider of providers) {
   describe(`secrets on ${provider.name}`, () => {
     let bench: Bench;

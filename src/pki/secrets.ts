@@ -60,6 +60,7 @@ export class SecretManager {
   /** When the timer fires, monotonic. */
   #wakeAt = Number.POSITIVE_INFINITY;
   #closed = false;
+  #believesSigner = true;
 
   constructor(options: SecretOptions) {
     this.#options = options;
@@ -101,6 +102,11 @@ export class SecretManager {
     return () => {
       this.#listeners.delete(listener);
     };
+  }
+
+  /** Somebody else says which roots there are: an answer of the signer may be of before that, and bring back one that is gone. */
+  leaveRoots(): void {
+    this.#believesSigner = false;
   }
 
   /**
@@ -218,7 +224,7 @@ export class SecretManager {
     secret.attempt = null;
     if (!this.#isHeld(secret)) throw unavailable(secret.id, null);
     const { clock, random, trust } = this.#options;
-    trust.setRoots(rootsPem, "signer");
+    if (this.#believesSigner) trust.setRoots(rootsPem, "signer");
     secret.svid = svid;
     secret.error = null;
     secret.failures = 0;
