@@ -8,6 +8,7 @@ import { CrlSets, followControl, followFiles, type MeshSource } from "./app_mesh
 import { openSigner } from "./app_signer.ts";
 import { MeshError } from "./base/errors.ts";
 import { formatSocketAddress, IpAddress } from "./base/ip.ts";
+import { proxyLimits } from "./base/limits.ts";
 import { MetricRegistry } from "./base/metrics.ts";
 import type { Config } from "./config/config.ts";
 import { registerControlMetrics } from "./control/join/control_metrics.ts";
@@ -207,6 +208,8 @@ async function build(host: Host, config: Config, logger: LogWriter, life: LifeCy
       // Its streams have no end of their own: clients are told to go, and cut when the traffic has ended.
       void socket?.drain();
       await tunnel?.drain(config.drainDeadlineMs);
+      // A process that is gone answers what still comes with RST, which destroys what the peer has not read yet (RFC 9112 §9.6).
+      await new Promise<void>((resolve) => clock.setTimer(proxyLimits.lastWordsMs, resolve));
       await life.stop();
     },
   };

@@ -338,6 +338,8 @@ export const hostLimits = {
 
 /** Flows: connections, pools, timeouts. */
 export const proxyLimits = {
+  /** After a drain, before the process ends: for peers to read the last bytes. */
+  lastWordsMs: 100,
   /** TCP connect to the application or a peer; ztunnel's value. */
   connectTimeoutMs: 10_000,
   /** TLS handshake, from the first byte to our verdict on the peer. */
