@@ -32,6 +32,7 @@ export const controlFaultKinds = [
   "control_partition",
   "ca_away",
   "ca_slow",
+  "policies_held_up",
   "bad_resource",
   "burst",
   "node_revoked",
@@ -60,13 +61,20 @@ export type FaultAction =
   /** Connections to the control plane break, the first time in the middle of a push. */
   | { readonly kind: "control_cut"; readonly afterMs: number }
   | { readonly kind: "control_partition"; readonly machine: number; readonly forMs: number }
+  /** The answer to one policy is still out when a workload gets its first. */
+  | {
+      readonly kind: "policies_held_up";
+      readonly machine: number;
+      readonly workloads: readonly [string, string];
+    }
   | { readonly kind: "ca_away"; readonly forMs: number }
   | { readonly kind: "ca_slow"; readonly holdMs: number; readonly forMs: number }
   /** Something that no node can read, beside something that all can. */
   | { readonly kind: "bad_resource"; readonly forMs: number }
   | { readonly kind: "burst"; readonly count: number; readonly forMs: number }
   | { readonly kind: "node_revoked"; readonly machine: number }
-  | { readonly kind: "root_rotation" }
+  /** Begun while a machine is out of touch, and is started again with nobody but the CA to hear of it. */
+  | { readonly kind: "root_rotation"; readonly away: number | null }
   | { readonly kind: "rogue"; readonly workload: string; readonly how: "garbage" | "foreign" | "silent" };
 
 export interface Fault {
@@ -100,11 +108,13 @@ export function drawControlFaults(
   random: SeededRandom,
   others: { readonly kinds: ReadonlySet<FaultKind>; readonly faults: readonly Fault[] },
   machineCount: number,
+  workloads: readonly WorkloadPlan[],
   spanMs: number,
 ): { readonly kinds: ReadonlySet<FaultKind>; readonly faults: readonly Fault[] } {
   const share = random.pick([0.1, 0.25, 0.5]);
   // A host that cannot write down the new root and is killed does not know its control plane any more.
-  const mayRotate = !others.kinds.has("disk");
+  const hasDisk = others.kinds.has("disk");
+  const mayRotate = !hasDisk || !(others.kinds.has("kill") || others.kinds.has("drain"));
   const drawn = controlFaultKinds.filter(
     (kind) => random.chance(share) && (kind !== "root_rotation" || mayRotate),
   );
@@ -112,14 +122,23 @@ export function drawControlFaults(
   for (const kind of drawn) {
     const isOnce = kind === "node_revoked" || kind === "root_rotation";
     for (let count = isOnce ? 1 : 1 + random.below(3); count > 0; count--)
-      faults.push({ atMs: random.between(0, spanMs), action: drawControl(kind, random, machineCount) });
+      faults.push({
+        atMs: random.between(0, spanMs),
+        action: drawControl(kind, random, machineCount, workloads, !hasDisk),
+      });
   }
   faults.sort((a, b) => a.atMs - b.atMs);
   const kinds = [...others.kinds].filter((kind) => !fileKinds.includes(kind));
   return { kinds: new Set([...kinds, ...drawn]), faults };
 }
 
-function drawControl(kind: ControlFaultKind, random: SeededRandom, machineCount: number): FaultAction {
+function drawControl(
+  kind: ControlFaultKind,
+  random: SeededRandom,
+  machineCount: number,
+  workloads: readonly WorkloadPlan[],
+  mayRestart: boolean,
+): FaultAction {
   const machine = random.below(machineCount);
   switch (kind) {
     case "control_kill":
@@ -128,6 +147,11 @@ function drawControl(kind: ControlFaultKind, random: SeededRandom, machineCount:
       return { kind, afterMs: random.between(0, 60) };
     case "control_partition":
       return { kind, machine, forMs: random.pick([200, 3_000, 15_000]) };
+    case "policies_held_up": {
+      const first = random.below(workloads.length);
+      const second = (first + 1) % workloads.length;
+      return { kind, machine, workloads: [workloads[first]?.name ?? "", workloads[second]?.name ?? ""] };
+    }
     case "ca_away":
       return { kind, forMs: random.pick([1_000, 5_000, 15_000]) };
     case "ca_slow":
@@ -139,7 +163,7 @@ function drawControl(kind: ControlFaultKind, random: SeededRandom, machineCount:
     case "node_revoked":
       return { kind, machine };
     case "root_rotation":
-      return { kind };
+      return { kind, away: mayRestart && random.chance(0.5) ? machine : null };
   }
 }
 

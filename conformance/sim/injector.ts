@@ -88,6 +88,9 @@ export class FaultInjector {
         world.schedule.timer(fault.forMs, null, () => world.heal(name, "control"));
         return;
       }
+      case "policies_held_up":
+        this.#holdUpPolicies(this.#machine(fault.machine).plan.name, fault.workloads);
+        return;
       case "ca_away":
         this.#simulation.control?.relay.stop();
         world.schedule.timer(fault.forMs, null, () => this.#simulation.control?.relay.start());
@@ -112,7 +115,8 @@ export class FaultInjector {
         this.#simulation.revokeNode(fault.machine);
         return;
       case "root_rotation":
-        this.#simulation.control?.rotate();
+        if (fault.away === null) this.#simulation.control?.rotate();
+        else this.#rotateWithout(this.#machine(fault.away));
         return;
       case "rogue":
         void callAsRogue(this.#simulation, this.rogues, fault.workload, fault.how).catch((error) =>
@@ -136,6 +140,28 @@ export class FaultInjector {
     this.#simulation.setFillers(0);
     const { state } = this.#simulation;
     if (state.removed.size > 0) this.#simulation.writeDocuments({ ...state, removed: new Set() });
+  }
+
+  #holdUpPolicies(machine: string, [first, second]: readonly [string, string]): void {
+    const { world } = this.#simulation;
+    const inMs = (ms: number, act: () => void) => world.schedule.timer(ms, null, act);
+    this.#setPolicy(second, { kind: "none" });
+    this.#setPolicy(first, { kind: "deny_port" });
+    inMs(1_000, () => {
+      world.partition(machine, "control");
+      this.#setPolicy(first, { kind: "allow_nothing" });
+    });
+    inMs(1_400, () => this.#setPolicy(second, { kind: "deny_port" }));
+    inMs(1_800, () => world.heal(machine, "control"));
+  }
+
+  #rotateWithout(machine: SimulatedMachine): void {
+    const { world, control } = this.#simulation;
+    const { name } = machine.plan;
+    world.partition(name, "control");
+    world.schedule.timer(500, null, () => control?.rotate());
+    world.schedule.timer(1_000, null, () => machine.kill(300));
+    world.schedule.timer(8_000, null, () => world.heal(name, "control"));
   }
 
   #cutControl(): void {

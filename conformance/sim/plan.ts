@@ -75,7 +75,7 @@ export function drawPlan(seed: number): Plan {
   const control = random.fork("control");
   const isControlled = !isTorn && control.chance(controlShare);
   const { kinds, faults } = isControlled
-    ? drawControlFaults(control, drawn, machines.length, trafficMs)
+    ? drawControlFaults(control, drawn, machines.length, workloads, trafficMs)
     : drawn;
   return {
     seed,

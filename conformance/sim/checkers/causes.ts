@@ -43,6 +43,9 @@ export function causesOfRun({ plan }: Observed): ReadonlySet<Cause> {
     "policy",
     "end_of_run",
     ...[...plan.kinds].flatMap((kind) => causeOfKind[kind] ?? []),
+    ...plan.faults.flatMap(({ action }) =>
+      action.kind === "root_rotation" && action.away !== null ? ["outage" as const] : [],
+    ),
   ]);
 }
 

@@ -53,6 +53,7 @@ const reasons: Readonly<Record<string, readonly Cause[]>> = {
   connect_refused: ["script", "outage", "removal"],
   connect_timeout: ["partition", "descriptors", "outage"],
   tls_handshake: [
+    "removal",
     "rogue",
     "cut",
     "outage",
