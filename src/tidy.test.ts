@@ -73,7 +73,7 @@ describe("the rules themselves", () => {
     expect(findings("src/mesh/x.ts", 'import { a } from "yaml";\n')).toBe("");
     expect(findings("src/base/x.ts", 'import { a } from "yaml";\n')).toContain('does not use "yaml"');
     expect(findings("src/wire/x.ts", 'import { a } from "node:net";\n')).toContain("names a runtime");
-    expect(findings("src/proxy/x.ts", 'import {\n  a,\n} from "../host/bun.ts";\n')).toContain(
+    expect(findings("src/proxy/x.ts", 'import {\n  a,\n} from "../host/bun/host.ts";\n')).toContain(
       "the simulator cannot",
     );
     expect(findings("src/proxy/x.ts", 'import type { Host } from "../host/host.ts";\n')).toBe("");
@@ -83,13 +83,15 @@ describe("the rules themselves", () => {
     expect(findings("src/proxy/x.ts", 'import { mintPermit } from "../policy/decision.ts";\n')).toContain(
       "policy/'s alone",
     );
-    expect(findings("src/cli/x.ts", 'import { a } from "../app.ts";\n')).toContain("as an argument");
+    expect(findings("src/cli/x.ts", 'import { a } from "../app/node/node.ts";\n')).toContain(
+      "as an argument",
+    );
     expect(findings("src/cli/x.ts", 'const a = await import("../proxy/a.ts");\n')).toContain(
       "does not import proxy/",
     );
     expect(findings("src/cli/x.ts", 'export * from "../base/ip";\n')).toContain("no .ts ending");
     expect(findings("src/cli/x.ts", 'import { a } from "./testing/a.ts";\n')).toContain("is for tests");
-    expect(findings("src/app_admin.ts", 'import { a } from "./proxy/a.ts";\n')).toBe("");
+    expect(findings("src/app/node/administration.ts", 'import { a } from "../../proxy/a.ts";\n')).toBe("");
     expect(findings("src/stray.ts", 'import { a } from "./base/a.ts";\n')).toContain("put it into a folder");
     expect(findings("src/other/x.ts", 'import { a } from "../base/a.ts";\n')).toContain(
       "not in the import table",

@@ -1,5 +1,5 @@
 /**
- * Compiles wasm/assembly into src/policy/wasm.gen.ts: `bun wasm/build.ts`. With `--check` nothing is written, and the exit
+ * Compiles wasm/assembly into src/policy/wasm/module.gen.ts: `bun wasm/build.ts`. With `--check` nothing is written, and the exit
  * code is 1 when what stands there is not what the sources give.
  */
 import { createHash } from "node:crypto";
@@ -8,7 +8,7 @@ import asc from "assemblyscript/asc";
 import { ABI_VERSION } from "./assembly/layout.ts";
 
 const here = new URL("./", import.meta.url);
-const target = new URL("../src/policy/wasm.gen.ts", here);
+const target = new URL("../src/policy/wasm/module.gen.ts", here);
 
 const wasm = await compile();
 check(wasm);
@@ -18,13 +18,13 @@ const current = await Bun.file(target)
   .catch(() => "");
 
 if (current === text) {
-  console.log(`wasm.gen.ts is up to date (${wasm.length} bytes)`);
+  console.log(`module.gen.ts is up to date (${wasm.length} bytes)`);
 } else if (process.argv.includes("--check")) {
-  console.error("wasm.gen.ts is not what wasm/assembly gives: run bun wasm/build.ts");
+  console.error("module.gen.ts is not what wasm/assembly gives: run bun wasm/build.ts");
   process.exit(1);
 } else {
   await Bun.write(target, text);
-  console.log(`wasm.gen.ts written (${wasm.length} bytes)`);
+  console.log(`module.gen.ts written (${wasm.length} bytes)`);
 }
 
 async function compile(): Promise<Uint8Array<ArrayBuffer>> {

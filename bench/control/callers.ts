@@ -1,10 +1,10 @@
 /** The process of the workloads' proxies: each asks for a certificate, and when it has it for the next. */
 import { silentLogger } from "../../src/base/log.ts";
-import { RpcChannel } from "../../src/control/rpc/channel.ts";
-import { createBunHost } from "../../src/host/bun.ts";
+import { createBunHost } from "../../src/host/bun/host.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
-import { createCertificateRequest } from "../../src/pki/csr.ts";
-import { runtimeProvider } from "../../src/pki/provider.ts";
+import { runtimeProvider } from "../../src/pki/crypto/provider.ts";
+import { createCertificateRequest } from "../../src/pki/x509/csr.ts";
+import { RpcChannel } from "../../src/transport/rpc/channel.ts";
 import { istioCertificate } from "../../src/wire/grpc/services.ts";
 import type { CallersAnswer, CallersCommand } from "./words.ts";
 

@@ -1,8 +1,8 @@
 /** The process of the nodes: as many connections as there are nodes, which take and acknowledge and do not look inside. */
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { silentLogger } from "../../src/base/log.ts";
-import { RpcChannel } from "../../src/control/rpc/channel.ts";
-import { createBunHost } from "../../src/host/bun.ts";
+import { createBunHost } from "../../src/host/bun/host.ts";
+import { RpcChannel } from "../../src/transport/rpc/channel.ts";
 import { emptyRequest } from "../../src/wire/ads/client.ts";
 import { addressType, authorizationType } from "../../src/wire/ads/delta.ts";
 import type { ClientStream } from "../../src/wire/grpc/client.ts";

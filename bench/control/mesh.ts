@@ -3,7 +3,7 @@ import { IpAddress } from "../../src/base/ip.ts";
 import { type Authorization, emptyMatch } from "../../src/mesh/authorization.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
 import type { Service } from "../../src/mesh/service.ts";
-import type { MeshChange } from "../../src/mesh/store.ts";
+import type { MeshChange } from "../../src/mesh/store/store.ts";
 import type { Workload } from "../../src/mesh/workload.ts";
 
 export interface MeshSize {

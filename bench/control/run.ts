@@ -4,7 +4,7 @@
  * processes on one machine, over TLS on loopback.
  */
 import { cpus } from "node:os";
-import { adsLimits } from "../../src/base/limits.ts";
+import { adsLimits } from "../../src/base/limits/rpc.ts";
 import { benchCertificates, type CertificateRow } from "./certificates.ts";
 import type { MeshSize } from "./mesh.ts";
 import type { Arrivals, ClientsAnswer, ClientsCommand, ServerAnswer, ServerCommand, Usage } from "./words.ts";

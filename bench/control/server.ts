@@ -1,14 +1,14 @@
 /** The process of the control plane: the product's own server, over TLS, with callers taken at their word. */
 import { IpAddress } from "../../src/base/ip.ts";
-import { grpcLimits } from "../../src/base/limits.ts";
+import { grpcLimits } from "../../src/base/limits/rpc.ts";
 import { silentLogger } from "../../src/base/log.ts";
 import { WatchSource } from "../../src/base/watch.ts";
-import { type RpcPeer, RpcServer } from "../../src/control/rpc/server.ts";
 import { XdsServer } from "../../src/control/xds/server.ts";
-import { createBunHost } from "../../src/host/bun.ts";
+import { createBunHost } from "../../src/host/bun/host.ts";
 import { testAuthority } from "../../src/host/testing/credentials.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
-import { MeshStore } from "../../src/mesh/store.ts";
+import { MeshStore } from "../../src/mesh/store/store.ts";
+import { type RpcPeer, RpcServer } from "../../src/transport/rpc/server.ts";
 import { GrpcService } from "../../src/wire/grpc/server.ts";
 import { type MeshSize, meshOf, policyAt, serviceAt, workloadAt } from "./mesh.ts";
 import { type ServerAnswer, type ServerCommand, type Usage, wallMs } from "./words.ts";

@@ -5,9 +5,9 @@
  */
 import { H2Connection } from "../../src/wire/h2/connection.ts";
 import type { H2ConnectionEvents } from "../../src/wire/h2/connection_state.ts";
-import { HpackDecoder } from "../../src/wire/h2/hpack_decoder.ts";
-import { HpackEncoder } from "../../src/wire/h2/hpack_encoder.ts";
 import type { H2Stream, H2StreamEvents } from "../../src/wire/h2/stream.ts";
+import { HpackDecoder } from "../../src/wire/hpack/decoder.ts";
+import { HpackEncoder } from "../../src/wire/hpack/encoder.ts";
 
 const connect = [":method", "CONNECT", ":authority", "10.0.0.7:8080"];
 const hbone = [

@@ -6,8 +6,8 @@ import { assert } from "../../src/base/assert.ts";
 import type { Authorization, Match, Rule } from "../../src/mesh/authorization.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
 import type { PolicyConnection } from "../../src/policy/decision.ts";
-import { createPolicyEngine } from "../../src/policy/engine.ts";
 import type { PolicyEngine } from "../../src/policy/policy_engine.ts";
+import { createReferenceEngine } from "../../src/policy/reference.ts";
 import {
   connection,
   ip,
@@ -17,8 +17,8 @@ import {
   rule,
   string,
   workload,
-} from "../../src/policy/policy_fixtures.ts";
-import { createReferenceEngine } from "../../src/policy/reference.ts";
+} from "../../src/policy/testing/policy_fixtures.ts";
+import { createPolicyEngine } from "../../src/policy/wasm/engine.ts";
 import type { MicroCase } from "./measure.ts";
 
 const sizes = [10, 1_000, 10_000] as const;

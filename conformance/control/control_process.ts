@@ -1,8 +1,8 @@
 /** A real `fairlead control` process and the command line of its first administrator, from source or the binary that `FAIRLEAD` names. */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { connectControl } from "../../src/app_control_client.ts";
-import { createBunHost } from "../../src/host/bun.ts";
+import { connectControl } from "../../src/app/command/control_client.ts";
+import { createBunHost } from "../../src/host/bun/host.ts";
 import { keySet, signToken, type TestKey, testKey } from "../../src/pki/testing/token_issuer.ts";
 import { Subprocess } from "../peer/lab/subprocess.ts";
 import { repository } from "../peer/lab/tools.ts";

@@ -1,6 +1,7 @@
 /** Certificates for both ends, and the methods that the suites call. */
-import { encodePem } from "../../src/pki/pem.ts";
-import { runtimeProvider } from "../../src/pki/provider.ts";
+
+import { runtimeProvider } from "../../src/pki/crypto/provider.ts";
+import { encodePem } from "../../src/pki/der/pem.ts";
 import { Forge, type Forged } from "../../src/pki/testing/forge.ts";
 import type { MethodDescription } from "../../src/wire/grpc/method.ts";
 import { rawCodec } from "../../src/wire/grpc/method.ts";

@@ -13,14 +13,14 @@ import { makeKeyFile, openKeyVault } from "../../src/control/keys/key_encryption
 import { SealedKeys } from "../../src/control/keys/key_place.ts";
 import { MeshAuthority } from "../../src/control/keys/mesh_authority.ts";
 import { StateAuthorities } from "../../src/control/keys/state_authorities.ts";
-import { type RpcPeer, RpcServer } from "../../src/control/rpc/server.ts";
 import { ControlState } from "../../src/control/state/control_state.ts";
-import { createBunHost } from "../../src/host/bun.ts";
+import { createBunHost } from "../../src/host/bun/host.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
-import { runtimeProvider } from "../../src/pki/provider.ts";
+import { runtimeProvider } from "../../src/pki/crypto/provider.ts";
 import { keySet, signToken, type TestKey, testKey } from "../../src/pki/testing/token_issuer.ts";
-import { parseJwtIssuer } from "../../src/pki/token_issuer.ts";
-import { TrustVerifier } from "../../src/pki/trust.ts";
+import { parseJwtIssuer } from "../../src/pki/token/token_issuer.ts";
+import { TrustVerifier } from "../../src/pki/trust/verifier.ts";
+import { type RpcPeer, RpcServer } from "../../src/transport/rpc/server.ts";
 import { GrpcService } from "../../src/wire/grpc/server.ts";
 
 const trustDomain = "cluster.local";

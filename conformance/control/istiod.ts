@@ -7,11 +7,11 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { ControlServer } from "../../src/agent/join/control_server.ts";
+import { DocumentClient } from "../../src/agent/xds/document_client.ts";
 import { silentLogger } from "../../src/base/log.ts";
-import { ControlServer } from "../../src/control/join/control_server.ts";
-import { DocumentClient } from "../../src/control/join/document_client.ts";
-import { createBunHost } from "../../src/host/bun.ts";
-import { runtimeProvider } from "../../src/pki/provider.ts";
+import { createBunHost } from "../../src/host/bun/host.ts";
+import { runtimeProvider } from "../../src/pki/crypto/provider.ts";
 import { NodeSchema } from "../../src/wire/messages/envoy_core.gen.ts";
 import { newMessage } from "../../src/wire/messages/message.ts";
 import { Subprocess } from "../peer/lab/subprocess.ts";

@@ -1,10 +1,10 @@
 /** A certificate that says the right name and is signed by nobody the mesh knows. */
 import type { Clock } from "../../src/host/host.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
-import { CertificateAuthority } from "../../src/pki/ca.ts";
-import { createCertificateRequest } from "../../src/pki/csr.ts";
-import { encodePem } from "../../src/pki/pem.ts";
-import { runtimeProvider } from "../../src/pki/provider.ts";
+import { runtimeProvider } from "../../src/pki/crypto/provider.ts";
+import { encodePem } from "../../src/pki/der/pem.ts";
+import { CertificateAuthority } from "../../src/pki/issue/ca.ts";
+import { createCertificateRequest } from "../../src/pki/x509/csr.ts";
 
 const clock: Clock = {
   now: () => performance.now(),

@@ -1,14 +1,14 @@
 /** The control plane as `app_control.ts` puts it together, and hosts that join it by a WorkloadGroup, on machines in memory. */
 import { beforeEach, describe, expect, test } from "bun:test";
-import { type PreparedNode, prepareNode } from "../../src/app.ts";
-import { type RunningControl, startControl } from "../../src/app_control.ts";
+import { type RunningControl, startControl } from "../../src/app/control/control.ts";
+import { type PreparedNode, prepareNode } from "../../src/app/node/node.ts";
 import { assert } from "../../src/base/assert.ts";
-import { controlLimits } from "../../src/base/limits.ts";
+import { controlLimits } from "../../src/base/limits/control.ts";
 import { loadControlPlane } from "../../src/config/load.ts";
-import type { SettingName } from "../../src/config/settings.ts";
+import type { SettingName } from "../../src/config/node/settings.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
-import type { MemoryMachine } from "../../src/host/memory.ts";
-import type { MemoryHost } from "../../src/host/memory_process.ts";
+import type { MemoryHost } from "../../src/host/memory/process.ts";
+import type { MemoryMachine } from "../../src/host/memory/world.ts";
 import { FlowLab, labConfig, serviceEntry, strictMutualTls, workloadEntry } from "./lab.ts";
 
 const address = "10.0.0.100";

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import { proxyLimits } from "../../src/base/limits.ts";
-import type { MemoryHost } from "../../src/host/memory_process.ts";
+import { proxyLimits } from "../../src/base/limits/proxy.ts";
+import type { MemoryHost } from "../../src/host/memory/process.ts";
 import type { Recorder } from "../../src/host/testing/recorder.ts";
-import type { Svid } from "../../src/pki/svid.ts";
+import type { Svid } from "../../src/pki/svid/svid.ts";
 import { at, FlowLab, type LabNode, serviceEntry, shopId, workloadEntry } from "./lab.ts";
 import { HbonePeer, svidOf, tlsWith } from "./peer.ts";
 

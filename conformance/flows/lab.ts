@@ -1,19 +1,19 @@
 /** A small mesh in memory for tests of the flows: machines with nodes, applications, clients, and peers that speak HBONE by hand. */
 
-import { type RunningNode, startNode } from "../../src/app.ts";
+import { type RunningNode, startNode } from "../../src/app/node/node.ts";
 import { assert } from "../../src/base/assert.ts";
 import { parseSocketAddress, type SocketAddress } from "../../src/base/ip.ts";
-import type { Config } from "../../src/config/config.ts";
 import { loadConfig } from "../../src/config/load.ts";
-import type { SettingName } from "../../src/config/settings.ts";
+import type { Config } from "../../src/config/node/config.ts";
+import type { SettingName } from "../../src/config/node/settings.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
-import { type MemoryMachine, MemoryWorld } from "../../src/host/memory.ts";
-import type { MemoryHost } from "../../src/host/memory_process.ts";
+import type { MemoryHost } from "../../src/host/memory/process.ts";
+import { type MemoryMachine, MemoryWorld } from "../../src/host/memory/world.ts";
 import { Recorder } from "../../src/host/testing/recorder.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
-import { CertificateAuthority } from "../../src/pki/ca.ts";
-import { authorityFile } from "../../src/pki/ca_files.ts";
-import { peculiarProvider } from "../../src/pki/provider.ts";
+import { peculiarProvider } from "../../src/pki/crypto/provider.ts";
+import { CertificateAuthority } from "../../src/pki/issue/ca.ts";
+import { authorityFile } from "../../src/pki/issue/ca_files.ts";
 
 const stateDirectory = "/state";
 const provider = peculiarProvider();

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import { proxyLimits } from "../../src/base/limits.ts";
-import type { MemoryHost } from "../../src/host/memory_process.ts";
+import { proxyLimits } from "../../src/base/limits/proxy.ts";
+import type { MemoryHost } from "../../src/host/memory/process.ts";
 import type { Recorder } from "../../src/host/testing/recorder.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
 import { FlowLab, type LabNode, serviceEntry, shopId, workloadEntry } from "./lab.ts";

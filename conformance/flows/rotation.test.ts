@@ -9,8 +9,8 @@ import { StateAuthorities } from "../../src/control/keys/state_authorities.ts";
 import { MemoryRecords } from "../../src/control/keys/testing/memory_records.ts";
 import { Rotation } from "../../src/control/rotation/rotation.ts";
 import type { Clock } from "../../src/host/host.ts";
-import { importKeyEncryptionKey, KeyVault } from "../../src/pki/at_rest.ts";
-import { peculiarProvider } from "../../src/pki/provider.ts";
+import { importKeyEncryptionKey, KeyVault } from "../../src/pki/crypto/at_rest.ts";
+import { peculiarProvider } from "../../src/pki/crypto/provider.ts";
 import { ControlLab, type JoinedHost } from "./control_lab.ts";
 import { serviceEntry, strictMutualTls, workloadEntry } from "./lab.ts";
 

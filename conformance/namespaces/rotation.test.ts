@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect } from "bun:test";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { configLimits } from "../../src/base/limits.ts";
+import { configLimits } from "../../src/base/limits/config.ts";
 import type { Application } from "./application.ts";
 import { namespaceTest, unavailable } from "./available.ts";
 import { eventually } from "./eventually.ts";

@@ -1,11 +1,11 @@
 /** One CA for all simulated meshes of this process, and another that none of them trusts. Keys cost time and change nothing. */
 import type { Clock, TlsCredentials } from "../../src/host/host.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
-import { CertificateAuthority } from "../../src/pki/ca.ts";
-import { createCertificateRequest } from "../../src/pki/csr.ts";
-import { encodePem } from "../../src/pki/pem.ts";
-import { peculiarProvider } from "../../src/pki/provider.ts";
+import { peculiarProvider } from "../../src/pki/crypto/provider.ts";
+import { encodePem } from "../../src/pki/der/pem.ts";
+import { CertificateAuthority } from "../../src/pki/issue/ca.ts";
 import { Forge } from "../../src/pki/testing/forge.ts";
+import { createCertificateRequest } from "../../src/pki/x509/csr.ts";
 import { trustDomain } from "./workloads.ts";
 
 const day = 24 * 60 * 60_000;

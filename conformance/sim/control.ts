@@ -1,14 +1,14 @@
 /** The control plane of a simulated mesh: the real one (`src/app_control.ts`) with state on its machine's disk, and its operator. */
 import type { ControlSources } from "../../src/admin/control/sources.ts";
-import { type RunningControl, startControl } from "../../src/app_control.ts";
-import { controlSources } from "../../src/app_control_sources.ts";
+import { type RunningControl, startControl } from "../../src/app/control/control.ts";
+import { controlSources } from "../../src/app/control/sources.ts";
 import { assert } from "../../src/base/assert.ts";
 import { MeshError } from "../../src/base/errors.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
-import type { MemoryMachine, MemoryWorld } from "../../src/host/memory.ts";
-import type { MemoryHost } from "../../src/host/memory_process.ts";
-import type { CertificateAuthority } from "../../src/pki/ca.ts";
-import { authorityFile } from "../../src/pki/ca_files.ts";
+import type { MemoryHost } from "../../src/host/memory/process.ts";
+import type { MemoryMachine, MemoryWorld } from "../../src/host/memory/world.ts";
+import type { CertificateAuthority } from "../../src/pki/issue/ca.ts";
+import { authorityFile } from "../../src/pki/issue/ca_files.ts";
 import { controlAddress, controlConfig, controlPort, controlState, relayAddress } from "./control_config.ts";
 import type { DocumentFile } from "./documents.ts";
 import { Relay } from "./relay.ts";

@@ -1,9 +1,9 @@
 /** What nodes and their control plane know, laid side by side. */
 import { authorizationKey, emptyMatch } from "../../src/mesh/authorization.ts";
-import { encodeService, encodeWorkload } from "../../src/mesh/encode_address.ts";
-import { encodeAuthorization } from "../../src/mesh/encode_authorization.ts";
+import { encodeService, encodeWorkload } from "../../src/mesh/codec/encode_address.ts";
+import { encodeAuthorization } from "../../src/mesh/codec/encode_authorization.ts";
 import { serviceKey } from "../../src/mesh/service.ts";
-import type { MeshStore } from "../../src/mesh/store.ts";
+import type { MeshStore } from "../../src/mesh/store/store.ts";
 import type { SimulatedControl } from "./control.ts";
 import type { SimulatedMachine } from "./node.ts";
 import type { Unpolicied } from "./observed.ts";

@@ -1,5 +1,5 @@
 /** The mesh's documents as an operator would write them, and how they may change. */
-import type { SeededRandom } from "../../src/host/memory_random.ts";
+import type { SeededRandom } from "../../src/host/memory/random.ts";
 import {
   bannerPort,
   refusedPort,

@@ -2,7 +2,7 @@
  * What goes wrong in a seed. First which kinds there are at all, then how often each (swarm testing: Groce et al., 2012): a seed
  * with everything in it hides what a few kinds alone would show.
  */
-import type { SeededRandom } from "../../src/host/memory_random.ts";
+import type { SeededRandom } from "../../src/host/memory/random.ts";
 import { drawPolicy, type PolicyState } from "./documents.ts";
 import type { WorkloadPlan } from "./workloads.ts";
 

@@ -1,9 +1,9 @@
 /** What the documents say at each time, decided by the reference engine: the oracle of the simulation. */
 import type { IpAddress } from "../../src/base/ip.ts";
-import { convertDocuments } from "../../src/mesh/convert.ts";
+import { convertDocuments } from "../../src/mesh/convert/convert.ts";
+import { parseDocuments } from "../../src/mesh/documents/parse.ts";
 import type { SpiffeId } from "../../src/mesh/identity.ts";
-import { parseDocuments } from "../../src/mesh/parse.ts";
-import { MeshStore } from "../../src/mesh/store.ts";
+import { MeshStore } from "../../src/mesh/store/store.ts";
 import type { PolicyEngine } from "../../src/policy/policy_engine.ts";
 import { createReferenceEngine } from "../../src/policy/reference.ts";
 import { conversionContext, type DocumentFile, type MeshState } from "./documents.ts";

@@ -40,19 +40,19 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: "a socket's reader is not paused when the other end is full",
-    file: "src/proxy/socket_end.ts",
+    file: "src/proxy/carry/socket_end.ts",
     from: "this.#keptByOther += bytes.length - taken;\n    this.#socket.pause();",
     to: "this.#keptByOther += bytes.length - taken;",
   },
   {
     name: "a paused reader is never resumed",
-    file: "src/proxy/socket_end.ts",
+    file: "src/proxy/carry/socket_end.ts",
     from: "if (this.#keptByOther === 0) this.#socket.resume();\n  }\n\n  stop()",
     to: "}\n\n  stop()",
   },
   {
     name: "bytes that a socket did not take at the end are dropped",
-    file: "src/proxy/socket_end.ts",
+    file: "src/proxy/carry/socket_end.ts",
     from: "if (this.#queue === null) this.#endWrite();\n    else this.#endAfterQueue = true;",
     to: "this.#endWrite();",
   },
@@ -64,37 +64,37 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: "a broken socket is told as an orderly end",
-    file: "src/proxy/stream_end.ts",
+    file: "src/proxy/carry/stream_end.ts",
     from: "if (!this.#stream.closed) this.#stream.reset(resetCode.connectError);",
     to: "this.end();",
   },
   {
     name: "consumed bytes are not given back to the peer's window",
-    file: "src/proxy/stream_end.ts",
+    file: "src/proxy/carry/stream_end.ts",
     from: "if (taken > 0) this.#stream.consume(taken);",
     to: "void taken;",
   },
   {
     name: "bytes that came before the connection was carried are forgotten",
-    file: "src/proxy/early_stream.ts",
+    file: "src/proxy/carry/early_stream.ts",
     from: "for (const chunk of this.#chunks) events.onData(chunk, false);",
     to: "",
   },
   {
     name: "whoever answers is believed to be the workload that was called",
-    file: "src/proxy/client_tunnel.ts",
+    file: "src/proxy/tunnel/client_tunnel.ts",
     from: "identities: target.expected,",
     to: "identities: null,",
   },
   {
     name: "certificates of any CA are believed",
-    file: "src/pki/signature.ts",
+    file: "src/pki/crypto/signature.ts",
     from: "return await this.#crypto.subtle.verify(",
     to: "return true || await this.#crypto.subtle.verify(",
   },
   {
     name: "the pool does not look whose tunnel it is",
-    file: "src/proxy/pool.ts",
+    file: "src/proxy/tunnel/pool.ts",
     // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source text
     from: 'return `${target.source.uri}|${expected}|${formatSocketAddress(target.dial)}|${target.from?.text ?? ""}`;',
     // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source text
@@ -126,13 +126,13 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: "what a socket did not take of a tunnel's output is lost",
-    file: "src/host/drive.ts",
+    file: "src/transport/drive.ts",
     from: "this.#keep(chunks, index, taken);",
     to: "void index;",
   },
   {
     name: "scratch memory of the machine is kept without a copy",
-    file: "src/host/drive.ts",
+    file: "src/transport/drive.ts",
     from: "this.#machine.isScratch(chunk) ? rest.slice() : rest",
     to: "rest",
   },
@@ -150,7 +150,7 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: "removals that a control plane sends are lost",
-    file: "src/control/join/mesh_resources.ts",
+    file: "src/agent/xds/mesh_resources.ts",
     from: "for (const name of delivery.removed) this.#forget(name, change);",
     to: "",
   },
@@ -162,7 +162,7 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: "pushed revocation lists are acknowledged and put away",
-    file: "src/control/join/trust_resources.ts",
+    file: "src/agent/xds/trust_resources.ts",
     from: "crls.map((bytes, index)",
     to: "crls.slice(0, 0).map((bytes, index)",
   },
@@ -174,7 +174,7 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: "one resource that cannot be read takes its neighbours along",
-    file: "src/control/join/mesh_resources.ts",
+    file: "src/agent/xds/mesh_resources.ts",
     from: "if (finished !== null) this.#options.store.apply(finished);",
     to: "if (finished !== null && rejected.length === 0) this.#options.store.apply(finished);",
   },
@@ -186,19 +186,19 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: "a stream to the control plane that ended is not opened again",
-    file: "src/control/join/xds_client.ts",
+    file: "src/agent/xds/xds_client.ts",
     from: "if (!this.#closed) this.#timer = clock.setTimer(delayMs, () => void this.#connect());",
     to: "void delayMs;",
   },
   {
     name: "half a document is taken for a whole one",
-    file: "src/control/ingest.ts",
+    file: "src/agent/files/ingest.ts",
     from: "if (before === null) return files;",
     to: "if (before === null || before !== null) return files;",
   },
   {
     name: "SVIDs are not renewed",
-    file: "src/pki/secrets.ts",
+    file: "src/pki/svid/secrets.ts",
     from: "if (isDue && now >= secret.notBeforeNow) this.#begin(secret);",
     to: "if (isDue && now < secret.notBeforeNow - 1e12) this.#begin(secret);",
   },

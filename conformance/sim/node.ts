@@ -1,11 +1,11 @@
 /** A machine of the simulated mesh: its node, which may be restarted, and the processes of its applications. */
-import { prepareNode, type RunningNode } from "../../src/app.ts";
+import { prepareNode, type RunningNode } from "../../src/app/node/node.ts";
 import { MeshError } from "../../src/base/errors.ts";
 import type { LogFields, LogLevel } from "../../src/base/log.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
-import type { MemoryMachine, MemoryWorld } from "../../src/host/memory.ts";
-import type { MemoryHost } from "../../src/host/memory_process.ts";
-import type { MeshStore } from "../../src/mesh/store.ts";
+import type { MemoryHost } from "../../src/host/memory/process.ts";
+import type { MemoryMachine, MemoryWorld } from "../../src/host/memory/world.ts";
+import type { MeshStore } from "../../src/mesh/store/store.ts";
 import { Contact } from "./contact.ts";
 import { type Invitation, joinedConfig } from "./control_config.ts";
 import { captureMark, nodeConfig } from "./node_config.ts";

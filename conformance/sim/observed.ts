@@ -1,6 +1,6 @@
 /** What a simulation wrote down while it ran; the checkers judge it afterwards. */
 import type { SocketAddress } from "../../src/base/ip.ts";
-import type { Link } from "../../src/host/memory_link.ts";
+import type { Link } from "../../src/host/memory/link.ts";
 import type { AppEnd } from "./application.ts";
 import type { MeshModel } from "./model.ts";
 import type { LoggedLine, SimulatedMachine } from "./node.ts";

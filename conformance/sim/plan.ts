@@ -1,5 +1,5 @@
 /** What a seed stands for, drawn before anything runs: the mesh, its traffic, and what goes wrong. */
-import { SeededRandom } from "../../src/host/memory_random.ts";
+import { SeededRandom } from "../../src/host/memory/random.ts";
 import { drawDocuments, type MeshState } from "./documents.ts";
 import { drawControlFaults, drawFaults, type Fault, type FaultKind } from "./faults.ts";
 import { drawScripts, type EndScript } from "./scripts.ts";

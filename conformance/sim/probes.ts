@@ -1,5 +1,5 @@
 /** Connections made when all is well again: each must do exactly what the documents say. */
-import type { SeededRandom } from "../../src/host/memory_random.ts";
+import type { SeededRandom } from "../../src/host/memory/random.ts";
 import { type ConnectionPlan, destinationsOf, type Entry, type Plan } from "./plan.ts";
 import { probeScripts } from "./scripts.ts";
 import { serverPort, type WorkloadPlan } from "./workloads.ts";

@@ -1,8 +1,8 @@
 /** The way to the CA, on a machine of its own: what a slow or absent signer looks like, while xDS goes on beside it. */
 import { MeshError } from "../../src/base/errors.ts";
 import type { Socket, SocketHandler } from "../../src/host/host.ts";
-import type { MemoryMachine, MemoryWorld } from "../../src/host/memory.ts";
-import type { MemoryHost } from "../../src/host/memory_process.ts";
+import type { MemoryHost } from "../../src/host/memory/process.ts";
+import type { MemoryMachine, MemoryWorld } from "../../src/host/memory/world.ts";
 import { address } from "./address.ts";
 
 export class Relay {

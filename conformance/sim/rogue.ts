@@ -1,7 +1,7 @@
 /** Those who do not have the identity they would need: callers from outside, and servers in place of a node that is down. */
 import { MeshError } from "../../src/base/errors.ts";
-import { Drive } from "../../src/host/drive.ts";
 import type { Host, Socket } from "../../src/host/host.ts";
+import { Drive } from "../../src/transport/drive.ts";
 import { H2Connection } from "../../src/wire/h2/connection.ts";
 import type { H2Stream, H2StreamEvents } from "../../src/wire/h2/stream.ts";
 import { answerHeaders, connectHeaders } from "../../src/wire/hbone.ts";

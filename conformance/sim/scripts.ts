@@ -1,5 +1,5 @@
 /** What the two applications of one connection do: well-behaved, slow, rude or broken. */
-import type { SeededRandom } from "../../src/host/memory_random.ts";
+import type { SeededRandom } from "../../src/host/memory/random.ts";
 
 export interface EndScript {
   /** Payload, besides the header that names the connection. */

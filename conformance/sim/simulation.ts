@@ -1,7 +1,7 @@
 /** Runs one plan: builds the mesh, lets traffic and faults loose on it, heals it, probes it, drains it. */
 import { assert } from "../../src/base/assert.ts";
-import { MemoryWorld } from "../../src/host/memory.ts";
-import { hashText } from "../../src/host/memory_random.ts";
+import { hashText } from "../../src/host/memory/random.ts";
+import { MemoryWorld } from "../../src/host/memory/world.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
 import { type AppEnd, decodeHeader, headerBytes } from "./application.ts";
 import type { SimulatedPki } from "./authority.ts";

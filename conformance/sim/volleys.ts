@@ -2,7 +2,7 @@
  * Bulk transfers that are torn off while the tunnel's socket is full, and small calls over the same tunnel around that moment: what
  * was about to be sent is gone, and those who share the tunnel must not notice.
  */
-import type { SeededRandom } from "../../src/host/memory_random.ts";
+import type { SeededRandom } from "../../src/host/memory/random.ts";
 import type { ConnectionPlan, Entry, MachinePlan } from "./plan.ts";
 import { polite } from "./scripts.ts";
 import { serverPort, type WorkloadPlan } from "./workloads.ts";

@@ -1,9 +1,9 @@
 /** The engine over this host's sockets, driven as the product drives it: no policy, no trust. For conformance programs only. */
 import type { MeshError } from "../../src/base/errors.ts";
 import { IpAddress, type SocketAddress } from "../../src/base/ip.ts";
-import { createBunHost } from "../../src/host/bun.ts";
-import { Drive } from "../../src/host/drive.ts";
+import { createBunHost } from "../../src/host/bun/host.ts";
 import type { Socket } from "../../src/host/host.ts";
+import { Drive } from "../../src/transport/drive.ts";
 import { H2Connection, type H2Options } from "../../src/wire/h2/connection.ts";
 import type { H2ConnectionEvents } from "../../src/wire/h2/connection_state.ts";
 

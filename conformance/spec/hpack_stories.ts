@@ -9,8 +9,8 @@
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { HpackDecoder } from "../../src/wire/h2/hpack_decoder.ts";
-import { HpackEncoder } from "../../src/wire/h2/hpack_encoder.ts";
+import { HpackDecoder } from "../../src/wire/hpack/decoder.ts";
+import { HpackEncoder } from "../../src/wire/hpack/encoder.ts";
 
 interface Case {
   readonly wire?: string;

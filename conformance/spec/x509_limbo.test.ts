@@ -5,12 +5,12 @@
  */
 import { expect, test } from "bun:test";
 import { MeshError } from "../../src/base/errors.ts";
-import { TrustAnchors } from "../../src/pki/anchors.ts";
-import { type Certificate, parseCertificate } from "../../src/pki/certificate.ts";
-import { type CertificationPath, validatePath } from "../../src/pki/path.ts";
-import { peculiarProvider, runtimeProvider } from "../../src/pki/provider.ts";
-import { RevocationLists } from "../../src/pki/revocation.ts";
-import { SignatureVerifier } from "../../src/pki/signature.ts";
+import { peculiarProvider, runtimeProvider } from "../../src/pki/crypto/provider.ts";
+import { SignatureVerifier } from "../../src/pki/crypto/signature.ts";
+import { TrustAnchors } from "../../src/pki/trust/anchors.ts";
+import { type CertificationPath, validatePath } from "../../src/pki/trust/path.ts";
+import { RevocationLists } from "../../src/pki/trust/revocation.ts";
+import { type Certificate, parseCertificate } from "../../src/pki/x509/certificate.ts";
 
 interface LimboCase {
   readonly id: string;

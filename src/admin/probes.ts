@@ -1,7 +1,7 @@
 /** What other machines ask: metrics (15020) and readiness (15021). */
 import { Hono } from "hono";
 import { metricsContentType, negotiateMetricsFormat, writeMetrics } from "../base/metrics_text.ts";
-import type { AdminSources } from "./sources.ts";
+import type { AdminSources } from "./node/sources.ts";
 
 export function createMetricsApp(sources: Pick<AdminSources, "metrics">): Hono {
   const app = new Hono();

@@ -1,6 +1,6 @@
 /**
  * A protocol without I/O. Bytes and time come in as arguments; bytes and events go out. The same input gives the
- * same output, so a test or a simulator can drive it, and so can `host/drive.ts` over a real socket.
+ * same output, so a test or a simulator can drive it, and so can `transport/drive.ts` over a real socket.
  */
 export interface Machine {
   /**

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { adminLimits } from "./limits.ts";
+import { adminLimits } from "./limits/admin.ts";
 import { MetricRegistry } from "./metrics.ts";
 import { negotiateMetricsFormat, writeMetrics } from "./metrics_text.ts";
 

@@ -3,7 +3,7 @@
  * its caller, so counting on the byte path is one addition to a number. `metrics_text.ts` writes them out.
  */
 import { assert } from "./assert.ts";
-import { adminLimits } from "./limits.ts";
+import { adminLimits } from "./limits/admin.ts";
 
 /** A value that only grows. */
 export class Counter {

@@ -1,7 +1,7 @@
 /** What the command line is handed: its words, its terminal, and the few things it asks of the rest of the program. */
 import type { SocketAddress } from "../base/ip.ts";
-import type { Config } from "../config/config.ts";
-import type { ControlBindings } from "./control_bindings.ts";
+import type { Config } from "../config/node/config.ts";
+import type { ControlBindings } from "./control/bindings.ts";
 
 export interface CliBindings {
   /** Without the program's own name. */

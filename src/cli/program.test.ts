@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../base/errors.ts";
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/node/config.ts";
 import type { CliBindings, ExitCode, StartedNode } from "./bindings.ts";
 import { runCli } from "./program.ts";
 import { noControl } from "./testing/no_control.ts";

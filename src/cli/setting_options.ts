@@ -1,9 +1,9 @@
 /** The table of settings as options of a command, and what was given of them as sources for the loader. */
 import { type Command, Option } from "commander";
-import type { LoadedConfig } from "../config/assemble.ts";
-import type { LoadedControlPlane } from "../config/control_plane.ts";
+import type { LoadedControlPlane } from "../config/control/config.ts";
 import { loadConfig, loadControlPlane } from "../config/load.ts";
-import { type SettingName, settings } from "../config/settings.ts";
+import type { LoadedConfig } from "../config/node/assemble.ts";
+import { type SettingName, settings } from "../config/node/settings.ts";
 import type { ConfigSources } from "../config/sources.ts";
 import type { CliBindings } from "./bindings.ts";
 

@@ -1,9 +1,9 @@
 /** `fairlead validate`: the same reading and conversion a node does, without a node. */
 
-import type { Config } from "../config/config.ts";
-import { convertDocuments } from "../mesh/convert.ts";
+import type { Config } from "../config/node/config.ts";
+import { convertDocuments } from "../mesh/convert/convert.ts";
+import { parseDocuments } from "../mesh/documents/parse.ts";
 import { formatLocation } from "../mesh/location.ts";
-import { parseDocuments } from "../mesh/parse.ts";
 import type { CliBindings, ExitCode } from "./bindings.ts";
 import { type Finding, formatFinding } from "./located.ts";
 import type { Style } from "./style.ts";

@@ -1,9 +1,9 @@
 /** The optional configuration file: a flat YAML map of settings, with the place of every value. */
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type YAMLMap } from "yaml";
-import { configLimits } from "../base/limits.ts";
+import { configLimits } from "../base/limits/config.ts";
+import { nearestWord } from "../mesh/documents/nearest.ts";
 import { formatLocation, type Location } from "../mesh/location.ts";
-import { nearestWord } from "../mesh/nearest.ts";
-import { type SettingName, settings } from "./settings.ts";
+import { type SettingName, settings } from "./node/settings.ts";
 import type { ConfigError } from "./sources.ts";
 
 export interface FileValues {

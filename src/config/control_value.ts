@@ -1,6 +1,7 @@
 /** Readers of the settings that say where the control plane is and how it is known. */
 import { type HostPort, IpAddress, parseHostPort } from "../base/ip.ts";
-import { joinLimits, ports } from "../base/limits.ts";
+import { joinLimits } from "../base/limits/agent.ts";
+import { ports } from "../base/limits/ports.ts";
 import { Secret } from "./secret.ts";
 import { Invalid, type Reader } from "./value.ts";
 

@@ -2,19 +2,19 @@
  * Flags, environment and file → Config, or every error at once. A flag wins over the environment, that over the file,
  * that over the default. This is the only reader of environment names.
  */
-import { configLimits } from "../base/limits.ts";
+import { configLimits } from "../base/limits/config.ts";
 import { formatLocation } from "../mesh/location.ts";
-import { assembleConfig, type LoadedConfig } from "./assemble.ts";
 import { type FileValues, parseConfigFile } from "./config_file.ts";
-import { assembleControlPlane, type LoadedControlPlane } from "./control_plane.ts";
-import type { ManySetting, OneSetting } from "./setting.ts";
+import { assembleControlPlane, type LoadedControlPlane } from "./control/config.ts";
+import { assembleConfig, type LoadedConfig } from "./node/assemble.ts";
 import {
   controlPlaneSettingNames,
   nodeSettingNames,
   type SettingName,
   type SettingValues,
   settings,
-} from "./settings.ts";
+} from "./node/settings.ts";
+import type { ManySetting, OneSetting } from "./setting.ts";
 import type { ConfigError, ConfigSources } from "./sources.ts";
 import { Invalid } from "./value.ts";
 

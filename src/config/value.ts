@@ -8,8 +8,8 @@ import {
   parseSocketAddress,
   type SocketAddress,
 } from "../base/ip.ts";
-import { nearestWord } from "../mesh/nearest.ts";
-import type { EntryPoint, LocalPort } from "./config.ts";
+import { nearestWord } from "../mesh/documents/nearest.ts";
+import type { EntryPoint, LocalPort } from "./node/config.ts";
 
 /** Why a text is not the value that was asked for; continues the sentence `"…" is`. */
 export class Invalid {

@@ -3,10 +3,10 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MeshError } from "../base/errors.ts";
-import { stateLimits } from "../base/limits.ts";
-import { bunDatabases } from "./bun_database.ts";
+import { stateLimits } from "../base/limits/control.ts";
+import { bunDatabases } from "./bun/database.ts";
 import type { Database, Databases } from "./database.ts";
-import { MemoryWorld } from "./memory.ts";
+import { MemoryWorld } from "./memory/world.ts";
 
 const applicationId = 77;
 

@@ -73,7 +73,7 @@ export interface Socket {
   reset(): void;
 }
 
-/** A socket after the TLS handshake. Nobody has verified the peer yet: `pki/trust` must, before a byte is read or written. */
+/** A socket after the TLS handshake. Nobody has verified the peer yet: `pki/trust/verifier` must, before a byte is read or written. */
 export interface TlsSocket extends Socket {
   /** The peer's certificates in DER, leaf first, as presented; empty when it showed none. */
   readonly peerChain: readonly Uint8Array[];
@@ -96,7 +96,7 @@ export interface TlsCredentials {
   readonly certificateChainPem: string;
   /** PKCS#8. */
   readonly privateKeyPem: string;
-  /** Trust anchors in PEM; a hint to the TLS library, the decision is `pki/trust`'s. */
+  /** Trust anchors in PEM; a hint to the TLS library, the decision is `pki/trust/verifier`'s. */
   readonly trustedRootsPem: string;
 }
 

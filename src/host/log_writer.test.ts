@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { hostLimits } from "../base/limits.ts";
+import { hostLimits } from "../base/limits/host.ts";
 import type { Clock } from "./host.ts";
 import { LogWriter } from "./log_writer.ts";
 

@@ -1,5 +1,5 @@
 /** Writes log lines in batches: a line for each connection must not cost each connection a system call. */
-import { hostLimits } from "../base/limits.ts";
+import { hostLimits } from "../base/limits/host.ts";
 import type { LogFields, Logger, LogLevel } from "../base/log.ts";
 import { formatLogLine, isLogged, type LogFormat } from "../base/log_format.ts";
 import type { Clock, Timer } from "./host.ts";

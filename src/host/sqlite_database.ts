@@ -2,7 +2,7 @@
 import type { Database as Sqlite, Statement } from "bun:sqlite";
 import { assert } from "../base/assert.ts";
 import { MeshError } from "../base/errors.ts";
-import { stateLimits } from "../base/limits.ts";
+import { stateLimits } from "../base/limits/control.ts";
 import type { Database, DatabaseOptions, SqlRow, SqlValue } from "./database.ts";
 import { failDatabase } from "./sqlite_errors.ts";
 

@@ -7,11 +7,11 @@ import type { Authorization } from "../mesh/authorization.ts";
 import { SpiffeId } from "../mesh/identity.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision, PolicyConnection } from "./decision.ts";
-import { createPolicyEngine } from "./engine.ts";
 import type { PolicyEngine, PolicyEngineOptions } from "./policy_engine.ts";
-import { match, policy, rule, string, workload } from "./policy_fixtures.ts";
-import { PolicyGenerator } from "./policy_generator.ts";
 import { createReferenceEngine } from "./reference.ts";
+import { match, policy, rule, string, workload } from "./testing/policy_fixtures.ts";
+import { PolicyGenerator } from "./testing/policy_generator.ts";
+import { createPolicyEngine } from "./wasm/engine.ts";
 
 const seed = Number(process.env.POLICY_SEED ?? Date.now() % 2 ** 32);
 

@@ -1,9 +1,9 @@
 /** A thousand prefixes of both families, nested and overlapping, in every field that takes them, against base/ip. */
 import { describe, expect, test } from "bun:test";
 import { IpAddress, type IpPrefix, prefixContains } from "../base/ip.ts";
-import { createPolicyEngine } from "./engine.ts";
-import { connection, ip, match, policy, rule, workload } from "./policy_fixtures.ts";
-import { PolicyGenerator } from "./policy_generator.ts";
+import { connection, ip, match, policy, rule, workload } from "./testing/policy_fixtures.ts";
+import { PolicyGenerator } from "./testing/policy_generator.ts";
+import { createPolicyEngine } from "./wasm/engine.ts";
 
 const seed = Number(process.env.POLICY_SEED ?? Date.now() % 2 ** 32);
 const generator = new PolicyGenerator(seed);

@@ -4,10 +4,10 @@ import type { Authorization, Match } from "../mesh/authorization.ts";
 import { SpiffeId } from "../mesh/identity.ts";
 import type { Decision, PolicyConnection } from "./decision.ts";
 import { Permit } from "./decision.ts";
-import { createPolicyEngine } from "./engine.ts";
 import type { PolicyEngine, PolicyEngineOptions } from "./policy_engine.ts";
-import { connection, ip, match, policy, prefix, rule, string, workload } from "./policy_fixtures.ts";
 import { createReferenceEngine } from "./reference.ts";
+import { connection, ip, match, policy, prefix, rule, string, workload } from "./testing/policy_fixtures.ts";
+import { createPolicyEngine } from "./wasm/engine.ts";
 
 policyContract("reference engine", createReferenceEngine);
 policyContract("WebAssembly engine", createPolicyEngine);

@@ -4,7 +4,7 @@
  */
 import { expect, test } from "bun:test";
 import { type Decision, type Denial, mintPermit, Permit } from "./decision.ts";
-import { connection } from "./policy_fixtures.ts";
+import { connection } from "./testing/policy_fixtures.ts";
 
 /** Stands for `connectWorkload`: what dials a local workload takes a Permit and nothing else. */
 function dial(permit: Permit): boolean {

@@ -1,5 +1,5 @@
 /** What a policy engine is. There are two: `engine.ts` decides in WebAssembly, `reference.ts` in plain lines as its oracle. */
-import type { policyLimits } from "../base/limits.ts";
+import type { policyLimits } from "../base/limits/policy.ts";
 import type { Authorization } from "../mesh/authorization.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision, PolicyConnection } from "./decision.ts";
@@ -51,9 +51,9 @@ export interface PolicyEngineOptions {
    * without it, which is what ztunnel does.
    */
   readonly missingPolicy: "deny" | "skip";
-  /** For tests: bounds other than those of `base/limits.ts`. */
+  /** For tests: bounds other than those of `base/limits/`. */
   readonly limits?: Partial<PolicyLimits>;
 }
 
-/** The bounds of `base/limits.ts` as types that a test can tighten. */
+/** The bounds of `base/limits/` as types that a test can tighten. */
 export type PolicyLimits = { readonly [Name in keyof typeof policyLimits]: number };

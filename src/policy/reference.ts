@@ -6,7 +6,7 @@
 import { unreachable } from "../base/assert.ts";
 import type { IpAddress, IpPrefix } from "../base/ip.ts";
 import { prefixContains } from "../base/ip.ts";
-import { policyLimits } from "../base/limits.ts";
+import { policyLimits } from "../base/limits/policy.ts";
 import type { Authorization, Match, Rule, ServiceAccountMatch, StringMatch } from "../mesh/authorization.ts";
 import { authorizationKey } from "../mesh/authorization.ts";
 import type { SpiffeId } from "../mesh/identity.ts";

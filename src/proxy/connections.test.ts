@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { faultOf, MeshError } from "../base/errors.ts";
 import { IpAddress } from "../base/ip.ts";
-import { proxyLimits } from "../base/limits.ts";
+import { proxyLimits } from "../base/limits/proxy.ts";
 import type { LogFields, Logger, LogLevel } from "../base/log.ts";
 import { type Counter, type MetricFamily, MetricRegistry } from "../base/metrics.ts";
 import type { Clock } from "../host/host.ts";

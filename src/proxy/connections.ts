@@ -3,9 +3,9 @@
  * a policy that changes in between finds it here and cannot be missed (ztunnel `connection_manager.rs`).
  */
 import { MeshError } from "../base/errors.ts";
-import { proxyLimits } from "../base/limits.ts";
+import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Gauge, MetricRegistry } from "../base/metrics.ts";
-import type { VerifiedPeer } from "../pki/trust.ts";
+import type { VerifiedPeer } from "../pki/trust/verifier.ts";
 import { type Decision, describeDenial } from "../policy/decision.ts";
 import type { ConnectionRecord, Parties, Telemetry } from "./telemetry.ts";
 

@@ -4,7 +4,7 @@
  */
 import { faultOf, MeshError } from "../base/errors.ts";
 import type { Socket } from "../host/host.ts";
-import { resolveInbound } from "../mesh/route.ts";
+import { resolveInbound } from "../mesh/route/route.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { PolicyConnection } from "../policy/decision.ts";
 import type { HeaderFields } from "../wire/h2/headers.ts";
@@ -19,15 +19,15 @@ import {
 import { formatBaggage, parseBaggage, parseForwardedHost } from "../wire/headers.ts";
 import { encodeProxyHeader } from "../wire/proxy_protocol.ts";
 import { workloadBaggage } from "./baggage.ts";
+import { Copy } from "./carry/copy.ts";
+import { EarlyStream } from "./carry/early_stream.ts";
+import { SocketEnd } from "./carry/socket_end.ts";
+import { StreamEnd } from "./carry/stream_end.ts";
 import type { Connection } from "./connections.ts";
-import { Copy } from "./copy.ts";
-import { EarlyStream } from "./early_stream.ts";
 import type { NodeContext } from "./node_context.ts";
 import { decideWhenReady, denialError } from "./policy_wait.ts";
-import type { ServerTunnel } from "./server_tunnel.ts";
-import { SocketEnd } from "./socket_end.ts";
-import { StreamEnd } from "./stream_end.ts";
 import type { Parties } from "./telemetry.ts";
+import type { ServerTunnel } from "./tunnel/server_tunnel.ts";
 import { connectWorkload } from "./workload_dial.ts";
 
 export class InboundFlow {

@@ -3,13 +3,13 @@ import { faultOf, MeshError } from "../base/errors.ts";
 import { formatSocketAddress, type HostPort, type IpAddress, type SocketAddress } from "../base/ip.ts";
 import type { Listener, Socket } from "../host/host.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { EarlySocket } from "./early_socket.ts";
-import { EntryHandshake, type EntryProtocol } from "./entry.ts";
-import { httpConnectEntry, socks5Entry } from "./entry_protocols.ts";
-import type { HboneListener } from "./hbone_listener.ts";
+import { EarlySocket } from "./carry/early_socket.ts";
+import { EntryHandshake, type EntryProtocol } from "./entry/entry.ts";
+import { httpConnectEntry, socks5Entry } from "./entry/entry_protocols.ts";
 import type { NodeContext } from "./node_context.ts";
 import type { OutboundFlow } from "./outbound.ts";
 import type { PassthroughFlow } from "./passthrough.ts";
+import type { HboneListener } from "./tunnel/server_tunnels.ts";
 
 /** A port that clients use by choice. `workload` is `namespace/name`; null takes the one at the listener's address, or the only one. */
 export interface EntrySettings {

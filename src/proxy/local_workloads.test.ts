@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { IpAddress } from "../base/ip.ts";
 import type { Clock } from "../host/host.ts";
-import { convertDocuments } from "../mesh/convert.ts";
-import { parseDocuments } from "../mesh/parse.ts";
-import { MeshStore } from "../mesh/store.ts";
+import { convertDocuments } from "../mesh/convert/convert.ts";
+import { parseDocuments } from "../mesh/documents/parse.ts";
+import { MeshStore } from "../mesh/store/store.ts";
 import { LocalWorkloads } from "./local_workloads.ts";
 
 const ip = (text: string): IpAddress => {

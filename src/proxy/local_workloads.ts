@@ -1,9 +1,9 @@
 /** The workloads that run on this host, by address. Their identities are the ones this node may show. */
 import { MeshError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip.ts";
-import { proxyLimits } from "../base/limits.ts";
+import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Clock, Timer } from "../host/host.ts";
-import type { MeshStore } from "../mesh/store.ts";
+import type { MeshStore } from "../mesh/store/store.ts";
 import type { Workload } from "../mesh/workload.ts";
 
 export interface LocalSelection {

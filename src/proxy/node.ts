@@ -1,13 +1,13 @@
 /** A node tunnel: its listeners, flows and tunnels, what happens to them when policy or trust change, and how they come to an end. */
 import { MeshError } from "../base/errors.ts";
-import type { VerifiedPeer } from "../pki/trust.ts";
-import { HboneListener } from "./hbone_listener.ts";
+import type { VerifiedPeer } from "../pki/trust/verifier.ts";
 import { InboundFlow } from "./inbound.ts";
 import { type ListenerSettings, Listeners } from "./listeners.ts";
 import type { NodeContext } from "./node_context.ts";
 import { OutboundFlow } from "./outbound.ts";
 import { PassthroughFlow } from "./passthrough.ts";
-import { TunnelPool } from "./pool.ts";
+import { TunnelPool } from "./tunnel/pool.ts";
+import { HboneListener } from "./tunnel/server_tunnels.ts";
 
 export class NodeTunnel {
   readonly #context: NodeContext;

@@ -2,9 +2,9 @@
 import type { SocketAddress } from "../base/ip.ts";
 import type { Logger } from "../base/log.ts";
 import type { Clock, Network, Random } from "../host/host.ts";
-import type { MeshStore } from "../mesh/store.ts";
-import type { SecretManager } from "../pki/secrets.ts";
-import type { TrustVerifier } from "../pki/trust.ts";
+import type { MeshStore } from "../mesh/store/store.ts";
+import type { SecretManager } from "../pki/svid/secrets.ts";
+import type { TrustVerifier } from "../pki/trust/verifier.ts";
 import type { PolicyEngine } from "../policy/policy_engine.ts";
 import type { H2Limits } from "../wire/h2/connection_state.ts";
 import type { ConnectionRegistry } from "./connections.ts";

@@ -4,23 +4,23 @@
  */
 import { faultOf, MeshError } from "../base/errors.ts";
 import { formatSocketAddress, type HostPort, type IpAddress, type SocketAddress } from "../base/ip.ts";
-import { proxyLimits } from "../base/limits.ts";
+import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Socket } from "../host/host.ts";
-import type { DialTarget } from "../mesh/balance.ts";
-import { authorityFor, type HboneRoute, type Route, resolveOutbound } from "../mesh/route.ts";
+import type { DialTarget } from "../mesh/route/balance.ts";
+import { authorityFor, type HboneRoute, type Route, resolveOutbound } from "../mesh/route/route.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { connectHeaders } from "../wire/hbone.ts";
 import { formatBaggage, formatForwarded, formatTraceparent } from "../wire/headers.ts";
-import { AnswerWait } from "./answer_wait.ts";
 import { workloadBaggage } from "./baggage.ts";
+import { Copy, type CopyEnd } from "./carry/copy.ts";
+import type { EarlySocket } from "./carry/early_socket.ts";
+import { SocketEnd } from "./carry/socket_end.ts";
+import { StreamEnd } from "./carry/stream_end.ts";
 import type { Connection } from "./connections.ts";
-import { Copy, type CopyEnd } from "./copy.ts";
-import type { EarlySocket } from "./early_socket.ts";
 import type { NodeContext } from "./node_context.ts";
-import type { TunnelPool } from "./pool.ts";
-import { SocketEnd } from "./socket_end.ts";
-import { StreamEnd } from "./stream_end.ts";
 import type { Parties } from "./telemetry.ts";
+import { AnswerWait } from "./tunnel/answer_wait.ts";
+import type { TunnelPool } from "./tunnel/pool.ts";
 
 /** A connection that an entry has accepted and whose destination it knows. */
 export interface Accepted {

@@ -3,12 +3,12 @@ import { faultOf, MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
 import type { Socket } from "../host/host.ts";
 import type { Workload } from "../mesh/workload.ts";
+import { Copy } from "./carry/copy.ts";
+import { EarlySocket } from "./carry/early_socket.ts";
+import { SocketEnd } from "./carry/socket_end.ts";
 import type { Connection } from "./connections.ts";
-import { Copy } from "./copy.ts";
-import { EarlySocket } from "./early_socket.ts";
 import type { NodeContext } from "./node_context.ts";
 import { decideWhenReady, denialError } from "./policy_wait.ts";
-import { SocketEnd } from "./socket_end.ts";
 import type { Parties } from "./telemetry.ts";
 import { connectWorkload } from "./workload_dial.ts";
 

@@ -1,6 +1,6 @@
 /** The decision about one registered connection: now if every policy is here, else after a bounded wait, and again at each change. */
 import { MeshError } from "../base/errors.ts";
-import { proxyLimits } from "../base/limits.ts";
+import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { type Decision, type Denial, describeDenial, type PolicyConnection } from "../policy/decision.ts";
 import type { Connection } from "./connections.ts";

@@ -1,7 +1,7 @@
 /** What is told of a connection: ztunnel's metrics and its access log, exactly one record each. */
 import type { ErrorCode, MeshError } from "../base/errors.ts";
 import { formatSocketAddress, type SocketAddress } from "../base/ip.ts";
-import { proxyLimits } from "../base/limits.ts";
+import { proxyLimits } from "../base/limits/proxy.ts";
 import type { LogFields, Logger } from "../base/log.ts";
 import type { Counter, MetricRegistry } from "../base/metrics.ts";
 import type { Clock } from "../host/host.ts";
@@ -9,7 +9,7 @@ import type { SpiffeId } from "../mesh/identity.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Baggage } from "../wire/headers.ts";
-import type { CopyCounters } from "./copy.ts";
+import type { CopyCounters } from "./carry/copy.ts";
 
 export interface Party {
   readonly address: SocketAddress;

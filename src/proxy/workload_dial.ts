@@ -2,7 +2,7 @@
 import { assert } from "../base/assert.ts";
 import { MeshError } from "../base/errors.ts";
 import { formatSocketAddress, type SocketAddress } from "../base/ip.ts";
-import { proxyLimits } from "../base/limits.ts";
+import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Socket } from "../host/host.ts";
 import { Permit } from "../policy/decision.ts";
 import type { NodeContext } from "./node_context.ts";

@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "node:tls";
-import type { Svid } from "../../../src/pki/svid.ts";
+import type { Svid } from "../../../src/pki/svid/svid.ts";
 import { Subprocess } from "../../peer/lab/subprocess.ts";
 import { findEnvoy } from "../../peer/lab/tools.ts";
 import type { Tally } from "../../peer/tally.ts";

@@ -1,21 +1,21 @@
 /** The product's own Unix socket for local programs, on the real host, with a CA beside it: what the suites here call. */
 import { chmodSync } from "node:fs";
 import { join } from "node:path";
+import { type ServedWorkloadApi, serveWorkloadApi } from "../../../src/agent/workload_api/serve.ts";
 import { silentLogger } from "../../../src/base/log.ts";
 import { WatchSource } from "../../../src/base/watch.ts";
-import type { TrustBundle } from "../../../src/control/keys/trust_bundle.ts";
 import type { AuditEntry } from "../../../src/control/state/audit.ts";
-import { type ServedWorkloadApi, serveWorkloadApi } from "../../../src/control/workload_api/serve.ts";
-import { createBunHost } from "../../../src/host/bun.ts";
+import { createBunHost } from "../../../src/host/bun/host.ts";
 import type { Host } from "../../../src/host/host.ts";
 import { SpiffeId } from "../../../src/mesh/identity.ts";
 import { parseIdentityRule } from "../../../src/mesh/identity_rule.ts";
-import { CertificateAuthority } from "../../../src/pki/ca.ts";
-import { issueRevocationList } from "../../../src/pki/issue_crl.ts";
-import { runtimeProvider } from "../../../src/pki/provider.ts";
-import { SecretManager } from "../../../src/pki/secrets.ts";
-import type { Svid } from "../../../src/pki/svid.ts";
-import { TrustVerifier } from "../../../src/pki/trust.ts";
+import { runtimeProvider } from "../../../src/pki/crypto/provider.ts";
+import { CertificateAuthority } from "../../../src/pki/issue/ca.ts";
+import { issueRevocationList } from "../../../src/pki/issue/crl.ts";
+import { SecretManager } from "../../../src/pki/svid/secrets.ts";
+import type { Svid } from "../../../src/pki/svid/svid.ts";
+import type { TrustBundle } from "../../../src/pki/trust/trust_bundle.ts";
+import { TrustVerifier } from "../../../src/pki/trust/verifier.ts";
 
 const trustDomain = "cluster.local";
 export const cart = new SpiffeId(trustDomain, "shop", "cart");

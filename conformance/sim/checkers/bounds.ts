@@ -1,5 +1,6 @@
 /** Every queue within its limit: what one connection has under way is never more than the kernels, the window and our buffers hold. */
-import { h2Limits, hostLimits } from "../../../src/base/limits.ts";
+import { h2Limits } from "../../../src/base/limits/h2.ts";
+import { hostLimits } from "../../../src/base/limits/host.ts";
 import type { Observed } from "../observed.ts";
 import { describeConnection } from "./causes.ts";
 

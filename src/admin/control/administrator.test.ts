@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { controlAdminLimits } from "../../base/limits.ts";
+import { controlAdminLimits } from "../../base/limits/control.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { type Administrator, hasSubject, parseAdministrators } from "./administrator.ts";
 import { Administrators } from "./administrators.ts";

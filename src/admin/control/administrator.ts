@@ -1,9 +1,9 @@
 /** The kind `Administrator` of `fairlead.dev/v1`: a role, where it holds, and who has it. */
-import { controlAdminLimits } from "../../base/limits.ts";
+import { controlAdminLimits } from "../../base/limits/control.ts";
+import { ObjectReader, Problems } from "../../mesh/documents/reader.ts";
+import { type DocumentText, parseYaml, splitDocuments } from "../../mesh/documents/yaml.ts";
 import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import type { DocumentError } from "../../mesh/location.ts";
-import { ObjectReader, Problems } from "../../mesh/reader.ts";
-import { type DocumentText, parseYaml, splitDocuments } from "../../mesh/yaml.ts";
 import { type Role, roles } from "./roles.ts";
 import type { DocumentInput, Subject } from "./sources.ts";
 

@@ -1,6 +1,6 @@
 /** The administrators in force: those given at the start, and those that were applied. */
 import { MeshError } from "../../base/errors.ts";
-import { controlAdminLimits } from "../../base/limits.ts";
+import { controlAdminLimits } from "../../base/limits/control.ts";
 import { type DocumentError, formatLocation } from "../../mesh/location.ts";
 import { type Administrator, hasSubject, parseAdministrators } from "./administrator.ts";
 import { type Grant, isAllowed, meshScope } from "./roles.ts";

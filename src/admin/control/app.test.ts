@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
-import { controlAdminLimits } from "../../base/limits.ts";
+import { controlAdminLimits } from "../../base/limits/control.ts";
 import { ControlWorld, people, policy, uriOf } from "./testing/control_world.ts";
 
 function world(): ControlWorld {

@@ -1,9 +1,9 @@
 /** Changes of documents: what a caller may ask for, and how the outcome is told. */
 import { MeshError } from "../../base/errors.ts";
 import type { IpAddress } from "../../base/ip.ts";
+import { parseDocument } from "../../mesh/documents/parse.ts";
+import { splitDocuments } from "../../mesh/documents/yaml.ts";
 import type { DocumentError } from "../../mesh/location.ts";
-import { parseDocument } from "../../mesh/parse.ts";
-import { splitDocuments } from "../../mesh/yaml.ts";
 import { Problem } from "./problem.ts";
 import type { Session } from "./session.ts";
 import type { ChangeRequest, ChangeResult, DocumentInput, DocumentName } from "./sources.ts";

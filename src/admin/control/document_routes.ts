@@ -1,5 +1,5 @@
 /** Mesh documents: shown, applied all or nothing, taken away. */
-import { controlAdminLimits } from "../../base/limits.ts";
+import { controlAdminLimits } from "../../base/limits/control.ts";
 import { administratorKind, parseAdministrators } from "./administrator.ts";
 import { applyAdministrators, listAdministrators, removeAdministrators } from "./administrator_routes.ts";
 import { canSee, changeRequest, demandOwn, ownerOf, ownerOfKey, tellChange } from "./document_change.ts";

@@ -1,5 +1,5 @@
 /** Hosts that have joined, and the certificates that were issued. */
-import { controlAdminLimits } from "../../base/limits.ts";
+import { controlAdminLimits } from "../../base/limits/control.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { Problem } from "./problem.ts";
 import { pageSize } from "./request_body.ts";

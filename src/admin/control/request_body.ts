@@ -1,5 +1,5 @@
 /** What a request says: its body within bounds, its fields and its query, each read once. */
-import { controlAdminLimits } from "../../base/limits.ts";
+import { controlAdminLimits } from "../../base/limits/control.ts";
 import { Problem } from "./problem.ts";
 
 /** @throws Problem 413, before more than the bound is kept. */

@@ -1,5 +1,5 @@
 /** Taking the mesh's trust from somebody, and giving it back. */
-import { controlAdminLimits } from "../../base/limits.ts";
+import { controlAdminLimits } from "../../base/limits/control.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { namespaceOf } from "./node_routes.ts";
 import { Problem } from "./problem.ts";

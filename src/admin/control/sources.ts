@@ -1,7 +1,7 @@
 /** What administration of the control plane shows and does. `app_control.ts` fills it; nothing here knows the parts it comes from. */
 import type { IpAddress, SocketAddress } from "../../base/ip.ts";
 import type { Logger } from "../../base/log.ts";
-import type { DocumentWarning } from "../../mesh/document.ts";
+import type { DocumentWarning } from "../../mesh/documents/document.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 

@@ -1,5 +1,5 @@
 /** Versions of the documents: who changed what, how two differ, and the way back. */
-import { controlAdminLimits } from "../../base/limits.ts";
+import { controlAdminLimits } from "../../base/limits/control.ts";
 import { canSee, changeRequest, ownerOf, tellChange } from "./document_change.ts";
 import { Problem } from "./problem.ts";
 import { pageSize, queryInteger, readJson } from "./request_body.ts";

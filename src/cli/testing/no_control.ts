@@ -1,4 +1,4 @@
-import type { ControlBindings } from "../control_bindings.ts";
+import type { ControlBindings } from "../control/bindings.ts";
 
 function unexpected(): Promise<never> {
   return Promise.reject(new Error("no control plane is expected here"));

@@ -1,15 +1,16 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
-import { identityLimits, pkiLimits } from "../../base/limits.ts";
-import { createCertificateRequest } from "../../pki/csr.ts";
-import { encodePem } from "../../pki/pem.ts";
+import { identityLimits } from "../../base/limits/control.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
+import { encodePem } from "../../pki/der/pem.ts";
+import { createCertificateRequest } from "../../pki/x509/csr.ts";
 import {
   BasicConstraintsExtension,
   KeyUsageFlags,
   KeyUsagesExtension,
   Pkcs10CertificateRequestGenerator,
   SubjectAlternativeNameExtension,
-} from "../../pki/x509.ts";
+} from "../../pki/x509/peculiar.ts";
 import {
   ControlBench,
   certificates,

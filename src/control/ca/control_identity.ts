@@ -1,15 +1,17 @@
 /** The control plane's identity services put together: who calls, how hosts join, and what they are issued. */
+
+import { KeyedGate } from "../../base/keyed_gate.ts";
 import type { Logger } from "../../base/log.ts";
 import type { MetricRegistry } from "../../base/metrics.ts";
 import type { Clock, Files, HttpClient, Random } from "../../host/host.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
-import { parseCertificate } from "../../pki/certificate.ts";
-import { decodePemLabel } from "../../pki/pem.ts";
-import { keyPin } from "../../pki/pin.ts";
-import type { CryptoProvider } from "../../pki/provider.ts";
-import type { JwtIssuer } from "../../pki/token_issuer.ts";
-import { TokenVerifier } from "../../pki/token_verifier.ts";
-import type { TrustVerifier } from "../../pki/trust.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
+import { decodePemLabel } from "../../pki/der/pem.ts";
+import type { JwtIssuer } from "../../pki/token/token_issuer.ts";
+import { TokenVerifier } from "../../pki/token/token_verifier.ts";
+import { keyPin } from "../../pki/trust/pin.ts";
+import type { TrustVerifier } from "../../pki/trust/verifier.ts";
+import { parseCertificate } from "../../pki/x509/certificate.ts";
 import type { GrpcService } from "../../wire/grpc/server.ts";
 import { istioCertificate, join } from "../../wire/grpc/services.ts";
 import { MeshCallerAuthenticator } from "../identity/authenticator.ts";
@@ -24,7 +26,6 @@ import type { CallPeer } from "./call_credentials.ts";
 import { CertificateService } from "./certificate_service.ts";
 import { Issuance } from "./issuance.ts";
 import { JoinService } from "./join_service.ts";
-import { KeyedGate } from "./keyed_gate.ts";
 import type { NodeSettings } from "./node_settings.ts";
 import { RenewalService } from "./renewal_service.ts";
 
@@ -56,7 +57,7 @@ export interface ControlIdentityOptions {
   readonly controlUrl: () => string;
   /** The longest life of a workload's certificate. */
   readonly maxLifetimeMs: number;
-  /** Others than those of `limits.ts`, for tests. */
+  /** Others than those of `base/limits/`, for tests. */
   readonly rates?: RateSettings;
 }
 

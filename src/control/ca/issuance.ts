@@ -3,20 +3,20 @@
  * checked as a peer would, because a signer may be another program.
  */
 import { MeshError } from "../../base/errors.ts";
-import { identityLimits } from "../../base/limits.ts";
+import { identityLimits } from "../../base/limits/control.ts";
 import type { Counter, Histogram, MetricFamily, MetricRegistry } from "../../base/metrics.ts";
 import type { Clock } from "../../host/host.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
-import { parseRoots, TrustAnchors } from "../../pki/anchors.ts";
-import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
-import { type ProvenRequest, proveCertificateRequest } from "../../pki/csr.ts";
-import { bytesEqual } from "../../pki/der_values.ts";
-import { leafIdentity } from "../../pki/leaf_identity.ts";
-import { validatePath } from "../../pki/path.ts";
-import { decodePemLabel, encodePem } from "../../pki/pem.ts";
-import type { CryptoProvider } from "../../pki/provider.ts";
-import { publicKeyKind } from "../../pki/public_key.ts";
-import { SignatureVerifier } from "../../pki/signature.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
+import { publicKeyKind } from "../../pki/crypto/public_key.ts";
+import { SignatureVerifier } from "../../pki/crypto/signature.ts";
+import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
+import { bytesEqual } from "../../pki/der/values.ts";
+import { parseRoots, TrustAnchors } from "../../pki/trust/anchors.ts";
+import { leafIdentity } from "../../pki/trust/leaf_identity.ts";
+import { validatePath } from "../../pki/trust/path.ts";
+import { type Certificate, parseCertificate } from "../../pki/x509/certificate.ts";
+import { type ProvenRequest, proveCertificateRequest } from "../../pki/x509/csr.ts";
 import type { AuthoritySource } from "../keys/authority_source.ts";
 
 export interface IssuanceOptions {

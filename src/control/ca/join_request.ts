@@ -1,6 +1,7 @@
 /** What a joining host says of itself, parsed. It is untrusted: it describes, and decides nothing but where the host can be reached. */
 import { IpAddress } from "../../base/ip.ts";
-import { identityLimits, pkiLimits } from "../../base/limits.ts";
+import { identityLimits } from "../../base/limits/control.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
 import { isNodeName } from "../../mesh/identity.ts";
 import type { JoinRequest } from "../../wire/messages/fairlead.gen.ts";
 import { type JoinToken, parseJoinToken } from "../identity/join_token.ts";

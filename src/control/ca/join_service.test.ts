@@ -1,10 +1,11 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
-import { identityLimits, pkiLimits } from "../../base/limits.ts";
-import { issueIntermediateCertificate } from "../../pki/issue.ts";
-import { issueSvidCertificate } from "../../pki/issue_svid.ts";
-import { decodePemLabel } from "../../pki/pem.ts";
-import { generateSigningKey } from "../../pki/private_key.ts";
+import { identityLimits } from "../../base/limits/control.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
+import { generateSigningKey } from "../../pki/crypto/private_key.ts";
+import { decodePemLabel } from "../../pki/der/pem.ts";
+import { issueIntermediateCertificate } from "../../pki/issue/authority.ts";
+import { issueSvidCertificate } from "../../pki/issue/svid.ts";
 import { parseJoinToken } from "../identity/join_token.ts";
 import type { RevocationTarget } from "../keys/authority_source.ts";
 import type { TokenBinding } from "../state/tokens.ts";

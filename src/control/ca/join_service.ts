@@ -3,10 +3,11 @@
  * marked as used, its registration is kept and the audit log has it, all of it or none.
  */
 import type { IpAddress } from "../../base/ip.ts";
-import { identityLimits } from "../../base/limits.ts";
+import { KeyedGate } from "../../base/keyed_gate.ts";
+import { identityLimits } from "../../base/limits/control.ts";
 import type { Clock } from "../../host/host.ts";
 import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
-import type { CryptoProvider } from "../../pki/provider.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import type { JoinRequest, JoinResponse } from "../../wire/messages/fairlead.gen.ts";
 import type { MeshFacts } from "../identity/entitlement.ts";
@@ -20,7 +21,6 @@ import type { StoredToken } from "../state/tokens.ts";
 import type { UnaryCall } from "./call_credentials.ts";
 import type { Issuance, Issued } from "./issuance.ts";
 import { type ParsedJoin, parseJoin } from "./join_request.ts";
-import { KeyedGate } from "./keyed_gate.ts";
 import { chooseNodeName, type NameRefusal, refuseTakenName } from "./node_name.ts";
 import { bindingNamespace, joinResponse, type NodeSettings } from "./node_settings.ts";
 import { describeSigningFailure } from "./signing_failure.ts";

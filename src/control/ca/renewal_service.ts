@@ -1,4 +1,6 @@
 /** How a node keeps its certificate (`fairlead.v1.JoinService/Renew`): by the one it has, also after a long absence, until it is revoked. */
+
+import type { KeyedGate } from "../../base/keyed_gate.ts";
 import type { Clock } from "../../host/host.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import type { JoinResponse, RenewRequest } from "../../wire/messages/fairlead.gen.ts";
@@ -8,7 +10,6 @@ import type { RateLimits } from "../identity/rate_limits.ts";
 import type { Refusals } from "../identity/refusals.ts";
 import { credentialsOf, type UnaryCall } from "./call_credentials.ts";
 import type { Issuance, Issued } from "./issuance.ts";
-import type { KeyedGate } from "./keyed_gate.ts";
 import { bindingNamespace, joinResponse, type NodeSettings } from "./node_settings.ts";
 import { describeSigningFailure } from "./signing_failure.ts";
 

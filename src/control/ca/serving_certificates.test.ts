@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
-import { identityLimits } from "../../base/limits.ts";
+import { identityLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
-import { parseCertificate } from "../../pki/certificate.ts";
-import { decodePemLabel } from "../../pki/pem.ts";
-import { parseKeyPin } from "../../pki/pin.ts";
-import { ServerCertificateVerifier, type ServerTrust } from "../../pki/server_certificate.ts";
+import { decodePemLabel } from "../../pki/der/pem.ts";
+import { parseKeyPin } from "../../pki/trust/pin.ts";
+import { ServerCertificateVerifier, type ServerTrust } from "../../pki/trust/server_certificate.ts";
+import { parseCertificate } from "../../pki/x509/certificate.ts";
 import type { IssuedCertificate } from "../state/certificates.ts";
 import { ServingCertificates, type ServingCertificatesOptions } from "./serving_certificates.ts";
 import { ControlBench, hour, id, provider, startMs } from "./testing/control_bench.ts";

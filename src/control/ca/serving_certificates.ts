@@ -1,11 +1,11 @@
 /** The control plane's own certificate, always one that holds: made at the start, again at half its life and whenever the authority changes. */
 import { asMeshError } from "../../base/errors.ts";
-import { identityLimits } from "../../base/limits.ts";
+import { identityLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Watch } from "../../base/watch.ts";
 import type { Clock, Timer, TlsCredentials } from "../../host/host.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
-import { issueServingCertificate, type ServingCertificate } from "../../pki/issue_server.ts";
+import { issueServingCertificate, type ServingCertificate } from "../../pki/issue/server.ts";
 import type { ServingIssuer } from "../keys/authority_source.ts";
 import type { IssuedCertificate } from "../state/certificates.ts";
 

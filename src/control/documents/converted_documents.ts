@@ -1,15 +1,15 @@
 /** Sets of documents, parsed and converted as a whole; what did not change is not done again. */
 import { assert } from "../../base/assert.ts";
+import { TimeSlice } from "../../base/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
-import type { ConversionContext, DocumentStatus } from "../../mesh/conversion.ts";
-import { ConversionCache } from "../../mesh/conversion_cache.ts";
-import { type Conversion, convertInSteps } from "../../mesh/convert.ts";
-import type { MeshDocument } from "../../mesh/document.ts";
+import { ConversionCache } from "../../mesh/convert/cache.ts";
+import { type Conversion, convertInSteps } from "../../mesh/convert/convert.ts";
+import type { ConversionContext, DocumentStatus } from "../../mesh/convert/report.ts";
+import type { MeshDocument } from "../../mesh/documents/document.ts";
+import { parseDocument } from "../../mesh/documents/parse.ts";
+import type { RefusedPolicy } from "../../mesh/documents/refused_policy.ts";
 import type { DocumentError } from "../../mesh/location.ts";
-import { parseDocument } from "../../mesh/parse.ts";
-import type { RefusedPolicy } from "../../mesh/refused_policy.ts";
 import type { StoredDocument } from "../state/document_versions.ts";
-import { TimeSlice } from "../time_slice.ts";
 import type { ReadDocument } from "./document_input.ts";
 
 /** Documents that nobody applied: members of WorkloadGroups, made of those that were. */

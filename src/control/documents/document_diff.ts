@@ -1,8 +1,8 @@
 /** What is different between two sets of documents, and between the meshes that are made of them. */
 import { authorizationKey } from "../../mesh/authorization.ts";
-import type { MeshState } from "../../mesh/change.ts";
 import { serviceKey } from "../../mesh/service.ts";
-import type { MeshChange } from "../../mesh/store.ts";
+import type { MeshState } from "../../mesh/store/change.ts";
+import type { MeshChange } from "../../mesh/store/store.ts";
 import type { DocumentChange, StoredDocument } from "../state/document_versions.ts";
 
 /** What a document is called, and whose it is. */

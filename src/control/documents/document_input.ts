@@ -1,13 +1,13 @@
 /** What somebody applies, as documents with their own texts; or everything that is wrong with it. */
-import { meshLimits } from "../../base/limits.ts";
+import { meshLimits } from "../../base/limits/mesh.ts";
+import { TimeSlice } from "../../base/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
-import type { MeshDocument } from "../../mesh/document.ts";
+import type { MeshDocument } from "../../mesh/documents/document.ts";
+import { listItems, parseDocument } from "../../mesh/documents/parse.ts";
+import { type DocumentText, parseYaml, splitDocuments } from "../../mesh/documents/yaml.ts";
+import { formatYaml } from "../../mesh/documents/yaml_text.ts";
 import type { DocumentError, Location } from "../../mesh/location.ts";
-import { listItems, parseDocument } from "../../mesh/parse.ts";
-import { type DocumentText, parseYaml, splitDocuments } from "../../mesh/yaml.ts";
-import { formatYaml } from "../../mesh/yaml_text.ts";
 import type { StoredDocument } from "../state/document_versions.ts";
-import { TimeSlice } from "../time_slice.ts";
 
 /** One text as it was given; `source` is what errors call it. */
 export interface InputText {

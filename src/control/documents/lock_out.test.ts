@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { convertDocuments } from "../../mesh/convert.ts";
+import { convertDocuments } from "../../mesh/convert/convert.ts";
+import { parseDocuments } from "../../mesh/documents/parse.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
-import { parseDocuments } from "../../mesh/parse.ts";
 import { context, document } from "../../mesh/testing/convert_text.ts";
 import { ip } from "../../mesh/testing/fixture.ts";
 import { type ControlPlaneFacts, findLockOuts, type LockOut, type MeshView } from "./lock_out.ts";

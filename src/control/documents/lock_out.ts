@@ -3,11 +3,11 @@
  * known of the control plane in, reasons out. What was so before is not held against a change.
  */
 import { type IpAddress, prefixContains } from "../../base/ip.ts";
-import type { MeshState } from "../../mesh/change.ts";
-import type { MeshDocument } from "../../mesh/document.ts";
+import type { MeshDocument } from "../../mesh/documents/document.ts";
 import { nodeNamespace, type SpiffeId } from "../../mesh/identity.ts";
 import type { Location } from "../../mesh/location.ts";
 import { type Service, serviceKey } from "../../mesh/service.ts";
+import type { MeshState } from "../../mesh/store/change.ts";
 import type { Workload } from "../../mesh/workload.ts";
 
 export interface LockOut {

@@ -4,14 +4,14 @@
  * force, as one change of the store.
  */
 import { asMeshError } from "../../base/errors.ts";
-import { meshLimits } from "../../base/limits.ts";
+import { meshLimits } from "../../base/limits/mesh.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Clock } from "../../host/host.ts";
-import { diffStates, emptyState, type MeshState } from "../../mesh/change.ts";
-import type { ConversionContext, DocumentStatus } from "../../mesh/conversion.ts";
-import type { MeshDocument } from "../../mesh/document.ts";
+import type { ConversionContext, DocumentStatus } from "../../mesh/convert/report.ts";
+import type { MeshDocument } from "../../mesh/documents/document.ts";
 import { formatLocation } from "../../mesh/location.ts";
-import type { MeshStore } from "../../mesh/store.ts";
+import { diffStates, emptyState, type MeshState } from "../../mesh/store/change.ts";
+import type { MeshStore } from "../../mesh/store/store.ts";
 import type { ControlState } from "../state/control_state.ts";
 import type {
   DocumentChange,

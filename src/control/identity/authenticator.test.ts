@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { IpAddress } from "../../base/ip.ts";
-import { createSelfSignedRoot } from "../../pki/issue.ts";
-import { encodePem } from "../../pki/pem.ts";
+import { encodePem } from "../../pki/der/pem.ts";
+import { createSelfSignedRoot } from "../../pki/issue/authority.ts";
 import {
   ControlBench,
   hour,

@@ -1,6 +1,6 @@
 /** Says who calls: by a client certificate of the mesh, else by a bearer token; the first that holds decides, as in istiod. */
 import type { SpiffeId } from "../../mesh/identity.ts";
-import type { TokenVerifier } from "../../pki/token_verifier.ts";
+import type { TokenVerifier } from "../../pki/token/token_verifier.ts";
 import { type GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import type { CallCredentials, Caller, CallerAuthenticator, NodeCaller } from "./caller.ts";
 import type { CallerRefusal, CertificateCallers } from "./certificate_caller.ts";

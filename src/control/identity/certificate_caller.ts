@@ -1,16 +1,17 @@
 /** From a client certificate to a caller. A refusal is a value; its reason is for the audit log. */
 import { asMeshError } from "../../base/errors.ts";
-import { identityLimits, pkiLimits } from "../../base/limits.ts";
+import { identityLimits } from "../../base/limits/control.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
 import type { Clock } from "../../host/host.ts";
 import { nodeNamespace, type SpiffeId } from "../../mesh/identity.ts";
-import { parseRoots, TrustAnchors } from "../../pki/anchors.ts";
-import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
-import { leafIdentity } from "../../pki/leaf_identity.ts";
-import { validatePath } from "../../pki/path.ts";
-import { checkPresented, checkTrustDomain } from "../../pki/peer_expectation.ts";
-import type { CryptoProvider } from "../../pki/provider.ts";
-import { SignatureVerifier } from "../../pki/signature.ts";
-import type { TrustVerifier, VerifiedPeer } from "../../pki/trust.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
+import { SignatureVerifier } from "../../pki/crypto/signature.ts";
+import { parseRoots, TrustAnchors } from "../../pki/trust/anchors.ts";
+import { leafIdentity } from "../../pki/trust/leaf_identity.ts";
+import { validatePath } from "../../pki/trust/path.ts";
+import { checkPresented, checkTrustDomain } from "../../pki/trust/peer_expectation.ts";
+import type { TrustVerifier, VerifiedPeer } from "../../pki/trust/verifier.ts";
+import { type Certificate, parseCertificate } from "../../pki/x509/certificate.ts";
 import type { Registration } from "../state/registrations.ts";
 import type { NodeCaller, WorkloadCaller } from "./caller.ts";
 import type { RegistrationStore, RevocationStore } from "./identity_state.ts";

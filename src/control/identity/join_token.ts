@@ -1,7 +1,7 @@
 /** Join tokens as text: `fjt_ID_SECRET`. The id finds the token, the secret proves it, and only the secret's hash is kept. */
-import { identityLimits } from "../../base/limits.ts";
+import { identityLimits } from "../../base/limits/control.ts";
 import type { Random } from "../../host/host.ts";
-import type { CryptoProvider } from "../../pki/provider.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 
 export interface JoinToken {
   readonly id: string;

@@ -1,9 +1,9 @@
 /** Making join tokens, and the one line that an operator pastes on the host. */
 import { MeshError } from "../../base/errors.ts";
-import { identityLimits } from "../../base/limits.ts";
+import { identityLimits } from "../../base/limits/control.ts";
 import type { Clock, Random } from "../../host/host.ts";
 import { isNodeName, nodeNamespace } from "../../mesh/identity.ts";
-import type { CryptoProvider } from "../../pki/provider.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import type { TokenBinding } from "../state/tokens.ts";
 import type { TokenStore } from "./identity_state.ts";
 import { formatJoinToken, hashSecret, newJoinToken } from "./join_token.ts";

@@ -1,6 +1,6 @@
 /** How often the control plane does work for one address, one caller, and all of them together. */
 import type { SocketAddress } from "../../base/ip.ts";
-import { identityLimits } from "../../base/limits.ts";
+import { identityLimits } from "../../base/limits/control.ts";
 import { networkSource } from "../../base/network_source.ts";
 import type { Clock } from "../../host/host.ts";
 import { KeyedBuckets, type Rate, TokenBucket } from "./token_bucket.ts";

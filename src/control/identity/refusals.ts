@@ -3,7 +3,7 @@
  * strangers cause is counted always and written at a bounded rate, so that nobody can fill the disk by being refused.
  */
 import { asMeshError } from "../../base/errors.ts";
-import { identityLimits } from "../../base/limits.ts";
+import { identityLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Counter, MetricFamily, MetricRegistry } from "../../base/metrics.ts";
 import type { Clock } from "../../host/host.ts";

@@ -1,11 +1,11 @@
 /** Who certifies a new authority: itself, the root that we have, or another CA (`vault_pki.ts`). */
 import { MeshError } from "../../base/errors.ts";
-import { keysLimits } from "../../base/limits.ts";
-import type { AuthorityOptions, CertificateAuthority } from "../../pki/ca.ts";
-import { createRootCertificate, issueIntermediateCertificate } from "../../pki/issue.ts";
-import { encodePem } from "../../pki/pem.ts";
-import type { SigningKey } from "../../pki/private_key.ts";
-import type { AuthorityRow } from "./records.ts";
+import { keysLimits } from "../../base/limits/control.ts";
+import type { SigningKey } from "../../pki/crypto/private_key.ts";
+import { encodePem } from "../../pki/der/pem.ts";
+import { createRootCertificate, issueIntermediateCertificate } from "../../pki/issue/authority.ts";
+import type { AuthorityOptions, CertificateAuthority } from "../../pki/issue/ca.ts";
+import type { AuthorityRow } from "../records/keys.ts";
 
 export interface AuthorityQuestion {
   readonly kind: AuthorityRow["kind"];

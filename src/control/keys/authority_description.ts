@@ -1,8 +1,9 @@
 /** Authorities for people: what `ca show` and `ca export-root` tell. */
-import type { Certificate } from "../../pki/certificate.ts";
-import { hex } from "../../pki/der_values.ts";
-import type { CryptoProvider } from "../../pki/provider.ts";
-import { buffer } from "../../pki/signature.ts";
+
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
+import { buffer } from "../../pki/crypto/signature.ts";
+import { hex } from "../../pki/der/values.ts";
+import type { Certificate } from "../../pki/x509/certificate.ts";
 import type { AuthorityView, LoadedAuthority } from "./authority_view.ts";
 
 export interface CertificateSummary {

@@ -1,8 +1,8 @@
 /** The seam to whatever holds the CA's keys: what the CA service, the bundle's publisher and administration work on. */
 import type { Watch } from "../../base/watch.ts";
-import type { CertificateSigner, SigningRequest, SigningResponse } from "../../pki/ca.ts";
-import type { Issuer } from "../../pki/issue.ts";
-import type { PublishedBundle } from "./trust_bundle.ts";
+import type { Issuer } from "../../pki/issue/authority.ts";
+import type { CertificateSigner, SigningRequest, SigningResponse } from "../../pki/issue/ca.ts";
+import type { PublishedBundle } from "../../pki/trust/trust_bundle.ts";
 
 /** Whom a revocation takes the mesh's trust from. */
 export type RevocationTarget =
@@ -45,7 +45,7 @@ export interface AuthoritySource extends CertificateSigner {
    *   that is revoked; `authority_unavailable` when the key cannot be used now; `limit_reached` when too many wait for it.
    */
   sign(request: IssuingRequest): Promise<SigningResponse>;
-  /** The CA that issues now, for serving certificates (`pki/issue_server.ts`). @throws MeshError `authority_unavailable`. */
+  /** The CA that issues now, for serving certificates (`pki/issue/server.ts`). @throws MeshError `authority_unavailable`. */
   serving(): ServingIssuer;
   /** Durable when it resolves, whether or not it is published yet. @throws MeshError `limit_reached` for lists that are full. */
   revoke(target: RevocationTarget, reason: string, byWhom: string): Promise<RevocationOutcome>;

@@ -2,9 +2,9 @@
  * How the states of authorities may change. Each step is a list of single durable writes in an order in which a process may
  * be killed between any two: what it finds then says what is left to do.
  */
-import { hex } from "../../pki/der_values.ts";
+import { hex } from "../../pki/der/values.ts";
+import type { AuthorityRow, AuthorityState } from "../records/keys.ts";
 import { readRowCertificates } from "./authority_view.ts";
-import type { AuthorityRow, AuthorityState } from "./records.ts";
 
 export interface StateChange {
   readonly id: string;

@@ -1,10 +1,10 @@
 /** The authorities of this control plane as they are now, ready for use. */
 import { MeshError } from "../../base/errors.ts";
-import { TrustAnchors } from "../../pki/anchors.ts";
-import type { CertificateAuthority } from "../../pki/ca.ts";
-import { type Certificate, isSelfIssued, parseLocalCertificate } from "../../pki/certificate.ts";
-import { decodePemLabel, encodePem } from "../../pki/pem.ts";
-import type { AuthorityRow, AuthorityState } from "./records.ts";
+import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
+import type { CertificateAuthority } from "../../pki/issue/ca.ts";
+import { TrustAnchors } from "../../pki/trust/anchors.ts";
+import { type Certificate, isSelfIssued, parseLocalCertificate } from "../../pki/x509/certificate.ts";
+import type { AuthorityRow, AuthorityState } from "../records/keys.ts";
 
 export interface LoadedAuthority {
   readonly id: string;

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { rotationLimits } from "../../base/limits.ts";
+import { rotationLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
 import { Rotation } from "../rotation/rotation.ts";
 import { StateWorld } from "../state/testing/simulated_state.ts";

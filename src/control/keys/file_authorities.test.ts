@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { silentLogger } from "../../base/log.ts";
-import { istioFiles, istioPaths } from "../../pki/ca_files.ts";
-import { encodePem } from "../../pki/pem.ts";
+import { encodePem } from "../../pki/der/pem.ts";
+import { istioFiles, istioPaths } from "../../pki/issue/ca_files.ts";
 import { Forge, type Forged } from "../../pki/testing/forge.ts";
 import { MemoryFiles } from "../../pki/testing/memory_files.ts";
 import { FileAuthorities } from "./file_authorities.ts";

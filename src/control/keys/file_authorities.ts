@@ -4,23 +4,23 @@
  * published for as long as something of it is valid.
  */
 import { asMeshError } from "../../base/errors.ts";
-import { rotationLimits } from "../../base/limits.ts";
+import { rotationLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Files } from "../../host/host.ts";
-import { parseRoots } from "../../pki/anchors.ts";
-import type { AuthorityOptions, CertificateAuthority } from "../../pki/ca.ts";
-import { type AuthorityPaths, loadAuthority } from "../../pki/ca_files.ts";
-import { isSelfIssued, parseLocalCertificate } from "../../pki/certificate.ts";
-import { hex } from "../../pki/der_values.ts";
-import { decodePemLabel, encodePem } from "../../pki/pem.ts";
+import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
+import { hex } from "../../pki/der/values.ts";
+import type { AuthorityOptions, CertificateAuthority } from "../../pki/issue/ca.ts";
+import { type AuthorityPaths, loadAuthority } from "../../pki/issue/ca_files.ts";
+import { parseRoots } from "../../pki/trust/anchors.ts";
+import { isSelfIssued, parseLocalCertificate } from "../../pki/x509/certificate.ts";
+import type { AuthorityRecords, AuthorityRow } from "../records/keys.ts";
 import {
   type AuthorityView,
   authorityView,
   type LoadedAuthority,
   readRowCertificates,
 } from "./authority_view.ts";
-import type { AuthorityRecords, AuthorityRow } from "./records.ts";
 
 export interface FileAuthorityOptions extends AuthorityOptions {
   readonly files: Files;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { keysLimits } from "../../base/limits.ts";
+import { keysLimits } from "../../base/limits/control.ts";
+import type { IssuedRow } from "../records/keys.ts";
 import { type IssuingEntry, IssuingLog } from "./issuing_log.ts";
-import type { IssuedRow } from "./records.ts";
 import { MemoryRecords } from "./testing/memory_records.ts";
 
 function setUp() {

@@ -2,9 +2,9 @@
  * The record of what is issued. A durable write takes some milliseconds, whatever is in it: signings that end together share one, and
  * none is answered before it.
  */
-import { keysLimits } from "../../base/limits.ts";
+import { keysLimits } from "../../base/limits/control.ts";
 import type { Clock } from "../../host/host.ts";
-import type { IssuedRecords, IssuedRow } from "./records.ts";
+import type { IssuedRecords, IssuedRow } from "../records/keys.ts";
 
 export interface IssuingEntry {
   readonly row: IssuedRow;

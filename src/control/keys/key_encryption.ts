@@ -1,9 +1,9 @@
 /** Where an operator keeps the key-encryption key: a file, a variable of the environment, or a credential of systemd. */
 import { MeshError } from "../../base/errors.ts";
-import { keysLimits } from "../../base/limits.ts";
+import { keysLimits } from "../../base/limits/control.ts";
 import type { Host } from "../../host/host.ts";
-import { importKeyEncryptionKey, type KeyEncryptionKey, KeyVault } from "../../pki/at_rest.ts";
-import type { CryptoProvider } from "../../pki/provider.ts";
+import { importKeyEncryptionKey, type KeyEncryptionKey, KeyVault } from "../../pki/crypto/at_rest.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 
 /** As it is written in settings: `file:PATH`, `env:NAME`, `credential:NAME`. */
 export type KeyEncryptionSource =

@@ -3,9 +3,9 @@
  * another service. The first byte says which, so that a mesh can move from one to the other by a rotation.
  */
 import { MeshError } from "../../base/errors.ts";
-import type { KeyVault } from "../../pki/at_rest.ts";
-import { generateSigningKey, importSigningKey, type SigningKey } from "../../pki/private_key.ts";
-import type { CryptoProvider } from "../../pki/provider.ts";
+import type { KeyVault } from "../../pki/crypto/at_rest.ts";
+import { generateSigningKey, importSigningKey, type SigningKey } from "../../pki/crypto/private_key.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 
 export interface PlacedKey {
   readonly key: SigningKey;
@@ -61,7 +61,7 @@ export class SealedKeys implements KeyPlace {
   }
 }
 
-/** No version of a sealed envelope (`pki/at_rest.ts`). */
+/** No version of a sealed envelope (`pki/crypto/at_rest.ts`). */
 const referenceByte = 0x80;
 
 /** @param reference says where the key is; it is no secret. */

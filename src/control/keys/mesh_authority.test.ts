@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { asMeshError, MeshError } from "../../base/errors.ts";
-import { keysLimits, pkiLimits } from "../../base/limits.ts";
-import { parseCertificate } from "../../pki/certificate.ts";
-import { parseRevocationList } from "../../pki/crl.ts";
+import { keysLimits } from "../../base/limits/control.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
+import { parseCertificate } from "../../pki/x509/certificate.ts";
+import { parseRevocationList } from "../../pki/x509/crl.ts";
 import { SealedKeys } from "./key_place.ts";
 import {
   cart,

@@ -1,14 +1,17 @@
 /** What the rest of the control plane sees of the mesh's CA: it issues and records, revokes and publishes. */
 import { MeshError } from "../../base/errors.ts";
-import { keysLimits, pkiLimits } from "../../base/limits.ts";
+import { keysLimits } from "../../base/limits/control.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Watch } from "../../base/watch.ts";
 import type { Clock } from "../../host/host.ts";
-import type { CertificateAuthority, SigningResponse } from "../../pki/ca.ts";
-import { parseCertificate } from "../../pki/certificate.ts";
-import { withTimeout } from "../../pki/deadline.ts";
-import { decodePemLabel, encodePem } from "../../pki/pem.ts";
-import type { CryptoProvider } from "../../pki/provider.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
+import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
+import type { CertificateAuthority, SigningResponse } from "../../pki/issue/ca.ts";
+import { withTimeout } from "../../pki/svid/deadline.ts";
+import type { PublishedBundle } from "../../pki/trust/trust_bundle.ts";
+import { parseCertificate } from "../../pki/x509/certificate.ts";
+import type { IssuedRow, KeyRecords, RevocationRow } from "../records/keys.ts";
 import type {
   AuthoritySource,
   IssuingRequest,
@@ -18,9 +21,7 @@ import type {
 } from "./authority_source.ts";
 import type { AuthorityView } from "./authority_view.ts";
 import { IssuingLog } from "./issuing_log.ts";
-import type { IssuedRow, KeyRecords, RevocationRow } from "./records.ts";
 import { RevocationPublisher } from "./revocation_publisher.ts";
-import type { PublishedBundle } from "./trust_bundle.ts";
 
 export interface MeshAuthorityOptions {
   readonly clock: Clock;

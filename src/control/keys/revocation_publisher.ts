@@ -3,19 +3,19 @@
  * in state and stays published while a key cannot be reached: a node that is sent no list forgets the one it had.
  */
 import { asMeshError } from "../../base/errors.ts";
-import { keysLimits } from "../../base/limits.ts";
+import { keysLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Clock, Timer } from "../../host/host.ts";
-import { parseRevocationList, type RevocationList } from "../../pki/crl.ts";
-import { concatBytes } from "../../pki/der_encode.ts";
-import { hex } from "../../pki/der_values.ts";
-import type { Revocation } from "../../pki/issue_crl.ts";
-import type { CryptoProvider } from "../../pki/provider.ts";
-import { buffer } from "../../pki/signature.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
+import { buffer } from "../../pki/crypto/signature.ts";
+import { concatBytes } from "../../pki/der/encode.ts";
+import { hex } from "../../pki/der/values.ts";
+import type { Revocation } from "../../pki/issue/crl.ts";
+import type { PublishedBundle } from "../../pki/trust/trust_bundle.ts";
+import { parseRevocationList, type RevocationList } from "../../pki/x509/crl.ts";
+import type { KeyRecords, RevocationRow } from "../records/keys.ts";
 import type { AuthorityView, LoadedAuthority } from "./authority_view.ts";
-import type { KeyRecords, RevocationRow } from "./records.ts";
-import type { PublishedBundle } from "./trust_bundle.ts";
 
 export interface RevocationPublisherOptions {
   readonly clock: Clock;

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { asMeshError, MeshError } from "../../base/errors.ts";
-import { CertificateAuthority } from "../../pki/ca.ts";
+import { CertificateAuthority } from "../../pki/issue/ca.ts";
 import { SealedKeys } from "./key_place.ts";
 import { StateAuthorities } from "./state_authorities.ts";
 import {

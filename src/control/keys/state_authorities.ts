@@ -1,13 +1,14 @@
 /** Authorities that are kept in state: opened at the start, made, moved from state to state, and forgotten. */
 import { assert } from "../../base/assert.ts";
 import { asMeshError, MeshError } from "../../base/errors.ts";
-import { keysLimits, rotationLimits } from "../../base/limits.ts";
+import { keysLimits, rotationLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Timer } from "../../host/host.ts";
-import { type AuthorityOptions, CertificateAuthority } from "../../pki/ca.ts";
-import { bytesEqual, hex } from "../../pki/der_values.ts";
-import { decodePemLabel, encodePem } from "../../pki/pem.ts";
+import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
+import { bytesEqual, hex } from "../../pki/der/values.ts";
+import { type AuthorityOptions, CertificateAuthority } from "../../pki/issue/ca.ts";
+import type { AuthorityRecords, AuthorityRow } from "../records/keys.ts";
 import type { AuthorityCertifier } from "./authority_certificate.ts";
 import { type StateChange, unfinished } from "./authority_states.ts";
 import {
@@ -17,7 +18,6 @@ import {
   readRowCertificates,
 } from "./authority_view.ts";
 import type { KeyPlace } from "./key_place.ts";
-import type { AuthorityRecords, AuthorityRow } from "./records.ts";
 
 export interface StateAuthorityOptions extends AuthorityOptions {
   readonly logger: Logger;

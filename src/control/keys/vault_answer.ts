@@ -1,5 +1,5 @@
 /** What an answer of Vault's HTTP API means. OpenBao speaks the same. */
-import { keysLimits } from "../../base/limits.ts";
+import { keysLimits } from "../../base/limits/control.ts";
 import type { HttpResponse } from "../../host/host.ts";
 
 export type VaultAnswer =

@@ -1,6 +1,6 @@
 /** Single requests to Vault: address, namespace, bounds, and what the answer means. */
 import { MeshError } from "../../base/errors.ts";
-import { keysLimits } from "../../base/limits.ts";
+import { keysLimits } from "../../base/limits/control.ts";
 import type { HttpClient, HttpRequest } from "../../host/host.ts";
 import { readVaultAnswer, type VaultAnswer } from "./vault_answer.ts";
 

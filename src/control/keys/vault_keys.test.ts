@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { asMeshError } from "../../base/errors.ts";
-import { createRootCertificate } from "../../pki/issue.ts";
-import { encodePem } from "../../pki/pem.ts";
+import { encodePem } from "../../pki/der/pem.ts";
+import { createRootCertificate } from "../../pki/issue/authority.ts";
 import { Forge } from "../../pki/testing/forge.ts";
 import { storeReference } from "./key_place.ts";
 import { nowMs, provider, trustDomain } from "./testing/fixture.ts";

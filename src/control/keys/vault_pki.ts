@@ -1,11 +1,11 @@
 /** An intermediate that Vault's PKI engine certifies: the root stays in Vault, the intermediate's key stays where ours are. */
 import { MeshError } from "../../base/errors.ts";
-import { keysLimits } from "../../base/limits.ts";
-import { type Certificate, isSelfIssued, parseLocalCertificate } from "../../pki/certificate.ts";
-import { bytesEqual } from "../../pki/der_values.ts";
-import { createAuthorityRequest } from "../../pki/issue.ts";
-import { decodePemLabel, encodePem } from "../../pki/pem.ts";
-import type { CryptoProvider } from "../../pki/provider.ts";
+import { keysLimits } from "../../base/limits/control.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
+import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
+import { bytesEqual } from "../../pki/der/values.ts";
+import { createAuthorityRequest } from "../../pki/issue/authority.ts";
+import { type Certificate, isSelfIssued, parseLocalCertificate } from "../../pki/x509/certificate.ts";
 import type { AuthorityCertifier, AuthorityQuestion, CertifiedAuthority } from "./authority_certificate.ts";
 import { textField } from "./vault_answer.ts";
 import { vaultPath } from "./vault_connection.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { asMeshError } from "../../base/errors.ts";
-import { keysLimits } from "../../base/limits.ts";
+import { keysLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
 import { MemoryFiles } from "../../pki/testing/memory_files.ts";
 import { FakeVault, gone, json } from "./testing/fake_vault.ts";

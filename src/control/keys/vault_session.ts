@@ -3,10 +3,10 @@
  * time while Vault is away, sealed or restarting.
  */
 import { asMeshError, MeshError } from "../../base/errors.ts";
-import { keysLimits } from "../../base/limits.ts";
+import { Gate } from "../../base/gate.ts";
+import { keysLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Clock, Files, HttpClient, Random, Timer } from "../../host/host.ts";
-import { Gate } from "../../pki/gate.ts";
 import { asRecord, type VaultAnswer, type VaultFailure } from "./vault_answer.ts";
 import { type VaultAddress, VaultConnection } from "./vault_connection.ts";
 import { isToken, obtainToken, renewToken, type VaultAuth, type VaultToken } from "./vault_token.ts";

@@ -3,11 +3,11 @@
  * every request, so that a rotation in Vault changes nothing for authorities that are there.
  */
 import { MeshError } from "../../base/errors.ts";
-import { decodePemLabel } from "../../pki/pem.ts";
-import type { SigningKey } from "../../pki/private_key.ts";
-import type { CryptoProvider } from "../../pki/provider.ts";
-import { ecdsaSignatureToRaw, publicKeyKind } from "../../pki/public_key.ts";
-import { buffer } from "../../pki/signature.ts";
+import type { SigningKey } from "../../pki/crypto/private_key.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
+import { ecdsaSignatureToRaw, publicKeyKind } from "../../pki/crypto/public_key.ts";
+import { buffer } from "../../pki/crypto/signature.ts";
+import { decodePemLabel } from "../../pki/der/pem.ts";
 import { type KeyPlace, type PlacedKey, readReference, storeReference } from "./key_place.ts";
 import { asRecord, numberField, textField } from "./vault_answer.ts";
 import { vaultPath } from "./vault_connection.ts";

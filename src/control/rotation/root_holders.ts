@@ -1,10 +1,10 @@
 /** Who is known to hold a root, and who still has leaves of an authority. */
-import { rotationLimits } from "../../base/limits.ts";
+import { rotationLimits } from "../../base/limits/control.ts";
 import type { Watch } from "../../base/watch.ts";
-import { parseRoots } from "../../pki/anchors.ts";
-import type { Certificate } from "../../pki/certificate.ts";
-import type { IssuedRow, KeyRecords } from "../keys/records.ts";
-import type { PublishedBundle } from "../keys/trust_bundle.ts";
+import { parseRoots } from "../../pki/trust/anchors.ts";
+import type { PublishedBundle } from "../../pki/trust/trust_bundle.ts";
+import type { Certificate } from "../../pki/x509/certificate.ts";
+import type { IssuedRow, KeyRecords } from "../records/keys.ts";
 
 /** What the rest of the control plane knows about nodes. */
 export interface NodeKnowledge {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { asMeshError } from "../../base/errors.ts";
-import { keysLimits } from "../../base/limits.ts";
+import { keysLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import { cart, hour, issue, nodeTrust, openMesh, type Setup, web } from "../keys/testing/fixture.ts";

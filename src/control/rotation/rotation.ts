@@ -1,13 +1,13 @@
 /** `ca rotate`: starts, watches, goes on by itself where nobody's word is needed, and says what it waits for. */
 import { asMeshError, MeshError } from "../../base/errors.ts";
-import { keysLimits, rotationLimits } from "../../base/limits.ts";
+import { keysLimits, rotationLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Clock, Timer } from "../../host/host.ts";
 import { isAboveOthers } from "../keys/authority_states.ts";
 import type { AuthorityView, LoadedAuthority } from "../keys/authority_view.ts";
 import type { MeshAuthority } from "../keys/mesh_authority.ts";
-import type { AuthorityRow, KeyRecords } from "../keys/records.ts";
 import type { StateAuthorities } from "../keys/state_authorities.ts";
+import type { AuthorityRow, KeyRecords } from "../records/keys.ts";
 import {
   BundleHistory,
   type CurrentLeaf,

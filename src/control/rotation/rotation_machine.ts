@@ -5,7 +5,7 @@
  *     idle → preparing (the new one is announced) → reissuing (it issues; the old one is still believed) → idle
  */
 import { activation, type StateChange } from "../keys/authority_states.ts";
-import type { AuthorityState } from "../keys/records.ts";
+import type { AuthorityState } from "../records/keys.ts";
 
 /** What matters of one authority. */
 export interface RotatingAuthority {

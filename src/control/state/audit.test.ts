@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { stateLimits } from "../../base/limits.ts";
+import { stateLimits } from "../../base/limits/control.ts";
 import type { Database } from "../../host/database.ts";
 import { type AuditEntry, AuditLog } from "./audit.ts";
 import { migrate } from "./migrations.ts";

@@ -3,7 +3,7 @@
  * or takes out between others breaks the chain; to know of rows cut off at the end, keep a `head` elsewhere.
  */
 
-import { stateLimits } from "../../base/limits.ts";
+import { stateLimits } from "../../base/limits/control.ts";
 import { sha256, sha256Hex } from "../../base/sha256.ts";
 import type { Database, SqlRow, SqlValue } from "../../host/database.ts";
 import { RowReader, storedMs } from "./row_reader.ts";

@@ -1,6 +1,6 @@
 /** Roots and intermediates, with their keys as they were sealed: this file never sees one in the open. */
 import { MeshError } from "../../base/errors.ts";
-import { stateLimits } from "../../base/limits.ts";
+import { stateLimits } from "../../base/limits/control.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
 import { countOf, RowReader, storedMs } from "./row_reader.ts";
 

@@ -1,5 +1,5 @@
 /** What was issued: serial numbers, for whom, at whose request. Revocation needs to know which are still good. */
-import { stateLimits } from "../../base/limits.ts";
+import { stateLimits } from "../../base/limits/control.ts";
 import type { Database, SqlRow, SqlValue } from "../../host/database.ts";
 import { countOf, RowReader, storedMs } from "./row_reader.ts";
 

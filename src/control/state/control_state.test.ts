@@ -303,7 +303,7 @@ describe("back-up and restore", () => {
 });
 
 test("what it opens on the real host, it opens there", async () => {
-  const { createBunHost } = await import("../../host/bun.ts");
+  const { createBunHost } = await import("../../host/bun/host.ts");
   const { mkdtempSync, rmSync, statSync } = await import("node:fs");
   const { tmpdir } = await import("node:os");
   const folder = mkdtempSync(`${tmpdir()}/state-`);

@@ -3,7 +3,7 @@
  * cannot be opened is refused with the reason, and nothing is begun anew in its place.
  */
 import { MeshError } from "../../base/errors.ts";
-import { stateLimits } from "../../base/limits.ts";
+import { stateLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Database } from "../../host/database.ts";

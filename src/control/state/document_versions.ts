@@ -3,7 +3,7 @@
  * was changed to last. Texts are kept once, however many versions hold them.
  */
 import { MeshError } from "../../base/errors.ts";
-import { stateLimits } from "../../base/limits.ts";
+import { stateLimits } from "../../base/limits/control.ts";
 import { sha256 } from "../../base/sha256.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
 import { countOf, RowReader, storedMs } from "./row_reader.ts";

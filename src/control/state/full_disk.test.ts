@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "../../base/log.ts";
-import { createBunHost } from "../../host/bun.ts";
+import { createBunHost } from "../../host/bun/host.ts";
 import { ControlState } from "./control_state.ts";
 
 function whyNot(): string | null {

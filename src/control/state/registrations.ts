@@ -1,6 +1,6 @@
 /** Hosts that have joined. One stays known, with its credentials good for renewal, until it is removed or revoked. */
 import { MeshError } from "../../base/errors.ts";
-import { stateLimits } from "../../base/limits.ts";
+import { stateLimits } from "../../base/limits/control.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
 import { countOf, RowReader, storedMs, storedMsOrNull } from "./row_reader.ts";
 import { bindingName, readBinding, type TokenBinding } from "./tokens.ts";

@@ -1,6 +1,6 @@
 /** Whom the mesh's trust was taken from. */
 import { MeshError } from "../../base/errors.ts";
-import { identityLimits, stateLimits } from "../../base/limits.ts";
+import { identityLimits, stateLimits } from "../../base/limits/control.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
 import { countOf, RowReader, storedMs, storedMsOrNull } from "./row_reader.ts";
 

@@ -1,6 +1,6 @@
 /** Values by name, for what is too little for a table: the identity of this state, counters of lists, role bindings. */
 import { MeshError } from "../../base/errors.ts";
-import { stateLimits } from "../../base/limits.ts";
+import { stateLimits } from "../../base/limits/control.ts";
 import type { Database } from "../../host/database.ts";
 import { countOf, RowReader } from "./row_reader.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
-import { identityLimits, stateLimits } from "../../base/limits.ts";
+import { identityLimits, stateLimits } from "../../base/limits/control.ts";
 import { openState, StateWorld } from "./testing/simulated_state.ts";
 import type { NewToken } from "./tokens.ts";
 

@@ -1,6 +1,6 @@
 /** Join tokens. Of the secret only a hash is kept, and a token is good for one join. */
 import { MeshError } from "../../base/errors.ts";
-import { stateLimits } from "../../base/limits.ts";
+import { stateLimits } from "../../base/limits/control.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
 import type { Clock } from "../../host/host.ts";
 import { countOf, RowReader, storedMs } from "./row_reader.ts";

@@ -5,12 +5,12 @@
 import { expect, test } from "bun:test";
 import type { Authorization } from "../../mesh/authorization.ts";
 import { authorizationKey } from "../../mesh/authorization.ts";
-import { decodeAddress } from "../../mesh/decode_address.ts";
-import { decodeAuthorization } from "../../mesh/decode_authorization.ts";
+import { decodeAddress } from "../../mesh/codec/decode_address.ts";
+import { decodeAuthorization } from "../../mesh/codec/decode_authorization.ts";
 import { serviceKey } from "../../mesh/service.ts";
-import { MeshStore } from "../../mesh/store.ts";
+import { MeshStore } from "../../mesh/store/store.ts";
 import { service, workload } from "../../mesh/testing/fixture.ts";
-import { PolicyGenerator } from "../../policy/policy_generator.ts";
+import { PolicyGenerator } from "../../policy/testing/policy_generator.ts";
 import { type Delivery, DeltaClient } from "../../wire/ads/client.ts";
 import { addressType, authorizationType, type DeltaResponse } from "../../wire/ads/delta.ts";
 import { type LabStream, nodeOf, settle, XdsLab } from "./testing/xds_lab.ts";

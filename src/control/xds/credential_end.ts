@@ -1,5 +1,6 @@
 /** When a stream ends because what opened it has. */
-import { adsLimits, pkiLimits } from "../../base/limits.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
+import { adsLimits } from "../../base/limits/rpc.ts";
 import type { Clock, Timer } from "../../host/host.ts";
 import type { Caller } from "../identity/caller.ts";
 

@@ -1,11 +1,11 @@
 /** The mesh as xDS resources: each encoded once when it changes, under a version that its content alone decides. */
 import { sha256 } from "../../base/sha256.ts";
 import { type Authorization, authorizationKey } from "../../mesh/authorization.ts";
-import { encodeService, encodeWorkload } from "../../mesh/encode_address.ts";
-import { encodeAuthorization } from "../../mesh/encode_authorization.ts";
+import { encodeService, encodeWorkload } from "../../mesh/codec/encode_address.ts";
+import { encodeAuthorization } from "../../mesh/codec/encode_authorization.ts";
+import { inSteps } from "../../mesh/convert/steps.ts";
 import { type Service, serviceKey } from "../../mesh/service.ts";
-import { inSteps } from "../../mesh/steps.ts";
-import type { MeshChange, MeshStore } from "../../mesh/store.ts";
+import type { MeshChange, MeshStore } from "../../mesh/store/store.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import { addressType, authorizationType } from "../../wire/ads/delta.ts";
 import { type NewResource, ResourceSet } from "../../wire/ads/resource_set.ts";

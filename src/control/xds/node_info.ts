@@ -1,6 +1,6 @@
 /** What a node says of itself in its first request, checked as istiod checks it (`ParseServiceNodeWithMetadata`, `xds/auth.go`). */
 import { IpAddress } from "../../base/ip.ts";
-import { adsLimits } from "../../base/limits.ts";
+import { adsLimits } from "../../base/limits/rpc.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import type { Node } from "../../wire/messages/envoy_core.gen.ts";
 import type { Caller } from "../identity/caller.ts";

@@ -1,13 +1,15 @@
 /** The xDS server behind the control plane's own port: TLS, HTTP/2, gRPC, over Bun's sockets. */
 import { afterAll, expect, test } from "bun:test";
 import { IpAddress } from "../../base/ip.ts";
-import { adsLimits, grpcLimits } from "../../base/limits.ts";
+import { adsLimits, grpcLimits } from "../../base/limits/rpc.ts";
 import { silentLogger } from "../../base/log.ts";
 import { WatchSource } from "../../base/watch.ts";
-import { createBunHost } from "../../host/bun.ts";
+import { createBunHost } from "../../host/bun/host.ts";
 import { testAuthority } from "../../host/testing/credentials.ts";
-import { MeshStore } from "../../mesh/store.ts";
+import { MeshStore } from "../../mesh/store/store.ts";
 import { workload } from "../../mesh/testing/fixture.ts";
+import { RpcChannel } from "../../transport/rpc/channel.ts";
+import { type RpcPeer, RpcServer } from "../../transport/rpc/server.ts";
 import { emptyRequest } from "../../wire/ads/client.ts";
 import { addressType, authorizationType } from "../../wire/ads/delta.ts";
 import { GrpcService } from "../../wire/grpc/server.ts";
@@ -18,8 +20,6 @@ import {
   type DeltaDiscoveryResponse,
 } from "../../wire/messages/envoy_discovery.gen.ts";
 import { newMessage } from "../../wire/messages/message.ts";
-import { RpcChannel } from "../rpc/channel.ts";
-import { type RpcPeer, RpcServer } from "../rpc/server.ts";
 import { XdsServer } from "./server.ts";
 import { nodeCaller, nodeOf } from "./testing/xds_lab.ts";
 

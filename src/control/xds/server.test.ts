@@ -1,12 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import { adsLimits } from "../../base/limits.ts";
+import { adsLimits } from "../../base/limits/rpc.ts";
 import type { Authorization } from "../../mesh/authorization.ts";
-import { decodeAddress } from "../../mesh/decode_address.ts";
+import { decodeAddress } from "../../mesh/codec/decode_address.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { ip, member, service, workload } from "../../mesh/testing/fixture.ts";
 import { addressType, authorizationType, trustBundleType } from "../../wire/ads/delta.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
-import { decodeTrustBundleMessage } from "../../wire/mesh_messages.ts";
+import { decodeTrustBundleMessage } from "../../wire/messages/mesh_resources.ts";
 import type { Caller } from "../identity/caller.ts";
 import { type LabStream, nodeCaller, nodeOf, settle, XdsLab } from "./testing/xds_lab.ts";
 

@@ -2,12 +2,14 @@
  * The control plane's xDS server: the mesh and the roots to every node that is connected, over delta ADS. A change costs what it
  * changes, once, and a look at each subscriber.
  */
-import { adsLimits } from "../../base/limits.ts";
+import { adsLimits } from "../../base/limits/rpc.ts";
 import type { Logger } from "../../base/log.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
+import { TimeSlice } from "../../base/time_slice.ts";
 import type { Watch } from "../../base/watch.ts";
 import type { Clock } from "../../host/host.ts";
-import type { MeshStore } from "../../mesh/store.ts";
+import type { MeshStore } from "../../mesh/store/store.ts";
+import type { TrustBundle } from "../../pki/trust/trust_bundle.ts";
 import { controlPlanePrefix, trustBundleType } from "../../wire/ads/delta.ts";
 import { ResourceSet } from "../../wire/ads/resource_set.ts";
 import { ResponseEncoder } from "../../wire/ads/response_parts.ts";
@@ -15,15 +17,13 @@ import { DeltaSession, type SessionLimits } from "../../wire/ads/server_session.
 import type { GrpcService, StreamHandler } from "../../wire/grpc/server.ts";
 import { aggregatedDiscovery } from "../../wire/grpc/services.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
-import { encodeTrustBundleMessage } from "../../wire/mesh_messages.ts";
 import type {
   DeltaDiscoveryRequest,
   DeltaDiscoveryResponse,
 } from "../../wire/messages/envoy_discovery.gen.ts";
+import { encodeTrustBundleMessage } from "../../wire/messages/mesh_resources.ts";
 import { type CallPeer, credentialsOf } from "../ca/call_credentials.ts";
 import { type Caller, type CallerAuthenticator, callerName } from "../identity/caller.ts";
-import type { TrustBundle } from "../keys/trust_bundle.ts";
-import { TimeSlice } from "../time_slice.ts";
 import { contentResource, MeshResourceSets, nodeGroup } from "./mesh_resource_sets.ts";
 import type { NodeInfo } from "./node_info.ts";
 import { PushTimer } from "./push_timer.ts";

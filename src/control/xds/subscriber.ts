@@ -1,5 +1,5 @@
 /** One client's stream: who it is, then requests into its session and responses out while there is room. */
-import { adsLimits } from "../../base/limits.ts";
+import { adsLimits } from "../../base/limits/rpc.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Clock, Timer } from "../../host/host.ts";
 import { trustBundleType } from "../../wire/ads/delta.ts";

@@ -4,8 +4,8 @@
  */
 import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, IpAddress, parseIpPrefix, type SocketAddress } from "../../base/ip.ts";
-import { createBunHost } from "../bun.ts";
-import { type CaptureOptions, installCapture } from "../capture.ts";
+import { createBunHost } from "../bun/host.ts";
+import { type CaptureOptions, installCapture } from "../capture/capture.ts";
 import type { Host, Listener, Socket } from "../host.ts";
 
 const [, , mode, backend, network = "0"] = process.argv;

@@ -3,7 +3,7 @@
  * written before the caller says so.
  */
 import { describe, expect, test } from "bun:test";
-import { hostLimits } from "../../base/limits.ts";
+import { hostLimits } from "../../base/limits/host.ts";
 import type { TlsCredentials, TlsOptions } from "../host.ts";
 import type { HostFixture } from "./contract.ts";
 import { type TestIdentity, testAuthority } from "./credentials.ts";

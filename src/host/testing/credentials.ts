@@ -1,7 +1,7 @@
 /** Certificates for the TLS half of the contract: chains of our CA and of a foreign one. */
 
-import { encodePem } from "../../pki/pem.ts";
-import { runtimeProvider } from "../../pki/provider.ts";
+import { runtimeProvider } from "../../pki/crypto/provider.ts";
+import { encodePem } from "../../pki/der/pem.ts";
 import { Forge, type Forged, type ForgeOptions } from "../../pki/testing/forge.ts";
 import type { TlsCredentials } from "../host.ts";
 

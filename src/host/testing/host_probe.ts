@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer, rootCertificates } from "node:tls";
 import { IpAddress } from "../../base/ip.ts";
-import { encodePem } from "../../pki/pem.ts";
-import { runtimeProvider } from "../../pki/provider.ts";
+import { runtimeProvider } from "../../pki/crypto/provider.ts";
+import { encodePem } from "../../pki/der/pem.ts";
 import { Forge } from "../../pki/testing/forge.ts";
-import { createBunHost } from "../bun.ts";
+import { createBunHost } from "../bun/host.ts";
 import type { Socket, SocketHandler } from "../host.ts";
 import { testAuthority } from "./credentials.ts";
 

@@ -1,9 +1,9 @@
 /** Meshes for tests, from the text of documents. */
 import { assert } from "../../base/assert.ts";
-import type { ConversionContext } from "../conversion.ts";
-import { type Conversion, convertDocuments } from "../convert.ts";
+import { type Conversion, convertDocuments } from "../convert/convert.ts";
+import type { ConversionContext } from "../convert/report.ts";
+import { parseDocuments } from "../documents/parse.ts";
 import { formatLocation } from "../location.ts";
-import { parseDocuments } from "../parse.ts";
 
 export const context: ConversionContext = {
   trustDomain: "cluster.local",

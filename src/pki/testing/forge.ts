@@ -2,10 +2,11 @@
  * Makes certificates, good and bad, for tests: every field can be set to what a CA would never write. For tests alone; the
  * program signs through `issue.ts`.
  */
-import { type Certificate, parseCertificate } from "../certificate.ts";
-import { encodePem } from "../pem.ts";
-import type { CryptoProvider } from "../provider.ts";
-import { buffer } from "../signature.ts";
+
+import type { CryptoProvider } from "../crypto/provider.ts";
+import { buffer } from "../crypto/signature.ts";
+import { encodePem } from "../der/pem.ts";
+import { type Certificate, parseCertificate } from "../x509/certificate.ts";
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
@@ -18,7 +19,7 @@ import {
   SubjectKeyIdentifierExtension,
   X509Certificate,
   X509CertificateGenerator,
-} from "../x509.ts";
+} from "../x509/peculiar.ts";
 
 export const serverAuth = "1.3.6.1.5.5.7.3.1";
 export const clientAuth = "1.3.6.1.5.5.7.3.2";

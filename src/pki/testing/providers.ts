@@ -1,5 +1,5 @@
 /** The providers that every suite of `pki/` runs on, and one that tells whether it is at work. */
-import { type CryptoProvider, peculiarProvider, runtimeProvider } from "../provider.ts";
+import { type CryptoProvider, peculiarProvider, runtimeProvider } from "../crypto/provider.ts";
 
 export const providers: readonly CryptoProvider[] = [runtimeProvider(), peculiarProvider()];
 

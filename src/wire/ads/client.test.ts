@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { adsLimits } from "../../base/limits.ts";
+import { adsLimits } from "../../base/limits/rpc.ts";
 import { DeltaClient } from "./client.ts";
 import { addressType, authorizationType, type DeltaResponse, trustBundleType } from "./delta.ts";
 

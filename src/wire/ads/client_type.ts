@@ -1,5 +1,5 @@
 /** What a client knows of one type: names asked for, versions held, what was refused. */
-import { adsLimits } from "../../base/limits.ts";
+import { adsLimits } from "../../base/limits/rpc.ts";
 import type { Delivery } from "./client.ts";
 import { type DeltaRequest, type DeltaResponse, type RejectedResource, wildcardName } from "./delta.ts";
 

@@ -2,7 +2,7 @@
  * All resources of one type as a server has them, each encoded once, with a log of what changed in which revision. A subscriber of
  * everything is then one number, however many resources there are.
  */
-import { adsLimits } from "../../base/limits.ts";
+import { adsLimits } from "../../base/limits/rpc.ts";
 import { NameIndex } from "./name_index.ts";
 import { encodeResourceField, type ResponseParts } from "./response_parts.ts";
 

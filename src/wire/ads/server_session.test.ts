@@ -1,7 +1,7 @@
 /** The server's side of delta ADS, rule by rule (wire facts 2.3, 2.7). */
 import { describe, expect, test } from "bun:test";
 import { fromBinary } from "@bufbuild/protobuf";
-import { adsLimits } from "../../base/limits.ts";
+import { adsLimits } from "../../base/limits/rpc.ts";
 import { DeltaDiscoveryResponseSchema } from "../messages/envoy_discovery.gen.ts";
 import { emptyRequest } from "./client.ts";
 import { addressType, authorizationType, type DeltaRequest, trustBundleType } from "./delta.ts";

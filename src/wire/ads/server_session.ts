@@ -3,7 +3,7 @@
  * Policies go out before the workloads that name them, and are taken back after them (wire facts 10.3: ztunnel ignores a name it does
  * not know, which allows).
  */
-import { adsLimits } from "../../base/limits.ts";
+import { adsLimits } from "../../base/limits/rpc.ts";
 import { addressType, authorizationType, type DeltaRequest } from "./delta.ts";
 import { RequestRate } from "./request_rate.ts";
 import { ResourceSet } from "./resource_set.ts";

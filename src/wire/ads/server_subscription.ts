@@ -2,7 +2,7 @@
  * What one stream has asked for of one type, and what it has been given. Nothing is queued for it: what it lacks is worked out when
  * it can be sent, so changes that come faster than it reads become one.
  */
-import { adsLimits } from "../../base/limits.ts";
+import { adsLimits } from "../../base/limits/rpc.ts";
 import { type DeltaRequest, wildcardName } from "./delta.ts";
 import type { AdsResource, ResourceSet } from "./resource_set.ts";
 import { type ResponsePart, type ResponseParts, splitIntoParts } from "./response_parts.ts";

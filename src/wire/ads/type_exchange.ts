@@ -1,5 +1,5 @@
 /** Responses of one type on one stream and what the client said to them. */
-import { adsLimits } from "../../base/limits.ts";
+import { adsLimits } from "../../base/limits/rpc.ts";
 import type { DeltaRequest } from "./delta.ts";
 import type { ResponsePart } from "./response_parts.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { grpcLimits } from "../../base/limits.ts";
+import { grpcLimits } from "../../base/limits/rpc.ts";
 import {
   binaryMetadata,
   encodeBinaryMetadata,

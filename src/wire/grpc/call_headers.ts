@@ -1,5 +1,5 @@
 /** Header fields of gRPC over HTTP/2 (grpc/doc/PROTOCOL-HTTP2.md): content type, time-out, status, metadata. */
-import { grpcLimits } from "../../base/limits.ts";
+import { grpcLimits } from "../../base/limits/rpc.ts";
 import { type HeaderFields, headerValue } from "../h2/headers.ts";
 import { GrpcError, grpcCode, grpcCodeOf } from "./status.ts";
 

@@ -5,7 +5,7 @@ import { h2ErrorCode } from "../h2/error_code.ts";
 import { frameFlag, frameType, readUint31 } from "../h2/frame.ts";
 import type { HeaderFields } from "../h2/headers.ts";
 import { headerValue } from "../h2/headers.ts";
-import { concat, FramePeer } from "../h2/testing.ts";
+import { concat, FramePeer } from "../h2/testing/wired.ts";
 import { type CallOptions, GrpcClient } from "./client.ts";
 import { frameMessage } from "./message_reader.ts";
 import { GrpcError, grpcCode } from "./status.ts";

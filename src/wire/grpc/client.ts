@@ -1,6 +1,6 @@
 /** The client's end of gRPC (grpc/doc/PROTOCOL-HTTP2.md) on one HTTP/2 connection. */
 import { assert } from "../../base/assert.ts";
-import { grpcLimits } from "../../base/limits.ts";
+import { grpcLimits } from "../../base/limits/rpc.ts";
 import type { H2Connection } from "../h2/connection.ts";
 import type { HeaderFields } from "../h2/headers.ts";
 import type { CallClock } from "./call_context.ts";

@@ -1,7 +1,7 @@
 /** One call at the client's end: a machine between an HTTP/2 stream and whoever called. */
 import { assert } from "../../base/assert.ts";
 import type { MeshError } from "../../base/errors.ts";
-import { grpcLimits } from "../../base/limits.ts";
+import { grpcLimits } from "../../base/limits/rpc.ts";
 import { h2ErrorCode } from "../h2/error_code.ts";
 import { type HeaderFields, headerValue } from "../h2/headers.ts";
 import type { H2Stream, H2StreamEvents, ResetInitiator } from "../h2/stream.ts";

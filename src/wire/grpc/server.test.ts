@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { h2ErrorCode } from "../h2/error_code.ts";
 import { frameFlag, frameType, readUint31 } from "../h2/frame.ts";
 import { type HeaderFields, headerValue } from "../h2/headers.ts";
-import { concat, FramePeer, RecordedStream } from "../h2/testing.ts";
+import { concat, FramePeer, RecordedStream } from "../h2/testing/wired.ts";
 import type { CallContext } from "./call_context.ts";
 import { CallLoad } from "./call_load.ts";
 import { frameMessage } from "./message_reader.ts";

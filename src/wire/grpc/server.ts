@@ -1,6 +1,6 @@
 /** The server's end of gRPC (grpc/doc/PROTOCOL-HTTP2.md), on one HTTP/2 stream at a time: which method, and who handles it. */
 import { assert } from "../../base/assert.ts";
-import { grpcLimits } from "../../base/limits.ts";
+import { grpcLimits } from "../../base/limits/rpc.ts";
 import { type HeaderFields, headerValue } from "../h2/headers.ts";
 import type { H2Stream } from "../h2/stream.ts";
 import type { CallContext } from "./call_context.ts";

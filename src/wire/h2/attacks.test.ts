@@ -1,11 +1,11 @@
 /** Each limit, reached by a peer that means harm; and what an honest peer does, which must not reach it. */
 import { describe, expect, test } from "bun:test";
-import { h2Limits } from "../../base/limits.ts";
+import { h2Limits } from "../../base/limits/h2.ts";
+import { HpackEncoder } from "../hpack/encoder.ts";
 import { h2ErrorCode } from "./error_code.ts";
 import { FloodGuard, floodKinds } from "./flood.ts";
 import { frameFlag, frameType, readUint31 } from "./frame.ts";
-import { HpackEncoder } from "./hpack_encoder.ts";
-import { concat, FramePeer, frameBytes, RecordedStream } from "./testing.ts";
+import { concat, FramePeer, frameBytes, RecordedStream } from "./testing/wired.ts";
 
 const get = [":method", "GET", ":scheme", "https", ":path", "/", ":authority", "a.example"];
 const post = [":method", "POST", ":scheme", "https", ":path", "/", ":authority", "a.example"];

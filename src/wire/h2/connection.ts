@@ -1,6 +1,6 @@
 import { assert } from "../../base/assert.ts";
 import { MeshError } from "../../base/errors.ts";
-import { h2Limits } from "../../base/limits.ts";
+import { h2Limits } from "../../base/limits/h2.ts";
 import type { Machine } from "../../base/machine.ts";
 import { ConnectionState, type H2ConnectionEvents, type H2Limits } from "./connection_state.ts";
 import { DataReceiver } from "./data_receiver.ts";

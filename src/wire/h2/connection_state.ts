@@ -1,12 +1,12 @@
 import { MeshError } from "../../base/errors.ts";
-import type { h2Limits } from "../../base/limits.ts";
+import type { h2Limits } from "../../base/limits/h2.ts";
+import { HpackDecoder } from "../hpack/decoder.ts";
+import { HpackEncoder } from "../hpack/encoder.ts";
 import { h2ErrorCode, peerFault } from "./error_code.ts";
 import { FloodGuard, type FloodKind, type FloodLimits } from "./flood.ts";
 import { ReceiveWindow } from "./flow.ts";
 import { defaultWindowBytes } from "./frame.ts";
 import type { HeaderFields } from "./headers.ts";
-import { HpackDecoder } from "./hpack_decoder.ts";
-import { HpackEncoder } from "./hpack_encoder.ts";
 import { Output } from "./output.ts";
 import { Scheduler } from "./scheduler.ts";
 import { defaultSettings, type H2Settings } from "./settings.ts";

@@ -3,7 +3,7 @@ import { h2ErrorCode } from "./error_code.ts";
 import { ReceiveWindow } from "./flow.ts";
 import { frameFlag, frameType, readUint31 } from "./frame.ts";
 import { defaultSettings, encodeSettings } from "./settings.ts";
-import { concat, type Frame, FramePeer, Pair, RecordedStream } from "./testing.ts";
+import { concat, type Frame, FramePeer, Pair, RecordedStream } from "./testing/wired.ts";
 
 const connect = [":method", "CONNECT", ":authority", "10.0.0.7:8080"];
 const ok = [":status", "200"];

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
-import { h2Limits } from "../../base/limits.ts";
+import { h2Limits } from "../../base/limits/h2.ts";
 import { h2ErrorCode } from "./error_code.ts";
 import { frameFlag, frameType, maxStreamId, readUint31 } from "./frame.ts";
-import { concat, FramePeer, Pair, RecordedStream } from "./testing.ts";
+import { concat, FramePeer, Pair, RecordedStream } from "./testing/wired.ts";
 
 const connect = [":method", "CONNECT", ":authority", "10.0.0.7:8080"];
 const post = [":method", "POST", ":scheme", "https", ":path", "/", ":authority", "a.example"];

@@ -1,10 +1,10 @@
 /** Against anything that cuts, reorders or invents bytes: delivered is what was sent, and garbage only ever ends a connection. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { h2Limits } from "../../base/limits.ts";
+import { h2Limits } from "../../base/limits/h2.ts";
 import type { H2Connection } from "./connection.ts";
 import { clientPreface, frameType } from "./frame.ts";
-import { concat, FramePeer, frameBytes, Pair, RecordedStream } from "./testing.ts";
+import { concat, FramePeer, frameBytes, Pair, RecordedStream } from "./testing/wired.ts";
 
 const connect = [":method", "CONNECT", ":authority", "10.0.0.7:8080"];
 const post = [":method", "POST", ":scheme", "https", ":path", "/", ":authority", "a.example"];

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { h2ErrorCode } from "./error_code.ts";
 import { frameFlag, frameType } from "./frame.ts";
 import { applySettings, defaultSettings, encodeSettings } from "./settings.ts";
-import { FramePeer, Pair, RecordedStream } from "./testing.ts";
+import { FramePeer, Pair, RecordedStream } from "./testing/wired.ts";
 
 const connect = [":method", "CONNECT", ":authority", "10.0.0.7:8080"];
 

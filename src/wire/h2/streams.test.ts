@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { h2ErrorCode } from "./error_code.ts";
 import { frameFlag, frameType, readUint31 } from "./frame.ts";
 import { defaultSettings, encodeSettings, type H2Settings } from "./settings.ts";
-import { concat, FramePeer, Pair, RecordedStream } from "./testing.ts";
+import { concat, FramePeer, Pair, RecordedStream } from "./testing/wired.ts";
 
 const get = [":method", "GET", ":scheme", "https", ":path", "/", ":authority", "a.example"];
 const post = [":method", "POST", ":scheme", "https", ":path", "/", ":authority", "a.example"];

@@ -1,8 +1,8 @@
 /** A control plane in memory for tests of its administration: two tenants, and everything there is of each, marked with its name. */
 import { parseSocketAddress } from "../../../base/ip.ts";
 import { silentLogger } from "../../../base/log.ts";
+import { parseDocuments } from "../../../mesh/documents/parse.ts";
 import { SpiffeId } from "../../../mesh/identity.ts";
-import { parseDocuments } from "../../../mesh/parse.ts";
 import { createControlApp } from "../app.ts";
 import type {
   AuditEntry,

@@ -1,7 +1,7 @@
 /** A control plane's documents on a simulated machine, for tests. */
 import { silentLogger } from "../../../base/log.ts";
 import { SpiffeId } from "../../../mesh/identity.ts";
-import { MeshStore } from "../../../mesh/store.ts";
+import { MeshStore } from "../../../mesh/store/store.ts";
 import { context } from "../../../mesh/testing/convert_text.ts";
 import { ip } from "../../../mesh/testing/fixture.ts";
 import { describeDenial } from "../../../policy/decision.ts";

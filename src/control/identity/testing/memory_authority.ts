@@ -1,10 +1,10 @@
 /** The CA with what `AuthoritySource` adds, in memory: serial numbers are remembered, revoking is at once. */
 import { MeshError } from "../../../base/errors.ts";
 import { WatchSource } from "../../../base/watch.ts";
-import type { CertificateAuthority, SigningResponse } from "../../../pki/ca.ts";
-import { parseCertificate } from "../../../pki/certificate.ts";
-import type { Issuer } from "../../../pki/issue.ts";
-import { decodePemLabel } from "../../../pki/pem.ts";
+import { decodePemLabel } from "../../../pki/der/pem.ts";
+import type { Issuer } from "../../../pki/issue/authority.ts";
+import type { CertificateAuthority, SigningResponse } from "../../../pki/issue/ca.ts";
+import { parseCertificate } from "../../../pki/x509/certificate.ts";
 import type {
   IssuingRequest,
   RevocationOutcome,

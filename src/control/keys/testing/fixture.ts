@@ -1,13 +1,13 @@
 /** A control plane's CA with state in memory. */
 import { silentLogger } from "../../../base/log.ts";
 import { SpiffeId } from "../../../mesh/identity.ts";
-import { importKeyEncryptionKey, KeyVault } from "../../../pki/at_rest.ts";
-import { createCertificateRequest } from "../../../pki/csr.ts";
-import { decodePemLabel } from "../../../pki/pem.ts";
-import { runtimeProvider } from "../../../pki/provider.ts";
+import { importKeyEncryptionKey, KeyVault } from "../../../pki/crypto/at_rest.ts";
+import { runtimeProvider } from "../../../pki/crypto/provider.ts";
+import { decodePemLabel } from "../../../pki/der/pem.ts";
 import { FakeClock } from "../../../pki/testing/fake_clock.ts";
 import { observed } from "../../../pki/testing/providers.ts";
-import { TrustVerifier } from "../../../pki/trust.ts";
+import { TrustVerifier } from "../../../pki/trust/verifier.ts";
+import { createCertificateRequest } from "../../../pki/x509/csr.ts";
 import { OwnCertifier } from "../authority_certificate.ts";
 import type { IssuingRequest } from "../authority_source.ts";
 import { type KeyPlace, SealedKeys } from "../key_place.ts";

@@ -6,7 +6,7 @@ import type {
   IssuedRow,
   KeyRecords,
   RevocationRow,
-} from "../records.ts";
+} from "../../records/keys.ts";
 
 type Query = Parameters<IssuedRecords["all"]>[0];
 

@@ -4,7 +4,7 @@
  */
 import { writeSync } from "node:fs";
 import { silentLogger } from "../../../base/log.ts";
-import { createBunHost } from "../../../host/bun.ts";
+import { createBunHost } from "../../../host/bun/host.ts";
 import { ControlState } from "../control_state.ts";
 import { crashMigrations } from "./crash_migrations.ts";
 

@@ -1,7 +1,7 @@
 /** A control plane's state on a simulated machine, for tests. */
 import { silentLogger } from "../../../base/log.ts";
-import { type MemoryMachine, MemoryWorld } from "../../../host/memory.ts";
-import type { MemoryHost } from "../../../host/memory_process.ts";
+import type { MemoryHost } from "../../../host/memory/process.ts";
+import { type MemoryMachine, MemoryWorld } from "../../../host/memory/world.ts";
 import { ControlState, type StateOptions } from "../control_state.ts";
 
 export class StateWorld {

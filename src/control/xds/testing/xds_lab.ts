@@ -3,8 +3,9 @@ import { assert } from "../../../base/assert.ts";
 import { silentLogger } from "../../../base/log.ts";
 import { WatchSource } from "../../../base/watch.ts";
 import { nodeNamespace, SpiffeId } from "../../../mesh/identity.ts";
-import { MeshStore } from "../../../mesh/store.ts";
+import { MeshStore } from "../../../mesh/store/store.ts";
 import { ip } from "../../../mesh/testing/fixture.ts";
+import type { TrustBundle } from "../../../pki/trust/trust_bundle.ts";
 import type { MethodDescription } from "../../../wire/grpc/method.ts";
 import type { ServerStream, StreamEvents, StreamHandler } from "../../../wire/grpc/server.ts";
 import { aggregatedDiscovery } from "../../../wire/grpc/services.ts";
@@ -17,7 +18,6 @@ import {
 import { type MessageInitShape, newMessage } from "../../../wire/messages/message.ts";
 import type { CallPeer } from "../../ca/call_credentials.ts";
 import type { Caller } from "../../identity/caller.ts";
-import type { TrustBundle } from "../../keys/trust_bundle.ts";
 import { XdsServer, type XdsServerOptions } from "../server.ts";
 import { ManualClock } from "./manual_clock.ts";
 

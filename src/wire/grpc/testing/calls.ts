@@ -1,6 +1,6 @@
 /** For tests: calls over two wired HTTP/2 connections, and a clock that is turned by hand. */
 import type { H2Options } from "../../h2/connection.ts";
-import { Pair } from "../../h2/testing.ts";
+import { Pair } from "../../h2/testing/wired.ts";
 import type { CallClock, CallContext } from "../call_context.ts";
 import { type CallOptions, type ClientStream, GrpcClient } from "../client.ts";
 import { type MethodDescription, rawCodec } from "../method.ts";

@@ -1,0 +1,197 @@
+import { describe, expect, test } from "bun:test";
+import { parseSocketAddress } from "../../base/ip.ts";
+import { adminLimits } from "../../base/limits/admin.ts";
+import type { LogLevel } from "../../base/log.ts";
+import { MetricRegistry } from "../../base/metrics.ts";
+import { createMetricsApp, createReadinessApp } from "../probes.ts";
+import { createAdminApp } from "./app.ts";
+import type { AdminSources, ConnectionEntry } from "./sources.ts";
+
+const connection: ConnectionEntry = {
+  id: 7,
+  direction: "inbound",
+  source: {
+    address: "10.0.0.1:4000",
+    workload: "shop/frontend",
+    identity: "spiffe://cluster.local/ns/shop/sa/frontend",
+  },
+  destination: {
+    address: "10.0.0.2:80",
+    workload: "shop/backend",
+    identity: null,
+    hboneAddress: "10.0.0.2:80",
+    service: null,
+  },
+  ageMs: 12,
+  bytesSent: 1,
+  bytesReceived: 2,
+  policy: "shop/only-frontend",
+};
+
+function sources(changes: Partial<AdminSources> = {}): AdminSources & { readonly drains: number } {
+  let level: LogLevel = "info";
+  let drains = 0;
+  return {
+    meshDump: () => ({ workloads: [{ uid: "w" }], services: [], policies: [] }),
+    config: () => ({ nodeName: "a", admin: parseSocketAddress("127.0.0.1:1") }),
+    version: () => ({ version: "1.2.3" }),
+    certificates: () => [
+      { identity: "spiffe://b", state: "unavailable", error: "no signer", chain: [], roots: [] },
+      {
+        identity: "spiffe://a",
+        state: "available",
+        error: null,
+        chain: [{ pem: "P", serialNumber: "ff", notBeforeMs: 0, notAfterMs: 86_400_999 }],
+        roots: [],
+      },
+    ],
+    connections: () => [connection],
+    documents: () => ({ documents: [], errors: [] }),
+    control: () => null,
+    identitySocket: () => null,
+    metrics: new MetricRegistry(),
+    pending: () => [],
+    logLevel: () => level,
+    setLogLevel: (wanted) => {
+      level = wanted;
+    },
+    drain: () => {
+      drains++;
+    },
+    get drains() {
+      return drains;
+    },
+    ...changes,
+  };
+}
+
+function ask(
+  app: { request: (path: string, init?: RequestInit) => Response | Promise<Response> },
+  path: string,
+  init: RequestInit = {},
+) {
+  return app.request(path, { ...init, headers: { host: "127.0.0.1:15000", ...init.headers } });
+}
+
+describe("administration", () => {
+  test("a control plane and an identity socket have pages, which are empty without one", async () => {
+    const socket = { path: "/s", rules: [], openStreams: 1, secrets: [] };
+    const alone = createAdminApp(sources());
+    const app = createAdminApp(sources({ identitySocket: () => socket }));
+    expect(await (await ask(alone, "/control")).json()).toEqual({ control: [] });
+    expect(await (await ask(alone, "/identity_socket")).json()).toEqual({ sockets: [] });
+    expect(await (await ask(app, "/identity_socket")).json()).toEqual({ sockets: [socket] });
+  });
+
+  test("/config_dump has ztunnel's keys and its form of certificates", async () => {
+    const response = await ask(createAdminApp(sources()), "/config_dump");
+    expect(response.headers.get("content-type")).toBe("application/json");
+    expect(await response.json()).toEqual({
+      workloads: [{ uid: "w" }],
+      services: [],
+      policies: [],
+      stagedServices: {},
+      staticConfig: { workloads: [], policies: [], services: [] },
+      version: { version: "1.2.3" },
+      config: { nodeName: "a", admin: { ip: "127.0.0.1", port: 1 } },
+      certificates: [
+        {
+          identity: "spiffe://a",
+          state: "Available",
+          certChain: [
+            {
+              pem: "UA==",
+              serialNumber: "255",
+              validFrom: "1970-01-01T00:00:00Z",
+              expirationTime: "1970-01-02T00:00:00Z",
+            },
+          ],
+          rootCerts: [],
+        },
+        { identity: "spiffe://b", state: "Unavailable: no signer", certChain: [], rootCerts: [] },
+      ],
+    });
+  });
+
+  test("/connections lists up to its bound and says how many there are", async () => {
+    const many = Array.from({ length: adminLimits.maxListedConnections + 5 }, () => connection);
+    const body: { total: number; connections: ConnectionEntry[] } = JSON.parse(
+      await (await ask(createAdminApp(sources({ connections: () => many })), "/connections")).text(),
+    );
+    expect(body.total).toBe(many.length);
+    expect(body.connections).toHaveLength(adminLimits.maxListedConnections);
+    expect(body.connections[0]).toEqual(connection);
+  });
+
+  test("/logging shows and changes the level by POST alone", async () => {
+    const app = createAdminApp(sources());
+    expect(await (await ask(app, "/logging", { method: "POST" })).text()).toBe("current log level is info\n");
+    expect(await (await ask(app, "/logging?level=debug", { method: "POST" })).text()).toBe(
+      "current log level is debug\n",
+    );
+    const wrong = await ask(app, "/logging?level=loud", { method: "POST" });
+    expect([wrong.status, await wrong.text()]).toEqual([
+      400,
+      'invalid level "loud": use debug, info, warn, error\n',
+    ]);
+    const got = await ask(app, "/logging");
+    expect([got.status, got.headers.get("allow")]).toEqual([405, "POST"]);
+  });
+
+  test("/quitquitquit drains by POST alone", async () => {
+    const given = sources();
+    const app = createAdminApp(given);
+    expect((await ask(app, "/quitquitquit")).status).toBe(405);
+    expect(given.drains).toBe(0);
+    expect((await ask(app, "/quitquitquit", { method: "POST" })).status).toBe(200);
+    expect(given.drains).toBe(1);
+  });
+
+  test("a web page is refused, by its origin and by the name it used", async () => {
+    const given = sources();
+    const app = createAdminApp(given);
+    const page = { method: "POST", headers: { origin: "http://evil.example" } };
+    expect((await ask(app, "/quitquitquit", page)).status).toBe(403);
+    expect((await ask(app, "/config_dump", { headers: { host: "evil.example:15000" } })).status).toBe(403);
+    expect(given.drains).toBe(0);
+    for (const host of ["localhost:15000", "[::1]:15000", "10.0.0.1:15000", "localhost"])
+      expect((await ask(app, "/config_dump", { headers: { host } })).status).toBe(200);
+  });
+
+  test("/ lists the paths, anything else is not there", async () => {
+    const app = createAdminApp(sources());
+    expect(await (await ask(app, "/")).text()).toContain('<a href="config_dump">');
+    expect((await ask(app, "/nothing")).status).toBe(404);
+  });
+});
+
+describe("probes", () => {
+  test("metrics come in the format that Accept names, on both of ztunnel's paths", async () => {
+    const metrics = new MetricRegistry();
+    metrics.counter("opened", "Opened.", []).with({}).add(2);
+    const app = createMetricsApp({ metrics });
+    const plain = await app.request("/stats/prometheus");
+    expect(plain.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+    expect(await plain.text()).toBe(
+      "# HELP opened_total Opened.\n# TYPE opened_total counter\nopened_total 2\n",
+    );
+    const open = await app.request("/metrics", { headers: { accept: "application/openmetrics-text" } });
+    expect(open.headers.get("content-type")).toBe(
+      "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    );
+    expect(await open.text()).toEndWith("opened_total 2\n# EOF\n");
+  });
+
+  test("readiness names what it waits for", async () => {
+    const waiting = ["documents", "certificates"];
+    const app = createReadinessApp({ pending: () => waiting });
+    const before = await app.request("/healthz/ready");
+    expect([before.status, await before.text()]).toEqual([
+      500,
+      "not ready, pending: documents, certificates\n",
+    ]);
+    waiting.length = 0;
+    const after = await app.request("/healthz/ready");
+    expect([after.status, await after.text()]).toEqual([200, "ready\n"]);
+  });
+});

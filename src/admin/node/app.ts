@@ -1,0 +1,114 @@
+/** The administration listener (15000): ztunnel's paths, and two of our own. It is for this host alone. */
+import { type Context, Hono, type Next } from "hono";
+import { IpAddress, parseHostPort } from "../../base/ip.ts";
+import { adminLimits } from "../../base/limits/admin.ts";
+import type { LogLevel } from "../../base/log.ts";
+import { writeMetrics } from "../../base/metrics_text.ts";
+import { dumpCertificates } from "./certificates.ts";
+import type { AdminSources, ConnectionEntry } from "./sources.ts";
+
+const pages: readonly (readonly [path: string, description: string])[] = [
+  ["config_dump", "everything this node knows: workloads, services, policies, certificates, configuration"],
+  ["connections", "open connections, who they are between, and what let them in"],
+  ["documents", "mesh documents: accepted, refused, and why"],
+  ["control", "how this host stands with its control plane"],
+  ["identity_socket", "identities for local programs: the rules, and who has taken what"],
+  ["stats/prometheus", "metrics, as on the metrics port"],
+  ["logging", "POST: show the log level; POST ?level=debug|info|warn|error: change it"],
+  ["quitquitquit", "POST: drain and stop"],
+];
+
+export function createAdminApp(sources: AdminSources): Hono {
+  const app = new Hono();
+  app.use(refuseBrowsers);
+  app.get("/", (context) => context.html(renderIndex()));
+  app.get("/config_dump", (context) => pretty(context, dumpConfig(sources)));
+  app.get("/connections", (context) => pretty(context, listConnections(sources.connections())));
+  app.get("/documents", (context) => pretty(context, sources.documents()));
+  app.get("/control", (context) => pretty(context, { control: present(sources.control()) }));
+  app.get("/identity_socket", (context) => pretty(context, { sockets: present(sources.identitySocket()) }));
+  // Envoy serves its metrics here too; `fairlead get traffic` needs no second address.
+  app.get("/stats/prometheus", (context) => context.text(writeMetrics(sources.metrics, "prometheus")));
+  app.post("/logging", (context) => changeLogLevel(context, sources));
+  app.post("/quitquitquit", (context) => {
+    sources.drain();
+    return context.text("shutdown now\n");
+  });
+  for (const path of ["/logging", "/quitquitquit"])
+    app.all(path, (context) => context.text(`${path} takes POST\n`, 405, { allow: "POST" }));
+  return app;
+}
+
+/**
+ * A page in somebody's browser must not drain a node or read its configuration: a request with an `Origin` comes from a
+ * page, and one for a name instead of an address comes through DNS rebinding.
+ */
+async function refuseBrowsers(context: Context, next: Next): Promise<Response | undefined> {
+  const authority = context.req.header("host") ?? "";
+  const host = parseHostPort(authority)?.host ?? authority;
+  const named = host !== "localhost" && IpAddress.parse(host) === null;
+  if (named || context.req.header("origin") !== undefined)
+    return context.text(
+      "administration is not for web pages: ask an address of this host, without an Origin\n",
+      403,
+    );
+  await next();
+  return undefined;
+}
+
+function pretty(context: Context, value: unknown): Response {
+  return context.body(`${JSON.stringify(value, writeAddress, 2)}\n`, 200, {
+    "content-type": "application/json",
+  });
+}
+
+/** Addresses are words to whoever reads this, not bytes. */
+function writeAddress(_: string, value: unknown): unknown {
+  return value instanceof IpAddress ? value.text : value;
+}
+
+/** ztunnel's keys in ztunnel's order (`admin.rs`, ConfigDump); what it has and we have not is empty. */
+function dumpConfig(sources: AdminSources): unknown {
+  return {
+    ...sources.meshDump(),
+    stagedServices: {},
+    staticConfig: { workloads: [], policies: [], services: [] },
+    version: sources.version(),
+    config: sources.config(),
+    certificates: dumpCertificates(sources.certificates()),
+  };
+}
+
+/** A list of what there is at most one of, as every other page has lists. */
+function present<T>(value: T | null): readonly T[] {
+  return value === null ? [] : [value];
+}
+
+function listConnections(connections: Iterable<ConnectionEntry>): unknown {
+  const listed: ConnectionEntry[] = [];
+  let total = 0;
+  for (const connection of connections) {
+    total++;
+    if (listed.length < adminLimits.maxListedConnections) listed.push(connection);
+  }
+  return { total, connections: listed };
+}
+
+const levels: readonly LogLevel[] = ["debug", "info", "warn", "error"];
+
+/** Envoy's and ztunnel's form. A level we do not have is refused, not rounded. */
+function changeLogLevel(context: Context, sources: AdminSources): Response {
+  const wanted = context.req.query("level");
+  const level = levels.find((name) => name === wanted);
+  if (wanted !== undefined && level === undefined)
+    return context.text(`invalid level "${wanted}": use ${levels.join(", ")}\n`, 400);
+  if (level !== undefined) sources.setLogLevel(level);
+  return context.text(`current log level is ${sources.logLevel()}\n`);
+}
+
+function renderIndex(): string {
+  const rows = pages.map(
+    ([path, description]) => `<tr><td><a href="${path}">${path}</a></td><td>${description}</td></tr>`,
+  );
+  return `<!doctype html><title>fairlead</title><h1>fairlead</h1><table>\n${rows.join("\n")}\n</table>\n`;
+}

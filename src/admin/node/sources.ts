@@ -1,0 +1,143 @@
+/** What administration shows and does. `app.ts` fills it; nothing here knows the parts it comes from. */
+import type { LogLevel } from "../../base/log.ts";
+import type { MetricRegistry } from "../../base/metrics.ts";
+import type { DocumentStatus } from "../../mesh/convert/report.ts";
+import type { DocumentError } from "../../mesh/location.ts";
+
+export interface AdminSources {
+  /** JSON values in ztunnel's shape (`mesh/codec/dump.ts`). */
+  meshDump(): {
+    readonly workloads: readonly unknown[];
+    readonly services: readonly unknown[];
+    readonly policies: readonly unknown[];
+  };
+  /** The configuration in force, without secrets. */
+  config(): unknown;
+  /** `{ version, runtime, … }`. */
+  version(): Readonly<Record<string, string>>;
+  certificates(): readonly CertificateEntry[];
+  /** Every open connection; listing them does not copy them first. */
+  connections(): Iterable<ConnectionEntry>;
+  documents(): DocumentsEntry;
+  /** Null without a control plane. */
+  control(): ControlEntry | null;
+  /** Null without one. */
+  identitySocket(): IdentitySocketEntry | null;
+  readonly metrics: MetricRegistry;
+  /** Names of what readiness still waits for; empty is ready. */
+  pending(): readonly string[];
+  logLevel(): LogLevel;
+  setLogLevel(level: LogLevel): void;
+  /** Begins to drain and returns at once. */
+  drain(): void;
+}
+
+/** One identity of this host. */
+export interface CertificateEntry {
+  readonly identity: string;
+  readonly state: "available" | "initializing" | "unavailable";
+  /** Why there is none. */
+  readonly error: string | null;
+  /** Leaf first. */
+  readonly chain: readonly Certificate[];
+  readonly roots: readonly Certificate[];
+}
+
+export interface Certificate {
+  readonly pem: string;
+  /** Hexadecimal. */
+  readonly serialNumber: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+}
+
+/** One open connection, as words. */
+export interface ConnectionEntry {
+  readonly id: number;
+  readonly direction: "inbound" | "outbound";
+  readonly source: PartyEntry;
+  readonly destination: PartyEntry & {
+    /** The authority of the CONNECT; null for plain TCP. */
+    readonly hboneAddress: string | null;
+    /** `namespace/hostname`. */
+    readonly service: string | null;
+  };
+  readonly ageMs: number;
+  /** As the access log counts them. */
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  /** `namespace/name` of the ALLOW policy that let it in; null when none was needed, or outbound. */
+  readonly policy: string | null;
+}
+
+export interface PartyEntry {
+  readonly address: string;
+  /** `namespace/name`. */
+  readonly workload: string | null;
+  /** Verified; null for plain text. */
+  readonly identity: string | null;
+}
+
+/** How this host stands with its control plane. Times are milliseconds since the Unix epoch. */
+export interface ControlEntry {
+  /** `HOST:PORT` of xDS, and of who signs. */
+  readonly server: string;
+  readonly ca: string;
+  readonly credential: "node certificate" | "token" | "none";
+  /** This host's own certificate; null without one. */
+  readonly node: {
+    readonly identity: string;
+    readonly serialNumber: string;
+    readonly notAfterMs: number;
+    /** Why the last renewal failed. */
+    readonly error: string | null;
+  } | null;
+  readonly xds: ControlStreamEntry | null;
+  /** When the mesh was kept that this run began with; null when it began with none. */
+  readonly restoredFromMs: number | null;
+  readonly clockSkewMs: number | null;
+}
+
+export interface ControlStreamEntry {
+  readonly connected: boolean;
+  readonly sinceMs: number | null;
+  readonly lastAnswerMs: number | null;
+  readonly identifier: string | null;
+  /** Why it is not connected. */
+  readonly error: string | null;
+  readonly attempts: number;
+  readonly ready: boolean;
+  /** Whether the mesh is what the control plane has now; otherwise it is as it was last known. */
+  readonly current: boolean;
+  readonly types: readonly {
+    readonly typeUrl: string;
+    readonly resources: number;
+    readonly refused: readonly { readonly name: string; readonly reason: string }[];
+  }[];
+}
+
+/** The Unix socket of SDS and the Workload API. */
+export interface IdentitySocketEntry {
+  readonly path: string;
+  /** Users and what each may have. */
+  readonly rules: readonly {
+    readonly uid: number | null;
+    readonly gid: number | null;
+    readonly identity: string;
+  }[];
+  readonly openStreams: number;
+  readonly secrets: readonly {
+    readonly caller: string;
+    readonly names: readonly string[];
+    readonly acknowledged: string | null;
+    readonly refused: { readonly version: string; readonly reason: string } | null;
+  }[];
+}
+
+/** What was made of the mesh documents. */
+export interface DocumentsEntry {
+  readonly documents: readonly DocumentStatus[];
+  /** Of files, and of documents that do not even say what they are. */
+  readonly errors: readonly DocumentError[];
+}

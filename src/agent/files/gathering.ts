@@ -1,0 +1,102 @@
+/** What one reading of the files gives, held against what was good before. */
+import type { MeshError } from "../../base/errors.ts";
+import { isBelow } from "../../files/mesh_files.ts";
+import type { DocumentStatus } from "../../mesh/convert/report.ts";
+import type { MeshDocument } from "../../mesh/documents/document.ts";
+import type { ParsedEntry } from "../../mesh/documents/parse.ts";
+import type { RefusedPolicy } from "../../mesh/documents/refused_policy.ts";
+import type { DocumentError } from "../../mesh/location.ts";
+import type { ParsedFile } from "./document_files.ts";
+
+export interface RetainedStatus extends DocumentStatus {
+  /** The document was refused, and an earlier version of it is still in force. */
+  readonly lastGoodInForce: boolean;
+}
+
+/** A document that is to be in force, unless conversion refuses it. */
+export interface Candidate {
+  readonly document: MeshDocument;
+  /** The error of the newer version that this one stands in for; null when this is the newest. */
+  readonly supersededBy: DocumentError | null;
+}
+
+export class Gathering {
+  readonly candidates: Candidate[] = [];
+  /** Policies of which no version was ever good. */
+  readonly refusedPolicies: RefusedPolicy[] = [];
+  /** Refused documents of which no version was ever good. */
+  readonly hopeless: RetainedStatus[] = [];
+  /** Of files, of documents that do not even say what they are, and all but the first of the others. */
+  readonly errors: DocumentError[] = [];
+  readonly #good: ReadonlyMap<string, MeshDocument>;
+  /** Names of which a good document was read now. */
+  readonly #parsed: ReadonlySet<string>;
+  readonly #seen = new Set<string>();
+  /** Files and folders of which it cannot be told what they hold now, and why. */
+  readonly #unclear = new Map<string, DocumentError>();
+
+  constructor(
+    good: ReadonlyMap<string, MeshDocument>,
+    files: readonly ParsedFile[],
+    unreadable: ReadonlyMap<string, MeshError>,
+  ) {
+    this.#good = good;
+    const entries = files.flatMap((file) => file.entries);
+    this.#parsed = new Set(
+      entries.flatMap(({ key, document }) => (key === null || document === null ? [] : [key])),
+    );
+    for (const [path, { message }] of unreadable) {
+      this.#isUnclear(path, { location: { file: path, line: 1, column: 1 }, resource: null, message });
+    }
+    for (const file of files) {
+      if (file.error !== null) this.#isUnclear(file.path, file.error);
+      for (const entry of file.entries) this.#take(entry, file.path);
+    }
+    if (this.#unclear.size > 0) this.#retainUnseen();
+  }
+
+  #take(entry: ParsedEntry, path: string): void {
+    const { key, document } = entry;
+    const [first, ...others] = entry.errors;
+    if (key !== null) this.#seen.add(key);
+    if (document !== null) this.candidates.push({ document, supersededBy: null });
+    if (first === undefined) return;
+    if (key === null) this.#isUnclear(path, first);
+    else this.#takeRefused(key, entry, first);
+    this.errors.push(...others);
+  }
+
+  #takeRefused(key: string, { refusedPolicy }: ParsedEntry, error: DocumentError): void {
+    // Where another document of that name is good, this one is only a broken second.
+    const isSecond = this.#parsed.has(key);
+    const good = isSecond ? undefined : this.#good.get(key);
+    if (good !== undefined) {
+      this.candidates.push({ document: good, supersededBy: error });
+      return;
+    }
+    this.hopeless.push({
+      resource: key,
+      location: error.location,
+      accepted: false,
+      warnings: [],
+      error,
+      lastGoodInForce: false,
+    });
+    if (refusedPolicy !== null && !isSecond) this.refusedPolicies.push(refusedPolicy);
+  }
+
+  #isUnclear(path: string, error: DocumentError): void {
+    this.errors.push(error);
+    if (!this.#unclear.has(path)) this.#unclear.set(path, error);
+  }
+
+  /** What such a file held before may be what cannot be read now; it stays, unless it was read somewhere else. */
+  #retainUnseen(): void {
+    for (const [key, document] of this.#good) {
+      if (this.#seen.has(key)) continue;
+      const { file } = document.location;
+      const error = this.#unclear.get(file) ?? [...this.#unclear].find(([path]) => isBelow(file, path))?.[1];
+      if (error !== undefined) this.candidates.push({ document, supersededBy: error });
+    }
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * Which documents are in force: the newest version of each that is good. A document that became bad keeps its last good version;
+ * only one that is gone from a file that can be read is gone from the mesh.
+ */
+import type { MeshError } from "../../base/errors.ts";
+import type { TimeSlice } from "../../base/time_slice.ts";
+import { ConversionCache } from "../../mesh/convert/cache.ts";
+import { type Conversion, convertInSteps } from "../../mesh/convert/convert.ts";
+import type { ConversionContext } from "../../mesh/convert/report.ts";
+import type { MeshDocument } from "../../mesh/documents/document.ts";
+import type { RefusedPolicy } from "../../mesh/documents/refused_policy.ts";
+import type { DocumentError } from "../../mesh/location.ts";
+import type { ParsedFile } from "./document_files.ts";
+import { type Candidate, Gathering, type RetainedStatus } from "./gathering.ts";
+
+export interface RetentionResult {
+  readonly conversion: Conversion;
+  readonly documents: readonly RetainedStatus[];
+  /** Of files, and of documents that do not even say what they are. */
+  readonly errors: readonly DocumentError[];
+}
+
+export class Retention {
+  readonly #context: ConversionContext;
+  readonly #refusedPolicies: "deny" | "skip";
+  readonly #cache = new ConversionCache();
+  #good = new Map<string, MeshDocument>();
+
+  constructor(context: ConversionContext, refusedPolicies: "deny" | "skip") {
+    this.#context = context;
+    this.#refusedPolicies = refusedPolicies;
+  }
+
+  async update(
+    files: readonly ParsedFile[],
+    unreadable: ReadonlyMap<string, MeshError>,
+    slice: TimeSlice,
+  ): Promise<RetentionResult> {
+    const gathering = new Gathering(this.#good, files, unreadable);
+    const refused = this.#refusedPolicies === "deny" ? gathering.refusedPolicies : [];
+    const settled = await this.#settle(gathering.candidates, refused, slice);
+    this.#good = new Map();
+    const documents = settled.conversion.statuses.map((status, index): RetainedStatus => {
+      const candidate = settled.candidates[index];
+      if (candidate !== undefined && status.accepted) this.#good.set(status.resource, candidate.document);
+      const error = candidate?.supersededBy ?? status.error;
+      const lastGoodInForce = candidate?.supersededBy !== null && status.accepted;
+      return {
+        ...status,
+        location: error?.location ?? status.location,
+        accepted: error === null,
+        error,
+        lastGoodInForce,
+      };
+    });
+    return {
+      conversion: settled.conversion,
+      documents: [...documents, ...gathering.hopeless],
+      errors: gathering.errors,
+    };
+  }
+
+  /** Converts; whatever is refused and has an earlier good version is replaced by that, until nothing more is. */
+  async #settle(
+    first: readonly Candidate[],
+    refused: readonly RefusedPolicy[],
+    slice: TimeSlice,
+  ): Promise<{ readonly conversion: Conversion; readonly candidates: readonly Candidate[] }> {
+    let candidates = first;
+    for (;;) {
+      const documents = candidates.map(({ document }) => document);
+      const conversion = await slice.run(convertInSteps(documents, this.#context, refused, this.#cache));
+      const next = this.#replaceRefused(candidates, conversion);
+      if (next === null) return { conversion, candidates };
+      candidates = next;
+    }
+  }
+
+  /** @returns null when there is nothing to replace. Each candidate is replaced once at most, so this comes to an end. */
+  #replaceRefused(candidates: readonly Candidate[], conversion: Conversion): readonly Candidate[] | null {
+    const seen = new Set<string>();
+    let replaced = false;
+    const next = candidates.map((candidate, index) => {
+      const key = candidate.document.metadata.key;
+      const isFirst = !seen.has(key);
+      seen.add(key);
+      const error = conversion.statuses[index]?.error ?? null;
+      const good = this.#good.get(key);
+      // Of two with one name only the first can have been in force.
+      if (
+        error === null ||
+        !isFirst ||
+        candidate.supersededBy !== null ||
+        good === undefined ||
+        good === candidate.document
+      ) {
+        return candidate;
+      }
+      replaced = true;
+      return { document: good, supersededBy: error };
+    });
+    return replaced ? next : null;
+  }
+}

@@ -1,0 +1,382 @@
+/**
+ * The control plane as a host has it: joined, known, followed. What it says goes into the store and the trust; what it signs are our
+ * certificates. Against ours and against a real istiod by the same code; only joining and the trust bundle are ours alone.
+ */
+import type { Logger } from "../../base/log.ts";
+import type { Host } from "../../host/host.ts";
+import { nodeNamespace } from "../../mesh/identity.ts";
+import type { MeshStore } from "../../mesh/store/store.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
+import type { CertificateSigner } from "../../pki/issue/ca.ts";
+import type { Svid } from "../../pki/svid/svid.ts";
+import type { CrlSource, CrlStatus } from "../../pki/trust/revocation.ts";
+import { addressType, authorizationType, trustBundleType } from "../../wire/ads/delta.ts";
+import { DocumentClient } from "../xds/document_client.ts";
+import { MeshResources } from "../xds/mesh_resources.ts";
+import type { ResourceHandler } from "../xds/resource_handler.ts";
+import { readSnapshot, type SnapshotOptions, SnapshotWriter } from "../xds/snapshot_file.ts";
+import { TrustResources } from "../xds/trust_resources.ts";
+import { XdsClient } from "../xds/xds_client.ts";
+import { describeNode } from "../xds/xds_node.ts";
+import { CaClient } from "./ca_client.ts";
+import { ControlServer, type Presented } from "./control_server.ts";
+import type { ControlStatus } from "./control_status.ts";
+import { joinMesh, nothingToJoinBy } from "./joining.ts";
+import { type JoinedNode, readNodeFile } from "./node_file.ts";
+import { NodeIdentity } from "./node_identity.ts";
+import type { ControlSettings, LocalFacts } from "./settings.ts";
+
+export interface ControlPlaneOptions {
+  readonly host: Host;
+  readonly logger: Logger;
+  readonly provider: CryptoProvider;
+  readonly settings: ControlSettings;
+  readonly facts: LocalFacts;
+  /** Of this program. */
+  readonly version: string;
+}
+
+/** Where what a control plane says goes. */
+export interface Followed {
+  readonly store: MeshStore;
+  readonly refusedPolicies: "deny" | "skip";
+  /** @throws MeshError `configuration` for roots that cannot be used. */
+  setRoots(rootsPem: string): void;
+  /** Resolves when they are in force. */
+  setCrls(sources: readonly CrlSource[]): Promise<readonly CrlStatus[]>;
+  /** See `TrustSink`. */
+  renewUnlessOf?(issuerKeyId: string): void;
+  /** The control plane is there again, or for the first time. */
+  onConnected(): void;
+}
+
+export class ControlPlane {
+  /** What holds for this host: what came with the join, or what it was told. */
+  readonly facts: LocalFacts;
+  /** `namespace/name` this host may run, as the control plane has it; null leaves it to the host. */
+  readonly workloads: readonly string[] | null;
+  readonly signer: CertificateSigner;
+  readonly #options: ControlPlaneOptions;
+  readonly #xdsServer: ControlServer;
+  readonly #caServer: ControlServer;
+  readonly #ca: CaClient;
+  #identity: NodeIdentity | null = null;
+  /** Of a workload that runs here: what a host without a node certificate can show when its token is gone. */
+  #svid: () => Svid | null = () => null;
+  #joined: JoinedNode | null;
+  #xds: XdsClient | null = null;
+  #snapshot: SnapshotWriter | null = null;
+  #snapshotSavedAtMs: number | null = null;
+  #isRestoring = false;
+
+  private constructor(options: ControlPlaneOptions, joined: JoinedNode | null, servers: Servers) {
+    const { host, logger, facts } = options;
+    this.#options = options;
+    this.#joined = joined;
+    this.#xdsServer = servers.xds;
+    this.#caServer = servers.ca;
+    servers.presented = () => this.#present();
+    servers.meshRootsPem = () => this.rootsPem;
+    const caller = servers.ca;
+    this.#ca = new CaClient({
+      clock: host.clock,
+      logger,
+      caller,
+      impersonates: () => this.#identity !== null,
+    });
+    this.signer = this.#ca;
+    if (joined !== null) this.#identity = this.#keepIdentity(joined);
+    const membership = joined?.membership ?? null;
+    this.facts = membership === null ? facts : mergeFacts(membership, facts, logger);
+    this.workloads = membership === null || membership.workloads.length === 0 ? null : membership.workloads;
+  }
+
+  /**
+   * Joins if this host has not yet; waits for a control plane that is away.
+   *
+   * @throws MeshError `control_refused`, `certificate_*`, `configuration`, `io`.
+   */
+  static async join(options: ControlPlaneOptions): Promise<ControlPlane> {
+    const { host, logger, provider, settings } = options;
+    let joined = await readNodeFile(host.files, settings.stateDirectory, provider);
+    const servers = await openServers(options, joined);
+    try {
+      const control = servers.xds.name;
+      if (joined !== null && settings.joinToken !== null)
+        logger.log("info", "join", "the join token is not used: this host has joined already", {
+          control: joined.membership.control,
+          identity: joined.credential.id.uri,
+        });
+      if (joined === null && settings.joinToken !== null) {
+        joined = await joinMesh(joiningOptions(options, servers.xds, settings.joinToken.reveal()));
+        // That connection was nobody's.
+        servers.xds.renew();
+      }
+      if (joined === null && settings.token === null) throw nothingToJoinBy(control);
+      const plane = new ControlPlane(options, joined, servers);
+      // Long absence: nothing else is granted to an expired certificate, so it goes first; a failure is retried beside the rest.
+      if (plane.#identity?.isExpired === true) await plane.#identity.renew();
+      return plane;
+    } catch (thrown) {
+      servers.xds.close();
+      if (servers.ca !== servers.xds) servers.ca.close();
+      throw thrown;
+    }
+  }
+
+  /** Whether this host has a certificate of its own, by which the mesh knows what may run here. */
+  get isMember(): boolean {
+    return this.#identity !== null;
+  }
+
+  /** The mesh's roots as far as they are known; null before the first certificate of a host that does not join. */
+  get rootsPem(): string | null {
+    return (this.#identity?.node ?? this.#joined)?.rootsPem ?? null;
+  }
+
+  /** Where a workload's certificate is found when it is all that this host can show. */
+  useSvid(current: () => Svid | null): void {
+    this.#svid = current;
+  }
+
+  /**
+   * Begins with what an earlier run has kept, then follows the control plane.
+   *
+   * @returns resolves when there is a mesh to carry traffic by.
+   */
+  async follow(followed: Followed): Promise<void> {
+    const { host, logger, version } = this.#options;
+    const resources = { store: followed.store, refusedPolicies: followed.refusedPolicies };
+    const policies = new MeshResources(authorizationType, resources);
+    const addresses = new MeshResources(addressType, resources);
+    const trust = new TrustResources({
+      setRoots: (rootsPem) => {
+        // The snapshot is written seconds late, this host's own file at once: roots that came between are in the file alone, and by
+        // the others the control plane may not be known any more.
+        const known = this.#isRestoring ? this.rootsPem : null;
+        followed.setRoots(known ?? rootsPem);
+        if (known === null) void this.#identity?.setRoots(rootsPem);
+      },
+      setCrls: (sources) => followed.setCrls(sources),
+      renewUnlessOf: (issuerKeyId) => {
+        followed.renewUnlessOf?.(issuerKeyId);
+        this.#identity?.renewUnlessOf(issuerKeyId);
+      },
+    });
+    const handlers: readonly ResourceHandler[] = [policies, addresses];
+    const all = [trust, ...handlers];
+    const kept = this.#snapshotOptions();
+    const writer = new SnapshotWriter(kept, () =>
+      all.map((handler) => ({ typeUrl: handler.typeUrl, resources: [...handler.resources()] })),
+    );
+    this.#snapshot = writer;
+    const xds = new XdsClient({
+      clock: host.clock,
+      random: host.random,
+      logger,
+      open: this.#xdsServer.openAds,
+      server: this.#xdsServer.name,
+      node: () => describeNode(this.#describe(), this.facts, version),
+      handlers,
+      ownHandlers: [trust],
+      onChange: () => writer.changed(),
+      onConnected: () => followed.onConnected(),
+    });
+    this.#xds = xds;
+    this.#isRestoring = true;
+    await this.#restore(kept, xds);
+    this.#isRestoring = false;
+    xds.start();
+    await xds.ready;
+  }
+
+  /** Istio's own documents over a stream of their own; the caller starts and closes it. */
+  documents(types: readonly string[]): DocumentClient {
+    const { host, logger, version } = this.#options;
+    return new DocumentClient({
+      clock: host.clock,
+      random: host.random,
+      logger,
+      open: this.#xdsServer.openAds,
+      server: this.#xdsServer.name,
+      node: () => describeNode(this.#describe(), this.facts, version, { GENERATOR: "api" }),
+      types,
+    });
+  }
+
+  status(): ControlStatus {
+    const { token, stateDirectory } = this.#options.settings;
+    return {
+      server: this.#xdsServer.name,
+      ca: this.#caServer.name,
+      credential: this.#identity !== null ? "node certificate" : token !== null ? "token" : "none",
+      node: this.#identity?.status() ?? null,
+      stateDirectory,
+      xds: this.#xds?.status() ?? null,
+      restoredFromMs: this.#snapshotSavedAtMs,
+      clockSkewMs: this.#ca.skewMs,
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#xds?.close();
+    this.#identity?.close();
+    this.#xdsServer.close();
+    if (this.#caServer !== this.#xdsServer) this.#caServer.close();
+    await this.#snapshot?.flush();
+  }
+
+  #snapshotOptions(): SnapshotOptions {
+    const { host, logger, provider, settings } = this.#options;
+    return {
+      clock: host.clock,
+      files: host.files,
+      provider,
+      logger,
+      directory: settings.stateDirectory,
+      mesh: `${this.#xdsServer.name} ${this.facts.trustDomain}`,
+    };
+  }
+
+  async #restore(kept: SnapshotOptions, xds: XdsClient): Promise<void> {
+    const snapshot = await readSnapshot(kept);
+    if (snapshot === null) return;
+    // Trust first, then policies, then the workloads they are for.
+    for (const typeUrl of [trustBundleType, authorizationType, addressType]) {
+      const type = snapshot.types.find((one) => one.typeUrl === typeUrl);
+      // Of a host that has never been told of a bundle there is none; that is no empty one.
+      if (type === undefined || (typeUrl === trustBundleType && type.resources.length === 0)) continue;
+      await xds.restore(typeUrl, type.resources);
+    }
+    this.#snapshotSavedAtMs = snapshot.savedAtMs;
+    const { clock } = this.#options.host;
+    this.#options.logger.log("info", "xds", "beginning with the mesh as it was last known", {
+      saved: new Date(snapshot.savedAtMs).toISOString(),
+      age_ms: Math.round(clock.wallMs() - snapshot.savedAtMs),
+    });
+  }
+
+  #keepIdentity(node: JoinedNode): NodeIdentity {
+    const { host, logger, provider, settings } = this.#options;
+    return new NodeIdentity(
+      {
+        clock: host.clock,
+        random: host.random,
+        files: host.files,
+        provider,
+        logger,
+        directory: settings.stateDirectory,
+        caller: this.#xdsServer,
+        onRenewed: () => {
+          this.#xdsServer.renew();
+          if (this.#caServer !== this.#xdsServer) this.#caServer.renew();
+          // The stream of now is of the old certificate, and ends with it at the latest.
+          this.#xds?.reconnect();
+        },
+      },
+      node,
+    );
+  }
+
+  #present(): Presented {
+    if (this.#identity !== null)
+      return { credentials: this.#identity.credentials, bearer: null, spare: null };
+    const { token } = this.#options.settings;
+    const svid = this.#svid();
+    const spare =
+      svid === null
+        ? null
+        : {
+            certificateChainPem: svid.certificateChainPem,
+            privateKeyPem: svid.privateKeyPem,
+            trustedRootsPem: this.rootsPem ?? "",
+          };
+    return { credentials: null, bearer: token, spare };
+  }
+
+  /** istiod wants the namespace of whoever calls (wire facts 7.2); a joined host's is its own. */
+  #describe(): ControlSettings["node"] {
+    const { node } = this.#options.settings;
+    if (this.#identity === null) return node;
+    return {
+      ...node,
+      podName: node.podName === "" ? this.facts.nodeName : node.podName,
+      podNamespace: node.podNamespace === "" ? nodeNamespace : node.podNamespace,
+    };
+  }
+}
+
+/** The servers, and what they ask of a plane that does not exist before they do. */
+interface Servers {
+  readonly xds: ControlServer;
+  readonly ca: ControlServer;
+  presented: () => Presented;
+  meshRootsPem: () => string | null;
+}
+
+async function openServers(options: ControlPlaneOptions, joined: JoinedNode | null): Promise<Servers> {
+  const { host, logger, provider, settings, facts } = options;
+  const late = {
+    // Before the join there is nobody to be.
+    presented: (): Presented => ({ credentials: null, bearer: null, spare: null }),
+    meshRootsPem: () => joined?.rootsPem ?? null,
+  };
+  const open = (server: ControlSettings["xds"]): Promise<ControlServer> =>
+    ControlServer.open({
+      host,
+      logger,
+      provider,
+      server,
+      pin: settings.pin,
+      clusterId: facts.clusterId,
+      meshRootsPem: () => late.meshRootsPem(),
+      present: () => late.presented(),
+    });
+  const xds = await open(settings.xds);
+  const isSame = JSON.stringify(settings.xds) === JSON.stringify(settings.ca);
+  return Object.assign(late, { xds, ca: isSame ? xds : await open(settings.ca) });
+}
+
+function joiningOptions(options: ControlPlaneOptions, caller: ControlServer, token: string) {
+  const { host, logger, provider, settings, facts, version } = options;
+  const { clock, random, files, net } = host;
+  const named = settings.joinAddresses.map(({ text }) => text);
+  const own = net
+    .localAddresses()
+    .filter((ip) => !ip.isLoopback)
+    .map(({ text }) => text);
+  return {
+    clock,
+    random,
+    files,
+    provider,
+    logger,
+    caller,
+    control: caller.name,
+    directory: settings.stateDirectory,
+    token,
+    nodeName: facts.nodeName,
+    addresses: named.length > 0 ? named : own,
+    labels: settings.joinLabels,
+    network: facts.network,
+    trustDomain: facts.trustDomain,
+    version,
+  };
+}
+
+/** What the mesh says of itself wins over this host's settings; a difference is told, once. */
+function mergeFacts(membership: JoinedNode["membership"], local: LocalFacts, logger: Logger): LocalFacts {
+  const { node: nodeName, trustDomain, clusterId, rootNamespace, network } = membership;
+  const mesh: LocalFacts = { nodeName, trustDomain, clusterId, rootNamespace, network };
+  if (local.nodeName !== "" && local.nodeName !== nodeName)
+    logger.log(
+      "warn",
+      "join",
+      "this host has joined by another name than it is told now; the joined one counts",
+      {
+        joined: nodeName,
+        told: local.nodeName,
+      },
+    );
+  return mesh;
+}

@@ -1,0 +1,88 @@
+/** A new key for this host, and what the control plane made of it: checked like anything else that a server says. */
+import { MeshError } from "../../base/errors.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
+import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
+import { SignatureVerifier } from "../../pki/crypto/signature.ts";
+import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
+import { parseRoots, TrustAnchors } from "../../pki/trust/anchors.ts";
+import { validatePath } from "../../pki/trust/path.ts";
+import { parseCertificate } from "../../pki/x509/certificate.ts";
+import { createCertificateRequest } from "../../pki/x509/csr.ts";
+import type { JoinResponse } from "../../wire/messages/fairlead.gen.ts";
+import { type JoinedNode, readCredential } from "./node_file.ts";
+
+export interface NodeKey {
+  readonly csrPem: string;
+  readonly privateKeyPem: string;
+}
+
+/** @param name what the request says; the server decides the name and does not look at it (wire facts 3.5). */
+export async function createNodeKey(
+  provider: CryptoProvider,
+  trustDomain: string,
+  name: string,
+): Promise<NodeKey> {
+  const id = new SpiffeId(trustDomain, nodeNamespace, name === "" ? "joining" : name);
+  const { csrPem, keys } = await createCertificateRequest(provider, id);
+  const pkcs8 = new Uint8Array(await provider.crypto.subtle.exportKey("pkcs8", keys.privateKey));
+  return { csrPem, privateKeyPem: encodePem("PRIVATE KEY", pkcs8) };
+}
+
+export interface AnswerOptions {
+  readonly provider: CryptoProvider;
+  /** `HOST:PORT`. */
+  readonly control: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly nowMs: number;
+}
+
+/**
+ * Chain, key, identity and path of an answer to Join or Renew (chain rules of wire facts 3.3).
+ *
+ * A clock that is wrong is no reason to throw the answer away: the token is used up by then, and the certificate will hold once
+ * the clock does. So the path is judged at the nearest time at which the leaf is valid.
+ *
+ * @throws MeshError `control_refused`, blame upstream, for an answer that does not hold.
+ */
+export async function readJoinAnswer(
+  response: JoinResponse,
+  key: NodeKey,
+  options: AnswerOptions,
+): Promise<JoinedNode> {
+  const { certChain, nodeName, workloads, trustDomain, clusterId, rootNamespace, network } = response;
+  if (certChain.length < 2) throw unusable("it has no certificate and roots");
+  if (certChain.length > pkiLimits.maxPathCertificates) throw unusable("its chain is too long");
+  try {
+    const rootsPem = certChain[certChain.length - 1] ?? "";
+    const anchors = new TrustAnchors(parseRoots(rootsPem));
+    const presented = decodePemLabel(certChain.slice(0, -1).join("\n"), "CERTIFICATE").map(parseCertificate);
+    const [leaf, ...rest] = presented;
+    if (leaf === undefined) throw unusable("it has no certificate");
+    const intermediates = rest.filter((one) => !anchors.has(one));
+    const chainPem = [leaf, ...intermediates].map(({ der }) => encodePem("CERTIFICATE", der)).join("");
+    const credential = await readCredential(chainPem, key.privateKeyPem, options.provider);
+    const expected = new SpiffeId(trustDomain, nodeNamespace, nodeName);
+    if (!credential.id.equals(expected)) throw unusable(`it is for ${credential.id}, and says ${expected}`);
+    const nowMs = Math.min(Math.max(options.nowMs, leaf.notBeforeMs), leaf.notAfterMs);
+    const verifier = new SignatureVerifier(options.provider);
+    await validatePath({ leaf, intermediates, anchors, usage: "clientAuth", nowMs }, verifier);
+    const membership = {
+      control: options.control,
+      node: nodeName,
+      trustDomain,
+      clusterId,
+      rootNamespace,
+      network,
+      workloads,
+    };
+    return { membership, credential, rootsPem };
+  } catch (thrown) {
+    if (thrown instanceof MeshError && thrown.code === "control_refused") throw thrown;
+    throw unusable(thrown instanceof Error ? thrown.message : String(thrown));
+  }
+}
+
+function unusable(reason: string): MeshError {
+  return new MeshError("control_refused", "upstream", `the control plane's answer cannot be used: ${reason}`);
+}

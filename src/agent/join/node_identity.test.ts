@@ -1,0 +1,126 @@
+import { describe, expect, test } from "bun:test";
+import { MeshError } from "../../base/errors.ts";
+import { joinLimits } from "../../base/limits/agent.ts";
+import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
+import { runtimeProvider } from "../../pki/crypto/provider.ts";
+import { CertificateAuthority } from "../../pki/issue/ca.ts";
+import { FakeClock } from "../../pki/testing/fake_clock.ts";
+import { MemoryFiles } from "../../pki/testing/memory_files.ts";
+import { observed } from "../../pki/testing/providers.ts";
+import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
+import { JoinResponseSchema } from "../../wire/messages/fairlead.gen.ts";
+import { newMessage } from "../../wire/messages/message.ts";
+import { createNodeKey, readJoinAnswer } from "./node_certificate.ts";
+import { readNodeFile } from "./node_file.ts";
+import { NodeIdentity } from "./node_identity.ts";
+
+const hour = 3_600_000;
+const lifetimeMs = 24 * hour;
+
+async function bench() {
+  const { provider, isBusy } = observed(runtimeProvider());
+  const clock = new FakeClock(Date.parse("2026-11-22T12:00:00Z"), isBusy);
+  const ca = await CertificateAuthority.create({ clock, provider, trustDomain: "cluster.local" });
+  const files = new MemoryFiles();
+  const lines: string[] = [];
+  const server: { fault: Error | null; calls: number } = { fault: null, calls: 0 };
+  const sign = async (csrPem: string) => {
+    const id = new SpiffeId("cluster.local", nodeNamespace, "edge-1");
+    const { chainPem, rootsPem } = await ca.sign({ csrPem, id, lifetimeMs });
+    const certChain = [...chainPem, rootsPem];
+    return newMessage(JoinResponseSchema, { certChain, nodeName: "edge-1", trustDomain: "cluster.local" });
+  };
+  const key = await createNodeKey(provider, "cluster.local", "edge-1");
+  const node = await readJoinAnswer(await sign(key.csrPem), key, {
+    provider,
+    control: "c:1",
+    nowMs: clock.wallMs(),
+  });
+  let renewals = 0;
+  const identity = new NodeIdentity(
+    {
+      clock,
+      random: { fill() {}, float: () => 0.5 },
+      files,
+      provider,
+      logger: { log: (level, _target, message) => void lines.push(`${level} ${message}`) },
+      directory: "/state",
+      caller: {
+        unary: async <Req, Res>(_method: unknown, request: Req): Promise<Res> => {
+          server.calls++;
+          if (server.fault !== null) throw server.fault;
+          return (await sign((request as { csr: string }).csr)) as Res;
+        },
+      },
+      onRenewed: () => void renewals++,
+    },
+    node,
+  );
+  return { clock, ca, files, lines, server, identity, provider, renewals: () => renewals };
+}
+
+const away = new MeshError("connect_refused", "upstream", "nobody listens");
+
+describe("a host's own certificate", () => {
+  test("is renewed at half of its life with a new key, and kept", async () => {
+    const { clock, files, identity, provider, renewals } = await bench();
+    const before = identity.credentials;
+    await clock.advance(11 * hour);
+    expect(renewals()).toBe(0);
+    await clock.advance(1.5 * hour);
+    expect(renewals()).toBe(1);
+    expect(identity.credentials.privateKeyPem).not.toBe(before.privateKeyPem);
+    const kept = await readNodeFile(files, "/state", provider);
+    expect(kept?.credential.privateKeyPem).toBe(identity.credentials.privateKeyPem);
+    identity.close();
+    await clock.advance(100 * hour);
+    expect([renewals(), clock.timers]).toEqual([1, 0]);
+  });
+
+  test("a control plane that is away is asked less and less often and told of once; the old one stays in use", async () => {
+    const { clock, lines, server, identity, renewals } = await bench();
+    server.fault = away;
+    const callsIn = async (ms: number): Promise<number> => {
+      const before = server.calls;
+      await clock.advance(ms);
+      return server.calls - before;
+    };
+    await clock.advance(16 * hour);
+    expect(identity.status().error).toBe("nobody listens");
+    expect(await callsIn(10 * joinLimits.renewRetryMaxMs)).toBeWithin(9, 12);
+    await clock.advance(8 * hour);
+    expect(identity.isExpired).toBe(true);
+    expect(await callsIn(10 * joinLimits.renewExpiredRetryMaxMs)).toBeWithin(9, 12);
+    expect(lines.filter((line) => line.startsWith("warn"))).toHaveLength(1);
+    server.fault = null;
+    await clock.advance(2 * joinLimits.renewExpiredRetryMaxMs);
+    expect([renewals(), identity.isExpired, identity.status().error]).toEqual([1, false, null]);
+  });
+
+  test("a refusal says what to do", async () => {
+    const { clock, server, identity } = await bench();
+    server.fault = new GrpcError(grpcCode.permissionDenied, "no");
+    await clock.advance(13 * hour);
+    expect(identity.status().error).toMatch(/PERMISSION_DENIED.*was this host revoked.*join-token create/);
+  });
+
+  test("renewals at the same time are one", async () => {
+    const { server, identity, renewals } = await bench();
+    expect(await Promise.all([identity.renew(), identity.renew()])).toEqual([true, true]);
+    expect([server.calls, renewals()]).toEqual([1, 1]);
+  });
+
+  test("new roots are kept, and a disk that is full takes nothing from what is in memory", async () => {
+    const { ca, clock, files, identity, lines, provider } = await bench();
+    const other = await CertificateAuthority.create({ clock, provider, trustDomain: "cluster.local" });
+    const both = `${ca.rootsPem}${other.rootsPem}`;
+    await identity.setRoots(both);
+    expect((await readNodeFile(files, "/state", provider))?.rootsPem).toBe(both);
+    files.writeAtomic = async () => {
+      throw new MeshError("io", "local", "no space left");
+    };
+    await identity.setRoots(ca.rootsPem);
+    expect(identity.node.rootsPem).toBe(ca.rootsPem);
+    expect(lines).toEqual(["error this host's certificate could not be kept on disk"]);
+  });
+});

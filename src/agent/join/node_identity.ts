@@ -1,0 +1,187 @@
+/** This host's own certificate while it runs: in use, on disk, and renewed at half of its life. */
+import type { MeshError } from "../../base/errors.ts";
+import { joinLimits } from "../../base/limits/agent.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
+import type { Logger } from "../../base/log.ts";
+import type { Clock, Files, Random, Timer, TlsCredentials } from "../../host/host.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
+import { decodePemLabel } from "../../pki/der/pem.ts";
+import { isExpired, isRenewalDue, renewalTimeMs } from "../../pki/svid/renewal_time.ts";
+import { parseCertificate } from "../../pki/x509/certificate.ts";
+import { join } from "../../wire/grpc/services.ts";
+import { RenewRequestSchema } from "../../wire/messages/fairlead.gen.ts";
+import { newMessage } from "../../wire/messages/message.ts";
+import { createNodeKey, readJoinAnswer } from "./node_certificate.ts";
+import { type JoinedNode, writeNodeFile } from "./node_file.ts";
+import { describeFailure, type UnaryCaller } from "./unary_caller.ts";
+
+export interface NodeIdentityOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly files: Files;
+  readonly provider: CryptoProvider;
+  readonly logger: Logger;
+  readonly directory: string;
+  /** Shows the certificate of now, an expired one too: renewal is what it is still good for. */
+  readonly caller: UnaryCaller;
+  /** After each renewal: connections that were made with the old certificate are made anew. */
+  readonly onRenewed: () => void;
+}
+
+export interface NodeIdentityStatus {
+  readonly identity: string;
+  readonly serialNumber: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly notAfterMs: number;
+  /** Why the last renewal failed; null when it did not. */
+  readonly error: string | null;
+}
+
+export class NodeIdentity {
+  readonly #options: NodeIdentityOptions;
+  #node: JoinedNode;
+  #renewAtMs: number;
+  #failures = 0;
+  #error: MeshError | null = null;
+  #timer: Timer | null = null;
+  #renewing: Promise<boolean> | null = null;
+  #notBeforeNow = 0;
+  #closed = false;
+  /** One write after the other. */
+  #writes: Promise<void> = Promise.resolve();
+
+  constructor(options: NodeIdentityOptions, node: JoinedNode) {
+    this.#options = options;
+    this.#node = node;
+    this.#renewAtMs = this.#planRenewal(node.credential.notBeforeMs);
+    this.#watch();
+  }
+
+  get node(): JoinedNode {
+    return this.#node;
+  }
+
+  get isExpired(): boolean {
+    return isExpired(this.#node.credential, this.#options.clock.wallMs());
+  }
+
+  get credentials(): TlsCredentials {
+    const { credential, rootsPem } = this.#node;
+    return {
+      certificateChainPem: credential.chainPem,
+      privateKeyPem: credential.privateKeyPem,
+      trustedRootsPem: rootsPem,
+    };
+  }
+
+  /** The mesh's roots have changed; the control plane itself is known by them at the next start too. */
+  async setRoots(rootsPem: string): Promise<void> {
+    if (rootsPem === this.#node.rootsPem) return;
+    this.#node = { ...this.#node, rootsPem };
+    await this.#keep();
+  }
+
+  /** @returns whether there is a new certificate. Calls at the same time share one renewal. */
+  renew(): Promise<boolean> {
+    this.#renewing ??= this.#renew().finally(() => {
+      this.#renewing = null;
+      this.#watch();
+    });
+    return this.#renewing;
+  }
+
+  /** The mesh's CA is being replaced by the one with this key identifier: not at half of life, but soon. */
+  renewUnlessOf(issuerKeyId: string): void {
+    const [leaf] = decodePemLabel(this.#node.credential.chainPem, "CERTIFICATE");
+    if (leaf === undefined || parseCertificate(leaf).extensions.authorityKeyId === issuerKeyId) return;
+    const { clock, random } = this.#options;
+    const soonMs = clock.wallMs() + random.float() * pkiLimits.replacementSpreadMs;
+    this.#renewAtMs = Math.min(this.#renewAtMs, soonMs);
+    this.#watch();
+  }
+
+  status(): NodeIdentityStatus {
+    const { id, serialNumber, notAfterMs } = this.#node.credential;
+    return { identity: id.uri, serialNumber, notAfterMs, error: this.#error?.message ?? null };
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+  }
+
+  async #renew(): Promise<boolean> {
+    const { clock, random, provider, caller, logger, onRenewed } = this.#options;
+    const { membership } = this.#node;
+    try {
+      const key = await createNodeKey(provider, membership.trustDomain, membership.node);
+      const response = await caller.unary(join.renew, newMessage(RenewRequestSchema, { csr: key.csrPem }));
+      const { control } = membership;
+      const renewed = await readJoinAnswer(response, key, { provider, control, nowMs: clock.wallMs() });
+      if (this.#closed) return false;
+      this.#node = renewed;
+      await this.#keep();
+      this.#failures = 0;
+      this.#error = null;
+      this.#notBeforeNow = clock.now() + joinLimits.renewRetryMinMs;
+      this.#renewAtMs = this.#planRenewal(clock.wallMs());
+      logger.log("info", "join", "this host's certificate was renewed", {
+        identity: renewed.credential.id.uri,
+        not_after: new Date(renewed.credential.notAfterMs).toISOString(),
+      });
+      onRenewed();
+      return true;
+    } catch (thrown) {
+      this.#error = describeFailure(thrown, "to renew this host's certificate", advice);
+      const level = this.#failures === 0 || this.#error.code === "control_refused" ? "warn" : "debug";
+      this.#failures++;
+      const { renewRetryMinMs, renewRetryMaxMs, renewExpiredRetryMaxMs, backoffJitter } = joinLimits;
+      const maxMs = this.isExpired ? renewExpiredRetryMaxMs : renewRetryMaxMs;
+      const delayMs = Math.min(renewRetryMinMs * 2 ** Math.min(this.#failures - 1, 20), maxMs);
+      this.#notBeforeNow = clock.now() + delayMs * (1 + (random.float() * 2 - 1) * backoffJitter);
+      logger.log(level, "join", "this host's certificate was not renewed; this is tried again", {
+        reason: this.#error.message,
+        not_after: new Date(this.#node.credential.notAfterMs).toISOString(),
+      });
+      return false;
+    }
+  }
+
+  /** What is in memory counts; a disk that is full now is tried again with the next change. */
+  #keep(): Promise<void> {
+    const { files, directory, logger } = this.#options;
+    const node = this.#node;
+    this.#writes = this.#writes.then(async () => {
+      try {
+        await writeNodeFile(files, directory, node);
+      } catch (thrown) {
+        const reason = thrown instanceof Error ? thrown.message : String(thrown);
+        logger.log("error", "join", "this host's certificate could not be kept on disk", { reason });
+      }
+    });
+    return this.#writes;
+  }
+
+  #planRenewal(arrivedMs: number): number {
+    return renewalTimeMs(this.#node.credential, arrivedMs, this.#options.random.float());
+  }
+
+  /** Looks at the wall clock now and then: a timer goes by the monotonic clock, and a host may have slept. */
+  #watch(): void {
+    if (this.#closed) return;
+    const { clock } = this.#options;
+    this.#timer?.cancel();
+    const untilDue = this.#renewAtMs - clock.wallMs();
+    const untilAllowed = this.#notBeforeNow - clock.now();
+    const delayMs = Math.min(Math.max(untilDue, untilAllowed, 0), joinLimits.clockCheckMs);
+    this.#timer = clock.setTimer(delayMs, () => {
+      const isDue = isRenewalDue(this.#node.credential, this.#renewAtMs, clock.wallMs());
+      if (isDue && clock.now() >= this.#notBeforeNow) void this.renew();
+      else this.#watch();
+    });
+  }
+}
+
+const advice =
+  ": was this host revoked, or its registration removed? If it is to stay, make a new token there (fairlead join-token " +
+  "create --node NAME --replace), move this host's node.json away and join again";

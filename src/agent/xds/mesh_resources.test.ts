@@ -1,0 +1,44 @@
+import { describe, expect, test } from "bun:test";
+import { joinLimits } from "../../base/limits/agent.ts";
+import { encodeWorkload } from "../../mesh/codec/encode_address.ts";
+import { MeshStore } from "../../mesh/store/store.ts";
+import { workload } from "../../mesh/testing/fixture.ts";
+import { addressType } from "../../wire/ads/delta.ts";
+import { MeshResources } from "./mesh_resources.ts";
+
+const one = workload("one");
+const value = encodeWorkload(one);
+
+function handler(): MeshResources {
+  return new MeshResources(addressType, { store: new MeshStore(), refusedPolicies: "deny" });
+}
+
+function delivery(resources: readonly { name: string; value: Uint8Array }[], removed: string[] = []) {
+  return {
+    typeUrl: addressType,
+    nonce: "n",
+    removed,
+    resources: resources.map(({ name, value: bytes }) => ({
+      name,
+      version: "1",
+      resource: { typeUrl: addressType, value: bytes },
+    })),
+  };
+}
+
+/** Bytes that are only counted: nothing looks at what there is no room for. */
+const only = (length: number) => ({ length }) as Uint8Array;
+
+describe("what one control plane may have a host hold", () => {
+  test("bytes are bounded, all together; what is removed makes room again", () => {
+    const held = handler();
+    const reasonFor = (length: number) =>
+      held.apply(delivery([{ name: "large", value: only(length) }]), false)[0]?.reason ?? "";
+    expect(reasonFor(joinLimits.maxResourceBytes + 1)).toContain("takes no more");
+    expect(held.apply(delivery([{ name: one.uid, value }]), false)).toEqual([]);
+    expect(reasonFor(joinLimits.maxResourceBytes - value.length + 1)).toContain("takes no more");
+    expect(reasonFor(joinLimits.maxResourceBytes - value.length)).not.toContain("takes no more");
+    held.apply(delivery([], [one.uid]), false);
+    expect(reasonFor(joinLimits.maxResourceBytes)).not.toContain("takes no more");
+  });
+});

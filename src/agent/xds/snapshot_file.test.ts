@@ -1,0 +1,108 @@
+import { describe, expect, test } from "bun:test";
+import { MeshError } from "../../base/errors.ts";
+import { joinLimits } from "../../base/limits/agent.ts";
+import { runtimeProvider } from "../../pki/crypto/provider.ts";
+import { FakeClock } from "../../pki/testing/fake_clock.ts";
+import { MemoryFiles } from "../../pki/testing/memory_files.ts";
+import { addressType, authorizationType } from "../../wire/ads/delta.ts";
+import { readSnapshot, type Snapshot, SnapshotWriter, snapshotFileName } from "./snapshot_file.ts";
+
+const path = `/state/${snapshotFileName}`;
+const types: Snapshot["types"] = [
+  { typeUrl: authorizationType, resources: [] },
+  {
+    typeUrl: addressType,
+    resources: [
+      { name: "a", version: "7", resource: { typeUrl: addressType, value: new Uint8Array([1, 2]) } },
+    ],
+  },
+];
+
+function bench(mesh = "control:15012 cluster.local") {
+  const files = new MemoryFiles();
+  const clock = new FakeClock(1_000_000);
+  const lines: string[] = [];
+  const logger = {
+    log: (level: string, _target: string, message: string, fields = {}) =>
+      void lines.push(`${level} ${message} ${JSON.stringify(fields)}`),
+  };
+  const options = { clock, files, provider: runtimeProvider(), logger, directory: "/state", mesh };
+  return { files, clock, lines, options };
+}
+
+async function written() {
+  const made = bench();
+  const writer = new SnapshotWriter(made.options, () => types);
+  writer.changed();
+  await writer.flush();
+  return made;
+}
+
+describe("the mesh on disk", () => {
+  test("comes back as it was, and nobody else may read it", async () => {
+    const { files, options, lines } = await written();
+    expect(files.modes.get(path)).toBe(0o600);
+    const snapshot = await readSnapshot(options);
+    expect(snapshot?.savedAtMs).toBe(1_000_000);
+    expect(snapshot?.types.map(({ typeUrl }) => typeUrl)).toEqual([authorizationType, addressType]);
+    expect(snapshot?.types[1]?.resources[0]).toMatchObject({ name: "a", version: "7" });
+    expect([...(snapshot?.types[1]?.resources[0]?.resource?.value ?? [])]).toEqual([1, 2]);
+    expect(lines).toEqual([]);
+  });
+
+  test("without one there is nothing to say", async () => {
+    const { options, lines } = bench();
+    expect([await readSnapshot(options), lines]).toEqual([null, []]);
+  });
+
+  test("every damage of one byte, and every cut, is found and nothing of it is used", async () => {
+    const { files, options, lines } = await written();
+    const good = files.contents.get(path) ?? new Uint8Array();
+    for (let index = 0; index < good.length; index++) {
+      const bad = good.slice();
+      bad[index] = (bad[index] ?? 0) ^ 0x11;
+      files.put(path, bad);
+      const snapshot = await readSnapshot(options);
+      // The time it was kept at is told to people; a digit that flips there makes no other mesh.
+      if (snapshot !== null) expect(snapshot.types).toHaveLength(2);
+      files.put(path, good.slice(0, index));
+      expect(await readSnapshot(options)).toBeNull();
+    }
+    expect(lines.every((line) => line.includes("is not used"))).toBe(true);
+  });
+
+  test("another mesh's is left alone", async () => {
+    const { files } = await written();
+    const other = bench("other:15012 cluster.local");
+    other.files.put(path, files.contents.get(path) ?? "");
+    expect(await readSnapshot(other.options)).toBeNull();
+    expect(other.lines[0]).toContain("it is of control:15012 cluster.local");
+  });
+
+  test("many changes are written once; a disk that is full is told once, and tried again with the next change", async () => {
+    const { clock, lines, options } = bench();
+    const disk = new FullDisk();
+    const writer = new SnapshotWriter({ ...options, files: disk }, () => types);
+    for (let change = 0; change < 50; change++) writer.changed();
+    await clock.advance(joinLimits.snapshotDelayMs);
+    await writer.flush();
+    writer.changed();
+    await writer.flush();
+    expect([disk.writes, lines.length]).toEqual([2, 1]);
+    disk.isFull = false;
+    writer.changed();
+    await writer.flush();
+    expect((await readSnapshot({ ...options, files: disk }))?.types).toHaveLength(2);
+  });
+});
+
+class FullDisk extends MemoryFiles {
+  isFull = true;
+  writes = 0;
+
+  override async writeAtomic(path: string, bytes: Uint8Array, mode: number): Promise<void> {
+    this.writes++;
+    if (this.isFull) throw new MeshError("io", "local", "no space left");
+    await super.writeAtomic(path, bytes, mode);
+  }
+}

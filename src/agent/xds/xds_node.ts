@@ -1,0 +1,38 @@
+/** How this host introduces itself to a control plane: as ztunnel does (wire facts 2.2), so that a real istiod knows what it wants. */
+import { type Node, NodeSchema } from "../../wire/messages/envoy_core.gen.ts";
+import { type JsonValue, newMessage } from "../../wire/messages/message.ts";
+import type { NodeDescription } from "../join/settings.ts";
+
+export interface NodeFacts {
+  readonly nodeName: string;
+  readonly clusterId: string;
+  readonly network: string;
+}
+
+/** @param more metadata that wins over what the host was told (`GENERATOR`). */
+export function describeNode(
+  node: NodeDescription,
+  facts: NodeFacts,
+  version: string,
+  more: Readonly<Record<string, string>> = {},
+): Node {
+  // istiod refuses a stream without a valid address; ztunnel's stand-in is this one.
+  const ip = node.instanceIp === "" ? "1.1.1.1" : node.instanceIp;
+  const { podName, podNamespace } = node;
+  const metadata: Record<string, JsonValue> = {
+    ...(node.metadata as Readonly<Record<string, JsonValue>>),
+    NAME: podName,
+    NAMESPACE: podNamespace,
+    INSTANCE_IPS: ip,
+    NODE_NAME: facts.nodeName,
+    CLUSTER_ID: facts.clusterId,
+    NETWORK: facts.network,
+    ...more,
+  };
+  return newMessage(NodeSchema, {
+    id: `ztunnel~${ip}~${podName}.${podNamespace}~${podNamespace}.svc.cluster.local`,
+    userAgentName: "fairlead",
+    userAgentVersionType: { case: "userAgentVersion", value: version },
+    metadata,
+  });
+}

@@ -1,0 +1,123 @@
+/** What the command line is handed: this program's parts as a few functions. */
+import { registerProcessMetrics } from "../../admin/process_metrics.ts";
+import type { ControlStatus } from "../../agent/join/control_status.ts";
+import { adminLimits } from "../../base/limits/admin.ts";
+import type { CliBindings, StartedNode } from "../../cli/bindings.ts";
+import type { Config } from "../../config/node/config.ts";
+import { readMeshFiles } from "../../files/mesh_files.ts";
+import { httpGet } from "../../host/bun/http_get.ts";
+import type { ServeHttp } from "../../host/bun/serve_http.ts";
+import type { Files, Host, Listener } from "../../host/host.ts";
+import { LogWriter } from "../../host/log_writer.ts";
+import { serveAdministration } from "../node/administration.ts";
+import { prepareNode, refuseMissing } from "../node/node.ts";
+import { versionFields } from "../version.ts";
+import { controlBindings } from "./control_bindings.ts";
+
+/** Outside of a Host because the simulator has no use for it. */
+export interface Outside {
+  readonly serveHttp: ServeHttp;
+  /** Writes all of it to standard output (1) or error (2), waiting for a slow reader. */
+  readonly print: (descriptor: 1 | 2, text: string) => void;
+  /** Asks the person at the terminal; null when there is none. */
+  readonly ask: (question: string) => string | null;
+}
+
+export function cliBindings(host: Host, { serveHttp, print, ask }: Outside): CliBindings {
+  return {
+    arguments: host.process.arguments,
+    environment: host.process.environment,
+    terminal: {
+      isTerminal: host.process.isTerminal,
+      out: (text) => print(1, text),
+      error: (text) => print(2, text),
+    },
+    version: versionFields(host.name),
+    readText: (path) => host.files.readText(path),
+    readMeshFiles: (paths) => readEveryMeshFile(host.files, paths),
+    startNode: (config) => startServed(host, serveHttp, config),
+    getAdmin: (address, path) => httpGet(address, path, adminLimits.clientTimeoutMs),
+    control: controlBindings(host, { serveHttp, ask }),
+    onStopSignal: (listener) =>
+      host.process.onSignal((signal) => {
+        // Documents and revocation lists are watched: there is nothing to reload, and a closed terminal is no reason to stop.
+        if (signal !== "SIGHUP") listener();
+      }),
+  };
+}
+
+/** A node goes on without a file it cannot read; somebody who asks whether files are good wants to know. */
+async function readEveryMeshFile(
+  files: Files,
+  paths: readonly string[],
+): Promise<readonly { readonly path: string; readonly text: string }[]> {
+  await refuseMissing(files, paths);
+  const { texts, unreadable } = await readMeshFiles(files, paths, new Set());
+  for (const error of unreadable.values()) throw error;
+  return [...texts].map(([path, text]) => ({ path, text }));
+}
+
+/** A node with its administration ports; whoever ends it, they end with it. */
+async function startServed(host: Host, serveHttp: ServeHttp, config: Config): Promise<StartedNode> {
+  const write = (text: string): boolean => host.process.writeOut(text);
+  const logger = new LogWriter(host.clock, write, config.log.format, config.log.level);
+  const node = await prepareNode(host, config, logger);
+  // With documents it listens now or never; a control plane may be away for long, and administration says so meanwhile.
+  if (config.control === null) await node.listening;
+  registerProcessMetrics(node.metrics, {
+    residentBytes: () => host.process.residentBytes(),
+    cpuMicros: () => host.process.cpuMicros(),
+    startedWallMs: host.clock.wallMs(),
+    logLinesLost: () => logger.lost,
+    version: versionFields(host.name).version ?? "unknown",
+  });
+  const unsubscribe = host.process.onUncaught((thrown) => {
+    const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+    logger.log("error", "bug", "please report this: one connection ended by a bug of ours", { error });
+  });
+  const { promise: ended, resolve, reject } = Promise.withResolvers<void>();
+  let listeners: readonly Listener[] = [];
+  const closeOwn = (): void => {
+    for (const listener of listeners) listener.close();
+    unsubscribe();
+  };
+  let isEnding = false;
+  const end = (how: Promise<void>): void => {
+    isEnding = true;
+    void how.then(() => {
+      closeOwn();
+      resolve();
+    });
+  };
+  const drain = (): void => end(node.drain());
+  try {
+    listeners = serveAdministration(node, config, logger, serveHttp, drain);
+  } catch (error) {
+    await node.stop();
+    throw error;
+  }
+  // Heard of where it is awaited; until then nobody listens.
+  ended.catch(() => {});
+  node.listening.catch((error) => {
+    if (isEnding) return;
+    closeOwn();
+    reject(error);
+  });
+  return {
+    createdAuthority: node.createdAuthority,
+    trustDomain: node.trustDomain,
+    control: describeControl(node.control()),
+    localWorkloads: node.context.locals.all.map(({ namespace, name, addresses }) => ({
+      name: `${namespace}/${name}`,
+      addresses: addresses.map((ip) => ip.text),
+    })),
+    ended,
+    drain,
+    stop: () => end(node.stop()),
+  };
+}
+
+function describeControl(status: ControlStatus | null): StartedNode["control"] {
+  if (status === null) return null;
+  return { server: status.server, identity: status.node?.identity ?? null };
+}

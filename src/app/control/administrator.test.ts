@@ -1,0 +1,48 @@
+/** Who administers a control plane on a real host, when somebody tries to be the first administrator or takes its trust away. */
+import { afterEach, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { ControlPlaneConfig } from "../../config/control/config.ts";
+import { loadControlPlane } from "../../config/load.ts";
+import { createBunHost } from "../../host/bun/host.ts";
+import { LogWriter } from "../../host/log_writer.ts";
+import { administratorId } from "./administrator.ts";
+import { type RunningControl, startControl } from "./control.ts";
+
+const host = createBunHost();
+const directory = mkdtempSync(join(tmpdir(), "fairlead-administrator-"));
+let control: RunningControl | null = null;
+
+function config(): ControlPlaneConfig {
+  const flags = new Map([
+    ["controlListen", ["127.0.0.1:0"]],
+    ["servingNames", ["127.0.0.1"]],
+    ["stateDirectory", [directory]],
+  ] as const);
+  const { config: loaded } = loadControlPlane({ flags, environment: {}, file: null });
+  if (loaded === null) throw new Error("the settings are wrong");
+  return loaded;
+}
+
+async function start(): Promise<RunningControl> {
+  control = await startControl(host, config(), new LogWriter(host.clock, () => true, "text", "error"));
+  return control;
+}
+
+afterEach(async () => {
+  await control?.stop();
+  rmSync(directory, { recursive: true });
+});
+
+test("a control plane whose first administrator was revoked starts again, and another one can lift it", async () => {
+  const { parts, stop } = await start();
+  const target = { kind: "identity", uri: administratorId(config()).uri } as const;
+  await parts.authority.revoke(target, "the file was stolen", "ada");
+  await stop();
+  const again = await start();
+  expect(again.pending()).toEqual([]);
+  expect(await again.parts.authority.lift(target)).toBe(true);
+  await again.stop();
+  await start();
+});

@@ -1,0 +1,114 @@
+/**
+ * The first administrator: a client certificate of the mesh in the state directory, for whoever can read it, so that there is always
+ * somebody who may make others. It is renewed like any other, and when its authority is replaced.
+ */
+import type { DocumentInput } from "../../admin/control/sources.ts";
+import { asMeshError, MeshError } from "../../base/errors.ts";
+import { controlLimits } from "../../base/limits/control.ts";
+import type { ControlPlaneConfig } from "../../config/control/config.ts";
+import type { MeshAuthority } from "../../control/keys/mesh_authority.ts";
+import type { Host } from "../../host/host.ts";
+import type { LogWriter } from "../../host/log_writer.ts";
+import { SpiffeId } from "../../mesh/identity.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
+import { SecretManager } from "../../pki/svid/secrets.ts";
+import type { Svid } from "../../pki/svid/svid.ts";
+import type { PublishedBundle } from "../../pki/trust/trust_bundle.ts";
+import { parseCertificate } from "../../pki/x509/certificate.ts";
+
+const fileName = "admin.pem";
+const name = "fairlead-admin";
+
+export interface FirstAdministratorOptions {
+  readonly host: Host;
+  readonly logger: LogWriter;
+  readonly provider: CryptoProvider;
+  readonly authority: MeshAuthority;
+  readonly config: ControlPlaneConfig;
+}
+
+export function administratorId({ trustDomain, rootNamespace }: ControlPlaneConfig): SpiffeId {
+  return new SpiffeId(trustDomain, rootNamespace, name);
+}
+
+/** Its role; nobody can take it away but who runs the control plane. */
+export function firstAdministrator(config: ControlPlaneConfig): DocumentInput {
+  const { uri } = administratorId(config);
+  return {
+    path: "built in",
+    text: `apiVersion: fairlead.dev/v1
+kind: Administrator
+metadata: {name: first}
+spec:
+  role: mesh-admin
+  subjects: [{identity: "${uri}"}]
+`,
+  };
+}
+
+/**
+ * Where the identity is revoked there is no certificate, and everything else starts all the same: somebody has to be able to lift it.
+ *
+ * @returns a function that ends the renewal. @throws MeshError when the certificate cannot be made.
+ */
+export async function bootstrapAdministrator(options: FirstAdministratorOptions): Promise<() => void> {
+  const { host, logger, provider, authority, config } = options;
+  const { clock, random, files } = host;
+  const id = administratorId(config);
+  const path = `${config.stateDirectory}/${fileName}`;
+  const secrets = new SecretManager({
+    clock,
+    random,
+    provider,
+    signer: authority,
+    lifetimeMs: controlLimits.administratorLifetimeMs,
+    // Whom this process believes is the bundle's to say.
+    trust: { setRoots: () => {} },
+    logger,
+  });
+  const write = async (svid: Svid): Promise<void> => {
+    const text = `${svid.privateKeyPem}${svid.certificateChainPem}${authority.bundle.value.rootsPem}`;
+    try {
+      await files.writeAtomic(path, new TextEncoder().encode(text), 0o600);
+      logger.log("info", "control", "wrote the first administrator's certificate", { path });
+    } catch (thrown) {
+      logger.log("error", "control", "the first administrator's certificate could not be written", {
+        error: asMeshError(thrown, "io", "local").message,
+      });
+    }
+  };
+  secrets.subscribe((svid) => void write(svid));
+  const unsubscribe = authority.bundle.subscribe((bundle) => {
+    const current = secrets.current(id);
+    secrets.renewAll("the authority is being replaced", (svid) => isOfAnother(svid, bundle));
+    // The roots in the file are those that it goes by to know the control plane.
+    if (current !== null) void write(current);
+  });
+  try {
+    await secrets.svid(id);
+  } catch (thrown) {
+    if (!isRevoked(thrown)) throw thrown;
+    logger.log(
+      "warn",
+      "control",
+      "the first administrator's identity is revoked; another one can lift that",
+      {
+        identity: id.uri,
+      },
+    );
+  }
+  return () => {
+    unsubscribe();
+    secrets.close();
+  };
+}
+
+function isRevoked(thrown: unknown): boolean {
+  return thrown instanceof MeshError && (thrown.code === "certificate_revoked" || isRevoked(thrown.cause));
+}
+
+function isOfAnother({ chain }: Svid, { wantedIssuerKeyId }: PublishedBundle): boolean {
+  const [leaf] = chain;
+  if (wantedIssuerKeyId === null || leaf === undefined) return false;
+  return parseCertificate(leaf).extensions.authorityKeyId !== wantedIssuerKeyId;
+}

@@ -1,0 +1,95 @@
+/**
+ * Documents that the control plane is given in files, besides those that are applied: a change of the files is a change of the
+ * documents, by the actor `files`, all or nothing like any other.
+ */
+
+import { asMeshError } from "../../base/errors.ts";
+import type { ChangeRequest, ChangeResult } from "../../control/documents/change_request.ts";
+import type { MeshDocuments } from "../../control/documents/mesh_documents.ts";
+import { readMeshFiles } from "../../files/mesh_files.ts";
+import type { Host } from "../../host/host.ts";
+import type { LogWriter } from "../../host/log_writer.ts";
+import { parseDocuments } from "../../mesh/documents/parse.ts";
+import { formatLocation } from "../../mesh/location.ts";
+import { refuseMissing } from "../node/node.ts";
+
+export interface FileDocumentOptions {
+  readonly host: Host;
+  readonly logger: LogWriter;
+  readonly documents: MeshDocuments;
+  readonly paths: readonly string[];
+}
+
+const request: ChangeRequest = { actor: "files", mayChange: () => true };
+
+/** Resolves when the files were taken in, or refused aloud. @returns a function that ends the watch. @throws MeshError `io` for a path that is not there. */
+export async function followDocumentFiles(options: FileDocumentOptions): Promise<() => void> {
+  const { host, paths, logger } = options;
+  await refuseMissing(host.files, paths);
+  const follower = new Follower(options);
+  const take = (): Promise<void> =>
+    follower.take().catch((thrown) => {
+      const { message } = asMeshError(thrown, "io", "local");
+      logger.log("error", "control", "documents in files could not be taken in", { error: message });
+    });
+  let work = take();
+  const ends = paths.map((path) =>
+    host.files.watch(path, () => {
+      work = work.then(take);
+    }),
+  );
+  await work;
+  return () => {
+    for (const end of ends) end();
+  };
+}
+
+class Follower {
+  readonly #options: FileDocumentOptions;
+  readonly #folders = new Set<string>();
+
+  constructor(options: FileDocumentOptions) {
+    this.#options = options;
+  }
+
+  async take(): Promise<void> {
+    const { host, paths, documents, logger } = this.#options;
+    const { texts, unreadable } = await readMeshFiles(host.files, paths, this.#folders);
+    for (const error of unreadable.values())
+      logger.log("warn", "control", "documents stay as they were", { error: error.message });
+    const inputs = [...texts].map(([source, text]) => ({ source, text }));
+    if (!this.#tell(await documents.apply(inputs, request))) return;
+    const written = new Set(
+      parseDocuments(inputs.map(({ source, text }) => ({ path: source, text }))).documents.map(
+        ({ metadata }) => metadata.key,
+      ),
+    );
+    const gone = documents.stored.filter(
+      ({ key, source }) => this.#isFile(source) && !unreadable.has(source) && !written.has(key),
+    );
+    if (gone.length > 0 && unreadable.size === 0)
+      this.#tell(
+        await documents.delete(
+          gone.map(({ key }) => key),
+          request,
+        ),
+      );
+  }
+
+  #isFile(source: string): boolean {
+    return this.#options.paths.some(
+      (path) => source === path || source.startsWith(`${path.replace(/\/$/, "")}/`),
+    );
+  }
+
+  #tell(result: ChangeResult): boolean {
+    if (result.outcome !== "refused") return true;
+    const { logger } = this.#options;
+    logger.log("error", "control", "documents in files were refused; what was in force stays", {
+      reason: result.message,
+    });
+    for (const { location, message } of result.errors)
+      logger.log("error", "control", message, { at: formatLocation(location) });
+    return false;
+  }
+}

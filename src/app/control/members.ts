@@ -1,0 +1,111 @@
+/**
+ * Hosts that joined by a WorkloadGroup, while they are there: each stands in the mesh as an entry of its group, from its first
+ * stream until a while after its last one, so that a restart of either side is no change of the mesh.
+ */
+import { asMeshError } from "../../base/errors.ts";
+import { controlLimits } from "../../base/limits/control.ts";
+import type { Logger } from "../../base/log.ts";
+import type { Caller } from "../../control/identity/caller.ts";
+import type { ControlState } from "../../control/state/control_state.ts";
+import type { Registration } from "../../control/state/registrations.ts";
+import type { Clock, Timer } from "../../host/host.ts";
+import { RegisteredEntries } from "../../mesh/convert/registered_entry.ts";
+import type { MeshDocument, WorkloadGroupDocument } from "../../mesh/documents/document.ts";
+import { SpiffeId } from "../../mesh/identity.ts";
+
+export class GroupMembers {
+  /** The set of members has changed, or what is known of one. */
+  onChange: () => void = () => {};
+  readonly #clock: Clock;
+  readonly #state: ControlState;
+  readonly #logger: Logger;
+  readonly #entries = new RegisteredEntries();
+  readonly #connected = new Set<string>();
+  /** Gone, and not given up yet. */
+  readonly #leaving = new Map<string, Timer>();
+
+  /** Members that were there before a restart of ours count as there until they have had time to come back. */
+  constructor(clock: Clock, state: ControlState, logger: Logger) {
+    this.#clock = clock;
+    this.#logger = logger;
+    this.#state = state;
+    for (const { node } of state.registrations.list()) this.#leave(node);
+  }
+
+  connected(caller: Caller): void {
+    if (caller.kind !== "node") return;
+    const { node } = caller;
+    this.#connected.add(node);
+    this.#leaving.get(node)?.cancel();
+    const wasThere = this.#leaving.delete(node);
+    if (!wasThere && caller.registration.binding.kind === "group") this.onChange();
+    this.#touch(node);
+  }
+
+  gone(caller: Caller): void {
+    if (caller.kind !== "node" || !this.#connected.delete(caller.node)) return;
+    this.#leave(caller.node);
+    this.#touch(caller.node);
+  }
+
+  /** What the members add to the documents. */
+  derive(documents: readonly MeshDocument[]): readonly MeshDocument[] {
+    return groupsIn(documents).flatMap((group) => this.#membersOf(group));
+  }
+
+  /** Who the members of a group are; null when there is no such group. @param key `namespace/name` */
+  identityOf(documents: readonly MeshDocument[], key: string, trustDomain: string): SpiffeId | null {
+    const group = groupsIn(documents).find((each) => keyOf(each) === key);
+    if (group === undefined) return null;
+    return new SpiffeId(trustDomain, group.metadata.namespace, group.template.serviceAccount);
+  }
+
+  isConnected(node: string): boolean {
+    return this.#connected.has(node);
+  }
+
+  close(): void {
+    for (const timer of this.#leaving.values()) timer.cancel();
+    this.#leaving.clear();
+  }
+
+  /** When it was last seen is good to know, and no reason to send anybody away: the disk may be full. */
+  #touch(node: string): void {
+    try {
+      this.#state.registrations.touch(node, this.#clock.wallMs());
+    } catch (thrown) {
+      const { message } = asMeshError(thrown, "io", "local");
+      this.#logger.log("warn", "control", "could not note when a host was seen", { node, error: message });
+    }
+  }
+
+  #membersOf(group: WorkloadGroupDocument): readonly MeshDocument[] {
+    const present = this.#state.registrations
+      .ofGroup(keyOf(group))
+      .filter((member) => this.#isPresent(member));
+    return present.flatMap((member) => {
+      const made = this.#entries.of(group, { ...member, locality: null });
+      return made.ok ? [made.entry] : [];
+    });
+  }
+
+  #isPresent({ node, revokedAtMs }: Registration): boolean {
+    return revokedAtMs === null && (this.#connected.has(node) || this.#leaving.has(node));
+  }
+
+  #leave(node: string): void {
+    const timer = this.#clock.setTimer(controlLimits.memberGraceMs, () => {
+      this.#leaving.delete(node);
+      if (this.#state.registrations.byNode(node)?.binding.kind === "group") this.onChange();
+    });
+    this.#leaving.set(node, timer);
+  }
+}
+
+function groupsIn(documents: readonly MeshDocument[]): readonly WorkloadGroupDocument[] {
+  return documents.filter((document) => document.kind === "WorkloadGroup");
+}
+
+function keyOf({ metadata }: WorkloadGroupDocument): string {
+  return `${metadata.namespace}/${metadata.name}`;
+}

@@ -1,0 +1,205 @@
+/** What administration of the control plane is handed: its parts in administration's words. */
+import type {
+  AdminCredentials,
+  AuthenticationRefusal,
+  AuthoritySource,
+  ControlSources,
+  RevocationTarget as NamedTarget,
+  NodeEntry,
+  RevocationSource,
+  RotationSource,
+  Subject,
+  SubscriptionEntry,
+} from "../../admin/control/sources.ts";
+import { asMeshError, MeshError } from "../../base/errors.ts";
+import { identityLimits } from "../../base/limits/control.ts";
+import { TokenBucket } from "../../control/identity/token_bucket.ts";
+import type { RevocationTarget } from "../../control/keys/authority_source.ts";
+import type { Registration } from "../../control/state/registrations.ts";
+import type { SubscriberStatus } from "../../control/xds/subscriber.ts";
+import type { Files, Host } from "../../host/host.ts";
+import type { LogWriter } from "../../host/log_writer.ts";
+import { SpiffeId } from "../../mesh/identity.ts";
+import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
+import { versionFields } from "../version.ts";
+import type { ControlParts } from "./control.ts";
+
+export function controlSources(
+  host: Host,
+  parts: ControlParts,
+  logger: LogWriter,
+  pending: () => readonly string[],
+): ControlSources {
+  const { state, config, identity, documents } = parts;
+  const { clock } = host;
+  const refusals = new TokenBucket(clock, identityLimits.auditRate);
+  return {
+    clock,
+    logger,
+    rootNamespace: config.rootNamespace,
+    trustDomain: config.trustDomain,
+    controlIdentity: parts.controlId.uri,
+    authenticate: (credentials) => authenticate(parts, credentials),
+    recordRefusal: (entry) => {
+      if (!refusals.take()) return;
+      try {
+        state.audit.append(entry);
+      } catch (thrown) {
+        const { message } = asMeshError(thrown, "io", "local");
+        logger.log("error", "admin", "a refusal could not be recorded", { error: message });
+      }
+    },
+    transaction: (work) => state.transaction(work),
+    administrators: {
+      given: parts.administrators,
+      read: () => state.settings.get(administratorsSetting),
+      write: (text) => state.settings.set(administratorsSetting, text),
+    },
+    documents,
+    tokens: {
+      list: () => state.tokens.list(),
+      create: (request) => identity.joinTokens.create(request),
+      revoke: (id) => void state.tokens.revoke(id),
+    },
+    nodes: () => nodeEntries(host, parts),
+    bindingOf: (node) => state.registrations.byNode(node)?.binding ?? null,
+    certificates: state.certificates,
+    revocations: revocationSource(host, parts),
+    authority: authoritySource(parts),
+    audit: state.audit,
+    status: () => {
+      const health = state.health.value;
+      return {
+        version: versionFields(host.name),
+        startedAtMs: parts.startedAtMs,
+        pending: pending(),
+        readOnly: health.writable ? null : health.reason,
+      };
+    },
+    backup: () => backup(host, parts),
+  };
+}
+
+const administratorsSetting = "administrators";
+
+async function authenticate(
+  { identity }: ControlParts,
+  credentials: AdminCredentials,
+): Promise<Subject | AuthenticationRefusal> {
+  try {
+    const caller = await identity.authenticator.authenticate(credentials);
+    if (caller.kind === "operator") return { ...caller, kind: "token" };
+    // A workload's token is lent to a proxy for its traffic; who administers shows a key of their own.
+    if (caller.kind === "workload" && caller.via === "token") return "unauthenticated";
+    return { kind: "identity", name: caller.id.uri, id: caller.id };
+  } catch (thrown) {
+    if (!(thrown instanceof GrpcError)) throw thrown;
+    return thrown.code === grpcCode.resourceExhausted ? "too_many" : "unauthenticated";
+  }
+}
+
+function nodeEntries(host: Host, { state, xds, members }: ControlParts): readonly NodeEntry[] {
+  /** By the node's name. */
+  const streams = new Map<string, SubscriberStatus>();
+  for (const status of xds.status())
+    if (status.kind === "node") streams.set(SpiffeId.parse(status.caller)?.serviceAccount ?? "", status);
+  const { clock } = host;
+  // Refusals are noted by the monotonic clock, and told by the wall's.
+  const wallOffsetMs = clock.wallMs() - clock.now();
+  return state.registrations
+    .list()
+    .map((one) => nodeEntry(one, members.isConnected(one.node), streams.get(one.node) ?? null, wallOffsetMs));
+}
+
+function nodeEntry(
+  registration: Registration,
+  connected: boolean,
+  stream: SubscriberStatus | null,
+  wallOffsetMs: number,
+): NodeEntry {
+  return {
+    ...registration,
+    connected,
+    programVersion: stream?.node.version || null,
+    subscriptions: stream?.types.map((type) => subscriptionEntry(type, wallOffsetMs)) ?? [],
+  };
+}
+
+function subscriptionEntry(type: SubscriberStatus["types"][number], wallOffsetMs: number): SubscriptionEntry {
+  const { typeUrl, sentRevision, acknowledgedRevision, revision, lastRefusal } = type;
+  return {
+    typeUrl,
+    sent: sentRevision?.toString() ?? null,
+    acknowledged: acknowledgedRevision?.toString() ?? null,
+    queued: Math.max(0, revision - (acknowledgedRevision ?? 0)),
+    nacks:
+      lastRefusal === null
+        ? []
+        : [{ atMs: lastRefusal.atMs + wallOffsetMs, resources: [], message: lastRefusal.message }],
+  };
+}
+
+function revocationSource(host: Host, { state, authority, xds, identity }: ControlParts): RevocationSource {
+  return {
+    list: () => state.revocations.list(),
+    revoke: async (target, reason, byWhom) => {
+      // The registration first: from here on nothing new is issued to it, whatever becomes of the list.
+      if (target.kind === "node") state.registrations.revoke(target.value, reason, host.clock.wallMs());
+      const outcome = await authority.revoke(targetOf(target), reason, byWhom);
+      xds.cutStreams((caller) => identity.authenticator.recheck(caller) !== null);
+      return outcome;
+    },
+    lift: (target) => authority.lift(targetOf(target)),
+  };
+}
+
+function targetOf({ kind, value }: NamedTarget): RevocationTarget {
+  if (kind === "serial") return { kind, serialNumber: value };
+  return kind === "identity" ? { kind, uri: value } : { kind, node: value };
+}
+
+function authoritySource({ config, authorityList, authority, rotation }: ControlParts): AuthoritySource {
+  return {
+    keyPlace: config.authority.kind,
+    list: () => authorityList.entries.map(({ certificate, ...one }) => ({ ...one, ...certificate })),
+    rootsPem: () => authority.bundle.value.rootsPem,
+    rotation: rotation ?? givenFiles,
+  };
+}
+
+const nothingUnderWay = {
+  phase: "idle",
+  active: null,
+  next: null,
+  retiring: [],
+  waiting: null,
+  problem: null,
+} as const;
+
+/** An operator's own CA: replaced by replacing its files. */
+const givenFiles: RotationSource = {
+  progress: () => nothingUnderWay,
+  start: () => {
+    const message = "the CA was given in files; replace those, and add the new root to the root file first";
+    return Promise.reject(new MeshError("configuration", "local", message));
+  },
+  finish: () => ({ done: false, progress: nothingUnderWay }),
+  abort: () => ({ done: false, progress: nothingUnderWay }),
+};
+
+/** A copy that was being made when the process was killed: it holds everything, and nobody asks for it any more. */
+export async function removeHalfBackups(files: Files, stateDirectory: string): Promise<void> {
+  for (const { path } of (await files.list(stateDirectory)) ?? [])
+    if (/\/backup-\d+\.tmp$/.test(path)) await files.remove(path);
+}
+
+/** The database copies itself to a file; it goes on from there. */
+async function backup(host: Host, { state, config }: ControlParts): Promise<Uint8Array> {
+  const path = `${config.stateDirectory}/backup-${host.clock.wallMs()}.tmp`;
+  state.backup(path);
+  try {
+    return await host.files.readBytes(path);
+  } finally {
+    await host.files.remove(path);
+  }
+}

@@ -1,0 +1,124 @@
+/** What administration is handed of a running node: words and numbers, nothing it could hold on to. */
+import { createAdminApp } from "../../admin/node/app.ts";
+import type {
+  AdminSources,
+  CertificateEntry,
+  ConnectionEntry,
+  IdentitySocketEntry,
+  PartyEntry,
+} from "../../admin/node/sources.ts";
+import { createMetricsApp, createReadinessApp } from "../../admin/probes.ts";
+import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
+import type { Config } from "../../config/node/config.ts";
+import type { Listener } from "../../host/host.ts";
+import type { LogWriter } from "../../host/log_writer.ts";
+import { dumpMesh } from "../../mesh/codec/dump.ts";
+import { serviceKey } from "../../mesh/service.ts";
+import type { Workload } from "../../mesh/workload.ts";
+import type { SecretEntry } from "../../pki/svid/secrets.ts";
+import { describeCertificates } from "../../pki/x509/describe.ts";
+import type { Connection } from "../../proxy/connections.ts";
+import type { Party } from "../../proxy/telemetry.ts";
+import { versionFields } from "../version.ts";
+import type { IdentitySocket } from "./identity.ts";
+import type { PreparedNode } from "./node.ts";
+
+type ServeHttp = (
+  address: SocketAddress,
+  fetch: (request: Request) => Response | Promise<Response>,
+) => Listener;
+
+/** Opens the ports that are configured. @param onDrain what `/quitquitquit` starts. */
+export function serveAdministration(
+  node: PreparedNode,
+  config: Config,
+  logger: LogWriter,
+  serveHttp: ServeHttp,
+  onDrain: () => void,
+): Listener[] {
+  const sources = adminSources(node, config, logger, onDrain);
+  const listeners: Listener[] = [];
+  const serve = (
+    address: SocketAddress | null,
+    app: { fetch(request: Request): Response | Promise<Response> },
+  ) => {
+    if (address !== null) listeners.push(serveHttp(address, (request) => app.fetch(request)));
+  };
+  serve(config.admin, createAdminApp(sources));
+  serve(config.metrics, createMetricsApp(sources));
+  serve(config.readiness, createReadinessApp(sources));
+  return listeners;
+}
+
+function adminSources(
+  node: PreparedNode,
+  config: Config,
+  logger: LogWriter,
+  onDrain: () => void,
+): AdminSources {
+  const { context } = node;
+  return {
+    meshDump: () => dumpMesh(context.store),
+    config: () => config,
+    version: () => versionFields(node.hostName),
+    certificates: () =>
+      context.secrets.entries().map((entry) => certificateEntry(entry, context.trust.rootsPem)),
+    *connections() {
+      for (const connection of context.connections) yield connectionEntry(connection, context.clock.now());
+    },
+    documents: () => node.documents(),
+    control: () => node.control(),
+    identitySocket: () => identitySocketEntry(node.identitySocket),
+    metrics: node.metrics,
+    pending: () => node.pending(),
+    logLevel: () => logger.level,
+    setLogLevel: (level) => {
+      logger.level = level;
+    },
+    drain: onDrain,
+  };
+}
+
+function certificateEntry(entry: SecretEntry, rootsPem: string): CertificateEntry {
+  return {
+    identity: entry.id.uri,
+    state: entry.state,
+    error: entry.error?.message ?? null,
+    chain: entry.svid === null ? [] : describeCertificates(entry.svid.certificateChainPem),
+    roots: describeCertificates(rootsPem),
+  };
+}
+
+function identitySocketEntry(socket: IdentitySocket | null): IdentitySocketEntry | null {
+  if (socket === null) return null;
+  const rules = socket.rules.map(({ uid, gid, id }) => ({ uid, gid, identity: id.uri }));
+  return { path: socket.path, rules, ...socket.status() };
+}
+
+function connectionEntry(connection: Connection, now: number): ConnectionEntry {
+  const { record } = connection;
+  const { direction, source, destination } = record.parties;
+  const outbound = direction === "outbound";
+  return {
+    id: connection.id,
+    direction,
+    source: partyEntry(source, source.identity?.uri ?? null),
+    destination: {
+      ...partyEntry(destination, record.verifiedDestination?.uri ?? null),
+      hboneAddress: destination.hboneAddress,
+      service: destination.service === null ? null : serviceKey(destination.service),
+    },
+    ageMs: Math.round(now - record.openedAtMs),
+    bytesSent: outbound ? record.bytesToUpstream : record.bytesToDownstream,
+    bytesReceived: outbound ? record.bytesToDownstream : record.bytesToUpstream,
+    policy: connection.allowedBy,
+  };
+}
+
+function partyEntry(party: Party, identity: string | null): PartyEntry {
+  return { address: formatSocketAddress(party.address), workload: workloadName(party.workload), identity };
+}
+
+function workloadName(workload: Workload | null): string | null {
+  return workload === null ? null : `${workload.namespace}/${workload.name}`;
+}

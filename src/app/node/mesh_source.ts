@@ -1,0 +1,96 @@
+/** Where a node's mesh comes from: documents in files, or a control plane. Whoever carries traffic by it cannot tell which. */
+import type { DocumentsEntry } from "../../admin/node/sources.ts";
+import { MeshIngest } from "../../agent/files/ingest.ts";
+import type { ControlStatus } from "../../agent/join/control_status.ts";
+import type { ControlPlane } from "../../agent/join/membership.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
+import type { Config } from "../../config/node/config.ts";
+import type { Host } from "../../host/host.ts";
+import type { LogWriter } from "../../host/log_writer.ts";
+import type { MeshStore } from "../../mesh/store/store.ts";
+import type { SecretManager } from "../../pki/svid/secrets.ts";
+import { svidIssuerKeyId } from "../../pki/svid/svid_issuer.ts";
+import type { CrlSource, CrlStatus } from "../../pki/trust/revocation.ts";
+import type { TrustVerifier } from "../../pki/trust/verifier.ts";
+
+export interface MeshSource {
+  /** Resolves when there is a mesh to carry traffic by; nothing listens before. */
+  readonly ready: Promise<void>;
+  /** What readiness waits for, by name. */
+  pending(): readonly string[];
+  documents(): DocumentsEntry;
+  /** Null without a control plane. */
+  control(): ControlStatus | null;
+  close(): void | Promise<void>;
+}
+
+export function followFiles(host: Host, store: MeshStore, config: Config, logger: LogWriter): MeshSource {
+  const ingest = new MeshIngest(host, store, config, logger);
+  return {
+    ready: ingest.ready,
+    pending: () => [],
+    documents: () => ingest.status(),
+    control: () => null,
+    close: () => ingest.close(),
+  };
+}
+
+export interface ControlledParts {
+  readonly store: MeshStore;
+  readonly trust: TrustVerifier;
+  readonly crls: CrlSets;
+  readonly secrets: SecretManager;
+  readonly missingPolicy: Config["missingPolicy"];
+}
+
+export function followControl(plane: ControlPlane, parts: ControlledParts): MeshSource {
+  const { store, trust, crls, secrets, missingPolicy } = parts;
+  let isReady = false;
+  const ready = plane
+    .follow({
+      store,
+      refusedPolicies: missingPolicy,
+      setRoots: (rootsPem) => {
+        secrets.leaveRoots();
+        trust.setRoots(rootsPem, "control");
+        // What came with our certificates is of an earlier time: a root that is no longer in the bundle is to be gone.
+        trust.setRoots(rootsPem, "signer");
+      },
+      setCrls: (sources) => crls.set("control", sources),
+      renewUnlessOf: (issuerKeyId) =>
+        void secrets.renewAll(
+          "its CA is being replaced",
+          (svid) => svidIssuerKeyId(svid) !== issuerKeyId,
+          pkiLimits.replacementSpreadMs,
+        ),
+      onConnected: () => secrets.retry(),
+    })
+    .then(() => {
+      isReady = true;
+    });
+  return {
+    ready,
+    pending: () => (isReady ? [] : ["mesh from the control plane"]),
+    documents: () => ({ documents: [], errors: [] }),
+    control: () => plane.status(),
+    close: () => plane.close(),
+  };
+}
+
+/** Revocation lists of several sources: a verifier knows one set, and a source must not take another's lists away. */
+export class CrlSets {
+  readonly #trust: TrustVerifier;
+  readonly #sets = new Map<string, readonly CrlSource[]>();
+
+  constructor(trust: TrustVerifier) {
+    this.#trust = trust;
+  }
+
+  /** @returns the status of this source's lists, once all are in force. */
+  async set(source: string, lists: readonly CrlSource[]): Promise<readonly CrlStatus[]> {
+    this.#sets.set(source, lists);
+    const statuses = await this.#trust.setCrls([...this.#sets.values()].flat());
+    const own = new Set(lists.map(({ name }) => name));
+    return statuses.filter((status) => own.has(status.source));
+  }
+}

@@ -1,0 +1,383 @@
+/**
+ * The composition root: who is handed what. Everything else takes what it needs as arguments, so that a simulator can build a
+ * whole node on a host of its own.
+ */
+import type { DocumentsEntry } from "../../admin/node/sources.ts";
+import { registerControlMetrics } from "../../agent/join/control_metrics.ts";
+import type { ControlStatus } from "../../agent/join/control_status.ts";
+import { ControlPlane } from "../../agent/join/membership.ts";
+import { MeshError } from "../../base/errors.ts";
+import { formatSocketAddress, IpAddress } from "../../base/ip.ts";
+import { proxyLimits } from "../../base/limits/proxy.ts";
+import { MetricRegistry } from "../../base/metrics.ts";
+import type { Config } from "../../config/node/config.ts";
+import { type CaptureOptions, installCapture } from "../../host/capture/capture.ts";
+import type { Files, Host, Network } from "../../host/host.ts";
+import type { LogWriter } from "../../host/log_writer.ts";
+import { type MeshChange, MeshStore } from "../../mesh/store/store.ts";
+import { type CryptoProvider, peculiarProvider, runtimeProvider } from "../../pki/crypto/provider.ts";
+import { SecretManager } from "../../pki/svid/secrets.ts";
+import type { Svid } from "../../pki/svid/svid.ts";
+import type { CrlSource } from "../../pki/trust/revocation.ts";
+import { followTrustFiles } from "../../pki/trust/trust_files.ts";
+import { TrustVerifier } from "../../pki/trust/verifier.ts";
+import { createPolicyEngine } from "../../policy/wasm/engine.ts";
+import { ConnectionRegistry } from "../../proxy/connections.ts";
+import type { ListenerSettings } from "../../proxy/listeners.ts";
+import { LocalWorkloads } from "../../proxy/local_workloads.ts";
+import { NodeTunnel } from "../../proxy/node.ts";
+import type { NodeContext, NodeSettings } from "../../proxy/node_context.ts";
+import { Telemetry } from "../../proxy/telemetry.ts";
+import { versionFields } from "../version.ts";
+import { type IdentitySocket, openIdentitySocket, prefetchIdentities } from "./identity.ts";
+import { CrlSets, followControl, followFiles, type MeshSource } from "./mesh_source.ts";
+import { openSigner } from "./signer.ts";
+
+/** A node that is there, and may still wait for its mesh. */
+export interface PreparedNode {
+  readonly hostName: string;
+  readonly context: NodeContext;
+  readonly metrics: MetricRegistry;
+  /** What holds in this mesh: as it was told, or as the control plane has it. */
+  readonly trustDomain: string;
+  /** Whether the local CA was made by this start. */
+  readonly createdAuthority: boolean;
+  /** Resolves when it listens. Rejects with a MeshError when it cannot, or was stopped before it could. */
+  readonly listening: Promise<NodeTunnel>;
+  documents(): DocumentsEntry;
+  /** How it stands with its control plane; null without one. */
+  control(): ControlStatus | null;
+  /** Where local programs get identities; null without one. */
+  readonly identitySocket: IdentitySocket | null;
+  /** What readiness waits for, by name; empty is ready. */
+  pending(): readonly string[];
+  /** Finishes what is open, at most `drainDeadlineMs`, then stops. */
+  drain(): Promise<void>;
+  /** Cuts everything; what was set up on the host is removed. */
+  stop(): Promise<void>;
+}
+
+/** A node that listens. */
+export interface RunningNode extends PreparedNode {
+  readonly tunnel: NodeTunnel;
+}
+
+/** Takes back one step of the start. */
+type Undo = () => void | Promise<void>;
+
+/** @throws MeshError when the node cannot start as it was told to; nothing is left behind then. */
+export async function startNode(host: Host, config: Config, logger: LogWriter): Promise<RunningNode> {
+  const node = await prepareNode(host, config, logger);
+  const tunnel = await node.listening;
+  return { ...node, tunnel };
+}
+
+/**
+ * Everything but the listeners, which follow when the mesh is known: a host whose control plane is away can be asked what it waits for.
+ *
+ * @throws MeshError as `startNode`.
+ */
+export async function prepareNode(host: Host, config: Config, logger: LogWriter): Promise<PreparedNode> {
+  const undo: Undo[] = [];
+  // One stop, however often it is asked for: whoever waits for it waits until the last thing is undone.
+  let stopping: Promise<void> | null = null;
+  const stop = (): Promise<void> => {
+    stopping ??= undoAll(undo).finally(() => logger.flush());
+    return stopping;
+  };
+  const isStopping = (): boolean => stopping !== null;
+  try {
+    return await build(host, config, logger, { undo, stop, isStopping });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function undoAll(steps: Undo[]): Promise<void> {
+  for (let step = steps.pop(); step !== undefined; step = steps.pop()) await step();
+}
+
+interface LifeCycle {
+  readonly undo: Undo[];
+  readonly stop: () => Promise<void>;
+  readonly isStopping: () => boolean;
+}
+
+async function build(host: Host, config: Config, logger: LogWriter, life: LifeCycle): Promise<PreparedNode> {
+  const { clock, random, net, files } = host;
+  const { undo } = life;
+  const metrics = new MetricRegistry();
+  const provider: CryptoProvider =
+    config.cryptoProvider === "runtime" ? runtimeProvider() : peculiarProvider();
+  await refuseMissing(files, config.meshPaths);
+
+  // Identity: who signs, what we trust, and the SVIDs of the workloads that run here.
+  const plane = await joinControl(host, config, logger, provider);
+  if (plane !== null) undo.push(() => plane.close());
+  const { trustDomain, nodeName, network } = plane?.facts ?? config;
+  const signing = await openSigner(files, config.ca, plane, { clock, provider, trustDomain });
+  const trust = new TrustVerifier({ clock, provider, trustDomain });
+  if (signing.rootsPem !== null)
+    trust.setRoots(signing.rootsPem, config.ca.kind === "control" ? "control" : "configured");
+  const { signer } = signing;
+  const lifetimeMs = config.svidLifetimeMs;
+  const secrets = new SecretManager({ clock, random, provider, signer, lifetimeMs, trust, logger });
+  undo.push(() => secrets.close());
+  const crls = new CrlSets(trust);
+  const fileTrust = {
+    setRoots: (rootsPem: string) => trust.setRoots(rootsPem),
+    setCrls: (lists: readonly CrlSource[]) => crls.set("files", lists),
+  };
+  const crlPaths = config.crlPath === null ? [] : [config.crlPath];
+  undo.push(await followTrustFiles({ files, trust: fileTrust, logger, rootsPath: null, crlPaths }));
+
+  // The mesh: the engine is the store's first listener, so that whoever hears of a change decides by the new policies.
+  const store = new MeshStore();
+  const engine = createPolicyEngine({ missingPolicy: config.missingPolicy });
+  store.subscribe((change, version) => {
+    logger.log("info", "mesh", "mesh changed", { version, ...countChanges(change) });
+    if (change.policies !== undefined) engine.update(store.policies());
+  });
+  engine.onDryRun = (policy, rule, action, connection) =>
+    logger.log("info", "policy", "dry run matched", {
+      policy,
+      rule,
+      action,
+      source: connection.sourceIdentity?.uri ?? connection.sourceIp.text,
+      "dst.addr": formatSocketAddress({ ip: connection.destinationIp, port: connection.destinationPort }),
+    });
+  const mesh =
+    plane === null
+      ? followFiles(host, store, config, logger)
+      : followControl(plane, { store, trust, crls, secrets, missingPolicy: config.missingPolicy });
+  undo.push(() => mesh.close());
+  // Files are read before anything else is made of them; a control plane may be long in coming.
+  if (plane === null) await mesh.ready;
+
+  // Flows.
+  const telemetry = new Telemetry(clock, logger, metrics);
+  const locals = new LocalWorkloads(clock, store, {
+    names: config.workloads ?? plane?.workloads ?? null,
+    nodeName,
+    // A host that has joined may run what the mesh places on it by name; an address alone entitles it to nothing.
+    hostAddresses: () => (plane?.isMember === true ? [] : net.localAddresses()),
+  });
+  undo.push(() => locals.close());
+  const context: NodeContext = {
+    clock,
+    random,
+    net,
+    logger,
+    store,
+    engine,
+    secrets,
+    trust,
+    locals,
+    connections: new ConnectionRegistry(telemetry, metrics),
+    telemetry,
+    settings: { ...nodeSettings(config), network },
+  };
+  plane?.useSvid(() => firstSvid(context));
+  const socket = openIdentitySocket(host, config, logger, { trust, trustDomain, secrets });
+  undo.push(() => socket?.close());
+  prefetchIdentities(locals, secrets, socket);
+  if (plane !== null) registerControlMetrics(metrics, clock, () => mesh.control());
+  let tunnel: NodeTunnel | null = null;
+  const listening = listen(host, config, context, mesh, life).then((open) => {
+    tunnel = open;
+    return open;
+  });
+  // Whoever waits for it hears of it there.
+  listening.catch(() => {});
+  let draining = false;
+  return {
+    hostName: host.name,
+    context,
+    metrics,
+    trustDomain,
+    createdAuthority: signing.created,
+    listening,
+    documents: () => mesh.documents(),
+    control: () => mesh.control(),
+    identitySocket: socket,
+    pending: () => [...mesh.pending(), ...pendingNames(context, draining)],
+    stop: life.stop,
+    drain: async () => {
+      draining = true;
+      // Its streams have no end of their own: clients are told to go, and cut when the traffic has ended.
+      void socket?.drain();
+      await tunnel?.drain(config.drainDeadlineMs);
+      // A process that is gone answers what still comes with RST, which destroys what the peer has not read yet (RFC 9112 §9.6).
+      await new Promise<void>((resolve) => clock.setTimer(proxyLimits.lastWordsMs, resolve));
+      await life.stop();
+    },
+  };
+}
+
+/** @throws MeshError when a port cannot be had, or `stopped` when the node was stopped while it waited. */
+async function listen(
+  host: Host,
+  config: Config,
+  context: NodeContext,
+  mesh: MeshSource,
+  { undo, stop, isStopping }: LifeCycle,
+): Promise<NodeTunnel> {
+  const stopped = (): MeshError => new MeshError("stopped", "local", "stopped while waiting for the mesh");
+  const { promise: giveUp, reject } = Promise.withResolvers<never>();
+  undo.push(() => reject(stopped()));
+  try {
+    await Promise.race([mesh.ready, giveUp]);
+    if (isStopping()) throw stopped();
+    if (context.locals.all.length === 0)
+      context.logger.log(
+        "warn",
+        "node",
+        "no workload runs here yet: nothing in the mesh has an address or the node name of this host",
+      );
+    const tunnel = new NodeTunnel(context, listenerSettings(config));
+    undo.push(() => tunnel.stop());
+    // Last, so that nothing is redirected to a port that does not listen yet; and first undone.
+    if (config.capture.mode === "redirect") {
+      const remove = await installCapture(host, captureOptions(config));
+      undo.push(remove);
+      if (isStopping()) await remove();
+    }
+    return tunnel;
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function joinControl(
+  host: Host,
+  config: Config,
+  logger: LogWriter,
+  provider: CryptoProvider,
+): Promise<ControlPlane | null> {
+  const { control, nodeName, network, clusterId, trustDomain, rootNamespace, capture } = config;
+  if (control === null) return null;
+  return await ControlPlane.join({
+    host: capture.mode === "off" ? host : markedHost(host, capture.mark),
+    logger,
+    provider,
+    settings: control,
+    facts: { nodeName, network, clusterId, trustDomain, rootNamespace },
+    version: versionFields(host.name).version ?? "unknown",
+  });
+}
+
+/** Our own connections to the control plane carry the mark, or capture would lead them back to us. */
+function markedHost(host: Host, mark: number): Host {
+  const { net } = host;
+  const marked: Network = {
+    listen: (options, onAccept) => net.listen(options, onAccept),
+    connect: (options) => net.connect({ ...options, mark }),
+    tlsServer: (socket, options) => net.tlsServer(socket, options),
+    tlsClient: (socket, options) => net.tlsClient(socket, options),
+    listenUnix: (path, mode, onAccept) => net.listenUnix(path, mode, onAccept),
+    connectUnix: (path, timeoutMs) => net.connectUnix(path, timeoutMs),
+    peerCredentials: (socket) => net.peerCredentials(socket),
+    originalDestination: (socket) => net.originalDestination(socket),
+    localAddresses: () => net.localAddresses(),
+    resolve: (hostname) => net.resolve(hostname),
+  };
+  const { name, clock, random, files, process, http, databases } = host;
+  return { name, clock, random, files, process, http, databases, net: marked };
+}
+
+function firstSvid({ locals, secrets }: NodeContext): Svid | null {
+  for (const { identity } of locals.all) {
+    const svid = secrets.current(identity);
+    if (svid !== null) return svid;
+  }
+  return null;
+}
+
+/** How many of each kind came, changed or went; a kind without a change is left out. */
+function countChanges(change: MeshChange): Record<string, number | null> {
+  const count = (part: MeshChange["workloads" | "services" | "policies"]): number | null =>
+    part === undefined ? null : (part.upsert?.length ?? 0) + (part.remove?.length ?? 0);
+  return {
+    workloads: count(change.workloads),
+    services: count(change.services),
+    policies: count(change.policies),
+  };
+}
+
+/**
+ * A running node keeps what it has when a path goes away; at the start a path that is not there is a wrong word, and a node
+ * without documents would look as if it worked.
+ *
+ * @throws MeshError `io`, blame local.
+ */
+export async function refuseMissing(files: Files, paths: readonly string[]): Promise<void> {
+  for (const path of paths)
+    if (!(await files.exists(path))) throw new MeshError("io", "local", `${path} does not exist`);
+}
+
+/** Ready is: every workload of this host could show its SVID now, and we are not on our way out. */
+function pendingNames(context: NodeContext, draining: boolean): readonly string[] {
+  const missing = context.locals.all
+    .filter((workload) => context.secrets.current(workload.identity) === null)
+    .map((workload) => `certificate of ${workload.namespace}/${workload.name}`);
+  return draining ? [...missing, "draining"] : missing;
+}
+
+function nodeSettings(config: Config): NodeSettings {
+  const { ports, capture } = config;
+  return {
+    network: config.network,
+    hbonePort: ports.hbone,
+    mark: capture.mode === "off" ? null : capture.mark,
+    originalSource:
+      config.capture.mode === "off" && config.originalSource === "auto" ? "off" : config.originalSource,
+    h2: config.h2,
+    maxStreamsPerConnection: config.pool.maxStreamsPerConnection,
+    poolUnusedMs: config.pool.unusedMs,
+    illegalPorts: new Set([
+      ports.hbone,
+      ports.outbound,
+      ports.inboundPlaintext,
+      ...config.socks5.map((entry) => entry.listen.port),
+    ]),
+    applicationAddresses: new Map(
+      config.applications.map(({ workload, listens }) => [formatSocketAddress(workload), listens]),
+    ),
+  };
+}
+
+function captureOptions(config: Config): CaptureOptions {
+  const { ports, capture } = config;
+  const own = [config.admin, config.metrics, config.readiness].filter((address) => address !== null);
+  return {
+    outboundPort: ports.outbound,
+    inboundPort: ports.inboundPlaintext,
+    mark: capture.mark,
+    ownPorts: [ports.hbone, ports.outbound, ports.inboundPlaintext, ...own.map((address) => address.port)],
+    includeCidrs: capture.includeCidrs,
+    excludeCidrs: capture.excludeCidrs,
+    excludePorts: capture.excludePorts,
+    originalSource: config.originalSource !== "off",
+  };
+}
+
+function listenerSettings(config: Config): ListenerSettings {
+  const { ports, capture } = config;
+  return {
+    bindInbound: config.bindInbound,
+    hbonePort: ports.hbone,
+    wildcards: anyAddresses,
+    captured:
+      capture.mode === "off" ? null : { outboundPort: ports.outbound, inboundPort: ports.inboundPlaintext },
+    socks5: config.socks5,
+    httpConnect: config.httpConnect,
+    localPorts: config.localPorts,
+    applications: config.applications.map((application) => application.workload),
+  };
+}
+
+const anyAddresses = [IpAddress.fromBytes(new Uint8Array(4)), IpAddress.fromBytes(new Uint8Array(16))].filter(
+  (ip) => ip !== null,
+);

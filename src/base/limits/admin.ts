@@ -1,0 +1,13 @@
+/** The bounds of administration of a node. Each is reached by a test; a value that real Istio uses is marked with where it comes from. */
+
+/** Administration and telemetry. */
+export const adminLimits = {
+  /** Label sets one metric may have; further ones are counted together as `overflow`. */
+  maxSeriesPerMetric: 20_000,
+  /** Characters of a label's value that are kept. */
+  maxLabelValueLength: 512,
+  /** How long the command line waits for a node's answer. */
+  clientTimeoutMs: 5_000,
+  /** Connections that `/connections` lists; it says how many there are. */
+  maxListedConnections: 10_000,
+} as const;

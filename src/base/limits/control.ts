@@ -1,0 +1,189 @@
+/** The bounds of the control plane. Each is reached by a test; a value that real Istio uses is marked with where it comes from. */
+
+/** Who calls the control plane, how hosts join, and what its CA service answers. A rate is a burst and what comes back a second. */
+export const identityLimits = {
+  /** Join tokens: how long one may wait to be used. */
+  minJoinTokenMs: 60_000,
+  defaultJoinTokenMs: 60 * 60_000,
+  maxJoinTokenMs: 7 * 24 * 60 * 60_000,
+  /** `fjt_`, 16 characters of name, 64 of secret. */
+  maxJoinTokenChars: 85,
+  /** What a joining host says of itself. */
+  maxJoinAddresses: 16,
+  maxJoinLabels: 64,
+  /** Kubernetes' bounds of a label's name (with its prefix) and value. */
+  maxLabelNameChars: 317,
+  maxLabelValueChars: 63,
+  maxVersionChars: 64,
+  maxNetworkChars: 63,
+  /** Joins under way at one time; each may wait for a signature. */
+  maxJoinsUnderWay: 64,
+  /** A certificate that is this much older than its host's registration is of an earlier host of that name; certificates have whole seconds. */
+  registrationSlackMs: 1_000,
+  /** A node's certificate can be renewed for so long after its end; revocations of serial numbers must be remembered as long. */
+  maxAbsenceMs: 90 * 24 * 60 * 60_000,
+  /** Credentials looked at for one address (IPv6: one /64). A whole site may stand behind one. */
+  addressRate: { burst: 1_000, perSecond: 100 },
+  /** Certificates asked for by one caller. A node asks for all of its workloads when it starts. */
+  callerRate: { burst: 500, perSecond: 20 },
+  /** Certificates asked for by all. */
+  signingRate: { burst: 2_000, perSecond: 200 },
+  /** Addresses, and callers, whose rates are remembered; past it the longest idle is forgotten. */
+  maxRateKeys: 10_000,
+  /** Refusals written to the audit log; the others are counted, and the next one written tells how many. */
+  auditRate: { burst: 100, perSecond: 1 },
+  maxAuditDetailChars: 512,
+  /** The control plane's own certificate: its life, and how long before it was made it begins, for hosts whose clock is behind. */
+  servingLifetimeMs: 7 * 24 * 60 * 60_000,
+  servingBackdateMs: 24 * 60 * 60_000,
+  /** Names and addresses in it. */
+  maxServingNames: 64,
+  /** Back-off after a failed renewal of it. */
+  servingRetryMs: 30_000,
+  /** A certificate's life when the caller asks for none, istiod's DEFAULT_WORKLOAD_CERT_TTL, and the least it can ask for. */
+  defaultCertificateMs: 24 * 60 * 60_000,
+  minCertificateMs: 60_000,
+} as const;
+
+/** Where the CA's keys live: authorities, Vault, revocation lists, rotation. */
+export const keysLimits = {
+  /**
+   * Certificates in force of one requester, a node with all of its workloads say. A quarter of what a revocation list holds
+   * (`maxCrlEntries`): nobody gets so many that they could not be taken back.
+   */
+  maxValidPerRequester: 5_000,
+  /** Certificates that one write to the disk records, some 8 ms of work beside the disk's; more wait for the next one. */
+  recordsPerWrite: 256,
+  /** A key-encryption key's file; 64 digits and a line's end are what is wanted. */
+  maxKeyFileBytes: 1024,
+  /** Intermediates that we ask for or issue: life, and the share of it after which a new one is made. */
+  intermediateLifetimeMs: 90 * 24 * 60 * 60_000,
+  intermediateRenewalShare: 0.5,
+  /** How long a caller waits for a key that cannot be used now; below what a node waits for its signer. */
+  keyWaitMs: 8_000,
+  /** Requests to Vault under way at one time, and those that may wait for their turn. */
+  maxVaultRequests: 16,
+  maxVaultWaiting: 1_024,
+  /** One request to Vault, and the answer's size. */
+  vaultTimeoutMs: 5_000,
+  maxVaultResponseBytes: 1024 * 1024,
+  /** Characters of Vault's own words that are kept of an error. */
+  maxVaultErrorLength: 300,
+  /** Back-off towards Vault. */
+  vaultBackoffStartMs: 200,
+  vaultBackoffMaxMs: 15_000,
+  /** A token is renewed after this share of its lease. */
+  tokenRenewalShare: 2 / 3,
+  /** Revocation lists say that they hold for so long, and are signed anew after so long. */
+  listLifetimeMs: 7 * 24 * 60 * 60_000,
+  listRenewalMs: 24 * 60 * 60_000,
+  /** How often it is looked at whether a list is due. */
+  listCheckMs: 60_000,
+  /** How often rotation and renewal are looked at. */
+  checkIntervalMs: 1_000,
+} as const;
+
+/** Replacing authorities. */
+export const rotationLimits = {
+  /** Names that a refusal lists; it says how many there are. */
+  maxNames: 20,
+  /** Versions of the bundle whose roots are remembered, to know what an acknowledgement of one means. */
+  maxRememberedBundles: 256,
+  /** After a failed renewal of an intermediate the next try. */
+  renewalRetryMs: 30_000,
+  /** Retired authorities that are remembered, for people. */
+  maxRetired: 16,
+  /** Looking at what nodes hold takes at most one part in so many of the time. */
+  restPerWork: 50,
+} as const;
+
+/** The control plane's state: one database, and the versions of the mesh's documents. */
+export const stateLimits = {
+  /** Opening waits this long for a process that is on its way out. */
+  busyTimeoutMs: 2_000,
+  /** What the database may grow to. */
+  maxDatabaseBytes: 8 * 1024 * 1024 * 1024,
+  /** A database up to this size is read through at each start. */
+  maxQuickCheckBytes: 256 * 1024 * 1024,
+  /** The write-ahead log is cut back to this once it is folded in. */
+  maxIdleLogBytes: 16 * 1024 * 1024,
+  /** Different statements; they are constants of the program. */
+  maxStatements: 200,
+  /** Join tokens, spent ones included; those are forgotten this long after their end. */
+  maxTokens: 10_000,
+  tokenRetentionMs: 30 * 24 * 60 * 60_000,
+  /** Hosts that have joined and were not removed. */
+  maxRegistrations: 100_000,
+  /** Issued certificates are remembered this long after their end. */
+  certificateRetentionMs: 7 * 24 * 60 * 60_000,
+  /** Rows that pruning deletes in one transaction. */
+  pruneRows: 10_000,
+  /** Rows that one question is answered with. */
+  maxPageRows: 1_000,
+  /** Revocations in force. */
+  maxRevocations: 100_000,
+  /** Roots and intermediates, retired ones included. */
+  maxAuthorities: 64,
+  /** Named values. */
+  maxSettings: 1_000,
+  /** Characters of one text of an audit row; of a longer one its beginning is kept, and its hash. */
+  maxAuditTextLength: 256 * 1024,
+  /** Rows of the audit log that pruning leaves. */
+  auditRetentionRows: 1_000_000,
+  /** Versions of the mesh's documents that can be gone back to. */
+  maxDocumentVersions: 1_000,
+} as const;
+
+/** HTTP on the control plane's port, both ends: administration. */
+export const controlHttpLimits = {
+  /** From a request's headers to the end of its body. */
+  requestTimeoutMs: 30_000,
+  /** A response that its client does not read any further is cut after this. */
+  stalledResponseMs: 60_000,
+  /** What is still taken, and dropped, of a body that nobody wants; after that the stream is reset. */
+  maxDiscardedBytes: 1024 * 1024,
+  /** From the command line's request to the head of the answer: a signature by a far away vault takes its time. */
+  answerTimeoutMs: 60_000,
+  /** An answer that the command line keeps whole. */
+  maxAnswerBytes: 64 * 1024 * 1024,
+  /** A back-up that goes over the wire; a larger one is made where the state is. */
+  maxBackupBytes: 1024 * 1024 * 1024,
+} as const;
+
+/** Administration of the control plane: bodies, pages, administrators. */
+export const controlAdminLimits = {
+  /** Documents of one `apply`; as much as two of the largest files. */
+  maxApplyBytes: 16 * 1024 * 1024,
+  /** Any other body. */
+  maxBodyBytes: 64 * 1024,
+  /** Entries of one answer, and how many there are when nobody says. */
+  maxPage: 1_000,
+  defaultPage: 100,
+  /** Rows looked at for one page of those a caller may see. */
+  maxScanned: 20_000,
+  /** Administrators, subjects of one, and the text of all. */
+  maxAdministrators: 1_000,
+  maxSubjects: 100,
+  maxAdministratorBytes: 1024 * 1024,
+  /** Characters of a reason. */
+  maxReasonLength: 500,
+  /** How often `audit --follow` asks for more. */
+  followIntervalMs: 1_000,
+} as const;
+
+/** What settings may ask for, and the configuration file itself. */
+export const controlLimits = {
+  /** Between two sweeps of what ended long ago. */
+  pruneIntervalMs: 60 * 60_000,
+  /** The same while there is more to sweep than one sweep takes. */
+  pruneAgainMs: 1_000,
+  /** A host that joined by a WorkloadGroup stays in the mesh this long after its last stream has ended. */
+  memberGraceMs: 30_000,
+  /** Life of the first administrator's certificate, renewed at half of it. */
+  administratorLifetimeMs: 30 * 24 * 60 * 60_000,
+  /** Life of a node's own certificate; it renews at half of it, and an expired one is still good for renewal. */
+  nodeLifetimeMs: 30 * 24 * 60 * 60_000,
+  maxTokenIssuers: 32,
+  /** Leaves that are renewed early, because their CA is being replaced, are spread over this long. */
+  renewalSpreadMs: 5_000,
+} as const;

@@ -1,0 +1,46 @@
+/** The bounds of the host. Each is reached by a test; a value that real Istio uses is marked with where it comes from. */
+
+/** Sockets and files. */
+export const hostLimits = {
+  /** The most output taken from a machine for one round of writes. */
+  writeBatchBytes: 256 * 1024,
+  /** Log lines are written when so many bytes have gathered, or after this time. */
+  logBufferBytes: 64 * 1024,
+  logDelayMs: 50,
+  /** Bodies and idle connections of the administration's HTTP server. */
+  httpRequestBodyBytes: 1024 * 1024,
+  httpIdleSeconds: 30,
+  /** Answers to our own HTTP requests: status line and headers (and trailers), and how many headers. */
+  httpAnswerHeadBytes: 32 * 1024,
+  httpAnswerHeaders: 128,
+  /** Addresses of one name that are tried. */
+  httpDialAttempts: 4,
+  /** Received bytes one socket holds while nobody may be told of them (no handler yet, or paused); past it the connection is reset. */
+  heldBytes: 1024 * 1024,
+  /** After `close()` the peer may go on sending for this long, so that our last bytes are not lost to an RST (RFC 9112 §9.6). */
+  lingerMs: 2_000,
+  /** What a peer may still send while we wait for its end; more is left unread, and it is cut when the time is over. */
+  lingerBytes: 1024 * 1024,
+  /** Sockets that may linger at once; further ones are closed without waiting. */
+  maxLingering: 1024,
+  /** Sockets that are reset in one turn of the event loop, some 2 ms of it; of a crowd the rest have to wait. */
+  resetsPerTurn: 64,
+  /** Descriptors that connections leave free (a quarter of all where there are few): at none, Bun spins on the connection it cannot accept. */
+  reservedDescriptors: 64,
+  /** Certificates in a peer's chain; a longer chain fails the handshake. */
+  maxPeerCertificates: 10,
+  /** TCP keep-alive: idle time before the first probe, time between probes, and probes; ztunnel's values. */
+  keepAliveIdleSeconds: 180,
+  keepAliveIntervalSeconds: 180,
+  keepAliveProbes: 9,
+  /** A burst of file events is reported once, this long after its first. */
+  watchCoalesceMs: 50,
+  /** How often a watched path is looked at anyway, because events get lost (network file systems, overflow). */
+  watchPollMs: 2_000,
+  /** Entries below one watched path that are looked at. */
+  maxWatchedEntries: 10_000,
+  /** A program run by the host is killed after this. */
+  runTimeoutMs: 30_000,
+  /** Output of such a program that is kept. */
+  maxRunOutputBytes: 1024 * 1024,
+} as const;

@@ -1,0 +1,34 @@
+/** The bounds of mesh documents. Each is reached by a test; a value that real Istio uses is marked with where it comes from. */
+
+/** Mesh documents and the store. */
+export const meshLimits = {
+  /** One configuration file. A million lines of documents are more than this. */
+  maxFileBytes: 8 * 1024 * 1024,
+  /** One document; etcd holds Kubernetes objects to 1.5 MiB, an Istio L4 document is a few KiB. */
+  maxDocumentBytes: 256 * 1024,
+  maxDocumentsPerFile: 10_000,
+  /** Documents of all files together. */
+  maxDocuments: 100_000,
+  /** Files below all configured paths together. */
+  maxFiles: 10_000,
+  /** Folders within folders. */
+  maxFolderDepth: 16,
+  /** Nodes of one document after its aliases are written out: what stops an alias bomb. */
+  maxNodesPerDocument: 50_000,
+  /** Aliases of one document; each is a search through it. */
+  maxAliasesPerDocument: 100,
+  /** Collections within collections of one document. */
+  maxNodeDepth: 64,
+  /** Errors told about one document; the rest are counted. */
+  maxErrorsPerDocument: 20,
+  /** Rules of one AuthorizationPolicy; Istio's schema. */
+  maxRulesPerPolicy: 512,
+  /** `targetRefs` and `serviceAccounts` entries; Istio's schema. */
+  maxTargetRefs: 16,
+  /** How long a changed file must stay as it is before it is read as finished. */
+  fileSettleMs: 50,
+  /** Looks at a file that keeps changing, before its last good state is kept and the matter reported. */
+  maxSettleAttempts: 40,
+  /** Parsing gives way to connections after this long. */
+  parseSliceMs: 5,
+} as const;

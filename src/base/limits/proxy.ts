@@ -1,0 +1,42 @@
+/** The bounds of the node tunnel. Each is reached by a test; a value that real Istio uses is marked with where it comes from. */
+
+/** Flows: connections, pools, timeouts. */
+export const proxyLimits = {
+  /** After a drain, before the process ends: for peers to read the last bytes. */
+  lastWordsMs: 100,
+  /** TCP connect to the application or a peer; ztunnel's value. */
+  connectTimeoutMs: 10_000,
+  /** TLS handshake, from the first byte to our verdict on the peer. */
+  handshakeTimeoutMs: 10_000,
+  /** How long a connection waits for its own workload to appear; ztunnel's value. */
+  workloadWaitMs: 5_000,
+  /** How often this host's addresses are looked at: which workloads run here may hang on them. */
+  hostAddressesPollMs: 1_000,
+  /** Streams we open on one HBONE connection; ztunnel's POOL_MAX_STREAMS_PER_CONNECTION. */
+  maxStreamsPerConnection: 100,
+  /** A pooled connection without streams is closed after this; ztunnel's POOL_UNUSED_RELEASE_TIMEOUT. */
+  poolUnusedMs: 5 * 60_000,
+  /** Drain: how long open connections may finish after SIGTERM; ztunnel's CONNECTION_TERMINATION_DEADLINE. */
+  drainDeadlineMs: 5_000,
+  /** How long a CONNECT may stay unanswered: the peer's own connect time-out and a margin. */
+  answerTimeoutMs: 15_000,
+  /** How long an inbound connection waits for policies that its workload names and that are not here yet. */
+  policyWaitMs: 2_000,
+  /** Connections carried at one time, all directions together. */
+  maxConnections: 100_000,
+  /** Inbound connections one identity may hold open. */
+  maxConnectionsPerPeer: 20_000,
+  /** TLS handshakes under way at one time. */
+  maxHandshakes: 1_024,
+  /** HBONE tunnels one source address may hold open toward us. */
+  maxTunnelsPerSource: 1_024,
+  /** How long a SOCKS5 or HTTP CONNECT client may take to say where it wants to go. */
+  entryTimeoutMs: 10_000,
+  /** What a client may send before its connection is made; more waits in its kernel. */
+  earlyBytes: 64 * 1024,
+  /** Label sets kept at hand, so that a connection does not write its labels anew. */
+  telemetrySeries: 4_096,
+  /** PING on an idle HBONE connection, and how long its answer may take; ztunnel's values. */
+  keepAliveIntervalMs: 10_000,
+  keepAliveTimeoutMs: 20_000,
+} as const;

@@ -1,0 +1,68 @@
+/** What commands that have to do with a control plane are handed. */
+import type { ControlClientConfig } from "../../config/control/client.ts";
+import type { ControlPlaneConfig } from "../../config/control/config.ts";
+
+export interface ControlBindings {
+  /** @throws MeshError when it cannot start as it was told to. */
+  start(config: ControlPlaneConfig): Promise<StartedControl>;
+  /**
+   * A connection to a control plane that has proven itself; nothing is sent before.
+   *
+   * @throws MeshError `connect_*`, `tls_*`, `certificate_*`, `io` for files that cannot be read.
+   */
+  connect(config: ControlClientConfig): Promise<ControlConnection>;
+  /** Puts a back-up in the place of a state that no control plane runs on. @throws MeshError. */
+  restore(backupPath: string, stateDirectory: string, overwrite: boolean): Promise<RestoredState>;
+  /** Seen by its owner alone. @throws MeshError `io`, also for a file that is there. */
+  writePrivate(path: string, bytes: Uint8Array): Promise<void>;
+  exists(path: string): Promise<boolean>;
+  /** What a person types to it; null when nobody can be asked. */
+  ask(question: string): Promise<string | null>;
+  /** Ends early, with false, when a stop is asked for. */
+  sleep(ms: number): Promise<boolean>;
+}
+
+export interface StartedControl {
+  /** Where it listens. */
+  readonly address: string;
+  /** What join lines say. */
+  readonly url: string;
+  /** The first administrator's certificate. */
+  readonly administratorPath: string;
+  readonly ended: Promise<void>;
+  drain(): void;
+  stop(): void;
+}
+
+export interface ControlConnection {
+  /** @throws MeshError when the connection is lost or the answer does not come. */
+  request(request: ControlRequest): Promise<ControlAnswer>;
+  close(): void;
+}
+
+export interface ControlRequest {
+  readonly method: "GET" | "POST" | "DELETE";
+  /** With its query. */
+  readonly path: string;
+  /** JSON. */
+  readonly body: string | null;
+  /** Longer answers are a failure. */
+  readonly maxBytes: number;
+}
+
+export interface ControlAnswer {
+  readonly status: number;
+  readonly body: Uint8Array;
+}
+
+/** What a back-up held. */
+export interface RestoredState {
+  readonly stateId: string;
+  readonly documentVersion: number;
+  /** Of its newest audit row; null when it has none. */
+  readonly lastAuditMs: number | null;
+  /** Revocations of the state before that it did not have, and that hold on; null where that state could not be read. */
+  readonly revocationsKept: number | null;
+  /** Join tokens that were good in it: they may have been used since, and are good no more. */
+  readonly tokensEnded: number;
+}

@@ -1,0 +1,187 @@
+/** Asks a control plane's administration, and tells what it refuses as an operator can use it. */
+import type { Command } from "commander";
+import { MeshError } from "../../base/errors.ts";
+import { controlHttpLimits } from "../../base/limits/control.ts";
+import {
+  type ControlClientConfig,
+  type ControlClientFlags,
+  loadControlClient,
+} from "../../config/control/client.ts";
+import type { Location } from "../../mesh/location.ts";
+import { type Json, list, member, number, text } from "../admin_json.ts";
+import type { CliBindings, ExitCode } from "../bindings.ts";
+import { formatFinding } from "../located.ts";
+import { reportConfigErrors } from "../report.ts";
+import type { Style } from "../style.ts";
+import type { ControlConnection } from "./bindings.ts";
+
+export function addClientOptions(command: Command): Command {
+  return command
+    .optionsGroup("Control plane:")
+    .option(
+      "--control <https://HOST:PORT>",
+      "which control plane (default this host's; env FAIRLEAD_CONTROL)",
+    )
+    .option(
+      "--identity <PATH>",
+      "a PEM file with key, certificate chain and roots (default admin.pem of the state directory; env FAIRLEAD_IDENTITY)",
+    )
+    .option(
+      "--token-file <PATH>",
+      "or a file with a token of an issuer it believes (env FAIRLEAD_TOKEN_FILE)",
+    )
+    .option(
+      "--control-root <PATH>",
+      "roots by which it is known, when not those of the identity (env FAIRLEAD_CONTROL_ROOT)",
+    )
+    .option(
+      "--control-name <NAME>",
+      "the name in its certificate, when that is not HOST (env FAIRLEAD_CONTROL_NAME)",
+    )
+    .optionsGroup("Options:");
+}
+
+/** A refusal of the control plane: RFC 9457, with the places of errors in documents. */
+export class ControlRefusal extends Error {
+  readonly status: number;
+  readonly body: Json;
+
+  constructor(status: number, body: Json) {
+    super(text(body, "detail") === "-" ? `it answered ${status}` : text(body, "detail"));
+    this.status = status;
+    this.body = body;
+  }
+}
+
+export type Call = (client: ControlClient) => Promise<ExitCode>;
+
+/** Connects, runs, and closes; refusals become words and exit code 1. @param texts files whose lines errors may show. */
+export async function withControl(
+  bindings: CliBindings,
+  style: Style,
+  flags: ControlClientFlags,
+  call: Call,
+  texts: readonly { readonly path: string; readonly text: string }[] = [],
+): Promise<ExitCode> {
+  const { config, errors } = loadControlClient(flags, bindings.environment);
+  if (config === null) return reportConfigErrors(bindings.terminal, errors);
+  const connection = await bindings.control.connect(config);
+  try {
+    return await call(new ControlClient(connection, config));
+  } catch (thrown) {
+    if (!(thrown instanceof ControlRefusal)) throw thrown;
+    reportRefusal(bindings, style, thrown, texts);
+    return 1;
+  } finally {
+    connection.close();
+  }
+}
+
+function reportRefusal(
+  { terminal }: CliBindings,
+  style: Style,
+  refusal: ControlRefusal,
+  texts: readonly { readonly path: string; readonly text: string }[],
+): void {
+  for (const error of list(refusal.body, "errors")) {
+    const location: Location = {
+      file: text(error, "location", "file"),
+      line: number(error, "location", "line"),
+      column: number(error, "location", "column"),
+    };
+    const source = texts.find(({ path }) => path === location.file)?.text;
+    const word = member(error, "word");
+    const resource = member(error, "resource");
+    const finding = {
+      severity: "error" as const,
+      location,
+      resource: typeof resource === "string" ? text(error, "resource") : null,
+      message: text(error, "message"),
+      ...(typeof word === "string" ? { word } : {}),
+    };
+    terminal.error(
+      formatFinding(finding, source?.split("\n", location.line)[location.line - 1] ?? null, style),
+    );
+  }
+  for (const reason of list(refusal.body, "lockOuts")) terminal.error(`  ${text(reason)}\n`);
+  if (member(refusal.body, "canForce") === true) terminal.error("  --force does it all the same\n");
+  for (const node of list(refusal.body, "waitingFor")) terminal.error(`  waiting for ${text(node)}\n`);
+  terminal.error(`${style.red("fairlead:")} ${printableLine(refusal.message)}\n`);
+}
+
+function printableLine(message: string): string {
+  return text({ message }, "message");
+}
+
+export class ControlClient {
+  readonly config: ControlClientConfig;
+  readonly #connection: ControlConnection;
+
+  constructor(connection: ControlConnection, config: ControlClientConfig) {
+    this.#connection = connection;
+    this.config = config;
+  }
+
+  /** @throws ControlRefusal; MeshError `io` for what is no answer of ours. */
+  async get(path: string, query: Readonly<Record<string, string | undefined>> = {}): Promise<Json> {
+    return this.#json(await this.#ask("GET", withQuery(path, query), null));
+  }
+
+  async getText(path: string, query: Readonly<Record<string, string | undefined>> = {}): Promise<string> {
+    return new TextDecoder().decode(await this.#ask("GET", withQuery(path, query), null));
+  }
+
+  async getBytes(path: string, maxBytes: number): Promise<Uint8Array> {
+    return this.#ask("GET", path, null, maxBytes);
+  }
+
+  async post(path: string, body: Json = {}): Promise<Json> {
+    return this.#json(await this.#ask("POST", path, JSON.stringify(body)));
+  }
+
+  async delete(path: string): Promise<Json> {
+    const answer = await this.#ask("DELETE", path, null);
+    return answer.length === 0 ? null : this.#json(answer);
+  }
+
+  #json(bytes: Uint8Array): Json {
+    return parse(bytes) ?? this.#strange(200);
+  }
+
+  async #ask(
+    method: "GET" | "POST" | "DELETE",
+    path: string,
+    body: string | null,
+    maxBytes: number = controlHttpLimits.maxAnswerBytes,
+  ): Promise<Uint8Array> {
+    const answer = await this.#connection.request({ method, path, body, maxBytes });
+    if (answer.status >= 200 && answer.status < 300) return answer.body;
+    const problem = parse(answer.body);
+    if (problem === null) return this.#strange(answer.status);
+    throw new ControlRefusal(answer.status, problem);
+  }
+
+  #strange(status: number): never {
+    const { host, port } = this.config.server;
+    throw new MeshError(
+      "io",
+      "upstream",
+      `${host}:${port} answered ${status} with something that is no answer of a control plane`,
+    );
+  }
+}
+
+function parse(bytes: Uint8Array): Json | null {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    return null;
+  }
+}
+
+function withQuery(path: string, query: Readonly<Record<string, string | undefined>>): string {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, value);
+  const written = parameters.toString();
+  return written === "" ? path : `${path}?${written}`;
+}

@@ -1,0 +1,485 @@
+/** The commands against the real API over a control plane in memory. */
+import { describe, expect, test } from "bun:test";
+import { ControlWorld, policy, uriOf } from "../../admin/control/testing/control_world.ts";
+import { MeshError } from "../../base/errors.ts";
+import { parseSocketAddress } from "../../base/ip.ts";
+import type { ControlClientConfig } from "../../config/control/client.ts";
+import type { ControlPlaneConfig } from "../../config/control/config.ts";
+import type { CliBindings, ExitCode } from "../bindings.ts";
+import { runCli } from "../program.ts";
+import { noControl } from "../testing/no_control.ts";
+
+interface World {
+  readonly control?: ControlWorld;
+  readonly who?: string;
+  readonly files?: Readonly<Record<string, string>>;
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly isTerminal?: boolean;
+  readonly answers?: readonly string[];
+  /** How often `--follow` goes on; what happens before each time. */
+  readonly follow?: readonly (() => void)[];
+}
+
+interface Run {
+  readonly code: ExitCode;
+  readonly out: string;
+  readonly error: string;
+  readonly connected: readonly ControlClientConfig[];
+  readonly started: readonly ControlPlaneConfig[];
+  readonly written: ReadonlyMap<string, Uint8Array>;
+  readonly asked: readonly string[];
+}
+
+async function run(words: readonly string[] | string, world: World = {}): Promise<Run> {
+  let out = "";
+  let error = "";
+  const connected: ControlClientConfig[] = [];
+  const started: ControlPlaneConfig[] = [];
+  const written = new Map<string, Uint8Array>();
+  const asked: string[] = [];
+  const answers = [...(world.answers ?? [])];
+  const follow = [...(world.follow ?? [])];
+  const read = (path: string): string => {
+    const text = world.files?.[path];
+    if (text === undefined) throw new MeshError("io", "local", `${path}: no such file`);
+    return text;
+  };
+  const bindings: CliBindings = {
+    arguments: typeof words === "string" ? words.split(" ") : words,
+    environment: { HOME: "/h", ...world.environment },
+    terminal: {
+      isTerminal: world.isTerminal ?? false,
+      out: (text) => {
+        out += text;
+      },
+      error: (text) => {
+        error += text;
+      },
+    },
+    version: {},
+    readText: async (path) => read(path),
+    readMeshFiles: async (paths) => paths.map((path) => ({ path, text: read(path) })),
+    startNode: () => Promise.reject(new Error("no node is expected here")),
+    getAdmin: () => Promise.reject(new MeshError("connect_refused", "upstream", "no node here")),
+    control: {
+      ...noControl,
+      start: async (config) => {
+        started.push(config);
+        return {
+          address: "0.0.0.0:15012",
+          url: "https://c:15012",
+          administratorPath: "/s/admin.pem",
+          ended: Promise.resolve(),
+          drain: () => {},
+          stop: () => {},
+        };
+      },
+      connect: async (config) => {
+        connected.push(config);
+        const { control } = world;
+        if (control === undefined) throw new MeshError("connect_refused", "upstream", "nothing answers");
+        return {
+          request: async ({ method, path, body }) => {
+            const remote = parseSocketAddress("10.0.0.9:1");
+            if (remote === null) throw new Error("address");
+            const headers = {
+              authorization: world.who ?? "root",
+              ...(body === null ? {} : { "content-type": "application/json" }),
+            };
+            const request = new Request(`https://c:15012${path}`, {
+              method,
+              headers,
+              ...(body === null ? {} : { body }),
+            });
+            const response = await control.app.fetch(request, { chain: [], remote });
+            return { status: response.status, body: new Uint8Array(await response.arrayBuffer()) };
+          },
+          close: () => {},
+        };
+      },
+      restore: async (path, directory, overwrite) => {
+        if (!overwrite) throw new MeshError("configuration", "local", `there is a state in ${directory}`);
+        const kept = { revocationsKept: path === "lost.db" ? null : 2, tokensEnded: 1 };
+        return { stateId: `of ${path}`, documentVersion: 7, lastAuditMs: 0, ...kept };
+      },
+      writePrivate: async (path, bytes) => void written.set(path, bytes),
+      exists: async (path) => world.files?.[path] !== undefined,
+      ask: async (question) => {
+        asked.push(question);
+        return answers.shift() ?? null;
+      },
+      sleep: async () => {
+        const next = follow.shift();
+        next?.();
+        return next !== undefined;
+      },
+    },
+    onStopSignal: () => () => {},
+  };
+  return { code: await runCli(bindings), out, error, connected, started, written, asked };
+}
+
+function world(): ControlWorld {
+  const made = new ControlWorld();
+  made.addTenant("blue", "bluemark");
+  return made;
+}
+
+describe("fairlead control", () => {
+  test("starts with what it was told, and says on a terminal what to do next", async () => {
+    const { code, started, error } = await run(
+      "control --serving-name control.example --control-listen 127.0.0.1:1",
+      { isTerminal: true },
+    );
+    expect([code, started[0]?.servingNames, started[0]?.listen.port]).toEqual([0, ["control.example"], 1]);
+    for (const word of ["https://c:15012", "/s/admin.pem", "join-token create", "apply"])
+      expect(error).toContain(word);
+  });
+
+  test("wrong settings are told with their place, and nothing starts", async () => {
+    const { code, started, error } = await run("control --ca vault-pki");
+    expect([code, started]).toEqual([2, []]);
+    expect(error).toContain("--vault: is missing");
+    const file = await run("control --config f.yaml", { files: { "f.yaml": "capture: redirect\n" } });
+    expect([file.code, file.error]).toEqual([2, "f.yaml:1:10: capture is no setting of a control plane\n"]);
+  });
+});
+
+describe("which control plane, and as whom", () => {
+  test("this host's, as its first administrator, unless it is said otherwise", async () => {
+    const { connected, code, error } = await run("status");
+    expect([code, error]).toEqual([1, "fairlead: nothing answers (connect_refused)\n"]);
+    expect(connected[0]).toEqual({
+      server: { host: "127.0.0.1", port: 15012 },
+      name: null,
+      identityPath: "/h/.local/state/fairlead/admin.pem",
+      rootPath: null,
+      tokenPath: null,
+    });
+    const environment = { FAIRLEAD_CONTROL: "https://c.example", FAIRLEAD_IDENTITY: "me.pem" };
+    expect((await run("nodes", { environment })).connected[0]).toMatchObject({
+      server: { host: "c.example", port: 15012 },
+      identityPath: "me.pem",
+    });
+    const flags = "nodes --control https://d:1 --token-file t --control-root r --control-name e";
+    expect(
+      (await run(flags, { environment: { FAIRLEAD_CONTROL: "https://c.example" } })).connected[0],
+    ).toEqual({
+      server: { host: "d", port: 1 },
+      name: "e",
+      identityPath: null,
+      rootPath: "r",
+      tokenPath: "t",
+    });
+  });
+
+  test("a token goes to nobody who is not known, and plain text nowhere", async () => {
+    for (const words of ["nodes --token-file t", "nodes --control http://c:1", "nodes --control c:1/x"]) {
+      const { code, connected } = await run(words);
+      expect([words, code, connected]).toEqual([words, 2, []]);
+    }
+  });
+});
+
+describe("fairlead apply", () => {
+  const files = { "p.yaml": policy("blue", "bluemark-policy", "frontend") };
+
+  test("shows the difference and does it", async () => {
+    const control = world();
+    const { code, out, error } = await run("apply -f p.yaml", { control, files });
+    expect(code).toBe(0);
+    expect(out).toStartWith("AuthorizationPolicy blue/bluemark-policy changed\n");
+    expect(out).toContain(
+      "-     - source: {namespaces: [bluemark]}\n+     - source: {namespaces: [frontend]}\n",
+    );
+    expect(error).toBe("done: 1 document changed, version 2\n");
+    expect(control.versions).toHaveLength(3);
+    expect((await run("apply -f p.yaml", { control, files })).error).toBe("nothing to change\n");
+  });
+
+  test("--dry-run changes nothing; a person is asked, and only a yes is one", async () => {
+    const control = world();
+    expect((await run("apply -f p.yaml --dry-run", { control, files })).error).toContain("would change");
+    for (const answers of [["n"], [""], [], ["yess"]]) {
+      const { code, asked, error } = await run("apply -f p.yaml", {
+        control,
+        files,
+        isTerminal: true,
+        answers,
+      });
+      expect([code, asked]).toEqual([1, ["change 1 document? [y/N] "]]);
+      expect(error).toEndWith("nothing was changed\n");
+    }
+    expect(control.versions).toHaveLength(2);
+    expect((await run("apply -f p.yaml", { control, files, isTerminal: true, answers: ["y"] })).code).toBe(0);
+    expect(
+      (
+        await run("apply -f p.yaml --yes", {
+          control,
+          files: { "p.yaml": policy("blue", "x") },
+          isTerminal: true,
+        })
+      ).asked,
+    ).toEqual([]);
+    expect(control.versions).toHaveLength(4);
+  });
+
+  test("errors point into the file and show the line", async () => {
+    const bad = { "p.yaml": policy("blue", "x").replace("namespaces:", "namespacs:") };
+    const { code, out, error } = await run("apply -f p.yaml", { control: world(), files: bad });
+    expect([code, out]).toEqual([1, ""]);
+    expect(error).toContain("p.yaml:7:16: error: AuthorizationPolicy blue/x: ");
+    expect(error).toContain("     7 |     - source: {namespacs: [x]}\n       |                ^^^^^^^^^\n");
+    expect(error).toEndWith("fairlead: 2 errors; nothing was changed\n");
+  });
+
+  test("what was looked at is what is done: a change in between is a conflict", async () => {
+    const control = world();
+    const fetch = control.app.fetch.bind(control.app);
+    let asked = 0;
+    Object.assign(control.app, {
+      fetch: async (...given: Parameters<typeof fetch>) => {
+        // Between the look and the deed.
+        if (asked++ === 1) control.put([], "somebody");
+        return fetch(...given);
+      },
+    });
+    const { code, error } = await run("apply -f p.yaml", { control, files });
+    expect([code, error]).toEqual([
+      1,
+      "fairlead: the documents are at version 2 now; look at the difference again\n",
+    ]);
+  });
+
+  test("what is not theirs is refused, and JSON is for programs", async () => {
+    const control = world();
+    const refused = await run("apply -f p.yaml", { control, files, who: "red" });
+    expect([refused.code, refused.out]).toEqual([1, ""]);
+    expect(refused.error).toContain("namespace blue");
+    const { out } = await run("apply -f p.yaml -o json", { control, files });
+    expect(JSON.parse(out)).toMatchObject({ applied: true, version: 2 });
+  });
+
+  test("a lock-out is told with what --force would do", async () => {
+    const control = world();
+    control.result = {
+      outcome: "refused",
+      because: "lock_out",
+      version: 1,
+      message: "",
+      errors: [],
+      lockOuts: [{ reason: "AuthorizationPolicy blue/x denies nodes", resource: null, kind: "unreachable" }],
+    };
+    const { error } = await run("apply -f p.yaml", { control, files });
+    expect(error).toContain("  AuthorizationPolicy blue/x denies nodes\n  --force does it all the same\n");
+  });
+});
+
+describe("versions", () => {
+  test("history, diff, delete and rollback", async () => {
+    const control = world();
+    await run("apply -f p.yaml", { control, files: { "p.yaml": policy("blue", "second") } });
+    const deleted = await run("delete AuthorizationPolicy blue/second", { control });
+    expect([deleted.code, deleted.out.split("\n")[0]]).toEqual([
+      0,
+      "AuthorizationPolicy blue/second removed",
+    ]);
+    const history = await run("history", { control });
+    expect(history.out.split("\n")[0]).toBe(
+      "VERSION  WHEN                  WHO                                             WHAT    CHANGES",
+    );
+    expect(history.out).toContain("-AuthorizationPolicy blue/second");
+    const between = await run("diff 2 3", { control });
+    expect([between.out.split("\n")[0], between.error]).toEqual([
+      "AuthorizationPolicy blue/second removed",
+      "version 2 to 3: 1 document differ\n",
+    ]);
+    const back = await run("rollback 2", { control });
+    expect(back.error).toBe("done: 1 document changed, version 4\n");
+    expect(
+      (await run("diff -f p.yaml", { control, files: { "p.yaml": policy("blue", "second") } })).error,
+    ).toBe("nothing to change\n");
+    expect((await run("rollback x", { control })).code).toBe(2);
+    expect((await run("diff 1 2 3", { control })).code).toBe(2);
+    expect((await run("rollback 99", { control })).code).toBe(1);
+    expect((await run("delete AuthorizationPolicy blue/none", { control })).error).toBe(
+      "fairlead: there is no AuthorizationPolicy blue/none\n",
+    );
+  });
+});
+
+describe("fairlead join-token", () => {
+  test("prints the line alone, and the rest for people aside", async () => {
+    const control = world();
+    const { code, out, error } = await run("join-token create --workload blue/cart --ttl 10m", { control });
+    expect([code, out]).toEqual([0, "fairlead node --join-token fjt_t2_SECRET\n"]);
+    expect(error).toContain("1970-01-01T00:10:00Z");
+    const list = await run("join-token list", { control });
+    expect(list.out).toMatch(/^t2 +workload blue\/cart +open +1970-01-01T00:10:00Z /m);
+    expect(list.out + list.error).not.toContain("SECRET");
+    expect((await run("join-token revoke t2", { control })).code).toBe(0);
+    expect((await run("join-token list", { control })).out).toContain("revoked");
+  });
+
+  test.each(["", "--node a --workload b/c", "--node a --ttl 1s", "--node a --ttl soon"])(
+    "a wrong call: %p",
+    async (words) => {
+      const { code, connected } = await run(`join-token create ${words}`.trim());
+      expect([code, connected]).toEqual([2, []]);
+    },
+  );
+});
+
+describe("showing", () => {
+  test("nodes, certificates, administrators, authorities, revocations", async () => {
+    const control = world();
+    const nodes = await run("nodes", { control });
+    expect(nodes.out.split("\n")[1]).toMatch(
+      /^bluemark-node {2}workload blue\/bluemark-workload {2}connected {2}10\.1\.1\.1 {3,}1 {2,}- {2,}1 {2,}1970/,
+    );
+    for (const [words, expected] of [
+      ["get certificates --control https://c", "spiffe://cluster.local/ns/blue/sa/bluemark"],
+      ["get administrators", "namespace-admin"],
+      ["get revocations", "bluemark-node"],
+      ["ca show", "CN=root"],
+      ["get documents --control https://c -n blue", "bluemark.yaml"],
+      ["get AuthorizationPolicy --control https://c", "bluemark-policy"],
+    ] as const) {
+      const { code, out } = await run(words, { control });
+      expect([words, code, out.includes(expected)]).toEqual([words, 0, true]);
+    }
+    const yaml = await run("get AuthorizationPolicy --control https://c -o yaml", { control });
+    expect(yaml.out).toBe(`---\n${policy("blue", "bluemark-policy", "bluemark")}`);
+    expect((await run("get pods --control https://c", { control })).code).toBe(2);
+    expect((await run("get nodes -o yaml", { control })).code).toBe(2);
+    expect((await run("get workloads -o yaml", { control })).code).toBe(2);
+    expect((await run("ca export-root", { control })).out).toBe("-----BEGIN CERTIFICATE-----\n");
+  });
+
+  test("a name that both have goes to the control plane when there is talk of one, and to a node when that is named", async () => {
+    const environment = { FAIRLEAD_CONTROL: "https://c" };
+    const control = world();
+    expect((await run("get documents", { control, environment })).out).toContain("bluemark.yaml");
+    expect((await run("get Namespace", { control })).out).toContain("blue");
+    for (const words of ["get documents", "get workloads"])
+      expect([words, (await run(words, { control })).error]).toEqual([
+        words,
+        "fairlead: no node here (connect_refused)\n",
+      ]);
+    expect((await run("get workloads", { control, environment })).error).toContain("no node here");
+    expect((await run("get documents --admin 127.0.0.1:1", { control, environment })).error).toContain(
+      "no node here",
+    );
+  });
+
+  test("status says who one is", async () => {
+    const { out } = await run("status", { control: world(), who: "blue" });
+    expect(out).toContain(`you          ${uriOf("blue")}\n`);
+    expect(out).toContain("namespace-admin of blue");
+    expect(out).not.toContain("nodes");
+  });
+
+  test("the audit log, oldest first, and what comes after it", async () => {
+    const control = world();
+    const { out } = await run("audit", { control });
+    expect(out.split("\n")).toHaveLength(3);
+    const entry = control.audit[0];
+    if (entry === undefined) throw new Error("none");
+    const append = (detail: string) => () => control.append({ ...entry, detail });
+    const followed = await run("audit --follow", {
+      control,
+      follow: [append("one"), () => {}, append("two")],
+    });
+    expect(followed.out.split("\n").map((line) => line.split(" ").at(-1))).toEqual([
+      "bluemark",
+      "one",
+      "two",
+      "",
+    ]);
+    const json = await run("audit --follow -o json", { control, follow: [append("three")] });
+    expect(
+      json.out
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line).id),
+    ).toEqual([1, 2, 3, 4]);
+  });
+
+  test("what somebody named does not move the cursor", async () => {
+    const control = world();
+    const [first] = control.audit;
+    if (first !== undefined) control.audit[0] = { ...first, detail: "a\u001b[2Jb" };
+    expect((await run("audit", { control })).out).toContain("a?[2Jb");
+  });
+});
+
+describe("revoke and rotate", () => {
+  test("whom, and back again", async () => {
+    const control = world();
+    const id = "spiffe://cluster.local/ns/blue/sa/x";
+    const { code, error } = await run(["revoke", id, "--reason", "laptop lost"], { control });
+    expect([code, error]).toEqual([0, `identity ${id} is revoked, with 1 certificate that were good\n`]);
+    expect(control.revocations.at(-1)).toMatchObject({ kind: "identity", value: id, reason: "laptop lost" });
+    expect((await run(["revoke", id, "--lift"], { control })).code).toBe(0);
+    expect((await run(["revoke", id, "--lift"], { control })).code).toBe(1);
+    expect((await run("revoke", { control })).code).toBe(2);
+    expect((await run(["revoke", id, "--node", "n"], { control })).code).toBe(2);
+    expect((await run(["revoke", uriOf("root")], { control })).error).toContain("that is you");
+  });
+
+  test("a rotation says its step and who it waits for; it is not finished early", async () => {
+    const control = world();
+    const start = await run("ca rotate start", { control });
+    expect(start.out).toContain("preparing: ");
+    expect(start.out).toContain("for 1 to hold the new root: red-secret-node");
+    const finish = await run("ca rotate finish", { control });
+    expect([finish.code, finish.error]).toEqual([
+      1,
+      "  waiting for red-secret-node\nfairlead: 1 of those that matter do not hold the new root yet\n",
+    ]);
+    expect((await run("ca rotate abort", { control })).out).toContain("no rotation is under way");
+    expect((await run("ca rotate stop", { control })).code).toBe(2);
+  });
+});
+
+describe("backup and restore", () => {
+  test("a file for its owner, never over another", async () => {
+    const control = world();
+    const { code, written } = await run("backup b.db", { control });
+    expect([code, new TextDecoder().decode(written.get("b.db"))]).toEqual([0, "SQLite of red-secret"]);
+    expect((await run("backup b.db", { control, files: { "b.db": "" } })).code).toBe(2);
+    expect((await run("backup b.db", { control, who: "blue" })).written.size).toBe(0);
+  });
+
+  test("restore is offline and overwrites only when told to", async () => {
+    expect((await run("restore b.db --state-directory /s")).code).toBe(1);
+    const { code, error, connected } = await run("restore b.db --state-directory /s --overwrite");
+    expect([code, connected]).toEqual([0, []]);
+    expect(error).toContain("documents at version 7, last audit entry 1970-01-01T00:00:00Z");
+    expect(error).toContain(
+      "2 revocations of the state before were kept\n1 unused join tokens are good no more",
+    );
+    const lost = await run("restore lost.db --state-directory /s --overwrite");
+    expect(lost.error).toContain("revoke it again");
+  });
+});
+
+test("every command has its help, with examples where it changes anything", async () => {
+  for (const command of [
+    "control",
+    "join-token create",
+    "apply",
+    "delete",
+    "diff",
+    "rollback",
+    "history",
+    "revoke",
+    "ca rotate",
+    "audit",
+    "backup",
+    "restore",
+  ]) {
+    const { code, out } = await run(`${command} --help`);
+    expect([command, code, out.includes("Examples:")]).toEqual([command, 0, true]);
+  }
+});

@@ -1,0 +1,55 @@
+/** `fairlead revoke` and `unrevoke`: taking the mesh's trust from somebody, and giving it back. */
+import type { ControlClientFlags } from "../../config/control/client.ts";
+import { list, text } from "../admin_json.ts";
+import type { CliBindings, ExitCode } from "../bindings.ts";
+import type { Style } from "../style.ts";
+import { withControl } from "./client.ts";
+
+export interface RevokeFlags extends ControlClientFlags {
+  readonly node?: string;
+  readonly serial?: string;
+  readonly reason?: string;
+  readonly lift?: true;
+  readonly output?: "text" | "json";
+}
+
+/** @param identity a SPIFFE URI, unless a node or a serial number is given. */
+export async function revoke(
+  bindings: CliBindings,
+  style: Style,
+  identity: string | undefined,
+  flags: RevokeFlags,
+): Promise<ExitCode> {
+  const { terminal } = bindings;
+  const targets = (
+    [
+      ["identity", identity],
+      ["node", flags.node],
+      ["serial", flags.serial],
+    ] as const
+  ).flatMap(([kind, value]) => (value === undefined ? [] : [{ kind, value }]));
+  const [target] = targets;
+  if (target === undefined || targets.length > 1) {
+    terminal.error("say whom: one of SPIFFE-ID, --node NAME, --serial HEX\n");
+    return 2;
+  }
+  const { kind, value } = target;
+  return withControl(bindings, style, flags, async (client) => {
+    if (flags.lift === true) {
+      await client.delete(`/v1/revocations/${kind}/${encodeURIComponent(value)}`);
+      terminal.error(`${kind} ${value} may have certificates again; those that were revoked stay so\n`);
+      return 0;
+    }
+    const made = await client.post("/v1/revocations", { ...target, reason: flags.reason ?? "" });
+    if (flags.output === "json") terminal.out(`${JSON.stringify(made, null, 2)}\n`);
+    else {
+      const count = list(made, "serialNumbers").length;
+      terminal.error(
+        `${kind} ${value} is revoked, with ${count} certificate${count === 1 ? "" : "s"} that were good\n`,
+      );
+      if (text(made, "pending") !== "-")
+        terminal.error(`${style.yellow("not published yet")}: ${text(made, "pending")}\n`);
+    }
+    return 0;
+  });
+}

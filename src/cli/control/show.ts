@@ -1,0 +1,80 @@
+/** Commands that show something of a control plane: `get --control`, `nodes`, `history`, `join-token list`, `ca show`. */
+import type { ControlClientFlags } from "../../config/control/client.ts";
+import { type Json, list, member, text } from "../admin_json.ts";
+import type { CliBindings, ExitCode } from "../bindings.ts";
+import { formatTable, type Style } from "../style.ts";
+import { type ControlClient, withControl } from "./client.ts";
+import { controlResources } from "./resources.ts";
+
+export interface ShowFlags extends ControlClientFlags {
+  readonly output?: "table" | "json" | "yaml";
+  readonly namespace?: string;
+  readonly limit?: string;
+}
+
+/** @param name of a resource, or a kind of document, whose documents are then shown. */
+export async function show(
+  bindings: CliBindings,
+  style: Style,
+  name: string,
+  flags: ShowFlags,
+  query: Readonly<Record<string, string | undefined>> = {},
+): Promise<ExitCode> {
+  const resource =
+    controlResources[name] ?? (/^[A-Z][A-Za-z]+$/.test(name) ? controlResources.documents : undefined);
+  if (resource === undefined) {
+    bindings.terminal.error(
+      `a control plane shows ${Object.keys(controlResources).join(", ")}, and kinds of documents; not "${name}"\n`,
+    );
+    return 2;
+  }
+  const isDocuments = resource.path === "/v1/documents";
+  if (flags.output === "yaml" && !isDocuments) {
+    bindings.terminal.error("documents are YAML; everything else is shown as a table or as JSON\n");
+    return 2;
+  }
+  const asked = {
+    ...query,
+    ...(isDocuments && name !== "documents" ? { kind: name } : {}),
+    ...(isDocuments ? { namespace: flags.namespace } : {}),
+    ...(flags.limit === undefined ? {} : { limit: flags.limit }),
+  };
+  return withControl(bindings, style, flags, async (client) => {
+    if (flags.output === "yaml") {
+      bindings.terminal.out(await client.getText(resource.path, { ...asked, output: "yaml" }));
+      return 0;
+    }
+    const items = list(await client.get(resource.path, asked), resource.member);
+    if (flags.output === "json") bindings.terminal.out(`${JSON.stringify(items, null, 2)}\n`);
+    else if (items.length === 0) bindings.terminal.error(`no ${name}\n`);
+    else bindings.terminal.out(formatTable(resource.head, items.map(resource.row), style));
+    return 0;
+  });
+}
+
+/** How the control plane is, and who it takes us for. */
+export async function showStatus(bindings: CliBindings, style: Style, flags: ShowFlags): Promise<ExitCode> {
+  return withControl(bindings, style, flags, async (client: ControlClient) => {
+    const status = await client.get("/v1/status");
+    if (flags.output === "json") {
+      bindings.terminal.out(`${JSON.stringify(status, null, 2)}\n`);
+      return 0;
+    }
+    const say = (what: string, value: string): void =>
+      bindings.terminal.out(`${style.dim(what.padEnd(12))} ${value}\n`);
+    say("version", text(status, "version", "version"));
+    say("ready", member(status, "ready") === true ? style.green("yes") : style.red("no"));
+    const readOnly: Json = member(status, "readOnly");
+    if (typeof readOnly === "string")
+      say("state", style.red(`cannot be written: ${text(status, "readOnly")}`));
+    say("documents", `version ${text(status, "documentVersion")}`);
+    if (member(status, "nodes") !== undefined)
+      say("nodes", `${text(status, "connected")} of ${text(status, "nodes")} connected`);
+    say("you", text(status, "you", "name"));
+    for (const role of list(status, "you", "roles")) {
+      const namespaces = list(role, "namespaces");
+      say("role", `${text(role, "role")}${namespaces.length === 0 ? "" : ` of ${text(role, "namespaces")}`}`);
+    }
+    return 0;
+  });
+}

@@ -1,0 +1,175 @@
+/** Everything `fairlead control` is told at its start, and what only holds together of it. */
+import { formatSocketAddress, type HostPort, type SocketAddress } from "../../base/ip.ts";
+import type { LogLevel } from "../../base/log.ts";
+import type { LogFormat } from "../../base/log_format.ts";
+import type { PemSource } from "../control_value.ts";
+import { defaultStateDirectory } from "../node/assemble.ts";
+import { type SettingName, type SettingValues, settings } from "../node/settings.ts";
+import type { ConfigError, ConfigSources } from "../sources.ts";
+
+export interface ControlPlaneConfig {
+  readonly listen: SocketAddress;
+  /** Names and addresses of its own certificate; empty: this host's. */
+  readonly servingNames: readonly string[];
+  /** For join lines; null: the first serving name at the port of `listen`. */
+  readonly publicAddress: HostPort | null;
+  readonly stateDirectory: string;
+  /** Files and folders of mesh documents, besides those that are applied. */
+  readonly meshPaths: readonly string[];
+  readonly network: string;
+  readonly clusterId: string;
+  readonly trustDomain: string;
+  readonly rootNamespace: string;
+  readonly authority: AuthorityConfig;
+  /** `file:PATH`, `env:NAME`, `credential:NAME`; null: a file in the state directory, made at the first start. */
+  readonly keyEncryptionKey: string | null;
+  readonly formerKeyEncryptionKeys: readonly string[];
+  /** Files of Administrator documents. */
+  readonly administratorPaths: readonly string[];
+  /** The file of token issuers; null: none is believed. */
+  readonly issuersPath: string | null;
+  readonly cryptoProvider: "runtime" | "peculiar";
+  /** The longest that leaves are given. */
+  readonly svidLifetimeMs: number;
+  readonly metrics: SocketAddress | null;
+  readonly readiness: SocketAddress | null;
+  readonly log: { readonly format: LogFormat; readonly level: LogLevel };
+  readonly drainDeadlineMs: number;
+}
+
+export type AuthorityConfig =
+  | { readonly kind: "local" }
+  | {
+      readonly kind: "files";
+      readonly certificatePath: string;
+      readonly keyPath: string;
+      readonly chainPath: string | null;
+      readonly rootPath: string;
+    }
+  | {
+      readonly kind: "vault-pki";
+      readonly vault: VaultConfig;
+      readonly mount: string;
+      readonly issuer: string | null;
+    }
+  | {
+      readonly kind: "vault-transit";
+      readonly vault: VaultConfig;
+      readonly mount: string;
+      readonly keyName: string;
+    };
+
+export interface VaultConfig {
+  readonly url: string;
+  readonly namespace: string | null;
+  readonly root: PemSource | null;
+  readonly auth:
+    | { readonly kind: "token"; readonly path: string }
+    | {
+        readonly kind: "approle";
+        readonly mount: string;
+        readonly roleId: string;
+        readonly secretIdPath: string | null;
+      };
+}
+
+export type LoadedControlPlane =
+  | { readonly config: ControlPlaneConfig; readonly errors: readonly [] }
+  | { readonly config: null; readonly errors: readonly ConfigError[] };
+
+type Fail = (name: SettingName, message: string) => void;
+
+export function assembleControlPlane(
+  values: SettingValues,
+  environment: ConfigSources["environment"],
+): LoadedControlPlane {
+  const errors: ConfigError[] = [];
+  const fail: Fail = (name, message) => void errors.push({ where: settings[name].flag, message });
+  const authority = assembleAuthority(values, fail);
+  checkListeners(values, fail);
+  if (authority === null || errors.length > 0) return { config: null, errors };
+  const config: ControlPlaneConfig = {
+    listen: values.controlListen,
+    servingNames: values.servingNames,
+    publicAddress: values.publicAddress,
+    stateDirectory: values.stateDirectory ?? defaultStateDirectory(environment),
+    meshPaths: values.mesh,
+    network: values.network,
+    clusterId: values.clusterId,
+    trustDomain: values.trustDomain,
+    rootNamespace: values.rootNamespace,
+    authority,
+    keyEncryptionKey: values.keyEncryptionKey,
+    formerKeyEncryptionKeys: values.formerKeyEncryptionKeys,
+    administratorPaths: values.administrators,
+    issuersPath: values.issuers,
+    cryptoProvider: values.cryptoProvider,
+    svidLifetimeMs: values.svidLifetime,
+    metrics: values.metrics,
+    readiness: values.readiness,
+    log: { format: values.logFormat, level: values.logLevel },
+    drainDeadlineMs: values.drainDeadline,
+  };
+  return { config, errors: [] };
+}
+
+function assembleAuthority(values: SettingValues, fail: Fail): AuthorityConfig | null {
+  const { caPlace, caCert, caKey, caChain, caRoot } = values;
+  const given = (["caCert", "caKey", "caRoot", "caChain"] as const).filter((name) => values[name] !== null);
+  const [first] = given;
+  if (first !== undefined && caPlace !== "local") {
+    fail(first, `and --ca ${caPlace} exclude each other: the CA is in one place`);
+    return null;
+  }
+  if (first !== undefined) {
+    if (caCert !== null && caKey !== null && caRoot !== null)
+      return { kind: "files", certificatePath: caCert, keyPath: caKey, chainPath: caChain, rootPath: caRoot };
+    for (const name of ["caCert", "caKey", "caRoot"] as const)
+      if (values[name] === null) fail(name, "is missing: a given CA needs --ca-cert, --ca-key and --ca-root");
+    return null;
+  }
+  if (caPlace === "local") return { kind: "local" };
+  const vault = assembleVault(values, fail);
+  if (vault === null) return null;
+  return caPlace === "vault-pki"
+    ? { kind: "vault-pki", vault, mount: values.vaultMount ?? "pki", issuer: values.vaultIssuer }
+    : { kind: "vault-transit", vault, mount: values.vaultMount ?? "transit", keyName: values.vaultKey };
+}
+
+function assembleVault(values: SettingValues, fail: Fail): VaultConfig | null {
+  const { vault, vaultTokenFile, vaultRoleId, vaultSecretIdFile } = values;
+  if (vault === null) fail("vault", `is missing: --ca ${values.caPlace} needs to know where Vault is`);
+  if (vaultTokenFile === null && vaultRoleId === null)
+    fail("vaultTokenFile", "or --vault-role-id is missing: Vault wants to know who asks");
+  if (vaultTokenFile !== null && vaultRoleId !== null)
+    fail("vaultTokenFile", "and --vault-role-id exclude each other");
+  if (vaultSecretIdFile !== null && vaultRoleId === null) fail("vaultSecretIdFile", "needs --vault-role-id");
+  if (vault === null || (vaultTokenFile === null) === (vaultRoleId === null)) return null;
+  return {
+    url: vault,
+    namespace: values.vaultNamespace,
+    root: values.vaultRoot,
+    auth:
+      vaultRoleId === null
+        ? { kind: "token", path: vaultTokenFile ?? "" }
+        : {
+            kind: "approle",
+            mount: values.vaultAppRoleMount,
+            roleId: vaultRoleId,
+            secretIdPath: vaultSecretIdFile,
+          },
+  };
+}
+
+/** Two listeners on one address would end in "address in use", naming neither. */
+function checkListeners(values: SettingValues, fail: Fail): void {
+  const taken = new Map<string, string>();
+  for (const name of ["controlListen", "metrics", "readiness"] as const) {
+    const address = values[name];
+    if (address === null || address.port === 0) continue;
+    const text = formatSocketAddress(address);
+    const other = taken.get(text);
+    if (other === undefined) taken.set(text, settings[name].flag);
+    else fail(name, `${text} is already taken by ${other}`);
+  }
+}

@@ -1,0 +1,144 @@
+/** Single settings → Config: what only holds or fails together is checked here. */
+import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
+import type { ConfigError, ConfigSources } from "../sources.ts";
+import { assembleControl } from "./assemble_join.ts";
+import type { CaConfig, Config, IdentitySocketConfig } from "./config.ts";
+import { type SettingName, type SettingValues, settings } from "./settings.ts";
+
+export type LoadedConfig =
+  | { readonly config: Config; readonly errors: readonly [] }
+  | { readonly config: null; readonly errors: readonly ConfigError[] };
+
+export function assembleConfig(
+  values: SettingValues,
+  environment: ConfigSources["environment"],
+): LoadedConfig {
+  const errors: ConfigError[] = [];
+  const directory = values.stateDirectory ?? defaultStateDirectory(environment);
+  const control = assembleControl(values, environment, directory, errors);
+  const ca = assembleCa(values, directory, errors);
+  const identitySocket = assembleIdentitySocket(values, errors);
+  checkListeners(values, errors);
+  if (values.mesh.length === 0 && values.control === null)
+    errors.push({
+      where: settings.mesh.flag,
+      message: "is missing: name at least one file or folder of mesh documents",
+    });
+  if (ca === null || errors.length > 0) return { config: null, errors };
+  const config: Config = {
+    meshPaths: values.mesh,
+    control,
+    nodeName: values.nodeName,
+    network: values.network,
+    clusterId: values.clusterId,
+    trustDomain: values.trustDomain,
+    rootNamespace: values.rootNamespace,
+    workloads: values.workloads.length === 0 ? null : values.workloads,
+    ca,
+    crlPath: values.crl,
+    cryptoProvider: values.cryptoProvider,
+    svidLifetimeMs: values.svidLifetime,
+    identitySocket,
+    bindInbound: values.bindInbound,
+    ports: {
+      hbone: values.hbonePort,
+      outbound: values.outboundPort,
+      inboundPlaintext: values.inboundPlaintextPort,
+    },
+    capture: {
+      mode: values.capture,
+      mark: values.captureMark,
+      includeCidrs: values.captureInclude,
+      excludeCidrs: values.captureExclude,
+      excludePorts: values.captureExcludePorts,
+    },
+    originalSource: values.originalSource,
+    socks5: values.socks5,
+    httpConnect: values.httpConnect,
+    localPorts: values.localPorts,
+    applications: values.applications,
+    admin: values.admin,
+    metrics: values.metrics,
+    readiness: values.readiness,
+    log: { format: values.logFormat, level: values.logLevel },
+    drainDeadlineMs: values.drainDeadline,
+    missingPolicy: values.missingPolicy,
+    h2: {
+      streamWindowBytes: values.streamWindow,
+      connectionWindowBytes: values.connectionWindow,
+      maxFrameBytes: values.maxFrame,
+    },
+    pool: { maxStreamsPerConnection: values.poolStreams, unusedMs: values.poolUnused },
+  };
+  return { config, errors: [] };
+}
+
+function assembleCa(values: SettingValues, directory: string, errors: ConfigError[]): CaConfig | null {
+  const { caCert, caKey, caChain, caRoot, stateDirectory, control } = values;
+  if (caCert === null && caKey === null && caChain === null && caRoot === null)
+    return control === null ? { kind: "local", stateDirectory: directory } : { kind: "control" };
+  if (caCert !== null && caKey !== null && caRoot !== null) {
+    if (stateDirectory === null || control !== null)
+      return { kind: "files", certificatePath: caCert, keyPath: caKey, chainPath: caChain, rootPath: caRoot };
+    errors.push({
+      where: settings.stateDirectory.flag,
+      message: "is the local CA's; it cannot be given together with --ca-cert",
+    });
+    return null;
+  }
+  const needed = (["caCert", "caKey", "caRoot"] as const).filter((name) => values[name] === null);
+  for (const name of needed)
+    errors.push({
+      where: settings[name].flag,
+      message: "is missing: a given CA needs --ca-cert, --ca-key and --ca-root",
+    });
+  return null;
+}
+
+/** Either alone is a lost word: a socket on which nobody gets anything, or rules that nobody asks for. */
+function assembleIdentitySocket(values: SettingValues, errors: ConfigError[]): IdentitySocketConfig | null {
+  const { identitySocket: path, identityFor: rules, identitySocketMode: mode } = values;
+  if (path === null) {
+    if (rules.length > 0)
+      errors.push({ where: settings.identityFor.flag, message: "needs --identity-socket PATH" });
+    return null;
+  }
+  if (rules.length === 0)
+    errors.push({
+      where: settings.identitySocket.flag,
+      message: "needs --identity-for, or nobody would get an identity there",
+    });
+  return { path, mode, rules };
+}
+
+/** systemd's directory, then the user's, then the machine's. */
+export function defaultStateDirectory(environment: ConfigSources["environment"]): string {
+  const { STATE_DIRECTORY, XDG_STATE_HOME, HOME } = environment;
+  if (STATE_DIRECTORY !== undefined && STATE_DIRECTORY !== "")
+    return STATE_DIRECTORY.split(":")[0] ?? STATE_DIRECTORY;
+  if (XDG_STATE_HOME !== undefined && XDG_STATE_HOME !== "") return `${XDG_STATE_HOME}/fairlead`;
+  return HOME === undefined || HOME === "" ? "/var/lib/fairlead" : `${HOME}/.local/state/fairlead`;
+}
+
+/** Two listeners on one address would end in "address in use", naming neither. */
+function checkListeners(values: SettingValues, errors: ConfigError[]): void {
+  const taken = new Map<string, string>();
+  const take = (name: SettingName, address: SocketAddress | null): void => {
+    if (address === null || address.port === 0) return;
+    const text = formatSocketAddress(address);
+    const other = taken.get(text);
+    if (other === undefined) taken.set(text, settings[name].flag);
+    else errors.push({ where: settings[name].flag, message: `${text} is already taken by ${other}` });
+  };
+  take("admin", values.admin);
+  take("metrics", values.metrics);
+  take("readiness", values.readiness);
+  for (const name of ["socks5", "httpConnect", "localPorts"] as const)
+    for (const entry of values[name]) take(name, entry.listen);
+  const ownPorts = [values.hbonePort, values.outboundPort, values.inboundPlaintextPort];
+  if (new Set(ownPorts).size < ownPorts.length)
+    errors.push({
+      where: settings.hbonePort.flag,
+      message: "the HBONE, outbound and inbound plain-text ports must differ",
+    });
+}

@@ -1,0 +1,131 @@
+/** Everything one process is told at its start. `load.ts` makes it, complete and checked; nobody looks at defaults later. */
+import type { HostPort, IpAddress, IpPrefix, SocketAddress } from "../../base/ip.ts";
+import type { LogLevel } from "../../base/log.ts";
+import type { LogFormat } from "../../base/log_format.ts";
+import type { PemSource, TokenSource } from "../control_value.ts";
+import type { Secret } from "../secret.ts";
+
+export interface Config {
+  /** Files and folders with mesh documents; empty with a control plane. */
+  readonly meshPaths: readonly string[];
+  /** Where the mesh comes from instead of documents; null without one. */
+  readonly control: ControlConfig | null;
+  /** This host's name, as `fairlead.dev/node` of its workloads has it; "" is none. */
+  readonly nodeName: string;
+  /** "" is the default network. */
+  readonly network: string;
+  readonly clusterId: string;
+  readonly trustDomain: string;
+  /** Policies of this namespace hold for the whole mesh. */
+  readonly rootNamespace: string;
+  /** `namespace/name` of the workloads that run here; null: those with an address of this host, or with its node name. */
+  readonly workloads: readonly string[] | null;
+  readonly ca: CaConfig;
+  /** A file of revocation lists. */
+  readonly crlPath: string | null;
+  readonly cryptoProvider: "runtime" | "peculiar";
+  readonly svidLifetimeMs: number;
+  /** Identities for local programs; null: there are none. */
+  readonly identitySocket: IdentitySocketConfig | null;
+  /** `addresses`: inbound listeners on the local workloads' addresses alone; `wildcard`: on every address of this host. */
+  readonly bindInbound: "addresses" | "wildcard";
+  readonly ports: { readonly hbone: number; readonly outbound: number; readonly inboundPlaintext: number };
+  readonly capture: CaptureConfig;
+  readonly originalSource: "auto" | "on" | "off";
+  readonly socks5: readonly EntryPoint[];
+  readonly httpConnect: readonly EntryPoint[];
+  readonly localPorts: readonly LocalPort[];
+  /** Where the application of a workload's address and port really listens, when not there. */
+  readonly applications: readonly { readonly workload: SocketAddress; readonly listens: SocketAddress }[];
+  /** Null is off. */
+  readonly admin: SocketAddress | null;
+  readonly metrics: SocketAddress | null;
+  readonly readiness: SocketAddress | null;
+  readonly log: { readonly format: LogFormat; readonly level: LogLevel };
+  readonly drainDeadlineMs: number;
+  /** What happens to a connection whose workload names a policy that is not here; `skip` is ztunnel's behaviour. */
+  readonly missingPolicy: "deny" | "skip";
+  readonly h2: {
+    readonly streamWindowBytes: number;
+    readonly connectionWindowBytes: number;
+    readonly maxFrameBytes: number;
+  };
+  readonly pool: { readonly maxStreamsPerConnection: number; readonly unusedMs: number };
+}
+
+/** A server of the control plane, and how it is known. */
+export interface ControlServer {
+  readonly address: HostPort;
+  /** The name in its certificate; the address's host when null. */
+  readonly name: string | null;
+  /** The roots of its certificate; null: the pin's, and then those that came with the join. */
+  readonly root: PemSource | null;
+  /** Sent with every call (`XDS_HEADER_*`, `CA_HEADER_*`). */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface ControlConfig {
+  readonly xds: ControlServer;
+  readonly ca: ControlServer;
+  /** SHA-256 of the root's SubjectPublicKeyInfo, hexadecimal. */
+  readonly pin: string | null;
+  readonly joinToken: Secret | null;
+  readonly token: TokenSource | null;
+  /** Where what came with the join, and the last known mesh, are kept. */
+  readonly stateDirectory: string;
+  readonly joinAddresses: readonly IpAddress[];
+  readonly joinLabels: Readonly<Record<string, string>>;
+  readonly node: NodeDescription;
+}
+
+/** How this host introduces itself in xDS, as ztunnel does (`xds/client.rs`); "" is unknown. */
+export interface NodeDescription {
+  readonly podName: string;
+  readonly podNamespace: string;
+  readonly instanceIp: string;
+  /** `ISTIO_META_*` without the prefix, and `ISTIO_METAJSON_*` read as JSON. */
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+export type CaConfig =
+  /** The control plane signs. */
+  | { readonly kind: "control" }
+  /** Made at the first start and kept in this directory. */
+  | { readonly kind: "local"; readonly stateDirectory: string }
+  /** Given: the signing certificate and its key, intermediates between it and the root, and the root. */
+  | {
+      readonly kind: "files";
+      readonly certificatePath: string;
+      readonly keyPath: string;
+      readonly chainPath: string | null;
+      readonly rootPath: string;
+    };
+
+export interface IdentitySocketConfig {
+  readonly path: string;
+  readonly mode: number;
+  /** `uid=1001=shop/cart`, at least one; read but for the trust domain. */
+  readonly rules: readonly string[];
+}
+
+export interface CaptureConfig {
+  readonly mode: "off" | "redirect";
+  /** SO_MARK of our own traffic, which is never captured. */
+  readonly mark: number;
+  /** When not empty, only outbound traffic to these is captured. */
+  readonly includeCidrs: readonly IpPrefix[];
+  readonly excludeCidrs: readonly IpPrefix[];
+  /** Never captured, neither way; port 22 never is in any case. */
+  readonly excludePorts: readonly number[];
+}
+
+/** Where an application may enter the mesh; `workload` (`namespace/name`) is whose identity it uses, null when the host has just one. */
+export interface EntryPoint {
+  readonly listen: SocketAddress;
+  readonly workload: string | null;
+}
+
+/** A local port that leads to one service. */
+export interface LocalPort extends EntryPoint {
+  readonly target: HostPort;
+}

@@ -1,0 +1,116 @@
+/** Databases in files. */
+import { Database as Sqlite } from "bun:sqlite";
+import { chmodSync, closeSync, fsyncSync, openSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { MeshError } from "../../base/errors.ts";
+import { stateLimits } from "../../base/limits/control.ts";
+import type { Database, DatabaseOptions, Databases } from "../database.ts";
+import { systemErrorName } from "../socket_errors.ts";
+import { configureSqlite, type SqliteBacking, SqliteDatabase } from "../sqlite_database.ts";
+import { failDatabase } from "../sqlite_errors.ts";
+
+/**
+ * Bun closes a database that is collected as garbage, and its lock goes with it: what nobody closed stays held until the process
+ * ends.
+ */
+const held = new Set<Sqlite>();
+
+export const bunDatabases: Databases = {
+  open(path, options) {
+    const isReadOnly = options.mode === "readOnly";
+    prepareFile(path, options);
+    let sqlite: Sqlite | null = null;
+    try {
+      sqlite = new Sqlite(path, isReadOnly ? { readonly: true } : { readwrite: true, create: false });
+      sqlite.run(`PRAGMA busy_timeout = ${stateLimits.busyTimeoutMs}`);
+      if (!isReadOnly) makeDurable(sqlite);
+      configureSqlite(sqlite, path, options);
+      held.add(sqlite);
+      return database(sqlite, path);
+    } catch (thrown) {
+      sqlite?.close();
+      return failDatabase(thrown, path);
+    }
+  },
+};
+
+function database(sqlite: Sqlite, path: string): Database {
+  const backing: SqliteBacking = {
+    path,
+    beforeWrite() {},
+    backup: (source, target, replace) => backUp(source, target, replace),
+    close: (source) => {
+      held.delete(source);
+      source.close(true);
+    },
+  };
+  return new SqliteDatabase(sqlite, backing);
+}
+
+/**
+ * A commit is in the log and the log on the disk before it returns. The lock is the kernel's and ends with the process; it is taken
+ * for good at the first access, so a second process fails at opening rather than at some later write, and no memory is shared
+ * (https://www.sqlite.org/wal.html#use_of_wal_without_shared_memory).
+ */
+function makeDurable(sqlite: Sqlite): void {
+  sqlite.run("PRAGMA locking_mode = EXCLUSIVE");
+  sqlite.run("PRAGMA journal_mode = WAL");
+  sqlite.run("PRAGMA synchronous = FULL");
+  sqlite.run(`PRAGMA journal_size_limit = ${stateLimits.maxIdleLogBytes}`);
+}
+
+/** SQLite gives its log the mode of the file; the file is here before SQLite is, so nobody else ever sees into either. */
+function prepareFile(path: string, { mode = "create" }: DatabaseOptions): void {
+  try {
+    const status = statSync(path, { throwIfNoEntry: false });
+    const isAbsent = status === undefined || status.size === 0;
+    if (isAbsent && mode !== "create")
+      throw new MeshError("database_missing", "local", `${path}: there is no database`);
+    if (status !== undefined && !status.isFile())
+      throw new MeshError("database_damaged", "local", `${path}: it is no file`);
+    if (status === undefined) closeSync(openSync(path, "wx", 0o600));
+    if (mode !== "readOnly") chmodSync(path, 0o600);
+  } catch (thrown) {
+    failFile(thrown, path);
+  }
+}
+
+function backUp(sqlite: Sqlite, path: string, replace: boolean): void {
+  const partial = `${path}.partial`;
+  try {
+    if (!replace && statSync(path, { throwIfNoEntry: false }) !== undefined)
+      throw new MeshError("io", "local", `${path} is there already; it is not overwritten`);
+    removeIfThere(partial);
+    closeSync(openSync(partial, "wx", 0o600));
+    sqlite.prepare("VACUUM INTO ?").run(partial);
+    flush(partial);
+    renameSync(partial, path);
+    flush(dirname(path));
+  } catch (thrown) {
+    removeIfThere(partial);
+    failFile(thrown, path);
+  }
+}
+
+/** What stands in the way of removing it stands in the way of making it, too, and is told then. */
+function removeIfThere(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {}
+}
+
+function flush(path: string): void {
+  const descriptor = openSync(path, "r");
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function failFile(thrown: unknown, path: string): never {
+  const name = thrown instanceof MeshError ? null : systemErrorName(thrown);
+  if (name === null || name.startsWith("SQLITE_")) return failDatabase(thrown, path);
+  const isFull = name === "ENOSPC" || name === "EDQUOT";
+  throw new MeshError(isFull ? "disk_full" : "io", "local", `${path}: ${name}`, { cause: thrown });
+}

@@ -1,0 +1,109 @@
+/** Files of the Bun host. */
+import { randomBytes } from "node:crypto";
+import { access, chmod, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { MeshError } from "../../base/errors.ts";
+import type { Clock, FileEntry, Files } from "../host.ts";
+import { systemErrorName } from "../socket_errors.ts";
+import { watchPath } from "./watch.ts";
+
+export class BunFiles implements Files {
+  readonly #clock: Clock;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  readText(path: string): Promise<string> {
+    return readFile(path, "utf8").catch(failed("read", path));
+  }
+
+  async readBytes(path: string): Promise<Uint8Array> {
+    const buffer = await readFile(path).catch(failed("read", path));
+    return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+  }
+
+  async list(path: string): Promise<readonly FileEntry[] | null> {
+    let names: string[];
+    try {
+      names = await readdir(path);
+    } catch (thrown) {
+      const name = systemErrorName(thrown);
+      if (name === "ENOTDIR" || name === "ENOENT") return null;
+      return failed("list", path)(thrown);
+    }
+    return Promise.all(names.sort().map((name) => entry(join(path, name))));
+  }
+
+  exists(path: string): Promise<boolean> {
+    return access(path).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async writeAtomic(path: string, bytes: Uint8Array, mode: number): Promise<void> {
+    // In the same directory: a rename across file systems is no rename.
+    const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}`);
+    try {
+      await writeFlushed(temporary, bytes, mode);
+      await rename(temporary, path);
+      await flushDirectory(dirname(path));
+    } catch (thrown) {
+      await rm(temporary, { force: true }).catch(() => {});
+      return failed("write", path)(thrown);
+    }
+  }
+
+  async makeDirectory(path: string, mode: number): Promise<void> {
+    await mkdir(path, { recursive: true, mode })
+      .then(() => chmod(path, mode))
+      .catch(failed("make directory", path));
+  }
+
+  async remove(path: string): Promise<void> {
+    await rm(path, { recursive: true, force: true }).catch(failed("remove", path));
+  }
+
+  watch(path: string, onChange: () => void): () => void {
+    return watchPath(this.#clock, path, onChange);
+  }
+}
+
+/** A symbolic link is what it points to: Kubernetes and others publish whole directories through links. */
+async function entry(path: string): Promise<FileEntry> {
+  const isDirectory = await stat(path).then(
+    (status) => status.isDirectory(),
+    () => false,
+  );
+  return { path, isDirectory };
+}
+
+async function writeFlushed(path: string, bytes: Uint8Array, mode: number): Promise<void> {
+  const file = await open(path, "wx", mode);
+  try {
+    // The mode given to open is cut by the umask.
+    await file.chmod(mode);
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** The rename itself survives a power cut only when the directory is flushed. */
+async function flushDirectory(path: string): Promise<void> {
+  const directory = await open(path, "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+function failed(what: string, path: string): (thrown: unknown) => never {
+  return (thrown) => {
+    const reason = systemErrorName(thrown) ?? (thrown instanceof Error ? thrown.message : String(thrown));
+    throw new MeshError("io", "local", `cannot ${what} ${path}: ${reason}`, { cause: thrown });
+  };
+}

@@ -1,0 +1,104 @@
+/** The Host over Bun's own sockets, files and process. `contract.ts` says what it has to keep. */
+import { lookup } from "node:dns/promises";
+import { networkInterfaces } from "node:os";
+import { MeshError } from "../../base/errors.ts";
+import { IpAddress, type SocketAddress } from "../../base/ip.ts";
+import { hostLimits } from "../../base/limits/host.ts";
+import type { Clock, Host, Network, Socket } from "../host.ts";
+import { systemErrorName } from "../socket_errors.ts";
+import { BunClock, bunRandom } from "./clock.ts";
+import { bunConnect } from "./connect.ts";
+import { bunDatabases } from "./database.ts";
+import { BunFiles } from "./files.ts";
+import { BunHttpClient } from "./http_client.ts";
+import { LinuxSockets } from "./linux_socket.ts";
+import { bunListen } from "./listen.ts";
+import type { SocketContext } from "./native.ts";
+import { bunProcess } from "./process.ts";
+import { ResetQueue } from "./resets.ts";
+import { BunSocket } from "./socket.ts";
+import { bunTls } from "./tls.ts";
+import { BunUnixNetwork } from "./unix.ts";
+
+export function createBunHost(): Host {
+  const clock = new BunClock();
+  const linux = LinuxSockets.open();
+  const net = bunNetwork(clock, linux);
+  return {
+    name: "bun",
+    clock,
+    random: bunRandom,
+    net,
+    files: new BunFiles(clock),
+    process: bunProcess(linux),
+    http: new BunHttpClient(clock, net.resolve),
+    databases: bunDatabases,
+  };
+}
+
+function bunNetwork(clock: Clock, linux: LinuxSockets | null): Network {
+  const context: SocketContext = {
+    clock,
+    linux,
+    resets: new ResetQueue(clock, linux),
+    lingering: 0,
+    descriptorCeiling: descriptorCeiling(linux),
+  };
+  const unix = new BunUnixNetwork(context);
+  return {
+    listen: (options, onAccept) => bunListen(context, linux, options, onAccept),
+    connect: (options) => bunConnect(context, linux, options),
+    tlsServer: (socket, options) => bunTls(context, socket, options, "server"),
+    tlsClient: (socket, options) => bunTls(context, socket, options, "client"),
+    listenUnix: (path, mode, onAccept) => unix.listen(path, mode, onAccept),
+    connectUnix: (path, timeoutMs) => unix.connect(path, timeoutMs),
+    peerCredentials: (socket) => unix.peerCredentials(socket),
+    originalDestination: (socket) => originalDestination(linux, socket),
+    localAddresses,
+    resolve,
+  };
+}
+
+/** The kernel always gives the lowest free number, so a high one says that few are left. */
+function descriptorCeiling(linux: LinuxSockets | null): number {
+  const limit = linux?.descriptorLimit() ?? Number.POSITIVE_INFINITY;
+  return limit - Math.min(hostLimits.reservedDescriptors, Math.floor(limit / 4));
+}
+
+/** Connection tracking knows every connection; only one whose destination was changed is a redirected one. */
+function originalDestination(linux: LinuxSockets | null, socket: Socket): SocketAddress | null {
+  if (linux === null || !(socket instanceof BunSocket) || socket.fd < 0) return null;
+  const original = linux.originalDestination(socket.fd, socket.local.ip.isIpv4);
+  if (original === null) return null;
+  const unchanged = original.ip.equals(socket.local.ip) && original.port === socket.local.port;
+  return unchanged ? null : original;
+}
+
+function localAddresses(): readonly IpAddress[] {
+  const addresses: IpAddress[] = [];
+  for (const entries of Object.values(networkInterfaces())) {
+    for (const { address } of entries ?? []) {
+      const ip = IpAddress.parse(address.split("%")[0] ?? "");
+      if (ip !== null) addresses.push(ip);
+    }
+  }
+  return addresses;
+}
+
+async function resolve(hostname: string): Promise<readonly IpAddress[]> {
+  const literal = IpAddress.parse(hostname);
+  if (literal !== null) return [literal];
+  try {
+    const found = await lookup(hostname, { all: true });
+    const addresses = found.map(({ address }) => IpAddress.parse(address)).filter((ip) => ip !== null);
+    if (addresses.length > 0) return addresses;
+  } catch (thrown) {
+    throw nameNotFound(hostname, systemErrorName(thrown), thrown);
+  }
+  throw nameNotFound(hostname, null, null);
+}
+
+function nameNotFound(hostname: string, reason: string | null, cause: unknown): MeshError {
+  const message = `${hostname} does not resolve${reason === null ? "" : `: ${reason}`}`;
+  return new MeshError("name_not_found", "upstream", message, { cause });
+}

@@ -1,0 +1,103 @@
+/** Listening sockets of the Bun host. */
+import { MeshError } from "../../base/errors.ts";
+import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
+import type { Listener, ListenOptions, Socket } from "../host.ts";
+import { errnoName, listenError, systemErrorName } from "../socket_errors.ts";
+import { type LinuxSockets, SystemCallError } from "./linux_socket.ts";
+import {
+  type NativeEvents,
+  nativeDescriptor,
+  type SocketContext,
+  socketAddresses,
+  socketCallbacks,
+} from "./native.ts";
+import { BunSocket } from "./socket.ts";
+
+/** @throws MeshError `address_in_use`, `permission_denied`, `descriptors_exhausted` or `io`, blame local. */
+export function bunListen(
+  context: SocketContext,
+  linux: LinuxSockets | null,
+  options: ListenOptions,
+  onAccept: (socket: Socket) => void,
+): Listener {
+  const target = formatSocketAddress(options.address);
+  let native: Bun.TCPSocketListener<NativeEvents>;
+  try {
+    native = Bun.listen<NativeEvents>(nativeOptions(context, options, onAccept));
+  } catch (thrown) {
+    throw listenError(systemErrorName(thrown) ?? String(thrown), target);
+  }
+  if (linux !== null) prepare(linux, native, options, target);
+  const address = { ip: options.address.ip, port: native.port };
+  return { address, close: () => native.stop() };
+}
+
+function nativeOptions(
+  context: SocketContext,
+  options: ListenOptions,
+  onAccept: (socket: Socket) => void,
+): Bun.TCPSocketListenOptions<NativeEvents> & { readonly reusePort: boolean; readonly ipv6Only: boolean } {
+  return {
+    hostname: options.address.ip.text,
+    port: options.address.port,
+    allowHalfOpen: true,
+    // Neither is in the published types for an address and a port.
+    ipv6Only: !options.address.ip.isIpv4,
+    reusePort: options.reusePort ?? false,
+    socket: listenerCallbacks(context, options, onAccept),
+  };
+}
+
+function prepare(
+  linux: LinuxSockets,
+  native: Bun.TCPSocketListener<NativeEvents>,
+  options: ListenOptions,
+  target: string,
+): void {
+  if (!("fd" in native) || typeof native.fd !== "number") return;
+  try {
+    linux.tune(native.fd);
+    if (options.transparent === true) linux.setTransparent(native.fd, options.address.ip.isIpv4);
+  } catch (thrown) {
+    native.stop();
+    throw listenError(thrown instanceof SystemCallError ? errnoName(thrown.errno) : String(thrown), target);
+  }
+}
+
+/**
+ * One set of callbacks for all connections of a listener. Under TLS Bun goes on calling the data callback with the
+ * ciphertext, a copy of every read (a fifth of the CPU a gigabyte costs); without the callback it makes none.
+ */
+function listenerCallbacks(
+  context: SocketContext,
+  options: ListenOptions,
+  onAccept: (socket: Socket) => void,
+): Bun.SocketHandler<NativeEvents> {
+  // A wildcard's connections have each their own.
+  const local = isWildcard(options.address) || options.address.port === 0 ? null : options.address;
+  const callbacks: Bun.SocketHandler<NativeEvents> = {
+    ...socketCallbacks,
+    open(native) {
+      if (nativeDescriptor(native) >= context.descriptorCeiling) {
+        native.terminate();
+        options.onRefused?.(
+          new MeshError("descriptors_exhausted", "local", "no descriptor left for a connection"),
+        );
+        return;
+      }
+      const addresses = socketAddresses(context, native, local);
+      // The peer was gone before we looked: nobody ever hears of it.
+      if (addresses === null) return void native.terminate();
+      const socket = new BunSocket(context, native, addresses, "peer");
+      native.data = socket;
+      onAccept(socket);
+      if (options.tls === true) socket.awaitHandler();
+    },
+  };
+  if (options.tls === true) delete callbacks.data;
+  return callbacks;
+}
+
+function isWildcard(address: SocketAddress): boolean {
+  return address.ip.bytes.every((byte) => byte === 0);
+}

@@ -1,0 +1,20 @@
+/**
+ * Output of a command that was asked something: all of it, in order, waiting for a slow reader. A node's log never goes
+ * this way: there a full pipe costs lines, not the data path (`bun_process.ts`).
+ */
+import { writeSync } from "node:fs";
+import { systemErrorName } from "../socket_errors.ts";
+
+/** Returns early, and quietly, when the reader has gone (`fairlead get … | head`). */
+export function print(descriptor: 1 | 2, text: string): void {
+  let rest: Uint8Array = new TextEncoder().encode(text);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(descriptor, rest));
+    } catch (thrown) {
+      // The descriptor may have been made non-blocking by whoever shares it.
+      if (systemErrorName(thrown) !== "EAGAIN") return;
+      Bun.sleepSync(1);
+    }
+  }
+}

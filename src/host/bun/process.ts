@@ -1,0 +1,126 @@
+/** The process, as the Bun host shows it. */
+import { writeSync } from "node:fs";
+import { MeshError } from "../../base/errors.ts";
+import { hostLimits } from "../../base/limits/host.ts";
+import type { Process } from "../host.ts";
+import type { LinuxSockets } from "./linux_socket.ts";
+
+const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+
+/** POSIX PIPE_BUF on Linux: a pipe that polls writable takes so much at once without waiting. */
+const PIPE_BUF = 4096;
+
+export function bunProcess(linux: LinuxSockets | null): Process {
+  const out = new DescriptorWriter(1, linux);
+  const error = new DescriptorWriter(2, linux);
+  return {
+    // In a compiled binary the first two are the runtime's and the program's own names as well.
+    arguments: process.argv.slice(2),
+    environment: process.env,
+    pid: process.pid,
+    isTerminal: process.stdout.isTTY === true,
+    writeOut: (text) => out.write(text),
+    writeError: (text) => error.write(text),
+    onSignal(listener) {
+      const heard = SIGNALS.map((signal) => ({ signal, handle: () => listener(signal) }));
+      for (const { signal, handle } of heard) process.on(signal, handle);
+      return () => {
+        for (const { signal, handle } of heard) process.off(signal, handle);
+      };
+    },
+    onUncaught(listener) {
+      process.on("uncaughtException", listener);
+      process.on("unhandledRejection", listener);
+      return () => {
+        process.off("uncaughtException", listener);
+        process.off("unhandledRejection", listener);
+      };
+    },
+    exit: (code) => process.exit(code),
+    run: (program, args, input) => runProgram(program, args, input ?? "", hostLimits.runTimeoutMs),
+    residentBytes: () => process.memoryUsage.rss(),
+    cpuMicros() {
+      const { user, system } = process.cpuUsage();
+      return user + system;
+    },
+  };
+}
+
+/**
+ * Writes without ever waiting for the reader. The descriptor is shared with whoever started us, so it cannot be made
+ * non-blocking; it is asked first, and given no more than it takes without waiting.
+ */
+class DescriptorWriter {
+  readonly #fd: number;
+  readonly #linux: LinuxSockets | null;
+  /** The last text was cut: the next one starts on a line of its own. */
+  #torn = false;
+
+  constructor(fd: number, linux: LinuxSockets | null) {
+    this.#fd = fd;
+    this.#linux = linux;
+  }
+
+  write(text: string): boolean {
+    const bytes = new TextEncoder().encode(this.#torn ? `\n${text}` : text);
+    let written = 0;
+    while (written < bytes.length) {
+      const taken = this.#writeSome(bytes.subarray(written, written + PIPE_BUF));
+      if (taken <= 0) {
+        this.#torn = this.#torn || written > 0;
+        return false;
+      }
+      written += taken;
+    }
+    this.#torn = false;
+    return true;
+  }
+
+  #writeSome(bytes: Uint8Array): number {
+    if (this.#linux?.isWritable(this.#fd) === false) return 0;
+    try {
+      return writeSync(this.#fd, bytes);
+    } catch {
+      return 0;
+    }
+  }
+}
+
+/** @throws MeshError `io`, blame local. A program that is killed for its time has the exit code of the signal, 143. */
+export async function runProgram(
+  program: string,
+  args: readonly string[],
+  input: string,
+  timeoutMs: number,
+): Promise<{ readonly exitCode: number; readonly output: string }> {
+  try {
+    const child = Bun.spawn([program, ...args], {
+      stdin: new TextEncoder().encode(input),
+      stdout: "pipe",
+      stderr: "pipe",
+      timeout: timeoutMs,
+    });
+    const [out, error, exitCode] = await Promise.all([
+      readBounded(child.stdout),
+      readBounded(child.stderr),
+      child.exited,
+    ]);
+    return { exitCode, output: out + error };
+  } catch (thrown) {
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new MeshError("io", "local", `cannot run ${program}: ${reason}`, { cause: thrown });
+  }
+}
+
+/** Reads to the end, keeps the beginning. */
+async function readBounded(stream: ReadableStream<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  let kept = 0;
+  for await (const chunk of stream) {
+    const room = Math.max(0, hostLimits.maxRunOutputBytes - kept);
+    text += decoder.decode(chunk.subarray(0, room), { stream: true });
+    kept += Math.min(room, chunk.length);
+  }
+  return text + decoder.decode();
+}

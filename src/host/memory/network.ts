@@ -1,0 +1,379 @@
+/** Listening, connecting and naming on simulated machines, with the errors a kernel gives. */
+import { MeshError } from "../../base/errors.ts";
+import { formatSocketAddress, type IpAddress, type SocketAddress } from "../../base/ip.ts";
+import type {
+  ConnectOptions,
+  Listener,
+  ListenOptions,
+  Network,
+  PeerCredentials,
+  Socket,
+  Timer,
+  TlsOptions,
+  TlsSocket,
+} from "../host.ts";
+import { connectError, listenError } from "../socket_errors.ts";
+import type { HttpServices } from "./http.ts";
+import type { Link } from "./link.ts";
+import type { MemoryHost } from "./process.ts";
+import { assertUnread, MemorySocket } from "./socket.ts";
+import { memoryTls } from "./tls.ts";
+import { memoryConnectUnix, memoryListenUnix, type UnixSocketTable } from "./unix.ts";
+
+/** What the world does for one machine's network. */
+export interface MachineNetwork {
+  readonly machine: string;
+  readonly addresses: readonly IpAddress[];
+  /** May bind addresses that are not its own (CAP_NET_ADMIN). */
+  readonly mayUseForeignAddresses: boolean;
+  /** Redirects what applications connect to, as nftables does; null without capture. */
+  redirect(to: SocketAddress, mark: number | null): SocketAddress | null;
+  listeners: ListenerTable;
+  readonly unixSockets: UnixSocketTable;
+  readonly httpServices: HttpServices;
+  /** A file or directory, sockets aside. */
+  hasFile(path: string): boolean;
+  nextPort(): number;
+  /** Finds who has `ip` as seen from here: this machine for its own and loopback addresses. */
+  machineOf(ip: IpAddress): MachineNetwork | null;
+  /** Where what comes from outside to `to` really arrives. */
+  redirectInbound(to: SocketAddress): SocketAddress | null;
+  isPartitioned(other: string): boolean;
+  latencyMs(other: string): number;
+  resolve(hostname: string): readonly IpAddress[] | null;
+  newLink(client: string, server: string): Link;
+}
+
+export class MemoryListener implements Listener {
+  readonly address: SocketAddress;
+  readonly reusePort: boolean;
+  readonly host: MemoryHost;
+  readonly #onAccept: (socket: Socket) => void;
+  readonly #onClose: (listener: MemoryListener) => void;
+  /** Connections that the kernel has made and the process has not taken. */
+  #backlog: MemorySocket[] = [];
+  #closed = false;
+
+  constructor(
+    host: MemoryHost,
+    options: ListenOptions,
+    address: SocketAddress,
+    onAccept: (socket: Socket) => void,
+    onClose: (listener: MemoryListener) => void,
+  ) {
+    this.host = host;
+    this.address = address;
+    this.reusePort = options.reusePort === true;
+    this.#onAccept = onAccept;
+    this.#onClose = onClose;
+  }
+
+  get backlogFull(): boolean {
+    return this.#backlog.length >= maxBacklog;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#onClose(this);
+    for (const socket of this.#backlog.splice(0)) socket.abandon();
+  }
+
+  /** A connection that the kernel has made. */
+  offer(socket: MemorySocket): void {
+    if (this.#closed) {
+      socket.abandon();
+      return;
+    }
+    this.#backlog.push(socket);
+    this.accept();
+  }
+
+  /** Takes what descriptors there are for; the rest waits, as behind EMFILE. */
+  accept(): void {
+    while (this.#backlog.length > 0 && !this.#closed && this.host.takeDescriptor()) {
+      this.host.giveDescriptor();
+      const socket = this.#backlog.shift();
+      if (socket === undefined) return;
+      if (!socket.isOpen) continue;
+      this.host.addSocket(socket);
+      this.#onAccept(socket);
+    }
+  }
+}
+
+const maxBacklog = 512;
+
+/** Who listens where on one machine. */
+export class ListenerTable {
+  readonly #byAddress = new Map<string, MemoryListener[]>();
+
+  isFree(address: SocketAddress, reusePort: boolean): boolean {
+    for (const ip of [address.ip.text, ...wildcardsOf(address.ip)]) {
+      const held = this.#byAddress.get(key(ip, address.port));
+      if (held !== undefined && !(reusePort && held.every((listener) => listener.reusePort))) return false;
+    }
+    return true;
+  }
+
+  add(listener: MemoryListener): void {
+    const at = key(listener.address.ip.text, listener.address.port);
+    const held = this.#byAddress.get(at);
+    if (held === undefined) this.#byAddress.set(at, [listener]);
+    else held.push(listener);
+  }
+
+  remove(listener: MemoryListener): void {
+    const at = key(listener.address.ip.text, listener.address.port);
+    const left = (this.#byAddress.get(at) ?? []).filter((held) => held !== listener);
+    if (left.length === 0) this.#byAddress.delete(at);
+    else this.#byAddress.set(at, left);
+  }
+
+  /** @param pick in [0, 1): which of several that share the port. */
+  find(to: SocketAddress, pick: number): MemoryListener | null {
+    for (const ip of [to.ip.text, ...wildcardsOf(to.ip)]) {
+      const held = this.#byAddress.get(key(ip, to.port));
+      if (held !== undefined) return held[Math.floor(pick * held.length)] ?? null;
+    }
+    return null;
+  }
+}
+
+function key(ip: string, port: number): string {
+  return `${ip} ${port}`;
+}
+
+function wildcardsOf(ip: IpAddress): readonly string[] {
+  return [ip.isIpv4 ? "0.0.0.0" : "::"];
+}
+
+export class MemoryNetwork implements Network {
+  readonly #host: MemoryHost;
+  readonly #machine: MachineNetwork;
+  readonly #listeners = new Set<MemoryListener>();
+
+  constructor(host: MemoryHost, machine: MachineNetwork) {
+    this.#host = host;
+    this.#machine = machine;
+  }
+
+  get listenerCount(): number {
+    return this.#listeners.size;
+  }
+
+  listen(options: ListenOptions, onAccept: (socket: Socket) => void): Listener {
+    const target = formatSocketAddress(options.address);
+    const { ip } = options.address;
+    const isOurs = wildcardsOf(ip).includes(ip.text) || this.#machine.machineOf(ip) === this.#machine;
+    if (!isOurs && !(options.transparent === true && this.#machine.mayUseForeignAddresses))
+      throw listenError("EADDRNOTAVAIL", target);
+    const port = options.address.port === 0 ? this.#machine.nextPort() : options.address.port;
+    const address = { ip, port };
+    if (!this.#machine.listeners.isFree(address, options.reusePort === true))
+      throw listenError("EADDRINUSE", target);
+    if (!this.#host.takeDescriptor()) throw listenError("EMFILE", target);
+    this.#host.giveDescriptor();
+    const listener = new MemoryListener(this.#host, options, address, onAccept, (closed) => {
+      this.#listeners.delete(closed);
+      this.#machine.listeners.remove(closed);
+      this.onDescriptorFree();
+    });
+    this.#listeners.add(listener);
+    this.#machine.listeners.add(listener);
+    return listener;
+  }
+
+  connect(options: ConnectOptions): Promise<Socket> {
+    return new Promise((resolve, reject) => {
+      new Connecting(this.#host, this.#machine, options, resolve, reject).start();
+    });
+  }
+
+  listenUnix(path: string, mode: number, onAccept: (socket: Socket) => void): Listener {
+    const listener = memoryListenUnix(this.#host, this.#machine, path, mode, onAccept, (closed) => {
+      this.#listeners.delete(closed);
+      this.onDescriptorFree();
+    });
+    this.#listeners.add(listener);
+    return listener;
+  }
+
+  connectUnix(path: string, timeoutMs: number): Promise<Socket> {
+    return memoryConnectUnix(this.#host, this.#machine, path, timeoutMs);
+  }
+
+  peerCredentials(socket: Socket): PeerCredentials | null {
+    return socket instanceof MemorySocket ? socket.credentials : null;
+  }
+
+  tlsServer(socket: Socket, options: TlsOptions): Promise<TlsSocket> {
+    assertUnread(socket);
+    return memoryTls(this.#host, socket, options, "server");
+  }
+
+  tlsClient(socket: Socket, options: TlsOptions): Promise<TlsSocket> {
+    assertUnread(socket);
+    return memoryTls(this.#host, socket, options, "client");
+  }
+
+  originalDestination(socket: Socket): SocketAddress | null {
+    return socket instanceof MemorySocket ? socket.originalDestination : null;
+  }
+
+  localAddresses(): readonly IpAddress[] {
+    return this.#machine.addresses;
+  }
+
+  async resolve(hostname: string): Promise<readonly IpAddress[]> {
+    const addresses = this.#machine.resolve(hostname);
+    if (addresses === null) throw new MeshError("name_not_found", "upstream", `${hostname}: no such name`);
+    return addresses;
+  }
+
+  /** Connections that waited for a descriptor are taken, from an event of their own. */
+  onDescriptorFree(): void {
+    if (this.#host.descriptorLimit === Number.POSITIVE_INFINITY) return;
+    this.#host.schedule.io(0, this.#host, () => {
+      for (const listener of [...this.#listeners]) listener.accept();
+    });
+  }
+
+  closeAll(): void {
+    for (const listener of [...this.#listeners]) listener.close();
+  }
+}
+
+/** One connect: SYN there, SYN-ACK or RST back, or nothing until the time-out. */
+class Connecting {
+  readonly #host: MemoryHost;
+  readonly #machine: MachineNetwork;
+  readonly #options: ConnectOptions;
+  readonly #resolve: (socket: Socket) => void;
+  readonly #reject: (error: MeshError) => void;
+  #settled = false;
+  #timer: Timer | null = null;
+
+  constructor(
+    host: MemoryHost,
+    machine: MachineNetwork,
+    options: ConnectOptions,
+    resolve: (socket: Socket) => void,
+    reject: (error: MeshError) => void,
+  ) {
+    this.#host = host;
+    this.#machine = machine;
+    this.#options = options;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  start(): void {
+    const { to, mark, timeoutMs } = this.#options;
+    if (!this.#host.takeDescriptor()) {
+      this.#settled = true;
+      this.#reject(connectError("EMFILE", formatSocketAddress(to)));
+      return;
+    }
+    const refusal = this.#refuseSource();
+    if (refusal !== null) {
+      this.#fail(refusal);
+      return;
+    }
+    this.#timer = this.#host.schedule.timer(timeoutMs, this.#host, () => this.#fail("ETIMEDOUT"));
+    const redirected = this.#machine.redirect(to, mark ?? null);
+    const target = this.#machine.machineOf(redirected?.ip ?? to.ip);
+    if (target === null) {
+      this.#host.schedule.io(unreachableAfterMs, this.#host, () => this.#fail("EHOSTUNREACH"));
+      return;
+    }
+    this.#sendSyn(target, redirected);
+  }
+
+  #refuseSource(): string | null {
+    const { from } = this.#options;
+    if (from === undefined) return null;
+    if (from.transparent) return this.#machine.mayUseForeignAddresses ? null : "EPERM";
+    return this.#machine.machineOf(from.ip) === this.#machine ? null : "EADDRNOTAVAIL";
+  }
+
+  #sendSyn(target: MachineNetwork, redirected: SocketAddress | null): void {
+    const { schedule } = this.#host;
+    schedule.io(this.#machine.latencyMs(target.machine), null, () => {
+      if (this.#settled || this.#host.ended) return;
+      if (this.#machine.isPartitioned(target.machine)) {
+        // Lost; SYNs are sent again (RFC 6298), and the time-out is the caller's.
+        schedule.io(synRetryMs, null, () => this.#sendSyn(target, redirected));
+        return;
+      }
+      this.#arrive(target, redirected);
+    });
+  }
+
+  #arrive(target: MachineNetwork, redirected: SocketAddress | null): void {
+    const { to } = this.#options;
+    const inbound = target === this.#machine ? null : target.redirectInbound(to);
+    const arrivesAt = redirected ?? inbound ?? to;
+    const listener = target.listeners.find(arrivesAt, this.#host.random.float());
+    const { schedule } = this.#host;
+    const backMs = this.#machine.latencyMs(target.machine);
+    if (listener === null) {
+      schedule.io(backMs, this.#host, () => this.#fail("ECONNREFUSED"));
+      return;
+    }
+    if (listener.backlogFull) {
+      schedule.io(synRetryMs, null, () => this.#sendSyn(target, redirected));
+      return;
+    }
+    const client = this.#source(arrivesAt);
+    const link = this.#machine.newLink(this.#machine.machine, target.machine);
+    const served = new MemorySocket(listener.host, link, "server", {
+      local: arrivesAt,
+      remote: client,
+      originalDestination: arrivesAt === to ? null : to,
+    });
+    schedule.io(backMs, null, () => this.#establish(link, client, listener, served));
+  }
+
+  #establish(link: Link, client: SocketAddress, listener: MemoryListener, served: MemorySocket): void {
+    if (this.#settled || this.#host.ended) {
+      served.abandon();
+      return;
+    }
+    this.#settle();
+    const socket = new MemorySocket(this.#host, link, "client", {
+      local: client,
+      remote: this.#options.to,
+      originalDestination: null,
+    });
+    this.#host.addSocket(socket);
+    const { schedule } = this.#host;
+    schedule.io(this.#machine.latencyMs(link.machines.server), listener.host, () => listener.offer(served));
+    this.#resolve(socket);
+  }
+
+  #source(arrivesAt: SocketAddress): SocketAddress {
+    const { from } = this.#options;
+    const port = from === undefined || from.port === 0 ? this.#machine.nextPort() : from.port;
+    if (from !== undefined) return { ip: from.ip, port };
+    if (this.#machine.machineOf(arrivesAt.ip) === this.#machine) return { ip: arrivesAt.ip, port };
+    const ip = this.#machine.addresses.find((own) => own.isIpv4 === arrivesAt.ip.isIpv4);
+    return { ip: ip ?? arrivesAt.ip, port };
+  }
+
+  #settle(): void {
+    this.#settled = true;
+    this.#timer?.cancel();
+    this.#host.giveDescriptor();
+  }
+
+  #fail(name: string): void {
+    if (this.#settled) return;
+    this.#settle();
+    this.#reject(connectError(name, formatSocketAddress(this.#options.to)));
+  }
+}
+
+const synRetryMs = 1_000;
+/** ARP gives up (Linux: three probes, a second apart). */
+const unreachableAfterMs = 3_000;

@@ -1,0 +1,40 @@
+/** `istio.workload.Address` → a workload or a service (wire facts 2.5; ztunnel `state/workload.rs`, `state/service.rs`). */
+
+import type { Address } from "../../wire/messages/istio_workload.gen.ts";
+import { decodeAddressMessage } from "../../wire/messages/mesh_resources.ts";
+import { type Service, serviceKey } from "../service.ts";
+import type { Workload } from "../workload.ts";
+import { type Decoded, decoding, refuseField } from "./decode_field.ts";
+import { decodeService } from "./decode_service.ts";
+import { decodeWorkload } from "./decode_workload.ts";
+
+export type MeshAddress =
+  | { readonly kind: "workload"; readonly workload: Workload }
+  | { readonly kind: "service"; readonly service: Service };
+
+/**
+ * @param name of the resource. ztunnel does not compare it with what is inside; but removals come by name, and one that names
+ * something else would leave a workload standing that is gone.
+ */
+export function decodeAddress(name: string, bytes: Uint8Array): Decoded<MeshAddress> {
+  return decoding(
+    () => decodeAddressMessage(bytes),
+    (message) => named(name, decodeEither(message)),
+  );
+}
+
+function decodeEither({ type }: Address): MeshAddress {
+  switch (type.case) {
+    case "workload":
+      return { kind: "workload", workload: decodeWorkload(type.value) };
+    case "service":
+      return { kind: "service", service: decodeService(type.value) };
+    default:
+      return refuseField("type", "is neither a workload nor a service");
+  }
+}
+
+function named(name: string, address: MeshAddress): MeshAddress {
+  const own = address.kind === "workload" ? address.workload.uid : serviceKey(address.service);
+  return own === name ? address : refuseField("name", `is not that of the ${address.kind}, ${own}`);
+}

@@ -1,0 +1,160 @@
+/**
+ * Who may have an address or a host name: the first document that says so. Istio tolerates two; then which identity a caller
+ * expects there depends on the order of events, so here the second is refused and told where the first stands.
+ */
+import type { IpAddress, IpPrefix } from "../../base/ip.ts";
+import type {
+  EndpointSpec,
+  MeshDocument,
+  ServiceEntryDocument,
+  WorkloadEntryDocument,
+} from "../documents/document.ts";
+import { nodeNamespace } from "../identity.ts";
+import { formatLocation } from "../location.ts";
+import type { ConversionContext, ConversionReport } from "./report.ts";
+
+interface Claim {
+  readonly document: MeshDocument;
+  /** Two endpoints of the same description may share an address: one host behind two services. Null: nobody may. */
+  readonly sharing: string | null;
+}
+
+export class Claims {
+  readonly #context: ConversionContext;
+  readonly #report: ConversionReport;
+  readonly #documents = new Map<string, MeshDocument>();
+  readonly #hosts = new Map<string, MeshDocument>();
+  readonly #addresses = new Map<string, Claim>();
+
+  constructor(context: ConversionContext, report: ConversionReport) {
+    this.#context = context;
+    this.#report = report;
+  }
+
+  /** Claims all that the document needs, or nothing and refuses it. */
+  take(document: MeshDocument): boolean {
+    const key = document.metadata.key;
+    const first = this.#documents.get(key);
+    if (first !== undefined) {
+      const message = `${key} stands here a second time; the first is at ${formatLocation(first.location)}`;
+      this.#report.refuse(document, document.location, message, document.metadata.name);
+      return false;
+    }
+    if (document.metadata.namespace === nodeNamespace) {
+      // A workload there would have a host's identity, and a policy there would be for no workload.
+      const message = `the namespace ${nodeNamespace} is reserved for the hosts of the mesh; no document stands in it`;
+      this.#report.refuse(document, document.location, message, nodeNamespace);
+      return false;
+    }
+    if (document.kind === "WorkloadEntry" && !this.#takeWorkload(document)) return false;
+    if (document.kind === "ServiceEntry" && !this.#takeService(document)) return false;
+    this.#documents.set(key, document);
+    return true;
+  }
+
+  #takeWorkload(document: WorkloadEntryDocument): boolean {
+    const claim = this.#endpointClaim(document, document.spec, null);
+    if (claim === null) return true;
+    if (!this.#isFree(claim, document)) return false;
+    this.#addresses.set(claim.key, { document, sharing: claim.sharing });
+    return true;
+  }
+
+  #takeService(document: ServiceEntryDocument): boolean {
+    for (const { value, at } of document.hosts) {
+      const other = this.#hosts.get(`${document.metadata.namespace}/${value}`);
+      if (other === undefined) continue;
+      const where = `${other.metadata.key} at ${formatLocation(other.location)}`;
+      this.#report.refuse(document, at, `the host ${value} is claimed by ${where}`, value);
+      return false;
+    }
+    const vips = document.addresses.map(({ value, at }) => ({
+      key: this.#vipKey(value),
+      at,
+      text: prefixText(value),
+      sharing: null,
+    }));
+    const endpoints = document.endpoints.flatMap(
+      (endpoint) => this.#endpointClaim(document, endpoint, "endpoint") ?? [],
+    );
+    const claims = [...vips, ...endpoints];
+    if (!claims.every((claim) => this.#isFree(claim, document))) return false;
+    for (const claim of claims)
+      if (!this.#addresses.has(claim.key))
+        this.#addresses.set(claim.key, { document, sharing: claim.sharing });
+    for (const { value } of document.hosts)
+      this.#hosts.set(`${document.metadata.namespace}/${value}`, document);
+    return true;
+  }
+
+  #isFree(claim: AddressClaim, document: MeshDocument): boolean {
+    const other = this.#addresses.get(claim.key);
+    if (other === undefined || (other.sharing !== null && other.sharing === claim.sharing)) return true;
+    const where = `${other.document.metadata.key} at ${formatLocation(other.document.location)}`;
+    const how =
+      other.sharing !== null && claim.sharing !== null
+        ? ` as ${other.sharing}, and here as ${claim.sharing}`
+        : "";
+    this.#report.refuse(
+      document,
+      claim.at,
+      `the address ${claim.text} is claimed by ${where}${how}`,
+      claim.text,
+    );
+    return false;
+  }
+
+  #endpointClaim(
+    document: MeshDocument,
+    endpoint: EndpointSpec,
+    sharing: "endpoint" | null,
+  ): AddressClaim | null {
+    const address = endpoint.address.value;
+    if (address.kind !== "ip") return null;
+    const network = endpoint.network ?? this.#context.network;
+    return {
+      key: `${network}/${address.ip.text}`,
+      at: endpoint.address.at,
+      text: address.ip.text,
+      sharing: sharing === null ? null : this.#describe(document, endpoint),
+    };
+  }
+
+  #describe(document: MeshDocument, endpoint: EndpointSpec): string {
+    const id = `spiffe://${this.#context.trustDomain}/ns/${document.metadata.namespace}/sa/${endpoint.serviceAccount}`;
+    return `${id} ${isHbone(endpoint, document) ? "with" : "without"} HBONE`;
+  }
+
+  #vipKey(prefix: IpPrefix): string {
+    const whole = prefix.length === prefix.ip.bytes.length * 8;
+    return whole
+      ? `${this.#context.network}/${prefix.ip.text}`
+      : `${this.#context.network}/${maskedText(prefix.ip, prefix.length)}`;
+  }
+}
+
+interface AddressClaim {
+  readonly key: string;
+  readonly at: MeshDocument["location"];
+  readonly text: string;
+  readonly sharing: string | null;
+}
+
+/** A label or an annotation says that a tunnel takes the traffic (istiod `setTunnelProtocol`); without either it is plain TCP. */
+export function isHbone(endpoint: EndpointSpec, document: MeshDocument): boolean {
+  const { labels, annotations } = document.metadata;
+  const tunnel =
+    endpoint.labels.get("networking.istio.io/tunnel") ?? labels.get("networking.istio.io/tunnel");
+  return annotations.get("ambient.istio.io/redirection")?.value === "enabled" || tunnel?.value === "http";
+}
+
+function prefixText(prefix: IpPrefix): string {
+  return prefix.length === prefix.ip.bytes.length * 8 ? prefix.ip.text : `${prefix.ip.text}/${prefix.length}`;
+}
+
+function maskedText(ip: IpAddress, length: number): string {
+  const bytes = ip.bytes.map(
+    (byte, index) => byte & (0xff << Math.max(0, Math.min(8, 8 - (length - index * 8)))),
+  );
+  return `${bytes.join(".")}/${length}`;
+}

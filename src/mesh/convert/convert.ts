@@ -1,0 +1,73 @@
+/**
+ * Documents, taken together, → the mesh as tunnels see it, as istiod would make it. A document that cannot stand beside the
+ * others is refused alone. Pure: the same documents give the same mesh.
+ */
+import type { Authorization } from "../authorization.ts";
+import type { MeshDocument } from "../documents/document.ts";
+import type { RefusedPolicy } from "../documents/refused_policy.ts";
+import type { DocumentError } from "../location.ts";
+import type { Service } from "../service.ts";
+import type { Workload } from "../workload.ts";
+import { ConversionCache } from "./cache.ts";
+import { Claims } from "./claims.ts";
+import { MeshConversion } from "./mesh_conversion.ts";
+import { type ConversionContext, ConversionReport, type DocumentStatus } from "./report.ts";
+import { inSteps } from "./steps.ts";
+import { checkWorkloadWords } from "./workload_entry.ts";
+
+export interface Conversion {
+  readonly workloads: readonly Workload[];
+  readonly services: readonly Service[];
+  readonly policies: readonly Authorization[];
+  /** One for each document, in their order. */
+  readonly statuses: readonly DocumentStatus[];
+  readonly errors: readonly DocumentError[];
+}
+
+/**
+ * @param refused policies that were refused before they became documents and have no good version; traffic they may concern is denied.
+ * @param cache of earlier conversions in the same context.
+ */
+export function convertDocuments(
+  documents: readonly MeshDocument[],
+  context: ConversionContext,
+  refused: readonly RefusedPolicy[] = [],
+  cache: ConversionCache = new ConversionCache(),
+): Conversion {
+  const steps = convertInSteps(documents, context, refused, cache);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+/** The same, in steps short enough to let connections have their turn in between: a mesh of ten thousand documents takes a while. */
+export function* convertInSteps(
+  documents: readonly MeshDocument[],
+  context: ConversionContext,
+  refused: readonly RefusedPolicy[],
+  cache: ConversionCache,
+): Generator<void, Conversion> {
+  const report = new ConversionReport();
+  const claims = new Claims(context, report);
+  const accepted: MeshDocument[] = [];
+  yield* inSteps(documents, (document) => {
+    if (checkWords(document, cache, report) && claims.take(document)) accepted.push(document);
+  });
+  const conversion = new MeshConversion(accepted, refused, context, cache, report);
+  yield* conversion.join();
+  const services = yield* conversion.services();
+  const policies = yield* conversion.policies();
+  const workloads = yield* conversion.workloads();
+  const statuses: DocumentStatus[] = [];
+  yield* inSteps(documents, (document) => void statuses.push(report.status(document)));
+  return { workloads, services, policies, statuses, errors: report.errors() };
+}
+
+function checkWords(document: MeshDocument, cache: ConversionCache, report: ConversionReport): boolean {
+  if (document.kind === "WorkloadEntry") checkWorkloadWords(cache.source(document, document.spec), report);
+  if (document.kind === "ServiceEntry") {
+    for (const endpoint of document.endpoints) checkWorkloadWords(cache.source(document, endpoint), report);
+  }
+  return !report.isRefused(document);
+}

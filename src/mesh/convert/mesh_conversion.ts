@@ -1,0 +1,207 @@
+/** One conversion under way: what belongs to a workload is gathered from services and policies, then the workload is made. */
+import type { Authorization } from "../authorization.ts";
+import { authorizationKey } from "../authorization.ts";
+import type {
+  AuthorizationPolicyDocument,
+  EndpointSpec,
+  Labels,
+  MeshDocument,
+  PeerAuthenticationDocument,
+  ServiceEntryDocument,
+} from "../documents/document.ts";
+import { convertRefusedPolicy, type RefusedPolicy } from "../documents/refused_policy.ts";
+import type { Service } from "../service.ts";
+import type { GatewayAddress, Workload } from "../workload.ts";
+import { convertAuthorizationPolicy } from "./authorization_policy.ts";
+import type { ConversionCache } from "./cache.ts";
+import { PeerAuthentications } from "./peer_authentication.ts";
+import type { ConversionContext, ConversionReport } from "./report.ts";
+import { LabelIndex } from "./selector.ts";
+import { convertServiceEntry, markCanonical } from "./service_entry.ts";
+import { inSteps } from "./steps.ts";
+import { WaypointLabels } from "./waypoint_labels.ts";
+import { endpointPorts, networkGateways, type WorkloadSource } from "./workload_entry.ts";
+
+/** The methods run in the order they stand in, each to its end. */
+export class MeshConversion {
+  readonly #context: ConversionContext;
+  readonly #refused: readonly RefusedPolicy[];
+  readonly #cache: ConversionCache;
+  readonly #report: ConversionReport;
+  readonly #serviceEntries: readonly ServiceEntryDocument[];
+  readonly #authorizationPolicies: readonly AuthorizationPolicyDocument[];
+  readonly #peerAuthentications: PeerAuthentications;
+  readonly #waypoints: WaypointLabels;
+  readonly #sources: WorkloadSource[];
+  readonly #services = new Map<WorkloadSource, Map<string, ReadonlyMap<number, number>>>();
+  readonly #policyNames = new Map<WorkloadSource, string[]>();
+  /** Instances of a waypoint, by its service: no waypoint stands before them. */
+  readonly #waypointInstances = new Set<WorkloadSource>();
+
+  constructor(
+    documents: readonly MeshDocument[],
+    refused: readonly RefusedPolicy[],
+    context: ConversionContext,
+    cache: ConversionCache,
+    report: ConversionReport,
+  ) {
+    this.#context = context;
+    this.#refused = refused;
+    this.#cache = cache;
+    this.#report = report;
+    this.#serviceEntries = documents.filter((document) => document.kind === "ServiceEntry");
+    this.#authorizationPolicies = documents.filter((document) => document.kind === "AuthorizationPolicy");
+    const peerAuthentications = documents.filter((document) => document.kind === "PeerAuthentication");
+    this.#peerAuthentications = new PeerAuthentications(peerAuthentications, context);
+    this.#warnOfIgnored(peerAuthentications);
+    this.#waypoints = new WaypointLabels(documents, context, report);
+    this.#sources = documents.flatMap((document) =>
+      document.kind === "WorkloadEntry" ? [cache.source(document, document.spec)] : [],
+    );
+  }
+
+  /** Finds or makes the endpoints of each service. */
+  *join(): Generator<void> {
+    const selectors = selectorsOf(this.#serviceEntries.map((document) => document.workloadSelector));
+    const entries = yield* LabelIndex.of(this.#sources, selectors);
+    yield* inSteps(this.#serviceEntries, (document) => this.#join(document, entries));
+  }
+
+  *services(): Generator<void, readonly Service[]> {
+    const services: { readonly service: Service; readonly createdMs: number | null }[] = [];
+    yield* inSteps(this.#serviceEntries, (document) => {
+      const { createdMs } = document.metadata;
+      const converted = convertServiceEntry(document, this.#waypoints, this.#context, this.#report);
+      services.push(...converted.map((service) => ({ service, createdMs })));
+    });
+    return markCanonical(services);
+  }
+
+  *policies(): Generator<void, readonly Authorization[]> {
+    const selectors = selectorsOf(
+      [...this.#authorizationPolicies, ...this.#refused].map(({ selector }) => selector),
+    );
+    const all = yield* LabelIndex.of(this.#sources, selectors);
+    const policies: Authorization[] = [];
+    yield* inSteps(this.#authorizationPolicies, (document) => {
+      const policy = convertAuthorizationPolicy(document, this.#context, this.#report);
+      if (policy === null) return;
+      policies.push(policy);
+      const selected = this.#attach(policy, document.selector, all);
+      if (document.selector !== null && selected === 0) {
+        this.#report.warn(document, "Unresolved", "its selector selects no workload");
+      }
+    });
+    policies.push(...this.#peerAuthentications.policies());
+    for (const document of this.#refused) {
+      const policy = convertRefusedPolicy(document, this.#context);
+      policies.push(policy);
+      this.#attach(policy, document.selector, all);
+    }
+    return policies;
+  }
+
+  *workloads(): Generator<void, readonly Workload[]> {
+    const gateways = networkGateways(this.#sources, this.#context);
+    const workloads: Workload[] = [];
+    yield* inSteps(this.#sources, (source) => void workloads.push(this.#workload(source, gateways)));
+    return workloads;
+  }
+
+  #workload(source: WorkloadSource, gateways: ReadonlyMap<string, GatewayAddress>): Workload {
+    const network = source.spec.network ?? this.#context.network;
+    const selected = (this.#policyNames.get(source) ?? []).sort();
+    const strict = this.#peerAuthentications.policyNames(source.namespace, source.labels);
+    const membership = {
+      services: this.#services.get(source) ?? new Map<string, ReadonlyMap<number, number>>(),
+      authorizationPolicies: [...selected, ...strict],
+      waypoint: this.#waypointInstances.has(source) ? null : this.#waypoints.forWorkload(source.document),
+      networkGateway: network === this.#context.network ? null : (gateways.get(network) ?? null),
+    };
+    return this.#cache.workload(source, membership, this.#context);
+  }
+
+  /** @returns how many workloads were selected. */
+  #attach(policy: Authorization, selector: Labels | null, all: LabelIndex<WorkloadSource>): number {
+    if (selector === null) return 0;
+    const isRoot = policy.namespace === this.#context.rootNamespace;
+    let selected = 0;
+    for (const namespace of isRoot ? [...all.namespaces()] : [policy.namespace]) {
+      for (const source of all.select(namespace, selector)) {
+        const names = this.#policyNames.get(source) ?? [];
+        this.#policyNames.set(source, names);
+        names.push(authorizationKey(policy));
+        selected++;
+      }
+    }
+    return selected;
+  }
+
+  #join(document: ServiceEntryDocument, entries: LabelIndex<WorkloadSource>): void {
+    const { namespace } = document.metadata;
+    if (document.workloadSelector !== null) {
+      // An empty selector of a service selects nothing, unlike one of a policy (istiod `FilterSelectsNonEmpty`).
+      const selected =
+        document.workloadSelector.size === 0 ? [] : entries.select(namespace, document.workloadSelector);
+      if (selected.length === 0)
+        this.#report.warn(document, "Unresolved", "its workloadSelector selects no WorkloadEntry");
+      for (const source of selected) this.#enlist(source, document, document.hosts);
+    }
+    for (const endpoint of document.endpoints)
+      this.#enlist(this.#add(document, endpoint), document, document.hosts);
+    for (const host of implicitEndpoints(document)) {
+      const address = { value: { kind: "hostname", hostname: host.value } as const, at: host.at };
+      this.#enlist(this.#add(document, { ...IMPLICIT, at: host.at, address }), document, [host]);
+    }
+  }
+
+  #add(document: ServiceEntryDocument, endpoint: EndpointSpec): WorkloadSource {
+    const source = this.#cache.source(document, endpoint);
+    this.#sources.push(source);
+    return source;
+  }
+
+  #enlist(
+    source: WorkloadSource,
+    document: ServiceEntryDocument,
+    hosts: ServiceEntryDocument["hosts"],
+  ): void {
+    const services = this.#services.get(source) ?? new Map<string, ReadonlyMap<number, number>>();
+    this.#services.set(source, services);
+    for (const { value } of hosts)
+      services.set(`${document.metadata.namespace}/${value}`, endpointPorts(document, source.spec));
+    if (this.#waypoints.isWaypoint(document)) this.#waypointInstances.add(source);
+  }
+
+  #warnOfIgnored(documents: readonly PeerAuthenticationDocument[]): void {
+    for (const document of documents) {
+      const isRoot = document.metadata.namespace === this.#context.rootNamespace;
+      if (!isRoot || document.selector === null || document.selector.size === 0) continue;
+      this.#report.warn(
+        document,
+        "Ignored",
+        "a PeerAuthentication of the root namespace applies to the mesh and takes no selector; it has no effect",
+      );
+    }
+  }
+}
+
+function selectorsOf(selectors: readonly (Labels | null)[]): readonly Labels[] {
+  return selectors.filter((selector) => selector !== null);
+}
+
+/** Names that stand for their own endpoints: those of a DNS service that lists none (istiod `serviceEntryWorkloadBuilder`). */
+function implicitEndpoints(document: ServiceEntryDocument): ServiceEntryDocument["hosts"] {
+  const isDns = document.resolution === "DNS" || document.resolution === "DNS_ROUND_ROBIN";
+  if (!isDns || document.endpoints.length > 0 || document.workloadSelector !== null) return [];
+  return document.hosts.filter(({ value }) => !value.startsWith("*"));
+}
+
+const IMPLICIT = {
+  ports: new Map(),
+  labels: new Map(),
+  network: null,
+  locality: { region: "", zone: "", subzone: "" },
+  weight: null,
+  serviceAccount: "default",
+} satisfies Partial<EndpointSpec>;

@@ -1,0 +1,65 @@
+/** What conversion is told about the mesh, and what it tells about each document. */
+import type { DocumentWarning, MeshDocument } from "../documents/document.ts";
+import type { DocumentError, Location } from "../location.ts";
+
+export interface ConversionContext {
+  readonly trustDomain: string;
+  readonly clusterId: string;
+  /** Policies here apply to the whole mesh; `istio-system` unless configured. */
+  readonly rootNamespace: string;
+  /** The network of addresses that name none; "" is the default network. */
+  readonly network: string;
+}
+
+export interface DocumentStatus {
+  /** `AuthorizationPolicy shop/only-cart` */
+  readonly resource: string;
+  readonly location: Location;
+  readonly accepted: boolean;
+  readonly warnings: readonly DocumentWarning[];
+  readonly error: DocumentError | null;
+}
+
+/** Gathers warnings and refusals while documents are converted together. */
+export class ConversionReport {
+  readonly #warnings = new Map<MeshDocument, DocumentWarning[]>();
+  readonly #errors = new Map<MeshDocument, DocumentError>();
+
+  warn(
+    document: MeshDocument,
+    reason: DocumentWarning["reason"],
+    message: string,
+    location: Location = document.location,
+  ): void {
+    const warnings = this.#warnings.get(document) ?? [];
+    this.#warnings.set(document, warnings);
+    warnings.push({ location, reason, message });
+  }
+
+  /** The first refusal of a document is the one that is told. */
+  refuse(document: MeshDocument, location: Location, message: string, word?: string): void {
+    if (this.#errors.has(document)) return;
+    const error = { location, resource: document.metadata.key, message };
+    this.#errors.set(document, word === undefined ? error : { ...error, word });
+  }
+
+  isRefused(document: MeshDocument): boolean {
+    return this.#errors.has(document);
+  }
+
+  status(document: MeshDocument): DocumentStatus {
+    const error = this.#errors.get(document) ?? null;
+    const added = this.#warnings.get(document);
+    return {
+      resource: document.metadata.key,
+      location: document.location,
+      accepted: error === null,
+      warnings: added === undefined ? document.warnings : [...document.warnings, ...added],
+      error,
+    };
+  }
+
+  errors(): readonly DocumentError[] {
+    return [...this.#errors.values()];
+  }
+}

@@ -1,0 +1,143 @@
+/** ServiceEntry → services, one for each host (istiod `ambient/services.go`). */
+
+import type { Labels, ServiceEntryDocument } from "../documents/document.ts";
+import type { LoadBalancing, Service } from "../service.ts";
+import type { ConversionContext, ConversionReport } from "./report.ts";
+import type { WaypointLabels } from "./waypoint_labels.ts";
+
+const TRAFFIC_DISTRIBUTION = "networking.istio.io/traffic-distribution";
+
+export function convertServiceEntry(
+  document: ServiceEntryDocument,
+  waypoints: WaypointLabels,
+  context: ConversionContext,
+  report: ConversionReport,
+): readonly Service[] {
+  const { metadata } = document;
+  const { network } = context;
+  const loadBalancing = balancing(
+    document,
+    waypoints.namespace(metadata.namespace)?.metadata.annotations,
+    report,
+  );
+  const waypoint = waypoints.forService(document);
+  warn(document, report);
+  const whole = document.addresses.filter(({ value }) => value.length === value.ip.bytes.length * 8);
+  const blocks = document.addresses.filter((address) => !whole.includes(address));
+  return document.hosts.map(({ value: hostname }) => ({
+    name: metadata.name,
+    namespace: metadata.namespace,
+    hostname,
+    addresses: whole.map(({ value }) => ({ network, ip: value.ip })),
+    cidrAddresses: blocks.map(({ value }) => ({ network, prefix: value })),
+    ports: new Map(
+      document.ports.map(({ number, protocol, targetPort }) => [
+        number,
+        { servicePort: number, targetPort: targetPort ?? number, protocol },
+      ]),
+    ),
+    subjectAltNames: document.subjectAltNames.map(({ value }) => value),
+    waypoint,
+    weightedWaypoints: [],
+    loadBalancing,
+    ipFamilies: "AUTOMATIC",
+    canonical: false,
+    visibility: document.visibility,
+    location: document.location,
+  }));
+}
+
+/**
+ * Of the services that share a host name, the oldest public one is canonical: it answers clients of namespaces that have none
+ * (istiod `selectWorkloadServices`). Documents without a creation time count as created in the order they stand.
+ */
+export function markCanonical(
+  services: readonly { readonly service: Service; readonly createdMs: number | null }[],
+): readonly Service[] {
+  const canonical = new Map<string, { readonly service: Service; readonly createdMs: number | null }>();
+  for (const entry of services) {
+    if (entry.service.visibility === "NAMESPACE") continue;
+    const best = canonical.get(entry.service.hostname);
+    if (best === undefined || isOlder(entry.createdMs, best.createdMs))
+      canonical.set(entry.service.hostname, entry);
+  }
+  return services.map((entry) =>
+    canonical.get(entry.service.hostname) === entry ? { ...entry.service, canonical: true } : entry.service,
+  );
+}
+
+/** Strictly: of equals, and where a time is missing, the first in the order of documents stays. */
+export function isOlder(createdMs: number | null, otherMs: number | null): boolean {
+  return createdMs !== null && otherMs !== null && createdMs < otherMs;
+}
+
+const STANDARD: LoadBalancing = { routingPreferences: [], mode: "STANDARD", healthPolicy: "ONLY_HEALTHY" };
+const PASSTHROUGH: LoadBalancing = { routingPreferences: [], mode: "PASSTHROUGH", healthPolicy: "ALLOW_ALL" };
+const SAME_ZONE: LoadBalancing = {
+  routingPreferences: ["NETWORK", "REGION", "ZONE"],
+  mode: "FAILOVER",
+  healthPolicy: "ONLY_HEALTHY",
+};
+const SAME_NODE: LoadBalancing = {
+  routingPreferences: ["NETWORK", "REGION", "ZONE", "SUBZONE", "NODE"],
+  mode: "FAILOVER",
+  healthPolicy: "ONLY_HEALTHY",
+};
+
+/** PreferClose is the older word for PreferSameZone. */
+const DISTRIBUTIONS: Readonly<Record<string, LoadBalancing>> = {
+  Any: STANDARD,
+  PreferClose: SAME_ZONE,
+  PreferSameZone: SAME_ZONE,
+  PreferSameNode: SAME_NODE,
+};
+
+/** The document's own annotation, else its namespace's. */
+function balancing(
+  document: ServiceEntryDocument,
+  inherited: Labels | undefined,
+  report: ConversionReport,
+): LoadBalancing {
+  if (document.resolution === "NONE") return PASSTHROUGH;
+  const annotation =
+    document.metadata.annotations.get(TRAFFIC_DISTRIBUTION) ?? inherited?.get(TRAFFIC_DISTRIBUTION);
+  if (annotation === undefined) return STANDARD;
+  const distribution = DISTRIBUTIONS[annotation.value];
+  if (distribution !== undefined) return distribution;
+  const words = Object.keys(DISTRIBUTIONS).join(", ");
+  report.warn(
+    document,
+    "Ignored",
+    `${TRAFFIC_DISTRIBUTION} must be one of ${words}, not ${JSON.stringify(annotation.value)}`,
+    annotation.at,
+  );
+  return STANDARD;
+}
+
+function warn(document: ServiceEntryDocument, report: ConversionReport): void {
+  if (document.addresses.length === 0 && document.resolution !== "NONE") {
+    const message =
+      "without spec.addresses it has no VIP (none is made up): reach it by name, through SOCKS5, HTTP CONNECT or a mapped port";
+    report.warn(document, "NoAddress", message);
+  }
+  const [first, ...others] = document.hosts;
+  if (document.addresses.length > 0 && first !== undefined && others.length > 0) {
+    report.warn(
+      document,
+      "Ignored",
+      `its hosts share spec.addresses, which then stand for the first of them by name`,
+      first.at,
+    );
+  }
+  if (
+    document.endpoints.length === 0 &&
+    document.workloadSelector === null &&
+    document.resolution === "STATIC"
+  ) {
+    report.warn(
+      document,
+      "Ignored",
+      "spec.resolution is STATIC and there are neither endpoints nor a workloadSelector: nothing is behind it",
+    );
+  }
+}

@@ -1,0 +1,177 @@
+/** The documents of a mesh, parsed: whatever is in one of these is valid by itself. Conversion puts them together. */
+import type { IpAddress, IpPrefix } from "../../base/ip.ts";
+import type { Location } from "../location.ts";
+import type { AppProtocol } from "../service.ts";
+import type { Locality } from "../workload.ts";
+import type { Located } from "./reader.ts";
+
+export type Labels = ReadonlyMap<string, Located<string>>;
+
+export interface Metadata {
+  /** What the document is called in messages, and known by between versions of its file: `AuthorizationPolicy shop/only-cart`. */
+  readonly key: string;
+  readonly name: string;
+  /** `default` when the document names none, as kubectl does; "" for a Namespace. */
+  readonly namespace: string;
+  readonly labels: Labels;
+  readonly annotations: Labels;
+  /** Milliseconds since the Unix epoch; null when the document does not say. */
+  readonly createdMs: number | null;
+}
+
+/** Something an operator should know about a document that was accepted. */
+export interface DocumentWarning {
+  readonly location: Location;
+  /** Istio's condition reasons where it has one (`UnsupportedValue`). */
+  readonly reason: "UnsupportedValue" | "Ignored" | "Unresolved" | "NoAddress";
+  readonly message: string;
+}
+
+interface Document {
+  readonly metadata: Metadata;
+  readonly location: Location;
+  /** Found while reading; conversion adds its own. */
+  readonly warnings: readonly DocumentWarning[];
+}
+
+export interface NamespaceDocument extends Document {
+  readonly kind: "Namespace";
+}
+
+/** Where an endpoint is: an address, or a name to resolve. */
+export type EndpointAddress =
+  | { readonly kind: "ip"; readonly ip: IpAddress }
+  | { readonly kind: "hostname"; readonly hostname: string };
+
+/** What a WorkloadGroup says of all its members. */
+export type EndpointTemplate = Omit<EndpointSpec, "address">;
+
+/** The spec of a WorkloadEntry, which is also an endpoint of a ServiceEntry. */
+export interface EndpointSpec {
+  readonly at: Location;
+  readonly address: Located<EndpointAddress>;
+  /** Port name → number. */
+  readonly ports: ReadonlyMap<string, Located<number>>;
+  readonly labels: Labels;
+  /** Null: the mesh's own. */
+  readonly network: string | null;
+  readonly locality: Locality;
+  /** Null: 1. */
+  readonly weight: number | null;
+  readonly serviceAccount: string;
+}
+
+export interface WorkloadEntryDocument extends Document {
+  readonly kind: "WorkloadEntry";
+  readonly spec: EndpointSpec;
+}
+
+/** A template by which hosts that join become WorkloadEntries (`registered_entry.ts`). By itself it makes no workload. */
+export interface WorkloadGroupDocument extends Document {
+  readonly kind: "WorkloadGroup";
+  /** For the entries made of it: `spec.metadata`. */
+  readonly entryLabels: Labels;
+  readonly entryAnnotations: Labels;
+  readonly template: EndpointTemplate;
+}
+
+/** Which namespaces' traffic a gateway takes. */
+export type AllowedNamespaces =
+  | { readonly from: "Same" | "All" | "None" }
+  | { readonly from: "Selector"; readonly selector: Labels };
+
+/** A Gateway of class `istio-waypoint`: where a waypoint is, and for whom. */
+export interface GatewayDocument extends Document {
+  readonly kind: "Gateway";
+  /** Of `status`, else of `spec`: outside Kubernetes no controller writes a status. */
+  readonly addresses: readonly Located<EndpointAddress>[];
+  readonly allowedNamespaces: AllowedNamespaces;
+}
+
+export interface ServiceEntryPort {
+  readonly number: number;
+  readonly name: string;
+  readonly protocol: AppProtocol;
+  /** Null: the same as `number`. */
+  readonly targetPort: number | null;
+}
+
+export interface ServiceEntryDocument extends Document {
+  readonly kind: "ServiceEntry";
+  readonly hosts: readonly Located<string>[];
+  readonly addresses: readonly Located<IpPrefix>[];
+  readonly ports: readonly ServiceEntryPort[];
+  readonly resolution: "NONE" | "STATIC" | "DNS" | "DNS_ROUND_ROBIN";
+  readonly endpoints: readonly EndpointSpec[];
+  readonly workloadSelector: Labels | null;
+  readonly subjectAltNames: readonly Located<string>[];
+  readonly visibility: "PUBLIC" | "NAMESPACE";
+}
+
+export type MutualTlsMode = "UNSET" | "DISABLE" | "PERMISSIVE" | "STRICT";
+
+export interface PeerAuthenticationDocument extends Document {
+  readonly kind: "PeerAuthentication";
+  /** Null or empty: the whole namespace, or the mesh in the root namespace. */
+  readonly selector: Labels | null;
+  readonly mode: Located<MutualTlsMode>;
+  readonly portLevelMtls: ReadonlyMap<number, Located<MutualTlsMode>>;
+}
+
+/** A positive list and its `not` counterpart. */
+export interface Values<T> {
+  readonly values: readonly T[];
+  readonly notValues: readonly T[];
+}
+
+export interface SourceMatch {
+  readonly principals: Values<string>;
+  readonly namespaces: Values<string>;
+  readonly serviceAccounts: Values<string>;
+  readonly ipBlocks: Values<IpPrefix>;
+  /** Fields that need HTTP or that a tunnel cannot see, as they are called in the document. */
+  readonly layer7: readonly string[];
+}
+
+export interface OperationMatch {
+  readonly ports: Values<number>;
+  readonly layer7: readonly string[];
+}
+
+export type Condition =
+  | { readonly key: "source.ip" | "destination.ip"; readonly match: Values<IpPrefix> }
+  | { readonly key: "source.namespace" | "source.principal"; readonly match: Values<string> }
+  | { readonly key: "destination.port"; readonly match: Values<number> }
+  | { readonly key: "layer7"; readonly name: string };
+
+export interface PolicyRule {
+  readonly at: Location;
+  readonly from: readonly SourceMatch[];
+  readonly to: readonly OperationMatch[];
+  readonly when: readonly Condition[];
+}
+
+export interface AuthorizationPolicyDocument extends Document {
+  readonly kind: "AuthorizationPolicy";
+  readonly action: Located<"ALLOW" | "DENY" | "AUDIT" | "CUSTOM">;
+  /** Null: the whole namespace, or the mesh in the root namespace. */
+  readonly selector: Labels | null;
+  /** Not empty: the policy is for a waypoint. */
+  readonly targetRefs: readonly Located<string>[];
+  readonly rules: readonly PolicyRule[];
+  readonly dryRun: boolean;
+}
+
+export type MeshDocument =
+  | NamespaceDocument
+  | WorkloadEntryDocument
+  | WorkloadGroupDocument
+  | ServiceEntryDocument
+  | GatewayDocument
+  | PeerAuthenticationDocument
+  | AuthorizationPolicyDocument;
+
+/** @param namespace "" for a document that stands in none. */
+export function resourceName(kind: string, namespace: string, name: string): string {
+  return namespace === "" ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
+}

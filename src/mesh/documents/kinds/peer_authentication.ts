@@ -1,0 +1,59 @@
+/** PeerAuthentication (wire facts 9.5). */
+
+import type { Location } from "../../location.ts";
+import type { Metadata, MutualTlsMode, PeerAuthenticationDocument } from "../document.ts";
+import { type Located, ObjectReader, type Problems, quote } from "../reader.ts";
+import { readSelector } from "./address.ts";
+
+const MODES = ["UNSET", "DISABLE", "PERMISSIVE", "STRICT"] as const;
+
+export function readPeerAuthentication(
+  root: ObjectReader,
+  metadata: Metadata,
+  location: Location,
+  problems: Problems,
+): PeerAuthenticationDocument {
+  const spec = root.object("spec", { known: ["selector", "mtls", "portLevelMtls"] });
+  const selector = spec === null ? null : readSelector(spec, "selector", "matchLabels");
+  const portLevelMtls =
+    spec === null ? new Map<number, Located<MutualTlsMode>>() : readPortLevel(spec, problems);
+  // Istio's validation: a port belongs to a workload, so a workload must be selected.
+  if (portLevelMtls.size > 0 && (selector === null || selector.size === 0)) {
+    problems.add(
+      spec?.where("portLevelMtls") ?? location,
+      "spec.portLevelMtls needs spec.selector.matchLabels",
+    );
+  }
+  return {
+    kind: "PeerAuthentication",
+    metadata,
+    location,
+    warnings: [],
+    selector,
+    mode: (spec === null ? null : readMode(spec.object("mtls", { known: ["mode"] }))) ?? {
+      value: "UNSET",
+      at: location,
+    },
+    portLevelMtls,
+  };
+}
+
+function readMode(mtls: ObjectReader | null): Located<MutualTlsMode> | null {
+  return mtls?.choice("mode", MODES) ?? null;
+}
+
+function readPortLevel(spec: ObjectReader, problems: Problems): Map<number, Located<MutualTlsMode>> {
+  const modes = new Map<number, Located<MutualTlsMode>>();
+  for (const entry of spec.map("portLevelMtls")) {
+    const port = /^[0-9]{1,5}$/.test(entry.key) ? Number(entry.key) : 0;
+    if (port < 1 || port > 65535) {
+      problems.add(entry.keyAt, `spec.portLevelMtls: ${quote(entry.key)} is not a port`, entry.key);
+      continue;
+    }
+    const mode = readMode(
+      ObjectReader.of(entry.value, `spec.portLevelMtls.${entry.key}`, { known: ["mode"] }, problems),
+    );
+    modes.set(port, mode ?? { value: "UNSET", at: entry.keyAt });
+  }
+  return modes;
+}

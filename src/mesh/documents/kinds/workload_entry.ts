@@ -1,0 +1,82 @@
+/** WorkloadEntry, and the endpoints of a ServiceEntry, which are the same thing in another place. */
+
+import type { Location } from "../../location.ts";
+import type { Locality } from "../../workload.ts";
+import type { EndpointSpec, EndpointTemplate, Labels, Metadata, WorkloadEntryDocument } from "../document.ts";
+import { type Located, type ObjectReader, type Problems, quote, readInteger } from "../reader.ts";
+import { readEndpointAddress } from "./address.ts";
+
+export const ENDPOINT_FIELDS = {
+  known: ["address", "ports", "labels", "network", "locality", "weight", "serviceAccount"],
+};
+
+export function readWorkloadEntry(
+  root: ObjectReader,
+  metadata: Metadata,
+  location: Location,
+  problems: Problems,
+): WorkloadEntryDocument | null {
+  const spec = root.object("spec", ENDPOINT_FIELDS);
+  if (spec === null) {
+    if (!root.has("spec")) problems.add(root.at, "spec is missing");
+    return null;
+  }
+  const endpoint = readEndpoint(spec, problems);
+  return endpoint === null
+    ? null
+    : { kind: "WorkloadEntry", metadata, location, warnings: [], spec: endpoint };
+}
+
+export function readEndpoint(reader: ObjectReader, problems: Problems): EndpointSpec | null {
+  const text = reader.requiredString("address");
+  const address = text === null ? null : readEndpointAddress(text, reader.path("address"), problems);
+  const template = readEndpointTemplate(reader, problems);
+  return address === null ? null : { ...template, address };
+}
+
+/** All but the address. */
+export function readEndpointTemplate(reader: ObjectReader, problems: Problems): EndpointTemplate {
+  const ports = readPorts(reader, problems);
+  const labels: Labels = reader.stringMap("labels");
+  const network = reader.string("network");
+  const locality = readLocality(reader.string("locality"), reader.path("locality"), problems);
+  const weight = reader.integer("weight", 0, 0xffff_ffff);
+  const serviceAccount = reader.string("serviceAccount");
+  if (serviceAccount !== null && !SERVICE_ACCOUNT.test(serviceAccount.value)) {
+    problems.add(
+      serviceAccount.at,
+      `${quote(serviceAccount.value)} is not a service account name`,
+      serviceAccount.value,
+    );
+  }
+  return {
+    at: reader.at,
+    ports,
+    labels,
+    network: network?.value ?? null,
+    locality,
+    weight: weight?.value ?? null,
+    serviceAccount: serviceAccount?.value ?? "default",
+  };
+}
+
+/** The characters a SPIFFE ID of Istio's form can carry. */
+const SERVICE_ACCOUNT = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
+
+function readPorts(reader: ObjectReader, problems: Problems): ReadonlyMap<string, Located<number>> {
+  const ports = new Map<string, Located<number>>();
+  for (const entry of reader.map("ports")) {
+    const port = readInteger(entry.value, `${reader.path("ports")}.${entry.key}`, 1, 65535, problems);
+    if (port !== null) ports.set(entry.key, port);
+  }
+  return ports;
+}
+
+function readLocality(read: Located<string> | null, path: string, problems: Problems): Locality {
+  const parts = (read?.value ?? "").split("/");
+  if (read !== null && parts.length > 3) {
+    problems.add(read.at, `${path} must be region/zone/subzone, not ${quote(read.value)}`, read.value);
+  }
+  const [region = "", zone = "", subzone = ""] = parts;
+  return { region, zone, subzone };
+}

@@ -1,0 +1,46 @@
+/** WorkloadGroup: what a WorkloadEntry would say, but for the address, of every host that joins it. */
+
+import type { Location } from "../../location.ts";
+import type { DocumentWarning, Metadata, WorkloadGroupDocument } from "../document.ts";
+import type { ObjectReader, Problems } from "../reader.ts";
+import { ENDPOINT_FIELDS, readEndpointTemplate } from "./workload_entry.ts";
+
+const FIELDS = { known: ["metadata", "template", "probe"] };
+const ENTRY_METADATA_FIELDS = { known: ["labels", "annotations"] };
+const TEMPLATE_FIELDS = {
+  known: ENDPOINT_FIELDS.known.filter((field) => field !== "address"),
+  unsupported: { address: "each host brings its own" },
+};
+
+export function readWorkloadGroup(
+  root: ObjectReader,
+  metadata: Metadata,
+  location: Location,
+  problems: Problems,
+): WorkloadGroupDocument | null {
+  const spec = root.object("spec", FIELDS);
+  if (spec === null) {
+    if (!root.has("spec")) problems.add(root.at, "spec is missing");
+    return null;
+  }
+  if (!spec.has("template")) problems.add(spec.at, "spec.template is missing");
+  const template = spec.object("template", TEMPLATE_FIELDS);
+  const entry = spec.object("metadata", ENTRY_METADATA_FIELDS);
+  if (template === null) return null;
+  return {
+    kind: "WorkloadGroup",
+    metadata,
+    location,
+    warnings: probeWarnings(spec),
+    entryLabels: entry?.stringMap("labels") ?? new Map(),
+    entryAnnotations: entry?.stringMap("annotations") ?? new Map(),
+    template: readEndpointTemplate(template, problems),
+  };
+}
+
+/** Istio's agent would probe the application and take an unhealthy host out of its services. */
+function probeWarnings(spec: ObjectReader): DocumentWarning[] {
+  if (!spec.has("probe")) return [];
+  const message = "spec.probe is not carried out; a host counts as healthy for as long as it is joined";
+  return [{ location: spec.where("probe"), reason: "Ignored", message }];
+}

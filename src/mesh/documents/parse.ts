@@ -1,0 +1,115 @@
+/** From the text of a file to documents, each parsed or refused alone. */
+
+import type { DocumentError, Location } from "../location.ts";
+import type { MeshDocument } from "./document.ts";
+import { readAuthorizationPolicy } from "./kinds/authorization_policy.ts";
+import { readGateway } from "./kinds/gateway.ts";
+import { readPeerAuthentication } from "./kinds/peer_authentication.ts";
+import { readServiceEntry } from "./kinds/service_entry.ts";
+import { readWorkloadEntry } from "./kinds/workload_entry.ts";
+import { readWorkloadGroup } from "./kinds/workload_group.ts";
+import { type MeshKind, readKind, readMetadata } from "./metadata.ts";
+import { ObjectReader, Problems } from "./reader.ts";
+import { type RefusedPolicy, salvagePolicy } from "./refused_policy.ts";
+import { type DocumentText, parseYaml, splitDocuments, type YamlNode } from "./yaml.ts";
+
+/** What one document came to. */
+export interface ParsedEntry {
+  /** `AuthorizationPolicy shop/only-cart`; null when the text does not even say what it is. */
+  readonly key: string | null;
+  readonly location: Location;
+  /** Null when it was refused. */
+  readonly document: MeshDocument | null;
+  readonly errors: readonly DocumentError[];
+  /** Not null for a policy that was refused: what is known about whom it concerns. */
+  readonly refusedPolicy: RefusedPolicy | null;
+}
+
+const ROOT_FIELDS = { known: ["apiVersion", "kind", "metadata", "spec", "status"] };
+
+/** Usually one entry; a `kind: List` has one for each item. */
+export function parseDocument(text: DocumentText): readonly ParsedEntry[] {
+  const yaml = parseYaml(text);
+  if (!("root" in yaml)) {
+    const location = yaml.errors[0]?.location ?? { file: text.file, line: text.firstLine, column: 1 };
+    return [{ key: null, location, document: null, errors: yaml.errors, refusedPolicy: null }];
+  }
+  const items = listItems(yaml.root);
+  return items === null ? [readDocument(yaml.root)] : items.map(readDocument);
+}
+
+/** The items of a `v1 List`, which is what `kubectl get -o yaml` writes. */
+export function listItems(root: YamlNode): readonly YamlNode[] | null {
+  if (root.kind !== "map") return null;
+  const kind = root.entries.find((entry) => entry.key === "kind")?.value;
+  if (kind?.kind !== "scalar" || typeof kind.value !== "string" || !kind.value.endsWith("List")) return null;
+  const items = root.entries.find((entry) => entry.key === "items")?.value;
+  return items?.kind === "list" ? items.items : null;
+}
+
+function readDocument(node: YamlNode): ParsedEntry {
+  const problems = new Problems();
+  const refused = (key: string | null, refusedPolicy: RefusedPolicy | null = null): ParsedEntry => {
+    return { key, location: node.at, document: null, errors: problems.errors, refusedPolicy };
+  };
+  const root = ObjectReader.of(node, "", node.kind === "map" ? ROOT_FIELDS : { known: [] }, problems);
+  if (root === null) return refused(null);
+  const kind = readKind(root, problems);
+  if (kind === null) return refused(null);
+  if (kind === "other") return refused(problems.resource);
+  const metadata = readMetadata(root, kind, problems);
+  if (metadata === null) return refused(null);
+  const { key } = metadata;
+  const document = readSpec(kind, root, node.at, problems, metadata);
+  if (!problems.any && document !== null)
+    return { key, location: node.at, document, errors: [], refusedPolicy: null };
+  const isPolicy = kind === "AuthorizationPolicy" || kind === "PeerAuthentication";
+  return refused(key, isPolicy ? salvagePolicy(node, kind, metadata) : null);
+}
+
+function readSpec(
+  kind: MeshKind,
+  root: ObjectReader,
+  location: Location,
+  problems: Problems,
+  metadata: MeshDocument["metadata"],
+): MeshDocument | null {
+  switch (kind) {
+    case "Namespace":
+      root.object("spec", { known: ["finalizers"] });
+      return { kind, metadata, location, warnings: [] };
+    case "WorkloadEntry":
+      return readWorkloadEntry(root, metadata, location, problems);
+    case "WorkloadGroup":
+      return readWorkloadGroup(root, metadata, location, problems);
+    case "Gateway":
+      return readGateway(root, metadata, location, problems);
+    case "ServiceEntry":
+      return readServiceEntry(root, metadata, location, problems);
+    case "PeerAuthentication":
+      return readPeerAuthentication(root, metadata, location, problems);
+    case "AuthorizationPolicy":
+      return readAuthorizationPolicy(root, metadata, location, problems);
+  }
+}
+
+/** All documents of some files, in order; the errors are those of the refused ones. */
+export function parseDocuments(files: readonly { readonly path: string; readonly text: string }[]): {
+  readonly documents: readonly MeshDocument[];
+  readonly errors: readonly DocumentError[];
+} {
+  const documents: MeshDocument[] = [];
+  const errors: DocumentError[] = [];
+  for (const { path, text } of files) {
+    const parts = splitDocuments(path, text);
+    if ("message" in parts) {
+      errors.push(parts);
+      continue;
+    }
+    for (const entry of parts.flatMap(parseDocument)) {
+      if (entry.document !== null) documents.push(entry.document);
+      errors.push(...entry.errors);
+    }
+  }
+  return { documents, errors };
+}

@@ -1,0 +1,253 @@
+/**
+ * YAML 1.2 and JSON text as nodes that know where they were written. A file is cut into its documents first, so that a broken
+ * one is refused alone and only changed ones are read again. This is the only file that knows the `yaml` library.
+ */
+import {
+  type Alias,
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  type Scalar,
+} from "yaml";
+import { meshLimits } from "../../base/limits/mesh.ts";
+import type { DocumentError, Location } from "../location.ts";
+
+export interface YamlScalar {
+  readonly kind: "scalar";
+  readonly at: Location;
+  readonly value: string | number | boolean | null;
+  /** As it was written, without quotes. */
+  readonly source: string;
+}
+
+export interface YamlList {
+  readonly kind: "list";
+  readonly at: Location;
+  readonly items: readonly YamlNode[];
+}
+
+export interface YamlEntry {
+  readonly key: string;
+  readonly keyAt: Location;
+  readonly value: YamlNode;
+}
+
+export interface YamlMap {
+  readonly kind: "map";
+  readonly at: Location;
+  /** No key twice. */
+  readonly entries: readonly YamlEntry[];
+}
+
+export type YamlNode = YamlScalar | YamlList | YamlMap;
+
+/** The text of one document of a file. */
+export interface DocumentText {
+  readonly file: string;
+  /** 1-based line of the file that `text` begins on. */
+  readonly firstLine: number;
+  readonly text: string;
+}
+
+/**
+ * `---` and `...` at the start of a line always end a document, whatever is open before them (YAML 1.2.2 §9.1.2, c-forbidden), so
+ * the cut needs no parser. Parts with nothing but comments are left out.
+ */
+export function splitDocuments(file: string, text: string): readonly DocumentText[] | DocumentError {
+  const tooMuch = (message: string): DocumentError => ({
+    location: { file, line: 1, column: 1 },
+    resource: null,
+    message,
+  });
+  // A UTF-16 unit is never more than three bytes of UTF-8, nor less than one: the exact count is not worth the copy.
+  if (text.length > meshLimits.maxFileBytes) {
+    return tooMuch(
+      `the file is larger than ${meshLimits.maxFileBytes} bytes; split it into several in a folder`,
+    );
+  }
+  const documents: DocumentText[] = [];
+  let start = 0;
+  let line = 1;
+  const take = (end: number): void => {
+    const part = text.slice(start, end);
+    if (HAS_CONTENT.test(part)) documents.push({ file, firstLine: line, text: part });
+    for (
+      let index = text.indexOf("\n", start);
+      index !== -1 && index < end;
+      index = text.indexOf("\n", index + 1)
+    )
+      line++;
+  };
+  for (const match of text.matchAll(MARKER)) {
+    take(match.index);
+    // What follows the marker on its own line belongs to the next document; blanks keep its columns.
+    start = match.index;
+    if (documents.length >= meshLimits.maxDocumentsPerFile) {
+      return tooMuch(
+        `the file holds more than ${meshLimits.maxDocumentsPerFile} documents; split it into several in a folder`,
+      );
+    }
+  }
+  take(text.length);
+  return documents;
+}
+
+const MARKER = /^(?:---|\.\.\.)(?=[ \t\r\n]|$)/gm;
+/** A line that is not blank, a comment, or a bare marker. */
+const HAS_CONTENT = /^(?!(?:---|\.\.\.)?[ \t]*(?:#.*)?\r?$)/m;
+
+export type ParsedYaml = { readonly root: YamlNode } | { readonly errors: readonly DocumentError[] };
+
+export function parseYaml(document: DocumentText): ParsedYaml {
+  const { file, firstLine, text } = document;
+  const start: Location = { file, line: firstLine, column: 1 };
+  if (text.length > meshLimits.maxDocumentBytes) {
+    return failed(start, `the document is larger than ${meshLimits.maxDocumentBytes} bytes`);
+  }
+  const lineCounter = new LineCounter();
+  // Key uniqueness is checked below: the library compares each key with each other one, which is quadratic.
+  const parsed = parseDocument(text, {
+    lineCounter,
+    uniqueKeys: false,
+    prettyErrors: false,
+    logLevel: "silent",
+  });
+  const locate = (offset: number): Location => {
+    const { line, col } = lineCounter.linePos(offset);
+    return { file, line: firstLine + Math.max(line, 1) - 1, column: Math.max(col, 1) };
+  };
+  // An unknown tag is only a warning to the library; here what is not understood is refused.
+  const complaint = parsed.errors[0] ?? parsed.warnings[0];
+  if (complaint !== undefined) return failed(locate(complaint.pos[0]), complaint.message);
+  const reader = new NodeReader(parsed, locate);
+  const root = reader.read(parsed.contents, 0);
+  return reader.error === null ? { root } : { errors: [reader.error] };
+}
+
+function failed(location: Location, message: string): ParsedYaml {
+  return { errors: [{ location, resource: null, message }] };
+}
+
+/** Writes aliases out, within bounds. The first error ends the reading; what is returned after it is not used. */
+class NodeReader {
+  error: DocumentError | null = null;
+  readonly #document: Document;
+  readonly #locate: (offset: number) => Location;
+  #nodes = 0;
+  #aliases = 0;
+  #last = 0;
+  /** What the targets of aliases are being read: one that comes up again holds itself. */
+  readonly #targets = new Set<unknown>();
+
+  constructor(document: Document, locate: (offset: number) => Location) {
+    this.#document = document;
+    this.#locate = locate;
+  }
+
+  read(node: unknown, depth: number): YamlNode {
+    if (this.error !== null) return this.#nothing();
+    if (++this.#nodes > meshLimits.maxNodesPerDocument) {
+      return this.#fail(
+        `the document has more than ${meshLimits.maxNodesPerDocument} values once its aliases are written out`,
+      );
+    }
+    if (depth > meshLimits.maxNodeDepth)
+      return this.#fail(`values are nested more than ${meshLimits.maxNodeDepth} deep`);
+    if (isAlias(node)) return this.#readAlias(node, depth);
+    if (isScalar(node)) return this.#readScalar(node);
+    if (isMap(node)) {
+      const at = this.#at(node.range);
+      return { kind: "map", at, entries: this.#readEntries(node.items, depth) };
+    }
+    if (isSeq(node)) {
+      const at = this.#at(node.range);
+      return { kind: "list", at, items: node.items.map((item) => this.read(item, depth + 1)) };
+    }
+    return this.#nothing();
+  }
+
+  #readEntries(
+    pairs: readonly { readonly key: unknown; readonly value: unknown }[],
+    depth: number,
+  ): YamlEntry[] {
+    const seen = new Map<string, Location>();
+    const entries: YamlEntry[] = [];
+    for (const pair of pairs) {
+      const key = this.read(pair.key, depth + 1);
+      if (this.error !== null) break;
+      if (key.kind !== "scalar") {
+        this.#failAt(key.at, "a key must be a single word");
+        break;
+      }
+      const first = seen.get(key.source);
+      if (first !== undefined) {
+        this.#failAt(
+          key.at,
+          `${key.source} stands here a second time; the first is on line ${first.line}`,
+          key.source,
+        );
+        break;
+      }
+      seen.set(key.source, key.at);
+      entries.push({ key: key.source, keyAt: key.at, value: this.read(pair.value, depth + 1) });
+    }
+    return entries;
+  }
+
+  #readAlias(alias: Alias, depth: number): YamlNode {
+    if (++this.#aliases > meshLimits.maxAliasesPerDocument) {
+      return this.#fail(`the document has more than ${meshLimits.maxAliasesPerDocument} aliases`);
+    }
+    const at = this.#at(alias.range);
+    const target = alias.resolve(this.#document);
+    if (target === undefined)
+      return this.#failAt(at, `there is no anchor &${alias.source} before this`, alias.source);
+    if (this.#targets.has(target))
+      return this.#failAt(at, `*${alias.source} is a part of itself`, alias.source);
+    this.#targets.add(target);
+    const node = this.read(target, depth + 1);
+    this.#targets.delete(target);
+    return node;
+  }
+
+  #readScalar(scalar: Scalar): YamlNode {
+    const at = this.#at(scalar.range);
+    const value = scalar.value;
+    if (
+      value === null ||
+      typeof value === "string" ||
+      typeof value === "number" ||
+      typeof value === "boolean"
+    ) {
+      return {
+        kind: "scalar",
+        at,
+        value,
+        source: typeof value === "string" ? value : (scalar.source ?? String(value)),
+      };
+    }
+    return this.#failAt(at, `a value tagged ${scalar.tag ?? "so"} is not supported`);
+  }
+
+  #at(range: readonly [number, number, number] | null | undefined): Location {
+    if (range !== null && range !== undefined) this.#last = range[0];
+    return this.#locate(this.#last);
+  }
+
+  #nothing(): YamlScalar {
+    return { kind: "scalar", at: this.#locate(this.#last), value: null, source: "" };
+  }
+
+  #fail(message: string): YamlNode {
+    return this.#failAt(this.#locate(this.#last), message);
+  }
+
+  #failAt(location: Location, message: string, word?: string): YamlNode {
+    this.error ??= { location, resource: null, message, ...(word === undefined ? {} : { word }) };
+    return this.#nothing();
+  }
+}

@@ -1,0 +1,76 @@
+import { describe, expect, test } from "bun:test";
+import { formatSocketAddress } from "../../base/ip.ts";
+import { MeshStore } from "../store/store.ts";
+import { gatewayAt, gatewayNamed, ip, member, service, workload } from "../testing/fixture.ts";
+import type { Workload } from "../workload.ts";
+import { type InboundRequest, type InboundRoute, resolveInbound } from "./inbound_route.ts";
+
+const db = workload("db", { addresses: [ip("10.0.0.2")], services: member("shop/db.shop", { 5432: 15432 }) });
+const dbService = service("db", { 5432: 0, 80: 8080 }, { addresses: [{ network: "", ip: ip("10.88.0.2") }] });
+const legacy = workload("legacy", { addresses: [ip("10.0.0.3")], waypoint: gatewayAt("10.0.0.2") });
+
+function resolve(
+  authority: string,
+  local: Workload = db,
+  fields: Partial<InboundRequest> = {},
+): InboundRoute {
+  const store = new MeshStore();
+  const fronted = service(
+    "fronted",
+    { 80: 80 },
+    { addresses: [{ network: "", ip: ip("10.88.0.4") }], waypoint: gatewayNamed("shop", "db.shop") },
+  );
+  store.apply({ workloads: { upsert: [local, legacy] }, services: { upsert: [dbService, fronted] } });
+  return resolveInbound(store, {
+    local,
+    authority,
+    tcpDestination: { ip: ip("10.0.0.2"), port: 15008 },
+    illegalPorts: new Set([15001, 15006, 15008]),
+    ...fields,
+  });
+}
+
+function show(route: InboundRoute): string {
+  if (route.kind === "refuse") return `${route.status} ${route.code}`;
+  const proxy =
+    route.proxyProtocol === null ? "" : ` PROXY ${formatSocketAddress(route.proxyProtocol.destination)}`;
+  return `${formatSocketAddress(route.target)} ${route.service?.name ?? "-"}${proxy}`;
+}
+
+const proxying = { ...db, applicationTunnel: { protocol: "PROXY", port: 15088 } as const };
+
+describe("wire facts 1.5 and 1.7", () => {
+  test.each([
+    ["our own address", "10.0.0.2:9000", "10.0.0.2:9000 -"],
+    ["a port that one of our services maps to", "10.0.0.2:15432", "10.0.0.2:15432 db"],
+    ["another address", "10.0.0.77:80", "400 hbone_request"],
+    ["a workload that has us as its waypoint: its port on our address", "10.0.0.3:80", "10.0.0.2:80 -"],
+    ["a VIP whose waypoint is a service we are an endpoint of", "10.88.0.4:80", "10.0.0.2:80 -"],
+    ["our service by name, this endpoint's map", "db.shop:5432", "10.0.0.2:15432 db"],
+    ["our service by name, the service's map", "db.shop:80", "10.0.0.2:8080 db"],
+    ["our service by name, no such port", "db.shop:443", "503 no_route"],
+    ["an unknown name", "nobody.shop:80", "503 no_route"],
+    ["our own tunnel", "10.0.0.2:15008", "503 self_call"],
+    ["port 0", "10.0.0.2:0", "400 hbone_request"],
+    ["no port", "10.0.0.2", "400 hbone_request"],
+    ["no authority", "", "400 hbone_request"],
+    ["a mapped address is not a name", "[::ffff:10.0.0.2]:80", "400 hbone_request"],
+    ["IPv6 that is not ours", "[2001:db8::1]:80", "400 hbone_request"],
+  ])("%s", (_name, authority, expected) => {
+    expect(show(resolve(authority))).toBe(expected);
+  });
+
+  test("an application tunnel takes calls for anybody, on its own port, and is told what was called", () => {
+    expect(show(resolve("10.9.9.9:80", proxying))).toBe("10.0.0.2:15088 - PROXY 10.9.9.9:80");
+    expect(show(resolve("db.shop:80", proxying))).toBe("10.0.0.2:15088 db PROXY 10.88.0.2:80");
+    const plain = { ...db, applicationTunnel: { protocol: "NONE", port: 0 } as const };
+    expect(show(resolve("10.9.9.9:80", plain))).toBe("10.0.0.2:80 -");
+    const self = { ...db, applicationTunnel: { protocol: "PROXY", port: 15008 } as const };
+    expect(show(resolve("10.0.0.2:80", self))).toBe("503 self_call");
+  });
+
+  test("the service the client says it called is believed only when it is ours", () => {
+    expect(show(resolve("10.0.0.2:9000", db, { forwardedHost: "db.shop" }))).toBe("10.0.0.2:9000 db");
+    expect(show(resolve("10.0.0.2:9000", db, { forwardedHost: "bank.example" }))).toBe("10.0.0.2:9000 -");
+  });
+});

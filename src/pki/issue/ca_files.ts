@@ -1,0 +1,146 @@
+/**
+ * A CA on disk. Ours is one file, so that it is there whole or not at all; Istio's layout of four files (`cacerts`) is read
+ * as it is. State that is damaged or half there is a refusal to start: a new CA in its place would cut off every peer.
+ */
+import { MeshError } from "../../base/errors.ts";
+import type { Files } from "../../host/host.ts";
+import { decodePem, encodePem, type PemBlock } from "../der/pem.ts";
+import { type AuthorityOptions, type AuthorityPem, CertificateAuthority } from "./ca.ts";
+
+/** Key, certificate, intermediates, root, in that order. */
+export const authorityFile = "authority.pem";
+
+/** Istio's plugged-in CA (`ROOT_CA_DIR`); the chain may be missing when the CA is the root. */
+export const istioFiles = {
+  certificate: "ca-cert.pem",
+  privateKey: "ca-key.pem",
+  root: "root-cert.pem",
+  chain: "cert-chain.pem",
+} as const;
+
+/**
+ * Loads the CA of `directory`, in Istio's layout or ours, and makes one when there is no trace of any.
+ *
+ * @throws MeshError `configuration`, blame local, for state that cannot be used; `io`.
+ */
+export async function openAuthority(
+  files: Files,
+  directory: string,
+  options: AuthorityOptions,
+): Promise<{ readonly authority: CertificateAuthority; readonly created: boolean }> {
+  const own = `${directory}/${authorityFile}`;
+  const hasOwn = await files.exists(own);
+  const istio = await Promise.all(
+    Object.values(istioFiles).map((name) => files.exists(`${directory}/${name}`)),
+  );
+  const hasIstio = istio.includes(true);
+  if (hasOwn && hasIstio)
+    throw bad(`${directory} holds both ${authorityFile} and Istio's files; which one is meant?`);
+  if (hasIstio) {
+    const paths = await istioPaths(files, directory);
+    return { authority: await loadAuthority(files, paths, options), created: false };
+  }
+  if (hasOwn) return { authority: await loadOwnAuthority(files, own, options), created: false };
+  const authority = await CertificateAuthority.create(options);
+  await files.makeDirectory(directory, 0o700);
+  await files.writeAtomic(own, new TextEncoder().encode(formatAuthority(authority.exportPem())), 0o600);
+  // What is on disk decides: another process may have been here at the same time, and a disk may lie.
+  return { authority: await loadOwnAuthority(files, own, options), created: true };
+}
+
+/** Where a given CA's files are. */
+export interface AuthorityPaths {
+  readonly certificate: string;
+  readonly privateKey: string;
+  readonly root: string;
+  /** Null when the CA is its own root or stands right below it. */
+  readonly chain: string | null;
+}
+
+/** @throws MeshError `configuration` or `io`, blame local. */
+export async function loadAuthority(
+  files: Files,
+  paths: AuthorityPaths,
+  options: AuthorityOptions,
+): Promise<CertificateAuthority> {
+  const pem: AuthorityPem = {
+    certificatePem: await files.readText(paths.certificate),
+    privateKeyPem: await files.readText(paths.privateKey),
+    rootsPem: await files.readText(paths.root),
+    chainPem: paths.chain === null ? "" : await files.readText(paths.chain),
+  };
+  return await CertificateAuthority.load({ ...options, pem });
+}
+
+/**
+ * Where the files of Istio's layout are in `directory`.
+ *
+ * @throws MeshError `configuration`, blame local, when one is missing.
+ */
+export async function istioPaths(files: Files, directory: string): Promise<AuthorityPaths> {
+  const path = (name: string): string => `${directory}/${name}`;
+  for (const name of [istioFiles.certificate, istioFiles.privateKey, istioFiles.root]) {
+    if (!(await files.exists(path(name))))
+      throw bad(`${path(name)} is missing beside the other files of the CA`);
+  }
+  const hasChain = await files.exists(path(istioFiles.chain));
+  return {
+    certificate: path(istioFiles.certificate),
+    privateKey: path(istioFiles.privateKey),
+    root: path(istioFiles.root),
+    chain: hasChain ? path(istioFiles.chain) : null,
+  };
+}
+
+/** The one file that `fairlead up` keeps its CA in. @throws MeshError `configuration` or `io`, blame local. */
+export async function loadOwnAuthority(
+  files: Files,
+  path: string,
+  options: AuthorityOptions,
+): Promise<CertificateAuthority> {
+  const pem = parseAuthority(await files.readText(path), path);
+  try {
+    return await CertificateAuthority.load({ ...options, pem });
+  } catch (error) {
+    throw error instanceof MeshError ? bad(`${path}: ${error.message}`) : error;
+  }
+}
+
+function formatAuthority(pem: AuthorityPem): string {
+  const root = pem.rootsPem === pem.certificatePem ? "" : pem.rootsPem;
+  return `${pem.privateKeyPem}${pem.certificatePem}${pem.chainPem}${root}`;
+}
+
+function parseAuthority(text: string, path: string): AuthorityPem {
+  const blocks = decodeBlocks(text, path);
+  const keys = blocks.filter((block) => block.label === "PRIVATE KEY");
+  const certificates = blocks.filter((block) => block.label === "CERTIFICATE");
+  const [key] = keys;
+  const [own] = certificates;
+  const root = certificates[certificates.length - 1];
+  const isWhole = keys.length === 1 && keys.length + certificates.length === blocks.length;
+  if (!isWhole || key === undefined || own === undefined || root === undefined) {
+    throw bad(`${path} is damaged: it does not hold one private key and its certificates`);
+  }
+  return {
+    privateKeyPem: encodePem(key.label, key.der),
+    certificatePem: encodePem(own.label, own.der),
+    chainPem: certificates
+      .slice(1, -1)
+      .map((block) => encodePem(block.label, block.der))
+      .join(""),
+    rootsPem: encodePem(root.label, root.der),
+  };
+}
+
+function decodeBlocks(text: string, path: string): readonly PemBlock[] {
+  try {
+    return decodePem(text);
+  } catch (error) {
+    throw bad(`${path} is damaged: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function bad(message: string): MeshError {
+  return new MeshError("configuration", "local", message);
+}

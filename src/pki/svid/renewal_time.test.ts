@@ -1,0 +1,38 @@
+import { expect, test } from "bun:test";
+import { pkiLimits } from "../../base/limits/pki.ts";
+import { backoffMs, isExpired, isRenewalDue, renewalTimeMs } from "./renewal_time.ts";
+
+const hour = 3_600_000;
+const minute = 60_000;
+
+test("a day's SVID is renewed at half of life as ztunnel does it, or a little before", () => {
+  const validity = { notBeforeMs: -2 * minute, notAfterMs: 24 * hour };
+  expect(renewalTimeMs(validity, 0, 0)).toBe(12 * hour - minute);
+  const earliest = renewalTimeMs(validity, 0, 0.999999);
+  expect(earliest).toBeGreaterThan(10.7 * hour);
+  expect(earliest).toBeLessThan(10.8 * hour);
+});
+
+test("an SVID that is backdated past its own half is kept for a third of what is left", () => {
+  const validity = { notBeforeMs: -2 * minute, notAfterMs: minute };
+  expect(renewalTimeMs(validity, 0, 0)).toBe(20_000);
+  expect(renewalTimeMs(validity, 2 * minute, 0)).toBe(2 * minute);
+});
+
+test("due at its time, and when the clock went back to before it existed", () => {
+  const validity = { notBeforeMs: 1000, notAfterMs: 5000 };
+  expect(isRenewalDue(validity, 3000, 2999)).toBe(false);
+  expect(isRenewalDue(validity, 3000, 3000)).toBe(true);
+  expect(isRenewalDue(validity, 3000, 999)).toBe(true);
+  expect(isExpired(validity, 5000)).toBe(false);
+  expect(isExpired(validity, 5001)).toBe(true);
+});
+
+test("back-off starts, doubles, spreads and ends where the limits say", () => {
+  expect(backoffMs(1, 0.5)).toBe(pkiLimits.backoffStartMs);
+  expect(backoffMs(2, 0.5)).toBe(pkiLimits.backoffStartMs * 2);
+  expect(backoffMs(4, 0)).toBe(pkiLimits.backoffStartMs * 8 * 0.8);
+  expect(backoffMs(4, 1)).toBe(pkiLimits.backoffStartMs * 8 * 1.2);
+  expect(backoffMs(10, 0.5)).toBe(pkiLimits.backoffMaxMs);
+  expect(backoffMs(100_000, 0.5)).toBe(pkiLimits.backoffMaxMs);
+});

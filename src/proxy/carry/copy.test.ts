@@ -1,0 +1,194 @@
+import { describe, expect, test } from "bun:test";
+import { MeshError } from "../../base/errors.ts";
+import { FakeSocket } from "../../host/testing/fake_socket.ts";
+import type { H2Stream, H2StreamEvents } from "../../wire/h2/stream.ts";
+import { resetCode } from "../../wire/hbone.ts";
+import { Copy } from "./copy.ts";
+import { EarlyStream } from "./early_stream.ts";
+import { SocketEnd } from "./socket_end.ts";
+import { StreamEnd } from "./stream_end.ts";
+
+class FakeStream implements H2Stream {
+  readonly id = 1;
+  events: H2StreamEvents = new EarlyStream(false);
+  sent = "";
+  consumed = 0;
+  queuedBytes = 0;
+  aboveHighWater = false;
+  localEnded = false;
+  remoteEnded = false;
+  closed = false;
+  resetWith: number | null = null;
+
+  sendHeaders(): void {}
+  sendTrailers(): void {}
+  sendData(bytes: Uint8Array, endStream: boolean): void {
+    this.sent += String.fromCharCode(...bytes);
+    if (endStream) this.localEnded = true;
+    this.#maybeClose();
+  }
+  consume(bytes: number): void {
+    this.consumed += bytes;
+  }
+  reset(errorCode: number): void {
+    this.closed = true;
+    this.resetWith = errorCode;
+  }
+  receive(text: string, end = false): void {
+    if (end) this.remoteEnded = true;
+    this.events.onData(Uint8Array.from(Buffer.from(text)), end);
+    this.#maybeClose();
+  }
+  #maybeClose(): void {
+    if (!this.localEnded || !this.remoteEnded || this.closed) return;
+    this.closed = true;
+    this.events.onClose();
+  }
+}
+
+function carry(early = new EarlyStream(false)) {
+  const stream = new FakeStream();
+  const socket = new FakeSocket();
+  const counters = { bytesToUpstream: 0, bytesToDownstream: 0 };
+  const finished: (MeshError | null)[] = [];
+  const copy = new Copy(new StreamEnd(stream, early), new SocketEnd(socket), counters, (error) =>
+    finished.push(error),
+  );
+  copy.start();
+  return { stream, socket, counters, finished, copy };
+}
+
+describe("copy between a tunnel's stream and a socket", () => {
+  test("carries both ways, counts, and ends when both directions ended", () => {
+    const { stream, socket, counters, finished } = carry();
+    stream.receive("ping");
+    socket.receive("pong!");
+    expect([socket.text, stream.sent, stream.consumed]).toEqual(["ping", "pong!", 4]);
+    stream.receive("", true);
+    expect([socket.state, finished]).toEqual(["ended", []]);
+    socket.receive(" more");
+    socket.handler?.onEnd();
+    expect(stream.sent).toBe("pong! more");
+    expect(finished).toEqual([null]);
+    expect(counters).toEqual({ bytesToUpstream: 4, bytesToDownstream: 10 });
+  });
+
+  test("a socket that does not read stops the stream's window, byte for byte", () => {
+    const { stream, socket } = carry();
+    socket.room = 3;
+    stream.receive("abcdef");
+    stream.receive("gh", true);
+    expect([stream.consumed, socket.text, socket.state]).toEqual([3, "abc", "open"]);
+    socket.drain(4);
+    expect([stream.consumed, socket.text, socket.state]).toEqual([7, "abcdefg", "open"]);
+    socket.drain(100);
+    expect([stream.consumed, socket.text, socket.state]).toEqual([8, "abcdefgh", "ended"]);
+  });
+
+  test("a stream above its high-water mark stops the socket until it is writable", () => {
+    const { stream, socket } = carry();
+    stream.aboveHighWater = true;
+    socket.receive("abc");
+    expect(socket.paused).toBe(true);
+    stream.aboveHighWater = false;
+    stream.events.onWritable();
+    expect(socket.paused).toBe(false);
+  });
+
+  test("what a socket reads after the stream ended in order is still given back to the connection's window", () => {
+    const { stream, socket } = carry();
+    socket.room = 1;
+    socket.handler?.onEnd();
+    stream.receive("abc", true);
+    expect([stream.closed, stream.consumed]).toEqual([true, 1]);
+    socket.drain(10);
+    expect([socket.text, stream.consumed]).toEqual(["abc", 3]);
+  });
+
+  test("a socket reset becomes CONNECT_ERROR on the stream (RFC 9113 §8.5)", () => {
+    const { stream, socket, finished } = carry();
+    const error = new MeshError("connection_reset", "upstream", "reset");
+    socket.handler?.onClose(error);
+    expect([stream.resetWith, finished]).toEqual([resetCode.connectError, [error]]);
+  });
+
+  test("a stream reset becomes a socket reset, but NO_ERROR and CANCEL from the peer are the end of data", () => {
+    for (const code of [resetCode.internalError, resetCode.connectError]) {
+      const { stream, socket, finished } = carry();
+      stream.closed = true;
+      stream.events.onReset(code, "remote", new MeshError("h2_reset", "peer", "reset"));
+      expect([socket.state, finished[0]?.code]).toEqual(["reset", "h2_reset"]);
+    }
+    for (const code of [resetCode.noError, resetCode.cancel]) {
+      const { stream, socket, finished } = carry();
+      socket.room = 1;
+      stream.receive("abc");
+      stream.closed = true;
+      stream.events.onReset(code, "remote", new MeshError("h2_reset", "peer", "reset"));
+      expect([socket.state, finished.length]).toEqual(["open", 0]);
+      socket.drain(10);
+      expect([socket.text, socket.state, finished]).toEqual(["abc", "closed", [null]]);
+    }
+  });
+
+  test("a CANCEL of our own engine is never taken for an orderly end", () => {
+    const { stream, socket } = carry();
+    stream.closed = true;
+    stream.events.onReset(resetCode.cancel, "library", new MeshError("h2_flood", "peer", "flood"));
+    expect(socket.state).toBe("reset");
+  });
+
+  test("what came on the stream before is delivered first, its end included", () => {
+    const early = new EarlyStream(false);
+    early.onData(Uint8Array.from(Buffer.from("early")), true);
+    const { socket, stream } = carry(early);
+    expect([socket.text, socket.state, stream.consumed]).toEqual(["early", "ended", 5]);
+  });
+
+  test("ended from outside: both sides see an error, and the reason is the first one", () => {
+    const { stream, socket, finished, copy } = carry();
+    const reason = new MeshError("policy_changed", "policy", "closed");
+    copy.abort(reason);
+    expect([stream.resetWith, socket.state, finished]).toEqual([resetCode.connectError, "reset", [reason]]);
+    stream.receive("late");
+    socket.receive("late");
+    expect([socket.text, stream.sent]).toEqual(["", ""]);
+  });
+
+  test("a socket that closes without its end is a failure, not an end", () => {
+    const { stream, socket, finished } = carry();
+    socket.handler?.onClose(null);
+    expect([stream.resetWith, finished[0]?.code]).toEqual([resetCode.connectError, "connection_closed"]);
+  });
+});
+
+describe("copy between two sockets", () => {
+  function pair() {
+    const client = new FakeSocket();
+    const server = new FakeSocket();
+    const finished: (MeshError | null)[] = [];
+    const counters = { bytesToUpstream: 0, bytesToDownstream: 0 };
+    new Copy(new SocketEnd(client), new SocketEnd(server), counters, (error) => finished.push(error)).start();
+    return { client, server, finished };
+  }
+
+  test("back-pressure and half-close", () => {
+    const { client, server, finished } = pair();
+    server.room = 2;
+    client.receive("hello");
+    expect([server.text, client.paused]).toEqual(["he", true]);
+    client.handler?.onEnd();
+    expect(server.state).toBe("open");
+    server.drain(10);
+    expect([server.text, server.state, client.paused]).toEqual(["hello", "ended", false]);
+    server.receive("bye");
+    server.handler?.onEnd();
+    expect([client.text, client.state, finished]).toEqual(["bye", "ended", [null]]);
+  });
+
+  test("a reset on one side is a reset on the other", () => {
+    const { client, server } = pair();
+    client.handler?.onClose(new MeshError("connection_reset", "peer", "reset"));
+    expect(server.state).toBe("reset");
+  });
+});

@@ -1,0 +1,97 @@
+/**
+ * Carries a connection: bytes each way between two ends, half-close by half-close, with back-pressure from the slow
+ * end to the fast one, until both directions have ended or one end broke.
+ */
+import type { MeshError } from "../../base/errors.ts";
+
+/** One end of a carried connection. `socket_end.ts` and `stream_end.ts` are the two kinds. */
+export interface CopyEnd {
+  /** Starts delivery of this end's bytes to the other. */
+  start(copy: Copy, other: CopyEnd): void;
+  /**
+   * Bytes of the other end. They are kept when they cannot be passed on at once.
+   *
+   * @returns how many are off our hands now; for the rest `released` is called on the other end.
+   */
+  write(bytes: Uint8Array): number;
+  /** The other end will write no more. */
+  end(): void;
+  /** The other end has passed on `count` bytes that it had kept: it is the moment to read on. */
+  released(count: number): void;
+  /** The other end is gone for good, in good order: nothing this end says is heard any more. It closes once what it keeps is written. */
+  stop(): void;
+  /** Tears this end down so that its peer sees an error, not an orderly end. */
+  abort(): void;
+}
+
+export interface CopyCounters {
+  /** From the caller toward the application. */
+  bytesToUpstream: number;
+  /** From the application toward the caller. */
+  bytesToDownstream: number;
+}
+
+export class Copy {
+  readonly #downstream: CopyEnd;
+  readonly #upstream: CopyEnd;
+  readonly #counters: CopyCounters;
+  readonly #onFinish: (error: MeshError | null) => void;
+  #open = 2;
+  #finished = false;
+
+  /** @param onFinish exactly once: null when both directions came to their orderly end. */
+  constructor(
+    downstream: CopyEnd,
+    upstream: CopyEnd,
+    counters: CopyCounters,
+    onFinish: (error: MeshError | null) => void,
+  ) {
+    this.#downstream = downstream;
+    this.#upstream = upstream;
+    this.#counters = counters;
+    this.#onFinish = onFinish;
+  }
+
+  get finished(): boolean {
+    return this.#finished;
+  }
+
+  start(): void {
+    this.#downstream.start(this, this.#upstream);
+    if (!this.#finished) this.#upstream.start(this, this.#downstream);
+  }
+
+  /** `from` has read bytes. */
+  count(from: CopyEnd, bytes: number): void {
+    if (from === this.#downstream) this.#counters.bytesToUpstream += bytes;
+    else this.#counters.bytesToDownstream += bytes;
+  }
+
+  /** An end is through with both of its directions. */
+  endDone(): void {
+    this.#open--;
+    if (this.#open === 0) this.#finish(null);
+  }
+
+  /** An end broke: the other is torn down. */
+  fail(from: CopyEnd, error: MeshError): void {
+    if (this.#finished) return;
+    const other = from === this.#downstream ? this.#upstream : this.#downstream;
+    this.#finish(error);
+    other.abort();
+  }
+
+  /** Ends it from outside: a policy change, a revoked certificate, a drain deadline. */
+  abort(error: MeshError): void {
+    if (this.#finished) return;
+    this.#finish(error);
+    this.#downstream.abort();
+    this.#upstream.abort();
+  }
+
+  #finish(error: MeshError | null): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.#onFinish(error);
+  }
+}

@@ -1,0 +1,118 @@
+/** The end of a carried connection that is a stream of an HBONE tunnel. */
+import type { MeshError } from "../../base/errors.ts";
+import type { H2Stream, H2StreamEvents } from "../../wire/h2/stream.ts";
+import { isEndOfData, resetCode } from "../../wire/hbone.ts";
+import type { Copy, CopyEnd } from "./copy.ts";
+import type { EarlyStream } from "./early_stream.ts";
+
+const nothing = new Uint8Array(0);
+
+export class StreamEnd implements CopyEnd, H2StreamEvents {
+  readonly #stream: H2Stream;
+  readonly #early: EarlyStream;
+  #copy: Copy | null = null;
+  #other: CopyEnd | null = null;
+  /** Bytes taken since the stream's queue passed its high-water mark. */
+  #kept = 0;
+  #readEnded = false;
+  #done = false;
+
+  /** @param early what has been on the stream so far. */
+  constructor(stream: H2Stream, early: EarlyStream) {
+    this.#stream = stream;
+    this.#early = early;
+  }
+
+  start(copy: Copy, other: CopyEnd): void {
+    this.#copy = copy;
+    this.#other = other;
+    this.#stream.events = this;
+    this.#early.replay(this);
+  }
+
+  write(bytes: Uint8Array): number {
+    // A stream that the peer reset without an error takes no more; what the application still says is dropped, as its kernel would.
+    if (this.#stream.closed) return bytes.length;
+    this.#stream.sendData(bytes, false);
+    if (!this.#stream.aboveHighWater) return bytes.length;
+    this.#kept += bytes.length;
+    return 0;
+  }
+
+  end(): void {
+    if (!this.#stream.closed && !this.#stream.localEnded) this.#stream.sendData(nothing, true);
+  }
+
+  released(count: number): void {
+    // Also after the end: the bytes are still owed to the connection's window.
+    this.#stream.consume(count);
+  }
+
+  stop(): void {
+    if (!this.#stream.closed) this.#stream.reset(resetCode.noError);
+    this.#endRead();
+    this.#finish();
+  }
+
+  abort(): void {
+    if (!this.#stream.closed) this.#stream.reset(resetCode.connectError);
+  }
+
+  onHeaders(): void {}
+
+  onTrailers(): void {
+    this.#endRead();
+  }
+
+  onData(bytes: Uint8Array, endStream: boolean): void {
+    const copy = this.#copy;
+    if (copy === null || this.#other === null || copy.finished) return;
+    if (bytes.length > 0) {
+      copy.count(this, bytes.length);
+      const taken = this.#other.write(bytes);
+      if (taken > 0) this.#stream.consume(taken);
+    }
+    if (endStream) this.#endRead();
+  }
+
+  onWritable(): void {
+    this.#releaseKept();
+  }
+
+  onReset(errorCode: number, initiator: "user" | "library" | "remote", error: MeshError): void {
+    const copy = this.#copy;
+    if (copy === null || copy.finished) return;
+    if (initiator === "remote" && isEndOfData(errorCode)) {
+      this.#endRead();
+      this.#kept = 0;
+      this.#other?.stop();
+      this.#finish();
+      return;
+    }
+    copy.fail(this, error);
+  }
+
+  onClose(): void {
+    this.#endRead();
+    this.#finish();
+  }
+
+  #releaseKept(): void {
+    const kept = this.#kept;
+    if (kept === 0) return;
+    this.#kept = 0;
+    this.#other?.released(kept);
+  }
+
+  #endRead(): void {
+    if (this.#readEnded) return;
+    this.#readEnded = true;
+    this.#other?.end();
+  }
+
+  #finish(): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#copy?.endDone();
+  }
+}

@@ -1,0 +1,169 @@
+/** Our end of an HBONE tunnel that we dialled: TCP, TLS, our verdict on the peer, then HTTP/2. */
+import { MeshError } from "../../base/errors.ts";
+import type { IpAddress, SocketAddress } from "../../base/ip.ts";
+import { formatSocketAddress } from "../../base/ip.ts";
+import { proxyLimits } from "../../base/limits/proxy.ts";
+import type { Socket, TlsSocket } from "../../host/host.ts";
+import type { SpiffeId } from "../../mesh/identity.ts";
+import type { Svid } from "../../pki/svid/svid.ts";
+import type { VerifiedPeer } from "../../pki/trust/verifier.ts";
+import { Drive } from "../../transport/drive.ts";
+import { H2Connection } from "../../wire/h2/connection.ts";
+import type { HeaderFields } from "../../wire/h2/headers.ts";
+import type { H2Stream, H2StreamEvents } from "../../wire/h2/stream.ts";
+import type { NodeContext } from "../node_context.ts";
+import type { TlsParameters } from "../telemetry.ts";
+import { tlsOptions } from "./tls_options.ts";
+
+export interface TunnelTarget {
+  readonly dial: SocketAddress;
+  /** The workload that calls: its SVID is shown. */
+  readonly source: SpiffeId;
+  /** Whose SVID we accept from the other end; never empty. */
+  readonly expected: readonly [SpiffeId, ...SpiffeId[]];
+  /** Bound as the source address of the TCP connection; null lets the kernel choose. */
+  readonly from: IpAddress | null;
+}
+
+export class ClientTunnel {
+  readonly target: TunnelTarget;
+  readonly svid: Svid;
+  readonly peer: VerifiedPeer;
+  readonly tls: TlsParameters;
+  readonly #connection: H2Connection;
+  /** Null while the connection is constructed: its first output waits for the start. */
+  #drive: Drive | null = null;
+  readonly #maxStreams: number;
+  #closed = false;
+  #retired = false;
+  /** Monotonic; when the last stream ended. */
+  idleSinceMs: number;
+
+  private constructor(
+    context: NodeContext,
+    target: TunnelTarget,
+    svid: Svid,
+    peer: VerifiedPeer,
+    socket: TlsSocket,
+    onGone: (tunnel: ClientTunnel) => void,
+  ) {
+    this.target = target;
+    this.#maxStreams = context.settings.maxStreamsPerConnection;
+    this.svid = svid;
+    this.peer = peer;
+    this.tls = { cipherSuite: socket.cipherSuite, keyExchange: socket.keyExchange };
+    this.idleSinceMs = context.clock.now();
+    const { clock } = context;
+    this.#connection = new H2Connection(
+      {
+        role: "client",
+        now: clock.now(),
+        limits: context.settings.h2,
+        keepAlive: { intervalMs: proxyLimits.keepAliveIntervalMs, timeoutMs: proxyLimits.keepAliveTimeoutMs },
+      },
+      {
+        onRequest: () => {},
+        onOutputReady: () => this.#drive?.outputReady(),
+        onClose: () => this.#gone(onGone),
+      },
+    );
+    this.#drive = new Drive(clock, socket, this.#connection, () => this.#gone(onGone));
+    this.#drive.start();
+  }
+
+  /**
+   * @throws MeshError `identity_unavailable`, `connect_*` (blame upstream), `tls_*`, `certificate_*` (blame peer). Nothing of the
+   *   application was sent when it throws.
+   */
+  static async open(
+    context: NodeContext,
+    target: TunnelTarget,
+    onGone: (tunnel: ClientTunnel) => void,
+  ): Promise<ClientTunnel> {
+    const svid = await context.secrets.svid(target.source);
+    const socket = await dial(context, target);
+    let tls: TlsSocket;
+    try {
+      tls = await context.net.tlsClient(socket, tlsOptions(svid, context.trust));
+    } catch (error) {
+      socket.reset();
+      throw error;
+    }
+    try {
+      const peer = await context.trust.verify(tls.peerChain, {
+        usage: "serverAuth",
+        identities: target.expected,
+      });
+      return new ClientTunnel(context, target, svid, peer, tls, onGone);
+    } catch (error) {
+      tls.reset();
+      throw error;
+    }
+  }
+
+  /** Whether a stream can be opened now. */
+  get hasRoom(): boolean {
+    return (
+      !this.#closed &&
+      !this.#retired &&
+      this.#connection.acceptsRequests &&
+      this.#connection.openStreams < Math.min(this.#maxStreams, this.#connection.remoteMaxConcurrentStreams)
+    );
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get openStreams(): number {
+    return this.#closed ? 0 : this.#connection.openStreams;
+  }
+
+  /** @returns null when the tunnel has no room after all. */
+  request(headers: HeaderFields, events: H2StreamEvents): H2Stream | null {
+    return this.hasRoom ? this.#connection.request(headers, false, events) : null;
+  }
+
+  /** No new streams; those that are open live on. */
+  retire(): void {
+    this.#retired = true;
+  }
+
+  /** No new streams; the tunnel ends with its last one, in order. */
+  drain(): void {
+    this.#retired = true;
+    if (!this.#closed) this.#connection.drain();
+  }
+
+  /** GOAWAY, then close. Streams that are open are cut. */
+  close(): void {
+    if (!this.#closed) this.#connection.goAway(0);
+  }
+
+  /** For a peer that is not trusted any more: not a byte further. */
+  abort(): void {
+    this.#drive?.abort();
+  }
+
+  #gone(onGone: (tunnel: ClientTunnel) => void): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    onGone(this);
+  }
+}
+
+async function dial(context: NodeContext, target: TunnelTarget): Promise<Socket> {
+  const { mark } = context.settings;
+  try {
+    return await context.net.connect({
+      to: target.dial,
+      timeoutMs: proxyLimits.connectTimeoutMs,
+      ...(target.from === null ? {} : { from: { ip: target.from, port: 0, transparent: false } }),
+      ...(mark === null ? {} : { mark }),
+    });
+  } catch (error) {
+    if (!(error instanceof MeshError) || error.code !== "connect_timeout") throw error;
+    const hint = `no answer from ${formatSocketAddress(target.dial)}: is a firewall blocking HBONE port ${target.dial.port}?`;
+    throw new MeshError("connect_timeout", "upstream", hint, { cause: error });
+  }
+}

@@ -1,0 +1,112 @@
+/** The other side's HBONE tunnel into one of our workloads: TLS with that workload's SVID, our verdict on the caller, then HTTP/2. */
+import type { IpAddress, SocketAddress } from "../../base/ip.ts";
+import { proxyLimits } from "../../base/limits/proxy.ts";
+import type { Socket, TlsSocket } from "../../host/host.ts";
+import type { Workload } from "../../mesh/workload.ts";
+import type { Svid } from "../../pki/svid/svid.ts";
+import type { VerifiedPeer } from "../../pki/trust/verifier.ts";
+import { Drive } from "../../transport/drive.ts";
+import { H2Connection } from "../../wire/h2/connection.ts";
+import type { HeaderFields } from "../../wire/h2/headers.ts";
+import type { H2Stream } from "../../wire/h2/stream.ts";
+import type { NodeContext } from "../node_context.ts";
+import type { TlsParameters } from "../telemetry.ts";
+import { tlsOptions } from "./tls_options.ts";
+
+export interface ServerTunnelEvents {
+  onRequest(tunnel: ServerTunnel, stream: H2Stream, headers: HeaderFields, endStream: boolean): void;
+  onGone(tunnel: ServerTunnel): void;
+}
+
+export class ServerTunnel {
+  readonly workload: Workload;
+  /** What we showed; a later one is shown by later tunnels. */
+  readonly svid: Svid;
+  readonly peer: VerifiedPeer;
+  readonly tls: TlsParameters;
+  /** Of the TCP connection. */
+  readonly source: SocketAddress;
+  /** Where the TCP connection arrived: the workload's address and the HBONE port. */
+  readonly destination: SocketAddress;
+  readonly #connection: H2Connection;
+  /** Null while the connection is constructed: its first output waits for the start. */
+  #drive: Drive | null = null;
+  #closed = false;
+
+  private constructor(
+    context: NodeContext,
+    workload: Workload,
+    svid: Svid,
+    peer: VerifiedPeer,
+    socket: TlsSocket,
+    destination: SocketAddress,
+    events: ServerTunnelEvents,
+  ) {
+    this.workload = workload;
+    this.svid = svid;
+    this.peer = peer;
+    this.tls = { cipherSuite: socket.cipherSuite, keyExchange: socket.keyExchange };
+    this.source = socket.remote;
+    this.destination = destination;
+    this.#connection = new H2Connection(
+      {
+        role: "server",
+        now: context.clock.now(),
+        limits: context.settings.h2,
+        keepAlive: { intervalMs: proxyLimits.keepAliveIntervalMs, timeoutMs: proxyLimits.keepAliveTimeoutMs },
+      },
+      {
+        onRequest: (stream, headers, endStream) => events.onRequest(this, stream, headers, endStream),
+        onOutputReady: () => this.#drive?.outputReady(),
+        onClose: () => this.#gone(events),
+      },
+    );
+    this.#drive = new Drive(context.clock, socket, this.#connection, () => this.#gone(events));
+    this.#drive.start();
+  }
+
+  /** @throws MeshError `identity_unavailable`, `tls_*`, `certificate_*`. The socket is gone when it throws, and nothing was read from it but the handshake. */
+  static async accept(
+    context: NodeContext,
+    workload: Workload,
+    socket: Socket,
+    destination: SocketAddress,
+    events: ServerTunnelEvents,
+  ): Promise<ServerTunnel> {
+    let held = socket;
+    try {
+      const svid = await context.secrets.svid(workload.identity);
+      const tls = await context.net.tlsServer(socket, tlsOptions(svid, context.trust));
+      held = tls;
+      const peer = await context.trust.verify(tls.peerChain, { usage: "clientAuth", identities: null });
+      return new ServerTunnel(context, workload, svid, peer, tls, destination, events);
+    } catch (error) {
+      held.reset();
+      throw error;
+    }
+  }
+
+  get localIp(): IpAddress {
+    return this.destination.ip;
+  }
+
+  get openStreams(): number {
+    return this.#closed ? 0 : this.#connection.openStreams;
+  }
+
+  /** GOAWAY in two steps (RFC 9113 §6.8); the tunnel ends with its last stream. */
+  drain(): void {
+    if (!this.#closed) this.#connection.drain();
+  }
+
+  /** For a peer that is not trusted any more, and for the end of a drain: not a byte further. */
+  abort(): void {
+    this.#drive?.abort();
+  }
+
+  #gone(events: ServerTunnelEvents): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    events.onGone(this);
+  }
+}

@@ -1,0 +1,141 @@
+import { describe, expect, test } from "bun:test";
+import type { Machine } from "../base/machine.ts";
+import type { Clock } from "../host/host.ts";
+import { FakeSocket } from "../host/testing/fake_socket.ts";
+import { Drive } from "./drive.ts";
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+/** Gives what it was told to give, from scratch memory that it overwrites at each taking. */
+class Script implements Machine {
+  readonly received: string[] = [];
+  readonly turns: string[][] = [];
+  deadlineMs: number | null = null;
+  done = false;
+  ended = 0;
+  ticks: number[] = [];
+  readonly #scratch = new Uint8Array(64);
+
+  receive(data: Uint8Array): void {
+    this.received.push(new TextDecoder().decode(data));
+  }
+  receiveEnd(): void {
+    this.ended++;
+  }
+  get wantsOutput(): boolean {
+    return this.turns.length > 0;
+  }
+  takeOutput(): readonly Uint8Array[] {
+    let at = 0;
+    return (this.turns.shift() ?? []).map((text) => {
+      // What begins with an asterisk is the caller's own memory.
+      if (text.startsWith("*")) return bytes(text);
+      this.#scratch.set(bytes(text), at);
+      at += text.length;
+      return this.#scratch.subarray(at - text.length, at);
+    });
+  }
+  isScratch(chunk: Uint8Array): boolean {
+    return chunk.buffer === this.#scratch.buffer;
+  }
+  tick(now: number): void {
+    this.ticks.push(now);
+    this.deadlineMs = null;
+  }
+}
+
+function driven(room = Number.POSITIVE_INFINITY) {
+  const socket = new FakeSocket();
+  socket.room = room;
+  const machine = new Script();
+  let now = 0;
+  const deferred: (() => void)[] = [];
+  const timers: { atMs: number; callback: () => void }[] = [];
+  const clock: Clock = {
+    now: () => now,
+    wallMs: () => 0,
+    defer: (callback) => void deferred.push(callback),
+    setTimer: (delayMs, callback) => {
+      const timer = { atMs: now + delayMs, callback };
+      timers.push(timer);
+      return { cancel: () => void timers.splice(timers.indexOf(timer), 1) };
+    },
+  };
+  const gone: unknown[] = [];
+  const drive = new Drive(clock, socket, machine, (error) => gone.push(error));
+  const turn = () => {
+    for (const callback of deferred.splice(0)) callback();
+  };
+  const advance = (toMs: number) => {
+    now = toMs;
+    for (const timer of timers.filter((one) => one.atMs <= toMs)) {
+      timers.splice(timers.indexOf(timer), 1);
+      timer.callback();
+    }
+  };
+  return { socket, machine, drive, turn, advance, gone, deferred, timers };
+}
+
+describe("a machine over a socket", () => {
+  test("output of one turn leaves together, at its end", () => {
+    const { socket, machine, drive, turn, deferred } = driven();
+    drive.start();
+    turn();
+    machine.turns.push(["one "]);
+    drive.outputReady();
+    machine.turns.push(["two"]);
+    drive.outputReady();
+    expect([socket.text, deferred.length]).toEqual(["", 1]);
+    turn();
+    expect(socket.text).toBe("one two");
+  });
+
+  test("what the socket does not take is kept, scratch memory as a copy, and comes first when there is room", () => {
+    const { socket, machine, drive, turn } = driven(5);
+    machine.turns.push(["head", "*body", "tail"], ["next"]);
+    drive.start();
+    turn();
+    expect(socket.text).toBe("head*");
+    machine.turns.push(["last"]);
+    socket.drain(2);
+    expect(socket.text).toBe("head*bo");
+    socket.drain(100);
+    expect(socket.text).toBe("head*bodytailnextlast");
+  });
+
+  test("a machine that is done has its output written, then the socket is closed", () => {
+    const { socket, machine, drive, turn, gone } = driven(3);
+    machine.turns.push(["goaway"]);
+    machine.done = true;
+    drive.start();
+    turn();
+    expect(socket.state).toBe("open");
+    socket.drain(10);
+    expect([socket.text, socket.state, gone]).toEqual(["goaway", "closed", [null]]);
+  });
+
+  test("the deadline is kept by one timer, however often it moves", () => {
+    const { machine, drive, advance, timers, socket } = driven();
+    machine.deadlineMs = 100;
+    drive.start();
+    for (let index = 0; index < 50; index++) {
+      machine.deadlineMs = 100 + index;
+      socket.receive("x");
+    }
+    expect(timers.length).toBe(1);
+    advance(100);
+    expect([machine.ticks, timers.length]).toEqual([[], 1]);
+    advance(149);
+    expect(machine.ticks).toEqual([149]);
+  });
+
+  test("the end of the transport is told once, to the machine first", () => {
+    const { machine, drive, socket, gone, turn } = driven();
+    drive.start();
+    turn();
+    socket.handler?.onEnd();
+    socket.handler?.onClose(null);
+    drive.abort();
+    expect([machine.ended, gone]).toEqual([2, [null]]);
+  });
+});

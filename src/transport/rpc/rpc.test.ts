@@ -1,0 +1,475 @@
+/** Server and channel on simulated hosts: time, loss and refusals at will. */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { MeshError } from "../../base/errors.ts";
+import { IpAddress, type SocketAddress } from "../../base/ip.ts";
+import { silentLogger } from "../../base/log.ts";
+import type { Host, Listener, Socket } from "../../host/host.ts";
+import { MemoryWorld } from "../../host/memory/world.ts";
+import { type TestAuthority, testAuthority } from "../../host/testing/credentials.ts";
+import { Recorder } from "../../host/testing/recorder.ts";
+import { GrpcService } from "../../wire/grpc/server.ts";
+import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
+import { Answers, bytesOf, echoMethod, textOf } from "../../wire/grpc/testing/calls.ts";
+import { H2Connection } from "../../wire/h2/connection.ts";
+import { clientPreface } from "../../wire/h2/frame.ts";
+import { headerValue } from "../../wire/h2/headers.ts";
+import { RecordedStream } from "../../wire/h2/testing/wired.ts";
+import { type ChannelTls, RpcChannel } from "./channel.ts";
+import { type RpcLimits, type RpcPeer, RpcServer, type RpcServerOptions } from "./server.ts";
+
+const authority: TestAuthority = await testAuthority();
+const streamMethod = { ...echoMethod, path: "/test.Echo/Stream" };
+
+function at(ip: string, port: number): SocketAddress {
+  const parsed = IpAddress.parse(ip);
+  if (parsed === null) throw new Error(ip);
+  return { ip: parsed, port };
+}
+
+/** Closed by the other end, in order or not. */
+function gone(recorder: Recorder): boolean {
+  return recorder.ends + recorder.closes > 0;
+}
+
+class Lab {
+  readonly world = new MemoryWorld(1);
+  readonly near: Host;
+  readonly far: Host;
+  readonly peers: RpcPeer[] = [];
+  readonly service = new GrpcService<RpcPeer>();
+  readonly verified: number[] = [];
+  verdict: MeshError | null = null;
+  server: RpcServer;
+  listener: Listener;
+
+  constructor(server: Partial<RpcServerOptions> = {}) {
+    this.near = this.world.machine("near", { addresses: ["10.0.0.1"] }).start();
+    this.far = this.world.machine("far", { addresses: ["10.0.0.2"] }).start();
+    this.service.unary(echoMethod, async (message, call) => {
+      this.peers.push(call.peer);
+      return message;
+    });
+    this.service.stream(streamMethod, (stream) => ({
+      onMessage: (message) => void stream.send(message.slice()),
+      onHalfClose: () => stream.end(),
+      onWritable() {},
+      onClose() {},
+    }));
+    this.server = this.newServer(server);
+    this.listener = this.server.listen(at("10.0.0.2", 15012));
+  }
+
+  newServer(options: Partial<RpcServerOptions> = {}): RpcServer {
+    return new RpcServer({
+      host: this.far,
+      logger: silentLogger,
+      service: this.service,
+      credentials: () => authority.server.credentials,
+      ...options,
+    });
+  }
+
+  channel(
+    limits: Partial<RpcLimits> = {},
+    tls: Partial<ChannelTls> = {},
+    host: Host = this.near,
+  ): RpcChannel {
+    return new RpcChannel({
+      host,
+      logger: silentLogger,
+      target: { host: "10.0.0.2", port: 15012 },
+      limits: { backoffJitter: 0, ...limits },
+      tls: () => ({
+        credentials: authority.anonymous,
+        serverName: "control.test",
+        verify: async (chain) => {
+          this.verified.push(chain.length);
+          if (this.verdict !== null) throw this.verdict;
+        },
+        ...tls,
+      }),
+    });
+  }
+
+  async echo(channel: RpcChannel, text = "hello"): Promise<string> {
+    return textOf(await this.world.settle(channel.unary(echoMethod, bytesOf(text))));
+  }
+
+  async failure(promise: Promise<unknown>): Promise<MeshError | GrpcError> {
+    const error = await this.world.settle(
+      promise.then(
+        () => null,
+        (thrown: unknown) => thrown,
+      ),
+    );
+    if (error instanceof MeshError || error instanceof GrpcError) return error;
+    throw new Error(`it did not fail as it should: ${error}`);
+  }
+
+  run(ms: number): Promise<void> {
+    return this.world.run(this.world.nowMs + ms);
+  }
+
+  /** A TCP connection that says nothing. */
+  async dial(): Promise<Recorder> {
+    const to = at("10.0.0.2", 15012);
+    const socket: Socket = await this.world.settle(this.near.net.connect({ to, timeoutMs: 1_000 }));
+    return new Recorder(socket);
+  }
+
+  /** A TLS connection whose HTTP/2 is up to the test. */
+  async dialTls(): Promise<Recorder> {
+    const to = at("10.0.0.2", 15012);
+    const socket = await this.world.settle(this.near.net.connect({ to, timeoutMs: 1_000 }));
+    const { anonymous } = authority;
+    const options = { credentials: anonymous, alpn: ["h2"], timeoutMs: 1_000 };
+    return new Recorder(await this.world.settle(this.near.net.tlsClient(socket, options)));
+  }
+}
+
+let lab: Lab;
+beforeEach(() => {
+  lab = new Lab();
+});
+afterEach(() => {
+  lab.server.close();
+});
+
+describe("a connection", () => {
+  test("is made at the first call, used by the next ones, and shows who calls", async () => {
+    const channel = lab.channel({}, { credentials: authority.client.credentials });
+    expect(channel.connected).toBe(false);
+    expect(await lab.echo(channel)).toBe("hello");
+    expect(await lab.echo(channel, "again")).toBe("again");
+    expect(lab.server.connections).toBe(1);
+    expect(lab.peers[0]?.chain.map((each) => each.length)).toEqual(
+      authority.client.chain.map((each) => each.length),
+    );
+    expect(lab.peers[0]).toBe(lab.peers[1] as RpcPeer);
+    expect(lab.peers[0]?.credentials).toBeNull();
+    expect(lab.peers[0]?.remote.ip.text).toBe("10.0.0.1");
+  });
+
+  test("needs no client certificate", async () => {
+    expect(await lab.echo(lab.channel())).toBe("hello");
+    expect(lab.peers[0]?.chain).toEqual([]);
+  });
+
+  test("is made once for calls that come together", async () => {
+    const channel = lab.channel();
+    const calls = Array.from({ length: 50 }, (_, index) => channel.unary(echoMethod, bytesOf(String(index))));
+    const answers = await lab.world.settle(Promise.all(calls));
+    expect(answers.map((each) => textOf(each))).toEqual(calls.map((_, index) => String(index)));
+    expect([lab.server.connections, lab.verified.length]).toEqual([1, 1]);
+  });
+
+  test("to a server that is not who it should be carries not a byte of ours", async () => {
+    lab.server.close();
+    const received: Recorder[] = [];
+    lab.far.net.listen({ address: at("10.0.0.2", 15012), tls: true }, (socket) => {
+      const { credentials } = authority.server;
+      const options = { credentials, alpn: ["h2"], timeoutMs: 1_000, clientCertificate: "request" } as const;
+      void lab.far.net.tlsServer(socket, options).then((tls) => received.push(new Recorder(tls)));
+    });
+    lab.verdict = new MeshError("certificate_untrusted", "peer", "not our control plane");
+    expect(await lab.failure(lab.channel().unary(echoMethod, bytesOf("the token")))).toBe(lab.verdict);
+    await lab.run(100);
+    expect(received.length).toBe(1);
+    expect(received[0]?.bytes.length).toBe(0);
+    expect(received[0]?.closes).toBe(1);
+  });
+
+  test("that is lost ends its calls with UNAVAILABLE, and the next call makes another", async () => {
+    const channel = lab.channel();
+    const answers = new Answers();
+    await lab.world.settle(channel.stream(streamMethod, answers));
+    lab.server.close();
+    await lab.run(100);
+    expect(answers.code).toBe(grpcCode.unavailable);
+    expect(channel.connected).toBe(false);
+    lab.server = lab.newServer();
+    lab.server.listen(at("10.0.0.2", 15012));
+    expect(await lab.echo(channel)).toBe("hello");
+  });
+
+  test("is sent away by GOAWAY: what is open goes on, what is new goes elsewhere", async () => {
+    const channel = lab.channel();
+    const answers = new Answers();
+    const stream = await lab.world.settle(channel.stream(streamMethod, answers));
+    const old = lab.server;
+    const drained = old.drain();
+    await lab.run(50);
+    lab.server = lab.newServer();
+    lab.server.listen(at("10.0.0.2", 15012));
+    expect(await lab.echo(channel)).toBe("hello");
+    expect([old.connections, lab.server.connections]).toEqual([1, 1]);
+    stream.send(bytesOf("still here"));
+    stream.end();
+    await lab.world.settle(drained);
+    await lab.run(50);
+    expect([answers.messages.map((each) => textOf(each)), answers.code]).toEqual([["still here"], 0]);
+    expect(old.connections).toBe(0);
+  });
+
+  test("without an answer to its PING is given up after thirty and ten seconds", async () => {
+    const channel = lab.channel();
+    const answers = new Answers();
+    await lab.world.settle(channel.stream(streamMethod, answers));
+    await lab.run(100);
+    lab.world.partition("near", "far");
+    await lab.run(39_000);
+    expect(answers.end).toBeNull();
+    await lab.run(3_000);
+    expect(answers.end?.error).toMatchObject({ code: 14, cause: { code: "h2_keepalive_timeout" } });
+  });
+});
+
+describe("a server that cannot be reached", () => {
+  test("fails the calls that wait, with what kept it", async () => {
+    lab.server.close();
+    const channel = lab.channel();
+    expect(await lab.failure(channel.unary(echoMethod, bytesOf("x")))).toMatchObject({
+      code: "connect_refused",
+    });
+    expect(await lab.failure(channel.stream(echoMethod, new Answers()))).toMatchObject({
+      code: "connect_refused",
+    });
+  });
+
+  test("is tried later and later, up to fifteen seconds", async () => {
+    lab.server.close();
+    const channel = lab.channel();
+    const waits: number[] = [];
+    for (let attempt = 0; attempt < 14; attempt++) {
+      const startedMs = lab.world.nowMs;
+      await lab.failure(channel.unary(echoMethod, bytesOf("x")));
+      waits.push(lab.world.nowMs - startedMs);
+    }
+    const rounded = waits.map((ms) => Math.round(ms / 10) * 10);
+    expect(rounded.slice(0, 5)).toEqual([0, 10, 20, 40, 80]);
+    expect(rounded.at(-1)).toBe(15_000);
+  });
+
+  test("costs a call no more than its deadline, and the attempt goes on for others", async () => {
+    lab.world.partition("near", "far");
+    const channel = lab.channel();
+    const startedMs = lab.world.nowMs;
+    const error = await lab.failure(channel.unary(echoMethod, bytesOf("x"), { timeoutMs: 500 }));
+    expect(error).toMatchObject({ code: grpcCode.deadlineExceeded });
+    expect(lab.world.nowMs - startedMs).toBeLessThan(600);
+    const abort = new AbortController();
+    const cancelled = lab.failure(channel.unary(echoMethod, bytesOf("x"), { signal: abort.signal }));
+    abort.abort();
+    expect(await cancelled).toMatchObject({ code: grpcCode.cancelled });
+  });
+
+  test("that takes connections only to drop them is backed off from", async () => {
+    lab.server.close();
+    let accepted = 0;
+    lab.far.net.listen({ address: at("10.0.0.2", 15012), tls: true }, (socket) => {
+      accepted++;
+      const { credentials } = authority.server;
+      const options = { credentials, alpn: ["h2"], timeoutMs: 1_000, clientCertificate: "request" } as const;
+      void lab.far.net.tlsServer(socket, options).then((tls) => tls.close());
+    });
+    const channel = lab.channel();
+    let calls = 0;
+    const until = lab.world.nowMs + 10_000;
+    while (lab.world.nowMs < until && calls < 10_000) {
+      await lab.failure(channel.unary(echoMethod, bytesOf("x"), { timeoutMs: 20_000 }));
+      calls++;
+    }
+    expect(accepted).toBeLessThan(15);
+  });
+
+  test("does not gather calls without bound", async () => {
+    lab.world.partition("near", "far");
+    const channel = lab.channel({ maxWaitingCalls: 2 });
+    const waiting = [1, 2].map(() => lab.failure(channel.unary(echoMethod, bytesOf("x"))));
+    expect(await lab.failure(channel.unary(echoMethod, bytesOf("x")))).toMatchObject({
+      code: grpcCode.resourceExhausted,
+    });
+    for (const each of waiting) expect(await each).toMatchObject({ code: "connect_timeout" });
+  });
+
+  test("is not waited for by a channel that is closed", async () => {
+    lab.server.close();
+    const channel = lab.channel({ backoffStartMs: 5_000 });
+    await lab.failure(channel.unary(echoMethod, bytesOf("x")));
+    const waiting = channel.unary(echoMethod, bytesOf("x")).catch((error: unknown) => error);
+    await lab.run(10);
+    channel.close();
+    expect(await waiting).toMatchObject({ code: "stopped" });
+    expect(await lab.failure(channel.unary(echoMethod, bytesOf("x")))).toMatchObject({ code: "stopped" });
+  });
+});
+
+describe("bounds of the server", () => {
+  const bounded = (limits: Partial<RpcLimits>) => {
+    lab.server.close();
+    lab.server = lab.newServer({ limits });
+    lab.listener = lab.server.listen(at("10.0.0.2", 15012));
+  };
+
+  test("connections of one address, and all", async () => {
+    for (const limits of [{ maxConnectionsPerAddress: 2 }, { maxConnections: 2 }]) {
+      bounded(limits);
+      await lab.echo(lab.channel());
+      await lab.echo(lab.channel());
+      expect(await lab.failure(lab.channel().unary(echoMethod, bytesOf("x")))).toBeInstanceOf(MeshError);
+      expect(lab.server.connections).toBe(2);
+    }
+  });
+
+  test("a connection that ends makes room, also one whose handshake fails", async () => {
+    bounded({ maxConnectionsPerAddress: 1 });
+    for (let round = 0; round < 3; round++) {
+      const channel = lab.channel();
+      await lab.echo(channel);
+      channel.close();
+      const raw = await lab.dial();
+      raw.socket.write(bytesOf("GET / HTTP/1.1\r\n\r\n"));
+      await lab.run(15_000);
+      expect(gone(raw)).toBe(true);
+    }
+    expect(lab.server.connections).toBe(0);
+  });
+
+  test("handshakes under way", async () => {
+    bounded({ maxHandshakes: 1 });
+    const silent = await lab.dial();
+    await lab.run(5);
+    expect(await lab.failure(lab.channel().unary(echoMethod, bytesOf("x")))).toBeInstanceOf(MeshError);
+    await lab.run(11_000);
+    expect(gone(silent)).toBe(true);
+    expect(await lab.echo(lab.channel())).toBe("hello");
+  });
+
+  test("handshakes under way of one address, which leaves room for the others", async () => {
+    bounded({ maxHandshakesPerAddress: 2 });
+    await lab.dial();
+    await lab.dial();
+    await lab.run(5);
+    expect(await lab.failure(lab.channel().unary(echoMethod, bytesOf("x")))).toBeInstanceOf(MeshError);
+    const other = lab.world.machine("other", { addresses: ["10.0.0.3"] }).start();
+    expect(await lab.echo(lab.channel({}, {}, other))).toBe("hello");
+  });
+
+  test("of IPv6 a whole /64 is one neighbour", async () => {
+    lab.server.close();
+    const far = lab.world.machine("six", { addresses: ["2001:db8::2"] }).start();
+    const server = lab.newServer({ host: far, limits: { maxConnectionsPerAddress: 1 } });
+    server.listen(at("2001:db8::2", 15012));
+    const dialled = async (from: string): Promise<string> => {
+      const host = lab.world.machine(from, { addresses: [from] }).start();
+      const socket = await lab.world.settle(
+        host.net.connect({ to: at("2001:db8::2", 15012), timeoutMs: 1_000 }),
+      );
+      const recorder = new Recorder(socket);
+      await lab.run(100);
+      return gone(recorder) ? "refused" : "taken";
+    };
+    expect(await dialled("2001:db8:1:2::1")).toBe("taken");
+    expect(await dialled("2001:db8:1:2:ffff::1")).toBe("refused");
+    expect(await dialled("2001:db8:1:3::1")).toBe("taken");
+    server.close();
+  });
+
+  test("calls of one connection: the channel is told UNAVAILABLE before it opens one too many", async () => {
+    bounded({ maxStreamsPerConnection: 3 });
+    const channel = lab.channel();
+    await lab.echo(channel);
+    for (let index = 0; index < 3; index++)
+      await lab.world.settle(channel.stream(streamMethod, new Answers()));
+    expect(await lab.failure(channel.stream(streamMethod, new Answers()))).toMatchObject({
+      code: grpcCode.unavailable,
+    });
+  });
+
+  test("a connection without calls is drained, one with a call is not", async () => {
+    const [idle, busy] = [lab.channel(), lab.channel()];
+    await lab.echo(idle);
+    const answers = new Answers();
+    await lab.world.settle(busy.stream(streamMethod, answers));
+    await lab.run(11 * 60_000);
+    expect([lab.server.connections, idle.connected, busy.connected]).toEqual([1, false, true]);
+    expect(answers.end).toBeNull();
+    expect(await lab.echo(idle)).toBe("hello");
+  });
+
+  test("a client that says nothing after the handshake, or no HTTP/2, is not kept", async () => {
+    const silent = await lab.dialTls();
+    const other = await lab.dialTls();
+    other.socket.write(bytesOf("GET / HTTP/1.1\r\nhost: a\r\n\r\n"));
+    const half = await lab.dialTls();
+    half.socket.write(clientPreface.slice(0, 10));
+    await lab.run(60_000);
+    expect([silent, other, half].map(gone)).toEqual([true, true, true]);
+    expect(lab.server.connections).toBe(0);
+  });
+});
+
+describe("the end", () => {
+  test("drain waits for calls, but not for ever", async () => {
+    const channel = lab.channel();
+    const answers = new Answers();
+    await lab.world.settle(channel.stream(streamMethod, answers));
+    const startedMs = lab.world.nowMs;
+    await lab.world.settle(lab.server.drain());
+    expect(lab.world.nowMs - startedMs).toBeGreaterThanOrEqual(5_000);
+    await lab.run(100);
+    expect([answers.code, lab.server.connections]).toEqual([grpcCode.unavailable, 0]);
+  });
+
+  test("drain of a server without connections is over at once", async () => {
+    const startedMs = lab.world.nowMs;
+    await lab.world.settle(lab.server.drain());
+    expect(lab.world.nowMs - startedMs).toBeLessThan(1);
+    expect(await lab.failure(lab.channel().unary(echoMethod, bytesOf("x")))).toMatchObject({
+      code: "connect_refused",
+    });
+  });
+
+  test("an idle connection closes at once when the server drains", async () => {
+    const channel = lab.channel();
+    await lab.echo(channel);
+    await lab.world.settle(lab.server.drain(), lab.world.nowMs + 2_000);
+    expect(lab.server.connections).toBe(0);
+  });
+});
+
+describe("what is not gRPC", () => {
+  async function get(): Promise<string | null> {
+    const recorder = await lab.dialTls();
+    const { socket } = recorder;
+    const events = new RecordedStream();
+    const connection = new H2Connection(
+      { role: "client", now: 0 },
+      { onRequest() {}, onOutputReady() {}, onClose() {} },
+    );
+    const fields = [":method", "GET", ":scheme", "https", ":path", "/api", ":authority", "a"];
+    connection.request(fields, true, events);
+    while (connection.wantsOutput)
+      for (const chunk of connection.takeOutput(1e6)) socket.write(chunk.slice());
+    await lab.run(100);
+    connection.receive(recorder.bytes, 0);
+    return headerValue(events.headers[0] ?? [], ":status");
+  }
+
+  test("is 404 without a fallback, and otherwise the fallback's, with its peer", async () => {
+    expect(await get()).toBe("404");
+    const seen: RpcPeer[] = [];
+    lab.server.close();
+    lab.server = lab.newServer({
+      fallback: (stream, headers, endStream, peer) => {
+        expect([headerValue(headers, ":path"), endStream]).toEqual(["/api", true]);
+        seen.push(peer);
+        stream.events = new RecordedStream();
+        stream.sendHeaders([":status", "204"], true);
+      },
+    });
+    lab.server.listen(at("10.0.0.2", 15012));
+    expect(await get()).toBe("204");
+    expect(seen[0]?.remote.ip.text).toBe("10.0.0.1");
+  });
+});

@@ -1,0 +1,239 @@
+import { assert } from "../../base/assert.ts";
+import { defaultHeaderTableBytes } from "./decoder.ts";
+import { huffmanEncode, huffmanLength } from "./huffman.ts";
+import {
+  DynamicTable,
+  fieldOverheadBytes,
+  type HpackEntry,
+  staticTable,
+  staticTableLength,
+} from "./table.ts";
+
+/** Per name: its first static index, and the static index of each value that has one. */
+interface StaticName {
+  readonly index: number;
+  readonly values: ReadonlyMap<string, number>;
+}
+
+const staticNames = indexStaticTable();
+
+/** Never put in any table on the way (RFC 7541 §7.1.3): short secrets a dictionary attack could guess. */
+const neverIndexed: ReadonlySet<string> = new Set([
+  "authorization",
+  "proxy-authorization",
+  "cookie",
+  "set-cookie",
+  "x-api-key",
+]);
+
+/** Different on nearly every request: an entry would only push useful ones out. */
+const notIndexed: ReadonlySet<string> = new Set([
+  ":path",
+  "age",
+  "content-length",
+  "content-range",
+  "date",
+  "etag",
+  "expires",
+  "forwarded",
+  "if-modified-since",
+  "if-none-match",
+  "last-modified",
+  "location",
+  "traceparent",
+  "tracestate",
+  "x-forwarded-for",
+  "x-request-id",
+]);
+
+const indexedField = 0x80;
+const literalIndexed = 0x40;
+const literalNotIndexed = 0x00;
+const literalNeverIndexed = 0x10;
+const tableSizeUpdate = 0x20;
+
+/** Most bytes an integer of ours takes: lengths stay below 2^28. */
+const integerBytes = 5;
+
+/** Flat lists to header blocks (RFC 7541). One per connection and direction. */
+export class HpackEncoder {
+  readonly #huffman: boolean;
+  /** The most we ever use, whatever the peer allows. */
+  readonly #ownMaxTableBytes: number;
+  readonly #table: DynamicTable;
+  /** Name to the number of its newest entry. Made with the first insertion. */
+  #newest: Map<string, number> | null = null;
+  /** By entry number modulo its length: the number of the entry before with the same name, or -1. */
+  #previous: Int32Array = noNumbers;
+  /** The lowest and the last table size set since the last block; both have to be told (RFC 7541 §4.2). */
+  #lowestPending = -1;
+  #lastPending = -1;
+
+  constructor(options: { readonly maxTableBytes: number; readonly huffman: boolean }) {
+    this.#huffman = options.huffman;
+    this.#ownMaxTableBytes = options.maxTableBytes;
+    this.#table = new DynamicTable(defaultHeaderTableBytes, (entry, number) => {
+      if (this.#newest?.get(entry.name) === number) this.#newest.delete(entry.name);
+    });
+    if (options.maxTableBytes < defaultHeaderTableBytes) this.setPeerTableBytes(defaultHeaderTableBytes);
+  }
+
+  /** The peer's SETTINGS_HEADER_TABLE_SIZE; takes effect with the next block. */
+  setPeerTableBytes(peerBytes: number): void {
+    const bytes = Math.min(peerBytes, this.#ownMaxTableBytes);
+    if (this.#lastPending === -1 && bytes === this.#table.maxBytes) return;
+    this.#lowestPending = this.#lowestPending === -1 ? bytes : Math.min(this.#lowestPending, bytes);
+    this.#lastPending = bytes;
+  }
+
+  /** A bound for `encode`'s output, to reserve room by. */
+  maxEncodedBytes(fields: readonly string[]): number {
+    let bytes = 2 * (integerBytes + 1);
+    for (const text of fields) bytes += text.length + integerBytes;
+    return bytes + fields.length * integerBytes;
+  }
+
+  /**
+   * Writes the block at `at`; `maxEncodedBytes` must be free.
+   *
+   * @returns the position after it.
+   * @throws AssertionError when a name or value has NUL, CR, LF or a code unit above 0xff. The table may then be ahead
+   *   of the peer's: the connection cannot go on.
+   */
+  encode(fields: readonly string[], target: Uint8Array, at: number): number {
+    if (this.#lastPending !== -1) at = this.#writeSizeUpdates(target, at);
+    for (let i = 0; i + 1 < fields.length; i += 2)
+      at = this.#field(fields[i] ?? "", fields[i + 1] ?? "", target, at);
+    return at;
+  }
+
+  #writeSizeUpdates(target: Uint8Array, at: number): number {
+    if (this.#lowestPending < this.#lastPending) {
+      this.#table.setMaxBytes(this.#lowestPending);
+      at = writeInteger(this.#lowestPending, tableSizeUpdate, 0x1f, target, at);
+    }
+    this.#table.setMaxBytes(this.#lastPending);
+    at = writeInteger(this.#lastPending, tableSizeUpdate, 0x1f, target, at);
+    this.#lowestPending = -1;
+    this.#lastPending = -1;
+    return at;
+  }
+
+  #field(name: string, value: string, target: Uint8Array, at: number): number {
+    const known = staticNames.get(name);
+    if (known !== undefined) {
+      const index = known.values.get(value);
+      if (index !== undefined) return writeInteger(index, indexedField, 0x7f, target, at);
+    }
+    if (neverIndexed.has(name))
+      return this.#literal(literalNeverIndexed, 0x0f, known?.index ?? 0, name, value, target, at);
+    const newest = this.#newest?.get(name) ?? -1;
+    for (let number = newest; number >= this.#table.evicted; number = this.#previousOf(number)) {
+      const index = this.#table.inserted - 1 - number;
+      if (this.#table.at(index)?.value === value) {
+        return writeInteger(staticTableLength + 1 + index, indexedField, 0x7f, target, at);
+      }
+    }
+    const nameIndex = known?.index ?? (newest < 0 ? 0 : staticTableLength + this.#table.inserted - newest);
+    if (notIndexed.has(name) || this.#isTooLarge(name, value)) {
+      return this.#literal(literalNotIndexed, 0x0f, nameIndex, name, value, target, at);
+    }
+    at = this.#literal(literalIndexed, 0x3f, nameIndex, name, value, target, at);
+    this.#insert({ name, value, wellFormed: true });
+    return at;
+  }
+
+  /** An entry of more than half the table would flush the rest for one field. */
+  #isTooLarge(name: string, value: string): boolean {
+    return (name.length + value.length + fieldOverheadBytes) * 2 > this.#table.maxBytes;
+  }
+
+  #previousOf(number: number): number {
+    return this.#previous[number % this.#previous.length] ?? -1;
+  }
+
+  #insert(entry: HpackEntry): void {
+    this.#newest ??= new Map();
+    if (this.#previous.length === 0) {
+      this.#previous = new Int32Array(Math.ceil(this.#ownMaxTableBytes / fieldOverheadBytes) + 1);
+    }
+    const number = this.#table.inserted;
+    // Looked up before the insertion, whose evictions may take the older entry of this name out of the map.
+    const before = this.#newest.get(entry.name) ?? -1;
+    if (!this.#table.insert(entry)) return;
+    this.#previous[number % this.#previous.length] = before;
+    this.#newest.set(entry.name, number);
+  }
+
+  #literal(
+    kind: number,
+    mask: number,
+    nameIndex: number,
+    name: string,
+    value: string,
+    target: Uint8Array,
+    at: number,
+  ): number {
+    at = writeInteger(nameIndex, kind, mask, target, at);
+    if (nameIndex === 0) at = this.#string(name, target, at);
+    return this.#string(value, target, at);
+  }
+
+  #string(text: string, target: Uint8Array, at: number): number {
+    if (this.#huffman) {
+      const length = huffmanLength(text);
+      if (length < text.length) {
+        assertEncodable(text);
+        return huffmanEncode(text, target, writeInteger(length, 0x80, 0x7f, target, at));
+      }
+    }
+    at = writeInteger(text.length, 0, 0x7f, target, at);
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i);
+      if (code < 0x0e || code > 0xff) assertEncodable(text);
+      target[at++] = code;
+    }
+    return at;
+  }
+}
+
+const noNumbers = new Int32Array(0);
+
+/** A line break in a field would be a second field to an HTTP/1 hop behind the peer (RFC 9113 §10.3). */
+function assertEncodable(text: string): void {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    assert(
+      code <= 0xff && code !== 0 && code !== 0x0a && code !== 0x0d,
+      "header field with NUL, CR, LF or a code unit above 0xff",
+    );
+  }
+}
+
+/** RFC 7541 §5.1; `mask` is the prefix, all ones, and `kind` the bits above it. @returns the position after it. */
+function writeInteger(value: number, kind: number, mask: number, target: Uint8Array, at: number): number {
+  if (value < mask) {
+    target[at++] = kind | value;
+    return at;
+  }
+  target[at++] = kind | mask;
+  let rest = value - mask;
+  while (rest >= 0x80) {
+    target[at++] = (rest & 0x7f) | 0x80;
+    rest >>>= 7;
+  }
+  target[at++] = rest;
+  return at;
+}
+
+function indexStaticTable(): ReadonlyMap<string, StaticName> {
+  const names = new Map<string, { index: number; values: Map<string, number> }>();
+  for (const [index, entry] of staticTable.entries()) {
+    if (index === 0) continue;
+    const known = names.get(entry.name) ?? { index, values: new Map<string, number>() };
+    // An empty value in the table stands for "name only", except that sending it as is would be right too.
+    if (!known.values.has(entry.value)) known.values.set(entry.value, index);
+    names.set(entry.name, known);
+  }
+  return names;
+}
