@@ -1,9 +1,9 @@
 /** What other machines ask: metrics (15020) and readiness (15021). */
 import { Hono } from "hono";
+import type { MetricRegistry } from "../base/metrics.ts";
 import { metricsContentType, negotiateMetricsFormat, writeMetrics } from "../base/metrics_text.ts";
-import type { AdminSources } from "./node/sources.ts";
 
-export function createMetricsApp(sources: Pick<AdminSources, "metrics">): Hono {
+export function createMetricsApp(sources: { readonly metrics: MetricRegistry }): Hono {
   const app = new Hono();
   for (const path of ["/metrics", "/stats/prometheus"]) {
     app.get(path, (context) => {
@@ -17,7 +17,7 @@ export function createMetricsApp(sources: Pick<AdminSources, "metrics">): Hono {
 }
 
 /** 200 `ready`, or 500 with the names of what is still awaited, as ztunnel answers. */
-export function createReadinessApp(sources: Pick<AdminSources, "pending">): Hono {
+export function createReadinessApp(sources: { pending(): readonly string[] }): Hono {
   const app = new Hono();
   app.get("/healthz/ready", (context) => {
     const pending = sources.pending();

@@ -5,13 +5,13 @@ import type {
   IstioCertificateRequest,
   IstioCertificateResponse,
 } from "../../wire/messages/istio_citadel.gen.ts";
+import { credentialsOf, type UnaryCall } from "../identity/call_credentials.ts";
 import { type Caller, type CallerAuthenticator, callerName } from "../identity/caller.ts";
 import { type MeshFacts, refuseEntitlement } from "../identity/entitlement.ts";
 import type { IdentityState } from "../identity/identity_state.ts";
 import type { RateLimits } from "../identity/rate_limits.ts";
 import type { Refusals } from "../identity/refusals.ts";
 import { standingBehind } from "../identity/standing_behind.ts";
-import { credentialsOf, type UnaryCall } from "./call_credentials.ts";
 import type { Issuance, Issued } from "./issuance.ts";
 import { describeSigningFailure } from "./signing_failure.ts";
 

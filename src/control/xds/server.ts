@@ -22,7 +22,7 @@ import type {
   DeltaDiscoveryResponse,
 } from "../../wire/messages/envoy_discovery.gen.ts";
 import { encodeTrustBundleMessage } from "../../wire/messages/mesh_resources.ts";
-import { type CallPeer, credentialsOf } from "../ca/call_credentials.ts";
+import { type CallPeer, credentialsOf } from "../identity/call_credentials.ts";
 import { type Caller, type CallerAuthenticator, callerName } from "../identity/caller.ts";
 import { contentResource, MeshResourceSets, nodeGroup } from "./mesh_resource_sets.ts";
 import type { NodeInfo } from "./node_info.ts";

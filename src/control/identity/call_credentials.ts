@@ -1,7 +1,7 @@
 /** What a call shows of its caller, out of the connection and the headers. */
 import type { SocketAddress } from "../../base/ip.ts";
 import type { HeaderFields } from "../../wire/h2/headers.ts";
-import type { CallCredentials } from "../identity/caller.ts";
+import type { CallCredentials } from "./caller.ts";
 
 /** The part of `RpcPeer` that tells who it is. */
 export interface CallPeer {

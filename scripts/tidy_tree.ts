@@ -1,0 +1,237 @@
+/** Rules about the tree as a whole: circles of imports, files that nothing imports, folders that grew too large, sub-folders' directions. */
+import { dirname, join, normalize } from "node:path/posix";
+import type { SourceFile } from "./tidy_rules.ts";
+import { importsOf } from "./tidy_source.ts";
+
+/** Files of the product that nothing imports because they are where a program or a test world begins. */
+const entryPoints: ReadonlySet<string> = new Set(["src/main.ts", "src/host/memory/world.ts"]);
+
+/** Product files in one folder, tests and generated files not counted. More than that and a prefix begins to do a folder's work. */
+const maxFilesInFolder = 25;
+
+/**
+ * Inside a folder: which rooms a room may import. "" is the folder itself. A folder with sub-folders that is not here has no rule yet,
+ * which is a finding too.
+ */
+export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
+  base: { "": ["limits"], limits: [] },
+  host: {
+    "": [],
+    http: [""],
+    bun: ["", "http"],
+    memory: ["", "http"],
+    capture: [""],
+  },
+  wire: {
+    "": ["h1", "h2"],
+    hpack: [],
+    h1: [],
+    h2: ["hpack"],
+    messages: [],
+    grpc: ["h2", "messages"],
+    ads: ["messages"],
+  },
+  transport: { "": [], rpc: [""], http: [""] },
+  mesh: {
+    "": [],
+    documents: ["", "documents/kinds"],
+    "documents/kinds": ["", "documents"],
+    store: [""],
+    convert: ["", "documents", "store"],
+    codec: ["", "store"],
+    route: ["", "store"],
+  },
+  policy: { "": [], wasm: [""] },
+  pki: {
+    der: [],
+    crypto: ["der"],
+    x509: ["der", "crypto"],
+    trust: ["der", "crypto", "x509"],
+    issue: ["der", "crypto", "x509", "trust"],
+    svid: ["der", "crypto", "x509", "trust", "issue"],
+    token: [],
+  },
+  proxy: {
+    // Flows at the top use what is below them; a tunnel needs what a node shares.
+    "": ["entry", "tunnel", "carry"],
+    entry: ["carry"],
+    tunnel: ["", "carry"],
+    carry: [],
+  },
+  agent: {
+    xds: [],
+    join: ["xds"],
+    files: [],
+    workload_api: [],
+  },
+  control: {
+    records: [],
+    state: ["records"],
+    identity: ["state", "records"],
+    keys: ["records"],
+    rotation: ["keys", "records"],
+    documents: ["state", "records", "identity"],
+    ca: ["identity", "keys", "state", "records"],
+    xds: ["identity", "records"],
+  },
+  admin: { "": [], node: [""], control: [""] },
+  config: { "": ["node", "control"], node: [""], control: ["", "node"] },
+  cli: { "": ["node", "control"], node: [""], control: [""] },
+  app: { "": [], node: [""], control: ["", "node"], command: ["", "node", "control"] },
+};
+
+export interface TreeFigures {
+  readonly files: number;
+  readonly lines: number;
+  readonly folders: number;
+  readonly largestFolder: { readonly path: string; readonly files: number };
+  readonly longestFile: { readonly path: string; readonly lines: number };
+  /** Each as the files that import each other. */
+  readonly circles: readonly (readonly string[])[];
+  readonly withoutImporter: readonly string[];
+  readonly findings: readonly string[];
+}
+
+/** @param files all of `src/`. */
+export function measureTree(files: readonly SourceFile[]): TreeFigures {
+  const product = files.filter(({ path }) => isProduct(path));
+  const graph = importGraph(product);
+  const circles = findCircles(graph);
+  const imported = new Set([...graph.values()].flat());
+  const withoutImporter = product
+    .map(({ path }) => path)
+    .filter((path) => !imported.has(path) && !entryPoints.has(path));
+  const folders = countByFolder(product);
+  const largest = [...folders].reduce((most, one) => (one[1] > most[1] ? one : most), ["", 0] as const);
+  const longest = product
+    .filter(({ path }) => !path.endsWith(".gen.ts"))
+    .map(({ path, text }) => ({ path, lines: text.split("\n").length - 1 }))
+    .reduce((most, one) => (one.lines > most.lines ? one : most), { path: "", lines: 0 });
+  return {
+    files: product.length,
+    lines: product.reduce((sum, { text }) => sum + text.split("\n").length - 1, 0),
+    folders: folders.size,
+    largestFolder: { path: largest[0], files: largest[1] },
+    longestFile: longest,
+    circles,
+    withoutImporter,
+    findings: [
+      ...circles.map(
+        (circle) => `${circle.join(" ↔ ")}: import each other; move what both need into a file of its own`,
+      ),
+      ...withoutImporter.map(
+        (path) => `${path}: nothing in the product imports it; remove it, or move it to testing/`,
+      ),
+      ...[...folders]
+        .filter(([, count]) => count > maxFilesInFolder)
+        .map(
+          ([path, count]) =>
+            `${path}/: ${count} files, ${maxFilesInFolder} at the most; give parts of it a room`,
+        ),
+      ...[...graph].flatMap(([path, targets]) => targets.flatMap((target) => refuseRoom(path, target))),
+    ],
+  };
+}
+
+function isProduct(path: string): boolean {
+  return path.endsWith(".ts") && !path.endsWith(".test.ts") && !path.includes("/testing/");
+}
+
+function importGraph(files: readonly SourceFile[]): ReadonlyMap<string, readonly string[]> {
+  const known = new Set(files.map(({ path }) => path));
+  return new Map(
+    files.map(({ path, text }) => [
+      path,
+      importsOf(text)
+        .filter(({ specifier }) => specifier.startsWith("."))
+        .map(({ specifier }) => normalize(join(dirname(path), specifier)))
+        .filter((target) => known.has(target)),
+    ]),
+  );
+}
+
+/** The strongly connected components of more than one file (Tarjan), type-only imports included. */
+export function findCircles(graph: ReadonlyMap<string, readonly string[]>): string[][] {
+  const order = new Map<string, number>();
+  const lowest = new Map<string, number>();
+  const open: string[] = [];
+  const circles: string[][] = [];
+  const visit = (node: string): number => {
+    const own = order.size;
+    order.set(node, own);
+    lowest.set(node, own);
+    open.push(node);
+    for (const target of graph.get(node) ?? []) {
+      const seen = order.get(target);
+      const reach = seen === undefined ? visit(target) : open.includes(target) ? seen : own;
+      lowest.set(node, Math.min(lowest.get(node) ?? own, reach));
+    }
+    const low = lowest.get(node) ?? own;
+    if (low === own) {
+      const circle = open.splice(open.indexOf(node));
+      if (circle.length > 1 || graph.get(node)?.includes(node) === true) circles.push(circle.sort());
+    }
+    return low;
+  };
+  for (const node of graph.keys()) if (!order.has(node)) visit(node);
+  return circles;
+}
+
+function countByFolder(files: readonly SourceFile[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { path } of files)
+    if (!path.endsWith(".gen.ts")) counts.set(dirname(path), (counts.get(dirname(path)) ?? 0) + 1);
+  return counts;
+}
+
+function refuseRoom(path: string, target: string): string[] {
+  const [folder, from] = roomOf(path);
+  const [targetFolder, to] = roomOf(target);
+  if (folder === "" || folder !== targetFolder || from === to) return [];
+  const rooms = roomTable[folder];
+  const allowed = rooms?.[from];
+  if (allowed === undefined)
+    return [
+      `${path}: src/${join(folder, from)}/ is not in the table of rooms (scripts/tidy_tree.ts); add it with its directions`,
+    ];
+  return allowed.includes(to)
+    ? []
+    : [
+        `${path}: ${join(folder, from)}/ does not import ${join(folder, to)}/ (${target}); hand it over, or move the type`,
+      ];
+}
+
+/** `src/mesh/documents/kinds/x.ts` → ["mesh", "documents/kinds"]; a file of src/ itself has no folder. */
+function roomOf(path: string): readonly [folder: string, room: string] {
+  const parts = dirname(path).split("/").slice(1);
+  return [parts[0] ?? "", parts.slice(1).join("/")];
+}
+
+/** Lines of prose that no screen shows whole. Tables and code may be as wide as they have to. */
+export function checkProse({ path, text }: SourceFile): string[] {
+  const found: string[] = [];
+  let isCode = false;
+  for (const [index, line] of text.split("\n").entries()) {
+    if (/^\s*(?:```|~~~)/.test(line)) isCode = !isCode;
+    if (
+      !isCode &&
+      [...line].length > maxProseColumns &&
+      !line.trimStart().startsWith("|") &&
+      !isOneWord(line)
+    )
+      found.push(
+        `${path}:${index + 1}: ${[...line].length} columns, ${maxProseColumns} at the most; wrap it`,
+      );
+  }
+  return found;
+}
+
+const maxProseColumns = 120;
+
+/** A link cannot be wrapped. */
+function isOneWord(line: string): boolean {
+  return !line
+    .trim()
+    .replace(/^[-*] /, "")
+    .includes(" ");
+}

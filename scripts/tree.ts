@@ -1,0 +1,18 @@
+/** `npm run check` ends with this: the figures of the tree, and every finding against its rules. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { measureTree } from "./tidy_tree.ts";
+
+const root = join(import.meta.dir, "..");
+const files = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+  .filter((name) => name.endsWith(".ts"))
+  .sort()
+  .map((name) => ({ path: `src/${name}`, text: readFileSync(join(root, "src", name), "utf8") }));
+const tree = measureTree(files);
+console.log(`src: ${tree.files} files, ${tree.lines} lines, ${tree.folders} folders`);
+console.log(`largest folder: ${tree.largestFolder.path} (${tree.largestFolder.files} files)`);
+console.log(`longest file: ${tree.longestFile.path} (${tree.longestFile.lines} lines)`);
+console.log(`circles of imports: ${tree.circles.length}`);
+console.log(`files without an importer: ${tree.withoutImporter.length}`);
+for (const finding of tree.findings) console.error(finding);
+process.exit(tree.findings.length === 0 ? 0 : 1);
