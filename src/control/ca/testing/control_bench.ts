@@ -21,12 +21,12 @@ import { GrpcService } from "../../../wire/grpc/server.ts";
 import { istioCertificate, join } from "../../../wire/grpc/services.ts";
 import { GrpcError, grpcCodeName } from "../../../wire/grpc/status.ts";
 import { Pair } from "../../../wire/h2/testing/wired.ts";
+import type { CallPeer } from "../../identity/call_credentials.ts";
 import type { PlacedWorkload } from "../../identity/entitlement.ts";
 import type { WorkloadSource } from "../../identity/mesh_facts.ts";
 import type { RateSettings } from "../../identity/rate_limits.ts";
 import { MemoryAuthority } from "../../identity/testing/memory_authority.ts";
 import { MemoryState } from "../../identity/testing/memory_state.ts";
-import type { CallPeer } from "../call_credentials.ts";
 import { type ControlIdentity, createControlIdentity } from "../control_identity.ts";
 
 export const provider = runtimeProvider();

@@ -16,7 +16,7 @@ import {
   type DeltaDiscoveryResponse,
 } from "../../../wire/messages/envoy_discovery.gen.ts";
 import { type MessageInitShape, newMessage } from "../../../wire/messages/message.ts";
-import type { CallPeer } from "../../ca/call_credentials.ts";
+import type { CallPeer } from "../../identity/call_credentials.ts";
 import type { Caller } from "../../identity/caller.ts";
 import { XdsServer, type XdsServerOptions } from "../server.ts";
 import { ManualClock } from "./manual_clock.ts";
