@@ -240,9 +240,7 @@ function checkLength(file: SourceFile): string[] {
   if (file.path in longFiles || file.path.endsWith(".gen.ts") || isTest(file.path)) return [];
   const lines = file.text.split("\n").length - 1;
   return lines > maxLines
-    ? [
-        `${file.path}: ${lines} lines; one idea a file, about 60 to 250 lines, ${maxLines} at the most: split it`,
-      ]
+    ? [`${file.path}: ${lines} lines; one idea a file, ${maxLines} at the most: split it`]
     : [];
 }
 

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkFile, type SourceFile } from "../scripts/tidy_rules.ts";
 import { codeOnly, importsOf } from "../scripts/tidy_source.ts";
+import { checkProse, findCircles, measureTree } from "../scripts/tidy_tree.ts";
 
 const root = join(import.meta.dir, "..");
 
@@ -25,6 +26,14 @@ describe("the tree", () => {
       expect(sourcesBelow(folder).flatMap(checkFile)).toEqual([]);
     });
   }
+
+  test("prose is at most 120 columns wide", () => {
+    const listed = Bun.spawnSync(["git", "ls-files", "*.md"], { cwd: root }).stdout.toString();
+    const pages = listed.split("\n").filter((path) => path !== "" && existsSync(join(root, path)));
+    expect(pages.length).toBeGreaterThan(5);
+    const read = (path: string) => ({ path, text: readFileSync(join(root, path), "utf8") });
+    expect(pages.flatMap((path) => checkProse(read(path)))).toEqual([]);
+  });
 
   test("package.json pins every dependency exactly, and both lock files agree with it", () => {
     const manifest = json("package.json");
@@ -119,6 +128,49 @@ describe("the rules themselves", () => {
     ).toBe("");
     expect(findings("src/proxy/x.ts", "export const x = this.host.process.exit(new Date(1));\n")).toBe("");
     expect(findings("src/host/x.ts", "export const x = Date.now();\n")).toBe("");
+  });
+
+  test("circles of any length are found, type-only ones too, and each once", () => {
+    const graph = new Map([
+      ["a", ["b"]],
+      ["b", ["c"]],
+      ["c", ["a", "d"]],
+      ["d", ["e"]],
+      ["e", []],
+      ["f", ["f"]],
+    ]);
+    expect(findCircles(graph)).toEqual([["a", "b", "c"], ["f"]]);
+    const typeOnly = [
+      { path: "src/base/a.ts", text: 'import type { B } from "./b.ts";\nexport interface A {}\n' },
+      { path: "src/base/b.ts", text: 'import type { A } from "./a.ts";\nexport interface B {}\n' },
+    ];
+    expect(measureTree(typeOnly).circles).toEqual([["src/base/a.ts", "src/base/b.ts"]]);
+  });
+
+  test("orphans, crowded folders and the wrong way between rooms are found", () => {
+    const file = (path: string, text = "") => ({ path, text });
+    const findings = (...files: { path: string; text: string }[]) => measureTree(files).findings.join("\n");
+    expect(findings(file("src/base/lonely.ts"))).toContain("nothing in the product imports it");
+    expect(findings(file("src/main.ts", 'import "./base/a.ts";\n'), file("src/base/a.ts"))).toBe("");
+    const crowd = Array.from({ length: 26 }, (_, index) => file(`src/base/n${index}.ts`));
+    expect(findings(...crowd)).toContain("26 files, 25 at the most");
+    expect(findings(...crowd.slice(1))).not.toContain("at the most");
+    expect(
+      findings(file("src/pki/der/a.ts", 'import "../trust/b.ts";\n'), file("src/pki/trust/b.ts")),
+    ).toContain("pki/der/ does not import pki/trust/");
+    expect(
+      findings(file("src/pki/attic/a.ts", 'import "../der/b.ts";\n'), file("src/pki/der/b.ts")),
+    ).toContain("not in the table of rooms");
+  });
+
+  test("wide prose is found, tables and code are not", () => {
+    const wide = `${"word ".repeat(30)}\n`;
+    const found = (text: string) => checkProse({ path: "x.md", text }).length;
+    expect(found(wide)).toBe(1);
+    expect(found(`| ${wide}`)).toBe(0);
+    expect(found(`\`\`\`\n${wide}\`\`\`\n`)).toBe(0);
+    expect(found(`${"w ".repeat(60)}\n`)).toBe(0);
+    expect(found(`${"w ".repeat(60)}w\n`)).toBe(1);
   });
 
   test("types that switch checking off are found", () => {
