@@ -1,4 +1,4 @@
-/** The control plane as `app_control.ts` puts it together, and hosts that join it by a WorkloadGroup, on machines in memory. */
+/** The control plane as `app/control/` puts it together, and hosts that join it by a WorkloadGroup, on machines in memory. */
 import { beforeEach, describe, expect, test } from "bun:test";
 import { type RunningControl, startControl } from "../../src/app/control/control.ts";
 import { type PreparedNode, prepareNode } from "../../src/app/node/node.ts";

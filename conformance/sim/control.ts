@@ -1,4 +1,4 @@
-/** The control plane of a simulated mesh: the real one (`src/app_control.ts`) with state on its machine's disk, and its operator. */
+/** The control plane of a simulated mesh: the real one (`src/app/control/`) with state on its machine's disk, and its operator. */
 import type { ControlSources } from "../../src/admin/control/sources.ts";
 import { type RunningControl, startControl } from "../../src/app/control/control.ts";
 import { controlSources } from "../../src/app/control/sources.ts";

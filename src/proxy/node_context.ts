@@ -1,4 +1,4 @@
-/** What the flows of one node share. `app.ts` builds it once and hands it to each. */
+/** What the flows of one node share. `app/node/` builds it once and hands it to each. */
 import type { SocketAddress } from "../base/ip.ts";
 import type { Logger } from "../base/log.ts";
 import type { Clock, Network, Random } from "../host/host.ts";

@@ -1,4 +1,4 @@
-/** What administration of the control plane shows and does. `app_control.ts` fills it; nothing here knows the parts it comes from. */
+/** What administration of the control plane shows and does. `app/control/` fills it; nothing here knows the parts it comes from. */
 import type { IpAddress, SocketAddress } from "../../base/ip.ts";
 import type { Logger } from "../../base/log.ts";
 import type { DocumentWarning } from "../../mesh/documents/document.ts";

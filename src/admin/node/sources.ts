@@ -1,4 +1,4 @@
-/** What administration shows and does. `app.ts` fills it; nothing here knows the parts it comes from. */
+/** What administration shows and does. `app/node/` fills it; nothing here knows the parts it comes from. */
 import type { LogLevel } from "../../base/log.ts";
 import type { MetricRegistry } from "../../base/metrics.ts";
 import type { DocumentStatus } from "../../mesh/convert/report.ts";

@@ -1,4 +1,4 @@
-/** Why the HTTP client is not over `fetch`: see `bun_http_client.ts`. When one of these fails after an upgrade, it may be again. */
+/** Why the HTTP client is not over `fetch`: see `http_client.ts`. When one of these fails after an upgrade, it may be again. */
 import { afterEach, expect, test } from "bun:test";
 import { createServer } from "node:net";
 

@@ -1,6 +1,6 @@
 /**
  * Output of a command that was asked something: all of it, in order, waiting for a slow reader. A node's log never goes
- * this way: there a full pipe costs lines, not the data path (`bun_process.ts`).
+ * this way: there a full pipe costs lines, not the data path (`process.ts`).
  */
 import { writeSync } from "node:fs";
 import { systemErrorName } from "../socket_errors.ts";

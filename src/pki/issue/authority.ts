@@ -1,4 +1,4 @@
-/** What makes a CA, with a key that may be anywhere: roots, intermediates, and requests for them. `issue_svid.ts` has what a CA issues. */
+/** What makes a CA, with a key that may be anywhere: roots, intermediates, and requests for them. `svid.ts` has what a CA issues. */
 import { MeshError } from "../../base/errors.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import { generateSigningKey, type LocalSigningKey, type SigningKey } from "../crypto/private_key.ts";

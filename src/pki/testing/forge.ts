@@ -1,6 +1,6 @@
 /**
  * Makes certificates, good and bad, for tests: every field can be set to what a CA would never write. For tests alone; the
- * program signs through `issue.ts`.
+ * program signs through `issue/authority.ts`.
  */
 
 import type { CryptoProvider } from "../crypto/provider.ts";
