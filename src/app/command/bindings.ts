@@ -9,8 +9,9 @@ import { httpGet } from "../../host/bun/http_get.ts";
 import type { ServeHttp } from "../../host/bun/serve_http.ts";
 import type { Files, Host, Listener } from "../../host/host.ts";
 import { LogWriter } from "../../host/log_writer.ts";
+import { refuseMissing } from "../../host/refuse_missing.ts";
 import { serveAdministration } from "../node/administration.ts";
-import { prepareNode, refuseMissing } from "../node/node.ts";
+import { prepareNode } from "../node/node.ts";
 import { versionFields } from "../version.ts";
 import { controlBindings } from "./control_bindings.ts";
 

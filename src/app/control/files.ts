@@ -9,9 +9,9 @@ import type { MeshDocuments } from "../../control/documents/mesh_documents.ts";
 import { readMeshFiles } from "../../files/mesh_files.ts";
 import type { Host } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
+import { refuseMissing } from "../../host/refuse_missing.ts";
 import { parseDocuments } from "../../mesh/documents/parse.ts";
 import { formatLocation } from "../../mesh/location.ts";
-import { refuseMissing } from "../node/node.ts";
 
 export interface FileDocumentOptions {
   readonly host: Host;

@@ -12,8 +12,9 @@ import { proxyLimits } from "../../base/limits/proxy.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import type { Config } from "../../config/node/config.ts";
 import { type CaptureOptions, installCapture } from "../../host/capture/capture.ts";
-import type { Files, Host, Network } from "../../host/host.ts";
+import type { Host, Network } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
+import { refuseMissing } from "../../host/refuse_missing.ts";
 import { type MeshChange, MeshStore } from "../../mesh/store/store.ts";
 import { type CryptoProvider, peculiarProvider, runtimeProvider } from "../../pki/crypto/provider.ts";
 import { SecretManager } from "../../pki/svid/secrets.ts";
@@ -304,17 +305,6 @@ function countChanges(change: MeshChange): Record<string, number | null> {
     services: count(change.services),
     policies: count(change.policies),
   };
-}
-
-/**
- * A running node keeps what it has when a path goes away; at the start a path that is not there is a wrong word, and a node
- * without documents would look as if it worked.
- *
- * @throws MeshError `io`, blame local.
- */
-export async function refuseMissing(files: Files, paths: readonly string[]): Promise<void> {
-  for (const path of paths)
-    if (!(await files.exists(path))) throw new MeshError("io", "local", `${path} does not exist`);
 }
 
 /** Ready is: every workload of this host could show its SVID now, and we are not on our way out. */
