@@ -90,39 +90,6 @@ export function parsePort(text: string): number | null {
   return port <= 65535 ? port : null;
 }
 
-/** An address prefix such as `10.0.0.0/8`. */
-export interface IpPrefix {
-  readonly ip: IpAddress;
-  /** Prefix length in bits: 0 to 32 or 0 to 128. */
-  readonly length: number;
-}
-
-/** Parses `a.b.c.d/n`, `v6/n`, or a bare address as /32 or /128. Host bits are kept as written; matching ignores them. */
-export function parseIpPrefix(text: string): IpPrefix | null {
-  const slash = text.indexOf("/");
-  const ip = IpAddress.parse(slash === -1 ? text : text.slice(0, slash));
-  if (ip === null) return null;
-  const bits = ip.bytes.length * 8;
-  if (slash === -1) return { ip, length: bits };
-  const digits = text.slice(slash + 1);
-  if (!/^(0|[1-9][0-9]{0,2})$/.test(digits)) return null;
-  const length = Number(digits);
-  return length <= bits ? { ip, length } : null;
-}
-
-/** Whether `ip` lies in `prefix`; addresses of another family never do. */
-export function prefixContains(prefix: IpPrefix, ip: IpAddress): boolean {
-  const network = prefix.ip.bytes;
-  const bytes = ip.bytes;
-  if (network.length !== bytes.length) return false;
-  const whole = prefix.length >> 3;
-  for (let index = 0; index < whole; index++) if (network[index] !== bytes[index]) return false;
-  const rest = prefix.length & 7;
-  if (rest === 0) return true;
-  const mask = 0xff & (0xff << (8 - rest));
-  return ((network[whole] ?? 0) & mask) === ((bytes[whole] ?? 0) & mask);
-}
-
 function isMappedIpv4(bytes: Uint8Array): boolean {
   for (let index = 0; index < 10; index++) if (bytes[index] !== 0) return false;
   return bytes[10] === 0xff && bytes[11] === 0xff;

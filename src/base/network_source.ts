@@ -1,7 +1,8 @@
 /** Whom an address counts as, where bounds and rates are kept for each neighbour. */
 import type { IpAddress } from "./ip.ts";
+import { formatNetwork } from "./prefix.ts";
 
 /** One customer has a whole /64 of IPv6 at the least (RFC 6177 §2), and could be a new neighbour for ever: its addresses are one. */
 export function networkSource(ip: IpAddress): string {
-  return ip.isIpv4 ? ip.text : `${ip.bytes.subarray(0, 8).join(".")}/64`;
+  return ip.isIpv4 ? ip.text : formatNetwork({ ip, length: 64 });
 }

@@ -4,7 +4,8 @@
  * registries (RFC 6890), as of the documents cited; what is unassigned fails closed for IPv6, where only 2000::/3 is global unicast.
  */
 import { assert } from "./assert.ts";
-import { IpAddress, type IpPrefix, parseIpPrefix, prefixContains } from "./ip.ts";
+import { IpAddress } from "./ip.ts";
+import { type IpPrefix, parseIpPrefix, prefixContains } from "./prefix.ts";
 
 const ipv4: readonly (readonly [prefix: string, what: string])[] = [
   ["0.0.0.0/8", "this network (RFC 791 §3.2)"],

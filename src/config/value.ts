@@ -1,13 +1,12 @@
 /** Readers of single settings: text in, a typed value or the reason why not out. */
 import {
   type HostPort,
-  type IpPrefix,
   parseHostPort,
-  parseIpPrefix,
   parsePort,
   parseSocketAddress,
   type SocketAddress,
 } from "../base/ip.ts";
+import { type IpPrefix, parseIpPrefix } from "../base/prefix.ts";
 import { nearestWord } from "../mesh/documents/nearest.ts";
 import type { EntryPoint, LocalPort } from "./node/config.ts";
 

@@ -1,5 +1,5 @@
 /** An authorization policy as ztunnel takes it, `istio.security.Authorization` (wire facts 2.6). */
-import type { IpPrefix } from "../base/ip.ts";
+import type { IpPrefix } from "../base/prefix.ts";
 import type { Location } from "./location.ts";
 
 export type StringMatch =

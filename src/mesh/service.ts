@@ -1,5 +1,6 @@
 /** A service as `istio.workload.Service` describes it (wire facts 2.5). */
-import type { IpAddress, IpPrefix } from "../base/ip.ts";
+import type { IpAddress } from "../base/ip.ts";
+import type { IpPrefix } from "../base/prefix.ts";
 import type { Location } from "./location.ts";
 import type { GatewayAddress } from "./workload.ts";
 

@@ -1,6 +1,7 @@
 /** A thousand prefixes of both families, nested and overlapping, in every field that takes them, against base/ip. */
 import { describe, expect, test } from "bun:test";
-import { IpAddress, type IpPrefix, prefixContains } from "../base/ip.ts";
+import { IpAddress } from "../base/ip.ts";
+import { type IpPrefix, prefixContains } from "../base/prefix.ts";
 import { connection, ip, match, policy, rule, workload } from "./testing/policy_fixtures.ts";
 import { PolicyGenerator } from "./testing/policy_generator.ts";
 import { createPolicyEngine } from "./wasm/engine.ts";

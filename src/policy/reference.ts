@@ -4,9 +4,10 @@
  */
 
 import { unreachable } from "../base/assert.ts";
-import type { IpAddress, IpPrefix } from "../base/ip.ts";
-import { prefixContains } from "../base/ip.ts";
+import type { IpAddress } from "../base/ip.ts";
 import { policyLimits } from "../base/limits/policy.ts";
+import type { IpPrefix } from "../base/prefix.ts";
+import { prefixContains } from "../base/prefix.ts";
 import type { Authorization, Match, Rule, ServiceAccountMatch, StringMatch } from "../mesh/authorization.ts";
 import { authorizationKey } from "../mesh/authorization.ts";
 import type { SpiffeId } from "../mesh/identity.ts";

@@ -1,7 +1,8 @@
 /** Everything one process is told at its start. `load.ts` makes it, complete and checked; nobody looks at defaults later. */
-import type { HostPort, IpAddress, IpPrefix, SocketAddress } from "../../base/ip.ts";
+import type { HostPort, IpAddress, SocketAddress } from "../../base/ip.ts";
 import type { LogLevel } from "../../base/log.ts";
 import type { LogFormat } from "../../base/log_format.ts";
+import type { IpPrefix } from "../../base/prefix.ts";
 import type { PemSource, TokenSource } from "../control_value.ts";
 import type { Secret } from "../secret.ts";
 

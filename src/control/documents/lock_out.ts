@@ -2,7 +2,8 @@
  * Changes after which the control plane could not be reached by those who would have to undo them. Pure: two meshes and what is
  * known of the control plane in, reasons out. What was so before is not held against a change.
  */
-import { type IpAddress, prefixContains } from "../../base/ip.ts";
+import type { IpAddress } from "../../base/ip.ts";
+import { prefixContains } from "../../base/prefix.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
 import { nodeNamespace, type SpiffeId } from "../../mesh/identity.ts";
 import type { Location } from "../../mesh/location.ts";

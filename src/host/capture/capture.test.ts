@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { assert } from "../../base/assert.ts";
-import { parseIpPrefix } from "../../base/ip.ts";
+import { parseIpPrefix } from "../../base/prefix.ts";
 import type { Host } from "../host.ts";
 import { canMakeNamespaces, makeNamespaces, run } from "../testing/namespaces.ts";
 import { type CaptureOptions, installCapture } from "./capture.ts";

@@ -6,7 +6,7 @@
  * start, or `removeCapture`, cleans up. SSH is never touched in any case.
  */
 import { MeshError } from "../../base/errors.ts";
-import type { IpPrefix } from "../../base/ip.ts";
+import type { IpPrefix } from "../../base/prefix.ts";
 import type { Host } from "../host.ts";
 import { renderIptables, renderIptablesRemoval } from "./iptables.ts";
 import { renderNftables, renderNftablesRemoval } from "./nftables.ts";

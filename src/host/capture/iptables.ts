@@ -1,7 +1,8 @@
 /** The capture rules for `iptables-restore --noflush` and `ip6tables-restore --noflush`: chains of our own, and jumps to them. */
+
+import { formatNetwork } from "../../base/prefix.ts";
 import type { CaptureOptions } from "./capture.ts";
 import { neverCapturedPort } from "./nftables.ts";
-import { formatPrefix } from "./prefix.ts";
 
 const returnMark = "0x111/0xfff";
 
@@ -39,10 +40,10 @@ function outputRules(options: CaptureOptions, isIpv4: boolean): string[] {
     `-m mark --mark ${returnMark} -j RETURN`,
     "-o lo -j RETURN",
     `-d ${isIpv4 ? "127.0.0.0/8" : "::1/128"} -j RETURN`,
-    ...exclude.map((prefix) => `-d ${formatPrefix(prefix)} -j RETURN`),
+    ...exclude.map((prefix) => `-d ${formatNetwork(prefix)} -j RETURN`),
     ...(options.includeCidrs.length === 0
       ? [redirect]
-      : include.map((prefix) => `-d ${formatPrefix(prefix)} ${redirect}`)),
+      : include.map((prefix) => `-d ${formatNetwork(prefix)} ${redirect}`)),
   ];
 }
 

@@ -1,7 +1,7 @@
 /** The capture rules for `nft -f -`: one table, replaced in one transaction. */
-import type { IpPrefix } from "../../base/ip.ts";
+import type { IpPrefix } from "../../base/prefix.ts";
+import { formatNetwork } from "../../base/prefix.ts";
 import { type CaptureOptions, returnMark } from "./capture.ts";
-import { formatPrefix } from "./prefix.ts";
 
 /** SSH stays reachable whatever else is wrong. */
 export const neverCapturedPort = 22;
@@ -35,7 +35,7 @@ function prefixSets(options: CaptureOptions): string[] {
 
 function prefixSet(name: string, type: string, prefixes: readonly IpPrefix[]): string[] {
   if (prefixes.length === 0) return [];
-  const elements = prefixes.map(formatPrefix).join(", ");
+  const elements = prefixes.map(formatNetwork).join(", ");
   return [
     `  set ${name} {`,
     `    type ${type}`,

@@ -3,7 +3,8 @@
  * tries what must and must not be captured, removes the rules, tries again, and prints what it saw as JSON.
  */
 import { MeshError } from "../../base/errors.ts";
-import { formatSocketAddress, IpAddress, parseIpPrefix, type SocketAddress } from "../../base/ip.ts";
+import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/ip.ts";
+import { parseIpPrefix } from "../../base/prefix.ts";
 import { createBunHost } from "../bun/host.ts";
 import { type CaptureOptions, installCapture } from "../capture/capture.ts";
 import type { Host, Listener, Socket } from "../host.ts";

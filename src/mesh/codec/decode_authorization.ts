@@ -4,7 +4,7 @@
  * ztunnel drops a value it cannot read from its match and goes on. A field that is empty after that is ignored, so a policy would
  * allow more than was asked: here the whole policy is refused, and the refusal names the field.
  */
-import type { IpPrefix } from "../../base/ip.ts";
+import type { IpPrefix } from "../../base/prefix.ts";
 import type { Place } from "../../wire/messages/fairlead.gen.ts";
 import {
   Action,

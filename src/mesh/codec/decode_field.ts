@@ -1,5 +1,6 @@
 /** Fields of resources that came by xDS: each is taken, or the resource is refused with the field's name. */
-import { IpAddress, type IpPrefix } from "../../base/ip.ts";
+import { IpAddress } from "../../base/ip.ts";
+import type { IpPrefix } from "../../base/prefix.ts";
 
 /** What became of a resource. The reason names the field and goes into the refusal (NACK) as it is. */
 export type Decoded<T> =

@@ -2,7 +2,8 @@
  * The mesh as ztunnel's `/config_dump` shows it, field by field as its serde attributes say (`state/workload.rs`,
  * `state/service.rs`, `rbac.rs`), so that `istioctl ztunnel-config` reads it. Fields that ztunnel leaves out at their default are left out.
  */
-import type { IpAddress, IpPrefix } from "../../base/ip.ts";
+import type { IpAddress } from "../../base/ip.ts";
+import { formatPrefix } from "../../base/prefix.ts";
 import type { Authorization, Match, StringMatch } from "../authorization.ts";
 import { type LoadBalancing, type Service, serviceKey } from "../service.ts";
 import type { Endpoint } from "../store/endpoints.ts";
@@ -84,7 +85,7 @@ function dumpService(service: Service, endpoints: readonly Endpoint[]): JsonObje
     vips: service.addresses.map(({ network, ip }) => `${network}/${ip.text}`),
     ...unlessEmpty(
       "cidrVips",
-      service.cidrAddresses.map(({ network, prefix }) => ({ network, cidr: prefixText(prefix) })),
+      service.cidrAddresses.map(({ network, prefix }) => ({ network, cidr: formatPrefix(prefix) })),
     ),
     ports: Object.fromEntries([...service.ports.values()].map((port) => [port.servicePort, port.targetPort])),
     endpoints: dumpEndpoints(endpoints),
@@ -160,10 +161,10 @@ function dumpMatch(match: Match): JsonObject {
     notServiceAccounts: match.notServiceAccounts,
     principals: match.principals.map(dumpString),
     notPrincipals: match.notPrincipals.map(dumpString),
-    sourceIps: match.sourceIps.map(prefixText),
-    notSourceIps: match.notSourceIps.map(prefixText),
-    destinationIps: match.destinationIps.map(prefixText),
-    notDestinationIps: match.notDestinationIps.map(prefixText),
+    sourceIps: match.sourceIps.map(formatPrefix),
+    notSourceIps: match.notSourceIps.map(formatPrefix),
+    destinationIps: match.destinationIps.map(formatPrefix),
+    notDestinationIps: match.notDestinationIps.map(formatPrefix),
     destinationPorts: match.destinationPorts,
     notDestinationPorts: match.notDestinationPorts,
   });
@@ -177,10 +178,6 @@ function dumpString(match: StringMatch): JsonObject {
 
 function text(ip: IpAddress): string {
   return ip.text;
-}
-
-function prefixText(prefix: IpPrefix): string {
-  return `${prefix.ip.text}/${prefix.length}`;
 }
 
 function capitalized(word: string): string {

@@ -1,5 +1,5 @@
 /** Policies → `istio.security.Authorization` (wire facts 2.6), with the place where each was written. */
-import type { IpPrefix } from "../../base/ip.ts";
+import type { IpPrefix } from "../../base/prefix.ts";
 import { Action, Scope } from "../../wire/messages/istio_authorization.gen.ts";
 import { encodeAuthorizationMessage, type OriginFields } from "../../wire/messages/mesh_resources.ts";
 import type { Authorization, Match, StringMatch } from "../authorization.ts";

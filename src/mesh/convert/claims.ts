@@ -2,7 +2,7 @@
  * Who may have an address or a host name: the first document that says so. Istio tolerates two; then which identity a caller
  * expects there depends on the order of events, so here the second is refused and told where the first stands.
  */
-import type { IpAddress, IpPrefix } from "../../base/ip.ts";
+import { formatNetwork, formatPrefix, type IpPrefix, isSingleAddress } from "../../base/prefix.ts";
 import type {
   EndpointSpec,
   MeshDocument,
@@ -71,7 +71,7 @@ export class Claims {
     const vips = document.addresses.map(({ value, at }) => ({
       key: this.#vipKey(value),
       at,
-      text: prefixText(value),
+      text: isSingleAddress(value) ? value.ip.text : formatPrefix(value),
       sharing: null,
     }));
     const endpoints = document.endpoints.flatMap(
@@ -126,10 +126,7 @@ export class Claims {
   }
 
   #vipKey(prefix: IpPrefix): string {
-    const whole = prefix.length === prefix.ip.bytes.length * 8;
-    return whole
-      ? `${this.#context.network}/${prefix.ip.text}`
-      : `${this.#context.network}/${maskedText(prefix.ip, prefix.length)}`;
+    return `${this.#context.network}/${isSingleAddress(prefix) ? prefix.ip.text : formatNetwork(prefix)}`;
   }
 }
 
@@ -146,15 +143,4 @@ export function isHbone(endpoint: EndpointSpec, document: MeshDocument): boolean
   const tunnel =
     endpoint.labels.get("networking.istio.io/tunnel") ?? labels.get("networking.istio.io/tunnel");
   return annotations.get("ambient.istio.io/redirection")?.value === "enabled" || tunnel?.value === "http";
-}
-
-function prefixText(prefix: IpPrefix): string {
-  return prefix.length === prefix.ip.bytes.length * 8 ? prefix.ip.text : `${prefix.ip.text}/${prefix.length}`;
-}
-
-function maskedText(ip: IpAddress, length: number): string {
-  const bytes = ip.bytes.map(
-    (byte, index) => byte & (0xff << Math.max(0, Math.min(8, 8 - (length - index * 8)))),
-  );
-  return `${bytes.join(".")}/${length}`;
 }

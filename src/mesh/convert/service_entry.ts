@@ -1,5 +1,5 @@
 /** ServiceEntry → services, one for each host (istiod `ambient/services.go`). */
-
+import { isSingleAddress } from "../../base/prefix.ts";
 import type { Labels, ServiceEntryDocument } from "../documents/document.ts";
 import type { LoadBalancing, Service } from "../service.ts";
 import type { ConversionContext, ConversionReport } from "./report.ts";
@@ -22,7 +22,7 @@ export function convertServiceEntry(
   );
   const waypoint = waypoints.forService(document);
   warn(document, report);
-  const whole = document.addresses.filter(({ value }) => value.length === value.ip.bytes.length * 8);
+  const whole = document.addresses.filter(({ value }) => isSingleAddress(value));
   const blocks = document.addresses.filter((address) => !whole.includes(address));
   return document.hosts.map(({ value: hostname }) => ({
     name: metadata.name,

@@ -1,5 +1,6 @@
 /** The documents of a mesh, parsed: whatever is in one of these is valid by itself. Conversion puts them together. */
-import type { IpAddress, IpPrefix } from "../../base/ip.ts";
+import type { IpAddress } from "../../base/ip.ts";
+import type { IpPrefix } from "../../base/prefix.ts";
 import type { Location } from "../location.ts";
 import type { AppProtocol } from "../service.ts";
 import type { Locality } from "../workload.ts";

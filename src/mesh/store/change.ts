@@ -1,10 +1,15 @@
 /** The difference between two states of a mesh, as one change for the store. */
-import { authorizationKey } from "../authorization.ts";
-import type { Conversion } from "../convert/convert.ts";
-import { serviceKey } from "../service.ts";
+import { type Authorization, authorizationKey } from "../authorization.ts";
+import { type Service, serviceKey } from "../service.ts";
+import type { Workload } from "../workload.ts";
 import type { MeshChange } from "./store.ts";
 
-export type MeshState = Pick<Conversion, "workloads" | "services" | "policies">;
+/** All that a mesh consists of, in the order of its documents. */
+export interface MeshState {
+  readonly workloads: readonly Workload[];
+  readonly services: readonly Service[];
+  readonly policies: readonly Authorization[];
+}
 
 export const emptyState: MeshState = { workloads: [], services: [], policies: [] };
 

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { IpAddress, type IpPrefix, prefixContains } from "../../base/ip.ts";
+import { IpAddress } from "../../base/ip.ts";
+import { type IpPrefix, prefixContains } from "../../base/prefix.ts";
 import { PrefixIndex } from "./prefix_index.ts";
 
 function address(bytes: readonly number[]): IpAddress {

@@ -1,5 +1,6 @@
 /** Values by address prefix: one hash look-up per prefix length in use, so a thousand prefixes cost what a few do. */
-import type { IpAddress, IpPrefix } from "../../base/ip.ts";
+import type { IpAddress } from "../../base/ip.ts";
+import { byteMask, type IpPrefix } from "../../base/prefix.ts";
 
 export class PrefixIndex<T> {
   /** Family and length, longest first, → masked network → values. */
@@ -48,8 +49,7 @@ function lengthKey(ip: IpAddress, length: number): number {
 function maskedKey(ip: IpAddress, length: number): string {
   let key = "";
   for (let index = 0; index < length; index += 8) {
-    const bits = Math.min(8, length - index);
-    key += String.fromCharCode((ip.bytes[index >> 3] ?? 0) & (0xff << (8 - bits)) & 0xff);
+    key += String.fromCharCode((ip.bytes[index >> 3] ?? 0) & byteMask(length, index >> 3));
   }
   return key;
 }

@@ -1,6 +1,7 @@
 /** Short ways to write workloads, policies and connections, for tests and benchmarks. */
 import { assert } from "../../base/assert.ts";
-import { IpAddress, type IpPrefix, parseIpPrefix } from "../../base/ip.ts";
+import { IpAddress } from "../../base/ip.ts";
+import { type IpPrefix, parseIpPrefix } from "../../base/prefix.ts";
 import {
   type Authorization,
   emptyMatch,

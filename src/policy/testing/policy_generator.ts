@@ -2,7 +2,8 @@
  * Policies, workloads and connections drawn from a seed, out of small vocabularies so that they meet, nest and overlap. The
  * odd shapes are drawn on purpose: empty matches, empty clauses, empty values, prefixes of length 0, policies without rules.
  */
-import { type IpAddress, type IpPrefix, parseIpPrefix } from "../../base/ip.ts";
+import type { IpAddress } from "../../base/ip.ts";
+import { type IpPrefix, parseIpPrefix } from "../../base/prefix.ts";
 import type {
   Authorization,
   Match,

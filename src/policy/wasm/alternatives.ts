@@ -3,7 +3,7 @@
  * the matches of a clause differ in one of them: `{A on port 1} or {B on port 2}` looks, to it, as if A might use port 2.
  * Such a clause is split into groups that differ in one each, so that each alternative is exact; as many as the bound allows.
  */
-import type { IpPrefix } from "../../base/ip.ts";
+import { formatPrefix } from "../../base/prefix.ts";
 import type { Match } from "../../mesh/authorization.ts";
 import type { SayingClauses } from "./prepared_rule.ts";
 
@@ -57,13 +57,9 @@ function dimensionTexts(match: Match): readonly string[] {
       match.notServiceAccounts,
     ]),
     `${match.destinationPorts}!${match.notDestinationPorts}`,
-    `${match.sourceIps.map(prefixText)}!${match.notSourceIps.map(prefixText)}`,
-    `${match.destinationIps.map(prefixText)}!${match.notDestinationIps.map(prefixText)}`,
+    `${match.sourceIps.map(formatPrefix)}!${match.notSourceIps.map(formatPrefix)}`,
+    `${match.destinationIps.map(formatPrefix)}!${match.notDestinationIps.map(formatPrefix)}`,
   ];
-}
-
-function prefixText({ ip, length }: IpPrefix): string {
-  return `${ip.text}/${length}`;
 }
 
 function looksAtIdentity(match: Match): boolean {

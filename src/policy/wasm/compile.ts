@@ -18,7 +18,7 @@ import {
   SECTION_SUMMARY_COUNT,
   SECTION_WORD_COUNT,
 } from "../../../wasm/assembly/layout.ts";
-import type { IpPrefix } from "../../base/ip.ts";
+import type { IpPrefix } from "../../base/prefix.ts";
 import { type Authorization, authorizationKey, type Match } from "../../mesh/authorization.ts";
 import type { PolicyLimits } from "../policy_engine.ts";
 import { alternatives } from "./alternatives.ts";

@@ -1,5 +1,5 @@
 /** Ports and address prefixes as ranges of numbers: sorted, disjoint, half-open. IPv6 takes bigint. */
-import type { IpPrefix } from "../../base/ip.ts";
+import { type IpPrefix, networkAddress } from "../../base/prefix.ts";
 import type { WordWriter } from "./word_writer.ts";
 
 /** A number of a dimension: a port or an IPv4 address (number), an IPv6 address (bigint). */
@@ -93,19 +93,15 @@ function isIpv6(prefix: IpPrefix): boolean {
 }
 
 function ipv4Range(prefix: IpPrefix): Range<number> {
-  const address = quarter(prefix.ip.bytes, 0);
-  const size = 2 ** (32 - prefix.length);
-  const start = address - (address % size);
-  return { start, end: start + size };
+  const start = quarter(networkAddress(prefix).bytes, 0);
+  return { start, end: start + 2 ** (32 - prefix.length) };
 }
 
 function ipv6Range(prefix: IpPrefix): Range<bigint> {
-  let address = 0n;
-  for (let index = 0; index < 16; index += 4)
-    address = (address << 32n) | BigInt(quarter(prefix.ip.bytes, index));
-  const hostBits = BigInt(128 - prefix.length);
-  const start = (address >> hostBits) << hostBits;
-  return { start, end: start + (1n << hostBits) };
+  const { bytes } = networkAddress(prefix);
+  let start = 0n;
+  for (let index = 0; index < 16; index += 4) start = (start << 32n) | BigInt(quarter(bytes, index));
+  return { start, end: start + (1n << BigInt(128 - prefix.length)) };
 }
 
 /** Four bytes of an address, big-endian, as an unsigned number. */

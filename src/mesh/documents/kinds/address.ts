@@ -1,5 +1,6 @@
 /** Host names and addresses as Istio's documents write them. */
-import { IpAddress, type IpPrefix, parseIpPrefix } from "../../../base/ip.ts";
+import { IpAddress } from "../../../base/ip.ts";
+import { type IpPrefix, parseIpPrefix } from "../../../base/prefix.ts";
 import type { EndpointAddress, Labels } from "../document.ts";
 import type { Located, ObjectReader, Problems } from "../reader.ts";
 import { quote } from "../reader.ts";

@@ -1,6 +1,7 @@
 /** The parts of an AuthorizationPolicy rule: `source`, `operation`, and the conditions of `when`. */
-import { type IpPrefix, parsePort } from "../../../base/ip.ts";
+import { parsePort } from "../../../base/ip.ts";
 import { meshLimits } from "../../../base/limits/mesh.ts";
+import type { IpPrefix } from "../../../base/prefix.ts";
 import type { Condition, OperationMatch, SourceMatch, Values } from "../document.ts";
 import { type Located, type ObjectReader, type Problems, quote } from "../reader.ts";
 import { readPrefixes } from "./address.ts";
