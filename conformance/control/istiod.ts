@@ -1,5 +1,5 @@
 /**
- * A node of ours at a real istiod (wire facts 7): its mesh, its SVID, the network between them cut, the raw resources of a waypoint.
+ * A node of ours at a real istiod: its mesh, its SVID, the network between them cut, the raw resources of a waypoint.
  *
  * `ISTIOD=host:port` of its 15012; `ISTIOD_ROOT`, a file with the mesh's root; `ISTIOD_TOKEN`, a file with a token that it believes, of
  * a service account that a workload of the mesh has: `ISTIOD_WORKLOAD`, `namespace/name`. `ISTIOD_NAME` is the name in its certificate,

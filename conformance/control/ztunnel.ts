@@ -1,4 +1,4 @@
-/** A real ztunnel joins our control plane (wire facts 4.4, 10.3) and carries traffic both ways with a node of ours. */
+/** A real ztunnel joins our control plane and carries traffic both ways with a node of ours. */
 import { join } from "node:path";
 import { namespacesUnavailable } from "../peer/lab/place.ts";
 import { findPythonWithH2, findZtunnel } from "../peer/lab/tools.ts";
@@ -68,9 +68,9 @@ async function traffic(tally: Tally, lab: ZtunnelLab): Promise<void> {
 }
 
 /**
- * ztunnel looks at open connections again when policies change, with the workload as it was when they began (wire facts 5.5): a policy
- * that newly names a workload by selector ends none of them. One for the namespace does, and so does another content of one that is
- * there.
+ * ztunnel looks at open connections again when policies change, with the workload as it was when they began
+ * (`src/proxy/connection_manager.rs`): a policy that newly names a workload by selector ends none of them. One for the
+ * namespace does, and so does another content of one that is there.
  */
 async function policyOnZtunnel(tally: Tally, lab: ZtunnelLab): Promise<void> {
   await denied(tally, lab, "cart to db", "it denies by our policy", denial(null, "cart"));
@@ -220,7 +220,10 @@ async function rotationStatus(lab: ZtunnelLab): Promise<RotationStatus> {
   return JSON.parse(await lab.control.must("ca", "rotate", "status", "-o", "json"));
 }
 
-/** A lookup by address waits until a response carries the very name that was asked for (wire facts 2.3). */
+/**
+ * A lookup by address waits until a response carries the very name that was asked for (`notify_on_demand` of
+ * `src/xds/client.rs`).
+ */
 async function onDemand(tally: Tally, lab: ZtunnelLab): Promise<void> {
   await lab.stopZtunnel();
   await lab.startZtunnel({ XDS_ON_DEMAND: "true" });

@@ -16,7 +16,10 @@ export const appPort = 8080;
 const controlIp = "10.77.0.9";
 /** Of our node: leads to `appPort` of the other host. */
 const mappedPort = 18_080;
-/** With istiod's 2 minutes that certificates begin in the past, ztunnel renews a few seconds after it got one (wire facts 3.4). */
+/**
+ * With istiod's 2 minutes that certificates begin in the past, ztunnel renews a few seconds after it got one
+ * (`refresh_at` of `src/tls/certificate.rs`).
+ */
 const shortLifetime = "130s";
 
 export type Direction = "cart to db" | "db to cart" | "cart to db in plain text";
@@ -101,7 +104,7 @@ export class ZtunnelLab {
     await this.#ready("our node", this.place.client, `http://${address}:15021/healthz/ready`);
   }
 
-  /** @param environment beside the recipe of wire facts 4.4. */
+  /** @param environment beside what ztunnel needs outside Kubernetes (its `src/config.rs`). */
   async startZtunnel(environment: Readonly<Record<string, string>> = {}): Promise<void> {
     const at = (name: string): string => join(this.directory, name);
     await this.giveRoots();

@@ -1,4 +1,6 @@
-/** An authorization policy as ztunnel takes it, `istio.security.Authorization` (wire facts 2.6). */
+/**
+ * An authorization policy as ztunnel takes it, `istio.security.Authorization` (ztunnel `proto/authorization.proto`).
+ */
 import type { IpPrefix } from "../base/prefix.ts";
 import type { Location } from "./location.ts";
 

@@ -1,4 +1,4 @@
-/** A service as `istio.workload.Service` describes it (wire facts 2.5). */
+/** A service as `istio.workload.Service` describes it (ztunnel `proto/workload.proto`). */
 import type { IpAddress } from "../base/ip.ts";
 import type { IpPrefix } from "../base/prefix.ts";
 import type { Location } from "./location.ts";

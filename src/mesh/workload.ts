@@ -1,4 +1,7 @@
-/** A workload as `istio.workload.Workload` describes it (wire facts 2.5); all defaults are already filled in. */
+/**
+ * A workload as `istio.workload.Workload` describes it (ztunnel `proto/workload.proto`); all defaults are already
+ * filled in.
+ */
 import type { IpAddress } from "../base/ip.ts";
 import type { SpiffeId } from "./identity.ts";
 import type { Location } from "./location.ts";

@@ -107,7 +107,7 @@ export class OutboundFlow {
     copy.start();
   }
 
-  /** A workload known by name only is looked up when it is called (wire facts 5.2). */
+  /** A workload known by name only is looked up when it is called (ztunnel `resolve_workload_address`). */
   async #dialAddress(dial: DialTarget): Promise<SocketAddress> {
     if (dial.kind === "address") return dial.address;
     const all = await this.#context.net.resolve(dial.hostname);

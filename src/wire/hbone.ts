@@ -1,6 +1,6 @@
 /**
  * HBONE's own rules on top of HTTP/2: what a CONNECT looks like, which answers there are and what a reset means
- * (wire facts of ztunnel: `outbound.rs`, `inbound.rs`, `copy.rs`; RFC 9113 §8.5).
+ * (ztunnel `src/proxy/outbound.rs`, `src/proxy/inbound.rs`, `src/copy.rs`; RFC 9113 §8.5).
  */
 import { MeshError } from "../base/errors.ts";
 import { parseHostPort } from "../base/ip.ts";

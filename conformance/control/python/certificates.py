@@ -1,4 +1,4 @@
-"""The CA and the join service, rule by rule (wire facts 3), by grpcio; keys, requests and certificates are cryptography's."""
+"""The CA and the join service, rule by rule (istiod security/pkg/server/ca/server.go), by grpcio; keys, requests and certificates are cryptography's."""
 
 import hashlib
 import json

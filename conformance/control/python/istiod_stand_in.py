@@ -1,5 +1,5 @@
 """
-Not istiod: a script of what istiod says to an ambient client (wire facts 2.7, 3.5, 7), for where no istiod is at hand. xDS and CA on one
+Not istiod: a script of what istiod says to an ambient client (pilot/pkg/xds/delta.go, workload.go), for where no istiod is at hand. xDS and CA on one
 TLS port, bearer tokens, an empty identifier, policies without versions, raw resources for the root namespace alone. Commands come as
 lines; what a client answers is told in JSON.
 """

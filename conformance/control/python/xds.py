@@ -1,4 +1,4 @@
-"""Delta xDS, rule by rule (wire facts 2 and 7.2), against a running control plane."""
+"""Delta xDS, rule by rule (ztunnel src/xds/client.rs; istiod pilot/pkg/xds/delta.go, auth.go), against a running control plane."""
 
 import json
 import ssl
@@ -257,7 +257,7 @@ def on_demand():
         response = one.get()
         return names(response), sorted(response.removed_resources)
 
-    # ztunnel waits for the very name it asked for, and takes it from removed_resources (wire facts 2.3).
+    # ztunnel waits for the very name it asked for, and takes it from removed_resources (notify_on_demand of src/xds/client.rs).
     expect(look_up("/10.0.0.2"), ([UID + "db"], ["/10.0.0.2"]), "by address")
     expect(look_up("/240.0.0.1"), (sorted([UID + "db", UID + "db2", "shop/db.shop"]), ["/240.0.0.1"]), "by VIP")
     expect(look_up("shop/db.shop")[1], [], "a service by its name")

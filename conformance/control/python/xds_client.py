@@ -103,7 +103,7 @@ def new_request(request, first, node, subscribe=(), unsubscribe=(), initial=None
 
 
 def ztunnel_node(namespace="shop", name="db", ip="10.0.0.2", **metadata):
-    """As ztunnel describes itself (wire facts 2.2)."""
+    """As ztunnel describes itself (node of its src/xds/client.rs)."""
     return {
         "id": f"ztunnel~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local",
         "metadata": {"NAME": name, "NAMESPACE": namespace, "INSTANCE_IPS": ip, **metadata},

@@ -1,4 +1,7 @@
-/** Certificates from a control plane (`CreateCertificate`, wire facts 3): istiod's or ours, by the same call. */
+/**
+ * Certificates from a control plane (`CreateCertificate`, ztunnel `proto/citadel.proto`): istiod's or ours, by the same
+ * call.
+ */
 import { MeshError } from "../../base/errors.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import type { Logger } from "../../base/log.ts";
@@ -73,7 +76,10 @@ const adviceForNode =
 const adviceForToken =
   ": is the token of this very service account, not expired, and of the audience it wants?";
 
-/** Leaf, then intermediates one an item, last the bundle of roots (wire facts 3.3). */
+/**
+ * Leaf, then intermediates one an item, last the bundle of roots (ztunnel `fetch_certificate` of
+ * `src/identity/caclient.rs`).
+ */
 function splitChain(certChain: readonly string[]): SigningResponse {
   if (certChain.length < 2)
     throw new MeshError("control_refused", "upstream", "the control plane sent a certificate without roots");

@@ -3,8 +3,8 @@ import { joinLimits } from "../../base/limits/agent.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 
 /**
- * A CA dates what it issues from a little before its own now (istiod and ours: two minutes, wire facts 3.5). What it issued during
- * a call that took no time therefore tells its clock.
+ * A CA dates what it issues from a little before its own now (istiod and ours: two minutes, `ClockSkewGracePeriod` of
+ * `security/pkg/pki/util/generate_cert.go`). What it issued during a call that took no time therefore tells its clock.
  *
  * @param askedMs, answeredMs this host's clock around the call.
  * @returns how far this host's clock is ahead of the CA's, in milliseconds, negative when it is behind; null when it is near enough.

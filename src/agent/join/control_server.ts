@@ -23,7 +23,10 @@ export interface Presented {
   readonly credentials: TlsCredentials | null;
   /** Null sends no token. */
   readonly bearer: BearerSource | null;
-  /** Shown when there is a token and it cannot be read: istiod takes a certificate that it has signed (wire facts 7.3). */
+  /**
+   * Shown when there is a token and it cannot be read: istiod takes a certificate that it has signed (`NewServer` of
+   * `pilot/pkg/bootstrap/server.go`).
+   */
   readonly spare: TlsCredentials | null;
 }
 

@@ -294,7 +294,10 @@ export class ControlPlane {
     return { credentials: null, bearer: token, spare };
   }
 
-  /** istiod wants the namespace of whoever calls (wire facts 7.2); a joined host's is its own. */
+  /**
+   * istiod wants the namespace of whoever calls (`checkConnectionIdentity` of `pilot/pkg/xds/auth.go`); a joined host's
+   * is its own.
+   */
   #describe(): ControlSettings["node"] {
     const { node } = this.#options.settings;
     if (this.#identity === null) return node;

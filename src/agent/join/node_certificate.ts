@@ -17,7 +17,10 @@ export interface NodeKey {
   readonly privateKeyPem: string;
 }
 
-/** @param name what the request says; the server decides the name and does not look at it (wire facts 3.5). */
+/**
+ * @param name what the request says; the server decides the name and does not look at it (istiod `CreateCertificate` of
+ * `security/pkg/server/ca/server.go`).
+ */
 export async function createNodeKey(
   provider: CryptoProvider,
   trustDomain: string,
@@ -38,7 +41,8 @@ export interface AnswerOptions {
 }
 
 /**
- * Chain, key, identity and path of an answer to Join or Renew (chain rules of wire facts 3.3).
+ * Chain, key, identity and path of an answer to Join or Renew (chain rules as ztunnel's `fetch_certificate`,
+ * `src/identity/caclient.rs`).
  *
  * A clock that is wrong is no reason to throw the answer away: the token is used up by then, and the certificate will hold once
  * the clock does. So the path is judged at the nearest time at which the leaf is valid.

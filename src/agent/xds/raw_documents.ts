@@ -1,4 +1,7 @@
-/** Istio's own resources as a control plane has them (MCP over xDS, wire facts 7.7): read as far as their names, bodies as bytes. */
+/**
+ * Istio's own resources as a control plane has them (MCP over xDS, istiod `pilot/pkg/networking/apigen/apigen.go`):
+ * read as far as their names, bodies as bytes.
+ */
 import { joinLimits } from "../../base/limits/agent.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Delivery } from "../../wire/ads/client.ts";

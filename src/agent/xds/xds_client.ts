@@ -287,7 +287,7 @@ export class XdsClient {
     this.#becomeReady();
   }
 
-  /** @param first of its type on this stream: the node goes with it (wire facts 2.2). */
+  /** @param first of its type on this stream: the node goes with it (ztunnel `construct_initial_request`). */
   #send(request: DeltaRequest, first: boolean): void {
     const node = first ? { node: this.#options.node() } : {};
     this.#stream?.send(newMessage(DeltaDiscoveryRequestSchema, { ...withoutUndefined(request), ...node }));

@@ -1,4 +1,7 @@
-/** How this host introduces itself to a control plane: as ztunnel does (wire facts 2.2), so that a real istiod knows what it wants. */
+/**
+ * How this host introduces itself to a control plane: as ztunnel does (`node` of its `src/xds/client.rs`), so that a
+ * real istiod knows what it wants.
+ */
 import { type Node, NodeSchema } from "../../wire/messages/envoy_core.gen.ts";
 import { type JsonValue, newMessage } from "../../wire/messages/message.ts";
 import type { NodeDescription } from "../join/settings.ts";

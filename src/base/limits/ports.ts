@@ -1,4 +1,4 @@
-/** The ports of ambient Istio (wire facts: ztunnel `config.rs`). */
+/** The ports of ambient Istio (ztunnel `src/config.rs`). */
 export const ports = {
   outbound: 15001,
   inboundPlaintext: 15006,

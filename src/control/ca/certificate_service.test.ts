@@ -38,7 +38,7 @@ async function refusal(shown: Shown, call: Parameters<ControlBench["create"]>[1]
   return refused ?? `answered with ${answer.certChain.length} items`;
 }
 
-describe("CreateCertificate answers as istiod does (wire facts 3.3, 3.5)", () => {
+describe("CreateCertificate answers as istiod does (security/pkg/server/ca/server.go)", () => {
   test("with the leaf, then one certificate an item, then the roots, at least two items", async () => {
     const { csr, keys } = await bench.csr();
     const { answer } = await bench.create({ token: await bench.token() }, { csr });

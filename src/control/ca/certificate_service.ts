@@ -1,4 +1,7 @@
-/** istiod's CA (`istio.v1.auth.IstioCertificateService`, wire facts 3): a real ztunnel's, our nodes', anybody's who speaks it. */
+/**
+ * istiod's CA (`istio.v1.auth.IstioCertificateService`, `security/pkg/server/ca/server.go`): a real ztunnel's, our
+ * nodes', anybody's who speaks it.
+ */
 import { SpiffeId } from "../../mesh/identity.ts";
 import { type GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import type {

@@ -39,7 +39,10 @@ export interface IssueRequest {
 }
 
 export interface Issued {
-  /** PEM: leaf, intermediates one an item, last the bundle of roots. ztunnel needs two items at least (wire facts 3.3). */
+  /**
+   * PEM: leaf, intermediates one an item, last the bundle of roots. ztunnel needs two items at least
+   * (`fetch_certificate` of `src/identity/caclient.rs`).
+   */
   readonly chain: string[];
   readonly serialNumber: string;
   readonly notAfterMs: number;

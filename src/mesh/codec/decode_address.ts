@@ -1,4 +1,4 @@
-/** `istio.workload.Address` → a workload or a service (wire facts 2.5; ztunnel `state/workload.rs`, `state/service.rs`). */
+/** `istio.workload.Address` → a workload or a service (ztunnel `src/state/workload.rs`, `src/state/service.rs`). */
 
 import type { Address } from "../../wire/messages/istio_workload.gen.ts";
 import { decodeAddressMessage } from "../../wire/messages/mesh_resources.ts";

@@ -1,5 +1,5 @@
 /**
- * `istio.security.Authorization` → a policy (wire facts 2.6; ztunnel `rbac.rs`).
+ * `istio.security.Authorization` → a policy (ztunnel `src/rbac.rs`).
  *
  * ztunnel drops a value it cannot read from its match and goes on. A field that is empty after that is ignored, so a policy would
  * allow more than was asked: here the whole policy is refused, and the refusal names the field.

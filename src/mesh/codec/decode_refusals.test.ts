@@ -1,4 +1,7 @@
-/** What ztunnel refuses is refused here, and so is what it would turn into something wider than was asked (wire facts 2.5, 2.6). */
+/**
+ * What ztunnel refuses is refused here, and so is what it would turn into something wider than was asked (ztunnel
+ * `src/state/workload.rs`, `src/rbac.rs`).
+ */
 import { describe, expect, test } from "bun:test";
 import {
   type AddressFields,

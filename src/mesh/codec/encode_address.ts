@@ -1,4 +1,7 @@
-/** Workloads and services → `istio.workload.Address`, as ztunnel takes them (wire facts 2.5, 10.3). The same value gives the same bytes. */
+/**
+ * Workloads and services → `istio.workload.Address`, as ztunnel takes them (its `proto/workload.proto`,
+ * `src/state/workload.rs`). The same value gives the same bytes.
+ */
 
 import {
   ApplicationTunnel_Protocol,

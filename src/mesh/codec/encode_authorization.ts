@@ -1,4 +1,7 @@
-/** Policies → `istio.security.Authorization` (wire facts 2.6), with the place where each was written. */
+/**
+ * Policies → `istio.security.Authorization` (ztunnel `proto/authorization.proto`), with the place where each was
+ * written.
+ */
 import type { IpPrefix } from "../../base/prefix.ts";
 import { Action, Scope } from "../../wire/messages/istio_authorization.gen.ts";
 import { encodeAuthorizationMessage, type OriginFields } from "../../wire/messages/mesh_resources.ts";

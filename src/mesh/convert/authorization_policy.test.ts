@@ -29,7 +29,7 @@ test("stars", () => {
   ]);
 });
 
-describe("the table of wire facts 9.4", () => {
+describe("istiod's convertAuthorizationPolicy", () => {
   const cases: readonly [string, string, unknown][] = [
     ["no rules at all allow nothing", "{}", []],
     ["the empty rule matches everything", "{rules: [{}]}", [[]]],

@@ -1,4 +1,7 @@
-/** AuthorizationPolicy → the policy a tunnel enforces, exactly as istiod converts it for ztunnel (wire facts 9.4). */
+/**
+ * AuthorizationPolicy → the policy a tunnel enforces, exactly as istiod converts it for ztunnel
+ * (`convertAuthorizationPolicy` and `handleRule` of `ambient/authorization.go`).
+ */
 import {
   type Authorization,
   type Clause,

@@ -33,7 +33,7 @@ function effect(...documents: readonly string[]): {
 
 const noIdentity = { notPrincipals: [{ Presence: [] }] };
 
-describe("the table of wire facts 5.4", () => {
+describe("istiod's convertPeerAuthentication and effectivePeerAuthenticationKeys", () => {
   const cases: readonly [string, readonly string[], readonly string[], unknown][] = [
     ["nothing", [], [], null],
     ["PERMISSIVE", [mesh("PERMISSIVE")], [], null],

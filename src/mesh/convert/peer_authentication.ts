@@ -1,6 +1,6 @@
 /**
- * PeerAuthentication → DENY policies (wire facts 5.4; istiod `ambient/authorization.go`): a tunnel refuses plaintext by policy alone.
- * DISABLE is the same as PERMISSIVE, because a tunnel cannot refuse mutual TLS.
+ * PeerAuthentication → DENY policies (istiod `convertPeerAuthentication` of `ambient/authorization.go`): a tunnel
+ * refuses plaintext by policy alone. DISABLE is the same as PERMISSIVE, because a tunnel cannot refuse mutual TLS.
  */
 import { type Authorization, type Clause, emptyMatch, type Rule } from "../authorization.ts";
 import type { Labels, MutualTlsMode, PeerAuthenticationDocument } from "../documents/document.ts";

@@ -1,4 +1,4 @@
-/** Gateways of class `istio-waypoint` (wire facts 5.3, 7.5; istiod `ambient/waypoints.go`). */
+/** Gateways of class `istio-waypoint` (istiod `ambient/waypoints.go`). */
 import { describe, expect, test } from "bun:test";
 import { parseDocuments } from "../documents/parse.ts";
 import { convert, document, refusalsOf, warningsOf } from "../testing/convert_text.ts";

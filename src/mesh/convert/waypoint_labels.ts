@@ -1,6 +1,7 @@
 /**
- * `istio.io/use-waypoint` on a namespace, a ServiceEntry or a WorkloadEntry (wire facts 8.1). A waypoint is a Gateway of that name,
- * or without one a ServiceEntry or a WorkloadEntry; `istio.io/waypoint-for` stands on it, and is `service` without it, as in Istio.
+ * `istio.io/use-waypoint` on a namespace, a ServiceEntry or a WorkloadEntry (istiod `ambient/waypoints.go`,
+ * `GetUseWaypoint`). A waypoint is a Gateway of that name, or without one a ServiceEntry or a WorkloadEntry;
+ * `istio.io/waypoint-for` stands on it, and is `service` without it, as in Istio.
  */
 
 import { ports } from "../../base/limits/ports.ts";

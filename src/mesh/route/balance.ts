@@ -1,4 +1,7 @@
-/** Which endpoint of a service, and which address of a workload (wire facts 5.2; ztunnel `state.rs`). Randomness comes in. */
+/**
+ * Which endpoint of a service, and which address of a workload (ztunnel `load_balance` and
+ * `pick_workload_destination_or_resolve` of `src/state.rs`). Randomness comes in.
+ */
 import type { IpAddress, SocketAddress } from "../../base/ip.ts";
 import { type LoadBalancing, type RoutingScope, type Service, serviceKey } from "../service.ts";
 import type { Endpoint } from "../store/endpoints.ts";

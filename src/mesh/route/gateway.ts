@@ -1,4 +1,7 @@
-/** From the reference to a waypoint or a network gateway to the workload that stands there (wire facts 5.3). */
+/**
+ * From the reference to a waypoint or a network gateway to the workload that stands there (ztunnel `fetch_waypoint` and
+ * `fetch_network_gateway` of `src/state.rs`).
+ */
 import type { IpAddress } from "../../base/ip.ts";
 import { SpiffeId } from "../identity.ts";
 import { type Service, serviceKey } from "../service.ts";

@@ -1,4 +1,7 @@
-/** The routes that lead through something: a waypoint, or the gateway of another network (wire facts 5.1, 5.3, 1.11). */
+/**
+ * The routes that lead through something: a waypoint, or the gateway of another network (ztunnel `build_request` and
+ * `build_request_through_gateway` of `src/proxy/outbound.rs`).
+ */
 import { formatSocketAddress } from "../../base/ip.ts";
 import type { Service } from "../service.ts";
 import type { MeshStore } from "../store/store.ts";
@@ -90,7 +93,9 @@ function toWaypoint(
   };
 }
 
-/** Double HBONE (wire facts 1.11). @param next the workload, or its waypoint, as seen from this network. */
+/**
+ * Double HBONE (ztunnel `proxy_to_double_hbone`). @param next the workload, or its waypoint, as seen from this network.
+ */
 export function viaNetworkGateway(
   store: MeshStore,
   request: OutboundRequest,

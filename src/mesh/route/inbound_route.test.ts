@@ -39,7 +39,7 @@ function show(route: InboundRoute): string {
 
 const proxying = { ...db, applicationTunnel: { protocol: "PROXY", port: 15088 } as const };
 
-describe("wire facts 1.5 and 1.7", () => {
+describe("the answers and decisions of ztunnel's build_inbound_request", () => {
   test.each([
     ["our own address", "10.0.0.2:9000", "10.0.0.2:9000 -"],
     ["a port that one of our services maps to", "10.0.0.2:15432", "10.0.0.2:15432 db"],

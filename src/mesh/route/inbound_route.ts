@@ -1,4 +1,7 @@
-/** Where an HBONE CONNECT that reached this workload goes: ztunnel's decision (wire facts 1.7; `proxy/inbound.rs`), as a value. */
+/**
+ * Where an HBONE CONNECT that reached this workload goes: ztunnel's decision (`build_inbound_request` of its
+ * `src/proxy/inbound.rs`), as a value.
+ */
 import type { ErrorCode } from "../../base/errors.ts";
 import {
   type HostPort,
@@ -31,7 +34,7 @@ export type InboundRoute =
       readonly target: SocketAddress;
       /** For telemetry; null when none of the workload's services has that port. */
       readonly service: Service | null;
-      /** Not null: a PROXY v2 header with this destination goes first (wire facts 1.12). */
+      /** Not null: a PROXY v2 header with this destination goes first (ztunnel `write_proxy_protocol`). */
       readonly proxyProtocol: { readonly destination: SocketAddress } | null;
     }
   | {

@@ -60,7 +60,7 @@ function show(result: Route): string {
   return `${result.protocol} ${at} ${result.authority} ${expected}${inner} ${result.via}`;
 }
 
-describe("the table of wire facts 5.1", () => {
+describe("the decisions of ztunnel's build_request", () => {
   const bothWaypoints = [
     cart,
     waypoint,

@@ -1,6 +1,7 @@
 /**
- * Where a captured or proxied connection goes: ztunnel's decision (wire facts 5.1; `proxy/outbound.rs`), as a value. It never
- * awaits and never dials. What cannot be resolved is refused; nothing that should be in the mesh falls back to plain TCP.
+ * Where a captured or proxied connection goes: ztunnel's decision (`build_request` of its `src/proxy/outbound.rs`), as
+ * a value. It never awaits and never dials. What cannot be resolved is refused; nothing that should be in the mesh
+ * falls back to plain TCP.
  */
 import type { ErrorCode } from "../../base/errors.ts";
 import { formatSocketAddress, type HostPort, type IpAddress, type SocketAddress } from "../../base/ip.ts";

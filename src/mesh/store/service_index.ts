@@ -1,4 +1,4 @@
-/** Services by key, host name and VIP, and the choice among several that share one (wire facts 5.2). */
+/** Services by key, host name and VIP, and the choice among several that share one (ztunnel `src/state/service.rs`). */
 import type { IpAddress } from "../../base/ip.ts";
 import { type Service, serviceKey } from "../service.ts";
 import { PrefixIndex } from "./prefix_index.ts";

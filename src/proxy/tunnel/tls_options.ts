@@ -1,4 +1,7 @@
-/** How HBONE does TLS: our SVID, ALPN `h2`, a bounded handshake, no server name (wire facts 1.2). */
+/**
+ * How HBONE does TLS: our SVID, ALPN `h2`, a bounded handshake, no server name (ztunnel `src/tls/certificate.rs`,
+ * `server_config` and `client_config`).
+ */
 import { proxyLimits } from "../../base/limits/proxy.ts";
 import type { TlsOptions } from "../../host/host.ts";
 import type { Svid } from "../../pki/svid/svid.ts";

@@ -64,7 +64,7 @@ export class DeltaClient {
 
   /**
    * Records what was taken and answers the response. Resources that are not among `rejected` count as held even when others were
-   * refused: good ones of a refused response are applied (wire facts 2.3).
+   * refused: good ones of a refused response are applied (ztunnel `handle_stream_event`).
    */
   acknowledge(delivery: Delivery, rejected: readonly RejectedResource[]): DeltaRequest {
     return this.#type(delivery.typeUrl).acknowledge(delivery, rejected);

@@ -1,6 +1,7 @@
 /**
- * Delta ADS as both ends see it (wire facts 2.3, 2.4): the fields of `DeltaDiscoveryRequest` and `DeltaDiscoveryResponse` that the
- * protocol itself is about. The generated messages have this shape, so they are passed in as they are.
+ * Delta ADS as both ends see it (ztunnel `proto/xds.proto`, `src/xds/client.rs`): the fields of `DeltaDiscoveryRequest`
+ * and `DeltaDiscoveryResponse` that the protocol itself is about. The generated messages have this shape, so they are
+ * passed in as they are.
  */
 
 /** The one method of the stream. */

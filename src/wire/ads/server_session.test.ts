@@ -1,4 +1,4 @@
-/** The server's side of delta ADS, rule by rule (wire facts 2.3, 2.7). */
+/** The server's side of delta ADS, rule by rule (ztunnel `src/xds/client.rs`; istiod `pilot/pkg/xds/delta.go`). */
 import { describe, expect, test } from "bun:test";
 import { fromBinary } from "@bufbuild/protobuf";
 import { adsLimits } from "../../base/limits/rpc.ts";

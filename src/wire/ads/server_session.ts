@@ -1,7 +1,7 @@
 /**
  * The server's side of one delta ADS stream, without the stream: requests in, responses out, one unanswered response a type at most.
- * Policies go out before the workloads that name them, and are taken back after them (wire facts 10.3: ztunnel ignores a name it does
- * not know, which allows).
+ * Policies go out before the workloads that name them, and are taken back after them (`assert_rbac` of ztunnel
+ * `src/state.rs` ignores a name it does not know, which allows).
  */
 import { adsLimits } from "../../base/limits/rpc.ts";
 import { addressType, authorizationType, type DeltaRequest } from "./delta.ts";

@@ -245,7 +245,8 @@ export class ServerSubscription {
       const found = this.#set.lookup(name);
       for (const each of found) upserts.set(each.name, each);
       // An absent name is called removed. So is one that stands for resources of other names: ztunnel lets go of a waiting lookup
-      // only when it sees the very name it asked for (`xds/client.rs`, wire facts 2.3), and takes that removal for nothing.
+      // only when it sees the very name it asked for (`notify_on_demand` of `src/xds/client.rs`), and takes that
+      // removal for nothing.
       if (this.#set.get(name) === undefined) removed.add(name);
     }
     const { responseBytes, firstResponseBytes } = this.#limits;

@@ -1,4 +1,4 @@
-/** AuthorizationPolicy (wire facts 9.1), checked as Istio's validation does. */
+/** AuthorizationPolicy as Istio checks it (`ValidateAuthorizationPolicy` of `pkg/config/validation/validation.go`). */
 import { meshLimits } from "../../../base/limits/mesh.ts";
 import type { Location } from "../../location.ts";
 import type { AuthorizationPolicyDocument, Metadata, PolicyRule } from "../document.ts";

@@ -1,4 +1,4 @@
-/** Gateway of the Gateway API, of class `istio-waypoint` (wire facts 7.5; istiod `ambient/waypoints.go`). */
+/** Gateway of the Gateway API, of class `istio-waypoint` (istiod `ambient/waypoints.go`). */
 
 import { ports } from "../../../base/limits/ports.ts";
 import type { Location } from "../../location.ts";

@@ -1,4 +1,4 @@
-/** PeerAuthentication (wire facts 9.5). */
+/** PeerAuthentication (Istio `ValidatePeerAuthentication` of `pkg/config/validation/validation.go`). */
 
 import type { Location } from "../../location.ts";
 import type { Metadata, MutualTlsMode, PeerAuthenticationDocument } from "../document.ts";

@@ -1,4 +1,4 @@
-/** ServiceEntry (wire facts 7.5, 8.6). */
+/** ServiceEntry (Istio `ValidateServiceEntry` of `pkg/config/validation/validation.go`). */
 
 import { SpiffeId } from "../../identity.ts";
 import type { Location } from "../../location.ts";
