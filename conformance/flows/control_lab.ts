@@ -16,7 +16,7 @@ import type { Clock } from "../../src/host/host.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
 import type { MemoryHost } from "../../src/host/memory/process.ts";
 import type { MemoryMachine, MemoryWorld } from "../../src/host/memory/world.ts";
-import { convertDocuments } from "../../src/mesh/convert/convert.ts";
+import { convertDocuments } from "../../src/mesh/convert/convert_documents.ts";
 import { parseDocuments } from "../../src/mesh/documents/parse.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
 import { diffStates, emptyState, type MeshState } from "../../src/mesh/store/change.ts";

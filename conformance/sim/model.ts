@@ -1,6 +1,6 @@
 /** What the documents say at each time, decided by the reference engine: the oracle of the simulation. */
 import type { IpAddress } from "../../src/base/ip.ts";
-import { convertDocuments } from "../../src/mesh/convert/convert.ts";
+import { convertDocuments } from "../../src/mesh/convert/convert_documents.ts";
 import { parseDocuments } from "../../src/mesh/documents/parse.ts";
 import type { SpiffeId } from "../../src/mesh/identity.ts";
 import { MeshStore } from "../../src/mesh/store/store.ts";

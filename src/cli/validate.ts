@@ -1,7 +1,7 @@
 /** `fairlead validate`: the same reading and conversion a node does, without a node. */
 
 import type { Config } from "../config/node/config.ts";
-import { convertDocuments } from "../mesh/convert/convert.ts";
+import { convertDocuments } from "../mesh/convert/convert_documents.ts";
 import { parseDocuments } from "../mesh/documents/parse.ts";
 import { formatLocation } from "../mesh/location.ts";
 import type { CliBindings, ExitCode } from "./bindings.ts";

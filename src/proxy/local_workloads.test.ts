@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { IpAddress } from "../base/ip.ts";
 import type { Clock } from "../host/host.ts";
-import { convertDocuments } from "../mesh/convert/convert.ts";
+import { convertDocuments } from "../mesh/convert/convert_documents.ts";
 import { parseDocuments } from "../mesh/documents/parse.ts";
 import { MeshStore } from "../mesh/store/store.ts";
 import { LocalWorkloads } from "./local_workloads.ts";

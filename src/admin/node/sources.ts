@@ -1,7 +1,7 @@
 /** What administration shows and does. `app/node/` fills it; nothing here knows the parts it comes from. */
 import type { LogLevel } from "../../base/log.ts";
 import type { MetricRegistry } from "../../base/metrics.ts";
-import type { DocumentStatus } from "../../mesh/convert/report.ts";
+import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 
 export interface AdminSources {

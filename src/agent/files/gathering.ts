@@ -1,7 +1,7 @@
 /** What one reading of the files gives, held against what was good before. */
 import type { MeshError } from "../../base/errors.ts";
 import { isBelow } from "../../files/mesh_files.ts";
-import type { DocumentStatus } from "../../mesh/convert/report.ts";
+import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
 import type { ParsedEntry } from "../../mesh/documents/parse.ts";
 import type { RefusedPolicy } from "../../mesh/documents/refused_policy.ts";

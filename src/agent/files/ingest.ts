@@ -9,7 +9,7 @@ import { TimeSlice } from "../../base/time_slice.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import { type MeshFiles, readMeshFiles, sameFiles } from "../../files/mesh_files.ts";
 import type { Host } from "../../host/host.ts";
-import type { ConversionContext } from "../../mesh/convert/report.ts";
+import type { ConversionContext } from "../../mesh/convert/conversion_context.ts";
 import { type DocumentError, formatLocation } from "../../mesh/location.ts";
 import { diffStates, emptyState, type MeshState } from "../../mesh/store/change.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";

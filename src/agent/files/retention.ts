@@ -4,9 +4,9 @@
  */
 import type { MeshError } from "../../base/errors.ts";
 import type { TimeSlice } from "../../base/time_slice.ts";
-import { ConversionCache } from "../../mesh/convert/cache.ts";
-import { type Conversion, convertInSteps } from "../../mesh/convert/convert.ts";
-import type { ConversionContext } from "../../mesh/convert/report.ts";
+import type { ConversionContext } from "../../mesh/convert/conversion_context.ts";
+import { type Conversion, convertInSteps } from "../../mesh/convert/convert_documents.ts";
+import { WorkloadCache } from "../../mesh/convert/workload_cache.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
 import type { RefusedPolicy } from "../../mesh/documents/refused_policy.ts";
 import type { DocumentError } from "../../mesh/location.ts";
@@ -23,7 +23,7 @@ export interface RetentionResult {
 export class Retention {
   readonly #context: ConversionContext;
   readonly #refusedPolicies: "deny" | "skip";
-  readonly #cache = new ConversionCache();
+  readonly #cache = new WorkloadCache();
   #good = new Map<string, MeshDocument>();
 
   constructor(context: ConversionContext, refusedPolicies: "deny" | "skip") {

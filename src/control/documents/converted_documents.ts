@@ -2,9 +2,10 @@
 import { assert } from "../../base/assert.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
-import { ConversionCache } from "../../mesh/convert/cache.ts";
-import { type Conversion, convertInSteps } from "../../mesh/convert/convert.ts";
-import type { ConversionContext, DocumentStatus } from "../../mesh/convert/report.ts";
+import type { ConversionContext } from "../../mesh/convert/conversion_context.ts";
+import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";
+import { type Conversion, convertInSteps } from "../../mesh/convert/convert_documents.ts";
+import { WorkloadCache } from "../../mesh/convert/workload_cache.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
 import { parseDocument } from "../../mesh/documents/parse.ts";
 import type { RefusedPolicy } from "../../mesh/documents/refused_policy.ts";
@@ -37,7 +38,7 @@ export class DocumentConverter {
   readonly #clock: Clock;
   readonly #context: ConversionContext;
   readonly #derive: DeriveDocuments;
-  readonly #cache = new ConversionCache();
+  readonly #cache = new WorkloadCache();
   #parsed = new Map<string, Parsed>();
 
   constructor(clock: Clock, context: ConversionContext, derive: DeriveDocuments) {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { convertDocuments } from "../../mesh/convert/convert.ts";
+import { convertDocuments } from "../../mesh/convert/convert_documents.ts";
 import { parseDocuments } from "../../mesh/documents/parse.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { context, document } from "../../mesh/testing/convert_text.ts";

@@ -17,7 +17,8 @@ import type {
   PolicyRule,
   SourceMatch,
 } from "../documents/document.ts";
-import type { ConversionContext, ConversionReport } from "./report.ts";
+import type { ConversionContext } from "./conversion_context.ts";
+import type { ConversionReport } from "./conversion_report.ts";
 
 /** @returns null when the tunnel has nothing to enforce; the report says why. */
 export function convertAuthorizationPolicy(

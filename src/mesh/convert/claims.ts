@@ -11,7 +11,8 @@ import type {
 } from "../documents/document.ts";
 import { nodeNamespace } from "../identity.ts";
 import { formatLocation } from "../location.ts";
-import type { ConversionContext, ConversionReport } from "./report.ts";
+import type { ConversionContext } from "./conversion_context.ts";
+import type { ConversionReport } from "./conversion_report.ts";
 
 interface Claim {
   readonly document: MeshDocument;

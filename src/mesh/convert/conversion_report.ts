@@ -1,15 +1,6 @@
-/** What conversion is told about the mesh, and what it tells about each document. */
+/** What conversion says about each document: accepted or refused, and what its operator should know. */
 import type { DocumentWarning, MeshDocument } from "../documents/document.ts";
 import type { DocumentError, Location } from "../location.ts";
-
-export interface ConversionContext {
-  readonly trustDomain: string;
-  readonly clusterId: string;
-  /** Policies here apply to the whole mesh; `istio-system` unless configured. */
-  readonly rootNamespace: string;
-  /** The network of addresses that name none; "" is the default network. */
-  readonly network: string;
-}
 
 export interface DocumentStatus {
   /** `AuthorizationPolicy shop/only-cart` */

@@ -3,7 +3,7 @@ import { formatSocketAddress } from "../../base/ip.ts";
 import { parseDocuments } from "../documents/parse.ts";
 import { context, convert, document, refusalsOf, warningsOf } from "../testing/convert_text.ts";
 import type { GatewayAddress, Workload } from "../workload.ts";
-import { convertDocuments } from "./convert.ts";
+import { convertDocuments } from "./convert_documents.ts";
 
 function only<T>(items: readonly T[]): T {
   expect(items).toHaveLength(1);

@@ -8,11 +8,12 @@ import type { RefusedPolicy } from "../documents/refused_policy.ts";
 import type { DocumentError } from "../location.ts";
 import type { Service } from "../service.ts";
 import type { Workload } from "../workload.ts";
-import { ConversionCache } from "./cache.ts";
 import { Claims } from "./claims.ts";
-import { MeshConversion } from "./mesh_conversion.ts";
-import { type ConversionContext, ConversionReport, type DocumentStatus } from "./report.ts";
+import type { ConversionContext } from "./conversion_context.ts";
+import { ConversionReport, type DocumentStatus } from "./conversion_report.ts";
+import { MeshAssembly } from "./mesh_assembly.ts";
 import { inSteps } from "./steps.ts";
+import { WorkloadCache } from "./workload_cache.ts";
 import { checkWorkloadWords } from "./workload_entry.ts";
 
 export interface Conversion {
@@ -32,7 +33,7 @@ export function convertDocuments(
   documents: readonly MeshDocument[],
   context: ConversionContext,
   refused: readonly RefusedPolicy[] = [],
-  cache: ConversionCache = new ConversionCache(),
+  cache: WorkloadCache = new WorkloadCache(),
 ): Conversion {
   const steps = convertInSteps(documents, context, refused, cache);
   for (;;) {
@@ -46,7 +47,7 @@ export function* convertInSteps(
   documents: readonly MeshDocument[],
   context: ConversionContext,
   refused: readonly RefusedPolicy[],
-  cache: ConversionCache,
+  cache: WorkloadCache,
 ): Generator<void, Conversion> {
   const report = new ConversionReport();
   const claims = new Claims(context, report);
@@ -54,7 +55,7 @@ export function* convertInSteps(
   yield* inSteps(documents, (document) => {
     if (checkWords(document, cache, report) && claims.take(document)) accepted.push(document);
   });
-  const conversion = new MeshConversion(accepted, refused, context, cache, report);
+  const conversion = new MeshAssembly(accepted, refused, context, cache, report);
   yield* conversion.join();
   const services = yield* conversion.services();
   const policies = yield* conversion.policies();
@@ -64,7 +65,7 @@ export function* convertInSteps(
   return { workloads, services, policies, statuses, errors: report.errors() };
 }
 
-function checkWords(document: MeshDocument, cache: ConversionCache, report: ConversionReport): boolean {
+function checkWords(document: MeshDocument, cache: WorkloadCache, report: ConversionReport): boolean {
   if (document.kind === "WorkloadEntry") checkWorkloadWords(cache.source(document, document.spec), report);
   if (document.kind === "ServiceEntry") {
     for (const endpoint of document.endpoints) checkWorkloadWords(cache.source(document, endpoint), report);

@@ -9,24 +9,26 @@ import type {
   PeerAuthenticationDocument,
   ServiceEntryDocument,
 } from "../documents/document.ts";
-import { convertRefusedPolicy, type RefusedPolicy } from "../documents/refused_policy.ts";
+import type { RefusedPolicy } from "../documents/refused_policy.ts";
 import type { Service } from "../service.ts";
 import type { GatewayAddress, Workload } from "../workload.ts";
 import { convertAuthorizationPolicy } from "./authorization_policy.ts";
-import type { ConversionCache } from "./cache.ts";
+import type { ConversionContext } from "./conversion_context.ts";
+import type { ConversionReport } from "./conversion_report.ts";
 import { PeerAuthentications } from "./peer_authentication.ts";
-import type { ConversionContext, ConversionReport } from "./report.ts";
+import { convertRefusedPolicy } from "./refused_policy.ts";
 import { LabelIndex } from "./selector.ts";
 import { convertServiceEntry, markCanonical } from "./service_entry.ts";
 import { inSteps } from "./steps.ts";
 import { WaypointLabels } from "./waypoint_labels.ts";
+import type { WorkloadCache } from "./workload_cache.ts";
 import { endpointPorts, networkGateways, type WorkloadSource } from "./workload_entry.ts";
 
 /** The methods run in the order they stand in, each to its end. */
-export class MeshConversion {
+export class MeshAssembly {
   readonly #context: ConversionContext;
   readonly #refused: readonly RefusedPolicy[];
-  readonly #cache: ConversionCache;
+  readonly #cache: WorkloadCache;
   readonly #report: ConversionReport;
   readonly #serviceEntries: readonly ServiceEntryDocument[];
   readonly #authorizationPolicies: readonly AuthorizationPolicyDocument[];
@@ -42,7 +44,7 @@ export class MeshConversion {
     documents: readonly MeshDocument[],
     refused: readonly RefusedPolicy[],
     context: ConversionContext,
-    cache: ConversionCache,
+    cache: WorkloadCache,
     report: ConversionReport,
   ) {
     this.#context = context;

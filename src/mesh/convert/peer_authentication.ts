@@ -5,7 +5,7 @@
 import { type Authorization, type Clause, emptyMatch, type Rule } from "../authorization.ts";
 import type { Labels, MutualTlsMode, PeerAuthenticationDocument } from "../documents/document.ts";
 import type { Location } from "../location.ts";
-import type { ConversionContext } from "./report.ts";
+import type { ConversionContext } from "./conversion_context.ts";
 import { selects } from "./selector.ts";
 import { isOlder } from "./service_entry.ts";
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import type { MeshDocument, WorkloadGroupDocument } from "../documents/document.ts";
 import { parseDocuments } from "../documents/parse.ts";
 import { context, convert, document } from "../testing/convert_text.ts";
-import { convertDocuments } from "./convert.ts";
+import { convertDocuments } from "./convert_documents.ts";
 import { RegisteredEntries, type RegisteredHost, registeredEntry } from "./registered_entry.ts";
 
 const host: RegisteredHost = {

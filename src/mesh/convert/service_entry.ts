@@ -2,7 +2,8 @@
 import { isSingleAddress } from "../../base/prefix.ts";
 import type { Labels, ServiceEntryDocument } from "../documents/document.ts";
 import type { LoadBalancing, Service } from "../service.ts";
-import type { ConversionContext, ConversionReport } from "./report.ts";
+import type { ConversionContext } from "./conversion_context.ts";
+import type { ConversionReport } from "./conversion_report.ts";
 import type { WaypointLabels } from "./waypoint_labels.ts";
 
 const TRAFFIC_DISTRIBUTION = "networking.istio.io/traffic-distribution";

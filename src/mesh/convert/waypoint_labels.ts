@@ -15,7 +15,8 @@ import type {
 } from "../documents/document.ts";
 import type { Located } from "../documents/reader.ts";
 import type { GatewayAddress } from "../workload.ts";
-import type { ConversionContext, ConversionReport } from "./report.ts";
+import type { ConversionContext } from "./conversion_context.ts";
+import type { ConversionReport } from "./conversion_report.ts";
 import { selects } from "./selector.ts";
 
 const USE = "istio.io/use-waypoint";

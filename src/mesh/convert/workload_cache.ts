@@ -6,7 +6,7 @@
 import type { EndpointSpec } from "../documents/document.ts";
 import { sameValue } from "../store/change.ts";
 import type { Workload } from "../workload.ts";
-import type { ConversionContext } from "./report.ts";
+import type { ConversionContext } from "./conversion_context.ts";
 import {
   convertWorkload,
   type WorkloadMembership,
@@ -15,7 +15,7 @@ import {
 } from "./workload_entry.ts";
 
 /** For one `ConversionContext` only. Forgets by itself what no document holds any more. */
-export class ConversionCache {
+export class WorkloadCache {
   readonly #sources = new WeakMap<EndpointSpec, WorkloadSource>();
   readonly #workloads = new WeakMap<
     WorkloadSource,

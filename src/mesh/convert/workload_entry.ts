@@ -10,7 +10,8 @@ import type { Located } from "../documents/reader.ts";
 import { SpiffeId } from "../identity.ts";
 import type { GatewayAddress, Workload } from "../workload.ts";
 import { isHbone } from "./claims.ts";
-import type { ConversionContext, ConversionReport } from "./report.ts";
+import type { ConversionContext } from "./conversion_context.ts";
+import type { ConversionReport } from "./conversion_report.ts";
 
 /** A document or an endpoint of one, with the labels that selectors see. */
 export interface WorkloadSource {

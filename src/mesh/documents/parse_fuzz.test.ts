@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { convertDocuments } from "../convert/convert.ts";
+import { convertDocuments } from "../convert/convert_documents.ts";
 import { context, document } from "../testing/convert_text.ts";
 import { parseDocuments } from "./parse.ts";
 

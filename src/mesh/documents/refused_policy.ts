@@ -1,9 +1,4 @@
-/**
- * What stands in for a policy document that was refused and of which no good version is known. Leaving it out would allow what it
- * may have meant to deny, so traffic that it may concern is denied, by a rule that points at the broken document.
- */
-import { type Authorization, emptyMatch } from "../authorization.ts";
-import type { ConversionContext } from "../convert/report.ts";
+/** What can still be told of a policy document that was refused: whom it may concern. */
 import type { Location } from "../location.ts";
 import type { Labels, Metadata } from "./document.ts";
 import { ObjectReader, Problems } from "./reader.ts";
@@ -51,25 +46,5 @@ export function salvagePolicy(
     namespace,
     selector: problems.any || labels?.size === 0 ? null : labels,
     location: root.at,
-  };
-}
-
-/** AuthorizationPolicy: everything is denied. PeerAuthentication: plaintext is, as if it said STRICT. */
-export function convertRefusedPolicy(refused: RefusedPolicy, context: ConversionContext): Authorization {
-  const { kind, location, namespace } = refused;
-  const clauses =
-    kind === "PeerAuthentication"
-      ? [{ matches: [{ ...emptyMatch, notPrincipals: [{ kind: "presence" } as const] }] }]
-      : [];
-  const everywhere = namespace === context.rootNamespace ? "GLOBAL" : "NAMESPACE";
-  return {
-    // `_` stands in no Kubernetes name, so no written policy can have this one.
-    name: `fairlead_refused_${kind.toLowerCase()}_${refused.name}`,
-    namespace,
-    scope: refused.selector === null ? everywhere : "WORKLOAD_SELECTOR",
-    action: "DENY",
-    dryRun: false,
-    rules: [{ clauses, location }],
-    location,
   };
 }

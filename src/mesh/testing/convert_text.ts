@@ -1,7 +1,7 @@
 /** Meshes for tests, from the text of documents. */
 import { assert } from "../../base/assert.ts";
-import { type Conversion, convertDocuments } from "../convert/convert.ts";
-import type { ConversionContext } from "../convert/report.ts";
+import type { ConversionContext } from "../convert/conversion_context.ts";
+import { type Conversion, convertDocuments } from "../convert/convert_documents.ts";
 import { parseDocuments } from "../documents/parse.ts";
 import { formatLocation } from "../location.ts";
 
