@@ -30,6 +30,17 @@ export async function readMeshFiles(
   return { texts: reader.texts, unreadable: reader.unreadable };
 }
 
+/**
+ * A running program keeps what it has when a path goes away; at the start a path that does not exist is a typing error, and a node
+ * without documents would look as if it worked.
+ *
+ * @throws MeshError `io`, blame local.
+ */
+export async function refuseMissing(files: Files, paths: readonly string[]): Promise<void> {
+  for (const path of paths)
+    if (!(await files.exists(path))) throw new MeshError("io", "local", `${path} does not exist`);
+}
+
 class TreeReader {
   readonly texts = new Map<string, string>();
   readonly unreadable = new Map<string, MeshError>();

@@ -1,17 +1,15 @@
 /** What the command line is handed: this program's parts as a few functions. */
-import { registerProcessMetrics } from "../../admin/process_metrics.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
 import { adminLimits } from "../../base/limits/admin.ts";
 import type { CliBindings, StartedNode } from "../../cli/bindings.ts";
 import type { Config } from "../../config/node/config.ts";
-import { readMeshFiles } from "../../files/mesh_files.ts";
+import { readMeshFiles, refuseMissing } from "../../files/mesh_files.ts";
 import { httpGet } from "../../host/bun/http_get.ts";
 import type { ServeHttp } from "../../host/bun/serve_http.ts";
-import type { Files, Host, Listener } from "../../host/host.ts";
-import { LogWriter } from "../../host/log_writer.ts";
-import { refuseMissing } from "../../host/refuse_missing.ts";
+import type { Files, Host } from "../../host/host.ts";
 import { serveAdministration } from "../node/administration.ts";
 import { prepareNode } from "../node/node.ts";
+import { openLog, serveProgram } from "../served.ts";
 import { versionFields } from "../version.ts";
 import { controlBindings } from "./control_bindings.ts";
 
@@ -58,53 +56,23 @@ async function readEveryMeshFile(
   return [...texts].map(([path, text]) => ({ path, text }));
 }
 
-/** A node with its administration ports; whoever ends it, they end with it. */
+/** A node with its administration ports. */
 async function startServed(host: Host, serveHttp: ServeHttp, config: Config): Promise<StartedNode> {
-  const write = (text: string): boolean => host.process.writeOut(text);
-  const logger = new LogWriter(host.clock, write, config.log.format, config.log.level);
+  const logger = openLog(host, config.log);
   const node = await prepareNode(host, config, logger);
   // With documents it listens now or never; a control plane may be away for long, and administration says so meanwhile.
   if (config.control === null) await node.listening;
-  registerProcessMetrics(node.metrics, {
-    residentBytes: () => host.process.residentBytes(),
-    cpuMicros: () => host.process.cpuMicros(),
-    startedWallMs: host.clock.wallMs(),
-    logLinesLost: () => logger.lost,
-    version: versionFields(host.name).version ?? "unknown",
-  });
-  const unsubscribe = host.process.onUncaught((thrown) => {
-    const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
-    logger.log("error", "bug", "please report this: one connection ended by a bug of ours", { error });
-  });
-  const { promise: ended, resolve, reject } = Promise.withResolvers<void>();
-  let listeners: readonly Listener[] = [];
-  const closeOwn = (): void => {
-    for (const listener of listeners) listener.close();
-    unsubscribe();
-  };
-  let isEnding = false;
-  const end = (how: Promise<void>): void => {
-    isEnding = true;
-    void how.then(() => {
-      closeOwn();
-      resolve();
-    });
-  };
-  const drain = (): void => end(node.drain());
-  try {
-    listeners = serveAdministration(node, config, logger, serveHttp, drain);
-  } catch (error) {
-    await node.stop();
-    throw error;
-  }
-  // Heard of where it is awaited; until then nobody listens.
-  ended.catch(() => {});
-  node.listening.catch((error) => {
-    if (isEnding) return;
-    closeOwn();
-    reject(error);
+  const served = await serveProgram({
+    host,
+    logger,
+    serveHttp,
+    program: node,
+    unit: "connection",
+    open: (ports, drain) => serveAdministration(node, config, logger, ports, drain),
+    started: node.listening,
   });
   return {
+    ...served,
     createdAuthority: node.createdAuthority,
     trustDomain: node.trustDomain,
     control: describeControl(node.control()),
@@ -112,9 +80,6 @@ async function startServed(host: Host, serveHttp: ServeHttp, config: Config): Pr
       name: `${namespace}/${name}`,
       addresses: addresses.map((ip) => ip.text),
     })),
-    ended,
-    drain,
-    stop: () => end(node.stop()),
   };
 }
 

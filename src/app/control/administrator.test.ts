@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
 import { loadControlPlane } from "../../config/load.ts";
+import { administratorId } from "../../control/ca/first_administrator.ts";
 import { createBunHost } from "../../host/bun/host.ts";
 import { LogWriter } from "../../host/log_writer.ts";
-import { administratorId } from "./administrator.ts";
 import { type RunningControl, startControl } from "./control.ts";
 
 const host = createBunHost();
@@ -37,7 +37,7 @@ afterEach(async () => {
 
 test("a control plane whose first administrator was revoked starts again, and another one can lift it", async () => {
   const { parts, stop } = await start();
-  const target = { kind: "identity", uri: administratorId(config()).uri } as const;
+  const target = { kind: "identity", uri: administratorId("cluster.local", "istio-system").uri } as const;
   await parts.authority.revoke(target, "the file was stolen", "ada");
   await stop();
   const again = await start();

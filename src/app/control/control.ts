@@ -1,19 +1,28 @@
 /** The control plane's composition: state, keys, documents, identity, xDS and administration behind one port. */
 
 import { createControlApp } from "../../admin/control/app.ts";
-import type { DocumentInput } from "../../admin/control/sources.ts";
 import { asMeshError } from "../../base/errors.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/ip.ts";
 import { controlLimits } from "../../base/limits/control.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
-import { type ControlIdentity, createControlIdentity } from "../../control/ca/control_identity.ts";
+import { createControlIdentity } from "../../control/ca/control_identity.ts";
+import {
+  administratorId,
+  bootstrapAdministrator,
+  firstAdministrator,
+} from "../../control/ca/first_administrator.ts";
 import { ServingCertificates } from "../../control/ca/serving_certificates.ts";
+import { followDocumentFiles } from "../../control/documents/document_files.ts";
+import { GroupMembers, groupIdentity } from "../../control/documents/group_members.ts";
 import type { ControlConnection } from "../../control/documents/lock_out.ts";
 import { MeshDocuments } from "../../control/documents/mesh_documents.ts";
+import { AuthorityList } from "../../control/keys/authority_description.ts";
 import { MeshAuthority } from "../../control/keys/mesh_authority.ts";
+import { openKeys } from "../../control/keys/open_keys.ts";
 import { Rotation } from "../../control/rotation/rotation.ts";
 import { ControlState } from "../../control/state/control_state.ts";
+import { cutWithCredentials } from "../../control/xds/credential_cut.ts";
 import { XdsServer } from "../../control/xds/server.ts";
 import type { Host, Listener, Timer } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
@@ -29,14 +38,11 @@ import { createReferenceEngine } from "../../policy/reference.ts";
 import { serveHttp } from "../../transport/http/serve.ts";
 import { type RpcPeer, RpcServer } from "../../transport/rpc/server.ts";
 import { GrpcService } from "../../wire/grpc/server.ts";
+import { type Lifecycle, startWithin } from "../lifecycle.ts";
 import { versionFields } from "../version.ts";
-import { administratorId, bootstrapAdministrator, firstAdministrator } from "./administrator.ts";
-import { followDocumentFiles } from "./files.ts";
 import { reachOf, readGiven } from "./given.ts";
-import { AuthorityList, type OpenedKeys, openKeys } from "./keys.ts";
-import { GroupMembers } from "./members.ts";
+import type { ControlParts } from "./parts.ts";
 import { controlSources, removeHalfBackups } from "./sources.ts";
-import { cutWithCredentials } from "./streams.ts";
 
 export interface RunningControl {
   readonly address: SocketAddress;
@@ -49,59 +55,20 @@ export interface RunningControl {
   stop(): Promise<void>;
 }
 
-/** What administration looks at. */
-export interface ControlParts {
-  readonly config: ControlPlaneConfig;
-  /** Administrator documents that are in force whatever is applied. */
-  readonly administrators: readonly DocumentInput[];
-  readonly controlId: SpiffeId;
-  readonly startedAtMs: number;
-  readonly state: ControlState;
-  readonly keys: OpenedKeys;
-  readonly authorityList: AuthorityList;
-  readonly authority: MeshAuthority;
-  /** Null where the CA is an operator's own, in files. */
-  readonly rotation: Rotation | null;
-  readonly members: GroupMembers;
-  readonly documents: MeshDocuments;
-  readonly identity: ControlIdentity;
-  readonly trust: TrustVerifier;
-  readonly xds: XdsServer;
-  readonly store: MeshStore;
-}
-
-type Undo = () => void | Promise<void>;
-
 /** @throws MeshError when it cannot start as it was told to; nothing is left open then. */
 export async function startControl(
   host: Host,
   config: ControlPlaneConfig,
   logger: LogWriter,
 ): Promise<RunningControl> {
-  const undo: Undo[] = [];
-  let stopping: Promise<void> | null = null;
-  const stop = (): Promise<void> => {
-    stopping ??= undoAll(undo).finally(() => logger.flush());
-    return stopping;
-  };
-  try {
-    return await build(host, config, logger, undo, stop);
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-}
-
-async function undoAll(steps: Undo[]): Promise<void> {
-  for (let step = steps.pop(); step !== undefined; step = steps.pop()) await step();
+  return await startWithin(logger, (life) => build(host, config, logger, life));
 }
 
 async function build(
   host: Host,
   config: ControlPlaneConfig,
   logger: LogWriter,
-  undo: Undo[],
-  stop: () => Promise<void>,
+  life: Lifecycle,
 ): Promise<RunningControl> {
   const { clock } = host;
   const { trustDomain, rootNamespace, stateDirectory } = config;
@@ -111,17 +78,18 @@ async function build(
   const provider: CryptoProvider =
     config.cryptoProvider === "runtime" ? runtimeProvider() : peculiarProvider();
   const controlId = new SpiffeId(trustDomain, rootNamespace, "fairlead-control");
+  const administrator = administratorId(trustDomain, rootNamespace);
   const startedAtMs = clock.wallMs();
 
   const state = await ControlState.open(host, stateDirectory, logger);
-  undo.push(() => state.close());
+  life.onStop(() => state.close());
   await removeHalfBackups(host.files, stateDirectory);
-  undo.push(sweep(host, state, logger));
+  life.onStop(sweep(host, state, logger));
 
   // Keys, and whom to believe.
   const options = { clock, provider, trustDomain };
-  const keys = await openKeys(host, state, config, options, logger);
-  undo.push(() => keys.close());
+  const keys = await openKeys(host, state.authorities, config, options, logger);
+  life.onStop(() => keys.close());
   const authority = await MeshAuthority.open({
     clock,
     provider,
@@ -129,21 +97,21 @@ async function build(
     records: state,
     authorities: keys.view,
   });
-  undo.push(() => authority.close());
+  life.onStop(() => authority.close());
   const trust = new TrustVerifier(options);
-  await followBundle(trust, authority, undo);
+  await followBundle(trust, authority, life);
 
   // The mesh.
   const store = new MeshStore();
-  const members = new GroupMembers(clock, state, logger);
-  undo.push(() => members.close());
+  const members = new GroupMembers(clock, state.registrations, logger);
+  life.onStop(() => members.close());
   const documents = await MeshDocuments.open({
     clock,
     logger,
     state,
     store,
     context: config,
-    derive: (parsed) => members.derive(parsed),
+    derived: members,
     facts: () => ({
       addresses: reach.addresses,
       port: config.listen.port,
@@ -154,12 +122,8 @@ async function build(
       denies,
     }),
   });
-  members.onChange = () =>
-    void documents.refresh().catch((thrown) => {
-      const { message } = asMeshError(thrown, "configuration", "local");
-      logger.log("error", "control", "members of WorkloadGroups could not be taken in", { error: message });
-    });
-  undo.push(await followDocumentFiles({ host, logger, documents, paths: config.meshPaths }));
+  life.onStop(() => documents.close());
+  life.onStop(await followDocumentFiles({ host, logger, documents, paths: config.meshPaths }));
 
   // Who calls, and what they get.
   const identity = createControlIdentity({
@@ -171,11 +135,11 @@ async function build(
     authority,
     trust,
     store,
-    groupIdentity: (group) => members.identityOf(documents.documents, group, trustDomain),
+    groupIdentity: (group) => groupIdentity(documents.documents, group, trustDomain),
     issuers: given.issuers,
     settings: { ...config, nodeLifetimeMs: controlLimits.nodeLifetimeMs },
     controlId,
-    reserved: [administratorId(config)],
+    reserved: [administrator],
     controlUrl: () => reach.url,
     maxLifetimeMs: config.svidLifetimeMs,
   });
@@ -187,7 +151,7 @@ async function build(
     hosts: reach.names,
     records: state.certificates,
   });
-  undo.push(() => serving.close());
+  life.onStop(() => serving.close());
   const xds = new XdsServer({
     clock,
     logger,
@@ -199,9 +163,19 @@ async function build(
     onNodeConnected: (caller) => members.connected(caller),
     onNodeGone: (caller) => members.gone(caller),
   });
-  undo.push(() => xds.close());
-  undo.push(cutWithCredentials(clock, { xds, identity, trust, state }));
-  undo.push(await bootstrapAdministrator({ host, logger, provider, authority, config }));
+  life.onStop(() => xds.close());
+  life.onStop(
+    cutWithCredentials({
+      clock,
+      xds,
+      recheck: (caller) => identity.authenticator.recheck(caller),
+      trust: trust.changes,
+      registrations: state.registrations,
+    }),
+  );
+  life.onStop(
+    await bootstrapAdministrator({ host, logger, provider, authority, id: administrator, stateDirectory }),
+  );
   const rotation =
     keys.own === null
       ? null
@@ -213,20 +187,23 @@ async function build(
           mesh: authority,
           knowledge: {
             nodes: () => activeNodes(state),
-            acknowledged: () => acknowledgedBundles(xds, config, authority),
+            acknowledged: () => acknowledgedBundles(xds, administrator, authority),
           },
         });
-  undo.push(() => rotation?.close());
+  life.onStop(() => rotation?.close());
+
+  const authorityList = await AuthorityList.follow(keys.view, provider);
+  life.onStop(() => authorityList.close());
 
   // One port for all of it.
   const parts: ControlParts = {
     config,
-    administrators: [firstAdministrator(config), ...given.administrators],
+    administrators: [firstAdministrator(administrator), ...given.administrators],
     controlId,
     startedAtMs,
     state,
     keys,
-    authorityList: await AuthorityList.follow(keys.view, provider, undo),
+    authorityList,
     authority,
     rotation,
     documents,
@@ -253,7 +230,7 @@ async function build(
     credentials: () => serving.credentials,
     fallback: (stream, headers, endStream, peer) => serveHttp(http, stream, headers, endStream, peer),
   });
-  undo.push(() => server.close());
+  life.onStop(() => server.close());
   const listener: Listener = server.listen(config.listen);
   logger.log("info", "control", "listening", {
     address: formatSocketAddress(listener.address),
@@ -264,22 +241,22 @@ async function build(
     metrics,
     parts,
     pending,
-    stop,
+    stop: () => life.stop(),
     drain: async () => {
       await server.drain();
-      await stop();
+      await life.stop();
     },
   };
 }
 
 /** The verifier believes what every node is told to believe, and as soon. */
-async function followBundle(trust: TrustVerifier, authority: MeshAuthority, undo: Undo[]): Promise<void> {
+async function followBundle(trust: TrustVerifier, authority: MeshAuthority, life: Lifecycle): Promise<void> {
   const take = async ({ rootsPem, crls }: TrustBundle): Promise<void> => {
     trust.setRoots(rootsPem);
     await trust.setCrls(crls.map((bytes, index) => ({ name: `own list ${index + 1}`, bytes })));
   };
   await take(authority.bundle.value);
-  undo.push(authority.bundle.subscribe((bundle) => void take(bundle)));
+  life.onStop(authority.bundle.subscribe((bundle) => void take(bundle)));
 }
 
 /** @returns a function that ends it. */
@@ -328,11 +305,11 @@ function* activeNodes(state: ControlState): Iterable<string> {
 
 function acknowledgedBundles(
   xds: XdsServer,
-  config: ControlPlaneConfig,
+  administrator: SpiffeId,
   authority: MeshAuthority,
 ): ReadonlyMap<string, string> {
   // The first administrator's file is ours to write, roots included.
-  const held = new Map([[administratorId(config).uri, authority.bundle.value.version]]);
+  const held = new Map([[administrator.uri, authority.bundle.value.version]]);
   for (const { caller, version } of xds.trustHolders())
     if (caller.kind === "node" && version !== null) held.set(caller.node, version);
   return held;

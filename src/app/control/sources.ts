@@ -22,7 +22,7 @@ import type { LogWriter } from "../../host/log_writer.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import { versionFields } from "../version.ts";
-import type { ControlParts } from "./control.ts";
+import type { ControlParts } from "./parts.ts";
 
 export function controlSources(
   host: Host,

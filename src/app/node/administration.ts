@@ -8,9 +8,8 @@ import type {
   PartyEntry,
 } from "../../admin/node/sources.ts";
 import { createMetricsApp, createReadinessApp } from "../../admin/probes.ts";
-import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
+import { formatSocketAddress } from "../../base/ip.ts";
 import type { Config } from "../../config/node/config.ts";
-import type { Listener } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
 import { dumpMesh } from "../../mesh/codec/dump.ts";
 import { serviceKey } from "../../mesh/service.ts";
@@ -19,35 +18,23 @@ import type { SecretEntry } from "../../pki/svid/secrets.ts";
 import { describeCertificates } from "../../pki/x509/describe.ts";
 import type { Connection } from "../../proxy/connections.ts";
 import type { Party } from "../../proxy/telemetry.ts";
+import type { Ports } from "../served.ts";
 import { versionFields } from "../version.ts";
 import type { IdentitySocket } from "./identity.ts";
 import type { PreparedNode } from "./node.ts";
-
-type ServeHttp = (
-  address: SocketAddress,
-  fetch: (request: Request) => Response | Promise<Response>,
-) => Listener;
 
 /** Opens the ports that are configured. @param onDrain what `/quitquitquit` starts. */
 export function serveAdministration(
   node: PreparedNode,
   config: Config,
   logger: LogWriter,
-  serveHttp: ServeHttp,
+  ports: Ports,
   onDrain: () => void,
-): Listener[] {
+): void {
   const sources = adminSources(node, config, logger, onDrain);
-  const listeners: Listener[] = [];
-  const serve = (
-    address: SocketAddress | null,
-    app: { fetch(request: Request): Response | Promise<Response> },
-  ) => {
-    if (address !== null) listeners.push(serveHttp(address, (request) => app.fetch(request)));
-  };
-  serve(config.admin, createAdminApp(sources));
-  serve(config.metrics, createMetricsApp(sources));
-  serve(config.readiness, createReadinessApp(sources));
-  return listeners;
+  ports.serve(config.admin, createAdminApp(sources));
+  ports.serve(config.metrics, createMetricsApp(sources));
+  ports.serve(config.readiness, createReadinessApp(sources));
 }
 
 function adminSources(

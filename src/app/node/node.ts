@@ -11,10 +11,10 @@ import { formatSocketAddress, IpAddress } from "../../base/ip.ts";
 import { proxyLimits } from "../../base/limits/proxy.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import type { Config } from "../../config/node/config.ts";
+import { refuseMissing } from "../../files/mesh_files.ts";
 import { type CaptureOptions, installCapture } from "../../host/capture/capture.ts";
 import type { Host, Network } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
-import { refuseMissing } from "../../host/refuse_missing.ts";
 import { type MeshChange, MeshStore } from "../../mesh/store/store.ts";
 import { type CryptoProvider, peculiarProvider, runtimeProvider } from "../../pki/crypto/provider.ts";
 import { SecretManager } from "../../pki/svid/secrets.ts";
@@ -29,6 +29,7 @@ import { LocalWorkloads } from "../../proxy/local_workloads.ts";
 import { NodeTunnel } from "../../proxy/node.ts";
 import type { NodeContext, NodeSettings } from "../../proxy/node_context.ts";
 import { Telemetry } from "../../proxy/telemetry.ts";
+import { type Lifecycle, startWithin } from "../lifecycle.ts";
 import { versionFields } from "../version.ts";
 import { type IdentitySocket, openIdentitySocket, prefetchIdentities } from "./identity.ts";
 import { CrlSets, followControl, followFiles, type MeshSource } from "./mesh_source.ts";
@@ -63,9 +64,6 @@ export interface RunningNode extends PreparedNode {
   readonly tunnel: NodeTunnel;
 }
 
-/** Takes back one step of the start. */
-type Undo = () => void | Promise<void>;
-
 /** @throws MeshError when the node cannot start as it was told to; nothing is left behind then. */
 export async function startNode(host: Host, config: Config, logger: LogWriter): Promise<RunningNode> {
   const node = await prepareNode(host, config, logger);
@@ -79,35 +77,11 @@ export async function startNode(host: Host, config: Config, logger: LogWriter): 
  * @throws MeshError as `startNode`.
  */
 export async function prepareNode(host: Host, config: Config, logger: LogWriter): Promise<PreparedNode> {
-  const undo: Undo[] = [];
-  // One stop, however often it is asked for: whoever waits for it waits until the last thing is undone.
-  let stopping: Promise<void> | null = null;
-  const stop = (): Promise<void> => {
-    stopping ??= undoAll(undo).finally(() => logger.flush());
-    return stopping;
-  };
-  const isStopping = (): boolean => stopping !== null;
-  try {
-    return await build(host, config, logger, { undo, stop, isStopping });
-  } catch (error) {
-    await stop();
-    throw error;
-  }
+  return await startWithin(logger, (life) => build(host, config, logger, life));
 }
 
-async function undoAll(steps: Undo[]): Promise<void> {
-  for (let step = steps.pop(); step !== undefined; step = steps.pop()) await step();
-}
-
-interface LifeCycle {
-  readonly undo: Undo[];
-  readonly stop: () => Promise<void>;
-  readonly isStopping: () => boolean;
-}
-
-async function build(host: Host, config: Config, logger: LogWriter, life: LifeCycle): Promise<PreparedNode> {
+async function build(host: Host, config: Config, logger: LogWriter, life: Lifecycle): Promise<PreparedNode> {
   const { clock, random, net, files } = host;
-  const { undo } = life;
   const metrics = new MetricRegistry();
   const provider: CryptoProvider =
     config.cryptoProvider === "runtime" ? runtimeProvider() : peculiarProvider();
@@ -115,7 +89,7 @@ async function build(host: Host, config: Config, logger: LogWriter, life: LifeCy
 
   // Identity: who signs, what we trust, and the SVIDs of the workloads that run here.
   const plane = await joinControl(host, config, logger, provider);
-  if (plane !== null) undo.push(() => plane.close());
+  if (plane !== null) life.onStop(() => plane.close());
   const { trustDomain, nodeName, network } = plane?.facts ?? config;
   const signing = await openSigner(files, config.ca, plane, { clock, provider, trustDomain });
   const trust = new TrustVerifier({ clock, provider, trustDomain });
@@ -124,14 +98,14 @@ async function build(host: Host, config: Config, logger: LogWriter, life: LifeCy
   const { signer } = signing;
   const lifetimeMs = config.svidLifetimeMs;
   const secrets = new SecretManager({ clock, random, provider, signer, lifetimeMs, trust, logger });
-  undo.push(() => secrets.close());
+  life.onStop(() => secrets.close());
   const crls = new CrlSets(trust);
   const fileTrust = {
     setRoots: (rootsPem: string) => trust.setRoots(rootsPem),
     setCrls: (lists: readonly CrlSource[]) => crls.set("files", lists),
   };
   const crlPaths = config.crlPath === null ? [] : [config.crlPath];
-  undo.push(await followTrustFiles({ files, trust: fileTrust, logger, rootsPath: null, crlPaths }));
+  life.onStop(await followTrustFiles({ files, trust: fileTrust, logger, rootsPath: null, crlPaths }));
 
   // The mesh: the engine is the store's first listener, so that whoever hears of a change decides by the new policies.
   const store = new MeshStore();
@@ -152,7 +126,7 @@ async function build(host: Host, config: Config, logger: LogWriter, life: LifeCy
     plane === null
       ? followFiles(host, store, config, logger)
       : followControl(plane, { store, trust, crls, secrets, missingPolicy: config.missingPolicy });
-  undo.push(() => mesh.close());
+  life.onStop(() => mesh.close());
   // Files are read before anything else is made of them; a control plane may be long in coming.
   if (plane === null) await mesh.ready;
 
@@ -164,7 +138,7 @@ async function build(host: Host, config: Config, logger: LogWriter, life: LifeCy
     // A host that has joined may run what the mesh places on it by name; an address alone entitles it to nothing.
     hostAddresses: () => (plane?.isMember === true ? [] : net.localAddresses()),
   });
-  undo.push(() => locals.close());
+  life.onStop(() => locals.close());
   const context: NodeContext = {
     clock,
     random,
@@ -181,7 +155,7 @@ async function build(host: Host, config: Config, logger: LogWriter, life: LifeCy
   };
   plane?.useSvid(() => firstSvid(context));
   const socket = openIdentitySocket(host, config, logger, { trust, trustDomain, secrets });
-  undo.push(() => socket?.close());
+  life.onStop(() => socket?.close());
   prefetchIdentities(locals, secrets, socket);
   if (plane !== null) registerControlMetrics(metrics, clock, () => mesh.control());
   let tunnel: NodeTunnel | null = null;
@@ -203,7 +177,7 @@ async function build(host: Host, config: Config, logger: LogWriter, life: LifeCy
     control: () => mesh.control(),
     identitySocket: socket,
     pending: () => [...mesh.pending(), ...pendingNames(context, draining)],
-    stop: life.stop,
+    stop: () => life.stop(),
     drain: async () => {
       draining = true;
       // Its streams have no end of their own: clients are told to go, and cut when the traffic has ended.
@@ -222,14 +196,14 @@ async function listen(
   config: Config,
   context: NodeContext,
   mesh: MeshSource,
-  { undo, stop, isStopping }: LifeCycle,
+  life: Lifecycle,
 ): Promise<NodeTunnel> {
   const stopped = (): MeshError => new MeshError("stopped", "local", "stopped while waiting for the mesh");
   const { promise: giveUp, reject } = Promise.withResolvers<never>();
-  undo.push(() => reject(stopped()));
+  life.onStop(() => reject(stopped()));
   try {
     await Promise.race([mesh.ready, giveUp]);
-    if (isStopping()) throw stopped();
+    if (life.isStopping) throw stopped();
     if (context.locals.all.length === 0)
       context.logger.log(
         "warn",
@@ -237,16 +211,15 @@ async function listen(
         "no workload runs here yet: nothing in the mesh has an address or the node name of this host",
       );
     const tunnel = new NodeTunnel(context, listenerSettings(config));
-    undo.push(() => tunnel.stop());
+    life.onStop(() => tunnel.stop());
     // Last, so that nothing is redirected to a port that does not listen yet; and first undone.
     if (config.capture.mode === "redirect") {
-      const remove = await installCapture(host, captureOptions(config));
-      undo.push(remove);
-      if (isStopping()) await remove();
+      life.onStop(await installCapture(host, captureOptions(config)));
+      if (life.isStopping) await life.stop();
     }
     return tunnel;
   } catch (error) {
-    await stop();
+    await life.stop();
     throw error;
   }
 }

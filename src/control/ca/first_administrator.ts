@@ -1,39 +1,37 @@
 /**
  * The first administrator: a client certificate of the mesh in the state directory, for whoever can read it, so that there is always
- * somebody who may make others. It is renewed like any other, and when its authority is replaced.
+ * one who may make others. It is renewed like any other, and when its authority is replaced.
  */
-import type { DocumentInput } from "../../admin/control/sources.ts";
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { controlLimits } from "../../base/limits/control.ts";
-import type { ControlPlaneConfig } from "../../config/control/config.ts";
-import type { MeshAuthority } from "../../control/keys/mesh_authority.ts";
+import type { Logger } from "../../base/log.ts";
 import type { Host } from "../../host/host.ts";
-import type { LogWriter } from "../../host/log_writer.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import { SecretManager } from "../../pki/svid/secrets.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
 import type { PublishedBundle } from "../../pki/trust/trust_bundle.ts";
 import { parseCertificate } from "../../pki/x509/certificate.ts";
+import type { MeshAuthority } from "../keys/mesh_authority.ts";
 
 const fileName = "admin.pem";
 const name = "fairlead-admin";
 
 export interface FirstAdministratorOptions {
   readonly host: Host;
-  readonly logger: LogWriter;
+  readonly logger: Logger;
   readonly provider: CryptoProvider;
   readonly authority: MeshAuthority;
-  readonly config: ControlPlaneConfig;
+  readonly id: SpiffeId;
+  readonly stateDirectory: string;
 }
 
-export function administratorId({ trustDomain, rootNamespace }: ControlPlaneConfig): SpiffeId {
+export function administratorId(trustDomain: string, rootNamespace: string): SpiffeId {
   return new SpiffeId(trustDomain, rootNamespace, name);
 }
 
-/** Its role; nobody can take it away but who runs the control plane. */
-export function firstAdministrator(config: ControlPlaneConfig): DocumentInput {
-  const { uri } = administratorId(config);
+/** Its role, as an Administrator document; only who runs the control plane can take it away. */
+export function firstAdministrator({ uri }: SpiffeId): { readonly path: string; readonly text: string } {
   return {
     path: "built in",
     text: `apiVersion: fairlead.dev/v1
@@ -47,15 +45,14 @@ spec:
 }
 
 /**
- * Where the identity is revoked there is no certificate, and everything else starts all the same: somebody has to be able to lift it.
+ * Where the identity is revoked there is no certificate, and everything else starts all the same: another administrator has to be able to lift it.
  *
  * @returns a function that ends the renewal. @throws MeshError when the certificate cannot be made.
  */
 export async function bootstrapAdministrator(options: FirstAdministratorOptions): Promise<() => void> {
-  const { host, logger, provider, authority, config } = options;
+  const { host, logger, provider, authority, id, stateDirectory } = options;
   const { clock, random, files } = host;
-  const id = administratorId(config);
-  const path = `${config.stateDirectory}/${fileName}`;
+  const path = `${stateDirectory}/${fileName}`;
   const secrets = new SecretManager({
     clock,
     random,

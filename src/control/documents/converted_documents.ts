@@ -13,8 +13,12 @@ import type { DocumentError } from "../../mesh/location.ts";
 import type { StoredDocument } from "../state/document_versions.ts";
 import type { ReadDocument } from "./document_input.ts";
 
-/** Documents that nobody applied: members of WorkloadGroups, made of those that were. */
-export type DeriveDocuments = (documents: readonly MeshDocument[]) => readonly MeshDocument[];
+/** Documents that were not applied but made of those that were: members of WorkloadGroups. */
+export interface DerivedDocuments {
+  derive(documents: readonly MeshDocument[]): readonly MeshDocument[];
+  /** `listener` runs when `derive` would answer differently. @returns a function that ends the subscription. */
+  subscribe(listener: () => void): () => void;
+}
 
 export interface ConvertedSet {
   readonly stored: readonly StoredDocument[];
@@ -37,14 +41,14 @@ interface Parsed {
 export class DocumentConverter {
   readonly #clock: Clock;
   readonly #context: ConversionContext;
-  readonly #derive: DeriveDocuments;
+  readonly #derived: Pick<DerivedDocuments, "derive"> | null;
   readonly #cache = new WorkloadCache();
   #parsed = new Map<string, Parsed>();
 
-  constructor(clock: Clock, context: ConversionContext, derive: DeriveDocuments) {
+  constructor(clock: Clock, context: ConversionContext, derived: Pick<DerivedDocuments, "derive"> | null) {
     this.#clock = clock;
     this.#context = context;
-    this.#derive = derive;
+    this.#derived = derived;
   }
 
   /** @param fresh what was just read of `stored`, so that it is not parsed again. */
@@ -60,7 +64,7 @@ export class DocumentConverter {
       parsed.push(this.#parse(document, read.get(document.key)));
     }
     const documents = parsed.flatMap(({ document }) => (document === null ? [] : [document]));
-    const derived = this.#derive(documents);
+    const derived = this.#derived?.derive(documents) ?? [];
     // A policy that was good once and cannot be read by this program denies what it may have denied.
     const refused = parsed.flatMap(({ refusedPolicy }) => (refusedPolicy === null ? [] : [refusedPolicy]));
     const conversion = await slice.run(

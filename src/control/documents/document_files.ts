@@ -4,18 +4,17 @@
  */
 
 import { asMeshError } from "../../base/errors.ts";
-import type { ChangeRequest, ChangeResult } from "../../control/documents/change_request.ts";
-import type { MeshDocuments } from "../../control/documents/mesh_documents.ts";
-import { readMeshFiles } from "../../files/mesh_files.ts";
+import type { Logger } from "../../base/log.ts";
+import { readMeshFiles, refuseMissing } from "../../files/mesh_files.ts";
 import type { Host } from "../../host/host.ts";
-import type { LogWriter } from "../../host/log_writer.ts";
-import { refuseMissing } from "../../host/refuse_missing.ts";
 import { parseDocuments } from "../../mesh/documents/parse.ts";
 import { formatLocation } from "../../mesh/location.ts";
+import type { ChangeRequest, ChangeResult } from "./change_request.ts";
+import type { MeshDocuments } from "./mesh_documents.ts";
 
 export interface FileDocumentOptions {
   readonly host: Host;
-  readonly logger: LogWriter;
+  readonly logger: Logger;
   readonly documents: MeshDocuments;
   readonly paths: readonly string[];
 }

@@ -1,23 +1,22 @@
 /**
- * Hosts that joined by a WorkloadGroup, while they are there: each stands in the mesh as an entry of its group, from its first
- * stream until a while after its last one, so that a restart of either side is no change of the mesh.
+ * Hosts that joined by a WorkloadGroup, while they are there: each is an entry of its group in the mesh, from its first stream
+ * until a while after its last one, so that a restart of either side is no change of the mesh.
  */
 import { asMeshError } from "../../base/errors.ts";
 import { controlLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
-import type { Caller } from "../../control/identity/caller.ts";
-import type { ControlState } from "../../control/state/control_state.ts";
-import type { Registration } from "../../control/state/registrations.ts";
 import type { Clock, Timer } from "../../host/host.ts";
 import { RegisteredEntries } from "../../mesh/convert/registered_entry.ts";
 import type { MeshDocument, WorkloadGroupDocument } from "../../mesh/documents/document.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
+import type { Caller } from "../identity/caller.ts";
+import type { Registration, Registrations } from "../state/registrations.ts";
+import type { DerivedDocuments } from "./converted_documents.ts";
 
-export class GroupMembers {
-  /** The set of members has changed, or what is known of one. */
-  onChange: () => void = () => {};
+export class GroupMembers implements DerivedDocuments {
   readonly #clock: Clock;
-  readonly #state: ControlState;
+  readonly #registrations: Registrations;
+  readonly #listeners = new Set<() => void>();
   readonly #logger: Logger;
   readonly #entries = new RegisteredEntries();
   readonly #connected = new Set<string>();
@@ -25,11 +24,11 @@ export class GroupMembers {
   readonly #leaving = new Map<string, Timer>();
 
   /** Members that were there before a restart of ours count as there until they have had time to come back. */
-  constructor(clock: Clock, state: ControlState, logger: Logger) {
+  constructor(clock: Clock, registrations: Registrations, logger: Logger) {
     this.#clock = clock;
     this.#logger = logger;
-    this.#state = state;
-    for (const { node } of state.registrations.list()) this.#leave(node);
+    this.#registrations = registrations;
+    for (const { node } of registrations.list()) this.#leave(node);
   }
 
   connected(caller: Caller): void {
@@ -38,7 +37,7 @@ export class GroupMembers {
     this.#connected.add(node);
     this.#leaving.get(node)?.cancel();
     const wasThere = this.#leaving.delete(node);
-    if (!wasThere && caller.registration.binding.kind === "group") this.onChange();
+    if (!wasThere && caller.registration.binding.kind === "group") this.#changed();
     this.#touch(node);
   }
 
@@ -53,11 +52,10 @@ export class GroupMembers {
     return groupsIn(documents).flatMap((group) => this.#membersOf(group));
   }
 
-  /** Who the members of a group are; null when there is no such group. @param key `namespace/name` */
-  identityOf(documents: readonly MeshDocument[], key: string, trustDomain: string): SpiffeId | null {
-    const group = groupsIn(documents).find((each) => keyOf(each) === key);
-    if (group === undefined) return null;
-    return new SpiffeId(trustDomain, group.metadata.namespace, group.template.serviceAccount);
+  /** The set of members has changed, or what is known of one. @returns a function that ends the subscription. */
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   isConnected(node: string): boolean {
@@ -65,14 +63,19 @@ export class GroupMembers {
   }
 
   close(): void {
+    this.#listeners.clear();
     for (const timer of this.#leaving.values()) timer.cancel();
     this.#leaving.clear();
+  }
+
+  #changed(): void {
+    for (const listener of [...this.#listeners]) listener();
   }
 
   /** When it was last seen is good to know, and no reason to send anybody away: the disk may be full. */
   #touch(node: string): void {
     try {
-      this.#state.registrations.touch(node, this.#clock.wallMs());
+      this.#registrations.touch(node, this.#clock.wallMs());
     } catch (thrown) {
       const { message } = asMeshError(thrown, "io", "local");
       this.#logger.log("warn", "control", "could not note when a host was seen", { node, error: message });
@@ -80,9 +83,7 @@ export class GroupMembers {
   }
 
   #membersOf(group: WorkloadGroupDocument): readonly MeshDocument[] {
-    const present = this.#state.registrations
-      .ofGroup(keyOf(group))
-      .filter((member) => this.#isPresent(member));
+    const present = this.#registrations.ofGroup(keyOf(group)).filter((member) => this.#isPresent(member));
     return present.flatMap((member) => {
       const made = this.#entries.of(group, { ...member, locality: null });
       return made.ok ? [made.entry] : [];
@@ -96,10 +97,21 @@ export class GroupMembers {
   #leave(node: string): void {
     const timer = this.#clock.setTimer(controlLimits.memberGraceMs, () => {
       this.#leaving.delete(node);
-      if (this.#state.registrations.byNode(node)?.binding.kind === "group") this.onChange();
+      if (this.#registrations.byNode(node)?.binding.kind === "group") this.#changed();
     });
     this.#leaving.set(node, timer);
   }
+}
+
+/** Who the members of a group are; null when there is no such group. @param key `namespace/name` */
+export function groupIdentity(
+  documents: readonly MeshDocument[],
+  key: string,
+  trustDomain: string,
+): SpiffeId | null {
+  const group = groupsIn(documents).find((each) => keyOf(each) === key);
+  if (group === undefined) return null;
+  return new SpiffeId(trustDomain, group.metadata.namespace, group.template.serviceAccount);
 }
 
 function groupsIn(documents: readonly MeshDocument[]): readonly WorkloadGroupDocument[] {

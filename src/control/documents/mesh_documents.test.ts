@@ -329,28 +329,45 @@ describe("at the start", () => {
   test("derived documents follow what they are made of", async () => {
     const w = new DocumentWorld();
     let members = 1;
+    let tell: () => void = () => {};
     const { documents } = await w.documents({
-      derive: (given) =>
-        given.flatMap((each) => {
-          if (each.kind !== "WorkloadEntry") return [];
-          return Array.from({ length: members }, (_, n) => {
-            const name = `member-${n}`;
-            const address = {
-              ...each.spec.address,
-              value: { kind: "hostname", hostname: `${name}.local` } as const,
-            };
-            return {
-              ...each,
-              metadata: { ...each.metadata, key: `WorkloadEntry shop/${name}`, name },
-              spec: { ...each.spec, address },
-            };
-          });
-        }),
+      derived: {
+        subscribe: (listener) => {
+          tell = listener;
+          return () => {
+            tell = () => {};
+          };
+        },
+        derive: (given) =>
+          given.flatMap((each) => {
+            if (each.kind !== "WorkloadEntry") return [];
+            return Array.from({ length: members }, (_, n) => {
+              const name = `member-${n}`;
+              const address = {
+                ...each.spec.address,
+                value: { kind: "hostname", hostname: `${name}.local` } as const,
+              };
+              return {
+                ...each,
+                metadata: { ...each.metadata, key: `WorkloadEntry shop/${name}`, name },
+                spec: { ...each.spec, address },
+              };
+            });
+          }),
+      },
     });
     await w.settle(documents.apply(files(cart), admin));
     expect([...w.store.workloads()].length).toBe(2);
+    /** Whatever was under way is over when something that changes nothing has had its turn. */
+    const settled = () => w.settle(documents.delete(["WorkloadEntry shop/nothing"], admin));
     members = 3;
-    await w.settle(documents.refresh());
+    tell();
+    await settled();
+    expect([...w.store.workloads()].length).toBe(4);
+    members = 5;
+    documents.close();
+    tell();
+    await settled();
     expect([...w.store.workloads()].length).toBe(4);
     expect(documents.stored.length).toBe(1);
     await w.settle(documents.delete(["WorkloadEntry shop/cart"], admin));

@@ -27,7 +27,7 @@ import type {
   ChangeRequest,
   ChangeResult,
 } from "./change_request.ts";
-import { type ConvertedSet, type DeriveDocuments, DocumentConverter } from "./converted_documents.ts";
+import { type ConvertedSet, type DerivedDocuments, DocumentConverter } from "./converted_documents.ts";
 import {
   changesBetween,
   type DocumentDiff,
@@ -47,8 +47,8 @@ export interface MeshDocumentsOptions {
   /** Nobody else changes it. */
   readonly store: MeshStore;
   readonly context: ConversionContext;
-  /** Asked at each conversion. None when left out. */
-  readonly derive?: DeriveDocuments;
+  /** Asked at each conversion, and followed. None when left out. */
+  readonly derived?: DerivedDocuments;
   /** What is known of the control plane now. */
   readonly facts: () => ControlPlaneFacts;
 }
@@ -66,6 +66,7 @@ export class MeshDocuments {
   readonly #converter: DocumentConverter;
   #set: ConvertedSet;
   #state: MeshState = emptyState;
+  #endFollowing: () => void = () => {};
   /** Changes take turns: each is planned on what the one before has left. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -82,11 +83,12 @@ export class MeshDocuments {
    * @throws MeshError `database_damaged`.
    */
   static async open(options: MeshDocumentsOptions): Promise<MeshDocuments> {
-    const converter = new DocumentConverter(options.clock, options.context, options.derive ?? (() => []));
+    const converter = new DocumentConverter(options.clock, options.context, options.derived ?? null);
     const set = await converter.convert(options.state.documents.current().documents);
     const documents = new MeshDocuments(options, converter, set);
     documents.#enforce(set);
     documents.#tellErrors();
+    documents.#endFollowing = options.derived?.subscribe(() => documents.#takeDerived()) ?? (() => {});
     return documents;
   }
 
@@ -183,6 +185,20 @@ export class MeshDocuments {
   /** Converts again: what the derived documents are made of has changed. */
   refresh(): Promise<void> {
     return this.#inTurn(async () => this.#enforce(await this.#converter.convert(this.stored)));
+  }
+
+  /** Derived documents are no longer followed. */
+  close(): void {
+    this.#endFollowing();
+  }
+
+  #takeDerived(): void {
+    this.refresh().catch((thrown) => {
+      const { message } = asMeshError(thrown, "configuration", "local");
+      this.#options.logger.log("error", "documents", "members of WorkloadGroups could not be taken in", {
+        reason: message,
+      });
+    });
   }
 
   async #change(intent: Intent, request: ChangeRequest): Promise<ChangeResult> {

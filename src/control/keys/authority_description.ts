@@ -1,5 +1,5 @@
 /** Authorities for people: what `ca show` and `ca export-root` tell. */
-
+import type { Watch } from "../../base/watch.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import { buffer } from "../../pki/crypto/signature.ts";
 import { hex } from "../../pki/der/values.ts";
@@ -47,6 +47,31 @@ export async function describeAuthorities(
       unavailable,
     })),
   );
+}
+
+/** The authorities for people; digests take a moment, so the list is made when they change. */
+export class AuthorityList {
+  #entries: readonly AuthorityDescription[] = [];
+  #end: () => void = () => {};
+
+  static async follow(view: Watch<AuthorityView>, provider: CryptoProvider): Promise<AuthorityList> {
+    const list = new AuthorityList();
+    const read = async (now: AuthorityView): Promise<void> => {
+      const entries = await describeAuthorities(now, provider);
+      if (view.value === now) list.#entries = entries;
+    };
+    list.#end = view.subscribe((now) => void read(now));
+    await read(view.value);
+    return list;
+  }
+
+  get entries(): readonly AuthorityDescription[] {
+    return this.#entries;
+  }
+
+  close(): void {
+    this.#end();
+  }
 }
 
 /** The pin of a root, as a join line carries it. */

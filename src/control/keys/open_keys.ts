@@ -1,30 +1,76 @@
 /** Where the control plane's keys live, as it was told: sealed in state, certified by Vault, or never outside of Vault. */
 import { keysLimits } from "../../base/limits/control.ts";
+import type { Logger } from "../../base/log.ts";
 import type { Watch } from "../../base/watch.ts";
-import type { ControlPlaneConfig, VaultConfig } from "../../config/control/config.ts";
-import { type AuthorityCertifier, OwnCertifier } from "../../control/keys/authority_certificate.ts";
-import { type AuthorityDescription, describeAuthorities } from "../../control/keys/authority_description.ts";
-import type { AuthorityView } from "../../control/keys/authority_view.ts";
-import { FileAuthorities } from "../../control/keys/file_authorities.ts";
+import type { Host } from "../../host/host.ts";
+import type { KeyVault } from "../../pki/crypto/at_rest.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
+import type { AuthorityOptions } from "../../pki/issue/ca.ts";
+import { authorityFile, openAuthority } from "../../pki/issue/ca_files.ts";
+import type { AuthorityRecords } from "../records/keys.ts";
+import { type AuthorityCertifier, OwnCertifier } from "./authority_certificate.ts";
+import type { AuthorityView } from "./authority_view.ts";
+import { FileAuthorities } from "./file_authorities.ts";
 import {
   type KeyEncryptionSource,
   makeKeyFile,
   openKeyVault,
   parseKeyEncryptionSource,
-} from "../../control/keys/key_encryption.ts";
-import { type KeyPlace, SealedKeys } from "../../control/keys/key_place.ts";
-import { StateAuthorities } from "../../control/keys/state_authorities.ts";
-import { VaultPkiCertifier } from "../../control/keys/vault_pki.ts";
-import { VaultSession } from "../../control/keys/vault_session.ts";
-import type { VaultAuth } from "../../control/keys/vault_token.ts";
-import { TransitKeys } from "../../control/keys/vault_transit.ts";
-import type { ControlState } from "../../control/state/control_state.ts";
-import type { Host } from "../../host/host.ts";
-import type { LogWriter } from "../../host/log_writer.ts";
-import type { KeyVault } from "../../pki/crypto/at_rest.ts";
-import type { CryptoProvider } from "../../pki/crypto/provider.ts";
-import type { AuthorityOptions } from "../../pki/issue/ca.ts";
-import { authorityFile, openAuthority } from "../../pki/issue/ca_files.ts";
+} from "./key_encryption.ts";
+import { type KeyPlace, SealedKeys } from "./key_place.ts";
+import { StateAuthorities } from "./state_authorities.ts";
+import { VaultPkiCertifier } from "./vault_pki.ts";
+import { VaultSession } from "./vault_session.ts";
+import type { VaultAuth } from "./vault_token.ts";
+import { TransitKeys } from "./vault_transit.ts";
+
+/** What an operator has said of it; `config/` makes it. */
+export interface KeySettings {
+  readonly authority: AuthorityPlace;
+  /** `file:PATH`, `env:NAME`, `credential:NAME`; null: a file in the state directory, made at the first start. */
+  readonly keyEncryptionKey: string | null;
+  readonly formerKeyEncryptionKeys: readonly string[];
+  readonly stateDirectory: string;
+}
+
+export type AuthorityPlace =
+  | { readonly kind: "local" }
+  | {
+      readonly kind: "files";
+      readonly certificatePath: string;
+      readonly keyPath: string;
+      readonly chainPath: string | null;
+      readonly rootPath: string;
+    }
+  | {
+      readonly kind: "vault-pki";
+      readonly vault: VaultPlace;
+      readonly mount: string;
+      readonly issuer: string | null;
+    }
+  | {
+      readonly kind: "vault-transit";
+      readonly vault: VaultPlace;
+      readonly mount: string;
+      readonly keyName: string;
+    };
+
+export interface VaultPlace {
+  readonly url: string;
+  readonly namespace: string | null;
+  readonly root:
+    | { readonly kind: "file"; readonly path: string }
+    | { readonly kind: "pem"; readonly pem: string }
+    | null;
+  readonly auth:
+    | { readonly kind: "token"; readonly path: string }
+    | {
+        readonly kind: "approle";
+        readonly mount: string;
+        readonly roleId: string;
+        readonly secretIdPath: string | null;
+      };
+}
 
 export interface OpenedKeys {
   readonly view: Watch<AuthorityView>;
@@ -38,13 +84,12 @@ const keyFile = "key-encryption.key";
 /** @throws MeshError `configuration`, `io`, `authority_unavailable`. */
 export async function openKeys(
   host: Host,
-  state: ControlState,
-  config: ControlPlaneConfig,
+  records: AuthorityRecords,
+  settings: KeySettings,
   options: AuthorityOptions,
-  logger: LogWriter,
+  logger: Logger,
 ): Promise<OpenedKeys> {
-  const { authority } = config;
-  const records = state.authorities;
+  const { authority } = settings;
   if (authority.kind === "files") {
     const { certificatePath: certificate, keyPath: privateKey, chainPath: chain, rootPath: root } = authority;
     const paths = { certificate, privateKey, chain, root };
@@ -52,7 +97,7 @@ export async function openKeys(
     return { view: given.view, own: null, close: () => given.close() };
   }
   const { provider, trustDomain } = options;
-  const sealed = new SealedKeys(await openVaultOfKeys(host, state, config, provider, logger), provider);
+  const sealed = new SealedKeys(await openVaultOfKeys(host, records, settings, provider, logger), provider);
   const session = authority.kind === "local" ? null : await openSession(host, authority.vault, logger);
   let certifier: AuthorityCertifier = new OwnCertifier(options);
   let places: [KeyPlace, ...KeyPlace[]] = [sealed];
@@ -72,7 +117,8 @@ export async function openKeys(
       new TransitKeys({ session, provider, mount: authority.mount, keyName: authority.keyName }),
       sealed,
     ];
-  if (authority.kind === "local") await adoptOwn(host, config.stateDirectory, state, sealed, options, logger);
+  if (authority.kind === "local")
+    await adoptOwn(host, settings.stateDirectory, records, sealed, options, logger);
   const firstKind = authority.kind === "vault-pki" ? "intermediate" : "root";
   const own = await StateAuthorities.open({ ...options, logger, records, places, certifier, firstKind });
   return {
@@ -89,36 +135,34 @@ export async function openKeys(
 async function adoptOwn(
   host: Host,
   directory: string,
-  state: ControlState,
+  records: AuthorityRecords,
   sealed: SealedKeys,
   options: AuthorityOptions,
-  logger: LogWriter,
+  logger: Logger,
 ): Promise<void> {
   const path = `${directory}/${authorityFile}`;
-  if (state.authorities.list().length > 0 || !(await host.files.exists(path))) return;
+  if (records.list().length > 0 || !(await host.files.exists(path))) return;
   const { authority } = await openAuthority(host.files, directory, options);
-  await StateAuthorities.adopt({ ...options, records: state.authorities }, authority, (id, key) =>
-    sealed.seal(id, key),
-  );
+  await StateAuthorities.adopt({ ...options, records }, authority, (id, key) => sealed.seal(id, key));
   logger.log("info", "keys", "took over the CA that was here; its file is needed no more", { path });
 }
 
 async function openVaultOfKeys(
   host: Host,
-  state: ControlState,
-  config: ControlPlaneConfig,
+  records: AuthorityRecords,
+  settings: KeySettings,
   provider: CryptoProvider,
-  logger: LogWriter,
+  logger: Logger,
 ): Promise<KeyVault> {
-  const { keyEncryptionKey, formerKeyEncryptionKeys, stateDirectory } = config;
+  const { keyEncryptionKey, formerKeyEncryptionKeys, stateDirectory } = settings;
   const source =
     keyEncryptionKey === null
-      ? await ownKeyFile(host, state, stateDirectory, logger)
+      ? await ownKeyFile(host, records, stateDirectory, logger)
       : parseKeyEncryptionSource(keyEncryptionKey);
   return await openKeyVault(host, provider, source, formerKeyEncryptionKeys.map(parseKeyEncryptionSource));
 }
 
-async function openSession(host: Host, vault: VaultConfig, logger: LogWriter): Promise<VaultSession> {
+async function openSession(host: Host, vault: VaultPlace, logger: Logger): Promise<VaultSession> {
   const { url, namespace, root, auth } = vault;
   const trustedRootsPem =
     root === null ? null : root.kind === "pem" ? root.pem : await host.files.readText(root.path);
@@ -134,7 +178,7 @@ function hostParts({ http, files, clock, random }: Host): Pick<Host, "http" | "f
   return { http, files, clock, random };
 }
 
-function vaultAuth(auth: VaultConfig["auth"]): VaultAuth {
+function vaultAuth(auth: VaultPlace["auth"]): VaultAuth {
   if (auth.kind === "token") return { kind: "token", token: { kind: "file", path: auth.path } };
   const { mount, roleId, secretIdPath } = auth;
   const secretId = secretIdPath === null ? null : { kind: "file" as const, path: secretIdPath };
@@ -144,12 +188,12 @@ function vaultAuth(auth: VaultConfig["auth"]): VaultAuth {
 /** Beside the database: a copy of the database alone gives nobody the key, and that is all it is good for. */
 async function ownKeyFile(
   host: Host,
-  state: ControlState,
+  records: AuthorityRecords,
   stateDirectory: string,
-  logger: LogWriter,
+  logger: Logger,
 ): Promise<KeyEncryptionSource> {
   const path = `${stateDirectory}/${keyFile}`;
-  const isFirst = state.authorities.list().length === 0;
+  const isFirst = records.list().length === 0;
   if (isFirst && (await makeKeyFile(host, path)))
     logger.log(
       "warn",
@@ -158,28 +202,4 @@ async function ownKeyFile(
       { path },
     );
   return { kind: "file", path };
-}
-
-/** The authorities for people; digests take a moment, so the list is made when they change. */
-export class AuthorityList {
-  #entries: readonly AuthorityDescription[] = [];
-
-  static async follow(
-    view: Watch<AuthorityView>,
-    provider: CryptoProvider,
-    undo: (() => void)[],
-  ): Promise<AuthorityList> {
-    const list = new AuthorityList();
-    const read = async (now: AuthorityView): Promise<void> => {
-      const entries = await describeAuthorities(now, provider);
-      if (view.value === now) list.#entries = entries;
-    };
-    undo.push(view.subscribe((now) => void read(now)));
-    await read(view.value);
-    return list;
-  }
-
-  get entries(): readonly AuthorityDescription[] {
-    return this.#entries;
-  }
 }

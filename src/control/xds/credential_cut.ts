@@ -1,15 +1,26 @@
 /** Ends the streams of callers that are no longer believed. */
-
-import type { Caller } from "../../control/identity/caller.ts";
 import type { Clock } from "../../host/host.ts";
-import type { ControlParts } from "./control.ts";
+import type { Caller } from "../identity/caller.ts";
 
-/** A stream is as good as the credential that opened it, whoever took that away and by whichever way. @returns a function that ends it. */
-export function cutWithCredentials(
-  clock: Clock,
-  { xds, identity, trust, state }: Pick<ControlParts, "xds" | "identity" | "trust" | "state">,
-): () => void {
-  /** Nodes to look at; null is everybody. */
+export interface CredentialCutOptions {
+  readonly clock: Clock;
+  readonly xds: { cutStreams(isUnbelieved: (caller: Caller) => boolean): void };
+  /** Null for a caller that is still believed. */
+  readonly recheck: (caller: Caller) => unknown;
+  /** Whom to trust has changed: roots or revocation lists. */
+  readonly trust: { subscribe(listener: () => void): () => void };
+  /** A node's registration has changed. */
+  readonly registrations: { subscribe(listener: (node: string) => void): () => void };
+}
+
+/**
+ * A stream is as good as the credential that opened it, whoever took that away and by whichever way.
+ *
+ * @returns a function that ends it.
+ */
+export function cutWithCredentials(options: CredentialCutOptions): () => void {
+  const { clock, xds, recheck, trust, registrations } = options;
+  /** Nodes to look at; null is all. */
   let due: Set<string> | null = new Set();
   let isArmed = false;
   let isOver = false;
@@ -19,9 +30,8 @@ export function cutWithCredentials(
     isArmed = false;
     if (isOver) return;
     xds.cutStreams(
-      (caller: Caller) =>
-        (nodes === null || (caller.kind === "node" && nodes.has(caller.node))) &&
-        identity.authenticator.recheck(caller) !== null,
+      (caller) =>
+        (nodes === null || (caller.kind === "node" && nodes.has(caller.node))) && recheck(caller) !== null,
     );
   };
   // Later, as a change may be of a transaction that is under way; one look for all that happens until then.
@@ -30,12 +40,12 @@ export function cutWithCredentials(
     isArmed = true;
   };
   const ends = [
-    trust.changes.subscribe(() => {
+    trust.subscribe(() => {
       due = null;
       arm();
     }),
     // A thousand hosts that join are not a million looks.
-    state.registrations.subscribe((node) => {
+    registrations.subscribe((node) => {
       due?.add(node);
       arm();
     }),

@@ -1,0 +1,35 @@
+/** What the control plane is made of, for those that look at all of it. */
+import type { DocumentInput } from "../../admin/control/sources.ts";
+import type { ControlPlaneConfig } from "../../config/control/config.ts";
+import type { ControlIdentity } from "../../control/ca/control_identity.ts";
+import type { GroupMembers } from "../../control/documents/group_members.ts";
+import type { MeshDocuments } from "../../control/documents/mesh_documents.ts";
+import type { AuthorityList } from "../../control/keys/authority_description.ts";
+import type { MeshAuthority } from "../../control/keys/mesh_authority.ts";
+import type { OpenedKeys } from "../../control/keys/open_keys.ts";
+import type { Rotation } from "../../control/rotation/rotation.ts";
+import type { ControlState } from "../../control/state/control_state.ts";
+import type { XdsServer } from "../../control/xds/server.ts";
+import type { SpiffeId } from "../../mesh/identity.ts";
+import type { MeshStore } from "../../mesh/store/store.ts";
+import type { TrustVerifier } from "../../pki/trust/verifier.ts";
+
+export interface ControlParts {
+  readonly config: ControlPlaneConfig;
+  /** Administrator documents that are in force whatever is applied. */
+  readonly administrators: readonly DocumentInput[];
+  readonly controlId: SpiffeId;
+  readonly startedAtMs: number;
+  readonly state: ControlState;
+  readonly keys: OpenedKeys;
+  readonly authorityList: AuthorityList;
+  readonly authority: MeshAuthority;
+  /** Null where the CA is an operator's own, in files. */
+  readonly rotation: Rotation | null;
+  readonly members: GroupMembers;
+  readonly documents: MeshDocuments;
+  readonly identity: ControlIdentity;
+  readonly trust: TrustVerifier;
+  readonly xds: XdsServer;
+  readonly store: MeshStore;
+}

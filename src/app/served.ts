@@ -1,0 +1,106 @@
+/** A program as a process serves it: its metrics, its bugs told, its HTTP ports; whoever ends it, they end with it. */
+import { registerProcessMetrics } from "../admin/process_metrics.ts";
+import type { SocketAddress } from "../base/ip.ts";
+import type { MetricRegistry } from "../base/metrics.ts";
+import type { Config } from "../config/node/config.ts";
+import type { ServeHttp } from "../host/bun/serve_http.ts";
+import type { Host } from "../host/host.ts";
+import { LogWriter } from "../host/log_writer.ts";
+import { versionFields } from "./version.ts";
+
+/** A node or a control plane. */
+export interface Program {
+  readonly metrics: MetricRegistry;
+  /** What is open ends, then everything stops. */
+  drain(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface Served {
+  /** Resolves when the program has stopped, whoever asked for it. Rejects with what `failed` rejects with. */
+  readonly ended: Promise<void>;
+  drain(): void;
+  stop(): void;
+}
+
+export interface HttpApp {
+  readonly fetch: (request: Request) => Response | Promise<Response>;
+}
+
+export interface ServedOptions {
+  readonly host: Host;
+  readonly logger: LogWriter;
+  readonly program: Program;
+  /** What a bug of ours ends: "connection". */
+  readonly unit: string;
+  /** Opens the ports that are configured; `onClose` takes what is no HTTP port. @throws MeshError `address_in_use`. */
+  readonly open: (ports: Ports, drain: () => void) => void;
+  readonly serveHttp: ServeHttp;
+  /** Rejects when the program cannot go on; resolves when it is past where that can happen. */
+  readonly started?: Promise<unknown>;
+}
+
+/** Of one served program; they are closed with it. */
+export interface Ports {
+  /** Null opens none. */
+  serve(address: SocketAddress | null, app: HttpApp): void;
+  onClose(close: () => void): void;
+}
+
+export function openLog(host: Host, { format, level }: Config["log"]): LogWriter {
+  return new LogWriter(host.clock, (text) => host.process.writeOut(text), format, level);
+}
+
+/** @throws MeshError when a port cannot be had: the program is stopped then. */
+export async function serveProgram(options: ServedOptions): Promise<Served> {
+  const { host, logger, program, unit, open, serveHttp, started = Promise.resolve() } = options;
+  registerProcessMetrics(program.metrics, {
+    residentBytes: () => host.process.residentBytes(),
+    cpuMicros: () => host.process.cpuMicros(),
+    startedWallMs: host.clock.wallMs(),
+    logLinesLost: () => logger.lost,
+    version: versionFields(host.name).version ?? "unknown",
+  });
+  const closes = [
+    host.process.onUncaught((thrown) => {
+      const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+      logger.log("error", "bug", `please report this: one ${unit} ended by a bug of ours`, { error });
+    }),
+  ];
+  const closeAll = (): void => {
+    for (let close = closes.pop(); close !== undefined; close = closes.pop()) close();
+  };
+  const { promise: ended, resolve, reject } = Promise.withResolvers<void>();
+  // Heard of where it is awaited; until then nobody listens.
+  ended.catch(() => {});
+  let isEnding = false;
+  const end = (how: Promise<void>): void => {
+    isEnding = true;
+    void how.then(() => {
+      closeAll();
+      resolve();
+    });
+  };
+  const drain = (): void => end(program.drain());
+  const ports: Ports = {
+    serve: (address, app) => {
+      if (address === null) return;
+      const listener = serveHttp(address, (request) => app.fetch(request));
+      closes.push(() => listener.close());
+    },
+    onClose: (close) => void closes.push(close),
+  };
+  try {
+    open(ports, drain);
+  } catch (error) {
+    closeAll();
+    await program.stop();
+    throw error;
+  }
+  started.catch((error) => {
+    if (isEnding) return;
+    closeAll();
+    reject(error);
+  });
+  return { ended, drain, stop: () => end(program.stop()) };
+}
