@@ -65,8 +65,14 @@ const mutants: readonly Mutant[] = [
   {
     name: "a broken socket is told as an orderly end",
     file: "src/proxy/carry/stream_end.ts",
-    from: "if (!this.#stream.closed) this.#stream.reset(resetCode.connectError);",
+    from: "this.#stream.reset(resetCode.connectError);",
     to: "this.end();",
+  },
+  {
+    name: "DATA of a stream that was reset is lost from the tunnel's window",
+    file: "src/wire/h2/data_receiver.ts",
+    from: "if (this.#stream === null) state.returnToConnection(length);",
+    to: "",
   },
   {
     name: "consumed bytes are not given back to the peer's window",

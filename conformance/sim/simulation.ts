@@ -18,6 +18,7 @@ import type { ConnectionLog, Observed, Revoked, Unpolicied } from "./observed.ts
 import { type ConnectionPlan, type Plan, trafficMs } from "./plan.ts";
 import { drawProbes } from "./probes.ts";
 import { type ServerObserver, serve } from "./server.ts";
+import { windowFault } from "./window_check.ts";
 import { bannerPort, outsiderAddress, serverPort, trustDomain, type WorkloadPlan } from "./workloads.ts";
 
 /** From the end of the faults to the first probe: time-outs of TCP's and of ours, and the look at the wall clock. */
@@ -82,6 +83,12 @@ export class Simulation implements ServerObserver, ClientObserver {
     this.control = plan.control ? new SimulatedControl(this.world, pki.authority) : null;
     this.outsider = this.world.host("outsider", { addresses: [outsiderAddress] });
     this.#injector = new FaultInjector(this);
+    this.world.schedule.onStep = () => {
+      for (const { node, index } of this.machines) {
+        const fault = node === null ? null : windowFault(node);
+        if (fault !== null) throw new Error(`flow control of machine ${index}: ${fault}`);
+      }
+    };
     this.observed = {
       plan,
       machines: this.machines,

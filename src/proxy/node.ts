@@ -6,7 +6,9 @@ import { type ListenerSettings, Listeners } from "./listeners.ts";
 import type { NodeContext } from "./node_context.ts";
 import { OutboundFlow } from "./outbound.ts";
 import { PassthroughFlow } from "./passthrough.ts";
+import type { ClientTunnel } from "./tunnel/client_tunnel.ts";
 import { TunnelPool } from "./tunnel/pool.ts";
+import type { ServerTunnel } from "./tunnel/server_tunnel.ts";
 import { HboneListener } from "./tunnel/server_tunnels.ts";
 
 export class NodeTunnel {
@@ -37,6 +39,11 @@ export class NodeTunnel {
 
   get listeners(): Listeners {
     return this.#listeners;
+  }
+
+  /** Every tunnel, for checks of what must hold for each at any time. */
+  get tunnels(): readonly (ServerTunnel | ClientTunnel)[] {
+    return [...this.#hbone.tunnels, ...this.#pool.tunnels];
   }
 
   get tunnelCount(): { readonly inbound: number; readonly outbound: number } {

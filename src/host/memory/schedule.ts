@@ -64,6 +64,8 @@ export class Schedule {
   #steps = 0;
   #tracked = 0;
   #failure: { readonly error: unknown } | null = null;
+  /** Called after each event, before the promises that it settled go on: where an invariant is looked at. */
+  onStep: (() => void) | null = null;
   readonly #forget = (event: ScheduledEvent) => {
     if (event.kind !== "timer") this.#busy--;
   };
@@ -136,6 +138,7 @@ export class Schedule {
       // A timer that fired is spent; cancelling it later changes nothing.
       next.cancelled = true;
       if (next.owner?.ended !== true) next.callback();
+      this.onStep?.();
     }
   }
 

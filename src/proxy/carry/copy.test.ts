@@ -19,6 +19,8 @@ class FakeStream implements H2Stream {
   remoteEnded = false;
   closed = false;
   resetWith: number | null = null;
+  /** Owes the connection's window what it has not consumed. */
+  holds = false;
 
   sendHeaders(): void {}
   sendTrailers(): void {}
@@ -30,7 +32,11 @@ class FakeStream implements H2Stream {
   consume(bytes: number): void {
     this.consumed += bytes;
   }
+  holdPastEnd(): void {
+    this.holds = true;
+  }
   reset(errorCode: number): void {
+    this.holds = false;
     this.closed = true;
     this.resetWith = errorCode;
   }
@@ -103,6 +109,16 @@ describe("copy between a tunnel's stream and a socket", () => {
     expect([stream.closed, stream.consumed]).toEqual([true, 1]);
     socket.drain(10);
     expect([socket.text, stream.consumed]).toEqual(["abc", 3]);
+  });
+
+  test("a socket that breaks after the stream ended gives up what it had kept, or the connection's window would lose it", () => {
+    const { stream, socket, finished } = carry();
+    socket.room = 1;
+    socket.handler?.onEnd();
+    stream.receive("abc", true);
+    expect([stream.closed, stream.consumed, stream.holds]).toEqual([true, 1, true]);
+    socket.handler?.onClose(new MeshError("connection_reset", "upstream", "reset"));
+    expect([stream.holds, finished.length]).toEqual([false, 1]);
   });
 
   test("a socket reset becomes CONNECT_ERROR on the stream (RFC 9113 §8.5)", () => {

@@ -27,6 +27,8 @@ export class StreamEnd implements CopyEnd, H2StreamEvents {
     this.#copy = copy;
     this.#other = other;
     this.#stream.events = this;
+    // What the other end keeps is owed to the connection's window until it is written, or given up by a reset.
+    this.#stream.holdPastEnd();
     this.#early.replay(this);
   }
 
@@ -55,7 +57,7 @@ export class StreamEnd implements CopyEnd, H2StreamEvents {
   }
 
   abort(): void {
-    if (!this.#stream.closed) this.#stream.reset(resetCode.connectError);
+    this.#stream.reset(resetCode.connectError);
   }
 
   onHeaders(): void {}
@@ -81,15 +83,16 @@ export class StreamEnd implements CopyEnd, H2StreamEvents {
 
   onReset(errorCode: number, initiator: "user" | "library" | "remote", error: MeshError): void {
     const copy = this.#copy;
-    if (copy === null || copy.finished) return;
-    if (initiator === "remote" && isEndOfData(errorCode)) {
+    if (copy === null || copy.finished || initiator !== "remote" || !isEndOfData(errorCode)) {
+      // What was not passed on yet is of no use any more.
+      this.#stream.reset(errorCode);
+      if (copy !== null && !copy.finished) copy.fail(this, error);
+    } else {
       this.#endRead();
       this.#kept = 0;
       this.#other?.stop();
       this.#finish();
-      return;
     }
-    copy.fail(this, error);
   }
 
   onClose(): void {

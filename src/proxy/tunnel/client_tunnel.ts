@@ -9,6 +9,7 @@ import type { Svid } from "../../pki/svid/svid.ts";
 import type { VerifiedPeer } from "../../pki/trust/verifier.ts";
 import { Drive } from "../../transport/drive.ts";
 import { H2Connection } from "../../wire/h2/connection.ts";
+import type { WindowAccount } from "../../wire/h2/connection_state.ts";
 import type { HeaderFields } from "../../wire/h2/headers.ts";
 import type { H2Stream, H2StreamEvents } from "../../wire/h2/stream.ts";
 import type { NodeContext } from "../node_context.ts";
@@ -113,6 +114,11 @@ export class ClientTunnel {
 
   get closed(): boolean {
     return this.#closed;
+  }
+
+  /** For checks; null when the tunnel is over. */
+  get windowAccount(): WindowAccount | null {
+    return this.#closed ? null : this.#connection.windowAccount;
   }
 
   get openStreams(): number {

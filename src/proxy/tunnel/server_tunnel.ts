@@ -7,6 +7,7 @@ import type { Svid } from "../../pki/svid/svid.ts";
 import type { VerifiedPeer } from "../../pki/trust/verifier.ts";
 import { Drive } from "../../transport/drive.ts";
 import { H2Connection } from "../../wire/h2/connection.ts";
+import type { WindowAccount } from "../../wire/h2/connection_state.ts";
 import type { HeaderFields } from "../../wire/h2/headers.ts";
 import type { H2Stream } from "../../wire/h2/stream.ts";
 import type { NodeContext } from "../node_context.ts";
@@ -88,6 +89,11 @@ export class ServerTunnel {
 
   get localIp(): IpAddress {
     return this.destination.ip;
+  }
+
+  /** For checks; null when the tunnel is over. */
+  get windowAccount(): WindowAccount | null {
+    return this.#closed ? null : this.#connection.windowAccount;
   }
 
   get openStreams(): number {

@@ -2,7 +2,12 @@ import { assert } from "../../base/assert.ts";
 import { MeshError } from "../../base/errors.ts";
 import { h2Limits } from "../../base/limits/h2.ts";
 import type { Machine } from "../../base/machine.ts";
-import { ConnectionState, type H2ConnectionEvents, type H2Limits } from "./connection_state.ts";
+import {
+  ConnectionState,
+  type H2ConnectionEvents,
+  type H2Limits,
+  type WindowAccount,
+} from "./connection_state.ts";
 import { DataReceiver } from "./data_receiver.ts";
 import { h2ErrorCode } from "./error_code.ts";
 import { clientPreface, maxStreamId } from "./frame.ts";
@@ -106,6 +111,11 @@ export class H2Connection implements Machine {
   get acceptsRequests(): boolean {
     const { closed, endsWhenIdle, streams } = this.#state;
     return !closed && !endsWhenIdle && !this.#liveness.draining && streams.lastId < maxStreamId - 1;
+  }
+
+  /** For checks: the receive window must add up after every step. */
+  get windowAccount(): WindowAccount {
+    return this.#state.windowAccount;
   }
 
   get remoteSettings(): H2Settings {

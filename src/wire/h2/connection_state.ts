@@ -34,6 +34,17 @@ export interface H2ConnectionEvents {
   onClose(error: MeshError | null): void;
 }
 
+/** Where the bytes of the connection's receive window are (RFC 9113 §6.9): `granted = available + pending + held`, always. */
+export interface WindowAccount {
+  readonly grantedBytes: number;
+  /** What the peer may still send. */
+  readonly availableBytes: number;
+  /** Consumed here, to be given back with the next WINDOW_UPDATE. */
+  readonly pendingBytes: number;
+  /** Received, and neither consumed nor given up by the owner of its stream. */
+  readonly heldBytes: number;
+}
+
 const textEncoder = new TextEncoder();
 
 /** What the halves of a connection share, and the few acts that touch all of it. */
@@ -64,6 +75,8 @@ export class ConnectionState {
   /** We or the peer said GOAWAY: the connection ends with its last stream. */
   endsWhenIdle = false;
   #announced = true;
+  /** Streams that are over and whose owners still hold DATA that came on them. */
+  readonly #holders = new Set<StreamState>();
 
   constructor(
     role: "client" | "server",
@@ -129,6 +142,7 @@ export class ConnectionState {
     this.closed = true;
     const streams = this.streams.takeAll();
     for (const stream of streams) this.#detach(stream);
+    this.#holders.clear();
     const cause =
       error ?? new MeshError("connection_closed", "local", "the connection was closed by this end");
     for (const stream of streams) stream.events.onReset(errorCode, initiator, cause);
@@ -156,7 +170,7 @@ export class ConnectionState {
     else this.abandon(stream, ended.resetByUs, errorCode, "library", peerFault(errorCode, message));
   }
 
-  /** Takes a stream that ended abnormally out of everything and tells its owner. */
+  /** Takes a stream that ended abnormally out of everything and tells its owner, who may still hold what it has not consumed. */
   abandon(
     stream: StreamState,
     how: number,
@@ -167,7 +181,9 @@ export class ConnectionState {
     if (stream.closed) return;
     this.streams.close(stream.id, how);
     this.#detach(stream);
-    this.#returnWindow(stream);
+    // Our own reset says that nothing more is wanted, what came before it included.
+    if (initiator === "user") stream.heldPastEnd = false;
+    this.#settleWindow(stream);
     stream.events.onReset(errorCode, initiator, error);
     this.endIfIdle();
   }
@@ -177,6 +193,7 @@ export class ConnectionState {
     if (stream.closed || !stream.localEndSent || !stream.remoteEnded) return;
     this.streams.close(stream.id, ended.normally);
     this.#detach(stream);
+    this.#settleWindow(stream);
     stream.events.onClose();
     this.endIfIdle();
   }
@@ -200,10 +217,29 @@ export class ConnectionState {
     this.scheduler.update(stream);
   }
 
-  /** DATA of a stream that is cut is nobody's to consume: the connection's window gets it back at once. */
-  #returnWindow(stream: StreamState): void {
-    const bytes = stream.unconsumedBytes;
-    stream.unconsumedBytes = 0;
+  /**
+   * The window's account: what was granted is available to the peer, consumed and about to be given back, or held by a stream. It
+   * is counted stream by stream, so that a byte that no stream accounts for shows.
+   */
+  get windowAccount(): WindowAccount {
+    let heldBytes = 0;
+    for (const stream of this.streams.values()) heldBytes += stream.unconsumedBytes;
+    for (const stream of this.#holders) heldBytes += stream.unconsumedBytes;
+    const { sizeBytes, availableBytes, pendingBytes } = this.receiveWindow;
+    return { grantedBytes: sizeBytes, availableBytes, pendingBytes, heldBytes };
+  }
+
+  /** A stream is over: the connection's window gets back what no one holds any more. */
+  #settleWindow(stream: StreamState): void {
+    if (stream.unconsumedBytes === 0) return;
+    if (stream.heldPastEnd) this.#holders.add(stream);
+    else this.release(stream, stream.unconsumedBytes);
+  }
+
+  /** `bytes` of the stream's DATA are consumed, or of no use to its owner. */
+  release(stream: StreamState, bytes: number): void {
+    stream.unconsumedBytes -= bytes;
+    if (stream.closed && stream.unconsumedBytes === 0) this.#holders.delete(stream);
     this.returnToConnection(bytes);
   }
 

@@ -96,7 +96,7 @@ describe("RFC 9113 §6.9 receiving", () => {
     expect(peer.frames()).toEqual([]);
   });
 
-  test("bytes consumed after an orderly end still go back to the connection", () => {
+  test("bytes held past an orderly end go back to the connection when they are consumed", () => {
     const peer = new FramePeer("client", {
       limits: { streamWindowBytes: 65_535, connectionWindowBytes: 65_535 },
     });
@@ -105,6 +105,7 @@ describe("RFC 9113 §6.9 receiving", () => {
     events.consumes = false;
     peer.frame(frameType.data, 0, 1, new Uint8Array(16_384));
     peer.frame(frameType.data, frameFlag.endStream, 1, new Uint8Array(16_384));
+    events.stream?.holdPastEnd();
     events.stream?.sendData(new Uint8Array(0), true);
     expect(events.closed).toBe(true);
     peer.frames();

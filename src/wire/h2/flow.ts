@@ -15,6 +15,14 @@ export class ReceiveWindow {
     this.#availableBytes = sizeBytes;
   }
 
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
   get availableBytes(): number {
     return this.#availableBytes;
   }

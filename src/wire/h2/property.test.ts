@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { h2Limits } from "../../base/limits/h2.ts";
 import type { H2Connection } from "./connection.ts";
 import { clientPreface, frameType } from "./frame.ts";
+import type { H2Stream } from "./stream.ts";
 import { concat, FramePeer, frameBytes, Pair, RecordedStream } from "./testing/wired.ts";
 
 const connect = [":method", "CONNECT", ":authority", "10.0.0.7:8080"];
@@ -163,7 +164,11 @@ describe("client and server back to back", () => {
           let turn = 0;
           const cut = (available: number) => Math.min(available, cuts[turn++ % cuts.length] ?? 1);
           const model = new Model(windowBytes, connectionWindowBytes, cut);
-          for (const action of steps) model.apply(action);
+          for (const action of steps) {
+            model.apply(action);
+            conserved(model.pair.client, 0);
+            conserved(model.pair.server, 0);
+          }
           model.check();
         },
       ),
@@ -183,54 +188,135 @@ describe("client and server back to back", () => {
   });
 });
 
+/** RFC 9113 §6.9: what was granted is with the peer, on its way back to it, or held. */
+function balanced(connection: H2Connection): void {
+  if (connection.done) return;
+  const { grantedBytes, availableBytes, pendingBytes, heldBytes } = connection.windowAccount;
+  expect(availableBytes + pendingBytes + heldBytes).toBe(grantedBytes);
+}
+
+/** And what is held is what the application holds. */
+function conserved(connection: H2Connection, heldBytes: number): void {
+  balanced(connection);
+  if (!connection.done) expect(connection.windowAccount.heldBytes).toBe(heldBytes);
+}
+
 describe("the connection's window", () => {
-  test("is whole again after any number of streams that ended, were cut, or never read", () => {
-    const fate = fc.constantFrom("ends", "ends unread", "cut by client", "cut by server", "cut unread");
-    fc.assert(
-      fc.property(
-        fc.array(fc.tuple(fate, fc.integer({ min: 0, max: 30_000 })), { minLength: 20, maxLength: 60 }),
-        (fates) => {
-          const limits = { connectionWindowBytes: 65_535, streamWindowBytes: 40_000, maxFrameBytes: 16_384 };
-          const pair = new Pair({ limits }, { limits });
-          pair.serverEvents.handler = (stream) => stream.sendHeaders([":status", "200"], false);
-          for (const [what, length] of fates) live(pair, what, length);
-          expect([pair.client.openStreams, pair.server.openStreams]).toEqual([0, 0]);
-          const last = pair.request(post, false);
-          last.stream?.sendData(new Uint8Array(500_000), false);
-          pair.settle();
-          expect(pair.serverEvents.requests.at(-1)?.events.receivedBytes).toBe(500_000);
-        },
-      ),
-      { numRuns: 60 },
-    );
+  const kinds = ["open", "send", "end", "answer end", "deny", "consume", "hold", "cut", "reset"] as const;
+  const act = fc.record({
+    kind: fc.constantFrom(...kinds),
+    at: fc.nat(5),
+    bytes: fc.integer({ min: 1, max: 30_000 }),
+    carried: fc.boolean(),
   });
 
-  /** One stream's life: some bytes up, then its end. */
-  function live(pair: Pair, what: string, length: number): void {
-    const up = pair.request(post, false);
-    pair.settle();
-    const served = pair.serverEvents.requests.at(-1);
-    if (served === undefined) throw new Error("no request arrived");
-    served.events.consumes = !what.endsWith("unread");
-    up.stream?.sendData(new Uint8Array(length), false);
-    if (what.startsWith("ends")) {
-      up.stream?.sendData(new Uint8Array(0), true);
-      pair.settle();
-      served.stream.sendData(new Uint8Array(0), true);
-      pair.settle();
-      // The application may take its time: what it read late still counts.
-      if (!served.events.consumes) served.stream.consume(length);
-    } else if (what === "cut by client") {
-      pair.carry(pair.client, pair.server);
-      up.stream?.reset(8);
-    } else {
-      pair.carry(pair.client, pair.server);
-      served.stream.reset(8);
-      // In flight when the reset went out.
-      up.stream?.sendData(new Uint8Array(length), false);
-    }
-    pair.settle();
+  /** The server's view of one stream, by an application that reads when it is told to. */
+  interface Served {
+    readonly up: RecordedStream;
+    heldPastEnd: boolean;
+    consumed: number;
+    givenUp: boolean;
   }
+
+  test("granted is consumed and held, after every step of any lives of streams, and whole again after them", () => {
+    fc.assert(
+      fc.property(fc.array(act, { minLength: 20, maxLength: 120 }), (acts) => {
+        const limits = { connectionWindowBytes: 65_535, streamWindowBytes: 40_000, maxFrameBytes: 16_384 };
+        const pair = new Pair({ limits }, { limits });
+        const lives: Served[] = [];
+        pair.serverEvents.handler = (stream, _headers, events) => {
+          events.consumes = false;
+          if (lives.length % 3 === 1) stream.sendHeaders([":status", "200"], false);
+        };
+        const served = (at: number) => pair.serverEvents.requests[at];
+        const held = () =>
+          lives.reduce((sum, life, at) => {
+            const events = served(at)?.events;
+            if (events === undefined || life.givenUp) return sum;
+            const over = events.closed || events.reset !== null;
+            return over && !life.heldPastEnd ? sum : sum + events.receivedBytes - life.consumed;
+          }, 0);
+        const check = () => {
+          conserved(pair.server, held());
+          conserved(pair.client, 0);
+        };
+        for (const { kind, at, bytes, carried } of acts) {
+          const index = Math.max(0, lives.length - 1 - at);
+          const life = lives[index];
+          const request = served(index);
+          if (kind === "open") {
+            const up = pair.request(post, false);
+            if (up.stream !== null) lives.push({ up, heldPastEnd: false, consumed: 0, givenUp: false });
+            pair.settle();
+          } else if (life !== undefined && request !== undefined) {
+            const { stream, events } = request;
+            const up = life.up.stream;
+            if (kind === "send" && up?.localEnded === false) up.sendData(new Uint8Array(bytes), false);
+            else if (kind === "end" && up?.localEnded === false) up.sendData(new Uint8Array(0), true);
+            else if (kind === "cut") up?.reset(8);
+            else if (kind === "answer end" && !stream.localEnded) stream.sendData(new Uint8Array(0), true);
+            else if (kind === "deny" && !stream.localEnded && index % 3 !== 0) {
+              stream.sendHeaders([":status", "401"], true);
+            } else if (kind === "hold" && !stream.closed) {
+              stream.holdPastEnd();
+              life.heldPastEnd = true;
+            } else if (kind === "consume") {
+              const over = stream.closed && !life.heldPastEnd;
+              const most = over || life.givenUp ? 0 : events.receivedBytes - life.consumed;
+              stream.consume(Math.min(bytes, most));
+              life.consumed += Math.min(bytes, most);
+            } else if (kind === "reset") {
+              stream.reset(0);
+              life.givenUp = true;
+            }
+          }
+          check();
+          if (!carried) continue;
+          pair.carry(pair.client, pair.server);
+          check();
+          pair.settle();
+          check();
+        }
+        // Every owner does what it promised, in one of the ways there are.
+        for (const [index, life] of lives.entries()) {
+          if (index % 2 === 0) served(index)?.stream.reset(8);
+          else life.up.stream?.reset(8);
+          pair.settle();
+          if (life.heldPastEnd) served(index)?.stream.reset(8);
+          life.givenUp = true;
+          check();
+        }
+        expect([pair.client.openStreams, pair.server.openStreams, held()]).toEqual([0, 0, 0]);
+        pair.serverEvents.handler = (stream) => stream.sendHeaders([":status", "200"], false);
+        const last = pair.request(post, false);
+        last.stream?.sendData(new Uint8Array(500_000), false);
+        pair.settle();
+        expect(pair.serverEvents.requests.at(-1)?.events.receivedBytes).toBe(500_000);
+      }),
+      { numRuns: 300 },
+    );
+  }, 60_000);
+
+  test.each([
+    ["a reset after both ends had ended", (stream: H2Stream) => stream.holdPastEnd(), 0],
+    ["an owner that forgot what came", () => {}, 0],
+  ] as const)("%s leaves nothing charged", (_name, prepare, expected) => {
+    const limits = { connectionWindowBytes: 65_535, streamWindowBytes: 65_535 };
+    const pair = new Pair({ limits }, { limits });
+    pair.serverEvents.handler = (stream, _headers, events) => {
+      events.consumes = false;
+      prepare(stream);
+      stream.sendHeaders([":status", "401"], true);
+    };
+    for (let turn = 0; turn < 20; turn++) {
+      const up = pair.request(post, false);
+      up.stream?.sendData(new Uint8Array(10_000), true);
+      pair.settle();
+      pair.serverEvents.requests.at(-1)?.stream.reset(0);
+      pair.settle();
+      conserved(pair.server, expected);
+    }
+  });
 });
 
 /** Drives to the end what a peer has begun, and states what must hold whatever it was. */
@@ -290,7 +376,10 @@ describe("any peer at all", () => {
         (role, frames, piece) => {
           const peer = begin(role);
           const bytes = concat(frames);
-          for (let at = 0; at < bytes.length; at += piece) peer.send(bytes.subarray(at, at + piece));
+          for (let at = 0; at < bytes.length; at += piece) {
+            peer.send(bytes.subarray(at, at + piece));
+            balanced(peer.connection);
+          }
           holds(peer.connection, peer);
           peer.connection.receiveEnd(1);
           expect(peer.connection.done).toBe(true);

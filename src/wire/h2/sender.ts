@@ -45,8 +45,7 @@ export class Sender implements StreamOwner {
   consumed(stream: StreamState, bytes: number): void {
     const consumed = Math.min(bytes, stream.unconsumedBytes);
     if (consumed === 0 || this.#state.closed) return;
-    stream.unconsumedBytes -= consumed;
-    this.#state.returnToConnection(consumed);
+    this.#state.release(stream, consumed);
     if (!stream.closed && !stream.remoteEnded) {
       const increment = stream.receiveWindow.release(consumed);
       if (increment > 0) this.#state.output.windowUpdate(stream.id, increment);
@@ -55,7 +54,13 @@ export class Sender implements StreamOwner {
   }
 
   resetByUser(stream: StreamState, errorCode: number): void {
-    if (stream.closed) return;
+    if (stream.closed) {
+      // It ended by itself before: what is left to say is that nothing of it is wanted any more.
+      if (!this.#state.closed && stream.unconsumedBytes > 0)
+        this.#state.release(stream, stream.unconsumedBytes);
+      this.#state.announce();
+      return;
+    }
     this.#state.output.rstStream(stream.id, errorCode);
     const error = new MeshError("h2_reset", "local", `reset by this end: ${h2ErrorName(errorCode)}`);
     this.#state.abandon(stream, ended.resetByUs, errorCode, "user", error);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { HpackDecoder } from "../hpack/decoder.ts";
 import { h2ErrorCode } from "./error_code.ts";
 import { frameFlag, frameType } from "./frame.ts";
 import { applySettings, defaultSettings, encodeSettings } from "./settings.ts";
@@ -76,6 +77,25 @@ describe("RFC 9113 §6.5.3 our own changes", () => {
     peer.headers(3, connect, frameFlag.endHeaders);
     peer.frames();
     expect(peer.events.closes[0]?.message).toContain("table size update missing");
+  });
+
+  test("RFC 7541 §4.2 the peer's table of 0, then 4,096, in one SETTINGS: the next block says both", () => {
+    const peer = new FramePeer("client");
+    peer.shake();
+    const first = new RecordedStream();
+    // Puts entries into the table, which the peer's 0 drops.
+    peer.connection.request([...connect, "x-kept", "in the table"], true, first);
+    peer.frames();
+    peer.frame(frameType.settings, 0, 0, Uint8Array.of(0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0x10, 0));
+    peer.frames();
+    peer.connection.request([...connect, "x-kept", "in the table"], true, new RecordedStream());
+    const block = peer.frames().find(({ type }) => type === frameType.headers)?.payload;
+    // Size updates of 0 and of 4,096 (31 + 4,065 in seven-bit groups).
+    expect([...(block?.subarray(0, 4) ?? [])]).toEqual([0x20, 0x3f, 0xe1, 0x1f]);
+    const decoder = new HpackDecoder();
+    decoder.setAllowedTableBytes(4096);
+    const fields = decoder.decode(block ?? new Uint8Array(0), 0, block?.length ?? 0, 65_536);
+    expect(fields).toEqual([...connect, "x-kept", "in the table"]);
   });
 
   test("a larger frame size may be used before its acknowledgement comes back", () => {

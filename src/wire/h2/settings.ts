@@ -75,6 +75,15 @@ export function applySettings(
   return next;
 }
 
+/** Every SETTINGS_HEADER_TABLE_SIZE of a payload, in its order (RFC 9113 §6.5.3). */
+export function headerTableSizes(source: Uint8Array, from: number, to: number): readonly number[] {
+  const sizes: number[] = [];
+  for (let at = from; at + settingBytes <= to; at += settingBytes)
+    if ((((source[at] ?? 0) << 8) | (source[at + 1] ?? 0)) === identifier.headerTableSize)
+      sizes.push(readUint32(source, at + 2));
+  return sizes;
+}
+
 type Draft = { -readonly [K in keyof H2Settings]: H2Settings[K] };
 
 function applyOne(next: Draft, id: number, value: number, sender: "client" | "server"): SettingsError | null {

@@ -2,7 +2,7 @@ import { assert } from "../../base/assert.ts";
 import type { ConnectionState } from "./connection_state.ts";
 import { h2ErrorCode } from "./error_code.ts";
 import { defaultWindowBytes, maxWindowBytes } from "./frame.ts";
-import { applySettings, encodeSettings, type H2Settings } from "./settings.ts";
+import { applySettings, encodeSettings, type H2Settings, headerTableSizes } from "./settings.ts";
 
 /** SETTINGS both ways and their acknowledgement (RFC 9113 §6.5.3). */
 export class SettingsExchange {
@@ -95,7 +95,8 @@ export class SettingsExchange {
     }
     state.remoteSettings = settings;
     state.remoteSettingsSeen = true;
-    state.encoder.setPeerTableBytes(settings.headerTableBytes);
+    // One by one: a table that was made smaller in between is emptied, and the next block has to say so (RFC 7541 §4.2).
+    for (const bytes of headerTableSizes(source, from, to)) state.encoder.setPeerTableBytes(bytes);
     state.scheduler.maxFrameBytes = settings.maxFrameBytes;
     if (!this.#moveSendWindows(settings.initialWindowBytes - before.initialWindowBytes)) return;
     state.output.provokedFrames++;

@@ -43,10 +43,16 @@ export interface H2Stream {
   readonly aboveHighWater: boolean;
   /**
    * The application has consumed `bytes` of DATA, so the peer may send as many more (both windows, given back by halves;
-   * RFC 9113 §6.9). Without it the peer stalls: that is the back-pressure. What was never consumed goes back to the connection's
-   * window when the stream is reset.
+   * RFC 9113 §6.9). Without it the peer stalls: that is the back-pressure. What was not consumed goes back to the connection's
+   * window when the stream ends, however it ends, unless `holdPastEnd` was called.
    */
   consume(bytes: number): void;
+  /**
+   * For an owner that passes bytes on: what it holds when the stream ends stays charged to the connection, so that a peer cannot
+   * pile up bytes here by ending streams. The owner promises `consume` for all of it, or `reset`, which gives it up.
+   */
+  holdPastEnd(): void;
+  /** Also gives up whatever came on the stream and was not consumed, on a stream that is over too. */
   reset(errorCode: number): void;
   /** We have said, or queued, all there is. */
   readonly localEnded: boolean;

@@ -55,6 +55,8 @@ export class StreamState implements H2Stream {
   readonly receiveWindow: ReceiveWindow;
   /** DATA that counts against the windows and was not consumed. */
   unconsumedBytes = 0;
+  /** The owner gives back what it holds after the end too, see `H2Stream.holdPastEnd`. */
+  heldPastEnd = false;
   /** What content-length promised and has not come; -1 without a promise (RFC 9113 §8.1.1). */
   contentRemaining = -1;
 
@@ -110,6 +112,10 @@ export class StreamState implements H2Stream {
 
   consume(bytes: number): void {
     this.#owner.consumed(this, bytes);
+  }
+
+  holdPastEnd(): void {
+    this.heldPastEnd = true;
   }
 
   reset(errorCode: number): void {
