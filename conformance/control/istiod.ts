@@ -196,10 +196,12 @@ async function rawResources(
       root: { kind: "file", path: istiod.rootPath },
       headers: {},
     },
-    meshRootsPem: () => null,
     pin: null,
     clusterId: "Kubernetes",
-    present: () => ({ credentials: null, bearer: { kind: "file", path: tokenPath }, spare: null }),
+    credentials: {
+      rootsPem: null,
+      present: () => ({ credentials: null, bearer: { kind: "file", path: tokenPath }, spare: null }),
+    },
   });
   const client = new DocumentClient({
     clock: host.clock,

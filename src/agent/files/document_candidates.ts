@@ -20,7 +20,7 @@ export interface Candidate {
   readonly supersededBy: DocumentError | null;
 }
 
-export class Gathering {
+export class DocumentCandidates {
   readonly candidates: Candidate[] = [];
   /** Policies of which no version was ever good. */
   readonly refusedPolicies: RefusedPolicy[] = [];

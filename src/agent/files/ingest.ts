@@ -13,9 +13,9 @@ import type { ConversionContext } from "../../mesh/convert/conversion_context.ts
 import { type DocumentError, formatLocation } from "../../mesh/location.ts";
 import { diffStates, emptyState, type MeshState } from "../../mesh/store/change.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";
+import type { RetainedStatus } from "./document_candidates.ts";
 import { DocumentFiles } from "./document_files.ts";
-import type { RetainedStatus } from "./gathering.ts";
-import { Retention } from "./retention.ts";
+import { LastGoodDocuments } from "./last_good_documents.ts";
 
 export interface IngestSettings extends ConversionContext {
   /** Files and folders. */
@@ -46,7 +46,7 @@ export class MeshIngest {
   readonly #settings: IngestSettings;
   readonly #logger: Logger;
   readonly #documents: DocumentFiles;
-  readonly #retention: Retention;
+  readonly #lastGood: LastGoodDocuments;
   readonly #status = new WatchSource<IngestStatus>({ files: [], documents: [], errors: [] });
   readonly #unwatch: readonly (() => void)[];
   readonly #folders = new Set<string>();
@@ -68,7 +68,7 @@ export class MeshIngest {
     this.#settings = settings;
     this.#logger = logger;
     this.#documents = new DocumentFiles(host.clock);
-    this.#retention = new Retention(settings, settings.refusedPolicies ?? "deny");
+    this.#lastGood = new LastGoodDocuments(settings, settings.refusedPolicies ?? "deny");
     // Watched before it is read: a change in between is seen twice rather than never.
     this.#unwatch = settings.meshPaths.map((path) => host.files.watch(path, () => this.#onChange()));
     this.ready = this.#run();
@@ -116,7 +116,7 @@ export class MeshIngest {
     if (this.#closed) return;
     this.#files = files;
     const slice = new TimeSlice(this.#host.clock);
-    const { conversion, documents, errors } = await this.#retention.update(parsed, files.unreadable, slice);
+    const { conversion, documents, errors } = await this.#lastGood.update(parsed, files.unreadable, slice);
     if (this.#closed) return;
     const change = diffStates(this.#state, conversion);
     this.#state = conversion;

@@ -10,17 +10,17 @@ import { WorkloadCache } from "../../mesh/convert/workload_cache.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
 import type { RefusedPolicy } from "../../mesh/documents/refused_policy.ts";
 import type { DocumentError } from "../../mesh/location.ts";
+import { type Candidate, DocumentCandidates, type RetainedStatus } from "./document_candidates.ts";
 import type { ParsedFile } from "./document_files.ts";
-import { type Candidate, Gathering, type RetainedStatus } from "./gathering.ts";
 
-export interface RetentionResult {
+export interface LastGoodResult {
   readonly conversion: Conversion;
   readonly documents: readonly RetainedStatus[];
   /** Of files, and of documents that do not even say what they are. */
   readonly errors: readonly DocumentError[];
 }
 
-export class Retention {
+export class LastGoodDocuments {
   readonly #context: ConversionContext;
   readonly #refusedPolicies: "deny" | "skip";
   readonly #cache = new WorkloadCache();
@@ -35,10 +35,10 @@ export class Retention {
     files: readonly ParsedFile[],
     unreadable: ReadonlyMap<string, MeshError>,
     slice: TimeSlice,
-  ): Promise<RetentionResult> {
-    const gathering = new Gathering(this.#good, files, unreadable);
-    const refused = this.#refusedPolicies === "deny" ? gathering.refusedPolicies : [];
-    const settled = await this.#settle(gathering.candidates, refused, slice);
+  ): Promise<LastGoodResult> {
+    const candidates = new DocumentCandidates(this.#good, files, unreadable);
+    const refused = this.#refusedPolicies === "deny" ? candidates.refusedPolicies : [];
+    const settled = await this.#settle(candidates.candidates, refused, slice);
     this.#good = new Map();
     const documents = settled.conversion.statuses.map((status, index): RetainedStatus => {
       const candidate = settled.candidates[index];
@@ -55,8 +55,8 @@ export class Retention {
     });
     return {
       conversion: settled.conversion,
-      documents: [...documents, ...gathering.hopeless],
-      errors: gathering.errors,
+      documents: [...documents, ...candidates.hopeless],
+      errors: candidates.errors,
     };
   }
 

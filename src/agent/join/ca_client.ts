@@ -20,7 +20,7 @@ export interface CaClientOptions {
   readonly logger: Logger;
   readonly caller: UnaryCaller;
   /** Whether the credential is a node's, which asks for others: then the identity goes with the request, as ztunnel sends it. */
-  readonly impersonates: () => boolean;
+  readonly impersonates: boolean;
 }
 
 export class CaClient implements CertificateSigner {
@@ -41,18 +41,14 @@ export class CaClient implements CertificateSigner {
     const request = newMessage(IstioCertificateRequestSchema, {
       csr: csrPem,
       validityDuration: BigInt(Math.round(lifetimeMs / 1000)),
-      ...(impersonates() ? { metadata: { ImpersonatedIdentity: id.uri } } : {}),
+      ...(impersonates ? { metadata: { ImpersonatedIdentity: id.uri } } : {}),
     });
     const askedMs = clock.wallMs();
     let certChain: readonly string[];
     try {
       ({ certChain } = await caller.unary(istioCertificate.createCertificate, request));
     } catch (thrown) {
-      throw describeFailure(
-        thrown,
-        `a certificate for ${id}`,
-        impersonates() ? adviceForNode : adviceForToken,
-      );
+      throw describeFailure(thrown, `a certificate for ${id}`, impersonates ? adviceForNode : adviceForToken);
     }
     const answer = splitChain(certChain);
     this.#lookAtClock(answer.chainPem[0] ?? "", askedMs);

@@ -14,33 +14,20 @@ import { aggregatedDiscovery } from "../../wire/grpc/services.ts";
 import type { GrpcError } from "../../wire/grpc/status.ts";
 import type { OpenAdsStream } from "../xds/ads_stream.ts";
 import { readBearer } from "./bearer_token.ts";
-import type { BearerSource, ServerSettings } from "./settings.ts";
+import type { HostCredentials } from "./host_credentials.ts";
+import type { ServerSettings } from "./settings.ts";
 import { describeFailure, type UnaryCaller } from "./unary_caller.ts";
-
-/** Who this host is to the server, now. */
-export interface Presented {
-  /** Null shows no certificate. */
-  readonly credentials: TlsCredentials | null;
-  /** Null sends no token. */
-  readonly bearer: BearerSource | null;
-  /**
-   * Shown when there is a token and it cannot be read: istiod takes a certificate that it has signed (`NewServer` of
-   * `pilot/pkg/bootstrap/server.go`).
-   */
-  readonly spare: TlsCredentials | null;
-}
 
 export interface ControlServerOptions {
   readonly host: Host;
   readonly logger: Logger;
   readonly provider: CryptoProvider;
   readonly server: ServerSettings;
-  /** The mesh's own roots, once they are known: our control plane's certificate leads to them. */
-  readonly meshRootsPem: () => string | null;
+  /** What this host shows, and the mesh's own roots once they are known: our control plane's certificate leads to them. */
+  readonly credentials: Pick<HostCredentials, "present" | "rootsPem">;
   /** For the first contact. */
   readonly pin: string | null;
   readonly clusterId: string;
-  readonly present: () => Presented;
 }
 
 export class ControlServer implements UnaryCaller {
@@ -133,8 +120,8 @@ export class ControlServer implements UnaryCaller {
   }
 
   async #metadata(): Promise<readonly string[]> {
-    const { server, present, clusterId, host } = this.#options;
-    const { bearer, spare } = present();
+    const { server, credentials, clusterId, host } = this.#options;
+    const { bearer, spare } = credentials.present();
     const metadata = Object.entries(server.headers).flat();
     if (bearer === null) return metadata;
     let token: string;
@@ -171,8 +158,8 @@ export class ControlServer implements UnaryCaller {
   }
 
   async #ownCredentials(): Promise<TlsCredentials | null> {
-    const { host, present } = this.#options;
-    const { credentials, bearer, spare } = present();
+    const { host } = this.#options;
+    const { credentials, bearer, spare } = this.#options.credentials.present();
     if (credentials !== null || bearer === null || spare === null) return credentials;
     // A certificate goes before a token there, and may be another workload's than the token is.
     const isReadable = await readBearer(bearer, host.files).then(
@@ -184,8 +171,8 @@ export class ControlServer implements UnaryCaller {
 
   /** What an operator names himself, and what came with the join, count alike; the pin is for the time before. */
   #trust(): ServerTrust {
-    const { meshRootsPem, pin } = this.#options;
-    const roots = [this.#configuredRootsPem?.() ?? "", meshRootsPem() ?? ""].join("\n");
+    const { credentials, pin } = this.#options;
+    const roots = [this.#configuredRootsPem?.() ?? "", credentials.rootsPem ?? ""].join("\n");
     if (roots.trim() !== "") return { kind: "roots", rootsPem: () => roots };
     if (pin !== null) return { kind: "pin", pin: parseKeyPin(`sha256:${pin}`) };
     throw new MeshError(

@@ -1,6 +1,6 @@
 /**
- * The control plane as a host has it: joined, known, followed. What it says goes into the store and the trust; what it signs are our
- * certificates. Against ours and against a real istiod by the same code; only joining and the trust bundle are ours alone.
+ * This host as a member of a control plane's mesh: it joins, knows the server, and follows it. What the control plane says goes into
+ * the store and the trust; what it signs are our certificates. Against ours and against a real istiod by the same code; only joining and the trust bundle are ours alone.
  */
 import type { Logger } from "../../base/log.ts";
 import type { Host } from "../../host/host.ts";
@@ -19,14 +19,15 @@ import { TrustResources } from "../xds/trust_resources.ts";
 import { XdsClient } from "../xds/xds_client.ts";
 import { describeNode } from "../xds/xds_node.ts";
 import { CaClient } from "./ca_client.ts";
-import { ControlServer, type Presented } from "./control_server.ts";
+import { ControlServer } from "./control_server.ts";
 import type { ControlStatus } from "./control_status.ts";
+import { HostCredentials } from "./host_credentials.ts";
 import { joinMesh, nothingToJoinBy } from "./joining.ts";
 import { type JoinedNode, readNodeFile } from "./node_file.ts";
 import { NodeIdentity } from "./node_identity.ts";
 import type { ControlSettings, LocalFacts } from "./settings.ts";
 
-export interface ControlPlaneOptions {
+export interface MembershipOptions {
   readonly host: Host;
   readonly logger: Logger;
   readonly provider: CryptoProvider;
@@ -45,47 +46,45 @@ export interface Followed {
   /** Resolves when they are in force. */
   setCrls(sources: readonly CrlSource[]): Promise<readonly CrlStatus[]>;
   /** See `TrustSink`. */
-  renewUnlessOf?(issuerKeyId: string): void;
+  moveToIssuer?(issuerKeyId: string): void;
   /** The control plane is there again, or for the first time. */
   onConnected(): void;
 }
 
-export class ControlPlane {
+export class ControlMembership {
   /** What holds for this host: what came with the join, or what it was told. */
   readonly facts: LocalFacts;
   /** `namespace/name` this host may run, as the control plane has it; null leaves it to the host. */
   readonly workloads: readonly string[] | null;
   readonly signer: CertificateSigner;
-  readonly #options: ControlPlaneOptions;
+  readonly #options: MembershipOptions;
   readonly #xdsServer: ControlServer;
   readonly #caServer: ControlServer;
   readonly #ca: CaClient;
-  #identity: NodeIdentity | null = null;
-  /** Of a workload that runs here: what a host without a node certificate can show when its token is gone. */
-  #svid: () => Svid | null = () => null;
-  #joined: JoinedNode | null;
+  readonly #credentials: HostCredentials;
+  readonly #identity: NodeIdentity | null;
   #xds: XdsClient | null = null;
   #snapshot: SnapshotWriter | null = null;
   #snapshotSavedAtMs: number | null = null;
   #isRestoring = false;
 
-  private constructor(options: ControlPlaneOptions, joined: JoinedNode | null, servers: Servers) {
-    const { host, logger, facts } = options;
+  private constructor(
+    options: MembershipOptions,
+    joined: JoinedNode | null,
+    credentials: HostCredentials,
+    servers: Servers,
+  ) {
+    const { host, logger, facts, settings } = options;
     this.#options = options;
-    this.#joined = joined;
+    this.#credentials = credentials;
     this.#xdsServer = servers.xds;
     this.#caServer = servers.ca;
-    servers.presented = () => this.#present();
-    servers.meshRootsPem = () => this.rootsPem;
-    const caller = servers.ca;
-    this.#ca = new CaClient({
-      clock: host.clock,
-      logger,
-      caller,
-      impersonates: () => this.#identity !== null,
-    });
+    this.#identity = joined === null ? null : this.#keepIdentity(joined);
+    if (this.#identity === null) credentials.showToken(settings.token);
+    else credentials.showCertificateOf(this.#identity);
+    const impersonates = this.#identity !== null;
+    this.#ca = new CaClient({ clock: host.clock, logger, caller: servers.ca, impersonates });
     this.signer = this.#ca;
-    if (joined !== null) this.#identity = this.#keepIdentity(joined);
     const membership = joined?.membership ?? null;
     this.facts = membership === null ? facts : mergeFacts(membership, facts, logger);
     this.workloads = membership === null || membership.workloads.length === 0 ? null : membership.workloads;
@@ -96,10 +95,11 @@ export class ControlPlane {
    *
    * @throws MeshError `control_refused`, `certificate_*`, `configuration`, `io`.
    */
-  static async join(options: ControlPlaneOptions): Promise<ControlPlane> {
+  static async join(options: MembershipOptions): Promise<ControlMembership> {
     const { host, logger, provider, settings } = options;
     let joined = await readNodeFile(host.files, settings.stateDirectory, provider);
-    const servers = await openServers(options, joined);
+    const credentials = new HostCredentials(joined?.rootsPem ?? null);
+    const servers = await openServers(options, credentials);
     try {
       const control = servers.xds.name;
       if (joined !== null && settings.joinToken !== null)
@@ -109,14 +109,15 @@ export class ControlPlane {
         });
       if (joined === null && settings.joinToken !== null) {
         joined = await joinMesh(joiningOptions(options, servers.xds, settings.joinToken.reveal()));
-        // That connection was nobody's.
+        credentials.trustRoots(joined.rootsPem);
+        // The connection of the join was made without a certificate.
         servers.xds.renew();
       }
       if (joined === null && settings.token === null) throw nothingToJoinBy(control);
-      const plane = new ControlPlane(options, joined, servers);
+      const membership = new ControlMembership(options, joined, credentials, servers);
       // Long absence: nothing else is granted to an expired certificate, so it goes first; a failure is retried beside the rest.
-      if (plane.#identity?.isExpired === true) await plane.#identity.renew();
-      return plane;
+      if (membership.#identity?.isExpired === true) await membership.#identity.renew();
+      return membership;
     } catch (thrown) {
       servers.xds.close();
       if (servers.ca !== servers.xds) servers.ca.close();
@@ -131,12 +132,12 @@ export class ControlPlane {
 
   /** The mesh's roots as far as they are known; null before the first certificate of a host that does not join. */
   get rootsPem(): string | null {
-    return (this.#identity?.node ?? this.#joined)?.rootsPem ?? null;
+    return this.#credentials.rootsPem;
   }
 
   /** Where a workload's certificate is found when it is all that this host can show. */
   useSvid(current: () => Svid | null): void {
-    this.#svid = current;
+    this.#credentials.useSvid(current);
   }
 
   /**
@@ -158,9 +159,9 @@ export class ControlPlane {
         if (known === null) void this.#identity?.setRoots(rootsPem);
       },
       setCrls: (sources) => followed.setCrls(sources),
-      renewUnlessOf: (issuerKeyId) => {
-        followed.renewUnlessOf?.(issuerKeyId);
-        this.#identity?.renewUnlessOf(issuerKeyId);
+      moveToIssuer: (issuerKeyId) => {
+        followed.moveToIssuer?.(issuerKeyId);
+        this.#identity?.moveToIssuer(issuerKeyId);
       },
     });
     const handlers: readonly ResourceHandler[] = [policies, addresses];
@@ -190,7 +191,7 @@ export class ControlPlane {
     await xds.ready;
   }
 
-  /** Istio's own documents over a stream of their own; the caller starts and closes it. */
+  /** Istio's own documents over a stream of their own, for a waypoint in a real istiod's mesh; the caller starts and closes it. */
   documents(types: readonly string[]): DocumentClient {
     const { host, logger, version } = this.#options;
     return new DocumentClient({
@@ -278,22 +279,6 @@ export class ControlPlane {
     );
   }
 
-  #present(): Presented {
-    if (this.#identity !== null)
-      return { credentials: this.#identity.credentials, bearer: null, spare: null };
-    const { token } = this.#options.settings;
-    const svid = this.#svid();
-    const spare =
-      svid === null
-        ? null
-        : {
-            certificateChainPem: svid.certificateChainPem,
-            privateKeyPem: svid.privateKeyPem,
-            trustedRootsPem: this.rootsPem ?? "",
-          };
-    return { credentials: null, bearer: token, spare };
-  }
-
   /**
    * istiod wants the namespace of whoever calls (`checkConnectionIdentity` of `pilot/pkg/xds/auth.go`); a joined host's
    * is its own.
@@ -309,21 +294,14 @@ export class ControlPlane {
   }
 }
 
-/** The servers, and what they ask of a plane that does not exist before they do. */
 interface Servers {
   readonly xds: ControlServer;
+  /** The same one where one address does both. */
   readonly ca: ControlServer;
-  presented: () => Presented;
-  meshRootsPem: () => string | null;
 }
 
-async function openServers(options: ControlPlaneOptions, joined: JoinedNode | null): Promise<Servers> {
+async function openServers(options: MembershipOptions, credentials: HostCredentials): Promise<Servers> {
   const { host, logger, provider, settings, facts } = options;
-  const late = {
-    // Before the join there is nobody to be.
-    presented: (): Presented => ({ credentials: null, bearer: null, spare: null }),
-    meshRootsPem: () => joined?.rootsPem ?? null,
-  };
   const open = (server: ControlSettings["xds"]): Promise<ControlServer> =>
     ControlServer.open({
       host,
@@ -332,15 +310,14 @@ async function openServers(options: ControlPlaneOptions, joined: JoinedNode | nu
       server,
       pin: settings.pin,
       clusterId: facts.clusterId,
-      meshRootsPem: () => late.meshRootsPem(),
-      present: () => late.presented(),
+      credentials,
     });
   const xds = await open(settings.xds);
   const isSame = JSON.stringify(settings.xds) === JSON.stringify(settings.ca);
-  return Object.assign(late, { xds, ca: isSame ? xds : await open(settings.ca) });
+  return { xds, ca: isSame ? xds : await open(settings.ca) };
 }
 
-function joiningOptions(options: ControlPlaneOptions, caller: ControlServer, token: string) {
+function joiningOptions(options: MembershipOptions, caller: ControlServer, token: string) {
   const { host, logger, provider, settings, facts, version } = options;
   const { clock, random, files, net } = host;
   const named = settings.joinAddresses.map(({ text }) => text);

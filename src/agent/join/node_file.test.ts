@@ -186,7 +186,7 @@ describe("certificates of a control plane", () => {
     };
     return {
       lines,
-      ca: new CaClient({ clock: own, logger, caller: { unary }, impersonates: () => impersonates }),
+      ca: new CaClient({ clock: own, logger, caller: { unary }, impersonates }),
     };
   }
 

@@ -91,7 +91,7 @@ export class NodeIdentity {
   }
 
   /** The mesh's CA is being replaced by the one with this key identifier: not at half of life, but soon. */
-  renewUnlessOf(issuerKeyId: string): void {
+  moveToIssuer(issuerKeyId: string): void {
     const [leaf] = decodePemLabel(this.#node.credential.chainPem, "CERTIFICATE");
     if (leaf === undefined || parseCertificate(leaf).extensions.authorityKeyId === issuerKeyId) return;
     const { clock, random } = this.#options;

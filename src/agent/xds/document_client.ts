@@ -1,5 +1,6 @@
 /**
- * A waypoint's documents from a real istiod. A stream of its own: istiod ends one over a type that the caller may not have
+ * Istio's own documents from a real istiod, for the waypoint, which takes its routes and policies from there when its mesh is not
+ * ours. A stream of its own: istiod ends one over a type that the caller may not have
  * (ENABLE_XDS_API_GENERATOR_AUTH), and addresses and policies must not end with it.
  */
 import type { Watch } from "../../base/watch.ts";
@@ -32,7 +33,7 @@ export type DocumentClientOptions = Pick<
 };
 
 export class DocumentClient {
-  /** When every type had an answer. Never, for somebody who may not have them: see `status`. */
+  /** When every type had an answer. Never for a caller that may not have them: see `status`. */
   readonly ready: Promise<void>;
   readonly #client: XdsClient;
   readonly #types: ReadonlyMap<string, RawDocuments>;

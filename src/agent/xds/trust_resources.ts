@@ -14,7 +14,7 @@ export interface TrustSink {
   /** Resolves when the lists are in force; never rejects. */
   setCrls(sources: readonly CrlSource[]): Promise<readonly CrlStatus[]>;
   /** A CA is being replaced: certificates of others than the one with this key identifier (hexadecimal) are to be renewed now. */
-  renewUnlessOf?(issuerKeyId: string): void;
+  moveToIssuer?(issuerKeyId: string): void;
 }
 
 const bundleName = "trust";
@@ -59,7 +59,7 @@ export class TrustResources implements ResourceHandler {
       const refused = statuses.find(({ state }) => state === "refused");
       if (refused !== undefined) return `${refused.source}: ${refused.message ?? "refused"}`;
       this.#held = resource;
-      if (wantedIssuerKeyId !== "") this.#sink.renewUnlessOf?.(wantedIssuerKeyId);
+      if (wantedIssuerKeyId !== "") this.#sink.moveToIssuer?.(wantedIssuerKeyId);
       return null;
     } catch (thrown) {
       return asMeshError(thrown, "message_malformed", "upstream").message;

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ControlPlane } from "../../agent/join/membership.ts";
+import { ControlMembership } from "../../agent/join/membership.ts";
 import { silentLogger } from "../../base/log.ts";
 import { loadConfig, loadControlPlane } from "../../config/load.ts";
 import type { SettingName } from "../../config/node/settings.ts";
@@ -15,7 +15,7 @@ import { type RunningControl, startControl } from "./control.ts";
 
 const host = createBunHost();
 const directory = mkdtempSync(join(tmpdir(), "fairlead-streams-"));
-const open: ControlPlane[] = [];
+const open: ControlMembership[] = [];
 let control: RunningControl;
 
 beforeAll(async () => {
@@ -38,7 +38,7 @@ afterAll(async () => {
 let joins = 0;
 
 /** A host that has joined by that name and follows the mesh. */
-async function joined(node: string): Promise<ControlPlane> {
+async function joined(node: string): Promise<ControlMembership> {
   const { line } = await control.parts.identity.joinTokens.create({
     binding: { kind: "node", node },
     createdBy: "ada",
@@ -56,7 +56,7 @@ async function joined(node: string): Promise<ControlPlane> {
   const { config, errors } = loadConfig({ flags, environment: {}, file: null });
   if (config?.control == null) throw new Error(JSON.stringify(errors));
   const { nodeName, network, clusterId, trustDomain, rootNamespace } = config;
-  const plane = await ControlPlane.join({
+  const plane = await ControlMembership.join({
     host,
     logger: silentLogger,
     provider: runtimeProvider(),

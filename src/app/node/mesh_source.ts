@@ -2,7 +2,7 @@
 import type { DocumentsEntry } from "../../admin/node/sources.ts";
 import { MeshIngest } from "../../agent/files/ingest.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
-import type { ControlPlane } from "../../agent/join/membership.ts";
+import type { ControlMembership } from "../../agent/join/membership.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import type { Config } from "../../config/node/config.ts";
 import type { Host } from "../../host/host.ts";
@@ -43,21 +43,21 @@ export interface ControlledParts {
   readonly missingPolicy: Config["missingPolicy"];
 }
 
-export function followControl(plane: ControlPlane, parts: ControlledParts): MeshSource {
+export function followControl(membership: ControlMembership, parts: ControlledParts): MeshSource {
   const { store, trust, crls, secrets, missingPolicy } = parts;
   let isReady = false;
-  const ready = plane
+  const ready = membership
     .follow({
       store,
       refusedPolicies: missingPolicy,
       setRoots: (rootsPem) => {
-        secrets.leaveRoots();
+        secrets.ignoreSignerRoots();
         trust.setRoots(rootsPem, "control");
         // What came with our certificates is of an earlier time: a root that is no longer in the bundle is to be gone.
         trust.setRoots(rootsPem, "signer");
       },
       setCrls: (sources) => crls.set("control", sources),
-      renewUnlessOf: (issuerKeyId) =>
+      moveToIssuer: (issuerKeyId) =>
         void secrets.renewAll(
           "its CA is being replaced",
           (svid) => svidIssuerKeyId(svid) !== issuerKeyId,
@@ -72,8 +72,8 @@ export function followControl(plane: ControlPlane, parts: ControlledParts): Mesh
     ready,
     pending: () => (isReady ? [] : ["mesh from the control plane"]),
     documents: () => ({ documents: [], errors: [] }),
-    control: () => plane.status(),
-    close: () => plane.close(),
+    control: () => membership.status(),
+    close: () => membership.close(),
   };
 }
 

@@ -5,7 +5,7 @@
 import type { DocumentsEntry } from "../../admin/node/sources.ts";
 import { registerControlMetrics } from "../../agent/join/control_metrics.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
-import { ControlPlane } from "../../agent/join/membership.ts";
+import { ControlMembership } from "../../agent/join/membership.ts";
 import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, IpAddress } from "../../base/ip.ts";
 import { proxyLimits } from "../../base/limits/proxy.ts";
@@ -88,10 +88,10 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
   await refuseMissing(files, config.meshPaths);
 
   // Identity: who signs, what we trust, and the SVIDs of the workloads that run here.
-  const plane = await joinControl(host, config, logger, provider);
-  if (plane !== null) life.onStop(() => plane.close());
-  const { trustDomain, nodeName, network } = plane?.facts ?? config;
-  const signing = await openSigner(files, config.ca, plane, { clock, provider, trustDomain });
+  const membership = await joinControl(host, config, logger, provider);
+  if (membership !== null) life.onStop(() => membership.close());
+  const { trustDomain, nodeName, network } = membership?.facts ?? config;
+  const signing = await openSigner(files, config.ca, membership, { clock, provider, trustDomain });
   const trust = new TrustVerifier({ clock, provider, trustDomain });
   if (signing.rootsPem !== null)
     trust.setRoots(signing.rootsPem, config.ca.kind === "control" ? "control" : "configured");
@@ -123,20 +123,20 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
       "dst.addr": formatSocketAddress({ ip: connection.destinationIp, port: connection.destinationPort }),
     });
   const mesh =
-    plane === null
+    membership === null
       ? followFiles(host, store, config, logger)
-      : followControl(plane, { store, trust, crls, secrets, missingPolicy: config.missingPolicy });
+      : followControl(membership, { store, trust, crls, secrets, missingPolicy: config.missingPolicy });
   life.onStop(() => mesh.close());
   // Files are read before anything else is made of them; a control plane may be long in coming.
-  if (plane === null) await mesh.ready;
+  if (membership === null) await mesh.ready;
 
   // Flows.
   const telemetry = new Telemetry(clock, logger, metrics);
   const locals = new LocalWorkloads(clock, store, {
-    names: config.workloads ?? plane?.workloads ?? null,
+    names: config.workloads ?? membership?.workloads ?? null,
     nodeName,
     // A host that has joined may run what the mesh places on it by name; an address alone entitles it to nothing.
-    hostAddresses: () => (plane?.isMember === true ? [] : net.localAddresses()),
+    hostAddresses: () => (membership?.isMember === true ? [] : net.localAddresses()),
   });
   life.onStop(() => locals.close());
   const context: NodeContext = {
@@ -153,11 +153,11 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
     telemetry,
     settings: { ...nodeSettings(config), network },
   };
-  plane?.useSvid(() => firstSvid(context));
+  membership?.useSvid(() => firstSvid(context));
   const socket = openIdentitySocket(host, config, logger, { trust, trustDomain, secrets });
   life.onStop(() => socket?.close());
   prefetchIdentities(locals, secrets, socket);
-  if (plane !== null) registerControlMetrics(metrics, clock, () => mesh.control());
+  if (membership !== null) registerControlMetrics(metrics, clock, () => mesh.control());
   let tunnel: NodeTunnel | null = null;
   const listening = listen(host, config, context, mesh, life).then((open) => {
     tunnel = open;
@@ -229,10 +229,10 @@ async function joinControl(
   config: Config,
   logger: LogWriter,
   provider: CryptoProvider,
-): Promise<ControlPlane | null> {
+): Promise<ControlMembership | null> {
   const { control, nodeName, network, clusterId, trustDomain, rootNamespace, capture } = config;
   if (control === null) return null;
-  return await ControlPlane.join({
+  return await ControlMembership.join({
     host: capture.mode === "off" ? host : markedHost(host, capture.mark),
     logger,
     provider,

@@ -1,6 +1,6 @@
 /** Who signs this node's certificates: a CA of its own, one whose files were given, or the control plane. */
 
-import type { ControlPlane } from "../../agent/join/membership.ts";
+import type { ControlMembership } from "../../agent/join/membership.ts";
 import { assert } from "../../base/assert.ts";
 import type { Config } from "../../config/node/config.ts";
 import type { Files } from "../../host/host.ts";
@@ -19,7 +19,7 @@ export interface Signing {
 export async function openSigner(
   files: Files,
   ca: Config["ca"],
-  plane: ControlPlane | null,
+  membership: ControlMembership | null,
   options: AuthorityOptions,
 ): Promise<Signing> {
   if (ca.kind === "local") {
@@ -31,6 +31,6 @@ export async function openSigner(
     const authority = await loadAuthority(files, { certificate, privateKey, root, chain }, options);
     return { signer: authority, rootsPem: authority.rootsPem, created: false };
   }
-  assert(plane !== null, "a control plane that signs is there");
-  return { signer: plane.signer, rootsPem: plane.rootsPem, created: false };
+  assert(membership !== null, "a control plane that signs is there");
+  return { signer: membership.signer, rootsPem: membership.rootsPem, created: false };
 }

@@ -91,7 +91,7 @@ test("a signer's late answer brings no root back once somebody else says which t
     provider: provider ?? { name: "runtime", crypto },
     trustDomain: "cluster.local",
   });
-  secrets.leaveRoots();
+  secrets.ignoreSignerRoots();
   for (const source of ["control", "signer"]) trust.setRoots(next.rootsPem, source);
   secrets.renewAll("a test");
   await clock.advance(pkiLimits.backoffStartMs + 1);

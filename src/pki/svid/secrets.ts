@@ -105,7 +105,7 @@ export class SecretManager {
   }
 
   /** Somebody else says which roots there are: an answer of the signer may be of before that, and bring back one that is gone. */
-  leaveRoots(): void {
+  ignoreSignerRoots(): void {
     this.#believesSigner = false;
   }
 
