@@ -1,5 +1,6 @@
 /** The configuration of a simulated node, as `config/load.ts` would make it. */
-import type { Config, LocalPort } from "../../src/config/node/config.ts";
+import type { Config } from "../../src/config/node/config.ts";
+import type { LocalPort } from "../../src/config/value.ts";
 import { address } from "./address.ts";
 import { meshFolder } from "./documents.ts";
 import type { ConnectionPlan, MachinePlan, Plan } from "./plan.ts";

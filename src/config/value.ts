@@ -8,7 +8,17 @@ import {
 } from "../base/ip.ts";
 import { type IpPrefix, parseIpPrefix } from "../base/prefix.ts";
 import { nearestWord } from "../mesh/documents/nearest.ts";
-import type { EntryPoint, LocalPort } from "./node/config.ts";
+
+/** Where an application may enter the mesh; `workload` (`namespace/name`) is whose identity it uses, null when the host has just one. */
+export interface EntryPoint {
+  readonly listen: SocketAddress;
+  readonly workload: string | null;
+}
+
+/** A local port that leads to one service. */
+export interface LocalPort extends EntryPoint {
+  readonly target: HostPort;
+}
 
 /** Why a text is not the value that was asked for; continues the sentence `"…" is`. */
 export class Invalid {

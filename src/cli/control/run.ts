@@ -3,6 +3,7 @@ import type { CliBindings, ExitCode } from "../bindings.ts";
 import { reportConfigErrors } from "../report.ts";
 import { loadControlPlaneFromOptions } from "../setting_options.ts";
 import type { Style } from "../style.ts";
+import { untilEnded } from "../until_ended.ts";
 import type { StartedControl } from "./bindings.ts";
 
 export async function runControl(
@@ -16,18 +17,6 @@ export async function runControl(
   if (bindings.terminal.isTerminal) bindings.terminal.error(describe(started, style));
   await untilEnded(bindings, started);
   return 0;
-}
-
-/** The first signal drains, the second does not wait. */
-async function untilEnded(bindings: CliBindings, started: StartedControl): Promise<void> {
-  let draining = false;
-  const unsubscribe = bindings.onStopSignal(() => {
-    if (draining) started.stop();
-    else started.drain();
-    draining = true;
-  });
-  await started.ended;
-  unsubscribe();
 }
 
 function describe({ address, url, administratorPath }: StartedControl, style: Style): string {

@@ -6,6 +6,7 @@ import type { CliBindings, ExitCode, StartedNode } from "../bindings.ts";
 import { reportConfigErrors } from "../report.ts";
 import { loadFromOptions } from "../setting_options.ts";
 import type { Style } from "../style.ts";
+import { untilEnded } from "../until_ended.ts";
 
 export async function runNode(
   bindings: CliBindings,
@@ -36,18 +37,6 @@ export async function runNode(
 function alone(bindings: CliBindings): CliBindings {
   const { XDS_ADDRESS: _xds, CA_ADDRESS: _ca, ...environment } = bindings.environment;
   return { ...bindings, environment };
-}
-
-/** The first signal drains, the second does not wait. */
-async function untilEnded(bindings: CliBindings, node: StartedNode): Promise<void> {
-  let draining = false;
-  const unsubscribe = bindings.onStopSignal(() => {
-    if (draining) node.stop();
-    else node.drain();
-    draining = true;
-  });
-  await node.ended;
-  unsubscribe();
 }
 
 function describeNode(config: Config, node: StartedNode, style: Style): string {

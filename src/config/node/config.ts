@@ -5,6 +5,7 @@ import type { LogFormat } from "../../base/log_format.ts";
 import type { IpPrefix } from "../../base/prefix.ts";
 import type { PemSource, TokenSource } from "../control_value.ts";
 import type { Secret } from "../secret.ts";
+import type { EntryPoint, LocalPort } from "../value.ts";
 
 export interface Config {
   /** Files and folders with mesh documents; empty with a control plane. */
@@ -118,15 +119,4 @@ export interface CaptureConfig {
   readonly excludeCidrs: readonly IpPrefix[];
   /** Never captured, neither way; port 22 never is in any case. */
   readonly excludePorts: readonly number[];
-}
-
-/** Where an application may enter the mesh; `workload` (`namespace/name`) is whose identity it uses, null when the host has just one. */
-export interface EntryPoint {
-  readonly listen: SocketAddress;
-  readonly workload: string | null;
-}
-
-/** A local port that leads to one service. */
-export interface LocalPort extends EntryPoint {
-  readonly target: HostPort;
 }

@@ -13,7 +13,7 @@ import { many, optional } from "../setting.ts";
 
 const group = "Control plane";
 
-export const controlSettings = {
+export const joinSettings = {
   control: optional(readControlAddress, {
     flag: "--control",
     hint: "https://HOST:PORT",

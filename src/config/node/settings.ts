@@ -27,7 +27,7 @@ import {
   writeDuration,
 } from "../value.ts";
 import { identitySettings } from "./identity_settings.ts";
-import { controlSettings } from "./join_settings.ts";
+import { joinSettings } from "./join_settings.ts";
 
 const { maxWindowBytes, minSvidLifetimeMs, maxDurationMs } = configLimits;
 const path = "PATH";
@@ -75,7 +75,7 @@ const nodeSettings = {
     help: "policies of this namespace hold for the whole mesh",
   }),
 
-  ...controlSettings,
+  ...joinSettings,
 
   trustDomain: one(readTrustDomain, "cluster.local", {
     flag: "--trust-domain",
@@ -312,7 +312,7 @@ export type SettingName = keyof typeof settings;
 export const nodeSettingNames = Object.keys(nodeSettings) as readonly SettingName[];
 
 /** Of those, what only a host that joins has a use for. */
-export const joinSettingNames = Object.keys(controlSettings) as readonly SettingName[];
+export const joinSettingNames = Object.keys(joinSettings) as readonly SettingName[];
 
 /** What `control` takes: its own, and what it shares with nodes. */
 export const controlPlaneSettingNames: readonly SettingName[] = [
