@@ -13,6 +13,7 @@ import { nodeNamespace } from "../identity.ts";
 import { formatLocation } from "../location.ts";
 import type { ConversionContext } from "./conversion_context.ts";
 import type { ConversionReport } from "./conversion_report.ts";
+import { isHbone } from "./workload_entry.ts";
 
 interface Claim {
   readonly document: MeshDocument;
@@ -106,7 +107,7 @@ export class Claims {
   }
 
   #endpointClaim(
-    document: MeshDocument,
+    document: WorkloadEntryDocument | ServiceEntryDocument,
     endpoint: EndpointSpec,
     sharing: "endpoint" | null,
   ): AddressClaim | null {
@@ -121,9 +122,9 @@ export class Claims {
     };
   }
 
-  #describe(document: MeshDocument, endpoint: EndpointSpec): string {
+  #describe(document: WorkloadEntryDocument | ServiceEntryDocument, endpoint: EndpointSpec): string {
     const id = `spiffe://${this.#context.trustDomain}/ns/${document.metadata.namespace}/sa/${endpoint.serviceAccount}`;
-    return `${id} ${isHbone(endpoint, document) ? "with" : "without"} HBONE`;
+    return `${id} ${isHbone(document, endpoint) ? "with" : "without"} HBONE`;
   }
 
   #vipKey(prefix: IpPrefix): string {
@@ -136,12 +137,4 @@ interface AddressClaim {
   readonly at: MeshDocument["location"];
   readonly text: string;
   readonly sharing: string | null;
-}
-
-/** A label or an annotation says that a tunnel takes the traffic (istiod `setTunnelProtocol`); without either it is plain TCP. */
-export function isHbone(endpoint: EndpointSpec, document: MeshDocument): boolean {
-  const { labels, annotations } = document.metadata;
-  const tunnel =
-    endpoint.labels.get("networking.istio.io/tunnel") ?? labels.get("networking.istio.io/tunnel");
-  return annotations.get("ambient.istio.io/redirection")?.value === "enabled" || tunnel?.value === "http";
 }

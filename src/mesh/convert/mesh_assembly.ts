@@ -17,7 +17,7 @@ import type { ConversionContext } from "./conversion_context.ts";
 import type { ConversionReport } from "./conversion_report.ts";
 import { PeerAuthentications } from "./peer_authentication.ts";
 import { convertRefusedPolicy } from "./refused_policy.ts";
-import { LabelIndex } from "./selector.ts";
+import { LabelIndex, type Labelled } from "./selector.ts";
 import { convertServiceEntry, markCanonical } from "./service_entry.ts";
 import { inSteps } from "./steps.ts";
 import { WaypointLabels } from "./waypoint_labels.ts";
@@ -84,6 +84,7 @@ export class MeshAssembly {
       [...this.#authorizationPolicies, ...this.#refused].map(({ selector }) => selector),
     );
     const all = yield* LabelIndex.of(this.#sources, selectors);
+    const endpoints = yield* LabelIndex.of(this.#labelledEndpoints(), selectors);
     const policies: Authorization[] = [];
     yield* inSteps(this.#authorizationPolicies, (document) => {
       const policy = convertAuthorizationPolicy(document, this.#context, this.#report);
@@ -91,7 +92,11 @@ export class MeshAssembly {
       policies.push(policy);
       const selected = this.#attach(policy, document.selector, all);
       if (document.selector !== null && selected === 0) {
-        this.#report.warn(document, "Unresolved", "its selector selects no workload");
+        this.#report.warn(
+          document,
+          "Unresolved",
+          `its selector selects no workload${meantEndpoints(endpoints, document.selector, this.#namespaces(policy, endpoints))}`,
+        );
       }
     });
     policies.push(...this.#peerAuthentications.policies());
@@ -117,7 +122,9 @@ export class MeshAssembly {
     const membership = {
       services: this.#services.get(source) ?? new Map<string, ReadonlyMap<number, number>>(),
       authorizationPolicies: [...selected, ...strict],
-      waypoint: this.#waypointInstances.has(source) ? null : this.#waypoints.forWorkload(source.document),
+      waypoint: this.#waypointInstances.has(source)
+        ? null
+        : this.#waypoints.forWorkload(source.document, source.spec),
       networkGateway: network === this.#context.network ? null : (gateways.get(network) ?? null),
     };
     return this.#cache.workload(source, membership, this.#context);
@@ -126,9 +133,8 @@ export class MeshAssembly {
   /** @returns how many workloads were selected. */
   #attach(policy: Authorization, selector: Labels | null, all: LabelIndex<WorkloadSource>): number {
     if (selector === null) return 0;
-    const isRoot = policy.namespace === this.#context.rootNamespace;
     let selected = 0;
-    for (const namespace of isRoot ? [...all.namespaces()] : [policy.namespace]) {
+    for (const namespace of this.#namespaces(policy, all)) {
       for (const source of all.select(namespace, selector)) {
         const names = this.#policyNames.get(source) ?? [];
         this.#policyNames.set(source, names);
@@ -137,6 +143,17 @@ export class MeshAssembly {
       }
     }
     return selected;
+  }
+
+  /** Where a policy selects: in its own namespace, from the root namespace in each. */
+  #namespaces(policy: Authorization, among: LabelIndex<Labelled>): readonly string[] {
+    return policy.namespace === this.#context.rootNamespace ? [...among.namespaces()] : [policy.namespace];
+  }
+
+  *#labelledEndpoints(): Iterable<LabelledEndpoint> {
+    for (const { metadata, endpoints } of this.#serviceEntries)
+      for (const { labels } of endpoints)
+        if (labels.size > 0) yield { namespace: metadata.namespace, labels, serviceEntry: metadata.key };
   }
 
   #join(document: ServiceEntryDocument, entries: LabelIndex<WorkloadSource>): void {
@@ -186,6 +203,22 @@ export class MeshAssembly {
       );
     }
   }
+}
+
+interface LabelledEndpoint extends Labelled {
+  readonly serviceEntry: string;
+}
+
+/** An endpoint's labels are easily taken for what policies select by. */
+function meantEndpoints(
+  endpoints: LabelIndex<LabelledEndpoint>,
+  selector: Labels,
+  namespaces: readonly string[],
+): string {
+  const [meant] = namespaces.flatMap((namespace) => endpoints.select(namespace, selector).slice(0, 1));
+  return meant === undefined
+    ? ""
+    : `; endpoints of ${meant.serviceEntry} have these labels, but policies select endpoints by the labels of the ServiceEntry itself`;
 }
 
 function selectorsOf(selectors: readonly (Labels | null)[]): readonly Labels[] {

@@ -8,7 +8,7 @@ export function selects(selector: Labels, labels: Labels): boolean {
   return true;
 }
 
-interface Labelled {
+export interface Labelled {
   readonly namespace: string;
   readonly labels: Labels;
 }
@@ -16,7 +16,7 @@ interface Labelled {
 /** Things by namespace and by the labels that selectors ask for; a selector looks only at those that have its rarest label. */
 export class LabelIndex<T extends Labelled> {
   readonly #byNamespace = new Map<string, T[]>();
-  /** Namespace, NUL, label, NUL, value; NUL stands in none of them. */
+  /** Namespace, NUL, label, NUL, value; NUL is in none of them. */
   readonly #byLabel = new Map<string, T[]>();
 
   /** @param selectors all that will be asked for. */

@@ -1,13 +1,15 @@
 /**
- * `istio.io/use-waypoint` on a namespace, a ServiceEntry or a WorkloadEntry (istiod `ambient/waypoints.go`,
- * `GetUseWaypoint`). A waypoint is a Gateway of that name, or without one a ServiceEntry or a WorkloadEntry;
- * `istio.io/waypoint-for` stands on it, and is `service` without it, as in Istio.
+ * `istio.io/use-waypoint` on a namespace, a ServiceEntry, an endpoint of one or a WorkloadEntry (istiod
+ * `ambient/waypoints.go`, `GetUseWaypoint`; `computeWaypoint` of `ambient/workloads.go`). A waypoint is a Gateway of that name, or without one a ServiceEntry or a WorkloadEntry;
+ * `istio.io/waypoint-for` is on it, and is `service` without it, as in Istio.
  */
 
 import { ports } from "../../base/limits/ports.ts";
 import type {
   EndpointAddress,
+  EndpointSpec,
   GatewayDocument,
+  Labels,
   MeshDocument,
   NamespaceDocument,
   ServiceEntryDocument,
@@ -18,10 +20,13 @@ import type { GatewayAddress } from "../workload.ts";
 import type { ConversionContext } from "./conversion_context.ts";
 import type { ConversionReport } from "./conversion_report.ts";
 import { selects } from "./selector.ts";
+import { labelOf, selectableLabels } from "./workload_labels.ts";
 
 const USE = "istio.io/use-waypoint";
 const USE_NAMESPACE = "istio.io/use-waypoint-namespace";
 const FOR = "istio.io/waypoint-for";
+/** The name that opts out. */
+const NONE = "none";
 
 /** On the instances of a waypoint that a Gateway describes. */
 const GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name";
@@ -52,41 +57,64 @@ export class WaypointLabels {
       if (document.kind === "ServiceEntry") this.#services.set(key, document);
       if (document.kind === "WorkloadEntry") this.#workloads.set(key, document);
     }
-    for (const document of documents) {
-      const used = this.#use(document);
-      const waypoint = used === null ? null : this.#find(used.namespace, used.name.value);
-      if (waypoint !== null) this.#waypoints.add(waypoint);
-    }
+    for (const document of documents) for (const used of usesOf(document)) this.#markWaypoint(document, used);
   }
 
   namespace(name: string): NamespaceDocument | null {
     return this.#namespaces.get(name) ?? null;
   }
 
-  /** Whether some label names the document, or its own say that it is an instance of a waypoint. No waypoint stands before another. */
-  isWaypoint(document: MeshDocument): boolean {
-    const gateway = labelOf(document, GATEWAY_NAME);
-    return (
-      this.#waypoints.has(document) ||
-      labelOf(document, MANAGED) === MANAGED_WAYPOINT ||
-      (gateway !== undefined && this.#gateways.has(`${document.metadata.namespace}/${gateway}`))
+  /** Whether some label names the service as a waypoint, or its own say that it is one. No waypoint is before another. */
+  isWaypoint(document: ServiceEntryDocument): boolean {
+    return this.#isWaypoint(
+      document,
+      document.metadata.labels.get(GATEWAY_NAME),
+      document.metadata.labels.get(MANAGED),
     );
   }
 
   forService(document: ServiceEntryDocument): GatewayAddress | null {
-    return this.#resolve(document, "service");
-  }
-
-  forWorkload(document: Described): GatewayAddress | null {
-    return this.#resolve(document, "workload");
-  }
-
-  #resolve(document: Described, traffic: "service" | "workload"): GatewayAddress | null {
     if (this.isWaypoint(document)) return null;
-    const own = this.#use(document);
-    const inherited = this.#namespaces.get(document.metadata.namespace);
-    const used = own ?? (inherited === undefined ? null : this.#use(inherited));
-    if (used === null || used.name.value === "none") return null;
+    return this.#resolve(document, useIn(document.metadata.labels, document.metadata.namespace), "service");
+  }
+
+  /** @param spec the document's own, or that of one endpoint of it */
+  forWorkload(document: Described, spec: EndpointSpec): GatewayAddress | null {
+    const label = (name: string) => labelOf(document, spec, name);
+    if (this.#isWaypoint(document, label(GATEWAY_NAME), label(MANAGED))) return null;
+    return this.#resolve(document, useOfWorkload(document, spec), "workload");
+  }
+
+  #isWaypoint(
+    document: Described,
+    gateway: Located<string> | undefined,
+    managed: Located<string> | undefined,
+  ): boolean {
+    return (
+      this.#waypoints.has(document) ||
+      managed?.value === MANAGED_WAYPOINT ||
+      (gateway !== undefined && this.#gateways.has(`${document.metadata.namespace}/${gateway.value}`))
+    );
+  }
+
+  /**
+   * What is a waypoint has none before it, so only its own namespace makes something one: by a label that names it from
+   * there, or by `istio.io/waypoint-for` on it. Else a label elsewhere would take a workload's waypoint away.
+   */
+  #markWaypoint(document: MeshDocument, used: Use): void {
+    const waypoint = this.#find(used.namespace, used.name.value);
+    if (waypoint === null) return;
+    const user = document.kind === "Namespace" ? document.metadata.name : document.metadata.namespace;
+    if (waypoint.metadata.namespace === user || trafficOf(waypoint) !== undefined)
+      this.#waypoints.add(waypoint);
+  }
+
+  #resolve(document: Described, own: Use | null, traffic: "service" | "workload"): GatewayAddress | null {
+    const namespace = this.#namespaces.get(document.metadata.namespace);
+    const inherited =
+      namespace === undefined ? null : useIn(namespace.metadata.labels, namespace.metadata.name);
+    const used = own ?? inherited;
+    if (used === null || used.name.value === NONE) return null;
     const waypoint = this.#find(used.namespace, used.name.value);
     if (waypoint === null) {
       // For what kind of traffic an absent waypoint would be is unknown: a label of its own counts, a namespace's is for services.
@@ -96,7 +124,7 @@ export class WaypointLabels {
       return nowhere(used);
     }
     if (takes(waypoint, traffic)) return this.#enter(waypoint, document, used);
-    if (own !== null && traffic === (document.kind === "ServiceEntry" ? "service" : "workload")) {
+    if (own?.isDirect === true) {
       const message = `${used.namespace}/${used.name.value} takes no ${traffic} traffic (its label ${FOR})`;
       this.#report.warn(document, "Ignored", message, used.name.at);
     }
@@ -139,14 +167,6 @@ export class WaypointLabels {
     }
   }
 
-  #use(document: MeshDocument): Use | null {
-    const { labels, name, namespace } = document.metadata;
-    const use = labels.get(USE);
-    if (use === undefined) return null;
-    const own = document.kind === "Namespace" ? name : namespace;
-    return { name: use, namespace: labels.get(USE_NAMESPACE)?.value ?? own };
-  }
-
   #find(namespace: string, name: string): Waypoint | null {
     const key = `${namespace}/${name}`;
     return this.#gateways.get(key) ?? this.#services.get(key) ?? this.#workloads.get(key) ?? null;
@@ -166,16 +186,12 @@ export class WaypointLabels {
   }
 }
 
-/** A workload's labels are those of its spec over those of its metadata. */
-function labelOf(document: MeshDocument, name: string): string | undefined {
-  const own = document.kind === "WorkloadEntry" ? document.spec.labels.get(name) : undefined;
-  return (own ?? document.metadata.labels.get(name))?.value;
-}
-
 /** What a label asks for. */
 interface Use {
   readonly name: Located<string>;
   readonly namespace: string;
+  /** False when it was taken over from something around it. */
+  readonly isDirect: boolean;
 }
 
 function gatewayAddress(address: EndpointAddress, network: string, namespace: string): GatewayAddress {
@@ -190,6 +206,48 @@ function nowhere({ namespace, name }: Use): GatewayAddress {
 }
 
 function takes(waypoint: Waypoint, traffic: "service" | "workload"): boolean {
-  const value = waypoint.metadata.labels.get(FOR)?.value ?? "service";
+  const value = trafficOf(waypoint) ?? "service";
   return value === "all" || value === traffic;
+}
+
+/** What its label says; undefined without one. */
+function trafficOf(waypoint: Waypoint): string | undefined {
+  const label =
+    waypoint.kind === "WorkloadEntry"
+      ? labelOf(waypoint, waypoint.spec, FOR)
+      : waypoint.metadata.labels.get(FOR);
+  return label?.value;
+}
+
+function useIn(labels: Labels, namespace: string): Use | null {
+  const name = labels.get(USE);
+  return name === undefined
+    ? null
+    : { name, namespace: labels.get(USE_NAMESPACE)?.value ?? namespace, isDirect: true };
+}
+
+/**
+ * An endpoint's own label counts, `none` too. Without one it has the waypoint of its ServiceEntry, so that a call to its
+ * address does not go around it; a `none` there is about the service alone, and the namespace's label still binds.
+ */
+function useOfWorkload(document: Described, spec: EndpointSpec): Use | null {
+  const { namespace, labels } = document.metadata;
+  if (document.kind === "WorkloadEntry") return useIn(selectableLabels(document, spec), namespace);
+  const own = useIn(spec.labels, namespace);
+  const inherited = useIn(labels, namespace);
+  return (
+    own ?? (inherited === null || inherited.name.value === NONE ? null : { ...inherited, isDirect: false })
+  );
+}
+
+/** All that the labels of one document ask for, those of its endpoints too. */
+function usesOf(document: MeshDocument): readonly Use[] {
+  const { labels, name, namespace } = document.metadata;
+  const uses: (Use | null)[] =
+    document.kind === "WorkloadEntry"
+      ? [useOfWorkload(document, document.spec)]
+      : [useIn(labels, document.kind === "Namespace" ? name : namespace)];
+  if (document.kind === "ServiceEntry")
+    for (const spec of document.endpoints) uses.push(useIn(spec.labels, namespace));
+  return uses.filter((use) => use !== null).filter((use) => use.name.value !== NONE);
 }

@@ -9,16 +9,16 @@ import type {
 import type { Located } from "../documents/reader.ts";
 import { SpiffeId } from "../identity.ts";
 import type { GatewayAddress, Workload } from "../workload.ts";
-import { isHbone } from "./claims.ts";
 import type { ConversionContext } from "./conversion_context.ts";
 import type { ConversionReport } from "./conversion_report.ts";
+import { labelOf, selectableLabels } from "./workload_labels.ts";
 
 /** A document or an endpoint of one, with the labels that selectors see. */
 export interface WorkloadSource {
   readonly document: WorkloadEntryDocument | ServiceEntryDocument;
   readonly spec: EndpointSpec;
   readonly namespace: string;
-  /** Those of the spec over those of the metadata. */
+  /** Those that selectors look at. */
   readonly labels: Labels;
 }
 
@@ -31,8 +31,7 @@ export interface WorkloadMembership {
 }
 
 export function workloadSource(document: WorkloadSource["document"], spec: EndpointSpec): WorkloadSource {
-  const labels: Labels = new Map([...document.metadata.labels, ...spec.labels]);
-  return { document, spec, namespace: document.metadata.namespace, labels };
+  return { document, spec, namespace: document.metadata.namespace, labels: selectableLabels(document, spec) };
 }
 
 export function convertWorkload(
@@ -43,7 +42,7 @@ export function convertWorkload(
   const { document, spec, labels, namespace } = source;
   const { name, annotations } = document.metadata;
   const address = spec.address.value;
-  const hbone = isHbone(spec, document);
+  const hbone = isHbone(document, spec);
   return {
     uid: workloadUid(source, context),
     name,
@@ -62,7 +61,7 @@ export function convertWorkload(
     // istiod passes a WorkloadEntry off as a pod, too: the word goes into baggage and metrics.
     workloadType: "pod",
     workloadName: name,
-    nativeTunnel: labels.get("networking.istio.io/tunnel")?.value === "http",
+    nativeTunnel: labelOf(document, spec, TUNNEL)?.value === "http",
     applicationTunnel: applicationTunnel(source),
     status: isHealthy(source) ? "HEALTHY" : "UNHEALTHY",
     clusterId: context.clusterId,
@@ -72,6 +71,17 @@ export function convertWorkload(
     capacity: spec.weight === null || spec.weight === 0 ? 1 : spec.weight,
     location: document.kind === "WorkloadEntry" ? document.location : spec.at,
   };
+}
+
+const TUNNEL = "networking.istio.io/tunnel";
+
+/** A label or an annotation says that a tunnel takes the traffic (istiod `setTunnelProtocol`); without either it is plain TCP. */
+export function isHbone(document: WorkloadSource["document"], spec: EndpointSpec): boolean {
+  const { annotations } = document.metadata;
+  return (
+    annotations.get("ambient.istio.io/redirection")?.value === "enabled" ||
+    labelOf(document, spec, TUNNEL)?.value === "http"
+  );
 }
 
 /** As istiod makes them (`generateWorkloadEntryUID`, `generateServiceEntryUID`). */
@@ -120,7 +130,8 @@ function applicationTunnel(source: WorkloadSource): Workload["applicationTunnel"
 
 /** Istio has no health on a WorkloadEntry; a label or an annotation says it here. */
 function healthWord(source: WorkloadSource): Located<string> | undefined {
-  return source.labels.get(HEALTH) ?? source.document.metadata.annotations.get(HEALTH);
+  const { document, spec } = source;
+  return labelOf(document, spec, HEALTH) ?? document.metadata.annotations.get(HEALTH);
 }
 
 function isHealthy(source: WorkloadSource): boolean {
