@@ -61,6 +61,10 @@ export function nodeConfig(plan: Plan, machine: MachinePlan): Config {
       includeCidrs: [],
       excludeCidrs: [],
       excludePorts: [],
+      excludeInboundCidrs: [],
+      excludeInterfaces: [],
+      containers: "exclude",
+      backend: "auto",
     },
     originalSource: machine.originalSource ? "on" : "off",
     socks5: machine.workloads.map((workload) => ({

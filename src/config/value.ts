@@ -99,6 +99,12 @@ export const readAddressOrOff: Reader<SocketAddress | null> = (text) =>
 export const readPrefix: Reader<IpPrefix> = (text) =>
   parseIpPrefix(text) ?? new Invalid("not an address range such as 10.0.0.0/8");
 
+/** `eth1`, `wg*`. What the kernel takes as a name, without what would mean something in a rule. */
+export const readInterface: Reader<string> = (text) =>
+  /^[A-Za-z0-9_.:@-]{1,15}\*?$/.test(text) && text.length <= 15
+    ? text
+    : new Invalid("not the name of an interface, such as eth1 or wg*");
+
 /** `namespace/name`. */
 export const readWorkloadName: Reader<string> = (text) =>
   /^[A-Za-z0-9._-]+\/[A-Za-z0-9._-]+$/.test(text) ? text : new Invalid("not namespace/name");

@@ -12,7 +12,7 @@ import { proxyLimits } from "../../base/limits/proxy.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import type { Config } from "../../config/node/config.ts";
 import { refuseMissing } from "../../files/mesh_files.ts";
-import { type CaptureOptions, installCapture } from "../../host/capture/capture.ts";
+import type { Capture } from "../../host/capture/capture.ts";
 import type { Host, Network } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
 import { type MeshChange, MeshStore } from "../../mesh/store/store.ts";
@@ -31,6 +31,7 @@ import type { NodeContext, NodeSettings } from "../../proxy/node_context.ts";
 import { Telemetry } from "../../proxy/telemetry.ts";
 import { type Lifecycle, startWithin } from "../lifecycle.ts";
 import { versionFields } from "../version.ts";
+import { registerCaptureMetrics, startCapture } from "./capture.ts";
 import { type IdentitySocket, openIdentitySocket, prefetchIdentities } from "./identity.ts";
 import { CrlSets, followControl, followFiles, type MeshSource } from "./mesh_source.ts";
 import { openSigner } from "./signer.ts";
@@ -159,7 +160,12 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
   prefetchIdentities(locals, secrets, socket);
   if (membership !== null) registerControlMetrics(metrics, clock, () => mesh.control());
   let tunnel: NodeTunnel | null = null;
-  const listening = listen(host, config, context, mesh, life).then((open) => {
+  let capture: Capture | null = null;
+  if (config.capture.mode === "redirect") registerCaptureMetrics(metrics, () => capture);
+  const keepCapture = (installed: Capture): void => {
+    capture = installed;
+  };
+  const listening = listen(host, config, context, mesh, life, keepCapture).then((open) => {
     tunnel = open;
     return open;
   });
@@ -176,7 +182,11 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
     documents: () => mesh.documents(),
     control: () => mesh.control(),
     identitySocket: socket,
-    pending: () => [...mesh.pending(), ...pendingNames(context, draining)],
+    pending: () => [
+      ...mesh.pending(),
+      ...(config.capture.mode === "redirect" && capture?.inForce !== true ? ["capture rules"] : []),
+      ...pendingNames(context, draining),
+    ],
     stop: () => life.stop(),
     drain: async () => {
       draining = true;
@@ -197,6 +207,7 @@ async function listen(
   context: NodeContext,
   mesh: MeshSource,
   life: Lifecycle,
+  onCapture: (capture: Capture) => void,
 ): Promise<NodeTunnel> {
   const stopped = (): MeshError => new MeshError("stopped", "local", "stopped while waiting for the mesh");
   const { promise: giveUp, reject } = Promise.withResolvers<never>();
@@ -214,8 +225,10 @@ async function listen(
     life.onStop(() => tunnel.stop());
     // Last, so that nothing is redirected to a port that does not listen yet; and first undone.
     if (config.capture.mode === "redirect") {
-      life.onStop(await installCapture(host, captureOptions(config)));
+      const capture = await startCapture(host, config, context);
+      life.onStop(() => capture.remove());
       if (life.isStopping) await life.stop();
+      onCapture(capture);
     }
     return tunnel;
   } catch (error) {
@@ -308,21 +321,6 @@ function nodeSettings(config: Config): NodeSettings {
     applicationAddresses: new Map(
       config.applications.map(({ workload, listens }) => [formatSocketAddress(workload), listens]),
     ),
-  };
-}
-
-function captureOptions(config: Config): CaptureOptions {
-  const { ports, capture } = config;
-  const own = [config.admin, config.metrics, config.readiness].filter((address) => address !== null);
-  return {
-    outboundPort: ports.outbound,
-    inboundPort: ports.inboundPlaintext,
-    mark: capture.mark,
-    ownPorts: [ports.hbone, ports.outbound, ports.inboundPlaintext, ...own.map((address) => address.port)],
-    includeCidrs: capture.includeCidrs,
-    excludeCidrs: capture.excludeCidrs,
-    excludePorts: capture.excludePorts,
-    originalSource: config.originalSource !== "off",
   };
 }
 

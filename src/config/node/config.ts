@@ -119,4 +119,12 @@ export interface CaptureConfig {
   readonly excludeCidrs: readonly IpPrefix[];
   /** Never captured, neither way; port 22 never is in any case. */
   readonly excludePorts: readonly number[];
+  /** Addresses of this host to which inbound traffic is not captured. */
+  readonly excludeInboundCidrs: readonly IpPrefix[];
+  /** Interfaces by which inbound traffic is not captured; `wg*` is all that begin so. */
+  readonly excludeInterfaces: readonly string[];
+  /** What this host's containers send to the address of their own bridge. */
+  readonly containers: "exclude" | "capture";
+  /** What installs the rules; `auto` is the first that works. */
+  readonly backend: "auto" | "nftables" | "iptables" | "iptables-legacy";
 }

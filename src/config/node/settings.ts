@@ -15,6 +15,7 @@ import {
   readDuration,
   readEntryPoint,
   readInteger,
+  readInterface,
   readLocalPort,
   readMark,
   readNonEmpty,
@@ -185,6 +186,30 @@ const nodeSettings = {
     hint: "PORT",
     group: "Traffic",
     help: "never capture this port, either way (22 never is)",
+  }),
+  captureExcludeInbound: many(readPrefix, {
+    flag: "--capture-exclude-inbound",
+    hint: "CIDR",
+    group: "Traffic",
+    help: "never capture inbound traffic to these addresses of this host",
+  }),
+  captureExcludeInterfaces: many(readInterface, {
+    flag: "--capture-exclude-interface",
+    hint: "NAME",
+    group: "Traffic",
+    help: "never capture what comes in by this interface (wg* is all that begin so)",
+  }),
+  captureContainers: one(readWord("exclude", "capture"), "exclude", {
+    flag: "--capture-containers",
+    hint: "MODE",
+    group: "Traffic",
+    help: "what this host's containers send to their bridge's address: exclude, or capture",
+  }),
+  captureBackend: one(readWord("auto", "nftables", "iptables", "iptables-legacy"), "auto", {
+    flag: "--capture-backend",
+    hint: "NAME",
+    group: "Traffic",
+    help: "what installs the rules: auto (the first that works), nftables, iptables or iptables-legacy",
   }),
   originalSource: one(readWord("auto", "on", "off"), "auto", {
     flag: "--original-source",

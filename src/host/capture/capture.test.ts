@@ -1,12 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { assert } from "../../base/assert.ts";
+import { MeshError } from "../../base/errors.ts";
+import { silentLogger } from "../../base/log.ts";
 import { parseIpPrefix } from "../../base/prefix.ts";
 import type { Host } from "../host.ts";
 import { canMakeNamespaces, makeNamespaces, run } from "../testing/namespaces.ts";
-import { type CaptureOptions, installCapture } from "./capture.ts";
+import { Capture } from "./capture.ts";
 import { renderIptables, renderIptablesRemoval } from "./iptables.ts";
 import { renderNftables } from "./nftables.ts";
+import type { BackendName, CaptureOptions, HostFacts } from "./options.ts";
 
 function prefixes(...texts: readonly string[]) {
   return texts.map((text) => {
@@ -17,6 +20,7 @@ function prefixes(...texts: readonly string[]) {
 }
 
 const options: CaptureOptions = {
+  backend: "auto",
   outboundPort: 15001,
   inboundPort: 15006,
   mark: 1337,
@@ -24,46 +28,67 @@ const options: CaptureOptions = {
   includeCidrs: [],
   excludeCidrs: [],
   excludePorts: [],
+  excludeInboundCidrs: [],
+  excludeInterfaces: [],
+  containers: "exclude",
   originalSource: false,
 };
 
+const facts: HostFacts = { ipv6: true, containerBridges: ["docker0"], listenedPorts: [22, 9000, 15006] };
+
 describe("the rules as text", () => {
   test("nftables: outbound to 15001, inbound to 15006, and what never is", () => {
-    expect(renderNftables(options)).toBe(`table inet fairlead
+    expect(renderNftables(options, facts)).toBe(`table inet fairlead
 delete table inet fairlead
 table inet fairlead {
+  set guarded {
+    type inet_service
+    elements = { 9000 }
+  }
   chain output {
-    type nat hook output priority -100; policy accept;
+    type nat hook output priority -101; policy accept;
     meta l4proto != tcp return
     meta mark 1337 return
     tcp flags & (fin | syn | rst | ack) != syn return
     tcp dport { 22 } return
-    meta mark and 0xfff == 0x111 return
+    meta mark & 0xfff == 0x111 return
     oifname "lo" return
     ip daddr 127.0.0.0/8 return
     ip6 daddr ::1 return
-    redirect to :15001
+    meta l4proto tcp redirect to :15001
   }
   chain prerouting {
-    type nat hook prerouting priority -100; policy accept;
+    type nat hook prerouting priority -101; policy accept;
     meta l4proto != tcp return
-    meta mark 1337 return
-    tcp flags & (fin | syn | rst | ack) != syn return
-    tcp dport { 22, 15001, 15006, 15008, 15021 } return
     iifname "lo" return
+    tcp dport { 22, 15001, 15006, 15008, 15021 } return
+    iifname { "docker0" } fib daddr . iif type local return
+    tcp flags & (fin | syn | rst | ack) != syn return
     fib daddr type != local return
-    redirect to :15006
+    meta l4proto tcp redirect to :15006
+  }
+  chain guard {
+    type filter hook input priority 0; policy accept;
+    meta l4proto != tcp return
+    iifname "lo" return
+    tcp dport { 22, 15001, 15006, 15008, 15021 } return
+    iifname { "docker0" } fib daddr . iif type local return
+    tcp flags & (syn | ack) == syn counter drop
+    tcp dport @guarded tcp flags & rst == 0 counter reject with tcp reset
   }
 }
 `);
   });
 
   test("prefixes lose their host bits and go to the chain of their family", () => {
-    const text = renderNftables({
-      ...options,
-      includeCidrs: prefixes("10.1.2.3/8"),
-      excludeCidrs: prefixes("10.0.0.0/16", "fd00::1/8"),
-    });
+    const text = renderNftables(
+      {
+        ...options,
+        includeCidrs: prefixes("10.1.2.3/8"),
+        excludeCidrs: prefixes("10.0.0.0/16", "fd00::1/8"),
+      },
+      facts,
+    );
     expect(text).toContain("elements = { 10.0.0.0/8 }");
     expect(text).toContain("elements = { fd00::/8 }");
     expect(text).toContain("ip daddr @exclude4 return");
@@ -76,13 +101,17 @@ table inet fairlead {
 
   test("the exclusions stand before the inclusions, and both before the redirect", () => {
     for (const text of [
-      renderNftables({
-        ...options,
-        includeCidrs: prefixes("10.0.0.0/8"),
-        excludeCidrs: prefixes("10.9.0.0/16"),
-      }),
+      renderNftables(
+        {
+          ...options,
+          includeCidrs: prefixes("10.0.0.0/8"),
+          excludeCidrs: prefixes("10.9.0.0/16"),
+        },
+        facts,
+      ),
       renderIptables(
         { ...options, includeCidrs: prefixes("10.0.0.0/8"), excludeCidrs: prefixes("10.9.0.0/16") },
+        facts,
         true,
       ),
     ]) {
@@ -97,16 +126,28 @@ table inet fairlead {
   });
 
   test("iptables: the same decisions", () => {
-    const text = renderIptables({ ...options, originalSource: true, excludePorts: [9999] }, true);
+    const text = renderIptables({ ...options, originalSource: true, excludePorts: [9999] }, facts, true);
     expect(text).toContain("-A FAIRLEAD_OUTPUT -m mark --mark 1337 -j RETURN");
-    expect(text).toContain("-A FAIRLEAD_OUTPUT -p tcp --dport 22 -j RETURN");
-    expect(text).toContain("-A FAIRLEAD_PREROUTING -p tcp --dport 15008 -j RETURN");
-    expect(text).toContain("-A FAIRLEAD_PREROUTING -p tcp --dport 9999 -j RETURN");
+    expect(text).toContain("-A FAIRLEAD_OUTPUT -p tcp -m multiport --dports 22,9999 -j RETURN");
+    expect(text).toContain(
+      "-A FAIRLEAD_PREROUTING -p tcp -m multiport --dports 22,9999,15001,15006,15008,15021 -j RETURN",
+    );
+    expect(text).toContain("-A FAIRLEAD_INPUT -p tcp --tcp-flags SYN,ACK SYN -j DROP");
+    expect(text).toContain(
+      "-A FAIRLEAD_INPUT -i docker0 -m addrtype --dst-type LOCAL --limit-iface-in -j RETURN",
+    );
     expect(text).toContain("-j CONNMARK --restore-mark");
-    expect(text.match(/^COMMIT$/gm)?.length).toBe(2);
+    expect(text.match(/^COMMIT$/gm)?.length).toBe(3);
     const removed = renderIptablesRemoval().map((args) => args.join(" "));
     expect(removed).toContain("-t nat -D OUTPUT -p tcp -j FAIRLEAD_OUTPUT");
     expect(removed).toContain("-t mangle -X FAIRLEAD_PREROUTING");
+    expect(removed).toContain("-t filter -X FAIRLEAD_INPUT");
+  });
+
+  test("iptables: more ports than one rule takes are several rules", () => {
+    const many = Array.from({ length: 31 }, (_, index) => 2000 + index);
+    const text = renderIptables(options, { ...facts, listenedPorts: many }, true);
+    expect(text.match(/--tcp-flags RST NONE -j REJECT/g)?.length).toBe(3);
   });
 });
 
@@ -117,7 +158,12 @@ describe("when it cannot be had", () => {
   } {
     const ran: string[] = [];
     const host = {
-      files: { exists: async () => false },
+      files: {
+        readText: async () => {
+          throw new MeshError("io", "local", "no such file");
+        },
+        list: async () => null,
+      },
       process: {
         run: async (program: string, args: readonly string[]) => {
           ran.push([program, ...args].join(" "));
@@ -132,22 +178,30 @@ describe("when it cannot be had", () => {
 
   test("without nft and iptables it is unsupported", async () => {
     const { host } = hostThatRuns(() => null);
-    await expect(installCapture(host, options)).rejects.toMatchObject({
+    await expect(Capture.install(host, options, silentLogger)).rejects.toMatchObject({
       code: "unsupported",
       blame: "local",
     });
   });
 
-  test("without the right it is permission_denied, and what was done is undone", async () => {
-    const { host, ran } = hostThatRuns((program) =>
+  test("without the right it is permission_denied, and every program's reason is told", async () => {
+    const { host } = hostThatRuns((program) =>
       program === "nft"
         ? null
         : { exitCode: program.endsWith("-restore") ? 4 : 0, output: "you must be root" },
     );
-    await expect(installCapture(host, options)).rejects.toMatchObject({ code: "permission_denied" });
-    expect(ran.lastIndexOf("iptables -t nat -X FAIRLEAD_OUTPUT")).toBeGreaterThan(
-      ran.indexOf("iptables-restore --noflush"),
+    const installed = Capture.install(host, options, silentLogger);
+    await expect(installed).rejects.toMatchObject({ code: "permission_denied" });
+    await expect(installed).rejects.toThrow(
+      /nftables is not installed; iptables-restore refused .* root; iptables-legacy-restore refused/,
     );
+  });
+
+  test("a program that was named is not replaced by another", async () => {
+    const { host, ran } = hostThatRuns((program) => (program === "nft" ? null : { exitCode: 0, output: "" }));
+    const installed = Capture.install(host, { ...options, backend: "nftables" }, silentLogger);
+    await expect(installed).rejects.toThrow("nftables is not installed");
+    expect(ran.filter((line) => line.includes("-restore"))).toEqual([]);
   });
 });
 
@@ -156,8 +210,13 @@ describe("in a network namespace", () => {
     console.warn("capture: not root on Linux, so the rules themselves are NOT tested here");
   const probe = join(import.meta.dir, "../testing/capture_probe.ts");
 
-  for (const [index, backend] of (["nft", "iptables"] as const).entries()) {
-    test.skipIf(!canMakeNamespaces || run([backend, "--version"]).exitCode !== 0)(
+  const programs: readonly (readonly [BackendName, string])[] = [
+    ["nftables", "nft"],
+    ["iptables", "iptables"],
+    ["iptables-legacy", "iptables-legacy"],
+  ];
+  for (const [index, [backend, program]] of programs.entries()) {
+    test.skipIf(!canMakeNamespaces || run([program, "--version"]).exitCode !== 0)(
       `${backend} captures what it should, and leaves nothing behind`,
       async () => {
         const n = 10 + index;
@@ -190,7 +249,7 @@ describe("in a network namespace", () => {
           inside.stdin.write("go on\n");
           inside.stdin.flush();
           const seen = JSON.parse(await new Response(inside.stdout).text());
-          expect(seen).toEqual(expected(n));
+          expect(seen).toEqual({ ...expected(n), backend });
         } finally {
           outside.kill();
           inside.kill();
@@ -221,6 +280,7 @@ function expected(n: number): Record<string, string> {
     "left nft": "",
     "left iptables": "",
     "left ip6tables": "",
+    "left iptables-legacy": "",
     "left rules": "",
     "left rules6": "",
   };

@@ -1,132 +1,213 @@
 /**
- * Transparent capture: the rules that redirect this host's TCP to the node, set up and removed by the node itself. They
- * follow istio-cni's in-pod rules; what differs is said where it does. nftables where there is `nft`, else iptables.
+ * Transparent capture: the rules that redirect this host's TCP to the node, installed, watched and removed by the node itself. They follow
+ * istio-cni's in-pod rules; what differs is said where it does.
  *
  * When the process is killed the rules stay and captured traffic is refused: it never silently leaves the mesh. The next
- * start, or `removeCapture`, cleans up. SSH is never touched in any case.
+ * start, or `fairlead capture remove`, cleans up. SSH is never touched in any case.
  */
-import { MeshError } from "../../base/errors.ts";
-import type { IpPrefix } from "../../base/prefix.ts";
-import type { Host } from "../host.ts";
-import { renderIptables, renderIptablesRemoval } from "./iptables.ts";
-import { renderNftables, renderNftablesRemoval } from "./nftables.ts";
+import { faultOf, MeshError } from "../../base/errors.ts";
+import { hostLimits } from "../../base/limits/host.ts";
+import type { Logger } from "../../base/log.ts";
+import type { Host, Timer } from "../host.ts";
+import { type Backend, backends, captureFailure } from "./backends.ts";
+import { readHostFacts } from "./host_facts.ts";
+import type { BackendName, CaptureOptions, HostFacts } from "./options.ts";
+import { hasReturnPath, installReturnPath, removeReturnPath } from "./return_path.ts";
 
-export interface CaptureOptions {
-  /** Where outbound connections of this host's applications are redirected to. */
-  readonly outboundPort: number;
-  /** Where plain connections from outside are redirected to. */
-  readonly inboundPort: number;
-  /** SO_MARK of the node's own traffic. */
-  readonly mark: number;
-  /** Ports the node listens on (HBONE, metrics, readiness …): connections from outside reach them directly. */
-  readonly ownPorts: readonly number[];
-  /** When not empty, only outbound connections to these are captured. */
-  readonly includeCidrs: readonly IpPrefix[];
-  /** Outbound connections to these are not captured. */
-  readonly excludeCidrs: readonly IpPrefix[];
-  /** Destination ports that are captured neither way. */
-  readonly excludePorts: readonly number[];
-  /** Replies to connections that the node made from a client's own address come back to the node. */
-  readonly originalSource: boolean;
-}
+/** Rules that are in force, and are put back when somebody removes them. */
+export class Capture {
+  readonly #host: Host;
+  readonly #options: CaptureOptions;
+  readonly #logger: Logger;
+  #loaded: Loaded;
+  #timer: Timer | null = null;
+  /** The look that is under way: removing waits for it, or it would put back what was removed. */
+  #looking: Promise<void> = Promise.resolve();
+  #removed = false;
+  #looks = 0;
+  #repairs = 0;
+  #missing = false;
 
-/** istio-cni's mark of connections made under a client's address. */
-export const returnMark = 0x111;
-/** istio-cni's routing table and the preference of its rule. */
-const returnTable = "100";
-const rulePreference = "32764";
-
-/**
- * Installs the rules in place of those of an earlier run.
- *
- * @returns a function that removes them. @throws MeshError `permission_denied` or `unsupported`, blame local; then nothing is left behind.
- */
-export async function installCapture(host: Host, options: CaptureOptions): Promise<() => Promise<void>> {
-  const families = await enabledFamilies(host);
-  await removeCapture(host);
-  try {
-    await installRules(host, options, families);
-    if (options.originalSource) for (const family of families) await installReturnPath(host, family);
-  } catch (error) {
-    await removeCapture(host);
-    throw error;
+  private constructor(host: Host, options: CaptureOptions, logger: Logger, loaded: Loaded) {
+    this.#host = host;
+    this.#options = options;
+    this.#logger = logger;
+    this.#loaded = loaded;
+    this.#lookLater();
   }
-  return () => removeCapture(host);
-}
 
-/** Removes whatever an earlier run left, by either program. Harmless when there is nothing. */
-export async function removeCapture(host: Host): Promise<void> {
-  await attempt(host, "nft", ["-f", "-"], renderNftablesRemoval());
-  for (const family of await enabledFamilies(host)) {
-    for (const args of renderIptablesRemoval()) await attempt(host, family.iptables, args);
-    await attempt(host, "ip", [family.flag, "rule", "del", ...returnRule()]);
-    await attempt(host, "ip", [family.flag, "route", "flush", "table", returnTable]);
+  /**
+   * Installs the rules in place of those of an earlier run, and says in the log which program did.
+   *
+   * @throws MeshError `permission_denied` or `unsupported`, blame local; then nothing is left behind.
+   */
+  static async install(host: Host, options: CaptureOptions, logger: Logger): Promise<Capture> {
+    try {
+      return new Capture(host, options, logger, await load(host, options, logger));
+    } catch (error) {
+      await removeCapture(host);
+      throw error;
+    }
   }
-}
 
-interface Family {
-  readonly isIpv4: boolean;
-  readonly flag: "-4" | "-6";
-  readonly iptables: "iptables" | "ip6tables";
-  readonly anywhere: string;
-}
-
-const ipv4: Family = { isIpv4: true, flag: "-4", iptables: "iptables", anywhere: "0.0.0.0/0" };
-const ipv6: Family = { isIpv4: false, flag: "-6", iptables: "ip6tables", anywhere: "::/0" };
-
-async function enabledFamilies(host: Host): Promise<readonly Family[]> {
-  return (await host.files.exists("/proc/net/if_inet6")) ? [ipv4, ipv6] : [ipv4];
-}
-
-async function installRules(host: Host, options: CaptureOptions, families: readonly Family[]): Promise<void> {
-  const nft = await attempt(host, "nft", ["-f", "-"], renderNftables(options));
-  if (nft?.exitCode === 0) return;
-  // No nft, or a kernel or container without nf_tables: the older interface may still be there.
-  for (const { iptables, isIpv4 } of families) {
-    const result = await attempt(host, `${iptables}-restore`, ["--noflush"], renderIptables(options, isIpv4));
-    if (result === null)
-      throw failure(nft, "capture needs nft, or iptables and ip6tables; neither could be run");
-    if (result.exitCode !== 0) throw failure(result, `${iptables}-restore refused the capture rules`);
+  get backend(): BackendName {
+    return this.#loaded.backend.name;
   }
-}
 
-/** A reply goes to the client's address; with the mark it is delivered here, to the socket that holds that address. */
-async function installReturnPath(host: Host, family: Family): Promise<void> {
-  for (const args of [
-    [family.flag, "route", "replace", "local", family.anywhere, "dev", "lo", "table", returnTable],
-    [family.flag, "rule", "add", ...returnRule()],
-  ]) {
-    const result = await attempt(host, "ip", args);
-    if (result === null) throw failure(null, "capture with original source needs the program ip");
-    if (result.exitCode !== 0) throw failure(result, `ip ${args.join(" ")} failed`);
+  /** False from when the rules were found missing until they are back. */
+  get inForce(): boolean {
+    return !this.#missing;
   }
-}
 
-function returnRule(): readonly string[] {
-  return ["fwmark", `0x${returnMark.toString(16)}/0xfff`, "pref", rulePreference, "lookup", returnTable];
-}
+  /** How often somebody removed the rules and they were put back. */
+  get repairs(): number {
+    return this.#repairs;
+  }
 
-interface Ran {
-  readonly exitCode: number;
-  readonly output: string;
-}
+  /** Idempotent. */
+  async remove(): Promise<void> {
+    this.#removed = true;
+    this.#timer?.cancel();
+    await this.#looking;
+    await removeCapture(this.#host);
+  }
 
-/** @returns null when the program cannot be started. */
-async function attempt(
-  host: Host,
-  program: string,
-  args: readonly string[],
-  input?: string,
-): Promise<Ran | null> {
-  try {
-    return await host.process.run(program, args, input);
-  } catch {
+  #lookLater(): void {
+    if (this.#removed) return;
+    this.#timer = this.#host.clock.setTimer(hostLimits.captureLookMs, () => {
+      this.#looking = this.#look().finally(() => this.#lookLater());
+    });
+  }
+
+  async #look(): Promise<void> {
+    this.#looks++;
+    // What only other programs change seldom is looked at seldom.
+    const all = this.#missing || this.#looks % hostLimits.captureFullLook === 0;
+    const wrong = await this.#whatIsWrong(all);
+    if (wrong !== null) await this.#repair(wrong);
+    else if (all) await this.#followHost();
+  }
+
+  async #whatIsWrong(all: boolean): Promise<string | null> {
+    const { backend, listing, facts } = this.#loaded;
+    const now = await backend.listing(this.#host);
+    if (now === null) return `${backend.name} cannot show the capture rules`;
+    if (now === "") return "the capture rules were removed by another program";
+    if (now !== listing) return "the capture rules were changed by another program";
+    if (all && this.#options.originalSource && !(await hasReturnPath(this.#host, facts.ipv6)))
+      return "the routing rules of capture were removed by another program";
     return null;
   }
+
+  async #repair(wrong: string): Promise<void> {
+    if (!this.#missing) this.#logger.log("error", "capture", `${wrong}; putting them back`, {});
+    this.#missing = true;
+    try {
+      await this.#reload();
+    } catch (thrown) {
+      const error = faultOf(thrown);
+      this.#logger.log("error", "capture", "the capture rules could not be put back", {
+        error: error.message,
+      });
+      return;
+    }
+    this.#missing = false;
+    this.#repairs++;
+    this.#logger.log("warn", "capture", "the capture rules are back", {
+      backend: this.backend,
+      repairs: this.#repairs,
+    });
+  }
+
+  /** By the program that installed them: another would be a change that the operator did not ask for. */
+  async #reload(): Promise<void> {
+    this.#loaded = await load(this.#host, { ...this.#options, backend: this.backend }, this.#logger);
+  }
+
+  /** IPv6 that comes up, a container network that is made: the rules are replaced in one step, and stay in force meanwhile. */
+  async #followHost(): Promise<void> {
+    const facts = await readHostFacts(this.#host);
+    if (sameRules(facts, this.#loaded.facts)) return;
+    this.#logger.log("info", "capture", "this host's networks changed, and the capture rules follow", {
+      ipv6: facts.ipv6,
+      container_bridges: facts.containerBridges.join(" "),
+    });
+    try {
+      await this.#reload();
+    } catch (thrown) {
+      this.#missing = true;
+      this.#logger.log("error", "capture", "the capture rules could not be replaced", {
+        error: faultOf(thrown).message,
+      });
+    }
+  }
 }
 
-function failure(ran: Ran | null, message: string): MeshError {
-  const detail = ran === null ? "" : `: ${ran.output.trim()}`;
-  const forbidden = /permitted|permission denied|you must be root/i.test(detail);
-  return new MeshError(forbidden ? "permission_denied" : "unsupported", "local", message + detail);
+/** Ports come and go all the time, and matter for connections from before capture only. */
+function sameRules(one: HostFacts, other: HostFacts): boolean {
+  return one.ipv6 === other.ipv6 && one.containerBridges.join() === other.containerBridges.join();
+}
+
+interface Loaded {
+  readonly backend: Backend;
+  /** As the kernel gives them back. */
+  readonly listing: string;
+  readonly facts: HostFacts;
+}
+
+async function load(host: Host, options: CaptureOptions, logger: Logger): Promise<Loaded> {
+  const facts = await readHostFacts(host);
+  const loaded = await loadRules(host, options, facts, logger);
+  await removeReturnPath(host);
+  if (options.originalSource) await installReturnPath(host, facts.ipv6);
+  return loaded;
+}
+
+/** Says which program did it, and of those before it why they did not. */
+async function loadRules(
+  host: Host,
+  options: CaptureOptions,
+  facts: HostFacts,
+  logger: Logger,
+): Promise<Loaded> {
+  const wanted = backends.filter(({ name }) => options.backend === "auto" || options.backend === name);
+  const refusals: MeshError[] = [];
+  for (const backend of wanted) {
+    const version = await backend.version(host);
+    try {
+      if (version === null) throw captureFailure(null, `${backend.name} is not installed`);
+      // nft replaces its table in one step, so that there is no moment without rules; what others have is taken away after.
+      if (backend.name !== "nftables") await backend.remove(host);
+      await backend.install(host, options, facts);
+      const listing = await backend.listing(host);
+      if (listing === null || listing === "")
+        throw captureFailure(null, `${backend.name} took the capture rules and does not show them`);
+      for (const other of backends) if (other !== backend) await other.remove(host);
+      logger.log("info", "capture", "the capture rules are installed", { backend: backend.name, version });
+      return { backend, listing, facts };
+    } catch (thrown) {
+      const error = faultOf(thrown);
+      refusals.push(error);
+      if (backend !== wanted.at(-1))
+        logger.log(
+          "warn",
+          "capture",
+          `${backend.name} cannot install the capture rules, so the next program is tried`,
+          {
+            error: error.message,
+          },
+        );
+    }
+  }
+  const code = refusals.some((error) => error.code === "permission_denied")
+    ? "permission_denied"
+    : "unsupported";
+  const reasons = refusals.map(({ message }) => message).join("; ");
+  throw new MeshError(code, "local", `no program could install the capture rules: ${reasons}`);
+}
+
+/** Removes whatever an earlier run left, by any program. Harmless when there is nothing. */
+export async function removeCapture(host: Host): Promise<void> {
+  for (const backend of backends) await backend.remove(host);
+  await removeReturnPath(host);
 }

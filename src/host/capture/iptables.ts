@@ -1,80 +1,149 @@
-/** The capture rules for `iptables-restore --noflush` and `ip6tables-restore --noflush`: chains of our own, and jumps to them. */
-
+/**
+ * The capture rules for `iptables-restore --noflush` and `ip6tables-restore --noflush`: chains of our own, and jumps to them as the first
+ * rule of each hook. They say what the nftables rules say; the reasons are there.
+ */
 import { formatNetwork } from "../../base/prefix.ts";
-import type { CaptureOptions } from "./capture.ts";
-import { neverCapturedPort } from "./nftables.ts";
+import {
+  type CaptureOptions,
+  directPorts,
+  distinct,
+  guardedPorts,
+  type HostFacts,
+  neverCapturedPort,
+  returnMark,
+  returnMask,
+} from "./options.ts";
 
-const returnMark = "0x111/0xfff";
+const hexMark = `0x${returnMark.toString(16)}`;
+const hexMask = `0x${returnMask.toString(16)}`;
+/** The most ports that the multiport match takes. */
+const portsOfOneRule = 15;
 
-export function renderIptables(options: CaptureOptions, isIpv4: boolean): string {
+/** Table, built-in chain. Ours is called after the built-in one. */
+const hooks = [
+  ["nat", "OUTPUT"],
+  ["nat", "PREROUTING"],
+  ["nat", "POSTROUTING"],
+  ["filter", "INPUT"],
+  ["mangle", "OUTPUT"],
+  ["mangle", "PREROUTING"],
+] as const;
+
+export function renderIptables(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string {
   return `${[
-    "*nat",
-    ":FAIRLEAD_OUTPUT - [0:0]",
-    ":FAIRLEAD_PREROUTING - [0:0]",
-    ...outputRules(options, isIpv4).map((rule) => `-A FAIRLEAD_OUTPUT ${rule}`),
-    ...preroutingRules(options).map((rule) => `-A FAIRLEAD_PREROUTING ${rule}`),
-    "-A OUTPUT -p tcp -j FAIRLEAD_OUTPUT",
-    "-A PREROUTING -p tcp -j FAIRLEAD_PREROUTING",
-    "COMMIT",
-    ...(options.originalSource ? returnRules(options) : []),
+    ...table("nat", [
+      ["OUTPUT", outputRules(options, isIpv4)],
+      ["PREROUTING", preroutingRules(options, facts, isIpv4)],
+      ...(options.originalSource ? [["POSTROUTING", ownSourceRules(options)] as const] : []),
+    ]),
+    ...table("filter", [["INPUT", guardRules(options, facts, isIpv4)]]),
+    ...(options.originalSource ? table("mangle", returnRules(options)) : []),
   ].join("\n")}\n`;
+}
+
+function table(
+  name: string,
+  chains: readonly (readonly [hook: string, rules: readonly string[]])[],
+): readonly string[] {
+  return [
+    `*${name}`,
+    ...chains.map(([hook]) => `:FAIRLEAD_${hook} - [0:0]`),
+    ...chains.flatMap(([hook, rules]) => rules.map((rule) => `-A FAIRLEAD_${hook} ${rule}`)),
+    ...chains.map(([hook]) => `-I ${hook} 1 -p tcp -j FAIRLEAD_${hook}`),
+    "COMMIT",
+  ];
 }
 
 /** Arguments of `iptables` and `ip6tables`, one call each; each fails harmlessly where there is nothing to remove. */
 export function renderIptablesRemoval(): readonly (readonly string[])[] {
-  return ["nat", "mangle"].flatMap((table) =>
-    ["OUTPUT", "PREROUTING"].flatMap((hook) => [
-      ["-t", table, "-D", hook, "-p", "tcp", "-j", `FAIRLEAD_${hook}`],
-      ["-t", table, "-F", `FAIRLEAD_${hook}`],
-      ["-t", table, "-X", `FAIRLEAD_${hook}`],
-    ]),
-  );
+  return hooks.flatMap(([name, hook]) => [
+    ["-t", name, "-D", hook, "-p", "tcp", "-j", `FAIRLEAD_${hook}`],
+    ["-t", name, "-F", `FAIRLEAD_${hook}`],
+    ["-t", name, "-X", `FAIRLEAD_${hook}`],
+  ]);
 }
 
 function outputRules(options: CaptureOptions, isIpv4: boolean): string[] {
-  const include = options.includeCidrs.filter((prefix) => prefix.ip.isIpv4 === isIpv4);
-  const exclude = options.excludeCidrs.filter((prefix) => prefix.ip.isIpv4 === isIpv4);
+  const ofFamily = (prefix: { readonly ip: { readonly isIpv4: boolean } }) => prefix.ip.isIpv4 === isIpv4;
   const redirect = `-p tcp -j REDIRECT --to-ports ${options.outboundPort}`;
   return [
-    ...neverCaptured(options.mark, [neverCapturedPort, ...options.excludePorts]),
-    `-m mark --mark ${returnMark} -j RETURN`,
+    `-m mark --mark ${options.mark} -j RETURN`,
+    notOpening,
+    ...portRules(distinct([neverCapturedPort, ...options.excludePorts]), "-j RETURN"),
+    `-m mark --mark ${hexMark}/${hexMask} -j RETURN`,
     "-o lo -j RETURN",
     `-d ${isIpv4 ? "127.0.0.0/8" : "::1/128"} -j RETURN`,
-    ...exclude.map((prefix) => `-d ${formatNetwork(prefix)} -j RETURN`),
+    ...options.excludeCidrs.filter(ofFamily).map((prefix) => `-d ${formatNetwork(prefix)} -j RETURN`),
     ...(options.includeCidrs.length === 0
       ? [redirect]
-      : include.map((prefix) => `-d ${formatNetwork(prefix)} ${redirect}`)),
+      : options.includeCidrs.filter(ofFamily).map((prefix) => `-d ${formatNetwork(prefix)} ${redirect}`)),
   ];
 }
 
-function preroutingRules(options: CaptureOptions): string[] {
-  const { inboundPort, outboundPort, ownPorts, excludePorts, mark } = options;
+function preroutingRules(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string[] {
   return [
-    ...neverCaptured(mark, [neverCapturedPort, inboundPort, outboundPort, ...ownPorts, ...excludePorts]),
-    "-i lo -j RETURN",
+    ...notInbound(options, facts, isIpv4),
+    notOpening,
     "-m addrtype ! --dst-type LOCAL -j RETURN",
-    `-p tcp -j REDIRECT --to-ports ${inboundPort}`,
+    `-p tcp -j REDIRECT --to-ports ${options.inboundPort}`,
   ];
 }
 
-function neverCaptured(mark: number, ports: readonly number[]): string[] {
-  const distinct = [...new Set(ports)].sort((a, b) => a - b);
+function guardRules(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string[] {
   return [
-    `-m mark --mark ${mark} -j RETURN`,
-    "-p tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN",
-    ...distinct.map((port) => `-p tcp --dport ${port} -j RETURN`),
+    ...notInbound(options, facts, isIpv4),
+    "-p tcp --tcp-flags SYN,ACK SYN -j DROP",
+    ...portRules(guardedPorts(options, facts), "--tcp-flags RST NONE -j REJECT --reject-with tcp-reset"),
   ];
 }
 
-function returnRules(options: CaptureOptions): string[] {
+function notInbound(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string[] {
   return [
-    "*mangle",
-    ":FAIRLEAD_OUTPUT - [0:0]",
-    ":FAIRLEAD_PREROUTING - [0:0]",
-    `-A FAIRLEAD_PREROUTING -i lo -m mark --mark ${options.mark} -j CONNMARK --set-xmark ${returnMark}`,
-    `-A FAIRLEAD_OUTPUT -m connmark --mark ${returnMark} -j CONNMARK --restore-mark --nfmask 0xfff --ctmask 0xfff`,
-    "-A OUTPUT -p tcp -j FAIRLEAD_OUTPUT",
-    "-A PREROUTING -p tcp -j FAIRLEAD_PREROUTING",
-    "COMMIT",
+    "-i lo -j RETURN",
+    ...portRules(directPorts(options), "-j RETURN"),
+    ...options.excludeInterfaces.map((name) => `-i ${name.replace(/\*$/, "+")} -j RETURN`),
+    ...options.excludeInboundCidrs
+      .filter((prefix) => prefix.ip.isIpv4 === isIpv4)
+      .map((prefix) => `-d ${formatNetwork(prefix)} -j RETURN`),
+    ...(options.containers === "exclude"
+      ? facts.containerBridges.map(
+          (name) => `-i ${name} -m addrtype --dst-type LOCAL --limit-iface-in -j RETURN`,
+        )
+      : []),
+  ];
+}
+
+const notOpening = "-p tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN";
+
+function portRules(ports: readonly number[], what: string): string[] {
+  const rules: string[] = [];
+  for (let start = 0; start < ports.length; start += portsOfOneRule)
+    rules.push(
+      `-p tcp -m multiport --dports ${ports.slice(start, start + portsOfOneRule).join(",")} ${what}`,
+    );
+  return rules;
+}
+
+function ownSourceRules({ mark }: CaptureOptions): string[] {
+  const foreign = `-m mark --mark ${mark} -m addrtype ! --src-type LOCAL`;
+  return [
+    "-o lo -j RETURN",
+    `${foreign} -j CONNMARK --set-xmark ${hexMark}/${hexMask}`,
+    `${foreign} -j MASQUERADE`,
+  ];
+}
+
+function returnRules({ mark }: CaptureOptions): readonly (readonly [string, readonly string[]])[] {
+  const reply = `-m conntrack --ctdir REPLY -m connmark --mark ${hexMark}/${hexMask}`;
+  const restore = `-j CONNMARK --restore-mark --nfmask ${hexMask} --ctmask ${hexMask}`;
+  return [
+    ["OUTPUT", [`${reply} ${restore}`]],
+    [
+      "PREROUTING",
+      [
+        `-i lo -m mark --mark ${mark} -j CONNMARK --set-xmark ${hexMark}/${hexMask}`,
+        `! -i lo ${reply} ${restore}`,
+      ],
+    ],
   ];
 }

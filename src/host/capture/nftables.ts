@@ -1,19 +1,31 @@
-/** The capture rules for `nft -f -`: one table, replaced in one transaction. */
-import type { IpPrefix } from "../../base/prefix.ts";
-import { formatNetwork } from "../../base/prefix.ts";
-import { type CaptureOptions, returnMark } from "./capture.ts";
+/**
+ * The capture rules for `nft -f -`: one table, replaced in one transaction.
+ *
+ * NAT alone keeps no one out: it looks at the first packet of a connection, and whoever makes connection tracking see another packet
+ * first (a bare ACK) has a connection that is never redirected. So a filter drops what NAT should have redirected and did not.
+ */
+import { formatNetwork, type IpPrefix } from "../../base/prefix.ts";
+import {
+  type CaptureOptions,
+  directPorts,
+  distinct,
+  guardedPorts,
+  type HostFacts,
+  neverCapturedPort,
+  returnMark,
+  returnMask,
+} from "./options.ts";
 
-/** SSH stays reachable whatever else is wrong. */
-export const neverCapturedPort = 22;
-
-export function renderNftables(options: CaptureOptions): string {
+export function renderNftables(options: CaptureOptions, facts: HostFacts): string {
   return `${[
     // Declared first so that the delete cannot fail; all of it is one transaction.
     ...renderNftablesRemoval().trimEnd().split("\n"),
     "table inet fairlead {",
     ...prefixSets(options),
+    ...portSet("guarded", guardedPorts(options, facts)),
     ...outputChain(options),
-    ...preroutingChain(options),
+    ...preroutingChain(options, facts),
+    ...guardChain(options, facts),
     ...(options.originalSource ? returnChains(options) : []),
     "}",
   ].join("\n")}\n`;
@@ -24,42 +36,53 @@ export function renderNftablesRemoval(): string {
 }
 
 /** Named sets, because they may overlap: an anonymous one refuses 10.0.0.0/8 beside 10.1.0.0/16. */
-function prefixSets(options: CaptureOptions): string[] {
+function prefixSets({ includeCidrs, excludeCidrs, excludeInboundCidrs }: CaptureOptions): string[] {
   return [
-    ...prefixSet("include4", "ipv4_addr", family(options.includeCidrs, true)),
-    ...prefixSet("include6", "ipv6_addr", family(options.includeCidrs, false)),
-    ...prefixSet("exclude4", "ipv4_addr", family(options.excludeCidrs, true)),
-    ...prefixSet("exclude6", "ipv6_addr", family(options.excludeCidrs, false)),
+    ...prefixSet("include", includeCidrs),
+    ...prefixSet("exclude", excludeCidrs),
+    ...prefixSet("exclude_inbound", excludeInboundCidrs),
   ];
 }
 
-function prefixSet(name: string, type: string, prefixes: readonly IpPrefix[]): string[] {
-  if (prefixes.length === 0) return [];
-  const elements = prefixes.map(formatNetwork).join(", ");
-  return [
-    `  set ${name} {`,
-    `    type ${type}`,
-    "    flags interval",
-    "    auto-merge",
-    `    elements = { ${elements} }`,
-    "  }",
-  ];
+function prefixSet(name: string, prefixes: readonly IpPrefix[]): string[] {
+  return ([4, 6] as const).flatMap((version) => {
+    const own = family(prefixes, version);
+    if (own.length === 0) return [];
+    return [
+      `  set ${name}${version} {`,
+      `    type ipv${version}_addr`,
+      "    flags interval",
+      "    auto-merge",
+      `    elements = { ${own.map(formatNetwork).join(", ")} }`,
+      "  }",
+    ];
+  });
+}
+
+function portSet(name: string, ports: readonly number[]): string[] {
+  if (ports.length === 0) return [];
+  return [`  set ${name} {`, "    type inet_service", `    elements = { ${ports.join(", ")} }`, "  }"];
 }
 
 function outputChain(options: CaptureOptions): string[] {
   const { includeCidrs, excludeCidrs, excludePorts, mark, outboundPort } = options;
   return [
     "  chain output {",
-    "    type nat hook output priority -100; policy accept;",
-    ...neverCaptured(mark, [neverCapturedPort, ...excludePorts]),
-    "    meta mark and 0xfff == 0x111 return",
+    "    type nat hook output priority -101; policy accept;",
+    "    meta l4proto != tcp return",
+    `    meta mark ${mark} return`,
+    // Only new connections: where connection tracking starts with these rules, packets of open ones (the operator's own
+    // SSH session) look like the first of a new one.
+    "    tcp flags & (fin | syn | rst | ack) != syn return",
+    `    tcp dport { ${distinct([neverCapturedPort, ...excludePorts]).join(", ")} } return`,
+    `    meta mark & 0x${returnMask.toString(16)} == 0x${returnMark.toString(16)} return`,
     '    oifname "lo" return',
     "    ip daddr 127.0.0.0/8 return",
     "    ip6 daddr ::1 return",
-    ...(family(excludeCidrs, true).length > 0 ? ["    ip daddr @exclude4 return"] : []),
-    ...(family(excludeCidrs, false).length > 0 ? ["    ip6 daddr @exclude6 return"] : []),
+    ...excluded("exclude", excludeCidrs),
     ...onlyIncluded(includeCidrs),
-    `    redirect to :${outboundPort}`,
+    // `redirect to` a port wants the transport in the same rule, or nft refuses the whole table.
+    `    meta l4proto tcp redirect to :${outboundPort}`,
     "  }",
   ];
 }
@@ -68,59 +91,90 @@ function outputChain(options: CaptureOptions): string[] {
 function onlyIncluded(includeCidrs: readonly IpPrefix[]): string[] {
   if (includeCidrs.length === 0) return [];
   return [
-    family(includeCidrs, true).length > 0
-      ? "    ip daddr != @include4 return"
-      : "    meta nfproto ipv4 return",
-    family(includeCidrs, false).length > 0
-      ? "    ip6 daddr != @include6 return"
-      : "    meta nfproto ipv6 return",
+    family(includeCidrs, 4).length > 0 ? "    ip daddr != @include4 return" : "    meta nfproto ipv4 return",
+    family(includeCidrs, 6).length > 0 ? "    ip6 daddr != @include6 return" : "    meta nfproto ipv6 return",
   ];
 }
 
-function preroutingChain(options: CaptureOptions): string[] {
-  const { excludePorts, mark, inboundPort, outboundPort, ownPorts } = options;
+/** One step before other NAT (-100): what Docker publishes on an address of this host is captured before Docker sends it elsewhere. */
+function preroutingChain(options: CaptureOptions, facts: HostFacts): string[] {
   return [
     "  chain prerouting {",
-    "    type nat hook prerouting priority -100; policy accept;",
-    ...neverCaptured(mark, [neverCapturedPort, inboundPort, outboundPort, ...ownPorts, ...excludePorts]),
-    '    iifname "lo" return',
+    "    type nat hook prerouting priority -101; policy accept;",
+    ...notInbound(options, facts),
+    "    tcp flags & (fin | syn | rst | ack) != syn return",
     // What this host only forwards is not its own: istio-cni has no such rule, a pod forwards nothing.
     "    fib daddr type != local return",
-    `    redirect to :${inboundPort}`,
+    `    meta l4proto tcp redirect to :${options.inboundPort}`,
     "  }",
   ];
 }
 
-function neverCaptured(mark: number, ports: readonly number[]): string[] {
-  const distinct = [...new Set(ports)].sort((a, b) => a - b).join(", ");
+/** Here a redirected packet has the port of our listener, and is let through as one of ours. */
+function guardChain(options: CaptureOptions, facts: HostFacts): string[] {
+  return [
+    "  chain guard {",
+    "    type filter hook input priority 0; policy accept;",
+    ...notInbound(options, facts),
+    // Whatever opens a connection, in either direction of what connection tracking believes.
+    "    tcp flags & (syn | ack) == syn counter drop",
+    // Open since before capture; its client learns of it and comes again, by the listener.
+    ...(guardedPorts(options, facts).length > 0
+      ? ["    tcp dport @guarded tcp flags & rst == 0 counter reject with tcp reset"]
+      : []),
+    "  }",
+  ];
+}
+
+function notInbound(options: CaptureOptions, facts: HostFacts): string[] {
+  const { excludeInterfaces, excludeInboundCidrs } = options;
+  const quoted = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(", ");
   return [
     "    meta l4proto != tcp return",
-    `    meta mark ${mark} return`,
-    // Only new connections: where connection tracking starts with these rules, packets of open ones (the operator's own
-    // SSH session) look like the first of a new one.
-    "    tcp flags & (fin | syn | rst | ack) != syn return",
-    `    tcp dport { ${distinct} } return`,
+    '    iifname "lo" return',
+    `    tcp dport { ${directPorts(options).join(", ")} } return`,
+    ...(excludeInterfaces.length > 0 ? [`    iifname { ${quoted(excludeInterfaces)} } return`] : []),
+    ...excluded("exclude_inbound", excludeInboundCidrs),
+    ...(options.containers === "exclude" && facts.containerBridges.length > 0
+      ? [`    iifname { ${quoted(facts.containerBridges)} } fib daddr . iif type local return`]
+      : []),
+  ];
+}
+
+function excluded(set: string, prefixes: readonly IpPrefix[]): string[] {
+  return [
+    ...(family(prefixes, 4).length > 0 ? [`    ip daddr @${set}4 return`] : []),
+    ...(family(prefixes, 6).length > 0 ? [`    ip6 daddr @${set}6 return`] : []),
   ];
 }
 
 /**
  * As istio-cni: what the node sends to a local application comes back through lo with the node's mark; the connection
  * remembers it, and its replies, which go to a foreign address, are routed by it.
+ *
+ * Where another rule sends such a connection off this host (a port that Docker publishes), the foreign source would be answered past
+ * us: there it gets an address of this host, and its replies find their way by the same mark.
  */
-function returnChains(options: CaptureOptions): string[] {
+function returnChains({ mark }: CaptureOptions): string[] {
   const hex = `0x${returnMark.toString(16)}`;
+  const mask = `0x${returnMask.toString(16)}`;
   return [
     "  chain return_prerouting {",
     "    type filter hook prerouting priority -150; policy accept;",
-    `    meta l4proto tcp iifname "lo" meta mark ${options.mark} ct mark set ${hex}`,
+    `    meta l4proto tcp iifname "lo" meta mark ${mark} ct mark set ${hex}`,
+    `    meta l4proto tcp iifname != "lo" ct direction reply ct mark & ${mask} == ${hex} meta mark set ${hex}`,
     "  }",
     "  chain return_output {",
     "    type route hook output priority -150; policy accept;",
-    `    meta l4proto tcp ct mark ${hex} meta mark set ${hex}`,
+    `    meta l4proto tcp ct direction reply ct mark & ${mask} == ${hex} meta mark set ${hex}`,
+    "  }",
+    "  chain own_source {",
+    "    type nat hook postrouting priority 99; policy accept;",
+    `    meta l4proto tcp meta mark ${mark} oifname != "lo" fib saddr type != local ct mark set ${hex} counter masquerade`,
     "  }",
   ];
 }
 
-function family(prefixes: readonly IpPrefix[], isIpv4: boolean): readonly IpPrefix[] {
-  return prefixes.filter((prefix) => prefix.ip.isIpv4 === isIpv4);
+function family(prefixes: readonly IpPrefix[], version: 4 | 6): readonly IpPrefix[] {
+  return prefixes.filter((prefix) => prefix.ip.isIpv4 === (version === 4));
 }

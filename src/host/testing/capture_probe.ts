@@ -1,31 +1,18 @@
 /**
- * Runs inside a network namespace: `capture_probe.ts serve` only listens; `capture_probe.ts node nft|iptables` captures,
+ * Runs inside a network namespace: `capture_probe.ts serve` only listens; `capture_probe.ts node BACKEND` captures,
  * tries what must and must not be captured, removes the rules, tries again, and prints what it saw as JSON.
  */
 import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/ip.ts";
+import { silentLogger } from "../../base/log.ts";
 import { parseIpPrefix } from "../../base/prefix.ts";
 import { createBunHost } from "../bun/host.ts";
-import { type CaptureOptions, installCapture } from "../capture/capture.ts";
+import { Capture } from "../capture/capture.ts";
+import type { BackendName, CaptureOptions } from "../capture/options.ts";
 import type { Host, Listener, Socket } from "../host.ts";
 
 const [, , mode, backend, network = "0"] = process.argv;
-const real = createBunHost();
-
-/** For the fallback: a host that has no nft. */
-const host: Host =
-  backend === "iptables"
-    ? {
-        ...real,
-        process: {
-          ...real.process,
-          run: (program, args, input) =>
-            program === "nft"
-              ? Promise.reject(new MeshError("io", "local", "no nft here"))
-              : real.process.run(program, args, input),
-        },
-      }
-    : real;
+const host = createBunHost();
 
 const inside4 = ip(`10.77.${network}.1`);
 const inside6 = ip(`fd77:${network}::1`);
@@ -33,7 +20,10 @@ const outside4 = ip(`10.77.${network}.2`);
 const outside6 = ip(`fd77:${network}::2`);
 const mark = 1337;
 
+const backends: readonly BackendName[] = ["nftables", "iptables", "iptables-legacy"];
+
 const options: CaptureOptions = {
+  backend: backends.find((name) => name === backend) ?? "auto",
   outboundPort: 15001,
   inboundPort: 15006,
   mark,
@@ -41,6 +31,9 @@ const options: CaptureOptions = {
   includeCidrs: [],
   excludeCidrs: [prefix("198.51.100.0/24"), prefix("198.51.100.7"), prefix("2001:db8:5::/48")],
   excludePorts: [9999],
+  excludeInboundCidrs: [],
+  excludeInterfaces: [],
+  containers: "exclude",
   originalSource: true,
 };
 
@@ -67,10 +60,11 @@ async function node(): Promise<Record<string, string>> {
     for (const port of [22, 8080, 15008]) answer(wildcard, port, "direct");
   }
   const open = await host.net.connect({ to: { ip: outside4, port: 80 }, timeoutMs: 2_000 });
-  const remove = await installCapture(host, options);
+  const first = await Capture.install(host, options, silentLogger);
   // A second installation replaces the first.
-  await (await installCapture(host, options))();
-  const removeSecond = await installCapture(host, options);
+  await (await Capture.install(host, options, silentLogger)).remove();
+  const second = await Capture.install(host, options, silentLogger);
+  seen.backend = second.backend;
   seen.openBefore = await firstText(open);
   seen.outbound4 = await ask({ ip: outside4, port: 80 });
   seen.outbound6 = await ask({ ip: outside6, port: 80 });
@@ -90,18 +84,19 @@ async function node(): Promise<Record<string, string>> {
   );
   process.stderr.write("captured\n");
   await new Promise((resolve) => process.stdin.once("data", resolve));
-  await removeSecond();
-  await remove();
+  await second.remove();
+  await first.remove();
   seen.afterwards4 = await ask({ ip: outside4, port: 80 });
   seen.afterwards6 = await ask({ ip: outside6, port: 80 });
   for (const [name, program, args] of [
     ["nft", "nft", ["list", "tables"]],
     ["iptables", "iptables-save", []],
     ["ip6tables", "ip6tables-save", []],
+    ["iptables-legacy", "iptables-legacy-save", []],
     ["rules", "ip", ["rule"]],
     ["rules6", "ip", ["-6", "rule"]],
   ] as const)
-    seen[`left ${name}`] = (await real.process.run(program, args)).output
+    seen[`left ${name}`] = (await host.process.run(program, args)).output
       .split("\n")
       .filter((line) => /fairlead|0x111/i.test(line))
       .join("; ");
@@ -109,8 +104,8 @@ async function node(): Promise<Record<string, string>> {
 }
 
 function answer(address: IpAddress, port: number, name: string): Listener {
-  return real.net.listen({ address: { ip: address, port } }, (socket) => {
-    const original = real.net.originalDestination(socket);
+  return host.net.listen({ address: { ip: address, port } }, (socket) => {
+    const original = host.net.originalDestination(socket);
     const going = original === null ? "" : ` for ${formatSocketAddress(original)}`;
     socket.setHandler({ onData() {}, onDrain() {}, onEnd: () => socket.end(), onClose() {} });
     socket.write(new TextEncoder().encode(`${name} ${port}${going} from ${socket.remote.ip.text}`));
@@ -122,7 +117,7 @@ async function ask(
   more: Partial<Parameters<Host["net"]["connect"]>[0]> = {},
 ): Promise<string> {
   try {
-    return await firstText(await real.net.connect({ to, timeoutMs: 2_000, ...more }));
+    return await firstText(await host.net.connect({ to, timeoutMs: 2_000, ...more }));
   } catch (thrown) {
     return thrown instanceof MeshError ? thrown.message : String(thrown);
   }
@@ -130,7 +125,7 @@ async function ask(
 
 function firstText(socket: Socket): Promise<string> {
   return new Promise((resolve) => {
-    const timer = real.clock.setTimer(2_000, () => resolve("no answer"));
+    const timer = host.clock.setTimer(2_000, () => resolve("no answer"));
     socket.setHandler({
       onData(bytes) {
         timer.cancel();

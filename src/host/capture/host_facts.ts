@@ -1,0 +1,71 @@
+/** What of this host the rules depend on: whether it has IPv6, which ports are listened on, where its containers are. */
+import { hostLimits } from "../../base/limits/host.ts";
+import type { Files, Host } from "../host.ts";
+import type { HostFacts } from "./options.ts";
+
+export async function readHostFacts(host: Host): Promise<HostFacts> {
+  const { files } = host;
+  const [ipv6, containerBridges, listenedPorts] = await Promise.all([
+    hasIpv6(files),
+    findContainerBridges(files),
+    findListenedPorts(files),
+  ]);
+  return { ipv6, containerBridges, listenedPorts };
+}
+
+/** The file is missing without the module, and empty where the sysctl `disable_ipv6` is set. */
+async function hasIpv6(files: Files): Promise<boolean> {
+  return (await readOr(files, "/proc/net/if_inet6", "")).trim() !== "";
+}
+
+/**
+ * By the names that container and VM managers give them: Docker, Podman, LXC, LXD, Incus, libvirt, CNI. A bridge of another name may be
+ * the host's way out (`br0` with a network card in it), so it is captured until it is excluded by hand.
+ */
+const containerBridge =
+  /^(docker0|docker_gwbridge|br-[0-9a-f]{12}|podman\d+|cni-podman\d+|cni\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|virbr\d+)$/;
+
+async function findContainerBridges(files: Files): Promise<readonly string[]> {
+  const names = ((await files.list("/sys/class/net")) ?? []).map(({ path }) => path.split("/").at(-1) ?? "");
+  // /sys shows the network namespace that it was mounted in; /proc/net shows the process's own.
+  const own = (await readOr(files, "/proc/net/dev", ""))
+    .split("\n")
+    .flatMap((line) => (line.includes(":") ? [line.slice(0, line.indexOf(":")).trim()] : []));
+  return [...new Set([...names.filter((name) => own.includes(name)), ...own])]
+    .filter((name) => containerBridge.test(name))
+    .sort()
+    .slice(0, hostLimits.captureBridges);
+}
+
+/** The state of a listening socket in /proc/net/tcp (net/tcp_states.h). */
+const listening = "0A";
+
+async function findListenedPorts(files: Files): Promise<readonly number[]> {
+  const tables = await Promise.all(["tcp", "tcp6"].map((name) => readOr(files, `/proc/net/${name}`, "")));
+  return parseListenedPorts(tables.join("\n"));
+}
+
+/** @param table /proc/net/tcp and tcp6, whose addresses are hexadecimal words in host order. @returns each port once, in order. */
+export function parseListenedPorts(table: string): readonly number[] {
+  const ports = new Set<number>();
+  for (const line of table.split("\n")) {
+    const [, local = "", , state] = line.trim().split(/\s+/);
+    if (state !== listening) continue;
+    const [address = "", port = ""] = local.split(":");
+    if (!isLoopback(address)) ports.add(Number.parseInt(port, 16));
+  }
+  return [...ports].sort((a, b) => a - b);
+}
+
+function isLoopback(words: string): boolean {
+  if (words.length === 8) return words.endsWith("7F");
+  return words === "00000000000000000000000001000000" || /^0{16}FFFF0000.{6}7F$/.test(words);
+}
+
+async function readOr(files: Files, path: string, otherwise: string): Promise<string> {
+  try {
+    return await files.readText(path);
+  } catch {
+    return otherwise;
+  }
+}

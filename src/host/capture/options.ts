@@ -1,0 +1,68 @@
+/** What capture is told, and the numbers that its rules share. */
+import type { IpPrefix } from "../../base/prefix.ts";
+
+/** SSH stays reachable whatever else is wrong. */
+export const neverCapturedPort = 22;
+/** istio-cni's mark of connections made under a client's address (tools/istio-iptables/pkg/constants, `InpodTProxyMark`). */
+export const returnMark = 0x111;
+/** Which bits of a mark that is; the others belong to whoever else marks on this host. */
+export const returnMask = 0xfff;
+
+export type BackendName = "nftables" | "iptables" | "iptables-legacy";
+
+export interface CaptureOptions {
+  /** Which program installs the rules; `auto` takes the first that works and says which that was. */
+  readonly backend: "auto" | BackendName;
+  /** Where outbound connections of this host's applications are redirected to. */
+  readonly outboundPort: number;
+  /** Where plain connections from outside are redirected to. */
+  readonly inboundPort: number;
+  /** SO_MARK of the node's own traffic. */
+  readonly mark: number;
+  /** Ports the node listens on (HBONE, metrics, readiness …): connections from outside reach them directly. */
+  readonly ownPorts: readonly number[];
+  /** When not empty, only outbound connections to these are captured. */
+  readonly includeCidrs: readonly IpPrefix[];
+  /** Outbound connections to these are not captured. */
+  readonly excludeCidrs: readonly IpPrefix[];
+  /** Destination ports that are captured neither way. */
+  readonly excludePorts: readonly number[];
+  /** Addresses of this host to which inbound connections are not captured. */
+  readonly excludeInboundCidrs: readonly IpPrefix[];
+  /** What comes in by these interfaces is not captured; `docker*` means all whose names begin so. */
+  readonly excludeInterfaces: readonly string[];
+  /** Whether connections of this host's own containers to the address of their bridge are captured; they are as local as loopback. */
+  readonly containers: "exclude" | "capture";
+  /** Replies to connections that the node made from a client's own address come back to the node. */
+  readonly originalSource: boolean;
+}
+
+/** What the rules depend on besides the options; it changes while the node runs. */
+export interface HostFacts {
+  /** Whether IPv6 addresses can be used. */
+  readonly ipv6: boolean;
+  /** Bridges that lead to containers of this host. */
+  readonly containerBridges: readonly string[];
+  /**
+   * TCP ports that local programs listen on, but for loopback. A packet of an open connection to one of them that was not redirected is of
+   * a connection from before capture.
+   */
+  readonly listenedPorts: readonly number[];
+}
+
+/** Ports that inbound capture leaves alone, in order. */
+export function directPorts(options: CaptureOptions): readonly number[] {
+  const { inboundPort, outboundPort, ownPorts, excludePorts } = options;
+  return distinct([neverCapturedPort, inboundPort, outboundPort, ...ownPorts, ...excludePorts]);
+}
+
+/** Each once, in order. */
+export function distinct(ports: readonly number[]): readonly number[] {
+  return [...new Set(ports)].sort((a, b) => a - b);
+}
+
+/** Listened ports that capture guards: those that are reached directly are left out. */
+export function guardedPorts(options: CaptureOptions, facts: HostFacts): readonly number[] {
+  const direct = new Set(directPorts(options));
+  return distinct(facts.listenedPorts).filter((port) => !direct.has(port));
+}
