@@ -97,7 +97,7 @@ describe("an HBONE server answers as ztunnel does", () => {
       "$1, ambient.istio.io/waypoint-inbound-binding: PROXY/15088",
     );
     db = await lab.node("two", ["10.0.0.2"], sandwich);
-    const proxied = lab.application(db.host, "10.0.0.2:15088");
+    const proxied = lab.application(db.host, "127.0.0.1:15088");
     host = lab.world.machine("peer", { addresses: ["10.0.0.1"] }).start();
     const peer = await HbonePeer.dial(lab, host, "10.0.0.2:15008", await svidOf(lab, host, shopId("cart")));
     const { stream, log } = peer.connect("10.0.0.2:15432");

@@ -42,8 +42,8 @@ export interface ServedOptions {
 
 /** Of one served program; they are closed with it. */
 export interface Ports {
-  /** Null opens none. */
-  serve(address: SocketAddress | null, app: HttpApp): void;
+  /** Null opens none. @returns where it listens. */
+  serve(address: SocketAddress | null, app: HttpApp): SocketAddress | null;
   onClose(close: () => void): void;
 }
 
@@ -84,9 +84,10 @@ export async function serveProgram(options: ServedOptions): Promise<Served> {
   const drain = (): void => end(program.drain());
   const ports: Ports = {
     serve: (address, app) => {
-      if (address === null) return;
+      if (address === null) return null;
       const listener = serveHttp(address, (request) => app.fetch(request));
       closes.push(() => listener.close());
+      return listener.address;
     },
     onClose: (close) => void closes.push(close),
   };

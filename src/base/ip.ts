@@ -37,6 +37,14 @@ export class IpAddress {
     return bytes === null ? null : IpAddress.fromBytes(bytes);
   }
 
+  /** 127.0.0.1 or ::1. */
+  static loopback(isIpv4: boolean): IpAddress {
+    const bytes = new Uint8Array(isIpv4 ? 4 : 16);
+    if (isIpv4) bytes[0] = 127;
+    bytes[bytes.length - 1] = 1;
+    return new IpAddress(bytes, isIpv4 ? "127.0.0.1" : "::1");
+  }
+
   equals(other: IpAddress): boolean {
     return this.text === other.text;
   }

@@ -4,9 +4,8 @@
  */
 import { faultOf, MeshError } from "../base/errors.ts";
 import type { Socket } from "../host/host.ts";
-import { resolveInbound } from "../mesh/route/route.ts";
+import { type InboundRoute, resolveInbound } from "../mesh/route/inbound_route.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { PolicyConnection } from "../policy/decision.ts";
 import type { HeaderFields } from "../wire/h2/headers.ts";
 import type { H2Stream } from "../wire/h2/stream.ts";
 import {
@@ -24,11 +23,21 @@ import { EarlyStream } from "./carry/early_stream.ts";
 import { SocketEnd } from "./carry/socket_end.ts";
 import { StreamEnd } from "./carry/stream_end.ts";
 import type { Connection } from "./connections.ts";
-import type { NodeContext } from "./node_context.ts";
+import { applicationAddress, type NodeContext } from "./node_context.ts";
 import { decideWhenReady, denialError } from "./policy_wait.ts";
 import type { Parties } from "./telemetry.ts";
 import type { ServerTunnel } from "./tunnel/server_tunnel.ts";
 import { connectWorkload } from "./workload_dial.ts";
+
+/** A CONNECT that is routed and registered, and waits for its decision. */
+interface RegisteredCall {
+  readonly connection: Connection;
+  readonly tunnel: ServerTunnel;
+  readonly stream: H2Stream;
+  readonly early: EarlyStream;
+  readonly local: Workload;
+  readonly route: Extract<InboundRoute, { kind: "accept" }>;
+}
 
 export class InboundFlow {
   readonly #context: NodeContext;
@@ -69,7 +78,7 @@ export class InboundFlow {
       local,
       authority: request.authority,
       tcpDestination: tunnel.destination,
-      illegalPorts: this.#context.settings.illegalPorts,
+      isOwnListener: (target) => this.#context.own.holds(applicationAddress(this.#context, target)),
       forwardedHost: request.forwarded === null ? null : parseForwardedHost(request.forwarded),
     });
     if (route.kind === "refuse") {
@@ -81,42 +90,25 @@ export class InboundFlow {
         new MeshError(route.code, "peer", route.message),
       );
     }
-    const policyConnection = {
+    const opened = this.#context.connections.open(this.#parties(tunnel, local, request, route.service));
+    if (opened instanceof MeshError) return answer(stream, 503, null);
+    opened.peer = tunnel.peer;
+    opened.record.verifiedDestination = local.identity;
+    opened.record.tls = tunnel.tls;
+    opened.onAbort = () => answer(stream, 401, null);
+    early.onGone = (error) => opened.finish(error);
+    await this.#connect({ connection: opened, tunnel, stream, early, local, route });
+  }
+
+  async #connect({ connection, tunnel, stream, early, local, route }: RegisteredCall): Promise<void> {
+    const distrust = this.#context.trust.recheck(tunnel.peer, "ignore");
+    if (distrust !== null) return connection.abort(distrust);
+    const decision = await decideWhenReady(this.#context, connection, local, {
       sourceIp: tunnel.source.ip,
       sourceIdentity: tunnel.peer.id,
       destinationIp: route.target.ip,
       destinationPort: route.target.port,
-    };
-    const connection = this.#context.connections.open(this.#parties(tunnel, local, request, route.service));
-    if (connection instanceof MeshError) return answer(stream, 503, null);
-    connection.peer = tunnel.peer;
-    connection.record.verifiedDestination = local.identity;
-    connection.record.tls = tunnel.tls;
-    connection.onAbort = () => answer(stream, 401, null);
-    early.onGone = (error) => connection.finish(error);
-    await this.#connect(
-      connection,
-      tunnel,
-      stream,
-      early,
-      local,
-      policyConnection,
-      route.proxyProtocol?.destination ?? null,
-    );
-  }
-
-  async #connect(
-    connection: Connection,
-    tunnel: ServerTunnel,
-    stream: H2Stream,
-    early: EarlyStream,
-    local: Workload,
-    policyConnection: PolicyConnection,
-    proxyDestination: PolicyTarget | null,
-  ): Promise<void> {
-    const distrust = this.#context.trust.recheck(tunnel.peer, "ignore");
-    if (distrust !== null) return connection.abort(distrust);
-    const decision = await decideWhenReady(this.#context, connection, local, policyConnection);
+    });
     if (connection.ended) return;
     if (!decision.allowed) {
       connection.finish(denialError(decision));
@@ -125,7 +117,11 @@ export class InboundFlow {
     }
     let socket: Socket;
     try {
-      socket = await connectWorkload(this.#context, decision, tunnel.source);
+      socket = await connectWorkload(this.#context, {
+        permit: decision,
+        source: tunnel.source,
+        onLoopback: route.proxyProtocol !== null,
+      });
     } catch (thrown) {
       if (connection.ended) return;
       connection.finish(faultOf(thrown));
@@ -143,9 +139,8 @@ export class InboundFlow {
       connection.finish(error),
     );
     connection.onAbort = (error) => copy.abort(error);
-    if (proxyDestination !== null) {
-      upstream.write(encodeProxyHeader(tunnel.source, proxyDestination, tunnel.peer.id.uri));
-    }
+    if (route.proxyProtocol !== null)
+      upstream.write(encodeProxyHeader(tunnel.source, route.proxyProtocol.destination, tunnel.peer.id.uri));
     copy.start();
   }
 
@@ -189,8 +184,6 @@ export class InboundFlow {
     this.#context.telemetry.refused("inbound", tunnel.source, authority, error);
   }
 }
-
-type PolicyTarget = Parameters<typeof encodeProxyHeader>[1];
 
 /** A refusal is whole with its headers; what the caller still sends is of no use any more (RFC 9113 §8.1: RST_STREAM with NO_ERROR). */
 function answer(stream: H2Stream, status: HboneStatus, baggage: string | null): void {

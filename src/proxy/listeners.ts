@@ -92,7 +92,7 @@ export class Listeners {
   }
 
   #listen(address: SocketAddress, onAccept: (socket: Socket) => void, tls = false): void {
-    this.#fixed.push(this.#context.net.listen({ address, tls, onRefused: this.#onRefused }, onAccept));
+    this.#fixed.push(this.#context.own.listen({ address, tls, onRefused: this.#onRefused }, onAccept));
   }
 
   /** @param strict at start a workload's port that cannot be had is an error; later it is said aloud and the rest goes on. */
@@ -114,7 +114,7 @@ export class Listeners {
         const accept = (socket: Socket) => void this.#flows.hbone.accept(socket);
         this.#inbound.set(
           text,
-          this.#context.net.listen({ address, tls: true, onRefused: this.#onRefused }, accept),
+          this.#context.own.listen({ address, tls: true, onRefused: this.#onRefused }, accept),
         );
       } catch (thrown) {
         const error = faultOf(thrown);

@@ -1,5 +1,5 @@
 /** What the flows of one node share. `app/node/` builds it once and hands it to each. */
-import type { SocketAddress } from "../base/ip.ts";
+import { formatSocketAddress, type SocketAddress } from "../base/ip.ts";
 import type { Logger } from "../base/log.ts";
 import type { Clock, Network, Random } from "../host/host.ts";
 import type { MeshStore } from "../mesh/store/store.ts";
@@ -9,7 +9,9 @@ import type { PolicyEngine } from "../policy/policy_engine.ts";
 import type { H2Limits } from "../wire/h2/connection_state.ts";
 import type { ConnectionRegistry } from "./connections.ts";
 import type { LocalWorkloads } from "./local_workloads.ts";
+import type { OwnListeners } from "./own_listeners.ts";
 import type { Telemetry } from "./telemetry.ts";
+import type { UnshownSources } from "./unshown_sources.ts";
 
 export interface NodeSettings {
   /** This node's network; "" is the default one. */
@@ -20,8 +22,6 @@ export interface NodeSettings {
   readonly mark: number | null;
   /** Whether the application sees the caller's address: `auto` uses it where the host permits. */
   readonly originalSource: "auto" | "on" | "off";
-  /** Ports nobody may reach through us: our own. */
-  readonly illegalPorts: ReadonlySet<number>;
   /** What HBONE connections of this node use instead of the engine's own bounds. */
   readonly h2: Partial<H2Limits>;
   /** Streams opened on one tunnel. */
@@ -42,7 +42,17 @@ export interface NodeContext {
   readonly secrets: SecretManager;
   readonly trust: TrustVerifier;
   readonly locals: LocalWorkloads;
+  readonly own: OwnListeners;
+  readonly unshown: UnshownSources;
   readonly connections: ConnectionRegistry;
   readonly telemetry: Telemetry;
   readonly settings: NodeSettings;
+}
+
+/** Where the application behind an address of this host really listens. */
+export function applicationAddress(
+  { settings }: Pick<NodeContext, "settings">,
+  target: SocketAddress,
+): SocketAddress {
+  return settings.applicationAddresses.get(formatSocketAddress(target)) ?? target;
 }

@@ -7,7 +7,8 @@ import { formatSocketAddress, type HostPort, type IpAddress, type SocketAddress 
 import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Socket } from "../host/host.ts";
 import type { DialTarget } from "../mesh/route/balance.ts";
-import { authorityFor, type HboneRoute, type Route, resolveOutbound } from "../mesh/route/route.ts";
+import { resolveOutbound } from "../mesh/route/outbound_route.ts";
+import { authorityFor, type HboneRoute, type Route } from "../mesh/route/route.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { connectHeaders } from "../wire/hbone.ts";
 import { formatBaggage, formatForwarded, formatTraceparent } from "../wire/headers.ts";
@@ -17,7 +18,7 @@ import type { EarlySocket } from "./carry/early_socket.ts";
 import { SocketEnd } from "./carry/socket_end.ts";
 import { StreamEnd } from "./carry/stream_end.ts";
 import type { Connection } from "./connections.ts";
-import type { NodeContext } from "./node_context.ts";
+import { applicationAddress, type NodeContext } from "./node_context.ts";
 import type { Parties } from "./telemetry.ts";
 import { AnswerWait } from "./tunnel/answer_wait.ts";
 import type { TunnelPool } from "./tunnel/pool.ts";
@@ -46,7 +47,7 @@ export class OutboundFlow {
 
   /** Carries one connection to its end. Never rejects: failures are answered, recorded, and the socket is closed. */
   async carry(accepted: Accepted): Promise<void> {
-    const { settings, store, telemetry } = this.#context;
+    const { own, settings, store, telemetry } = this.#context;
     const route = resolveOutbound(
       store,
       {
@@ -54,7 +55,7 @@ export class OutboundFlow {
         sourceIp: accepted.socket.remote.ip,
         destination: accepted.destination,
         network: settings.network,
-        illegalPorts: settings.illegalPorts,
+        isOwnListener: (target) => own.isReachedAt(applicationAddress(this.#context, target)),
       },
       this.#random,
     );

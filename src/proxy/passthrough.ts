@@ -1,13 +1,13 @@
 /** Plain TCP that was on its way to one of our workloads: no identity, so policy decides on addresses and ports alone. */
 import { faultOf, MeshError } from "../base/errors.ts";
-import type { SocketAddress } from "../base/ip.ts";
+import { formatSocketAddress, type SocketAddress } from "../base/ip.ts";
 import type { Socket } from "../host/host.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { Copy } from "./carry/copy.ts";
 import { EarlySocket } from "./carry/early_socket.ts";
 import { SocketEnd } from "./carry/socket_end.ts";
 import type { Connection } from "./connections.ts";
-import type { NodeContext } from "./node_context.ts";
+import { applicationAddress, type NodeContext } from "./node_context.ts";
 import { decideWhenReady, denialError } from "./policy_wait.ts";
 import type { Parties } from "./telemetry.ts";
 import { connectWorkload } from "./workload_dial.ts";
@@ -21,13 +21,12 @@ export class PassthroughFlow {
 
   /** One connection to its end. Never rejects; what is refused is closed without a byte. */
   async carry(socket: Socket, destination: SocketAddress): Promise<void> {
-    const { settings, telemetry, locals, connections } = this.#context;
+    const { own, telemetry, locals, connections } = this.#context;
     const early = new EarlySocket(socket);
     socket.setHandler(early);
     try {
-      if (settings.illegalPorts.has(destination.port)) {
-        throw new MeshError("self_call", "peer", `port ${destination.port} is this tunnel's own`);
-      }
+      if (own.holds(applicationAddress(this.#context, destination)))
+        throw new MeshError("self_call", "peer", `${formatSocketAddress(destination)} is this tunnel's own`);
       const local = await locals.wait(
         () => locals.byAddress(destination.ip),
         `has the address ${destination.ip.text}`,
@@ -64,7 +63,11 @@ export class PassthroughFlow {
       return;
     }
     try {
-      const application = await connectWorkload(this.#context, decision, socket.remote);
+      const application = await connectWorkload(this.#context, {
+        permit: decision,
+        source: socket.remote,
+        onLoopback: false,
+      });
       if (connection.ended) {
         application.reset();
         return;

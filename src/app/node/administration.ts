@@ -8,7 +8,7 @@ import type {
   PartyEntry,
 } from "../../admin/node/sources.ts";
 import { createMetricsApp, createReadinessApp } from "../../admin/probes.ts";
-import { formatSocketAddress } from "../../base/ip.ts";
+import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
 import type { Config } from "../../config/node/config.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
 import { dumpMesh } from "../../mesh/codec/dump.ts";
@@ -18,7 +18,7 @@ import type { SecretEntry } from "../../pki/svid/secrets.ts";
 import { describeCertificates } from "../../pki/x509/describe.ts";
 import type { Connection } from "../../proxy/connections.ts";
 import type { Party } from "../../proxy/telemetry.ts";
-import type { Ports } from "../served.ts";
+import type { HttpApp, Ports } from "../served.ts";
 import { versionFields } from "../version.ts";
 import type { IdentitySocket } from "./identity.ts";
 import type { PreparedNode } from "./node.ts";
@@ -32,9 +32,14 @@ export function serveAdministration(
   onDrain: () => void,
 ): void {
   const sources = adminSources(node, config, logger, onDrain);
-  ports.serve(config.admin, createAdminApp(sources));
-  ports.serve(config.metrics, createMetricsApp(sources));
-  ports.serve(config.readiness, createReadinessApp(sources));
+  const serve = (address: SocketAddress | null, app: HttpApp): void => {
+    const opened = ports.serve(address, app);
+    // Whoever reached it through the tunnel would be local.
+    if (opened !== null) ports.onClose(node.context.own.add(opened));
+  };
+  serve(config.admin, createAdminApp(sources));
+  serve(config.metrics, createMetricsApp(sources));
+  serve(config.readiness, createReadinessApp(sources));
 }
 
 function adminSources(

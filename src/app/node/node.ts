@@ -7,7 +7,7 @@ import { registerControlMetrics } from "../../agent/join/control_metrics.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
 import { ControlMembership } from "../../agent/join/membership.ts";
 import { MeshError } from "../../base/errors.ts";
-import { formatSocketAddress, IpAddress } from "../../base/ip.ts";
+import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/ip.ts";
 import { proxyLimits } from "../../base/limits/proxy.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import type { Config } from "../../config/node/config.ts";
@@ -28,7 +28,9 @@ import type { ListenerSettings } from "../../proxy/listeners.ts";
 import { LocalWorkloads } from "../../proxy/local_workloads.ts";
 import { NodeTunnel } from "../../proxy/node.ts";
 import type { NodeContext, NodeSettings } from "../../proxy/node_context.ts";
+import { OwnListeners } from "../../proxy/own_listeners.ts";
 import { Telemetry } from "../../proxy/telemetry.ts";
+import { UnshownSources } from "../../proxy/unshown_sources.ts";
 import { type Lifecycle, startWithin } from "../lifecycle.ts";
 import { versionFields } from "../version.ts";
 import { registerCaptureMetrics, startCapture } from "./capture.ts";
@@ -150,6 +152,8 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
     secrets,
     trust,
     locals,
+    unshown: new UnshownSources(clock, logger),
+    own: new OwnListeners(net, reservedAddresses(config)),
     connections: new ConnectionRegistry(telemetry, metrics),
     telemetry,
     settings: { ...nodeSettings(config), network },
@@ -312,16 +316,17 @@ function nodeSettings(config: Config): NodeSettings {
     h2: config.h2,
     maxStreamsPerConnection: config.pool.maxStreamsPerConnection,
     poolUnusedMs: config.pool.unusedMs,
-    illegalPorts: new Set([
-      ports.hbone,
-      ports.outbound,
-      ports.inboundPlaintext,
-      ...config.socks5.map((entry) => entry.listen.port),
-    ]),
     applicationAddresses: new Map(
       config.applications.map(({ workload, listens }) => [formatSocketAddress(workload), listens]),
     ),
   };
+}
+
+/** The tunnel's ports on every address, also where capture is off. */
+function reservedAddresses({ ports }: Config): SocketAddress[] {
+  return anyAddresses.flatMap((ip) =>
+    [ports.hbone, ports.outbound, ports.inboundPlaintext].map((port) => ({ ip, port })),
+  );
 }
 
 function listenerSettings(config: Config): ListenerSettings {

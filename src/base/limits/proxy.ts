@@ -6,6 +6,11 @@ export const proxyLimits = {
   lastWordsMs: 100,
   /** TCP connect to the application or a peer; ztunnel's value. */
   connectTimeoutMs: 10_000,
+  /** An application on this host that has not answered the caller's own address by then is tried from ours; its kernel answers in microseconds. */
+  originalSourceWaitMs: 250,
+  /** Applications that are known not to answer callers' addresses: for how long, and how many. */
+  unshownMs: 10 * 60_000,
+  maxUnshown: 1_024,
   /** TLS handshake, from the first byte to our verdict on the peer. */
   handshakeTimeoutMs: 10_000,
   /** How long a connection waits for its own workload to appear; ztunnel's value. */

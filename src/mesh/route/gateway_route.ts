@@ -14,8 +14,8 @@ import {
   serviceIdentities,
   type Upstream,
 } from "./gateway.ts";
-import type { HboneRoute, OutboundRequest, Route } from "./route.ts";
-import { refuse, type Target } from "./route_target.ts";
+import { type HboneRoute, type OutboundRequest, type Route, refuse } from "./route.ts";
+import type { Target } from "./route_target.ts";
 
 export function viaServiceWaypoint(
   store: MeshStore,

@@ -25,7 +25,7 @@ function resolve(
     local,
     authority,
     tcpDestination: { ip: ip("10.0.0.2"), port: 15008 },
-    illegalPorts: new Set([15001, 15006, 15008]),
+    isOwnListener: ({ port }) => [15001, 15006, 15008].includes(port),
     ...fields,
   });
 }

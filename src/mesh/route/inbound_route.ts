@@ -4,8 +4,9 @@
  */
 import type { ErrorCode } from "../../base/errors.ts";
 import {
+  formatSocketAddress,
   type HostPort,
-  type IpAddress,
+  IpAddress,
   parseHostPort,
   parseSocketAddress,
   type SocketAddress,
@@ -22,7 +23,8 @@ export interface InboundRequest {
   readonly authority: string;
   /** Where the TCP connection that carries it arrived: one of the workload's addresses. */
   readonly tcpDestination: SocketAddress;
-  readonly illegalPorts: ReadonlySet<number>;
+  /** Whether a listener of this process would take the connection: administration, an entry, the tunnel itself. */
+  readonly isOwnListener: (target: SocketAddress) => boolean;
   /** `host` of the `forwarded` header: which of the workload's services the client says it called. For telemetry only. */
   readonly forwardedHost?: string | null;
 }
@@ -30,7 +32,7 @@ export interface InboundRequest {
 export type InboundRoute =
   | {
       readonly kind: "accept";
-      /** What policy is asked about, and what is dialled. */
+      /** What policy is asked about, and what is dialled: with a PROXY header at loopback, where ztunnel dials it. */
       readonly target: SocketAddress;
       /** For telemetry; null when none of the workload's services has that port. */
       readonly service: Service | null;
@@ -111,23 +113,24 @@ function accept(
   service: Service | null,
   tunnelDestination: () => SocketAddress | Refusal,
 ): InboundRoute {
-  const { local, tcpDestination, illegalPorts } = request;
+  const { local, tcpDestination, isOwnListener } = request;
   if (port === 0) return refuse(400, "hbone_request", "port 0 cannot be reached");
+  const called = { ip: tcpDestination.ip, port };
   // Checked on the resolved port, before an application tunnel replaces it, as in ztunnel; and after, since that costs nothing.
-  if (illegalPorts.has(port)) return refuse(503, "self_call", `port ${port} is this tunnel's own`);
+  if (isOwnListener(called)) return ownListener(called);
   const tunnel = local.applicationTunnel;
-  if (tunnel === null)
-    return { kind: "accept", target: { ip: tcpDestination.ip, port }, service, proxyProtocol: null };
+  if (tunnel === null) return { kind: "accept", target: called, service, proxyProtocol: null };
   const target = { ip: tcpDestination.ip, port: tunnel.port > 0 ? tunnel.port : port };
-  if (illegalPorts.has(target.port))
-    return refuse(503, "self_call", `port ${target.port} is this tunnel's own`);
+  const isProxied = tunnel.protocol === "PROXY";
+  const dialled = isProxied ? { ip: IpAddress.loopback(target.ip.isIpv4), port: target.port } : target;
+  for (const each of [target, dialled]) if (isOwnListener(each)) return ownListener(each);
   const destination = tunnelDestination();
   if ("kind" in destination) return destination;
   return {
     kind: "accept",
     target,
     service,
-    proxyProtocol: tunnel.protocol === "PROXY" ? { destination } : null,
+    proxyProtocol: isProxied ? { destination } : null,
   };
 }
 
@@ -145,6 +148,10 @@ function guessService(store: MeshStore, request: InboundRequest, port: number): 
     }
   }
   return guess;
+}
+
+function ownListener(target: SocketAddress): Refusal {
+  return refuse(503, "self_call", `${formatSocketAddress(target)} is this tunnel's own`);
 }
 
 function refuse(status: 400 | 503, code: ErrorCode, message: string): Refusal {

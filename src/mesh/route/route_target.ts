@@ -1,9 +1,8 @@
 /** What a client called: an address or a name, and the service behind it. */
-import type { ErrorCode } from "../../base/errors.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/ip.ts";
 import type { Service } from "../service.ts";
 import type { MeshStore } from "../store/store.ts";
-import type { OutboundRequest, RefusedRoute } from "./route.ts";
+import type { OutboundRequest } from "./route.ts";
 
 /** What was called, after names were looked up. */
 export interface Target {
@@ -55,8 +54,4 @@ export function serviceVip(service: Service, network: string): IpAddress | null 
   const vips = service.addresses;
   const local = vips.filter((vip) => vip.network === network);
   return (local.find((vip) => vip.ip.isIpv4) ?? local[0] ?? vips[0])?.ip ?? null;
-}
-
-export function refuse(code: ErrorCode, message: string): RefusedRoute {
-  return { protocol: "REFUSED", code, message };
 }

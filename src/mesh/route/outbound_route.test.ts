@@ -5,7 +5,8 @@ import { MeshStore } from "../store/store.ts";
 import { gatewayAt, gatewayNamed, ip, member, service, workload } from "../testing/fixture.ts";
 import type { Workload } from "../workload.ts";
 import type { DialTarget } from "./balance.ts";
-import { authorityFor, type OutboundRequest, type Route, resolveOutbound } from "./route.ts";
+import { resolveOutbound } from "./outbound_route.ts";
+import { authorityFor, type OutboundRequest, type Route } from "./route.ts";
 
 const cart = workload("cart", { addresses: [ip("10.0.0.1")] });
 const db = workload("db", { addresses: [ip("10.0.0.2")], services: member("shop/db.shop") });
@@ -152,11 +153,11 @@ describe("the decisions of ztunnel's build_request", () => {
   });
 
   test("our own ports on loopback are refused, others and other addresses are not", () => {
-    const illegalPorts = new Set([15008]);
-    expect(show(route(storeOf(cart), "127.0.0.1:15008", { illegalPorts }))).toBe("REFUSED self_call");
-    expect(show(route(storeOf(cart), "[::1]:15008", { illegalPorts }))).toBe("REFUSED self_call");
-    expect(show(route(storeOf(cart), "127.0.0.1:80", { illegalPorts }))).toBe("TCP 127.0.0.1:80 - -");
-    expect(show(route(storeOf(cart), "192.0.2.1:15008", { illegalPorts }))).toBe("TCP 192.0.2.1:15008 - -");
+    const isOwnListener = (target: SocketAddress) => target.ip.isLoopback && target.port === 15008;
+    expect(show(route(storeOf(cart), "127.0.0.1:15008", { isOwnListener }))).toBe("REFUSED self_call");
+    expect(show(route(storeOf(cart), "[::1]:15008", { isOwnListener }))).toBe("REFUSED self_call");
+    expect(show(route(storeOf(cart), "127.0.0.1:80", { isOwnListener }))).toBe("TCP 127.0.0.1:80 - -");
+    expect(show(route(storeOf(cart), "192.0.2.1:15008", { isOwnListener }))).toBe("TCP 192.0.2.1:15008 - -");
   });
 });
 

@@ -1,0 +1,102 @@
+/**
+ * Where a captured or proxied connection goes: ztunnel's decision (`proxy/outbound.rs`), as a value. It never awaits and never
+ * dials. What cannot be resolved is refused; nothing that should be in the mesh falls back to plain TCP.
+ */
+import { formatSocketAddress, type HostPort, type SocketAddress } from "../../base/ip.ts";
+import { ports } from "../../base/limits/ports.ts";
+import type { Service } from "../service.ts";
+import type { MeshStore } from "../store/store.ts";
+import type { GatewayAddress } from "../workload.ts";
+import { type DialTarget, dialTarget, weightedChoice } from "./balance.ts";
+import { expectedIdentities, findUpstream, type Upstream, upstreamOf } from "./gateway.ts";
+import { viaNetworkGateway, viaServiceWaypoint, viaWorkloadWaypoint } from "./gateway_route.ts";
+import { type OutboundRequest, type Route, refuse } from "./route.ts";
+import { findTarget, type Target } from "./route_target.ts";
+
+/** @param random uniform in [0, 1). Called once for each choice that is made. */
+export function resolveOutbound(store: MeshStore, request: OutboundRequest, random: () => number): Route {
+  const target = findTarget(store, request);
+  if (target === null)
+    return refuse("no_route", `no service of the mesh is called ${describe(request.destination)}`);
+  if (target.ip !== null && request.isOwnListener?.({ ip: target.ip, port: target.port }) === true)
+    return refuse("self_call", `${target.authority} is this tunnel itself`);
+  const waypoint = target.service === null ? null : serviceWaypoint(target.service, random);
+  if (target.service !== null && waypoint !== null)
+    return viaServiceWaypoint(store, request, target, target.service, waypoint, random);
+  const upstream = findTargetUpstream(store, request, target, random);
+  if (upstream === "passthrough") return passthrough(target);
+  if (upstream === null) return refuse("no_healthy_upstream", `no healthy endpoint for ${target.authority}`);
+  if (upstream.workload.network !== request.source.network)
+    return viaNetworkGateway(store, request, target, upstream, random);
+  return viaWorkloadWaypoint(store, request, target, upstream, random) ?? direct(target, upstream);
+}
+
+function serviceWaypoint(service: Service, random: () => number): GatewayAddress | null {
+  if (service.weightedWaypoints.length === 0) return service.waypoint;
+  return (
+    weightedChoice(service.weightedWaypoints, (candidate) => candidate.weight, random)?.destination ??
+    service.waypoint
+  );
+}
+
+function findTargetUpstream(
+  store: MeshStore,
+  request: OutboundRequest,
+  target: Target,
+  random: () => number,
+): Upstream | "passthrough" | null {
+  const { source } = request;
+  if (target.hostname !== null && target.service !== null) {
+    if (target.service.loadBalancing.mode === "PASSTHROUGH") return "passthrough";
+    return upstreamOf(store, source, target.service, target.port, "standard", random);
+  }
+  if (target.ip === null) return null;
+  const upstream = findUpstream(store, source.network, source, target.ip, target.port, "standard", random);
+  // Nothing found and nothing known there: outside the mesh. A VIP without healthy endpoints is never that, also when a workload
+  // has the same address (there ztunnel goes out in the clear; where trust is in doubt we do not).
+  const known = target.service ?? store.serviceByVip(source.network, target.ip, source.namespace);
+  return upstream === null && known === null ? "passthrough" : upstream;
+}
+
+function passthrough(target: Target): Route {
+  const { ip, port, service } = target;
+  if (target.hostname !== null) {
+    const dial: DialTarget = { kind: "hostname", hostname: target.hostname, port, family: null };
+    return { protocol: "TCP", dial, destination: null, service };
+  }
+  if (ip === null) return refuse("no_route", `${target.authority} has no address`);
+  return { protocol: "TCP", dial: { kind: "address", address: { ip, port } }, destination: null, service };
+}
+
+function direct(target: Target, upstream: Upstream): Route {
+  const { workload, port, service } = upstream;
+  const plain = dialTarget(workload, port, target.ip, service);
+  if (plain === null) return refuse("no_route", `${workload.name} has no address that may be used`);
+  if (workload.tunnelProtocol === "NONE")
+    return { protocol: "TCP", dial: plain, destination: workload, service };
+  const hbone = {
+    protocol: "HBONE",
+    expectedIdentities: expectedIdentities(upstream),
+    destination: workload,
+    service,
+    via: "direct",
+  } as const;
+  if (plain.kind === "hostname") {
+    return {
+      ...hbone,
+      dial: { ...plain, port: ports.hbone },
+      authority: `${plain.hostname}:${port}`,
+      resolvedAuthorityPort: port,
+    };
+  }
+  return {
+    ...hbone,
+    dial: { kind: "address", address: { ip: plain.address.ip, port: ports.hbone } },
+    authority: formatSocketAddress(plain.address),
+    resolvedAuthorityPort: null,
+  };
+}
+
+function describe(destination: SocketAddress | HostPort): string {
+  return "ip" in destination ? formatSocketAddress(destination) : `${destination.host}:${destination.port}`;
+}
