@@ -91,6 +91,7 @@ export class IdentityLab {
     const controlId = new SpiffeId(trustDomain, "istio-system", "fairlead-control");
     let port = 0;
     const identity = createControlIdentity({
+      claims: { check: async ({ addresses }) => ({ nameRefusal: null, addresses, refusals: [] }) },
       host,
       logger,
       metrics: new MetricRegistry(),

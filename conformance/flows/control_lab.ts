@@ -127,6 +127,7 @@ export class ControlLab {
     trust.setRoots(bundle.value.rootsPem);
     const unsubscribe = bundle.subscribe(({ rootsPem }) => trust.setRoots(rootsPem));
     const identity = createControlIdentity({
+      claims: { check: async ({ addresses }) => ({ nameRefusal: null, addresses, refusals: [] }) },
       host,
       logger: silentLogger,
       metrics,

@@ -93,6 +93,10 @@ export function tellChange(session: Session, result: ChangeResult): unknown {
       throw new Problem(422, `${many(errors.length, "error")}; nothing was changed`, { errors });
     case "forbidden":
       throw new Problem(403, "these are not yours to change; nothing was changed", { errors });
+    case "owned":
+      throw new Problem(403, `${errors[0]?.message ?? "somebody else owns this"}; nothing was changed`, {
+        errors,
+      });
     case "lock_out": {
       const reasons = result.lockOuts.map(({ reason }) => hideOthers(session, reason));
       throw new Problem(409, "the control plane could not be reached any more; nothing was changed", {

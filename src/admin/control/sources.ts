@@ -150,7 +150,7 @@ export type ChangeResult =
   | { readonly outcome: "applied" | "planned"; readonly version: number; readonly plan: ChangePlan }
   | {
       readonly outcome: "refused";
-      readonly because: "invalid" | "forbidden" | "conflict" | "unknown" | "lock_out";
+      readonly because: "invalid" | "forbidden" | "owned" | "conflict" | "unknown" | "lock_out";
       readonly version: number;
       readonly message: string;
       readonly errors: readonly DocumentError[];

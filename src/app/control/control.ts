@@ -15,6 +15,8 @@ import {
 import { ServingCertificates } from "../../control/ca/serving_certificates.ts";
 import { followDocumentFiles } from "../../control/documents/document_files.ts";
 import { GroupMembers, groupIdentity } from "../../control/documents/group_members.ts";
+import { joinClaims } from "../../control/documents/join_claims.ts";
+import { JoinedHosts } from "../../control/documents/joined_hosts.ts";
 import type { ControlConnection } from "../../control/documents/lock_out.ts";
 import { MeshDocuments } from "../../control/documents/mesh_documents.ts";
 import { AuthorityList } from "../../control/keys/authority_description.ts";
@@ -121,6 +123,7 @@ async function build(
       neededIdentities: [],
       denies,
     }),
+    hosts: new JoinedHosts(state.registrations, (node) => members.isPresent(node)),
   });
   life.onStop(() => documents.close());
   life.onStop(await followDocumentFiles({ host, logger, documents, paths: config.meshPaths }));
@@ -136,6 +139,7 @@ async function build(
     trust,
     store,
     groupIdentity: (group) => groupIdentity(documents.documents, group, trustDomain),
+    claims: joinClaims(() => documents.ownership()),
     issuers: given.issuers,
     settings: { ...config, nodeLifetimeMs: controlLimits.nodeLifetimeMs },
     controlId,

@@ -134,6 +134,15 @@ export const stateLimits = {
   maxDocumentVersions: 1_000,
 } as const;
 
+/** What a namespace may have without a grant of the mesh's administrators. */
+export const tenancyLimits = {
+  /** The shortest prefixes: one subnet as it is usually cut, and one IPv6 link (RFC 7421). */
+  minIpv4Length: 24,
+  minIpv6Length: 64,
+  /** Of a name that begins with `*.`, what follows it: `*.example.com` is one owner's, `*.com` is everyone's. */
+  minWildcardLabels: 2,
+} as const;
+
 /** HTTP on the control plane's port, both ends: administration. */
 export const controlHttpLimits = {
   /** From a request's headers to the end of its body. */

@@ -23,6 +23,8 @@ export const meshLimits = {
   maxErrorsPerDocument: 20,
   /** Rules of one AuthorizationPolicy; Istio's schema. */
   maxRulesPerPolicy: 512,
+  /** Hosts, address ranges, nodes or networks of one Grant, and the namespaces that it is for. */
+  maxGrantItems: 1_024,
   /** `targetRefs` and `serviceAccounts` entries; Istio's schema. */
   maxTargetRefs: 16,
   /** How long a changed file must stay as it is before it is read as finished. */

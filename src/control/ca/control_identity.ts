@@ -25,7 +25,7 @@ import { Refusals } from "../identity/refusals.ts";
 import type { AuthoritySource } from "../keys/authority_source.ts";
 import { CertificateService } from "./certificate_service.ts";
 import { Issuance } from "./issuance.ts";
-import { JoinService } from "./join_service.ts";
+import { type JoinClaims, JoinService } from "./join_service.ts";
 import type { NodeSettings } from "./node_settings.ts";
 import { RenewalService } from "./renewal_service.ts";
 
@@ -47,6 +47,8 @@ export interface ControlIdentityOptions {
   readonly store: WorkloadSource;
   /** Who the members of a WorkloadGroup (`namespace/name`) are; null when there is none. */
   readonly groupIdentity: (group: string) => SpiffeId | null;
+  /** Which names and addresses hosts may have that join by a tenant's token. */
+  readonly claims: JoinClaims;
   readonly issuers: readonly JwtIssuer[];
   readonly settings: NodeSettings;
   /** The control plane's own. */
@@ -106,7 +108,7 @@ export function createControlIdentity(options: ControlIdentityOptions): ControlI
     settings,
   };
   const nodes = new KeyedGate();
-  const joining = new JoinService({ ...shared, nodes });
+  const joining = new JoinService({ ...shared, nodes, claims: options.claims });
   const renewal = new RenewalService({ ...shared, nodes });
   const creation = new CertificateService({ ...shared, trustDomain, controlId, reserved });
   const pin = () => rootPin(authority.serving().rootPem, provider);

@@ -25,6 +25,30 @@ import { chooseNodeName, type NameRefusal, refuseTakenName } from "./node_name.t
 import { bindingNamespace, joinResponse, type NodeSettings } from "./node_settings.ts";
 import { describeSigningFailure } from "./signing_failure.ts";
 
+/** What is known of who has which name and address; handed in by whoever knows the mesh's documents. */
+export interface JoinClaims {
+  check(host: ClaimingHost): Promise<CheckedClaims>;
+}
+
+/** A host that joins by the token of a tenant. */
+export interface ClaimingHost {
+  readonly node: string;
+  readonly namespace: string;
+  readonly network: string;
+  readonly remote: IpAddress;
+  /** As it says. */
+  readonly addresses: readonly string[];
+}
+
+export interface CheckedClaims {
+  /** Why it may not be called so; null when it may. */
+  readonly nameRefusal: string | null;
+  /** Those that it may have. */
+  readonly addresses: readonly string[];
+  /** Why not the others. */
+  readonly refusals: readonly string[];
+}
+
 export interface JoinServiceOptions {
   readonly clock: Clock;
   readonly provider: CryptoProvider;
@@ -38,6 +62,7 @@ export interface JoinServiceOptions {
   /** One at a time for each node, joins and renewals together. */
   readonly nodes: KeyedGate;
   readonly settings: NodeSettings;
+  readonly claims: JoinClaims;
 }
 
 interface Joining {
@@ -108,13 +133,15 @@ export class JoinService {
     const existing = state.registrations.byNode(node);
     const taken = refuseTakenName(node, existing, token);
     if (taken !== null) throw this.#badName(taken, token);
+    const network = join.network ?? settings.network;
+    const addresses = await this.#addresses(joining, network);
     const joinedAtMs = clock.wallMs();
     const issued = await this.#certify(joining, existing);
     const registration: Registration = {
       node,
       binding: token.binding,
-      addresses: join.addresses,
-      network: join.network ?? settings.network,
+      addresses,
+      network,
       labels: join.labels,
       joinedAtMs,
       lastSeenMs: joinedAtMs,
@@ -124,6 +151,23 @@ export class JoinService {
     };
     this.#keep(joining, registration, existing);
     return joinResponse(settings, registration, issued.chain);
+  }
+
+  /**
+   * Where it can be reached, as far as that is believed. What a member of a group says becomes a workload of the mesh: one without an
+   * address that it may have does not join.
+   */
+  async #addresses({ join, token, node, remote }: Joining, network: string): Promise<readonly string[]> {
+    const namespace = bindingNamespace(token.binding);
+    // Tokens for nodes are made by the mesh's administrators, whose hosts say what they like.
+    if (namespace === null) return join.addresses;
+    const host = { node, namespace, network, remote, addresses: join.addresses };
+    const { nameRefusal, addresses, refusals } = await this.#options.claims.check(host);
+    if (nameRefusal !== null) throw this.#badName({ code: "name_not_allowed", message: nameRefusal }, token);
+    const [first] = refusals;
+    if (token.binding.kind === "group" && addresses.length === 0 && first !== undefined)
+      throw this.#badName({ code: "address_not_allowed", message: first }, token);
+    return addresses;
   }
 
   async #certify(joining: Joining, existing: Registration | null): Promise<Issued> {

@@ -6,7 +6,7 @@ import type { Registration } from "../state/registrations.ts";
 import type { StoredToken, TokenBinding } from "../state/tokens.ts";
 
 export interface NameRefusal {
-  readonly code: "name_not_allowed" | "name_taken";
+  readonly code: "name_not_allowed" | "name_taken" | "address_not_allowed";
   /** The token was good, so the caller may know. */
   readonly message: string;
 }

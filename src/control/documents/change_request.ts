@@ -51,6 +51,8 @@ export interface ChangeRefusal {
     | "invalid"
     /** `mayChange` said no: `errors` name the documents. */
     | "forbidden"
+    /** Somebody else owns what documents claim: `errors` name the documents, and whose it is. */
+    | "owned"
     /** The documents are not at `expectedVersion`. */
     | "conflict"
     /** No such document or version. */

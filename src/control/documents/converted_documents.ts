@@ -24,6 +24,8 @@ export interface ConvertedSet {
   readonly stored: readonly StoredDocument[];
   /** Those that could be read, in the order of `stored`. */
   readonly documents: readonly MeshDocument[];
+  /** Made of those. */
+  readonly derived: readonly MeshDocument[];
   readonly conversion: Conversion;
   /** One for each of `stored`, and then for each that was derived. */
   readonly statuses: readonly DocumentStatus[];
@@ -33,6 +35,7 @@ export interface ConvertedSet {
 
 interface Parsed {
   readonly text: string;
+  readonly createdMs: number;
   readonly document: MeshDocument | null;
   readonly errors: readonly DocumentError[];
   readonly refusedPolicy: RefusedPolicy | null;
@@ -51,10 +54,14 @@ export class DocumentConverter {
     this.#derived = derived;
   }
 
-  /** @param fresh what was just read of `stored`, so that it is not parsed again. */
+  /**
+   * @param fresh what was just read of `stored`, so that it is not parsed again.
+   * @param leftOut keys of derived documents that are not taken; `all`: none is.
+   */
   async convert(
     stored: readonly StoredDocument[],
     fresh: readonly ReadDocument[] = [],
+    leftOut: ReadonlySet<string> | "all" = new Set(),
   ): Promise<ConvertedSet> {
     const slice = new TimeSlice(this.#clock);
     const read = new Map(fresh.map(({ stored: { key, text }, document }) => [key, { text, document }]));
@@ -64,21 +71,24 @@ export class DocumentConverter {
       parsed.push(this.#parse(document, read.get(document.key)));
     }
     const documents = parsed.flatMap(({ document }) => (document === null ? [] : [document]));
-    const derived = this.#derived?.derive(documents) ?? [];
+    const derived =
+      leftOut === "all"
+        ? []
+        : (this.#derived?.derive(documents) ?? []).filter(({ metadata }) => !leftOut.has(metadata.key));
     // A policy that was good once and cannot be read by this program denies what it may have denied.
     const refused = parsed.flatMap(({ refusedPolicy }) => (refusedPolicy === null ? [] : [refusedPolicy]));
     const conversion = await slice.run(
       convertInSteps([...documents, ...derived], this.#context, refused, this.#cache),
     );
-    return { stored, documents, conversion, ...report(stored, parsed, conversion) };
+    return { stored, documents, derived, conversion, ...report(stored, parsed, conversion) };
   }
 
   /** Forgets what was parsed of all but `set`, which is in force. */
   keep(set: ConvertedSet): void {
     const kept = new Map<string, Parsed>();
-    for (const { key, text } of set.stored) {
+    for (const { key, text, createdMs } of set.stored) {
       const parsed = this.#parsed.get(key);
-      if (parsed?.text === text) kept.set(key, parsed);
+      if (parsed?.text === text && parsed.createdMs === createdMs) kept.set(key, parsed);
     }
     this.#parsed = kept;
   }
@@ -87,26 +97,37 @@ export class DocumentConverter {
     stored: StoredDocument,
     read: { readonly text: string; readonly document: MeshDocument } | undefined,
   ): Parsed {
-    const { key, text } = stored;
+    const { key, text, createdMs } = stored;
     const known = this.#parsed.get(key);
-    if (known?.text === text) return known;
-    const parsed =
+    if (known?.text === text && known.createdMs === createdMs) return known;
+    const found =
       read?.text === text
-        ? { text, document: read.document, errors: [], refusedPolicy: null }
+        ? { document: read.document, errors: [], refusedPolicy: null }
         : parseStored(stored);
+    const parsed = { ...found, text, createdMs, document: stamped(found.document, createdMs) };
     this.#parsed.set(key, parsed);
     return parsed;
   }
 }
 
-function parseStored({ key, text, source, line }: StoredDocument): Parsed {
+/** With the control plane's word for when it came in the place of the author's. */
+function stamped(document: MeshDocument | null, createdMs: number): MeshDocument | null {
+  return document === null ? null : { ...document, metadata: { ...document.metadata, createdMs } };
+}
+
+function parseStored({
+  key,
+  text,
+  source,
+  line,
+}: StoredDocument): Pick<Parsed, "document" | "errors" | "refusedPolicy"> {
   const [entry, ...others] = parseDocument({ file: source, firstLine: line, text });
   const location = { file: source, line, column: 1 };
   if (entry === undefined || others.length > 0 || (entry.key !== key && entry.errors.length === 0)) {
     const message = `it is kept as ${key}, and that is not what its text says`;
-    return { text, document: null, errors: [{ location, resource: key, message }], refusedPolicy: null };
+    return { document: null, errors: [{ location, resource: key, message }], refusedPolicy: null };
   }
-  return { text, document: entry.document, errors: entry.errors, refusedPolicy: entry.refusedPolicy };
+  return { document: entry.document, errors: entry.errors, refusedPolicy: entry.refusedPolicy };
 }
 
 function report(

@@ -61,7 +61,17 @@ class InputGathering {
       const text = texts === null ? part.text : (texts[index] ?? "");
       const line = texts === null ? part.firstLine : document.location.line;
       const { key, namespace, name } = document.metadata;
-      const stored = { key, namespace, name, kind: document.kind, text, source: part.file, line };
+      // Stamped when it comes into the set; an author's word for it counts for nothing.
+      const stored = {
+        key,
+        namespace,
+        name,
+        kind: document.kind,
+        text,
+        source: part.file,
+        line,
+        createdMs: 0,
+      };
       this.documents.push({ stored, document });
     });
   }

@@ -10,7 +10,7 @@ import { RegisteredEntries } from "../../mesh/convert/registered_entry.ts";
 import type { MeshDocument, WorkloadGroupDocument } from "../../mesh/documents/document.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import type { Caller } from "../identity/caller.ts";
-import type { Registration, Registrations } from "../state/registrations.ts";
+import type { Registrations } from "../state/registrations.ts";
 import type { DerivedDocuments } from "./converted_documents.ts";
 
 export class GroupMembers implements DerivedDocuments {
@@ -20,6 +20,9 @@ export class GroupMembers implements DerivedDocuments {
   readonly #logger: Logger;
   readonly #entries = new RegisteredEntries();
   readonly #connected = new Set<string>();
+  /** Of those that are there, in which order they came: of two that say the same address the first one has it. */
+  readonly #places = new Map<string, number>();
+  #nextPlace = 0;
   /** Gone, and not given up yet. */
   readonly #leaving = new Map<string, Timer>();
 
@@ -28,13 +31,18 @@ export class GroupMembers implements DerivedDocuments {
     this.#clock = clock;
     this.#logger = logger;
     this.#registrations = registrations;
-    for (const { node } of registrations.list()) this.#leave(node);
+    const byAge = [...registrations.list()].sort((a, b) => a.joinedAtMs - b.joinedAtMs);
+    for (const { node } of byAge) {
+      this.#places.set(node, this.#nextPlace++);
+      this.#leave(node);
+    }
   }
 
   connected(caller: Caller): void {
     if (caller.kind !== "node") return;
     const { node } = caller;
     this.#connected.add(node);
+    if (!this.#places.has(node)) this.#places.set(node, this.#nextPlace++);
     this.#leaving.get(node)?.cancel();
     const wasThere = this.#leaving.delete(node);
     if (!wasThere && caller.registration.binding.kind === "group") this.#changed();
@@ -49,13 +57,21 @@ export class GroupMembers implements DerivedDocuments {
 
   /** What the members add to the documents. */
   derive(documents: readonly MeshDocument[]): readonly MeshDocument[] {
-    return groupsIn(documents).flatMap((group) => this.#membersOf(group));
+    return groupsIn(documents)
+      .flatMap((group) => this.#membersOf(group))
+      .sort((a, b) => a.place - b.place)
+      .map(({ entry }) => entry);
   }
 
   /** The set of members has changed, or what is known of one. @returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
+  }
+
+  /** Connected, or gone for so short that it may come back. */
+  isPresent(node: string): boolean {
+    return this.#connected.has(node) || this.#leaving.has(node);
   }
 
   isConnected(node: string): boolean {
@@ -82,21 +98,22 @@ export class GroupMembers implements DerivedDocuments {
     }
   }
 
-  #membersOf(group: WorkloadGroupDocument): readonly MeshDocument[] {
-    const present = this.#registrations.ofGroup(keyOf(group)).filter((member) => this.#isPresent(member));
+  #membersOf(
+    group: WorkloadGroupDocument,
+  ): readonly { readonly place: number; readonly entry: MeshDocument }[] {
+    const present = this.#registrations
+      .ofGroup(keyOf(group))
+      .filter(({ node, revokedAtMs }) => revokedAtMs === null && this.isPresent(node));
     return present.flatMap((member) => {
       const made = this.#entries.of(group, { ...member, locality: null });
-      return made.ok ? [made.entry] : [];
+      return made.ok ? [{ place: this.#places.get(member.node) ?? this.#nextPlace, entry: made.entry }] : [];
     });
-  }
-
-  #isPresent({ node, revokedAtMs }: Registration): boolean {
-    return revokedAtMs === null && (this.#connected.has(node) || this.#leaving.has(node));
   }
 
   #leave(node: string): void {
     const timer = this.#clock.setTimer(controlLimits.memberGraceMs, () => {
       this.#leaving.delete(node);
+      this.#places.delete(node);
       if (this.#registrations.byNode(node)?.binding.kind === "group") this.#changed();
     });
     this.#leaving.set(node, timer);

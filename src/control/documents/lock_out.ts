@@ -5,7 +5,7 @@
 import type { IpAddress } from "../../base/ip.ts";
 import { prefixContains } from "../../base/prefix.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
-import { nodeNamespace, type SpiffeId } from "../../mesh/identity.ts";
+import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import type { Location } from "../../mesh/location.ts";
 import { type Service, serviceKey } from "../../mesh/service.ts";
 import type { MeshState } from "../../mesh/store/change.ts";
@@ -59,9 +59,26 @@ export function findLockOuts(
   return [...found, ...lostIdentities(before.state, after.state, facts)];
 }
 
+/** @returns the reason by the key of each of these documents whose workload is what locks the control plane out. */
+export function lockedOutBy(
+  derived: readonly MeshDocument[],
+  lockOuts: readonly LockOut[],
+): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const { resource, reason } of lockOuts) {
+    const document = derived.find(
+      ({ kind, metadata: { key, namespace, name } }) =>
+        resource === key || (resource?.endsWith(`/${kind}/${namespace}/${name}`) ?? false),
+    );
+    if (document !== undefined) found.set(document.metadata.key, reason);
+  }
+  return found;
+}
+
 function lockOutsOf(view: MeshView, facts: ControlPlaneFacts): readonly LockOut[] {
   return [
     ...view.documents.flatMap(reservedNamespace),
+    ...view.documents.flatMap((document) => reservedTemplate(document, facts)),
     ...view.state.workloads.flatMap((workload) => reservedIdentity(workload, facts)),
     ...view.state.services.flatMap((service) => capturedAddress(service, facts)),
     ...view.state.services.flatMap((service) => capturedName(service, view.state, facts)),
@@ -82,6 +99,16 @@ function reservedIdentity(workload: Workload, { identity }: ControlPlaneFacts): 
   if (!workload.identity.equals(identity)) return [];
   const reason = `workload ${workload.namespace}/${workload.name} claims ${identity.uri}, which is the control plane itself`;
   return [{ kind: "reserved", reason, resource: workload.uid, location: workload.location }];
+}
+
+/** The members of such a group would be given it as soon as one joins. */
+function reservedTemplate(document: MeshDocument, { identity }: ControlPlaneFacts): readonly LockOut[] {
+  if (document.kind !== "WorkloadGroup") return [];
+  const { key, namespace } = document.metadata;
+  const { serviceAccount } = document.template;
+  if (!identity.equals(new SpiffeId(identity.trustDomain, namespace, serviceAccount))) return [];
+  const reason = `members of ${key} would claim ${identity.uri}, which is the control plane itself`;
+  return [{ kind: "reserved", reason, resource: key, location: document.location }];
 }
 
 /** A service's address is the mesh's to route: what is sent there arrives at its endpoints, or is refused. */

@@ -6,6 +6,7 @@
 import { asMeshError } from "../../base/errors.ts";
 import { meshLimits } from "../../base/limits/mesh.ts";
 import type { Logger } from "../../base/log.ts";
+import { TimeSlice } from "../../base/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
 import type { ConversionContext } from "../../mesh/convert/conversion_context.ts";
 import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";
@@ -20,6 +21,7 @@ import type {
   DocumentVersion,
   StoredDocument,
 } from "../state/document_versions.ts";
+import { ChangeRecords } from "./change_records.ts";
 import type {
   ApplyRequest,
   ChangePlan,
@@ -37,7 +39,9 @@ import {
   type Replacement,
 } from "./document_diff.ts";
 import { type InputText, type ReadDocument, readInput } from "./document_input.ts";
-import { type ControlPlaneFacts, findLockOuts } from "./lock_out.ts";
+import { type ControlPlaneFacts, findLockOuts, lockedOutBy, type MeshView } from "./lock_out.ts";
+import { checkOwnership, touchedDocuments } from "./owned_changes.ts";
+import { type HostDirectory, Ownership } from "./ownership.ts";
 import { checkErrors, checkLockOuts, checkTenancy, refusal } from "./refusing.ts";
 
 export interface MeshDocumentsOptions {
@@ -51,7 +55,12 @@ export interface MeshDocumentsOptions {
   readonly derived?: DerivedDocuments;
   /** What is known of the control plane now. */
   readonly facts: () => ControlPlaneFacts;
+  /** None when left out. */
+  readonly hosts?: HostDirectory;
 }
+
+const noHosts: HostDirectory = { byNode: () => null, within: () => [] };
+const leftOutMessage = "a member of a WorkloadGroup is left out, the control plane would be locked out";
 
 /** A change that has been found good. */
 interface Intent {
@@ -64,15 +73,20 @@ interface Intent {
 export class MeshDocuments {
   readonly #options: MeshDocumentsOptions;
   readonly #converter: DocumentConverter;
+  readonly #records: ChangeRecords;
   #set: ConvertedSet;
   #state: MeshState = emptyState;
   #endFollowing: () => void = () => {};
+  /** Keys of derived documents that would lock the control plane out. */
+  #leftOut: ReadonlySet<string> = new Set();
+  #ownership: { readonly set: ConvertedSet; readonly value: Promise<Ownership> } | null = null;
   /** Changes take turns: each is planned on what the one before has left. */
   #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(options: MeshDocumentsOptions, converter: DocumentConverter, set: ConvertedSet) {
     this.#options = options;
     this.#converter = converter;
+    this.#records = new ChangeRecords(options);
     this.#set = set;
   }
 
@@ -84,10 +98,11 @@ export class MeshDocuments {
    */
   static async open(options: MeshDocumentsOptions): Promise<MeshDocuments> {
     const converter = new DocumentConverter(options.clock, options.context, options.derived ?? null);
-    const set = await converter.convert(options.state.documents.current().documents);
+    const set = await converter.convert(options.state.documents.current().documents, [], "all");
     const documents = new MeshDocuments(options, converter, set);
     documents.#enforce(set);
     documents.#tellErrors();
+    if (options.derived !== undefined) await documents.refresh();
     documents.#endFollowing = options.derived?.subscribe(() => documents.#takeDerived()) ?? (() => {});
     return documents;
   }
@@ -154,7 +169,7 @@ export class MeshDocuments {
       const given = new Map(input.documents.map(({ stored }) => [stored.key, stored]));
       const kept = this.stored.filter((document) => !given.has(document.key) && !isPruned(document, request));
       const sources = [...new Set(texts.map(({ source }) => source))].join(", ");
-      const documents = sorted([...kept, ...this.#keepUnchanged([...given.values()])]);
+      const documents = sorted([...kept, ...this.#stamp([...given.values()])]);
       return this.#change({ action: "apply", detail: sources, documents, fresh: input.documents }, request);
     });
   }
@@ -174,7 +189,7 @@ export class MeshDocuments {
     return this.#inTurn(async () => {
       const target = this.at(version);
       if (target === null) return refusal("unknown", this.version, `version ${version} is not kept`);
-      const documents = sorted(this.#keepUnchanged(target.documents));
+      const documents = sorted(this.#stamp(target.documents));
       return this.#change(
         { action: "rollback", detail: `to version ${version}`, documents, fresh: [] },
         request,
@@ -182,9 +197,31 @@ export class MeshDocuments {
     });
   }
 
-  /** Converts again: what the derived documents are made of has changed. */
+  /** Converts again: what the derived documents are made of has changed. Those that would lock the control plane out are left out. */
   refresh(): Promise<void> {
-    return this.#inTurn(async () => this.#enforce(await this.#converter.convert(this.stored)));
+    return this.#inTurn(async () => {
+      const before = viewOf(this.#set);
+      this.#leftOut = new Set();
+      for (;;) {
+        const next = await this.#converter.convert(this.stored, [], this.#leftOut);
+        const found = lockedOutBy(next.derived, findLockOuts(before, viewOf(next), this.#options.facts()));
+        if (found.size === 0) {
+          this.#tellRefusedMembers(next);
+          this.#enforce(next);
+          return;
+        }
+        for (const [resource, reason] of found)
+          this.#options.logger.log("error", "documents", leftOutMessage, { resource, reason });
+        this.#leftOut = new Set([...this.#leftOut, ...found.keys()]);
+      }
+    });
+  }
+
+  /** Whose what is, by the documents in force. */
+  ownership(): Promise<Ownership> {
+    const set = this.#set;
+    if (this.#ownership?.set !== set) this.#ownership = { set, value: this.#ownershipOf(set) };
+    return this.#ownership.value;
   }
 
   /** Derived documents are no longer followed. */
@@ -209,7 +246,7 @@ export class MeshDocuments {
     }
     const replacements = changesBetween(this.stored, intent.documents);
     const forbidden = checkTenancy(replacements, request, version);
-    if (forbidden !== null) return this.#refuse(forbidden, intent, request);
+    if (forbidden !== null) return this.#records.refuse(forbidden, intent, request);
     if (intent.documents.length > meshLimits.maxDocuments)
       return refusal("invalid", version, `there would be more than ${meshLimits.maxDocuments} documents`);
     try {
@@ -225,14 +262,14 @@ export class MeshDocuments {
     request: ChangeRequest,
     version: number,
   ): Promise<ChangeResult> {
-    const next = await this.#converter.convert(intent.documents, intent.fresh);
+    const next = await this.#converter.convert(intent.documents, intent.fresh, this.#leftOut);
+    const owned = await this.#checkOwnership(next, replacements, request);
+    if (owned !== null) return this.#records.refuse(owned, intent, request);
     const invalid = checkErrors(this.#set, next, replacements, request, version);
     if (invalid !== null) return invalid;
-    const before = { documents: this.documents, state: this.#state };
-    const after = { documents: next.documents, state: next.conversion };
-    const lockOuts = findLockOuts(before, after, this.#facts(request));
+    const lockOuts = findLockOuts(viewOf(this.#set), viewOf(next), this.#facts(request));
     const lockedOut = checkLockOuts(lockOuts, request, version);
-    if (lockedOut !== null) return this.#refuse(lockedOut, intent, request);
+    if (lockedOut !== null) return this.#records.refuse(lockedOut, intent, request);
     const plan: ChangePlan = {
       diff: diffDocuments(this.stored, intent.documents),
       effect: describeEffect(this.#state, diffStates(this.#state, next.conversion)),
@@ -241,66 +278,31 @@ export class MeshDocuments {
     };
     if (request.dryRun === true) return { outcome: "planned", version, plan };
     if (replacements.length === 0) return { outcome: "applied", version, plan };
-    const written = this.#write(intent, replacements, request, version);
+    const written = this.#records.write(intent, replacements, request, version);
     this.#enforce(next);
+    if (this.#leftOut.size > 0) this.#takeDerived();
     return { outcome: "applied", version: written, plan };
   }
 
-  /** The version and its audit rows, together or not at all. */
-  #write(
-    { action, detail }: Intent,
+  async #checkOwnership(
+    next: ConvertedSet,
     replacements: readonly Replacement[],
-    { actor, force }: ChangeRequest,
-    expected: number,
-  ): number {
-    const { state, clock } = this.#options;
-    const atMs = clock.wallMs();
-    return state.transaction(() => {
-      const changes = replacements.map(({ change }) => change);
-      const version = state.documents.apply(changes, { atMs, actor, action, detail }, expected);
-      for (const { change, old } of replacements) {
-        state.audit.append({
-          atMs,
-          actor,
-          action: `documents.${action}`,
-          target: change.key,
-          namespace: owningNamespace(change),
-          outcome: "ok",
-          detail: `version ${version}${force === true ? ", forced" : ""}: ${detail}`,
-          before: old?.text ?? null,
-          after: change.text,
-        });
-      }
-      return version;
-    });
+    request: ChangeRequest,
+  ): Promise<ChangeRefusal | null> {
+    const touched = touchedDocuments(this.#set, next, replacements, this.#options.context.network);
+    if (touched.every(({ claims, grant }) => claims.length === 0 && grant === null)) return null;
+    return checkOwnership(await this.#ownershipOf(next), touched, request, this.version);
   }
 
-  /** What somebody was not allowed is worth a row; that the disk is full does not turn a refusal into anything else. */
-  #refuse(
-    refused: ChangeRefusal,
-    { action, detail }: Intent,
-    { actor, dryRun }: ChangeRequest,
-  ): ChangeRefusal {
-    if (dryRun === true) return refused;
-    const { state, clock, logger } = this.#options;
-    try {
-      state.audit.append({
-        atMs: clock.wallMs(),
-        actor,
-        action: `documents.${action}`,
-        target: refused.errors[0]?.resource ?? refused.lockOuts[0]?.resource ?? "documents",
-        outcome: "refused",
-        detail: `${refused.message} (${detail})`,
-        before: null,
-        after: null,
-      });
-    } catch (thrown) {
-      const { message } = asMeshError(thrown, "io", "local");
-      logger.log("error", "documents", "a refusal could not be written to the audit log", {
-        reason: message,
-      });
-    }
-    return refused;
+  #ownershipOf({ documents, derived }: ConvertedSet): Promise<Ownership> {
+    const { clock, context, facts, hosts = noHosts } = this.#options;
+    const view = {
+      documents: [...documents, ...derived],
+      hosts,
+      controlAddresses: facts().addresses,
+      network: context.network,
+    };
+    return Ownership.of(view, new TimeSlice(clock));
   }
 
   #enforce(next: ConvertedSet): void {
@@ -311,12 +313,18 @@ export class MeshDocuments {
     if (change !== null) this.#options.store.apply(change);
   }
 
-  /** The same text from another file is the same document: it keeps its place, and nothing changes. */
-  #keepUnchanged(documents: readonly StoredDocument[]): readonly StoredDocument[] {
+  /**
+   * The same text from another file is the same document: it keeps its place, and nothing changes. A changed one keeps the time at
+   * which it first came; a new one comes after all that are there, even if the clock was set back.
+   */
+  #stamp(documents: readonly StoredDocument[]): readonly StoredDocument[] {
     const known = new Map(this.stored.map((document) => [document.key, document]));
+    let createdMs = this.#options.clock.wallMs();
+    for (const document of this.stored) createdMs = Math.max(createdMs, document.createdMs + 1);
     return documents.map((document) => {
       const before = known.get(document.key);
-      return before?.text === document.text ? before : document;
+      if (before?.text === document.text) return before;
+      return { ...document, createdMs: before?.createdMs ?? createdMs };
     });
   }
 
@@ -327,6 +335,19 @@ export class MeshDocuments {
       clients: [...known.clients, ...(facts?.clients ?? [])],
       neededIdentities: [...known.neededIdentities, ...(facts?.neededIdentities ?? [])],
     };
+  }
+
+  /** Once for each that was taken before. */
+  #tellRefusedMembers({ derived, statuses, stored }: ConvertedSet): void {
+    const known = new Set(
+      this.#set.statuses.filter(({ accepted }) => !accepted).map(({ resource }) => resource),
+    );
+    for (const { resource, error } of statuses.slice(stored.length))
+      if (error !== null && !known.has(resource) && derived.length > 0)
+        this.#options.logger.log("warn", "documents", "a member of a WorkloadGroup is left out", {
+          resource,
+          reason: error.message,
+        });
   }
 
   #tellErrors(): void {
@@ -347,6 +368,10 @@ export class MeshDocuments {
     this.#turn = mine.catch(() => {});
     return mine;
   }
+}
+
+function viewOf({ documents, derived, conversion }: ConvertedSet): MeshView {
+  return { documents: [...documents, ...derived], state: conversion };
 }
 
 function isPruned(document: StoredDocument, { prune = [] }: ApplyRequest): boolean {

@@ -20,6 +20,11 @@ export interface StoredDocument {
   /** What the operator called the file, and the line of it that `text` begins on. */
   readonly source: string;
   readonly line: number;
+  /**
+   * When it first came, by the control plane's own clock, and kept for as long as it stays: what an author writes as
+   * `creationTimestamp` is not looked at. Of two documents the one that came first has less.
+   */
+  readonly createdMs: number;
 }
 
 /** `text` null: the document is gone. */
@@ -134,7 +139,7 @@ export class DocumentVersions {
         change.text,
       );
     this.#database.run(
-      "INSERT INTO document_changes (version, key, namespace, kind, name, source, line, text_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO document_changes (version, key, namespace, kind, name, source, line, created_ms, text_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
       version,
       change.key,
       change.namespace,
@@ -142,6 +147,7 @@ export class DocumentVersions {
       change.name,
       change.source,
       change.line,
+      storedMs(change.createdMs),
       hash,
     );
   }
@@ -203,5 +209,6 @@ function readDocument(row: SqlRow): DocumentChange {
     text: reader.textOrNull("text"),
     source: reader.text("source"),
     line: reader.integer("line"),
+    createdMs: reader.integer("created_ms"),
   };
 }

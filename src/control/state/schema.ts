@@ -151,9 +151,19 @@ const requesters = `
 CREATE INDEX certificates_by_requester_end ON certificates (requested_by, not_after_ms);
 `;
 
+/** When each document first came, by the control plane's clock: who has what is decided by it, and an author cannot write it. */
+const documentCreation = `
+ALTER TABLE document_changes ADD COLUMN created_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE document_changes SET created_ms = ifnull((
+  SELECT min(ifnull(made.at_ms, 0)) FROM document_changes AS first
+  LEFT JOIN document_versions AS made ON made.version = first.version
+  WHERE first.key = document_changes.key), 0);
+`;
+
 export const migrations: readonly Migration[] = [
   { name: "credentials", sql: credentials },
   { name: "audit log", sql: audit },
   { name: "mesh documents", sql: documents },
   { name: "certificates in force by requester", sql: requesters },
+  { name: "creation of documents", sql: documentCreation },
 ];

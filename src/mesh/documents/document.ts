@@ -109,6 +109,19 @@ export interface ServiceEntryDocument extends Document {
   readonly visibility: "PUBLIC" | "NAMESPACE";
 }
 
+/** What the mesh's administrators give to namespaces, and to no others: see `control/documents/ownership.ts`. */
+export interface GrantDocument extends Document {
+  readonly kind: "Grant";
+  readonly namespaces: readonly string[];
+  /** Lower case; `*.example.com` is every name below it. */
+  readonly hosts: readonly Located<string>[];
+  /** In any network. */
+  readonly addressRanges: readonly Located<IpPrefix>[];
+  readonly nodes: readonly string[];
+  /** Networks that a gateway of theirs may lead to. */
+  readonly networks: readonly string[];
+}
+
 export type MutualTlsMode = "UNSET" | "DISABLE" | "PERMISSIVE" | "STRICT";
 
 export interface PeerAuthenticationDocument extends Document {
@@ -169,6 +182,7 @@ export type MeshDocument =
   | WorkloadGroupDocument
   | ServiceEntryDocument
   | GatewayDocument
+  | GrantDocument
   | PeerAuthenticationDocument
   | AuthorizationPolicyDocument;
 

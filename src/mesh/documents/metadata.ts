@@ -9,6 +9,7 @@ export type MeshKind =
   | "WorkloadGroup"
   | "ServiceEntry"
   | "Gateway"
+  | "Grant"
   | "PeerAuthentication"
   | "AuthorizationPolicy";
 
@@ -21,6 +22,7 @@ const API_VERSIONS: Readonly<Record<MeshKind, readonly string[]>> = {
   WorkloadGroup: NETWORKING,
   ServiceEntry: NETWORKING,
   Gateway: ["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"],
+  Grant: ["fairlead.dev/v1"],
   PeerAuthentication: SECURITY,
   AuthorizationPolicy: SECURITY,
 };
@@ -112,8 +114,9 @@ export function readMetadata(root: ObjectReader, kind: MeshKind, problems: Probl
   if (metadata === null) return null;
   const name = metadata.requiredString("name");
   if (name === null) return null;
-  const namespace = kind === "Namespace" ? null : metadata.string("namespace");
-  const metadataNamespace = kind === "Namespace" ? "" : (namespace?.value ?? "default");
+  const isOfTheMesh = kind === "Namespace" || kind === "Grant";
+  const namespace = isOfTheMesh ? null : metadata.string("namespace");
+  const metadataNamespace = isOfTheMesh ? "" : (namespace?.value ?? "default");
   const key = resourceName(kind, metadataNamespace, name.value);
   problems.resource = key;
   if (!NAME.test(name.value))
@@ -122,8 +125,8 @@ export function readMetadata(root: ObjectReader, kind: MeshKind, problems: Probl
       `${quote(name.value)} is not a name: lower case letters, digits, - and .`,
       name.value,
     );
-  if (kind === "Namespace" && metadata.has("namespace")) {
-    problems.add(metadata.where("namespace"), "a Namespace stands in no namespace");
+  if (isOfTheMesh && metadata.has("namespace")) {
+    problems.add(metadata.where("namespace"), `a ${kind} is in no namespace`);
   }
   if (namespace !== null && !NAMESPACE.test(namespace.value)) {
     problems.add(

@@ -4,6 +4,7 @@ import type { DocumentError, Location } from "../location.ts";
 import type { MeshDocument } from "./document.ts";
 import { readAuthorizationPolicy } from "./kinds/authorization_policy.ts";
 import { readGateway } from "./kinds/gateway.ts";
+import { readGrant } from "./kinds/grant.ts";
 import { readPeerAuthentication } from "./kinds/peer_authentication.ts";
 import { readServiceEntry } from "./kinds/service_entry.ts";
 import { readWorkloadEntry } from "./kinds/workload_entry.ts";
@@ -84,6 +85,8 @@ function readSpec(
       return readWorkloadGroup(root, metadata, location, problems);
     case "Gateway":
       return readGateway(root, metadata, location, problems);
+    case "Grant":
+      return readGrant(root, metadata, location, problems);
     case "ServiceEntry":
       return readServiceEntry(root, metadata, location, problems);
     case "PeerAuthentication":

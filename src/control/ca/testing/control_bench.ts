@@ -94,6 +94,7 @@ export class ControlBench {
       workloads: () => [...bench.workloads].map(([name, placed]) => storedWorkload(name, placed)),
     } as unknown as WorkloadSource;
     this.identity = createControlIdentity({
+      claims: { check: async ({ addresses }) => ({ nameRefusal: null, addresses, refusals: [] }) },
       host: {
         clock: this.clock,
         random: new SeededRandom(1, "control"),

@@ -61,6 +61,7 @@ function writeOne(state: ControlState): string {
         text: textFor(id),
         source: "f",
         line: 1,
+        createdMs: atMs,
       };
       const version = state.transaction(() => {
         const made = state.documents.apply([change], { atMs, actor: id, action: "apply", detail: "" });

@@ -1,0 +1,69 @@
+/** Whether a change may claim what it newly claims, and give what it newly grants. */
+import type { GrantDocument } from "../../mesh/documents/document.ts";
+import type { DocumentError } from "../../mesh/location.ts";
+import type { ChangeRefusal, ChangeRequest } from "./change_request.ts";
+import { type Claim, claimKey, claimsOf } from "./claims_of.ts";
+import type { ConvertedSet } from "./converted_documents.ts";
+import type { Replacement } from "./document_diff.ts";
+import type { Ownership, Writer } from "./ownership.ts";
+import { refusal } from "./refusing.ts";
+
+export interface TouchedDocument {
+  /** What it claims that it did not claim before. */
+  readonly claims: readonly Claim[];
+  /** Of a Grant: itself. */
+  readonly grant: GrantDocument | null;
+}
+
+/**
+ * What was in force stays: a host or an address that the same namespace claimed, in whichever document; a node or a network that the
+ * same document claimed, so that who may have one workload somewhere may not have a thousand.
+ */
+export function touchedDocuments(
+  before: ConvertedSet,
+  next: ConvertedSet,
+  replacements: readonly Replacement[],
+  network: string,
+): readonly TouchedDocument[] {
+  const changed = new Set(replacements.map(({ change }) => change.key));
+  const written = next.documents.filter(({ metadata }) => changed.has(metadata.key));
+  const owners = new Set(written.map(({ metadata }) => metadata.namespace));
+  const held = new Set<string>();
+  for (const document of before.documents)
+    if (owners.has(document.metadata.namespace))
+      for (const claim of claimsOf(document, network)) held.add(heldKey(claim));
+  return written.map((document) => ({
+    claims: claimsOf(document, network).filter((claim) => !held.has(heldKey(claim))),
+    grant: document.kind === "Grant" ? document : null,
+  }));
+}
+
+function heldKey({ claimed, document: { metadata } }: Claim): string {
+  const holder = claimed.kind === "node" || claimed.kind === "network" ? metadata.key : metadata.namespace;
+  return `${holder} ${claimKey(claimed)}`;
+}
+
+/** @returns null where all of it may be. */
+export function checkOwnership(
+  ownership: Ownership,
+  touched: readonly TouchedDocument[],
+  { mayChange, mayRead = mayChange }: ChangeRequest,
+  version: number,
+): ChangeRefusal | null {
+  const anyOf = (namespace: string) => ({ key: "", kind: "", namespace, name: "" });
+  const writer: Writer = {
+    mayWrite: (namespace) => mayChange(anyOf(namespace)),
+    mayRead: (namespace) => mayRead(anyOf(namespace)),
+  };
+  const errors = touched.flatMap(({ claims, grant }) => [
+    ...claims.flatMap((claim): readonly DocumentError[] => {
+      const message = ownership.refuse(claim, writer);
+      if (message === null) return [];
+      return [{ location: claim.at, resource: claim.document.metadata.key, message }];
+    }),
+    ...(grant === null ? [] : ownership.conflictsOf(grant)),
+  ]);
+  const [first] = errors;
+  if (first === undefined) return null;
+  return refusal("owned", version, `nothing was changed: ${first.message}`, { errors });
+}
