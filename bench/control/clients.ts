@@ -5,7 +5,7 @@ import { createBunHost } from "../../src/host/bun/host.ts";
 import { RpcChannel } from "../../src/transport/rpc/channel.ts";
 import { emptyRequest } from "../../src/wire/ads/client.ts";
 import { addressType, authorizationType } from "../../src/wire/ads/delta.ts";
-import type { ClientStream } from "../../src/wire/grpc/client.ts";
+import type { ClientStream } from "../../src/wire/grpc/client_stream.ts";
 import { aggregatedDiscovery } from "../../src/wire/grpc/services.ts";
 import {
   type DeltaDiscoveryRequest,

@@ -5,7 +5,7 @@ import { type PreparedNode, prepareNode } from "../../src/app/node/node.ts";
 import { assert } from "../../src/base/assert.ts";
 import { controlLimits } from "../../src/base/limits/control.ts";
 import { loadControlPlane } from "../../src/config/load.ts";
-import type { SettingName } from "../../src/config/node/settings.ts";
+import type { SettingName } from "../../src/config/settings.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
 import type { MemoryHost } from "../../src/host/memory/process.ts";
 import type { MemoryMachine } from "../../src/host/memory/world.ts";

@@ -4,7 +4,7 @@ import { assert } from "../../src/base/assert.ts";
 import { silentLogger } from "../../src/base/log.ts";
 import { MetricRegistry } from "../../src/base/metrics.ts";
 import { WatchSource } from "../../src/base/watch.ts";
-import type { SettingName } from "../../src/config/node/settings.ts";
+import type { SettingName } from "../../src/config/settings.ts";
 import { type ControlIdentity, createControlIdentity } from "../../src/control/ca/control_identity.ts";
 import { ServingCertificates } from "../../src/control/ca/serving_certificates.ts";
 import type { CallPeer } from "../../src/control/identity/call_credentials.ts";

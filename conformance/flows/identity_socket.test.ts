@@ -1,6 +1,6 @@
 /** Identities for local programs as whole nodes hand them out: a mesh of one host, and hosts that have joined. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import type { SettingName } from "../../src/config/node/settings.ts";
+import type { SettingName } from "../../src/config/settings.ts";
 import type { MemoryMachine } from "../../src/host/memory/world.ts";
 import { Drive } from "../../src/transport/drive.ts";
 import { GrpcClient } from "../../src/wire/grpc/client.ts";

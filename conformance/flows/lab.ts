@@ -5,7 +5,7 @@ import { assert } from "../../src/base/assert.ts";
 import { parseSocketAddress, type SocketAddress } from "../../src/base/ip.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/node/config.ts";
-import type { SettingName } from "../../src/config/node/settings.ts";
+import type { SettingName } from "../../src/config/settings.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
 import type { MemoryHost } from "../../src/host/memory/process.ts";
 import { type MemoryMachine, MemoryWorld } from "../../src/host/memory/world.ts";

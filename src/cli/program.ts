@@ -4,7 +4,7 @@ import { MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
 import { ports } from "../base/limits/ports.ts";
 import { namesControlPlane } from "../config/control/client.ts";
-import { joinSettingNames, nodeSettingNames } from "../config/node/settings.ts";
+import { joinSettingNames, nodeSettingNames } from "../config/settings.ts";
 import { Invalid, readAddress } from "../config/value.ts";
 import type { CliBindings, ExitCode } from "./bindings.ts";
 import { addClientOptions } from "./control/client.ts";

@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import type { LoadedControlPlane } from "../config/control/config.ts";
 import { loadConfig, loadControlPlane } from "../config/load.ts";
 import type { LoadedConfig } from "../config/node/assemble.ts";
-import { type SettingName, settings } from "../config/node/settings.ts";
+import { type SettingName, settings } from "../config/settings.ts";
 import type { ConfigSources } from "../config/sources.ts";
 import type { CliBindings } from "./bindings.ts";
 

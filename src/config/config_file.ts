@@ -3,7 +3,7 @@ import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument,
 import { configLimits } from "../base/limits/config.ts";
 import { nearestWord } from "../mesh/documents/nearest.ts";
 import { formatLocation, type Location } from "../mesh/location.ts";
-import { type SettingName, settings } from "./node/settings.ts";
+import { type SettingName, settings } from "./settings.ts";
 import type { ConfigError } from "./sources.ts";
 
 export interface FileValues {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { configLimits } from "../base/limits/config.ts";
 import { loadConfig, loadControlPlane } from "./load.ts";
 import type { Config } from "./node/config.ts";
-import type { SettingName } from "./node/settings.ts";
+import type { SettingName } from "./settings.ts";
 import type { ConfigSources } from "./sources.ts";
 
 type Flags = Partial<Record<SettingName, readonly string[]>>;

@@ -7,14 +7,14 @@ import { formatLocation } from "../mesh/location.ts";
 import { type FileValues, parseConfigFile } from "./config_file.ts";
 import { assembleControlPlane, type LoadedControlPlane } from "./control/config.ts";
 import { assembleConfig, type LoadedConfig } from "./node/assemble.ts";
+import type { ManySetting, OneSetting } from "./setting.ts";
 import {
   controlPlaneSettingNames,
   nodeSettingNames,
   type SettingName,
   type SettingValues,
   settings,
-} from "./node/settings.ts";
-import type { ManySetting, OneSetting } from "./setting.ts";
+} from "./settings.ts";
 import type { ConfigError, ConfigSources } from "./sources.ts";
 import { Invalid } from "./value.ts";
 

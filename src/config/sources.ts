@@ -1,5 +1,5 @@
 /** Where settings come from, and how a wrong one is told. */
-import type { SettingName } from "./node/settings.ts";
+import type { SettingName } from "./settings.ts";
 
 export interface ConfigError {
   /** `--hbone-port`, `HTTP2_FRAME_SIZE` or `fairlead.yaml:3:7`. */

@@ -1,5 +1,6 @@
 /** What a host is told about the control plane it takes its mesh from; `config/` makes it. */
 import type { HostPort } from "../../base/ip.ts";
+import type { NodeDescription } from "../xds/xds_node.ts";
 
 /** A word that no dump and no log line shows. */
 export interface Hidden {
@@ -21,13 +22,6 @@ export interface ServerSettings {
   readonly root: RootSource | null;
   /** Metadata of every call. */
   readonly headers: Readonly<Record<string, string>>;
-}
-
-export interface NodeDescription {
-  readonly podName: string;
-  readonly podNamespace: string;
-  readonly instanceIp: string;
-  readonly metadata: Readonly<Record<string, unknown>>;
 }
 
 export interface ControlSettings {

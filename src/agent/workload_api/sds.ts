@@ -1,7 +1,8 @@
 /** Envoy's secret discovery (SDS), by a service of its own or over ADS, for callers on the Unix socket. */
 import type { PeerCredentials } from "../../host/host.ts";
 import type { MethodDescription } from "../../wire/grpc/method.ts";
-import type { GrpcService, ServerStream, StreamEvents } from "../../wire/grpc/server.ts";
+import type { GrpcService } from "../../wire/grpc/server.ts";
+import type { ServerStream, StreamEvents } from "../../wire/grpc/server_stream.ts";
 import { aggregatedDiscovery, secretDiscovery } from "../../wire/grpc/services.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import type { DiscoveryRequest, DiscoveryResponse } from "../../wire/messages/envoy_discovery.gen.ts";

@@ -7,7 +7,7 @@ import type { Decoded } from "../../mesh/codec/decode_field.ts";
 import type { Service } from "../../mesh/service.ts";
 import type { MeshChange, MeshStore } from "../../mesh/store/store.ts";
 import type { Workload } from "../../mesh/workload.ts";
-import type { Delivery } from "../../wire/ads/client.ts";
+import type { Delivery } from "../../wire/ads/delta.ts";
 import {
   addressType,
   authorizationType,

@@ -4,8 +4,7 @@
  */
 import { joinLimits } from "../../base/limits/agent.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
-import type { Delivery } from "../../wire/ads/client.ts";
-import type { DeltaResource, RejectedResource } from "../../wire/ads/delta.ts";
+import type { Delivery, DeltaResource, RejectedResource } from "../../wire/ads/delta.ts";
 import { ResourceSchema } from "../../wire/messages/istio_mcp.gen.ts";
 import { decodeMessage } from "../../wire/messages/message.ts";
 import type { ResourceHandler } from "./resource_handler.ts";

@@ -1,6 +1,5 @@
 /** Who takes the resources of one type. */
-import type { Delivery } from "../../wire/ads/client.ts";
-import type { DeltaResource, RejectedResource } from "../../wire/ads/delta.ts";
+import type { Delivery, DeltaResource, RejectedResource } from "../../wire/ads/delta.ts";
 
 export interface ResourceHandler {
   readonly typeUrl: string;

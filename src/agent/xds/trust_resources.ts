@@ -1,7 +1,7 @@
 /** Roots and revocation lists pushed by our own control plane. They are acknowledged once they are in force, not before. */
 import { asMeshError } from "../../base/errors.ts";
 import type { CrlSource, CrlStatus } from "../../pki/trust/revocation.ts";
-import type { Delivery } from "../../wire/ads/client.ts";
+import type { Delivery } from "../../wire/ads/delta.ts";
 import { type DeltaResource, type RejectedResource, trustBundleType } from "../../wire/ads/delta.ts";
 import { TrustBundleSchema } from "../../wire/messages/fairlead.gen.ts";
 import { decodeMessage } from "../../wire/messages/message.ts";

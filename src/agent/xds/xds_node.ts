@@ -4,7 +4,13 @@
  */
 import { type Node, NodeSchema } from "../../wire/messages/envoy_core.gen.ts";
 import { type JsonValue, newMessage } from "../../wire/messages/message.ts";
-import type { NodeDescription } from "../join/settings.ts";
+
+export interface NodeDescription {
+  readonly podName: string;
+  readonly podNamespace: string;
+  readonly instanceIp: string;
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
 
 export interface NodeFacts {
   readonly nodeName: string;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { ControlMembership } from "../../agent/join/membership.ts";
 import { silentLogger } from "../../base/log.ts";
 import { loadConfig, loadControlPlane } from "../../config/load.ts";
-import type { SettingName } from "../../config/node/settings.ts";
+import type { SettingName } from "../../config/settings.ts";
 import { createBunHost } from "../../host/bun/host.ts";
 import { LogWriter } from "../../host/log_writer.ts";
 import { MeshStore } from "../../mesh/store/store.ts";

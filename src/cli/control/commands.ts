@@ -1,6 +1,6 @@
 /** The commands that have to do with a control plane. No command does its work here. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { controlPlaneSettingNames } from "../../config/node/settings.ts";
+import { controlPlaneSettingNames } from "../../config/settings.ts";
 import type { CliBindings, ExitCode } from "../bindings.ts";
 import { examples } from "../help.ts";
 import { addSettingOptions } from "../setting_options.ts";

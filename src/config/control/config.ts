@@ -4,7 +4,7 @@ import type { LogLevel } from "../../base/log.ts";
 import type { LogFormat } from "../../base/log_format.ts";
 import type { PemSource } from "../control_value.ts";
 import { defaultStateDirectory } from "../node/assemble.ts";
-import { type SettingName, type SettingValues, settings } from "../node/settings.ts";
+import { type SettingName, type SettingValues, settings } from "../settings.ts";
 import type { ConfigError, ConfigSources } from "../sources.ts";
 
 export interface ControlPlaneConfig {

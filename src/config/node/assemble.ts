@@ -1,9 +1,9 @@
 /** Single settings → Config: what only holds or fails together is checked here. */
 import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
+import { type SettingName, type SettingValues, settings } from "../settings.ts";
 import type { ConfigError, ConfigSources } from "../sources.ts";
 import { assembleControl } from "./assemble_join.ts";
 import type { CaConfig, Config, IdentitySocketConfig } from "./config.ts";
-import { type SettingName, type SettingValues, settings } from "./settings.ts";
 
 export type LoadedConfig =
   | { readonly config: Config; readonly errors: readonly [] }

@@ -1,8 +1,8 @@
 /** What only holds together of the settings that name a control plane, and ztunnel's environment names that are no settings of ours. */
 
+import { type SettingValues, settings } from "../settings.ts";
 import type { ConfigError, ConfigSources } from "../sources.ts";
 import type { ControlConfig, NodeDescription } from "./config.ts";
-import { type SettingValues, settings } from "./settings.ts";
 
 type Environment = ConfigSources["environment"];
 

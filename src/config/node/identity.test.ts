@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { loadConfig } from "../load.ts";
-import type { SettingName } from "./settings.ts";
+import type { SettingName } from "../settings.ts";
 
 type Flags = Partial<Record<SettingName, readonly string[]>>;
 

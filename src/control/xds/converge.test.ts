@@ -11,8 +11,8 @@ import { serviceKey } from "../../mesh/service.ts";
 import { MeshStore } from "../../mesh/store/store.ts";
 import { service, workload } from "../../mesh/testing/fixture.ts";
 import { PolicyGenerator } from "../../policy/testing/policy_generator.ts";
-import { type Delivery, DeltaClient } from "../../wire/ads/client.ts";
-import { addressType, authorizationType, type DeltaResponse } from "../../wire/ads/delta.ts";
+import { DeltaClient } from "../../wire/ads/client.ts";
+import { addressType, authorizationType, type Delivery, type DeltaResponse } from "../../wire/ads/delta.ts";
 import { type LabStream, nodeOf, settle, XdsLab } from "./testing/xds_lab.ts";
 
 const base = Number(process.env.XDS_SEED ?? Date.now() % 2 ** 32);

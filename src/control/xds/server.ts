@@ -14,7 +14,8 @@ import { controlPlanePrefix, trustBundleType } from "../../wire/ads/delta.ts";
 import { ResourceSet } from "../../wire/ads/resource_set.ts";
 import { ResponseEncoder } from "../../wire/ads/response_parts.ts";
 import { DeltaSession, type SessionLimits } from "../../wire/ads/server_session.ts";
-import type { GrpcService, StreamHandler } from "../../wire/grpc/server.ts";
+import type { GrpcService } from "../../wire/grpc/server.ts";
+import type { StreamHandler } from "../../wire/grpc/server_stream.ts";
 import { aggregatedDiscovery } from "../../wire/grpc/services.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import type {

@@ -5,7 +5,7 @@ import type { Clock, Timer } from "../../host/host.ts";
 import { trustBundleType } from "../../wire/ads/delta.ts";
 import type { DeltaSession, SessionFault } from "../../wire/ads/server_session.ts";
 import type { SubscriptionStatus } from "../../wire/ads/type_exchange.ts";
-import type { ServerStream, StreamEvents } from "../../wire/grpc/server.ts";
+import type { ServerStream, StreamEvents } from "../../wire/grpc/server_stream.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import type {
   DeltaDiscoveryRequest,

@@ -4,20 +4,12 @@
  */
 import { assert } from "../../base/assert.ts";
 import { ClientType, type SubscriptionMode } from "./client_type.ts";
-import type { DeltaRequest, DeltaResource, DeltaResponse, RejectedResource } from "./delta.ts";
+import type { Delivery, DeltaRequest, DeltaResponse, RejectedResource } from "./delta.ts";
 
 export interface ClientTypeOptions {
   readonly typeUrl: string;
   /** `wildcard`: everything. `on-demand`: what `subscribe` names. */
   readonly mode: SubscriptionMode;
-}
-
-/** One response as it is to be applied. Resources come in the server's order; a name is never both in `resources` and in `removed`. */
-export interface Delivery {
-  readonly typeUrl: string;
-  readonly nonce: string;
-  readonly resources: readonly DeltaResource[];
-  readonly removed: readonly string[];
 }
 
 export class DeltaClient {

@@ -1,6 +1,6 @@
 /** What a client knows of one type: names asked for, versions held, what was refused. */
 import { adsLimits } from "../../base/limits/rpc.ts";
-import type { Delivery } from "./client.ts";
+import type { Delivery } from "./delta.ts";
 import { type DeltaRequest, type DeltaResponse, type RejectedResource, wildcardName } from "./delta.ts";
 
 export type SubscriptionMode = "wildcard" | "on-demand";

@@ -48,3 +48,11 @@ export interface RejectedResource {
   readonly name: string;
   readonly reason: string;
 }
+
+/** One response as it is to be applied. Resources come in the server's order; a name is never both in `resources` and in `removed`. */
+export interface Delivery {
+  readonly typeUrl: string;
+  readonly nonce: string;
+  readonly resources: readonly DeltaResource[];
+  readonly removed: readonly string[];
+}

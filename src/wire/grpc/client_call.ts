@@ -7,7 +7,7 @@ import { type HeaderFields, headerValue } from "../h2/headers.ts";
 import type { H2Stream, H2StreamEvents, ResetInitiator } from "../h2/stream.ts";
 import type { CallClock } from "./call_context.ts";
 import { grpcContent, readStatus } from "./call_headers.ts";
-import type { ClientStream, ClientStreamEvents } from "./client.ts";
+import type { ClientStream, ClientStreamEvents } from "./client_stream.ts";
 import { frameMessage, MessageReader } from "./message_reader.ts";
 import type { MethodDescription } from "./method.ts";
 import { GrpcError, grpcCode } from "./status.ts";

@@ -8,7 +8,8 @@ import type { CallContext } from "./call_context.ts";
 import { CallLoad } from "./call_load.ts";
 import { frameMessage } from "./message_reader.ts";
 import type { MethodDescription } from "./method.ts";
-import { GrpcService, type ServerStream, type StreamEvents } from "./server.ts";
+import { GrpcService } from "./server.ts";
+import type { ServerStream, StreamEvents } from "./server_stream.ts";
 import { GrpcError, grpcCode } from "./status.ts";
 import { bytesOf, echoMethod, HandClock, textOf } from "./testing/calls.ts";
 

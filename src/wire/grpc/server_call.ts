@@ -6,7 +6,7 @@ import type { CallClock, CallContext } from "./call_context.ts";
 import { contentType, readTimeoutMs, statusFields } from "./call_headers.ts";
 import { frameMessage, MessageReader } from "./message_reader.ts";
 import type { MethodDescription } from "./method.ts";
-import type { ServerStream, StreamEvents, StreamHandler } from "./server.ts";
+import type { ServerStream, StreamEvents, StreamHandler } from "./server_stream.ts";
 import { GrpcError, grpcCode } from "./status.ts";
 import { faultOf } from "./unary_handler.ts";
 

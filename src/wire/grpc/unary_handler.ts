@@ -1,6 +1,6 @@
 /** A unary method as a stream of one message each way (grpc/doc/statuscodes.md says what other numbers are called). */
 import type { CallContext } from "./call_context.ts";
-import type { ServerStream, StreamEvents, UnaryHandler } from "./server.ts";
+import type { ServerStream, StreamEvents, UnaryHandler } from "./server_stream.ts";
 import { GrpcError, grpcCode } from "./status.ts";
 
 /** The handler runs when the client has said all it has to say. */

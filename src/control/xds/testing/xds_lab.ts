@@ -7,7 +7,7 @@ import { MeshStore } from "../../../mesh/store/store.ts";
 import { ip } from "../../../mesh/testing/fixture.ts";
 import type { TrustBundle } from "../../../pki/trust/trust_bundle.ts";
 import type { MethodDescription } from "../../../wire/grpc/method.ts";
-import type { ServerStream, StreamEvents, StreamHandler } from "../../../wire/grpc/server.ts";
+import type { ServerStream, StreamEvents, StreamHandler } from "../../../wire/grpc/server_stream.ts";
 import { aggregatedDiscovery } from "../../../wire/grpc/services.ts";
 import type { GrpcError } from "../../../wire/grpc/status.ts";
 import {

@@ -2,7 +2,8 @@
 import type { H2Options } from "../../h2/connection.ts";
 import { Pair } from "../../h2/testing/wired.ts";
 import type { CallClock, CallContext } from "../call_context.ts";
-import { type CallOptions, type ClientStream, GrpcClient } from "../client.ts";
+import { type CallOptions, GrpcClient } from "../client.ts";
+import type { ClientStream } from "../client_stream.ts";
 import { type MethodDescription, rawCodec } from "../method.ts";
 import { GrpcService } from "../server.ts";
 import type { GrpcError } from "../status.ts";

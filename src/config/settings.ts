@@ -2,13 +2,15 @@
  * Every setting once: its name in a file, its flag, the environment names it is taken from (ztunnel's, where ztunnel has
  * one), its reader, its default and its help. The command line and the loader are both made of this table.
  */
-import { configLimits } from "../../base/limits/config.ts";
-import { h2Limits } from "../../base/limits/h2.ts";
-import { pkiLimits } from "../../base/limits/pki.ts";
-import { ports } from "../../base/limits/ports.ts";
-import { proxyLimits } from "../../base/limits/proxy.ts";
-import { controlPlaneSettings } from "../control/settings.ts";
-import { type ManySetting, many, type OneSetting, one, optional } from "../setting.ts";
+import { configLimits } from "../base/limits/config.ts";
+import { h2Limits } from "../base/limits/h2.ts";
+import { pkiLimits } from "../base/limits/pki.ts";
+import { ports } from "../base/limits/ports.ts";
+import { proxyLimits } from "../base/limits/proxy.ts";
+import { controlPlaneSettings } from "./control/settings.ts";
+import { identitySettings } from "./node/identity_settings.ts";
+import { joinSettings } from "./node/join_settings.ts";
+import { type ManySetting, many, type OneSetting, one, optional } from "./setting.ts";
 import {
   readAddressOrOff,
   readApplication,
@@ -26,9 +28,7 @@ import {
   readWord,
   readWorkloadName,
   writeDuration,
-} from "../value.ts";
-import { identitySettings } from "./identity_settings.ts";
-import { joinSettings } from "./join_settings.ts";
+} from "./value.ts";
 
 const { maxWindowBytes, minSvidLifetimeMs, maxDurationMs } = configLimits;
 const path = "PATH";
