@@ -14,6 +14,11 @@ const bun = join(modules, "bun", "bin", "bun.exe");
 
 // Each command: the programs it runs, one after the other, until one fails.
 const commands = {
+  start: (args) => {
+    const shop = ["--workload", "shop/cart", "--workload", "shop/db"];
+    const port = ["--map", "127.0.0.11:5432=db.shop:5432@shop/cart"];
+    return [[bun, "src/main.ts", "up", "-f", "examples/shop", ...shop, ...port, ...args]];
+  },
   fairlead: (args) => [[bun, "src/main.ts", ...args]],
   test: (args) => [[bun, "scripts/test.ts", ...args]],
   check: () => [
@@ -41,6 +46,33 @@ const commands = {
     [bun, "bench/run.ts", ...args],
   ],
 };
+
+/** What is said when `npm start` is up; these are the lines of README.md. */
+const nextSteps = `
+The shop of examples/shop runs on this machine. Put something behind the database's address, and call it as the cart,
+from two other terminals:
+
+  python3 -m http.server 15432 --bind 127.0.0.12     a stand-in for the database
+  curl http://127.0.0.11:5432/                       cart's local port -> mutual TLS -> policy -> db: a list of files
+  npm run -s fairlead -- get traffic                 who called whom: shop/cart  shop/db  mutual_tls  1
+
+Ctrl-C here stops it.
+
+`;
+
+/** Waits for the readiness port of this run, and says what to do next. */
+async function tellNextSteps(ended) {
+  for (let waited = 0; waited < 100 && !ended.aborted; waited++) {
+    await new Promise((wake) => setTimeout(wake, 200));
+    const isReady = await fetch("http://127.0.0.1:15021/healthz/ready", { signal: ended }).then(
+      (answer) => answer.ok,
+      () => false,
+    );
+    if (!isReady || ended.aborted) continue;
+    process.stderr.write(nextSteps);
+    return;
+  }
+}
 
 function tool(name) {
   return join(modules, ".bin", name);
@@ -75,7 +107,8 @@ async function installDependencies() {
   const underBun = process.versions.bun !== undefined;
   const [program, args] = underBun
     ? [process.execPath, ["install", "--frozen-lockfile"]]
-    : ["npm", ["install", "--no-save", "--no-audit", "--no-fund"]];
+    : // One code generator asks for Node 22; it runs on the Bun that is installed here, so its warning would worry for nothing.
+      ["npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"]];
   process.stderr.write(`installing dependencies (${underBun ? "bun install" : "npm install"}) …\n`);
   // npm's chatter goes to stderr: stdout is the command's own.
   const status = await run(program, args, { stdio: ["ignore", 2, 2] });
@@ -105,7 +138,10 @@ if (command === undefined) {
   process.exit(2);
 }
 await installDependencies();
+const ended = new AbortController();
+if (name === "start") void tellNextSteps(ended.signal);
 for (const [program, ...rest] of command(args)) {
   const status = await run(program, rest, { env: environment() });
+  ended.abort();
   if (status !== 0) process.exit(status);
 }

@@ -56,6 +56,7 @@ function buildProgram(bindings: CliBindings, style: Style, finish: (code: ExitCo
     .configureHelp({ showGlobalOptions: false, styleTitle: style.bold, helpWidth: 110 })
     .showHelpAfterError("(--help shows what there is)")
     .description(overview)
+    .version(versionLine(bindings), "-V, --version", "show the version")
     .helpCommand(false)
     .action(() => program.help());
   addNodeCommand(program, "up", bindings, style, finish);
@@ -190,12 +191,16 @@ function addVersion(program: Command, bindings: CliBindings): void {
     .description("Shows the version of the program and of the runtime inside it.")
     .option("--json", "one JSON object")
     .action((options: { readonly json?: boolean }) => {
-      const { version = "unknown", ...rest } = bindings.version;
-      const details = Object.entries(rest).map(([name, value]) => `${name} ${value}`);
       bindings.terminal.out(
         options.json === true
           ? `${JSON.stringify({ name: "fairlead", ...bindings.version })}\n`
-          : `fairlead ${version} (${details.join(", ")})\n`,
+          : `${versionLine(bindings)}\n`,
       );
     });
+}
+
+function versionLine(bindings: CliBindings): string {
+  const { version = "unknown", ...rest } = bindings.version;
+  const details = Object.entries(rest).map(([name, value]) => `${name} ${value}`);
+  return `fairlead ${version} (${details.join(", ")})`;
 }

@@ -35,7 +35,8 @@ describe("configuration", () => {
     expect(config.admin?.port).toBe(15000);
     expect(config.readiness?.port).toBe(15021);
     expect(config.trustDomain).toBe("cluster.local");
-    expect(config.clusterId).toBe("Kubernetes");
+    expect(config.clusterId).toBe("");
+    expect(good({}, { CLUSTER_ID: "east" }).clusterId).toBe("east");
     expect(config.svidLifetimeMs).toBe(86_400_000);
     expect(config.drainDeadlineMs).toBe(5_000);
     expect(config.pool).toEqual({ maxStreamsPerConnection: 100, unusedMs: 300_000 });

@@ -62,12 +62,12 @@ const nodeSettings = {
     environment: ["NETWORK"],
     help: "this host's network",
   }),
-  clusterId: one(readNonEmpty, "Kubernetes", {
+  clusterId: optional(readNonEmpty, {
     flag: "--cluster-id",
     hint: "NAME",
     group: "Mesh",
     environment: ["CLUSTER_ID", "ISTIO_META_CLUSTER_ID"],
-    help: "the cluster that workloads belong to",
+    help: "the cluster that workloads belong to; none without it (Kubernetes in a real istiod's mesh)",
   }),
   rootNamespace: one(readNonEmpty, "istio-system", {
     flag: "--root-namespace",

@@ -30,7 +30,7 @@ export type GatewayAddress =
 export type WorkloadType = "deployment" | "cronjob" | "pod" | "job";
 
 export interface Workload {
-  /** Unique key, `cluster/networking.istio.io/WorkloadEntry/namespace/name` for a WorkloadEntry. */
+  /** Unique key, `networking.istio.io/WorkloadEntry/namespace/name` for a WorkloadEntry, with its cluster in front where it has one. */
   readonly uid: string;
   readonly name: string;
   readonly namespace: string;
@@ -59,6 +59,7 @@ export interface Workload {
   /** `namespace/name` of the selector policies that apply to it. */
   readonly authorizationPolicies: readonly string[];
   readonly status: "HEALTHY" | "UNHEALTHY";
+  /** "" in a mesh without clusters. */
   readonly clusterId: string;
   readonly locality: Locality;
   readonly networkMode: "STANDARD" | "HOST_NETWORK";

@@ -365,14 +365,14 @@ function partyFields(record: ConnectionRecord): LogFields {
     "src.workload": source.workload?.name ?? orNull(source.baggage?.workloadName),
     "src.namespace": source.workload?.namespace ?? orNull(source.baggage?.namespace),
     "src.identity": source.identity?.uri ?? null,
-    "src.cluster": source.workload?.clusterId ?? orNull(source.baggage?.cluster),
+    "src.cluster": orNull(source.workload?.clusterId ?? source.baggage?.cluster),
     "dst.addr": formatSocketAddress(destination.address),
     "dst.hbone_addr": destination.hboneAddress,
     "dst.service": destination.service?.hostname ?? null,
     "dst.workload": destination.workload?.name ?? null,
     "dst.namespace": destination.workload?.namespace ?? null,
     "dst.identity": record.verifiedDestination?.uri ?? null,
-    "dst.cluster": destination.workload?.clusterId ?? null,
+    "dst.cluster": orNull(destination.workload?.clusterId),
     direction,
   };
 }

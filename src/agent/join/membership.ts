@@ -147,7 +147,8 @@ export class ControlMembership {
    */
   async follow(followed: Followed): Promise<void> {
     const { host, logger, version } = this.#options;
-    const resources = { store: followed.store, refusedPolicies: followed.refusedPolicies };
+    const { store, refusedPolicies } = followed;
+    const resources = { store, refusedPolicies, clusterId: this.facts.clusterId };
     const policies = new MeshResources(authorizationType, resources);
     const addresses = new MeshResources(addressType, resources);
     const trust = new TrustResources({

@@ -42,3 +42,18 @@ describe("what one control plane may have a host hold", () => {
     expect(reasonFor(joinLimits.maxResourceBytes)).not.toContain("takes no more");
   });
 });
+
+test("a workload that names no cluster is of the mesh's own: of none in ours, of istiod's default in one that says nothing", () => {
+  const unnamed = encodeWorkload({ ...one, clusterId: "" });
+  const clusterIn = (clusterId?: string) => {
+    const store = new MeshStore();
+    const options = {
+      store,
+      refusedPolicies: "deny",
+      ...(clusterId === undefined ? {} : { clusterId }),
+    } as const;
+    new MeshResources(addressType, options).apply(delivery([{ name: one.uid, value: unnamed }]), false);
+    return [...store.workloads()].map((each) => each.clusterId);
+  };
+  expect([clusterIn(""), clusterIn("east"), clusterIn()]).toEqual([[""], ["east"], ["Kubernetes"]]);
+});

@@ -32,6 +32,8 @@ export interface MeshResourceOptions {
   readonly store: MeshStore;
   /** What stands in for a policy that cannot be read: denial of what it may concern, or nothing, as ztunnel has it. */
   readonly refusedPolicies: "deny" | "skip";
+  /** Of workloads that name none; istiod's default when left out. */
+  readonly clusterId?: string;
 }
 
 export class MeshResources implements ResourceHandler {
@@ -71,7 +73,7 @@ export class MeshResources implements ResourceHandler {
     const bytes = resource.resource?.value ?? new Uint8Array();
     const full = this.#refuseRoom(name, bytes.length);
     if (full !== null) return full;
-    const decoded = decodeItem(this.typeUrl, name, bytes);
+    const decoded = decodeItem(this.typeUrl, name, bytes, this.#options.clusterId);
     if (!decoded.ok) {
       this.#standIn(resource, bytes, change);
       return decoded.reason;
@@ -128,8 +130,13 @@ function sizeOf(held: Held | undefined): number {
   return held?.resource.resource?.value.length ?? 0;
 }
 
-function decodeItem(typeUrl: string, name: string, bytes: Uint8Array): Decoded<MeshItem> {
-  if (typeUrl === addressType) return decodeAddress(name, bytes);
+function decodeItem(
+  typeUrl: string,
+  name: string,
+  bytes: Uint8Array,
+  clusterId: string | undefined,
+): Decoded<MeshItem> {
+  if (typeUrl === addressType) return decodeAddress(name, bytes, clusterId);
   const decoded = decodeAuthorization(name, bytes);
   return decoded.ok ? { ok: true, value: { kind: "policy", policy: decoded.value } } : decoded;
 }

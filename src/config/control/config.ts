@@ -17,6 +17,7 @@ export interface ControlPlaneConfig {
   /** Files and folders of mesh documents, besides those that are applied. */
   readonly meshPaths: readonly string[];
   readonly network: string;
+  /** "" is none. */
   readonly clusterId: string;
   readonly trustDomain: string;
   readonly rootNamespace: string;
@@ -95,7 +96,7 @@ export function assembleControlPlane(
     stateDirectory: values.stateDirectory ?? defaultStateDirectory(environment),
     meshPaths: values.mesh,
     network: values.network,
-    clusterId: values.clusterId,
+    clusterId: values.clusterId ?? "",
     trustDomain: values.trustDomain,
     rootNamespace: values.rootNamespace,
     authority,

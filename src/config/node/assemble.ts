@@ -30,7 +30,8 @@ export function assembleConfig(
     control,
     nodeName: values.nodeName,
     network: values.network,
-    clusterId: values.clusterId,
+    // Our own control plane tells its own; a real istiod, which tells none, has this name unless it was given another.
+    clusterId: values.clusterId ?? (control === null ? "" : "Kubernetes"),
     trustDomain: values.trustDomain,
     rootNamespace: values.rootNamespace,
     workloads: values.workloads.length === 0 ? null : values.workloads,

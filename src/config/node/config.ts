@@ -16,6 +16,7 @@ export interface Config {
   readonly nodeName: string;
   /** "" is the default network. */
   readonly network: string;
+  /** "" is none. */
   readonly clusterId: string;
   readonly trustDomain: string;
   /** Policies of this namespace hold for the whole mesh. */

@@ -29,6 +29,11 @@ function errorsOf(flags: Flags, environment?: Environment): string[] {
 }
 
 describe("a control plane in the configuration", () => {
+  test("a mesh without clusters has none; a real istiod's is called Kubernetes, as it calls itself", () => {
+    expect(good(joining).clusterId).toBe("Kubernetes");
+    expect(good({ ...joining, clusterId: "east" }).clusterId).toBe("east");
+  });
+
   test("the join line is enough", () => {
     const { control, ca, meshPaths } = good(joining);
     expect([ca, meshPaths]).toEqual([{ kind: "control" }, []]);

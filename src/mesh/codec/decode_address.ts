@@ -12,21 +12,29 @@ export type MeshAddress =
   | { readonly kind: "workload"; readonly workload: Workload }
   | { readonly kind: "service"; readonly service: Service };
 
+/** ztunnel's (`try_from` of `src/state/workload.rs`): what istiod calls a cluster that was given no name. */
+export const unnamedCluster = "Kubernetes";
+
 /**
  * @param name of the resource. ztunnel does not compare it with what is inside; but removals come by name, and one that names
  * something else would leave a workload standing that is gone.
+ * @param ownCluster of workloads that name none; "" in a mesh without clusters.
  */
-export function decodeAddress(name: string, bytes: Uint8Array): Decoded<MeshAddress> {
+export function decodeAddress(
+  name: string,
+  bytes: Uint8Array,
+  ownCluster: string = unnamedCluster,
+): Decoded<MeshAddress> {
   return decoding(
     () => decodeAddressMessage(bytes),
-    (message) => named(name, decodeEither(message)),
+    (message) => named(name, decodeEither(message, ownCluster)),
   );
 }
 
-function decodeEither({ type }: Address): MeshAddress {
+function decodeEither({ type }: Address, ownCluster: string): MeshAddress {
   switch (type.case) {
     case "workload":
-      return { kind: "workload", workload: decodeWorkload(type.value) };
+      return { kind: "workload", workload: decodeWorkload(type.value, ownCluster) };
     case "service":
       return { kind: "service", service: decodeService(type.value) };
     default:

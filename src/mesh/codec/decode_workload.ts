@@ -12,8 +12,8 @@ import type { Workload } from "../workload.ts";
 import { decodeIp, decodePort, decodeWord, refuseField } from "./decode_field.ts";
 import { decodeGateway } from "./decode_gateway.ts";
 
-/** @throws what `decoding` takes for a refusal. */
-export function decodeWorkload(message: WorkloadMessage): Workload {
+/** @param ownCluster of a workload that names none. @throws what `decoding` takes for a refusal. */
+export function decodeWorkload(message: WorkloadMessage, ownCluster: string): Workload {
   const { uid, namespace, locality, waypoint, networkGateway } = message;
   if (uid === "") refuseField("uid", "is empty");
   const trustDomain = message.trustDomain === "" ? "cluster.local" : message.trustDomain;
@@ -41,7 +41,7 @@ export function decodeWorkload(message: WorkloadMessage): Workload {
     services: decodeServices(message),
     authorizationPolicies: message.authorizationPolicies,
     status: decodeWord("status", WorkloadStatus, message.status),
-    clusterId: message.clusterId === "" ? "Kubernetes" : message.clusterId,
+    clusterId: message.clusterId === "" ? ownCluster : message.clusterId,
     locality: {
       region: locality?.region ?? "",
       zone: locality?.zone ?? "",

@@ -2,6 +2,7 @@
 
 export interface ConversionContext {
   readonly trustDomain: string;
+  /** "" in a mesh without clusters. */
   readonly clusterId: string;
   /** Policies here apply to the whole mesh; `istio-system` unless configured. */
   readonly rootNamespace: string;

@@ -84,10 +84,11 @@ export function isHbone(document: WorkloadSource["document"], spec: EndpointSpec
   );
 }
 
-/** As istiod makes them (`generateWorkloadEntryUID`, `generateServiceEntryUID`). */
+/** As istiod makes them (`generateWorkloadEntryUID`, `generateServiceEntryUID`); a mesh without clusters has no cluster in front. */
 function workloadUid(source: WorkloadSource, context: ConversionContext): string {
   const { document, spec, namespace } = source;
-  const base = `${context.clusterId}/networking.istio.io/${document.kind}/${namespace}/${document.metadata.name}`;
+  const cluster = context.clusterId === "" ? "" : `${context.clusterId}/`;
+  const base = `${cluster}networking.istio.io/${document.kind}/${namespace}/${document.metadata.name}`;
   if (document.kind === "WorkloadEntry") return base;
   const address = spec.address.value;
   return `${base}/${address.kind === "ip" ? address.ip.text : address.hostname}`;
