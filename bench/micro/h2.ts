@@ -69,7 +69,7 @@ class Joined {
     while (from.wantsOutput) {
       const parts = from.takeOutput(batchBytes);
       if (!this.copies) {
-        for (const part of parts) to.receive(part, 1);
+        for (const part of parts) feed(to, part);
         continue;
       }
       let length = 0;
@@ -77,9 +77,13 @@ class Joined {
         this.#pipe.set(part, length);
         length += part.length;
       }
-      to.receive(this.#pipe.slice(0, length), 1);
+      feed(to, this.#pipe.slice(0, length));
     }
   }
+}
+
+function feed(to: H2Connection, bytes: Uint8Array): void {
+  for (let at = to.receive(bytes, 1); at < bytes.length; ) at += to.receive(bytes.subarray(at), 1);
 }
 
 function tunnels(count: number, echo: boolean): { joined: Joined; streams: H2Stream[]; sinks: Sink[] } {

@@ -8,8 +8,10 @@ export interface Machine {
    * may keep views into `bytes`; the caller does not reuse them.
    *
    * @param now monotonic milliseconds.
+   * @returns how many were taken. It is fewer than given when they ask for more work than one turn of the event loop
+   *   should do: the rest is the caller's to give again, in this turn or a later one, before anything that follows it.
    */
-  receive(bytes: Uint8Array, now: number): void;
+  receive(bytes: Uint8Array, now: number): number;
 
   /** The peer will send no more bytes. */
   receiveEnd(now: number): void;

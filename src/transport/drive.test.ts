@@ -1,4 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { MeshError } from "../base/errors.ts";
+import { hostLimits } from "../base/limits/host.ts";
 import type { Machine } from "../base/machine.ts";
 import type { Clock } from "../host/host.ts";
 import { FakeSocket } from "../host/testing/fake_socket.ts";
@@ -16,8 +18,15 @@ class Script implements Machine {
   ticks: number[] = [];
   readonly #scratch = new Uint8Array(64);
 
-  receive(data: Uint8Array): void {
-    this.received.push(new TextDecoder().decode(data));
+  /** Most bytes that are taken in one go, and how long each byte takes. */
+  most = Number.POSITIVE_INFINITY;
+  onReceive: (bytes: number) => void = () => {};
+
+  receive(data: Uint8Array): number {
+    const taken = Math.min(this.most, data.length);
+    this.received.push(new TextDecoder().decode(data.subarray(0, taken)));
+    this.onReceive(taken);
+    return taken;
   }
   receiveEnd(): void {
     this.ended++;
@@ -66,6 +75,9 @@ function driven(room = Number.POSITIVE_INFINITY) {
   const turn = () => {
     for (const callback of deferred.splice(0)) callback();
   };
+  const work = (ms: number) => {
+    now += ms;
+  };
   const advance = (toMs: number) => {
     now = toMs;
     for (const timer of timers.filter((one) => one.atMs <= toMs)) {
@@ -73,7 +85,7 @@ function driven(room = Number.POSITIVE_INFINITY) {
       timer.callback();
     }
   };
-  return { socket, machine, drive, turn, advance, gone, deferred, timers };
+  return { socket, machine, drive, turn, advance, work, gone, deferred, timers, clock };
 }
 
 describe("a machine over a socket", () => {
@@ -137,5 +149,77 @@ describe("a machine over a socket", () => {
     socket.handler?.onClose(null);
     drive.abort();
     expect([machine.ended, gone]).toEqual([2, [null]]);
+  });
+
+  test.each(["by itself", "and was told to before"])(
+    "a machine that is done %s, and a peer that reads nothing: the socket is reset in bounded time",
+    (how) => {
+      const { socket, machine, drive, turn, advance, gone, timers } = driven(0);
+      machine.turns.push(["goaway"], ["and more"]);
+      if (how === "by itself") machine.done = true;
+      drive.start();
+      turn();
+      if (how !== "by itself") {
+        machine.done = true;
+        drive.outputReady();
+        turn();
+      }
+      expect(socket.state).toBe("open");
+      advance(hostLimits.lingerMs - 1);
+      expect(socket.state).toBe("open");
+      advance(hostLimits.lingerMs);
+      expect([socket.state, gone, timers.length]).toEqual(["reset", [null], 0]);
+    },
+  );
+});
+
+describe("a turn of the event loop", () => {
+  test("input that takes longer waits for the next turns, in its order, and the socket with it; its end comes last", () => {
+    const { socket, machine, drive, turn, work, gone } = driven();
+    drive.start();
+    turn();
+    machine.most = 2;
+    machine.onReceive = () => work(hostLimits.turnMs / 2);
+    socket.receive("abcdefgh");
+    expect([machine.received, socket.paused]).toEqual([["ab", "cd"], true]);
+    // What the host had read already, and all that follows.
+    socket.receive("ij");
+    socket.handler?.onEnd();
+    socket.handler?.onClose(null);
+    expect([machine.ended, gone]).toEqual([0, []]);
+    turn();
+    expect(machine.received).toEqual(["ab", "cd", "ef", "gh"]);
+    turn();
+    expect([machine.received.at(-1), machine.ended, gone, socket.paused]).toEqual(["ij", 2, [null], false]);
+  });
+
+  test("is shared by all sockets: one that would have to wait behind another's work does, and is served in the next turn", () => {
+    const { socket, machine, drive, turn, work, clock } = driven();
+    const other = new Script();
+    const quiet = new FakeSocket();
+    new Drive(clock, quiet, other, () => {}).start();
+    drive.start();
+    turn();
+    machine.onReceive = () => work(hostLimits.turnMs);
+    socket.receive("x");
+    quiet.receive("hello");
+    expect(other.received).toEqual([]);
+    turn();
+    expect(other.received).toEqual(["hello"]);
+  });
+
+  test("a connection that broke, or that we cut, is not read on", () => {
+    for (const end of ["reset", "abort"] as const) {
+      const { socket, machine, drive, turn, work, gone } = driven();
+      drive.start();
+      turn();
+      machine.most = 1;
+      machine.onReceive = () => work(hostLimits.turnMs);
+      socket.receive("ab");
+      if (end === "abort") drive.abort();
+      else socket.handler?.onClose(new MeshError("connection_reset", "peer", "reset"));
+      turn();
+      expect([machine.received, machine.ended, gone.length]).toEqual([["a"], 1, 1]);
+    }
   });
 });

@@ -4,6 +4,13 @@
 export const hostLimits = {
   /** The most output taken from a machine for one round of writes. */
   writeBatchBytes: 256 * 1024,
+  /**
+   * What machines may do of one turn of the event loop for the input of all sockets together; what is more waits for the next turn. No
+   * turn should pass 50 ms, and promises that the input settled run in the same turn.
+   */
+  turnMs: 10,
+  /** Time spent in a turn that is too little to be counted: a look at the time costs, and most input is handled in microseconds. */
+  uncountedTurnMs: 1,
   /** Log lines are written when so many bytes have gathered, or after this time. */
   logBufferBytes: 64 * 1024,
   logDelayMs: 50,

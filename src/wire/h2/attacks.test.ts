@@ -23,6 +23,13 @@ function server(options: ConstructorParameters<typeof FramePeer>[1] = {}): Frame
   return peer;
 }
 
+/** One-byte DATA frames on stream 1, in one piece. */
+function tinyFrames(count: number): Uint8Array {
+  return concat(
+    Array.from({ length: count }, (_none, at) => frameBytes(frameType.data, 0, 1, Uint8Array.of(at))),
+  );
+}
+
 /** Repeats until the connection ends. @returns how often it took. */
 function flood(peer: FramePeer, atMost: number, act: (turn: number) => void, reads = true): number {
   for (let turn = 0; turn < atMost; turn++) {
@@ -125,6 +132,17 @@ describe("frames that cost us more than the peer", () => {
     ],
     ["empty DATA (CVE-2019-9518)", "emptyData", (peer: FramePeer) => peer.frame(frameType.data, 0, 3)],
     [
+      "DATA of one byte",
+      "tinyData",
+      (peer: FramePeer) => peer.frame(frameType.data, 0, 3, eight.subarray(7)),
+    ],
+    [
+      "DATA of one byte in much padding",
+      "tinyData",
+      (peer: FramePeer) =>
+        peer.frame(frameType.data, frameFlag.padded, 3, concat([Uint8Array.of(9), new Uint8Array(10)])),
+    ],
+    [
       "DATA of padding alone",
       "emptyData",
       (peer: FramePeer) => peer.frame(frameType.data, frameFlag.padded, 3, Uint8Array.of(0)),
@@ -140,6 +158,67 @@ describe("frames that cost us more than the peer", () => {
     expect(turns).toBeGreaterThan(burst - 5);
     expect(turns).toBeLessThan(burst + 2);
     expect(peer.goAwayCode()).toBe(calm);
+  });
+
+  test("a program that writes byte by byte, a thousand times a second for an hour", () => {
+    const peer = server();
+    peer.headers(1, post, frameFlag.endHeaders);
+    for (let second = 0; second < 3600; second++) {
+      peer.now = second * 1000;
+      for (let at = 0; at < 20; at++) peer.send(tinyFrames(50));
+      peer.frames();
+    }
+    expect([peer.connection.done, peer.events.requests[0]?.events.receivedBytes]).toEqual([false, 3_600_000]);
+  }, 30_000);
+
+  test("small pieces of many streams are told together, each stream's in its order, before what follows them", () => {
+    const peer = server();
+    for (const id of [1, 3]) peer.headers(id, post, frameFlag.endHeaders);
+    const [one, three] = peer.events.requests.map(({ events }) => events);
+    const frames: Uint8Array[] = [];
+    for (let at = 0; at < 100; at++)
+      for (const id of [1, 3]) frames.push(frameBytes(frameType.data, 0, id, Uint8Array.of(at, id)));
+    frames.push(frameBytes(frameType.data, 0, 1, new Uint8Array(h2Limits.gatherBelowBytes).fill(7)));
+    frames.push(frameBytes(frameType.rstStream, 0, 3, uint32(8)));
+    peer.send(concat(frames));
+    expect([one?.chunks.map(({ length }) => length), three?.chunks.map(({ length }) => length)]).toEqual([
+      [200, h2Limits.gatherBelowBytes],
+      [200],
+    ]);
+    expect([...(three?.body ?? [])].filter((_byte, at) => at % 2 === 0)).toEqual([...Array(100).keys()]);
+    expect(three?.reset?.errorCode).toBe(8);
+  });
+
+  test("input that asks for much work is taken in parts, frames without content included", () => {
+    const peer = server();
+    peer.headers(1, post, frameFlag.endHeaders);
+    const input = concat([
+      tinyFrames(h2Limits.workPerReceive),
+      frameBytes(frameType.data, 1, 1, eight.subarray(8)),
+    ]);
+    const taken = peer.connection.receive(input, 0);
+    const served = peer.events.requests[0]?.events;
+    expect([input.length - taken, served?.receivedBytes, served?.ended]).toEqual([
+      9,
+      h2Limits.workPerReceive,
+      false,
+    ]);
+    expect(peer.connection.receive(input.subarray(taken), 0)).toBe(9);
+    expect(served?.ended).toBe(true);
+    const blocks = server();
+    const requests = Array.from({ length: 300 }, (_none, at) =>
+      frameBytes(
+        frameType.headers,
+        frameFlag.endHeaders | frameFlag.endStream,
+        at * 2 + 1,
+        blocks.block(get),
+      ),
+    );
+    blocks.events.handler = (stream) => stream.sendHeaders([":status", "401"], true);
+    blocks.connection.receive(concat(requests), 0);
+    expect(blocks.events.requests.length).toBe(
+      Math.ceil(h2Limits.workPerReceive / (h2Limits.headerBlockWork + 1)),
+    );
   });
 
   test("a reader of our bulk may send as many WINDOW_UPDATEs as it reads", () => {

@@ -47,6 +47,7 @@ export class H2Connection implements Machine {
   readonly #sender: Sender;
   readonly #settings: SettingsExchange;
   readonly #liveness: Liveness;
+  readonly #data: DataReceiver;
   readonly #receiver: Receiver;
   readonly #reader = new FrameReader();
   /** Bytes of the client's preface that have come; a client waits for none. */
@@ -60,8 +61,8 @@ export class H2Connection implements Machine {
     this.#settings = new SettingsExchange(state);
     this.#liveness = new Liveness(state, options.keepAlive ?? null);
     const headers = new HeaderReceiver(state, new MessageReceiver(state, this.#sender));
-    const data = new DataReceiver(state, this.#sender);
-    this.#receiver = new Receiver(state, data, headers, this.#settings, this.#liveness);
+    this.#data = new DataReceiver(state, this.#sender);
+    this.#receiver = new Receiver(state, this.#data, headers, this.#settings, this.#liveness);
     this.#prefaceBytes = options.role === "server" ? 0 : clientPreface.length;
     if (options.role === "client") state.output.bytes(clientPreface);
     this.#settings.begin(options.role === "server" && options.enableConnectProtocol === true);
@@ -150,15 +151,18 @@ export class H2Connection implements Machine {
     this.#state.announce();
   }
 
-  receive(bytes: Uint8Array, now: number): void {
+  receive(bytes: Uint8Array, now: number): number {
     const state = this.#state;
     state.now = now;
     state.output.forgetViews();
-    if (state.closed || bytes.length === 0) return;
+    if (state.closed || bytes.length === 0) return bytes.length;
     this.#liveness.onReceive(now);
+    state.work = 0;
     const from = this.#prefaceBytes < clientPreface.length ? this.#receivePreface(bytes) : 0;
-    this.#reader.push(bytes, from, this.#receiver);
+    const to = this.#reader.push(bytes, from, this.#receiver);
+    this.#data.deliverGathered();
     state.announce();
+    return state.closed ? bytes.length : to;
   }
 
   /** RFC 9113 §3.4. @returns where the frames begin. */

@@ -23,8 +23,8 @@ export interface H2ConnectionEvents {
   /** Server: a request's headers are complete and valid. Set `stream.events` before returning, or reset the stream. */
   onRequest(stream: H2Stream, headers: HeaderFields, endStream: boolean): void;
   /**
-   * There is output to take now, and there was none before. May be called from inside any method but the constructor: the
-   * driver schedules a flush. A new connection has output from the start.
+   * There is output to take now, and there was none before, or the connection is over. May be called from inside any method but the
+   * constructor: the driver schedules a flush. A new connection has output from the start.
    */
   onOutputReady(): void;
   onRemoteSettings?(settings: H2Settings): void;
@@ -74,6 +74,8 @@ export class ConnectionState {
   lastAcceptedId = Number.POSITIVE_INFINITY;
   /** We or the peer said GOAWAY: the connection ends with its last stream. */
   endsWhenIdle = false;
+  /** What the input of this `receive` has made us do so far, see `workPerReceive`. */
+  work = 0;
   #announced = true;
   /** Streams that are over and whose owners still hold DATA that came on them. */
   readonly #holders = new Set<StreamState>();
@@ -147,7 +149,9 @@ export class ConnectionState {
       error ?? new MeshError("connection_closed", "local", "the connection was closed by this end");
     for (const stream of streams) stream.events.onReset(errorCode, initiator, cause);
     this.events.onClose(error);
-    this.announce();
+    // Also when nothing is left to say, or what was said before is still waiting: the driver has an end to see to.
+    this.#announced = true;
+    this.events.onOutputReady();
   }
 
   /** What GOAWAY of ours names: the last request we looked at. A client has received none. */

@@ -5,12 +5,14 @@ import type { FrameReader } from "./frame_reader.ts";
 import type { StreamOwner, StreamState } from "./stream_state.ts";
 import { ended } from "./stream_table.ts";
 
-/** DATA (RFC 9113 §6.1): counted, checked against content-length, and handed on as it arrives. */
+/** DATA (RFC 9113 §6.1): counted, checked against content-length, and handed on as it arrives, small pieces together. */
 export class DataReceiver {
   readonly #state: ConnectionState;
   readonly #owner: StreamOwner;
   /** Whose frame is coming in; null when it is only counted and dropped. */
   #stream: StreamState | null = null;
+  /** Streams with small pieces that are not told yet. */
+  readonly #gathering: StreamState[] = [];
 
   constructor(state: ConnectionState, owner: StreamOwner) {
     this.#state = state;
@@ -43,7 +45,11 @@ export class DataReceiver {
       stream.unconsumedBytes += length;
     }
     if (this.#stream === null) state.returnToConnection(length);
-    if (length === 0 && (reader.flags & frameFlag.endStream) === 0) state.charge("emptyData");
+    if ((reader.flags & (frameFlag.endStream | frameFlag.padded)) !== 0) return;
+    if (length === 0) state.charge("emptyData");
+    // Whoever used up the window we gave could not send more.
+    else if (length < state.limits.tinyDataBytes && (stream?.receiveWindow.availableBytes ?? 1) > 0)
+      state.charge("tinyData");
   }
 
   #onClosed(streamId: number): void {
@@ -60,9 +66,10 @@ export class DataReceiver {
   onPadding(reader: FrameReader, bytes: number): void {
     const stream = this.#stream;
     if (stream === null) return;
-    // Padding alone is an empty frame by another name.
-    if (bytes === reader.length && (reader.flags & frameFlag.endStream) === 0)
-      this.#state.charge("emptyData");
+    // Padding alone is an empty frame by another name, and padding makes no tiny frame large.
+    const contentBytes = reader.length - bytes;
+    if (contentBytes < this.#state.limits.tinyDataBytes && (reader.flags & frameFlag.endStream) === 0)
+      this.#state.charge(contentBytes === 0 ? "emptyData" : "tinyData");
     this.#owner.consumed(stream, bytes);
   }
 
@@ -76,8 +83,43 @@ export class DataReceiver {
         return;
       }
     }
+    const gathered = stream.gathered;
+    if (!endStream && bytes.length < this.#state.limits.gatherBelowBytes) {
+      if (gathered === null) this.#gathering.push(stream);
+      stream.gathered = gathered === null ? [bytes] : gathered;
+      gathered?.push(bytes);
+      return;
+    }
+    if (gathered !== null) this.#deliver(stream, gathered);
+    if (stream.closed) return;
     if (endStream) stream.remoteEnded = true;
     stream.events.onData(bytes, endStream);
     if (endStream) this.#state.closeIfEnded(stream);
   }
+
+  /** What is left of this `receive`, each stream's in one piece. Streams may end, and more may be said, from within. */
+  deliverGathered(): void {
+    if (this.#gathering.length === 0) return;
+    for (const stream of this.#gathering.splice(0))
+      if (stream.gathered !== null) this.#deliver(stream, stream.gathered);
+  }
+
+  #deliver(stream: StreamState, pieces: readonly Uint8Array[]): void {
+    stream.gathered = null;
+    const first = pieces[0];
+    if (stream.closed || first === undefined) return;
+    stream.events.onData(pieces.length === 1 ? first : joined(pieces), false);
+  }
+}
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  let length = 0;
+  for (const piece of pieces) length += piece.length;
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
 }

@@ -13,6 +13,8 @@ export const floodKinds = [
   "pings",
   /** DATA without content and without an end: CVE-2019-9518. */
   "emptyData",
+  /** DATA of a few bytes, each of which costs as much as a full one. */
+  "tinyData",
   /** WINDOW_UPDATE. What we send earns the peer more, see `earn`. */
   "windowUpdates",
   /** PRIORITY and types we do not know: CVE-2019-9513. */

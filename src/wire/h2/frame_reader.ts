@@ -3,6 +3,8 @@ import { frameFlag, frameHeadBytes, frameType, readUint31 } from "./frame.ts";
 /** What a reader tells. It stops as soon as `stopped` is true. */
 export interface FrameSink {
   readonly stopped: boolean;
+  /** So much has been done that the rest should wait; looked at between frames. */
+  readonly tired: boolean;
   /**
    * A head is complete; `reader` has it. Checked here: order, length against type and limits, the stream, and for DATA
    * flow control of the whole frame.
@@ -46,11 +48,13 @@ export class FrameReader {
     return this.#state === readState.head && this.#gatheredBytes === 0;
   }
 
-  push(bytes: Uint8Array, from: number, sink: FrameSink): void {
+  /** @returns where it stopped: before the end when the sink has stopped, or is tired. */
+  push(bytes: Uint8Array, from: number, sink: FrameSink): number {
     let at = from;
     while (!sink.stopped && (at < bytes.length || this.#nothingMissing())) {
       switch (this.#state) {
         case readState.head:
+          if (sink.tired) return at;
           at = this.#readHead(bytes, at, sink);
           break;
         case readState.payload:
@@ -66,6 +70,7 @@ export class FrameReader {
           at = this.#skip(bytes, at);
       }
     }
+    return at;
   }
 
   /** A frame without payload is complete although no byte is left. */

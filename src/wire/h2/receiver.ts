@@ -36,9 +36,14 @@ export class Receiver implements FrameSink {
     return this.#state.closed;
   }
 
+  get tired(): boolean {
+    return this.#state.work >= this.#state.limits.workPerReceive;
+  }
+
   onFrameHead(reader: FrameReader): number {
     const { type, streamId, length } = reader;
     const state = this.#state;
+    state.work++;
     if (length > Math.max(state.localSettings.maxFrameBytes, this.#settings.pendingMaxFrameBytes)) {
       return this.#fail(h2ErrorCode.frameSizeError, "frame larger than SETTINGS_MAX_FRAME_SIZE");
     }
@@ -114,12 +119,15 @@ export class Receiver implements FrameSink {
     const { type, flags, streamId } = reader;
     switch (type) {
       case frameType.headers:
+        this.#beforeOthers(to - from);
         this.#headers.onHeaders(streamId, flags, source, from, to);
         break;
       case frameType.continuation:
+        this.#beforeOthers(to - from);
         this.#headers.onContinuation(streamId, flags, source, from, to);
         break;
       case frameType.rstStream:
+        this.#beforeOthers(to - from);
         this.#onRstStream(streamId, readUint32(source, from));
         break;
       case frameType.settings:
@@ -130,6 +138,7 @@ export class Receiver implements FrameSink {
         this.#onPing(flags, source, from);
         break;
       case frameType.goAway:
+        this.#data.deliverGathered();
         this.#onGoAway(readUint31(source, from), readUint32(source, from + 4), source.slice(from + 8, to));
         break;
       case frameType.windowUpdate:
@@ -142,6 +151,12 @@ export class Receiver implements FrameSink {
         this.#state.charge("ignoredFrames");
     }
     this.#checkQueue();
+  }
+
+  /** What came before on any stream is told before a frame that may say how the stream goes on, or make the application work. */
+  #beforeOthers(bytes: number): void {
+    this.#state.work += this.#state.limits.headerBlockWork + (bytes >>> 5);
+    this.#data.deliverGathered();
   }
 
   /** Output that waits for a peer that provokes it and does not read (CVE-2019-9512, -9515). */

@@ -9,7 +9,8 @@ export interface H2StreamEvents {
   /** Client only: each interim (1xx) response and then the final one. */
   onHeaders(headers: HeaderFields, endStream: boolean): void;
   /**
-   * DATA as it arrives, not frame by frame: a view into what `receive` was given, which belongs to the receiver.
+   * DATA as it arrives, not frame by frame: a view into what `receive` was given, which belongs to the receiver, or several small
+   * pieces in one.
    * Padding is left out. Every byte is to be given back with `consume`.
    */
   onData(bytes: Uint8Array, endStream: boolean): void;

@@ -132,7 +132,7 @@ export class Pair {
   deliver(bytes: Uint8Array, to: H2Connection): void {
     for (let at = 0; at < bytes.length; ) {
       const size = this.cut === null ? bytes.length - at : Math.max(1, this.cut(bytes.length - at));
-      to.receive(bytes.slice(at, at + size), this.now);
+      receiveAll(to, bytes.slice(at, at + size), this.now);
       at += size;
     }
   }
@@ -142,6 +142,11 @@ export class Pair {
     events.stream = this.client.request(headers, endStream, events);
     return events;
   }
+}
+
+/** As a driver with time enough. */
+function receiveAll(connection: H2Connection, bytes: Uint8Array, now: number): void {
+  for (let at = 0; at < bytes.length; ) at += connection.receive(bytes.subarray(at), now);
 }
 
 export interface Frame {
@@ -175,7 +180,7 @@ export class FramePeer {
   }
 
   send(bytes: Uint8Array): void {
-    this.connection.receive(bytes.slice(), this.now);
+    receiveAll(this.connection, bytes.slice(), this.now);
   }
 
   frame(type: number, flags: number, streamId: number, payload: Uint8Array = new Uint8Array(0)): void {

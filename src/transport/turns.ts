@@ -1,0 +1,57 @@
+/**
+ * The turns of one event loop, shared by all machines on it. Input is handled at once while the turn has time, and waits for the next
+ * one when it has not: whatever a peer sends, the others are looked at in between.
+ */
+import { hostLimits } from "../base/limits/host.ts";
+import type { Clock } from "../host/host.ts";
+
+const shared = new WeakMap<Clock, Turns>();
+
+export class Turns {
+  readonly #clock: Clock;
+  #spentMs = 0;
+  #ending = false;
+  #waiting: (() => void)[] = [];
+  readonly #next = () => {
+    this.#ending = false;
+    this.#spentMs = 0;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const job of waiting) job();
+  };
+
+  private constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  static of(clock: Clock): Turns {
+    const known = shared.get(clock);
+    if (known !== undefined) return known;
+    const turns = new Turns(clock);
+    shared.set(clock, turns);
+    return turns;
+  }
+
+  /** Whether there is time left in this turn. */
+  get hasTime(): boolean {
+    return this.#spentMs < hostLimits.turnMs;
+  }
+
+  /** So much of this turn is gone. */
+  spend(ms: number): void {
+    this.#spentMs += ms;
+    if (this.#spentMs >= hostLimits.uncountedTurnMs) this.#awaitEnd();
+  }
+
+  /** Calls back in the next turn, in the order of the calls, whether there is time or not: whoever has none asks again. */
+  later(job: () => void): void {
+    this.#waiting.push(job);
+    this.#awaitEnd();
+  }
+
+  #awaitEnd(): void {
+    if (this.#ending) return;
+    this.#ending = true;
+    this.#clock.defer(this.#next);
+  }
+}
