@@ -177,6 +177,34 @@ describe("fairlead validate", () => {
     });
   });
 
+  test("--json names every document, and counts count documents: a refused one once", async () => {
+    const entry = (name: string) =>
+      `---\napiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: ${name}, namespace: shop}\nspec: {address: 10.0.0.1}\n`;
+    const foreign =
+      "---\napiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {name: web, namespace: shop}\ndata: {}\n";
+    const files = { "m.yaml": `${good}${entry("a")}${entry("b")}${foreign}---\n{a: [\n` };
+    const { code, out } = await run("validate --json m.yaml", { files });
+    expect(code).toBe(1);
+    const report: unknown = JSON.parse(out);
+    expect(report).toMatchObject({ documents: 5, errors: 3, valid: false });
+    expect(report).toMatchObject({
+      resources: [
+        { resource: "AuthorizationPolicy shop/only-frontend", accepted: true },
+        { resource: "WorkloadEntry shop/a", accepted: true, location: { file: "m.yaml" } },
+        { resource: "WorkloadEntry shop/b", accepted: false },
+        { resource: "Certificate shop/web", accepted: false },
+        { resource: null, accepted: false },
+      ],
+      findings: [
+        { resource: "WorkloadEntry shop/b" },
+        { resource: "Certificate shop/web" },
+        { resource: null },
+      ],
+    });
+    const text = await run("validate m.yaml", { files });
+    expect(text.out).toEndWith("not valid: 5 documents in 1 file, 3 errors, 0 warnings\n");
+  });
+
   test("no document at all is not valid; a missing path is a failure", async () => {
     expect((await run("validate empty.yaml", { files: { "empty.yaml": "" } })).code).toBe(1);
     const missing = await run("validate nowhere");

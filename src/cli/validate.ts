@@ -3,7 +3,7 @@
 import type { Config } from "../config/node/config.ts";
 import { convertDocuments } from "../mesh/convert/convert_documents.ts";
 import { parseDocuments } from "../mesh/documents/parse.ts";
-import { formatLocation } from "../mesh/location.ts";
+import { formatLocation, type Location } from "../mesh/location.ts";
 import type { CliBindings, ExitCode } from "./bindings.ts";
 import { type Finding, formatFinding } from "./located.ts";
 import type { Style } from "./style.ts";
@@ -17,7 +17,8 @@ export async function validate(
   json: boolean,
 ): Promise<ExitCode> {
   const files = await bindings.readMeshFiles(config.meshPaths);
-  const { documents, findings } = check(files, config);
+  const { resources, findings } = check(files, config);
+  const documents = resources.length;
   const errors = findings.filter((finding) => finding.severity === "error").length;
   const warnings = findings.length - errors;
   // A folder without a document is more likely a wrong path than a mesh without members.
@@ -29,6 +30,7 @@ export async function validate(
       documents,
       errors,
       warnings,
+      resources,
       findings,
     };
     bindings.terminal.out(`${JSON.stringify(report, null, 2)}\n`);
@@ -43,10 +45,18 @@ export async function validate(
   return errors > 0 || nothing ? 1 : 0;
 }
 
+/** One document, as `--json` names it. */
+interface Resource {
+  /** `AuthorizationPolicy shop/only-cart`; null when the text does not say what it is. */
+  readonly resource: string | null;
+  readonly location: Location;
+  readonly accepted: boolean;
+}
+
 function check(
   files: readonly MeshFile[],
   config: Config,
-): { readonly documents: number; readonly findings: readonly Finding[] } {
+): { readonly resources: readonly Resource[]; readonly findings: readonly Finding[] } {
   const parsed = parseDocuments(files);
   const converted = convertDocuments(parsed.documents, {
     trustDomain: config.trustDomain,
@@ -67,11 +77,17 @@ function check(
       }),
     ),
   );
-  const refused = new Set(errors.map((error) => error.resource ?? formatLocation(error.location)));
-  return {
-    documents: parsed.documents.length + refused.size,
-    findings: inOrder([...errors, ...warnings], files),
-  };
+  const accepted = new Set(
+    converted.statuses.filter((status) => status.accepted).map(({ location }) => formatLocation(location)),
+  );
+  const resources = parsed.entries.map(
+    ({ key, location }): Resource => ({
+      resource: key,
+      location,
+      accepted: accepted.has(formatLocation(location)),
+    }),
+  );
+  return { resources, findings: inOrder([...errors, ...warnings], files) };
 }
 
 /** By file as given, then by line: the order in which somebody mends them. */

@@ -274,9 +274,9 @@ describe("a grant", () => {
       admin,
       grant("shop", '{namespaces: [shop], hosts: ["*.test"], addressRanges: [10.64.0.0/10]}'),
     );
-    expect(
-      await scene.apply(shop, vip("shop/vip", "10.64.0.0/10"), hostService("shop/all", "*.test")),
-    ).toBe("applied 2");
+    expect(await scene.apply(shop, vip("shop/vip", "10.64.0.0/10"), hostService("shop/all", "*.test"))).toBe(
+      "applied 2",
+    );
     for (const who of [apes, admin]) {
       expect(await scene.apply(who, entry("apes/x", "{address: 10.65.3.4}"))).toBe(
         "owned: f0.yaml:4:17 the address 10.65.3.4 is granted to namespace shop, not to apes",

@@ -2,14 +2,9 @@
 
 import type { DocumentError, Location } from "../location.ts";
 import type { MeshDocument } from "./document.ts";
-import { readAuthorizationPolicy } from "./kinds/authorization_policy.ts";
-import { readGateway } from "./kinds/gateway.ts";
-import { readGrant } from "./kinds/grant.ts";
-import { readPeerAuthentication } from "./kinds/peer_authentication.ts";
-import { readServiceEntry } from "./kinds/service_entry.ts";
-import { readWorkloadEntry } from "./kinds/workload_entry.ts";
-import { readWorkloadGroup } from "./kinds/workload_group.ts";
-import { type MeshKind, readKind, readMetadata } from "./metadata.ts";
+import { readKind } from "./kind.ts";
+import { kindOf } from "./kinds/kinds.ts";
+import { readMetadata } from "./metadata.ts";
 import { ObjectReader, Problems } from "./reader.ts";
 import { type RefusedPolicy, salvagePolicy } from "./refused_policy.ts";
 import { type DocumentText, parseYaml, splitDocuments, type YamlNode } from "./yaml.ts";
@@ -53,55 +48,31 @@ function readDocument(node: YamlNode): ParsedEntry {
   const refused = (key: string | null, refusedPolicy: RefusedPolicy | null = null): ParsedEntry => {
     return { key, location: node.at, document: null, errors: problems.errors, refusedPolicy };
   };
-  const root = ObjectReader.of(node, "", node.kind === "map" ? ROOT_FIELDS : { known: [] }, problems);
+  const root = ObjectReader.open(node, "", problems);
   if (root === null) return refused(null);
   const kind = readKind(root, problems);
   if (kind === null) return refused(null);
   if (kind === "other") return refused(problems.resource);
+  const isKindWrong = problems.any;
+  if (!isKindWrong) root.checkFields(ROOT_FIELDS);
   const metadata = readMetadata(root, kind, problems);
   if (metadata === null) return refused(null);
   const { key } = metadata;
-  const document = readSpec(kind, root, node.at, problems, metadata);
+  const document = isKindWrong ? null : kindOf(kind).read(root, metadata, node.at, problems);
   if (!problems.any && document !== null)
     return { key, location: node.at, document, errors: [], refusedPolicy: null };
   const isPolicy = kind === "AuthorizationPolicy" || kind === "PeerAuthentication";
   return refused(key, isPolicy ? salvagePolicy(node, kind, metadata) : null);
 }
 
-function readSpec(
-  kind: MeshKind,
-  root: ObjectReader,
-  location: Location,
-  problems: Problems,
-  metadata: MeshDocument["metadata"],
-): MeshDocument | null {
-  switch (kind) {
-    case "Namespace":
-      root.object("spec", { known: ["finalizers"] });
-      return { kind, metadata, location, warnings: [] };
-    case "WorkloadEntry":
-      return readWorkloadEntry(root, metadata, location, problems);
-    case "WorkloadGroup":
-      return readWorkloadGroup(root, metadata, location, problems);
-    case "Gateway":
-      return readGateway(root, metadata, location, problems);
-    case "Grant":
-      return readGrant(root, metadata, location, problems);
-    case "ServiceEntry":
-      return readServiceEntry(root, metadata, location, problems);
-    case "PeerAuthentication":
-      return readPeerAuthentication(root, metadata, location, problems);
-    case "AuthorizationPolicy":
-      return readAuthorizationPolicy(root, metadata, location, problems);
-  }
-}
-
-/** All documents of some files, in order; the errors are those of the refused ones. */
+/** What all documents of some files came to, in order; the errors are those of the refused ones. */
 export function parseDocuments(files: readonly { readonly path: string; readonly text: string }[]): {
   readonly documents: readonly MeshDocument[];
   readonly errors: readonly DocumentError[];
+  /** One for each document that is there, good or not. */
+  readonly entries: readonly ParsedEntry[];
 } {
-  const documents: MeshDocument[] = [];
+  const entries: ParsedEntry[] = [];
   const errors: DocumentError[] = [];
   for (const { path, text } of files) {
     const parts = splitDocuments(path, text);
@@ -110,9 +81,9 @@ export function parseDocuments(files: readonly { readonly path: string; readonly
       continue;
     }
     for (const entry of parts.flatMap(parseDocument)) {
-      if (entry.document !== null) documents.push(entry.document);
+      entries.push(entry);
       errors.push(...entry.errors);
     }
   }
-  return { documents, errors };
+  return { documents: entries.flatMap(({ document }) => document ?? []), errors, entries };
 }

@@ -56,7 +56,7 @@ export interface FieldTable {
   readonly unsupported?: Readonly<Record<string, string>>;
 }
 
-/** One object. Its unknown and unsupported fields are reported at once; getters report wrong types and return null. */
+/** One object. Unknown and unsupported fields are reported; getters report wrong types and return null. */
 export class ObjectReader {
   readonly at: Location;
   /** What it is called in messages, such as `spec.ports[2]`. */
@@ -73,25 +73,43 @@ export class ObjectReader {
 
   /** @returns null, having said so, when the node is not an object. */
   static of(node: YamlNode, path: string, fields: FieldTable, problems: Problems): ObjectReader | null {
-    if (node.kind !== "map") {
-      const name = path === "" ? "a document" : path;
-      problems.add(node.at, `${name} must be an object, not ${describeNode(node)}`, wordOf(node));
-      return null;
-    }
-    for (const entry of node.entries) {
-      const reason = fields.unsupported?.[entry.key];
+    const reader = ObjectReader.open(node, path, problems);
+    reader?.checkFields(fields);
+    return reader;
+  }
+
+  /** The same without a look at its fields, where they depend on one of them. */
+  static open(node: YamlNode, path: string, problems: Problems): ObjectReader | null {
+    if (node.kind === "map") return new ObjectReader(node, path, problems);
+    const name = path === "" ? "a document" : path;
+    problems.add(node.at, `${name} must be an object, not ${describeNode(node)}`, wordOf(node));
+    return null;
+  }
+
+  checkFields(fields: FieldTable): void {
+    for (const { key, keyAt } of this.#entries.values()) {
+      const reason = fields.unsupported?.[key];
       if (reason !== undefined)
-        problems.add(entry.keyAt, `${joinPath(path, entry.key)} is not supported: ${reason}`, entry.key);
-      else if (!fields.known.includes(entry.key)) {
-        problems.add(
-          entry.keyAt,
-          `${path === "" ? "a document" : path} has no field ${entry.key}`,
-          entry.key,
+        this.#problems.add(keyAt, `${this.path(key)} is not supported: ${reason}`, key);
+      else if (!fields.known.includes(key))
+        this.#problems.add(
+          keyAt,
+          `${this.name === "" ? "a document" : this.name} has no field ${key}`,
+          key,
           fields.known,
         );
-      }
     }
-    return new ObjectReader(node, path, problems);
+  }
+
+  /** The texts in an object, without a word about whatever else is wrong with it. */
+  plain(field: string): ReadonlyMap<string, string> {
+    const node = this.#entries.get(field)?.value;
+    const texts = new Map<string, string>();
+    if (node?.kind !== "map") return texts;
+    for (const { key, value } of node.entries)
+      if (value.kind === "scalar" && typeof value.value === "string" && value.value !== "")
+        texts.set(key, value.value);
+    return texts;
   }
 
   path(field: string): string {
@@ -99,7 +117,7 @@ export class ObjectReader {
   }
 
   /**
-   * The value as it stands. A field that is written without a value is an error, unlike in Kubernetes, which drops it: an empty
+   * The value as it is written. A field that is written without a value is an error, unlike in Kubernetes, which drops it: an empty
    * `from:` would turn a rule for some into a rule for everybody.
    */
   node(field: string): YamlNode | null {
@@ -122,7 +140,7 @@ export class ObjectReader {
     return value?.kind === "scalar" && value.value === null;
   }
 
-  /** Where the field's name stands, or the object when it is missing. */
+  /** Where the field's name is, or the object when it is missing. */
   where(field: string): Location {
     return this.#entries.get(field)?.keyAt ?? this.at;
   }

@@ -1,0 +1,61 @@
+/** The table of kinds: whatever is in it is read; a new kind is a file beside this one and a line here. */
+import type { Location } from "../../location.ts";
+import type { MeshDocument, Metadata } from "../document.ts";
+import type { ObjectReader, Problems } from "../reader.ts";
+import { readAuthorizationPolicy } from "./authorization_policy.ts";
+import { readGateway } from "./gateway.ts";
+import { readGrant } from "./grant.ts";
+import { readPeerAuthentication } from "./peer_authentication.ts";
+import { readServiceEntry } from "./service_entry.ts";
+import { readWorkloadEntry } from "./workload_entry.ts";
+import { readWorkloadGroup } from "./workload_group.ts";
+
+export type MeshKind = MeshDocument["kind"];
+
+interface Kind {
+  readonly group: string;
+  /** Of the group, the newest first. */
+  readonly versions: readonly string[];
+  /** Reads all but the head; null, having said why, when there is nothing to go on with. */
+  readonly read: (
+    root: ObjectReader,
+    metadata: Metadata,
+    location: Location,
+    problems: Problems,
+  ) => MeshDocument | null;
+}
+
+const NETWORKING = { group: "networking.istio.io", versions: ["v1", "v1beta1", "v1alpha3"] };
+const SECURITY = { group: "security.istio.io", versions: ["v1", "v1beta1"] };
+const GATEWAY = { group: "gateway.networking.k8s.io", versions: ["v1", "v1beta1"] };
+
+const TABLE: Readonly<Record<MeshKind, Kind>> = {
+  Namespace: { group: "", versions: ["v1"], read: readNamespace },
+  WorkloadEntry: { ...NETWORKING, read: readWorkloadEntry },
+  WorkloadGroup: { ...NETWORKING, read: readWorkloadGroup },
+  ServiceEntry: { ...NETWORKING, read: readServiceEntry },
+  Gateway: { ...GATEWAY, read: readGateway },
+  Grant: { group: "fairlead.dev", versions: ["v1"], read: readGrant },
+  PeerAuthentication: { ...SECURITY, read: readPeerAuthentication },
+  AuthorizationPolicy: { ...SECURITY, read: readAuthorizationPolicy },
+};
+
+export function kindNamed(name: string): MeshKind | null {
+  return kindNames.find((candidate) => candidate === name) ?? null;
+}
+
+export const kindNames = Object.keys(TABLE).filter((name): name is MeshKind => name in TABLE);
+
+export function kindOf(kind: MeshKind): Kind {
+  return TABLE[kind];
+}
+
+/** All that `apiVersion` may say. */
+export function apiVersionsOf({ group, versions }: Pick<Kind, "group" | "versions">): readonly string[] {
+  return versions.map((version) => (group === "" ? version : `${group}/${version}`));
+}
+
+function readNamespace(root: ObjectReader, metadata: Metadata, location: Location): MeshDocument {
+  root.object("spec", { known: ["finalizers"] });
+  return { kind: "Namespace", metadata, location, warnings: [] };
+}
