@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { proxyLimits } from "../../src/base/limits/proxy.ts";
 import type { MemoryHost } from "../../src/host/memory/process.ts";
+import { rulePrograms } from "../../src/host/memory/rule_programs.ts";
 import type { Recorder } from "../../src/host/testing/recorder.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
 import { FlowLab, type LabNode, serviceEntry, shopId, workloadEntry } from "./lab.ts";
@@ -231,11 +232,10 @@ describe("ways in", () => {
 
   test("captured traffic finds its destination and its workload", async () => {
     lab = await FlowLab.create(3);
-    // The rules themselves are tested in namespaces; here the world redirects, and the programs that would set rules do nothing.
-    const nothing = () => ({ exitCode: 0, output: "" });
+    // The rules themselves are tested in namespaces; here the world redirects, and its programs only keep the rules.
     const machine = lab.world.machine("one", {
       addresses: ["10.0.0.1"],
-      programs: { nft: nothing, ip: nothing },
+      programs: rulePrograms(),
     });
     machine.capture = {
       outboundPort: 15001,

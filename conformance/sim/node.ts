@@ -4,6 +4,7 @@ import { MeshError } from "../../src/base/errors.ts";
 import type { LogFields, LogLevel } from "../../src/base/log.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
 import type { MemoryHost } from "../../src/host/memory/process.ts";
+import { rulePrograms } from "../../src/host/memory/rule_programs.ts";
 import type { MemoryMachine, MemoryWorld } from "../../src/host/memory/world.ts";
 import type { MeshStore } from "../../src/mesh/store/store.ts";
 import { Contact } from "./contact.ts";
@@ -39,8 +40,6 @@ class RecordingLog extends LogWriter {
     super.log(level, target, message, fields);
   }
 }
-
-const ran = () => ({ exitCode: 0, output: "" });
 
 export class SimulatedMachine {
   readonly index: number;
@@ -99,7 +98,7 @@ export class SimulatedMachine {
   /** Starts the node; a start that fails is tried again, as a service manager does. */
   async start(): Promise<void> {
     const generation = ++this.#generation;
-    const host = this.machine.start({ programs: { nft: ran, ip: ran, iptables: ran, ip6tables: ran } });
+    const host = this.machine.start({ programs: rulePrograms() });
     this.#host = host;
     const log = new RecordingLog(host, (level, target, message, fields) =>
       this.#onLine({

@@ -20,8 +20,22 @@ export interface CliBindings {
   /** A GET to a running node's administration. @throws MeshError `connect_refused`, `connect_timeout`. */
   getAdmin(address: SocketAddress, path: string): Promise<{ readonly status: number; readonly text: string }>;
   readonly control: ControlBindings;
+  readonly capture: CaptureBindings;
   /** SIGTERM and SIGINT. @returns a function that ends the subscription. */
   onStopSignal(listener: () => void): () => void;
+}
+
+/** The capture rules of this host, whoever installed them. */
+export interface CaptureBindings {
+  /** @throws MeshError `permission_denied` where no program may show its rules. */
+  status(): Promise<{
+    readonly state: "none" | "in force" | "incomplete" | "left behind";
+    readonly backends: readonly { readonly name: string; readonly version: string }[];
+    /** Where captured connections go. */
+    readonly ports: readonly number[];
+    readonly findings: readonly { readonly message: string; readonly remedy: string }[];
+  }>;
+  remove(): Promise<void>;
 }
 
 export interface Terminal {

@@ -53,6 +53,10 @@ const all = {
       "NODE_NAME=edge-2 CRL_PATH=revoked.pem fairlead node --config fairlead.yaml",
     ],
   ],
+  capture: [
+    ["Which rules are loaded here, and do they work?", "fairlead capture status"],
+    ["After a node was killed:", "fairlead capture remove"],
+  ],
   validate: [
     ["Two places, for people:", "fairlead validate mesh/ extra.yaml"],
     ["For a pipeline:", "fairlead validate --json mesh/ | jq '.findings[] | select(.severity == \"error\")'"],

@@ -3,6 +3,7 @@ import { MeshError } from "../base/errors.ts";
 import type { Config } from "../config/node/config.ts";
 import type { CliBindings, ExitCode, StartedNode } from "./bindings.ts";
 import { runCli } from "./program.ts";
+import { noCapture } from "./testing/no_capture.ts";
 import { noControl } from "./testing/no_control.ts";
 
 const good = `apiVersion: security.istio.io/v1
@@ -54,6 +55,7 @@ async function run(words: string, world: World = {}): Promise<Run> {
       return { status: 200, text };
     },
     control: noControl,
+    capture: noCapture,
     onStopSignal: (listener) => {
       if (world.signals !== undefined) world.signals.fire = listener;
       return () => {};

@@ -12,6 +12,7 @@ import { addControlCommands } from "./control/commands.ts";
 import { controlResources } from "./control/resources.ts";
 import { type ShowFlags, show } from "./control/show.ts";
 import { examples, overview } from "./help.ts";
+import { removeCaptureRules, showCapture } from "./node/capture.ts";
 import { get } from "./node/get.ts";
 import { resources } from "./node/resources.ts";
 import { runNode } from "./node/run.ts";
@@ -63,6 +64,7 @@ function buildProgram(bindings: CliBindings, style: Style, finish: (code: ExitCo
   addNodeCommand(program, "node", bindings, style, finish);
   addValidate(program, bindings, style, finish);
   addGet(program, bindings, style, finish);
+  addCapture(program, bindings, style, finish);
   addControlCommands(program, { bindings, style, finish });
   addVersion(program, bindings);
   return program;
@@ -151,6 +153,39 @@ function addGet(
       const asksNode = command.getOptionValueSource("admin") === "cli";
       finish(await getFrom(bindings, style, resource, options, asksNode));
     });
+}
+
+function addCapture(
+  program: Command,
+  bindings: CliBindings,
+  style: Style,
+  finish: (code: ExitCode) => void,
+): void {
+  const command = program
+    .command("capture")
+    .summary("show or remove the rules that capture this host's TCP")
+    .description(
+      "The rules that `--capture redirect` installs (root). They stay when a node is killed, so that no traffic leaves the mesh unseen.",
+    );
+  command
+    .command("status")
+    .summary("show whether rules are loaded, by which program, and what gets in their way")
+    .description(
+      "Exit code 0: there are none, or they work. 1: they are incomplete or were left behind, or cannot be read.",
+    )
+    .option("--json", "one JSON object instead of lines")
+    .action(async ({ json }: { readonly json?: boolean }) =>
+      finish(await showCapture(bindings, style, json === true)),
+    );
+  command
+    .command("remove")
+    .summary("remove rules that a killed node has left")
+    .description("Removes what any earlier run installed, by nftables or iptables.")
+    .option("--force", "also while a node is running here")
+    .action(async ({ force }: { readonly force?: boolean }) =>
+      finish(await removeCaptureRules(bindings, force === true)),
+    );
+  command.addHelpText("after", examples("capture", style));
 }
 
 /** A name that both have is asked of the control plane when there is talk of one, and not of a node. */

@@ -21,16 +21,13 @@ export class PassthroughFlow {
 
   /** One connection to its end. Never rejects; what is refused is closed without a byte. */
   async carry(socket: Socket, destination: SocketAddress): Promise<void> {
-    const { own, telemetry, locals, connections } = this.#context;
+    const { own, telemetry, connections } = this.#context;
     const early = new EarlySocket(socket);
     socket.setHandler(early);
     try {
       if (own.holds(applicationAddress(this.#context, destination)))
         throw new MeshError("self_call", "peer", `${formatSocketAddress(destination)} is this tunnel's own`);
-      const local = await locals.wait(
-        () => locals.byAddress(destination.ip),
-        `has the address ${destination.ip.text}`,
-      );
+      const local = await this.#local(destination);
       const connection = connections.open(this.#parties(socket, destination, local));
       if (connection instanceof MeshError) return socket.reset();
       connection.onAbort = () => socket.reset();
@@ -40,6 +37,24 @@ export class PassthroughFlow {
       telemetry.refused("inbound", socket.remote, destination, faultOf(thrown));
       socket.reset();
     }
+  }
+
+  /**
+   * Where workloads run here, an address of none of them is another address of this host, and its client is not kept waiting.
+   *
+   * @throws MeshError `unknown_workload`.
+   */
+  async #local({ ip }: SocketAddress): Promise<Workload> {
+    const { locals } = this.#context;
+    const local = locals.byAddress(ip);
+    if (local !== null) return local;
+    if (locals.all.length > 0)
+      throw new MeshError(
+        "unknown_workload",
+        "local",
+        `no workload of this host has the address ${ip.text}; --capture-exclude-inbound ${ip.text} leaves it out of the mesh`,
+      );
+    return await locals.wait(() => locals.byAddress(ip), `has the address ${ip.text}`);
   }
 
   async #connect(

@@ -1,11 +1,14 @@
 /** What the command line is handed: this program's parts as a few functions. */
 import type { ControlStatus } from "../../agent/join/control_status.ts";
 import { adminLimits } from "../../base/limits/admin.ts";
+import { ports } from "../../base/limits/ports.ts";
 import type { CliBindings, StartedNode } from "../../cli/bindings.ts";
 import type { Config } from "../../config/node/config.ts";
 import { readMeshFiles, refuseMissing } from "../../files/mesh_files.ts";
 import { httpGet } from "../../host/bun/http_get.ts";
 import type { ServeHttp } from "../../host/bun/serve_http.ts";
+import { removeCapture } from "../../host/capture/capture.ts";
+import { captureStatus } from "../../host/capture/status.ts";
 import type { Files, Host } from "../../host/host.ts";
 import { serveAdministration } from "../node/administration.ts";
 import { prepareNode } from "../node/node.ts";
@@ -36,6 +39,10 @@ export function cliBindings(host: Host, { serveHttp, print, ask }: Outside): Cli
     readMeshFiles: (paths) => readEveryMeshFile(host.files, paths),
     startNode: (config) => startServed(host, serveHttp, config),
     getAdmin: (address, path) => httpGet(address, path, adminLimits.clientTimeoutMs),
+    capture: {
+      status: () => captureStatus(host, ports.hbone),
+      remove: () => removeCapture(host),
+    },
     control: controlBindings(host, { serveHttp, ask }),
     onStopSignal: (listener) =>
       host.process.onSignal((signal) => {

@@ -1,4 +1,5 @@
 /** The commands against the real API over a control plane in memory. */
+
 import { describe, expect, test } from "bun:test";
 import { ControlWorld, policy, uriOf } from "../../admin/control/testing/control_world.ts";
 import { MeshError } from "../../base/errors.ts";
@@ -7,6 +8,7 @@ import type { ControlClientConfig } from "../../config/control/client.ts";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
 import type { CliBindings, ExitCode } from "../bindings.ts";
 import { runCli } from "../program.ts";
+import { noCapture } from "../testing/no_capture.ts";
 import { noControl } from "../testing/no_control.ts";
 
 interface World {
@@ -114,6 +116,7 @@ async function run(words: readonly string[] | string, world: World = {}): Promis
         return next !== undefined;
       },
     },
+    capture: noCapture,
     onStopSignal: () => () => {},
   };
   return { code: await runCli(bindings), out, error, connected, started, written, asked };

@@ -1,0 +1,53 @@
+/** `fairlead capture status|remove`: the rules by which a node takes this host's TCP, seen and removed without a node. */
+import type { CliBindings, ExitCode } from "../bindings.ts";
+import type { Style } from "../style.ts";
+
+/** 0: there are none, or they work. 1: something is wrong with them. */
+export async function showCapture(bindings: CliBindings, style: Style, json: boolean): Promise<ExitCode> {
+  const { terminal, capture } = bindings;
+  const status = await capture.status();
+  const { state, backends, ports, findings } = status;
+  const isWell = (state === "none" || state === "in force") && backends.length < 2;
+  if (json) {
+    terminal.out(`${JSON.stringify(status, null, 2)}\n`);
+    return isWell ? 0 : 1;
+  }
+  const paint = isWell ? style.green : style.red;
+  const lines = [`${paint(state)}: ${explanation[state]}`];
+  for (const { name, version } of backends) lines.push(`  installed by ${name} (${version})`);
+  if (ports.length > 0) lines.push(`  captured connections go to port ${ports.join(" and ")}`);
+  for (const { message, remedy } of findings)
+    lines.push("", `${style.yellow("note:")} ${message}`, `  ${remedy}`);
+  terminal.out(`${lines.join("\n")}\n`);
+  return isWell ? 0 : 1;
+}
+
+const explanation = {
+  none: "this host has no capture rules",
+  "in force": "the capture rules are loaded, and a node takes what they capture",
+  incomplete:
+    "some of the capture rules are missing; a running node puts them back, else run `fairlead capture remove`",
+  "left behind":
+    "the capture rules are loaded and no node listens, so captured connections are refused; start a node, or run `fairlead capture remove`",
+} as const;
+
+/** @param force also while a node is running, which puts them back. */
+export async function removeCaptureRules(bindings: CliBindings, force: boolean): Promise<ExitCode> {
+  const { terminal, capture } = bindings;
+  const { state } = await capture.status();
+  if (state === "none") {
+    terminal.out("this host has no capture rules\n");
+    return 0;
+  }
+  if (state === "in force" && !force) {
+    terminal.error(
+      "fairlead: a node is running here and would put the rules back: stop it, which removes them (--force removes them all the same)\n",
+    );
+    return 1;
+  }
+  await capture.remove();
+  terminal.out(
+    "the capture rules are removed: connections of this host go their own way, outside of the mesh\n",
+  );
+  return 0;
+}
