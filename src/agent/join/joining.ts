@@ -1,12 +1,14 @@
 /** Joining by a one-time token: a key, the call, a look at the answer, and one file. In between a crash leaves nothing, or all of it. */
+
+import { backoffMs } from "../../base/backoff.ts";
 import { MeshError } from "../../base/errors.ts";
+import { joinLimits } from "../../base/limits/agent.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Clock, Files, Random } from "../../host/host.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import { join } from "../../wire/grpc/services.ts";
 import { JoinRequestSchema } from "../../wire/messages/fairlead.gen.ts";
 import { newMessage } from "../../wire/messages/message.ts";
-import { reconnectDelayMs } from "../xds/reconnect_delay.ts";
 import { clockSkewMs, describeSkew } from "./clock_skew.ts";
 import { createNodeKey, readJoinAnswer } from "./node_certificate.ts";
 import { type JoinedNode, writeNodeFile } from "./node_file.ts";
@@ -78,7 +80,7 @@ export async function joinMesh(options: JoiningOptions): Promise<JoinedNode> {
       }
       // The answer, rather than the question, may be what was lost.
       isUsed ||= error.code !== "connect_refused" && error.code !== "name_not_found";
-      const delayMs = reconnectDelayMs(failures, random.float());
+      const delayMs = backoffMs(failures, joinLimits, random.float());
       const level = failures === 1 ? "warn" : "debug";
       logger.log(level, "join", "the control plane cannot be reached yet; this is tried again", {
         control,

@@ -1,4 +1,5 @@
 /** This host's own certificate while it runs: in use, on disk, and renewed at half of its life. */
+import { backoffMs } from "../../base/backoff.ts";
 import type { MeshError } from "../../base/errors.ts";
 import { joinLimits } from "../../base/limits/agent.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
@@ -136,9 +137,9 @@ export class NodeIdentity {
       const level = this.#failures === 0 || this.#error.code === "control_refused" ? "warn" : "debug";
       this.#failures++;
       const { renewRetryMinMs, renewRetryMaxMs, renewExpiredRetryMaxMs, backoffJitter } = joinLimits;
-      const maxMs = this.isExpired ? renewExpiredRetryMaxMs : renewRetryMaxMs;
-      const delayMs = Math.min(renewRetryMinMs * 2 ** Math.min(this.#failures - 1, 20), maxMs);
-      this.#notBeforeNow = clock.now() + delayMs * (1 + (random.float() * 2 - 1) * backoffJitter);
+      const backoffMaxMs = this.isExpired ? renewExpiredRetryMaxMs : renewRetryMaxMs;
+      const bounds = { backoffStartMs: renewRetryMinMs, backoffMaxMs, backoffJitter };
+      this.#notBeforeNow = clock.now() + backoffMs(this.#failures, bounds, random.float());
       logger.log(level, "join", "this host's certificate was not renewed; this is tried again", {
         reason: this.#error.message,
         not_after: new Date(this.#node.credential.notAfterMs).toISOString(),

@@ -2,6 +2,8 @@
  * Keeps one delta ADS stream to a control plane: asks for what the handlers take, hands each response whole to its handler, answers
  * it, and begins again when the stream ends. What was taken stays while the control plane is away.
  */
+
+import { backoffMs } from "../../base/backoff.ts";
 import { MeshError } from "../../base/errors.ts";
 import { joinLimits } from "../../base/limits/agent.ts";
 import type { Logger } from "../../base/log.ts";
@@ -20,7 +22,6 @@ import {
 } from "../../wire/messages/envoy_discovery.gen.ts";
 import { newMessage } from "../../wire/messages/message.ts";
 import type { AdsStream, OpenAdsStream } from "./ads_stream.ts";
-import { reconnectDelayMs } from "./reconnect_delay.ts";
 import type { ResourceHandler } from "./resource_handler.ts";
 import { describeTypes, type XdsStatus } from "./xds_status.ts";
 
@@ -184,7 +185,7 @@ export class XdsClient {
     // A server that closes in order after it has served (its own drain, a limit of age) is come back to at once, as ztunnel does.
     const steady = wasConnected && clock.now() - this.#openedAt >= joinLimits.steadyMs;
     this.#failures = steady || why === "our own wish" ? 1 : this.#failures + 1;
-    const delayMs = reconnectDelayMs(this.#failures, random.float());
+    const delayMs = backoffMs(this.#failures, joinLimits, random.float());
     if (why === "theirs") this.#tellLost(error, wasConnected);
     if (!this.#closed) this.#timer = clock.setTimer(delayMs, () => void this.#connect());
   }

@@ -70,8 +70,7 @@ export const keysLimits = {
   /** Characters of Vault's own words that are kept of an error. */
   maxVaultErrorLength: 300,
   /** Back-off towards Vault. */
-  vaultBackoffStartMs: 200,
-  vaultBackoffMaxMs: 15_000,
+  vaultBackoff: { backoffStartMs: 200, backoffMaxMs: 15_000 },
   /** A token is renewed after this share of its lease. */
   tokenRenewalShare: 2 / 3,
   /** Revocation lists say that they hold for so long, and are signed anew after so long. */

@@ -177,7 +177,7 @@ describe("revocation lists", () => {
     const outcome = await mesh.revoke({ kind: "serial", serialNumber: "01" }, "", "ops");
     expect([outcome.pending, failures]).toEqual(["no room", 1]);
     end();
-    await clock.advance(2 * keysLimits.vaultBackoffMaxMs);
+    await clock.advance(2 * keysLimits.vaultBackoff.backoffMaxMs);
     expect(mesh.pendingRevocation).toBeNull();
     await mesh.revoke({ kind: "serial", serialNumber: "02" }, "", "ops");
     const list = parseRevocationList(mesh.bundle.value.crls[0] ?? new Uint8Array());
@@ -199,7 +199,7 @@ describe("revocation lists", () => {
     expect(again.mesh.bundle.value).toEqual(published);
     expect(again.mesh.pendingRevocation).toBe("away");
     flaky.isAway = false;
-    await clock.advance(2 * keysLimits.vaultBackoffMaxMs);
+    await clock.advance(2 * keysLimits.vaultBackoff.backoffMaxMs);
     for (const one of [mesh, again.mesh]) {
       expect(one.pendingRevocation).toBeNull();
       const trust = await nodeTrust({ clock, mesh: one });

@@ -2,6 +2,7 @@
  * Keeps a revocation list of every authority in force, and publishes them with the roots. The last list that was signed stands
  * in state and stays published while a key cannot be reached: a node that is sent no list forgets the one it had.
  */
+import { backoffMs } from "../../base/backoff.ts";
 import { asMeshError } from "../../base/errors.ts";
 import { keysLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
@@ -175,9 +176,7 @@ export class RevocationPublisher {
     if (this.#closed) return;
     this.#failures = this.#pending === null ? 0 : this.#failures + 1;
     const delayMs =
-      this.#failures === 0
-        ? keysLimits.listCheckMs
-        : Math.min(keysLimits.vaultBackoffStartMs * 2 ** this.#failures, keysLimits.vaultBackoffMaxMs);
+      this.#failures === 0 ? keysLimits.listCheckMs : backoffMs(this.#failures + 1, keysLimits.vaultBackoff);
     this.#timer = this.#options.clock.setTimer(delayMs, () => void this.refresh());
   }
 

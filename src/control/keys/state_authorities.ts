@@ -1,5 +1,7 @@
 /** Authorities that are kept in state: opened at the start, made, moved from state to state, and forgotten. */
+
 import { assert } from "../../base/assert.ts";
+import { backoffMs } from "../../base/backoff.ts";
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { keysLimits, rotationLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
@@ -208,10 +210,7 @@ export class StateAuthorities {
       return;
     }
     const { clock, logger } = this.#options;
-    const delayMs = Math.min(
-      keysLimits.vaultBackoffStartMs * 2 ** this.#failures++,
-      keysLimits.vaultBackoffMaxMs,
-    );
+    const delayMs = backoffMs(++this.#failures, keysLimits.vaultBackoff);
     this.#retry = clock.setTimer(delayMs, () => {
       this.#openKeys().then(
         () => this.#publish(),

@@ -2,6 +2,7 @@
  * A standing relation to Vault: logs in, keeps the token alive, logs in again when it is lost, and tries again for a bounded
  * time while Vault is away, sealed or restarting.
  */
+import { backoffMs } from "../../base/backoff.ts";
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { Gate } from "../../base/gate.ts";
 import { keysLimits } from "../../base/limits/control.ts";
@@ -106,8 +107,11 @@ export class VaultSession {
       }
       const what = `${request.method} ${request.path}: ${answer.message}`;
       if (answer.kind !== "away") throw this.#unavailable("local", what);
-      const exponential = keysLimits.vaultBackoffStartMs * 2 ** Math.min(attempt, 10);
-      const delayMs = Math.min(exponential, keysLimits.vaultBackoffMaxMs) * (0.75 + random.float() / 2);
+      const delayMs = backoffMs(
+        attempt + 1,
+        { ...keysLimits.vaultBackoff, backoffJitter: 0.25 },
+        random.float(),
+      );
       if (clock.now() + delayMs >= deadline) throw this.#unavailable("upstream", answer.message);
       await new Promise<void>((resolve) => void clock.setTimer(delayMs, resolve));
     }
@@ -171,7 +175,7 @@ export class VaultSession {
     if (outcome !== null && !isToken(outcome) && outcome.kind === "away") {
       // It is still good for the rest of its lease; a request that finds it gone logs in again.
       this.#note(outcome);
-      this.#renewAfter(token, keysLimits.vaultBackoffMaxMs);
+      this.#renewAfter(token, keysLimits.vaultBackoff.backoffMaxMs);
       return;
     }
     // Near its maximal life the lease that is granted gets shorter (Vault's max_ttl): then a login is due.
@@ -186,13 +190,13 @@ export class VaultSession {
     if (this.#closed || this.#token !== token) return;
     if (!isToken(outcome)) {
       logger.log("warn", "vault", "no new token", { error: outcome.message });
-      this.#renewAfter(token, keysLimits.vaultBackoffMaxMs);
-    } else if (outcome.token !== token.token || outcome.leaseMs > keysLimits.vaultBackoffMaxMs) {
+      this.#renewAfter(token, keysLimits.vaultBackoff.backoffMaxMs);
+    } else if (outcome.token !== token.token || outcome.leaseMs > keysLimits.vaultBackoff.backoffMaxMs) {
       this.#adopt(outcome);
     } else {
       // The same token, which is about to end and cannot be renewed: its file has to be replaced.
       logger.log("error", "vault", "the token ends and has no successor", { lease_ms: outcome.leaseMs });
-      this.#renewAfter(token, keysLimits.vaultBackoffMaxMs);
+      this.#renewAfter(token, keysLimits.vaultBackoff.backoffMaxMs);
     }
   }
 

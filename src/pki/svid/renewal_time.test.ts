@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
-import { pkiLimits } from "../../base/limits/pki.ts";
-import { backoffMs, isExpired, isRenewalDue, renewalTimeMs } from "./renewal_time.ts";
+import { isExpired, isRenewalDue, renewalTimeMs } from "./renewal_time.ts";
 
 const hour = 3_600_000;
 const minute = 60_000;
@@ -26,13 +25,4 @@ test("due at its time, and when the clock went back to before it existed", () =>
   expect(isRenewalDue(validity, 3000, 999)).toBe(true);
   expect(isExpired(validity, 5000)).toBe(false);
   expect(isExpired(validity, 5001)).toBe(true);
-});
-
-test("back-off starts, doubles, spreads and ends where the limits say", () => {
-  expect(backoffMs(1, 0.5)).toBe(pkiLimits.backoffStartMs);
-  expect(backoffMs(2, 0.5)).toBe(pkiLimits.backoffStartMs * 2);
-  expect(backoffMs(4, 0)).toBe(pkiLimits.backoffStartMs * 8 * 0.8);
-  expect(backoffMs(4, 1)).toBe(pkiLimits.backoffStartMs * 8 * 1.2);
-  expect(backoffMs(10, 0.5)).toBe(pkiLimits.backoffMaxMs);
-  expect(backoffMs(100_000, 0.5)).toBe(pkiLimits.backoffMaxMs);
 });

@@ -30,15 +30,3 @@ export function isRenewalDue(validity: Validity, renewAtMs: number, nowMs: numbe
 export function isExpired(validity: Validity, nowMs: number): boolean {
   return nowMs > validity.notAfterMs;
 }
-
-/**
- * How long to wait after a failure: exponential, bounded, spread both ways by the jitter.
- *
- * @param failures how many in a row, at least 1.
- * @param random uniform in [0, 1).
- */
-export function backoffMs(failures: number, random: number): number {
-  const exponential = pkiLimits.backoffStartMs * pkiLimits.backoffFactor ** Math.min(failures - 1, 30);
-  const spread = 1 + (random * 2 - 1) * pkiLimits.backoffJitter;
-  return Math.min(exponential, pkiLimits.backoffMaxMs) * spread;
-}

@@ -2,6 +2,7 @@
  * The SVIDs of this process: one per identity, made on first need, renewed at half of life, with back-off when the signer
  * fails and the old one in use for as long as it is valid. Connections keep what they began with.
  */
+import { backoffMs } from "../../base/backoff.ts";
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { Gate } from "../../base/gate.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
@@ -13,7 +14,7 @@ import { SignatureVerifier } from "../crypto/signature.ts";
 import type { CertificateSigner } from "../issue/ca.ts";
 import type { TrustVerifier } from "../trust/verifier.ts";
 import { withTimeout } from "./deadline.ts";
-import { backoffMs, isExpired, isRenewalDue, renewalTimeMs } from "./renewal_time.ts";
+import { isExpired, isRenewalDue, renewalTimeMs } from "./renewal_time.ts";
 import type { Svid } from "./svid.ts";
 import { type IssuedSvid, requestSvid } from "./svid_request.ts";
 
@@ -244,7 +245,7 @@ export class SecretManager {
     secret.attempt = null;
     secret.error = error;
     secret.failures++;
-    const delayMs = backoffMs(secret.failures, this.#options.random.float());
+    const delayMs = backoffMs(secret.failures, pkiLimits, this.#options.random.float());
     secret.notBeforeNow = this.#options.clock.now() + delayMs;
     if (this.#isHeld(secret)) {
       this.#log("warn", "no new SVID", secret, { error: error.message, retry_ms: Math.round(delayMs) });

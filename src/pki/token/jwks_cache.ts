@@ -2,6 +2,7 @@
  * An issuer's keys, kept: read on first need, again when they are old or a token names a key they do not hold, and used for
  * a bounded time while the issuer is away. Whoever sends tokens cannot make us ask the issuer more often than the limits say.
  */
+import { backoffMs } from "../../base/backoff.ts";
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { tokenLimits } from "../../base/limits/pki.ts";
 import type { Logger } from "../../base/log.ts";
@@ -89,7 +90,8 @@ export class JwksCache {
 
   #backoffMs(): number {
     if (this.#failures === 0) return 0;
-    return Math.min(tokenLimits.retryMinMs * 2 ** (this.#failures - 1), tokenLimits.retryMaxMs);
+    const { retryMinMs: backoffStartMs, retryMaxMs: backoffMaxMs } = tokenLimits;
+    return backoffMs(this.#failures, { backoffStartMs, backoffMaxMs });
   }
 
   /** Never rejects. */

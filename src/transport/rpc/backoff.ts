@@ -1,4 +1,5 @@
 /** When a channel may try again: at once after a connection that lived, later and later after those that did not. */
+import { backoffMs } from "../../base/backoff.ts";
 import { MeshError } from "../../base/errors.ts";
 import type { Host } from "../../host/host.ts";
 import type { RpcLimits } from "./server.ts";
@@ -39,12 +40,9 @@ export class Backoff {
   }
 
   failed(): void {
-    const { backoffStartMs, backoffFactor, backoffMaxMs, backoffJitter } = this.#limits;
-    const delayMs = Math.min(backoffMaxMs, backoffStartMs * backoffFactor ** this.#failures);
-    const jitter = 1 + backoffJitter * (2 * this.#host.random.float() - 1);
-    this.#notBeforeMs = this.#host.clock.now() + delayMs * jitter;
-    // So far that the delay cannot grow any more, and the power stays a number.
-    if (delayMs < backoffMaxMs) this.#failures++;
+    this.#failures++;
+    const delayMs = backoffMs(this.#failures, this.#limits, this.#host.random.float());
+    this.#notBeforeMs = this.#host.clock.now() + delayMs;
   }
 
   /** A server that takes connections only to drop them is backed off from like one that takes none. */
