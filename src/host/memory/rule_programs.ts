@@ -10,7 +10,7 @@ export function rulePrograms(): Readonly<Record<string, RunProgram>> {
         return table === ""
           ? { exitCode: 1, output: "Error: No such file or directory" }
           : { exitCode: 0, output: table };
-      if (args.includes("-f")) table = /^table inet fairlead \{[^]*/m.exec(input)?.[0] ?? "";
+      if (args.includes("-f")) table = /^table inet fairlead \{[\s\S]*/m.exec(input)?.[0] ?? "";
       return { exitCode: 0, output: "nftables in memory" };
     },
     ip: () => ({ exitCode: 0, output: "from all fwmark 0x111 lookup 100; local default dev lo" }),
