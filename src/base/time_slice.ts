@@ -35,3 +35,11 @@ export class TimeSlice {
     }
   }
 }
+
+/** Runs the steps to their end at once: for who has nothing else to serve. */
+export function runSteps<T>(steps: Generator<void, T>): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}

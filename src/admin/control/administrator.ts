@@ -1,7 +1,8 @@
 /** The kind `Administrator` of `fairlead.dev/v1`: a role, where it holds, and who has it. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
+import { runSteps } from "../../base/time_slice.ts";
 import { ObjectReader, Problems } from "../../mesh/documents/reader.ts";
-import { type DocumentText, parseYaml, splitDocuments } from "../../mesh/documents/yaml.ts";
+import { type DocumentText, parseYamlInSteps, splitInSteps } from "../../mesh/documents/yaml.ts";
 import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 import { type Role, roles } from "./roles.ts";
@@ -36,38 +37,56 @@ export function parseAdministrators(
   inputs: readonly DocumentInput[],
   rootNamespace: string,
 ): ParsedAdministrators {
+  return runSteps(administratorsInSteps(inputs, rootNamespace));
+}
+
+/** `parseAdministrators`, in steps. A document that does not hold the kind's name is not read. */
+export function* administratorsInSteps(
+  inputs: readonly DocumentInput[],
+  rootNamespace: string,
+): Generator<void, ParsedAdministrators> {
   const administrators: Administrator[] = [];
   const errors: DocumentError[] = [];
+  const names = new Set<string>();
   let others = 0;
   for (const { path, text } of inputs) {
-    const parts = splitDocuments(path, text);
+    const parts = yield* splitInSteps(path, text);
     if ("message" in parts) {
       errors.push(parts);
       continue;
     }
     for (const part of parts) {
-      const read = readAdministrator(part, rootNamespace);
+      yield;
+      const read = MAY_BE_ADMINISTRATOR.test(part.text)
+        ? yield* readAdministrator(part, rootNamespace)
+        : "other";
       if (read === "other") others++;
       else if ("errors" in read) errors.push(...read.errors);
-      else if (administrators.some(({ name }) => name === read.name))
+      else if (names.has(read.name))
         errors.push({
           location: { file: part.file, line: part.firstLine, column: 1 },
           resource: `${administratorKind} ${read.name}`,
-          message: "stands here a second time",
+          message: "is here a second time",
         });
-      else administrators.push(read);
+      else {
+        names.add(read.name);
+        administrators.push(read);
+      }
     }
   }
   return { administrators, errors, others };
 }
 
+/** The word, or an escape of YAML by which it could be written. */
+const MAY_BE_ADMINISTRATOR = /Administrator|\\[xuU]/;
+
 const NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
-function readAdministrator(
+function* readAdministrator(
   document: DocumentText,
   rootNamespace: string,
-): Administrator | "other" | { readonly errors: readonly DocumentError[] } {
-  const yaml = parseYaml(document);
+): Generator<void, Administrator | "other" | { readonly errors: readonly DocumentError[] }> {
+  const yaml = yield* parseYamlInSteps(document);
   // Not even YAML: whoever reads the other kinds says so.
   if (!("root" in yaml)) return "other";
   const { root: node } = yaml;

@@ -172,6 +172,38 @@ describe("a tenant never sees a byte of another's", () => {
     );
   });
 
+  test("ten thousand errors beside as many documents of others are told in linear time", async () => {
+    const control = world();
+    const others = Array.from({ length: 5_000 }, (_, index) => ({
+      key: `ServiceEntry red/s${index}`,
+      kind: "ServiceEntry",
+      namespace: "red",
+      name: `s${index}`,
+      text: "x",
+      source: `red-secret-${index}.yaml`,
+      line: 1,
+    }));
+    control.put(others, "red");
+    const errors = Array.from({ length: 10_000 }, (_, index) => ({
+      location: { file: "p.yaml", line: index, column: 2 },
+      resource: null,
+      message: `it is taken at red-secret-${index % 6_000}.yaml:1:${index}`,
+    }));
+    control.result = {
+      outcome: "refused",
+      because: "invalid",
+      version: 2,
+      message: "",
+      lockOuts: [],
+      errors,
+    };
+    const started = performance.now();
+    const answer = await control.ask("blue", "POST", "/v1/apply", asDocument("blue", "a"));
+    expect(performance.now() - started).toBeLessThan(1_500);
+    expect(answer.text).not.toMatch(/red-secret-[0-4][0-9]{3}\.yaml/);
+    expect(answer.text).toContain("red-secret-5999.yaml");
+  });
+
   test("words of a conversion that name another's documents stay here", async () => {
     const control = world();
     control.result = {

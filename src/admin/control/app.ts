@@ -2,6 +2,7 @@
 import { type Context, Hono, type Next } from "hono";
 import { Administrators } from "./administrators.ts";
 import { addAuthorityRoutes } from "./authority_routes.ts";
+import { BodyLoad } from "./body_load.ts";
 import { addDocumentRoutes } from "./document_routes.ts";
 import { addNodeRoutes } from "./node_routes.ts";
 import { addOperationRoutes } from "./operation_routes.ts";
@@ -17,6 +18,7 @@ import { addVersionRoutes } from "./version_routes.ts";
 export function createControlApp(sources: ControlSources): ControlApp {
   const app: ControlApp = new Hono<ControlEnvironment>();
   const administrators = new Administrators(sources.administrators, sources.rootNamespace);
+  const load = new BodyLoad();
   app.onError((error) => {
     const problem = problemOf(error);
     if (problem !== null) return problem.response();
@@ -28,8 +30,13 @@ export function createControlApp(sources: ControlSources): ControlApp {
   app.notFound(() => new Problem(404, "there is no such path").response());
   app.use(refuseBrowsers);
   app.use(async (context, next) => {
-    context.set("session", await authenticate(sources, administrators, context));
-    await next();
+    const session = await authenticate(sources, administrators, load, context);
+    context.set("session", session);
+    try {
+      await next();
+    } finally {
+      session.close();
+    }
     context.header("cache-control", "no-store");
   });
   addDocumentRoutes(app);
@@ -54,6 +61,7 @@ async function refuseBrowsers(context: Context, next: Next): Promise<Response | 
 async function authenticate(
   sources: ControlSources,
   administrators: Administrators,
+  load: BodyLoad,
   context: Context<ControlEnvironment>,
 ): Promise<Session> {
   const { chain, remote } = context.env;
@@ -62,7 +70,7 @@ async function authenticate(
   if (subject === "too_many") throw new Problem(429, "too many requests from this address");
   if (subject === "unauthenticated")
     throw new Problem(401, "neither a client certificate nor a token that is believed here");
-  const session = new Session(sources, administrators, subject);
+  const session = new Session(sources, administrators, load, subject);
   if (session.grants.length > 0) return session;
   // A member of the mesh without a role learns no more than a stranger, but who they are.
   throw session.refuseStranger();

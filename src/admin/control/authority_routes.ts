@@ -32,7 +32,7 @@ export function addAuthorityRoutes(app: ControlApp): void {
   app.post("/v1/ca/rotation", async (context) => {
     const session = context.get("session");
     session.demand("authority.rotate", null, "the rotation");
-    const body = await readJson(context.req.raw, ["kind"]);
+    const body = await readJson(context, ["kind"]);
     const kind = body.oneOf("kind", ["root", "intermediate"]);
     const progress = await session.recorded(
       "authority.rotation.start",

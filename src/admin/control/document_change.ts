@@ -1,12 +1,10 @@
 /** Changes of documents: what a caller may ask for, and how the outcome is told. */
 import { MeshError } from "../../base/errors.ts";
 import type { IpAddress } from "../../base/ip.ts";
-import { parseDocument } from "../../mesh/documents/parse.ts";
-import { splitDocuments } from "../../mesh/documents/yaml.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 import { Problem } from "./problem.ts";
 import type { Session } from "./session.ts";
-import type { ChangeRequest, ChangeResult, DocumentInput, DocumentName } from "./sources.ts";
+import type { ChangeRequest, ChangeResult, DocumentName } from "./sources.ts";
 
 export interface ChangeOptions {
   readonly dryRun: boolean;
@@ -53,14 +51,8 @@ export function changeRequest(session: Session, from: IpAddress, options: Change
  *
  * @throws Problem 403.
  */
-export function demandOwn(session: Session, inputs: readonly DocumentInput[]): void {
-  if (session.mayInMesh("documents.write")) return;
-  for (const { path, text } of inputs) {
-    const parts = splitDocuments(path, text);
-    if ("message" in parts) continue;
-    for (const { key } of parts.flatMap(parseDocument))
-      if (key !== null) session.demand("documents.write", ownerOfKey(key), key);
-  }
+export function demandOwn(session: Session, key: string): void {
+  if (!session.mayInMesh("documents.write")) session.demand("documents.write", ownerOfKey(key), key);
 }
 
 /** @throws Problem 403, 404, 409, 422. */
@@ -116,15 +108,14 @@ export function tellChange(session: Session, result: ChangeResult): unknown {
  */
 function tellErrors(session: Session, errors: readonly DocumentError[]): readonly DocumentError[] {
   if (session.mayInMesh("documents.read")) return errors;
+  const isTelling = tellsOfOthers(session);
   const shown = errors
     .filter(
       ({ resource }) =>
         resource === null || session.may("documents.write", ownerOfKey(resource)) || !resource.includes(" "),
     )
     .map((error) =>
-      isTelling(session, error.message)
-        ? { location: nowhere, resource: error.resource, message: hidden }
-        : error,
+      isTelling(error.message) ? { location: nowhere, resource: error.resource, message: hidden } : error,
     );
   return errors.length > 0 && shown.length === 0
     ? [{ location: nowhere, resource: null, message: hidden }]
@@ -132,16 +123,31 @@ function tellErrors(session: Session, errors: readonly DocumentError[]): readonl
 }
 
 function hideOthers(session: Session, message: string): string {
-  return !session.mayInMesh("documents.read") && isTelling(session, message) ? hidden : message;
+  return !session.mayInMesh("documents.read") && tellsOfOthers(session)(message) ? hidden : message;
 }
 
-/** Where a message names something of a namespace that is not theirs, or a file that such a document came from. */
-function isTelling(session: Session, message: string): boolean {
-  if ([...message.matchAll(NAMED)].some(([, namespace = ""]) => !session.may("documents.read", namespace)))
-    return true;
-  return session.sources.documents
-    .current()
-    .documents.some((one) => one.source !== "" && message.includes(one.source) && !canSee(session, one));
+/**
+ * Whether a message names something of a namespace that is not theirs, or a file that such a document came from. The documents are looked
+ * through once, however many messages there are.
+ */
+function tellsOfOthers(session: Session): (message: string) => boolean {
+  let others: ReadonlySet<string> | null = null;
+  return (message) => {
+    for (const [, namespace = ""] of message.matchAll(NAMED))
+      if (!session.may("documents.read", namespace)) return true;
+    others ??= new Set(
+      session.sources.documents
+        .current()
+        .documents.filter((one) => one.source !== "" && !canSee(session, one))
+        .map(({ source }) => source),
+    );
+    const known = others;
+    // `… at FILE:LINE` is how a message says where; a file's name may hold either part itself.
+    const ends = [...message.matchAll(/:\d/g)].map(({ index }) => index);
+    return [...message.matchAll(/ at /g)].some(({ index }) =>
+      ends.some((end) => end > index + 4 && known.has(message.slice(index + 4, end))),
+    );
+  };
 }
 
 /** `namespace/name`, where it is neither a part of a path nor of an API's group. */

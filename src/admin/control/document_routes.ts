@@ -1,6 +1,7 @@
 /** Mesh documents: shown, applied all or nothing, taken away. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
-import { administratorKind, parseAdministrators } from "./administrator.ts";
+import { TimeSlice } from "../../base/time_slice.ts";
+import { administratorKind, administratorsInSteps } from "./administrator.ts";
 import { applyAdministrators, listAdministrators, removeAdministrators } from "./administrator_routes.ts";
 import { canSee, changeRequest, demandOwn, ownerOf, ownerOfKey, tellChange } from "./document_change.ts";
 import { Problem } from "./problem.ts";
@@ -44,7 +45,7 @@ export function addDocumentRoutes(app: ControlApp): void {
     const session = context.get("session");
     session.visible("documents.write");
     const body = await readJson(
-      context.req.raw,
+      context,
       ["keys", "dryRun", "force", "expectedVersion"],
       controlAdminLimits.maxApplyBytes,
     );
@@ -57,21 +58,22 @@ export function addDocumentRoutes(app: ControlApp): void {
     // Before a byte of a large body is read.
     session.visible("documents.write");
     const body = await readJson(
-      context.req.raw,
+      context,
       ["documents", "prune", "dryRun", "force", "expectedVersion"],
       controlAdminLimits.maxApplyBytes,
     );
     const inputs = body.list("documents").map(readInput);
     const prune = readPrune(session, body);
     const options = readOptions(body);
-    const administrators = parseAdministrators(inputs, session.sources.rootNamespace);
+    const slice = new TimeSlice(session.sources.clock);
+    const administrators = await slice.run(administratorsInSteps(inputs, session.sources.rootNamespace));
     if (administrators.administrators.length + administrators.errors.length > 0) {
       if (administrators.others > 0 || prune !== null) throw apart();
       return context.json(applyAdministrators(session, administrators, options.dryRun));
     }
-    demandOwn(session, inputs);
     const request = {
       ...changeRequest(session, context.env.remote.ip, options),
+      onNamed: (key: string) => demandOwn(session, key),
       ...(prune === null ? {} : { prune }),
     };
     const texts = inputs.map(({ path, text }) => ({ source: path, text }));

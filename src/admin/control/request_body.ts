@@ -1,47 +1,68 @@
 /** What a request says: its body within bounds, its fields and its query, each read once. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
+import { TimeSlice } from "../../base/time_slice.ts";
+import type { HeldBody } from "./body_load.ts";
+import { parseJsonInSteps } from "./json_steps.ts";
 import { Problem } from "./problem.ts";
+import type { ControlContext } from "./route.ts";
 
-/** @throws Problem 413, before more than the bound is kept. */
-export async function readBody(request: Request, maxBytes: number): Promise<string> {
+/** @throws Problem 413, before more than the bound is kept; 429, before more than the caller's share is. */
+async function readBody({ request, held }: BodySource, maxBytes: number): Promise<string> {
   const declared = Number(request.headers.get("content-length") ?? "0");
   const tooLarge = new Problem(413, `a body of more than ${maxBytes} bytes is not read here`);
   if (declared > maxBytes) throw tooLarge;
   const reader = request.body?.getReader();
   if (reader === undefined) return "";
-  const chunks: Uint8Array[] = [];
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  const parts: string[] = [];
   let length = 0;
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
     length += value.length;
-    if (length > maxBytes) {
+    try {
+      if (length > maxBytes) throw tooLarge;
+      held.take(Math.max(value.length, controlAdminLimits.minBodyChunkBytes));
+      parts.push(decode(decoder, value));
+    } catch (thrown) {
       await reader.cancel();
-      throw tooLarge;
+      throw thrown;
     }
-    chunks.push(value);
   }
-  const decoder = new TextDecoder("utf-8", { fatal: true });
+  parts.push(decode(decoder));
+  return parts.join("");
+}
+
+/** @param chunk the end when left out. @throws Problem 400. */
+function decode(decoder: TextDecoder, chunk?: Uint8Array): string {
   try {
-    return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode();
+    return chunk === undefined ? decoder.decode() : decoder.decode(chunk, { stream: true });
   } catch {
     throw new Problem(400, "the body is not UTF-8");
   }
 }
 
-/** A JSON object whose fields are all known. @throws Problem 400, 413, 415. */
+interface BodySource {
+  readonly request: Request;
+  readonly held: HeldBody;
+}
+
+/** A JSON object whose fields are all known. @throws Problem 400, 413, 415, 429. */
 export async function readJson(
-  request: Request,
+  context: ControlContext,
   fields: readonly string[],
   maxBytes: number = controlAdminLimits.maxBodyBytes,
 ): Promise<JsonFields> {
+  const session = context.get("session");
+  const request = context.req.raw;
   const type = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
   if (type !== "application/json") throw new Problem(415, "the body must be application/json");
-  const text = await readBody(request, maxBytes);
+  const text = await readBody({ request, held: session.holdBody(maxBytes) }, maxBytes);
   let value: unknown;
   try {
-    value = JSON.parse(text);
-  } catch {
+    value = await new TimeSlice(session.sources.clock).run(parseJsonInSteps(text));
+  } catch (thrown) {
+    if (thrown instanceof RangeError) throw new Problem(413, thrown.message);
     throw new Problem(400, "the body is not JSON");
   }
   return new JsonFields(value, fields, "the body");

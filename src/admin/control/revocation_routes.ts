@@ -33,7 +33,7 @@ export function addRevocationRoutes(app: ControlApp): void {
   app.post("/v1/revocations", async (context) => {
     const session = context.get("session");
     session.visible("revocations.write");
-    const body = await readJson(context.req.raw, ["kind", "value", "reason"]);
+    const body = await readJson(context, ["kind", "value", "reason"]);
     const target = readTarget(body.oneOf("kind", kinds), body.text("value"));
     const reason = body.optionalText("reason") ?? "";
     if (reason.length > controlAdminLimits.maxReasonLength)

@@ -2,6 +2,7 @@
 
 import { nodeNamespace } from "../../mesh/identity.ts";
 import type { Administrators } from "./administrators.ts";
+import type { BodyLoad, HeldBody } from "./body_load.ts";
 import { Problem } from "./problem.ts";
 import { type Action, allowedNamespaces, type Grant, isAllowed, meshScope, type Scope } from "./roles.ts";
 import type { AuditEntry, ControlSources, Subject } from "./sources.ts";
@@ -12,11 +13,26 @@ export class Session {
   readonly sources: ControlSources;
   readonly administrators: Administrators;
 
-  constructor(sources: ControlSources, administrators: Administrators, subject: Subject) {
+  readonly #load: BodyLoad;
+  #body: HeldBody | null = null;
+
+  constructor(sources: ControlSources, administrators: Administrators, load: BodyLoad, subject: Subject) {
+    this.#load = load;
     this.sources = sources;
     this.administrators = administrators;
     this.subject = subject;
     this.grants = administrators.grants(subject);
+  }
+
+  /** What this request's body may take of memory, until `close`. */
+  holdBody(maxBytes: number): HeldBody {
+    this.#body ??= this.#load.open(this.name, maxBytes);
+    return this.#body;
+  }
+
+  /** The request is answered. */
+  close(): void {
+    this.#body?.release();
   }
 
   get name(): string {

@@ -1,12 +1,13 @@
 /** What administration of the control plane shows and does. `app/control/` fills it; nothing here knows the parts it comes from. */
 import type { IpAddress, SocketAddress } from "../../base/ip.ts";
 import type { Logger } from "../../base/log.ts";
+import type { SliceClock } from "../../base/time_slice.ts";
 import type { DocumentWarning } from "../../mesh/documents/document.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 
 export interface ControlSources {
-  readonly clock: { wallMs(): number };
+  readonly clock: SliceClock & { wallMs(): number };
   readonly logger: Logger;
   readonly rootNamespace: string;
   readonly trustDomain: string;
@@ -122,6 +123,8 @@ export interface ChangeRequest {
 export interface ApplyRequest extends ChangeRequest {
   /** Documents of these namespaces that the texts do not hold are removed. */
   readonly prune?: readonly string[] | "all";
+  /** Told the key of each document that the texts name, changed or not; what it throws ends the change. */
+  readonly onNamed?: (key: string) => void;
 }
 
 export interface DocumentDiff extends DocumentName {

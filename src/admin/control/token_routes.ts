@@ -18,7 +18,7 @@ export function addTokenRoutes(app: ControlApp): void {
   app.post("/v1/join-tokens", async (context) => {
     const session = context.get("session");
     session.visible("tokens.create");
-    const body = await readJson(context.req.raw, ["binding", "ttlMs", "replace"]);
+    const body = await readJson(context, ["binding", "ttlMs", "replace"]);
     const binding = readBinding(body.fields("binding", ["kind", "node", "workload", "group"]));
     const namespace = bindingNamespace(binding);
     session.demand("tokens.create", namespace, bindingText(binding));

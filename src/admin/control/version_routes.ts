@@ -31,13 +31,7 @@ export function addVersionRoutes(app: ControlApp): void {
   app.post("/v1/rollback", async (context) => {
     const session = context.get("session");
     session.visible("documents.write");
-    const body = await readJson(context.req.raw, [
-      "version",
-      "namespaces",
-      "dryRun",
-      "force",
-      "expectedVersion",
-    ]);
+    const body = await readJson(context, ["version", "namespaces", "dryRun", "force", "expectedVersion"]);
     const version = body.integer("version");
     const namespaces = body.value("namespaces") === null ? null : body.list("namespaces").map(readNamespace);
     if (namespaces?.length === 0)

@@ -2,8 +2,8 @@
 import { meshLimits } from "../../base/limits/mesh.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
-import { type ParsedEntry, parseDocument } from "../../mesh/documents/parse.ts";
-import { type DocumentText, splitDocuments } from "../../mesh/documents/yaml.ts";
+import { type ParsedEntry, parseInSteps } from "../../mesh/documents/parse.ts";
+import { type DocumentText, splitInSteps } from "../../mesh/documents/yaml.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 
 export interface ParsedFile {
@@ -56,7 +56,7 @@ export class DocumentFiles {
     before: ParsedFile | undefined,
     slice: TimeSlice,
   ): Promise<ParsedFile> {
-    const documents = splitDocuments(path, text);
+    const documents = await slice.run(splitInSteps(path, text));
     if ("message" in documents) return { path, text, entries: [], error: documents, parts: new Map() };
     const parts = new Map<string, readonly ParsedEntry[]>();
     for (const document of documents) {
@@ -64,7 +64,7 @@ export class DocumentFiles {
       let entries = before?.parts.get(key);
       if (entries === undefined) {
         await slice.giveWay();
-        entries = parseDocument(document);
+        entries = await slice.run(parseInSteps(document));
       }
       parts.set(key, entries);
     }

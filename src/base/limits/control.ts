@@ -164,6 +164,17 @@ export const controlAdminLimits = {
   maxApplyBytes: 16 * 1024 * 1024,
   /** Any other body. */
   maxBodyBytes: 64 * 1024,
+  /**
+   * What all bodies of `apply` hold until they are answered, and all others. A caller may hold half of what the others leave: two of the
+   * largest for the first one.
+   */
+  maxHeldBodyBytes: 96 * 1024 * 1024,
+  maxHeldSmallBodyBytes: 8 * 1024 * 1024,
+  /** What a chunk of a body counts for at least: an array has its own size, and a frame may hold one byte. */
+  minBodyChunkBytes: 256,
+  /** Values of one body: as many documents as there may be, with their paths and texts; and how deep it is nested. */
+  maxJsonValues: 400_000,
+  maxJsonDepth: 16,
   /** Entries of one answer, and how many there are when nobody says. */
   maxPage: 1_000,
   defaultPage: 100,

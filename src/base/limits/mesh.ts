@@ -13,14 +13,21 @@ export const meshLimits = {
   maxFiles: 10_000,
   /** Folders within folders. */
   maxFolderDepth: 16,
-  /** Nodes of one document after its aliases are written out: what stops an alias bomb. */
-  maxNodesPerDocument: 50_000,
+  /**
+   * Words and signs of one document, as the YAML library cuts it: what it makes of them it makes in one turn, some 20 ms for so many.
+   * Blanks and comments cost it little; three times as many are taken of all. A document of 256 KiB has about 40,000 words and signs.
+   */
+  maxTokensPerDocument: 48_000,
+  /** Nodes of one document after its aliases are written out: what stops an alias bomb. Read in one turn, some 15 ms. */
+  maxNodesPerDocument: 25_000,
   /** Aliases of one document; each is a search through it. */
   maxAliasesPerDocument: 100,
   /** Collections within collections of one document. */
   maxNodeDepth: 64,
   /** Errors told about one document; the rest are counted. */
   maxErrorsPerDocument: 20,
+  /** Errors told about all that is given at one time; the rest are counted. */
+  maxErrorsTold: 1_000,
   /** Rules of one AuthorizationPolicy; Istio's schema. */
   maxRulesPerPolicy: 512,
   /** Hosts, address ranges, nodes or networks of one Grant, and the namespaces that it is for. */

@@ -24,6 +24,8 @@ export interface ChangeRequest {
 export interface ApplyRequest extends ChangeRequest {
   /** Documents of these namespaces that the texts do not hold are removed; `all`: of every namespace. None when left out. */
   readonly prune?: readonly string[] | "all";
+  /** Told the key of each document that the texts name, changed or not, before anything else; what it throws ends the change. */
+  readonly onNamed?: (key: string) => void;
 }
 
 /** What a change does. */

@@ -7,7 +7,7 @@ import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";
 import { type Conversion, convertInSteps } from "../../mesh/convert/convert_documents.ts";
 import { WorkloadCache } from "../../mesh/convert/workload_cache.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
-import { parseDocument } from "../../mesh/documents/parse.ts";
+import { parseInSteps } from "../../mesh/documents/parse.ts";
 import type { RefusedPolicy } from "../../mesh/documents/refused_policy.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 import type { StoredDocument } from "../state/document_versions.ts";
@@ -68,7 +68,7 @@ export class DocumentConverter {
     const parsed: Parsed[] = [];
     for (const document of stored) {
       await slice.giveWay();
-      parsed.push(this.#parse(document, read.get(document.key)));
+      parsed.push(await slice.run(this.#parse(document, read.get(document.key))));
     }
     const documents = parsed.flatMap(({ document }) => (document === null ? [] : [document]));
     const derived =
@@ -93,17 +93,17 @@ export class DocumentConverter {
     this.#parsed = kept;
   }
 
-  #parse(
+  *#parse(
     stored: StoredDocument,
     read: { readonly text: string; readonly document: MeshDocument } | undefined,
-  ): Parsed {
+  ): Generator<void, Parsed> {
     const { key, text, createdMs } = stored;
     const known = this.#parsed.get(key);
     if (known?.text === text && known.createdMs === createdMs) return known;
     const found =
       read?.text === text
         ? { document: read.document, errors: [], refusedPolicy: null }
-        : parseStored(stored);
+        : yield* parseStored(stored);
     const parsed = { ...found, text, createdMs, document: stamped(found.document, createdMs) };
     this.#parsed.set(key, parsed);
     return parsed;
@@ -115,13 +115,13 @@ function stamped(document: MeshDocument | null, createdMs: number): MeshDocument
   return document === null ? null : { ...document, metadata: { ...document.metadata, createdMs } };
 }
 
-function parseStored({
+function* parseStored({
   key,
   text,
   source,
   line,
-}: StoredDocument): Pick<Parsed, "document" | "errors" | "refusedPolicy"> {
-  const [entry, ...others] = parseDocument({ file: source, firstLine: line, text });
+}: StoredDocument): Generator<void, Pick<Parsed, "document" | "errors" | "refusedPolicy">> {
+  const [entry, ...others] = yield* parseInSteps({ file: source, firstLine: line, text });
   const location = { file: source, line, column: 1 };
   if (entry === undefined || others.length > 0 || (entry.key !== key && entry.errors.length === 0)) {
     const message = `it is kept as ${key}, and that is not what its text says`;

@@ -7,7 +7,6 @@ import { asMeshError } from "../../base/errors.ts";
 import type { Logger } from "../../base/log.ts";
 import { readMeshFiles, refuseMissing } from "../../files/mesh_files.ts";
 import type { Host } from "../../host/host.ts";
-import { parseDocuments } from "../../mesh/documents/parse.ts";
 import { formatLocation } from "../../mesh/location.ts";
 import type { ChangeRequest, ChangeResult } from "./change_request.ts";
 import type { MeshDocuments } from "./mesh_documents.ts";
@@ -57,12 +56,9 @@ class Follower {
     for (const error of unreadable.values())
       logger.log("warn", "control", "documents stay as they were", { error: error.message });
     const inputs = [...texts].map(([source, text]) => ({ source, text }));
-    if (!this.#tell(await documents.apply(inputs, request))) return;
-    const written = new Set(
-      parseDocuments(inputs.map(({ source, text }) => ({ path: source, text }))).documents.map(
-        ({ metadata }) => metadata.key,
-      ),
-    );
+    const written = new Set<string>();
+    const onNamed = (key: string): void => void written.add(key);
+    if (!this.#tell(await documents.apply(inputs, { ...request, onNamed }))) return;
     const gone = documents.stored.filter(
       ({ key, source }) => this.#isFile(source) && !unreadable.has(source) && !written.has(key),
     );

@@ -3,8 +3,8 @@ import { meshLimits } from "../../base/limits/mesh.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
-import { listItems, parseDocument } from "../../mesh/documents/parse.ts";
-import { type DocumentText, parseYaml, splitDocuments } from "../../mesh/documents/yaml.ts";
+import { listItems, readInSteps } from "../../mesh/documents/parse.ts";
+import { type DocumentText, parseYamlInSteps, splitInSteps } from "../../mesh/documents/yaml.ts";
 import { formatYaml } from "../../mesh/documents/yaml_text.ts";
 import type { DocumentError, Location } from "../../mesh/location.ts";
 import type { StoredDocument } from "../state/document_versions.ts";
@@ -25,8 +25,16 @@ export type InputReading =
   | { readonly documents: readonly ReadDocument[] }
   | { readonly errors: readonly DocumentError[] };
 
-/** Every text is read to its end, so that all errors are told at once. No key comes twice in what is returned. */
-export async function readInput(clock: Clock, texts: readonly InputText[]): Promise<InputReading> {
+/**
+ * Every text is read to its end, once and in slices, so that all errors are told at once. No key comes twice in what is returned.
+ *
+ * @param onNamed is told the key of each document that says what it is, good or bad; what it throws ends the reading.
+ */
+export async function readInput(
+  clock: Clock,
+  texts: readonly InputText[],
+  onNamed: (key: string) => void = () => {},
+): Promise<InputReading> {
   const slice = new TimeSlice(clock);
   const gathering = new InputGathering();
   if (texts.length > meshLimits.maxFiles) {
@@ -34,30 +42,37 @@ export async function readInput(clock: Clock, texts: readonly InputText[]): Prom
     return { errors: [{ location: { file: "", line: 1, column: 1 }, resource: null, message }] };
   }
   for (const { source, text } of texts) {
-    const parts = splitDocuments(source, text);
+    const parts = await slice.run(splitInSteps(source, text));
     if ("message" in parts) {
-      gathering.errors.push(parts);
+      gathering.tell([parts]);
       continue;
     }
     for (const part of parts) {
       await slice.giveWay();
-      gathering.take(part);
+      await slice.run(gathering.take(part, onNamed));
     }
   }
-  return gathering.errors.length > 0 ? { errors: gathering.errors } : { documents: gathering.documents };
+  const errors = gathering.allErrors();
+  return errors.length > 0 ? { errors } : { documents: gathering.documents };
 }
 
 class InputGathering {
   readonly documents: ReadDocument[] = [];
-  readonly errors: DocumentError[] = [];
+  readonly #errors: DocumentError[] = [];
+  #untold = 0;
   readonly #first = new Map<string, Location>();
 
-  take(part: DocumentText): void {
-    const texts = itemTexts(part);
-    parseDocument(part).forEach((entry, index) => {
-      this.errors.push(...entry.errors);
+  *take(part: DocumentText, onNamed: (key: string) => void): Generator<void, void> {
+    const yaml = yield* parseYamlInSteps(part);
+    const items = "root" in yaml ? listItems(yaml.root) : null;
+    // A text of its own for each item of a `kind: List`, so that each can be changed alone.
+    const texts = items?.map(formatYaml) ?? null;
+    const entries = yield* readInSteps(part, yaml);
+    for (const [index, entry] of entries.entries()) {
+      if (entry.key !== null) onNamed(entry.key);
+      this.tell(entry.errors);
       const { document } = entry;
-      if (document === null || !this.#isNew(document)) return;
+      if (document === null || !this.#isNew(document)) continue;
       const text = texts === null ? part.text : (texts[index] ?? "");
       const line = texts === null ? part.firstLine : document.location.line;
       const { key, namespace, name } = document.metadata;
@@ -73,7 +88,19 @@ class InputGathering {
         createdMs: 0,
       };
       this.documents.push({ stored, document });
-    });
+    }
+  }
+
+  tell(errors: readonly DocumentError[]): void {
+    const room = Math.max(0, meshLimits.maxErrorsTold - this.#errors.length);
+    this.#errors.push(...errors.slice(0, room));
+    this.#untold += Math.max(0, errors.length - room);
+  }
+
+  allErrors(): readonly DocumentError[] {
+    if (this.#untold === 0) return this.#errors;
+    const location = { file: "", line: 1, column: 1 };
+    return [...this.#errors, { location, resource: null, message: `and ${this.#untold} more errors` }];
   }
 
   #isNew({ metadata, location }: MeshDocument): boolean {
@@ -82,22 +109,11 @@ class InputGathering {
       this.#first.set(metadata.key, location);
       return true;
     }
-    const message = `${metadata.key} stands here a second time; the first is at ${first.file}:${first.line}`;
-    this.errors.push({ location, resource: metadata.key, message, word: metadata.name });
+    const message = `${metadata.key} is here a second time; the first is at ${first.file}:${first.line}`;
+    this.tell([{ location, resource: metadata.key, message, word: metadata.name }]);
     return false;
   }
 }
-
-/** A text of its own for each item of a `kind: List`, so that each can be changed alone; null for any other document. */
-function itemTexts(part: DocumentText): readonly string[] | null {
-  // Most documents are none, and reading is not done twice for them.
-  if (!MAY_BE_LIST.test(part.text)) return null;
-  const yaml = parseYaml(part);
-  if (!("root" in yaml)) return null;
-  return listItems(yaml.root)?.map(formatYaml) ?? null;
-}
-
-const MAY_BE_LIST = /\bkind["']?\s*:\s*["']?\w*List\b/;
 
 /** Documents as one text that `readInput` takes again: each as it was applied. */
 export function joinDocuments(documents: readonly Pick<StoredDocument, "text">[]): string {

@@ -96,7 +96,7 @@ describe("applying", () => {
     expect(w.policies()).toEqual([]);
     const twice = await w.settle(documents.apply(files(allow, allow), admin));
     expect(errorsOf(twice)).toEqual([
-      "f1.yaml:1:1 AuthorizationPolicy shop/allow stands here a second time; the first is at f0.yaml:1",
+      "f1.yaml:1:1 AuthorizationPolicy shop/allow is here a second time; the first is at f0.yaml:1",
     ]);
   });
 

@@ -159,13 +159,14 @@ export class MeshDocuments {
   }
 
   /** Adds and changes; removes only what `prune` names. @throws MeshError `disk_full`, `io`, …: nothing was changed then. */
-  apply(texts: readonly InputText[], request: ApplyRequest): Promise<ChangeResult> {
+  async apply(texts: readonly InputText[], request: ApplyRequest): Promise<ChangeResult> {
+    // Before its turn: what somebody wrote is read at their own expense, and no other change waits for it.
+    const input = await readInput(this.#options.clock, texts, request.onNamed);
+    if ("errors" in input) {
+      const message = "nothing was applied: there are errors in what was given";
+      return refusal("invalid", this.version, message, { errors: input.errors });
+    }
     return this.#inTurn(async () => {
-      const input = await readInput(this.#options.clock, texts);
-      if ("errors" in input) {
-        const message = "nothing was applied: there are errors in what was given";
-        return refusal("invalid", this.version, message, { errors: input.errors });
-      }
       const given = new Map(input.documents.map(({ stored }) => [stored.key, stored]));
       const kept = this.stored.filter((document) => !given.has(document.key) && !isPruned(document, request));
       const sources = [...new Set(texts.map(({ source }) => source))].join(", ");

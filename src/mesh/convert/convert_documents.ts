@@ -2,6 +2,7 @@
  * Documents, taken together, → the mesh as tunnels see it, as istiod would make it. A document that cannot stand beside the
  * others is refused alone. Pure: the same documents give the same mesh.
  */
+import { runSteps } from "../../base/time_slice.ts";
 import type { Authorization } from "../authorization.ts";
 import type { MeshDocument } from "../documents/document.ts";
 import type { RefusedPolicy } from "../documents/refused_policy.ts";
@@ -35,11 +36,7 @@ export function convertDocuments(
   refused: readonly RefusedPolicy[] = [],
   cache: WorkloadCache = new WorkloadCache(),
 ): Conversion {
-  const steps = convertInSteps(documents, context, refused, cache);
-  for (;;) {
-    const step = steps.next();
-    if (step.done === true) return step.value;
-  }
+  return runSteps(convertInSteps(documents, context, refused, cache));
 }
 
 /** The same, in steps short enough to let connections have their turn in between: a mesh of ten thousand documents takes a while. */

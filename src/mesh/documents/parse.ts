@@ -1,5 +1,6 @@
 /** From the text of a file to documents, each parsed or refused alone. */
 
+import { runSteps } from "../../base/time_slice.ts";
 import type { DocumentError, Location } from "../location.ts";
 import type { MeshDocument } from "./document.ts";
 import { readKind } from "./kind.ts";
@@ -7,7 +8,13 @@ import { kindOf } from "./kinds/kinds.ts";
 import { readMetadata } from "./metadata.ts";
 import { ObjectReader, Problems } from "./reader.ts";
 import { type RefusedPolicy, salvagePolicy } from "./refused_policy.ts";
-import { type DocumentText, parseYaml, splitDocuments, type YamlNode } from "./yaml.ts";
+import {
+  type DocumentText,
+  type ParsedYaml,
+  parseYamlInSteps,
+  splitDocuments,
+  type YamlNode,
+} from "./yaml.ts";
 
 /** What one document came to. */
 export interface ParsedEntry {
@@ -25,13 +32,28 @@ const ROOT_FIELDS = { known: ["apiVersion", "kind", "metadata", "spec", "status"
 
 /** Usually one entry; a `kind: List` has one for each item. */
 export function parseDocument(text: DocumentText): readonly ParsedEntry[] {
-  const yaml = parseYaml(text);
+  return runSteps(parseInSteps(text));
+}
+
+/** `parseDocument`, in steps of at most some 20 ms, whatever is in the text. */
+export function* parseInSteps(text: DocumentText): Generator<void, readonly ParsedEntry[]> {
+  return yield* readInSteps(text, yield* parseYamlInSteps(text));
+}
+
+/** The same of what `parseYamlInSteps` made of it. */
+export function* readInSteps(text: DocumentText, yaml: ParsedYaml): Generator<void, readonly ParsedEntry[]> {
   if (!("root" in yaml)) {
     const location = yaml.errors[0]?.location ?? { file: text.file, line: text.firstLine, column: 1 };
     return [{ key: null, location, document: null, errors: yaml.errors, refusedPolicy: null }];
   }
   const items = listItems(yaml.root);
-  return items === null ? [readDocument(yaml.root)] : items.map(readDocument);
+  if (items === null) return [readDocument(yaml.root)];
+  const entries: ParsedEntry[] = [];
+  for (const item of items) {
+    yield;
+    entries.push(readDocument(item));
+  }
+  return entries;
 }
 
 /** The items of a `v1 List`, which is what `kubectl get -o yaml` writes. */

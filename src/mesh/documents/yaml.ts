@@ -4,16 +4,19 @@
  */
 import {
   type Alias,
-  type Document,
+  Composer,
   isAlias,
+  isCollection,
   isMap,
   isScalar,
   isSeq,
+  Lexer,
   LineCounter,
-  parseDocument,
+  Parser,
   type Scalar,
 } from "yaml";
 import { meshLimits } from "../../base/limits/mesh.ts";
+import { runSteps } from "../../base/time_slice.ts";
 import type { DocumentError, Location } from "../location.ts";
 
 export interface YamlScalar {
@@ -58,6 +61,14 @@ export interface DocumentText {
  * the cut needs no parser. Parts with nothing but comments are left out.
  */
 export function splitDocuments(file: string, text: string): readonly DocumentText[] | DocumentError {
+  return runSteps(splitInSteps(file, text));
+}
+
+/** `splitDocuments`, in steps of a few milliseconds. */
+export function* splitInSteps(
+  file: string,
+  text: string,
+): Generator<void, readonly DocumentText[] | DocumentError> {
   const tooMuch = (message: string): DocumentError => ({
     location: { file, line: 1, column: 1 },
     resource: null,
@@ -72,6 +83,7 @@ export function splitDocuments(file: string, text: string): readonly DocumentTex
   const documents: DocumentText[] = [];
   let start = 0;
   let line = 1;
+  let parts = 0;
   const take = (end: number): void => {
     const part = text.slice(start, end);
     if (HAS_CONTENT.test(part)) documents.push({ file, firstLine: line, text: part });
@@ -86,7 +98,9 @@ export function splitDocuments(file: string, text: string): readonly DocumentTex
     take(match.index);
     // What follows the marker on its own line belongs to the next document; blanks keep its columns.
     start = match.index;
-    if (documents.length >= meshLimits.maxDocumentsPerFile) {
+    if (++parts % partsPerStep === 0) yield;
+    // Empty ones count too: the cut is work all the same.
+    if (documents.length >= meshLimits.maxDocumentsPerFile || parts > 2 * meshLimits.maxDocumentsPerFile) {
       return tooMuch(
         `the file holds more than ${meshLimits.maxDocumentsPerFile} documents; split it into several in a folder`,
       );
@@ -96,6 +110,9 @@ export function splitDocuments(file: string, text: string): readonly DocumentTex
   return documents;
 }
 
+/** Parts of a file, and words of a document, that one step takes; some hundred microseconds. */
+const partsPerStep = 256;
+const tokensPerStep = 1_000;
 const MARKER = /^(?:---|\.\.\.)(?=[ \t\r\n]|$)/gm;
 /** A line that is not blank, a comment, or a bare marker. */
 const HAS_CONTENT = /^(?!(?:---|\.\.\.)?[ \t]*(?:#.*)?\r?$)/m;
@@ -103,29 +120,64 @@ const HAS_CONTENT = /^(?!(?:---|\.\.\.)?[ \t]*(?:#.*)?\r?$)/m;
 export type ParsedYaml = { readonly root: YamlNode } | { readonly errors: readonly DocumentError[] };
 
 export function parseYaml(document: DocumentText): ParsedYaml {
+  return runSteps(parseYamlInSteps(document));
+}
+
+/**
+ * `parseYaml`, in steps: the library's words one by one, and then what they make. That last step is one, and what it costs goes by the
+ * words, so their number has a bound.
+ */
+export function* parseYamlInSteps(document: DocumentText): Generator<void, ParsedYaml> {
   const { file, firstLine, text } = document;
   const start: Location = { file, line: firstLine, column: 1 };
   if (text.length > meshLimits.maxDocumentBytes) {
     return failed(start, `the document is larger than ${meshLimits.maxDocumentBytes} bytes`);
   }
   const lineCounter = new LineCounter();
-  // Key uniqueness is checked below: the library compares each key with each other one, which is quadratic.
-  const parsed = parseDocument(text, {
-    lineCounter,
-    uniqueKeys: false,
-    prettyErrors: false,
-    logLevel: "silent",
-  });
   const locate = (offset: number): Location => {
     const { line, col } = lineCounter.linePos(offset);
     return { file, line: firstLine + Math.max(line, 1) - 1, column: Math.max(col, 1) };
   };
+  const parser = new Parser(lineCounter.addNewLine);
+  // Key uniqueness is checked below: the library compares each key with each other one, which is quadratic.
+  const composer = new Composer({ lineCounter, uniqueKeys: false, prettyErrors: false, logLevel: "silent" });
+  const tokens = [];
+  let count = 0;
+  let words = 0;
+  lineCounter.addNewLine(0);
+  for (const word of new Lexer().lex(text)) {
+    tokens.push(...parser.next(word));
+    if (!isBlank(word.charCodeAt(0))) words++;
+    if (++count % tokensPerStep !== 0) continue;
+    yield;
+    const at = locate(parser.offset);
+    if (words > meshLimits.maxTokensPerDocument || count > 3 * meshLimits.maxTokensPerDocument)
+      return failed(at, `the document has more than ${meshLimits.maxTokensPerDocument} words and signs`);
+    // The library follows nesting by recursion.
+    if (parser.stack.length > maxOpen)
+      return failed(at, `values are nested more than ${meshLimits.maxNodeDepth} deep`);
+  }
+  if (parser.stack.length > maxOpen)
+    return failed(locate(parser.offset), `values are nested more than ${meshLimits.maxNodeDepth} deep`);
+  tokens.push(...parser.end());
+  yield;
+  const [parsed] = composer.compose(tokens, true, text.length);
+  if (parsed === undefined) return failed(start, "the document is empty");
   // An unknown tag is only a warning to the library; here what is not understood is refused.
   const complaint = parsed.errors[0] ?? parsed.warnings[0];
   if (complaint !== undefined) return failed(locate(complaint.pos[0]), complaint.message);
-  const reader = new NodeReader(parsed, locate);
+  yield;
+  const reader = new NodeReader(locate);
   const root = reader.read(parsed.contents, 0);
   return reader.error === null ? { root } : { errors: [reader.error] };
+}
+
+/** Two for a value within a value (a list in a map's entry, say), and what is around it all. */
+const maxOpen = 2 * meshLimits.maxNodeDepth + 3;
+
+/** What the library makes next to nothing of: blanks, line ends, and its own marks before a scalar and a document. */
+function isBlank(code: number): boolean {
+  return code <= 0x20;
 }
 
 function failed(location: Location, message: string): ParsedYaml {
@@ -135,16 +187,17 @@ function failed(location: Location, message: string): ParsedYaml {
 /** Writes aliases out, within bounds. The first error ends the reading; what is returned after it is not used. */
 class NodeReader {
   error: DocumentError | null = null;
-  readonly #document: Document;
   readonly #locate: (offset: number) => Location;
   #nodes = 0;
   #aliases = 0;
   #last = 0;
   /** What the targets of aliases are being read: one that comes up again holds itself. */
   readonly #targets = new Set<unknown>();
+  /** The last node of each anchor so far (YAML 1.2.2 §7.1), and what each alias was found to be where it is written. */
+  readonly #anchors = new Map<string, unknown>();
+  readonly #resolved = new Map<Alias, unknown>();
 
-  constructor(document: Document, locate: (offset: number) => Location) {
-    this.#document = document;
+  constructor(locate: (offset: number) => Location) {
     this.#locate = locate;
   }
 
@@ -158,6 +211,8 @@ class NodeReader {
     if (depth > meshLimits.maxNodeDepth)
       return this.#fail(`values are nested more than ${meshLimits.maxNodeDepth} deep`);
     if (isAlias(node)) return this.#readAlias(node, depth);
+    if ((isScalar(node) || isCollection(node)) && node.anchor !== undefined && this.#targets.size === 0)
+      this.#anchors.set(node.anchor, node);
     if (isScalar(node)) return this.#readScalar(node);
     if (isMap(node)) {
       const at = this.#at(node.range);
@@ -203,7 +258,8 @@ class NodeReader {
       return this.#fail(`the document has more than ${meshLimits.maxAliasesPerDocument} aliases`);
     }
     const at = this.#at(alias.range);
-    const target = alias.resolve(this.#document);
+    if (this.#targets.size === 0) this.#resolved.set(alias, this.#anchors.get(alias.source));
+    const target = this.#resolved.get(alias);
     if (target === undefined)
       return this.#failAt(at, `there is no anchor &${alias.source} before this`, alias.source);
     if (this.#targets.has(target))

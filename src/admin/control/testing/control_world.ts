@@ -1,9 +1,11 @@
 /** A control plane in memory for tests of its administration: two tenants, and everything there is of each, marked with its name. */
 import { parseSocketAddress } from "../../../base/ip.ts";
 import { silentLogger } from "../../../base/log.ts";
-import { parseDocuments } from "../../../mesh/documents/parse.ts";
+import { parseDocument, parseDocuments } from "../../../mesh/documents/parse.ts";
+import { splitDocuments } from "../../../mesh/documents/yaml.ts";
 import { SpiffeId } from "../../../mesh/identity.ts";
 import { createControlApp } from "../app.ts";
+import type { AdminPeer } from "../route.ts";
 import type {
   AuditEntry,
   ChangeRequest,
@@ -89,6 +91,12 @@ export class ControlWorld {
     this.app = createControlApp(this.sources);
   }
 
+  get peer(): AdminPeer {
+    const remote = parseSocketAddress("10.0.0.9:4000");
+    if (remote === null) throw new Error("address");
+    return { chain: [], remote };
+  }
+
   /** As `who`, from an address of this host. */
   async ask(
     who: string | null,
@@ -106,9 +114,7 @@ export class ControlWorld {
       },
       ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
     });
-    const remote = parseSocketAddress("10.0.0.9:4000");
-    if (remote === null) throw new Error("address");
-    const response = await this.app.fetch(request, { chain: [], remote });
+    const response = await this.app.fetch(request, this.peer);
     const text = await response.text();
     return {
       status: response.status,
@@ -300,7 +306,7 @@ export class ControlWorld {
 
   #sources(): ControlSources {
     return {
-      clock: { wallMs: () => 1_000 },
+      clock: { wallMs: () => 1_000, now: () => performance.now(), defer: (work) => void setTimeout(work, 0) },
       logger: silentLogger,
       rootNamespace,
       trustDomain: "cluster.local",
@@ -338,6 +344,11 @@ export class ControlWorld {
         changesOf: (version) =>
           (this.versions[version]?.diff ?? []).map((one) => ({ ...one, text: one.after })),
         apply: async (texts, request) => {
+          for (const { source, text } of texts) {
+            const parts = splitDocuments(source, text);
+            if ("message" in parts) continue;
+            for (const { key } of parts.flatMap(parseDocument)) if (key !== null) request.onNamed?.(key);
+          }
           const { documents, errors } = parseDocuments(
             texts.map(({ source, text }) => ({ path: source, text })),
           );
