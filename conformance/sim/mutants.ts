@@ -89,8 +89,8 @@ const mutants: readonly Mutant[] = [
   {
     name: "whoever answers is believed to be the workload that was called",
     file: "src/proxy/tunnel/client_tunnel.ts",
-    from: "identities: target.expected,",
-    to: "identities: null,",
+    from: "identities: target.expected",
+    to: "identities: null",
   },
   {
     name: "certificates of any CA are believed",

@@ -11,6 +11,7 @@ test("process metrics are read at each scrape; CPU time never goes down", () => 
     residentBytes: () => 42,
     cpuMicros: () => cpuMicros,
     logLinesLost: () => linesLost,
+    longestTurnSeconds: () => 0.125,
     startedWallMs: 2500,
     version: "1.2.3",
   });
@@ -24,6 +25,7 @@ test("process metrics are read at each scrape; CPU time never goes down", () => 
     "process_resident_memory_bytes 42",
     "process_cpu_seconds_total 1.5",
     "fairlead_log_lines_lost_total 0",
+    "fairlead_longest_turn_seconds 0.125",
   ]);
   linesLost = 7;
   expect(values()).toContain("fairlead_log_lines_lost_total 7");

@@ -6,6 +6,8 @@ export interface ProcessReadings {
   residentBytes(): number;
   /** CPU time so far, microseconds. */
   cpuMicros(): number;
+  /** Of the last minute. */
+  longestTurnSeconds(): number;
   /** Lines that the log's reader or disk did not take. */
   logLinesLost(): number;
   /** Milliseconds since the Unix epoch. */
@@ -28,8 +30,16 @@ export function registerProcessMetrics(metrics: MetricRegistry, readings: Proces
   const lost = metrics
     .counter("fairlead_log_lines_lost", "Log lines that could not be written (full disk, slow reader)", [])
     .with({});
+  const turn = metrics
+    .gauge(
+      "fairlead_longest_turn_seconds",
+      "The longest the event loop was held in the last minute, to within 20 ms",
+      [],
+    )
+    .with({});
   metrics.onCollect(() => {
     lost.add(readings.logLinesLost() - lost.value);
+    turn.set(readings.longestTurnSeconds());
     resident.set(readings.residentBytes());
     cpu.add(Math.max(0, readings.cpuMicros() / 1e6 - cpu.value));
   });

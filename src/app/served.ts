@@ -6,6 +6,7 @@ import type { Config } from "../config/node/config.ts";
 import type { ServeHttp } from "../host/bun/serve_http.ts";
 import type { Host } from "../host/host.ts";
 import { LogWriter } from "../host/log_writer.ts";
+import { TurnWatch } from "../transport/turn_watch.ts";
 import { versionFields } from "./version.ts";
 
 /** A node or a control plane. */
@@ -54,14 +55,17 @@ export function openLog(host: Host, { format, level }: Config["log"]): LogWriter
 /** @throws MeshError when a port cannot be had: the program is stopped then. */
 export async function serveProgram(options: ServedOptions): Promise<Served> {
   const { host, logger, program, unit, open, serveHttp, started = Promise.resolve() } = options;
+  const turns = new TurnWatch(host.clock);
   registerProcessMetrics(program.metrics, {
     residentBytes: () => host.process.residentBytes(),
     cpuMicros: () => host.process.cpuMicros(),
+    longestTurnSeconds: () => turns.longestMs / 1000,
     startedWallMs: host.clock.wallMs(),
     logLinesLost: () => logger.lost,
     version: versionFields(host.name).version ?? "unknown",
   });
   const closes = [
+    () => turns.close(),
     host.process.onUncaught((thrown) => {
       const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
       logger.log("error", "bug", `please report this: one ${unit} ended by a bug of ours`, { error });

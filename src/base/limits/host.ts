@@ -11,6 +11,9 @@ export const hostLimits = {
   turnMs: 10,
   /** Time spent in a turn that is too little to be counted: a look at the time costs, and most input is handled in microseconds. */
   uncountedTurnMs: 1,
+  /** How often it is looked whether the loop is held, and for how long the longest turn is told: one scrape of metrics, and some. */
+  turnWatchMs: 20,
+  turnWindowMs: 60_000,
   /** Log lines are written when so many bytes have gathered, or after this time. */
   logBufferBytes: 64 * 1024,
   logDelayMs: 50,

@@ -7,8 +7,8 @@ import type { Socket, TlsSocket } from "../../host/host.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
 import type { VerifiedPeer } from "../../pki/trust/verifier.ts";
-import { Drive } from "../../transport/drive.ts";
-import { H2Connection } from "../../wire/h2/connection.ts";
+import { secure } from "../../transport/dial.ts";
+import { H2Link } from "../../transport/h2_link.ts";
 import type { WindowAccount } from "../../wire/h2/connection_state.ts";
 import type { HeaderFields } from "../../wire/h2/headers.ts";
 import type { H2Stream, H2StreamEvents } from "../../wire/h2/stream.ts";
@@ -31,11 +31,8 @@ export class ClientTunnel {
   readonly svid: Svid;
   readonly peer: VerifiedPeer;
   readonly tls: TlsParameters;
-  readonly #connection: H2Connection;
-  /** Null while the connection is constructed: its first output waits for the start. */
-  #drive: Drive | null = null;
+  readonly #link: H2Link;
   readonly #maxStreams: number;
-  #closed = false;
   #retired = false;
   /** Monotonic; when the last stream ended. */
   idleSinceMs: number;
@@ -54,22 +51,17 @@ export class ClientTunnel {
     this.peer = peer;
     this.tls = { cipherSuite: socket.cipherSuite, keyExchange: socket.keyExchange };
     this.idleSinceMs = context.clock.now();
-    const { clock } = context;
-    this.#connection = new H2Connection(
+    this.#link = new H2Link(
+      context.clock,
+      socket,
       {
         role: "client",
-        now: clock.now(),
         limits: context.settings.h2,
         keepAlive: { intervalMs: proxyLimits.keepAliveIntervalMs, timeoutMs: proxyLimits.keepAliveTimeoutMs },
       },
-      {
-        onRequest: () => {},
-        onOutputReady: () => this.#drive?.outputReady(),
-        onClose: () => this.#gone(onGone),
-      },
+      { onOver: () => onGone(this) },
     );
-    this.#drive = new Drive(clock, socket, this.#connection, () => this.#gone(onGone));
-    this.#drive.start();
+    this.#link.start();
   }
 
   /**
@@ -83,51 +75,39 @@ export class ClientTunnel {
   ): Promise<ClientTunnel> {
     const svid = await context.secrets.svid(target.source);
     const socket = await dial(context, target);
-    let tls: TlsSocket;
-    try {
-      tls = await context.net.tlsClient(socket, tlsOptions(svid, context.trust));
-    } catch (error) {
-      socket.reset();
-      throw error;
-    }
-    try {
-      const peer = await context.trust.verify(tls.peerChain, {
-        usage: "serverAuth",
-        identities: target.expected,
-      });
-      return new ClientTunnel(context, target, svid, peer, tls, onGone);
-    } catch (error) {
-      tls.reset();
-      throw error;
-    }
+    const { tls, peer } = await secure(context.net, socket, tlsOptions(svid, context.trust), null, (chain) =>
+      context.trust.verify(chain, { usage: "serverAuth", identities: target.expected }),
+    );
+    return new ClientTunnel(context, target, svid, peer, tls, onGone);
   }
 
   /** Whether a stream can be opened now. */
   get hasRoom(): boolean {
     return (
-      !this.#closed &&
+      !this.#link.over &&
       !this.#retired &&
-      this.#connection.acceptsRequests &&
-      this.#connection.openStreams < Math.min(this.#maxStreams, this.#connection.remoteMaxConcurrentStreams)
+      this.#link.connection.acceptsRequests &&
+      this.#link.connection.openStreams <
+        Math.min(this.#maxStreams, this.#link.connection.remoteMaxConcurrentStreams)
     );
   }
 
   get closed(): boolean {
-    return this.#closed;
+    return this.#link.over;
   }
 
   /** For checks; null when the tunnel is over. */
   get windowAccount(): WindowAccount | null {
-    return this.#closed ? null : this.#connection.windowAccount;
+    return this.#link.over ? null : this.#link.connection.windowAccount;
   }
 
   get openStreams(): number {
-    return this.#closed ? 0 : this.#connection.openStreams;
+    return this.#link.openStreams;
   }
 
   /** @returns null when the tunnel has no room after all. */
   request(headers: HeaderFields, events: H2StreamEvents): H2Stream | null {
-    return this.hasRoom ? this.#connection.request(headers, false, events) : null;
+    return this.hasRoom ? this.#link.connection.request(headers, false, events) : null;
   }
 
   /** No new streams; those that are open live on. */
@@ -138,23 +118,17 @@ export class ClientTunnel {
   /** No new streams; the tunnel ends with its last one, in order. */
   drain(): void {
     this.#retired = true;
-    if (!this.#closed) this.#connection.drain();
+    this.#link.drain();
   }
 
   /** GOAWAY, then close. Streams that are open are cut. */
   close(): void {
-    if (!this.#closed) this.#connection.goAway(0);
+    this.#link.close();
   }
 
   /** For a peer that is not trusted any more: not a byte further. */
   abort(): void {
-    this.#drive?.abort();
-  }
-
-  #gone(onGone: (tunnel: ClientTunnel) => void): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    onGone(this);
+    this.#link.abort();
   }
 }
 

@@ -5,8 +5,7 @@ import type { Socket, TlsSocket } from "../../host/host.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
 import type { VerifiedPeer } from "../../pki/trust/verifier.ts";
-import { Drive } from "../../transport/drive.ts";
-import { H2Connection } from "../../wire/h2/connection.ts";
+import { H2Link } from "../../transport/h2_link.ts";
 import type { WindowAccount } from "../../wire/h2/connection_state.ts";
 import type { HeaderFields } from "../../wire/h2/headers.ts";
 import type { H2Stream } from "../../wire/h2/stream.ts";
@@ -29,10 +28,7 @@ export class ServerTunnel {
   readonly source: SocketAddress;
   /** Where the TCP connection arrived: the workload's address and the HBONE port. */
   readonly destination: SocketAddress;
-  readonly #connection: H2Connection;
-  /** Null while the connection is constructed: its first output waits for the start. */
-  #drive: Drive | null = null;
-  #closed = false;
+  readonly #link: H2Link;
 
   private constructor(
     context: NodeContext,
@@ -49,21 +45,20 @@ export class ServerTunnel {
     this.tls = { cipherSuite: socket.cipherSuite, keyExchange: socket.keyExchange };
     this.source = socket.remote;
     this.destination = destination;
-    this.#connection = new H2Connection(
+    this.#link = new H2Link(
+      context.clock,
+      socket,
       {
         role: "server",
-        now: context.clock.now(),
         limits: context.settings.h2,
         keepAlive: { intervalMs: proxyLimits.keepAliveIntervalMs, timeoutMs: proxyLimits.keepAliveTimeoutMs },
       },
       {
         onRequest: (stream, headers, endStream) => events.onRequest(this, stream, headers, endStream),
-        onOutputReady: () => this.#drive?.outputReady(),
-        onClose: () => this.#gone(events),
+        onOver: () => events.onGone(this),
       },
     );
-    this.#drive = new Drive(context.clock, socket, this.#connection, () => this.#gone(events));
-    this.#drive.start();
+    this.#link.start();
   }
 
   /** @throws MeshError `identity_unavailable`, `tls_*`, `certificate_*`. The socket is gone when it throws, and nothing was read from it but the handshake. */
@@ -93,26 +88,20 @@ export class ServerTunnel {
 
   /** For checks; null when the tunnel is over. */
   get windowAccount(): WindowAccount | null {
-    return this.#closed ? null : this.#connection.windowAccount;
+    return this.#link.over ? null : this.#link.connection.windowAccount;
   }
 
   get openStreams(): number {
-    return this.#closed ? 0 : this.#connection.openStreams;
+    return this.#link.openStreams;
   }
 
   /** GOAWAY in two steps (RFC 9113 §6.8); the tunnel ends with its last stream. */
   drain(): void {
-    if (!this.#closed) this.#connection.drain();
+    this.#link.drain();
   }
 
   /** For a peer that is not trusted any more, and for the end of a drain: not a byte further. */
   abort(): void {
-    this.#drive?.abort();
-  }
-
-  #gone(events: ServerTunnelEvents): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    events.onGone(this);
+    this.#link.abort();
   }
 }

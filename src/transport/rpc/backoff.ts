@@ -2,7 +2,7 @@
 import { backoffMs } from "../../base/backoff.ts";
 import { MeshError } from "../../base/errors.ts";
 import type { Host } from "../../host/host.ts";
-import type { RpcLimits } from "./server.ts";
+import type { RpcLimits } from "./rpc_limits.ts";
 
 export class Backoff {
   readonly #host: Pick<Host, "clock" | "random">;

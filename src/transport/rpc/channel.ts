@@ -3,23 +3,15 @@ import { MeshError } from "../../base/errors.ts";
 import type { HostPort } from "../../base/ip.ts";
 import { grpcLimits } from "../../base/limits/rpc.ts";
 import type { Logger } from "../../base/log.ts";
-import type { Host, TlsCredentials } from "../../host/host.ts";
+import type { Host } from "../../host/host.ts";
 import type { CallOptions } from "../../wire/grpc/client.ts";
 import type { ClientStream, ClientStreamEvents } from "../../wire/grpc/client_stream.ts";
 import type { MethodDescription } from "../../wire/grpc/method.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import { Backoff } from "./backoff.ts";
-import { ClientConnection } from "./client_connection.ts";
-import type { RpcLimits } from "./server.ts";
+import { type ChannelTls, ClientConnection } from "./client_connection.ts";
+import type { RpcLimits } from "./rpc_limits.ts";
 import { withinDeadline } from "./within_deadline.ts";
-
-export interface ChannelTls {
-  readonly credentials: TlsCredentials;
-  /** Sent as SNI unless it is an IP address, and the `:authority`. */
-  readonly serverName: string;
-  /** Called before a byte of HTTP is sent. @throws MeshError to refuse the server. */
-  verify(chain: readonly Uint8Array[]): Promise<void>;
-}
 
 export interface RpcChannelOptions {
   readonly host: Host;

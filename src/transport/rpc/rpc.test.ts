@@ -14,8 +14,10 @@ import { H2Connection } from "../../wire/h2/connection.ts";
 import { clientPreface } from "../../wire/h2/frame.ts";
 import { headerValue } from "../../wire/h2/headers.ts";
 import { RecordedStream } from "../../wire/h2/testing/wired.ts";
-import { type ChannelTls, RpcChannel } from "./channel.ts";
-import { type RpcLimits, type RpcPeer, RpcServer, type RpcServerOptions } from "./server.ts";
+import { RpcChannel } from "./channel.ts";
+import type { ChannelTls } from "./client_connection.ts";
+import type { RpcLimits } from "./rpc_limits.ts";
+import { type RpcPeer, RpcServer, type RpcServerOptions } from "./server.ts";
 
 const authority: TestAuthority = await testAuthority();
 const streamMethod = { ...echoMethod, path: "/test.Echo/Stream" };

@@ -11,6 +11,7 @@ import type { GrpcService } from "../../wire/grpc/server.ts";
 import type { HeaderFields } from "../../wire/h2/headers.ts";
 import type { H2Stream } from "../../wire/h2/stream.ts";
 import { ConnectionCounts } from "./connection_counts.ts";
+import type { RpcLimits } from "./rpc_limits.ts";
 import { ServerConnection } from "./server_connection.ts";
 
 /** Who is at the other end of a connection; the same object for all its calls. */
@@ -22,8 +23,6 @@ export interface RpcPeer {
   /** Unix socket only. */
   readonly credentials: PeerCredentials | null;
 }
-
-export type RpcLimits = { readonly [K in keyof typeof grpcLimits]: number };
 
 /** Everything that is not gRPC. Sets `stream.events` before it returns. */
 export type RpcFallback = (

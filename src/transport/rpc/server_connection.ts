@@ -1,13 +1,11 @@
-/** One connection of a client: HTTP/2 over its socket, with the bounds of a server that anybody may dial. */
+/** One connection to the server: HTTP/2, its bounds, and an end when no call comes any more. */
 import { assert } from "../../base/assert.ts";
 import type { Clock, Socket, Timer } from "../../host/host.ts";
 import type { CallContext } from "../../wire/grpc/call_context.ts";
-import { H2Connection } from "../../wire/h2/connection.ts";
 import type { HeaderFields } from "../../wire/h2/headers.ts";
 import type { H2Stream } from "../../wire/h2/stream.ts";
-import { Drive } from "../drive.ts";
-import { h2LimitsOf } from "./h2_limits.ts";
-import type { RpcLimits } from "./server.ts";
+import { H2Link } from "../h2_link.ts";
+import { h2LimitsOf, type RpcLimits } from "./rpc_limits.ts";
 
 export interface ServerConnectionEvents {
   onRequest(stream: H2Stream, headers: HeaderFields, endStream: boolean): void;
@@ -18,26 +16,21 @@ export interface ServerConnectionEvents {
 export class ServerConnection {
   readonly #clock: Clock;
   readonly #limits: RpcLimits;
-  readonly #events: ServerConnectionEvents;
-  readonly #connection: H2Connection;
-  readonly #drive: Drive;
+  readonly #link: H2Link;
   #context: CallContext | null = null;
-  #started = false;
-  #gone = false;
   /** Monotonic; when a call was seen last. */
   #busyAtMs: number;
   #idleTimer: Timer | null = null;
-  #lingering: Timer | null = null;
 
   constructor(clock: Clock, socket: Socket, limits: RpcLimits, events: ServerConnectionEvents) {
     this.#clock = clock;
     this.#limits = limits;
-    this.#events = events;
     this.#busyAtMs = clock.now();
-    this.#connection = new H2Connection(
+    this.#link = new H2Link(
+      clock,
+      socket,
       {
         role: "server",
-        now: clock.now(),
         limits: h2LimitsOf(limits, "server"),
         keepAlive: { intervalMs: limits.keepAliveIntervalMs, timeoutMs: limits.keepAliveTimeoutMs },
       },
@@ -46,13 +39,10 @@ export class ServerConnection {
           this.#busyAtMs = this.#clock.now();
           events.onRequest(stream, headers, endStream);
         },
-        onOutputReady: () => {
-          if (this.#started) this.#drive.outputReady();
-        },
-        onClose: () => this.#closed(),
+        onOver: () => this.#idleTimer?.cancel(),
+        onGone: () => events.onGone(),
       },
     );
-    this.#drive = new Drive(clock, socket, this.#connection, () => this.#end());
   }
 
   get context(): CallContext {
@@ -62,43 +52,34 @@ export class ServerConnection {
 
   start(context: CallContext): void {
     this.#context = context;
-    this.#started = true;
     this.#armIdle(this.#limits.idleMs);
-    this.#drive.start();
+    this.#link.start();
   }
 
   /** GOAWAY in two steps (RFC 9113 §6.8); over with its last call. */
   drain(): void {
-    if (!this.#gone) this.#connection.drain();
+    this.#link.drain();
   }
 
   /** GOAWAY, and every call is cut. */
   close(): void {
-    if (!this.#gone) this.#connection.goAway(0, "the server is closing");
+    this.#link.close("the server is closing");
+  }
+
+  /** Not a byte further. */
+  abort(): void {
+    this.#link.abort();
   }
 
   /** Looked at by halves of the time, so that a call costs no timer. */
   #armIdle(delayMs: number): void {
     this.#idleTimer = this.#clock.setTimer(delayMs, () => {
-      if (this.#gone) return;
+      if (this.#link.over) return;
       const now = this.#clock.now();
-      if (this.#connection.openStreams > 0) this.#busyAtMs = now;
+      if (this.#link.openStreams > 0) this.#busyAtMs = now;
       const restMs = this.#busyAtMs + this.#limits.idleMs - now;
-      if (restMs <= 0) this.#connection.drain();
+      if (restMs <= 0) this.#link.drain();
       else this.#armIdle(Math.max(restMs / 2, 1));
     });
-  }
-
-  /** HTTP/2 is over. A client that does not read our last words is not waited for. */
-  #closed(): void {
-    this.#lingering = this.#clock.setTimer(this.#limits.lingerMs, () => this.#drive.abort());
-  }
-
-  #end(): void {
-    if (this.#gone) return;
-    this.#gone = true;
-    this.#lingering?.cancel();
-    this.#idleTimer?.cancel();
-    this.#events.onGone();
   }
 }

@@ -1,6 +1,8 @@
-/** The bounds of HTTP/2 under gRPC. */
+/** The bounds of gRPC's connections, and of HTTP/2 under them. */
+import type { grpcLimits } from "../../base/limits/rpc.ts";
 import type { H2Limits } from "../../wire/h2/connection_state.ts";
-import type { RpcLimits } from "./server.ts";
+
+export type RpcLimits = { readonly [K in keyof typeof grpcLimits]: number };
 
 const made = new WeakMap<RpcLimits, { server: Partial<H2Limits>; client: Partial<H2Limits> }>();
 
