@@ -25,7 +25,7 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
   wire: {
     "": ["h1", "h2"],
     hpack: [],
-    h1: [],
+    h1: ["h2", "hpack"],
     h2: ["hpack"],
     messages: [],
     grpc: ["h2", "messages"],

@@ -80,6 +80,10 @@ describe("the rules themselves", () => {
       "base/ does not import mesh/",
     );
     expect(findings("src/mesh/x.ts", 'import { a } from "yaml";\n')).toBe("");
+    expect(findings("src/host/bun/x.ts", 'import { a } from "../../wire/h1/a.ts";\n')).toBe("");
+    expect(findings("src/host/bun/x.ts", 'import { a } from "../../wire/h2/a.ts";\n')).toContain(
+      "host/ does not import wire/",
+    );
     expect(findings("src/base/x.ts", 'import { a } from "yaml";\n')).toContain('does not use "yaml"');
     expect(findings("src/wire/x.ts", 'import { a } from "node:net";\n')).toContain("names a runtime");
     expect(findings("src/proxy/x.ts", 'import {\n  a,\n} from "../host/bun/host.ts";\n')).toContain(

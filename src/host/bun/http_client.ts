@@ -7,8 +7,8 @@ import { checkServerIdentity, connect as connectTls } from "node:tls";
 import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, type IpAddress } from "../../base/ip.ts";
 import { hostLimits } from "../../base/limits/host.ts";
+import { HttpAnswer } from "../../wire/h1/answer.ts";
 import type { Clock, HttpClient, HttpRequest, HttpResponse, Network } from "../host.ts";
-import { HttpAnswer } from "../http/answer.ts";
 import {
   certificateName,
   encodeRequest,

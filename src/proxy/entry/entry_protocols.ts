@@ -1,6 +1,6 @@
 /** SOCKS5 and HTTP CONNECT as entries: what each tells its client of a failure. */
 import type { MeshError } from "../../base/errors.ts";
-import { HttpConnectServer, httpConnectResponse } from "../../wire/http_connect.ts";
+import { HttpConnectServer, httpConnectResponse } from "../../wire/h1/connect.ts";
 import { type Socks5Reply, Socks5Server, socks5Reply } from "../../wire/socks5.ts";
 import type { EntryProtocol } from "./entry.ts";
 

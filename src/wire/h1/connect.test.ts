@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { HttpConnectServer, httpConnectResponse } from "./http_connect.ts";
+import { h1Limits } from "../../base/limits/h1.ts";
+import { HttpConnectServer, httpConnectResponse } from "./connect.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -33,6 +34,9 @@ describe("HTTP CONNECT of a proxy client (RFC 9112 §3.2.3)", () => {
     expect(status("CONNECT a/b:80 HTTP/1.1\r\n\r\n")).toBe(400);
     expect(status("\x16\x03\x01\r\n\r\n")).toBe(400);
     expect(status(`CONNECT a:80 HTTP/1.1\r\nx: ${"y".repeat(9000)}`)).toBe(431);
+    expect(status(`CONNECT a:80 HTTP/1.1\r\n${"x: y\r\n".repeat(h1Limits.maxFields + 1)}\r\n`)).toBe(431);
+    expect(status("CONNECT a:80 HTTP/1.1\r\nHost : a\r\n\r\n")).toBe(400);
+    expect(status("CONNECT a:80 HTTP/1.1\r\nx: a\n\r\n\r\n")).toBe(400);
   });
 
   test("the answer to success has no body, a refusal explains", () => {

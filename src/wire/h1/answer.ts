@@ -3,8 +3,18 @@
  * answer's end is refused, and nothing is kept beyond the caller's bound.
  */
 import { MeshError } from "../../base/errors.ts";
+import { h1Limits } from "../../base/limits/h1.ts";
 import { hostLimits } from "../../base/limits/host.ts";
-import type { HttpResponse } from "../host.ts";
+import { latin1String } from "../hpack/string.ts";
+import { type HeadFault, HeadReader, parseStatusHead, responseFraming, type StatusHead } from "./head.ts";
+
+/** `HttpResponse` of the Host is of this shape. */
+export interface AnswerParts {
+  readonly status: number;
+  /** Names lower case; several of one name joined by ", ". */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
 
 type State =
   | "head"
@@ -15,8 +25,6 @@ type State =
   | "chunk_end"
   | "trailer"
   | "done";
-
-const fieldLine = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t ]*([^\r\n\0]*?)[\t ]*$/;
 
 export class HttpAnswer {
   readonly #maxBodyBytes: number;
@@ -29,7 +37,9 @@ export class HttpAnswer {
   /** Of the counted body or of the chunk. */
   #leftBytes = 0;
   #lineBytes = 0;
-  #statusLine: string | null = null;
+  #head = new HeadReader(hostLimits.httpAnswerHeadBytes);
+  /** Of interim answers, and then of the answer's head. */
+  #headBytes = 0;
   #status = 0;
   #headers = new Map<string, string>();
 
@@ -50,7 +60,8 @@ export class HttpAnswer {
       else if (this.#state === "until_end") {
         this.#keep(input);
         return;
-      } else {
+      } else if (this.#state === "head") input = this.#takeHead(input);
+      else {
         const end = input.indexOf(0x0a);
         if (end === -1) {
           this.#holdLine(input);
@@ -64,14 +75,14 @@ export class HttpAnswer {
   }
 
   /** The connection has ended. @throws MeshError `connection_closed` when the answer had not. */
-  receiveEnd(): HttpResponse {
+  receiveEnd(): AnswerParts {
     if (this.#state === "until_end") this.#state = "done";
     if (this.#state !== "done")
       throw new MeshError("connection_closed", "upstream", "the connection ended before the answer did");
     return this.response;
   }
 
-  get response(): HttpResponse {
+  get response(): AnswerParts {
     return {
       status: this.#status,
       headers: Object.fromEntries(this.#headers),
@@ -81,11 +92,6 @@ export class HttpAnswer {
 
   #takeLine(line: string): void {
     switch (this.#state) {
-      case "head":
-        if (this.#statusLine === null) this.#readStatus(line);
-        else if (line === "") this.#endHead();
-        else this.#readField(line);
-        return;
       case "chunk_size":
         this.#readChunkSize(line);
         return;
@@ -99,56 +105,48 @@ export class HttpAnswer {
     }
   }
 
-  #readStatus(line: string): void {
-    const match = /^HTTP\/1\.[01] ([1-9][0-9]{2})(?: |$)/.exec(line);
-    if (match === null) throw protocol("that is no HTTP/1.1 answer");
-    this.#statusLine = line;
-    this.#status = Number(match[1]);
+  #takeHead(input: Uint8Array): Uint8Array {
+    const step = this.#head.receive(input);
+    if (step.kind === "too_long") throw limit("head");
+    if (step.kind === "more") {
+      if (!this.#head.agreesWith("HTTP/1.")) throw protocol("that is not HTTP/1.1");
+      return nothing;
+    }
+    this.#headBytes += step.head.length + 4;
+    this.#endHead(refuseFault(parseStatusHead(step.head)));
+    return step.rest;
   }
 
-  #readField(line: string): void {
-    const match = fieldLine.exec(line);
-    if (match === null) throw protocol("a malformed header line");
-    const name = (match[1] ?? "").toLowerCase();
-    const value = match[2] ?? "";
-    const before = this.#headers.get(name);
-    this.#headers.set(name, before === undefined ? value : `${before}, ${value}`);
-    if (this.#headers.size > hostLimits.httpAnswerHeaders) throw limit("headers");
-  }
-
-  #endHead(): void {
-    if (this.#status < 200) {
-      if (this.#status === 101) throw protocol("101 without having been asked");
-      // An interim answer (RFC 9110 §15.2): the real one follows. The bound on lines counts all of them together.
-      this.#statusLine = null;
-      this.#headers = new Map();
+  #endHead(head: StatusHead): void {
+    if (head.status < 200) {
+      if (head.status === 101) throw protocol("101 without having been asked");
+      // An interim answer (RFC 9110 §15.2): the real one follows. The bound on the head counts all of them together.
+      const left = hostLimits.httpAnswerHeadBytes - this.#headBytes;
+      if (left <= 0) throw limit("head");
+      this.#head = new HeadReader(left);
       return;
     }
-    this.#state = this.#bodyState();
-    this.#lineBytes = 0;
+    this.#status = head.status;
+    this.#headers = joined(head.fields);
+    if (this.#headers.size > hostLimits.httpAnswerHeaders) throw limit("headers");
+    this.#state = this.#bodyState(head);
   }
 
-  /** RFC 9112 §6.3. */
-  #bodyState(): State {
-    const coding = this.#headers.get("transfer-encoding");
-    const length = this.#headers.get("content-length");
-    if (this.#status === 204 || this.#status === 304) return "done";
-    if (coding !== undefined) {
-      if (coding.toLowerCase() !== "chunked") throw protocol("a transfer coding that was not asked for");
-      if (length !== undefined) throw protocol("both a length and a transfer coding");
-      return "chunk_size";
-    }
-    if (this.#headers.has("content-encoding") && this.#headers.get("content-encoding") !== "identity")
+  #bodyState(head: StatusHead): State {
+    const framing = refuseFault(responseFraming(head));
+    if (framing.kind === "none") return "done";
+    if (framing.kind === "chunked") return "chunk_size";
+    const coding = this.#headers.get("content-encoding");
+    if (coding !== undefined && coding !== "identity")
       throw protocol("a content coding that was not asked for");
-    if (length === undefined) return "until_end";
-    if (!/^[0-9]{1,15}$/.test(length)) throw protocol("a malformed length");
-    this.#leftBytes = Number(length);
+    if (framing.kind === "until_end") return "until_end";
+    this.#leftBytes = framing.bytes;
     if (this.#leftBytes > this.#maxBodyBytes) throw limit("body");
     return this.#leftBytes === 0 ? "done" : "counted";
   }
 
   #readChunkSize(line: string): void {
-    const match = /^([0-9a-fA-F]{1,12})[\t ]*(?:;.*)?$/.exec(line);
+    const match = chunkLine.exec(line);
     if (match === null) throw protocol("a malformed chunk");
     this.#leftBytes = Number.parseInt(match[1] ?? "", 16);
     if (this.#leftBytes > this.#maxBodyBytes - this.#bodyBytes) throw limit("body");
@@ -189,10 +187,34 @@ export class HttpAnswer {
   }
 }
 
+/** Without its CR LF. A bare LF ends no line here (RFC 9112 §2.2 allows a recipient to refuse it). */
 function decodeLine(input: Uint8Array, end: number): string {
-  const stop = end > 0 && input[end - 1] === 0x0d ? end - 1 : end;
-  return new TextDecoder("latin1").decode(input.subarray(0, stop));
+  if (input[end - 1] !== 0x0d) throw protocol("a line that ends without CR");
+  return latin1String(input, 0, end - 1);
 }
+
+const chunkLine = new RegExp(`^([0-9a-fA-F]{1,${h1Limits.chunkSizeDigits}})[\\t ]*(?:;[^\\r\\n]*)?$`);
+
+function joined(fields: StatusHead["fields"]): Map<string, string> {
+  const headers = new Map<string, string>();
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const [name = "", value = ""] = [fields[i], fields[i + 1]];
+    const before = headers.get(name);
+    headers.set(name, before === undefined ? value : `${before}, ${value}`);
+  }
+  return headers;
+}
+
+function refuseFault<T>(parsed: T | HeadFault): T {
+  if (!isFault(parsed)) return parsed;
+  throw parsed.isLimit ? limit("headers") : protocol(parsed.reason);
+}
+
+function isFault(parsed: unknown): parsed is HeadFault {
+  return typeof parsed === "object" && parsed !== null && "kind" in parsed && parsed.kind === "fault";
+}
+
+const nothing = new Uint8Array(0);
 
 function join(a: Uint8Array, b: Uint8Array): Uint8Array {
   const joined = new Uint8Array(a.length + b.length);

@@ -1,0 +1,11 @@
+/** The bounds of HTTP/1.1 heads (RFC 9112). Each is reached by a test. */
+export const h1Limits = {
+  /** Start line and header lines of a request to our HTTP CONNECT proxy; longer is refused with 431. */
+  connectHeadBytes: 8 * 1024,
+  /** Header lines of one head. nginx and Envoy take 100. */
+  maxFields: 128,
+  /** Digits of a chunk's size: 16^12 bytes are more than anybody sends, and fewer than a number holds exactly. */
+  chunkSizeDigits: 12,
+  /** Digits of a Content-Length, for the same reason. */
+  lengthDigits: 15,
+} as const;

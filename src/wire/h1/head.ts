@@ -1,0 +1,188 @@
+/**
+ * The head of an HTTP/1.1 message (RFC 9112 §2 to §6): start line, header lines, and how the body ends. Strict in both directions:
+ * what two parsers could read differently is a fault, because a difference between us and the next one is how requests are
+ * smuggled. So no bare CR or LF (§2.2), no folded line (§5.2), no white space before a colon (§5.1), one length or one coding (§6.3).
+ */
+import { h1Limits } from "../../base/limits/h1.ts";
+import type { HeaderFields } from "../h2/headers.ts";
+import { latin1String } from "../hpack/string.ts";
+
+export interface RequestHead {
+  readonly kind: "request";
+  readonly method: string;
+  /** As it came: origin-form, absolute-form, authority-form or `*` (§3.2). */
+  readonly target: string;
+  readonly minorVersion: 0 | 1;
+  readonly fields: HeaderFields;
+}
+
+export interface StatusHead {
+  readonly kind: "status";
+  readonly status: number;
+  readonly minorVersion: 0 | 1;
+  readonly fields: HeaderFields;
+}
+
+/** What is wrong, in words for whoever sent it. */
+export interface HeadFault {
+  readonly kind: "fault";
+  readonly reason: string;
+  /** More fields than `h1Limits.maxFields`: too much rather than wrong. */
+  readonly isLimit: boolean;
+}
+
+/** How a body ends (§6.3). */
+export type Framing =
+  | { readonly kind: "none" }
+  | { readonly kind: "counted"; readonly bytes: number }
+  | { readonly kind: "chunked" }
+  /** With the connection; answers alone. */
+  | { readonly kind: "until_end" };
+
+export type HeadStep =
+  | { readonly kind: "more" }
+  | { readonly kind: "too_long" }
+  /** `head` without the empty line at its end; `rest` is what came behind it. */
+  | { readonly kind: "head"; readonly head: string; readonly rest: Uint8Array };
+
+/** Gathers bytes until a head is whole. Looks at each byte once, however small the pieces are. */
+export class HeadReader {
+  readonly #maxBytes: number;
+  /** Grows by doubling. */
+  #held = new Uint8Array(256);
+  #length = 0;
+
+  /** @param maxBytes of the head, its end included. */
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Not to be called again after `head` or `too_long`. */
+  receive(bytes: Uint8Array): HeadStep {
+    const scanned = Math.max(0, this.#length - 3);
+    // Of what is longer than allowed no more is kept than shows that it is.
+    const taken = Math.min(bytes.length, this.#maxBytes + 1 - this.#length);
+    this.#keep(bytes.subarray(0, taken));
+    const end = this.#findEnd(scanned);
+    if (end === -1) return this.#length > this.#maxBytes ? { kind: "too_long" } : { kind: "more" };
+    if (end > this.#maxBytes) return { kind: "too_long" };
+    const head = latin1String(this.#held, 0, end - 4);
+    return { kind: "head", head, rest: bytes.subarray(taken - (this.#length - end)) };
+  }
+
+  /** Whether what has come so far agrees with `prefix`: another protocol is known long before a head would end. */
+  agreesWith(prefix: string): boolean {
+    const length = Math.min(prefix.length, this.#length);
+    return latin1String(this.#held, 0, length) === prefix.slice(0, length);
+  }
+
+  #keep(bytes: Uint8Array): void {
+    const length = this.#length + bytes.length;
+    if (length > this.#held.length) {
+      const larger = new Uint8Array(Math.max(length, this.#held.length * 2));
+      larger.set(this.#held.subarray(0, this.#length));
+      this.#held = larger;
+    }
+    this.#held.set(bytes, this.#length);
+    this.#length = length;
+  }
+
+  /** Behind CR LF CR LF; -1 when it has not come. */
+  #findEnd(from: number): number {
+    const held = this.#held.subarray(0, this.#length);
+    for (let at = held.indexOf(lineFeed, from); at !== -1; at = held.indexOf(lineFeed, at + 1))
+      if (
+        at >= 3 &&
+        held[at - 1] === carriageReturn &&
+        held[at - 2] === lineFeed &&
+        held[at - 3] === carriageReturn
+      )
+        return at + 1;
+    return -1;
+  }
+}
+
+const lineFeed = 0x0a;
+const carriageReturn = 0x0d;
+
+const tokenCharacters = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
+const requestLine = new RegExp(`^(${tokenCharacters}) ([\\x21-\\x7e]+) HTTP/1\\.([01])$`);
+const statusLine = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/;
+const fieldLine = new RegExp(`^(${tokenCharacters}):[\\t ]*([\\t\\x20-\\x7e\\x80-\\xff]*?)[\\t ]*$`);
+
+/** @param head without the empty line at its end. */
+export function parseRequestHead(head: string): RequestHead | HeadFault {
+  const lines = head.split("\r\n");
+  const match = requestLine.exec(lines[0] ?? "");
+  if (match === null) return fault("the request line is not one of HTTP/1.1");
+  const fields = parseFields(lines);
+  if ("kind" in fields) return fields;
+  const [, method = "", target = "", minor] = match;
+  return { kind: "request", method, target, minorVersion: minor === "0" ? 0 : 1, fields };
+}
+
+/** @param head without the empty line at its end. */
+export function parseStatusHead(head: string): StatusHead | HeadFault {
+  const lines = head.split("\r\n");
+  const match = statusLine.exec(lines[0] ?? "");
+  if (match === null) return fault("the status line is not one of HTTP/1.1");
+  const fields = parseFields(lines);
+  if ("kind" in fields) return fields;
+  return { kind: "status", status: Number(match[2]), minorVersion: match[1] === "0" ? 0 : 1, fields };
+}
+
+/** A bare CR or LF is in no field's characters, so it needs no look of its own. */
+function parseFields(lines: readonly string[]): HeaderFields | HeadFault {
+  const fields: string[] = [];
+  if (lines.length - 1 > h1Limits.maxFields)
+    return { kind: "fault", reason: `more than ${h1Limits.maxFields} header lines`, isLimit: true };
+  for (let index = 1; index < lines.length; index++) {
+    const match = fieldLine.exec(lines[index] ?? "");
+    if (match === null) return fault(`header line ${index} is malformed`);
+    fields.push((match[1] ?? "").toLowerCase(), match[2] ?? "");
+  }
+  return fields;
+}
+
+/** All values of a field (lower case), in order. */
+export function fieldValues(fields: HeaderFields, name: string): readonly string[] {
+  const values: string[] = [];
+  for (let i = 0; i + 1 < fields.length; i += 2) if (fields[i] === name) values.push(fields[i + 1] ?? "");
+  return values;
+}
+
+/** Of a request (§6.3): without a length or a coding it has no body. */
+export function requestFraming({ minorVersion, fields }: RequestHead): Framing | HeadFault {
+  // §6.1: HTTP/1.0 has no codings, and a peer that says both is not one to guess about.
+  if (minorVersion === 0 && fieldValues(fields, "transfer-encoding").length > 0)
+    return fault("a transfer coding in HTTP/1.0");
+  return framingOf(fields) ?? { kind: "none" };
+}
+
+/** Of an answer to anything but HEAD and CONNECT (§6.3). */
+export function responseFraming({ status, fields }: StatusHead): Framing | HeadFault {
+  if (status < 200 || status === 204 || status === 304) return { kind: "none" };
+  return framingOf(fields) ?? { kind: "until_end" };
+}
+
+/** Null when neither is said. */
+function framingOf(fields: HeaderFields): Framing | HeadFault | null {
+  const codings = fieldValues(fields, "transfer-encoding");
+  const lengths = fieldValues(fields, "content-length");
+  if (codings.length > 0) {
+    if (lengths.length > 0) return fault("both a length and a transfer coding");
+    return codings.length === 1 && codings[0]?.toLowerCase() === "chunked"
+      ? { kind: "chunked" }
+      : fault("a transfer coding other than chunked");
+  }
+  if (lengths.length === 0) return null;
+  const [length = ""] = lengths;
+  if (lengths.length > 1) return fault("more than one length");
+  return wholeNumber.test(length) ? { kind: "counted", bytes: Number(length) } : fault("a malformed length");
+}
+
+const wholeNumber = new RegExp(`^[0-9]{1,${h1Limits.lengthDigits}}$`);
+
+function fault(reason: string): HeadFault {
+  return { kind: "fault", reason, isLimit: false };
+}
