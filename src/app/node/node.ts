@@ -8,6 +8,7 @@ import type { ControlStatus } from "../../agent/join/control_status.ts";
 import { ControlMembership } from "../../agent/join/membership.ts";
 import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/ip.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
 import { proxyLimits } from "../../base/limits/proxy.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import type { Config } from "../../config/node/config.ts";
@@ -94,7 +95,8 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
   const membership = await joinControl(host, config, logger, provider);
   if (membership !== null) life.onStop(() => membership.close());
   const { trustDomain, nodeName, network } = membership?.facts ?? config;
-  const signing = await openSigner(files, config.ca, membership, { clock, provider, trustDomain });
+  const signing = await openSigner(files, config.ca, membership, { clock, provider, trustDomain }, logger);
+  life.onStop(() => signing.close());
   const trust = new TrustVerifier({ clock, provider, trustDomain });
   if (signing.rootsPem !== null)
     trust.setRoots(signing.rootsPem, config.ca.kind === "control" ? "control" : "configured");
@@ -102,6 +104,11 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
   const lifetimeMs = config.svidLifetimeMs;
   const secrets = new SecretManager({ clock, random, provider, signer, lifetimeMs, trust, logger });
   life.onStop(() => secrets.close());
+  signing.onReplaced(({ rootsPem }) => {
+    for (const source of ["configured", "signer"]) trust.setRoots(rootsPem, source);
+    // What the CA before has issued stays in use until its successor is there.
+    secrets.renewAll("its CA was replaced", () => true, pkiLimits.replacementSpreadMs);
+  });
   const crls = new CrlSets(trust);
   const fileTrust = {
     setRoots: (rootsPem: string) => trust.setRoots(rootsPem),

@@ -4,8 +4,10 @@ import type { ControlMembership } from "../../agent/join/membership.ts";
 import { assert } from "../../base/assert.ts";
 import type { Config } from "../../config/node/config.ts";
 import type { Files } from "../../host/host.ts";
-import type { AuthorityOptions, CertificateSigner } from "../../pki/issue/ca.ts";
-import { loadAuthority, openAuthority } from "../../pki/issue/ca_files.ts";
+import type { LogWriter } from "../../host/log_writer.ts";
+import type { AuthorityOptions, CertificateAuthority, CertificateSigner } from "../../pki/issue/ca.ts";
+import { openAuthority } from "../../pki/issue/ca_files.ts";
+import { FollowedAuthority } from "../../pki/issue/followed_authority.ts";
 
 export interface Signing {
   readonly signer: CertificateSigner;
@@ -13,7 +15,12 @@ export interface Signing {
   readonly rootsPem: string | null;
   /** Whether the local CA was made by this start. */
   readonly created: boolean;
+  /** `listener` runs when another CA has taken the place of this one. */
+  onReplaced(listener: (authority: CertificateAuthority) => void): void;
+  close(): void;
 }
+
+const neverReplaced = { onReplaced: () => {}, close: () => {} };
 
 /** @throws MeshError `configuration` or `io`. */
 export async function openSigner(
@@ -21,16 +28,24 @@ export async function openSigner(
   ca: Config["ca"],
   membership: ControlMembership | null,
   options: AuthorityOptions,
+  logger: LogWriter,
 ): Promise<Signing> {
   if (ca.kind === "local") {
     const { authority, created } = await openAuthority(files, ca.stateDirectory, options);
-    return { signer: authority, rootsPem: authority.rootsPem, created };
+    return { signer: authority, rootsPem: authority.rootsPem, created, ...neverReplaced };
   }
   if (ca.kind === "files") {
     const { certificatePath: certificate, keyPath: privateKey, rootPath: root, chainPath: chain } = ca;
-    const authority = await loadAuthority(files, { certificate, privateKey, root, chain }, options);
-    return { signer: authority, rootsPem: authority.rootsPem, created: false };
+    const paths = { certificate, privateKey, root, chain };
+    const followed = await FollowedAuthority.open({ ...options, files, logger, paths });
+    return {
+      signer: followed,
+      rootsPem: followed.authority.value.rootsPem,
+      created: false,
+      onReplaced: (listener) => void followed.authority.subscribe(listener),
+      close: () => followed.close(),
+    };
   }
   assert(membership !== null, "a control plane that signs is there");
-  return { signer: membership.signer, rootsPem: membership.rootsPem, created: false };
+  return { signer: membership.signer, rootsPem: membership.rootsPem, created: false, ...neverReplaced };
 }

@@ -3,15 +3,12 @@
  * last good one stays in force until then. What was replaced leaves its certificate in state, so that its revocation list is
  * published for as long as something of it is valid.
  */
-import { asMeshError } from "../../base/errors.ts";
 import { rotationLimits } from "../../base/limits/control.ts";
-import type { Logger } from "../../base/log.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
-import type { Files } from "../../host/host.ts";
 import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
 import { hex } from "../../pki/der/values.ts";
-import type { AuthorityOptions, CertificateAuthority } from "../../pki/issue/ca.ts";
-import { type AuthorityPaths, loadAuthority } from "../../pki/issue/ca_files.ts";
+import type { CertificateAuthority } from "../../pki/issue/ca.ts";
+import { FollowedAuthority, type FollowedAuthorityOptions } from "../../pki/issue/followed_authority.ts";
 import { parseRoots } from "../../pki/trust/anchors.ts";
 import { isSelfIssued, parseLocalCertificate } from "../../pki/x509/certificate.ts";
 import type { AuthorityRecords, AuthorityRow } from "../records/keys.ts";
@@ -22,38 +19,28 @@ import {
   readRowCertificates,
 } from "./authority_view.ts";
 
-export interface FileAuthorityOptions extends AuthorityOptions {
-  readonly files: Files;
-  readonly logger: Logger;
-  readonly paths: AuthorityPaths;
+export interface FileAuthorityOptions extends FollowedAuthorityOptions {
   readonly records: AuthorityRecords;
 }
 
 export class FileAuthorities {
   readonly #options: FileAuthorityOptions;
   readonly #view: WatchSource<AuthorityView>;
-  readonly #unwatch: readonly (() => void)[];
+  readonly #followed: FollowedAuthority;
   /** Those of this process, also the ones that were replaced: their keys are still at hand for their lists. */
   readonly #loaded = new Map<string, CertificateAuthority>();
-  #problem: string | null = null;
-  #work: Promise<void> = Promise.resolve();
-  #closed = false;
 
-  private constructor(options: FileAuthorityOptions, first: CertificateAuthority) {
+  private constructor(options: FileAuthorityOptions, followed: FollowedAuthority) {
     this.#options = options;
+    this.#followed = followed;
     this.#view = new WatchSource(authorityView([]));
-    this.#adopt(first);
-    const { certificate, privateKey, root, chain } = options.paths;
-    this.#unwatch = [certificate, privateKey, root, chain]
-      .filter((path) => path !== null)
-      .map((path) => options.files.watch(path, () => this.#reload()));
-    // Whatever changed between the reading and the watch.
-    this.#reload();
+    this.#adopt(followed.authority.value);
+    followed.authority.subscribe((authority) => this.#adopt(authority));
   }
 
   /** @throws MeshError `configuration` or `io`, blame local, for files that cannot be used. */
   static async open(options: FileAuthorityOptions): Promise<FileAuthorities> {
-    return new FileAuthorities(options, await loadAuthority(options.files, options.paths, options));
+    return new FileAuthorities(options, await FollowedAuthority.open(options));
   }
 
   get view(): Watch<AuthorityView> {
@@ -62,39 +49,11 @@ export class FileAuthorities {
 
   /** Why the files as they are now are not in force; null when they are. */
   get problem(): string | null {
-    return this.#problem;
+    return this.#followed.problem;
   }
 
   close(): void {
-    this.#closed = true;
-    for (const unwatch of this.#unwatch) unwatch();
-  }
-
-  #reload(): void {
-    this.#work = this.#work.then(() => this.#readAgain());
-  }
-
-  async #readAgain(): Promise<void> {
-    if (this.#closed) return;
-    const { files, paths, logger } = this.#options;
-    try {
-      const authority = await loadAuthority(files, paths, this.#options);
-      this.#problem = null;
-      if (!this.#closed && !this.#isInForce(authority)) this.#adopt(authority);
-    } catch (thrown) {
-      const { message } = asMeshError(thrown, "configuration", "local");
-      // While four files are replaced one after the other this is so for a moment.
-      if (message !== this.#problem)
-        logger.log("warn", "keys", "the CA's files are not taken over", { error: message });
-      this.#problem = message;
-    }
-  }
-
-  #isInForce(authority: CertificateAuthority): boolean {
-    const { active, rootsPem } = this.#view.value;
-    const roots = parseRoots(authority.rootsPem);
-    const isSameRoots = rootsPem === roots.map((root) => encodePem("CERTIFICATE", root.der)).join("");
-    return isSameRoots && active?.certificate.serialNumber === authority.certificate.serialNumber;
+    this.#followed.close();
   }
 
   #adopt(authority: CertificateAuthority): void {

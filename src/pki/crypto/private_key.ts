@@ -46,7 +46,8 @@ export async function readSigningKey(pem: string, provider: CryptoProvider): Pro
   try {
     const keys = decodePem(pem).filter((block) => block.label.endsWith("PRIVATE KEY"));
     const [block, ...more] = keys;
-    if (block === undefined || more.length > 0) throw bad("holds not exactly one private key");
+    if (block === undefined) throw bad("is missing");
+    if (more.length > 0) throw bad("is not the only one there");
     return await importSigningKey(toPkcs8(block), provider);
   } catch (error) {
     if (error instanceof MeshError && error.code === "configuration") throw error;

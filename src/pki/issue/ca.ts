@@ -122,25 +122,26 @@ export class CertificateAuthority implements CertificateSigner {
     options: AuthorityOptions & { readonly pem: AuthorityCertificates; readonly key: SigningKey },
   ): Promise<CertificateAuthority> {
     const { pem, key } = options;
-    const [der, ...more] = certificatesIn(pem.certificatePem);
-    if (der === undefined || more.length > 0)
-      throw bad("its certificate file holds not exactly one certificate");
+    // What follows the CA's own certificate is its chain, as cert-manager and Vault write them into one file.
+    const [der, ...above] = certificatesIn(pem.certificatePem);
+    if (der === undefined) throw bad("it has no certificate");
     const certificate = parseLocalCertificate(der, "the certificate of the CA");
     const roots = parseRoots(pem.rootsPem);
     const anchors = new TrustAnchors(roots);
-    const presented = certificatesIn(pem.chainPem).map((one) =>
+    const presented = [...above, ...certificatesIn(pem.chainPem)].map((one) =>
       parseLocalCertificate(one, "the certificate chain of the CA"),
     );
-    // Istio's cert-chain.pem may repeat the CA itself and end in the root; an SVID's chain holds neither twice.
-    const intermediates = presented.filter(
+    // Istio's cert-chain.pem may repeat the CA itself and end in the root; an SVID's chain holds none twice.
+    const intermediates = new TrustAnchors(presented).certificates.filter(
       (one) => !anchors.has(one) && one.authorityKey !== certificate.authorityKey,
     );
     const authority = new CertificateAuthority(options, certificate, key, intermediates, pem.rootsPem);
     try {
       await authority.#check(anchors, options.trustDomain);
     } catch (error) {
-      const isFinding = error instanceof MeshError && error.code !== "authority_unavailable";
-      throw isFinding ? bad(error.message) : error;
+      // Found out by the check itself, or by a peer's rules.
+      const isFinding = error instanceof MeshError && !ownFindings.includes(error.code);
+      throw isFinding ? bad(error.message, error) : error;
     }
     return authority;
   }
@@ -220,6 +221,8 @@ function certificatesIn(pem: string): readonly Uint8Array[] {
   }
 }
 
-function bad(message: string): MeshError {
-  return new MeshError("configuration", "local", `the CA cannot be used: ${message}`);
+const ownFindings = ["configuration", "authority_unavailable"];
+
+function bad(message: string, cause?: MeshError): MeshError {
+  return new MeshError("configuration", "local", `the CA cannot be used: ${message}`, { cause });
 }

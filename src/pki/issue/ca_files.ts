@@ -4,7 +4,9 @@
  */
 import { MeshError } from "../../base/errors.ts";
 import type { Files } from "../../host/host.ts";
+import { readSigningKey } from "../crypto/private_key.ts";
 import { decodePem, encodePem, type PemBlock } from "../der/pem.ts";
+import { parseRoots } from "../trust/anchors.ts";
 import { type AuthorityOptions, type AuthorityPem, CertificateAuthority } from "./ca.ts";
 
 /** Key, certificate, intermediates, root, in that order. */
@@ -63,13 +65,51 @@ export async function loadAuthority(
   paths: AuthorityPaths,
   options: AuthorityOptions,
 ): Promise<CertificateAuthority> {
-  const pem: AuthorityPem = {
-    certificatePem: await files.readText(paths.certificate),
-    privateKeyPem: await files.readText(paths.privateKey),
-    rootsPem: await files.readText(paths.root),
-    chainPem: paths.chain === null ? "" : await files.readText(paths.chain),
-  };
-  return await CertificateAuthority.load({ ...options, pem });
+  const { provider } = options;
+  const certificatePem = await readCertificates(files, paths.certificate);
+  const key = await inFile(paths.privateKey, async () =>
+    readSigningKey(await files.readText(paths.privateKey), provider),
+  );
+  const rootsPem = await files.readText(paths.root);
+  await inFile(paths.root, async () => parseRoots(rootsPem));
+  const chainPem = paths.chain === null ? "" : await readCertificates(files, paths.chain);
+  const pem = { certificatePem, chainPem, rootsPem };
+  try {
+    return await CertificateAuthority.withKey({ ...options, pem, key });
+  } catch (thrown) {
+    throw thrown instanceof MeshError && thrown.code === "configuration" ? explain(thrown, paths) : thrown;
+  }
+}
+
+/** @throws MeshError `configuration` for a file without a certificate: a key in its place, say. An empty one is an empty chain. */
+async function readCertificates(files: Files, path: string): Promise<string> {
+  const text = await files.readText(path);
+  const blocks = decodeBlocks(text, path);
+  if (!blocks.some(({ label }) => label === "CERTIFICATE") && text.trim() !== "")
+    throw bad(`${path} holds no certificate`);
+  return text;
+}
+
+/** An error says which file it is about. */
+async function inFile<T>(path: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (thrown) {
+    throw thrown instanceof MeshError && thrown.code !== "io" ? bad(`${path}: ${thrown.message}`) : thrown;
+  }
+}
+
+/** What is wrong of files that are each good, and what would be right. */
+function explain(error: MeshError, { certificate, privateKey, root, chain }: AuthorityPaths): MeshError {
+  const above =
+    chain === null
+      ? `; the certificates between it and the root are missing: add them to ${certificate}, or give them as --ca-chain`
+      : `; ${chain} and ${certificate} do not lead to a root in ${root}`;
+  const { cause } = error;
+  const isUntrusted = cause instanceof MeshError && cause.code === "certificate_untrusted";
+  return bad(
+    `${error.message} (certificate ${certificate}, key ${privateKey}, root ${root})${isUntrusted ? above : ""}`,
+  );
 }
 
 /**
