@@ -102,7 +102,7 @@ export class SimulatedControl {
   revoke(kind: "serial" | "node", value: string): boolean {
     if (this.#sources === null) return false;
     const host = this.#host;
-    this.#sources.revocations.revoke({ kind, value }, "drawn", "operator").catch((error) => {
+    this.#sources.revocations.revoke({ kind, value }, "drawn", "operator", "").catch((error) => {
       if (host?.ended !== true) this.#world.schedule.fail(error);
     });
     return true;

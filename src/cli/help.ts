@@ -115,7 +115,7 @@ const all = {
       "fairlead revoke --node edge-1 --reason stolen",
     ],
     ["One identity, everywhere:", "fairlead revoke spiffe://cluster.local/ns/shop/sa/cart"],
-    ["It may come back:", "fairlead revoke --node edge-1 --lift"],
+    ["A host of that name may join again:", "fairlead revoke --node edge-1 --lift"],
   ],
   "ca rotate": [
     ["A new root, while the mesh goes on:", "fairlead ca rotate start --kind root"],

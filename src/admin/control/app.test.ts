@@ -488,6 +488,62 @@ describe("administrators", () => {
   });
 });
 
+describe("what the mesh revoked", () => {
+  const value = "spiffe://cluster.local/ns/blue/sa/x";
+  const path = `/v1/revocations/identity/${encodeURIComponent(value)}`;
+
+  test("a tenant does not lift; what a tenant revoked, who administers the mesh does", async () => {
+    const control = new ControlWorld();
+    await control.ask("root", "POST", "/v1/revocations", { kind: "identity", value });
+    expect(control.revocations.at(-1)).toMatchObject({ value, byNamespace: "" });
+    const refused = await control.ask("blue", "DELETE", path);
+    expect([refused.status, refused.json().detail]).toEqual([
+      403,
+      `identity ${value} was revoked by an administrator of the mesh; whoever lifts that needs the same right`,
+    ]);
+    expect(control.audit.at(-1)).toMatchObject({ action: "revocations.delete", outcome: "refused" });
+    expect((await control.ask("root", "DELETE", path)).status).toBe(204);
+    await control.ask("blue", "POST", "/v1/revocations", { kind: "identity", value });
+    expect(control.revocations.at(-1)).toMatchObject({ value, byNamespace: "blue" });
+    expect((await control.ask("root", "DELETE", path)).status).toBe(204);
+    await control.ask("blue", "POST", "/v1/revocations", { kind: "identity", value });
+    expect((await control.ask("blue", "DELETE", path)).status).toBe(204);
+  });
+
+  test("is listed in pages, a tenant's own in pages of their own", async () => {
+    const control = new ControlWorld();
+    for (let index = 0; index < 25; index++)
+      for (const namespace of ["blue", "red"])
+        control.revocations.push({
+          kind: "identity",
+          value: `spiffe://cluster.local/ns/${namespace}/sa/w${index}`,
+          reason: "",
+          byWhom: "root",
+          byNamespace: "",
+          atMs: 5,
+        });
+    const walk = async (who: string): Promise<readonly string[]> => {
+      const seen: string[] = [];
+      for (let query = "?limit=10", pages = 0; pages < 20; pages++) {
+        const page = (await control.ask(who, "GET", `/v1/revocations${query}`)).json();
+        const found = page.revocations as { value: string }[];
+        expect(found.length).toBeLessThanOrEqual(10);
+        seen.push(...found.map((one) => one.value));
+        if (page.next === null) return seen;
+        query = `?limit=10&after=${page.next}`;
+      }
+      throw new Error("there is no end");
+    };
+    const all = control.revocations.map((one) => one.value);
+    expect(await walk("root")).toEqual(all);
+    const blue = await walk("blue");
+    expect(blue).toEqual(blue.filter((one) => !one.includes("red")));
+    expect(blue.length).toBe(25);
+    expect((await control.ask("root", "GET", "/v1/revocations?after=x")).status).toBe(400);
+    expect((await control.ask("root", "GET", "/v1/revocations?limit=1001")).status).toBe(400);
+  });
+});
+
 describe("join tokens, revocations, the CA", () => {
   test("a token's secret is told once and written nowhere", async () => {
     const control = world();

@@ -3,10 +3,10 @@ import { controlAdminLimits } from "../../base/limits/control.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { namespaceOf } from "./node_routes.ts";
 import { Problem } from "./problem.ts";
-import { readJson } from "./request_body.ts";
+import { pageSize, readJson } from "./request_body.ts";
 import type { ControlApp } from "./route.ts";
 import { notFound, type Session } from "./session.ts";
-import type { RevocationTarget } from "./sources.ts";
+import type { RevocationCursor, RevocationEntry, RevocationTarget } from "./sources.ts";
 import { bindingNamespace } from "./token_routes.ts";
 
 const kinds = ["serial", "identity", "node"] as const;
@@ -15,20 +15,10 @@ export function addRevocationRoutes(app: ControlApp): void {
   app.get("/v1/revocations", (context) => {
     const session = context.get("session");
     session.visible("revocations.read");
-    const all = session.sources.revocations.list();
-    // Whose each one is takes a look for each: not asked for who sees them all.
-    const shown = session.mayInMesh("revocations.read")
-      ? all
-      : all.filter((one) => session.may("revocations.read", targetNamespace(session, one)));
-    return context.json({
-      revocations: shown.map(({ kind, value, reason, byWhom, atMs }) => ({
-        kind,
-        value,
-        reason,
-        byWhom,
-        atMs,
-      })),
-    });
+    const { limit, after } = context.req.query();
+    return context.json(
+      listRevocations(session, pageSize(limit), after === undefined ? null : readCursor(after)),
+    );
   });
   app.post("/v1/revocations", async (context) => {
     const session = context.get("session");
@@ -48,7 +38,13 @@ export function addRevocationRoutes(app: ControlApp): void {
       "revocations.create",
       words,
       namespace,
-      () => session.sources.revocations.revoke(target, reason, session.name),
+      () =>
+        session.sources.revocations.revoke(
+          target,
+          reason,
+          session.name,
+          session.rightTo("revocations.write", namespace),
+        ),
       (done) => ({
         detail: done.pending === null ? reason : `${reason} (pending: ${done.pending})`,
         after: words,
@@ -74,6 +70,19 @@ export function addRevocationRoutes(app: ControlApp): void {
         namespace,
         "a revoked certificate stays revoked; a new one can be had",
       );
+    const revoked = session.sources.revocations.find(target);
+    if (revoked !== null && !mayLift(session, revoked))
+      throw session.refuse(
+        403,
+        "revocations.delete",
+        words,
+        namespace,
+        `${words} was revoked by ${
+          revoked.byNamespace === ""
+            ? "an administrator of the mesh"
+            : `one of namespace ${revoked.byNamespace}`
+        }; whoever lifts that needs the same right`,
+      );
     const lifted = await session.recorded(
       "revocations.delete",
       words,
@@ -84,6 +93,42 @@ export function addRevocationRoutes(app: ControlApp): void {
     if (!lifted) throw notFound(`revocation of ${words}`);
     return context.body(null, 204);
   });
+}
+
+/** Whose each one is takes a look for each, so only so many are looked at for one page. */
+function listRevocations(session: Session, limit: number, cursor: RevocationCursor | null): unknown {
+  const { revocations } = session.sources;
+  const isAll = session.mayInMesh("revocations.read");
+  const shown: unknown[] = [];
+  let after = cursor;
+  for (let scanned = 0; scanned < controlAdminLimits.maxScanned; ) {
+    const page = revocations.page(after, isAll ? limit - shown.length : controlAdminLimits.maxPage);
+    for (const { revocation, cursor } of page) {
+      scanned++;
+      after = cursor;
+      if (!isAll && !session.may("revocations.read", targetNamespace(session, revocation))) continue;
+      const { kind, value, reason, byWhom, atMs } = revocation;
+      shown.push({ kind, value, reason, byWhom, atMs });
+      if (shown.length === limit) return { revocations: shown, next: writeCursor(cursor) };
+    }
+    if (page.length === 0) return { revocations: shown, next: null };
+  }
+  return { revocations: shown, next: after === null ? null : writeCursor(after) };
+}
+
+function writeCursor({ atMs, row }: RevocationCursor): string {
+  return `${atMs}-${row}`;
+}
+
+function readCursor(text: string): RevocationCursor {
+  const match = /^([0-9]{1,15})-([0-9]{1,15})$/.exec(text);
+  if (match === null) throw new Problem(400, '"after" is not the "next" of a page');
+  return { atMs: Number(match[1]), row: Number(match[2]) };
+}
+
+/** What the mesh took away the mesh gives back. */
+function mayLift(session: Session, { byNamespace }: RevocationEntry): boolean {
+  return session.may("revocations.write", byNamespace === "" ? null : byNamespace);
 }
 
 function readTarget(kind: RevocationTarget["kind"], value: string): RevocationTarget {

@@ -58,6 +58,11 @@ export class Session {
     return isAllowed(this.grants, action, meshScope);
   }
 
+  /** By whose right they do it, once it is known that they may: the mesh's ("") where they have it, else the namespace's. */
+  rightTo(action: Action, namespace: string | null): string {
+    return this.mayInMesh(action) ? "" : (namespace ?? "");
+  }
+
   /** For reads: of another tenant's thing not even that it is there is told. @throws Problem 404. */
   see(action: Action, namespace: string | null, target: string): void {
     if (this.may(action, namespace)) return;
@@ -128,7 +133,7 @@ export class Session {
 
   /** A refusal that is not about roles. */
   refuse(
-    status: 409 | 400,
+    status: 409 | 400 | 403,
     action: string,
     target: string,
     namespace: string | null,

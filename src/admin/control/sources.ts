@@ -201,6 +201,8 @@ export interface TokenSource {
     readonly ttlMs?: number;
     readonly replace: boolean;
     readonly createdBy: string;
+    /** By whose right: a namespace's, or "" for the mesh's. */
+    readonly byNamespace: string;
   }): Promise<{
     readonly id: string;
     readonly expiresAtMs: number;
@@ -273,16 +275,30 @@ export interface RevocationTarget {
 export interface RevocationEntry extends RevocationTarget {
   readonly reason: string;
   readonly byWhom: string;
+  /** By whose right: a namespace's, or "" for the mesh's. */
+  readonly byNamespace: string;
   readonly atMs: number;
 }
 
+/** Where a page ends. */
+export interface RevocationCursor {
+  readonly atMs: number;
+  readonly row: number;
+}
+
 export interface RevocationSource {
-  list(): readonly RevocationEntry[];
-  /** Durable when it resolves. `pending`: why it is not published yet. */
+  /** In the order they were made. @param after null for the first page. */
+  page(
+    after: RevocationCursor | null,
+    limit: number,
+  ): readonly { readonly revocation: RevocationEntry; readonly cursor: RevocationCursor }[];
+  find(target: RevocationTarget): RevocationEntry | null;
+  /** Durable when it resolves. `pending`: why it is not published yet. @param byNamespace by whose right; "" for the mesh's. */
   revoke(
     target: RevocationTarget,
     reason: string,
     byWhom: string,
+    byNamespace: string,
   ): Promise<{ readonly serialNumbers: readonly string[]; readonly pending: string | null }>;
   /** Allows an identity or a node to have certificates again. @returns whether it was revoked. */
   lift(target: RevocationTarget): Promise<boolean>;

@@ -33,6 +33,7 @@ export function addTokenRoutes(app: ControlApp): void {
           binding,
           replace,
           createdBy: session.name,
+          byNamespace: session.rightTo("tokens.create", namespace),
           ...(ttlMs === null ? {} : { ttlMs }),
         }),
       // The secret is told once, and to nobody else.

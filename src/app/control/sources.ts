@@ -141,11 +141,12 @@ function subscriptionEntry(type: SubscriberStatus["types"][number], wallOffsetMs
 
 function revocationSource(host: Host, { state, authority, xds, identity }: ControlParts): RevocationSource {
   return {
-    list: () => state.revocations.list(),
-    revoke: async (target, reason, byWhom) => {
+    page: (after, limit) => state.revocations.page(after, limit),
+    find: ({ kind, value }) => state.revocations.get(kind, value),
+    revoke: async (target, reason, byWhom, byNamespace) => {
       // The registration first: from here on nothing new is issued to it, whatever becomes of the list.
       if (target.kind === "node") state.registrations.revoke(target.value, reason, host.clock.wallMs());
-      const outcome = await authority.revoke(targetOf(target), reason, byWhom);
+      const outcome = await authority.revoke(targetOf(target), reason, byWhom, byNamespace);
       xds.cutStreams((caller) => identity.authenticator.recheck(caller) !== null);
       return outcome;
     },

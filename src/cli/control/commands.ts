@@ -127,7 +127,7 @@ function addRevoke(program: Command, { bindings, style, finish }: Making): void 
     .option("--node <NAME>", "every certificate of this host, its own and those of its workloads")
     .option("--serial <HEX>", "one certificate")
     .option("--reason <WORDS>", "for the audit log")
-    .option("--lift", "let a host or an identity have certificates again")
+    .option("--lift", "take a revocation back; certificates that were revoked stay so")
     .addOption(output("text", "json"))
     .addHelpText("after", examples("revoke", style))
     .action(async (identity: string | undefined, flags: RevokeFlags) =>

@@ -423,11 +423,37 @@ describe("revoke and rotate", () => {
     const { code, error } = await run(["revoke", id, "--reason", "laptop lost"], { control });
     expect([code, error]).toEqual([0, `identity ${id} is revoked, with 1 certificate that were good\n`]);
     expect(control.revocations.at(-1)).toMatchObject({ kind: "identity", value: id, reason: "laptop lost" });
-    expect((await run(["revoke", id, "--lift"], { control })).code).toBe(0);
+    const lifted = await run(["revoke", id, "--lift"], { control });
+    expect([lifted.code, lifted.error]).toEqual([
+      0,
+      `identity ${id} is no longer revoked. New certificates are issued to it again; those that were revoked stay so\n`,
+    ]);
+    // A host that was revoked has nothing left by which it could ask for one.
+    await run("revoke --node blue-secret-node", { control });
+    const host = await run("revoke --node blue-secret-node --lift", { control });
+    expect(host.error).toContain(
+      "it joins again, by a new token made with `fairlead join-token create … --replace`",
+    );
     expect((await run(["revoke", id, "--lift"], { control })).code).toBe(1);
     expect((await run("revoke", { control })).code).toBe(2);
     expect((await run(["revoke", id, "--node", "n"], { control })).code).toBe(2);
     expect((await run(["revoke", uriOf("root")], { control })).error).toContain("that is you");
+  });
+
+  test("all pages of revocations are shown", async () => {
+    const control = world();
+    const value = (index: number): string => `spiffe://cluster.local/ns/blue/sa/w${index}`;
+    for (let index = 0; index < 2_500; index++)
+      control.revocations.push({
+        kind: "identity",
+        value: value(index),
+        reason: "",
+        byWhom: "root",
+        byNamespace: "",
+        atMs: 5,
+      });
+    const shown = JSON.parse((await run("get revocations --control https://c -o json", { control })).out);
+    expect(shown.length).toBe(control.revocations.length);
   });
 
   test("a rotation says its step and who it waits for; it is not finished early", async () => {

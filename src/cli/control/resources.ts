@@ -6,6 +6,8 @@ export interface ControlResource {
   readonly path: string;
   /** The list within the answer. */
   readonly member: string;
+  /** The answer has a `next` that the following page is asked for by. */
+  readonly isPaged?: true;
   readonly head: readonly string[];
   row(item: Json): readonly string[];
 }
@@ -63,6 +65,7 @@ export const controlResources: Readonly<Record<string, ControlResource>> = {
   certificates: {
     description: "certificates that were issued, the newest first",
     path: "/v1/certificates",
+    isPaged: true,
     member: "certificates",
     head: ["SERIAL", "IDENTITY", "ISSUED", "NOT AFTER", "REQUESTED BY"],
     row: (item) => [
@@ -76,6 +79,7 @@ export const controlResources: Readonly<Record<string, ControlResource>> = {
   revocations: {
     description: "whom the mesh does not trust any more",
     path: "/v1/revocations",
+    isPaged: true,
     member: "revocations",
     head: ["KIND", "VALUE", "WHEN", "BY", "REASON"],
     row: (item) => [

@@ -1,5 +1,6 @@
 /** `fairlead revoke` and `unrevoke`: taking the mesh's trust from somebody, and giving it back. */
 import type { ControlClientFlags } from "../../config/control/client.ts";
+import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import { list, text } from "../admin_json.ts";
 import type { CliBindings, ExitCode } from "../bindings.ts";
 import type { Style } from "../style.ts";
@@ -37,7 +38,7 @@ export async function revoke(
   return withControl(bindings, style, flags, async (client) => {
     if (flags.lift === true) {
       await client.delete(`/v1/revocations/${kind}/${encodeURIComponent(value)}`);
-      terminal.error(`${kind} ${value} may have certificates again; those that were revoked stay so\n`);
+      terminal.error(`${kind} ${value} is no longer revoked. ${afterLifting(kind, value)}\n`);
       return 0;
     }
     const made = await client.post("/v1/revocations", { ...target, reason: flags.reason ?? "" });
@@ -52,4 +53,12 @@ export async function revoke(
     }
     return 0;
   });
+}
+
+/** A host has nothing left to show who it is by; a workload's host has, and asks again. */
+function afterLifting(kind: string, value: string): string {
+  const isHost = kind === "node" || SpiffeId.parse(value)?.namespace === nodeNamespace;
+  return isHost
+    ? "The host's certificates stay revoked: it joins again, by a new token made with `fairlead join-token create … --replace`"
+    : "New certificates are issued to it again; those that were revoked stay so";
 }

@@ -1,10 +1,11 @@
 /** Commands that show something of a control plane: `get --control`, `nodes`, `history`, `join-token list`, `ca show`. */
+import { controlAdminLimits } from "../../base/limits/control.ts";
 import type { ControlClientFlags } from "../../config/control/client.ts";
 import { type Json, list, member, text } from "../admin_json.ts";
 import type { CliBindings, ExitCode } from "../bindings.ts";
 import { formatTable, type Style } from "../style.ts";
 import { type ControlClient, withControl } from "./client.ts";
-import { controlResources } from "./resources.ts";
+import { type ControlResource, controlResources } from "./resources.ts";
 
 export interface ShowFlags extends ControlClientFlags {
   readonly output?: "table" | "json" | "yaml";
@@ -44,12 +45,34 @@ export async function show(
       bindings.terminal.out(await client.getText(resource.path, { ...asked, output: "yaml" }));
       return 0;
     }
-    const items = list(await client.get(resource.path, asked), resource.member);
+    const items = await listAll(client, resource, asked);
     if (flags.output === "json") bindings.terminal.out(`${JSON.stringify(items, null, 2)}\n`);
     else if (items.length === 0) bindings.terminal.error(`no ${name}\n`);
     else bindings.terminal.out(formatTable(resource.head, items.map(resource.row), style));
     return 0;
   });
+}
+
+/** Page after page where there are pages: all of them, or as many items as were asked for. */
+async function listAll(
+  client: ControlClient,
+  { path, member: name, isPaged }: ControlResource,
+  asked: Readonly<Record<string, string | undefined>>,
+): Promise<readonly Json[]> {
+  if (isPaged !== true) return list(await client.get(path, asked), name);
+  const wanted = asked.limit === undefined ? Number.POSITIVE_INFINITY : Number(asked.limit);
+  const items: Json[] = [];
+  for (let after: string | undefined; ; ) {
+    // What is no number is the control plane's to refuse.
+    const limit = Number.isNaN(wanted)
+      ? asked.limit
+      : String(Math.min(controlAdminLimits.maxPage, wanted - items.length));
+    const page: Json = await client.get(path, { ...asked, limit, after });
+    items.push(...list(page, name));
+    const next: Json = member(page, "next");
+    if (typeof next !== "string" || next === after || items.length >= wanted) return items;
+    after = next;
+  }
 }
 
 /** How the control plane is, and who it takes us for. */

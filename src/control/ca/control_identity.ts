@@ -40,7 +40,7 @@ export interface ControlIdentityOptions {
   readonly metrics: MetricRegistry;
   readonly provider: CryptoProvider;
   readonly state: IdentityState;
-  readonly authority: Pick<AuthoritySource, "sign" | "revoke" | "lift" | "serving">;
+  readonly authority: Pick<AuthoritySource, "sign" | "supersede" | "publish" | "serving">;
   /** Of the mesh; its roots and revocation lists are kept as the authority's bundle is. */
   readonly trust: TrustVerifier;
   /** What the mesh's documents say. */

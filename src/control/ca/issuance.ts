@@ -36,6 +36,8 @@ export interface IssueRequest {
   readonly lifetimeMs: number;
   /** A node's name, or the SPIFFE ID of a caller that is no node of ours. */
   readonly requestedBy: string;
+  /** Takes the place of a host of that name, revoked or not. */
+  readonly replaces?: boolean;
 }
 
 export interface Issued {
@@ -101,8 +103,8 @@ export class Issuance {
   async issue(kind: "node" | "workload", request: IssueRequest): Promise<Issued> {
     const { clock, signer } = this.#options;
     const startedAt = clock.now();
-    const { csrPem, id, lifetimeMs, requestedBy } = request;
-    const { chainPem, rootsPem } = await signer.sign({ csrPem, id, lifetimeMs, requestedBy });
+    const { csrPem, id, lifetimeMs, requestedBy, replaces = false } = request;
+    const { chainPem, rootsPem } = await signer.sign({ csrPem, id, lifetimeMs, requestedBy, replaces });
     const anchors = new TrustAnchors(parseRoots(rootsPem));
     const [leaf, ...rest] = decodePemLabel(chainPem.join("\n"), "CERTIFICATE").map(parseCertificate);
     if (leaf === undefined) throw unusable("it returned no certificate");

@@ -323,6 +323,67 @@ describe("names of nodes", () => {
     expect(await renewal(first)).toBe(unauthenticated);
   });
 
+  test("what the mesh's administrators revoked a tenant's token with --replace does not bring back", async () => {
+    const { answer } = await bench.join(await token(cart), csr);
+    const node = answer?.nodeName ?? "";
+    await bench.authority.revoke({ kind: "node", node });
+    const made = async (byNamespace: string): Promise<string> =>
+      (
+        await bench.identity.joinTokens.create({
+          binding: cart,
+          createdBy: "ada",
+          byNamespace,
+          replace: true,
+        })
+      ).token;
+    expect(await outcome(await made("shop"))).toBe(
+      `ALREADY_EXISTS: node ${node} was revoked by an administrator of the mesh; only a token of theirs takes its place`,
+    );
+    expect(bench.state.revoked.nodes.has(node)).toBe(true);
+    bench.state.revokedBy = "shop";
+    expect(await outcome(await made("shop"))).toBe(node);
+    await bench.authority.revoke({ kind: "node", node });
+    bench.state.revokedBy = "";
+    expect(await outcome(await made(""))).toBe(node);
+    expect(bench.state.revoked.nodes.has(node)).toBe(false);
+  });
+
+  test("a host keeps what it has until there is a successor: a signer that is away takes nothing from it", async () => {
+    const first = await bench.joined("edge-1");
+    await bench.clock.advance(5_000);
+    bench.authority.before = () =>
+      Promise.reject(new MeshError("authority_unavailable", "local", "the vault is sealed"));
+    expect(await outcome(await token(edge, true))).toStartWith("UNAVAILABLE: ");
+    bench.authority.before = async () => {};
+    expect(await renewal(first)).toBe("edge-1");
+    const second = await bench.joined("edge-1", true);
+    expect(await renewal(first)).toBe(unauthenticated);
+    expect(await renewal(second)).toBe("edge-1");
+  });
+
+  test("a member of a group without an address that it may have does not join; another tenant's host has those it may", async () => {
+    const checked: string[] = [];
+    bench.checkClaims = async ({ namespace, remote, addresses }) => {
+      checked.push(`${namespace} ${remote.text} ${addresses.join(" ")}`);
+      const allowed = addresses.filter((text) => text !== "10.0.0.66");
+      const refusals = addresses.length > allowed.length ? ["10.0.0.66 belongs to namespace zoo"] : [];
+      return { nameRefusal: null, addresses: allowed, refusals };
+    };
+    expect(await outcome(await token(vms), { addresses: ["10.0.0.66"] })).toBe(
+      "PERMISSION_DENIED: 10.0.0.66 belongs to namespace zoo",
+    );
+    const both = await outcome(await token(vms), { addresses: ["10.0.0.66", "10.0.0.7"] });
+    expect(bench.state.registrationRows.get(both)?.addresses).toEqual(["10.0.0.7"]);
+    const alone = await outcome(await token(cart), { addresses: ["10.0.0.66"] });
+    expect(bench.state.registrationRows.get(alone)?.addresses).toEqual([]);
+    expect(await outcome(await token(edge), { addresses: ["10.0.0.66"] })).toBe("edge-1");
+    expect(checked).toEqual([
+      "shop 192.0.2.1 10.0.0.66",
+      "shop 192.0.2.1 10.0.0.66 10.0.0.7",
+      "shop 192.0.2.1 10.0.0.66",
+    ]);
+  });
+
   test("a workload's host is called after it, always the same; a group's member after its token", async () => {
     const { answer } = await bench.join(await token(cart), csr);
     expect(answer?.nodeName).toMatch(/^cart-[0-9a-f]{8}$/);

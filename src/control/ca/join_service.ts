@@ -21,7 +21,7 @@ import type { Registration } from "../state/registrations.ts";
 import type { StoredToken } from "../state/tokens.ts";
 import type { Issuance, Issued } from "./issuance.ts";
 import { type ParsedJoin, parseJoin } from "./join_request.ts";
-import { chooseNodeName, type NameRefusal, refuseTakenName } from "./node_name.ts";
+import { chooseNodeName, type NameRefusal, refuseRevokedName, refuseTakenName } from "./node_name.ts";
 import { bindingNamespace, joinResponse, type NodeSettings } from "./node_settings.ts";
 import { describeSigningFailure } from "./signing_failure.ts";
 
@@ -55,7 +55,7 @@ export interface JoinServiceOptions {
   readonly state: IdentityState;
   readonly issuance: Issuance;
   /** Takes back what a host had that is replaced. */
-  readonly authority: Pick<AuthoritySource, "revoke" | "lift">;
+  readonly authority: Pick<AuthoritySource, "supersede" | "publish">;
   readonly mesh: MeshFacts;
   readonly rates: RateLimits;
   readonly refusals: Refusals;
@@ -131,7 +131,9 @@ export class JoinService {
     const { state, clock, settings } = this.#options;
     const { node, token, join } = joining;
     const existing = state.registrations.byNode(node);
-    const taken = refuseTakenName(node, existing, token);
+    const taken =
+      refuseTakenName(node, existing, token) ??
+      refuseRevokedName(node, state.revocations.byWhoseRight("node", node), token);
     if (taken !== null) throw this.#badName(taken, token);
     const network = join.network ?? settings.network;
     const addresses = await this.#addresses(joining, network);
@@ -149,7 +151,8 @@ export class JoinService {
       revokedAtMs: null,
       revokeReason: null,
     };
-    this.#keep(joining, registration, existing);
+    this.#keep(joining, registration, existing, issued);
+    if (isReplacement(existing, token)) await this.#options.authority.publish();
     return joinResponse(settings, registration, issued.chain);
   }
 
@@ -171,27 +174,19 @@ export class JoinService {
   }
 
   async #certify(joining: Joining, existing: Registration | null): Promise<Issued> {
-    const { issuance, authority, settings, refusals } = this.#options;
+    const { issuance, settings, refusals } = this.#options;
     const { node, token, join } = joining;
     const id = new SpiffeId(settings.trustDomain, nodeNamespace, node);
     const actor = actorOf(token);
     try {
       const proven = await issuance.prove(join.csrPem);
-      if (existing !== null || token.replace) {
-        // All that the earlier host has asked for, so that it cannot come back by an old certificate.
-        await authority.revoke(
-          { kind: "node", node },
-          `replaced by the host of join token ${token.id}`,
-          actor,
-        );
-        await authority.lift({ kind: "node", node });
-      }
       const request = {
         csrPem: join.csrPem,
         proven,
         id,
         lifetimeMs: settings.nodeLifetimeMs,
         requestedBy: node,
+        replaces: isReplacement(existing, token),
       };
       return await issuance.issue("node", request);
     } catch (error) {
@@ -199,14 +194,28 @@ export class JoinService {
     }
   }
 
-  #keep(joining: Joining, registration: Registration, existing: Registration | null): void {
-    const { state, clock, refusals } = this.#options;
+  #keep(
+    joining: Joining,
+    registration: Registration,
+    existing: Registration | null,
+    { serialNumber }: Issued,
+  ): void {
+    const { state, clock, refusals, authority } = this.#options;
     const { token, secretHash, node, remote } = joining;
     try {
       state.transaction(() => {
         const redeemed = state.tokens.redeem(token.id, secretHash, clock.wallMs(), node);
         // Revoked, or gone past its end, while the certificate was made.
         if (typeof redeemed === "string") throw this.#badToken(redeemed, token, remote);
+        // All that the earlier host has asked for, so that it cannot come back by an old certificate. It has them until there is
+        // a successor: a signer that is away takes nothing from anybody.
+        if (isReplacement(existing, token))
+          authority.supersede(
+            node,
+            serialNumber,
+            `replaced by the host of join token ${token.id}`,
+            actorOf(token),
+          );
         state.registrations.put(registration);
         state.audit.append({
           atMs: clock.wallMs(),
@@ -271,6 +280,10 @@ export class JoinService {
       detail,
     });
   }
+}
+
+function isReplacement(existing: Registration | null, { replace }: StoredToken): boolean {
+  return existing !== null || replace;
 }
 
 function actorOf(token: { readonly id: string }): string {

@@ -57,6 +57,17 @@ export function refuseTakenName(
   return refuse("name_taken", `node ${node} joined for something else than this token is for`);
 }
 
+/** What the mesh's administrators have revoked no tenant's token brings back. @param right null when it is not revoked. */
+export function refuseRevokedName(
+  node: string,
+  right: string | null,
+  { byNamespace }: Pick<StoredToken, "byNamespace">,
+): NameRefusal | null {
+  if (right === null || byNamespace === "" || byNamespace === right) return null;
+  const who = right === "" ? "an administrator of the mesh" : `an administrator of namespace ${right}`;
+  return refuse("name_taken", `node ${node} was revoked by ${who}; only a token of theirs takes its place`);
+}
+
 function isSame(left: TokenBinding, right: TokenBinding): boolean {
   return JSON.stringify(keyOf(left)) === JSON.stringify(keyOf(right));
 }

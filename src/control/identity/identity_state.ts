@@ -25,6 +25,8 @@ export interface RevocationStore {
   isRevokedSerial(serialNumber: string): boolean;
   isRevokedIdentity(uri: string): boolean;
   isRevokedNode(node: string): boolean;
+  /** @returns the namespace by whose right it was revoked, "" for the mesh's; null when it is not revoked. */
+  byWhoseRight(kind: "identity" | "node", value: string): string | null;
 }
 
 /** What was issued, and at whose request. */

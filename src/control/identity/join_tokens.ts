@@ -26,6 +26,8 @@ export interface JoinTokenRequest {
   /** May take the place of a host of the same name. */
   readonly replace?: boolean;
   readonly createdBy: string;
+  /** By whose right it is made: a namespace's. The mesh's when left out. */
+  readonly byNamespace?: string;
 }
 
 /** Told once: the secret is nowhere else. */
@@ -56,8 +58,8 @@ export class JoinTokens {
     const keyPin = await pin();
     const secretHash = await hashSecret(made.secret, provider);
     const expiresAtMs = clock.wallMs() + ttlMs;
-    const { binding, createdBy, replace = false } = request;
-    tokens.create({ id: made.id, secretHash, binding, expiresAtMs, createdBy, replace });
+    const { binding, createdBy, byNamespace = "", replace = false } = request;
+    tokens.create({ id: made.id, secretHash, binding, expiresAtMs, createdBy, byNamespace, replace });
     const token = formatJoinToken(made);
     const line = `fairlead node --control ${controlUrl()} --join-token ${token} --ca-pin ${keyPin}`;
     return { id: made.id, token, expiresAtMs, line };

@@ -24,6 +24,8 @@ export interface RevocationOutcome {
 export interface IssuingRequest extends SigningRequest {
   /** A node's name, or the SPIFFE ID of a caller that is no node of ours; what a revocation of the node goes by. */
   readonly requestedBy?: string;
+  /** For a host that takes the place of a revoked one of that name: the revocation of the node is not held against it. */
+  readonly replaces?: boolean;
 }
 
 export interface ServingIssuer {
@@ -47,8 +49,26 @@ export interface AuthoritySource extends CertificateSigner {
   sign(request: IssuingRequest): Promise<SigningResponse>;
   /** The CA that issues now, for serving certificates (`pki/issue/server.ts`). @throws MeshError `authority_unavailable`. */
   serving(): ServingIssuer;
-  /** Durable when it resolves, whether or not it is published yet. @throws MeshError `limit_reached` for lists that are full. */
-  revoke(target: RevocationTarget, reason: string, byWhom: string): Promise<RevocationOutcome>;
+  /**
+   * Durable when it resolves, whether or not it is published yet.
+   *
+   * @param byNamespace by whose right; "" for the mesh's. @throws MeshError `limit_reached` for lists that are full.
+   */
+  revoke(
+    target: RevocationTarget,
+    reason: string,
+    byWhom: string,
+    byNamespace?: string,
+  ): Promise<RevocationOutcome>;
+  /**
+   * Takes from a node's earlier host all that it has asked for, but the certificate that was made for its successor, and lifts what
+   * the node was revoked by. Within the caller's transaction; `publish` makes it known after it.
+   *
+   * @throws MeshError `limit_reached`.
+   */
+  supersede(node: string, keptSerialNumber: string, reason: string, byWhom: string): void;
+  /** Brings the published lists up to what is revoked. Never rejects. */
+  publish(): Promise<void>;
   /** Allows an identity or a node to have certificates again; what was revoked stays revoked. @returns whether it was revoked. */
   lift(target: RevocationTarget): Promise<boolean>;
   close(): void;

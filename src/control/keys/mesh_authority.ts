@@ -66,7 +66,8 @@ export class MeshAuthority implements AuthoritySource {
 
   async sign(request: IssuingRequest): Promise<SigningResponse> {
     const requestedBy = request.requestedBy ?? request.id.uri;
-    const refused = this.#refusal(request.id.uri, requestedBy);
+    const { replaces = false } = request;
+    const refused = this.#refusal(request.id.uri, requestedBy, replaces);
     if (refused !== null) throw refused;
     const ca = await this.#activeCa();
     const signing = ca.sign(request);
@@ -74,7 +75,7 @@ export class MeshAuthority implements AuthoritySource {
       signing.then(({ chainPem }) => ({
         row: this.#row(chainPem[0] ?? "", request.id.uri, requestedBy, ca),
         // A revocation that came while the key was at work sees this one or stops it.
-        refusal: () => this.#refusal(request.id.uri, requestedBy),
+        refusal: () => this.#refusal(request.id.uri, requestedBy, replaces),
       })),
     );
     const { chainPem } = await signing;
@@ -89,9 +90,15 @@ export class MeshAuthority implements AuthoritySource {
     return { issuer, chainPem: sentPem, rootPem: encodePem("CERTIFICATE", root.der), rootsPem };
   }
 
-  async revoke(target: RevocationTarget, reason: string, byWhom: string): Promise<RevocationOutcome> {
+  async revoke(
+    target: RevocationTarget,
+    reason: string,
+    byWhom: string,
+    byNamespace = "",
+  ): Promise<RevocationOutcome> {
     const { records, clock } = this.#options;
-    const row = { reason, byWhom, atMs: Math.floor(clock.wallMs()), issuerKey: "", expiresAtMs: null };
+    const atMs = Math.floor(clock.wallMs());
+    const row = { reason, byWhom, byNamespace, atMs, issuerKey: "", expiresAtMs: null };
     const concerned = this.#concerned(target);
     if (target.kind !== "serial") {
       // Before it is known whether the lists have room: from here on nothing new is issued, whatever becomes of the rest.
@@ -110,6 +117,18 @@ export class MeshAuthority implements AuthoritySource {
     return { serialNumbers, pending: this.#publisher.pending };
   }
 
+  supersede(node: string, keptSerialNumber: string, reason: string, byWhom: string): void {
+    const kept = serialOf(keptSerialNumber);
+    const concerned = this.#concerned({ kind: "node", node }).filter(({ serial }) => serial !== kept);
+    this.#checkRoom(concerned.length);
+    this.#spread(concerned, { reason, byWhom, atMs: Math.floor(this.#options.clock.wallMs()) });
+    this.#options.records.revocations.remove("node", node);
+  }
+
+  publish(): Promise<void> {
+    return this.#publisher.refresh();
+  }
+
   async lift(target: RevocationTarget): Promise<boolean> {
     // A serial number stays revoked: nodes may have learnt of it already.
     if (target.kind === "serial") return false;
@@ -125,9 +144,11 @@ export class MeshAuthority implements AuthoritySource {
   }
 
   /** Why nothing may be issued to it now. */
-  #refusal(uri: string, requestedBy: string): MeshError | null {
+  #refusal(uri: string, requestedBy: string, replaces: boolean): MeshError | null {
     const { records, clock } = this.#options;
-    const row = records.revocations.get("identity", uri) ?? records.revocations.get("node", requestedBy);
+    const row =
+      records.revocations.get("identity", uri) ??
+      (replaces ? null : records.revocations.get("node", requestedBy));
     if (row !== null) {
       const message = `${row.kind} ${row.value} is revoked: ${row.reason}`;
       return new MeshError("certificate_revoked", "policy", message);
@@ -187,8 +208,11 @@ export class MeshAuthority implements AuthoritySource {
     }
   }
 
-  #spread(concerned: readonly IssuedRow[], row: Pick<RevocationRow, "reason" | "byWhom" | "atMs">): void {
-    const { reason, byWhom, atMs } = row;
+  #spread(
+    concerned: readonly IssuedRow[],
+    row: Pick<RevocationRow, "reason" | "byWhom" | "byNamespace" | "atMs">,
+  ): void {
+    const { reason, byWhom, byNamespace = "", atMs } = row;
     this.#options.records.revocations.addAll(
       concerned.map(({ serial: value, issuerKey, notAfterMs: expiresAtMs }) => ({
         kind: "serial",
@@ -196,6 +220,7 @@ export class MeshAuthority implements AuthoritySource {
         issuerKey,
         reason,
         byWhom,
+        byNamespace,
         atMs,
         expiresAtMs,
       })),

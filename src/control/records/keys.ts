@@ -65,6 +65,8 @@ export interface RevocationRow {
   readonly issuerKey: string;
   readonly reason: string;
   readonly byWhom: string;
+  /** By whose right: a namespace's; "", or left out, for the mesh's. */
+  readonly byNamespace?: string;
   readonly atMs: number;
   /** Of a serial number: when the certificate ends; null when that is not known. */
   readonly expiresAtMs: number | null;

@@ -239,7 +239,14 @@ describe("back-up and restore", () => {
     async function since(): Promise<Awaited<ReturnType<typeof withBackup>>> {
       const { w, state } = await withBackup();
       const binding = { kind: "node", node: "edge-1" } as const;
-      const token = { secretHash, binding, expiresAtMs: 1e15, createdBy: "op", replace: false };
+      const token = {
+        secretHash,
+        binding,
+        expiresAtMs: 1e15,
+        createdBy: "op",
+        byNamespace: "",
+        replace: false,
+      };
       state.tokens.create({ id: "t", ...token });
       state.backup("/backup/two");
       state.tokens.redeem("t", secretHash, 1, "edge-1");

@@ -14,13 +14,22 @@ export interface Revocation {
   readonly issuerKey: string;
   readonly reason: string;
   readonly byWhom: string;
+  /** By whose right: a namespace's, or "" for the mesh's. */
+  readonly byNamespace: string;
   readonly atMs: number;
   /** Of a serial number: when the certificate ends, after which the revocation can be forgotten. Null: never. */
   readonly expiresAtMs: number | null;
 }
 
-export type NewRevocation = Omit<Revocation, "issuerKey" | "expiresAtMs"> &
-  Partial<Pick<Revocation, "issuerKey" | "expiresAtMs">>;
+/** Of the mesh unless it says otherwise. */
+export type NewRevocation = Omit<Revocation, "issuerKey" | "expiresAtMs" | "byNamespace"> &
+  Partial<Pick<Revocation, "issuerKey" | "expiresAtMs" | "byNamespace">>;
+
+/** Where a page of a list ends. */
+export interface RevocationCursor {
+  readonly atMs: number;
+  readonly row: number;
+}
 
 export class Revocations {
   readonly #database: Database;
@@ -29,7 +38,10 @@ export class Revocations {
     this.#database = database;
   }
 
-  /** The first one is the one that is remembered. @returns whether it is new. @throws MeshError `limit_reached`. */
+  /**
+   * The first one is the one that is remembered, but for a tenant's, in whose place the mesh's comes: what the mesh has revoked no
+   * tenant lifts. @returns whether it is new. @throws MeshError `limit_reached`.
+   */
   add(revocation: NewRevocation): boolean {
     return this.addAll([revocation]) > 0;
   }
@@ -54,6 +66,26 @@ export class Revocations {
     return rows.map(readRevocation);
   }
 
+  /** In the order they were made. @param after the end of the page before; null for the first. */
+  page(
+    after: RevocationCursor | null,
+    limit: number,
+  ): readonly { readonly revocation: Revocation; readonly cursor: RevocationCursor }[] {
+    const { atMs, row } = after ?? { atMs: -1, row: -1 };
+    return this.#database
+      .all(
+        "SELECT *, rowid AS row FROM revocations WHERE (at_ms, rowid) > (?, ?) ORDER BY at_ms, rowid LIMIT ?",
+        atMs,
+        row,
+        Math.min(limit, stateLimits.maxPageRows),
+      )
+      .map((found) => {
+        const revocation = readRevocation(found);
+        const position = new RowReader("revocations", found).integer("row");
+        return { revocation, cursor: { atMs: revocation.atMs, row: position } };
+      });
+  }
+
   /** Only what was revoked by number; whoever asks about a certificate asks about its identity and its node, too. */
   isRevokedSerial(serial: string, issuerKey?: string): boolean {
     const row =
@@ -73,6 +105,10 @@ export class Revocations {
 
   isRevokedNode(node: string): boolean {
     return this.get("node", node) !== null;
+  }
+
+  byWhoseRight(kind: RevocationKind, value: string): string | null {
+    return this.get(kind, value)?.byNamespace ?? null;
   }
 
   get(kind: RevocationKind, value: string): Revocation | null {
@@ -105,12 +141,15 @@ export class Revocations {
 
   #insert(revocation: NewRevocation): number {
     return this.#database.run(
-      "INSERT OR IGNORE INTO revocations (kind, value, issuer_key, reason, by_whom, at_ms, expires_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      `INSERT INTO revocations (kind, value, issuer_key, reason, by_whom, by_namespace, at_ms, expires_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (kind, value, issuer_key) DO UPDATE SET reason = excluded.reason, by_whom = excluded.by_whom, by_namespace = ''
+       WHERE excluded.by_namespace = '' AND revocations.by_namespace <> ''`,
       revocation.kind,
       revocation.value,
       revocation.issuerKey ?? "",
       revocation.reason,
       revocation.byWhom,
+      revocation.byNamespace ?? "",
       storedMs(revocation.atMs),
       storedMsOrNull(revocation.expiresAtMs ?? null),
     ).changes;
@@ -125,6 +164,8 @@ function readRevocation(row: SqlRow): Revocation {
     issuerKey: reader.text("issuer_key"),
     reason: reader.text("reason"),
     byWhom: reader.text("by_whom"),
+    // A state of an earlier program, read for what must not be forgotten of it, has no such column.
+    byNamespace: "by_namespace" in row ? reader.text("by_namespace") : "",
     atMs: reader.integer("at_ms"),
     expiresAtMs: reader.integerOrNull("expires_at_ms"),
   };

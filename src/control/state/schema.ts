@@ -160,10 +160,21 @@ UPDATE document_changes SET created_ms = ifnull((
   WHERE first.key = document_changes.key), 0);
 `;
 
+/**
+ * By whose right a trust was taken or a token made: a namespace's, or "" for the mesh's. What was there is of the mesh where that is
+ * the stricter reading.
+ */
+const rights = `
+ALTER TABLE revocations ADD COLUMN by_namespace TEXT NOT NULL DEFAULT '';
+ALTER TABLE tokens ADD COLUMN by_namespace TEXT NOT NULL DEFAULT '';
+UPDATE tokens SET by_namespace = substr(binding_name, 1, instr(binding_name, '/') - 1) WHERE binding_kind <> 'node';
+`;
+
 export const migrations: readonly Migration[] = [
   { name: "credentials", sql: credentials },
   { name: "audit log", sql: audit },
   { name: "mesh documents", sql: documents },
   { name: "certificates in force by requester", sql: requesters },
   { name: "creation of documents", sql: documentCreation },
+  { name: "rights behind revocations and tokens", sql: rights },
 ];

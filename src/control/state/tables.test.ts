@@ -9,7 +9,8 @@ const wrong = new Uint8Array(32).fill(2);
 
 function token(id: string, fields: Partial<NewToken> = {}): NewToken {
   const binding = { kind: "node", node: "edge-1" } as const;
-  return { id, secretHash: hash, binding, expiresAtMs: 1000, createdBy: "op", replace: false, ...fields };
+  const made = { createdBy: "op", byNamespace: "", replace: false };
+  return { id, secretHash: hash, binding, expiresAtMs: 1000, ...made, ...fields };
 }
 
 describe("join tokens", () => {
@@ -180,6 +181,33 @@ describe("certificates", () => {
 });
 
 describe("revocations", () => {
+  test("the mesh's comes in the place of a tenant's, never the other way round", async () => {
+    const { revocations } = await openState();
+    const target = { kind: "node", value: "edge-1", reason: "" } as const;
+    revocations.add({ ...target, byWhom: "shopkeeper", byNamespace: "shop", atMs: 1 });
+    expect(revocations.byWhoseRight("node", "edge-1")).toBe("shop");
+    revocations.add({ ...target, byWhom: "apes", byNamespace: "apes", atMs: 2 });
+    expect(revocations.byWhoseRight("node", "edge-1")).toBe("shop");
+    revocations.add({ ...target, byWhom: "root", atMs: 3 });
+    revocations.add({ ...target, byWhom: "shopkeeper", byNamespace: "shop", atMs: 4 });
+    expect(revocations.get("node", "edge-1")).toMatchObject({ byWhom: "root", byNamespace: "" });
+    expect(revocations.count()).toBe(1);
+    expect(revocations.byWhoseRight("node", "edge-2")).toBeNull();
+  });
+
+  test("are read in pages, each one once, in the order they were made", async () => {
+    const { revocations } = await openState();
+    const values = Array.from({ length: 25 }, (_, index) => `edge-${index}`);
+    for (const [index, value] of values.entries())
+      revocations.add({ kind: "node", value, reason: "", byWhom: "op", atMs: Math.floor(index / 10) });
+    const seen: string[] = [];
+    for (let page = revocations.page(null, 7); page.length > 0; ) {
+      seen.push(...page.map(({ revocation }) => revocation.value));
+      page = revocations.page(page.at(-1)?.cursor ?? null, 7);
+    }
+    expect(seen).toEqual(values);
+  });
+
   test("each kind is asked for by itself, the first is the one that is kept, and it can be lifted", async () => {
     const { revocations } = await openState();
     const base = { reason: "lost", byWhom: "op", atMs: 1 };

@@ -18,6 +18,8 @@ export interface NewToken {
   readonly binding: TokenBinding;
   readonly expiresAtMs: number;
   readonly createdBy: string;
+  /** By whose right: a namespace's, or "" for the mesh's. */
+  readonly byNamespace: string;
   /** May take the place of a host that has joined under the same name. */
   readonly replace: boolean;
 }
@@ -49,7 +51,7 @@ export class Tokens {
       if (count >= stateLimits.maxTokens)
         throw new MeshError("limit_reached", "local", `there are ${count} join tokens; revoke or prune some`);
       this.#database.run(
-        "INSERT INTO tokens (id, secret_hash, binding_kind, binding_name, created_at_ms, expires_at_ms, created_by, replace_joined) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO tokens (id, secret_hash, binding_kind, binding_name, created_at_ms, expires_at_ms, created_by, by_namespace, replace_joined) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         token.id,
         token.secretHash,
         token.binding.kind,
@@ -57,6 +59,7 @@ export class Tokens {
         storedMs(this.#clock.wallMs()),
         storedMs(token.expiresAtMs),
         token.createdBy,
+        token.byNamespace,
         token.replace ? 1 : 0,
       );
     });
@@ -122,6 +125,7 @@ function readToken(row: SqlRow): StoredToken {
     binding: readBinding(reader),
     expiresAtMs: reader.integer("expires_at_ms"),
     createdBy: reader.text("created_by"),
+    byNamespace: reader.text("by_namespace"),
     replace: reader.flag("replace_joined"),
     createdAtMs: reader.integer("created_at_ms"),
     usedAtMs: reader.integerOrNull("used_at_ms"),

@@ -185,6 +185,7 @@ export class ControlWorld {
       value: identity,
       reason: marker,
       byWhom: `${marker}-actor`,
+      byNamespace: marker,
       atMs: 3,
     });
     this.revocations.push({
@@ -192,6 +193,7 @@ export class ControlWorld {
       value: serial,
       reason: marker,
       byWhom: `${marker}-actor`,
+      byNamespace: marker,
       atMs: 3,
     });
     this.revocations.push({
@@ -199,6 +201,7 @@ export class ControlWorld {
       value: `${marker}-node`,
       reason: marker,
       byWhom: `${marker}-actor`,
+      byNamespace: marker,
       atMs: 3,
     });
     this.append({
@@ -424,10 +427,16 @@ export class ControlWorld {
         bySerial: (serial) => this.certificates.find((one) => one.serial === serial) ?? null,
       },
       revocations: {
-        list: () => this.revocations,
-        revoke: async ({ kind, value }, reason, byWhom) => {
+        page: (after, limit) =>
+          this.revocations
+            .map((revocation, row) => ({ revocation, cursor: { atMs: revocation.atMs, row } }))
+            .filter(({ cursor }) => after === null || cursor.row > after.row)
+            .slice(0, limit),
+        find: ({ kind, value }) =>
+          this.revocations.find((one) => one.kind === kind && one.value === value) ?? null,
+        revoke: async ({ kind, value }, reason, byWhom, byNamespace) => {
           if (this.failure !== null) throw this.failure;
-          this.revocations.push({ kind, value, reason, byWhom, atMs: 0 });
+          this.revocations.push({ kind, value, reason, byWhom, byNamespace, atMs: 0 });
           return { serialNumbers: ["1"], pending: null };
         },
         lift: async (target) => {

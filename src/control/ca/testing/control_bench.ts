@@ -28,6 +28,7 @@ import type { RateSettings } from "../../identity/rate_limits.ts";
 import { MemoryAuthority } from "../../identity/testing/memory_authority.ts";
 import { MemoryState } from "../../identity/testing/memory_state.ts";
 import { type ControlIdentity, createControlIdentity } from "../control_identity.ts";
+import type { JoinClaims } from "../join_service.ts";
 
 export const provider = runtimeProvider();
 export const startMs = Date.parse("2026-11-22T12:00:00Z");
@@ -77,6 +78,12 @@ export class ControlBench {
   readonly workloads = new Map<string, PlacedWorkload>();
   readonly groups = new Map<string, SpiffeId>();
   version = 1;
+  /** What tenants' hosts may claim: everything, unless a test says otherwise. */
+  checkClaims: JoinClaims["check"] = async ({ addresses }) => ({
+    nameRefusal: null,
+    addresses,
+    refusals: [],
+  });
   readonly #service = new GrpcService<CallPeer>();
 
   private constructor(clock: FakeClock, key: TestKey, authority: MemoryAuthority, options: BenchOptions) {
@@ -94,7 +101,7 @@ export class ControlBench {
       workloads: () => [...bench.workloads].map(([name, placed]) => storedWorkload(name, placed)),
     } as unknown as WorkloadSource;
     this.identity = createControlIdentity({
-      claims: { check: async ({ addresses }) => ({ nameRefusal: null, addresses, refusals: [] }) },
+      claims: { check: (host) => this.checkClaims(host) },
       host: {
         clock: this.clock,
         random: new SeededRandom(1, "control"),

@@ -35,10 +35,19 @@ export class MemoryAuthority {
     this.state = state;
   }
 
+  supersede(node: string, keptSerialNumber: string): void {
+    const { revoked } = this.state;
+    for (const { serial, requestedBy } of this.issued)
+      if (requestedBy === node && serial !== keptSerialNumber) revoked.serials.add(serial);
+    revoked.nodes.delete(node);
+  }
+
+  async publish(): Promise<void> {}
+
   async sign(request: IssuingRequest): Promise<SigningResponse> {
     await this.before();
-    const { requestedBy = "", id, lifetimeMs } = request;
-    if (this.state.revoked.nodes.has(requestedBy) || this.state.revoked.identities.has(id.uri))
+    const { requestedBy = "", id, lifetimeMs, replaces = false } = request;
+    if ((!replaces && this.state.revoked.nodes.has(requestedBy)) || this.state.revoked.identities.has(id.uri))
       throw new MeshError("certificate_revoked", "policy", `${id} is revoked`);
     const answer = await this.ca.sign(request);
     const [der] = decodePemLabel(answer.chainPem.join(""), "CERTIFICATE");

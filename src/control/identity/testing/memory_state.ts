@@ -54,10 +54,15 @@ export class MemoryState implements IdentityState {
     },
   };
 
+  /** By whose right everything was revoked. */
+  revokedBy = "";
+
   readonly revocations = {
     isRevokedSerial: (serial: string): boolean => this.revoked.serials.has(serial),
     isRevokedIdentity: (uri: string): boolean => this.revoked.identities.has(uri),
     isRevokedNode: (node: string): boolean => this.revoked.nodes.has(node),
+    byWhoseRight: (kind: "identity" | "node", value: string): string | null =>
+      (kind === "node" ? this.revoked.nodes : this.revoked.identities).has(value) ? this.revokedBy : null,
   };
 
   /** By serial number, who has asked for it. */

@@ -34,6 +34,7 @@ function writeOne(state: ControlState): string {
         binding: { kind: "node", node: id },
         expiresAtMs: atMs + 1,
         createdBy: "w",
+        byNamespace: "",
         replace: false,
       });
       return `token ${id}`;
