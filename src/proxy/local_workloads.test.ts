@@ -1,10 +1,13 @@
 import { expect, test } from "bun:test";
 import { IpAddress } from "../base/ip.ts";
+import type { Logger } from "../base/log.ts";
 import type { Clock } from "../host/host.ts";
 import { convertDocuments } from "../mesh/convert/convert_documents.ts";
 import { parseDocuments } from "../mesh/documents/parse.ts";
 import { MeshStore } from "../mesh/store/store.ts";
-import { LocalWorkloads } from "./local_workloads.ts";
+import { workload } from "../mesh/testing/fixture.ts";
+import type { Workload } from "../mesh/workload.ts";
+import { type LocalSelection, LocalWorkloads } from "./local_workloads.ts";
 
 const ip = (text: string): IpAddress => {
   const parsed = IpAddress.parse(text);
@@ -22,6 +25,8 @@ const clock: Clock = {
   },
   defer() {},
 };
+let said: string[] = [];
+const logger: Logger = { log: (_level, _target, message) => void said.push(message) };
 const context = { trustDomain: "cluster.local", clusterId: "c", rootNamespace: "istio-system", network: "" };
 
 function host(...addresses: readonly string[]) {
@@ -40,7 +45,13 @@ spec: {address: ${address}}
   return {
     store,
     uids: workloads.map(({ uid }) => uid),
-    locals: new LocalWorkloads(clock, store, { names: null, nodeName: "here", hostAddresses: () => [] }),
+    locals: new LocalWorkloads(clock, logger, store, {
+      names: null,
+      nodeName: "here",
+      network: "",
+      isByAddress: () => true,
+      hostAddresses: () => [],
+    }),
   };
 }
 
@@ -67,9 +78,11 @@ test("a workload whose address comes later runs here from then on, also when its
   const { store } = host("10.0.0.1");
   const addresses: IpAddress[] = [];
   timers.length = 0;
-  const locals = new LocalWorkloads(clock, store, {
+  const locals = new LocalWorkloads(clock, logger, store, {
     names: null,
     nodeName: "",
+    network: "",
+    isByAddress: () => true,
     hostAddresses: () => addresses,
   });
   let told = 0;
@@ -88,4 +101,82 @@ test("a workload whose address comes later runs here from then on, also when its
   expect([names(), told]).toEqual([["w0"], 1]);
   locals.close();
   expect(timers).toEqual([]);
+});
+
+function selecting(store: MeshStore, selection: Partial<LocalSelection>): LocalWorkloads {
+  said = [];
+  return new LocalWorkloads(clock, logger, store, {
+    names: null,
+    nodeName: "",
+    network: "",
+    isByAddress: () => true,
+    hostAddresses: () => [ip("10.0.0.1")],
+    ...selection,
+  });
+}
+
+const named = (locals: LocalWorkloads) => locals.all.map(({ name }) => name);
+const here = (name: string, fields: Partial<Workload> = {}) =>
+  workload(name, { addresses: [ip("10.0.0.1")], ...fields });
+
+test("a workload of another network with this host's address is another host's", () => {
+  for (const fields of [{ network: "elsewhere" }, { network: "elsewhere", node: "here" }]) {
+    const store = new MeshStore();
+    const locals = selecting(store, { nodeName: "here" });
+    store.apply({ workloads: { upsert: [here("stranger", fields), here("ours")] } });
+    expect([named(locals), locals.byAddress(ip("10.0.0.1"))?.name, said]).toEqual([["ours"], "ours", []]);
+  }
+});
+
+test("of two with one address the first keeps it, whatever comes later, and that is said once", () => {
+  const store = new MeshStore();
+  const locals = selecting(store, {});
+  // By name and by kind the later one comes first everywhere.
+  store.apply({ workloads: { upsert: [here("first")] } });
+  store.apply({ workloads: { upsert: [here("a-later", { uid: "a//Pod/shop/a-later" })] } });
+  expect([named(locals), locals.byAddress(ip("10.0.0.1"))?.name]).toEqual([["first"], "first"]);
+  const words =
+    "shop/first and shop/a-later both have the address 10.0.0.1: shop/first was first and keeps it";
+  expect(said).toEqual([words]);
+  store.apply({ workloads: { upsert: [here("first", { serviceAccount: "renamed" })] } });
+  expect([named(locals), said]).toEqual([["first"], [words]]);
+  store.apply({ workloads: { remove: [here("first").uid] } });
+  expect([named(locals), said.length]).toEqual([["a-later"], 1]);
+  store.apply({ workloads: { upsert: [here("first")] } });
+  expect([named(locals), said.length]).toEqual([["a-later"], 2]);
+});
+
+test("of two that are declared together the one that is declared first has the address", () => {
+  const store = new MeshStore();
+  store.apply({ workloads: { upsert: [here("zebra"), here("ant")] } });
+  expect(named(selecting(store, {}))).toEqual(["zebra"]);
+});
+
+test("one that a node's name places here stays, without the address that another has", () => {
+  const store = new MeshStore();
+  store.apply({ workloads: { upsert: [here("first"), here("placed", { node: "here" })] } });
+  const locals = selecting(store, { nodeName: "here" });
+  expect([named(locals), locals.byAddress(ip("10.0.0.1"))?.name]).toEqual([["first", "placed"], "first"]);
+});
+
+test("a host that has joined runs nothing for its address alone, and knows its addresses", () => {
+  const store = new MeshStore();
+  store.apply({ workloads: { upsert: [here("claims"), here("placed", { node: "here" })] } });
+  const locals = selecting(store, { nodeName: "here", isByAddress: () => false });
+  expect([named(locals), locals.isHostAddress(ip("10.0.0.1")), locals.isHostAddress(ip("10.0.0.9"))]).toEqual(
+    [["placed"], true, false],
+  );
+});
+
+test("a change of other hosts' workloads is none of ours", () => {
+  const store = new MeshStore();
+  store.apply({ workloads: { upsert: [here("ours")] } });
+  const locals = selecting(store, {});
+  let told = 0;
+  locals.subscribe(() => told++);
+  store.apply({ workloads: { upsert: [workload("far", { addresses: [ip("10.0.0.9")] })] } });
+  expect(told).toBe(0);
+  store.apply({ workloads: { upsert: [workload("far", { addresses: [ip("10.0.0.1"), ip("10.0.0.9")] })] } });
+  store.apply({ workloads: { remove: [here("ours").uid] } });
+  expect([told, named(locals)]).toEqual([2, ["far"]]);
 });

@@ -2,37 +2,48 @@
 import { MeshError } from "../base/errors.ts";
 import type { IpAddress } from "../base/ip.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
+import type { Logger } from "../base/log.ts";
 import type { Clock, Timer } from "../host/host.ts";
-import type { MeshStore } from "../mesh/store/store.ts";
+import type { MeshChange, MeshStore } from "../mesh/store/store.ts";
 import type { Workload } from "../mesh/workload.ts";
 
 export interface LocalSelection {
   /** `namespace/name` of the workloads that run here; null chooses those with an address of this host, or of this node's name. */
   readonly names: readonly string[] | null;
   readonly nodeName: string;
+  /** This node's network: without `names` only workloads of it run here. */
+  readonly network: string;
+  /** Whether an address of this host is enough to run here. */
+  readonly isByAddress: () => boolean;
   readonly hostAddresses: () => readonly IpAddress[];
 }
 
 export class LocalWorkloads {
   readonly #clock: Clock;
+  readonly #logger: Logger;
   readonly #store: MeshStore;
   readonly #selection: LocalSelection;
   #byAddress = new Map<string, Workload>();
   #all: readonly Workload[] = [];
+  /** Uids of those that run here or claim to. */
+  #chosen: ReadonlySet<string> = new Set();
   /** Addresses that workloads of this host had, in this process's time. */
   readonly #former = new Set<string>();
   readonly #listeners = new Set<() => void>();
   /** The host's addresses when the set was last made. */
   #hostAddresses: ReadonlySet<string> = new Set();
+  /** Addresses that two claim, with the two, as far as they were told. */
+  #disputes: ReadonlySet<string> = new Set();
   #look: Timer;
 
-  constructor(clock: Clock, store: MeshStore, selection: LocalSelection) {
+  constructor(clock: Clock, logger: Logger, store: MeshStore, selection: LocalSelection) {
     this.#clock = clock;
+    this.#logger = logger;
     this.#store = store;
     this.#selection = selection;
     this.#rebuild();
     store.subscribe((change) => {
-      if (change.workloads !== undefined) this.#rebuild();
+      if (this.#isTouched(change)) this.#rebuild();
     });
     this.#look = this.#lookLater();
   }
@@ -63,6 +74,11 @@ export class LocalWorkloads {
     return this.#all[0] ?? null;
   }
 
+  /** Whether `ip` was an address of this host when it was last looked, a second ago at most. */
+  isHostAddress(ip: IpAddress): boolean {
+    return this.#hostAddresses.has(ip.text);
+  }
+
   /** Called after the set may have changed. */
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener);
@@ -89,8 +105,8 @@ export class LocalWorkloads {
   }
 
   /**
-   * A link may come up, or an address be leased, after this process has started; nobody tells, so it is looked for. An address
-   * that goes away takes nothing along: most come back (a cable that was moved, a lease that was late).
+   * A link may come up, or an address be leased, after this process has started: no event tells, so it is looked for. An
+   * address that goes away takes nothing along: most come back (a cable that was moved, a lease that was late).
    */
   #lookLater(): Timer {
     return this.#clock.setTimer(proxyLimits.hostAddressesPollMs, () => {
@@ -100,24 +116,84 @@ export class LocalWorkloads {
   }
 
   #rebuild(): void {
-    const { names, nodeName } = this.#selection;
-    const here = new Set(this.#selection.hostAddresses().map((ip) => ip.text));
-    this.#hostAddresses = here;
-    const isLocal = (workload: Workload) =>
-      names === null
-        ? (nodeName !== "" && workload.node === nodeName) ||
-          workload.addresses.some((ip) => here.has(ip.text))
-        : names.includes(`${workload.namespace}/${workload.name}`);
-    const all: Workload[] = [];
-    const byAddress = new Map<string, Workload>();
-    for (const workload of this.#store.workloads()) {
-      if (!isLocal(workload)) continue;
-      all.push(workload);
-      for (const ip of workload.addresses) byAddress.set(ip.text, workload);
-    }
+    this.#hostAddresses = new Set(this.#selection.hostAddresses().map((ip) => ip.text));
+    const chosen: Workload[] = [];
+    for (const workload of this.#store.workloads()) if (this.#isChosen(workload)) chosen.push(workload);
+    this.#chosen = new Set(chosen.map(({ uid }) => uid));
+    const byAddress = this.#holders(chosen);
     for (const text of this.#byAddress.keys()) this.#former.add(text);
-    this.#all = all;
+    this.#all = chosen.filter(
+      (workload) =>
+        this.#isPlaced(workload) || workload.addresses.some((ip) => byAddress.get(ip.text) === workload),
+    );
     this.#byAddress = byAddress;
     for (const listener of [...this.#listeners]) listener();
+  }
+
+  /** Most changes of a large mesh are of other hosts' workloads, and cost nothing here. */
+  #isTouched({ workloads }: MeshChange): boolean {
+    return (
+      workloads?.remove?.some((uid) => this.#chosen.has(uid)) === true ||
+      workloads?.upsert?.some((workload) => this.#chosen.has(workload.uid) || this.#isChosen(workload)) ===
+        true
+    );
+  }
+
+  #isChosen(workload: Workload): boolean {
+    if (this.#isPlaced(workload)) return true;
+    const { names, isByAddress, network } = this.#selection;
+    // Networks may use the same addresses: one of another network is another host's.
+    return (
+      names === null &&
+      isByAddress() &&
+      workload.network === network &&
+      workload.addresses.some((ip) => this.#hostAddresses.has(ip.text))
+    );
+  }
+
+  /** By name, or by its node's; not for an address that it says it has. */
+  #isPlaced(workload: Workload): boolean {
+    const { names, nodeName, network } = this.#selection;
+    if (names !== null) return names.includes(`${workload.namespace}/${workload.name}`);
+    return nodeName !== "" && workload.node === nodeName && workload.network === network;
+  }
+
+  /** Who has each address: whoever had it goes on, else the first that was declared. A later one takes over neither SVID nor policy. */
+  #holders(chosen: readonly Workload[]): Map<string, Workload> {
+    const holders = new Map<string, Workload>();
+    for (const workload of chosen) {
+      for (const { text } of workload.addresses) {
+        const isHolder = this.#byAddress.get(text)?.uid === workload.uid;
+        if (isHolder || !holders.has(text)) holders.set(text, workload);
+      }
+    }
+    const disputes = new Set<string>();
+    for (const workload of chosen) {
+      for (const { text } of workload.addresses) {
+        const holder = holders.get(text);
+        if (holder !== undefined && holder !== workload) this.#dispute(disputes, text, holder, workload);
+      }
+    }
+    this.#disputes = disputes;
+    return holders;
+  }
+
+  /** Said once while it lasts. */
+  #dispute(disputes: Set<string>, address: string, holder: Workload, other: Workload): void {
+    // Pods on their node's network have its address, all of them.
+    if (holder.networkMode === "HOST_NETWORK" || other.networkMode === "HOST_NETWORK") return;
+    const key = `${address} ${holder.uid} ${other.uid}`;
+    disputes.add(key);
+    if (this.#disputes.has(key)) return;
+    const [first, second] = [holder, other].map(({ namespace, name }) => `${namespace}/${name}`);
+    this.#logger.log(
+      "warn",
+      "node",
+      `${first} and ${second} both have the address ${address}: ${first} was first and keeps it`,
+      {
+        first: holder.uid,
+        second: other.uid,
+      },
+    );
   }
 }

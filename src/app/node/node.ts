@@ -142,11 +142,13 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
 
   // Flows.
   const telemetry = new Telemetry(clock, logger, metrics);
-  const locals = new LocalWorkloads(clock, store, {
+  const locals = new LocalWorkloads(clock, logger, store, {
     names: config.workloads ?? membership?.workloads ?? null,
     nodeName,
+    network,
     // A host that has joined may run what the mesh places on it by name; an address alone entitles it to nothing.
-    hostAddresses: () => (membership?.isMember === true ? [] : net.localAddresses()),
+    isByAddress: () => membership?.isMember !== true,
+    hostAddresses: () => net.localAddresses(),
   });
   life.onStop(() => locals.close());
   const context: NodeContext = {
@@ -161,7 +163,7 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
     locals,
     unshown: new UnshownSources(clock, logger),
     own: new OwnListeners(net, reservedAddresses(config)),
-    connections: new ConnectionRegistry(telemetry, metrics),
+    connections: new ConnectionRegistry(clock, telemetry, metrics),
     telemetry,
     settings: { ...nodeSettings(config), network },
   };
