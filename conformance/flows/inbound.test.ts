@@ -111,6 +111,23 @@ describe("an HBONE server answers as ztunnel does", () => {
 });
 
 describe("bounds of an HBONE server", () => {
+  test("a peer that leaves while it is verified leaves nothing behind, and a drain does not wait for it", async () => {
+    const { net } = db.node.context;
+    const tlsServer = net.tlsServer.bind(net);
+    // The host tells of an end as soon as there is somebody to tell, in a microtask.
+    net.tlsServer = async (socket, options) => {
+      const tls = await tlsServer(socket, options);
+      tls.setHandler = (handler) => queueMicrotask(() => handler.onClose(null));
+      return tls;
+    };
+    for (let index = 0; index < 3; index++) await dial();
+    await lab.run(1_000);
+    expect([db.node.tunnel.tunnelCount.inbound, db.access()]).toEqual([0, []]);
+    const from = lab.world.nowMs;
+    await lab.world.settle(db.node.drain());
+    expect(lab.world.nowMs - from).toBeLessThan(500);
+  });
+
   test("a connection for an address that no workload has is closed after a bounded wait, and recorded", async () => {
     const wildcard = await lab.node("three", ["10.0.0.3"], mesh, { bindInbound: "wildcard" });
     const client = await lab.connect(host, "10.0.0.3:15008");

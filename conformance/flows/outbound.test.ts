@@ -43,6 +43,32 @@ async function fails(client: Recorder, limitMs?: number): Promise<string> {
 const call = () => lab.connect(cart.host, "10.0.0.1:8080");
 
 describe("whom we call", () => {
+  /** A host whose only address is not the one that its workload is known by. */
+  async function translated(): Promise<LabNode> {
+    return lab.node("nat", ["10.0.0.3"], mesh.replace("10.0.0.1", "203.0.113.1"), {
+      workloads: "shop/cart",
+      bindInbound: "wildcard",
+      localPorts: "10.0.0.3:8080=db.shop:5432",
+    });
+  }
+
+  test("behind 1:1 NAT the workload's address is none of the host's, and calls are made all the same", async () => {
+    const nat = await translated();
+    const peers = await tunnels(shopId("db"), (stream) => stream.sendHeaders([":status", "200"], false));
+    await lab.connect(nat.host, "10.0.0.3:8080");
+    await lab.until(() => peers.length === 1, "the tunnel");
+    expect(peers[0]?.remote.ip.text).toBe("10.0.0.3");
+  });
+
+  test("an address that has just left the host does not fail the call", async () => {
+    const nat = await translated();
+    nat.node.context.locals.isHostAddress = () => true;
+    const peers = await tunnels(shopId("db"), (stream) => stream.sendHeaders([":status", "200"], false));
+    await lab.connect(nat.host, "10.0.0.3:8080");
+    await lab.until(() => peers.length === 1, "the tunnel");
+    expect(peers[0]?.remote.ip.text).toBe("10.0.0.3");
+  });
+
   test("a plain CONNECT with authority, baggage, forwarded and traceparent, as ztunnel sends it", async () => {
     const seen: string[][] = [];
     await tunnels(shopId("db"), (stream, headers) => {

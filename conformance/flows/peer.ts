@@ -1,6 +1,7 @@
 /** A peer that speaks HBONE by hand, with a certificate of the lab's CA or of whoever the test likes. */
 import { assert } from "../../src/base/assert.ts";
 import type { MeshError } from "../../src/base/errors.ts";
+import type { SocketAddress } from "../../src/base/ip.ts";
 import { silentLogger } from "../../src/base/log.ts";
 import type { Socket, TlsOptions, TlsSocket } from "../../src/host/host.ts";
 import type { MemoryHost } from "../../src/host/memory/process.ts";
@@ -78,12 +79,14 @@ export class StreamLog implements H2StreamEvents {
 
 export class HbonePeer {
   readonly connection: H2Connection;
+  readonly remote: SocketAddress;
   gone = false;
   error: MeshError | null = null;
   goAways = 0;
 
   private constructor(host: MemoryHost, socket: TlsSocket, role: "client" | "server", onRequest: OnRequest) {
     let drive: Drive | null = null;
+    this.remote = socket.remote;
     this.connection = new H2Connection(
       { role, now: host.clock.now() },
       {

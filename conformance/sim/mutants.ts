@@ -17,19 +17,19 @@ const mutants: readonly Mutant[] = [
   {
     name: "policy changes do not re-decide open connections",
     file: "src/proxy/node.ts",
-    from: "context.connections.recheckPolicy();",
-    to: ";",
+    from: "context.connections.recheckPolicy(reach.of(change));",
+    to: "void [reach, change];",
   },
   {
     name: "trust changes do not re-judge open connections and tunnels",
     file: "src/proxy/node.ts",
-    from: "this.#context.connections.recheckTrust(judge);\n    this.#hbone.recheckTrust(judge);\n    this.#pool.recheckTrust(judge);",
+    from: "this.#context.connections.recheckTrust(judge, () => {\n      this.#hbone.recheckTrust(judge);\n      this.#pool.recheckTrust(judge);\n    });",
     to: "void judge;",
   },
   {
     name: "a refusal does not stop an inbound connection",
     file: "src/proxy/passthrough.ts",
-    from: "if (!decision.allowed) {",
+    from: "if (decision instanceof MeshError) {",
     to: "if (false as boolean) {",
   },
   {
@@ -37,6 +37,12 @@ const mutants: readonly Mutant[] = [
     file: "src/proxy/policy_wait.ts",
     from: "const workload = store.workload(local.uid);",
     to: "const workload = local as typeof local | null; void store;",
+  },
+  {
+    name: "a change of one workload is taken for one of no workload",
+    file: "src/proxy/change_reach.ts",
+    from: "isMeshWide || uids.has(uid)",
+    to: "isMeshWide",
   },
   {
     name: "a socket's reader is not paused when the other end is full",

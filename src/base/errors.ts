@@ -62,6 +62,8 @@ export type ErrorCode =
   | "no_healthy_upstream"
   | "self_call"
   | "unknown_workload"
+  /** The workload of an address is another by now than the one whose identity was verified. */
+  | "workload_changed"
   | "policy_denied"
   | "policy_missing"
   | "policy_changed"

@@ -5,20 +5,27 @@
 import { MeshError } from "../base/errors.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Gauge, MetricRegistry } from "../base/metrics.ts";
+import type { Clock } from "../host/host.ts";
 import type { VerifiedPeer } from "../pki/trust/verifier.ts";
-import { type Decision, describeDenial } from "../policy/decision.ts";
 import type { ConnectionRecord, Parties, Telemetry } from "./telemetry.ts";
+
+/** How a connection into a workload is decided again. */
+export interface UnderPolicy {
+  readonly workloadUid: string;
+  /** @returns why it may not go on; null while it may. */
+  decide(): MeshError | null;
+}
 
 export class Connection {
   readonly id: number;
   readonly record: ConnectionRecord;
   /** The tunnel's peer, whose certificate may be revoked meanwhile; null for plaintext. */
   peer: VerifiedPeer | null = null;
-  /** Decides again about this connection; null where no policy applies (outbound). */
-  decide: (() => Decision) | null = null;
+  /** Null where no policy applies (outbound), and before the first decision. */
+  underPolicy: UnderPolicy | null = null;
   /** `namespace/name` of the ALLOW policy that let it in; null when none was needed. */
   allowedBy: string | null = null;
-  /** Tears down whatever this connection has by now; set anew at each step. */
+  /** Tears down whatever this connection has by now; each step sets its own. */
   onAbort: ((error: MeshError) => void) | null = null;
   readonly #registry: ConnectionRegistry;
   #ended = false;
@@ -50,13 +57,15 @@ export class Connection {
 }
 
 export class ConnectionRegistry {
+  readonly #clock: Pick<Clock, "now" | "defer">;
   readonly #telemetry: Telemetry;
   readonly #open = new Set<Connection>();
   readonly #perPeer = new Map<string, number>();
   readonly #gauges: Readonly<Record<Parties["direction"], Gauge>>;
   #nextId = 1;
 
-  constructor(telemetry: Telemetry, metrics: MetricRegistry) {
+  constructor(clock: Pick<Clock, "now" | "defer">, telemetry: Telemetry, metrics: MetricRegistry) {
+    this.#clock = clock;
     this.#telemetry = telemetry;
     const family = metrics.gauge("istio_tcp_sockets_open", "The current number of open TCP connections", [
       "reporter",
@@ -95,38 +104,63 @@ export class ConnectionRegistry {
     else this.#perPeer.set(source.identity.uri, left);
   }
 
-  /** Decides again about every connection under policy, and ends those that lose. @returns how many ended. */
-  recheckPolicy(): number {
-    // Thousands lose for one reason; an error each would cost a stack each.
-    const errors = new Map<string, MeshError>();
-    let ended = 0;
-    for (const connection of [...this.#open]) {
-      const decision = connection.decide?.();
-      if (decision === undefined || decision.allowed) continue;
-      const reason = `closed by a policy change: ${describeDenial(decision)}`;
-      const error = errors.get(reason) ?? new MeshError("policy_changed", "policy", reason);
-      errors.set(reason, error);
-      connection.abort(error);
-      ended++;
+  /**
+   * Decides again about every connection under policy whose workload `touches` names, and ends those that lose: in slices, since
+   * others must not wait for a hundred thousand. What is decided late is decided by the policies of then.
+   */
+  recheckPolicy(touches: (workloadUid: string) => boolean): void {
+    const byUid = new Map<string, boolean>();
+    const touched: Connection[] = [];
+    for (const connection of this.#open) {
+      const uid = connection.underPolicy?.workloadUid;
+      if (uid === undefined) continue;
+      const known = byUid.get(uid) ?? touches(uid);
+      byUid.set(uid, known);
+      if (known) touched.push(connection);
     }
-    return ended;
+    this.#sweep(
+      touched,
+      (connection) => connection.underPolicy?.decide() ?? null,
+      () => {},
+    );
   }
 
-  /** Ends every connection whose peer is not trusted any more. @param judge the verdict on one peer, null while it is trusted. */
-  recheckTrust(judge: (peer: VerifiedPeer) => MeshError | null): number {
+  /**
+   * Ends every connection whose peer is not trusted any more, in slices.
+   *
+   * @param judge the verdict on one peer, null while it is trusted. @param onDone all of them have ended.
+   */
+  recheckTrust(judge: (peer: VerifiedPeer) => MeshError | null, onDone: () => void): void {
     const verdicts = new Map<VerifiedPeer, MeshError | null>();
-    let ended = 0;
-    for (const connection of [...this.#open]) {
-      const { peer } = connection;
-      if (peer === null) continue;
+    const verdictOn = ({ peer }: Connection): MeshError | null => {
+      if (peer === null) return null;
       const known = verdicts.get(peer);
       const verdict = known === undefined ? judge(peer) : known;
       verdicts.set(peer, verdict);
-      if (verdict === null) continue;
-      connection.abort(verdict);
-      ended++;
+      return verdict;
+    };
+    this.#sweep([...this.#open], verdictOn, onDone);
+  }
+
+  /** The first slice now: where there are few, the change is complete when it returns. */
+  #sweep(
+    connections: readonly Connection[],
+    verdictOn: (connection: Connection) => MeshError | null,
+    onDone: () => void,
+    from = 0,
+  ): void {
+    const untilMs = this.#clock.now() + proxyLimits.recheckSliceMs;
+    for (let index = from; index < connections.length; index++) {
+      if (index > from && index % 32 === 0 && this.#clock.now() >= untilMs) {
+        this.#clock.defer(() => this.#sweep(connections, verdictOn, onDone, index));
+        return;
+      }
+      const connection = connections[index];
+      if (connection === undefined || connection.ended) continue;
+      const error = verdictOn(connection);
+      if (error !== null) connection.abort(error);
     }
-    return ended;
+    onDone();
   }
 
   /** Ends everything that is still open. */

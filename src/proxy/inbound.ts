@@ -24,7 +24,7 @@ import { SocketEnd } from "./carry/socket_end.ts";
 import { StreamEnd } from "./carry/stream_end.ts";
 import type { Connection } from "./connections.ts";
 import { applicationAddress, type NodeContext } from "./node_context.ts";
-import { decideWhenReady, denialError } from "./policy_wait.ts";
+import { changedSince, decideWhenReady } from "./policy_wait.ts";
 import type { Parties } from "./telemetry.ts";
 import type { ServerTunnel } from "./tunnel/server_tunnel.ts";
 import { connectWorkload } from "./workload_dial.ts";
@@ -74,6 +74,11 @@ export class InboundFlow {
       );
       return this.#refuse(tunnel, stream, request.authority, 503, error);
     }
+    // The caller verified whom it reached when its tunnel was made, and meant that workload. It is told to make another one.
+    if (!local.identity.equals(tunnel.svid.id)) {
+      tunnel.drain();
+      return this.#refuse(tunnel, stream, request.authority, 503, changedSince(tunnel.svid.id, local));
+    }
     const route = resolveInbound(this.#context.store, {
       local,
       authority: request.authority,
@@ -110,9 +115,9 @@ export class InboundFlow {
       destinationPort: route.target.port,
     });
     if (connection.ended) return;
-    if (!decision.allowed) {
-      connection.finish(denialError(decision));
-      answer(stream, 401, null);
+    if (decision instanceof MeshError) {
+      connection.finish(decision);
+      answer(stream, decision.blame === "policy" ? 401 : 503, null);
       return;
     }
     let socket: Socket;

@@ -9,7 +9,7 @@ import { httpConnectEntry, socks5Entry } from "./entry/entry_protocols.ts";
 import type { NodeContext } from "./node_context.ts";
 import type { OutboundFlow } from "./outbound.ts";
 import type { PassthroughFlow } from "./passthrough.ts";
-import type { HboneListener } from "./tunnel/server_tunnels.ts";
+import type { ServerTunnels } from "./tunnel/server_tunnels.ts";
 
 /** A port that clients use by choice. `workload` is `namespace/name`; null takes the one at the listener's address, or the only one. */
 export interface EntrySettings {
@@ -35,7 +35,7 @@ export interface ListenerSettings {
 export interface Flows {
   readonly outbound: OutboundFlow;
   readonly passthrough: PassthroughFlow;
-  readonly hbone: HboneListener;
+  readonly hbone: ServerTunnels;
 }
 
 export class Listeners {

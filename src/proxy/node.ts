@@ -1,6 +1,7 @@
 /** A node tunnel: its listeners, flows and tunnels, what happens to them when policy or trust change, and how they come to an end. */
 import { MeshError } from "../base/errors.ts";
 import type { VerifiedPeer } from "../pki/trust/verifier.ts";
+import { ChangeReach } from "./change_reach.ts";
 import { InboundFlow } from "./inbound.ts";
 import { type ListenerSettings, Listeners } from "./listeners.ts";
 import type { NodeContext } from "./node_context.ts";
@@ -9,12 +10,12 @@ import { PassthroughFlow } from "./passthrough.ts";
 import type { ClientTunnel } from "./tunnel/client_tunnel.ts";
 import { TunnelPool } from "./tunnel/pool.ts";
 import type { ServerTunnel } from "./tunnel/server_tunnel.ts";
-import { HboneListener } from "./tunnel/server_tunnels.ts";
+import { ServerTunnels } from "./tunnel/server_tunnels.ts";
 
 export class NodeTunnel {
   readonly #context: NodeContext;
   readonly #pool: TunnelPool;
-  readonly #hbone: HboneListener;
+  readonly #hbone: ServerTunnels;
   readonly #listeners: Listeners;
   readonly #subscriptions: (() => void)[];
 
@@ -22,16 +23,16 @@ export class NodeTunnel {
   constructor(context: NodeContext, settings: ListenerSettings) {
     this.#context = context;
     this.#pool = new TunnelPool(context);
-    this.#hbone = new HboneListener(context, new InboundFlow(context));
+    this.#hbone = new ServerTunnels(context, new InboundFlow(context));
     this.#listeners = new Listeners(context, settings, {
       outbound: new OutboundFlow(context, this.#pool),
       passthrough: new PassthroughFlow(context),
       hbone: this.#hbone,
     });
+    const reach = new ChangeReach(context.store);
     this.#subscriptions = [
       context.store.subscribe((change) => {
-        if (change.policies !== undefined || change.workloads !== undefined)
-          context.connections.recheckPolicy();
+        context.connections.recheckPolicy(reach.of(change));
       }),
       context.trust.changes.subscribe(() => this.#recheckTrust()),
     ];
@@ -92,9 +93,10 @@ export class NodeTunnel {
   /** First the connections, each with its reason on record, then the tunnels that carried them. */
   #recheckTrust(): void {
     const judge = (peer: VerifiedPeer) => this.#context.trust.recheck(peer, "ignore");
-    this.#context.connections.recheckTrust(judge);
-    this.#hbone.recheckTrust(judge);
-    this.#pool.recheckTrust(judge);
+    this.#context.connections.recheckTrust(judge, () => {
+      this.#hbone.recheckTrust(judge);
+      this.#pool.recheckTrust(judge);
+    });
   }
 }
 

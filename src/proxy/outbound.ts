@@ -143,7 +143,7 @@ export class OutboundFlow {
       dial: to,
       source: accepted.source.identity,
       expected: route.expectedIdentities,
-      from: tunnelSource(accepted.source, to.ip),
+      from: this.#tunnelSource(accepted.source, to.ip),
     };
     // A tunnel may be told to go away between being chosen and being used: once more on another, never on an answer.
     for (let attempt = 1; ; attempt++) {
@@ -185,15 +185,19 @@ export class OutboundFlow {
     });
   }
 
+  /**
+   * On a host with several workloads each calls from its own address, so that the peer's address rules see who calls. Behind NAT
+   * the workload's address is none of this host's, and the kernel chooses, as it does for ztunnel.
+   */
+  #tunnelSource(source: Workload, to: IpAddress): IpAddress | null {
+    const { locals } = this.#context;
+    return source.addresses.find((ip) => ip.isIpv4 === to.isIpv4 && locals.isHostAddress(ip)) ?? null;
+  }
+
   /** Routes speak of the default HBONE port; a test that cannot have it moves all of them. */
   #hbonePort(port: number): number {
     return port === 15008 ? this.#context.settings.hbonePort : port;
   }
-}
-
-/** On a host with several workloads each calls from its own address, so that the peer's pool key and address rules see who calls. */
-function tunnelSource(source: Workload, to: IpAddress): IpAddress | null {
-  return source.addresses.find((ip) => ip.isIpv4 === to.isIpv4) ?? null;
 }
 
 function turnAway(accepted: Accepted, error: MeshError): void {

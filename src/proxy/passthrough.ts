@@ -8,7 +8,7 @@ import { EarlySocket } from "./carry/early_socket.ts";
 import { SocketEnd } from "./carry/socket_end.ts";
 import type { Connection } from "./connections.ts";
 import { applicationAddress, type NodeContext } from "./node_context.ts";
-import { decideWhenReady, denialError } from "./policy_wait.ts";
+import { decideWhenReady } from "./policy_wait.ts";
 import type { Parties } from "./telemetry.ts";
 import { connectWorkload } from "./workload_dial.ts";
 
@@ -72,8 +72,8 @@ export class PassthroughFlow {
     };
     const decision = await decideWhenReady(this.#context, connection, local, asked);
     if (connection.ended) return;
-    if (!decision.allowed) {
-      connection.finish(denialError(decision));
+    if (decision instanceof MeshError) {
+      connection.finish(decision);
       socket.reset();
       return;
     }

@@ -1,42 +1,80 @@
 /** The decision about one registered connection: now if every policy is here, else after a bounded wait, and again at each change. */
 import { MeshError } from "../base/errors.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
+import type { SpiffeId } from "../mesh/identity.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { type Decision, type Denial, describeDenial, type PolicyConnection } from "../policy/decision.ts";
+import {
+  type Decision,
+  type Denial,
+  describeDenial,
+  type Permit,
+  type PolicyConnection,
+} from "../policy/decision.ts";
 import type { Connection } from "./connections.ts";
 import type { NodeContext } from "./node_context.ts";
 
 /**
  * Sets how `connection` is decided again, then decides it. A policy that the workload names and that is not here is waited
  * for; when it does not come the engine refuses (or skips it, where the operator chose ztunnel's way).
+ *
+ * @returns the reason of its end instead of a Permit.
  */
 export async function decideWhenReady(
   context: NodeContext,
   connection: Connection,
   local: Workload,
   asked: PolicyConnection,
-): Promise<Decision> {
-  const decide = () => decideNow(context, local, asked);
+): Promise<Permit | MeshError> {
   if (context.engine.missing(local).length > 0) await waitForPolicies(context, local);
-  connection.decide = decide;
-  const decision = decide();
-  if (decision.allowed) connection.allowedBy = decision.policy;
+  connection.underPolicy = {
+    workloadUid: local.uid,
+    decide: () => {
+      const decision = decideNow(context, connection, local, asked);
+      if (decision instanceof MeshError) return decision;
+      if (decision.allowed) return null;
+      return new MeshError(
+        "policy_changed",
+        "policy",
+        `closed by a policy change: ${describeDenial(decision)}`,
+      );
+    },
+  };
+  const decision = decideNow(context, connection, local, asked);
+  if (decision instanceof MeshError) return decision;
+  if (!decision.allowed) return denialError(decision);
+  connection.allowedBy = decision.policy;
   return decision;
 }
 
-/** On the workload's documents of now: what it was when the connection came does not count. A workload that is gone allows nothing. */
-function decideNow(context: NodeContext, local: Workload, asked: PolicyConnection): Decision {
-  const { engine, store } = context;
+/**
+ * On the workload's documents of now: what it was when the connection came does not count. A workload that is gone allows
+ * nothing, and one that has another identity than the caller verified is not the one that was called.
+ */
+function decideNow(
+  { engine, store }: NodeContext,
+  connection: Connection,
+  local: Workload,
+  asked: PolicyConnection,
+): Decision | MeshError {
   const workload = store.workload(local.uid);
-  if (workload !== null) return engine.decide(workload, asked);
-  return {
-    allowed: false,
-    reason: "engine_unavailable",
-    policy: null,
-    rule: null,
-    location: local.location,
-    version: engine.version,
-  };
+  if (workload === null)
+    return new MeshError(
+      "workload_changed",
+      "local",
+      `${local.namespace}/${local.name} is not in the mesh any more`,
+    );
+  const verified = connection.record.verifiedDestination;
+  if (verified !== null && !workload.identity.equals(verified)) return changedSince(verified, workload);
+  return engine.decide(workload, asked);
+}
+
+/** An address, or a name, is another identity's by now. */
+export function changedSince(verified: SpiffeId, now: Workload): MeshError {
+  return new MeshError(
+    "workload_changed",
+    "local",
+    `the caller verified ${verified.uri}, and ${now.namespace}/${now.name} there is ${now.identity.uri} by now`,
+  );
 }
 
 function waitForPolicies(context: NodeContext, local: Workload): Promise<void> {
@@ -55,7 +93,7 @@ function waitForPolicies(context: NodeContext, local: Workload): Promise<void> {
 }
 
 /** A denial as the reason of its connection's end. */
-export function denialError(denial: Denial): MeshError {
+function denialError(denial: Denial): MeshError {
   const code = denial.reason === "policy_missing" ? "policy_missing" : "policy_denied";
   return new MeshError(code, "policy", describeDenial(denial));
 }

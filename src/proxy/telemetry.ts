@@ -270,6 +270,7 @@ export function responseFlag(code: ErrorCode): ResponseFlag {
     case "certificate_revoked":
       return "CERT_REVOKED";
     case "identity_unavailable":
+    case "workload_changed":
       return "IDENTITY_ERROR";
     case "tls_handshake":
     case "tls_parameters":

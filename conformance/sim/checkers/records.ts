@@ -75,6 +75,7 @@ const reasons: Readonly<Record<string, readonly Cause[]>> = {
   policy_denied: ["policy"],
   policy_changed: ["policy", "removal"],
   unknown_workload: ["removal"],
+  workload_changed: ["removal"],
   no_route: ["removal"],
   connect_unreachable: ["removal"],
   no_healthy_upstream: ["removal"],

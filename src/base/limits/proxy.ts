@@ -29,6 +29,8 @@ export const proxyLimits = {
   policyWaitMs: 2_000,
   /** Connections carried at one time, all directions together. */
   maxConnections: 100_000,
+  /** After a change of policy or trust: how long connections are decided again in one turn. */
+  recheckSliceMs: 10,
   /** Inbound connections one identity may hold open. */
   maxConnectionsPerPeer: 20_000,
   /** TLS handshakes under way at one time. */

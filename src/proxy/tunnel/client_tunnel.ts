@@ -134,15 +134,20 @@ export class ClientTunnel {
 
 async function dial(context: NodeContext, target: TunnelTarget): Promise<Socket> {
   const { mark } = context.settings;
+  const options = {
+    to: target.dial,
+    timeoutMs: proxyLimits.connectTimeoutMs,
+    ...(mark === null ? {} : { mark }),
+  };
   try {
-    return await context.net.connect({
-      to: target.dial,
-      timeoutMs: proxyLimits.connectTimeoutMs,
-      ...(target.from === null ? {} : { from: { ip: target.from, port: 0, transparent: false } }),
-      ...(mark === null ? {} : { mark }),
-    });
+    if (target.from === null) return await context.net.connect(options);
+    const from = { ip: target.from, port: 0, transparent: false };
+    return await context.net.connect({ ...options, from });
   } catch (error) {
-    if (!(error instanceof MeshError) || error.code !== "connect_timeout") throw error;
+    if (!(error instanceof MeshError)) throw error;
+    // EADDRNOTAVAIL: the address has left this host in the last second.
+    if (error.code === "io" && target.from !== null) return dial(context, { ...target, from: null });
+    if (error.code !== "connect_timeout") throw error;
     const hint = `no answer from ${formatSocketAddress(target.dial)}: is a firewall blocking HBONE port ${target.dial.port}?`;
     throw new MeshError("connect_timeout", "upstream", hint, { cause: error });
   }

@@ -58,10 +58,14 @@ export class ServerTunnel {
         onOver: () => events.onGone(this),
       },
     );
+  }
+
+  /** Starts delivery: from here on requests come, and the end is told. A peer may have left long ago, so whoever keeps tunnels has this one by now. */
+  start(): void {
     this.#link.start();
   }
 
-  /** @throws MeshError `identity_unavailable`, `tls_*`, `certificate_*`. The socket is gone when it throws, and nothing was read from it but the handshake. */
+  /** The tunnel is not started. @throws MeshError `identity_unavailable`, `tls_*`, `certificate_*`. The socket is gone when it throws, and nothing was read from it but the handshake. */
   static async accept(
     context: NodeContext,
     workload: Workload,

@@ -1,4 +1,4 @@
-/** Accepts HBONE for the workloads of this host, each at its own address with its own SVID, and keeps the tunnels. */
+/** The HBONE tunnels into the workloads of this host: made of accepted connections, each with its workload's SVID, and kept. */
 import { faultOf, MeshError } from "../../base/errors.ts";
 import type { SocketAddress } from "../../base/ip.ts";
 import { proxyLimits } from "../../base/limits/proxy.ts";
@@ -9,7 +9,7 @@ import type { InboundFlow } from "../inbound.ts";
 import type { NodeContext } from "../node_context.ts";
 import { ServerTunnel } from "./server_tunnel.ts";
 
-export class HboneListener {
+export class ServerTunnels {
   readonly #context: NodeContext;
   readonly #flow: InboundFlow;
   readonly #tunnels = new Set<ServerTunnel>();
@@ -41,6 +41,7 @@ export class HboneListener {
     try {
       const tunnel = await this.#handshake(socket, local);
       this.#tunnels.add(tunnel);
+      tunnel.start();
       // Trust may have changed between the verdict and this registration; from here on a change finds the tunnel.
       if (this.#context.trust.recheck(tunnel.peer, "ignore") !== null) tunnel.abort();
       else if (this.#draining || this.#isRenewed(tunnel)) tunnel.drain();
@@ -68,7 +69,7 @@ export class HboneListener {
 
   /**
    * New connections see the new SVID, so tunnels with the old one take no more of them: when the old one's root leaves the mesh,
-   * only streams that have been open since before its renewal stand on it.
+   * only streams that have been open since before its renewal depend on it.
    */
   #retire(svid: Svid): void {
     for (const tunnel of [...this.#tunnels])
