@@ -22,3 +22,11 @@ export interface DocumentError {
   readonly word?: string;
   readonly suggestion?: string;
 }
+
+/** Something an operator should know about a document that was accepted. */
+export interface DocumentWarning {
+  readonly location: Location;
+  /** Istio's condition reasons where it has one (`UnsupportedValue`). */
+  readonly reason: "UnsupportedValue" | "Ignored" | "Unresolved" | "NoAddress";
+  readonly message: string;
+}

@@ -1,10 +1,10 @@
 /** What administration of the control plane shows and does. `app/control/` fills it; nothing here knows the parts it comes from. */
+
 import type { IpAddress, SocketAddress } from "../../base/ip.ts";
 import type { Logger } from "../../base/log.ts";
 import type { SliceClock } from "../../base/time_slice.ts";
-import type { DocumentWarning } from "../../mesh/documents/document.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
-import type { DocumentError } from "../../mesh/location.ts";
+import type { DocumentError, DocumentWarning } from "../../mesh/location.ts";
 
 export interface ControlSources {
   readonly clock: SliceClock & { wallMs(): number };

@@ -32,8 +32,10 @@ export const meshLimits = {
   maxRulesPerPolicy: 512,
   /** Hosts, address ranges, nodes or networks of one Grant, and the namespaces that it is for. */
   maxGrantItems: 1_024,
-  /** `targetRefs` and `serviceAccounts` entries; Istio's schema. */
+  /** `targetRefs` entries; Istio's schema. */
   maxTargetRefs: 16,
+  /** `serviceAccounts` entries, and as many of `notServiceAccounts`; Istio's schema. */
+  maxServiceAccounts: 16,
   /** How long a changed file must stay as it is before it is read as finished. */
   fileSettleMs: 50,
   /** Looks at a file that keeps changing, before its last good state is kept and the matter reported. */

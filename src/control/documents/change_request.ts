@@ -1,6 +1,5 @@
 /** How the mesh's documents are changed, and what comes of it. */
-import type { DocumentWarning } from "../../mesh/documents/document.ts";
-import type { DocumentError } from "../../mesh/location.ts";
+import type { DocumentError, DocumentWarning } from "../../mesh/location.ts";
 import type { DocumentDiff, DocumentIdentity, MeshEffect } from "./document_diff.ts";
 import type { ControlPlaneFacts, LockOut } from "./lock_out.ts";
 

@@ -150,7 +150,11 @@ test("what was left out is told, in istiod's three cases", () => {
       "{action: DENY, rules: [{from: [{source: {requestPrincipals: ['*']}}]}]}",
     ),
     document("AuthorizationPolicy", "shop/d", "{action: AUDIT, rules: [{}]}"),
-    document("AuthorizationPolicy", "shop/e", "{targetRef: {kind: Gateway, name: g}}"),
+    document(
+      "AuthorizationPolicy",
+      "shop/e",
+      "{targetRef: {group: gateway.networking.k8s.io, kind: Gateway, name: g}}",
+    ),
     document("AuthorizationPolicy", "shop/f", "{selector: {matchLabels: {a: b}}}"),
   ]);
   const begin = (found: string) =>

@@ -17,6 +17,7 @@ import type {
   PolicyRule,
   SourceMatch,
 } from "../documents/document.ts";
+import type { Located } from "../documents/reader.ts";
 import type { ConversionContext } from "./conversion_context.ts";
 import type { ConversionReport } from "./conversion_report.ts";
 
@@ -82,55 +83,70 @@ function convertRule(rule: PolicyRule, isAllow: boolean, namespace: string): Rul
 }
 
 function operationMatch({ ports }: OperationMatch): Match {
-  return { ...emptyMatch, destinationPorts: ports.values, notDestinationPorts: ports.notValues };
+  return {
+    ...emptyMatch,
+    destinationPorts: plain(ports.values),
+    notDestinationPorts: plain(ports.notValues),
+  };
 }
 
 function sourceMatch(source: SourceMatch, namespace: string): Match {
-  const account = (text: string) => serviceAccount(text, namespace);
+  const account = ({ value }: Located<string>) => serviceAccount(value, namespace);
   return {
     ...emptyMatch,
-    sourceIps: source.ipBlocks.values,
-    notSourceIps: source.ipBlocks.notValues,
-    namespaces: source.namespaces.values.map(stringMatch),
-    notNamespaces: source.namespaces.notValues.map(stringMatch),
+    sourceIps: plain(source.ipBlocks.values),
+    notSourceIps: plain(source.ipBlocks.notValues),
+    namespaces: texts(source.namespaces.values),
+    notNamespaces: texts(source.namespaces.notValues),
     serviceAccounts: source.serviceAccounts.values.map(account),
     notServiceAccounts: source.serviceAccounts.notValues.map(account),
-    principals: source.principals.values.map(stringMatch),
-    notPrincipals: source.principals.notValues.map(stringMatch),
+    principals: texts(source.principals.values),
+    notPrincipals: texts(source.principals.notValues),
   };
 }
 
 function conditionMatch(condition: Condition): Match {
+  if (condition.key === "layer7") return emptyMatch;
   switch (condition.key) {
     case "source.ip":
-      return { ...emptyMatch, sourceIps: condition.match.values, notSourceIps: condition.match.notValues };
+      return {
+        ...emptyMatch,
+        sourceIps: plain(condition.match.values),
+        notSourceIps: plain(condition.match.notValues),
+      };
     case "destination.ip":
       return {
         ...emptyMatch,
-        destinationIps: condition.match.values,
-        notDestinationIps: condition.match.notValues,
+        destinationIps: plain(condition.match.values),
+        notDestinationIps: plain(condition.match.notValues),
       };
     case "destination.port":
       return {
         ...emptyMatch,
-        destinationPorts: condition.match.values,
-        notDestinationPorts: condition.match.notValues,
+        destinationPorts: plain(condition.match.values),
+        notDestinationPorts: plain(condition.match.notValues),
       };
     case "source.namespace":
       return {
         ...emptyMatch,
-        namespaces: condition.match.values.map(stringMatch),
-        notNamespaces: condition.match.notValues.map(stringMatch),
+        namespaces: texts(condition.match.values),
+        notNamespaces: texts(condition.match.notValues),
       };
     case "source.principal":
       return {
         ...emptyMatch,
-        principals: condition.match.values.map(stringMatch),
-        notPrincipals: condition.match.notValues.map(stringMatch),
+        principals: texts(condition.match.values),
+        notPrincipals: texts(condition.match.notValues),
       };
-    case "layer7":
-      return emptyMatch;
   }
+}
+
+function plain<T>(values: readonly Located<T>[]): readonly T[] {
+  return values.map(({ value }) => value);
+}
+
+function texts(values: readonly Located<string>[]): readonly StringMatch[] {
+  return values.map(({ value }) => stringMatch(value));
 }
 
 /** `*` is presence, `*x` a suffix, `x*` a prefix; `*x*` is the suffix `x*` (istiod `stringToMatch`). */

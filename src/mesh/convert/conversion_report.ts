@@ -1,6 +1,6 @@
 /** What conversion says about each document: accepted or refused, and what its operator should know. */
-import type { DocumentWarning, MeshDocument } from "../documents/document.ts";
-import type { DocumentError, Location } from "../location.ts";
+import type { MeshDocument } from "../documents/document.ts";
+import type { DocumentError, DocumentWarning, Location } from "../location.ts";
 
 export interface DocumentStatus {
   /** `AuthorizationPolicy shop/only-cart` */

@@ -229,7 +229,7 @@ function selectorsOf(selectors: readonly (Labels | null)[]): readonly Labels[] {
 function implicitEndpoints(document: ServiceEntryDocument): ServiceEntryDocument["hosts"] {
   const isDns = document.resolution === "DNS" || document.resolution === "DNS_ROUND_ROBIN";
   if (!isDns || document.endpoints.length > 0 || document.workloadSelector !== null) return [];
-  return document.hosts.filter(({ value }) => !value.startsWith("*"));
+  return document.hosts;
 }
 
 const IMPLICIT = {

@@ -1,7 +1,7 @@
 /** The documents of a mesh, parsed: whatever is in one of these is valid by itself. Conversion puts them together. */
 import type { IpAddress } from "../../base/ip.ts";
 import type { IpPrefix } from "../../base/prefix.ts";
-import type { Location } from "../location.ts";
+import type { DocumentWarning, Location } from "../location.ts";
 import type { AppProtocol } from "../service.ts";
 import type { Locality } from "../workload.ts";
 import type { Located } from "./reader.ts";
@@ -18,14 +18,6 @@ export interface Metadata {
   readonly annotations: Labels;
   /** Milliseconds since the Unix epoch; null when the document does not say. */
   readonly createdMs: number | null;
-}
-
-/** Something an operator should know about a document that was accepted. */
-export interface DocumentWarning {
-  readonly location: Location;
-  /** Istio's condition reasons where it has one (`UnsupportedValue`). */
-  readonly reason: "UnsupportedValue" | "Ignored" | "Unresolved" | "NoAddress";
-  readonly message: string;
 }
 
 interface Document {
@@ -132,10 +124,10 @@ export interface PeerAuthenticationDocument extends Document {
   readonly portLevelMtls: ReadonlyMap<number, Located<MutualTlsMode>>;
 }
 
-/** A positive list and its `not` counterpart. */
+/** A positive list and its `not` counterpart, each value with its place. */
 export interface Values<T> {
-  readonly values: readonly T[];
-  readonly notValues: readonly T[];
+  readonly values: readonly Located<T>[];
+  readonly notValues: readonly Located<T>[];
 }
 
 export interface SourceMatch {
@@ -186,7 +178,7 @@ export type MeshDocument =
   | PeerAuthenticationDocument
   | AuthorizationPolicyDocument;
 
-/** @param namespace "" for a document that stands in none. */
+/** @param namespace "" for a document that is in none. */
 export function resourceName(kind: string, namespace: string, name: string): string {
   return namespace === "" ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
 }

@@ -1,6 +1,7 @@
 /** What every document has: `metadata`. */
-import { type Metadata, resourceName } from "./document.ts";
-import type { MeshKind } from "./kinds/kinds.ts";
+import { type Labels, type Metadata, resourceName } from "./document.ts";
+import { kindOf, type MeshKind } from "./kinds/kinds.ts";
+import { isLabelKey, readLabels } from "./kinds/labels.ts";
 import { type ObjectReader, type Problems, quote } from "./reader.ts";
 import type { YamlNode } from "./yaml.ts";
 
@@ -49,10 +50,37 @@ export function readMetadata(root: ObjectReader, kind: MeshKind, problems: Probl
     key,
     name: name.value,
     namespace: metadataNamespace,
-    labels: metadata.has("labels") ? metadata.stringMap("labels") : new Map(),
-    annotations: metadata.has("annotations") ? metadata.stringMap("annotations") : new Map(),
+    labels: readLabels(metadata, "labels", problems),
+    annotations: readAnnotations(metadata, kind, problems),
     createdMs: readCreated(metadata, problems),
   };
+}
+
+/** What Istio refuses in any document of its own (`validateMetadata` of `pkg/config/validation/validation.go`). */
+const REFUSED_ANNOTATIONS = [
+  ...[
+    "internal.istio.io/webhook-always-reject",
+    "internal.istio.io/parents",
+    "internal.istio.io/parent-namespace",
+  ],
+];
+const DRY_RUN = "istio.io/dry-run";
+
+function readAnnotations(metadata: ObjectReader, kind: MeshKind, problems: Problems): Labels {
+  if (!metadata.has("annotations")) return new Map();
+  const isIstio = kindOf(kind).group.endsWith(".istio.io");
+  for (const { key, keyAt } of metadata.map("annotations")) {
+    if (!isLabelKey(key)) problems.add(keyAt, `${quote(key)} is not the name of an annotation`, key);
+    else if (isIstio && REFUSED_ANNOTATIONS.includes(key))
+      problems.add(keyAt, `${key} is Istio's own and nothing to write`, key);
+    else if (key === DRY_RUN && isIstio && kind !== "AuthorizationPolicy")
+      problems.add(
+        keyAt,
+        `${key} is for AuthorizationPolicies, and a ${kind} would take effect all the same`,
+        key,
+      );
+  }
+  return metadata.stringMap("annotations");
 }
 
 /** Generated documents say `creationTimestamp: null`; that is as good as not saying it. */

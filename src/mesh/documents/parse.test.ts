@@ -141,7 +141,7 @@ describe("what is wrong is told where it stands, with the word and the nearest v
       ['4:37 spec.locality must be region/zone/subzone, not "a/b/c/d"'],
     ],
     ["no hosts", service("resolution: STATIC"), ["5:3 spec.hosts must name at least one host"]],
-    ["a host twice", service("hosts: [a.b, A.b]"), ['5:16 spec.hosts: "A.b" stands here a second time']],
+    ["a host twice", service("hosts: [a.b, A.b]"), ['5:16 spec.hosts: "A.b" is here a second time']],
     [
       "a host with a star in the middle",
       service("hosts: [a.*.b]"),
@@ -155,7 +155,7 @@ describe("what is wrong is told where it stands, with the word and the nearest v
     [
       "a port twice",
       service("hosts: [a.b]\nports: [{number: 80, name: a}, {number: 80, name: b}]"),
-      ["6:43 spec.ports: 80 stands here a second time"],
+      ["6:43 spec.ports: 80 is here a second time"],
     ],
     [
       "endpoints of no resolution",
@@ -179,7 +179,7 @@ describe("what is wrong is told where it stands, with the word and the nearest v
     [
       "an endpoint twice",
       service("hosts: [a.b]\nresolution: STATIC\nendpoints: [{address: 10.0.0.1}, {address: 10.0.0.1}]"),
-      ["7:46 spec.endpoints: the address 10.0.0.1 stands here a second time"],
+      ["7:46 spec.endpoints: the address 10.0.0.1 is here a second time"],
     ],
     [
       "both endpoints and a selector",
@@ -221,7 +221,7 @@ describe("what is wrong is told where it stands, with the word and the nearest v
     [
       "a provider without CUSTOM",
       policy("provider: {name: a}"),
-      ["5:3 spec.provider and the action CUSTOM belong together"],
+      ["5:3 spec.provider goes with the action CUSTOM, not ALLOW"],
     ],
     [
       "a selector and targets",
@@ -268,12 +268,14 @@ describe("what is wrong is told where it stands, with the word and the nearest v
     [
       "a service account with a star",
       policy("rules: [{from: [{source: {serviceAccounts: ['a/*']}}]}]"),
-      ['5:47 spec.rules[0].from[0].source.serviceAccounts: "a/*" is not namespace/name, nor a name'],
+      ['5:47 spec.rules[0].from[0].source.serviceAccounts: "a/*" takes no wildcard; principals do'],
     ],
     [
       "a target elsewhere",
       policy("targetRefs: [{kind: Service, name: a, namespace: shop2}]"),
-      ["5:52 a policy refers to targets of its own namespace only; did you mean shop?"],
+      [
+        "5:52 spec.targetRefs[0].namespace must be left out: a policy refers to targets of its own namespace only",
+      ],
     ],
     [
       "a mode that is none",
@@ -372,20 +374,24 @@ items:
   test("a ServiceEntry", () => {
     const document = one(
       service(
-        "hosts: [DB.shop, '*.shop']\naddresses: [10.88.0.2, 'fd00::/64']\nports: [{number: 5432, name: pg, protocol: tcp, targetPort: 15432}]\nresolution: DNS\nendpoints: [{address: A.example, ports: {pg: 1}, weight: 3, labels: {a: b}, network: west}]\nexportTo: ['.']\nsubjectAltNames: [nonsense]\nlocation: MESH_INTERNAL",
+        "hosts: [DB.shop, '*.shop']\naddresses: [10.88.0.2, 'fd00::5']\nports: [{number: 5432, name: pg, protocol: http, targetPort: 15432}]\nresolution: DNS\nendpoints: [{address: A.example., ports: {pg: 1}, weight: 3, labels: {a: b}, network: west}]\nexportTo: ['.']\nsubjectAltNames: [nonsense]\nlocation: MESH_INTERNAL",
       ),
     ) as ServiceEntryDocument;
     expect(document.hosts.map(({ value }) => value)).toEqual(["db.shop", "*.shop"]);
     expect(document.addresses.map(({ value }) => `${value.ip}/${value.length}`)).toEqual([
       "10.88.0.2/32",
-      "fd00::/64",
+      "fd00::5/128",
     ]);
-    expect(document.ports).toEqual([{ number: 5432, name: "pg", protocol: "TCP", targetPort: 15432 }]);
+    expect(document.ports).toEqual([{ number: 5432, name: "pg", protocol: "HTTP11", targetPort: 15432 }]);
     expect(document.visibility).toBe("NAMESPACE");
     expect(document.endpoints[0]?.address.value).toEqual({ kind: "hostname", hostname: "a.example" });
     expect(document.warnings.map(({ message }) => message)).toEqual([
       '"nonsense" is not spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT and matches no server',
     ]);
+    const block = one(
+      service("hosts: [a.b]\naddresses: ['fd00::/64']\nresolution: STATIC"),
+    ) as ServiceEntryDocument;
+    expect(block.addresses.map(({ value }) => `${value.ip}/${value.length}`)).toEqual(["fd00::/64"]);
   });
 
   test("an AuthorizationPolicy, with every attribute that Istio has", () => {
@@ -424,7 +430,24 @@ test("of a refused policy is kept what is needed to fail closed", () => {
   const selected = refused(policy("acton: DENY\nselector: {matchLabels: {app: db}}"));
   expect([...(selected?.selector ?? [])].map(([name, { value }]) => `${name}=${value}`)).toEqual(["app=db"]);
   expect(refused(policy("acton: DENY\nselector: {matchLabels: {app: 1}}"))?.selector).toBeNull();
-  expect(refused(policy("acton: DENY\ntargetRefs: [{kind: Gateway, name: a}]"))).toBeNull();
+  expect(
+    refused(policy("acton: DENY\ntargetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: a}]")),
+  ).toBeNull();
+  // What refers to something unknown may be meant for anything.
+  for (const target of [
+    "{kind: Gateway, name: a}",
+    "{group: apps, kind: Deployment, name: a}",
+    "{kind: Service, name: a}, 5",
+  ])
+    expect(refused(policy(`acton: DENY\ntargetRefs: [${target}]`))).toMatchObject({ selector: null });
+  // A selector that is refused selects nothing, and so says nothing of whom it is about.
+  for (const labels of ["app: '*'", "'': db", "'a*': db"])
+    expect(refused(policy(`action: DENY\nrules: [{}]\nselector: {matchLabels: {${labels}}}`))).toMatchObject({
+      selector: null,
+    });
+  // Tunnels would not carry these out were they good.
+  for (const action of ["CUSTOM", "AUDIT"])
+    expect(refused(policy(`action: ${action}\nprovidr: {}`))).toBeNull();
   expect(refused(workload("adress: 10.0.0.1"))).toBeNull();
   expect(refused(policy("rules: [{}]"))).toBeNull();
 });

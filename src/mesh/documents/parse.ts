@@ -82,9 +82,19 @@ function readDocument(node: YamlNode): ParsedEntry {
   const { key } = metadata;
   const document = isKindWrong ? null : kindOf(kind).read(root, metadata, node.at, problems);
   if (!problems.any && document !== null)
-    return { key, location: node.at, document, errors: [], refusedPolicy: null };
+    return {
+      key,
+      location: node.at,
+      document: withWarnings(document, problems),
+      errors: [],
+      refusedPolicy: null,
+    };
   const isPolicy = kind === "AuthorizationPolicy" || kind === "PeerAuthentication";
   return refused(key, isPolicy ? salvagePolicy(node, kind, metadata) : null);
+}
+
+function withWarnings(document: MeshDocument, { warnings }: Problems): MeshDocument {
+  return warnings.length === 0 ? document : { ...document, warnings: [...document.warnings, ...warnings] };
 }
 
 /** What all documents of some files came to, in order; the errors are those of the refused ones. */

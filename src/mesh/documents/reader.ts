@@ -1,6 +1,6 @@
 /** Reads typed values out of YAML nodes. Whatever is wrong becomes an error with its place, the word and the nearest valid one. */
 import { meshLimits } from "../../base/limits/mesh.ts";
-import type { DocumentError, Location } from "../location.ts";
+import type { DocumentError, DocumentWarning, Location } from "../location.ts";
 import { nearestWord } from "./nearest.ts";
 import type { YamlEntry, YamlMap, YamlNode } from "./yaml.ts";
 
@@ -15,6 +15,17 @@ export class Problems {
   readonly #errors: DocumentError[] = [];
   resource: string | null = null;
   #dropped = 0;
+  readonly #warnings: DocumentWarning[] = [];
+
+  /** What the operator should know of a document that is taken all the same. */
+  get warnings(): readonly DocumentWarning[] {
+    return this.#warnings;
+  }
+
+  warn(location: Location, reason: DocumentWarning["reason"], message: string): void {
+    if (this.#warnings.length < meshLimits.maxErrorsPerDocument)
+      this.#warnings.push({ location, reason, message });
+  }
 
   get any(): boolean {
     return this.#errors.length > 0;
@@ -99,6 +110,12 @@ export class ObjectReader {
           fields.known,
         );
     }
+  }
+
+  /** A text, without a word about what else it is; "" when it is none. */
+  text(field: string): string {
+    const node = this.#entries.get(field)?.value;
+    return node?.kind === "scalar" && typeof node.value === "string" ? node.value : "";
   }
 
   /** The texts in an object, without a word about whatever else is wrong with it. */

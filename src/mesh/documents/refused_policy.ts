@@ -1,6 +1,8 @@
 /** What can still be told of a policy document that was refused: whom it may concern. */
 import type { Location } from "../location.ts";
 import type { Labels, Metadata } from "./document.ts";
+import { salvageSelector } from "./kinds/labels.ts";
+import { areKnownTargets } from "./kinds/target_ref.ts";
 import { ObjectReader, Problems } from "./reader.ts";
 import type { YamlNode } from "./yaml.ts";
 
@@ -17,7 +19,7 @@ const SPEC_FIELDS = {
   known: ["selector", "targetRef", "targetRefs", "action", "rules", "provider", "mtls", "portLevelMtls"],
 };
 
-/** @returns null when it can be told that the document is not for tunnels. */
+/** @returns null when it can be told that the document, were it good, would be nothing to tunnels. */
 export function salvagePolicy(
   root: YamlNode,
   kind: RefusedPolicy["kind"],
@@ -32,13 +34,9 @@ export function salvagePolicy(
     new Problems(),
   );
   const spec = reader?.object("spec", SPEC_FIELDS) ?? null;
-  const isForWaypoint =
-    spec !== null && !spec.has("selector") && (spec.has("targetRef") || spec.has("targetRefs"));
-  if (isForWaypoint) return null;
+  if (spec !== null && isNothingToTunnels(spec)) return null;
   const node = spec?.node("selector") ?? null;
-  const selector =
-    node === null ? null : ObjectReader.of(node, "selector", { known: ["matchLabels"] }, problems);
-  const labels = selector?.has("matchLabels") === true ? selector.stringMap("matchLabels") : null;
+  const labels = node === null ? null : salvageSelector(node, "matchLabels", problems);
   const { name, namespace } = metadata;
   return {
     kind,
@@ -47,4 +45,12 @@ export function salvagePolicy(
     selector: problems.any || labels?.size === 0 ? null : labels,
     location: root.at,
   };
+}
+
+/** For a waypoint, or of an action that tunnels do not carry out. What refers to something unknown may be for anything. */
+function isNothingToTunnels(spec: ObjectReader): boolean {
+  const action = spec.text("action");
+  if (action === "AUDIT" || action === "CUSTOM") return true;
+  const isTargeted = spec.has("targetRef") || spec.has("targetRefs");
+  return isTargeted && !spec.has("selector") && areKnownTargets(spec);
 }

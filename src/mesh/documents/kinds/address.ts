@@ -1,21 +1,50 @@
 /** Host names and addresses as Istio's documents write them. */
 import { IpAddress } from "../../../base/ip.ts";
 import { type IpPrefix, parseIpPrefix } from "../../../base/prefix.ts";
-import type { EndpointAddress, Labels } from "../document.ts";
-import type { Located, ObjectReader, Problems } from "../reader.ts";
-import { quote } from "../reader.ts";
+import type { EndpointAddress } from "../document.ts";
+import { type Located, type Problems, quote } from "../reader.ts";
 
-const LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?";
-const HOSTNAME = new RegExp(`^(?=.{1,253}$)${LABEL}(\\.${LABEL})*$`);
-const WILDCARD = new RegExp(`^(?=.{1,253}$)\\*\\.${LABEL}(\\.${LABEL})*$`);
+/** One label of a name (RFC 1123 §2.1, `labels.IsDNS1123Label` of Istio): no underscore, upper case is taken. */
+const LABEL = "[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?";
+const DNS_LABEL = new RegExp(`^${LABEL}$`);
+/** Istio: `*`, `*-name`, `*name`, or `name`. Only the first is of use; see `isPartialWildcard`. */
+const FIRST_LABEL = new RegExp(`^(?:\\*|(?:\\*-?)?${LABEL})$`);
+const maxLabelLength = 63;
+/** Istio `CheckDNS1123Preconditions`. */
+const maxNameLength = 255;
 
-/** Four numbers with dots that are no address, such as `10.0.0.256`, are never a name. */
-export function isHostname(text: string): boolean {
-  return HOSTNAME.test(text) && !/^[0-9.]+$/.test(text);
+export function isDnsLabel(text: string): boolean {
+  return text.length <= maxLabelLength && DNS_LABEL.test(text);
 }
 
+/**
+ * Istio `ValidateFQDN`: labels with dots, one at the end too. The last is no number, so that four numbers that are no
+ * address, such as `10.0.0.256`, are never a name.
+ */
+export function isHostname(text: string): boolean {
+  if (text.length === 0 || text.length > maxNameLength) return false;
+  const labels = (text.endsWith(".") ? text.slice(0, -1) : text).split(".");
+  return labels.every(isDnsLabel) && !/^[0-9]+$/.test(labels.at(-1) ?? "");
+}
+
+/** Istio `ValidateWildcardDomain`, without the `*` that stands for every name. */
 export function isServiceHost(text: string): boolean {
-  return isHostname(text) || WILDCARD.test(text);
+  if (text === "*" || text.length > maxNameLength) return false;
+  const dot = text.indexOf(".");
+  const first = dot === -1 ? text : text.slice(0, dot);
+  if (first.length > maxLabelLength || !FIRST_LABEL.test(first)) return false;
+  const rest = dot === -1 ? "" : text.slice(dot + 1);
+  return rest === "" ? first !== "*" : isHostname(rest);
+}
+
+/** `*name.example`: Istio warns of it and takes it. */
+export function isPartialWildcard(host: string): boolean {
+  return host.startsWith("*") && !host.startsWith("*.");
+}
+
+/** The name as it is looked up: case does not count, nor does the root's dot. */
+export function normalHost(host: string): string {
+  return (host.endsWith(".") ? host.slice(0, -1) : host).toLowerCase();
 }
 
 export function readEndpointAddress(
@@ -27,7 +56,7 @@ export function readEndpointAddress(
   const ip = IpAddress.parse(value);
   if (ip !== null) return { value: { kind: "ip", ip }, at };
   if (value.startsWith("unix://")) problems.add(at, `${path}: Unix domain sockets are not supported`, value);
-  else if (isHostname(value)) return { value: { kind: "hostname", hostname: value.toLowerCase() }, at };
+  else if (isHostname(value)) return { value: { kind: "hostname", hostname: normalHost(value) }, at };
   else problems.add(at, `${path}: ${quote(value)} is neither an IP address nor a host name`, value);
   return null;
 }
@@ -44,11 +73,4 @@ export function readPrefixes(
     problems.add(at, `${path}: ${quote(value)} is neither an IP address nor a CIDR block`, value);
     return [];
   });
-}
-
-/** `selector.matchLabels`, or a workload selector's `labels`. Null when there is no selector at all. */
-export function readSelector(reader: ObjectReader, field: string, labelsField: string): Labels | null {
-  if (!reader.has(field)) return null;
-  const selector = reader.object(field, { known: [labelsField] });
-  return selector?.has(labelsField) === true ? selector.stringMap(labelsField) : new Map();
 }

@@ -3,7 +3,7 @@
 import type { Location } from "../../location.ts";
 import type { Metadata, MutualTlsMode, PeerAuthenticationDocument } from "../document.ts";
 import { type Located, ObjectReader, type Problems, quote } from "../reader.ts";
-import { readSelector } from "./address.ts";
+import { readSelector } from "./labels.ts";
 
 const MODES = ["UNSET", "DISABLE", "PERMISSIVE", "STRICT"] as const;
 
@@ -14,14 +14,23 @@ export function readPeerAuthentication(
   problems: Problems,
 ): PeerAuthenticationDocument {
   const spec = root.object("spec", { known: ["selector", "mtls", "portLevelMtls"] });
-  const selector = spec === null ? null : readSelector(spec, "selector", "matchLabels");
+  const selector = spec === null ? null : readSelector(spec, "selector", "matchLabels", problems);
   const portLevelMtls =
     spec === null ? new Map<number, Located<MutualTlsMode>>() : readPortLevel(spec, problems);
+  if (spec?.has("portLevelMtls") === true && portLevelMtls.size === 0 && !problems.any)
+    problems.add(spec.where("portLevelMtls"), "spec.portLevelMtls is empty; remove it", "portLevelMtls");
+  if (spec !== null && selector?.size === 0)
+    problems.warn(
+      spec.where("selector"),
+      "Ignored",
+      "spec.selector has no labels, so it is for its whole namespace",
+    );
   // Istio's validation: a port belongs to a workload, so a workload must be selected.
   if (portLevelMtls.size > 0 && (selector === null || selector.size === 0)) {
     problems.add(
       spec?.where("portLevelMtls") ?? location,
       "spec.portLevelMtls needs spec.selector.matchLabels",
+      "portLevelMtls",
     );
   }
   return {

@@ -1,65 +1,76 @@
 /** The parts of an AuthorizationPolicy rule: `source`, `operation`, and the conditions of `when`. */
-import { parsePort } from "../../../base/ip.ts";
-import { meshLimits } from "../../../base/limits/mesh.ts";
-import type { IpPrefix } from "../../../base/prefix.ts";
-import type { Condition, OperationMatch, SourceMatch, Values } from "../document.ts";
-import { type Located, type ObjectReader, type Problems, quote } from "../reader.ts";
-import { readPrefixes } from "./address.ts";
+import type { Condition, OperationMatch, SourceMatch } from "../document.ts";
+import { type ObjectReader, type Problems, quote } from "../reader.ts";
+import {
+  anyText,
+  ipBlock,
+  notField,
+  pathTemplate,
+  port,
+  readList,
+  readValues,
+  serviceAccount,
+  trustDomain,
+  type ValueReader,
+  wildcard,
+} from "./policy_values.ts";
 
 /** What a tunnel cannot see. Trust domains are here because a match has no field for them (istiod `httpSources`). */
-const SOURCE_LAYER7 = ["requestPrincipals", "remoteIpBlocks", "trustDomains"];
-const OPERATION_LAYER7 = ["hosts", "methods", "paths"];
+const SOURCE_LAYER7: Readonly<Record<string, ValueReader<unknown>>> = {
+  requestPrincipals: anyText,
+  remoteIpBlocks: ipBlock,
+  trustDomains: trustDomain,
+};
+const OPERATION_LAYER7: Readonly<Record<string, ValueReader<unknown>>> = {
+  hosts: anyText,
+  methods: anyText,
+  paths: pathTemplate,
+};
 const SOURCE_LAYER4 = ["principals", "namespaces", "serviceAccounts", "ipBlocks"];
 
-const SOURCE_FIELDS = { known: withNot([...SOURCE_LAYER4, ...SOURCE_LAYER7]) };
-const OPERATION_FIELDS = { known: withNot(["ports", ...OPERATION_LAYER7]) };
+const SOURCE_FIELDS = { known: withNot([...SOURCE_LAYER4, ...Object.keys(SOURCE_LAYER7)]) };
+const OPERATION_FIELDS = { known: withNot(["ports", ...Object.keys(OPERATION_LAYER7)]) };
+
+/** Who the peer is cannot be said to an external authorizer (Istio `ValidateAuthorizationPolicy`). */
+const NOT_CUSTOM = withNot([
+  ...["namespaces", "serviceAccounts", "trustDomains", "principals", "requestPrincipals"],
+]);
+const NOT_CUSTOM_KEYS = [
+  "source.namespace",
+  "source.serviceAccount",
+  "source.trustDomain",
+  "source.principal",
+];
 
 /** `ports` and `notPorts`. */
 function withNot(fields: readonly string[]): string[] {
   return fields.flatMap((field) => [field, notField(field)]);
 }
 
-function notField(field: string): string {
-  return `not${field.charAt(0).toUpperCase()}${field.slice(1)}`;
-}
-
-export function readSource(from: ObjectReader, problems: Problems): SourceMatch | null {
+/** @param isCustom of a policy whose action is CUSTOM */
+export function readSource(from: ObjectReader, isCustom: boolean, problems: Problems): SourceMatch | null {
   const source = from.object("source", SOURCE_FIELDS);
   if (source === null) return null;
   requireContent(source, SOURCE_FIELDS.known, problems);
-  const accounts = [...source.strings("serviceAccounts"), ...source.strings("notServiceAccounts")];
-  for (const account of accounts) checkServiceAccount(account, source, problems);
-  if (accounts.length > meshLimits.maxTargetRefs) {
-    problems.add(
-      source.where("serviceAccounts"),
-      `${source.path("serviceAccounts")} has more than ${meshLimits.maxTargetRefs} entries`,
-    );
+  if (isCustom) {
+    for (const field of NOT_CUSTOM.filter((each) => source.has(each)))
+      problems.add(source.where(field), `${source.path(field)} cannot be used with the action CUSTOM`, field);
   }
   const mixed = ["principals", "notPrincipals", "namespaces", "notNamespaces"].find((field) =>
     source.has(field),
   );
-  if (accounts.length > 0 && mixed !== undefined) {
+  if (mixed !== undefined && (source.has("serviceAccounts") || source.has("notServiceAccounts"))) {
     problems.add(source.where(mixed), `${source.path(mixed)} and serviceAccounts exclude each other`, mixed);
   }
+  const values = <T>(field: string, read: ValueReader<T>) =>
+    readValues(source, field, notField(field), read, problems);
   return {
-    principals: texts(source, "principals", problems),
-    namespaces: texts(source, "namespaces", problems),
-    serviceAccounts: texts(source, "serviceAccounts", problems),
-    ipBlocks: prefixes(source, "ipBlocks", problems),
-    layer7: withNot(SOURCE_LAYER7).filter(
-      (field) => source.has(field) && nonEmpty(source.strings(field), source, field, problems),
-    ),
+    principals: values("principals", anyText),
+    namespaces: values("namespaces", anyText),
+    serviceAccounts: values("serviceAccounts", serviceAccount),
+    ipBlocks: values("ipBlocks", ipBlock),
+    layer7: layer7Of(source, SOURCE_LAYER7, problems),
   };
-}
-
-/** `namespace/name`, or `name` in the policy's own namespace. No wildcards (istiod `ServiceAccounts` validation). */
-function checkServiceAccount({ value, at }: Located<string>, source: ObjectReader, problems: Problems): void {
-  if (/^[a-z0-9.-]+(\/[a-z0-9.-]+)?$/.test(value)) return;
-  problems.add(
-    at,
-    `${source.path("serviceAccounts")}: ${quote(value)} is not namespace/name, nor a name`,
-    value,
-  );
 }
 
 export function readOperation(to: ObjectReader, problems: Problems): OperationMatch | null {
@@ -67,106 +78,106 @@ export function readOperation(to: ObjectReader, problems: Problems): OperationMa
   if (operation === null) return null;
   requireContent(operation, OPERATION_FIELDS.known, problems);
   return {
-    ports: ports(operation, "ports", "notPorts", problems),
-    layer7: withNot(OPERATION_LAYER7).filter(
-      (field) => operation.has(field) && nonEmpty(operation.strings(field), operation, field, problems),
-    ),
+    ports: readValues(operation, "ports", "notPorts", port, problems),
+    layer7: layer7Of(operation, OPERATION_LAYER7, problems),
   };
 }
 
-/** An empty `source` would match nobody here and everybody elsewhere. */
+/** The fields that are there, having checked their values. */
+function layer7Of(
+  reader: ObjectReader,
+  fields: Readonly<Record<string, ValueReader<unknown>>>,
+  problems: Problems,
+): readonly string[] {
+  const found: string[] = [];
+  for (const [field, read] of Object.entries(fields)) {
+    for (const name of [field, notField(field)].filter((each) => reader.has(each))) {
+      readList(reader, name, read, problems);
+      found.push(name);
+    }
+  }
+  return found;
+}
+
+/** An empty `source` would match nothing here and everything elsewhere. */
 function requireContent(reader: ObjectReader, fields: readonly string[], problems: Problems): void {
   if (!fields.some((field) => reader.has(field)))
     problems.add(reader.at, `${reader.name} is empty; it must say what it matches`);
 }
 
-const CONDITION_KEYS = [
-  ...["source.ip", "source.namespace", "source.principal", "destination.ip", "destination.port"],
-  ...["source.serviceAccount", "source.trustDomain", "remote.ip", "connection.sni"],
-  ...["request.auth.principal", "request.auth.audiences", "request.auth.presenter"],
+/** Conditions a tunnel does not see, and what their values are. */
+const LAYER7_KEYS: Readonly<Record<string, ValueReader<unknown>>> = {
+  "source.serviceAccount": serviceAccount,
+  "source.trustDomain": wildcard,
+  "remote.ip": ipBlock,
+  "connection.sni": anyText,
+  "request.auth.principal": anyText,
+  "request.auth.audiences": anyText,
+  "request.auth.presenter": anyText,
+};
+const LAYER4_KEYS = [
+  "source.ip",
+  "source.namespace",
+  "source.principal",
+  "destination.ip",
+  "destination.port",
 ];
-const CONDITION_PATTERN =
+const MAP_KEY =
   /^(request\.headers|request\.auth\.claims|experimental\.envoy\.filters\.[^[\]]+)(\[[^[\]]+\])+$/;
+/** Attributes of Istio's first API, and what took their place (`ValidateAttribute`). */
+const REPLACED: readonly (readonly [prefix: string, why: string])[] = [
+  ["destination.namespace", "is replaced by the policy's own namespace"],
+  ["destination.labels", "is replaced by the policy's selector"],
+  ["destination.name", "is replaced by the policy's selector"],
+  ["destination.user", "is replaced by the policy's selector"],
+];
 
-export function readCondition(when: ObjectReader, problems: Problems): Condition | null {
+export function readCondition(when: ObjectReader, isCustom: boolean, problems: Problems): Condition | null {
   const key = when.requiredString("key");
   if (!when.has("values") && !when.has("notValues"))
     problems.add(when.at, `${when.path("values")} or notValues is missing`);
   if (key === null) return null;
-  switch (key.value) {
+  const word = key.value;
+  if (isCustom && (NOT_CUSTOM_KEYS.includes(word) || word.startsWith("request.auth.")))
+    problems.add(key.at, `${when.path("key")}: ${word} cannot be used with the action CUSTOM`, word);
+  const values = <T>(read: ValueReader<T>) => readValues(when, "values", "notValues", read, problems);
+  switch (word) {
     case "source.ip":
     case "destination.ip":
-      return { key: key.value, match: pair(when, "values", "notValues", problems, readPrefixList(problems)) };
+      return { key: word, match: values(ipBlock) };
     case "source.namespace":
     case "source.principal":
-      return { key: key.value, match: pair(when, "values", "notValues", problems, plain) };
+      return { key: word, match: values(anyText) };
     case "destination.port":
-      return { key: key.value, match: ports(when, "values", "notValues", problems) };
+      return { key: word, match: values(port) };
   }
-  if (!CONDITION_KEYS.includes(key.value) && !CONDITION_PATTERN.test(key.value)) {
-    const valid = [...CONDITION_KEYS, "request.headers[NAME]", "request.auth.claims[NAME]"];
-    problems.add(key.at, `${when.path("key")}: there is no attribute ${quote(key.value)}`, key.value, valid);
+  const read = Object.hasOwn(LAYER7_KEYS, word) ? LAYER7_KEYS[word] : undefined;
+  if (read === undefined && !MAP_KEY.test(word)) {
+    refuseKey(when, key.at, word, problems);
     return null;
   }
-  pair(when, "values", "notValues", problems, plain);
-  return { key: "layer7", name: key.value };
+  values(read ?? anyText);
+  return { key: "layer7", name: word };
 }
 
-type ListReader<T> = (list: readonly Located<string>[], path: string) => readonly T[];
-
-const plain: ListReader<string> = (list) => list.map(({ value }) => value);
-
-function readPrefixList(problems: Problems): ListReader<IpPrefix> {
-  return (list, path) => readPrefixes(list, path, problems).map(({ value }) => value);
-}
-
-function texts(reader: ObjectReader, field: string, problems: Problems): Values<string> {
-  return pair(reader, field, notField(field), problems, plain);
-}
-
-function prefixes(reader: ObjectReader, field: string, problems: Problems): Values<IpPrefix> {
-  return pair(reader, field, notField(field), problems, readPrefixList(problems));
-}
-
-/** Istio writes ports as strings here. */
-function ports(reader: ObjectReader, field: string, not: string, problems: Problems): Values<number> {
-  return pair(reader, field, not, problems, (list, path) =>
-    list.flatMap(({ value, at }) => {
-      const port = parsePort(value);
-      if (port !== null) return [port];
-      problems.add(at, `${path}: ${quote(value)} is not a port`, value);
-      return [];
-    }),
-  );
-}
-
-function pair<T>(
-  reader: ObjectReader,
-  field: string,
-  not: string,
+function refuseKey(
+  when: ObjectReader,
+  at: Parameters<Problems["add"]>[0],
+  word: string,
   problems: Problems,
-  read: ListReader<T>,
-): Values<T> {
-  return { values: one(reader, field, problems, read), notValues: one(reader, not, problems, read) };
-}
-
-function one<T>(reader: ObjectReader, field: string, problems: Problems, read: ListReader<T>): readonly T[] {
-  if (!reader.has(field)) return [];
-  const list = reader.strings(field);
-  nonEmpty(list, reader, field, problems);
-  return read(list, reader.path(field));
-}
-
-/** An empty list says nothing and an empty text matches nothing; Istio refuses both. */
-function nonEmpty(
-  list: readonly Located<string>[],
-  reader: ObjectReader,
-  field: string,
-  problems: Problems,
-): boolean {
-  if (list.length === 0 && !problems.any)
-    problems.add(reader.where(field), `${reader.path(field)} is empty; remove it`, field);
-  for (const { value, at } of list)
-    if (value === "") problems.add(at, `${reader.path(field)} has an empty value`);
-  return true;
+): void {
+  const path = when.path("key");
+  const replaced = REPLACED.find(([prefix]) => word.startsWith(prefix));
+  const map = ["request.headers", "request.auth.claims"].find((prefix) => word.startsWith(prefix));
+  if (replaced !== undefined) problems.add(at, `${path}: ${quote(word)} ${replaced[1]}`, word);
+  else if (map !== undefined) problems.add(at, `${path}: ${quote(word)} must be ${map}[NAME]`, word);
+  else {
+    const valid = [
+      ...LAYER4_KEYS,
+      ...Object.keys(LAYER7_KEYS),
+      "request.headers[NAME]",
+      "request.auth.claims[NAME]",
+    ];
+    problems.add(at, `${path}: there is no attribute ${quote(word)}`, word, valid);
+  }
 }

@@ -1,11 +1,19 @@
 /** ServiceEntry (Istio `ValidateServiceEntry` of `pkg/config/validation/validation.go`). */
 
 import { SpiffeId } from "../../identity.ts";
-import type { Location } from "../../location.ts";
+import type { DocumentWarning, Location } from "../../location.ts";
 import type { AppProtocol } from "../../service.ts";
-import type { DocumentWarning, Metadata, ServiceEntryDocument, ServiceEntryPort } from "../document.ts";
+import type { Metadata, ServiceEntryDocument, ServiceEntryPort } from "../document.ts";
 import { type Located, type ObjectReader, type Problems, quote } from "../reader.ts";
-import { isServiceHost, readPrefixes, readSelector } from "./address.ts";
+import {
+  isDnsLabel,
+  isHostname,
+  isPartialWildcard,
+  isServiceHost,
+  normalHost,
+  readPrefixes,
+} from "./address.ts";
+import { readSelector } from "./labels.ts";
 import { ENDPOINT_FIELDS, readEndpoint } from "./workload_entry.ts";
 
 const FIELDS = {
@@ -21,6 +29,7 @@ const RESOLUTIONS = ["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN"] as const;
 const PROTOCOLS: Readonly<Record<string, AppProtocol>> = {
   TCP: "TCP",
   HTTP: "HTTP11",
+  HTTP_PROXY: "UNKNOWN",
   HTTP2: "HTTP2",
   GRPC: "GRPC",
   "GRPC-WEB": "HTTP11",
@@ -59,9 +68,9 @@ export function readServiceEntry(
     endpoints: spec
       .objects("endpoints", ENDPOINT_FIELDS)
       .flatMap((reader) => readEndpoint(reader, problems) ?? []),
-    workloadSelector: readSelector(spec, "workloadSelector", "labels"),
+    workloadSelector: readSelector(spec, "workloadSelector", "labels", problems),
     subjectAltNames,
-    visibility: readVisibility(spec, problems),
+    visibility: readVisibility(spec, metadata.namespace, problems),
   };
   checkTogether(document, spec, problems);
   return document;
@@ -72,14 +81,20 @@ function readHosts(spec: ObjectReader, problems: Problems): readonly Located<str
   if (hosts.length === 0) problems.add(spec.where("hosts"), "spec.hosts must name at least one host");
   const seen = new Set<string>();
   return hosts.flatMap(({ value, at }) => {
-    const host = value.toLowerCase();
+    const host = normalHost(value);
+    if (isPartialWildcard(value) && isServiceHost(value))
+      problems.warn(
+        at,
+        "Ignored",
+        `spec.hosts: ${quote(value)} matches no name: a wildcard is "*." and a name`,
+      );
     if (!isServiceHost(value))
       problems.add(
         at,
         `spec.hosts: ${quote(value)} is not a host name, nor one that begins with "*."`,
         value,
       );
-    else if (seen.has(host)) problems.add(at, `spec.hosts: ${quote(value)} stands here a second time`, value);
+    else if (seen.has(host)) problems.add(at, `spec.hosts: ${quote(value)} is here a second time`, value);
     seen.add(host);
     return [{ value: host, at }];
   });
@@ -95,14 +110,16 @@ function readPorts(spec: ObjectReader, problems: Problems): readonly ServiceEntr
     const targetPort = reader.integer("targetPort", 1, 65535);
     const protocol = readProtocol(reader, problems);
     if (number === null || name === null) return [];
-    if (numbers.has(number.value))
-      problems.add(number.at, `spec.ports: ${number.value} stands here a second time`, String(number.value));
-    if (names.has(name.value))
+    if (!isDnsLabel(name.value))
       problems.add(
         name.at,
-        `spec.ports: the name ${quote(name.value)} stands here a second time`,
+        `${reader.path("name")}: ${quote(name.value)} is not the name of a port: at most 63 letters, digits and -`,
         name.value,
       );
+    if (numbers.has(number.value))
+      problems.add(number.at, `spec.ports: ${number.value} is here a second time`, String(number.value));
+    if (names.has(name.value))
+      problems.add(name.at, `spec.ports: the name ${quote(name.value)} is here a second time`, name.value);
     numbers.add(number.value);
     names.add(name.value);
     return [{ number: number.value, name: name.value, protocol, targetPort: targetPort?.value ?? null }];
@@ -112,7 +129,8 @@ function readPorts(spec: ObjectReader, problems: Problems): readonly ServiceEntr
 /** Case does not matter to Istio. Without a word, nothing is assumed. */
 function readProtocol(reader: ObjectReader, problems: Problems): AppProtocol {
   const read = reader.string("protocol");
-  if (read === null) return "UNKNOWN";
+  // Istio finds out by itself what "" carries.
+  if (read === null || read.value === "") return "UNKNOWN";
   const word = read.value.toUpperCase();
   const protocol = PROTOCOLS[word];
   if (protocol !== undefined) return protocol;
@@ -130,57 +148,132 @@ function readProtocol(reader: ObjectReader, problems: Problems): AppProtocol {
   return "UNKNOWN";
 }
 
-function readVisibility(spec: ObjectReader, problems: Problems): "PUBLIC" | "NAMESPACE" {
+/** Istio `validateExportTo`. */
+function readVisibility(spec: ObjectReader, namespace: string, problems: Problems): "PUBLIC" | "NAMESPACE" {
   const exportTo = spec.strings("exportTo");
+  const seen = new Set<string>();
   for (const { value, at } of exportTo) {
-    if (value !== "." && value !== "*") {
+    const meant = value === "." ? namespace : value;
+    const isFor = value === "." || value === namespace || value === "*";
+    if (value !== "." && value !== "*" && value !== "~" && !isDnsLabel(value))
+      problems.add(at, `spec.exportTo: ${quote(value)} is neither ".", "*", "~" nor a namespace`, value);
+    else if (seen.has(meant)) problems.add(at, `spec.exportTo: ${quote(value)} is here a second time`, value);
+    else if (exportTo.length > 1 && (value === "*" || value === "~"))
+      problems.add(at, `spec.exportTo: ${quote(value)} stands alone; it does not go with others`, value);
+    else if (!isFor)
       problems.add(
         at,
         `spec.exportTo ${quote(value)} is not supported: only "." (this namespace) and "*" (every namespace)`,
         value,
       );
-    }
+    seen.add(meant);
   }
-  return exportTo.length > 0 && exportTo.every(({ value }) => value === ".") ? "NAMESPACE" : "PUBLIC";
+  return exportTo.length > 0 && exportTo.every(({ value }) => value !== "*") ? "NAMESPACE" : "PUBLIC";
 }
 
-/** What Istio's validation says about fields that do not go together. */
+/** What Istio says about fields that do not go together (`ValidateServiceEntry`, and the schema's own rules). */
 function checkTogether(document: ServiceEntryDocument, spec: ObjectReader, problems: Problems): void {
-  const { endpoints, resolution, workloadSelector } = document;
+  const { resolution, workloadSelector } = document;
   if (workloadSelector !== null && spec.has("endpoints")) {
     problems.add(
       spec.where("workloadSelector"),
       "spec.workloadSelector and spec.endpoints exclude each other",
+      "workloadSelector",
     );
   }
   if (workloadSelector !== null && resolution === "NONE") {
-    problems.add(spec.where("workloadSelector"), "spec.workloadSelector needs spec.resolution STATIC or DNS");
+    problems.warn(
+      spec.where("workloadSelector"),
+      "Ignored",
+      "spec.workloadSelector goes with spec.resolution STATIC or DNS; without it the called address itself is dialled",
+    );
   }
-  if (endpoints.length > 0 && resolution === "NONE") {
+  if (spec.has("endpoints") && resolution === "NONE") {
     problems.add(
       spec.where("endpoints"),
       "spec.endpoints need spec.resolution STATIC or DNS; without it the called address itself is dialled",
+      "endpoints",
     );
   }
+  if (resolution === "DNS" || resolution === "DNS_ROUND_ROBIN") checkDns(document, spec, problems);
+  if (resolution !== "NONE" && document.hosts.length > 1) checkManyHosts(spec, problems);
+  checkEndpoints(document, problems);
+}
+
+function checkDns(document: ServiceEntryDocument, spec: ObjectReader, problems: Problems): void {
+  const { addresses, endpoints, hosts, resolution } = document;
+  for (const text of spec.strings("addresses").filter(({ value }) => value.includes("/")))
+    problems.add(
+      text.at,
+      `spec.addresses: ${quote(text.value)} is a block, which spec.resolution ${resolution} does not take`,
+      text.value,
+    );
+  if (endpoints.length === 0) {
+    const wild = hosts.find(({ value }) => !isHostname(value));
+    if (wild !== undefined && isServiceHost(wild.value))
+      problems.add(
+        wild.at,
+        `spec.hosts: ${quote(wild.value)} has a wildcard, and spec.resolution ${resolution} without endpoints looks its hosts up`,
+        wild.value,
+      );
+  }
+  const second = endpoints[1];
+  if (resolution === "DNS_ROUND_ROBIN" && second !== undefined)
+    problems.add(
+      second.at,
+      "spec.endpoints has more than one, and spec.resolution DNS_ROUND_ROBIN takes one",
+    );
+  if (addresses.length > 0 && hosts.length > 1 && document.ports.some(({ protocol }) => isTcp(protocol)))
+    problems.warn(
+      spec.where("hosts"),
+      "Ignored",
+      "spec.hosts are several for one set of addresses and a port that is TCP: they cannot be told apart",
+    );
+}
+
+function isTcp(protocol: AppProtocol): boolean {
+  return protocol === "TCP" || protocol === "TLS";
+}
+
+/** Without a host's name in what is sent, several hosts of one service cannot be told apart. */
+function checkManyHosts(spec: ObjectReader, problems: Problems): void {
+  const raw = spec
+    .objects("ports", PORT_FIELDS)
+    .map((reader) => ({ reader, protocol: reader.string("protocol") }));
+  const bad = raw.find(({ protocol }) => !NAMED_PROTOCOLS.includes(protocol?.value.toUpperCase() ?? ""));
+  if (bad === undefined) return;
+  const said = bad.protocol === null || bad.protocol.value === "" ? "says none" : `is ${bad.protocol.value}`;
+  problems.add(
+    bad.protocol?.at ?? bad.reader.at,
+    `${bad.reader.path("protocol")} ${said}: several spec.hosts need HTTP or TLS on every port, which tell them apart`,
+    bad.protocol?.value,
+  );
+}
+
+/** Those whose bytes say which host is called (Istio `IsHTTP`, `IsTLS`). */
+const NAMED_PROTOCOLS: readonly string[] = [
+  "HTTP",
+  "HTTP2",
+  "HTTP_PROXY",
+  "GRPC",
+  "GRPC-WEB",
+  "HTTPS",
+  "TLS",
+];
+
+function checkEndpoints(document: ServiceEntryDocument, problems: Problems): void {
   const portNames = document.ports.map((port) => port.name);
   const seen = new Set<string>();
-  for (const endpoint of endpoints) {
+  for (const endpoint of document.endpoints) {
     const { value, at } = endpoint.address;
     const text = value.kind === "ip" ? value.ip.text : value.hostname;
-    if (seen.has(text))
-      problems.add(at, `spec.endpoints: the address ${text} stands here a second time`, text);
+    if (seen.has(text)) problems.add(at, `spec.endpoints: the address ${text} is here a second time`, text);
     seen.add(text);
-    if (resolution === "STATIC" && endpoint.address.value.kind === "hostname") {
-      const name = endpoint.address.value.hostname;
-      problems.add(
-        endpoint.address.at,
-        `${quote(name)} is a name, and spec.resolution STATIC takes addresses`,
-        name,
-      );
-    }
-    for (const [name, { at }] of endpoint.ports) {
+    if (document.resolution === "STATIC" && value.kind === "hostname")
+      problems.add(at, `${quote(text)} is a name, and spec.resolution STATIC takes addresses`, text);
+    for (const [name, { at: portAt }] of endpoint.ports) {
       if (!portNames.includes(name))
-        problems.add(at, `spec.ports has no port called ${quote(name)}`, name, portNames);
+        problems.add(portAt, `spec.ports has no port called ${quote(name)}`, name, portNames);
     }
   }
 }

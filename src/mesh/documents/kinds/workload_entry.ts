@@ -4,7 +4,8 @@ import type { Location } from "../../location.ts";
 import type { Locality } from "../../workload.ts";
 import type { EndpointSpec, EndpointTemplate, Labels, Metadata, WorkloadEntryDocument } from "../document.ts";
 import { type Located, type ObjectReader, type Problems, quote, readInteger } from "../reader.ts";
-import { readEndpointAddress } from "./address.ts";
+import { isDnsLabel, readEndpointAddress } from "./address.ts";
+import { readLabels } from "./labels.ts";
 
 export const ENDPOINT_FIELDS = {
   known: ["address", "ports", "labels", "network", "locality", "weight", "serviceAccount"],
@@ -28,6 +29,12 @@ export function readWorkloadEntry(
 }
 
 export function readEndpoint(reader: ObjectReader, problems: Problems): EndpointSpec | null {
+  // Istio takes an endpoint that is only known to be on some network; there is no gateway by which to reach it here.
+  if (!reader.has("address") && reader.has("network")) {
+    const message = `${reader.path("address")} is missing; an endpoint that has a network alone is not supported`;
+    problems.add(reader.where("network"), message, "network");
+    return null;
+  }
   const text = reader.requiredString("address");
   const address = text === null ? null : readEndpointAddress(text, reader.path("address"), problems);
   const template = readEndpointTemplate(reader, problems);
@@ -37,12 +44,12 @@ export function readEndpoint(reader: ObjectReader, problems: Problems): Endpoint
 /** All but the address. */
 export function readEndpointTemplate(reader: ObjectReader, problems: Problems): EndpointTemplate {
   const ports = readPorts(reader, problems);
-  const labels: Labels = reader.stringMap("labels");
+  const labels: Labels = readLabels(reader, "labels", problems);
   const network = reader.string("network");
   const locality = readLocality(reader.string("locality"), reader.path("locality"), problems);
   const weight = reader.integer("weight", 0, 0xffff_ffff);
   const serviceAccount = reader.string("serviceAccount");
-  if (serviceAccount !== null && !SERVICE_ACCOUNT.test(serviceAccount.value)) {
+  if (serviceAccount !== null && serviceAccount.value !== "" && !SERVICE_ACCOUNT.test(serviceAccount.value)) {
     problems.add(
       serviceAccount.at,
       `${quote(serviceAccount.value)} is not a service account name`,
@@ -56,7 +63,7 @@ export function readEndpointTemplate(reader: ObjectReader, problems: Problems): 
     network: network?.value ?? null,
     locality,
     weight: weight?.value ?? null,
-    serviceAccount: serviceAccount?.value ?? "default",
+    serviceAccount: serviceAccount === null || serviceAccount.value === "" ? "default" : serviceAccount.value,
   };
 }
 
@@ -66,6 +73,12 @@ const SERVICE_ACCOUNT = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 function readPorts(reader: ObjectReader, problems: Problems): ReadonlyMap<string, Located<number>> {
   const ports = new Map<string, Located<number>>();
   for (const entry of reader.map("ports")) {
+    if (!isDnsLabel(entry.key))
+      problems.add(
+        entry.keyAt,
+        `${reader.path("ports")}: ${quote(entry.key)} is not the name of a port: at most 63 letters, digits and -`,
+        entry.key,
+      );
     const port = readInteger(entry.value, `${reader.path("ports")}.${entry.key}`, 1, 65535, problems);
     if (port !== null) ports.set(entry.key, port);
   }

@@ -1,8 +1,10 @@
 /** WorkloadGroup: what a WorkloadEntry would say, but for the address, of every host that joins it. */
 
-import type { Location } from "../../location.ts";
-import type { DocumentWarning, Metadata, WorkloadGroupDocument } from "../document.ts";
+import type { DocumentWarning, Location } from "../../location.ts";
+import type { Metadata, WorkloadGroupDocument } from "../document.ts";
 import type { ObjectReader, Problems } from "../reader.ts";
+import { readLabels } from "./labels.ts";
+import { checkProbe } from "./probe.ts";
 import { ENDPOINT_FIELDS, readEndpointTemplate } from "./workload_entry.ts";
 
 const FIELDS = { known: ["metadata", "template", "probe"] };
@@ -26,13 +28,15 @@ export function readWorkloadGroup(
   if (!spec.has("template")) problems.add(spec.at, "spec.template is missing");
   const template = spec.object("template", TEMPLATE_FIELDS);
   const entry = spec.object("metadata", ENTRY_METADATA_FIELDS);
+  checkProbe(spec, problems);
+  const entryLabels = entry === null ? new Map() : readLabels(entry, "labels", problems);
   if (template === null) return null;
   return {
     kind: "WorkloadGroup",
     metadata,
     location,
     warnings: probeWarnings(spec),
-    entryLabels: entry?.stringMap("labels") ?? new Map(),
+    entryLabels,
     entryAnnotations: entry?.stringMap("annotations") ?? new Map(),
     template: readEndpointTemplate(template, problems),
   };
