@@ -1,4 +1,5 @@
 /** `npm run conformance -- <name> …` */
+import { captureConformance } from "./capture/run.ts";
 import { controlConformance } from "./control/run.ts";
 import { peerConformance } from "./peer/run.ts";
 
@@ -6,6 +7,7 @@ const usage = `usage: npm run conformance -- <name> [flags]
 
   peer      other implementations on either side of ours; --help for its flags
   control   the control plane and its parts against other implementations
+  capture   what captures TCP, by each program that can install the rules (root)
 `;
 
 const [name, ...rest] = process.argv.slice(2);
@@ -15,6 +17,9 @@ switch (name) {
     break;
   case "control":
     process.exit(await controlConformance(rest));
+    break;
+  case "capture":
+    process.exit(await captureConformance(rest));
     break;
   default:
     console.error(usage);

@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { runToEnd } from "../peer/lab/subprocess.ts";
 
 export interface Host {
-  readonly name: "client" | "server";
+  readonly name: string;
   readonly namespace: string;
   /** The argv that runs `argv` there. The program takes the place of `ip`, so its pid is the child's. */
   command(argv: readonly string[]): string[];
