@@ -5,8 +5,19 @@ import { parseArgs } from "node:util";
 import type { BackendName } from "../../src/host/capture/options.ts";
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { Tally } from "../peer/tally.ts";
-import { type Check, type Group, groups } from "./cases.ts";
+import type { Check, Group } from "./group.ts";
+import { addresses, firewalled, forwarded, withoutIpv6 } from "./host_cases.ts";
+import { around, watched } from "./rule_cases.ts";
 import { Stage } from "./stage.ts";
+
+const groups: Readonly<Record<string, Group>> = {
+  "around the tunnel": around,
+  "rules watched": watched,
+  firewalls: firewalled,
+  "without IPv6": withoutIpv6,
+  addresses,
+  "forwarded ports": forwarded,
+};
 
 const usage = `usage: npm run conformance -- capture [--backend NAME] [--only TEXT] [--verbose]
 

@@ -1,198 +1,12 @@
-/** What must hold for each program that installs capture rules: reached around by no packet, watched, removed, and at peace with others. */
+/** What a host has besides a node: firewalls, no IPv6, further addresses, containers, published ports. */
 import { eventually } from "../namespaces/eventually.ts";
 import type { NodeProcess } from "../namespaces/node_process.ts";
 import { runToEnd } from "../peer/lab/subprocess.ts";
+import { equal, type Group, holds } from "./group.ts";
 import { container, outside, peer, service, vm } from "./place.ts";
-import { applicationPort, type Stage } from "./stage.ts";
+import { applicationPort } from "./stage.ts";
 
-/** One after the other on one stage: each finds it as the one before left it. */
-export interface Group {
-  readonly cases: readonly string[];
-  run(stage: Stage, check: Check): Promise<void>;
-}
-
-/** @throws nothing: what `body` throws is the problem of that case. */
-export type Check = (name: string, body: () => Promise<void>) => Promise<void>;
-
-export function equal(seen: unknown, wanted: unknown, what = "seen"): void {
-  const [one, other] = [JSON.stringify(seen), JSON.stringify(wanted)];
-  if (one !== other) throw new Error(`${what}: ${one}, not ${other}`);
-}
-
-export function holds(condition: boolean, otherwise: string): void {
-  if (!condition) throw new Error(otherwise);
-}
-
-const inboundPort = 15006;
-const laterPort = 9001;
-const packets = [
-  ["IPv4", "", outside.ip, vm.ip],
-  ["IPv4 in fragments", "-fragments", outside.ip, vm.ip],
-  ["IPv6", "", outside.ip6, vm.ip6],
-  ["IPv6 in fragments", "-fragments", outside.ip6, vm.ip6],
-  ["IPv6 behind an extension header", "-options", outside.ip6, vm.ip6],
-] as const;
-const packetCase = (how: string): string => `A1 a bare ACK opens no way around the listener: ${how}`;
-
-const around: Group = {
-  cases: [
-    "A2 the program that was named did the work, alone, and says so",
-    "A1 what is open from before capture is cut inbound, and goes on outbound",
-    "A1 under STRICT a plain call is refused at once",
-    ...packets.map(([how]) => packetCase(how)),
-  ],
-  async run(stage, check) {
-    const { place, backend } = stage;
-    await stage.serve();
-    await stage.application(place.outside).listen(outside.ip, 7000, { kind: "echo" });
-    const caller = stage.application(place.outside);
-    const inbound = caller.connect(vm.ip, applicationPort);
-    await inbound.line();
-    const outbound = stage.application(place.vm).connect(outside.ip, 7000);
-    outbound.send("before ");
-    await outbound.read(7);
-    stage.strict();
-    const node = await stage.node(place.vm).ready();
-    await check(this.cases[0] ?? "", async () => {
-      const loaded = stage.loaded();
-      for (const [program, count] of Object.entries(loaded))
-        equal(count > 0, program === backend, `rules of ${program}`);
-      await node.line({ scope: "capture", message: /^the capture rules are installed$/, backend });
-      const status = stage.fairlead("capture", "status");
-      equal(status.code, 0, status.text);
-      holds(status.text.includes(`installed by ${backend} (`), status.text);
-    });
-    await check(this.cases[1] ?? "", async () => {
-      inbound.send("around the listener\n");
-      equal(await inbound.untilClosed(), "reset", "the inbound connection");
-      holds(!inbound.text.includes("around"), "what came by a connection from before was answered");
-      outbound.send("after");
-      equal(await outbound.read(12), "before after", "the outbound connection");
-    });
-    await check(this.cases[2] ?? "", async () => {
-      const began = performance.now();
-      equal(await caller.call(vm.ip, applicationPort), "reset", "a plain call");
-      holds(performance.now() - began < 2_000, "it took two seconds");
-    });
-    // The rules know nothing of a port that is listened on later.
-    await stage.serve(laterPort);
-    let sport = 40_000;
-    for (const [how, suffix, from, to] of packets)
-      await check(packetCase(how), async () => {
-        // Without the ACK the same packet is taken by the listener: the sender does send what it should.
-        stage.send(`syn${suffix}`, from, ++sport, to, applicationPort);
-        equal(await stage.halfOpen(sport), inboundPort, "the port of a SYN by itself");
-        for (const port of [applicationPort, laterPort]) {
-          stage.send(`ack${suffix}`, from, ++sport, to, port);
-          stage.send(`syn${suffix}`, from, sport, to, port);
-          const reached = await stage.halfOpen(sport);
-          holds(
-            reached === null || reached === inboundPort,
-            `a SYN after a bare ACK came to port ${reached}`,
-          );
-        }
-      });
-  },
-};
-
-const flushes: readonly (readonly [
-  name: string,
-  byBackend: Readonly<Record<string, readonly (readonly string[])[]>>,
-])[] = [
-  [
-    "A3 flushed rules (nft flush ruleset, iptables -F) come back; unready, told and counted meanwhile",
-    {
-      nftables: [["nft", "flush", "ruleset"]],
-      iptables: ["nat", "filter", "mangle"].flatMap((table) => [
-        ["iptables", "-t", table, "-F"],
-        ["iptables", "-t", table, "-X"],
-      ]),
-      "iptables-legacy": ["nat", "filter", "mangle"].flatMap((table) => [
-        ["iptables-legacy", "-t", table, "-F"],
-        ["iptables-legacy", "-t", table, "-X"],
-      ]),
-    },
-  ],
-  [
-    "A3 one rule that was taken out (iptables -D, nft delete chain) comes back",
-    {
-      nftables: [["nft", "delete", "chain", "inet", "fairlead", "guard"]],
-      iptables: [["iptables", "-D", "INPUT", "-p", "tcp", "-j", "FAIRLEAD_INPUT"]],
-      "iptables-legacy": [["iptables-legacy", "-D", "INPUT", "-p", "tcp", "-j", "FAIRLEAD_INPUT"]],
-    },
-  ],
-  [
-    "A3 a routing rule that was taken out (networkd) comes back",
-    Object.fromEntries(
-      ["nftables", "iptables", "iptables-legacy"].map((name) => [
-        name,
-        [["ip", "rule", "del", "pref", "32764"]],
-      ]),
-    ),
-  ],
-];
-
-const watched: Group = {
-  cases: [
-    ...flushes.map(([name]) => name),
-    "A4 rules of a killed node are shown as left behind, and removed by `fairlead capture remove`",
-    "A4 with a node running, remove refuses",
-    "A2 a node that ends takes every rule along",
-  ],
-  async run(stage, check) {
-    const { place, backend } = stage;
-    await stage.serve();
-    stage.strict();
-    const node = await stage.node(place.vm, "--original-source", "on").ready();
-    const caller = stage.application(place.outside);
-    for (const [index, [name, byBackend]] of flushes.entries())
-      await check(name, async () => {
-        for (const argv of byBackend[backend] ?? []) runToEnd(place.vm.command(argv));
-        await eventually("unready", 8_000, () => readiness(node) !== 200 || repairs(node) > index);
-        await eventually("put back", 8_000, () => repairs(node) === index + 1 && readiness(node) === 200);
-        await node.line({ scope: "capture", message: /another program; putting them back$/ });
-        await node.line({ scope: "capture", message: /^the capture rules are back$/ });
-        equal(await caller.call(vm.ip, applicationPort), "reset", "a plain call afterwards");
-        equal(node.metric("fairlead_capture_in_force"), 1, "fairlead_capture_in_force");
-      });
-    await check("A4 with a node running, remove refuses", async () => {
-      const refused = stage.fairlead("capture", "remove");
-      equal([refused.code, /a node is running here/.test(refused.text)], [1, true], refused.text);
-    });
-    await check(this.cases[flushes.length] ?? "", async () => {
-      node.process.signal("SIGKILL");
-      await node.process.exited;
-      const status = stage.fairlead("capture", "status");
-      equal([status.code, /^left behind: /.test(status.text)], [1, true], status.text);
-      holds((await caller.call(vm.ip, applicationPort)) === "ECONNREFUSED", "captured without a node");
-      const removed = stage.fairlead("capture", "remove");
-      equal(removed.code, 0, removed.text);
-      equal(stage.loaded(), { nftables: 0, iptables: 0, "iptables-legacy": 0 }, "rules afterwards");
-      equal(await caller.call(vm.ip, applicationPort), `you are ${outside.ip}`, "a plain call afterwards");
-      equal(stage.fairlead("capture", "status").text.startsWith("none"), true, "status afterwards");
-    });
-    await check("A2 a node that ends takes every rule along", async () => {
-      const next = await stage.node(place.vm).ready();
-      equal(await next.stop(), 0, "exit code");
-      equal(stage.loaded(), { nftables: 0, iptables: 0, "iptables-legacy": 0 }, "rules afterwards");
-      const rules =
-        runToEnd(place.vm.command(["ip", "rule"])) + runToEnd(place.vm.command(["ip", "-6", "rule"]));
-      holds(!rules.includes("0x111"), rules);
-    });
-  },
-};
-
-function readiness(node: NodeProcess): number {
-  const url = "http://127.0.0.1:15021/healthz/ready";
-  const argv = ["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", url];
-  return Number(Bun.spawnSync(node.host.command(argv)).stdout.toString());
-}
-
-function repairs(node: NodeProcess): number {
-  return node.metric("fairlead_capture_repairs_total");
-}
-
-const firewalled: Group = {
+export const firewalled: Group = {
   cases: [
     "A4 an input policy of drop is found, explained, and opened by the rule that is proposed",
     "A4 firewalld's rules beside it: its plain clients still come in, and the closed port 15008 is told",
@@ -261,7 +75,7 @@ const firewalld = `table inet firewalld {
 }
 `;
 
-const withoutIpv6: Group = {
+export const withoutIpv6: Group = {
   cases: [
     "A5 with IPv6 off by sysctl the node starts and captures",
     "A5 IPv6 that is switched on later is captured too",
@@ -293,7 +107,7 @@ const withoutIpv6: Group = {
 
 const second = { vm: "10.88.0.2", outside: "10.88.0.4" } as const;
 
-const addresses: Group = {
+export const addresses: Group = {
   cases: [
     "A6 an address of the host and of no workload is told at the start, and refused at once",
     "A6 a container reaches its host at the bridge's address",
@@ -355,7 +169,7 @@ const addresses: Group = {
 
 const published = 8080;
 
-const forwarded: Group = {
+export const forwarded: Group = {
   cases: [
     "A7 a port that Docker publishes is reached by a peer of the mesh, and it is told whose address is seen",
     "A7 a port that Docker publishes is reached in plain text where policy permits, and refused under STRICT",
@@ -415,12 +229,3 @@ function dockerRules(program: string): readonly (readonly string[])[] {
     `-t nat -A DOCKER ! -i docker0 -p tcp --dport ${published} -j DNAT --to-destination ${container.ip}:80`,
   ].map((words) => [program, ...words.split(" ")]);
 }
-
-export const groups: Readonly<Record<string, Group>> = {
-  "around the tunnel": around,
-  "rules watched": watched,
-  firewalls: firewalled,
-  "without IPv6": withoutIpv6,
-  addresses,
-  "forwarded ports": forwarded,
-};

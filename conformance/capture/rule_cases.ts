@@ -1,0 +1,176 @@
+/** The rules of a node: got around by no packet, put back when they are removed, gone when it ends. */
+import { eventually } from "../namespaces/eventually.ts";
+import type { NodeProcess } from "../namespaces/node_process.ts";
+import { runToEnd } from "../peer/lab/subprocess.ts";
+import { equal, type Group, holds } from "./group.ts";
+import { outside, vm } from "./place.ts";
+import { applicationPort } from "./stage.ts";
+
+const inboundPort = 15006;
+const laterPort = 9001;
+const packets = [
+  ["IPv4", "", outside.ip, vm.ip],
+  ["IPv4 in fragments", "-fragments", outside.ip, vm.ip],
+  ["IPv6", "", outside.ip6, vm.ip6],
+  ["IPv6 in fragments", "-fragments", outside.ip6, vm.ip6],
+  ["IPv6 behind an extension header", "-options", outside.ip6, vm.ip6],
+] as const;
+const packetCase = (how: string): string => `A1 a bare ACK opens no way around the listener: ${how}`;
+
+export const around: Group = {
+  cases: [
+    "A2 the program that was named did the work, alone, and says so",
+    "A1 what is open from before capture is cut inbound, and goes on outbound",
+    "A1 under STRICT a plain call is refused at once",
+    ...packets.map(([how]) => packetCase(how)),
+  ],
+  async run(stage, check) {
+    const { place, backend } = stage;
+    await stage.serve();
+    await stage.application(place.outside).listen(outside.ip, 7000, { kind: "echo" });
+    const caller = stage.application(place.outside);
+    const inbound = caller.connect(vm.ip, applicationPort);
+    await inbound.line();
+    const outbound = stage.application(place.vm).connect(outside.ip, 7000);
+    outbound.send("before ");
+    await outbound.read(7);
+    stage.strict();
+    const node = await stage.node(place.vm).ready();
+    await check(this.cases[0] ?? "", async () => {
+      const loaded = stage.loaded();
+      for (const [program, count] of Object.entries(loaded))
+        equal(count > 0, program === backend, `rules of ${program}`);
+      await node.line({ scope: "capture", message: /^the capture rules are installed$/, backend });
+      const status = stage.fairlead("capture", "status");
+      equal(status.code, 0, status.text);
+      holds(status.text.includes(`installed by ${backend} (`), status.text);
+    });
+    await check(this.cases[1] ?? "", async () => {
+      inbound.send("around the listener\n");
+      equal(await inbound.untilClosed(), "reset", "the inbound connection");
+      holds(!inbound.text.includes("around"), "what came by a connection from before was answered");
+      outbound.send("after");
+      equal(await outbound.read(12), "before after", "the outbound connection");
+    });
+    await check(this.cases[2] ?? "", async () => {
+      const began = performance.now();
+      equal(await caller.call(vm.ip, applicationPort), "reset", "a plain call");
+      holds(performance.now() - began < 2_000, "it took two seconds");
+    });
+    // The rules know nothing of a port that is listened on later.
+    await stage.serve(laterPort);
+    let sport = 40_000;
+    for (const [how, suffix, from, to] of packets)
+      await check(packetCase(how), async () => {
+        // Without the ACK the same packet is taken by the listener: the sender does send what it should.
+        stage.send(`syn${suffix}`, from, ++sport, to, applicationPort);
+        equal(await stage.halfOpen(sport), inboundPort, "the port of a SYN by itself");
+        for (const port of [applicationPort, laterPort]) {
+          stage.send(`ack${suffix}`, from, ++sport, to, port);
+          stage.send(`syn${suffix}`, from, sport, to, port);
+          const reached = await stage.halfOpen(sport);
+          holds(
+            reached === null || reached === inboundPort,
+            `a SYN after a bare ACK came to port ${reached}`,
+          );
+        }
+      });
+  },
+};
+
+const flushes: readonly (readonly [
+  name: string,
+  byBackend: Readonly<Record<string, readonly (readonly string[])[]>>,
+])[] = [
+  [
+    "A3 flushed rules (nft flush ruleset, iptables -F) come back; unready, told and counted meanwhile",
+    {
+      nftables: [["nft", "flush", "ruleset"]],
+      iptables: ["nat", "filter", "mangle"].flatMap((table) => [
+        ["iptables", "-t", table, "-F"],
+        ["iptables", "-t", table, "-X"],
+      ]),
+      "iptables-legacy": ["nat", "filter", "mangle"].flatMap((table) => [
+        ["iptables-legacy", "-t", table, "-F"],
+        ["iptables-legacy", "-t", table, "-X"],
+      ]),
+    },
+  ],
+  [
+    "A3 one rule that was taken out (iptables -D, nft delete chain) comes back",
+    {
+      nftables: [["nft", "delete", "chain", "inet", "fairlead", "guard"]],
+      iptables: [["iptables", "-D", "INPUT", "-p", "tcp", "-j", "FAIRLEAD_INPUT"]],
+      "iptables-legacy": [["iptables-legacy", "-D", "INPUT", "-p", "tcp", "-j", "FAIRLEAD_INPUT"]],
+    },
+  ],
+  [
+    "A3 a routing rule that was taken out (networkd) comes back",
+    Object.fromEntries(
+      ["nftables", "iptables", "iptables-legacy"].map((name) => [
+        name,
+        [["ip", "rule", "del", "pref", "32764"]],
+      ]),
+    ),
+  ],
+];
+
+export const watched: Group = {
+  cases: [
+    ...flushes.map(([name]) => name),
+    "A4 rules of a killed node are shown as left behind, and removed by `fairlead capture remove`",
+    "A4 with a node running, remove refuses",
+    "A2 a node that ends takes every rule along",
+  ],
+  async run(stage, check) {
+    const { place, backend } = stage;
+    await stage.serve();
+    stage.strict();
+    const node = await stage.node(place.vm, "--original-source", "on").ready();
+    const caller = stage.application(place.outside);
+    for (const [index, [name, byBackend]] of flushes.entries())
+      await check(name, async () => {
+        for (const argv of byBackend[backend] ?? []) runToEnd(place.vm.command(argv));
+        await eventually("unready", 8_000, () => readiness(node) !== 200 || repairs(node) > index);
+        await eventually("put back", 8_000, () => repairs(node) === index + 1 && readiness(node) === 200);
+        await node.line({ scope: "capture", message: /another program; putting them back$/ });
+        await node.line({ scope: "capture", message: /^the capture rules are back$/ });
+        equal(await caller.call(vm.ip, applicationPort), "reset", "a plain call afterwards");
+        equal(node.metric("fairlead_capture_in_force"), 1, "fairlead_capture_in_force");
+      });
+    await check("A4 with a node running, remove refuses", async () => {
+      const refused = stage.fairlead("capture", "remove");
+      equal([refused.code, /a node is running here/.test(refused.text)], [1, true], refused.text);
+    });
+    await check(this.cases[flushes.length] ?? "", async () => {
+      node.process.signal("SIGKILL");
+      await node.process.exited;
+      const status = stage.fairlead("capture", "status");
+      equal([status.code, /^left behind: /.test(status.text)], [1, true], status.text);
+      holds((await caller.call(vm.ip, applicationPort)) === "ECONNREFUSED", "captured without a node");
+      const removed = stage.fairlead("capture", "remove");
+      equal(removed.code, 0, removed.text);
+      equal(stage.loaded(), { nftables: 0, iptables: 0, "iptables-legacy": 0 }, "rules afterwards");
+      equal(await caller.call(vm.ip, applicationPort), `you are ${outside.ip}`, "a plain call afterwards");
+      equal(stage.fairlead("capture", "status").text.startsWith("none"), true, "status afterwards");
+    });
+    await check("A2 a node that ends takes every rule along", async () => {
+      const next = await stage.node(place.vm).ready();
+      equal(await next.stop(), 0, "exit code");
+      equal(stage.loaded(), { nftables: 0, iptables: 0, "iptables-legacy": 0 }, "rules afterwards");
+      const rules =
+        runToEnd(place.vm.command(["ip", "rule"])) + runToEnd(place.vm.command(["ip", "-6", "rule"]));
+      holds(!rules.includes("0x111"), rules);
+    });
+  },
+};
+
+function readiness(node: NodeProcess): number {
+  const url = "http://127.0.0.1:15021/healthz/ready";
+  const argv = ["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", url];
+  return Number(Bun.spawnSync(node.host.command(argv)).stdout.toString());
+}
+
+function repairs(node: NodeProcess): number {
+  return node.metric("fairlead_capture_repairs_total");
+}
