@@ -146,20 +146,48 @@ describe("a running node", () => {
   });
 });
 
-test("/quitquitquit ends a node in order", async () => {
+test("fairlead drain ends a node in order; a POST to its port does not, nor changes its log level", async () => {
   const node = up("--log-format", "json");
   try {
     await untilReady();
-    await fetch(`http://${admin}/quitquitquit`, { method: "POST" });
+    for (const path of ["quitquitquit", "logging?level=debug"]) {
+      const refused = await fetch(`http://${admin}/${path}`, { method: "POST" });
+      expect([refused.status, await refused.text()]).toEqual([
+        403,
+        expect.stringContaining("fairlead drain"),
+      ]);
+    }
+    const level = await run(["log-level", "--admin", admin]);
+    expect([level.code, level.out]).toEqual([0, "current log level is info\n"]);
+    expect((await run(["log-level", "warn", "--admin", admin])).out).toBe("current log level is warn\n");
+    expect((await run(["log-level", "info", "--admin", admin])).code).toBe(0);
+    expect((await run(["drain", "--admin", admin])).code).toBe(0);
     expect(await node.exited).toBe(0);
     const lines = (await new Response(node.stdout).text()).trimEnd().split("\n");
-    expect(lines.length).toBeGreaterThan(0);
+    expect(lines.some((line) => JSON.parse(line).message === "asked to drain and stop")).toBe(true);
     for (const line of lines)
       expect(JSON.parse(line)).toMatchObject({ level: expect.any(String), scope: expect.any(String) });
+    const gone = await run(["drain", "--admin", admin]);
+    expect([gone.code, gone.error]).toEqual([1, expect.stringContaining("no node answers at")]);
   } finally {
     node.kill("SIGKILL");
   }
-});
+}, 30_000);
+
+test("with --admin-reads socket, get asks by the socket, and the port tells nothing", async () => {
+  const socket = join(folder, "own.sock");
+  const node = up("--admin-reads", "socket", "--admin-socket", socket);
+  try {
+    await untilReady();
+    expect((await fetch(`http://${admin}/config_dump`)).status).toBe(403);
+    expect((await run(["get", "workloads", "--admin", `unix:${socket}`])).out).toContain("cart");
+    const elsewhere = await run(["get", "workloads", "--admin", admin]);
+    expect([elsewhere.code, elsewhere.error]).toEqual([1, expect.stringContaining(socket)]);
+  } finally {
+    node.kill("SIGTERM");
+    await node.exited;
+  }
+}, 30_000);
 
 test("a runtime told to trust anybody is not started", async () => {
   const { code, error } = await run(["up", "-f", folder], { NODE_TLS_REJECT_UNAUTHORIZED: "0" });

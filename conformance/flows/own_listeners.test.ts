@@ -36,9 +36,10 @@ beforeEach(async () => {
 });
 
 /** The listeners of the whole node as `10.0.0.2:PORT`; administration is served by somebody else. */
-function opened(): readonly string[] {
+async function opened(): Promise<readonly string[]> {
   const administration: SocketAddress[] = [];
-  serveAdministration(
+  await serveAdministration(
+    db.host,
     db.node,
     labConfig(everything),
     new LogWriter(db.host.clock, () => true, "json", "info"),
@@ -59,7 +60,7 @@ function opened(): readonly string[] {
 }
 
 test("no listener of this process is a target of a CONNECT, whatever opened it", async () => {
-  const targets = opened();
+  const targets = await opened();
   expect(targets.length).toBe(7);
   const calls = targets.map((target) => peer.connect(target));
   await lab.until(() => calls.every(({ log }) => log.status !== null), "the answers");
@@ -69,7 +70,7 @@ test("no listener of this process is a target of a CONNECT, whatever opened it",
 });
 
 test("nor of captured plain TCP", async () => {
-  const targets = opened();
+  const targets = await opened();
   const flow = new PassthroughFlow(db.node.context);
   for (const target of targets) {
     const front = db.host.net.listen(

@@ -50,6 +50,8 @@ export function nodeConfig(plan: Plan, machine: MachinePlan): Config {
       rootPath: `${pkiFolder}/root.pem`,
     },
     crlPath,
+    adminReads: "anyone",
+    adminSocket: null,
     cryptoProvider: "peculiar",
     svidLifetimeMs: plan.svidLifetimeMs,
     identitySocket: null,

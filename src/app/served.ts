@@ -35,7 +35,7 @@ export interface ServedOptions {
   /** What a bug of ours ends: "connection". */
   readonly unit: string;
   /** Opens the ports that are configured; `onClose` takes what is no HTTP port. @throws MeshError `address_in_use`. */
-  readonly open: (ports: Ports, drain: () => void) => void;
+  readonly open: (ports: Ports, drain: () => void) => void | Promise<void>;
   readonly serveHttp: ServeHttp;
   /** Rejects when the program cannot go on; resolves when it is past where that can happen. */
   readonly started?: Promise<unknown>;
@@ -96,7 +96,7 @@ export async function serveProgram(options: ServedOptions): Promise<Served> {
     onClose: (close) => void closes.push(close),
   };
   try {
-    open(ports, drain);
+    await open(ports, drain);
   } catch (error) {
     closeAll();
     await program.stop();

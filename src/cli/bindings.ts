@@ -17,8 +17,16 @@ export interface CliBindings {
   ): Promise<readonly { readonly path: string; readonly text: string }[]>;
   /** @throws MeshError when it cannot start as it was told to. */
   startNode(config: Config): Promise<StartedNode>;
-  /** A GET to a running node's administration. @throws MeshError `connect_refused`, `connect_timeout`. */
-  getAdmin(address: SocketAddress, path: string): Promise<{ readonly status: number; readonly text: string }>;
+  /**
+   * A request to a running node's administration: by the first of its sockets that answers, else, for a GET, at its port.
+   *
+   * @throws MeshError `connect_refused`, `connect_timeout`; `permission_denied` for a socket that is not for this user.
+   */
+  askAdmin(
+    node: AdminTarget,
+    method: "GET" | "POST",
+    path: string,
+  ): Promise<{ readonly status: number; readonly text: string }>;
   readonly control: ControlBindings;
   readonly capture: CaptureBindings;
   /** SIGTERM and SIGINT. @returns a function that ends the subscription. */
@@ -36,6 +44,14 @@ export interface CaptureBindings {
     readonly findings: readonly { readonly message: string; readonly remedy: string }[];
   }>;
   remove(): Promise<void>;
+}
+
+/** Where a node's administration may be found. */
+export interface AdminTarget {
+  /** Unix sockets. */
+  readonly sockets: readonly string[];
+  /** The port; null when a socket was named. */
+  readonly address: SocketAddress | null;
 }
 
 export interface Terminal {

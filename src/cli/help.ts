@@ -74,6 +74,8 @@ const all = {
       "fairlead get documents --control https://127.0.0.1:15012 -o yaml",
     ],
   ],
+  drain: [["Before this host is shut down:", "fairlead drain"]],
+  "log-level": [["See every decision for a while:", "fairlead log-level debug"]],
   control: [
     [
       "The control plane of a mesh; everything it needs is made at the first start:",

@@ -24,6 +24,8 @@ interface Run {
 interface World {
   readonly environment?: Readonly<Record<string, string>>;
   readonly files?: Readonly<Record<string, string>>;
+  /** What the node was asked. */
+  readonly asked?: string[];
   readonly answers?: Readonly<Record<string, string>>;
   readonly isTerminal?: boolean;
   readonly startNode?: (config: Config) => Promise<StartedNode>;
@@ -49,7 +51,8 @@ async function run(words: string, world: World = {}): Promise<Run> {
     readText: async (path) => read(world, path),
     readMeshFiles: async (paths) => paths.map((path) => ({ path, text: read(world, path) })),
     startNode: world.startNode ?? (() => Promise.reject(new Error("not to be started"))),
-    getAdmin: async (_, path) => {
+    askAdmin: async (_, method, path) => {
+      world.asked?.push(`${method} ${path}`);
       const text = world.answers?.[path];
       if (text === undefined) throw new MeshError("connect_refused", "upstream", "nothing answers");
       return { status: 200, text };

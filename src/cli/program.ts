@@ -1,12 +1,13 @@
 /** The command line: commands, options and the help that teaches them. No command does its work here. */
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
 import { ports } from "../base/limits/ports.ts";
 import { namesControlPlane } from "../config/control/client.ts";
+import { adminSocketPaths } from "../config/node/admin_socket.ts";
 import { joinSettingNames, nodeSettingNames } from "../config/settings.ts";
 import { Invalid, readAddress } from "../config/value.ts";
-import type { CliBindings, ExitCode } from "./bindings.ts";
+import type { AdminTarget, CliBindings, ExitCode } from "./bindings.ts";
 import { addClientOptions } from "./control/client.ts";
 import { addControlCommands } from "./control/commands.ts";
 import { controlResources } from "./control/resources.ts";
@@ -14,6 +15,7 @@ import { type ShowFlags, show } from "./control/show.ts";
 import { examples, overview } from "./help.ts";
 import { removeCaptureRules, showCapture } from "./node/capture.ts";
 import { get } from "./node/get.ts";
+import { drain, logLevel } from "./node/operate.ts";
 import { resources } from "./node/resources.ts";
 import { runNode } from "./node/run.ts";
 import { reportConfigErrors } from "./report.ts";
@@ -64,6 +66,8 @@ function buildProgram(bindings: CliBindings, style: Style, finish: (code: ExitCo
   addNodeCommand(program, "node", bindings, style, finish);
   addValidate(program, bindings, style, finish);
   addGet(program, bindings, style, finish);
+  addDrain(program, bindings, style, finish);
+  addLogLevel(program, bindings, style, finish);
   addCapture(program, bindings, style, finish);
   addControlCommands(program, { bindings, style, finish });
   addVersion(program, bindings);
@@ -142,14 +146,10 @@ function addGet(
         .default("table"),
     )
     .option("-n, --namespace <NAME>", "only those of this namespace")
-    .addOption(
-      new Option("--admin <IP:PORT>", "where the node's administration listens")
-        .argParser(parseAdmin)
-        .default(parseAdmin(defaultAdmin), defaultAdmin),
-    );
+    .addOption(adminOption());
   addClientOptions(command)
     .addHelpText("after", examples("get", style))
-    .action(async (resource: string, options: ShowFlags & { readonly admin: SocketAddress }) => {
+    .action(async (resource: string, options: ShowFlags & { readonly admin: AdminPlace }) => {
       const asksNode = command.getOptionValueSource("admin") === "cli";
       finish(await getFrom(bindings, style, resource, options, asksNode));
     });
@@ -193,7 +193,7 @@ async function getFrom(
   bindings: CliBindings,
   style: Style,
   resource: string,
-  options: ShowFlags & { readonly admin: SocketAddress },
+  options: ShowFlags & { readonly admin: AdminPlace },
   asksNode: boolean,
 ): Promise<ExitCode> {
   const { output = "table", namespace = null, admin } = options;
@@ -208,12 +208,69 @@ async function getFrom(
     );
     return 2;
   }
-  return get(bindings, style, { resource, output, namespace, admin });
+  return get(bindings, style, { resource, output, namespace, admin: targetOf(bindings, admin) });
 }
 
 const defaultAdmin = `127.0.0.1:${ports.admin}`;
 
-function parseAdmin(text: string): SocketAddress {
+/** The port, or the socket itself. */
+type AdminPlace = SocketAddress | { readonly socket: string };
+
+function adminOption(): Option {
+  return new Option(
+    "--admin <IP:PORT|unix:PATH>",
+    "which node of this host: its administration port, or its socket",
+  )
+    .argParser(parseAdmin)
+    .default(parseAdmin(defaultAdmin), defaultAdmin);
+}
+
+function targetOf(bindings: CliBindings, place: AdminPlace): AdminTarget {
+  if ("socket" in place) return { sockets: [place.socket], address: null };
+  return { sockets: adminSocketPaths(bindings.environment, place), address: place };
+}
+
+function addDrain(
+  program: Command,
+  bindings: CliBindings,
+  style: Style,
+  finish: (code: ExitCode) => void,
+): void {
+  program
+    .command("drain")
+    .summary("let a running node's connections finish, then stop it")
+    .description(
+      "Asks a running node by its administration socket. For root, the node's own user and its --admin-group.",
+    )
+    .addOption(adminOption())
+    .addHelpText("after", examples("drain", style))
+    .action(async ({ admin }: { readonly admin: AdminPlace }) =>
+      finish(await drain(bindings, targetOf(bindings, admin))),
+    );
+}
+
+function addLogLevel(
+  program: Command,
+  bindings: CliBindings,
+  style: Style,
+  finish: (code: ExitCode) => void,
+): void {
+  program
+    .command("log-level")
+    .summary("show or change a running node's log level")
+    .description(
+      "Asks a running node by its administration socket. For root, the node's own user and its --admin-group.",
+    )
+    .addArgument(new Argument("[LEVEL]", "shown without it").choices(["debug", "info", "warn", "error"]))
+    .addOption(adminOption())
+    .addHelpText("after", examples("log-level", style))
+    .action(async (level: string | undefined, { admin }: { readonly admin: AdminPlace }) =>
+      finish(await logLevel(bindings, targetOf(bindings, admin), level ?? null)),
+    );
+}
+
+function parseAdmin(text: string): AdminPlace {
+  if (text.startsWith("unix:") && text.length > "unix:".length) return { socket: text.slice("unix:".length) };
   const address = readAddress(text);
   if (address instanceof Invalid) throw new InvalidArgumentError(`"${text}" is ${address.reason}`);
   return address;

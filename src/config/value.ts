@@ -33,6 +33,10 @@ export type Reader<T> = (text: string) => T | Invalid;
 
 export const readText: Reader<string> = (text) => text;
 
+/** "off" is null. */
+export const readPathOrOff: Reader<{ readonly path: string | null }> = (text) =>
+  text === "" ? new Invalid("empty") : { path: text === "off" ? null : text };
+
 export const readNonEmpty: Reader<string> = (text) => (text === "" ? new Invalid("empty") : text);
 
 /** One of a few words; the nearest is suggested. */

@@ -144,6 +144,8 @@ export interface ConnectOptions {
 export interface PeerCredentials {
   readonly uid: number;
   readonly gid: number;
+  /** The supplementary ones. */
+  readonly groups: readonly number[];
   /** 0 when the process is outside our process name space. It may be another's by now: for logs, never for a decision. */
   readonly pid: number;
 }
@@ -201,6 +203,8 @@ export interface Process {
   readonly arguments: readonly string[];
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly pid: number;
+  /** The user it runs as. */
+  readonly uid: number;
   readonly isTerminal: boolean;
   /** Never throws and never blocks the data path; when the descriptor is full or broken the line is lost and counted by the caller. @returns whether it was written. */
   writeOut(text: string): boolean;

@@ -4,8 +4,10 @@ import { adminLimits } from "../../base/limits/admin.ts";
 import type { LogLevel } from "../../base/log.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import { createMetricsApp, createReadinessApp } from "../probes.ts";
-import { createAdminApp } from "./app.ts";
+import { createAdminApp, createSocketAdminApp, type PortAccess } from "./app.ts";
 import type { AdminSources, ConnectionEntry } from "./sources.ts";
+
+const open: PortAccess = { reads: "anyone", socketPath: "/run/fairlead/admin.sock" };
 
 const connection: ConnectionEntry = {
   id: 7,
@@ -76,15 +78,15 @@ function ask(
 describe("administration", () => {
   test("a control plane and an identity socket have pages, which are empty without one", async () => {
     const socket = { path: "/s", rules: [], openStreams: 1, secrets: [] };
-    const alone = createAdminApp(sources());
-    const app = createAdminApp(sources({ identitySocket: () => socket }));
+    const alone = createAdminApp(sources(), open);
+    const app = createAdminApp(sources({ identitySocket: () => socket }), open);
     expect(await (await ask(alone, "/control")).json()).toEqual({ control: [] });
     expect(await (await ask(alone, "/identity_socket")).json()).toEqual({ sockets: [] });
     expect(await (await ask(app, "/identity_socket")).json()).toEqual({ sockets: [socket] });
   });
 
   test("/config_dump has ztunnel's keys and its form of certificates", async () => {
-    const response = await ask(createAdminApp(sources()), "/config_dump");
+    const response = await ask(createAdminApp(sources(), open), "/config_dump");
     expect(response.headers.get("content-type")).toBe("application/json");
     expect(await response.json()).toEqual({
       workloads: [{ uid: "w" }],
@@ -116,40 +118,76 @@ describe("administration", () => {
   test("/connections lists up to its bound and says how many there are", async () => {
     const many = Array.from({ length: adminLimits.maxListedConnections + 5 }, () => connection);
     const body: { total: number; connections: ConnectionEntry[] } = JSON.parse(
-      await (await ask(createAdminApp(sources({ connections: () => many })), "/connections")).text(),
+      await (await ask(createAdminApp(sources({ connections: () => many }), open), "/connections")).text(),
     );
     expect(body.total).toBe(many.length);
     expect(body.connections).toHaveLength(adminLimits.maxListedConnections);
     expect(body.connections[0]).toEqual(connection);
   });
 
-  test("/logging shows and changes the level by POST alone", async () => {
-    const app = createAdminApp(sources());
-    expect(await (await ask(app, "/logging", { method: "POST" })).text()).toBe("current log level is info\n");
-    expect(await (await ask(app, "/logging?level=debug", { method: "POST" })).text()).toBe(
+  const askSocket = (app: ReturnType<typeof createSocketAdminApp>, path: string, init?: RequestInit) =>
+    app.fetch(new Request(`http://localhost${path}`, init), { caller: "uid=0,gid=0" });
+
+  test("/logging shows and changes the level on the socket, by POST alone", async () => {
+    const app = createSocketAdminApp(sources());
+    expect(await (await askSocket(app, "/logging", { method: "POST" })).text()).toBe(
+      "current log level is info\n",
+    );
+    expect(await (await askSocket(app, "/logging?level=debug", { method: "POST" })).text()).toBe(
       "current log level is debug\n",
     );
-    const wrong = await ask(app, "/logging?level=loud", { method: "POST" });
+    const wrong = await askSocket(app, "/logging?level=loud", { method: "POST" });
     expect([wrong.status, await wrong.text()]).toEqual([
       400,
       'invalid level "loud": use debug, info, warn, error\n',
     ]);
-    const got = await ask(app, "/logging");
+    const got = await askSocket(app, "/logging");
     expect([got.status, got.headers.get("allow")]).toEqual([405, "POST"]);
   });
 
-  test("/quitquitquit drains by POST alone", async () => {
+  test("/quitquitquit drains on the socket, by POST alone", async () => {
     const given = sources();
-    const app = createAdminApp(given);
-    expect((await ask(app, "/quitquitquit")).status).toBe(405);
+    const app = createSocketAdminApp(given);
+    expect((await askSocket(app, "/quitquitquit")).status).toBe(405);
     expect(given.drains).toBe(0);
-    expect((await ask(app, "/quitquitquit", { method: "POST" })).status).toBe(200);
+    expect((await askSocket(app, "/quitquitquit", { method: "POST" })).status).toBe(200);
     expect(given.drains).toBe(1);
+  });
+
+  test("the port changes nothing, and says where changes are made", async () => {
+    const given = sources();
+    for (const path of ["/quitquitquit", "/logging?level=debug", "/logging"]) {
+      for (const method of ["POST", "GET", "PUT"]) {
+        const answer = await ask(createAdminApp(given, open), path, { method });
+        expect([answer.status, await answer.text()]).toEqual([
+          403,
+          expect.stringContaining("ask at /run/fairlead/admin.sock (fairlead drain, fairlead log-level)"),
+        ]);
+      }
+    }
+    const without = createAdminApp(given, { ...open, socketPath: null });
+    expect(await (await ask(without, "/quitquitquit", { method: "POST" })).text()).toContain(
+      "--admin-socket",
+    );
+    expect([given.drains, given.logLevel()]).toEqual([0, "info"]);
+  });
+
+  test("with --admin-reads socket the port tells metrics alone, and the socket everything", async () => {
+    const port = createAdminApp(sources(), { ...open, reads: "socket" });
+    const socket = createSocketAdminApp(sources());
+    const pages = ["/config_dump", "/connections", "/documents", "/control", "/identity_socket"];
+    for (const path of pages) {
+      expect([path, (await ask(port, path)).status]).toEqual([path, 403]);
+      expect([path, (await ask(port, path, { method: "HEAD" })).status]).toEqual([path, 403]);
+      expect([path, (await askSocket(socket, path)).status]).toEqual([path, 200]);
+      expect([path, (await ask(createAdminApp(sources(), open), path)).status]).toEqual([path, 200]);
+    }
+    for (const path of ["/", "/stats/prometheus"]) expect((await ask(port, path)).status).toBe(200);
   });
 
   test("a web page is refused, by its origin and by the name it used", async () => {
     const given = sources();
-    const app = createAdminApp(given);
+    const app = createAdminApp(given, open);
     const page = { method: "POST", headers: { origin: "http://evil.example" } };
     expect((await ask(app, "/quitquitquit", page)).status).toBe(403);
     expect((await ask(app, "/config_dump", { headers: { host: "evil.example:15000" } })).status).toBe(403);
@@ -159,7 +197,7 @@ describe("administration", () => {
   });
 
   test("/ lists the paths, anything else is not there", async () => {
-    const app = createAdminApp(sources());
+    const app = createAdminApp(sources(), open);
     expect(await (await ask(app, "/")).text()).toContain('<a href="config_dump">');
     expect((await ask(app, "/nothing")).status).toBe(404);
   });

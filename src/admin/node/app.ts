@@ -1,5 +1,8 @@
-/** The administration listener (15000): ztunnel's paths, and two of our own. It is for this host alone. */
-import { type Context, Hono, type Next } from "hono";
+/**
+ * Administration of a node: ztunnel's paths, and some of our own. It is for this host alone. Changes come by a Unix socket, where the
+ * kernel says who asks; the port (15000) is for reading, since every user of the host can reach it.
+ */
+import { type Context, type Env, Hono, type Next } from "hono";
 import { IpAddress, parseHostPort } from "../../base/ip.ts";
 import { adminLimits } from "../../base/limits/admin.ts";
 import type { LogLevel } from "../../base/log.ts";
@@ -14,13 +17,65 @@ const pages: readonly (readonly [path: string, description: string])[] = [
   ["control", "how this host stands with its control plane"],
   ["identity_socket", "identities for local programs: the rules, and who has taken what"],
   ["stats/prometheus", "metrics, as on the metrics port"],
-  ["logging", "POST: show the log level; POST ?level=debug|info|warn|error: change it"],
-  ["quitquitquit", "POST: drain and stop"],
+  ["logging", "on the socket, POST: show the log level; POST ?level=debug|info|warn|error: change it"],
+  ["quitquitquit", "on the socket, POST: drain and stop"],
 ];
 
-export function createAdminApp(sources: AdminSources): Hono {
+/** The application of the port. */
+export function createAdminApp(sources: AdminSources, access: PortAccess): Hono {
   const app = new Hono();
   app.use(refuseBrowsers);
+  if (access.reads === "socket") app.use(refuseReads(access));
+  addReads(app, sources);
+  for (const path of ["/logging", "/quitquitquit"])
+    app.all(path, (context) => context.text(`${path} changes this node: ${wayIn(access)}\n`, 403));
+  return app;
+}
+
+/** Who asks on the socket, in words for the log: `uid=0,gid=0`. */
+export interface SocketBindings {
+  readonly caller: string;
+}
+
+/** The application of the socket, which no web page can reach. */
+export function createSocketAdminApp(sources: AdminSources): Hono<{ Bindings: SocketBindings }> {
+  const app = new Hono<{ Bindings: SocketBindings }>();
+  addReads(app, sources);
+  app.post("/logging", (context) => changeLogLevel(context, sources, context.env.caller));
+  app.post("/quitquitquit", (context) => {
+    sources.drain(context.env.caller);
+    return context.text("shutdown now\n");
+  });
+  for (const path of ["/logging", "/quitquitquit"])
+    app.all(path, (context) => context.text(`${path} takes POST\n`, 405, { allow: "POST" }));
+  return app;
+}
+
+/** What every user of this host may do at the port. */
+export interface PortAccess {
+  /** `anyone` as ztunnel's, for istioctl; `socket`: there alone. */
+  readonly reads: "anyone" | "socket";
+  /** The Unix socket; null when there is none. */
+  readonly socketPath: string | null;
+}
+
+function wayIn({ socketPath }: PortAccess): string {
+  return socketPath === null
+    ? "this node has no administration socket (--admin-socket)"
+    : `ask at ${socketPath} (fairlead drain, fairlead log-level)`;
+}
+
+/** Metrics are on a port of their own, for everyone. */
+function refuseReads(access: PortAccess) {
+  return async (context: Context, next: Next): Promise<Response | undefined> => {
+    if (context.req.path !== "/" && context.req.path !== "/stats/prometheus")
+      return context.text(`this port does not tell (--admin-reads socket): ${wayIn(access)}\n`, 403);
+    await next();
+    return undefined;
+  };
+}
+
+function addReads<E extends Env>(app: Hono<E>, sources: AdminSources): void {
   app.get("/", (context) => context.html(renderIndex()));
   app.get("/config_dump", (context) => pretty(context, dumpConfig(sources)));
   app.get("/connections", (context) => pretty(context, listConnections(sources.connections())));
@@ -29,14 +84,6 @@ export function createAdminApp(sources: AdminSources): Hono {
   app.get("/identity_socket", (context) => pretty(context, { sockets: present(sources.identitySocket()) }));
   // Envoy serves its metrics here too; `fairlead get traffic` needs no second address.
   app.get("/stats/prometheus", (context) => context.text(writeMetrics(sources.metrics, "prometheus")));
-  app.post("/logging", (context) => changeLogLevel(context, sources));
-  app.post("/quitquitquit", (context) => {
-    sources.drain();
-    return context.text("shutdown now\n");
-  });
-  for (const path of ["/logging", "/quitquitquit"])
-    app.all(path, (context) => context.text(`${path} takes POST\n`, 405, { allow: "POST" }));
-  return app;
 }
 
 /**
@@ -97,12 +144,12 @@ function listConnections(connections: Iterable<ConnectionEntry>): unknown {
 const levels: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 
 /** Envoy's and ztunnel's form. A level we do not have is refused, not rounded. */
-function changeLogLevel(context: Context, sources: AdminSources): Response {
+function changeLogLevel(context: Context, sources: AdminSources, caller: string): Response {
   const wanted = context.req.query("level");
   const level = levels.find((name) => name === wanted);
   if (wanted !== undefined && level === undefined)
     return context.text(`invalid level "${wanted}": use ${levels.join(", ")}\n`, 400);
-  if (level !== undefined) sources.setLogLevel(level);
+  if (level !== undefined) sources.setLogLevel(level, caller);
   return context.text(`current log level is ${sources.logLevel()}\n`);
 }
 

@@ -27,9 +27,10 @@ export interface AdminSources {
   /** Names of what readiness still waits for; empty is ready. */
   pending(): readonly string[];
   logLevel(): LogLevel;
-  setLogLevel(level: LogLevel): void;
+  /** @param caller who wants it, in words for the log. */
+  setLogLevel(level: LogLevel, caller: string): void;
   /** Begins to drain and returns at once. */
-  drain(): void;
+  drain(caller: string): void;
 }
 
 /** One identity of this host. */

@@ -1,11 +1,9 @@
 /** What the command line is handed: this program's parts as a few functions. */
 import type { ControlStatus } from "../../agent/join/control_status.ts";
-import { adminLimits } from "../../base/limits/admin.ts";
 import { ports } from "../../base/limits/ports.ts";
 import type { CliBindings, StartedNode } from "../../cli/bindings.ts";
 import type { Config } from "../../config/node/config.ts";
 import { readMeshFiles, refuseMissing } from "../../files/mesh_files.ts";
-import { httpGet } from "../../host/bun/http_get.ts";
 import type { ServeHttp } from "../../host/bun/serve_http.ts";
 import { removeCapture } from "../../host/capture/capture.ts";
 import { captureStatus } from "../../host/capture/status.ts";
@@ -14,6 +12,7 @@ import { serveAdministration } from "../node/administration.ts";
 import { prepareNode } from "../node/node.ts";
 import { openLog, serveProgram } from "../served.ts";
 import { versionFields } from "../version.ts";
+import { askAdmin } from "./admin_client.ts";
 import { controlBindings } from "./control_bindings.ts";
 
 /** Outside of a Host because the simulator has no use for it. */
@@ -38,7 +37,7 @@ export function cliBindings(host: Host, { serveHttp, print, ask }: Outside): Cli
     readText: (path) => host.files.readText(path),
     readMeshFiles: (paths) => readEveryMeshFile(host.files, paths),
     startNode: (config) => startServed(host, serveHttp, config),
-    getAdmin: (address, path) => httpGet(address, path, adminLimits.clientTimeoutMs),
+    askAdmin: (node, method, path) => askAdmin(host, node, method, path),
     capture: {
       status: () => captureStatus(host, ports.hbone),
       remove: () => removeCapture(host),
@@ -75,7 +74,7 @@ async function startServed(host: Host, serveHttp: ServeHttp, config: Config): Pr
     serveHttp,
     program: node,
     unit: "connection",
-    open: (ports, drain) => serveAdministration(node, config, logger, ports, drain),
+    open: (ports, drain) => serveAdministration(host, node, config, logger, ports, drain),
     started: node.listening,
   });
   return {

@@ -1,5 +1,5 @@
 /** What administration is handed of a running node: words and numbers, nothing it could hold on to. */
-import { createAdminApp } from "../../admin/node/app.ts";
+import { createAdminApp, createSocketAdminApp } from "../../admin/node/app.ts";
 import type {
   AdminSources,
   CertificateEntry,
@@ -10,6 +10,7 @@ import type {
 import { createMetricsApp, createReadinessApp } from "../../admin/probes.ts";
 import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
 import type { Config } from "../../config/node/config.ts";
+import type { Host } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
 import { dumpMesh } from "../../mesh/codec/dump.ts";
 import { serviceKey } from "../../mesh/service.ts";
@@ -20,24 +21,33 @@ import type { Connection } from "../../proxy/connections.ts";
 import type { Party } from "../../proxy/telemetry.ts";
 import type { HttpApp, Ports } from "../served.ts";
 import { versionFields } from "../version.ts";
+import { openAdminSocket } from "./admin_socket.ts";
 import type { IdentitySocket } from "./identity.ts";
 import type { PreparedNode } from "./node.ts";
 
-/** Opens the ports that are configured. @param onDrain what `/quitquitquit` starts. */
-export function serveAdministration(
+/** Opens the ports and the socket that are configured. @param onDrain what `/quitquitquit` starts. */
+export async function serveAdministration(
+  host: Host,
   node: PreparedNode,
   config: Config,
   logger: LogWriter,
   ports: Ports,
   onDrain: () => void,
-): void {
+): Promise<void> {
   const sources = adminSources(node, config, logger, onDrain);
   const serve = (address: SocketAddress | null, app: HttpApp): void => {
     const opened = ports.serve(address, app);
     // Whoever reached it through the tunnel would be local.
     if (opened !== null) ports.onClose(node.context.own.add(opened));
   };
-  serve(config.admin, createAdminApp(sources));
+  const socketPath = await openAdminSocket(
+    host,
+    config.adminSocket,
+    logger,
+    ports,
+    createSocketAdminApp(sources),
+  );
+  serve(config.admin, createAdminApp(sources, { reads: config.adminReads, socketPath }));
   serve(config.metrics, createMetricsApp(sources));
   serve(config.readiness, createReadinessApp(sources));
 }
@@ -64,10 +74,14 @@ function adminSources(
     metrics: node.metrics,
     pending: () => node.pending(),
     logLevel: () => logger.level,
-    setLogLevel: (level) => {
+    setLogLevel: (level, caller) => {
+      logger.log("info", "admin", "log level changed", { from: logger.level, to: level, by: caller });
       logger.level = level;
     },
-    drain: onDrain,
+    drain: (caller) => {
+      logger.log("info", "admin", "asked to drain and stop", { by: caller });
+      onDrain();
+    },
   };
 }
 

@@ -8,6 +8,8 @@ export const adminLimits = {
   maxLabelValueLength: 512,
   /** How long the command line waits for a node's answer. */
   clientTimeoutMs: 5_000,
+  /** The longest answer of a node that the command line reads: a dump of 100,000 workloads is some 100 MiB. */
+  maxAnswerBytes: 512 * 1024 * 1024,
   /** Connections that `/connections` lists; it says how many there are. */
   maxListedConnections: 10_000,
 } as const;

@@ -1,10 +1,8 @@
 /** `fairlead get`: what a running node knows, asked from its administration port. */
 
 import { MeshError } from "../../base/errors.ts";
-import type { SocketAddress } from "../../base/ip.ts";
-import { formatSocketAddress } from "../../base/ip.ts";
 import { type Json, list, member } from "../admin_json.ts";
-import type { CliBindings, ExitCode } from "../bindings.ts";
+import type { AdminTarget, CliBindings, ExitCode } from "../bindings.ts";
 import { formatTable, type Style } from "../style.ts";
 import { type Resource, resources } from "./resources.ts";
 import { summarizeTraffic } from "./traffic.ts";
@@ -12,7 +10,7 @@ import { summarizeTraffic } from "./traffic.ts";
 export interface GetOptions {
   readonly resource: string;
   readonly output: "table" | "json";
-  readonly admin: SocketAddress;
+  readonly admin: AdminTarget;
   readonly namespace: string | null;
 }
 
@@ -40,19 +38,19 @@ export async function get(bindings: CliBindings, style: Style, options: GetOptio
 
 async function fetchItems(
   bindings: CliBindings,
-  admin: SocketAddress,
+  admin: AdminTarget,
   resource: Resource,
   name: string,
 ): Promise<readonly Json[]> {
-  const answer = await bindings.getAdmin(admin, resource.path);
+  const answer = await bindings.askAdmin(admin, "GET", resource.path);
   if (answer.status !== 200)
     throw new MeshError(
       "io",
       "upstream",
-      `${formatSocketAddress(admin)}${resource.path} answered ${answer.status}`,
+      `the node refused ${resource.path} (${answer.status}): ${answer.text.trim()}`,
     );
   if (name === "traffic") return summarizeTraffic(answer.text);
-  const body = parseJson(answer.text, `${formatSocketAddress(admin)}${resource.path}`);
+  const body = parseJson(answer.text, `the node at ${resource.path}`);
   return list(member(body, resource.member));
 }
 

@@ -2,8 +2,8 @@
 import type { HostPort } from "../../base/ip.ts";
 import { ports } from "../../base/limits/ports.ts";
 import { readControlAddress, readHostName } from "../control_value.ts";
-import { defaultStateDirectory } from "../node/assemble.ts";
 import type { ConfigError, ConfigSources } from "../sources.ts";
+import { defaultStateDirectory } from "../state_directory.ts";
 import { Invalid } from "../value.ts";
 
 export interface ControlClientConfig {

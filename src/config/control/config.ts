@@ -3,9 +3,9 @@ import { formatSocketAddress, type HostPort, type SocketAddress } from "../../ba
 import type { LogLevel } from "../../base/log.ts";
 import type { LogFormat } from "../../base/log_format.ts";
 import type { PemSource } from "../control_value.ts";
-import { defaultStateDirectory } from "../node/assemble.ts";
 import { type SettingName, type SettingValues, settings } from "../settings.ts";
 import type { ConfigError, ConfigSources } from "../sources.ts";
+import { defaultStateDirectory } from "../state_directory.ts";
 
 export interface ControlPlaneConfig {
   readonly listen: SocketAddress;

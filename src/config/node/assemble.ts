@@ -2,8 +2,10 @@
 import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
 import { type SettingName, type SettingValues, settings } from "../settings.ts";
 import type { ConfigError, ConfigSources } from "../sources.ts";
+import { defaultStateDirectory } from "../state_directory.ts";
+import { adminSocketPaths } from "./admin_socket.ts";
 import { assembleControl } from "./assemble_join.ts";
-import type { CaConfig, Config, IdentitySocketConfig } from "./config.ts";
+import type { AdminSocketConfig, CaConfig, Config, IdentitySocketConfig } from "./config.ts";
 
 export type LoadedConfig =
   | { readonly config: Config; readonly errors: readonly [] }
@@ -18,6 +20,7 @@ export function assembleConfig(
   const control = assembleControl(values, environment, directory, errors);
   const ca = assembleCa(values, directory, errors);
   const identitySocket = assembleIdentitySocket(values, errors);
+  const adminSocket = assembleAdminSocket(values, environment, errors);
   checkListeners(values, errors);
   if (values.mesh.length === 0 && values.control === null)
     errors.push({
@@ -63,6 +66,8 @@ export function assembleConfig(
     localPorts: values.localPorts,
     applications: values.applications,
     admin: values.admin,
+    adminReads: values.adminReads,
+    adminSocket,
     metrics: values.metrics,
     readiness: values.readiness,
     log: { format: values.logFormat, level: values.logLevel },
@@ -116,13 +121,30 @@ function assembleIdentitySocket(values: SettingValues, errors: ConfigError[]): I
   return { path, mode, rules };
 }
 
-/** systemd's directory, then the user's, then the machine's. */
-export function defaultStateDirectory(environment: ConfigSources["environment"]): string {
-  const { STATE_DIRECTORY, XDG_STATE_HOME, HOME } = environment;
-  if (STATE_DIRECTORY !== undefined && STATE_DIRECTORY !== "")
-    return STATE_DIRECTORY.split(":")[0] ?? STATE_DIRECTORY;
-  if (XDG_STATE_HOME !== undefined && XDG_STATE_HOME !== "") return `${XDG_STATE_HOME}/fairlead`;
-  return HOME === undefined || HOME === "" ? "/var/lib/fairlead" : `${HOME}/.local/state/fairlead`;
+/** A group needs a directory that its members may enter, which the one of the state is not. */
+function assembleAdminSocket(
+  values: SettingValues,
+  environment: ConfigSources["environment"],
+  errors: ConfigError[],
+): AdminSocketConfig | null {
+  const { adminSocket, adminGroup: group, adminReads, admin } = values;
+  if (adminSocket !== null && adminSocket.path === null) {
+    if (group !== null) errors.push({ where: settings.adminGroup.flag, message: "needs --admin-socket" });
+    if (adminReads === "socket")
+      errors.push({
+        where: settings.adminReads.flag,
+        message: "socket and --admin-socket off leave no way to read",
+      });
+    return null;
+  }
+  if (adminSocket !== null) return { path: adminSocket.path ?? "", isNamed: true, group };
+  const [path] = adminSocketPaths(environment, admin);
+  if (group !== null && (environment.RUNTIME_DIRECTORY ?? "") === "")
+    errors.push({
+      where: settings.adminGroup.flag,
+      message: "needs --admin-socket PATH, in a directory that its members may enter",
+    });
+  return { path, isNamed: false, group };
 }
 
 /** Two listeners on one address would end in "address in use", naming neither. */

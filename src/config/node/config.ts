@@ -42,6 +42,10 @@ export interface Config {
   readonly applications: readonly { readonly workload: SocketAddress; readonly listens: SocketAddress }[];
   /** Null is off. */
   readonly admin: SocketAddress | null;
+  /** Who may read at the port of `admin`. */
+  readonly adminReads: "anyone" | "socket";
+  /** Null is off. */
+  readonly adminSocket: AdminSocketConfig | null;
   readonly metrics: SocketAddress | null;
   readonly readiness: SocketAddress | null;
   readonly log: { readonly format: LogFormat; readonly level: LogLevel };
@@ -103,6 +107,14 @@ export type CaConfig =
       readonly chainPath: string | null;
       readonly rootPath: string;
     };
+
+export interface AdminSocketConfig {
+  readonly path: string;
+  /** Whether an operator has named it; otherwise a node starts without it where it cannot be had. */
+  readonly isNamed: boolean;
+  /** Name or number. */
+  readonly group: string | null;
+}
 
 export interface IdentitySocketConfig {
   readonly path: string;

@@ -1,4 +1,4 @@
-/** Unix sockets by the C library: a connect whose errno is told, and who is at the other end (unix(7), SO_PEERCRED). */
+/** Unix sockets by the C library: a connect whose errno is told, and who is at the other end (unix(7), SO_PEERCRED, SO_PEERGROUPS). */
 import { dlopen, type Pointer, read } from "bun:ffi";
 import type { PeerCredentials } from "../host.ts";
 import { openCLibrary, SystemCallError } from "./linux_socket.ts";
@@ -7,6 +7,9 @@ const AF_UNIX = 1;
 const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000;
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
+const SO_PEERGROUPS = 59;
+/** Linux' NGROUPS_MAX is 65536; a user in more than these counts as in none. */
+const maxGroups = 4096;
 /** `struct ucred`: pid, uid, gid. */
 const UCRED_BYTES = 12;
 const ENAMETOOLONG = 36;
@@ -31,6 +34,7 @@ export class LinuxUnixSockets {
   // Over ArrayBuffers of their own, as in `LinuxSockets`.
   readonly #address = new Uint8Array(new ArrayBuffer(2 + maxUnixPathBytes + 1));
   readonly #credentials = new Int32Array(new ArrayBuffer(UCRED_BYTES));
+  readonly #groups = new Uint32Array(new ArrayBuffer(4 * maxGroups));
   readonly #length = new Uint32Array(new ArrayBuffer(4));
 
   private constructor(library: Library, errno: Pointer) {
@@ -73,7 +77,14 @@ export class LinuxUnixSockets {
     const [pid = 0, uid = -1, gid = -1] = this.#credentials;
     return this.#length[0] !== UCRED_BYTES || uid === -1 || gid === -1
       ? null
-      : { pid, uid: uid >>> 0, gid: gid >>> 0 };
+      : { pid, uid: uid >>> 0, gid: gid >>> 0, groups: this.#peerGroups(fd) };
+  }
+
+  /** Linux 4.13; none where the kernel does not tell. */
+  #peerGroups(fd: number): readonly number[] {
+    this.#length[0] = this.#groups.byteLength;
+    if (this.#library.getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, this.#groups, this.#length) < 0) return [];
+    return [...this.#groups.subarray(0, (this.#length[0] ?? 0) / 4)];
   }
 
   /** `struct sockaddr_un`. @returns its length. */

@@ -18,6 +18,7 @@ export function bunProcess(linux: LinuxSockets | null): Process {
     arguments: process.argv.slice(2),
     environment: process.env,
     pid: process.pid,
+    uid: process.getuid?.() ?? 0,
     isTerminal: process.stdout.isTTY === true,
     writeOut: (text) => out.write(text),
     writeError: (text) => error.write(text),

@@ -56,7 +56,7 @@ describe("Unix sockets", () => {
     host.net.listenUnix("/run/s.sock", 0o666, (socket) => seen.push(host.net.peerCredentials(socket)));
     const client = await world.settle(cart.net.connectUnix("/run/s.sock", 100));
     await world.runUntilQuiet();
-    expect(seen).toEqual([{ uid: 1001, gid: 1002, pid: cart.process.pid }]);
+    expect(seen).toEqual([{ uid: 1001, gid: 1002, groups: [], pid: cart.process.pid }]);
     expect(cart.net.peerCredentials(client)).toMatchObject({ uid: 0, gid: 0 });
   });
 

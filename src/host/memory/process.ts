@@ -84,7 +84,7 @@ export class MemoryHost implements Host, SocketOwner, Owner {
     this.process = this.#makeProcess(pid, options);
     this.http = new MemoryHttpClient(this, machine.network);
     this.databases = new MemoryDatabases(machine.disk, this);
-    this.credentials = { uid: options.user?.uid ?? 0, gid: options.user?.gid ?? 0, pid };
+    this.credentials = { uid: options.user?.uid ?? 0, gid: options.user?.gid ?? 0, groups: [], pid };
   }
 
   get ended(): boolean {
@@ -149,6 +149,7 @@ export class MemoryHost implements Host, SocketOwner, Owner {
       arguments: options.arguments ?? [],
       environment: options.environment ?? {},
       pid,
+      uid: options.user?.uid ?? 0,
       isTerminal: false,
       writeOut: (text) => write("out", text),
       writeError: (text) => write("error", text),

@@ -25,6 +25,7 @@ export function contractUnix(fixture: () => HostFixture): void {
   test("both ends know the user at the other, also after the end", async () => {
     const { client, server, close } = await connect(newPath());
     const expected = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+    expect(fixture().host.process.uid).toBe(expected.uid);
     for (const socket of [client, server]) {
       expect(net().peerCredentials(socket)).toMatchObject(expected);
       expect(net().peerCredentials(socket)?.pid).toBe(fixture().host.process.pid);

@@ -1,9 +1,9 @@
-/** A connection to the control plane for a few requests of administration: TLS, our verdict on the server, HTTP/2. */
+/** A connection for a few requests of administration, HTTP/2: to a control plane over TLS, or to a node of this host on its Unix socket. */
 import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, type HostPort, IpAddress } from "../../base/ip.ts";
 import { controlHttpLimits } from "../../base/limits/control.ts";
 import { proxyLimits } from "../../base/limits/proxy.ts";
-import type { Clock, Network, TlsCredentials, TlsSocket } from "../../host/host.ts";
+import type { Clock, Network, Socket, TlsCredentials } from "../../host/host.ts";
 import { dial, secure } from "../dial.ts";
 import { H2Link } from "../h2_link.ts";
 import { type HttpAnswer, type HttpCall, requestHttp } from "./request.ts";
@@ -20,7 +20,7 @@ export class HttpConnection {
   readonly #authority: string;
   readonly #link: H2Link;
 
-  private constructor(clock: Clock, socket: TlsSocket, authority: string) {
+  private constructor(clock: Clock, socket: Socket, authority: string) {
     this.#clock = clock;
     this.#authority = authority;
     this.#link = new H2Link(clock, socket, { role: "client" }, {});
@@ -45,6 +45,15 @@ export class HttpConnection {
     const authority =
       ip === null ? `${server.host}:${server.port}` : formatSocketAddress({ ip, port: server.port });
     return new HttpConnection(host.clock, tls, authority);
+  }
+
+  /** @throws MeshError as `Network.connectUnix`. */
+  static async openUnix(
+    host: { readonly clock: Clock; readonly net: Network },
+    path: string,
+  ): Promise<HttpConnection> {
+    const socket = await host.net.connectUnix(path, proxyLimits.connectTimeoutMs);
+    return new HttpConnection(host.clock, socket, "localhost");
   }
 
   /** @throws MeshError `connect_timeout` without an answer in time, and as `requestHttp`. */
