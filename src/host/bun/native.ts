@@ -4,7 +4,6 @@ import { IpAddress, type SocketAddress } from "../../base/ip.ts";
 import type { Clock } from "../host.ts";
 import { systemErrorName } from "../socket_errors.ts";
 import type { LinuxSockets } from "./linux_socket.ts";
-import type { ResetQueue } from "./resets.ts";
 
 /** What Bun's callbacks are passed on to. It changes during a connection's life: connecting, plain, handshake, TLS. */
 export interface NativeEvents {
@@ -24,7 +23,8 @@ export interface SocketContext {
   readonly linux: LinuxSockets | null;
   /** Descriptors at or above it are the reserve: a connection that gets one is refused. */
   readonly descriptorCeiling: number;
-  readonly resets: ResetQueue;
+  /** A `ResetQueue`. */
+  readonly resets: { reset(native: NativeSocket): void };
   /** Sockets that wait for their peer's end after `close()`. */
   lingering: number;
 }

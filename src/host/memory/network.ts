@@ -13,147 +13,20 @@ import type {
   TlsSocket,
 } from "../host.ts";
 import { connectError, listenError } from "../socket_errors.ts";
-import type { HttpServices } from "./http.ts";
 import type { Link } from "./link.ts";
-import type { MemoryHost } from "./process.ts";
+import { MemoryListener, wildcardOf } from "./listener.ts";
+import type { MachineNetwork } from "./machine_network.ts";
+import type { NetworkedProcess } from "./networked_process.ts";
 import { assertUnread, MemorySocket } from "./socket.ts";
 import { memoryTls } from "./tls.ts";
-import { memoryConnectUnix, memoryListenUnix, type UnixSocketTable } from "./unix.ts";
-
-/** What the world does for one machine's network. */
-export interface MachineNetwork {
-  readonly machine: string;
-  readonly addresses: readonly IpAddress[];
-  /** May bind addresses that are not its own (CAP_NET_ADMIN). */
-  readonly mayUseForeignAddresses: boolean;
-  /** Redirects what applications connect to, as nftables does; null without capture. */
-  redirect(to: SocketAddress, mark: number | null): SocketAddress | null;
-  listeners: ListenerTable;
-  readonly unixSockets: UnixSocketTable;
-  readonly httpServices: HttpServices;
-  /** A file or directory, sockets aside. */
-  hasFile(path: string): boolean;
-  nextPort(): number;
-  /** Finds who has `ip` as seen from here: this machine for its own and loopback addresses. */
-  machineOf(ip: IpAddress): MachineNetwork | null;
-  /** Where what comes from outside to `to` really arrives. */
-  redirectInbound(to: SocketAddress): SocketAddress | null;
-  isPartitioned(other: string): boolean;
-  latencyMs(other: string): number;
-  resolve(hostname: string): readonly IpAddress[] | null;
-  newLink(client: string, server: string): Link;
-}
-
-export class MemoryListener implements Listener {
-  readonly address: SocketAddress;
-  readonly reusePort: boolean;
-  readonly host: MemoryHost;
-  readonly #onAccept: (socket: Socket) => void;
-  readonly #onClose: (listener: MemoryListener) => void;
-  /** Connections that the kernel has made and the process has not taken. */
-  #backlog: MemorySocket[] = [];
-  #closed = false;
-
-  constructor(
-    host: MemoryHost,
-    options: ListenOptions,
-    address: SocketAddress,
-    onAccept: (socket: Socket) => void,
-    onClose: (listener: MemoryListener) => void,
-  ) {
-    this.host = host;
-    this.address = address;
-    this.reusePort = options.reusePort === true;
-    this.#onAccept = onAccept;
-    this.#onClose = onClose;
-  }
-
-  get backlogFull(): boolean {
-    return this.#backlog.length >= maxBacklog;
-  }
-
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#onClose(this);
-    for (const socket of this.#backlog.splice(0)) socket.abandon();
-  }
-
-  /** A connection that the kernel has made. */
-  offer(socket: MemorySocket): void {
-    if (this.#closed) {
-      socket.abandon();
-      return;
-    }
-    this.#backlog.push(socket);
-    this.accept();
-  }
-
-  /** Takes what descriptors there are for; the rest waits, as behind EMFILE. */
-  accept(): void {
-    while (this.#backlog.length > 0 && !this.#closed && this.host.takeDescriptor()) {
-      this.host.giveDescriptor();
-      const socket = this.#backlog.shift();
-      if (socket === undefined) return;
-      if (!socket.isOpen) continue;
-      this.host.addSocket(socket);
-      this.#onAccept(socket);
-    }
-  }
-}
-
-const maxBacklog = 512;
-
-/** Who listens where on one machine. */
-export class ListenerTable {
-  readonly #byAddress = new Map<string, MemoryListener[]>();
-
-  isFree(address: SocketAddress, reusePort: boolean): boolean {
-    for (const ip of [address.ip.text, ...wildcardsOf(address.ip)]) {
-      const held = this.#byAddress.get(key(ip, address.port));
-      if (held !== undefined && !(reusePort && held.every((listener) => listener.reusePort))) return false;
-    }
-    return true;
-  }
-
-  add(listener: MemoryListener): void {
-    const at = key(listener.address.ip.text, listener.address.port);
-    const held = this.#byAddress.get(at);
-    if (held === undefined) this.#byAddress.set(at, [listener]);
-    else held.push(listener);
-  }
-
-  remove(listener: MemoryListener): void {
-    const at = key(listener.address.ip.text, listener.address.port);
-    const left = (this.#byAddress.get(at) ?? []).filter((held) => held !== listener);
-    if (left.length === 0) this.#byAddress.delete(at);
-    else this.#byAddress.set(at, left);
-  }
-
-  /** @param pick in [0, 1): which of several that share the port. */
-  find(to: SocketAddress, pick: number): MemoryListener | null {
-    for (const ip of [to.ip.text, ...wildcardsOf(to.ip)]) {
-      const held = this.#byAddress.get(key(ip, to.port));
-      if (held !== undefined) return held[Math.floor(pick * held.length)] ?? null;
-    }
-    return null;
-  }
-}
-
-function key(ip: string, port: number): string {
-  return `${ip} ${port}`;
-}
-
-function wildcardsOf(ip: IpAddress): readonly string[] {
-  return [ip.isIpv4 ? "0.0.0.0" : "::"];
-}
+import { memoryConnectUnix, memoryListenUnix } from "./unix.ts";
 
 export class MemoryNetwork implements Network {
-  readonly #host: MemoryHost;
+  readonly #host: NetworkedProcess;
   readonly #machine: MachineNetwork;
   readonly #listeners = new Set<MemoryListener>();
 
-  constructor(host: MemoryHost, machine: MachineNetwork) {
+  constructor(host: NetworkedProcess, machine: MachineNetwork) {
     this.#host = host;
     this.#machine = machine;
   }
@@ -165,7 +38,7 @@ export class MemoryNetwork implements Network {
   listen(options: ListenOptions, onAccept: (socket: Socket) => void): Listener {
     const target = formatSocketAddress(options.address);
     const { ip } = options.address;
-    const isOurs = wildcardsOf(ip).includes(ip.text) || this.#machine.machineOf(ip) === this.#machine;
+    const isOurs = ip.text === wildcardOf(ip) || this.#machine.machineOf(ip) === this.#machine;
     if (!isOurs && !(options.transparent === true && this.#machine.mayUseForeignAddresses))
       throw listenError("EADDRNOTAVAIL", target);
     const port = options.address.port === 0 ? this.#machine.nextPort() : options.address.port;
@@ -246,7 +119,7 @@ export class MemoryNetwork implements Network {
 
 /** One connect: SYN there, SYN-ACK or RST back, or nothing until the time-out. */
 class Connecting {
-  readonly #host: MemoryHost;
+  readonly #host: NetworkedProcess;
   readonly #machine: MachineNetwork;
   readonly #options: ConnectOptions;
   readonly #resolve: (socket: Socket) => void;
@@ -255,7 +128,7 @@ class Connecting {
   #timer: Timer | null = null;
 
   constructor(
-    host: MemoryHost,
+    host: NetworkedProcess,
     machine: MachineNetwork,
     options: ConnectOptions,
     resolve: (socket: Socket) => void,

@@ -15,11 +15,12 @@ import type {
 import { MemoryDatabases } from "./database.ts";
 import { type MemoryDisk, openFiles } from "./files.ts";
 import { MemoryHttpClient } from "./http.ts";
-import type { MachineNetwork } from "./network.ts";
+import type { MachineNetwork } from "./machine_network.ts";
 import { MemoryNetwork } from "./network.ts";
+import type { NetworkedProcess } from "./networked_process.ts";
 import type { SeededRandom } from "./random.ts";
 import type { Owner, Schedule } from "./schedule.ts";
-import type { MemorySocket, SocketOwner } from "./socket.ts";
+import type { MemorySocket } from "./socket.ts";
 
 export interface ProcessOptions {
   readonly arguments?: readonly string[];
@@ -50,7 +51,7 @@ export interface Machine {
 
 type SignalName = "SIGTERM" | "SIGINT" | "SIGHUP";
 
-export class MemoryHost implements Host, SocketOwner, Owner {
+export class MemoryHost implements Host, NetworkedProcess {
   readonly name = "memory";
   readonly clock: Clock;
   readonly random: Random;

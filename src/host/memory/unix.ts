@@ -3,46 +3,17 @@ import { MeshError } from "../../base/errors.ts";
 import type { PeerCredentials, Socket } from "../host.ts";
 import { connectError, listenError } from "../socket_errors.ts";
 import { unixSocketAddress } from "../unix_address.ts";
-import { type MachineNetwork, MemoryListener } from "./network.ts";
-import type { MemoryHost } from "./process.ts";
+import { MemoryListener, type SocketFile } from "./listener.ts";
+import type { MachineNetwork } from "./machine_network.ts";
+import type { NetworkedProcess } from "./networked_process.ts";
 import { MemorySocket } from "./socket.ts";
 
 /** `sun_path` holds 108 bytes, the last of them a zero. */
 const maxPathBytes = 107;
 const backlogRetryMs = 10;
 
-/** A socket file. It outlives a process that was killed, and is stale then. */
-interface SocketFile {
-  readonly listener: MemoryListener;
-  readonly mode: number;
-  readonly owner: PeerCredentials;
-}
-
-/** Socket files of one machine. */
-export class UnixSocketTable {
-  readonly #files = new Map<string, SocketFile>();
-
-  isLive(path: string): boolean {
-    const file = this.#files.get(path);
-    return file !== undefined && !file.listener.host.ended;
-  }
-
-  add(path: string, file: SocketFile): void {
-    this.#files.set(path, file);
-  }
-
-  find(path: string): SocketFile | null {
-    return this.#files.get(path) ?? null;
-  }
-
-  /** A file that somebody else has put there since stays, and so does that of a process that was killed. */
-  remove(path: string, listener: MemoryListener): void {
-    if (this.#files.get(path)?.listener === listener && !listener.host.ended) this.#files.delete(path);
-  }
-}
-
 export function memoryListenUnix(
-  host: MemoryHost,
+  host: NetworkedProcess,
   machine: MachineNetwork,
   path: string,
   mode: number,
@@ -71,7 +42,7 @@ export function memoryListenUnix(
 }
 
 export async function memoryConnectUnix(
-  host: MemoryHost,
+  host: NetworkedProcess,
   machine: MachineNetwork,
   path: string,
   timeoutMs: number,
@@ -86,7 +57,7 @@ export async function memoryConnectUnix(
 }
 
 /** @returns null while the backlog is full. */
-function attempt(host: MemoryHost, machine: MachineNetwork, path: string): Socket | null {
+function attempt(host: NetworkedProcess, machine: MachineNetwork, path: string): Socket | null {
   if (Buffer.byteLength(path) > maxPathBytes) throw connectError("ENAMETOOLONG", path);
   const file = machine.unixSockets.find(path);
   if (file === null) throw connectError(machine.hasFile(path) ? "ECONNREFUSED" : "ENOENT", path);
@@ -105,7 +76,7 @@ function attempt(host: MemoryHost, machine: MachineNetwork, path: string): Socke
 }
 
 function unixSocket(
-  host: MemoryHost,
+  host: NetworkedProcess,
   link: ReturnType<MachineNetwork["newLink"]>,
   side: "server" | "client",
   credentials: PeerCredentials,

@@ -5,13 +5,13 @@
 import { assert } from "../../base/assert.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/ip.ts";
 import { MemoryDisk } from "./files.ts";
-import { HttpServices } from "./http.ts";
+import { HttpServices } from "./http_services.ts";
 import { Link, type NetworkConditions, type Side } from "./link.ts";
-import { ListenerTable, type MachineNetwork } from "./network.ts";
+import { ListenerTable, UnixSocketTable } from "./listener.ts";
+import type { MachineNetwork } from "./machine_network.ts";
 import { type Machine, MemoryHost, type ProcessOptions } from "./process.ts";
 import { SeededRandom } from "./random.ts";
 import { Schedule } from "./schedule.ts";
-import { UnixSocketTable } from "./unix.ts";
 
 export interface MachineOptions extends ProcessOptions {
   readonly addresses: readonly string[];

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 
-const module = join(import.meta.dir, "print.ts");
+const module = join(import.meta.dir, "terminal.ts");
 const program = `import { print } from ${JSON.stringify(module)}; print(1, "x".repeat(1_000_000) + "\\n"); print(2, "done");`;
 
 test("a slow reader gets all of it", async () => {

@@ -1,5 +1,5 @@
 /**
- * Output of a command that was asked something: all of it, in order, waiting for a slow reader. A node's log never goes
+ * The terminal of a command. Its output is written whole, in order, waiting for a slow reader. A node's log never goes
  * this way: there a full pipe costs lines, not the data path (`process.ts`).
  */
 import { writeSync } from "node:fs";
@@ -17,4 +17,9 @@ export function print(descriptor: 1 | 2, text: string): void {
       Bun.sleepSync(1);
     }
   }
+}
+
+/** Waits for one line. @returns null without a terminal, or when the input has ended. */
+export function ask(question: string): string | null {
+  return prompt(question.trimEnd());
 }
