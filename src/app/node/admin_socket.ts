@@ -13,7 +13,7 @@ import { GrpcService } from "../../wire/grpc/server.ts";
 import type { Ports } from "../served.ts";
 
 export interface SocketApp {
-  fetch(request: Request, bindings: SocketBindings): Response | Promise<Response>;
+  readonly fetch: (request: Request, bindings: SocketBindings) => Response | Promise<Response>;
 }
 
 /**
