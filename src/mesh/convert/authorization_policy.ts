@@ -20,6 +20,7 @@ import type {
 import type { Located } from "../documents/reader.ts";
 import type { ConversionContext } from "./conversion_context.ts";
 import type { ConversionReport } from "./conversion_report.ts";
+import { warnOfNeverMatching } from "./never_matches.ts";
 
 /** @returns null when the tunnel has nothing to enforce; the report says why. */
 export function convertAuthorizationPolicy(
@@ -60,6 +61,7 @@ export function convertAuthorizationPolicy(
     location: document.location,
   };
   warnOfLayer7(document, policy, report);
+  warnOfNeverMatching(document, context.trustDomain, report);
   return policy;
 }
 

@@ -33,6 +33,11 @@ export class MeshAssembly {
   readonly #serviceEntries: readonly ServiceEntryDocument[];
   readonly #authorizationPolicies: readonly AuthorizationPolicyDocument[];
   readonly #peerAuthentications: PeerAuthentications;
+  /** Those that select workloads of their namespace. */
+  readonly #ownPeerAuthentications: readonly {
+    readonly document: PeerAuthenticationDocument;
+    readonly selector: Labels;
+  }[];
   readonly #waypoints: WaypointLabels;
   readonly #sources: WorkloadSource[];
   readonly #services = new Map<WorkloadSource, Map<string, ReadonlyMap<number, number>>>();
@@ -56,6 +61,12 @@ export class MeshAssembly {
     const peerAuthentications = documents.filter((document) => document.kind === "PeerAuthentication");
     this.#peerAuthentications = new PeerAuthentications(peerAuthentications, context);
     this.#warnOfIgnored(peerAuthentications);
+    this.#ownPeerAuthentications = peerAuthentications.flatMap((document) => {
+      const { selector, metadata } = document;
+      const isOfWorkloads =
+        selector !== null && selector.size > 0 && metadata.namespace !== context.rootNamespace;
+      return isOfWorkloads ? [{ document, selector }] : [];
+    });
     this.#waypoints = new WaypointLabels(documents, context, report);
     this.#sources = documents.flatMap((document) =>
       document.kind === "WorkloadEntry" ? [cache.source(document, document.spec)] : [],
@@ -81,7 +92,9 @@ export class MeshAssembly {
 
   *policies(): Generator<void, readonly Authorization[]> {
     const selectors = selectorsOf(
-      [...this.#authorizationPolicies, ...this.#refused].map(({ selector }) => selector),
+      [...this.#authorizationPolicies, ...this.#refused, ...this.#ownPeerAuthentications].map(
+        ({ selector }) => selector,
+      ),
     );
     const all = yield* LabelIndex.of(this.#sources, selectors);
     const endpoints = yield* LabelIndex.of(this.#labelledEndpoints(), selectors);
@@ -98,6 +111,10 @@ export class MeshAssembly {
           `its selector selects no workload${meantEndpoints(endpoints, document.selector, this.#namespaces(policy, endpoints))}`,
         );
       }
+    });
+    yield* inSteps(this.#ownPeerAuthentications, ({ document, selector }) => {
+      if (all.select(document.metadata.namespace, selector).length === 0)
+        this.#report.warn(document, "Unresolved", "its selector selects no workload");
     });
     policies.push(...this.#peerAuthentications.policies());
     for (const document of this.#refused) {

@@ -1,6 +1,7 @@
 /** ServiceEntry → services, one for each host (istiod `ambient/services.go`). */
 import { isSingleAddress } from "../../base/prefix.ts";
 import type { Labels, ServiceEntryDocument } from "../documents/document.ts";
+import { SpiffeId } from "../identity.ts";
 import type { LoadBalancing, Service } from "../service.ts";
 import type { ConversionContext } from "./conversion_context.ts";
 import type { ConversionReport } from "./conversion_report.ts";
@@ -22,7 +23,7 @@ export function convertServiceEntry(
     report,
   );
   const waypoint = waypoints.forService(document);
-  warn(document, report);
+  warn(document, context, report);
   const whole = document.addresses.filter(({ value }) => isSingleAddress(value));
   const blocks = document.addresses.filter((address) => !whole.includes(address));
   return document.hosts.map(({ value: hostname }) => ({
@@ -115,7 +116,19 @@ function balancing(
   return STANDARD;
 }
 
-function warn(document: ServiceEntryDocument, report: ConversionReport): void {
+function warn(
+  document: ServiceEntryDocument,
+  { trustDomain }: ConversionContext,
+  report: ConversionReport,
+): void {
+  for (const { value, at } of document.subjectAltNames) {
+    const id = SpiffeId.parse(value);
+    if (id === null || id.trustDomain === trustDomain) continue;
+    const meant = new SpiffeId(trustDomain, id.namespace, id.serviceAccount).uri;
+    const message = `${JSON.stringify(value)} is of another trust domain than this mesh's, ${trustDomain}, and matches no server; did you mean ${meant}?`;
+    report.warn(document, "Ignored", message, at);
+  }
+
   if (document.addresses.length === 0 && document.resolution !== "NONE") {
     const message =
       "without spec.addresses it has no VIP (none is made up): reach it by name, through SOCKS5, HTTP CONNECT or a mapped port";
