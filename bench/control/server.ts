@@ -48,7 +48,8 @@ async function start(of: MeshSize): Promise<ServerAnswer> {
     store,
     bundle: new WatchSource({ rootsPem: "", crls: [] }),
     authenticator: {
-      authenticate: async ({ authorization }) => {
+      authenticate: async ({ authorization, proven }) => {
+        proven?.();
         const id = new SpiffeId("cluster.local", "bench", authorization ?? "nobody");
         return { kind: "workload", id, via: "token" };
       },
@@ -64,7 +65,11 @@ async function start(of: MeshSize): Promise<ServerAnswer> {
     service,
     credentials: () => authority.server.credentials,
     // All nodes are at one address here, and come at once.
-    limits: { maxHandshakesPerAddress: grpcLimits.maxHandshakes },
+    limits: {
+      maxUnproven: grpcLimits.maxConnections,
+      maxUnprovenPerAddress: grpcLimits.maxConnections,
+      maxUnprovenPerNeighbourhood: grpcLimits.maxConnections,
+    },
   });
   const ip = IpAddress.parse("127.0.0.1");
   if (ip === null) throw new Error("no loopback");

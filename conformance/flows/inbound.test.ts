@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from "bun:test";
+import { doorLimits } from "../../src/base/limits/door.ts";
 import { proxyLimits } from "../../src/base/limits/proxy.ts";
 import type { MemoryHost } from "../../src/host/memory/process.ts";
 import type { Recorder } from "../../src/host/testing/recorder.ts";
@@ -163,20 +164,37 @@ describe("bounds of an HBONE server", () => {
   });
 
   test("one source may hold so many tunnels and no more; a place that becomes free is given again", async () => {
-    const clients: Recorder[] = [];
-    for (let index = 0; index < proxyLimits.maxTunnelsPerSource; index++) {
-      clients.push(await lab.connect(host, "10.0.0.2:15008"));
-    }
+    const peers: HbonePeer[] = [];
+    for (let index = 0; index < proxyLimits.maxTunnelsPerSource; index++) peers.push(await dial());
     const refused = await lab.connect(host, "10.0.0.2:15008");
     await lab.until(() => refused.closes === 1, "the refusal", 200);
     expect(String(db.access().at(-1)?.error)).toContain("limit_reached");
-    const other = lab.world.machine("other", { addresses: ["10.0.0.8"] }).start();
-    for (const client of clients.slice(0, 10)) client.socket.reset();
+    peers[0]?.connection.goAway(0);
     await lab.run(100);
-    const peer = await HbonePeer.dial(lab, other, "10.0.0.2:15008", svid);
-    const { log } = peer.connect("10.0.0.2:15432");
-    await lab.until(() => log.status === "200", "another source's connection");
-  });
+    const { log } = (await dial()).connect("10.0.0.2:15432");
+    await lab.until(() => log.status === "200", "one more connection");
+  }, 60_000);
+
+  test("silent sockets keep nobody out, from one address or from many: the oldest make room", async () => {
+    const known = await dial();
+    const silent: Recorder[] = [];
+    const open = async (from: typeof host) => {
+      silent.push(await lab.connect(from, "10.0.0.2:15008"));
+      if (silent.length % 100 === 0) await lab.run(doorLimits.graceMs);
+    };
+    for (let index = 0; index < 4 * doorLimits.maxUnprovenPerAddress; index++) await open(host);
+    const others = Array.from({ length: 20 }, (_none, index) =>
+      lab.world.machine(`silent ${index}`, { addresses: [`10.7.${index}.9`] }).start(),
+    );
+    for (const other of others)
+      for (let index = 0; index < doorLimits.maxUnprovenPerAddress; index++) await open(other);
+    await lab.run(doorLimits.graceMs);
+    expect(silent.filter(({ closes }) => closes === 0).length).toBeLessThanOrEqual(doorLimits.maxUnproven);
+    for (const peer of [known, await dial()]) {
+      const { log } = peer.connect("10.0.0.2:15432");
+      await lab.until(() => log.status === "200", "a connection beside silent sockets");
+    }
+  }, 60_000);
 
   test("a handshake that does not end is ended", async () => {
     const silent = await lab.connect(host, "10.0.0.2:15008");

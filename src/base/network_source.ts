@@ -6,3 +6,8 @@ import { formatNetwork } from "./prefix.ts";
 export function networkSource(ip: IpAddress): string {
   return ip.isIpv4 ? ip.text : formatNetwork({ ip, length: 64 });
 }
+
+/** The networks around one address that are likely the same customer's: what moves from address to address stays in one. */
+export function networkNeighbourhood(ip: IpAddress): string {
+  return formatNetwork({ ip, length: ip.isIpv4 ? 24 : 48 });
+}

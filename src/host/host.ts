@@ -105,6 +105,8 @@ export interface TlsOptions {
   /** Offered or accepted protocols; a handshake that negotiates none of them fails. */
   readonly alpn: readonly string[];
   readonly timeoutMs: number;
+  /** Gives a handshake that is under way up: it fails with the signal's reason. */
+  readonly signal?: AbortSignal;
   /** Client only; Istio sends none between tunnels. */
   readonly serverName?: string;
   /** Server only; default `require`. With `request` a client may show none, and `peerChain` is empty then. */

@@ -87,6 +87,8 @@ interface Series {
 }
 
 export class Telemetry {
+  /** Where what is counted beside connections goes. */
+  readonly metrics: MetricRegistry;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #families;
@@ -95,6 +97,7 @@ export class Telemetry {
   constructor(clock: Clock, logger: Logger, metrics: MetricRegistry) {
     this.#clock = clock;
     this.#logger = logger;
+    this.metrics = metrics;
     this.#families = {
       opened: metrics.counter(
         "istio_tcp_connections_opened",

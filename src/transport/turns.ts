@@ -12,12 +12,14 @@ export class Turns {
   #spentMs = 0;
   #ending = false;
   #waiting: (() => void)[] = [];
+  readonly #jobs: (() => void)[] = [];
   readonly #next = () => {
     this.#ending = false;
     this.#spentMs = 0;
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const job of waiting) job();
+    this.#runJobs();
   };
 
   private constructor(clock: Clock) {
@@ -43,10 +45,27 @@ export class Turns {
     if (this.#spentMs >= hostLimits.uncountedTurnMs) this.#awaitEnd();
   }
 
+  /** Runs `job` as soon as a turn has time for it: now, or after those that wait already. It says what it spent. */
+  run(job: () => void): void {
+    if (this.#jobs.length === 0 && this.hasTime) {
+      job();
+      return;
+    }
+    this.#jobs.push(job);
+    this.#awaitEnd();
+  }
+
   /** Calls back in the next turn, in the order of the calls, whether there is time or not: whoever has none asks again. */
   later(job: () => void): void {
     this.#waiting.push(job);
     this.#awaitEnd();
+  }
+
+  #runJobs(): void {
+    let done = 0;
+    for (; done < this.#jobs.length && this.hasTime; done++) this.#jobs[done]?.();
+    this.#jobs.splice(0, done);
+    if (this.#jobs.length > 0) this.#awaitEnd();
   }
 
   #awaitEnd(): void {

@@ -70,6 +70,7 @@ async function authenticate(
   if (subject === "too_many") throw new Problem(429, "too many requests from this address");
   if (subject === "unauthenticated")
     throw new Problem(401, "neither a client certificate nor a token that is believed here");
+  context.env.proven?.();
   const session = new Session(sources, administrators, load, subject);
   if (session.grants.length > 0) return session;
   // A member of the mesh without a role learns no more than a stranger, but who they are.

@@ -7,6 +7,8 @@ import type { Session } from "./session.ts";
 export interface AdminPeer {
   readonly chain: readonly Uint8Array[];
   readonly remote: SocketAddress;
+  /** To be called when it is known who that is. */
+  readonly proven?: () => void;
 }
 
 // Types and not interfaces: Hono wants an index signature.

@@ -231,6 +231,7 @@ async function build(
     host,
     logger,
     service,
+    metrics,
     credentials: () => serving.credentials,
     fallback: (stream, headers, endStream, peer) => serveHttp(http, stream, headers, endStream, peer),
   });

@@ -33,8 +33,6 @@ export const proxyLimits = {
   recheckSliceMs: 10,
   /** Inbound connections one identity may hold open. */
   maxConnectionsPerPeer: 20_000,
-  /** TLS handshakes under way at one time. */
-  maxHandshakes: 1_024,
   /** HBONE tunnels one source address may hold open toward us. */
   maxTunnelsPerSource: 1_024,
   /** How long a SOCKS5 or HTTP CONNECT client may take to say where it wants to go. */

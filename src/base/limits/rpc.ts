@@ -1,4 +1,5 @@
 /** The bounds of gRPC and xDS. Each is reached by a test; a value that real Istio uses is marked with where it comes from. */
+import { doorLimits } from "./door.ts";
 
 /** Delta ADS, and the control plane's xDS server. */
 export const adsLimits = {
@@ -67,11 +68,13 @@ export const grpcLimits = {
   maxStatusMessageChars: 1_024,
   /** A deadline further away is none. */
   maxTimeoutMs: 2_147_483_647,
-  /** Connections to the control plane's port, and TLS handshakes under way: all, and of one address, which by being silent must not keep others out. */
+  /** Connections to the control plane's port whose callers are known: all, and of one address. */
   maxConnections: 20_000,
   maxConnectionsPerAddress: 1_024,
-  maxHandshakes: 256,
-  maxHandshakesPerAddress: 64,
+  /** Those whose callers are not, TLS handshakes under way among them. */
+  maxUnproven: doorLimits.maxUnproven,
+  maxUnprovenPerAddress: doorLimits.maxUnprovenPerAddress,
+  maxUnprovenPerNeighbourhood: doorLimits.maxUnprovenPerNeighbourhood,
   handshakeTimeoutMs: 10_000,
   /** Calls at one time on one connection. */
   maxStreamsPerConnection: 1_024,

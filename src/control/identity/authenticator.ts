@@ -34,7 +34,10 @@ export class MeshCallerAuthenticator implements CallerAuthenticator {
     for (const attempt of [this.#byCertificate(credentials), this.#byToken(credentials)]) {
       const found = await attempt();
       if (found === null) continue;
-      if (found.kind !== "refused") return found;
+      if (found.kind !== "refused") {
+        credentials.proven?.();
+        return found;
+      }
       refusals.push(found);
     }
     throw this.#refused(credentials, "caller.authenticate", refusals);
@@ -46,14 +49,20 @@ export class MeshCallerAuthenticator implements CallerAuthenticator {
     const { chain } = credentials;
     if (chain.length === 0) throw this.#refused(credentials, "node.renew", []);
     const found = await certificates.caller(chain);
-    if (found.kind === "node") return found;
+    if (found.kind === "node") {
+      credentials.proven?.();
+      return found;
+    }
     const refusal =
       found.kind === "workload"
         ? { kind: "refused" as const, reason: "not_a_node", detail: `${found.id} is no node` }
         : found;
     if (refusal.reason !== "certificate_expired") throw this.#refused(credentials, "node.renew", [refusal]);
     const expired = await certificates.expiredNode(chain);
-    if (expired.kind === "node") return expired;
+    if (expired.kind === "node") {
+      credentials.proven?.();
+      return expired;
+    }
     throw this.#refused(credentials, "node.renew", [expired]);
   }
 

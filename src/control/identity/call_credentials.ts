@@ -8,6 +8,8 @@ export interface CallPeer {
   readonly remote: SocketAddress;
   /** As presented, not verified; empty without a client certificate. */
   readonly chain: readonly Uint8Array[];
+  /** See `RpcPeer`. */
+  readonly proven?: () => void;
 }
 
 /** The part of `ServerCall` that is read here. */
@@ -18,7 +20,8 @@ export interface UnaryCall {
 }
 
 export function credentialsOf({ peer, metadata }: UnaryCall): CallCredentials {
-  return { chain: peer.chain, remote: peer.remote, authorization: authorizationOf(metadata) };
+  const { chain, remote, proven = () => {} } = peer;
+  return { chain, remote, authorization: authorizationOf(metadata), proven };
 }
 
 /** Two of them are joined, as RFC 9110 §5.3 does, and so are no bearer token: nobody has to choose whom to believe. */

@@ -46,6 +46,8 @@ export interface CallCredentials {
   /** The `authorization` header as it came. */
   readonly authorization: string | null;
   readonly remote: SocketAddress;
+  /** To be called when the caller is known: its connection is no stranger's any more. */
+  readonly proven?: () => void;
 }
 
 export interface CallerAuthenticator {

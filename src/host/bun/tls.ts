@@ -74,6 +74,7 @@ class Handshake implements NativeEvents {
   #native: NativeSocket | null = null;
   #settled = false;
   #failure: unknown = null;
+  readonly #onAbort = () => this.#fail(abortError(this.#options.signal?.reason));
 
   constructor(
     context: SocketContext,
@@ -92,6 +93,7 @@ class Handshake implements NativeEvents {
     this.#timer = context.clock.setTimer(options.timeoutMs, () => {
       this.#fail(handshakeError(`no TLS handshake within ${options.timeoutMs} ms`));
     });
+    options.signal?.addEventListener("abort", this.#onAbort);
   }
 
   start(raw: NativeSocket): void {
@@ -168,7 +170,12 @@ class Handshake implements NativeEvents {
   #settle(): void {
     this.#settled = true;
     this.#timer.cancel();
+    this.#options.signal?.removeEventListener("abort", this.#onAbort);
   }
+}
+
+function abortError(reason: unknown): MeshError {
+  return reason instanceof MeshError ? reason : handshakeError("the handshake was given up");
 }
 
 /** After the handshake `native.data` is a `BunTlsSocket`, which hears no second handshake. */

@@ -88,6 +88,10 @@ class MemoryTlsSocket implements TlsSocket, SocketHandler {
     this.#timer = schedule.timer(options.timeoutMs, owner, () =>
       this.#fail(handshakeError(`no TLS handshake within ${options.timeoutMs} ms`)),
     );
+    options.signal?.addEventListener("abort", () => {
+      const reason: unknown = options.signal?.reason;
+      this.#fail(reason instanceof MeshError ? reason : handshakeError("the handshake was given up"));
+    });
   }
 
   get local(): SocketAddress {

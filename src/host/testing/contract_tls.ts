@@ -3,6 +3,7 @@
  * written before the caller says so.
  */
 import { describe, expect, test } from "bun:test";
+import { MeshError } from "../../base/errors.ts";
 import { hostLimits } from "../../base/limits/host.ts";
 import type { TlsCredentials, TlsOptions } from "../host.ts";
 import type { HostFixture } from "./contract.ts";
@@ -293,6 +294,24 @@ export function contractTls(fixture: () => HostFixture): void {
       pair.close();
     });
   }
+
+  test("a handshake that is given up fails with the reason, and the peer sees the end", async () => {
+    const { server } = await testAuthority();
+    const pair = await connectPair(fixture(), true);
+    const far = new Recorder(pair.client);
+    const giveUp = new AbortController();
+    const accepting = fixture().host.net.tlsServer(pair.server, {
+      ...options(server.credentials),
+      signal: giveUp.signal,
+    });
+    const reason = new MeshError("limit_reached", "peer", "to make room");
+    giveUp.abort(reason);
+    await expect(fixture().settled(accepting)).rejects.toBe(reason);
+    await fixture().pass(30);
+    expect(far.ends + far.closes).toBeGreaterThan(0);
+    pair.client.reset();
+    pair.close();
+  });
 
   test("a connection that is gone already fails its upgrade", async () => {
     const { server } = await testAuthority();

@@ -5,6 +5,7 @@ import type { Socket, TlsSocket } from "../../host/host.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
 import type { VerifiedPeer } from "../../pki/trust/verifier.ts";
+import type { Door, Visit } from "../../transport/door.ts";
 import { H2Link } from "../../transport/h2_link.ts";
 import type { WindowAccount } from "../../wire/h2/connection_state.ts";
 import type { HeaderFields } from "../../wire/h2/headers.ts";
@@ -71,14 +72,17 @@ export class ServerTunnel {
     workload: Workload,
     socket: Socket,
     destination: SocketAddress,
+    { door, visit }: { readonly door: Door; readonly visit: Visit },
     events: ServerTunnelEvents,
   ): Promise<ServerTunnel> {
     let held = socket;
     try {
       const svid = await context.secrets.svid(workload.identity);
-      const tls = await context.net.tlsServer(socket, tlsOptions(svid, context.trust));
+      const options = { ...tlsOptions(svid, context.trust), signal: visit.signal };
+      const tls = await door.begin(visit, () => context.net.tlsServer(socket, options));
       held = tls;
       const peer = await context.trust.verify(tls.peerChain, { usage: "clientAuth", identities: null });
+      visit.proven();
       return new ServerTunnel(context, workload, svid, peer, tls, destination, events);
     } catch (error) {
       held.reset();

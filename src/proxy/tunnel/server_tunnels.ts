@@ -1,10 +1,12 @@
 /** The HBONE tunnels into the workloads of this host: made of accepted connections, each with its workload's SVID, and kept. */
 import { faultOf, MeshError } from "../../base/errors.ts";
 import type { SocketAddress } from "../../base/ip.ts";
+import { doorLimits } from "../../base/limits/door.ts";
 import { proxyLimits } from "../../base/limits/proxy.ts";
 import type { Socket } from "../../host/host.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
 import type { VerifiedPeer } from "../../pki/trust/verifier.ts";
+import { Door, type Visit } from "../../transport/door.ts";
 import type { InboundFlow } from "../inbound.ts";
 import type { NodeContext } from "../node_context.ts";
 import { ServerTunnel } from "./server_tunnel.ts";
@@ -14,12 +16,14 @@ export class ServerTunnels {
   readonly #flow: InboundFlow;
   readonly #tunnels = new Set<ServerTunnel>();
   readonly #perSource = new Map<string, number>();
-  #handshakes = 0;
+  readonly #door: Door;
   #draining = false;
 
   constructor(context: NodeContext, flow: InboundFlow) {
     this.#context = context;
     this.#flow = flow;
+    const { clock, logger, telemetry } = context;
+    this.#door = new Door({ clock, logger, metrics: telemetry.metrics, name: "hbone", limits: doorLimits });
     context.secrets.subscribe((svid) => this.#retire(svid));
   }
 
@@ -30,26 +34,25 @@ export class ServerTunnels {
   /** One accepted TCP connection. Never rejects; a connection that does not become a tunnel is recorded with its reason. */
   async accept(socket: Socket): Promise<void> {
     const { remote, local } = socket;
-    const refusal = this.#refusal(remote);
-    if (refusal !== null) {
-      socket.reset();
-      this.#context.telemetry.refused("inbound", remote, local, refusal);
-      return;
-    }
-    this.#handshakes++;
-    this.#count(remote, 1);
+    let visit: Visit | null = null;
     try {
-      const tunnel = await this.#handshake(socket, local);
+      this.#demandRoom(remote);
+      visit = this.#door.enter(remote.ip);
+      // Until TLS has the socket; then the signal ends the handshake.
+      visit.signal.addEventListener("abort", () => socket.reset());
+      const tunnel = await this.#handshake(socket, local, visit);
       this.#tunnels.add(tunnel);
+      this.#count(remote, 1);
       tunnel.start();
       // Trust may have changed between the verdict and this registration; from here on a change finds the tunnel.
       if (this.#context.trust.recheck(tunnel.peer, "ignore") !== null) tunnel.abort();
       else if (this.#draining || this.#isRenewed(tunnel)) tunnel.drain();
     } catch (thrown) {
-      this.#count(remote, -1);
-      this.#context.telemetry.refused("inbound", remote, local, faultOf(thrown));
+      if (visit === null) socket.reset();
+      const error = visit?.signal.aborted === true ? visit.signal.reason : thrown;
+      this.#context.telemetry.refused("inbound", remote, local, faultOf(error));
     } finally {
-      this.#handshakes--;
+      visit?.leave();
     }
   }
 
@@ -82,7 +85,7 @@ export class ServerTunnels {
     return current !== null && current !== svid;
   }
 
-  async #handshake(socket: Socket, destination: SocketAddress): Promise<ServerTunnel> {
+  async #handshake(socket: Socket, destination: SocketAddress, visit: Visit): Promise<ServerTunnel> {
     const { locals } = this.#context;
     let workload: Awaited<ReturnType<typeof locals.wait>>;
     try {
@@ -94,7 +97,8 @@ export class ServerTunnels {
       socket.reset();
       throw error;
     }
-    return ServerTunnel.accept(this.#context, workload, socket, destination, {
+    const entrance = { door: this.#door, visit };
+    return ServerTunnel.accept(this.#context, workload, socket, destination, entrance, {
       onRequest: (tunnel, stream, headers, endStream) =>
         void this.#flow.carry(tunnel, stream, headers, endStream),
       onGone: (tunnel) => {
@@ -104,14 +108,12 @@ export class ServerTunnels {
     });
   }
 
-  #refusal(source: SocketAddress): MeshError | null {
-    if (this.#draining) return new MeshError("draining", "local", "this node is shutting down");
-    if (this.#handshakes >= proxyLimits.maxHandshakes) {
-      return new MeshError("limit_reached", "local", `${this.#handshakes} handshakes are under way already`);
-    }
+  /** @throws MeshError when no tunnel may come from there now. */
+  #demandRoom(source: SocketAddress): void {
+    if (this.#draining) throw new MeshError("draining", "local", "this node is shutting down");
     const held = this.#perSource.get(source.ip.text) ?? 0;
-    if (held < proxyLimits.maxTunnelsPerSource) return null;
-    return new MeshError("limit_reached", "peer", `${source.ip.text} holds ${held} tunnels already`);
+    if (held >= proxyLimits.maxTunnelsPerSource)
+      throw new MeshError("limit_reached", "peer", `${source.ip.text} holds ${held} tunnels already`);
   }
 
   #count(source: SocketAddress, by: number): void {

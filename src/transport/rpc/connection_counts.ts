@@ -1,4 +1,4 @@
-/** How many connections, or handshakes, there are, of all and of each source. */
+/** How many connections there are, of all and of each source. */
 import { MeshError } from "../../base/errors.ts";
 
 export class ConnectionCounts {

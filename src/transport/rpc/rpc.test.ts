@@ -2,7 +2,10 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { IpAddress, type SocketAddress } from "../../base/ip.ts";
-import { silentLogger } from "../../base/log.ts";
+import { doorLimits } from "../../base/limits/door.ts";
+import { type Logger, silentLogger } from "../../base/log.ts";
+import { MetricRegistry } from "../../base/metrics.ts";
+import { writeMetrics } from "../../base/metrics_text.ts";
 import type { Host, Listener, Socket } from "../../host/host.ts";
 import { MemoryWorld } from "../../host/memory/world.ts";
 import { type TestAuthority, testAuthority } from "../../host/testing/credentials.ts";
@@ -41,6 +44,8 @@ class Lab {
   readonly service = new GrpcService<RpcPeer>();
   readonly verified: number[] = [];
   verdict: MeshError | null = null;
+  /** Whether a caller has proven itself by calling. */
+  believes = true;
   server: RpcServer;
   listener: Listener;
 
@@ -49,6 +54,7 @@ class Lab {
     this.far = this.world.machine("far", { addresses: ["10.0.0.2"] }).start();
     this.service.unary(echoMethod, async (message, call) => {
       this.peers.push(call.peer);
+      if (this.believes) call.peer.proven();
       return message;
     });
     this.service.stream(streamMethod, (stream) => ({
@@ -337,30 +343,68 @@ describe("bounds of the server", () => {
     expect(lab.server.connections).toBe(0);
   });
 
-  test("handshakes under way", async () => {
-    bounded({ maxHandshakes: 1 });
-    const silent = await lab.dial();
+  test("silent connections make room, the oldest first, for one that means well; those that have just come do not", async () => {
+    bounded({ maxUnproven: 2 });
+    const silent = [await lab.dial(), await lab.dial()];
     await lab.run(5);
     expect(await lab.failure(lab.channel().unary(echoMethod, bytesOf("x")))).toBeInstanceOf(MeshError);
-    await lab.run(11_000);
-    expect(gone(silent)).toBe(true);
+    await lab.run(doorLimits.graceMs);
+    expect(await lab.echo(lab.channel())).toBe("hello");
+    expect(silent.map(gone)).toEqual([true, false]);
+  });
+
+  test("of one address, which leaves room for the others, and is charged for its own alone", async () => {
+    bounded({ maxUnprovenPerAddress: 2, maxUnproven: 3 });
+    const silent = [await lab.dial(), await lab.dial()];
+    await lab.run(doorLimits.graceMs);
+    const other = lab.world.machine("other", { addresses: ["10.0.0.3"] }).start();
+    expect(await lab.echo(lab.channel({}, {}, other))).toBe("hello");
+    expect(silent.map(gone)).toEqual([false, false]);
+    silent.push(await lab.dial());
+    await lab.run(5);
+    expect(silent.map(gone)).toEqual([true, false, false]);
+  });
+
+  test("a caller that is known is never in the way, however many strangers come; one with TLS and no word is a stranger", async () => {
+    bounded({ maxUnprovenPerAddress: 2 });
+    const known = lab.channel();
+    await lab.echo(known);
+    lab.believes = false;
+    const stranger = lab.channel();
+    await lab.echo(stranger);
+    for (let round = 0; round < 20; round++) {
+      await lab.run(doorLimits.graceMs);
+      await lab.dial();
+    }
+    await lab.run(doorLimits.graceMs);
+    expect([known.connected, stranger.connected]).toEqual([true, false]);
+    lab.believes = true;
     expect(await lab.echo(lab.channel())).toBe("hello");
   });
 
-  test("handshakes under way of one address, which leaves room for the others", async () => {
-    bounded({ maxHandshakesPerAddress: 2 });
-    await lab.dial();
-    await lab.dial();
-    await lab.run(5);
-    expect(await lab.failure(lab.channel().unary(echoMethod, bytesOf("x")))).toBeInstanceOf(MeshError);
-    const other = lab.world.machine("other", { addresses: ["10.0.0.3"] }).start();
-    expect(await lab.echo(lab.channel({}, {}, other))).toBe("hello");
+  test("one warning a minute says how many made room, and a counter all of them", async () => {
+    lab.server.close();
+    const metrics = new MetricRegistry();
+    const lines: string[] = [];
+    const logger: Logger = {
+      log: (level, target, message) => void (level === "warn" && lines.push(`${target}: ${message}`)),
+    };
+    lab.server = lab.newServer({ limits: { maxUnproven: 1 }, metrics, logger });
+    lab.listener = lab.server.listen(at("10.0.0.2", 15012));
+    for (let round = 0; round < 5; round++) {
+      await lab.dial();
+      await lab.run(doorLimits.graceMs);
+    }
+    expect(lines).toEqual(["door: connections that proved nothing were closed or refused to keep room"]);
+    expect(writeMetrics(metrics, "prometheus")).toContain(
+      'fairlead_unproven_connections_total{door="control",outcome="closed"} 4',
+    );
   });
 
   test("of IPv6 a whole /64 is one neighbour", async () => {
     lab.server.close();
     const far = lab.world.machine("six", { addresses: ["2001:db8::2"] }).start();
-    const server = lab.newServer({ host: far, limits: { maxConnectionsPerAddress: 1 } });
+    const server = lab.newServer({ host: far, limits: { maxUnprovenPerAddress: 1 } });
     server.listen(at("2001:db8::2", 15012));
     const dialled = async (from: string): Promise<string> => {
       const host = lab.world.machine(from, { addresses: [from] }).start();
@@ -368,7 +412,7 @@ describe("bounds of the server", () => {
         host.net.connect({ to: at("2001:db8::2", 15012), timeoutMs: 1_000 }),
       );
       const recorder = new Recorder(socket);
-      await lab.run(100);
+      await lab.run(10);
       return gone(recorder) ? "refused" : "taken";
     };
     expect(await dialled("2001:db8:1:2::1")).toBe("taken");

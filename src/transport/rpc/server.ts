@@ -3,6 +3,7 @@ import { asMeshError, MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
 import { grpcLimits } from "../../base/limits/rpc.ts";
 import type { Logger } from "../../base/log.ts";
+import type { MetricRegistry } from "../../base/metrics.ts";
 import { networkSource } from "../../base/network_source.ts";
 import type { Host, Listener, PeerCredentials, Socket, TlsCredentials } from "../../host/host.ts";
 import type { CallContext } from "../../wire/grpc/call_context.ts";
@@ -10,6 +11,7 @@ import { CallLoad } from "../../wire/grpc/call_load.ts";
 import type { GrpcService } from "../../wire/grpc/server.ts";
 import type { HeaderFields } from "../../wire/h2/headers.ts";
 import type { H2Stream } from "../../wire/h2/stream.ts";
+import { Door, type Visit } from "../door.ts";
 import { ConnectionCounts } from "./connection_counts.ts";
 import type { RpcLimits } from "./rpc_limits.ts";
 import { ServerConnection } from "./server_connection.ts";
@@ -22,6 +24,8 @@ export interface RpcPeer {
   readonly chain: readonly Uint8Array[];
   /** Unix socket only. */
   readonly credentials: PeerCredentials | null;
+  /** Who calls is known now. Until then the connection makes room for others when there are many of its kind. Idempotent. */
+  proven(): void;
 }
 
 /** Everything that is not gRPC. Sets `stream.events` before it returns. */
@@ -38,6 +42,8 @@ export interface RpcServerOptions {
   readonly service: GrpcService<RpcPeer>;
   /** Asked at each handshake, so that a renewed certificate is shown from then on. */
   readonly credentials: () => TlsCredentials;
+  /** Counts what happens in the door. */
+  readonly metrics?: MetricRegistry;
   /** Absent: 404. */
   readonly fallback?: RpcFallback;
   /** Overrides of `grpcLimits`. */
@@ -52,9 +58,9 @@ export class RpcServer {
   readonly #listeners = new Set<Listener>();
   readonly #connections = new Set<ServerConnection>();
   readonly #counts: ConnectionCounts;
-  readonly #handshakes: ConnectionCounts;
-  /** Of each source that has connections: what its calls may cost together. */
-  readonly #loads = new Map<string, CallLoad>();
+  readonly #door: Door;
+  /** Of each source that has connections: what its calls may cost together, and how many there are. */
+  readonly #loads = new Map<string, { readonly load: CallLoad; connections: number }>();
   #draining = false;
   #onIdle: (() => void) | null = null;
 
@@ -66,9 +72,10 @@ export class RpcServer {
       maxAssembledBytes: limits.maxAssembledBytes,
       maxHandlers: limits.maxHandlers,
     });
-    const { maxConnections, maxConnectionsPerAddress, maxHandshakes, maxHandshakesPerAddress } = limits;
+    const { maxConnections, maxConnectionsPerAddress } = limits;
     this.#counts = new ConnectionCounts(maxConnections, maxConnectionsPerAddress, "connections");
-    this.#handshakes = new ConnectionCounts(maxHandshakes, maxHandshakesPerAddress, "handshakes");
+    const { host, logger, metrics = null } = options;
+    this.#door = new Door({ clock: host.clock, logger, metrics, name: "control", limits });
   }
 
   get connections(): number {
@@ -96,8 +103,7 @@ export class RpcServer {
           this.#refused(source, refusal);
           return;
         }
-        this.#counts.add(source);
-        this.#serve(socket, source, [], credentials);
+        this.#serve(socket, source, [], credentials, null);
       }),
     );
   }
@@ -146,43 +152,72 @@ export class RpcServer {
   async #accept(socket: Socket): Promise<void> {
     const { host } = this.#options;
     const source = networkSource(socket.remote.ip);
-    const refusal = this.#refusal(source) ?? this.#handshakes.refusal(source);
-    if (refusal !== null) {
+    let visit: Visit;
+    try {
+      const refusal = this.#refusal(source);
+      if (refusal !== null) throw refusal;
+      visit = this.#door.enter(socket.remote.ip);
+    } catch (refusal) {
       socket.reset();
-      this.#refused(formatSocketAddress(socket.remote), refusal);
+      this.#refused(formatSocketAddress(socket.remote), asMeshError(refusal, "limit_reached", "peer"));
       return;
     }
-    this.#counts.add(source);
-    this.#handshakes.add(source);
+    const { signal } = visit;
+    signal.addEventListener("abort", () => socket.reset());
     try {
-      const tls = await host.net.tlsServer(socket, {
-        credentials: this.#options.credentials(),
-        alpn: ["h2"],
-        timeoutMs: this.#limits.handshakeTimeoutMs,
-        clientCertificate: "request",
-      });
-      this.#serve(tls, source, tls.peerChain, null);
+      const tls = await this.#door.begin(visit, () =>
+        host.net.tlsServer(socket, {
+          credentials: this.#options.credentials(),
+          alpn: ["h2"],
+          timeoutMs: this.#limits.handshakeTimeoutMs,
+          clientCertificate: "request",
+          signal,
+        }),
+      );
+      if (signal.aborted) tls.reset();
+      signal.throwIfAborted();
+      this.#serve(tls, source, tls.peerChain, null, visit);
     } catch (thrown) {
       socket.reset();
-      this.#counts.remove(source);
+      visit.leave();
       this.#refused(formatSocketAddress(socket.remote), asMeshError(thrown, "tls_handshake", "peer"));
-    } finally {
-      this.#handshakes.remove(source);
     }
   }
 
+  /** @param visit null for whoever is known by the kernel's word. */
   #serve(
     socket: Socket,
     source: string,
     chain: readonly Uint8Array[],
     credentials: PeerCredentials | null,
+    visit: Visit | null,
   ): void {
-    const peer = { remote: socket.remote, local: socket.local, chain, credentials };
+    let state: "unproven" | "proven" | "gone" = "unproven";
+    const proven = (): void => {
+      if (state !== "unproven" || visit?.signal.aborted === true) return;
+      const refusal = this.#counts.refusal(source);
+      if (refusal !== null) {
+        this.#refused(formatSocketAddress(socket.remote), refusal);
+        connection.close();
+        return;
+      }
+      state = "proven";
+      this.#counts.add(source);
+      visit?.proven();
+    };
+    const peer = { remote: socket.remote, local: socket.local, chain, credentials, proven };
     const connection = new ServerConnection(this.#options.host.clock, socket, this.#limits, {
       onRequest: (stream, headers, endStream) => this.#request(connection, stream, headers, endStream, peer),
-      onGone: () => this.#gone(connection, source),
+      onGone: () => {
+        visit?.leave();
+        if (state === "proven") this.#counts.remove(source);
+        state = "gone";
+        this.#gone(connection, source);
+      },
     });
     this.#connections.add(connection);
+    visit?.signal.addEventListener("abort", () => connection.abort());
+    if (visit === null) proven();
     connection.start(this.#context(source));
     if (this.#draining) connection.drain();
   }
@@ -209,9 +244,13 @@ export class RpcServer {
   #loadOf(source: string): CallLoad {
     const { maxAssembledBytesPerAddress: maxAssembledBytes, maxHandlersPerAddress: maxHandlers } =
       this.#limits;
-    const load = this.#loads.get(source) ?? new CallLoad({ maxAssembledBytes, maxHandlers }, this.#load);
-    this.#loads.set(source, load);
-    return load;
+    const held = this.#loads.get(source) ?? {
+      load: new CallLoad({ maxAssembledBytes, maxHandlers }, this.#load),
+      connections: 0,
+    };
+    held.connections++;
+    this.#loads.set(source, held);
+    return held.load;
   }
 
   #request(
@@ -229,8 +268,8 @@ export class RpcServer {
 
   #gone(connection: ServerConnection, source: string): void {
     this.#connections.delete(connection);
-    this.#counts.remove(source);
-    if (this.#counts.of(source) === 0) this.#loads.delete(source);
+    const held = this.#loads.get(source);
+    if (held !== undefined && --held.connections === 0) this.#loads.delete(source);
     if (this.#connections.size === 0) this.#onIdle?.();
   }
 
