@@ -18,6 +18,8 @@ export interface DatabaseOptions {
   readonly applicationId: number;
   /** What the database may grow to; a write past it is `disk_full`. */
   readonly maxBytes?: number;
+  /** Room on the disk that is kept by a file beside the database, until `giveUpReserve`. None when left out, and where it does not fit. */
+  readonly reserveBytes?: number;
 }
 
 export interface Databases {
@@ -53,6 +55,10 @@ export interface Database {
    * @throws MeshError `io` when `path` is there already and `replace` was not asked for.
    */
   backup(path: string, options?: { readonly replace?: boolean }): void;
+  /** Frees the room that was kept on the disk, for a write that matters. @returns whether there was any. */
+  giveUpReserve(): boolean;
+  /** Keeps it again. @returns whether it is kept now; true where none was asked for. */
+  keepReserve(): boolean;
   /** Folds what was written last into the file. Idempotent. */
   close(): void;
 }

@@ -13,6 +13,8 @@ export interface SqliteBacking {
   beforeWrite(): void;
   backup(sqlite: Sqlite, path: string, replace: boolean): void;
   close(sqlite: Sqlite): void;
+  giveUpReserve(): boolean;
+  keepReserve(): boolean;
 }
 
 export class SqliteDatabase implements Database {
@@ -91,6 +93,14 @@ export class SqliteDatabase implements Database {
       assert(this.#depth === 0, "a backup within a transaction would hold what is not committed");
       this.#backing.backup(this.#sqlite, path, replace);
     });
+  }
+
+  giveUpReserve(): boolean {
+    return this.#backing.giveUpReserve();
+  }
+
+  keepReserve(): boolean {
+    return this.#backing.keepReserve();
   }
 
   close(): void {

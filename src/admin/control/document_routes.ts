@@ -1,5 +1,6 @@
 /** Mesh documents: shown, applied all or nothing, taken away. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
+import { meshLimits } from "../../base/limits/mesh.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
 import { administratorKind, administratorsInSteps } from "./administrator.ts";
 import { applyAdministrators, listAdministrators, removeAdministrators } from "./administrator_routes.ts";
@@ -130,7 +131,10 @@ function readInput(value: unknown): DocumentInput {
   const fields = new JsonFields(value, ["path", "text"], "a document");
   const text = fields.optionalText("text");
   if (text === null) throw new Problem(400, 'a document needs "text"');
-  return { path: fields.optionalText("path") ?? "request", text };
+  const path = fields.optionalText("path") ?? "request";
+  if (path.length > meshLimits.maxSourceChars)
+    throw new Problem(400, `a path has more than ${meshLimits.maxSourceChars} characters`);
+  return { path, text };
 }
 
 function readOptions(body: JsonFields): Parameters<typeof changeRequest>[2] {

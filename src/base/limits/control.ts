@@ -102,6 +102,25 @@ export const stateLimits = {
   busyTimeoutMs: 2_000,
   /** What the database may grow to. */
   maxDatabaseBytes: 8 * 1024 * 1024 * 1024,
+  /**
+   * Of that, what revocation, renewal and recovery alone may use, some 500,000 rows; and the room on the disk that a file keeps for them. The
+   * rest is refused before it comes so far.
+   */
+  reservedDatabaseBytes: 256 * 1024 * 1024,
+  reservedDiskBytes: 64 * 1024 * 1024,
+  /** After the reserve was given up, between two tries to keep it again. */
+  reserveRetryMs: 10_000,
+  /** Texts of documents, those in force and those of earlier versions; past it the oldest versions are forgotten. */
+  maxDocumentTextBytes: 1536 * 1024 * 1024,
+  /** Texts of documents in force. A namespace may have half of what the others leave, of these and of `maxDocuments`. */
+  maxDocumentBytesInForce: 512 * 1024 * 1024,
+  /** Versions that are kept, however large they are. */
+  minDocumentVersions: 10,
+  /** The audit log: what pruning leaves; and of one tenant's texts (before and after), past which only their hashes are kept. */
+  auditRetentionBytes: 1024 * 1024 * 1024,
+  auditTenantBytes: 128 * 1024 * 1024,
+  /** Share of the database from which on pruning leaves a quarter of all this, and no certificate that has ended. */
+  pressureShare: 0.75,
   /** A database up to this size is read through at each start. */
   maxQuickCheckBytes: 256 * 1024 * 1024,
   /** The write-ahead log is cut back to this once it is folded in. */
@@ -116,7 +135,7 @@ export const stateLimits = {
   /** Issued certificates are remembered this long after their end. */
   certificateRetentionMs: 7 * 24 * 60 * 60_000,
   /** Rows that pruning deletes in one transaction. */
-  pruneRows: 10_000,
+  pruneRows: 1_000,
   /** Rows that one question is answered with. */
   maxPageRows: 1_000,
   /** Revocations in force. */
@@ -126,7 +145,7 @@ export const stateLimits = {
   /** Named values. */
   maxSettings: 1_000,
   /** Characters of one text of an audit row; of a longer one its beginning is kept, and its hash. */
-  maxAuditTextLength: 256 * 1024,
+  maxAuditTextLength: 32 * 1024,
   /** Rows of the audit log that pruning leaves. */
   auditRetentionRows: 1_000_000,
   /** Versions of the mesh's documents that can be gone back to. */
@@ -192,10 +211,10 @@ export const controlAdminLimits = {
 
 /** What settings may ask for, and the configuration file itself. */
 export const controlLimits = {
-  /** Between two sweeps of what ended long ago. */
-  pruneIntervalMs: 60 * 60_000,
+  /** Between two sweeps of what ended long ago, or is past its bound. */
+  pruneIntervalMs: 60_000,
   /** The same while there is more to sweep than one sweep takes. */
-  pruneAgainMs: 1_000,
+  pruneAgainMs: 100,
   /** A host that joined by a WorkloadGroup stays in the mesh this long after its last stream has ended. */
   memberGraceMs: 30_000,
   /** Life of the first administrator's certificate, renewed at half of it. */

@@ -26,6 +26,8 @@ export const meshLimits = {
   maxNodeDepth: 64,
   /** Errors told about one document; the rest are counted. */
   maxErrorsPerDocument: 20,
+  /** What a text is called by who gives it; each of its documents keeps it. A path of Linux may be longer; who needs that gives a part of it. */
+  maxSourceChars: 1_024,
   /** Errors told about all that is given at one time; the rest are counted. */
   maxErrorsTold: 1_000,
   /** Rules of one AuthorizationPolicy; Istio's schema. */

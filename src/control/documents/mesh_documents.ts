@@ -43,6 +43,7 @@ import { type ControlPlaneFacts, findLockOuts, lockedOutBy, type MeshView } from
 import { checkOwnership, touchedDocuments } from "./owned_changes.ts";
 import { type HostDirectory, Ownership } from "./ownership.ts";
 import { checkErrors, checkLockOuts, checkTenancy, refusal } from "./refusing.ts";
+import { overShare } from "./shares.ts";
 
 export interface MeshDocumentsOptions {
   readonly clock: Clock;
@@ -169,7 +170,10 @@ export class MeshDocuments {
     return this.#inTurn(async () => {
       const given = new Map(input.documents.map(({ stored }) => [stored.key, stored]));
       const kept = this.stored.filter((document) => !given.has(document.key) && !isPruned(document, request));
-      const sources = [...new Set(texts.map(({ source }) => source))].join(", ");
+      // It is a part of each document's row: where there are many, the first say enough.
+      const sources = [...new Set(texts.map(({ source }) => source))]
+        .join(", ")
+        .slice(0, meshLimits.maxSourceChars);
       const documents = sorted([...kept, ...this.#stamp([...given.values()])]);
       return this.#change({ action: "apply", detail: sources, documents, fresh: input.documents }, request);
     });
@@ -248,8 +252,11 @@ export class MeshDocuments {
     const replacements = changesBetween(this.stored, intent.documents);
     const forbidden = checkTenancy(replacements, request, version);
     if (forbidden !== null) return this.#records.refuse(forbidden, intent, request);
-    if (intent.documents.length > meshLimits.maxDocuments)
-      return refusal("invalid", version, `there would be more than ${meshLimits.maxDocuments} documents`);
+    const tooMuch = overShare(this.stored, intent.documents, this.#options.context.rootNamespace);
+    if (tooMuch !== null) {
+      const errors = [{ location: { file: "", line: 1, column: 1 }, resource: null, message: tooMuch }];
+      return refusal("invalid", version, tooMuch, { errors });
+    }
     try {
       return await this.#decide(intent, replacements, request, version);
     } finally {

@@ -95,12 +95,12 @@ describe("the audit log", () => {
   test("the oldest can be pruned, which is a row itself, and the chain still holds", () => {
     const { audit } = open();
     for (let n = 0; n < 20; n++) audit.append(entry());
-    expect(audit.prune(7, "fairlead", 5)).toBe(15);
+    expect(audit.prune(7, "fairlead", { keepRows: 5 })).toBe(15);
     expect(audit.read({ limit: 99 }).map(({ id }) => id)).toEqual([21, 20, 19, 18, 17, 16]);
     expect(audit.read({ limit: 1 })[0]).toMatchObject({ action: "audit.prune", atMs: 7, actor: "fairlead" });
     expect(audit.verify()).toMatchObject({ intact: true, rows: 6 });
-    expect(audit.prune(8, "fairlead", 5)).toBe(1);
-    expect(audit.prune(8, "fairlead", 50)).toBe(0);
+    expect(audit.prune(8, "fairlead", { keepRows: 5 })).toBe(1);
+    expect(audit.prune(8, "fairlead", { keepRows: 50 })).toBe(0);
     audit.append(entry());
     expect(audit.verify()).toMatchObject({ intact: true });
   });

@@ -63,14 +63,18 @@ export class AuditLog {
     return this.#database.transaction(() => {
       const last = this.#last();
       const id = last.id + 1;
+      const namespace = entry.namespace ?? null;
+      const isPastShare = namespace !== null && this.bytes(namespace) > stateLimits.auditTenantBytes;
+      const kept = (text: string | null): string | null =>
+        text === null ? null : isPastShare ? hashed(text) : shortened(text);
       const row = {
         ...entry,
         id,
         atMs: storedMs(entry.atMs),
-        namespace: entry.namespace ?? null,
+        namespace,
         detail: shortened(entry.detail),
-        before: entry.before === null ? null : shortened(entry.before),
-        after: entry.after === null ? null : shortened(entry.after),
+        before: kept(entry.before),
+        after: kept(entry.after),
       };
       this.#database.run(
         "INSERT INTO audit (id, at_ms, actor, action, target, namespace, outcome, detail, before, after, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -88,6 +92,13 @@ export class AuditLog {
       );
       return id;
     });
+  }
+
+  /** What rows take, of one tenant or of all. */
+  bytes(namespace: string | null = null): number {
+    const what = namespace === null ? "audit" : `audit/${namespace}`;
+    const row = this.#database.get("SELECT bytes FROM usage WHERE what = ?", what);
+    return row === null ? 0 : new RowReader("usage", row).integer("bytes");
   }
 
   read(query: AuditQuery): readonly StoredAuditEntry[] {
@@ -148,14 +159,27 @@ export class AuditLog {
   }
 
   /**
-   * Takes away the oldest, so that `keepRows` are left; at most `stateLimits.pruneRows` at a time. That it was done is a row itself.
+   * Takes away the oldest, until no more than `keepRows` and about `keepBytes` are left; at most `stateLimits.pruneRows` at a time. That it was done is a row itself.
    *
    * @returns how many; call again while it is that many.
    */
-  prune(atMs: number, actor: string, keepRows: number = stateLimits.auditRetentionRows): number {
+  prune(
+    atMs: number,
+    actor: string,
+    {
+      keepRows = stateLimits.auditRetentionRows,
+      keepBytes = stateLimits.auditRetentionBytes,
+    }: { readonly keepRows?: number; readonly keepBytes?: number } = {},
+  ): number {
     return this.#database.transaction(() => {
       const start = this.#start();
-      const end = Math.min(this.#last().id - keepRows, start.id + stateLimits.pruneRows);
+      const last = this.#last().id;
+      const rows = last - start.id;
+      // By bytes: as many rows as their mean says, the last ones always stay.
+      const excess = 1 - keepBytes / Math.max(1, this.bytes());
+      const tooLarge = excess > 0 ? Math.min(rows - 1, Math.ceil(rows * excess)) : 0;
+      const tooMany = Math.max(rows - keepRows, tooLarge);
+      const end = start.id + Math.min(tooMany, stateLimits.pruneRows);
       if (end <= start.id) return 0;
       const row = this.#database.get("SELECT * FROM audit WHERE id = ?", end);
       if (row === null) return 0;
@@ -214,6 +238,11 @@ function chainHash(previous: Uint8Array, row: StoredAuditEntry): Uint8Array {
   const fields = [row.id, row.atMs, row.actor, row.action, row.target, row.namespace];
   const rest = [row.outcome, row.detail, row.before, row.after];
   return sha256(previous, utf8.encode(JSON.stringify([...fields, ...rest])));
+}
+
+/** What is left of a text of a tenant that has had its share of the log. */
+function hashed(text: string): string {
+  return `… ${text.length} characters, left out: the namespace has used its share of the audit log; SHA-256 ${sha256Hex(utf8.encode(text))}`;
 }
 
 function shortened(text: string): string {

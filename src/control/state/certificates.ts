@@ -125,10 +125,10 @@ export class Certificates {
   }
 
   /** Forgets those that ended long ago, `stateLimits.pruneRows` at a time. @returns how many; call again while it is that many. */
-  prune(nowMs: number): number {
+  prune(nowMs: number, retentionMs: number = stateLimits.certificateRetentionMs): number {
     return this.#database.run(
       "DELETE FROM certificates WHERE rowid IN (SELECT rowid FROM certificates WHERE not_after_ms < ? LIMIT ?)",
-      nowMs - stateLimits.certificateRetentionMs,
+      nowMs - retentionMs,
       stateLimits.pruneRows,
     ).changes;
   }

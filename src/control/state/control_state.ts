@@ -15,6 +15,7 @@ import { DocumentVersions } from "./document_versions.ts";
 import { type Migration, migrate, schemaVersion } from "./migrations.ts";
 import { Registrations } from "./registrations.ts";
 import { Revocations } from "./revocations.ts";
+import { Room } from "./room.ts";
 import { migrations } from "./schema.ts";
 import { Settings } from "./settings.ts";
 import {
@@ -26,15 +27,12 @@ import {
   writeMarker,
 } from "./state_files.ts";
 import { Tokens } from "./tokens.ts";
-import { WatchedDatabase } from "./watched_database.ts";
-
-/** Whether the last write went through. Reads go on either way. */
-export type StateHealth =
-  | { readonly writable: true }
-  | { readonly writable: false; readonly code: MeshError["code"]; readonly reason: string };
+import { type StateHealth, WatchedDatabase } from "./watched_database.ts";
 
 export interface StateOptions {
   readonly maxBytes?: number;
+  /** Room that is kept on the disk for what cannot wait. */
+  readonly reserveBytes?: number;
   /** Others than the program's own, for tests of upgrades. */
   readonly migrations?: readonly Migration[];
 }
@@ -52,6 +50,7 @@ export class ControlState {
   readonly audit: AuditLog;
   readonly documents: DocumentVersions;
   readonly settings: Settings;
+  readonly room: Room;
   readonly #database: Database;
   readonly #clock: Host["clock"];
   readonly #health: WatchSource<StateHealth>;
@@ -61,18 +60,20 @@ export class ControlState {
     database: Database,
     clock: Host["clock"],
     health: WatchSource<StateHealth>,
+    room: Room,
   ) {
+    this.room = room;
     this.id = id;
     this.#database = database;
     this.#clock = clock;
     this.#health = health;
-    this.tokens = new Tokens(database, clock);
+    this.tokens = new Tokens(database, clock, room);
     this.registrations = new Registrations(database);
     this.certificates = new Certificates(database);
     this.revocations = new Revocations(database);
     this.authorities = new Authorities(database);
     this.audit = new AuditLog(database);
-    this.documents = new DocumentVersions(database);
+    this.documents = new DocumentVersions(database, room);
     this.settings = new Settings(database);
   }
 
@@ -98,7 +99,8 @@ export class ControlState {
       if (marker === null) await writeMarker(host.files, paths.marker, id);
       const health = new WatchSource<StateHealth>({ writable: true });
       health.subscribe((now) => tellHealth(logger, now));
-      return new ControlState(id, new WatchedDatabase(database, health), host.clock, health);
+      const room = new Room(database, host.clock, options.maxBytes ?? stateLimits.maxDatabaseBytes);
+      return new ControlState(id, new WatchedDatabase(database, health, room), host.clock, health, room);
     } catch (thrown) {
       database.close();
       throw thrown;
@@ -123,9 +125,24 @@ export class ControlState {
     const nowMs = this.#clock.wallMs();
     this.tokens.prune(nowMs);
     this.revocations.prune(nowMs);
-    const certificates = this.certificates.prune(nowMs);
-    const rows = this.audit.prune(nowMs, "fairlead");
+    const { shortage } = this.room;
+    const certificates = this.certificates.prune(nowMs, shortage ? 0 : undefined);
+    const part = shortage ? 4 : 1;
+    const rows = this.audit.prune(nowMs, "fairlead", {
+      keepRows: stateLimits.auditRetentionRows / part,
+      keepBytes: stateLimits.auditRetentionBytes / part,
+    });
+    if (shortage) this.documents.forgetBytes(stateLimits.maxDocumentTextBytes / part);
     return certificates >= stateLimits.pruneRows || rows >= stateLimits.pruneRows;
+  }
+
+  /** For an operator who needs room: forgets down to what is said, so much at a time. @returns whether there is more. */
+  makeRoom({ auditRows, versions }: { readonly auditRows: number; readonly versions: number }): boolean {
+    const nowMs = this.#clock.wallMs();
+    const certificates = this.certificates.prune(nowMs, 0);
+    const rows = this.audit.prune(nowMs, "fairlead", { keepRows: auditRows });
+    const forgotten = this.documents.forgetTo(versions);
+    return certificates >= stateLimits.pruneRows || rows > 1 || forgotten > 0;
   }
 
   /** Pages, indexes, constraints and the audit chain. @returns what is wrong, one line each. */
@@ -148,12 +165,12 @@ function openDatabase(
   host: StateHost,
   paths: StatePaths,
   marker: string | null,
-  { maxBytes = stateLimits.maxDatabaseBytes }: StateOptions,
+  { maxBytes = stateLimits.maxDatabaseBytes, reserveBytes = stateLimits.reservedDiskBytes }: StateOptions,
 ): Database {
   // Where there was a state, an absent or empty file is a loss, never a beginning.
   const mode = marker === null ? "create" : "existing";
   try {
-    return host.databases.open(paths.database, { mode, applicationId, maxBytes });
+    return host.databases.open(paths.database, { mode, applicationId, maxBytes, reserveBytes });
   } catch (thrown) {
     if (!(thrown instanceof MeshError) || thrown.code !== "database_missing") throw thrown;
     throw new MeshError(

@@ -6,6 +6,7 @@ import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits/control.ts";
 import { sha256 } from "../../base/sha256.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
+import type { Room } from "./room.ts";
 import { countOf, RowReader, storedMs } from "./row_reader.ts";
 
 export interface StoredDocument {
@@ -54,8 +55,12 @@ export type NewVersion = Omit<DocumentVersion, "version" | "changes">;
 export class DocumentVersions {
   readonly #database: Database;
 
-  constructor(database: Database) {
+  readonly #room: Pick<Room, "demand"> | null;
+
+  /** @param room null: for reading. */
+  constructor(database: Database, room: Pick<Room, "demand"> | null = null) {
     this.#database = database;
+    this.#room = room;
   }
 
   version(): number {
@@ -103,6 +108,7 @@ export class DocumentVersions {
   /** Durable with the transaction it is in. @returns the new version. @throws MeshError `configuration` when it is not made of `expected`. */
   apply(changes: readonly DocumentChange[], made: NewVersion, expected: number | null = null): number {
     return this.#database.transaction(() => {
+      this.#room?.demand();
       const before = this.version();
       if (expected !== null && expected !== before)
         throw new MeshError(
@@ -121,7 +127,8 @@ export class DocumentVersions {
         changes.length,
       );
       for (const change of changes) this.#write(version, change);
-      this.#forget(version - stateLimits.maxDocumentVersions);
+      while (this.#oldest() <= version - stateLimits.maxDocumentVersions) this.#forgetOldest();
+      this.forgetBytes(stateLimits.maxDocumentTextBytes);
       return version;
     });
   }
@@ -169,22 +176,52 @@ export class DocumentVersions {
     return new RowReader("document_versions", row ?? {}).integer("version");
   }
 
-  /** Makes version `last` and all before it one: what they left in force stays, what they replaced goes. */
-  #forget(last: number): void {
-    if (last < this.#oldest()) return;
-    this.#database.run(
-      "DELETE FROM document_changes WHERE version < ? AND EXISTS (SELECT 1 FROM document_changes AS later WHERE later.key = document_changes.key AND later.version > document_changes.version AND later.version <= ?)",
-      last + 1,
-      last + 1,
-    );
-    this.#database.run("DELETE FROM document_changes WHERE version <= ? AND text_hash IS NULL", last);
-    this.#database.run("DELETE FROM document_versions WHERE version <= ?", last);
-    this.#database.run(
-      "DELETE FROM document_texts WHERE NOT EXISTS (SELECT 1 FROM document_changes WHERE text_hash = document_texts.hash)",
-    );
+  /** Forgets the oldest versions until texts take no more; some always stay, and at most some go at one time. */
+  forgetBytes(maxBytes: number): void {
+    for (let count = 0; count < versionsPerTurn; count++) {
+      const kept = this.version() - this.#oldest() + 1;
+      if (kept <= stateLimits.minDocumentVersions || this.textBytes() <= maxBytes) return;
+      this.#database.transaction(() => this.#forgetOldest());
+    }
+  }
+
+  /** Forgets all but the newest versions. @returns how many went; at most some at one time. */
+  forgetTo(keep: number): number {
+    let count = 0;
+    for (; count < versionsPerTurn && this.version() - this.#oldest() + 1 > Math.max(1, keep); count++)
+      this.#database.transaction(() => this.#forgetOldest());
+    return count;
+  }
+
+  textBytes(): number {
+    const row = this.#database.get("SELECT bytes FROM usage WHERE what = 'documents'");
+    return row === null ? 0 : new RowReader("usage", row).integer("bytes");
+  }
+
+  /** Makes the oldest version a part of the next: what it left in force stays, what the next has replaced goes. */
+  #forgetOldest(): void {
+    const oldest = this.#oldest();
+    const replaced =
+      "version <= ? AND key IN (SELECT key FROM document_changes WHERE version = ?) AND version < ?";
+    const values = [oldest, oldest + 1, oldest + 1];
+    const hashes = this.#database
+      .all(`SELECT DISTINCT text_hash FROM document_changes WHERE ${replaced}`, ...values)
+      .map((row) => row.text_hash);
+    this.#database.run(`DELETE FROM document_changes WHERE ${replaced}`, ...values);
+    this.#database.run("DELETE FROM document_changes WHERE version = ? AND text_hash IS NULL", oldest);
+    this.#database.run("DELETE FROM document_versions WHERE version = ?", oldest);
+    for (const hash of hashes)
+      if (hash instanceof Uint8Array)
+        this.#database.run(
+          "DELETE FROM document_texts WHERE hash = ? AND NOT EXISTS (SELECT 1 FROM document_changes WHERE text_hash = ?)",
+          hash,
+          hash,
+        );
   }
 }
 
+/** Versions that are forgotten in one turn. */
+const versionsPerTurn = 8;
 const utf8 = new TextEncoder();
 
 function readVersion(row: SqlRow): DocumentVersion {

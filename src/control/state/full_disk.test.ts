@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "../../base/log.ts";
+import { BunClock } from "../../host/bun/clock.ts";
 import { createBunHost } from "../../host/bun/host.ts";
 import { ControlState } from "./control_state.ts";
 
@@ -47,8 +48,8 @@ const entry = {
   after: null,
 } as const;
 
-async function onTinyDisk(body: (disk: TinyDisk) => Promise<void>): Promise<void> {
-  const disk = new TinyDisk(2048);
+async function onTinyDisk(body: (disk: TinyDisk) => Promise<void>, kilobytes = 2048): Promise<void> {
+  const disk = new TinyDisk(kilobytes);
   try {
     // A container may forbid it even to root.
     if (!disk.mounted) return console.warn("skipped: no file system can be mounted here");
@@ -101,6 +102,47 @@ diskTest(`a full disk refuses writes, answers reads, opens, and takes writes aga
     expect(state.audit.verify()).toMatchObject({ intact: true, rows: written });
     state.close();
   }),
+);
+
+diskTest(`on a full disk the reserve is for revocation: documents wait until it is kept again${suffix}`, () =>
+  onTinyDisk(async (disk) => {
+    let skewMs = 0;
+    const clock = new (class extends BunClock {
+      override now(): number {
+        return super.now() + skewMs;
+      }
+    })();
+    const host = { ...createBunHost(), clock };
+    const directory = join(disk.path, "state");
+    const options = { reserveBytes: 8 * 1024 * 1024 };
+    let state = await ControlState.open(host, directory, silentLogger, options);
+    const made = { atMs: 1, actor: "a", action: "apply", detail: "" } as const;
+    const fields = { key: "ServiceEntry a/b", namespace: "a", kind: "ServiceEntry", name: "b" };
+    const change = { ...fields, source: "f", line: 1, createdMs: 1 };
+    const apply = (): number => state.documents.apply([{ ...change, text: "x".repeat(30_000) }], made);
+    const revoke = (from: number): void => {
+      for (let index = from; index < from + 50; index++)
+        state.revocations.add({ kind: "node", value: `n${index}`, reason: "r", byWhom: "a", atMs: 1 });
+    };
+    disk.fill();
+    const full = expect.objectContaining({ code: "disk_full" });
+    expect(() => {
+      for (let count = 0; count < 100; count++) apply();
+    }).toThrow(full);
+    revoke(0);
+    skewMs += 60_000;
+    expect(apply).toThrow(full);
+    state.close();
+    state = await ControlState.open(host, directory, silentLogger, options);
+    revoke(50);
+    expect(apply).toThrow(full);
+    disk.free();
+    skewMs += 60_000;
+    apply();
+    expect(state.revocations.list().length).toBe(100);
+    expect(state.check()).toEqual([]);
+    state.close();
+  }, 16_384),
 );
 
 diskTest(`a disk that is full at the first start is told, and leaves no half state${suffix}`, () =>

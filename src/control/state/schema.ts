@@ -170,6 +170,36 @@ ALTER TABLE tokens ADD COLUMN by_namespace TEXT NOT NULL DEFAULT '';
 UPDATE tokens SET by_namespace = substr(binding_name, 1, instr(binding_name, '/') - 1) WHERE binding_kind <> 'node';
 `;
 
+/** What is kept in bytes, counted as it comes and goes: audit rows, those of each tenant, and texts of documents. */
+const bytesOfAudit = (row: string): string =>
+  `(200 + length(CAST(${row}.detail AS BLOB)) + ifnull(length(CAST(${row}.before AS BLOB)), 0) + ifnull(length(CAST(${row}.after AS BLOB)), 0))`;
+const usage = `
+CREATE TABLE usage (
+  what TEXT PRIMARY KEY,
+  bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO usage (what, bytes) SELECT 'documents', ifnull(sum(length(CAST(text AS BLOB))), 0) FROM document_texts;
+INSERT INTO usage (what, bytes) SELECT 'audit', ifnull(sum(${bytesOfAudit("audit")}), 0) FROM audit;
+INSERT INTO usage (what, bytes) SELECT 'audit/' || namespace, sum(${bytesOfAudit("audit")}) FROM audit WHERE namespace IS NOT NULL GROUP BY namespace;
+
+CREATE TRIGGER document_texts_come AFTER INSERT ON document_texts
+BEGIN UPDATE usage SET bytes = bytes + length(CAST(NEW.text AS BLOB)) WHERE what = 'documents'; END;
+CREATE TRIGGER document_texts_go AFTER DELETE ON document_texts
+BEGIN UPDATE usage SET bytes = bytes - length(CAST(OLD.text AS BLOB)) WHERE what = 'documents'; END;
+CREATE TRIGGER audit_comes AFTER INSERT ON audit
+BEGIN
+  UPDATE usage SET bytes = bytes + ${bytesOfAudit("NEW")} WHERE what = 'audit';
+  INSERT INTO usage (what, bytes) SELECT 'audit/' || NEW.namespace, ${bytesOfAudit("NEW")} WHERE NEW.namespace IS NOT NULL
+    ON CONFLICT (what) DO UPDATE SET bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER audit_goes AFTER DELETE ON audit
+BEGIN
+  UPDATE usage SET bytes = bytes - ${bytesOfAudit("OLD")} WHERE what = 'audit';
+  UPDATE usage SET bytes = bytes - ${bytesOfAudit("OLD")} WHERE what = 'audit/' || OLD.namespace;
+  DELETE FROM usage WHERE what = 'audit/' || OLD.namespace AND bytes <= 0;
+END;
+`;
+
 export const migrations: readonly Migration[] = [
   { name: "credentials", sql: credentials },
   { name: "audit log", sql: audit },
@@ -177,4 +207,5 @@ export const migrations: readonly Migration[] = [
   { name: "certificates in force by requester", sql: requesters },
   { name: "creation of documents", sql: documentCreation },
   { name: "rights behind revocations and tokens", sql: rights },
+  { name: "usage in bytes", sql: usage },
 ];

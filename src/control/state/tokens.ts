@@ -3,6 +3,7 @@ import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits/control.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
 import type { Clock } from "../../host/host.ts";
+import type { Room } from "./room.ts";
 import { countOf, RowReader, storedMs } from "./row_reader.ts";
 
 /** What a join token is good for. Workloads and groups are `namespace/name`. */
@@ -37,7 +38,10 @@ export class Tokens {
   readonly #database: Database;
   readonly #clock: Clock;
 
-  constructor(database: Database, clock: Clock) {
+  readonly #room: Pick<Room, "demand">;
+
+  constructor(database: Database, clock: Clock, room: Pick<Room, "demand">) {
+    this.#room = room;
     this.#database = database;
     this.#clock = clock;
   }
@@ -45,6 +49,7 @@ export class Tokens {
   /** @throws MeshError `limit_reached`; `configuration` for an id that is taken. */
   create(token: NewToken): void {
     this.#database.transaction(() => {
+      this.#room.demand();
       if (this.get(token.id) !== null)
         throw new MeshError("configuration", "local", `there is a join token ${token.id} already`);
       const count = countOf(this.#database.get("SELECT count(*) AS count FROM tokens"));

@@ -2,15 +2,22 @@
 import { MeshError } from "../../base/errors.ts";
 import type { WatchSource } from "../../base/watch.ts";
 import type { Database, SqlRow, SqlValue } from "../../host/database.ts";
-import type { StateHealth } from "./control_state.ts";
+import type { Room } from "./room.ts";
+
+/** Whether the last write went through. Reads go on either way. */
+export type StateHealth =
+  | { readonly writable: true }
+  | { readonly writable: false; readonly code: MeshError["code"]; readonly reason: string };
 
 export class WatchedDatabase implements Database {
   readonly #database: Database;
   readonly #health: WatchSource<StateHealth>;
+  readonly #room: Room;
   #depth = 0;
   #writes = 0;
 
-  constructor(database: Database, health: WatchSource<StateHealth>) {
+  constructor(database: Database, health: WatchSource<StateHealth>, room: Room) {
+    this.#room = room;
     this.#database = database;
     this.#health = health;
   }
@@ -58,13 +65,21 @@ export class WatchedDatabase implements Database {
     this.#database.backup(path, options);
   }
 
+  giveUpReserve(): boolean {
+    return this.#database.giveUpReserve();
+  }
+
+  keepReserve(): boolean {
+    return this.#database.keepReserve();
+  }
+
   close(): void {
     this.#database.close();
   }
 
   #watch<T>(act: () => T, didWrite: () => boolean = () => true): T {
     try {
-      const result = act();
+      const result = this.#withReserve(act);
       if (didWrite()) {
         this.#writes++;
         // Within a transaction nothing is known before the commit.
@@ -74,6 +89,19 @@ export class WatchedDatabase implements Database {
     } catch (thrown) {
       if (thrown instanceof MeshError && isOfTheDisk(thrown.code)) this.#tellOnce(thrown);
       throw thrown;
+    } finally {
+      if (this.#depth === 0) this.#room.ended();
+    }
+  }
+
+  /** A full disk undoes the whole of it, so it is done once more when the reserve was given up; a part of a transaction is not. */
+  #withReserve<T>(act: () => T): T {
+    try {
+      return act();
+    } catch (thrown) {
+      const isFull = thrown instanceof MeshError && thrown.code === "disk_full";
+      if (!isFull || this.#depth > 0 || !this.#room.giveUp()) throw thrown;
+      return act();
     }
   }
 

@@ -1,6 +1,15 @@
 /** Databases in files. */
 import { Database as Sqlite } from "bun:sqlite";
-import { chmodSync, closeSync, fsyncSync, openSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits/control.ts";
@@ -26,7 +35,9 @@ export const bunDatabases: Databases = {
       if (!isReadOnly) makeDurable(sqlite);
       configureSqlite(sqlite, path, options);
       held.add(sqlite);
-      return database(sqlite, path);
+      const reserve = new Reserve(`${path}.reserve`, options.reserveBytes ?? 0);
+      if (!isReadOnly) reserve.keep();
+      return database(sqlite, path, reserve);
     } catch (thrown) {
       sqlite?.close();
       return failDatabase(thrown, path);
@@ -34,10 +45,44 @@ export const bunDatabases: Databases = {
   },
 };
 
-function database(sqlite: Sqlite, path: string): Database {
+/** Blocks of the disk that are taken while there are some, so that they can be given up once there are none. */
+class Reserve {
+  readonly #path: string;
+  readonly #bytes: number;
+
+  constructor(path: string, bytes: number) {
+    this.#path = path;
+    this.#bytes = bytes;
+  }
+
+  keep(): boolean {
+    if (this.#bytes === 0) return true;
+    if (statSync(this.#path, { throwIfNoEntry: false })?.size === this.#bytes) return true;
+    const partial = `${this.#path}.partial`;
+    try {
+      // Written and not only made long: a file with holes keeps no room.
+      writeFileSync(partial, new Uint8Array(this.#bytes).fill(0x46), { mode: 0o600, flush: true });
+      renameSync(partial, this.#path);
+      return true;
+    } catch {
+      removeIfThere(partial);
+      return false;
+    }
+  }
+
+  giveUp(): boolean {
+    if (statSync(this.#path, { throwIfNoEntry: false }) === undefined) return false;
+    removeIfThere(this.#path);
+    return true;
+  }
+}
+
+function database(sqlite: Sqlite, path: string, reserve: Reserve): Database {
   const backing: SqliteBacking = {
     path,
     beforeWrite() {},
+    giveUpReserve: () => reserve.giveUp(),
+    keepReserve: () => reserve.keep(),
     backup: (source, target, replace) => backUp(source, target, replace),
     close: (source) => {
       held.delete(source);

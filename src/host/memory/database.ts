@@ -57,6 +57,8 @@ export class MemoryDatabases implements Databases {
         if (this.#disk.full) throw new MeshError("disk_full", "local", `${path}: there is no room to write`);
       },
       backup: (sqlite, target, replace) => this.#backUp(sqlite, target, replace),
+      giveUpReserve: () => false,
+      keepReserve: () => true,
       close: () => {
         live.holder = null;
         this.#save(path, live);

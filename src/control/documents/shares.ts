@@ -1,0 +1,61 @@
+/**
+ * What a namespace's documents may take of the whole set: half of what the others leave, in bytes and in number, so that no tenant fills it. The
+ * root namespace is the mesh's own, and is held to the whole alone.
+ */
+import { stateLimits } from "../../base/limits/control.ts";
+import { meshLimits } from "../../base/limits/mesh.ts";
+import type { StoredDocument } from "../state/document_versions.ts";
+import { owningNamespace } from "./document_diff.ts";
+
+interface Taken {
+  bytes: number;
+  count: number;
+}
+
+/** @returns why the set `after` cannot take the place of `before`; null where it can. What got no larger is never refused. */
+export function overShare(
+  before: readonly StoredDocument[],
+  after: readonly StoredDocument[],
+  rootNamespace: string,
+): string | null {
+  const old = takenBy(before);
+  const taken = takenBy(after);
+  const all = sum(taken);
+  if (all.count > meshLimits.maxDocuments)
+    return `there would be more than ${meshLimits.maxDocuments} documents`;
+  if (all.bytes > stateLimits.maxDocumentBytesInForce && all.bytes > sum(old).bytes)
+    return `all documents would take more than ${stateLimits.maxDocumentBytesInForce} bytes`;
+  for (const [namespace, { bytes, count }] of taken) {
+    if (namespace === rootNamespace || namespace === "") continue;
+    const was = old.get(namespace) ?? { bytes: 0, count: 0 };
+    const leftBytes = (stateLimits.maxDocumentBytesInForce - (all.bytes - bytes)) / 2;
+    if (bytes > was.bytes && bytes > leftBytes)
+      return `the documents of namespace ${namespace} would take ${bytes} bytes, and its share is ${Math.floor(leftBytes)}`;
+    const leftCount = (meshLimits.maxDocuments - (all.count - count)) / 2;
+    if (count > was.count && count > leftCount)
+      return `there would be ${count} documents in namespace ${namespace}, and its share is ${Math.floor(leftCount)}`;
+  }
+  return null;
+}
+
+function takenBy(documents: readonly StoredDocument[]): ReadonlyMap<string, Taken> {
+  const taken = new Map<string, Taken>();
+  for (const document of documents) {
+    const namespace = owningNamespace(document);
+    const one = taken.get(namespace) ?? { bytes: 0, count: 0 };
+    taken.set(namespace, one);
+    // A UTF-16 unit is at most three bytes of UTF-8 and mostly one: shares are no accounts.
+    one.bytes += document.text.length;
+    one.count++;
+  }
+  return taken;
+}
+
+function sum(taken: ReadonlyMap<string, Taken>): Taken {
+  const all = { bytes: 0, count: 0 };
+  for (const { bytes, count } of taken.values()) {
+    all.bytes += bytes;
+    all.count += count;
+  }
+  return all;
+}
