@@ -4,10 +4,8 @@ import { pkiLimits } from "../../base/limits/pki.ts";
 import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import { SignatureVerifier } from "../../pki/crypto/signature.ts";
-import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
-import { parseRoots, TrustAnchors } from "../../pki/trust/anchors.ts";
-import { validatePath } from "../../pki/trust/path.ts";
-import { parseCertificate } from "../../pki/x509/certificate.ts";
+import { encodePem } from "../../pki/der/pem.ts";
+import { checkIssuedChain, readIssuedChain } from "../../pki/trust/issued_chain.ts";
 import { createCertificateRequest } from "../../pki/x509/csr.ts";
 import type { JoinResponse } from "../../wire/messages/fairlead.gen.ts";
 import { type JoinedNode, readCredential } from "./node_file.ts";
@@ -59,18 +57,15 @@ export async function readJoinAnswer(
   if (certChain.length > pkiLimits.maxPathCertificates) throw unusable("its chain is too long");
   try {
     const rootsPem = certChain[certChain.length - 1] ?? "";
-    const anchors = new TrustAnchors(parseRoots(rootsPem));
-    const presented = decodePemLabel(certChain.slice(0, -1).join("\n"), "CERTIFICATE").map(parseCertificate);
-    const [leaf, ...rest] = presented;
-    if (leaf === undefined) throw unusable("it has no certificate");
-    const intermediates = rest.filter((one) => !anchors.has(one));
-    const chainPem = [leaf, ...intermediates].map(({ der }) => encodePem("CERTIFICATE", der)).join("");
+    const issued = readIssuedChain(certChain.slice(0, -1).join("\n"), rootsPem);
+    const { leaf, certificates } = issued;
+    const chainPem = certificates.map(({ der }) => encodePem("CERTIFICATE", der)).join("");
+    // Knows that the key is the certificate's, since it reads both.
     const credential = await readCredential(chainPem, key.privateKeyPem, options.provider);
-    const expected = new SpiffeId(trustDomain, nodeNamespace, nodeName);
-    if (!credential.id.equals(expected)) throw unusable(`it is for ${credential.id}, and says ${expected}`);
+    const id = new SpiffeId(trustDomain, nodeNamespace, nodeName);
     const nowMs = Math.min(Math.max(options.nowMs, leaf.notBeforeMs), leaf.notAfterMs);
-    const verifier = new SignatureVerifier(options.provider);
-    await validatePath({ leaf, intermediates, anchors, usage: "clientAuth", nowMs }, verifier);
+    const expected = { publicKeyInfo: leaf.publicKeyInfo, id, usages: ["clientAuth"] as const, nowMs };
+    await checkIssuedChain(issued, expected, new SignatureVerifier(options.provider));
     const membership = {
       control: options.control,
       node: nodeName,

@@ -10,12 +10,8 @@ import type { SpiffeId } from "../../mesh/identity.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import { publicKeyKind } from "../../pki/crypto/public_key.ts";
 import { SignatureVerifier } from "../../pki/crypto/signature.ts";
-import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
-import { bytesEqual } from "../../pki/der/values.ts";
-import { parseRoots, TrustAnchors } from "../../pki/trust/anchors.ts";
-import { leafIdentity } from "../../pki/trust/leaf_identity.ts";
-import { validatePath } from "../../pki/trust/path.ts";
-import { type Certificate, parseCertificate } from "../../pki/x509/certificate.ts";
+import { encodePem } from "../../pki/der/pem.ts";
+import { checkIssuedChain, readIssuedChain } from "../../pki/trust/issued_chain.ts";
 import { type ProvenRequest, proveCertificateRequest } from "../../pki/x509/csr.ts";
 import type { AuthoritySource } from "../keys/authority_source.ts";
 
@@ -101,44 +97,40 @@ export class Issuance {
 
   /** @throws MeshError the signer's; `authority_unavailable`, blame local, for an answer of its that does not hold. */
   async issue(kind: "node" | "workload", request: IssueRequest): Promise<Issued> {
-    const { clock, signer } = this.#options;
+    const { clock } = this.#options;
     const startedAt = clock.now();
-    const { csrPem, id, lifetimeMs, requestedBy, replaces = false } = request;
-    const { chainPem, rootsPem } = await signer.sign({ csrPem, id, lifetimeMs, requestedBy, replaces });
-    const anchors = new TrustAnchors(parseRoots(rootsPem));
-    const [leaf, ...rest] = decodePemLabel(chainPem.join("\n"), "CERTIFICATE").map(parseCertificate);
-    if (leaf === undefined) throw unusable("it returned no certificate");
-    const intermediates = rest.filter((one) => !anchors.has(one));
-    await this.#check(leaf, intermediates, anchors, request);
+    const { id, rootsPem, issued } = await this.#sign(request);
+    const { publicKeyInfo } = request.proven;
+    const usages = ["clientAuth", "serverAuth"] as const;
+    try {
+      const expected = { publicKeyInfo, id, usages, nowMs: clock.wallMs() };
+      await checkIssuedChain(issued, expected, this.#verifier);
+    } catch (error) {
+      throw unusable(error);
+    }
     this.#issued.with({ kind }).add(1);
     this.#duration.observe((clock.now() - startedAt) / 1000);
     return {
-      chain: [...[leaf, ...intermediates].map((one) => encodePem("CERTIFICATE", one.der)), rootsPem],
-      serialNumber: leaf.serialNumber,
-      notAfterMs: leaf.notAfterMs,
+      chain: [...issued.certificates.map((one) => encodePem("CERTIFICATE", one.der)), rootsPem],
+      serialNumber: issued.leaf.serialNumber,
+      notAfterMs: issued.leaf.notAfterMs,
     };
   }
 
-  async #check(
-    leaf: Certificate,
-    intermediates: readonly Certificate[],
-    anchors: TrustAnchors,
-    { proven, id }: IssueRequest,
-  ): Promise<void> {
-    if (!bytesEqual(leaf.publicKeyInfo, proven.publicKeyInfo)) throw unusable("it signed another key");
-    if (!leafIdentity(leaf).equals(id))
-      throw unusable(`it signed for ${leafIdentity(leaf)} instead of ${id}`);
-    const nowMs = this.#options.clock.wallMs();
-    for (const usage of ["clientAuth", "serverAuth"] as const) {
-      try {
-        await validatePath({ leaf, intermediates, anchors, usage, nowMs }, this.#verifier);
-      } catch (error) {
-        throw unusable(error instanceof Error ? error.message : String(error));
-      }
-    }
+  async #sign(request: IssueRequest) {
+    const { csrPem, proven, id, lifetimeMs, requestedBy, replaces = false } = request;
+    const answer = await this.#options.signer.sign({ csrPem, proven, id, lifetimeMs, requestedBy, replaces });
+    return {
+      id,
+      rootsPem: answer.rootsPem,
+      issued: readIssuedChain(answer.chainPem.join("\n"), answer.rootsPem),
+    };
   }
 }
 
-function unusable(message: string): MeshError {
-  return new MeshError("identity_unavailable", "local", `the signer's answer cannot be used: ${message}`);
+/** Whatever is wrong with it is the signer's: the caller's own request was proven before. */
+function unusable(error: unknown): MeshError {
+  if (error instanceof MeshError && error.code === "identity_unavailable") return error;
+  const reason = error instanceof Error ? error.message : String(error);
+  return new MeshError("identity_unavailable", "local", `the signer's answer cannot be used: ${reason}`);
 }

@@ -1,7 +1,7 @@
 /** The seam to whatever holds the CA's keys: what the CA service, the bundle's publisher and administration work on. */
 import type { Watch } from "../../base/watch.ts";
-import type { Issuer } from "../../pki/issue/authority.ts";
 import type { CertificateSigner, SigningRequest, SigningResponse } from "../../pki/issue/ca.ts";
+import type { Issuer } from "../../pki/issue/issuer.ts";
 import type { PublishedBundle } from "../../pki/trust/trust_bundle.ts";
 
 /** Whom a revocation takes the mesh's trust from. */

@@ -17,14 +17,8 @@ import {
   X509Certificate,
   X509CertificateGenerator,
 } from "../x509/peculiar.ts";
+import { type Issuer, randomSerialNumber } from "./issuer.ts";
 import { librarySigning } from "./signing.ts";
-import { randomSerialNumber } from "./svid.ts";
-
-export interface Issuer {
-  readonly certificate: Certificate;
-  readonly key: SigningKey;
-  readonly provider: CryptoProvider;
-}
 
 /** A root for `trustDomain` out of a key that may be anywhere. */
 export async function createRootCertificate(

@@ -12,15 +12,18 @@ import type { CryptoProvider } from "../crypto/provider.ts";
 import { SignatureVerifier } from "../crypto/signature.ts";
 import { decodePemLabel, encodePem } from "../der/pem.ts";
 import { parseRoots, TrustAnchors } from "../trust/anchors.ts";
-import { validatePath } from "../trust/path.ts";
-import { type Certificate, parseCertificate, parseLocalCertificate } from "../x509/certificate.ts";
-import { createCertificateRequest, proveCertificateRequest } from "../x509/csr.ts";
-import { createSelfSignedRoot, type Issuer } from "./authority.ts";
+import { checkIssuedChain, readIssuedChain } from "../trust/issued_chain.ts";
+import { type Certificate, parseLocalCertificate } from "../x509/certificate.ts";
+import { createCertificateRequest, ProvenRequest, proveCertificateRequest } from "../x509/csr.ts";
+import { createSelfSignedRoot } from "./authority.ts";
 import { issueRevocationList, type Revocation } from "./crl.ts";
+import type { Issuer } from "./issuer.ts";
 import { issueSvidCertificate } from "./svid.ts";
 
 export interface SigningRequest {
   readonly csrPem: string;
+  /** The same request, when its key was proven already; it is proven here otherwise. */
+  readonly proven?: ProvenRequest;
   /** What the certificate will say; whoever calls has decided that the sender may have it. */
   readonly id: SpiffeId;
   /** Wanted validity from now; cut to the CA's bounds. */
@@ -137,7 +140,7 @@ export class CertificateAuthority implements CertificateSigner {
     );
     const authority = new CertificateAuthority(options, certificate, key, intermediates, pem.rootsPem);
     try {
-      await authority.#check(anchors, options.trustDomain);
+      await authority.#check(options.trustDomain);
     } catch (error) {
       // Found out by the check itself, or by a peer's rules.
       const isFinding = error instanceof MeshError && !ownFindings.includes(error.code);
@@ -165,7 +168,7 @@ export class CertificateAuthority implements CertificateSigner {
    *   `certificate_expired` when the CA's own certificate is not valid now.
    */
   async sign(request: SigningRequest): Promise<SigningResponse> {
-    const { publicKeyInfo } = await proveCertificateRequest(request.csrPem, this.#verifier);
+    const { publicKeyInfo } = await this.#prove(request);
     const nowMs = this.#options.clock.wallMs();
     const { notBeforeMs, notAfterMs } = this.certificate;
     if (nowMs < notBeforeMs || nowMs >= notAfterMs) {
@@ -178,6 +181,10 @@ export class CertificateAuthority implements CertificateSigner {
     };
     const leaf = await issueSvidCertificate(this.issuer, { id: request.id, publicKeyInfo, ...validity });
     return { chainPem: [leaf, ...this.sentPem], rootsPem: this.rootsPem };
+  }
+
+  async #prove({ csrPem, proven }: SigningRequest): Promise<ProvenRequest> {
+    return ProvenRequest.isGenuine(proven) ? proven : await proveCertificateRequest(csrPem, this.#verifier);
   }
 
   /** A revocation list of this CA in DER. `number` must grow with each list. */
@@ -194,18 +201,19 @@ export class CertificateAuthority implements CertificateSigner {
     });
   }
 
-  /** Issues an SVID to nobody and verifies it as a peer would: key, chain, dates, path lengths, usages, name constraints. */
-  async #check(anchors: TrustAnchors, trustDomain: string): Promise<void> {
+  /** Issues an SVID that no workload gets, and verifies it as a peer would: key, chain, dates, path lengths, usages, name constraints. */
+  async #check(trustDomain: string): Promise<void> {
     const id = new SpiffeId(trustDomain, "fairlead", "self-test");
     const { csrPem } = await createCertificateRequest(this.#options.provider, id);
-    const { chainPem } = await this.sign({ csrPem, id, lifetimeMs: 60_000 });
-    const [leaf, ...intermediates] = certificatesIn(chainPem.join("")).map(parseCertificate);
-    if (leaf === undefined) throw bad("it issued nothing");
-    if (!(await this.#verifier.verify(leaf, this.certificate)))
+    const proven = await proveCertificateRequest(csrPem, this.#verifier);
+    const { chainPem, rootsPem } = await this.sign({ csrPem, proven, id, lifetimeMs: 60_000 });
+    const issued = readIssuedChain(chainPem.join(""), rootsPem);
+    if (!(await this.#verifier.verify(issued.leaf, this.certificate)))
       throw bad("its private key is not its certificate's");
+    const { publicKeyInfo } = proven;
     const nowMs = this.#options.clock.wallMs();
-    await validatePath({ leaf, intermediates, anchors, usage: "clientAuth", nowMs }, this.#verifier);
-    await validatePath({ leaf, intermediates, anchors, usage: "serverAuth", nowMs }, this.#verifier);
+    const usages = ["clientAuth", "serverAuth"] as const;
+    await checkIssuedChain(issued, { publicKeyInfo, id, usages, nowMs }, this.#verifier);
   }
 }
 

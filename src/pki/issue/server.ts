@@ -8,7 +8,7 @@ import { generateSigningKey } from "../crypto/private_key.ts";
 import { decodePemLabel, encodePem } from "../der/pem.ts";
 import { isServerFor } from "../trust/server_name.ts";
 import { parseCertificate } from "../x509/certificate.ts";
-import type { Issuer } from "./authority.ts";
+import type { Issuer } from "./issuer.ts";
 import { issueSvidCertificate } from "./svid.ts";
 
 export interface ServingRequest {

@@ -19,7 +19,8 @@ import {
   X509Certificate,
   X509CertificateGenerator,
 } from "../x509/peculiar.ts";
-import { createRootCertificate, createSelfSignedRoot, type Issuer } from "./authority.ts";
+import { createRootCertificate, createSelfSignedRoot } from "./authority.ts";
+import type { Issuer } from "./issuer.ts";
 import { librarySigning } from "./signing.ts";
 import { issueSvidCertificate, type SvidRequest } from "./svid.ts";
 

@@ -10,7 +10,7 @@ import { contextTag, derTag, readSingle } from "../der/der.ts";
 import { encodeDer, encodeTime, fromHex } from "../der/encode.ts";
 import { encodePem } from "../der/pem.ts";
 import { readOctetAlignedBits } from "../der/values.ts";
-import type { Issuer } from "./authority.ts";
+import { type Issuer, randomSerialNumber } from "./issuer.ts";
 import { encodeAuthorityKeyId, encodeExtension, encodeSigned } from "./signed_der.ts";
 
 export interface SvidRequest {
@@ -75,13 +75,6 @@ export async function issueSvidCertificate(issuer: Issuer, request: SvidRequest)
     ),
   );
   return encodePem("CERTIFICATE", der);
-}
-
-/** 128 random bits, positive, never short (RFC 5280 §4.1.2.2: at most 20 octets). */
-export function randomSerialNumber(crypto: Crypto): Uint8Array {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40;
-  return bytes;
 }
 
 /** What RFC 5280 §4.2.1.2 (1) hashes: the key without its algorithm. */

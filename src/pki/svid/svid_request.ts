@@ -1,15 +1,10 @@
 /** One round from a new key to a checked SVID. What a signer returns is believed as little as what a peer shows. */
-import { MeshError } from "../../base/errors.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import type { CryptoProvider } from "../crypto/provider.ts";
 import type { SignatureVerifier } from "../crypto/signature.ts";
-import { decodePemLabel, encodePem } from "../der/pem.ts";
-import { bytesEqual } from "../der/values.ts";
+import { encodePem } from "../der/pem.ts";
 import type { CertificateSigner } from "../issue/ca.ts";
-import { parseRoots, TrustAnchors } from "../trust/anchors.ts";
-import { leafIdentity } from "../trust/leaf_identity.ts";
-import { validatePath } from "../trust/path.ts";
-import { type Certificate, parseCertificate } from "../x509/certificate.ts";
+import { checkIssuedChain, readIssuedChain } from "../trust/issued_chain.ts";
 import { createCertificateRequest } from "../x509/csr.ts";
 import type { Svid } from "./svid.ts";
 
@@ -38,19 +33,13 @@ export async function requestSvid(question: SvidQuestion): Promise<IssuedSvid> {
   const { id, provider, signer } = question;
   const { csrPem, keys } = await createCertificateRequest(provider, id);
   const { chainPem, rootsPem } = await signer.sign({ csrPem, id, lifetimeMs: question.lifetimeMs });
-  const anchors = new TrustAnchors(parseRoots(rootsPem));
-  const [leaf, ...rest] = decodePemLabel(chainPem.join("\n"), "CERTIFICATE").map(parseCertificate);
-  if (leaf === undefined) throw unusable("the signer returned no certificate");
-
+  const issued = readIssuedChain(chainPem.join("\n"), rootsPem);
   const publicKeyInfo = new Uint8Array(await provider.crypto.subtle.exportKey("spki", keys.publicKey));
-  if (!bytesEqual(publicKeyInfo, leaf.publicKeyInfo))
-    throw unusable("the signer returned a certificate for another key");
-  const returned = leafIdentity(leaf);
-  if (!returned.equals(id)) throw unusable(`the signer returned a certificate for ${returned}`);
-  const intermediates = rest.filter((one) => !anchors.has(one));
-  await checkPaths(leaf, intermediates, anchors, question);
+  const usages = ["clientAuth", "serverAuth"] as const;
+  const nowMs = question.wallMs();
+  await checkIssuedChain(issued, { publicKeyInfo, id, usages, nowMs }, question.verifier);
 
-  const chain = [leaf, ...intermediates];
+  const { leaf, certificates: chain } = issued;
   const pkcs8 = new Uint8Array(await provider.crypto.subtle.exportKey("pkcs8", keys.privateKey));
   const svid: Svid = {
     id,
@@ -62,19 +51,4 @@ export async function requestSvid(question: SvidQuestion): Promise<IssuedSvid> {
     notAfterMs: Math.min(...chain.map((one) => one.notAfterMs)),
   };
   return { svid, rootsPem };
-}
-
-async function checkPaths(
-  leaf: Certificate,
-  intermediates: readonly Certificate[],
-  anchors: TrustAnchors,
-  question: SvidQuestion,
-): Promise<void> {
-  const nowMs = question.wallMs();
-  await validatePath({ leaf, intermediates, anchors, usage: "clientAuth", nowMs }, question.verifier);
-  await validatePath({ leaf, intermediates, anchors, usage: "serverAuth", nowMs }, question.verifier);
-}
-
-function unusable(message: string): MeshError {
-  return new MeshError("identity_unavailable", "local", message);
 }

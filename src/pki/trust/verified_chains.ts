@@ -2,7 +2,6 @@
 import { pkiLimits } from "../../base/limits/pki.ts";
 import type { CertificateUsage } from "../der/oids.ts";
 import { bytesEqual, latin1 } from "../der/values.ts";
-import type { VerifiedPeer } from "./verifier.ts";
 
 /** What is verified: the chain as presented, byte for byte, for one usage. */
 export interface PresentedChain {
@@ -62,17 +61,17 @@ export class ChainMap<T> {
 }
 
 /** Peers by chain: the most recently used are kept, and each for as long as its path is valid. */
-export class VerifiedChains {
-  readonly #peers = new ChainMap<VerifiedPeer>();
+export class VerifiedChains<Peer extends { readonly notBeforeMs: number; readonly notAfterMs: number }> {
+  readonly #peers = new ChainMap<Peer>();
 
-  get(presented: PresentedChain, nowMs: number): VerifiedPeer | null {
+  get(presented: PresentedChain, nowMs: number): Peer | null {
     const peer = this.#peers.touch(presented);
     if (peer === null || (nowMs >= peer.notBeforeMs && nowMs <= peer.notAfterMs)) return peer;
     this.#peers.delete(presented);
     return null;
   }
 
-  set(presented: PresentedChain, peer: VerifiedPeer): void {
+  set(presented: PresentedChain, peer: Peer): void {
     this.#peers.set(presented, peer);
     if (this.#peers.size > pkiLimits.maxVerifiedChains) this.#peers.deleteOldest();
   }

@@ -75,7 +75,7 @@ export class TrustVerifier {
   #anchors = new TrustAnchors([]);
   readonly #knownIssuers = new KnownIssuers();
   /** Emptied by every change. */
-  readonly #verified = new VerifiedChains();
+  readonly #verified = new VerifiedChains<VerifiedPeer>();
   readonly #inFlight = new ChainMap<Promise<VerifiedPeer>>();
   /** One after the other: each sees what the one before has put in force. */
   readonly #crlWork = new Gate(1);

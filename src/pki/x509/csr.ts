@@ -35,10 +35,27 @@ export async function createCertificateRequest(
   return { csrPem: request.toString("pem"), keys };
 }
 
-/** A request whose sender has proven to hold the key. What else it asks for is not looked at: a CA decides that. */
-export interface ProvenRequest {
+const proof = Symbol("proof of possession");
+
+/**
+ * A request whose sender has proven to hold the key. It cannot be made outside this file, so that what is one needs no second
+ * look. What else the request asks for is not read: a CA decides that.
+ */
+export class ProvenRequest {
   /** SubjectPublicKeyInfo, whole. */
   readonly publicKeyInfo: Uint8Array;
+  readonly #proof: typeof proof;
+
+  constructor(key: typeof proof, publicKeyInfo: Uint8Array) {
+    if (key !== proof) throw new TypeError("a ProvenRequest is made by proveCertificateRequest alone");
+    this.#proof = key;
+    this.publicKeyInfo = publicKeyInfo;
+  }
+
+  /** Whether this really is one, not an object that looks like one. */
+  static isGenuine(value: unknown): value is ProvenRequest {
+    return typeof value === "object" && value !== null && #proof in value;
+  }
 }
 
 /**
@@ -52,11 +69,11 @@ export async function proveCertificateRequest(
 ): Promise<ProvenRequest> {
   const request = parseCertificateRequest(csrPem);
   publicKeyKind(request.publicKeyInfo);
-  if (await verifier.verify(request, request)) return { publicKeyInfo: request.publicKeyInfo };
+  if (await verifier.verify(request, request)) return new ProvenRequest(proof, request.publicKeyInfo);
   throw new MeshError("certificate_signature", "peer", "certificate request is not signed by its own key");
 }
 
-function parseCertificateRequest(csrPem: string): Signed & ProvenRequest {
+function parseCertificateRequest(csrPem: string): Signed & { readonly publicKeyInfo: Uint8Array } {
   // Base64 makes three bytes four; the rest is the lines around it.
   if (csrPem.length > pkiLimits.maxCsrBytes * 1.5)
     throw malformed("certificate request is larger than the limit");

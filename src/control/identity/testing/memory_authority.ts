@@ -2,8 +2,8 @@
 import { MeshError } from "../../../base/errors.ts";
 import { WatchSource } from "../../../base/watch.ts";
 import { decodePemLabel } from "../../../pki/der/pem.ts";
-import type { Issuer } from "../../../pki/issue/authority.ts";
 import type { CertificateAuthority, SigningResponse } from "../../../pki/issue/ca.ts";
+import type { Issuer } from "../../../pki/issue/issuer.ts";
 import { parseCertificate } from "../../../pki/x509/certificate.ts";
 import type {
   IssuingRequest,
