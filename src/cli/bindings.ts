@@ -1,6 +1,8 @@
 /** What the command line is handed: its words, its terminal, and the few things it asks of the rest of the program. */
 import type { SocketAddress } from "../base/ip.ts";
 import type { Config } from "../config/node/config.ts";
+import type { DocumentText } from "../mesh/documents/yaml.ts";
+import type { DocumentError, Location } from "../mesh/location.ts";
 import type { ControlBindings } from "./control/bindings.ts";
 
 export interface CliBindings {
@@ -15,6 +17,8 @@ export interface CliBindings {
   readMeshFiles(
     paths: readonly string[],
   ): Promise<readonly { readonly path: string; readonly text: string }[]>;
+  /** A document of the control plane's own kinds (Administrator, TokenIssuer), read; null for one of another kind. */
+  readControlDocument(part: DocumentText, rootNamespace: string): ControlDocument | null;
   /** @throws MeshError when it cannot start as it was told to. */
   startNode(config: Config): Promise<StartedNode>;
   /**
@@ -44,6 +48,14 @@ export interface CaptureBindings {
     readonly findings: readonly { readonly message: string; readonly remedy: string }[];
   }>;
   remove(): Promise<void>;
+}
+
+export interface ControlDocument {
+  /** `Administrator ada` */
+  readonly key: string;
+  readonly location: Location;
+  /** Empty when it is good. */
+  readonly errors: readonly DocumentError[];
 }
 
 /** Where a node's administration may be found. */

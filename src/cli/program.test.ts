@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { readControlDocument } from "../app/command/control_documents.ts";
 import { MeshError } from "../base/errors.ts";
 import type { Config } from "../config/node/config.ts";
 import type { CliBindings, ExitCode, StartedNode } from "./bindings.ts";
@@ -50,6 +51,7 @@ async function run(words: string, world: World = {}): Promise<Run> {
     version: { version: "1.2.3", commit: "abc", runtime: "bun" },
     readText: async (path) => read(world, path),
     readMeshFiles: async (paths) => paths.map((path) => ({ path, text: read(world, path) })),
+    readControlDocument,
     startNode: world.startNode ?? (() => Promise.reject(new Error("not to be started"))),
     askAdmin: async (_, method, path) => {
       world.asked?.push(`${method} ${path}`);
@@ -208,6 +210,34 @@ describe("fairlead validate", () => {
     });
     const text = await run("validate m.yaml", { files });
     expect(text.out).toEndWith("not valid: 5 documents in 1 file, 3 errors, 0 warnings\n");
+  });
+
+  test("the control plane's own kinds are known: Administrator, TokenIssuer, Grant", async () => {
+    const administrator = (role: string) =>
+      `---\napiVersion: fairlead.dev/v1\nkind: Administrator\nmetadata: {name: ada}\nspec:\n  role: ${role}\n  subjects: [{identity: "spiffe://cluster.local/ns/shop/sa/ada"}]\n`;
+    const issuer = (audiences: string) =>
+      `---\napiVersion: fairlead.dev/v1\nkind: TokenIssuer\nspec: {issuer: "https://id.example", audiences: ${audiences}, jwksFile: keys.json}\n`;
+    const grant =
+      "---\napiVersion: fairlead.dev/v1\nkind: Grant\nmetadata: {name: shop}\nspec: {namespaces: [shop], nodes: [edge-1]}\n";
+    const fine = { "m.yaml": `${good}${administrator("mesh-admin")}${issuer("[istio-ca]")}${grant}` };
+    const { code, out } = await run("validate --json m.yaml", { files: fine });
+    expect(JSON.parse(out)).toMatchObject({
+      valid: true,
+      documents: 4,
+      resources: [
+        { resource: "AuthorizationPolicy shop/only-frontend", accepted: true },
+        { resource: "Administrator ada", accepted: true },
+        { resource: "TokenIssuer https://id.example", accepted: true },
+        { resource: expect.stringContaining("Grant"), accepted: true },
+      ],
+    });
+    expect(code).toBe(0);
+    const bad = { "m.yaml": `${good}${administrator("emperor")}${issuer("[]")}` };
+    const refused = await run("validate m.yaml", { files: bad });
+    expect(refused.code).toBe(1);
+    expect(refused.out).toContain("m.yaml:13:9: error: Administrator ada: there is no role emperor");
+    expect(refused.out).toContain("error: TokenIssuer https://id.example: needs an audience\n");
+    expect(refused.out).toEndWith("not valid: 3 documents in 1 file, 2 errors, 0 warnings\n");
   });
 
   test("no document at all is not valid; a missing path is a failure", async () => {

@@ -2,8 +2,9 @@
 
 import type { Config } from "../config/node/config.ts";
 import { convertDocuments } from "../mesh/convert/convert_documents.ts";
-import { parseDocuments } from "../mesh/documents/parse.ts";
-import { formatLocation, type Location } from "../mesh/location.ts";
+import { type ParsedEntry, parseDocument } from "../mesh/documents/parse.ts";
+import { splitDocuments } from "../mesh/documents/yaml.ts";
+import { type DocumentError, formatLocation, type Location } from "../mesh/location.ts";
 import type { CliBindings, ExitCode } from "./bindings.ts";
 import { type Finding, formatFinding } from "./located.ts";
 import type { Style } from "./style.ts";
@@ -17,7 +18,7 @@ export async function validate(
   json: boolean,
 ): Promise<ExitCode> {
   const files = await bindings.readMeshFiles(config.meshPaths);
-  const { resources, findings } = check(files, config);
+  const { resources, findings } = check(files, config, bindings);
   const documents = resources.length;
   const errors = findings.filter((finding) => finding.severity === "error").length;
   const warnings = findings.length - errors;
@@ -45,6 +46,8 @@ export async function validate(
   return errors > 0 || nothing ? 1 : 0;
 }
 
+type Entry = Pick<ParsedEntry, "key" | "location" | "document" | "errors">;
+
 /** One document, as `--json` names it. */
 interface Resource {
   /** `AuthorizationPolicy shop/only-cart`; null when the text does not say what it is. */
@@ -56,15 +59,27 @@ interface Resource {
 function check(
   files: readonly MeshFile[],
   config: Config,
+  { readControlDocument }: Pick<CliBindings, "readControlDocument">,
 ): { readonly resources: readonly Resource[]; readonly findings: readonly Finding[] } {
-  const parsed = parseDocuments(files);
-  const converted = convertDocuments(parsed.documents, {
+  const entries: Entry[] = [];
+  const unread: DocumentError[] = [];
+  for (const { path, text } of files) {
+    const parts = splitDocuments(path, text);
+    if ("message" in parts) unread.push(parts);
+    else
+      for (const part of parts) {
+        const own = readControlDocument(part, config.rootNamespace);
+        entries.push(...(own === null ? parseDocument(part) : [{ ...own, document: null }]));
+      }
+  }
+  const documents = entries.flatMap(({ document }) => document ?? []);
+  const converted = convertDocuments(documents, {
     trustDomain: config.trustDomain,
     clusterId: config.clusterId,
     rootNamespace: config.rootNamespace,
     network: config.network,
   });
-  const errors = [...parsed.errors, ...converted.errors].map(
+  const errors = [...unread, ...entries.flatMap((entry) => entry.errors), ...converted.errors].map(
     (error): Finding => ({ severity: "error", ...error }),
   );
   const warnings = converted.statuses.flatMap((status) =>
@@ -80,11 +95,12 @@ function check(
   const accepted = new Set(
     converted.statuses.filter((status) => status.accepted).map(({ location }) => formatLocation(location)),
   );
-  const resources = parsed.entries.map(
-    ({ key, location }): Resource => ({
+  const resources = entries.map(
+    ({ key, location, document, errors: own }): Resource => ({
       resource: key,
       location,
-      accepted: accepted.has(formatLocation(location)),
+      // A good document of the mesh may still be refused beside the others.
+      accepted: document === null ? own.length === 0 : accepted.has(formatLocation(location)),
     }),
   );
   return { resources, findings: inOrder([...errors, ...warnings], files) };

@@ -82,7 +82,8 @@ const MAY_BE_ADMINISTRATOR = /Administrator|\\[xuU]/;
 
 const NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
-function* readAdministrator(
+/** One document of this kind; `other` for another. */
+export function* readAdministrator(
   document: DocumentText,
   rootNamespace: string,
 ): Generator<void, Administrator | "other" | { readonly errors: readonly DocumentError[] }> {

@@ -14,6 +14,7 @@ import { openLog, serveProgram } from "../served.ts";
 import { versionFields } from "../version.ts";
 import { askAdmin } from "./admin_client.ts";
 import { controlBindings } from "./control_bindings.ts";
+import { readControlDocument } from "./control_documents.ts";
 
 /** Outside of a Host because the simulator has no use for it. */
 export interface Outside {
@@ -36,6 +37,7 @@ export function cliBindings(host: Host, { serveHttp, print, ask }: Outside): Cli
     version: versionFields(host.name),
     readText: (path) => host.files.readText(path),
     readMeshFiles: (paths) => readEveryMeshFile(host.files, paths),
+    readControlDocument,
     startNode: (config) => startServed(host, serveHttp, config),
     askAdmin: (node, method, path) => askAdmin(host, node, method, path),
     capture: {

@@ -2,8 +2,8 @@
 import { configLimits } from "../../base/limits/config.ts";
 import { controlLimits } from "../../base/limits/control.ts";
 import { ObjectReader, Problems } from "../../mesh/documents/reader.ts";
-import { parseYaml, splitDocuments } from "../../mesh/documents/yaml.ts";
-import { formatLocation } from "../../mesh/location.ts";
+import { type DocumentText, parseYaml, splitDocuments } from "../../mesh/documents/yaml.ts";
+import { type DocumentError, formatLocation } from "../../mesh/location.ts";
 import type { ConfigError } from "../sources.ts";
 import { Invalid, readDuration } from "../value.ts";
 
@@ -26,7 +26,7 @@ export interface ReadTokenIssuers {
   readonly errors: readonly ConfigError[];
 }
 
-const kind = "TokenIssuer";
+export const tokenIssuerKind = "TokenIssuer";
 const apiVersion = "fairlead.dev/v1";
 const strings = ["issuer", "jwksFile", "jwksUri", "rootsFile", "subject"] as const;
 const lists = ["audiences", "algorithms"] as const;
@@ -40,18 +40,26 @@ export function readTokenIssuers(path: string, text: string): ReadTokenIssuers {
   if ("message" in parts)
     return { issuers, errors: [{ where: formatLocation(parts.location), message: parts.message }] };
   for (const part of parts) {
-    const yaml = parseYaml(part);
-    const problems = new Problems();
-    if ("root" in yaml) {
-      const issuer = readIssuer(ObjectReader.of(yaml.root, "", topFields, problems), problems);
-      if (issuer !== null && !problems.any) issuers.push(issuer);
-    }
-    for (const { location, message } of "root" in yaml ? problems.errors : yaml.errors)
-      errors.push({ where: formatLocation(location), message });
+    const read = readTokenIssuer(part);
+    if ("issuer" in read) issuers.push(read);
+    else
+      for (const { location, message } of read.errors)
+        errors.push({ where: formatLocation(location), message });
   }
   if (issuers.length > controlLimits.maxTokenIssuers)
     errors.push({ where: path, message: `names more than ${controlLimits.maxTokenIssuers} issuers` });
   return { issuers, errors };
+}
+
+/** One document of this kind. */
+export function readTokenIssuer(
+  part: DocumentText,
+): TokenIssuerConfig | { readonly errors: readonly DocumentError[] } {
+  const yaml = parseYaml(part);
+  if (!("root" in yaml)) return { errors: yaml.errors };
+  const problems = new Problems();
+  const issuer = readIssuer(ObjectReader.of(yaml.root, "", topFields, problems), problems);
+  return issuer === null || problems.any ? { errors: problems.errors } : issuer;
 }
 
 const topFields = { known: ["apiVersion", "kind", "metadata", "spec"] };
@@ -60,7 +68,7 @@ function readIssuer(root: ObjectReader | null, problems: Problems): TokenIssuerC
   if (root === null) return null;
   for (const [field, wanted] of [
     ["apiVersion", apiVersion],
-    ["kind", kind],
+    ["kind", tokenIssuerKind],
   ] as const) {
     const found = root.requiredString(field);
     if (found !== null && found.value !== wanted)
