@@ -20,7 +20,7 @@ interface Folder {
 
 /** The direction of imports. Without it the simulator slowly becomes a lie: whatever reaches a runtime directly is not simulated. */
 export const importTable: Readonly<Record<string, Folder>> = {
-  base: { folders: [], packages: [] },
+  base: { folders: [], packages: ["@noble/hashes"] },
   // A Host has an HTTP client, and there is one parser of HTTP/1.
   host: { folders: ["base"], rooms: ["wire/h1"], packages: ["node:*", "bun", "bun:*"] },
   wire: { folders: ["base"], packages: ["@bufbuild/protobuf"] },
