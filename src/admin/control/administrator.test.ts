@@ -127,8 +127,9 @@ describe("who a subject is", () => {
 describe("administrators in force", () => {
   function book(given: string, applied: string | null = null) {
     let text = applied;
+    const inputs = given === "" ? [] : [{ path: "given.yaml", text: given }];
     const source = {
-      given: given === "" ? [] : [{ path: "given.yaml", text: given }],
+      given: () => inputs,
       read: () => text,
       write: (next: string) => {
         text = next;
@@ -138,6 +139,15 @@ describe("administrators in force", () => {
   }
   const root = document(`role: mesh-admin\nsubjects: [{identity: "${alice}"}]`, "root");
   const admin = identity(alice);
+
+  test("those of a file that changed are in force at once, the former ones no more", () => {
+    let inputs = [{ path: "given.yaml", text: root }];
+    const source = { given: () => inputs, read: () => null, write: () => {} };
+    const administrators = new Administrators(source, "istio-system");
+    expect(administrators.grants(admin).length).toBe(1);
+    inputs = [{ path: "given.yaml", text: root.replace(alice, "spiffe://cluster.local/ns/shop/sa/bob") }];
+    expect(administrators.grants(admin)).toEqual([]);
+  });
 
   test("given and applied ones add up; what is applied is read again", () => {
     const both = book(root);

@@ -37,7 +37,7 @@ export function removeAdministrators(session: Session, names: readonly string[],
     if (session.administrators.given.some((one) => one.name === name))
       throw new Problem(
         409,
-        `${administratorKind} ${name} is given to the control plane at its start; change it there`,
+        `${administratorKind} ${name} is given to the control plane in a file; change it there`,
       );
     throw notFound(`${administratorKind} ${name}`);
   }

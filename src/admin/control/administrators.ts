@@ -1,16 +1,32 @@
-/** The administrators in force: those given at the start, and those that were applied. */
+/** The administrators in force: those given in files, and those that were applied. */
 import { MeshError } from "../../base/errors.ts";
 import { controlAdminLimits } from "../../base/limits/control.ts";
 import { type DocumentError, formatLocation } from "../../mesh/location.ts";
 import { type Administrator, hasSubject, parseAdministrators } from "./administrator.ts";
 import { type Grant, isAllowed, meshScope } from "./roles.ts";
-import type { AdministratorSource, Subject } from "./sources.ts";
+import type { AdministratorSource, DocumentInput, Subject } from "./sources.ts";
+
+/** @throws MeshError `configuration`, blame local, with the places of all that is wrong. */
+export function readGivenAdministrators(
+  inputs: readonly DocumentInput[],
+  rootNamespace: string,
+): readonly Administrator[] {
+  const { administrators, errors, others } = parseAdministrators(inputs, rootNamespace);
+  const wrong = errors.map(
+    ({ location, resource, message }) =>
+      `${formatLocation(location)}: ${resource === null ? "" : `${resource}: `}${message}`,
+  );
+  // Somebody's role must not be missing because it is in a document that is something else.
+  if (others > 0) wrong.push(`${others} documents among the administrators are of another kind, or no YAML`);
+  if (wrong.length > 0) throw new MeshError("configuration", "local", wrong.join("; "));
+  return administrators;
+}
 
 export class Administrators {
   readonly #source: AdministratorSource;
   readonly #rootNamespace: string;
-  /** In force whatever is applied: who runs the control plane cannot be locked out of it. */
-  readonly given: readonly Administrator[];
+  #givenInputs: readonly DocumentInput[] = [];
+  #given: readonly Administrator[] = [];
   #text: string | null = null;
   #applied: readonly Administrator[] = [];
 
@@ -18,16 +34,18 @@ export class Administrators {
   constructor(source: AdministratorSource, rootNamespace: string) {
     this.#source = source;
     this.#rootNamespace = rootNamespace;
-    const { administrators, errors, others } = parseAdministrators(source.given, rootNamespace);
-    const wrong = errors.map(
-      ({ location, resource, message }) =>
-        `${formatLocation(location)}: ${resource === null ? "" : `${resource}: `}${message}`,
-    );
-    // Somebody's role must not be missing because it stands in a document that is something else.
-    if (others > 0)
-      wrong.push(`${others} documents among the administrators are of another kind, or no YAML`);
-    if (wrong.length > 0) throw new MeshError("configuration", "local", wrong.join("; "));
-    this.given = administrators;
+    this.#givenInputs = source.given();
+    this.#given = readGivenAdministrators(this.#givenInputs, rootNamespace);
+  }
+
+  /** In force whatever is applied: who runs the control plane cannot be locked out of it. */
+  get given(): readonly Administrator[] {
+    const inputs = this.#source.given();
+    if (inputs !== this.#givenInputs) {
+      this.#given = readGivenAdministrators(inputs, this.#rootNamespace);
+      this.#givenInputs = inputs;
+    }
+    return this.#given;
   }
 
   get applied(): readonly Administrator[] {
@@ -81,7 +99,7 @@ export class Administrators {
       .map(({ name }) => ({
         location: { file: "administrators", line: 1, column: 1 },
         resource: `Administrator ${name}`,
-        message: "is given to the control plane at its start; choose another name",
+        message: "is given to the control plane in a file; choose another name",
       }));
   }
 

@@ -510,6 +510,21 @@ describe("what the mesh revoked", () => {
     expect((await control.ask("blue", "DELETE", path)).status).toBe(204);
   });
 
+  test("an operator and a token are revoked by the mesh alone, and lifted again", async () => {
+    const control = new ControlWorld();
+    const operator = { kind: "operator", value: "https://login.example#ada" };
+    expect((await control.ask("blue", "POST", "/v1/revocations", operator)).status).toBe(404);
+    expect((await control.ask("root", "POST", "/v1/revocations", { ...operator, value: "ada" })).status).toBe(
+      400,
+    );
+    expect((await control.ask("root", "POST", "/v1/revocations", operator)).status).toBe(201);
+    expect(control.revocations.at(-1)).toMatchObject(operator);
+    const token = { kind: "token", value: "https://login.example#jti-1" };
+    expect((await control.ask("root", "POST", "/v1/revocations", token)).status).toBe(201);
+    const lifting = `/v1/revocations/operator/${encodeURIComponent(operator.value)}`;
+    expect((await control.ask("root", "DELETE", lifting)).status).toBe(204);
+  });
+
   test("is listed in pages, a tenant's own in pages of their own", async () => {
     const control = new ControlWorld();
     for (let index = 0; index < 25; index++)

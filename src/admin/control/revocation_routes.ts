@@ -9,7 +9,7 @@ import { notFound, type Session } from "./session.ts";
 import type { RevocationCursor, RevocationEntry, RevocationTarget } from "./sources.ts";
 import { bindingNamespace } from "./token_routes.ts";
 
-const kinds = ["serial", "identity", "node"] as const;
+const kinds = ["serial", "identity", "node", "operator", "token"] as const;
 
 export function addRevocationRoutes(app: ControlApp): void {
   app.get("/v1/revocations", (context) => {
@@ -136,6 +136,11 @@ function readTarget(kind: RevocationTarget["kind"], value: string): RevocationTa
     throw new Problem(400, "an identity is spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME");
   if (kind === "node" && !/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(value))
     throw new Problem(400, "a node's name is one DNS label");
+  if ((kind === "operator" || kind === "token") && !/^[^#]{1,512}#.{1,512}$/s.test(value))
+    throw new Problem(
+      400,
+      `of a ${kind} it is the issuer, # and ${kind === "token" ? "the token's jti" : "its sub"}`,
+    );
   if (kind !== "serial") return { kind, value };
   const serial = value.toLowerCase().replaceAll(":", "");
   if (!/^[0-9a-f]{1,64}$/.test(serial)) throw new Problem(400, "a serial number is hexadecimal");
@@ -150,6 +155,9 @@ function targetNamespace(session: Session, { kind, value }: RevocationTarget): s
       const certificate = session.sources.certificates.bySerial(value);
       return certificate === null ? null : namespaceOf(certificate.identity);
     }
+    case "operator":
+    case "token":
+      return null;
     case "node": {
       const binding = session.sources.bindingOf(value);
       return binding === null ? null : bindingNamespace(binding);
@@ -168,10 +176,11 @@ function refuseSelf(session: Session, target: RevocationTarget, words: string): 
         : null;
   const refuse = (detail: string): Problem => session.refuse(409, "revocations.create", words, null, detail);
   if (identity === controlIdentity) throw refuse("that is the control plane itself; rotate its CA instead");
-  if (
-    target.kind === "identity" &&
-    session.subject.kind === "identity" &&
-    session.subject.id.uri === identity
-  )
-    throw refuse("that is you; let another administrator do it");
+  const { subject } = session;
+  const isSelf =
+    subject.kind === "token"
+      ? (target.kind === "operator" && target.value === subject.name) ||
+        (target.kind === "token" && target.value === `${subject.issuer}#${subject.claims.jti}`)
+      : target.kind === "identity" && subject.id.uri === identity;
+  if (isSelf) throw refuse("that is you; let another administrator do it");
 }

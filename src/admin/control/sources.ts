@@ -58,8 +58,8 @@ export type Subject =
     };
 
 export interface AdministratorSource {
-  /** Given to the control plane at its start; these are always in force, and only who runs it changes them. */
-  readonly given: readonly DocumentInput[];
+  /** Given to the control plane in files; these are always in force, and only who runs it changes them. */
+  readonly given: () => readonly DocumentInput[];
   /** What `write` was given last; null before the first time. */
   read(): string | null;
   write(text: string): void;
@@ -267,8 +267,8 @@ export interface CertificateSource {
 }
 
 export interface RevocationTarget {
-  readonly kind: "serial" | "identity" | "node";
-  /** Serial number in hexadecimal, SPIFFE URI, or the node's name. */
+  readonly kind: "serial" | "identity" | "node" | "operator" | "token";
+  /** Serial number in hexadecimal, SPIFFE URI, the node's name; of an operator `issuer#sub`, of a token `issuer#jti`. */
   readonly value: string;
 }
 

@@ -42,7 +42,7 @@ import { type RpcPeer, RpcServer } from "../../transport/rpc/server.ts";
 import { GrpcService } from "../../wire/grpc/server.ts";
 import { type Lifecycle, startWithin } from "../lifecycle.ts";
 import { versionFields } from "../version.ts";
-import { reachOf, readGiven } from "./given.ts";
+import { GivenFiles, reachOf } from "./given.ts";
 import type { ControlParts } from "./parts.ts";
 import { controlSources, removeHalfBackups } from "./sources.ts";
 
@@ -74,13 +74,14 @@ async function build(
 ): Promise<RunningControl> {
   const { clock } = host;
   const { trustDomain, rootNamespace, stateDirectory } = config;
-  const given = await readGiven(host.files, config);
+  const administrator = administratorId(trustDomain, rootNamespace);
+  const given = await GivenFiles.open(host.files, config, [firstAdministrator(administrator)], logger);
+  life.onStop(() => given.close());
   const reach = reachOf(host, config);
   const metrics = new MetricRegistry();
   const provider: CryptoProvider =
     config.cryptoProvider === "runtime" ? runtimeProvider() : peculiarProvider();
   const controlId = new SpiffeId(trustDomain, rootNamespace, "fairlead-control");
-  const administrator = administratorId(trustDomain, rootNamespace);
   const startedAtMs = clock.wallMs();
 
   const state = await ControlState.open(host, stateDirectory, logger);
@@ -147,6 +148,7 @@ async function build(
     controlUrl: () => reach.url,
     maxLifetimeMs: config.svidLifetimeMs,
   });
+  given.subscribe(() => identity.tokens.setIssuers(given.issuers));
   const serving = await ServingCertificates.start({
     clock,
     logger,
@@ -173,7 +175,7 @@ async function build(
       clock,
       xds,
       recheck: (caller) => identity.authenticator.recheck(caller),
-      trust: trust.changes,
+      trust: eitherOf(trust.changes, given),
       registrations: state.registrations,
     }),
   );
@@ -202,7 +204,7 @@ async function build(
   // One port for all of it.
   const parts: ControlParts = {
     config,
-    administrators: [firstAdministrator(administrator), ...given.administrators],
+    administrators: () => given.administrators,
     controlId,
     startedAtMs,
     state,
@@ -250,6 +252,21 @@ async function build(
     drain: async () => {
       await server.drain();
       await life.stop();
+    },
+  };
+}
+
+interface Changes {
+  subscribe(listener: () => void): () => void;
+}
+
+function eitherOf(...sources: readonly Changes[]): Changes {
+  return {
+    subscribe: (listener) => {
+      const ends = sources.map((source) => source.subscribe(listener));
+      return () => {
+        for (const end of ends) end();
+      };
     },
   };
 }

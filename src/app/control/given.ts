@@ -1,22 +1,97 @@
-/** What the control plane is given in files at its start, and where it is reached. */
+/** What the control plane is given in files, and where it is reached. */
+
+import { readGivenAdministrators } from "../../admin/control/administrators.ts";
 import type { DocumentInput } from "../../admin/control/sources.ts";
-import { MeshError } from "../../base/errors.ts";
+import { asMeshError, MeshError } from "../../base/errors.ts";
 import type { IpAddress } from "../../base/ip.ts";
+import type { Logger } from "../../base/log.ts";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
 import { readTokenIssuers } from "../../config/control/token_issuers.ts";
 import type { Files, Host } from "../../host/host.ts";
 import { type JwtIssuer, parseJwtIssuer } from "../../pki/token/token_issuer.ts";
 
-export interface Given {
+interface Given {
   readonly issuers: readonly JwtIssuer[];
   readonly administrators: readonly DocumentInput[];
 }
 
-/** @throws MeshError `configuration` or `io`, blame local. */
-export async function readGiven(files: Files, config: ControlPlaneConfig): Promise<Given> {
-  const administrators: DocumentInput[] = [];
+/** Read again when a file changes. One that is wrong then changes nothing: what was in force stays, and that is said. */
+export class GivenFiles {
+  readonly #ends: (() => void)[] = [];
+  readonly #listeners = new Set<() => void>();
+  #current: Given = { issuers: [], administrators: [] };
+
+  /** @param builtIn administrators besides those of files. @throws MeshError `configuration` or `io`, blame local. */
+  static async open(
+    files: Files,
+    config: ControlPlaneConfig,
+    builtIn: readonly DocumentInput[],
+    logger: Logger,
+  ): Promise<GivenFiles> {
+    const paths = [
+      ...config.administratorPaths,
+      ...(config.issuersPath === null ? [] : [config.issuersPath]),
+    ];
+    const given = new GivenFiles();
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    let work = begun;
+    // Watched before it is read: what changes in between is read again, after it.
+    for (const path of paths)
+      given.#ends.push(
+        files.watch(path, () => {
+          work = work.then(take);
+        }),
+      );
+    const take = async (): Promise<void> => {
+      try {
+        given.#current = await readGiven(files, config, builtIn);
+        for (const listener of given.#listeners) listener();
+        logger.log("info", "control", "administrators and issuers were read again", {
+          files: paths.join(", "),
+        });
+      } catch (thrown) {
+        const { message } = asMeshError(thrown, "io", "local");
+        logger.log("error", "control", "administrators and issuers stay as they were", { reason: message });
+      }
+    };
+    try {
+      given.#current = await readGiven(files, config, builtIn);
+    } catch (thrown) {
+      given.close();
+      throw thrown;
+    }
+    begin();
+    return given;
+  }
+
+  /** The same list until it changes. */
+  get administrators(): readonly DocumentInput[] {
+    return this.#current.administrators;
+  }
+
+  get issuers(): readonly JwtIssuer[] {
+    return this.#current.issuers;
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  close(): void {
+    for (const end of this.#ends) end();
+  }
+}
+
+async function readGiven(
+  files: Files,
+  config: ControlPlaneConfig,
+  builtIn: readonly DocumentInput[],
+): Promise<Given> {
+  const administrators = [...builtIn];
   for (const path of config.administratorPaths)
     administrators.push({ path, text: await files.readText(path) });
+  readGivenAdministrators(administrators, config.rootNamespace);
   if (config.issuersPath === null) return { issuers: [], administrators };
   const { issuers, errors } = readTokenIssuers(config.issuersPath, await files.readText(config.issuersPath));
   if (errors.length > 0) {

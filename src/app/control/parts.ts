@@ -17,7 +17,7 @@ import type { TrustVerifier } from "../../pki/trust/verifier.ts";
 export interface ControlParts {
   readonly config: ControlPlaneConfig;
   /** Administrator documents that are in force whatever is applied. */
-  readonly administrators: readonly DocumentInput[];
+  readonly administrators: () => readonly DocumentInput[];
   readonly controlId: SpiffeId;
   readonly startedAtMs: number;
   readonly state: ControlState;

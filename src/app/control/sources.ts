@@ -155,8 +155,18 @@ function revocationSource(host: Host, { state, authority, xds, identity }: Contr
 }
 
 function targetOf({ kind, value }: NamedTarget): RevocationTarget {
-  if (kind === "serial") return { kind, serialNumber: value };
-  return kind === "identity" ? { kind, uri: value } : { kind, node: value };
+  switch (kind) {
+    case "serial":
+      return { kind, serialNumber: value };
+    case "identity":
+      return { kind, uri: value };
+    case "node":
+      return { kind, node: value };
+    case "operator":
+      return { kind, name: value };
+    case "token":
+      return { kind, id: value };
+  }
 }
 
 function authoritySource({ config, authorityList, authority, rotation }: ControlParts): AuthoritySource {

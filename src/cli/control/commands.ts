@@ -122,10 +122,16 @@ function parseVersions(text: string, before: readonly string[] = []): readonly s
 }
 
 function addRevoke(program: Command, { bindings, style, finish }: Making): void {
-  client(program, "revoke", "take the mesh's trust from a host, an identity or one certificate")
+  client(
+    program,
+    "revoke",
+    "take the mesh's trust from a host, an identity, a certificate, an operator or a token",
+  )
     .argument("[SPIFFE-ID]", "every certificate of this identity")
     .option("--node <NAME>", "every certificate of this host, its own and those of its workloads")
     .option("--serial <HEX>", "one certificate")
+    .option("--operator <ISSUER#SUB>", "every token of this operator")
+    .option("--token-id <ISSUER#JTI>", "one bearer token, of an operator or a workload")
     .option("--reason <WORDS>", "for the audit log")
     .option("--lift", "take a revocation back; certificates that were revoked stay so")
     .addOption(output("text", "json"))

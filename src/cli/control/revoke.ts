@@ -9,6 +9,8 @@ import { withControl } from "./client.ts";
 export interface RevokeFlags extends ControlClientFlags {
   readonly node?: string;
   readonly serial?: string;
+  readonly operator?: string;
+  readonly tokenId?: string;
   readonly reason?: string;
   readonly lift?: true;
   readonly output?: "text" | "json";
@@ -27,11 +29,15 @@ export async function revoke(
       ["identity", identity],
       ["node", flags.node],
       ["serial", flags.serial],
+      ["operator", flags.operator],
+      ["token", flags.tokenId],
     ] as const
   ).flatMap(([kind, value]) => (value === undefined ? [] : [{ kind, value }]));
   const [target] = targets;
   if (target === undefined || targets.length > 1) {
-    terminal.error("say whom: one of SPIFFE-ID, --node NAME, --serial HEX\n");
+    terminal.error(
+      "say whom: one of SPIFFE-ID, --node NAME, --serial HEX, --operator ISSUER#SUB, --token-id ISSUER#JTI\n",
+    );
     return 2;
   }
   const { kind, value } = target;
@@ -45,9 +51,9 @@ export async function revoke(
     if (flags.output === "json") terminal.out(`${JSON.stringify(made, null, 2)}\n`);
     else {
       const count = list(made, "serialNumbers").length;
-      terminal.error(
-        `${kind} ${value} is revoked, with ${count} certificate${count === 1 ? "" : "s"} that were good\n`,
-      );
+      const certificates = `, with ${count} certificate${count === 1 ? "" : "s"} that were good`;
+      const hasCertificates = kind !== "operator" && kind !== "token";
+      terminal.error(`${kind} ${value} is revoked${hasCertificates ? certificates : ""}\n`);
       if (text(made, "pending") !== "-")
         terminal.error(`${style.yellow("not published yet")}: ${text(made, "pending")}\n`);
     }
@@ -57,6 +63,8 @@ export async function revoke(
 
 /** A host has nothing left to show who it is by; a workload's host has, and asks again. */
 function afterLifting(kind: string, value: string): string {
+  if (kind === "operator") return "Its tokens are believed again";
+  if (kind === "token") return "It is believed again until it ends";
   const isHost = kind === "node" || SpiffeId.parse(value)?.namespace === nodeNamespace;
   return isHost
     ? "The host's certificates stay revoked: it joins again, by a new token made with `fairlead join-token create … --replace`"

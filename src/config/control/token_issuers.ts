@@ -17,6 +17,9 @@ export interface TokenIssuerConfig {
   readonly rootsFile?: string;
   readonly allowPrivateAddresses?: boolean;
   readonly subject?: string;
+  readonly namespaces?: readonly string[];
+  /** `namespace/name` */
+  readonly serviceAccounts?: readonly string[];
   readonly maxLifetimeMs?: number;
   readonly clockSkewMs?: number;
 }
@@ -29,7 +32,7 @@ export interface ReadTokenIssuers {
 export const tokenIssuerKind = "TokenIssuer";
 const apiVersion = "fairlead.dev/v1";
 const strings = ["issuer", "jwksFile", "jwksUri", "rootsFile", "subject"] as const;
-const lists = ["audiences", "algorithms"] as const;
+const lists = ["audiences", "algorithms", "namespaces", "serviceAccounts"] as const;
 const durations = { maxLifetime: "maxLifetimeMs", clockSkew: "clockSkewMs" } as const;
 const fields = { known: [...strings, ...lists, ...Object.keys(durations), "allowPrivateAddresses"] };
 

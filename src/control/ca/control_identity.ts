@@ -77,11 +77,11 @@ export interface ControlIdentity {
 export function createControlIdentity(options: ControlIdentityOptions): ControlIdentity {
   const { host, logger, metrics, provider, state, authority, settings, controlId, reserved = [] } = options;
   const { clock, random } = host;
-  const { trustDomain } = settings;
+  const { trustDomain, rootNamespace } = settings;
   const { registrations, revocations } = state;
   const rates = new RateLimits(clock, options.rates);
   const refusals = new Refusals({ clock, logger, metrics, audit: state.audit });
-  const tokens = new TokenVerifier({ ...host, logger, trustDomain, issuers: options.issuers });
+  const tokens = new TokenVerifier({ ...host, logger, trustDomain, rootNamespace, issuers: options.issuers });
   const mesh = new StoreMeshFacts(options.store, options.groupIdentity);
   const known = { clock, provider, trust: options.trust, trustDomain, controlId, registrations, revocations };
   const certificates = new CertificateCallers(known);

@@ -48,7 +48,8 @@ describe("callers", () => {
     });
     const byToken = await authenticator.authenticate(credentials({ token: await bench.token() }));
     const expiresAtMs = expect.any(Number);
-    expect(byToken).toEqual({ kind: "workload", id: id("shop/cart"), via: "token", expiresAtMs });
+    const token = { issuer: expect.any(String), id: null };
+    expect(byToken).toEqual({ kind: "workload", id: id("shop/cart"), via: "token", expiresAtMs, token });
     expect(await node("edge-1")).toMatchObject({ kind: "node", node: "edge-1", credential: "valid" });
     const people = await bench.token({ iss: "https://people.example", sub: "ada", groups: ["admins"] });
     expect(await authenticator.authenticate(credentials({ token: people }))).toMatchObject({
@@ -56,6 +57,41 @@ describe("callers", () => {
       name: "https://people.example#ada",
       claims: { groups: ["admins"] },
     });
+  });
+});
+
+describe("a token", () => {
+  const people = "https://people.example";
+  const call = (token: string): Promise<Caller> =>
+    bench.identity.authenticator.authenticate(credentials({ token }));
+
+  test("of an operator is refused by its subject or its id, and no other operator's is", async () => {
+    const { revoked } = bench.state;
+    const ada = await bench.token({ iss: people, sub: "ada", jti: "one" });
+    const again = await bench.token({ iss: people, sub: "ada", jti: "two" });
+    const bob = await bench.token({ iss: people, sub: "bob" });
+    await bench.authority.revoke({ kind: "token", id: `${people}#one` });
+    expect(call(ada)).rejects.toThrow("authenticate failure");
+    expect((await call(again)).kind).toBe("operator");
+    revoked.operators.add(`${people}#ada`);
+    expect(call(again)).rejects.toThrow("authenticate failure");
+    expect((await call(bob)).kind).toBe("operator");
+  });
+
+  test("of a workload that is refused by its id ends the streams that it opened", async () => {
+    const caller = await call(await bench.token({ jti: "one" }));
+    const other = await call(await bench.token({ jti: "two" }));
+    expect(bench.identity.authenticator.recheck(caller)).toBeNull();
+    const issuer = caller.kind === "workload" ? caller.token?.issuer : "";
+    await bench.authority.revoke({ kind: "token", id: `${issuer}#one` });
+    expect(bench.identity.authenticator.recheck(caller)).toContain("is revoked");
+    expect(bench.identity.authenticator.recheck(other)).toBeNull();
+  });
+
+  test("of an issuer that is bound to others now, or gone, ends its streams", async () => {
+    const caller = await call(await bench.token());
+    bench.identity.tokens.setIssuers([]);
+    expect(bench.identity.authenticator.recheck(caller)).toContain("is not believed for");
   });
 });
 

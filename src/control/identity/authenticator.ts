@@ -2,7 +2,14 @@
 import type { SpiffeId } from "../../mesh/identity.ts";
 import type { TokenVerifier } from "../../pki/token/token_verifier.ts";
 import { type GrpcError, grpcCode } from "../../wire/grpc/status.ts";
-import type { CallCredentials, Caller, CallerAuthenticator, NodeCaller } from "./caller.ts";
+import type {
+  CallCredentials,
+  Caller,
+  CallerAuthenticator,
+  NodeCaller,
+  OperatorCaller,
+  WorkloadCaller,
+} from "./caller.ts";
 import type { CallerRefusal, CertificateCallers } from "./certificate_caller.ts";
 import type { RevocationStore } from "./identity_state.ts";
 import type { RateLimits } from "./rate_limits.ts";
@@ -68,7 +75,29 @@ export class MeshCallerAuthenticator implements CallerAuthenticator {
 
   /** For streams that stay open, when trust or a registration has changed. @returns null while the caller may still be believed, else why not. */
   recheck(caller: Caller): string | null {
-    return caller.kind === "operator" ? null : this.#options.certificates.recheck(caller);
+    if (caller.kind === "operator") return this.#refuseOperator(caller);
+    const refused = caller.kind === "workload" ? this.#refuseToken(caller) : null;
+    return refused ?? this.#options.certificates.recheck(caller);
+  }
+
+  #refuseOperator({
+    name,
+    issuer,
+    claims,
+  }: Pick<OperatorCaller, "name" | "issuer" | "claims">): string | null {
+    const { revocations } = this.#options;
+    if (revocations.isRevokedOperator(name)) return `operator ${name} is revoked`;
+    const id = typeof claims.jti === "string" ? `${issuer}#${claims.jti}` : null;
+    return id !== null && revocations.isRevokedToken(id) ? `token ${id} is revoked` : null;
+  }
+
+  #refuseToken({ id, token }: Pick<WorkloadCaller, "id" | "token">): string | null {
+    if (token === undefined) return null;
+    const { revocations, tokens } = this.#options;
+    if (token.id !== null && revocations.isRevokedToken(token.id)) return `token ${token.id} is revoked`;
+    return tokens.mayClaim(token.issuer, id)
+      ? null
+      : `issuer ${token.issuer} is not believed for ${id} any more`;
   }
 
   #admit({ remote }: CallCredentials, action: string): void {
@@ -100,12 +129,18 @@ export class MeshCallerAuthenticator implements CallerAuthenticator {
       return refuse(`token_${found.reason}`, `token of issuer ${found.issuer ?? "unknown"}: ${found.detail}`);
     if (found.kind === "operator") {
       const { issuer, subject, claims } = found;
-      return { kind: "operator", name: `${issuer}#${subject}`, issuer, subject, claims };
+      const operator = { kind: "operator", name: `${issuer}#${subject}`, issuer, subject, claims } as const;
+      const refused = this.#refuseOperator(operator);
+      return refused === null ? operator : refuse("revoked", refused);
     }
     if (reserved.some((one) => one.equals(found.id)))
       return refuse("reserved", `a token claims to be ${found.id}, which shows a certificate`);
     if (revocations.isRevokedIdentity(found.id.uri)) return refuse("revoked", `${found.id} is revoked`);
-    return { kind: "workload", id: found.id, via: "token", expiresAtMs: found.expiresAtMs };
+    const { issuer, tokenId } = found;
+    const shown = { issuer, id: tokenId === null ? null : `${issuer}#${tokenId}` };
+    const refused = this.#refuseToken({ id: found.id, token: shown });
+    if (refused !== null) return refuse("revoked", refused);
+    return { kind: "workload", id: found.id, via: "token", expiresAtMs: found.expiresAtMs, token: shown };
   }
 
   #refused({ remote }: CallCredentials, action: string, refusals: readonly CallerRefusal[]): GrpcError {

@@ -24,6 +24,12 @@ export interface WorkloadCaller {
   readonly serialNumber?: string;
   /** Wall clock; of the token it showed, what clocks may differ by included. None by a certificate. */
   readonly expiresAtMs?: number;
+  /** What it showed, when that was a token. */
+  readonly token?: {
+    readonly issuer: string;
+    /** `issuer#jti`; null when it has none. */
+    readonly id: string | null;
+  };
 }
 
 /** A person or a program that administers, by a token of an issuer of operators. What it may do is administration's to say. */

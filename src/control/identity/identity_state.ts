@@ -25,6 +25,10 @@ export interface RevocationStore {
   isRevokedSerial(serialNumber: string): boolean;
   isRevokedIdentity(uri: string): boolean;
   isRevokedNode(node: string): boolean;
+  /** @param name `issuer#sub` */
+  isRevokedOperator(name: string): boolean;
+  /** @param id `issuer#jti` */
+  isRevokedToken(id: string): boolean;
   /** @returns the namespace by whose right it was revoked, "" for the mesh's; null when it is not revoked. */
   byWhoseRight(kind: "identity" | "node", value: string): string | null;
 }

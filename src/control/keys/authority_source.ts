@@ -11,7 +11,11 @@ export type RevocationTarget =
   /** Every certificate of a SPIFFE ID, and no new one until it is lifted. */
   | { readonly kind: "identity"; readonly uri: string }
   /** Every certificate that a node has asked for, its own and those of its workloads, and no new one until it is lifted. */
-  | { readonly kind: "node"; readonly node: string };
+  | { readonly kind: "node"; readonly node: string }
+  /** Whoever administers by tokens of this `issuer#sub`. */
+  | { readonly kind: "operator"; readonly name: string }
+  /** One bearer token, `issuer#jti`. */
+  | { readonly kind: "token"; readonly id: string };
 
 export interface RevocationOutcome {
   /** Serial numbers, unexpired, that it concerns now. */

@@ -102,8 +102,7 @@ export class MeshAuthority implements AuthoritySource {
     const concerned = this.#concerned(target);
     if (target.kind !== "serial") {
       // Before it is known whether the lists have room: from here on nothing new is issued, whatever becomes of the rest.
-      const value = target.kind === "identity" ? target.uri : target.node;
-      records.revocations.add({ ...row, kind: target.kind, value });
+      records.revocations.add({ ...row, kind: target.kind, value: keptValue(target) });
     }
     this.#checkRoom(concerned.length + 1);
     if (target.kind === "serial" && concerned.length === 0) {
@@ -133,10 +132,7 @@ export class MeshAuthority implements AuthoritySource {
     // A serial number stays revoked: nodes may have learnt of it already.
     if (target.kind === "serial") return false;
     this.#spreadAll();
-    return this.#options.records.revocations.remove(
-      target.kind,
-      target.kind === "identity" ? target.uri : target.node,
-    );
+    return this.#options.records.revocations.remove(target.kind, keptValue(target));
   }
 
   close(): void {
@@ -205,6 +201,10 @@ export class MeshAuthority implements AuthoritySource {
         return [...certificates.all({ identity: target.uri, validAtMs })];
       case "node":
         return [...certificates.all({ requestedBy: target.node, validAtMs })];
+      // Nothing was issued to them; who asked by such a token has certificates of its own name.
+      case "operator":
+      case "token":
+        return [];
     }
   }
 
@@ -254,6 +254,20 @@ function serialOf(text: string): string {
     throw new MeshError("configuration", "local", "a serial number is written in hexadecimal");
   const even = digits.length % 2 === 0 ? digits : `0${digits}`;
   return even.replace(/^(?:00)+(?=..)/, "");
+}
+
+/** As it is kept. */
+function keptValue(target: Exclude<RevocationTarget, { kind: "serial" }>): string {
+  switch (target.kind) {
+    case "identity":
+      return target.uri;
+    case "node":
+      return target.node;
+    case "operator":
+      return target.name;
+    case "token":
+      return target.id;
+  }
 }
 
 function unavailable(why: string | null): MeshError {

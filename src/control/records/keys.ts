@@ -59,7 +59,7 @@ export interface IssuedRecords {
 }
 
 export interface RevocationRow {
-  readonly kind: "serial" | "identity" | "node";
+  readonly kind: "serial" | "identity" | "node" | "operator" | "token";
   readonly value: string;
   /** Of a serial number; "" when it is not known who has issued it. */
   readonly issuerKey: string;

@@ -4,11 +4,12 @@ import { identityLimits, stateLimits } from "../../base/limits/control.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
 import { countOf, RowReader, storedMs, storedMsOrNull } from "./row_reader.ts";
 
-export type RevocationKind = "serial" | "identity" | "node";
+const kinds = ["serial", "identity", "node", "operator", "token"] as const;
+export type RevocationKind = (typeof kinds)[number];
 
 export interface Revocation {
   readonly kind: RevocationKind;
-  /** Serial number in hexadecimal, SPIFFE URI, or the node's name. */
+  /** Serial number in hexadecimal, SPIFFE URI, the node's name; of an operator `issuer#sub`, of a token `issuer#jti`. */
   readonly value: string;
   /** Of a serial number: the issuer's `Certificate.authorityKey`; "" otherwise. */
   readonly issuerKey: string;
@@ -107,6 +108,14 @@ export class Revocations {
     return this.get("node", node) !== null;
   }
 
+  isRevokedOperator(name: string): boolean {
+    return this.get("operator", name) !== null;
+  }
+
+  isRevokedToken(id: string): boolean {
+    return this.get("token", id) !== null;
+  }
+
   byWhoseRight(kind: RevocationKind, value: string): string | null {
     return this.get(kind, value)?.byNamespace ?? null;
   }
@@ -159,7 +168,7 @@ export class Revocations {
 function readRevocation(row: SqlRow): Revocation {
   const reader = new RowReader("revocations", row);
   return {
-    kind: reader.oneOf("kind", ["serial", "identity", "node"]),
+    kind: reader.oneOf("kind", kinds),
     value: reader.text("value"),
     issuerKey: reader.text("issuer_key"),
     reason: reader.text("reason"),

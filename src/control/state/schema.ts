@@ -200,6 +200,25 @@ BEGIN
 END;
 `;
 
+/** Tokens and their bearers can be revoked, too: a CHECK is changed by making the table again. */
+const revokedTokens = `
+CREATE TABLE revocations_of_all_kinds (
+  kind TEXT NOT NULL CHECK (kind IN ('serial', 'identity', 'node', 'operator', 'token')),
+  value TEXT NOT NULL,
+  issuer_key TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  by_whom TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,
+  expires_at_ms INTEGER,
+  by_namespace TEXT NOT NULL,
+  UNIQUE (kind, value, issuer_key)
+) STRICT;
+INSERT INTO revocations_of_all_kinds (kind, value, issuer_key, reason, by_whom, at_ms, expires_at_ms, by_namespace)
+  SELECT kind, value, issuer_key, reason, by_whom, at_ms, expires_at_ms, by_namespace FROM revocations ORDER BY rowid;
+DROP TABLE revocations;
+ALTER TABLE revocations_of_all_kinds RENAME TO revocations;
+`;
+
 export const migrations: readonly Migration[] = [
   { name: "credentials", sql: credentials },
   { name: "audit log", sql: audit },
@@ -208,4 +227,5 @@ export const migrations: readonly Migration[] = [
   { name: "creation of documents", sql: documentCreation },
   { name: "rights behind revocations and tokens", sql: rights },
   { name: "usage in bytes", sql: usage },
+  { name: "revocations of tokens", sql: revokedTokens },
 ];

@@ -63,6 +63,7 @@ async function outcome(path: string, allowPrivateAddresses: boolean, discovery =
   const base = `https://127.0.0.1:${server.port}`;
   const issuer = discovery ? `${base}${path}` : "https://issuer.example";
   const verifier = new TokenVerifier({
+    rootNamespace: "istio-system",
     clock: host.clock,
     http: host.http,
     files,

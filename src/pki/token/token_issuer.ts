@@ -14,6 +14,13 @@ export type TokenSubject =
   /** No workload at all: a person or program that administers. */
   | { readonly kind: "operator" };
 
+/** For whom an issuer is believed: what one of the two lists holds. */
+export interface TokenBinding {
+  readonly namespaces: ReadonlySet<string>;
+  /** `namespace/name` */
+  readonly serviceAccounts: ReadonlySet<string>;
+}
+
 export interface JwtIssuer {
   /** Compared with `iss`, byte for byte. */
   readonly issuer: string;
@@ -22,6 +29,8 @@ export interface JwtIssuer {
   readonly algorithms: readonly TokenAlgorithm[];
   readonly keys: JwksSource;
   readonly subject: TokenSubject;
+  /** Null for one that names nobody, and is believed for every namespace but the root namespace. */
+  readonly binding: TokenBinding | null;
   /** From `iat` to `exp`; null for any. */
   readonly maxLifetimeMs: number | null;
   /** How far the issuer's clock and ours may be apart. */
@@ -41,6 +50,9 @@ export interface JwtIssuerSettings {
   readonly rootsFile?: string;
   /** `service-account`, `operator`, or `ns/{claim}/sa/{claim}`. */
   readonly subject?: string;
+  readonly namespaces?: readonly string[];
+  /** `namespace/name` */
+  readonly serviceAccounts?: readonly string[];
   readonly maxLifetimeMs?: number;
   readonly clockSkewMs?: number;
 }
@@ -62,12 +74,14 @@ export function parseJwtIssuer(settings: JwtIssuerSettings): JwtIssuer {
     throw say(`the clock skew must lie between 0 and ${tokenLimits.maxClockSkewMs} ms`);
   const maxLifetimeMs = settings.maxLifetimeMs ?? null;
   if (maxLifetimeMs !== null && !(maxLifetimeMs > 0)) throw say("the longest lifetime must be positive");
+  const subject = parseSubject(settings.subject ?? "service-account", say);
   return {
     issuer,
     audiences,
     algorithms: allowed,
     keys: parseSource(settings, say),
-    subject: parseSubject(settings.subject ?? "service-account", say),
+    subject,
+    binding: parseBinding(settings, subject, say),
     maxLifetimeMs,
     clockSkewMs,
   };
@@ -102,4 +116,29 @@ function parseSubject(text: string, say: (message: string) => MeshError): TokenS
   if (template === null)
     throw say(`subject "${text}" is neither service-account, operator nor ns/{claim}/sa/{claim}`);
   return { kind: "template", template };
+}
+
+const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const SERVICE_ACCOUNT = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
+
+function parseBinding(
+  { namespaces, serviceAccounts }: JwtIssuerSettings,
+  subject: TokenSubject,
+  say: (message: string) => MeshError,
+): TokenBinding | null {
+  if (namespaces === undefined && serviceAccounts === undefined) return null;
+  if (subject.kind === "operator")
+    throw say("an operator is of no namespace; Administrator documents say what it may");
+  for (const [field, values, form] of [
+    ["namespaces", namespaces ?? [], NAMESPACE],
+    ["serviceAccounts", serviceAccounts ?? [], SERVICE_ACCOUNT],
+  ] as const) {
+    const wrong = values.find((value) => !form.test(value));
+    if (wrong !== undefined)
+      throw say(`"${wrong}" of ${field} is no ${form === NAMESPACE ? "namespace" : "NAMESPACE/NAME"}`);
+  }
+  const binding = { namespaces: new Set(namespaces), serviceAccounts: new Set(serviceAccounts) };
+  // An empty list must not mean everybody.
+  if (binding.namespaces.size + binding.serviceAccounts.size === 0) throw say("is bound to nobody");
+  return binding;
 }

@@ -36,6 +36,7 @@ function bench(...settings: readonly Partial<JwtIssuerSettings>[]): Bench {
   const files = new MemoryFiles();
   const issuers = settings.map((one) => parseJwtIssuer({ issuer, ...one }));
   const verifier = new TokenVerifier({
+    rootNamespace: "istio-system",
     clock,
     http,
     files,
@@ -54,6 +55,54 @@ async function outcome({ verifier }: Bench, token: string): Promise<string> {
 }
 
 const cart = "spiffe://cluster.local/ns/shop/sa/cart";
+
+describe("an issuer that is bound", () => {
+  const of = (subject: string) => signToken(key, nowMs, { sub: `system:serviceaccount:${subject}` });
+
+  test("is believed for its namespaces and service accounts, and for no others", async () => {
+    const b = bench({ jwks: keySet(key), namespaces: ["shop"], serviceAccounts: ["bank/teller"] });
+    expect(await outcome(b, await of("shop:cart"))).toBe(cart);
+    expect(await outcome(b, await of("bank:teller"))).toBe("spiffe://cluster.local/ns/bank/sa/teller");
+    expect(await outcome(b, await of("bank:vault"))).toBe("binding");
+    expect(await outcome(b, await of("istio-system:gateway"))).toBe("binding");
+  });
+
+  test("to nobody by name is not believed for the root namespace; by name it can be", async () => {
+    const b = bench({ jwks: keySet(key) });
+    expect(await outcome(b, await of("shop:cart"))).toBe(cart);
+    expect(await outcome(b, await of("istio-system:gateway"))).toBe("binding");
+    const named = bench({ jwks: keySet(key), namespaces: ["istio-system"] });
+    expect(await outcome(named, await of("istio-system:gateway"))).toContain("ns/istio-system/sa/gateway");
+  });
+
+  test("wrongly is an error", () => {
+    for (const settings of [
+      { namespaces: [] },
+      { namespaces: ["*"] },
+      { serviceAccounts: ["teller"] },
+      { namespaces: ["shop"], subject: "operator" },
+    ])
+      expect(() => parseJwtIssuer({ issuer, jwks: keySet(key), ...settings })).toThrow("token issuer");
+  });
+
+  test("and others are replaced while they are in use; keys of one that stays are not fetched again", async () => {
+    const b = bench({ jwksFile: "/keys.json" });
+    await b.files.writeAtomic("/keys.json", new TextEncoder().encode(keySet(key)), 0o600);
+    const token = await of("shop:cart");
+    expect(await outcome(b, token)).toBe(cart);
+    await b.files.remove("/keys.json");
+    const set = (...settings: readonly Partial<JwtIssuerSettings>[]) =>
+      b.verifier.setIssuers(settings.map((one) => parseJwtIssuer({ issuer, ...one })));
+    set({ jwksFile: "/keys.json", namespaces: ["bank"] });
+    expect(await outcome(b, token)).toBe("binding");
+    set({ jwksFile: "/keys.json", namespaces: ["shop"] });
+    expect(await outcome(b, token)).toBe(cart);
+    set({ jwksFile: "/other.json", namespaces: ["shop"] });
+    expect(await outcome(b, token)).toBe("keys_unavailable");
+    set();
+    expect(await outcome(b, token)).toBe("issuer");
+  });
+});
 
 describe("a token that holds", () => {
   test("names its workload as Kubernetes and istiod do, for every algorithm that is accepted", async () => {

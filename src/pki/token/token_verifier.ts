@@ -7,7 +7,7 @@ import type { Clock, Files, HttpClient } from "../../host/host.ts";
 import { nodeNamespace, type SpiffeId } from "../../mesh/identity.ts";
 import { JwksCache, type JwksStatus } from "./jwks_cache.ts";
 import { isTokenAlgorithm, type KeyQuestion } from "./jwks_keys.ts";
-import { readJwks } from "./jwks_source.ts";
+import { type JwksSource, readJwks } from "./jwks_source.ts";
 import { type Claims, serviceAccountIdentity } from "./token_identity.ts";
 import type { JwtIssuer } from "./token_issuer.ts";
 
@@ -24,7 +24,8 @@ export type TokenRefusalReason =
   | "not_yet_valid"
   | "lifetime"
   | "claim"
-  | "subject";
+  | "subject"
+  | "binding";
 
 /** Why a token does not hold. For the audit log: outside nobody learns it. It never quotes the token. */
 export interface TokenRefusal {
@@ -40,6 +41,8 @@ export type VerifiedToken =
       readonly kind: "workload";
       readonly id: SpiffeId;
       readonly issuer: string;
+      /** `jti`; null when it has none. */
+      readonly tokenId: string | null;
       /** Until then it is believed: its end, and the issuer's clock skew. */
       readonly expiresAtMs: number;
     }
@@ -56,9 +59,14 @@ export interface TokenVerifierOptions {
   readonly http: HttpClient;
   readonly logger: Logger;
   readonly trustDomain: string;
-  /** Several of one name may stand together when their audiences differ. */
+  /** Several of one name may be there when their audiences differ. */
   readonly issuers: readonly JwtIssuer[];
+  /** For which only an issuer that names it is believed. */
+  readonly rootNamespace: string;
 }
+
+const unboundMessage =
+  "an issuer is believed for every namespace but the root namespace; namespaces or serviceAccounts bind it";
 
 interface KnownIssuer extends JwtIssuer {
   readonly cache: JwksCache;
@@ -72,11 +80,35 @@ interface Unproven {
 
 export class TokenVerifier {
   readonly #options: TokenVerifierOptions;
-  readonly #issuers: readonly KnownIssuer[];
+  #issuers: readonly KnownIssuer[] = [];
 
   constructor(options: TokenVerifierOptions) {
     this.#options = options;
-    this.#issuers = options.issuers.map((one) => ({ ...one, cache: this.#cacheOf(one) }));
+    this.setIssuers(options.issuers);
+  }
+
+  /** In the place of those before; what is known of the keys of one that is there again stays known. */
+  setIssuers(issuers: readonly JwtIssuer[]): void {
+    const before = this.#issuers;
+    this.#issuers = issuers.map((one) => {
+      const known = before.find(({ issuer, keys }) => issuer === one.issuer && sameSource(keys, one.keys));
+      return { ...one, cache: known?.cache ?? this.#cacheOf(one) };
+    });
+    for (const { issuer, binding, subject } of issuers)
+      if (binding === null && subject.kind === "service_account")
+        this.#options.logger.log("warn", "tokens", unboundMessage, { issuer });
+  }
+
+  /** Whether a token of this issuer could make this identity now; what it was believed for may have been taken away since. */
+  mayClaim(issuer: string, id: SpiffeId): boolean {
+    return this.#issuers.some(
+      (one) => one.issuer === issuer && one.subject.kind !== "operator" && this.#isBound(one, id),
+    );
+  }
+
+  #isBound({ binding }: JwtIssuer, { namespace, serviceAccount }: SpiffeId): boolean {
+    if (binding === null) return namespace !== this.#options.rootNamespace;
+    return binding.namespaces.has(namespace) || binding.serviceAccounts.has(`${namespace}/${serviceAccount}`);
   }
 
   /** @returns who its bearer is, or why it does not hold. */
@@ -165,7 +197,8 @@ export class TokenVerifier {
     return refuse("lifetime", `it lives for ${exp - iat} s, longer than allowed`, issuer.issuer);
   }
 
-  #subject(claims: JWTPayload, { issuer, subject, clockSkewMs }: KnownIssuer): VerifiedToken | TokenRefusal {
+  #subject(claims: JWTPayload, known: KnownIssuer): VerifiedToken | TokenRefusal {
+    const { issuer, subject, clockSkewMs } = known;
     if (subject.kind === "operator") {
       if (typeof claims.sub !== "string" || claims.sub === "")
         return refuse("subject", "it has no subject", issuer);
@@ -179,8 +212,14 @@ export class TokenVerifier {
     if (id === null) return refuse("subject", "its claims do not make an identity of the mesh", issuer);
     // Hosts have certificates; an issuer of tokens cannot make one up.
     if (id.namespace === nodeNamespace) return refuse("subject", "it claims to be a node", issuer);
-    return { kind: "workload", id, issuer, expiresAtMs: (claims.exp ?? 0) * 1000 + clockSkewMs };
+    if (!this.#isBound(known, id)) return refuse("binding", `its issuer is not believed for ${id}`, issuer);
+    const tokenId = typeof claims.jti === "string" ? claims.jti : null;
+    return { kind: "workload", id, issuer, tokenId, expiresAtMs: (claims.exp ?? 0) * 1000 + clockSkewMs };
   }
+}
+
+function sameSource(one: JwksSource, other: JwksSource): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
 }
 
 /** `aud` is a list or one text (RFC 7519 §4.1.3); istiod wants a list, ours takes both. */

@@ -83,6 +83,7 @@ export class ControlWorld {
   /** What `apply` answers instead of doing it. */
   result: ChangeResult | null = null;
   failure: Error | null = null;
+  readonly #given = [{ path: "administrators.yaml", text: administrators() }];
   readonly sources: ControlSources;
   readonly app: ReturnType<typeof createControlApp>;
 
@@ -323,7 +324,7 @@ export class ControlWorld {
       recordRefusal: (entry) => this.append(entry),
       transaction: (work) => work(),
       administrators: {
-        given: [{ path: "administrators.yaml", text: administrators() }],
+        given: () => this.#given,
         read: () => this.applied,
         write: (text) => {
           this.applied = text;

@@ -66,6 +66,8 @@ export class MemoryAuthority {
     const { revoked } = this.state;
     if (target.kind === "identity") revoked.identities.add(target.uri);
     if (target.kind === "node") revoked.nodes.add(target.node);
+    if (target.kind === "operator") revoked.operators.add(target.name);
+    if (target.kind === "token") revoked.tokens.add(target.id);
     const isOf = (one: (typeof this.issued)[number]): boolean =>
       (target.kind === "serial" && one.serial === target.serialNumber) ||
       (target.kind === "identity" && one.uri === target.uri) ||

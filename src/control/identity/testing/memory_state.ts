@@ -10,7 +10,13 @@ export class MemoryState implements IdentityState {
   tokenRows = new Map<string, StoredToken>();
   registrationRows = new Map<string, Registration>();
   auditRows: AuditEntry[] = [];
-  readonly revoked = { serials: new Set<string>(), identities: new Set<string>(), nodes: new Set<string>() };
+  readonly revoked = {
+    serials: new Set<string>(),
+    identities: new Set<string>(),
+    nodes: new Set<string>(),
+    operators: new Set<string>(),
+    tokens: new Set<string>(),
+  };
   /** Thrown by the next writes: a full disk, say. */
   fault: Error | null = null;
 
@@ -61,6 +67,8 @@ export class MemoryState implements IdentityState {
     isRevokedSerial: (serial: string): boolean => this.revoked.serials.has(serial),
     isRevokedIdentity: (uri: string): boolean => this.revoked.identities.has(uri),
     isRevokedNode: (node: string): boolean => this.revoked.nodes.has(node),
+    isRevokedOperator: (name: string): boolean => this.revoked.operators.has(name),
+    isRevokedToken: (id: string): boolean => this.revoked.tokens.has(id),
     byWhoseRight: (kind: "identity" | "node", value: string): string | null =>
       (kind === "node" ? this.revoked.nodes : this.revoked.identities).has(value) ? this.revokedBy : null,
   };
