@@ -38,7 +38,7 @@ beforeEach(async () => {
 /** The listeners of the whole node as `10.0.0.2:PORT`; administration is served by somebody else. */
 async function opened(): Promise<readonly string[]> {
   const administration: SocketAddress[] = [];
-  await serveAdministration(
+  const serving = serveAdministration(
     db.host,
     db.node,
     labConfig(everything),
@@ -55,6 +55,7 @@ async function opened(): Promise<readonly string[]> {
     },
     () => {},
   );
+  await lab.world.settle(serving);
   const ports = [...db.node.tunnel.listeners.addresses, ...administration].map(({ port }) => port);
   return ports.map((port) => `10.0.0.2:${port}`);
 }

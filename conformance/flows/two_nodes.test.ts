@@ -66,6 +66,31 @@ describe("two nodes", () => {
     ]);
   });
 
+  test("an application that answers and closes with unread input has answered, through every end on the way", async () => {
+    const { lab, cart, db, call } = await shop({}, (peer) => {
+      peer.socket.pause();
+      peer.socket.write(bytes("413 too large"));
+      peer.socket.resetAfterSent();
+    });
+    const upload = new Uint8Array(64 * 1024);
+    for (let round = 0; round < 40; round++) {
+      const client = await call();
+      for (let index = 0; index < 20 && client.closes === 0; index++) {
+        client.socket.write(upload);
+        await lab.run(0.5);
+      }
+      await lab.until(() => client.closes === 1, "the close");
+      expect([client.text, client.ends, client.error?.code]).toEqual([
+        "413 too large",
+        0,
+        "connection_reset",
+      ]);
+    }
+    expect(
+      new Set([...cart.access(), ...db.access()].map((line) => String(line.error).split(":")[0])),
+    ).toEqual(new Set(["h2_reset", "connection_reset"]));
+  });
+
   test("many connections share one tunnel", async () => {
     const { lab, cart, served, call } = await shop();
     for (let index = 0; index < 20; index++) await call();

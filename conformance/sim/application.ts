@@ -54,8 +54,8 @@ export class AppEnd implements SocketHandler {
   ended = false;
   /** The peer's end has come. */
   peerEnded = false;
-  /** We reset or closed both halves because the script said so. */
-  left: "reset" | "close" | null = null;
+  /** We reset or closed both halves, or answered with our input unread, because the script said so. */
+  left: "reset" | "close" | "answer" | null = null;
   closed: { readonly error: MeshError | null } | null = null;
   /** Bytes of the banner that are still to come. */
   bannerLeft = 0;
@@ -130,7 +130,8 @@ export class AppEnd implements SocketHandler {
 
   #send(): void {
     this.#timer = null;
-    const { sendBytes, chunkBytes, gapMs } = this.script;
+    const { sendBytes, chunkBytes, gapMs, leave } = this.script;
+    if (leave?.how === "answer" && this.received < leave.afterBytes) return;
     while (this.left === null && this.closed === null && this.sent < sendBytes && !this.#blocked) {
       const length = Math.min(chunkBytes, sendBytes - this.sent);
       const chunk = new Uint8Array(length);
@@ -169,8 +170,10 @@ export class AppEnd implements SocketHandler {
   #considerLeaving(): void {
     const { leave } = this.script;
     if (leave === null || this.left !== null || this.received < leave.afterBytes) return;
+    if (leave.how === "answer") this.#send();
     this.left = leave.how;
-    if (leave.how === "reset") this.socket.reset();
+    if (leave.how === "answer") this.socket.resetAfterSent();
+    else if (leave.how === "reset") this.socket.reset();
     else this.socket.close();
   }
 }

@@ -39,6 +39,12 @@ const mutants: readonly Mutant[] = [
     to: "const workload = local as typeof local | null; void store;",
   },
   {
+    name: "what a broken application has said is dropped",
+    file: "src/proxy/carry/stream_end.ts",
+    from: "this.#stream.resetAfterData(resetCode.connectError);",
+    to: "this.#stream.reset(resetCode.connectError);",
+  },
+  {
     name: "a change of one workload is taken for one of no workload",
     file: "src/proxy/change_reach.ts",
     from: "isMeshWide || uids.has(uid)",

@@ -11,8 +11,8 @@ export interface EndScript {
   readonly end: "sent" | "peer_ended" | "never";
   /** Stops reading once so much has come, for so long. */
   readonly stall: { readonly afterBytes: number; readonly forMs: number } | null;
-  /** Resets, or closes both halves, once so much has come. */
-  readonly leave: { readonly how: "reset" | "close"; readonly afterBytes: number } | null;
+  /** Resets, or closes both halves, or says all it has to say and closes with its input unread (413), once so much has come. */
+  readonly leave: { readonly how: "reset" | "close" | "answer"; readonly afterBytes: number } | null;
 }
 
 export interface Scripts {
@@ -57,7 +57,7 @@ export function drawScripts(random: SeededRandom): Scripts {
     refused,
     banner,
   });
-  switch (random.below(13)) {
+  switch (random.below(14)) {
     case 0:
     case 1:
       return drawn("exchange", sends(size()), sends(size(), { end: "peer_ended" }));
@@ -90,6 +90,14 @@ export function drawScripts(random: SeededRandom): Scripts {
       return random.chance(0.5)
         ? drawn(`server leaves by ${leave.how}`, bulk, sends(size(), { leave, end: "peer_ended" }))
         : drawn(`client leaves by ${leave.how}`, sends(size(), { leave, end: "peer_ended" }), bulk);
+    }
+    case 13: {
+      const leave = { how: "answer", afterBytes: random.below(20_000) } as const;
+      return drawn(
+        "server answers and closes",
+        sends(100_000),
+        sends(random.pick([1, 100, 5_000]), { leave, end: "never" }),
+      );
     }
     case 9:
       return drawn("never closes", sends(size()), sends(size(), { end: "never" }));

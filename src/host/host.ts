@@ -69,8 +69,10 @@ export interface Socket {
   resume(): void;
   /** Orderly close of both directions now; what was written is still sent. `onClose(null)` follows. */
   close(): void;
-  /** Abortive close: the peer sees RST. `onClose(null)` follows. */
+  /** Abortive close: the peer sees RST, and may never see what was written last. `onClose(null)` follows. */
   reset(): void;
+  /** The same, but what was written reaches the peer first, if it takes it in bounded time: for passing on another's reset. */
+  resetAfterSent(): void;
 }
 
 /** A socket after the TLS handshake. Nobody has verified the peer yet: `pki/trust/verifier` must, before a byte is read or written. */

@@ -1,7 +1,7 @@
 /** What was delivered is a prefix of what was sent, and after an orderly end it is all of it. */
 import type { AppEnd } from "../application.ts";
 import type { Observed } from "../observed.ts";
-import { describeConnection } from "./causes.ts";
+import { causesOf, describeConnection } from "./causes.ts";
 
 export function checkDelivery(observed: Observed): string[] {
   const found: string[] = [];
@@ -14,6 +14,11 @@ export function checkDelivery(observed: Observed): string[] {
       say(`the end came before ${log.client.bannerLeft} bytes of the banner`);
     checkDirection(log.client, server, "request", say);
     checkDirection(server, log.client, "response", say);
+    const isUndisturbed = [...causesOf(log, observed)].every((cause) => cause === "script");
+    if (server.left === "answer" && isUndisturbed && log.client.received < server.sent)
+      say(
+        `${log.client.received} bytes came of an answer of ${server.sent}, after which the application closed with unread input`,
+      );
   }
   for (const { workload, bytes } of observed.strange)
     found.push(`delivery: ${workload} was given ${bytes.length} bytes that no client sent`);

@@ -27,6 +27,10 @@ export const hostLimits = {
   httpDialAttempts: 4,
   /** Received bytes one socket holds while nobody may be told of them (no handler yet, or paused); past it the connection is reset. */
   heldBytes: 1024 * 1024,
+  /** How often it is looked whether a connection that is about to be reset has sent everything; at most for `lingerMs`. */
+  unsentPollMs: 5,
+  /** How long the last words of a peer that reset its connection are read; its kernel has all of them already. */
+  brokenReadMs: 1_000,
   /** After `close()` the peer may go on sending for this long, so that our last bytes are not lost to an RST (RFC 9112 §9.6). */
   lingerMs: 2_000,
   /** What a peer may still send while we wait for its end; more is left unread, and it is cut when the time is over. */

@@ -32,6 +32,8 @@ const EMFILE = 24;
 const EINPROGRESS = 115;
 const POLLOUT = 4;
 const RLIMIT_NOFILE = 7;
+/** Bytes that were written and that the peer has not acknowledged (tcp(7)). */
+const SIOCOUTQ = 0x5411;
 const SOCKADDR_BYTES = 28;
 
 const SYMBOLS = {
@@ -44,6 +46,7 @@ const SYMBOLS = {
   getpeername: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
   getrlimit: { args: ["i32", "ptr"], returns: "i32" },
+  ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" },
   poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
   __errno_location: { args: [], returns: "ptr" },
 } as const;
@@ -148,6 +151,11 @@ export class LinuxSockets {
   /** Whoever closes it now, be it the end of the process, resets the connection (socket(7), SO_LINGER). @returns whether that was possible. */
   resetOnClose(fd: number): boolean {
     return this.#library.setsockopt(fd, SOL_SOCKET, SO_LINGER, this.#noLinger, 8) === 0;
+  }
+
+  /** Bytes written that the peer's kernel does not have yet; 0 where it cannot be told. */
+  unsentBytes(fd: number): number {
+    return this.#library.ioctl(fd, SIOCOUTQ, this.#int) < 0 ? 0 : (this.#int[0] ?? 0);
   }
 
   /** For a listener that TPROXY diverts to. @throws SystemCallError without CAP_NET_ADMIN. */

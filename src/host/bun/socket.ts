@@ -37,6 +37,8 @@ export class BunSocket implements Socket, NativeEvents {
   /** What Bun's error callback said; its close callback comes next and does not repeat it. */
   #failure: unknown = null;
   #lingerTimer: Timer | null = null;
+  /** Why nothing can be written any more, while what came before that is still read. */
+  #broken: MeshError | null = null;
 
   constructor(
     context: SocketContext,
@@ -73,15 +75,14 @@ export class BunSocket implements Socket, NativeEvents {
   }
 
   write(bytes: Uint8Array): number {
-    if (this.#phase !== "open" || this.#localEnded) return 0;
+    if (this.#phase !== "open" || this.#localEnded || this.#broken !== null) return 0;
     const taken = this.#native.write(bytes);
     if (taken === bytes.length) return taken;
     if (taken >= 0) {
       this.#blocked = true;
       return taken;
     }
-    // Bun says -1 on a socket that broke, and while it is paused never calls close for it.
-    this.#lose(new MeshError("connection_reset", this.#blame, "the connection broke during a write"));
+    this.#break();
     return 0;
   }
 
@@ -125,6 +126,32 @@ export class BunSocket implements Socket, NativeEvents {
     else this.#native.terminate();
   }
 
+  resetAfterSent(): void {
+    if (this.#phase !== "open") return;
+    if (this.#unsentBytes === 0 || this.#context.lingering >= hostLimits.maxLingering) {
+      this.reset();
+      return;
+    }
+    this.#discard();
+    this.#phase = "lingering";
+    this.#context.lingering++;
+    this.#pauseNative();
+    this.#resetWhenSent(this.#context.clock.now() + hostLimits.lingerMs);
+  }
+
+  get #unsentBytes(): number {
+    return this.fd < 0 ? 0 : (this.#context.linux?.unsentBytes(this.fd) ?? 0);
+  }
+
+  /** No event tells that the peer's kernel has everything. */
+  #resetWhenSent(untilMs: number): void {
+    this.#lingerTimer = this.#context.clock.setTimer(hostLimits.unsentPollMs, () => {
+      if (this.#phase !== "lingering") return;
+      if (this.#unsentBytes > 0 && this.#context.clock.now() < untilMs) this.#resetWhenSent(untilMs);
+      else this.#native.terminate();
+    });
+  }
+
   /** Nothing given to `write` before may leave meanwhile: true where all that is not in the kernel is our user's to keep. */
   protected get resetMayWait(): boolean {
     return true;
@@ -155,6 +182,11 @@ export class BunSocket implements Socket, NativeEvents {
   }
 
   onNativeEnd(): void {
+    // After a reset the kernel says "end" as well; it is none.
+    if (this.#broken !== null && this.#phase === "open") {
+      this.#lose(this.#broken);
+      return;
+    }
     this.#remoteEnded = true;
     if (this.#phase === "lingering") this.#native.end();
     if (this.#phase !== "open") return;
@@ -174,7 +206,8 @@ export class BunSocket implements Socket, NativeEvents {
       return;
     }
     const cause = error ?? this.#failure;
-    if (cause === null && this.#localEnded) {
+    if (this.#broken !== null) this.#release(this.#broken);
+    else if (cause === null && this.#localEnded) {
       // When the peer's FIN answers ours, Bun closes a plain socket at once, without its end callback.
       if (!this.#remoteEnded) this.onNativeEnd();
       this.#release(null);
@@ -199,6 +232,18 @@ export class BunSocket implements Socket, NativeEvents {
     this.#heldBytes = 0;
     this.#endHeld = false;
     this.#release(null);
+  }
+
+  /**
+   * Bun says -1 on a socket that broke. What the peer said before is still in the kernel: an application that answers and closes
+   * without reading all of its input has answered. So it is read to its end, which Bun tells of only while it reads.
+   */
+  #break(): void {
+    this.#broken = new MeshError("connection_reset", this.#blame, "the connection broke during a write");
+    this.#resumeNative();
+    this.#lingerTimer = this.#context.clock.setTimer(hostLimits.brokenReadMs, () => {
+      if (this.#phase === "open" && this.#broken !== null) this.#lose(this.#broken);
+    });
   }
 
   #lose(error: MeshError): void {
@@ -232,7 +277,8 @@ export class BunSocket implements Socket, NativeEvents {
     this.#heldBytes += bytes.length;
     // Without a handler the first read is the last: what else there is waits in the kernel.
     if (this.#handler === null) this.#pauseNative();
-    if (this.#heldBytes <= hostLimits.heldBytes) return;
+    // Of a connection that broke no more comes than its kernel has already.
+    if (this.#heldBytes <= hostLimits.heldBytes || this.#broken !== null) return;
     this.#held = null;
     this.#lose(
       new MeshError("limit_reached", this.#blame, "too many bytes arrived before they could be handled"),
@@ -272,7 +318,7 @@ export class BunSocket implements Socket, NativeEvents {
   }
 
   #pauseNative(): void {
-    if (this.#nativePaused) return;
+    if (this.#nativePaused || this.#broken !== null) return;
     this.#nativePaused = true;
     this.#native.pause();
   }

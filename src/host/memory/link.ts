@@ -145,10 +145,10 @@ export class Link {
     return pipe.finArrived && pipe.arrived.length === 0;
   }
 
-  /** RST from `side`. What it has sent and the peer has not read may be lost, as on a real network. */
-  reset(side: Side): void {
+  /** RST from `side`. What it has sent and is still under way may be lost, as on a real network, unless it waits for that to arrive. */
+  reset(side: Side, isAfterSent = false): void {
     const pipe = this.#pipes[side];
-    if (this.#context.random.chance(0.5)) pipe.epoch++;
+    if (!isAfterSent && this.#context.random.chance(0.5)) pipe.epoch++;
     this.#transit(side, () => this.#ends[other(side)]?.onReset());
   }
 

@@ -37,6 +37,8 @@ export class MemorySocket implements Socket, LinkEnd {
   /** Set once the connection is over; kept until a handler can be told. */
   #gone: { readonly error: MeshError | null } | null = null;
   #told = false;
+  /** What had come and was not read when the peer reset the connection. */
+  readonly #left: Uint8Array[] = [];
   #free = false;
   #lingerTimer: Timer | null = null;
 
@@ -125,8 +127,16 @@ export class MemorySocket implements Socket, LinkEnd {
   }
 
   reset(): void {
+    this.#reset(false);
+  }
+
+  resetAfterSent(): void {
+    this.#reset(true);
+  }
+
+  #reset(isAfterSent: boolean): void {
     if (this.#phase !== "open") return;
-    this.link.reset(this.side);
+    this.link.reset(this.side, isAfterSent);
     this.#release(null);
     this.#setFree();
   }
@@ -144,8 +154,8 @@ export class MemorySocket implements Socket, LinkEnd {
 
   onArrival(): void {
     if (this.#phase === "closed") {
-      // Nobody is here any more: the kernel says so.
-      this.link.reset(this.side);
+      // No process has it any more, and the kernel says so. What was said before is not overtaken.
+      this.link.reset(this.side, true);
       return;
     }
     if (!this.#readScheduled) this.#read();
@@ -160,6 +170,10 @@ export class MemorySocket implements Socket, LinkEnd {
   onReset(): void {
     if (this.#phase === "closed") return;
     const wasOpen = this.#phase === "open";
+    // What has come before stays readable, as on Linux.
+    if (wasOpen)
+      for (let read = this.link.read(this.side); read !== null; read = this.link.read(this.side))
+        this.#left.push(read.bytes);
     this.#setFree();
     if (!wasOpen) return;
     const text = this.#localEnded
@@ -227,6 +241,7 @@ export class MemorySocket implements Socket, LinkEnd {
       const handler = this.#handler;
       if (handler === null || this.#gone === null || this.#told) return;
       this.#told = true;
+      for (const bytes of this.#left.splice(0)) handler.onData(bytes);
       handler.onClose(this.#gone.error);
     });
   }

@@ -169,6 +169,10 @@ class MemoryTlsSocket implements TlsSocket, SocketHandler {
     this.#finish();
   }
 
+  resetAfterSent(): void {
+    this.reset();
+  }
+
   reset(): void {
     if (this.#closed && this.#output.length === 0) return;
     this.#closed = true;

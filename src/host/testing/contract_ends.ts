@@ -140,6 +140,43 @@ export function contractEnds(fixture: () => HostFixture): void {
     close();
   });
 
+  for (const isPaused of [false, true])
+    test(`what a peer said before it reset, its input unread, is read first${isPaused ? ", by a paused reader too" : ""}`, async () => {
+      for (let round = 0; round < 20; round++) {
+        const { client, server, close } = await connectRecorders(fixture());
+        server.socket.pause();
+        if (isPaused) client.socket.pause();
+        // More than the peer's kernel takes: the client is in the middle of its upload.
+        const upload = new Uint8Array(64 * 1024);
+        for (let index = 0; index < 200 && client.socket.write(upload) === upload.length; index++) {}
+        server.socket.write(bytesOf("413"));
+        server.socket.resetAfterSent();
+        for (let index = 0; index < 5 && client.closes === 0; index++) {
+          client.call((socket) => socket.write(upload));
+          await fixture().pass(1);
+        }
+        await fixture().until(() => client.closes === 1, "the close");
+        expect([client.text, client.error?.code]).toEqual(["413", "connection_reset"]);
+        close();
+      }
+    });
+
+  test("a reset after all was sent waits for a slow reader; the reader sees all of it, then the reset", async () => {
+    const { client, server, close } = await connectRecorders(fixture());
+    client.socket.pause();
+    const chunk = new Uint8Array(64 * 1024).fill(7);
+    let sent = 0;
+    for (let taken = chunk.length; taken === chunk.length && sent < 64 * 1024 * 1024; sent += taken)
+      taken = server.socket.write(chunk);
+    server.socket.resetAfterSent();
+    expect(server.closes).toBe(0);
+    await fixture().pass(20);
+    client.socket.resume();
+    await fixture().until(() => client.closes === 1 && server.closes === 1, "both closes");
+    expect([client.byteCount, client.error?.code, server.error]).toEqual([sent, "connection_reset", null]);
+    close();
+  });
+
   test("a write on a connection that was reset is told as its end", async () => {
     const { client, server, close } = await connectRecorders(fixture());
     client.socket.pause();

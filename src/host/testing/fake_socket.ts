@@ -48,6 +48,10 @@ export class FakeSocket implements Socket {
     this.handler?.onClose(null);
   }
 
+  resetAfterSent(): void {
+    this.reset();
+  }
+
   get text(): string {
     return String.fromCharCode(...this.written);
   }

@@ -35,10 +35,28 @@ class FakeStream implements H2Stream {
   holdPastEnd(): void {
     this.holds = true;
   }
-  reset(errorCode: number): void {
-    this.holds = false;
+  resetAfterData(errorCode: number): void {
+    if (this.closed) this.reset(errorCode);
+    else if (this.queuedBytes > 0) this.resetAfter = errorCode;
+    else this.fail(errorCode);
+  }
+  /** The engine tells of a reset of our own too. */
+  fail(errorCode: number): void {
+    if (this.closed) return;
     this.closed = true;
     this.resetWith = errorCode;
+    this.events.onReset(errorCode, "user", new MeshError("h2_reset", "local", "by us"));
+  }
+  /** All of the queue is in frames. */
+  flushed(): void {
+    this.queuedBytes = 0;
+    if (this.resetAfter !== null) this.fail(this.resetAfter);
+  }
+  resetAfter: number | null = null;
+  reset(errorCode: number): void {
+    if (!this.closed) this.resetWith = errorCode;
+    this.holds = false;
+    this.closed = true;
   }
   receive(text: string, end = false): void {
     if (end) this.remoteEnded = true;
@@ -169,6 +187,57 @@ describe("copy between a tunnel's stream and a socket", () => {
     stream.receive("late");
     socket.receive("late");
     expect([socket.text, stream.sent]).toEqual(["", ""]);
+  });
+
+  test("an application that answers and breaks has answered: the answer leaves first, then the reset", () => {
+    const { stream, socket, finished } = carry();
+    stream.queuedBytes = 3;
+    socket.receive("413");
+    const error = new MeshError("connection_reset", "upstream", "unread input");
+    socket.handler?.onClose(error);
+    expect([stream.sent, stream.resetWith, finished]).toEqual(["413", null, []]);
+    stream.receive("more of the upload");
+    expect(stream.consumed).toBe(0);
+    stream.flushed();
+    expect([stream.resetWith, finished]).toEqual([resetCode.connectError, [error]]);
+  });
+
+  test("the same on the other side: what the tunnel brought is written, then the client sees the reset", () => {
+    const { stream, socket, finished } = carry();
+    socket.room = 1;
+    stream.receive("413");
+    stream.closed = true;
+    stream.events.onReset(resetCode.connectError, "remote", new MeshError("h2_reset", "peer", "reset"));
+    expect([socket.text, socket.state, socket.paused, stream.holds, finished]).toEqual([
+      "4",
+      "open",
+      true,
+      true,
+      [],
+    ]);
+    socket.drain(1);
+    expect([socket.text, socket.state, finished.length]).toEqual(["41", "open", 0]);
+    socket.drain(10);
+    expect([socket.text, socket.state, stream.consumed]).toEqual(["413", "reset", 3]);
+    expect(finished.map((error) => error?.code)).toEqual(["h2_reset"]);
+  });
+
+  test("whoever leaves while the last is passed on, or is cut by policy, ends it at once and once", () => {
+    for (const end of ["leaves", "policy"] as const) {
+      const { stream, socket, finished, copy } = carry();
+      socket.room = 1;
+      stream.receive("413");
+      stream.closed = true;
+      stream.events.onReset(resetCode.connectError, "remote", new MeshError("h2_reset", "peer", "reset"));
+      if (end === "leaves") socket.close();
+      else copy.abort(new MeshError("policy_changed", "policy", "closed"));
+      socket.drain(10);
+      expect([finished.map((error) => error?.code), socket.text, stream.holds]).toEqual([
+        [end === "leaves" ? "h2_reset" : "policy_changed"],
+        "4",
+        false,
+      ]);
+    }
   });
 
   test("a socket that closes without its end is a failure, not an end", () => {

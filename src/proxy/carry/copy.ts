@@ -20,7 +20,12 @@ export interface CopyEnd {
   released(count: number): void;
   /** The other end is gone for good, in good order: nothing this end says is heard any more. It closes once what it keeps is written. */
   stop(): void;
-  /** Tears this end down so that its peer sees an error, not an orderly end. */
+  /**
+   * The other end broke. What it had said is passed on first, as a kernel does; then this end's peer sees an error as well, and
+   * `Copy.broken` is called. Nothing that this end says is heard any more.
+   */
+  break(): void;
+  /** Tears this end down at once so that its peer sees an error, not an orderly end. */
   abort(): void;
 }
 
@@ -38,6 +43,8 @@ export class Copy {
   readonly #onFinish: (error: MeshError | null) => void;
   #open = 2;
   #finished = false;
+  /** An end broke, and the other still passes on what that had said. */
+  #failure: { readonly of: CopyEnd; readonly error: MeshError } | null = null;
 
   /** @param onFinish exactly once: null when both directions came to their orderly end. */
   constructor(
@@ -52,13 +59,14 @@ export class Copy {
     this.#onFinish = onFinish;
   }
 
+  /** Nothing more is carried. */
   get finished(): boolean {
-    return this.#finished;
+    return this.#finished || this.#failure !== null;
   }
 
   start(): void {
     this.#downstream.start(this, this.#upstream);
-    if (!this.#finished) this.#upstream.start(this, this.#downstream);
+    if (!this.finished) this.#upstream.start(this, this.#downstream);
   }
 
   /** `from` has read bytes. */
@@ -70,15 +78,23 @@ export class Copy {
   /** An end is through with both of its directions. */
   endDone(): void {
     this.#open--;
-    if (this.#open === 0) this.#finish(null);
+    if (this.#open === 0 && this.#failure === null) this.#finish(null);
   }
 
-  /** An end broke: the other is torn down. */
+  /** An end broke: the other breaks too, once it has passed on what there is. */
   fail(from: CopyEnd, error: MeshError): void {
-    if (this.#finished) return;
+    if (this.finished) return;
+    this.#failure = { of: from, error };
     const other = from === this.#downstream ? this.#upstream : this.#downstream;
-    this.#finish(error);
-    other.abort();
+    other.break();
+  }
+
+  /** The other end has broken as well. */
+  broken(): void {
+    if (this.#failure === null || this.#finished) return;
+    this.#finish(this.#failure.error);
+    // Gives up what of it could not be passed on.
+    this.#failure.of.abort();
   }
 
   /** Ends it from outside: a policy change, a revoked certificate, a drain deadline. */

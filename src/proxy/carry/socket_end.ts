@@ -15,6 +15,7 @@ export class SocketEnd implements CopyEnd, SocketHandler {
   #keptByOther = 0;
   #readEnded = false;
   #endAfterQueue = false;
+  #breakAfterQueue = false;
   #writeEnded = false;
   #stopped = false;
 
@@ -63,6 +64,13 @@ export class SocketEnd implements CopyEnd, SocketHandler {
     this.#copy?.endDone();
   }
 
+  break(): void {
+    // Its bytes have nowhere to go; its kernel holds it back.
+    this.#socket.pause();
+    if (this.#queue === null) this.#breakNow();
+    else this.#breakAfterQueue = true;
+  }
+
   abort(): void {
     this.#queue = null;
     this.#socket.reset();
@@ -91,11 +99,12 @@ export class SocketEnd implements CopyEnd, SocketHandler {
       if (taken > 0) this.#other?.released(taken);
       if (taken < chunk.length) return;
     }
-    if (this.#endAfterQueue) this.#endWrite();
+    if (this.#breakAfterQueue) this.#breakNow();
+    else if (this.#endAfterQueue) this.#endWrite();
   }
 
   onEnd(): void {
-    if (this.#readEnded) return;
+    if (this.#readEnded || this.#copy?.finished === true) return;
     this.#readEnded = true;
     this.#other?.end();
     if (this.#writeEnded) this.#copy?.endDone();
@@ -103,11 +112,19 @@ export class SocketEnd implements CopyEnd, SocketHandler {
 
   onClose(error: MeshError | null): void {
     const copy = this.#copy;
-    if (copy === null || copy.finished || (this.#readEnded && this.#writeEnded)) return;
+    if (copy === null) return;
+    if (this.#breakAfterQueue) copy.broken();
+    if (copy.finished || (this.#readEnded && this.#writeEnded)) return;
     copy.fail(
       this,
       error ?? new MeshError("connection_closed", "peer", "the connection closed before its end"),
     );
+  }
+
+  #breakNow(): void {
+    this.#breakAfterQueue = false;
+    this.#socket.resetAfterSent();
+    this.#copy?.broken();
   }
 
   #endWrite(): void {

@@ -56,6 +56,12 @@ export class StreamEnd implements CopyEnd, H2StreamEvents {
     this.#finish();
   }
 
+  break(): void {
+    const isOver = this.#stream.closed;
+    this.#stream.resetAfterData(resetCode.connectError);
+    if (isOver) this.#copy?.broken();
+  }
+
   abort(): void {
     this.#stream.reset(resetCode.connectError);
   }
@@ -83,10 +89,12 @@ export class StreamEnd implements CopyEnd, H2StreamEvents {
 
   onReset(errorCode: number, initiator: "user" | "library" | "remote", error: MeshError): void {
     const copy = this.#copy;
-    if (copy === null || copy.finished || initiator !== "remote" || !isEndOfData(errorCode)) {
+    if (copy === null || copy.finished) {
       // What was not passed on yet is of no use any more.
       this.#stream.reset(errorCode);
-      if (copy !== null && !copy.finished) copy.fail(this, error);
+      copy?.broken();
+    } else if (initiator !== "remote" || !isEndOfData(errorCode)) {
+      copy.fail(this, error);
     } else {
       this.#endRead();
       this.#kept = 0;
@@ -96,8 +104,11 @@ export class StreamEnd implements CopyEnd, H2StreamEvents {
   }
 
   onClose(): void {
-    this.#endRead();
-    this.#finish();
+    if (this.#copy?.finished === true) this.#copy.broken();
+    else {
+      this.#endRead();
+      this.#finish();
+    }
   }
 
   #releaseKept(): void {

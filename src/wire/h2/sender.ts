@@ -11,7 +11,7 @@ import { ended } from "./stream_table.ts";
 export class Sender implements StreamOwner {
   readonly #state: ConnectionState;
   readonly highWaterBytes: number;
-  /** Streams whose owner is told at the end of the taking: writable again, or through with both directions. */
+  /** Streams that are looked at at the end of the taking: writable again, through with both directions, or to be reset now. */
   readonly #told: StreamState[] = [];
   readonly #onSent = (stream: StreamState, bytes: number, isEnd: boolean) => this.#sent(stream, bytes, isEnd);
 
@@ -133,7 +133,7 @@ export class Sender implements StreamOwner {
     if (isEnd) stream.localEndSent = true;
     else if (stream.queuedBytes === 0 && stream.trailers !== null) this.#writeTrailers(stream);
     const writable = stream.wasAboveHighWater && stream.queuedBytes <= this.#state.limits.lowWaterBytes;
-    if (writable || stream.localEndSent) this.#told.push(stream);
+    if (writable || stream.localEndSent || stream.resetAfter !== null) this.#told.push(stream);
   }
 
   #writeTrailers(stream: StreamState): void {
@@ -146,6 +146,10 @@ export class Sender implements StreamOwner {
   #tell(): void {
     for (const stream of this.#told.splice(0)) {
       if (stream.closed) continue;
+      if (stream.resetAfter !== null) {
+        if (stream.queuedBytes === 0) this.resetByUser(stream, stream.resetAfter);
+        continue;
+      }
       if (stream.wasAboveHighWater && stream.queuedBytes <= this.#state.limits.lowWaterBytes) {
         stream.wasAboveHighWater = false;
         if (!stream.localEnded) stream.events.onWritable();

@@ -53,6 +53,8 @@ export interface H2Stream {
    * pile up bytes here by ending streams. The owner promises `consume` for all of it, or `reset`, which gives it up.
    */
   holdPastEnd(): void;
+  /** The same once the DATA that was given is in frames: for an owner whose own source broke. Nothing may be sent after it. */
+  resetAfterData(errorCode: number): void;
   /** Also gives up whatever came on the stream and was not consumed, on a stream that is over too. */
   reset(errorCode: number): void;
   /** We have said, or queued, all there is. */

@@ -46,6 +46,8 @@ export class StreamState implements H2Stream {
 
   queue: ChunkQueue | null = null;
   queuedBytes = 0;
+  /** Said when the queue is empty, see `H2Stream.resetAfterData`. */
+  resetAfter: number | null = null;
   /** Sent after the queue is empty. */
   trailers: HeaderFields | null = null;
   /** What the peer lets us send; negative after it shrank its SETTINGS (RFC 9113 §6.9.2). */
@@ -118,6 +120,11 @@ export class StreamState implements H2Stream {
 
   holdPastEnd(): void {
     this.heldPastEnd = true;
+  }
+
+  resetAfterData(errorCode: number): void {
+    if (this.closed || this.queuedBytes === 0) this.reset(errorCode);
+    else this.resetAfter = errorCode;
   }
 
   reset(errorCode: number): void {

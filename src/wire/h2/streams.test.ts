@@ -316,6 +316,35 @@ describe("RFC 9113 §5.1 closed streams and frames in flight", () => {
     expect(events.chunks).toHaveLength(1);
   });
 
+  test("a reset after DATA waits for the peer's window, and then says nothing more", () => {
+    const { peer, events } = tunnel({ initialWindowBytes: 3 });
+    events.stream?.sendData(bytes("abcdef"), false);
+    events.stream?.resetAfterData(h2ErrorCode.connectError);
+    expect([peer.frames().map(({ type }) => type), events.reset]).toEqual([[frameType.data], null]);
+    peer.frame(frameType.windowUpdate, 0, 1, uint32(100));
+    expect(peer.frames().map(({ type, payload }) => [type, payload.length])).toEqual([
+      [frameType.data, 3],
+      [frameType.rstStream, 4],
+    ]);
+    expect([
+      events.reset?.errorCode,
+      events.reset?.initiator,
+      events.writable,
+      events.stream?.closed,
+    ]).toEqual([h2ErrorCode.connectError, "user", 0, true]);
+  });
+
+  test("a reset after DATA comes behind an end that was said, and at once where nothing waits", () => {
+    const { peer, events } = tunnel();
+    events.stream?.sendData(bytes("abc"), true);
+    events.stream?.resetAfterData(h2ErrorCode.connectError);
+    expect(peer.frames().map(({ type }) => type)).toEqual([frameType.data, frameType.rstStream]);
+    const other = tunnel();
+    other.events.stream?.resetAfterData(h2ErrorCode.connectError);
+    expect(other.peer.frames().map(({ type }) => type)).toEqual([frameType.rstStream]);
+    expect(other.events.reset?.initiator).toBe("user");
+  });
+
   test("a late header block still feeds the shared table", () => {
     const { peer, events } = tunnel();
     events.stream?.reset(h2ErrorCode.cancel);
