@@ -319,7 +319,7 @@ describe("a document that became bad", () => {
     const running = await start({ "conf/a.yaml": entry("a", "10.0.0.1") });
     await running.write("conf/b.yaml", entry("a", "10.0.0.2"));
     expect(running.store.workloadsByName("shop", "a")[0]?.addresses[0]?.text).toBe("10.0.0.1");
-    expect(running.errors().join()).toContain("stands here a second time; the first is at conf/a.yaml:1:1");
+    expect(running.errors().join()).toContain("is here a second time; the first is at conf/a.yaml:1:1");
     await running.write("conf/a.yaml", null);
     expect(running.store.workloadsByName("shop", "a")[0]?.addresses[0]?.text).toBe("10.0.0.2");
     expect(running.errors()).toEqual([]);

@@ -95,9 +95,7 @@ describe("applying", () => {
     expect(errorsOf(result)[0]).toContain("10.0.0.5");
     expect(w.policies()).toEqual([]);
     const twice = await w.settle(documents.apply(files(allow, allow), admin));
-    expect(errorsOf(twice)).toEqual([
-      "f1.yaml:1:1 AuthorizationPolicy shop/allow is here a second time; the first is at f0.yaml:1",
-    ]);
+    expect(errorsOf(twice)).toEqual(["f1.yaml:1:1 is here a second time; the first is at f0.yaml:1"]);
   });
 
   test("what is there already is no change, wherever it was written", async () => {

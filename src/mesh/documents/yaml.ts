@@ -242,7 +242,7 @@ class NodeReader {
       if (first !== undefined) {
         this.#failAt(
           key.at,
-          `${key.source} stands here a second time; the first is on line ${first.line}`,
+          `${key.source} is here a second time; the first is on line ${first.line}`,
           key.source,
         );
         break;
