@@ -9,6 +9,7 @@ import { applicationPort } from "./stage.ts";
 export const firewalled: Group = {
   cases: [
     "A4 an input policy of drop is found, explained, and opened by the rule that is proposed",
+    "A4 the same policy in iptables is found, and opened by the rule that is proposed",
     "A4 firewalld's rules beside it: its plain clients still come in, and the closed port 15008 is told",
   ],
   async run(stage, check) {
@@ -28,8 +29,20 @@ export const firewalled: Group = {
       nft(`insert rule inet site input ${proposed?.replace("{ 80, 443 }", String(applicationPort))}\n`);
       equal(await caller.call(vm.ip, applicationPort), `you are ${outside.ip}`, "with the proposed rule");
     });
+    nft("table inet site\ndelete table inet site\n");
     await check(this.cases[1] ?? "", async () => {
-      nft("table inet site\ndelete table inet site\n");
+      const iptables = (words: string) => runToEnd(place.vm.command([stage.iptables, ...words.split(" ")]));
+      iptables(`-A INPUT -p tcp --dport ${applicationPort} -j ACCEPT`);
+      iptables("-A INPUT -i lo -j ACCEPT");
+      iptables("-P INPUT DROP");
+      const { text } = stage.fairlead("capture", "status");
+      const proposed = new RegExp(`${stage.iptables} (-A INPUT .*ctorigdstport.*)`).exec(text)?.[1];
+      holds(proposed !== undefined, text);
+      iptables((proposed ?? "").replace("443", String(applicationPort)));
+      equal(await caller.call(vm.ip, applicationPort), `you are ${outside.ip}`, "with the proposed rule");
+      iptables("-P INPUT ACCEPT");
+    });
+    await check(this.cases[2] ?? "", async () => {
       nft(firewalld);
       const { text } = stage.fairlead("capture", "status");
       holds(!/drops captured/.test(text), text);
@@ -110,7 +123,7 @@ const second = { vm: "10.88.0.2", outside: "10.88.0.4" } as const;
 export const addresses: Group = {
   cases: [
     "A6 an address of the host and of no workload is told at the start, and refused at once",
-    "A6 a container reaches its host at the bridge's address",
+    "A6 a container reaches its host at the bridge's address, and at the workload's by its policy",
     "A6 --capture-containers capture takes that as well",
     "A6 --capture-exclude-inbound leaves an address out, and that one alone",
     "A6 --capture-exclude-interface leaves an interface out",
@@ -148,6 +161,9 @@ export const addresses: Group = {
       });
       await check(this.cases[1] ?? "", async () => {
         equal(await call(inside, vm.bridge), `you are ${container.ip}`, vm.bridge);
+        equal(await call(inside, vm.ip), `you are ${container.ip}`, vm.ip);
+        const record = await node.line({ scope: "access", "src.addr": new RegExp(`^${container.ip}:`) });
+        equal(record["dst.workload"], "vm", "the record's workload");
       });
     });
     await withNode(["--capture-containers", "capture", "--capture-exclude-inbound", second.vm], async () => {
@@ -174,6 +190,7 @@ export const forwarded: Group = {
     "A7 a port that Docker publishes is reached by a peer of the mesh, and it is told whose address is seen",
     "A7 a port that Docker publishes is reached in plain text where policy permits, and refused under STRICT",
     "A7 beside it the VM's own application still sees its caller's address",
+    "A7 a port that REDIRECT leads to another is told, and works with the rule that is proposed",
     "A7 a container reaches the world, and the VM reaches the container",
   ],
   async run(stage, check) {
@@ -200,6 +217,26 @@ export const forwarded: Group = {
       equal(await mesh.call(service, applicationPort), `you are ${peer.ip}`, "by service");
     });
     await check(this.cases[3] ?? "", async () => {
+      const redirected = 8088;
+      runToEnd(
+        place.vm.command(
+          `${stage.iptables} -t nat -A PREROUTING -p tcp --dport ${redirected} -j REDIRECT --to-ports ${applicationPort}`.split(
+            " ",
+          ),
+        ),
+      );
+      const { text } = stage.fairlead("capture", "status");
+      const proposed = new RegExp(`(${stage.iptables} -t nat -A OUTPUT .*--dport ${redirected} .*)`).exec(
+        text,
+      )?.[1];
+      holds(proposed !== undefined, text);
+      runToEnd(place.vm.command((proposed ?? "").split(" ")));
+      // An answer from 127.0.0.1 to a foreign address goes nowhere, so the node calls from its own.
+      equal(await plain.call(vm.ip, redirected), `you are ${vm.ip}`, "in plain text");
+      equal(await mesh.call(vm.ip, redirected), `you are ${vm.ip}`, "a peer");
+      holds(!/leads? connections from outside/.test(stage.fairlead("capture", "status").text), "told again");
+    });
+    await check(this.cases[4] ?? "", async () => {
       equal(
         await stage.application(place.container).call(outside.ip, 7000),
         `you are ${vm.ip}`,

@@ -57,6 +57,8 @@ export const around: Group = {
       equal(await caller.call(vm.ip, applicationPort), "reset", "a plain call");
       holds(performance.now() - began < 2_000, "it took two seconds");
     });
+    // As firewalls do that are loaded after us.
+    runToEnd(place.vm.command([stage.iptables, "-I", "INPUT", "1", "-p", "tcp", "-j", "ACCEPT"]));
     // The rules know nothing of a port that is listened on later.
     await stage.serve(laterPort);
     let sport = 40_000;
@@ -100,8 +102,16 @@ const flushes: readonly (readonly [
     "A3 one rule that was taken out (iptables -D, nft delete chain) comes back",
     {
       nftables: [["nft", "delete", "chain", "inet", "fairlead", "guard"]],
-      iptables: [["iptables", "-D", "INPUT", "-p", "tcp", "-j", "FAIRLEAD_INPUT"]],
+      iptables: [["iptables", "-t", "mangle", "-D", "INPUT", "-p", "tcp", "-j", "FAIRLEAD_INPUT"]],
       "iptables-legacy": [["iptables-legacy", "-D", "INPUT", "-p", "tcp", "-j", "FAIRLEAD_INPUT"]],
+    },
+  ],
+  [
+    "A3 a whole table that was taken out (nft delete table; nft flush ruleset under iptables) comes back",
+    {
+      nftables: [["nft", "delete", "table", "inet", "fairlead"]],
+      iptables: [["nft", "flush", "ruleset"]],
+      "iptables-legacy": [["iptables-legacy", "-t", "nat", "-D", "PREROUTING", "1"]],
     },
   ],
   [

@@ -142,6 +142,7 @@ table inet fairlead {
     expect(removed).toContain("-t nat -D OUTPUT -p tcp -j FAIRLEAD_OUTPUT");
     expect(removed).toContain("-t mangle -X FAIRLEAD_PREROUTING");
     expect(removed).toContain("-t filter -X FAIRLEAD_INPUT");
+    expect(removed).toContain("-t mangle -X FAIRLEAD_INPUT");
   });
 
   test("iptables: more ports than one rule takes are several rules", () => {

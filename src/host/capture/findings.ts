@@ -44,31 +44,69 @@ async function firewallFindings(
   return findings;
 }
 
-const dnatRules: readonly (readonly [program: string, args: readonly string[]])[] = [
-  ["nft", ["-s", "list", "ruleset"]],
-  ["iptables-save", ["-t", "nat"]],
-  ["iptables-legacy-save", ["-t", "nat"]],
-  ["ip6tables-save", ["-t", "nat"]],
-  ["ip6tables-legacy-save", ["-t", "nat"]],
-];
+/** NAT of other programs: where it hooks in, which port it takes, and where to. */
+interface Forward {
+  readonly program: string;
+  readonly hook: string;
+  readonly port: string | null;
+  /** `172.30.0.2:80`; a bare port for another one of this host. */
+  readonly target: string;
+}
+
+const savePrograms = ["iptables", "iptables-legacy", "ip6tables", "ip6tables-legacy"] as const;
+
+async function readForwards(host: Host): Promise<readonly Forward[]> {
+  const forwards: Forward[] = [];
+  for (const program of savePrograms) {
+    const ran = await attempt(host, `${program}-save`, ["-t", "nat"]);
+    if (ran?.exitCode === 0) forwards.push(...parseIptablesNat(ran.output, program));
+  }
+  const ran = await attempt(host, "nft", ["-s", "list", "ruleset"]);
+  if (ran?.exitCode === 0) forwards.push(...parseNftNat(ran.output));
+  return forwards;
+}
+
+/** @param text of `iptables-save -t nat`. */
+export function parseIptablesNat(text: string, program: string): readonly Forward[] {
+  return text.split("\n").flatMap((line) => {
+    const hook = /^-A (\S+) /.exec(line)?.[1];
+    const target = /-j (?:DNAT --to-destination|REDIRECT --to-ports) (\S+)/.exec(line)?.[1];
+    if (hook === undefined || target === undefined || hook.startsWith("FAIRLEAD_")) return [];
+    return [{ program, hook, port: /--dport (\d+)/.exec(line)?.[1] ?? null, target }];
+  });
+}
+
+/** @param text of `nft list ruleset`; what iptables keeps there is read from iptables itself. */
+export function parseNftNat(text: string): readonly Forward[] {
+  const forwards: Forward[] = [];
+  let table = "";
+  let hook = "";
+  for (const line of text.split("\n")) {
+    const begun = /^table (.*) \{/.exec(line)?.[1];
+    if (begun !== undefined) table = begun;
+    if (/^\s*chain /.test(line)) hook = "";
+    hook = / hook (\w+) /.exec(line)?.[1]?.toUpperCase() ?? hook;
+    const target = /(?:dnat (?:ip6? )?to |redirect to :)(\S+)/.exec(line)?.[1];
+    if (target === undefined || ["inet fairlead", "ip nat", "ip6 nat"].includes(table)) continue;
+    forwards.push({ program: "nft", hook, port: /tcp dport (\d+)/.exec(line)?.[1] ?? null, target });
+  }
+  return forwards;
+}
+
+async function forwardedPorts(host: Host): Promise<readonly Finding[]> {
+  const forwards = await readForwards(host);
+  return [...sentElsewhere(forwards), ...fromOutsideAlone(forwards)];
+}
 
 /** Docker publishes a container's port so. Its connections come from an address of this host: an answer to a foreign one would pass us by. */
-async function forwardedPorts(host: Host): Promise<readonly Finding[]> {
-  const found = new Map<string, string>();
-  for (const [program, args] of dnatRules) {
-    const ran = await attempt(host, program, args);
-    if (ran?.exitCode !== 0) continue;
-    for (const line of ran.output.split("\n")) {
-      const target = /(?:-j DNAT --to-destination |dnat (?:ip6? )?to )(\[?[0-9a-fA-F.:]+\]?(?::\d+)?)/.exec(
-        line,
-      )?.[1];
-      const port = /(?:--dport |tcp dport )(\d+)/.exec(line)?.[1];
-      if (target !== undefined)
-        found.set(`${port} ${target}`, port === undefined ? target : `${port} to ${target}`);
-    }
-  }
+function sentElsewhere(forwards: readonly Forward[]): readonly Finding[] {
+  const found = new Set(
+    forwards
+      .filter(({ target }) => /[.:]/.test(target))
+      .map(({ port, target }) => (port === null ? target : `${port} to ${target}`)),
+  );
   if (found.size === 0) return [];
-  const shown = [...found.values()].slice(0, maxShown);
+  const shown = [...found].slice(0, maxShown);
   const more = found.size > shown.length ? ` and ${found.size - shown.length} more` : "";
   return [
     {
@@ -77,6 +115,26 @@ async function forwardedPorts(host: Host): Promise<readonly Finding[]> {
         "nothing is needed; policy still goes by the caller's identity, and --original-source off does so for every application",
     },
   ];
+}
+
+/** A rule for packets from outside does not see the node's own connection to the application, which is made on this host. */
+function fromOutsideAlone(forwards: readonly Forward[]): readonly Finding[] {
+  return forwards
+    .filter(
+      ({ hook, port, target }) =>
+        hook === "PREROUTING" &&
+        port !== null &&
+        /^\d+$/.test(target) &&
+        !forwards.some((other) => other.hook === "OUTPUT" && other.port === port),
+    )
+    .slice(0, maxShown)
+    .map(({ program, port, target }) => ({
+      message: `another rule leads connections from outside to port ${port} on to port ${target}; capture takes them first, and the node's own connection to port ${port} is not led on`,
+      remedy:
+        program === "nft"
+          ? `add the same for connections of this host, in a chain of type nat and hook output: oifname "lo" tcp dport ${port} redirect to :${target}`
+          : `add the same for connections of this host: ${program} -t nat -A OUTPUT -o lo -p tcp --dport ${port} -j REDIRECT --to-ports ${target}`,
+    }));
 }
 
 const maxShown = 8;

@@ -25,6 +25,7 @@ const hooks = [
   ["nat", "PREROUTING"],
   ["nat", "POSTROUTING"],
   ["filter", "INPUT"],
+  ["mangle", "INPUT"],
   ["mangle", "OUTPUT"],
   ["mangle", "PREROUTING"],
 ] as const;
@@ -36,8 +37,13 @@ export function renderIptables(options: CaptureOptions, facts: HostFacts, isIpv4
       ["PREROUTING", preroutingRules(options, facts, isIpv4)],
       ...(options.originalSource ? [["POSTROUTING", ownSourceRules(options)] as const] : []),
     ]),
-    ...table("filter", [["INPUT", guardRules(options, facts, isIpv4)]]),
-    ...(options.originalSource ? table("mangle", returnRules(options)) : []),
+    // Not in the filter table: there a rule that another program puts before ours may accept.
+    ...table("mangle", [
+      ["INPUT", dropRules(options, facts, isIpv4)],
+      ...(options.originalSource ? returnRules(options) : []),
+    ]),
+    // Only the filter table can refuse with a reset.
+    ...table("filter", [["INPUT", resetRules(options, facts, isIpv4)]]),
   ].join("\n")}\n`;
 }
 
@@ -89,12 +95,13 @@ function preroutingRules(options: CaptureOptions, facts: HostFacts, isIpv4: bool
   ];
 }
 
-function guardRules(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string[] {
-  return [
-    ...notInbound(options, facts, isIpv4),
-    "-p tcp --tcp-flags SYN,ACK SYN -j DROP",
-    ...portRules(guardedPorts(options, facts), "--tcp-flags RST NONE -j REJECT --reject-with tcp-reset"),
-  ];
+function dropRules(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string[] {
+  return [...notInbound(options, facts, isIpv4), "-p tcp --tcp-flags SYN,ACK SYN -j DROP"];
+}
+
+function resetRules(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string[] {
+  const reset = "--tcp-flags RST NONE -j REJECT --reject-with tcp-reset";
+  return [...notInbound(options, facts, isIpv4), ...portRules(guardedPorts(options, facts), reset)];
 }
 
 function notInbound(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string[] {
