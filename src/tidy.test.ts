@@ -27,6 +27,12 @@ describe("the tree", () => {
     });
   }
 
+  test("no circle of imports, no orphan, no crowded folder, no wrong way between rooms", () => {
+    const tree = measureTree(sourcesBelow("src"));
+    expect(tree.findings).toEqual([]);
+    expect(tree.files).toBeGreaterThan(400);
+  });
+
   test("prose is at most 120 columns wide", () => {
     const listed = Bun.spawnSync(["git", "ls-files", "*.md"], { cwd: root }).stdout.toString();
     const pages = listed.split("\n").filter((path) => path !== "" && existsSync(join(root, path)));

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { proxyLimits } from "../../src/base/limits/proxy.ts";
 import type { MemoryHost } from "../../src/host/memory/process.ts";
-import { rulePrograms } from "../../src/host/memory/rule_programs.ts";
 import type { Recorder } from "../../src/host/testing/recorder.ts";
+import { rulePrograms } from "../../src/host/testing/rule_programs.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
 import { FlowLab, type LabNode, serviceEntry, shopId, workloadEntry } from "./lab.ts";
 import { HbonePeer, svidOf } from "./peer.ts";

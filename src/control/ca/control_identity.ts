@@ -23,9 +23,10 @@ import { StoreMeshFacts, type WorkloadSource } from "../identity/mesh_facts.ts";
 import { RateLimits, type RateSettings } from "../identity/rate_limits.ts";
 import { Refusals } from "../identity/refusals.ts";
 import type { AuthoritySource } from "../keys/authority_source.ts";
+import type { JoinClaims } from "../records/join_claims.ts";
 import { CertificateService } from "./certificate_service.ts";
 import { Issuance } from "./issuance.ts";
-import { type JoinClaims, JoinService } from "./join_service.ts";
+import { JoinService } from "./join_service.ts";
 import type { NodeSettings } from "./node_settings.ts";
 import { RenewalService } from "./renewal_service.ts";
 

@@ -2,6 +2,7 @@
  * How a host becomes a node, once, by a token (`fairlead.v1.JoinService/Join`). Whoever joins gets nothing before its token is
  * marked as used, its registration is kept and the audit log has it, all of it or none.
  */
+
 import type { IpAddress } from "../../base/ip.ts";
 import { KeyedGate } from "../../base/keyed_gate.ts";
 import { identityLimits } from "../../base/limits/control.ts";
@@ -17,6 +18,7 @@ import { hashSecret, type JoinToken } from "../identity/join_token.ts";
 import type { RateLimits } from "../identity/rate_limits.ts";
 import type { Refusals } from "../identity/refusals.ts";
 import type { AuthoritySource } from "../keys/authority_source.ts";
+import type { JoinClaims } from "../records/join_claims.ts";
 import type { Registration } from "../state/registrations.ts";
 import type { StoredToken } from "../state/tokens.ts";
 import type { Issuance, Issued } from "./issuance.ts";
@@ -24,30 +26,6 @@ import { type ParsedJoin, parseJoin } from "./join_request.ts";
 import { chooseNodeName, type NameRefusal, refuseRevokedName, refuseTakenName } from "./node_name.ts";
 import { bindingNamespace, joinResponse, type NodeSettings } from "./node_settings.ts";
 import { describeSigningFailure } from "./signing_failure.ts";
-
-/** What is known of who has which name and address; handed in by whoever knows the mesh's documents. */
-export interface JoinClaims {
-  check(host: ClaimingHost): Promise<CheckedClaims>;
-}
-
-/** A host that joins by the token of a tenant. */
-export interface ClaimingHost {
-  readonly node: string;
-  readonly namespace: string;
-  readonly network: string;
-  readonly remote: IpAddress;
-  /** As it says. */
-  readonly addresses: readonly string[];
-}
-
-export interface CheckedClaims {
-  /** Why it may not be called so; null when it may. */
-  readonly nameRefusal: string | null;
-  /** Those that it may have. */
-  readonly addresses: readonly string[];
-  /** Why not the others. */
-  readonly refusals: readonly string[];
-}
 
 export interface JoinServiceOptions {
   readonly clock: Clock;

@@ -1,6 +1,6 @@
 /** Which of the names and addresses that a joining host says are its to have, by the documents in force. */
 import { IpAddress } from "../../base/ip.ts";
-import type { CheckedClaims, ClaimingHost, JoinClaims } from "../ca/join_service.ts";
+import type { CheckedClaims, ClaimingHost, JoinClaims } from "../records/join_claims.ts";
 import type { Ownership } from "./ownership.ts";
 
 export function joinClaims(ownership: () => Promise<Ownership>): JoinClaims {

@@ -27,8 +27,8 @@ import type { WorkloadSource } from "../../identity/mesh_facts.ts";
 import type { RateSettings } from "../../identity/rate_limits.ts";
 import { MemoryAuthority } from "../../identity/testing/memory_authority.ts";
 import { MemoryState } from "../../identity/testing/memory_state.ts";
+import type { JoinClaims } from "../../records/join_claims.ts";
 import { type ControlIdentity, createControlIdentity } from "../control_identity.ts";
-import type { JoinClaims } from "../join_service.ts";
 
 export const provider = runtimeProvider();
 export const startMs = Date.parse("2026-11-22T12:00:00Z");

@@ -1,5 +1,5 @@
 /** `nft` and `ip` of a simulated machine, as far as capture needs them: rules are kept and given back, and redirect nothing. */
-import type { RunProgram } from "./process.ts";
+import type { RunProgram } from "../memory/process.ts";
 
 /** One set for each process: what it loads is gone with it. */
 export function rulePrograms(): Readonly<Record<string, RunProgram>> {
