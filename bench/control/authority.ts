@@ -7,7 +7,9 @@ const unlimited = { burst: 1e9, perSecond: 1e9 };
 const lab = await IdentityLab.start(3_600_000, {
   addressRate: unlimited,
   callerRate: unlimited,
+  namespaceRate: unlimited,
   signingRate: unlimited,
+  renewalRate: unlimited,
   maxRateKeys: 10_000,
 });
 const accounts = Array.from({ length: callerCount }, (_, index) => `app-${index}`);

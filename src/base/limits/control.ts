@@ -22,12 +22,21 @@ export const identityLimits = {
   registrationSlackMs: 1_000,
   /** A node's certificate can be renewed for so long after its end; revocations of serial numbers must be remembered as long. */
   maxAbsenceMs: 90 * 24 * 60 * 60_000,
-  /** Credentials looked at for one address (IPv6: one /64). A whole site may stand behind one. */
+  /** Credentials that did not hold, by address (IPv6: one /64). A whole site may be behind one: those whose credentials hold are not charged. */
   addressRate: { burst: 1_000, perSecond: 100 },
+  /** Past that rate, how long a chain that was refused is not looked at again, and how many such chains are remembered. */
+  refusedChainMs: 10_000,
+  maxRefusedChains: 4_096,
+  /** Tokens that held: they are looked at whatever their address has used up. */
+  maxKnownTokens: 10_000,
   /** Certificates asked for by one caller. A node asks for all of its workloads when it starts. */
   callerRate: { burst: 500, perSecond: 20 },
+  /** Certificates asked for in one namespace: a quarter of all. */
+  namespaceRate: { burst: 500, perSecond: 50 },
   /** Certificates asked for by all. */
   signingRate: { burst: 2_000, perSecond: 200 },
+  /** Besides those, renewals of hosts' own certificates: 100,000 hosts renew some 0.08 times a second (30 days, at half of it). */
+  renewalRate: { burst: 1_000, perSecond: 50 },
   /** Addresses, and callers, whose rates are remembered; past it the longest idle is forgotten. */
   maxRateKeys: 10_000,
   /** Refusals written to the audit log; the others are counted, and the next one written tells how many. */
@@ -52,6 +61,8 @@ export const keysLimits = {
    * (`maxCrlEntries`): nobody gets so many that they could not be taken back.
    */
   maxValidPerRequester: 5_000,
+  /** Certificates on a revocation list that one namespace has revoked; the reserve is for the mesh's administrators. */
+  listShares: { max: 20_000, reserved: 5_000, each: 10_000 },
   /** Certificates that one write to the disk records, some 8 ms of work beside the disk's; more wait for the next one. */
   recordsPerWrite: 256,
   /** A key-encryption key's file; 64 digits and a line's end are what is wanted. */
@@ -127,19 +138,25 @@ export const stateLimits = {
   maxIdleLogBytes: 16 * 1024 * 1024,
   /** Different statements; they are constants of the program. */
   maxStatements: 200,
-  /** Join tokens, spent ones included; those are forgotten this long after their end. */
+  /**
+   * Join tokens, spent ones included; those are forgotten this long after their end, and the oldest at once when their place is
+   * needed. Of those that are good still, one namespace may have a share, and some room is for the mesh's administrators alone.
+   */
   maxTokens: 10_000,
+  tokenShares: { max: 10_000, reserved: 1_000, each: 2_000 },
   tokenRetentionMs: 30 * 24 * 60 * 60_000,
-  /** Hosts that have joined and were not removed. */
+  /** Hosts that have joined and were not removed, and what one namespace may have of them. */
   maxRegistrations: 100_000,
+  registrationShares: { max: 100_000, reserved: 10_000, each: 50_000 },
   /** Issued certificates are remembered this long after their end. */
   certificateRetentionMs: 7 * 24 * 60 * 60_000,
   /** Rows that pruning deletes in one transaction. */
   pruneRows: 1_000,
   /** Rows that one question is answered with. */
   maxPageRows: 1_000,
-  /** Revocations in force. */
+  /** Revocations in force, and those that one namespace may make: the mesh's administrators always have room for theirs. */
   maxRevocations: 100_000,
+  revocationShares: { max: 100_000, reserved: 30_000, each: 20_000 },
   /** Roots and intermediates, retired ones included. */
   maxAuthorities: 64,
   /** Named values. */

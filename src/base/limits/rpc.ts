@@ -44,6 +44,8 @@ export const adsLimits = {
   /** Streams at one time, all clients together, and of one client: a client that reconnects leaves its last stream for a while. */
   maxStreams: 10_000,
   maxStreamsPerClient: 8,
+  /** Of `maxStreams`, what is kept for hosts that have joined: other identities, and their addresses, share the rest. */
+  reservedStreams: 2_500,
   /** What a node calls itself. */
   maxNodeIdChars: 1_024,
 } as const;

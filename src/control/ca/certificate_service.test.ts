@@ -3,6 +3,7 @@ import { MeshError } from "../../base/errors.ts";
 import { identityLimits } from "../../base/limits/control.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import { encodePem } from "../../pki/der/pem.ts";
+import { createSelfSignedRoot } from "../../pki/issue/authority.ts";
 import { createCertificateRequest } from "../../pki/x509/csr.ts";
 import {
   BasicConstraintsExtension,
@@ -389,7 +390,9 @@ describe("rates", () => {
   const rates = {
     addressRate: { burst: 20, perSecond: 1 },
     callerRate: { burst: 3, perSecond: 1 },
-    signingRate: { burst: 5, perSecond: 1 },
+    namespaceRate: { burst: 5, perSecond: 1 },
+    signingRate: { burst: 7, perSecond: 1 },
+    renewalRate: { burst: 2, perSecond: 1 },
     maxRateKeys: 100,
   };
 
@@ -406,13 +409,53 @@ describe("rates", () => {
     for (let round = 0; round < 2; round++)
       expect(await refusal({ token: other }, { csr })).toBe("answered with 2 items");
     expect(await refusal({ token: other }, { csr })).toBe(exhausted);
+    expect(bench.refusals.at(-1)).toContain("namespace_rate");
+    // Another namespace has its own, and all together have theirs.
+    const elsewhere = await bench.token({ sub: "system:serviceaccount:zoo:ape" });
+    for (let round = 0; round < 2; round++)
+      expect(await refusal({ token: elsewhere }, { csr })).toBe("answered with 2 items");
+    expect(await refusal({ token: elsewhere }, { csr })).toBe(exhausted);
     expect(bench.refusals.at(-1)).toContain("all_rate");
     await bench.clock.advance(1000);
     expect(await refusal({ token }, { csr })).toBe("answered with 2 items");
-    for (let round = 0; round < 14; round++) await refusal({}, { csr });
+    for (let round = 0; round < 20; round++) expect(await refusal({}, { csr })).toBe(unauthenticated);
     expect(await refusal({}, { csr })).toBe(exhausted);
     expect(bench.refusals.at(-1)).toContain("address_rate");
     expect(await refusal({ address: "192.0.2.2" }, { csr })).toBe(unauthenticated);
+  });
+
+  test("strangers behind one address use up nothing of those whose credentials hold", async () => {
+    bench = await ControlBench.start({ rates: { ...rates, callerRate: { burst: 100, perSecond: 10 } } });
+    const { csr } = await bench.csr();
+    const node = await bench.joined("edge-1");
+    const known = await bench.token();
+    expect(await refusal({ token: known }, { csr })).toBe("answered with 2 items");
+    const { certificate } = await createSelfSignedRoot(provider, "cluster.local", startMs);
+    const worthless = [{}, { token: "no.token.atAll" }, { chain: [certificate.der] }];
+    for (let round = 0; round < 60; round++) await refusal(worthless[round % 3] ?? {}, { csr });
+    for (let round = 0; round < 30; round++) await bench.join("fjt_no", csr);
+    expect(await refusal({}, { csr })).toBe("RESOURCE_EXHAUSTED: too many requests");
+    // Not a second later: now.
+    const renewed = await bench.renew(node, csr);
+    expect(renewed.refused).toBeNull();
+    expect(await refusal({ token: known }, { csr })).toBe("answered with 2 items");
+    await bench.joined("edge-2");
+    // A token that has never held waits until the address has room again; its bearer gets in then.
+    const fresh = await bench.token({ sub: "system:serviceaccount:zoo:ape" });
+    expect(await refusal({ token: fresh }, { csr })).toBe("RESOURCE_EXHAUSTED: too many requests");
+    await bench.clock.advance(1500);
+    expect(await refusal({ token: fresh }, { csr })).toBe("answered with 2 items");
+  });
+
+  test("renewals have room of their own when everything else is used up", async () => {
+    bench = await ControlBench.start({ rates: { ...rates, callerRate: { burst: 100, perSecond: 10 } } });
+    const { csr } = await bench.csr();
+    const node = await bench.joined("edge-1");
+    for (const sub of ["shop:cart", "zoo:ape"]) {
+      const token = await bench.token({ sub: `system:serviceaccount:${sub}` });
+      for (let round = 0; round < 5; round++) await refusal({ token }, { csr });
+    }
+    expect((await bench.renew(node, csr)).refused).toBeNull();
   });
 
   test("refusals fill no disk: past a rate they are counted, and the next one tells how many", async () => {

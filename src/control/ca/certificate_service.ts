@@ -64,17 +64,8 @@ export class CertificateService {
     caller: Caller,
     request: IstioCertificateRequest,
   ): { readonly wanted: SpiffeId; readonly requestedBy: string } {
-    const { rates, refusals, trustDomain, controlId, reserved, mesh, state } = this.#options;
-    const exhausted = rates.admitSigning(callerName(caller));
-    if (exhausted !== null)
-      throw refusals.refuse(grpcCode.resourceExhausted, "too many requests", {
-        action,
-        actor: callerName(caller),
-        target: "",
-        reason: `${exhausted}_rate`,
-        detail:
-          exhausted === "caller" ? "too many requests of this caller" : "too many requests of all callers",
-      });
+    const { rates, trustDomain, controlId, reserved, mesh, state } = this.#options;
+    if (!rates.admitCaller(callerName(caller))) throw this.#exhausted(caller, "caller");
     const wanted = this.#wanted(caller, request);
     const behind = standingBehind(caller, state);
     if (typeof behind === "string") throw this.#refuse(caller, wanted.uri, "not_entitled", behind);
@@ -82,6 +73,9 @@ export class CertificateService {
       const refusal = refuseEntitlement({ caller: asking, wanted, trustDomain, controlId, reserved, mesh });
       if (refusal !== null) throw this.#refuse(caller, wanted.uri, "not_entitled", refusal);
     }
+    // A tenant's callers cannot use up another's rate by asking for what they may not have.
+    const exhausted = rates.admitSigning(wanted.namespace);
+    if (exhausted !== null) throw this.#exhausted(caller, exhausted);
     return { wanted, requestedBy: behind.kind === "node" ? behind.node : callerName(behind) };
   }
 
@@ -117,6 +111,16 @@ export class CertificateService {
     } catch (error) {
       throw describeSigningFailure(error, { action, actor: callerName(caller), target: id.uri }, refusals);
     }
+  }
+
+  #exhausted(caller: Caller, whose: "caller" | "namespace" | "all"): GrpcError {
+    return this.#options.refusals.refuse(grpcCode.resourceExhausted, "too many requests", {
+      action,
+      actor: callerName(caller),
+      target: "",
+      reason: `${whose}_rate`,
+      detail: `too many requests of ${whose === "all" ? "all callers" : `this ${whose}`}`,
+    });
   }
 
   #refuse(caller: Caller, target: string, reason: string, detail: string): GrpcError {

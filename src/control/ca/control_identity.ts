@@ -87,6 +87,8 @@ export function createControlIdentity(options: ControlIdentityOptions): ControlI
   const known = { clock, provider, trust: options.trust, trustDomain, controlId, registrations, revocations };
   const certificates = new CertificateCallers(known);
   const authenticator = new MeshCallerAuthenticator({
+    clock,
+    provider,
     certificates,
     tokens,
     revocations,

@@ -2,8 +2,7 @@
  * How a host becomes a node, once, by a token (`fairlead.v1.JoinService/Join`). Whoever joins gets nothing before its token is
  * marked as used, its registration is kept and the audit log has it, all of it or none.
  */
-
-import type { IpAddress } from "../../base/ip.ts";
+import type { IpAddress, SocketAddress } from "../../base/ip.ts";
 import { KeyedGate } from "../../base/keyed_gate.ts";
 import { identityLimits } from "../../base/limits/control.ts";
 import type { Clock } from "../../host/host.ts";
@@ -20,7 +19,7 @@ import type { Refusals } from "../identity/refusals.ts";
 import type { AuthoritySource } from "../keys/authority_source.ts";
 import type { JoinClaims } from "../records/join_claims.ts";
 import type { Registration } from "../state/registrations.ts";
-import type { StoredToken } from "../state/tokens.ts";
+import type { StoredToken, TokenRefusal } from "../state/tokens.ts";
 import type { Issuance, Issued } from "./issuance.ts";
 import { type ParsedJoin, parseJoin } from "./join_request.ts";
 import { chooseNodeName, type NameRefusal, refuseRevokedName, refuseTakenName } from "./node_name.ts";
@@ -69,34 +68,53 @@ export class JoinService {
    *   `unavailable`, `internal`.
    */
   readonly join = async (request: JoinRequest, call: UnaryCall): Promise<JoinResponse> => {
-    const { ip } = call.peer.remote;
-    const { rates } = this.#options;
-    if (!rates.admitAddress(call.peer.remote)) throw this.#exhausted(ip.text, "address_rate");
-    if (this.#underWay >= identityLimits.maxJoinsUnderWay) throw this.#exhausted(ip.text, "under_way");
+    const { remote } = call.peer;
+    const join = parseJoin(request, remote.ip);
+    if (typeof join === "string") {
+      this.#charge(remote);
+      throw this.#refuse(grpcCode.invalidArgument, join, "request", join, remote.ip.text, "");
+    }
+    const { token } = join;
+    // Who shows a token that is not good waits for nothing, takes no place and costs a hash.
+    const shown = token === null ? null : await this.#check(token);
+    if (shown === null || typeof shown.stored === "string") {
+      this.#charge(remote);
+      throw this.#badToken(shown === null ? "malformed" : String(shown.stored), token, remote.ip);
+    }
+    call.peer.proven?.();
+    if (this.#underWay >= identityLimits.maxJoinsUnderWay) throw this.#exhausted(remote.ip.text, "under_way");
     this.#underWay++;
     try {
-      return await this.#join(request, ip);
+      return await this.#tokens.run(shown.stored.id, () =>
+        this.#redeemable(join, shown.secretHash, remote.ip),
+      );
     } finally {
       this.#underWay--;
     }
   };
 
-  async #join(request: JoinRequest, remote: IpAddress): Promise<JoinResponse> {
-    const join = parseJoin(request, remote);
-    if (typeof join === "string")
-      throw this.#refuse(grpcCode.invalidArgument, join, "request", join, remote.text, "");
-    const { token } = join;
-    if (token === null) throw this.#badToken("malformed", null, remote);
-    return await this.#tokens.run(token.id, () => this.#redeemable(join, token, remote));
+  async #check(token: JoinToken): Promise<{ stored: StoredToken | TokenRefusal; secretHash: Uint8Array }> {
+    const { state, clock, provider } = this.#options;
+    const secretHash = await hashSecret(token.secret, provider);
+    return { stored: state.tokens.check(token.id, secretHash, clock.wallMs()), secretHash };
   }
 
-  async #redeemable(join: ParsedJoin, token: JoinToken, remote: IpAddress): Promise<JoinResponse> {
-    const { state, clock, provider, mesh, rates } = this.#options;
-    const secretHash = await hashSecret(token.secret, provider);
+  /** @throws GrpcError `resourceExhausted` instead of the reason, past the address's rate. */
+  #charge(remote: SocketAddress): void {
+    if (!this.#options.rates.chargeAddress(remote)) throw this.#exhausted(remote.ip.text, "address_rate");
+  }
+
+  async #redeemable(join: ParsedJoin, secretHash: Uint8Array, remote: IpAddress): Promise<JoinResponse> {
+    const { state, clock, mesh, rates } = this.#options;
+    const { token } = join;
+    if (token === null) throw this.#badToken("malformed", null, remote);
+    // Another call with the same token may have been first.
     const stored = state.tokens.check(token.id, secretHash, clock.wallMs());
     if (typeof stored === "string") throw this.#badToken(stored, token, remote);
     const actor = actorOf(stored);
-    const exhausted = rates.admitSigning(actor);
+    const exhausted = rates.admitCaller(actor)
+      ? rates.admitSigning(bindingNamespace(stored.binding))
+      : "caller";
     if (exhausted !== null) throw this.#exhausted(actor, `${exhausted}_rate`);
     const node = chooseNodeName(stored, join.nodeName, mesh);
     if (typeof node !== "string") throw this.#badName(node, stored);
@@ -188,12 +206,11 @@ export class JoinService {
         // All that the earlier host has asked for, so that it cannot come back by an old certificate. It has them until there is
         // a successor: a signer that is away takes nothing from anybody.
         if (isReplacement(existing, token))
-          authority.supersede(
-            node,
-            serialNumber,
-            `replaced by the host of join token ${token.id}`,
-            actorOf(token),
-          );
+          authority.supersede(node, serialNumber, {
+            reason: `replaced by the host of join token ${token.id}`,
+            byWhom: actorOf(token),
+            byNamespace: token.byNamespace,
+          });
         state.registrations.put(registration);
         state.audit.append({
           atMs: clock.wallMs(),

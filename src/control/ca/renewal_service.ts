@@ -43,7 +43,7 @@ export class RenewalService {
   readonly renew = async (request: RenewRequest, call: UnaryCall): Promise<JoinResponse> => {
     const { authenticator, rates, refusals, nodes } = this.#options;
     const caller = await authenticator.authenticateForRenewal(credentialsOf(call));
-    const exhausted = rates.admitSigning(caller.id.uri);
+    const exhausted = rates.admitCaller(caller.id.uri) ? rates.admitRenewal() : "caller";
     if (exhausted !== null)
       throw refusals.refuse(grpcCode.resourceExhausted, "too many requests", {
         ...this.#call(caller),

@@ -50,13 +50,15 @@ describe("buckets by key", () => {
     const limits = new RateLimits(new FakeClock(0), {
       addressRate: { burst: 1, perSecond: 1 },
       callerRate: rate,
+      namespaceRate: rate,
       signingRate: rate,
+      renewalRate: rate,
       maxRateKeys: 100,
     });
     const admit = (text: string): boolean => {
       const ip = IpAddress.parse(text);
       if (ip === null) throw new Error(text);
-      return limits.admitAddress({ ip, port: 1 });
+      return limits.chargeAddress({ ip, port: 1 });
     };
     expect(admit("2001:db8:0:1::1")).toBe(true);
     expect(admit("2001:db8:0:1:ffff::2")).toBe(false);

@@ -20,15 +20,24 @@ export class TokenBucket {
     this.#filledAt = clock.now();
   }
 
+  /** Takes nothing. */
+  get isEmpty(): boolean {
+    this.#fill();
+    return this.#tokens < 1;
+  }
+
   /** @returns whether there was one. */
   take(): boolean {
+    if (this.isEmpty) return false;
+    this.#tokens--;
+    return true;
+  }
+
+  #fill(): void {
     const now = this.#clock.now();
     const refill = ((now - this.#filledAt) / 1000) * this.#rate.perSecond;
     this.#tokens = Math.min(this.#rate.burst, this.#tokens + refill);
     this.#filledAt = now;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
   }
 }
 
@@ -51,6 +60,10 @@ export class KeyedBuckets {
 
   get size(): number {
     return this.#buckets.size;
+  }
+
+  isEmpty(key: string): boolean {
+    return this.#buckets.get(key)?.isEmpty ?? false;
   }
 
   take(key: string): boolean {

@@ -70,7 +70,11 @@ export interface AuthoritySource extends CertificateSigner {
    *
    * @throws MeshError `limit_reached`.
    */
-  supersede(node: string, keptSerialNumber: string, reason: string, byWhom: string): void;
+  supersede(
+    node: string,
+    keptSerialNumber: string,
+    by: { readonly reason: string; readonly byWhom: string; readonly byNamespace: string },
+  ): void;
   /** Brings the published lists up to what is revoked. Never rejects. */
   publish(): Promise<void>;
   /** Allows an identity or a node to have certificates again; what was revoked stays revoked. @returns whether it was revoked. */

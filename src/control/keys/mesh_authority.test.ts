@@ -222,13 +222,43 @@ describe("revocation lists", () => {
       ...row,
       value: serial(index),
     }));
-    records.revocations.list = (kind) => (kind === "identity" || kind === "node" ? [] : rows);
-    records.revocations.add = (one) => rows.push({ ...row, value: one.value }) > 0;
+    records.revocations.addAll(rows);
     await mesh.revoke({ kind: "serial", serialNumber: "0a" }, "", "ops");
     const [der = new Uint8Array()] = mesh.bundle.value.crls;
     expect(parseRevocationList(der).serialNumbers.size).toBe(pkiLimits.maxCrlEntries);
     const more = mesh.revoke({ kind: "serial", serialNumber: "0b" }, "", "ops");
-    expect(await failure(more)).toContain("limit_reached local: revocation lists hold 20000 certificates");
+    expect(await failure(more)).toContain(
+      "limit_reached local: the revocation list holds 20000 certificates of 20000; rotate the CA instead",
+    );
+  });
+
+  test("of one tenant, however many it makes, leave room for the others' and for the mesh's", async () => {
+    const { mesh, records } = await openMesh();
+    await issue(mesh, cart, "edge-1");
+    const [first] = records.certificates.all({});
+    if (first === undefined) throw new Error("nothing was recorded");
+    const { issuerKey } = first;
+    const row = { kind: "serial", reason: "", atMs: nowMs, issuerKey, expiresAtMs: null } as const;
+    const listed = (byNamespace: string, count: number) =>
+      Array.from({ length: count }, (_, index) => ({
+        ...row,
+        byWhom: byNamespace,
+        byNamespace,
+        value: `${byNamespace === "zoo" ? "aa" : "bb"}${(0x40000000 + index).toString(16)}`,
+      }));
+    records.revocations.addAll(listed("zoo", 7_500));
+    const greedy = mesh.revoke({ kind: "node", node: "edge-1" }, "", "zoo", "zoo");
+    expect(await failure(greedy)).toContain("namespace zoo has 7500 certificates on the revocation list");
+    records.revocations.remove("node", "edge-1");
+    const one = await mesh.revoke({ kind: "node", node: "edge-1" }, "", "shop", "shop");
+    expect(one.serialNumbers.length).toBe(1);
+    records.revocations.addAll(listed("farm", 7_000));
+    for (const namespace of ["farm", "zoo"]) {
+      await issue(mesh, cart, `node-of-${namespace}`);
+      const target = { kind: "node", node: `node-of-${namespace}` } as const;
+      expect(await failure(mesh.revoke(target, "", namespace, namespace))).toContain("limit_reached");
+    }
+    expect((await mesh.revoke({ kind: "node", node: "node-of-zoo" }, "", "ops", "")).pending).toBeNull();
   });
 
   test("of a node stops new certificates even where the lists have no room for its old ones", async () => {
@@ -243,8 +273,7 @@ describe("revocation lists", () => {
       issuerKey: "",
       expiresAtMs: null,
     }));
-    const list = records.revocations.list;
-    records.revocations.list = (kind) => (kind === "serial" ? full : list(kind));
+    records.revocations.addAll(full);
     const revoking = mesh.revoke({ kind: "node", node: "edge-1" }, "stolen", "ops");
     expect(await failure(revoking)).toStartWith("limit_reached local");
     expect(await failure(issue(mesh, cart, "edge-1"))).toBe(

@@ -1,8 +1,9 @@
 /** What the rest of the control plane sees of the mesh's CA: it issues and records, revokes and publishes. */
-import { MeshError } from "../../base/errors.ts";
+import { asMeshError, MeshError } from "../../base/errors.ts";
 import { keysLimits } from "../../base/limits/control.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import type { Logger } from "../../base/log.ts";
+import { shareOf } from "../../base/share.ts";
 import type { Watch } from "../../base/watch.ts";
 import type { Clock } from "../../host/host.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
@@ -104,8 +105,9 @@ export class MeshAuthority implements AuthoritySource {
       // Before it is known whether the lists have room: from here on nothing new is issued, whatever becomes of the rest.
       records.revocations.add({ ...row, kind: target.kind, value: keptValue(target) });
     }
-    this.#checkRoom(concerned.length + 1);
-    if (target.kind === "serial" && concerned.length === 0) {
+    const isUnknown = target.kind === "serial" && concerned.length === 0;
+    this.#checkRoom(isUnknown ? this.#issuerKeys() : concerned.map((one) => one.issuerKey), byNamespace);
+    if (target.kind === "serial" && isUnknown) {
       // Issued before there was a record of it, or elsewhere: every list says so, for as long as there are lists.
       records.revocations.add({ ...row, kind: "serial", value: serialOf(target.serialNumber) });
     }
@@ -116,11 +118,18 @@ export class MeshAuthority implements AuthoritySource {
     return { serialNumbers, pending: this.#publisher.pending };
   }
 
-  supersede(node: string, keptSerialNumber: string, reason: string, byWhom: string): void {
+  supersede(
+    node: string,
+    keptSerialNumber: string,
+    { reason, byWhom, byNamespace = "" }: Pick<RevocationRow, "reason" | "byWhom" | "byNamespace">,
+  ): void {
     const kept = serialOf(keptSerialNumber);
     const concerned = this.#concerned({ kind: "node", node }).filter(({ serial }) => serial !== kept);
-    this.#checkRoom(concerned.length);
-    this.#spread(concerned, { reason, byWhom, atMs: Math.floor(this.#options.clock.wallMs()) });
+    this.#checkRoom(
+      concerned.map((one) => one.issuerKey),
+      byNamespace,
+    );
+    this.#spread(concerned, { reason, byWhom, byNamespace, atMs: Math.floor(this.#options.clock.wallMs()) });
     this.#options.records.revocations.remove("node", node);
   }
 
@@ -230,20 +239,50 @@ export class MeshAuthority implements AuthoritySource {
   /** What a revocation means in serial numbers, once more: the process may have been killed before it had written all. */
   #spreadAll(): void {
     for (const row of this.#options.records.revocations.list()) {
-      if (row.kind === "identity") this.#spread(this.#concerned({ kind: "identity", uri: row.value }), row);
-      if (row.kind === "node") this.#spread(this.#concerned({ kind: "node", node: row.value }), row);
+      if (row.kind !== "identity" && row.kind !== "node") continue;
+      const target: RevocationTarget =
+        row.kind === "identity" ? { kind: "identity", uri: row.value } : { kind: "node", node: row.value };
+      try {
+        this.#spread(this.#concerned(target), row);
+      } catch (thrown) {
+        // A tenant that has its share of revocations keeps neither the others' from being spread nor this program from starting.
+        const { code, message } = asMeshError(thrown, "io", "local");
+        if (code !== "limit_reached") throw thrown;
+        const reason = `${row.kind} ${row.value}: ${message}`;
+        this.#options.logger.log("warn", "keys", "certificates of a revocation are not listed", { reason });
+      }
     }
   }
 
-  /** Nodes refuse a list that is longer, and with it everything that is new on it. */
-  #checkRoom(more: number): void {
-    const nowMs = this.#options.clock.wallMs();
-    const listed = this.#options.records.revocations
-      .list("serial")
-      .filter((row) => row.expiresAtMs === null || row.expiresAtMs >= nowMs);
-    if (listed.length + more <= pkiLimits.maxCrlEntries) return;
-    const message = `revocation lists hold ${pkiLimits.maxCrlEntries} certificates; rotate the CA instead`;
-    throw new MeshError("limit_reached", "local", message);
+  #issuerKeys(): readonly string[] {
+    return this.#options.authorities.value.authorities.map(({ certificate }) => certificate.authorityKey);
+  }
+
+  /**
+   * Nodes refuse a list that is longer, and with it everything that is new on it. A namespace has a share of each list, so that what
+   * one tenant revokes stops neither the others nor the mesh's administrators.
+   *
+   * @param issuerKeys one for each certificate that is to be listed.
+   */
+  #checkRoom(issuerKeys: readonly string[], byNamespace: string): void {
+    const wanted = new Map<string, number>();
+    for (const key of issuerKeys) wanted.set(key, (wanted.get(key) ?? 0) + 1);
+    const { revocations } = this.#options.records;
+    for (const [key, more] of wanted) {
+      const listed = revocations.countListed(key, this.#options.clock.wallMs());
+      const all = [...listed.values()].reduce((sum, count) => sum + count, 0);
+      if (all + more > pkiLimits.maxCrlEntries) {
+        const message = `the revocation list holds ${all} certificates of ${pkiLimits.maxCrlEntries}; rotate the CA instead`;
+        throw new MeshError("limit_reached", "local", message);
+      }
+      if (byNamespace === "") continue;
+      const own = listed.get(byNamespace) ?? 0;
+      const mesh = listed.get("") ?? 0;
+      const share = shareOf(keysLimits.listShares, all - mesh - own, mesh);
+      if (own + more <= share) continue;
+      const message = `namespace ${byNamespace} has ${own} certificates on the revocation list, may have ${share} now, and this would add ${more}; ask an administrator of the mesh`;
+      throw new MeshError("limit_reached", "local", message);
+    }
   }
 }
 

@@ -78,6 +78,8 @@ export interface RevocationRecords {
   /** All of them or none. @returns how many are new. */
   addAll(rows: Iterable<RevocationRow>): number;
   list(kind?: RevocationRow["kind"]): readonly RevocationRow[];
+  /** Numbers that a list of this issuer names at this time, by whose right; "" is the mesh's. */
+  countListed(issuerKey: string, nowMs: number): ReadonlyMap<string, number>;
   get(kind: RevocationRow["kind"], value: string): RevocationRow | null;
   /** @returns whether it was there. */
   remove(kind: RevocationRow["kind"], value: string): boolean;

@@ -1,6 +1,7 @@
 /** Hosts that have joined. One stays known, with its credentials good for renewal, until it is removed or revoked. */
 import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits/control.ts";
+import { type ShareBounds, shareOf } from "../../base/share.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
 import { countOf, RowReader, storedMs, storedMsOrNull } from "./row_reader.ts";
 import { bindingName, readBinding, type TokenBinding } from "./tokens.ts";
@@ -19,21 +20,29 @@ export interface Registration {
   readonly revokeReason: string | null;
 }
 
+export interface RegistrationBounds {
+  readonly maxRegistrations: number;
+  readonly registrationShares: ShareBounds;
+}
+
 export class Registrations {
   /** Grows with every change but `touch`: what is made of registrations is made anew when it differs. */
   version = 0;
   readonly #database: Database;
   readonly #listeners = new Set<(node: string) => void>();
 
-  constructor(database: Database) {
+  readonly #bounds: RegistrationBounds;
+
+  constructor(database: Database, bounds: RegistrationBounds = stateLimits) {
     this.#database = database;
+    this.#bounds = bounds;
   }
 
   /** In place of what is known under that name. @throws MeshError `limit_reached`. */
   put(registration: Registration): void {
     const { node, binding } = registration;
     this.#database.transaction(() => {
-      if (this.byNode(node) === null) this.#checkRoom();
+      if (this.byNode(node) === null) this.#checkRoom(binding);
       this.#database.run(
         "INSERT OR REPLACE INTO registrations (node, binding_kind, binding_name, addresses, network, labels, joined_at_ms, last_seen_ms, token_id, revoked_at_ms, revoke_reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         node,
@@ -121,10 +130,27 @@ export class Registrations {
     for (const listener of [...this.#listeners]) listener(node);
   }
 
-  #checkRoom(): void {
+  #checkRoom(binding: TokenBinding): void {
     const count = this.count();
-    if (count < stateLimits.maxRegistrations) return;
-    throw new MeshError("limit_reached", "local", `${count} hosts have joined; remove some that are gone`);
+    if (count >= this.#bounds.maxRegistrations)
+      throw new MeshError("limit_reached", "local", `${count} hosts have joined; remove some that are gone`);
+    if (binding.kind === "node") return;
+    const [namespace = ""] = bindingName(binding).split("/");
+    // All names of one namespace: "/" is followed by "0".
+    const own = countOf(
+      this.#database.get(
+        "SELECT count(*) AS count FROM registrations WHERE binding_kind IN ('workload', 'group') AND binding_name >= ? AND binding_name < ?",
+        `${namespace}/`,
+        `${namespace}0`,
+      ),
+    );
+    const mesh = countOf(
+      this.#database.get("SELECT count(*) AS count FROM registrations WHERE binding_kind = 'node'"),
+    );
+    const share = shareOf(this.#bounds.registrationShares, count - mesh - own, mesh);
+    if (own < share) return;
+    const message = `${own} hosts of namespace ${namespace} have joined, and it may have ${share} now; remove some that are gone`;
+    throw new MeshError("limit_reached", "local", message);
   }
 }
 

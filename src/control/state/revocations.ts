@@ -1,6 +1,7 @@
 /** Whom the mesh's trust was taken from. */
 import { MeshError } from "../../base/errors.ts";
 import { identityLimits, stateLimits } from "../../base/limits/control.ts";
+import { shareOf } from "../../base/share.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
 import { countOf, RowReader, storedMs, storedMsOrNull } from "./row_reader.ts";
 
@@ -51,11 +52,49 @@ export class Revocations {
   addAll(revocations: Iterable<NewRevocation>): number {
     return this.#database.transaction(() => {
       let added = 0;
-      for (const revocation of revocations) added += this.#insert(revocation);
-      if (added > 0 && this.count() > stateLimits.maxRevocations)
+      const tenants = new Set<string>();
+      for (const revocation of revocations) {
+        const changes = this.#insert(revocation);
+        added += changes;
+        if (changes > 0) tenants.add(revocation.byNamespace ?? "");
+      }
+      if (added === 0) return 0;
+      const all = this.count();
+      if (all > stateLimits.maxRevocations)
         throw new MeshError("limit_reached", "local", `there are ${stateLimits.maxRevocations} revocations`);
+      tenants.delete("");
+      for (const namespace of tenants) this.#checkShare(namespace, all);
       return added;
     });
+  }
+
+  /** What tenants make up, identities that never were say, takes no room from what the mesh has to revoke. */
+  #checkShare(namespace: string, all: number): void {
+    const ownAnd = (by: string): number =>
+      countOf(this.#database.get("SELECT count(*) AS count FROM revocations WHERE by_namespace = ?", by));
+    const own = ownAnd(namespace);
+    const mesh = ownAnd("");
+    const share = shareOf(stateLimits.revocationShares, all - mesh - own, mesh);
+    if (own <= share) return;
+    const message = `namespace ${namespace} may have ${share} revocations now; lift some, or ask an administrator of the mesh`;
+    throw new MeshError("limit_reached", "local", message);
+  }
+
+  /** Numbers that a revocation list of this issuer names at this time, by whose right; "" is the mesh's. */
+  countListed(issuerKey: string, nowMs: number): ReadonlyMap<string, number> {
+    const rows = this.#database.all(
+      `SELECT by_namespace, count(*) AS count FROM revocations WHERE kind = 'serial' AND issuer_key IN (?, '')
+       AND ifnull(expires_at_ms, ?) >= ? GROUP BY by_namespace`,
+      issuerKey,
+      storedMs(nowMs),
+      storedMs(nowMs),
+    );
+    return new Map(
+      rows.map((row) => {
+        const reader = new RowReader("revocations", row);
+        return [reader.text("by_namespace"), reader.integer("count")];
+      }),
+    );
   }
 
   /** In the order they were made. */

@@ -219,6 +219,11 @@ DROP TABLE revocations;
 ALTER TABLE revocations_of_all_kinds RENAME TO revocations;
 `;
 
+/** Each tenant's share of revocations is counted with each one. */
+const shares = `
+CREATE INDEX revocations_by_right ON revocations (by_namespace);
+`;
+
 export const migrations: readonly Migration[] = [
   { name: "credentials", sql: credentials },
   { name: "audit log", sql: audit },
@@ -228,4 +233,5 @@ export const migrations: readonly Migration[] = [
   { name: "rights behind revocations and tokens", sql: rights },
   { name: "usage in bytes", sql: usage },
   { name: "revocations of tokens", sql: revokedTokens },
+  { name: "revocations by right", sql: shares },
 ];

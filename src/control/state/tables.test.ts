@@ -1,8 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { identityLimits, stateLimits } from "../../base/limits/control.ts";
+import { migrate } from "./migrations.ts";
+import { type Registration, Registrations } from "./registrations.ts";
+import { migrations } from "./schema.ts";
 import { openState, StateWorld } from "./testing/simulated_state.ts";
-import type { NewToken } from "./tokens.ts";
+import { type NewToken, Tokens } from "./tokens.ts";
 
 const hash = new Uint8Array(32).fill(1);
 const wrong = new Uint8Array(32).fill(2);
@@ -12,6 +15,31 @@ function token(id: string, fields: Partial<NewToken> = {}): NewToken {
   const made = { createdBy: "op", byNamespace: "", replace: false };
   return { id, secretHash: hash, binding, expiresAtMs: 1000, ...made, ...fields };
 }
+
+const shares = { max: 20, reserved: 5, each: 6 };
+const smallBounds = { maxTokens: 20, tokenShares: shares, maxRegistrations: 20, registrationShares: shares };
+
+/** Tables with small bounds: what is full is as full as with ten thousand rows. */
+function bounded(): { readonly tokens: Tokens; readonly registrations: Registrations } {
+  const { host } = new StateWorld();
+  const database = host.databases.open("/small", { mode: "create", applicationId: 1, maxBytes: 1e8 });
+  migrate(database, migrations);
+  return {
+    tokens: new Tokens(database, host.clock, { demand: () => {} }, smallBounds),
+    registrations: new Registrations(database, smallBounds),
+  };
+}
+
+const joinedHost = {
+  addresses: [],
+  network: "",
+  labels: {},
+  joinedAtMs: 1,
+  lastSeenMs: 1,
+  tokenId: null,
+  revokedAtMs: null,
+  revokeReason: null,
+};
 
 describe("join tokens", () => {
   test("one is redeemed once", async () => {
@@ -56,17 +84,16 @@ describe("join tokens", () => {
   });
 
   test("an id is taken once, and there is a bound, which pruning makes room under", async () => {
-    const state = await openState();
-    state.tokens.create(token("t"));
-    expect(() => state.tokens.create(token("t"))).toThrow(MeshError);
-    state.transaction(() => {
-      for (let n = 1; n < stateLimits.maxTokens; n++) state.tokens.create(token(`t${n}`));
-    });
-    expect(() => state.tokens.create(token("more"))).toThrow("10000 join tokens");
-    expect(state.tokens.prune(1000 + stateLimits.tokenRetentionMs)).toBe(0);
-    expect(state.tokens.prune(1001 + stateLimits.tokenRetentionMs)).toBe(stateLimits.maxTokens);
-    state.tokens.create(token("more"));
-    expect(state.tokens.list().map(({ id }) => id)).toEqual(["more"]);
+    const { tokens } = bounded();
+    const later = { expiresAtMs: 1e15 };
+    tokens.create(token("t", later));
+    expect(() => tokens.create(token("t"))).toThrow(MeshError);
+    for (let n = 1; n < smallBounds.maxTokens; n++) tokens.create(token(`t${n}`, later));
+    expect(() => tokens.create(token("more", later))).toThrow("there are 20 join tokens; revoke some");
+    expect(tokens.prune(1e15 + stateLimits.tokenRetentionMs)).toBe(0);
+    expect(tokens.prune(1e15 + 1 + stateLimits.tokenRetentionMs)).toBe(smallBounds.maxTokens);
+    tokens.create(token("more", later));
+    expect(tokens.list().map(({ id }) => id)).toEqual(["more"]);
   });
 });
 
@@ -177,6 +204,77 @@ describe("certificates", () => {
       [...certificates.all({ requestedBy, validAtMs: notAfterMs })].length,
     );
     expect(certificates.countValid("nobody", 0)).toBe(0);
+  });
+});
+
+describe("what tenants can use up", () => {
+  test("a namespace's tokens that are over take no room from anybody's", async () => {
+    const { tokens } = bounded();
+    for (let index = 0; index < 50; index++) {
+      tokens.create(token(`t${index}`, { expiresAtMs: 1e15, byNamespace: "zoo" }));
+      if (index % 2 === 0) tokens.revoke(`t${index}`);
+      else tokens.redeem(`t${index}`, hash, 1, "edge-1");
+    }
+    tokens.create(token("late", { expiresAtMs: 1, byNamespace: "zoo" }));
+    for (const byNamespace of ["", "shop", "zoo"])
+      tokens.create(token(`of ${byNamespace}`, { expiresAtMs: 1e15, byNamespace }));
+    expect(tokens.get("t0")).toBeNull();
+    expect(tokens.list().length).toBe(smallBounds.maxTokens);
+  });
+
+  test("and of those that are good it has a share; others and the mesh have room beside it", async () => {
+    const { tokens } = bounded();
+    const take = (byNamespace: string): number => {
+      for (let count = 0; ; count++)
+        try {
+          tokens.create(token(`${byNamespace}-${count}`, { expiresAtMs: 1e15, byNamespace }));
+        } catch (thrown) {
+          expect(thrown).toBeInstanceOf(MeshError);
+          return count;
+        }
+    };
+    // Of 20 five are the mesh's. Each takes all that it may, which is half of what the others leave.
+    expect(["zoo", "shop", "farm"].map(take)).toEqual([6, 5, 2]);
+    expect(() => tokens.create(token("more", { expiresAtMs: 1e15, byNamespace: "zoo" }))).toThrow(
+      "namespace zoo has 6 join tokens that are not used yet, and may have",
+    );
+    for (let index = 0; index < 5; index++) tokens.create(token(`m${index}`, { expiresAtMs: 1e15 }));
+  });
+
+  test("hosts: one namespace has a share of those that may have joined", async () => {
+    const { registrations } = bounded();
+    const join = (node: string, binding: Registration["binding"]): void =>
+      registrations.put({ ...joinedHost, node, binding });
+    for (let index = 0; index < 6; index++) join(`zoo-${index}`, { kind: "group", group: "zoo/vms" });
+    expect(() => join("zoo-6", { kind: "workload", workload: "zoo/x" })).toThrow(
+      "6 hosts of namespace zoo have joined, and it may have 6 now",
+    );
+    join("zoo-5", { kind: "group", group: "zoo/vms" });
+    join("shop-1", { kind: "group", group: "shop/vms" });
+    join("zoology-1", { kind: "group", group: "zoology/vms" });
+    for (let index = 0; index < 5; index++) join(`edge-${index}`, { kind: "node", node: `edge-${index}` });
+  });
+
+  test("revocations of identities that never were end at the tenant's share, and the mesh's are made", async () => {
+    const state = await openState();
+    const { revocations } = state;
+    const invented = (byNamespace: string, count: number) =>
+      Array.from({ length: count }, (_, index) => ({
+        kind: "identity" as const,
+        value: `spiffe://cluster.local/ns/${byNamespace}/sa/${index}`,
+        reason: "",
+        byWhom: byNamespace,
+        byNamespace,
+        atMs: 1,
+      }));
+    const { each } = stateLimits.revocationShares;
+    expect(revocations.addAll(invented("zoo", each))).toBe(each);
+    expect(() => revocations.addAll(invented("zoo", each + 1))).toThrow(
+      `namespace zoo may have ${each} revocations now`,
+    );
+    expect(revocations.count()).toBe(each);
+    expect(revocations.addAll(invented("shop", 10))).toBe(10);
+    expect(revocations.addAll(invented("", each + 1))).toBe(each + 1);
   });
 });
 

@@ -1,6 +1,7 @@
 /** Join tokens. Of the secret only a hash is kept, and a token is good for one join. */
 import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits/control.ts";
+import { type ShareBounds, shareOf } from "../../base/share.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
 import type { Clock } from "../../host/host.ts";
 import type { Room } from "./room.ts";
@@ -34,27 +35,40 @@ export interface StoredToken extends NewToken {
 
 export type TokenRefusal = "unknown" | "wrong" | "expired" | "used" | "revoked";
 
+export interface TokenBounds {
+  readonly maxTokens: number;
+  readonly tokenShares: ShareBounds;
+}
+
 export class Tokens {
   readonly #database: Database;
   readonly #clock: Clock;
+  readonly #bounds: TokenBounds;
 
   readonly #room: Pick<Room, "demand">;
 
-  constructor(database: Database, clock: Clock, room: Pick<Room, "demand">) {
+  constructor(
+    database: Database,
+    clock: Clock,
+    room: Pick<Room, "demand">,
+    bounds: TokenBounds = stateLimits,
+  ) {
     this.#room = room;
     this.#database = database;
     this.#clock = clock;
+    this.#bounds = bounds;
   }
 
-  /** @throws MeshError `limit_reached`; `configuration` for an id that is taken. */
+  /**
+   * The oldest that can be used no more leave when their room is needed. @throws MeshError `limit_reached` for a namespace that has
+   * its share of tokens that are still good, and for all; `configuration` for an id that is taken.
+   */
   create(token: NewToken): void {
     this.#database.transaction(() => {
       this.#room.demand();
       if (this.get(token.id) !== null)
         throw new MeshError("configuration", "local", `there is a join token ${token.id} already`);
-      const count = countOf(this.#database.get("SELECT count(*) AS count FROM tokens"));
-      if (count >= stateLimits.maxTokens)
-        throw new MeshError("limit_reached", "local", `there are ${count} join tokens; revoke or prune some`);
+      this.#makeRoom(token.byNamespace);
       this.#database.run(
         "INSERT INTO tokens (id, secret_hash, binding_kind, binding_name, created_at_ms, expires_at_ms, created_by, by_namespace, replace_joined) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         token.id,
@@ -111,6 +125,41 @@ export class Tokens {
       id,
     );
     return revoked.changes > 0;
+  }
+
+  #makeRoom(byNamespace: string): void {
+    const { maxTokens, tokenShares } = this.#bounds;
+    const nowMs = storedMs(this.#clock.wallMs());
+    const held = (where: string, ...values: string[]): number =>
+      countOf(
+        this.#database.get(
+          `SELECT count(*) AS count FROM tokens WHERE used_at_ms IS NULL AND revoked_at_ms IS NULL AND expires_at_ms > ? ${where}`,
+          nowMs,
+          ...values,
+        ),
+      );
+    const all = held("");
+    if (all >= maxTokens)
+      throw new MeshError("limit_reached", "local", `there are ${all} join tokens; revoke some`);
+    if (byNamespace !== "") {
+      const own = held("AND by_namespace = ?", byNamespace);
+      const mesh = held("AND by_namespace = ''");
+      const share = shareOf(tokenShares, all - mesh - own, mesh);
+      if (own >= share)
+        throw new MeshError(
+          "limit_reached",
+          "local",
+          `namespace ${byNamespace} has ${own} join tokens that are not used yet, and may have ${share} now; revoke some`,
+        );
+    }
+    const count = countOf(this.#database.get("SELECT count(*) AS count FROM tokens"));
+    if (count < maxTokens) return;
+    this.#database.run(
+      `DELETE FROM tokens WHERE id IN (SELECT id FROM tokens WHERE used_at_ms IS NOT NULL OR revoked_at_ms IS NOT NULL OR expires_at_ms <= ?
+       ORDER BY created_at_ms LIMIT ?)`,
+      nowMs,
+      count + 1 - maxTokens,
+    );
   }
 
   /** Forgets those that ended long ago. @returns how many. */

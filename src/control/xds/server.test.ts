@@ -349,6 +349,62 @@ describe("life of a stream", () => {
     expect(() => lab.open("edge-4")).toThrow("too many streams");
   });
 
+  describe("no identity and no address keeps the others out", () => {
+    const limits = { maxStreams: 40, reservedStreams: 10 };
+    const workloadCaller = (name: string): Caller => ({
+      kind: "workload",
+      id: new SpiffeId("cluster.local", "shop", name),
+      via: "certificate",
+      serialNumber: "02",
+    });
+
+    async function world() {
+      const lab = new XdsLab({ limits });
+      lab.authenticate = async (name) =>
+        name?.startsWith("edge") ? nodeCaller(name) : workloadCaller(name ?? "");
+      /** Streams that stay open of so many that come. */
+      const taken = async (count: number, name: string, address: (index: number) => string) => {
+        const streams: LabStream[] = [];
+        for (let index = 0; index < count; index++) {
+          const stream = lab.open(name, address(index));
+          streams.push(stream);
+          await settle();
+          stream.request({ node: { id: `ztunnel~10.0.0.1~z-${index}.~.svc` }, typeUrl: addressType });
+        }
+        return streams.filter(({ ended }) => !ended).length;
+      };
+      return { lab, taken };
+    }
+
+    test("one identity with many node ids has half of what the others leave", async () => {
+      const { lab, taken } = await world();
+      expect(await taken(60, "greedy", (index) => `10.0.1.${index}`)).toBe(15);
+      expect(await taken(3, "shop", (index) => `10.0.2.${index}`)).toBe(3);
+      for (let index = 0; index < 20; index++) await connected(lab, `edge-${index}`);
+      expect(lab.server.status().length).toBe(38);
+    });
+
+    test("so has one address with many identities; what ends gives its place back", async () => {
+      const { lab, taken } = await world();
+      let open = 0;
+      for (let index = 0; index < 30; index++) open += await taken(1, `w-${index}`, () => "10.0.1.1");
+      expect(open).toBe(15);
+      expect(await taken(2, "w-other", () => "10.0.1.2")).toBe(2);
+      expect(lab.server.cutStreams((caller) => caller.kind === "workload")).toBe(17);
+      expect(await taken(60, "greedy", (index) => `10.0.1.${index}`)).toBe(15);
+    });
+
+    test("a stream that has not said who it is gives its place to the next one", async () => {
+      const lab = new XdsLab({ limits: { maxStreams: 3 } });
+      const known = lab.authenticate;
+      lab.authenticate = (name) => (name === "silent" ? new Promise(() => {}) : known(name));
+      const silent = [lab.open("silent"), lab.open("silent"), lab.open("silent")];
+      const host = await connected(lab, "edge-1");
+      expect(host.ended).toBe(false);
+      expect(silent.map(({ ended }) => ended)).toEqual([true, false, false]);
+    });
+  });
+
   test("streams of a revoked caller end at once, others go on", async () => {
     const lab = new XdsLab();
     const bad = await connected(lab, "edge-1");

@@ -5,6 +5,7 @@
 import { adsLimits } from "../../base/limits/rpc.ts";
 import type { Logger } from "../../base/log.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
+import { networkSource } from "../../base/network_source.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
 import type { Watch } from "../../base/watch.ts";
 import type { Clock } from "../../host/host.ts";
@@ -28,6 +29,7 @@ import { type Caller, type CallerAuthenticator, callerName } from "../identity/c
 import { contentResource, MeshResourceSets, nodeGroup } from "./mesh_resource_sets.ts";
 import type { NodeInfo } from "./node_info.ts";
 import { PushTimer } from "./push_timer.ts";
+import { StreamShares } from "./stream_shares.ts";
 import { Subscriber, type SubscriberHost, type SubscriberStatus } from "./subscriber.ts";
 import { XdsMetrics } from "./xds_metrics.ts";
 
@@ -50,7 +52,12 @@ export interface XdsServerOptions {
 }
 
 export type XdsLimits = SessionLimits & {
-  readonly [Name in "quietMs" | "maxDelayMs" | "maxStreams" | "maxStreamsPerClient"]: number;
+  readonly [Name in
+    | "quietMs"
+    | "maxDelayMs"
+    | "maxStreams"
+    | "reservedStreams"
+    | "maxStreamsPerClient"]: number;
 };
 
 /** Which trust bundle a client took last: what a rotation of roots waits for. */
@@ -77,6 +84,7 @@ export class XdsServer {
   readonly #subscribers = new Set<Subscriber>();
   /** Those that have said who they are, by client, the oldest first. */
   readonly #clients = new Map<string, Subscriber[]>();
+  readonly #shares: StreamShares;
   readonly #host: SubscriberHost;
   readonly #unwatch: () => void;
   #closed = false;
@@ -84,6 +92,8 @@ export class XdsServer {
   constructor(options: XdsServerOptions) {
     this.#options = options;
     this.#limits = { ...adsLimits, ...options.limits };
+    const { maxStreams, reservedStreams } = this.#limits;
+    this.#shares = new StreamShares({ max: maxStreams, reserved: reservedStreams, each: maxStreams });
     this.#metrics = new XdsMetrics(options.metrics ?? new MetricRegistry());
     this.#encoder = new ResponseEncoder(`${controlPlanePrefix}${options.version}`);
     this.#timer = new PushTimer(options.clock, this.#limits, (sinceMs) => void this.#push(sinceMs));
@@ -102,6 +112,10 @@ export class XdsServer {
       metrics: this.#metrics,
       recheck: (caller) => options.authenticator.recheck?.(caller) ?? null,
       openSession: (info) => this.#openSession(info),
+      onKnown: ({ source }, caller) => {
+        const whose = this.#shares.enter(caller, source);
+        if (whose !== null) throw new GrpcError(grpcCode.resourceExhausted, `too many streams of ${whose}`);
+      },
       onIdentified: (subscriber) => this.#admit(subscriber),
       onClosed: (subscriber) => this.#remove(subscriber),
     };
@@ -110,10 +124,11 @@ export class XdsServer {
   register<Peer extends CallPeer>(service: Pick<GrpcService<Peer>, "stream">): void {
     const open: StreamHandler<DeltaDiscoveryRequest, DeltaDiscoveryResponse, Peer> = (stream) => {
       if (this.#closed) throw new GrpcError(grpcCode.unavailable, "the control plane is stopping");
-      if (this.#subscribers.size >= this.#limits.maxStreams)
+      if (this.#subscribers.size >= this.#limits.maxStreams && !this.#evictUnproven())
         throw new GrpcError(grpcCode.resourceExhausted, "too many streams");
       const caller = this.#options.authenticator.authenticate(credentialsOf(stream));
-      const subscriber = new Subscriber(this.#host, stream, caller);
+      const source = networkSource(stream.peer.remote.ip);
+      const subscriber = new Subscriber(this.#host, stream, source, caller);
       this.#subscribers.add(subscriber);
       return subscriber;
     };
@@ -205,6 +220,16 @@ export class XdsServer {
       if (revision !== this.#trust.revision && !held.has(revision)) this.#trustVersions.delete(revision);
   }
 
+  /** The oldest whose caller is not known gives its place to the next one. */
+  #evictUnproven(): boolean {
+    for (const subscriber of this.#subscribers) {
+      if (subscriber.caller !== null) continue;
+      subscriber.cut(new GrpcError(grpcCode.resourceExhausted, "too many streams"));
+      return true;
+    }
+    return false;
+  }
+
   /** The newest stream of a client is the live one; the others may not have noticed yet that they are dead. */
   #admit(subscriber: Subscriber): void {
     const { caller, node } = subscriber;
@@ -221,7 +246,8 @@ export class XdsServer {
 
   #remove(subscriber: Subscriber): void {
     this.#subscribers.delete(subscriber);
-    const { caller, node } = subscriber;
+    const { caller, node, source } = subscriber;
+    if (caller !== null) this.#shares.leave(caller, source);
     if (caller === null || node === null) return;
     const key = clientKey(caller, node);
     const streams = this.#clients.get(key) ?? [];

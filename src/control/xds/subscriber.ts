@@ -42,6 +42,8 @@ export interface SubscriberHost {
   /** @returns null while the caller may still be believed. */
   recheck(caller: Caller): string | null;
   openSession(info: NodeInfo): DeltaSession;
+  /** It is known who calls. @throws GrpcError when they have their share of streams. */
+  onKnown(subscriber: Subscriber, caller: Caller): void;
   /** @throws GrpcError when there is no room for it. */
   onIdentified(subscriber: Subscriber): void;
   onClosed(subscriber: Subscriber): void;
@@ -58,9 +60,13 @@ export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
   #credentialEnd: Timer | null = null;
   #closed = false;
 
+  /** Its address, as `networkSource` says. */
+  readonly source: string;
+
   /** @param caller settles once it is known who calls; until then nothing of the stream is read. */
-  constructor(host: SubscriberHost, stream: XdsStream, caller: Promise<Caller>) {
+  constructor(host: SubscriberHost, stream: XdsStream, source: string, caller: Promise<Caller>) {
     this.#host = host;
+    this.source = source;
     this.#stream = stream;
     stream.pause();
     this.#timer = host.clock.setTimer(adsLimits.firstRequestTimeoutMs, () => {
@@ -75,8 +81,19 @@ export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
   }
 
   #known(caller: Caller): void {
-    this.#caller = caller;
     if (this.#closed) return;
+    try {
+      this.#host.onKnown(this, caller);
+    } catch (thrown) {
+      if (!(thrown instanceof GrpcError)) throw thrown;
+      this.#host.logger.log("warn", "xds", "stream refused", {
+        caller: callerName(caller),
+        reason: thrown.message,
+      });
+      this.#end(thrown);
+      return;
+    }
+    this.#caller = caller;
     // Whoever is revoked has their streams cut; this one, which had no caller until now, was passed over.
     if (this.#host.recheck(caller) !== null) {
       this.#end(new GrpcError(grpcCode.unauthenticated, "the credential was revoked"));

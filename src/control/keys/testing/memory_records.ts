@@ -85,6 +85,16 @@ export class MemoryRecords implements KeyRecords {
       this.#revocations = [...this.#revocations, ...added];
       return added.length;
     },
+    countListed: (issuerKey: string, nowMs: number): ReadonlyMap<string, number> => {
+      const counts = new Map<string, number>();
+      for (const row of this.#revocations) {
+        if (row.kind !== "serial" || (row.expiresAtMs ?? nowMs) < nowMs) continue;
+        if (row.issuerKey !== issuerKey && row.issuerKey !== "") continue;
+        const by = row.byNamespace ?? "";
+        counts.set(by, (counts.get(by) ?? 0) + 1);
+      }
+      return counts;
+    },
     list: (kind?: RevocationRow["kind"]): readonly RevocationRow[] =>
       this.#revocations.filter((one) => one.kind === (kind ?? one.kind)),
     get: (kind: RevocationRow["kind"], value: string): RevocationRow | null =>

@@ -68,14 +68,14 @@ export class XdsLab {
   }
 
   /** Opens a stream. @param name what the authenticator is shown. */
-  open(name: string): LabStream {
+  open(name: string, address = "10.0.0.1"): LabStream {
     assert(this.#handler !== null, "the server registered no stream");
-    return new LabStream(this.#handler, name);
+    return new LabStream(this.#handler, name, address);
   }
 }
 
 export class LabStream implements ServerStream<Request, Response, CallPeer> {
-  readonly peer: CallPeer = { remote: { ip: ip("10.0.0.1"), port: 1 }, chain: [] };
+  readonly peer: CallPeer;
   readonly metadata: string[];
   readonly deadlineMs = null;
   readonly cancelled = new AbortController().signal;
@@ -90,7 +90,8 @@ export class LabStream implements ServerStream<Request, Response, CallPeer> {
   readonly #held: Request[] = [];
   #paused = false;
 
-  constructor(handler: StreamHandler<Request, Response, CallPeer>, name: string) {
+  constructor(handler: StreamHandler<Request, Response, CallPeer>, name: string, address: string) {
+    this.peer = { remote: { ip: ip(address), port: 1 }, chain: [] };
     this.metadata = ["authorization", name];
     this.#events = handler(this);
   }
