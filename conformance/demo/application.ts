@@ -2,7 +2,7 @@
 
 const [port = "", credential = ""] = process.argv.slice(2);
 
-/** A line every 50 ms, for as long as somebody listens. */
+/** A line every 50 ms, for as long as there is a listener. */
 function ticks(): ReadableStream<Uint8Array> {
   let timer: ReturnType<typeof setInterval> | undefined;
   return new ReadableStream({

@@ -89,7 +89,7 @@ async function joinAll(): Promise<readonly [frontend: Node, backend: Node, repor
   );
   story.check(
     refused,
-    "the same line a second time joins nobody: a token is good for one host",
+    "the same line a second time joins no host: a token is good for one host",
     "it went on",
   );
   const { output } = await administer("nodes");
@@ -170,7 +170,7 @@ async function rotateRoot(backend: Node): Promise<void> {
     const waits = await rotationIs(({ waiting }) => waiting?.what === "finish");
     story.check(
       waits,
-      "every host holds the new root, and nobody shows a certificate of the old one",
+      "every host holds the new root, and none shows a certificate of the old one",
       (await administer("ca", "rotate", "status")).output,
     );
     story.check(stream.endedAtMs === null, "a stream that was open before stays open", "it was cut");

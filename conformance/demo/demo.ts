@@ -158,7 +158,7 @@ async function withoutMutualTls(): Promise<void> {
   const stranger = await call(places.backend.ip, backendPort, "Bearer a-guess");
   story.check(
     stranger.status === 401,
-    "somebody without the credential does not: the application does its part",
+    "a caller without the credential does not: the application does its part",
     describe(stranger),
   );
 }
@@ -272,7 +272,7 @@ async function whoTalkedToWhom(backend: Node): Promise<void> {
   const insider = from("unknown");
   story.check(
     (insider?.opened ?? 0) >= 1 && (insider?.denied ?? 0) >= 1,
-    "somebody unknown, in plain text: let in before STRICT, refused after",
+    "a stranger, in plain text: let in before STRICT, refused after",
     JSON.stringify(insider),
   );
 }

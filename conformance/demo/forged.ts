@@ -1,4 +1,4 @@
-/** A certificate that says the right name and is signed by nobody the mesh knows. */
+/** A certificate that says the right name and is not signed by a CA that the mesh knows. */
 import type { Clock } from "../../src/host/host.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
 import { runtimeProvider } from "../../src/pki/crypto/provider.ts";

@@ -1,4 +1,4 @@
-/** Somebody who calls again and again, and remembers every call that was not answered. */
+/** A caller that calls again and again, and remembers every call that was not answered. */
 import type { Answer } from "./visitor.ts";
 
 export interface CallTally {

@@ -1,4 +1,4 @@
-/** How somebody calls the backend: by plain TCP, or with a certificate of their own making. */
+/** How a stranger calls the backend: by plain TCP, or with a certificate of their own making. */
 import { connect as connectTcp } from "node:net";
 import { connect as connectTls } from "node:tls";
 
@@ -20,7 +20,7 @@ export function call(host: string, port: number, authorization: string): Promise
   return collect(socket);
 }
 
-/** HBONE's port with a certificate nobody of the mesh signed: TLS first, then the HTTP/2 preface and an empty SETTINGS. */
+/** HBONE's port with a certificate that the mesh did not sign: TLS first, then the HTTP/2 preface and an empty SETTINGS. */
 export function callWithCertificate(
   host: string,
   port: number,

@@ -75,7 +75,7 @@ export async function serveProgram(options: ServedOptions): Promise<Served> {
     for (let close = closes.pop(); close !== undefined; close = closes.pop()) close();
   };
   const { promise: ended, resolve, reject } = Promise.withResolvers<void>();
-  // Heard of where it is awaited; until then nobody listens.
+  // Heard of where it is awaited; until then there is no listener.
   ended.catch(() => {});
   let isEnding = false;
   const end = (how: Promise<void>): void => {

@@ -69,7 +69,7 @@ export interface AdminTarget {
 export interface Terminal {
   out(text: string): void;
   error(text: string): void;
-  /** Somebody is watching: progress and colours are for them alone. */
+  /** A person is watching: progress and colours are for them alone. */
   readonly isTerminal: boolean;
 }
 

@@ -274,6 +274,23 @@ describe("fairlead get", () => {
     ]);
   });
 
+  test("an endpoint by name shows its name, and a service its ranges", async () => {
+    const named = JSON.stringify({
+      workloads: [{ namespace: "shop", name: "db", workloadIps: [], hostname: "db.example" }],
+      services: [
+        {
+          namespace: "shop",
+          hostname: "wide",
+          vips: ["/10.0.0.9"],
+          cidrVips: [{ network: "", cidr: "10.1.0.0/16" }],
+        },
+      ],
+    });
+    const answers = { "/config_dump": named };
+    expect((await run("get workloads", { answers })).out).toContain("db.example");
+    expect((await run("get services", { answers })).out).toContain("/10.0.0.9,10.1.0.0/16");
+  });
+
   test("one namespace, as JSON", async () => {
     const { out } = await run("get workloads -n shop -o json", { answers: { "/config_dump": dump } });
     expect(JSON.parse(out)).toMatchObject([{ name: "cart" }]);

@@ -106,7 +106,7 @@ function check(
   return { resources, findings: inOrder([...errors, ...warnings], files) };
 }
 
-/** By file as given, then by line: the order in which somebody mends them. */
+/** By file as given, then by line: the order in which they are mended. */
 function inOrder(findings: readonly Finding[], files: readonly MeshFile[]): readonly Finding[] {
   const position = new Map(files.map((file, index) => [file.path, index]));
   const at = ({ location }: Finding): number => position.get(location.file) ?? files.length;

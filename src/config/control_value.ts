@@ -10,7 +10,7 @@ export type PemSource =
   | { readonly kind: "file"; readonly path: string }
   | { readonly kind: "pem"; readonly pem: string };
 
-/** A token that is read anew for every call, or one that is given once. */
+/** A token that is read for every call, or one that is given once. */
 export type TokenSource =
   | { readonly kind: "file"; readonly path: string }
   | { readonly kind: "literal"; readonly token: Secret };

@@ -53,7 +53,7 @@ function loadSettings(sources: ConfigSources, names: readonly SettingName[], wha
   return { values: values as SettingValues, errors: [] };
 }
 
-/** It would make the TLS library accept anybody; our own verification would still hold, but nobody who sets it means well. */
+/** It would make the TLS library accept every certificate. Our own verification would still hold, but there is no good reason to set it. */
 function checkEnvironment(environment: ConfigSources["environment"]): ConfigError[] {
   if (environment.NODE_TLS_REJECT_UNAUTHORIZED === undefined) return [];
   return [

@@ -1,4 +1,4 @@
-/** A word nobody may see: it survives neither JSON nor a template string, so that no dump and no log line shows it by accident. */
+/** A word that is not to be seen: it survives neither JSON nor a template string, so that no dump and no log line shows it by accident. */
 export class Secret {
   readonly #text: string;
 

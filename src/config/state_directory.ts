@@ -1,4 +1,4 @@
-/** Where a program of ours keeps what it must not lose when nobody says so. */
+/** Where a program of ours keeps what it must not lose when it is not said. */
 import type { ConfigSources } from "./sources.ts";
 
 /** systemd's directory, then the user's, then the machine's. */

@@ -1,4 +1,4 @@
-/** The files that mesh documents stand in: those of folders, sorted, with hidden ones left out. */
+/** The files that mesh documents are in: those of folders, sorted, with hidden ones left out. */
 import { asMeshError, MeshError } from "../base/errors.ts";
 import { meshLimits } from "../base/limits/mesh.ts";
 import type { Files } from "../host/host.ts";

@@ -87,7 +87,7 @@ function addReads<E extends Env>(app: Hono<E>, sources: AdminSources): void {
 }
 
 /**
- * A page in somebody's browser must not drain a node or read its configuration: a request with an `Origin` comes from a
+ * A page in a browser must not drain a node or read its configuration: a request with an `Origin` comes from a
  * page, and one for a name instead of an address comes through DNS rebinding.
  */
 async function refuseBrowsers(context: Context, next: Next): Promise<Response | undefined> {

@@ -16,7 +16,7 @@ export interface RetainedStatus extends DocumentStatus {
 /** A document that is to be in force, unless conversion refuses it. */
 export interface Candidate {
   readonly document: MeshDocument;
-  /** The error of the newer version that this one stands in for; null when this is the newest. */
+  /** The error of the newer version that this one replaces; null when this is the newest. */
   readonly supersededBy: DocumentError | null;
 }
 

@@ -20,7 +20,7 @@ import { LastGoodDocuments } from "./last_good_documents.ts";
 export interface IngestSettings extends ConversionContext {
   /** Files and folders. */
   readonly meshPaths: readonly string[];
-  /** What stands in for a policy that was refused and never was good: denial of what it may concern (the default), or nothing. */
+  /** What takes the place of a policy that was refused and never was good: denial of what it may concern (the default), or nothing. */
   readonly refusedPolicies?: "deny" | "skip";
 }
 
@@ -101,7 +101,7 @@ export class MeshIngest {
         await this.#reload();
       } while (this.#changed && !this.#closed);
     } catch (thrown) {
-      // Files are read with care of their own; this is something nobody thought of, and the mesh stays as it is.
+      // Files are read with care of their own; this is unforeseen, and the mesh stays as it is.
       const error = asMeshError(thrown, "configuration", "local");
       this.#logger.log("error", "ingest", "documents could not be taken in", { error: error.message });
     } finally {
@@ -150,7 +150,7 @@ export class MeshIngest {
       if (sameFiles(files, again)) return files;
       files = again;
     }
-    // Somebody writes all the time. Look again later, whether or not the watch says so.
+    // The files are written all the time. Look again later, whether or not the watch says so.
     this.#logger.log("warn", "ingest", "files keep changing; the documents read last stay in force");
     void this.#host.clock.setTimer(meshLimits.fileSettleMs * meshLimits.maxSettleAttempts, () =>
       this.#onChange(),

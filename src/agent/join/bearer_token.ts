@@ -1,4 +1,4 @@
-/** The bearer token of a call: from a file that somebody else keeps fresh, so it is read each time. */
+/** The bearer token of a call: from a file that another program keeps fresh, so it is read each time. */
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { joinLimits } from "../../base/limits/agent.ts";
 import type { Files } from "../../host/host.ts";

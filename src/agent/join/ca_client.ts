@@ -31,7 +31,7 @@ export class CaClient implements CertificateSigner {
     this.#options = options;
   }
 
-  /** How far this host's clock is ahead of the CA's; null when it is near enough, or nobody knows. */
+  /** How far this host's clock is ahead of the CA's; null when it is near enough, or not known. */
   get skewMs(): number | null {
     return this.#skewMs;
   }

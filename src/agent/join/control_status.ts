@@ -15,6 +15,6 @@ export interface ControlStatus {
   readonly xds: XdsStatus | null;
   /** When the mesh was kept that this run began with: milliseconds since the Unix epoch; null when it began with none. */
   readonly restoredFromMs: number | null;
-  /** How far this host's clock is ahead of the control plane's; null when it is near enough, or nobody knows. */
+  /** How far this host's clock is ahead of the control plane's; null when it is near enough, or not known. */
   readonly clockSkewMs: number | null;
 }

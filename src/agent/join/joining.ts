@@ -34,7 +34,7 @@ export interface JoiningOptions {
   readonly version: string;
 }
 
-/** Stands in the directory while a token is being shown: what the next start says about it. */
+/** Is in the directory while a token is being shown: what the next start says about it. */
 const markFile = "joining";
 
 /**

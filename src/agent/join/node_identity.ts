@@ -25,7 +25,7 @@ export interface NodeIdentityOptions {
   readonly directory: string;
   /** Shows the certificate of now, an expired one too: renewal is what it is still good for. */
   readonly caller: UnaryCaller;
-  /** After each renewal: connections that were made with the old certificate are made anew. */
+  /** After each renewal: connections that were made with the old certificate are made again. */
   readonly onRenewed: () => void;
 }
 

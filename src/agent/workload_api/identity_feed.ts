@@ -105,7 +105,7 @@ export class IdentityFeed {
   }
 }
 
-/** The caller is who the identity is meant for, so it hears whether waiting helps: a refusal is for somebody to look at. */
+/** The caller is who the identity is meant for, so it hears whether waiting helps: a refusal is for a person to look at. */
 export function identityUnavailable(failure: MeshError | null): GrpcError {
   const refused = (error: unknown): boolean =>
     error instanceof MeshError && (error.code === "control_refused" || refused(error.cause));

@@ -32,7 +32,7 @@ export class SotwSecrets {
 
   /** @returns what is to be sent now. @throws GrpcError `resourceExhausted`. */
   receive(request: DiscoveryRequest): DiscoveryResponse | null {
-    // ADS carries other types too; who asks for one here gets no answer, as nobody has it.
+    // ADS carries other types too; who asks for one here gets no answer, as there is none.
     if (request.typeUrl !== "" && request.typeUrl !== secretType) return null;
     if (!this.#nonces.receive(request.responseNonce, request.errorDetail)) return null;
     const names = [...new Set(request.resourceNames)];

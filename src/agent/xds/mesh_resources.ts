@@ -30,7 +30,7 @@ interface Held {
 
 export interface MeshResourceOptions {
   readonly store: MeshStore;
-  /** What stands in for a policy that cannot be read: denial of what it may concern, or nothing, as ztunnel has it. */
+  /** What takes the place of a policy that cannot be read: denial of what it may concern, or nothing, as ztunnel has it. */
   readonly refusedPolicies: "deny" | "skip";
   /** Of workloads that name none; istiod's default when left out. */
   readonly clusterId?: string;
@@ -48,7 +48,7 @@ export class MeshResources implements ResourceHandler {
     this.#options = options;
   }
 
-  /** Also those that stand in: at the next start they are judged again, and not forgotten. */
+  /** Also the stand-ins: at the next start they are judged again, and not forgotten. */
   *resources(): Iterable<DeltaResource> {
     for (const { resource } of this.#held.values()) yield resource;
   }

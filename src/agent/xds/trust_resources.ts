@@ -33,7 +33,7 @@ export class TrustResources implements ResourceHandler {
   }
 
   async apply({ resources }: Delivery): Promise<readonly RejectedResource[]> {
-    // A removal takes nothing away: a mesh without roots is none, and no order to trust nobody is meant by it.
+    // A removal takes nothing away: a mesh without roots is none, and it is not meant as an order to trust no root.
     const rejected: RejectedResource[] = [];
     for (const resource of resources) {
       const reason =

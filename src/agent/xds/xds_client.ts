@@ -96,7 +96,7 @@ export class XdsClient {
   async restore(typeUrl: string, resources: readonly DeltaResource[]): Promise<readonly RejectedResource[]> {
     const handler = this.#handlers.get(typeUrl);
     if (handler === undefined) return [];
-    // Not connected: the request this gives is nobody's.
+    // Not connected: the request this gives is not sent.
     this.#addType(typeUrl);
     const delivery = this.#client.onResponse({ typeUrl, nonce: "", resources, removedResources: [] });
     if (delivery === null) return [];
@@ -214,7 +214,7 @@ export class XdsClient {
     const handler = this.#handlers.get(response.typeUrl);
     const delivery = this.#client.onResponse(response);
     if (handler === undefined || delivery === null) {
-      this.#options.logger.log("warn", "xds", "the control plane sent a type that nobody asked for", {
+      this.#options.logger.log("warn", "xds", "the control plane sent a type that was not asked for", {
         type: response.typeUrl,
       });
       this.#send(this.#client.acknowledgeUnknown(response), false);
@@ -271,7 +271,7 @@ export class XdsClient {
     return this.#client.addType({ typeUrl, mode: "wildcard" });
   }
 
-  /** With refused resources too: a workload that cannot be read is reached by nobody, and a policy has its stand-in. */
+  /** With refused resources too: a workload that cannot be read is not reached, and a policy has its stand-in. */
   #markAnswered(handler: ResourceHandler): void {
     this.#answered.add(handler.typeUrl);
     if (this.#isReady || !this.#options.handlers.every(({ typeUrl }) => this.#answered.has(typeUrl))) return;

@@ -53,7 +53,7 @@ export function cliBindings(host: Host, { serveHttp, print, ask }: Outside): Cli
   };
 }
 
-/** A node goes on without a file it cannot read; somebody who asks whether files are good wants to know. */
+/** A node goes on without a file it cannot read; an operator who asks whether files are good wants to know. */
 async function readEveryMeshFile(
   files: Files,
   paths: readonly string[],

@@ -308,7 +308,7 @@ function parseIp(text: string): readonly IpAddress[] {
   return ip === null ? [] : [ip];
 }
 
-/** What policy would say to somebody in plain text, as nodes and people come to the control plane. */
+/** What policy would say to a caller in plain text: nodes and people come to the control plane so. */
 function denies(state: MeshState, workload: Workload, connection: ControlConnection): string | null {
   const engine = createReferenceEngine({ missingPolicy: "deny" });
   engine.update(state.policies);

@@ -198,7 +198,7 @@ const givenFiles: RotationSource = {
   abort: () => ({ done: false, progress: nothingUnderWay }),
 };
 
-/** A copy that was being made when the process was killed: it holds everything, and nobody asks for it any more. */
+/** A copy that was being made when the process was killed: it holds everything, and is not asked for any more. */
 export async function removeHalfBackups(files: Files, stateDirectory: string): Promise<void> {
   for (const { path } of (await files.list(stateDirectory)) ?? [])
     if (/\/backup-\d+\.tmp$/.test(path)) await files.remove(path);

@@ -90,7 +90,7 @@ describe("the administration socket", () => {
     expect((await open(null)).opened).toBeNull();
   });
 
-  test("that somebody named has to be had; one that nobody named is done without, and that is said", async () => {
+  test("that was named has to be had; one that was not is done without, and that is said", async () => {
     const long = `/run/${"x".repeat(200)}/admin.sock`;
     await expect(open({ path: long })).rejects.toMatchObject({ blame: "local" });
     const opened = await open({ path: long, isNamed: false });
@@ -98,7 +98,7 @@ describe("the administration socket", () => {
     expect(opened.log.join("")).toContain("there is no administration socket: name one (--admin-socket)");
   });
 
-  test("counts a caller's other groups, and nobody whose user the kernel does not tell", () => {
+  test("counts a caller's other groups, and refuses a caller whose user the kernel does not tell", () => {
     const caller = { uid: 1001, gid: 1001, groups: [4, 700], pid: 1 };
     expect(mayAdminister(caller, 900, 700)).toBe(true);
     expect(mayAdminister(caller, 900, 701)).toBe(false);

@@ -17,8 +17,8 @@ export interface SocketApp {
 }
 
 /**
- * @returns its path; null when there is none: it is switched off, or nobody named it and it cannot be had where it would be.
- * @throws MeshError `configuration` for a group that does not exist, and as `Network.listenUnix` for a path that somebody named.
+ * @returns its path; null when there is none: it is switched off, or it was not named and cannot be had where it would be.
+ * @throws MeshError `configuration` for a group that does not exist, and as `Network.listenUnix` for a path that was named.
  */
 export async function openAdminSocket(
   host: Host,

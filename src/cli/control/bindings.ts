@@ -16,7 +16,7 @@ export interface ControlBindings {
   /** Seen by its owner alone. @throws MeshError `io`, also for a file that is there. */
   writePrivate(path: string, bytes: Uint8Array): Promise<void>;
   exists(path: string): Promise<boolean>;
-  /** What a person types to it; null when nobody can be asked. */
+  /** What a person types to it; null when there is no person to ask. */
   ask(question: string): Promise<string | null>;
   /** Ends early, with false, when a stop is asked for. */
   sleep(ms: number): Promise<boolean>;

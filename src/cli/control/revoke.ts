@@ -1,4 +1,4 @@
-/** `fairlead revoke` and `unrevoke`: taking the mesh's trust from somebody, and giving it back. */
+/** `fairlead revoke` and `unrevoke`: taking the mesh's trust from a host or an identity, and giving it back. */
 import type { ControlClientFlags } from "../../config/control/client.ts";
 import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import { list, text } from "../admin_json.ts";

@@ -24,7 +24,8 @@ export const resources: Readonly<Record<string, Resource>> = {
     row: (item) => [
       text(item, "namespace"),
       text(item, "name"),
-      text(item, "workloadIps"),
+      // An endpoint given by name has no address until it is called.
+      list(item, "workloadIps").length > 0 ? text(item, "workloadIps") : text(item, "hostname"),
       text(item, "protocol"),
       text(item, "serviceAccount"),
       text(item, "node"),
@@ -41,7 +42,9 @@ export const resources: Readonly<Record<string, Resource>> = {
     row: (item) => [
       text(item, "namespace"),
       text(item, "hostname"),
-      text(item, "vips"),
+      [...list(item, "vips"), ...list(item, "cidrVips").map((range) => member(range, "cidr"))]
+        .map((address) => text(address))
+        .join(",") || "-",
       Object.keys((item as { ports?: object }).ports ?? {}).join(",") || "-",
       String(count(item, "endpoints")),
     ],

@@ -33,7 +33,7 @@ export type LoadedControlClient =
 /** What a control plane leaves in its state directory for its first administrator. */
 export const administratorFile = "admin.pem";
 
-/** Whether somebody has said that there is a control plane to ask. */
+/** Whether it was said that there is a control plane to ask. */
 export function namesControlPlane(
   flags: Pick<ControlClientFlags, "control">,
   environment: ConfigSources["environment"],
@@ -74,7 +74,7 @@ export function loadControlClient(
   if (tokenPath !== null && rootPath === null && identity === null)
     errors.push({
       where: "--token-file",
-      message: "needs --control-root: a token is shown to nobody who is not known first",
+      message: "needs --control-root: a token is shown only to a server that is known",
     });
   if (errors.length > 0) return { config: null, errors };
   const identityPath =

@@ -1,4 +1,4 @@
-/** The settings of `fairlead control` alone. Those that it shares with nodes stand in `settings.ts`. */
+/** The settings of `fairlead control` alone. Those that it shares with nodes are in `settings.ts`. */
 import { ports } from "../../base/limits/ports.ts";
 import { readControlAddress, readHostName, readPemSource } from "../control_value.ts";
 import { many, one, optional } from "../setting.ts";
@@ -50,7 +50,7 @@ export const controlPlaneSettings = {
     flag: "--former-key-encryption-key",
     hint: "SOURCE",
     group: keys,
-    help: "one that was in use before; what it sealed is sealed anew",
+    help: "one that was in use before; what it sealed is sealed with the new one",
   }),
   caPlace: one(readWord("local", "vault-pki", "vault-transit"), "local", {
     flag: "--ca",

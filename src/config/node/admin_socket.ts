@@ -1,4 +1,4 @@
-/** Where a node's administration socket is when nobody says so: the node and the command line have to agree without talking. */
+/** Where a node's administration socket is when it is not said: the node and the command line have to agree without talking. */
 import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
 import type { ConfigSources } from "../sources.ts";
 import { defaultStateDirectory } from "../state_directory.ts";

@@ -105,7 +105,7 @@ function assembleCa(values: SettingValues, directory: string, errors: ConfigErro
   return null;
 }
 
-/** Either alone is a lost word: a socket on which nobody gets anything, or rules that nobody asks for. */
+/** Either alone is a lost word: a socket on which no program gets anything, or rules for no socket. */
 function assembleIdentitySocket(values: SettingValues, errors: ConfigError[]): IdentitySocketConfig | null {
   const { identitySocket: path, identityFor: rules, identitySocketMode: mode } = values;
   if (path === null) {
@@ -116,7 +116,7 @@ function assembleIdentitySocket(values: SettingValues, errors: ConfigError[]): I
   if (rules.length === 0)
     errors.push({
       where: settings.identitySocket.flag,
-      message: "needs --identity-for, or nobody would get an identity there",
+      message: "needs --identity-for, or no program would get an identity there",
     });
   return { path, mode, rules };
 }

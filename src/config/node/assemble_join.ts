@@ -30,7 +30,7 @@ export function assembleControl(
       "and --token-file exclude each other: a join token is for our control plane, a bearer token for a real istiod",
     );
   if (tokenFile !== null && controlRoot === null)
-    fail(settings.tokenFile.flag, "needs --control-root: a token is shown to nobody who is not known first");
+    fail(settings.tokenFile.flag, "needs --control-root: a token is shown only to a server that is known");
   if (joinToken !== null && controlRoot === null && caPin === null)
     fail(settings.joinToken.flag, "needs --ca-pin (it is in the join line) or --control-root");
   if (joinToken !== null && caAddress !== null)

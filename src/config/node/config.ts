@@ -1,4 +1,4 @@
-/** Everything one process is told at its start. `load.ts` makes it, complete and checked; nobody looks at defaults later. */
+/** Everything one process is told at its start. `load.ts` makes it, complete and checked; defaults are not looked at later. */
 import type { HostPort, IpAddress, SocketAddress } from "../../base/ip.ts";
 import type { LogLevel } from "../../base/log.ts";
 import type { LogFormat } from "../../base/log_format.ts";
