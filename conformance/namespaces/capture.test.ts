@@ -95,7 +95,7 @@ describe("captured TCP", () => {
     }
   });
 
-  namespaceTest("a destination that nobody listens on is refused, not left open", 15_000, async () => {
+  namespaceTest("a destination without a listener is refused, not left open", 15_000, async () => {
     const peer = caller.connect(db.ip, 9, { from: cart.ip });
     await peer.opened();
     expect(await peer.untilClosed()).toBe("reset");

@@ -39,7 +39,7 @@ spec: {mtls: {mode: STRICT}}
 ---
 `;
 
-/** Nobody else may call `app`. */
+/** No others may call `app`. */
 export function onlyFrom(app: string, ...accounts: readonly string[]): string {
   const principals = accounts.map((account) => `cluster.local/ns/shop/sa/${account}`).join(", ");
   return `apiVersion: security.istio.io/v1

@@ -88,7 +88,7 @@ describe("without disk", () => {
     },
   );
 
-  namespaceTest("a log that cannot be written stops nobody; what was lost is counted", 30_000, async () => {
+  namespaceTest("a log that cannot be written stops no connection; what was lost is counted", 30_000, async () => {
     const lab = open("disk-log");
     const disk = lab.disk(64);
     const logPath = join(disk.path, "server.log");

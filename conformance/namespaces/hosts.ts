@@ -89,7 +89,7 @@ function setUp(host: Host, own: readonly string[], others: readonly string[]): v
       "eth0",
     ]);
   runToEnd([...ip, "link", "set", "eth0", "up"]);
-  // As every host has one; a service's address is nobody's and must still have somewhere to go.
+  // As every host has one; a service's address is no host's and must still have somewhere to go.
   for (const gateway of [others.find((address) => !isIpv6(address)), others.find(isIpv6)])
     if (gateway !== undefined) runToEnd([...ip, "route", "add", "default", "via", gateway]);
   for (const setting of ["net.ipv4.ip_local_port_range=10240 65000", "net.core.somaxconn=8192"])

@@ -69,7 +69,7 @@ describe("several workloads on one host", () => {
     });
   }
 
-  namespaceTest("a host has the certificates of its own workloads and of nobody else", 15_000, async () => {
+  namespaceTest("a host has the certificates of its own workloads and of no others", 15_000, async () => {
     for (const [side, own] of Object.entries(hosts)) {
       const node = of(nodes, side === "client" ? "cart" : "db");
       const names = await eventually("both certificates", 5_000, () => {

@@ -226,7 +226,7 @@ for (const [name, make] of [
 }
 
 describe("files of databases", () => {
-  test("nobody else can read them, the log included, even where they could before", () => {
+  test("no other user can read them, the log included, even where they could before", () => {
     const place = bunPlace();
     const path = place.fresh();
     const database = withTable(bunDatabases, path);

@@ -5,7 +5,7 @@
 
 export type SqlValue = string | number | bigint | Uint8Array | null;
 
-/** As it stands in the file: whoever reads it checks it. */
+/** As it is in the file: its reader checks it. */
 export type SqlRow = Readonly<Record<string, SqlValue>>;
 
 export interface DatabaseOptions {
@@ -24,7 +24,7 @@ export interface DatabaseOptions {
 
 export interface Databases {
   /**
-   * Nobody else may open the file until it is closed or the process is gone. A new file has mode 0600, and an old one gets it;
+   * No other process may open the file until it is closed or the process is gone. A new file has mode 0600, and an old one gets it;
    * the folder has to be there.
    *
    * @throws MeshError, blame local: `database_missing`, `database_locked` (another process has it), `database_damaged` (no

@@ -1,6 +1,6 @@
 /**
  * The outside world: sockets, clock, randomness, files, the process. This interface is the only way to any of them,
- * so a simulator can stand in for all of it. `contract.ts` is the suite that every Host passes.
+ * so a simulator can take the place of all of it. `contract.ts` is the suite that every Host passes.
  */
 import type { MeshError } from "../base/errors.ts";
 import type { IpAddress, SocketAddress } from "../base/ip.ts";
@@ -75,7 +75,7 @@ export interface Socket {
   resetAfterSent(): void;
 }
 
-/** A socket after the TLS handshake. Nobody has verified the peer yet: `pki/trust/verifier` must, before a byte is read or written. */
+/** A socket after the TLS handshake. The peer is not verified yet: `pki/trust/verifier` must do it before a byte is read or written. */
 export interface TlsSocket extends Socket {
   /** The peer's certificates in DER, leaf first, as presented; empty when it showed none. */
   readonly peerChain: readonly Uint8Array[];
@@ -167,7 +167,7 @@ export interface Network {
    *   (no such directory, a path over 107 bytes), `unsupported`.
    */
   listenUnix(path: string, mode: number, onAccept: (socket: Socket) => void): Listener;
-  /** @throws MeshError `connect_refused` (nobody listens), `connect_unreachable` (no such file), `connect_timeout`, blame upstream; `permission_denied`, `descriptors_exhausted`, `unsupported`, blame local. */
+  /** @throws MeshError `connect_refused` (no listener), `connect_unreachable` (no such file), `connect_timeout`, blame upstream; `permission_denied`, `descriptors_exhausted`, `unsupported`, blame local. */
   connectUnix(path: string, timeoutMs: number): Promise<Socket>;
   /** Null for all but Unix sockets. Still told after the connection is gone. */
   peerCredentials(socket: Socket): PeerCredentials | null;
@@ -216,7 +216,7 @@ export interface Process {
   /** SIGTERM, SIGINT, SIGHUP. @returns a function that ends the subscription. */
   onSignal(listener: (signal: "SIGTERM" | "SIGINT" | "SIGHUP") => void): () => void;
   /**
-   * What nobody caught: a bug of ours. While somebody listens the process goes on, since one connection's bug must not end
+   * An error that no code caught: a bug of ours. While there is a listener the process goes on, since one connection's bug must not end
    * the others'. @returns a function that ends the subscription.
    */
   onUncaught(listener: (error: unknown) => void): () => void;

@@ -19,7 +19,7 @@ import { configureSqlite, type SqliteBacking, SqliteDatabase } from "../sqlite_d
 import { failDatabase } from "../sqlite_errors.ts";
 
 /**
- * Bun closes a database that is collected as garbage, and its lock goes with it: what nobody closed stays held until the process
+ * Bun closes a database that is collected as garbage, and its lock goes with it: what was not closed stays held until the process
  * ends.
  */
 const held = new Set<Sqlite>();
@@ -104,7 +104,7 @@ function makeDurable(sqlite: Sqlite): void {
   sqlite.run(`PRAGMA journal_size_limit = ${stateLimits.maxIdleLogBytes}`);
 }
 
-/** SQLite gives its log the mode of the file; the file is here before SQLite is, so nobody else ever sees into either. */
+/** SQLite gives its log the mode of the file; the file is here before SQLite is, so no other user ever sees into either. */
 function prepareFile(path: string, { mode = "create" }: DatabaseOptions): void {
   try {
     const status = statSync(path, { throwIfNoEntry: false });
@@ -137,7 +137,7 @@ function backUp(sqlite: Sqlite, path: string, replace: boolean): void {
   }
 }
 
-/** What stands in the way of removing it stands in the way of making it, too, and is told then. */
+/** What keeps it from being removed keeps it from being made, too, and is told then. */
 function removeIfThere(path: string): void {
   try {
     rmSync(path, { force: true });

@@ -196,7 +196,7 @@ describe("which address", () => {
     expect([asked, seen.connections]).toEqual([1, 0]);
   });
 
-  test("the next address when nobody listens at the first; the request is said once", async () => {
+  test("the next address when the first has no listener; the request is said once", async () => {
     const { port, seen } = await serve(null, ok);
     const names = { "good.test": ["127.0.0.2", "127.0.0.1"] };
     expect((await send(`http://good.test:${port}/`, {}, names)).status).toBe(200);
@@ -213,7 +213,7 @@ describe("which address", () => {
     expect(seen.connections).toBe(1);
   });
 
-  test("nobody listening is connect_refused", async () => {
+  test("a port without a listener is connect_refused", async () => {
     const { port } = await serve(null, ok);
     const names = { "good.test": ["127.0.0.3"] };
     await expect(send(`http://good.test:${port}/`, {}, names)).rejects.toMatchObject({

@@ -18,7 +18,7 @@ test("a node that answers", async () => {
   await server.stop(true);
 });
 
-test("nobody there is told with what to do about it", async () => {
+test("no node there is told with what to do about it", async () => {
   const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response() });
   const port = server.port ?? 0;
   await server.stop(true);

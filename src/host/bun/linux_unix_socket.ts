@@ -71,7 +71,7 @@ export class LinuxUnixSockets {
   /** Who connected, or who listened; as it was at that moment. Null for what is no Unix socket. */
   peerCredentials(fd: number): PeerCredentials | null {
     this.#length[0] = UCRED_BYTES;
-    // A socket of another family answers too, with -1 for user and group: "nobody knows" must not look like a user.
+    // A socket of another family answers too, with -1 for user and group: "unknown" must not look like a user.
     if (this.#library.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, this.#credentials, this.#length) < 0)
       return null;
     const [pid = 0, uid = -1, gid = -1] = this.#credentials;

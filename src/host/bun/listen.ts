@@ -86,7 +86,7 @@ function listenerCallbacks(
         return;
       }
       const addresses = socketAddresses(context, native, local);
-      // The peer was gone before we looked: nobody ever hears of it.
+      // The peer was gone before we looked: no caller hears of it.
       if (addresses === null) return void native.terminate();
       const socket = new BunSocket(context, native, addresses, "peer");
       native.data = socket;

@@ -39,7 +39,7 @@ describe("the process", () => {
     expect([result.exitCode, result.output.length]).toEqual([0, hostLimits.maxRunOutputBytes]);
   });
 
-  test("a pipe that nobody reads costs lines, not time", async () => {
+  test("a pipe without a reader costs lines, not time", async () => {
     const child = Bun.spawn(["sh", "-c", `"${process.execPath}" "${probe}" output | sleep 1`], {
       stderr: "pipe",
     });

@@ -50,7 +50,7 @@ function setUp(lingering = 0) {
 
 const settle = () => new Promise((resolve) => setTimeout(resolve, 1));
 
-describe("bytes that come although nobody may be told", () => {
+describe("bytes that come while no handler may be told", () => {
   test("are held up to the limit and delivered before anything newer", async () => {
     const { socket, calls } = setUp();
     socket.awaitHandler();

@@ -90,7 +90,7 @@ export class BunUnixNetwork {
     throw new MeshError("unsupported", "local", "Unix sockets with their peers' credentials need Linux");
   }
 
-  /** A socket file that nobody answers at is left over from a process that died; anything else is somebody's. */
+  /** A socket file without an answer is left over from a process that died; anything else is in use. */
   #clearTheWay(linux: LinuxUnixSockets, path: string): void {
     if (Buffer.byteLength(path) > maxUnixPathBytes) throw unixListenError({ code: "ENAMETOOLONG" }, path);
     const found = look(path);
@@ -164,7 +164,7 @@ const backlogRetryMs = 10;
 
 /**
  * Binds below a directory that only we can enter, beside the path: a link cannot cross file systems, and until the mode
- * is set nobody can connect. The umask would do as well, were it not the whole process's.
+ * is set no process can connect. The umask would do as well, were it not the whole process's.
  */
 function bindPrivately(
   path: string,

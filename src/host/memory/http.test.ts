@@ -72,7 +72,7 @@ describe("Unix sockets", () => {
     });
   });
 
-  test("the socket of a process that was killed is stale: nobody answers, and it is replaced", async () => {
+  test("the socket of a process that was killed is stale: there is no answer, and it is replaced", async () => {
     const { world, machine, host } = newWorld();
     host.net.listenUnix("/run/s.sock", 0o600, () => {});
     host.kill();

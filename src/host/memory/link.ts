@@ -6,7 +6,7 @@ import type { Schedule } from "./schedule.ts";
 export interface NetworkConditions {
   /** One way, between two machines. */
   latencyMs: number;
-  /** Added to it, up to this much, anew for each segment. */
+  /** Added to it, up to this much, drawn again for each segment. */
   jitterMs: number;
   /** The share of reads that give only a part of what has arrived. */
   splitRate: number;

@@ -154,7 +154,7 @@ export class MemoryHost implements Host, NetworkedProcess {
       isTerminal: false,
       writeOut: (text) => write("out", text),
       writeError: (text) => write("error", text),
-      // The schedule throws what nobody caught into the test that runs the world.
+      // The schedule throws what no code caught into the test that runs the world.
       onUncaught: () => () => {},
       onSignal: (listener) => {
         this.#signalListeners.add(listener);

@@ -76,7 +76,7 @@ export class MemorySocket implements Socket, LinkEnd {
     return this.#phase === "open";
   }
 
-  /** Received bytes that wait because nobody reads. */
+  /** Received bytes that wait for a reader. */
   get waitingBytes(): number {
     return this.link.arrivedBytes(this.side);
   }
@@ -141,7 +141,7 @@ export class MemorySocket implements Socket, LinkEnd {
     this.#setFree();
   }
 
-  /** The process is gone: the kernel resets what it had. Nobody is told on this side. */
+  /** The process is gone: the kernel resets what it had. Nothing is told on this side. */
   abandon(): void {
     if (this.#free) return;
     this.#handler = null;

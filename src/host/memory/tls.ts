@@ -1,6 +1,6 @@
 /**
  * TLS of the in-memory host: the handshake and its records go over the simulated link, so that every fault of the network
- * meets them. The cryptography is pretended; who holds which key is not: nobody can show a certificate without its key.
+ * meets them. The cryptography is pretended; who holds which key is not: no peer can show a certificate without its key.
  */
 import { MeshError } from "../../base/errors.ts";
 import type { SocketAddress } from "../../base/ip.ts";

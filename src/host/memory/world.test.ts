@@ -24,7 +24,7 @@ function twoHosts(seed = 1) {
   return { world, client: client.start(), server: server.start(), machines: { client, server } };
 }
 
-/** A connection from one to the other, nobody listening to it yet. */
+/** A connection from one to the other, with no handler yet. */
 async function sockets(world: MemoryWorld, client: Host, server: Host) {
   const accepted: Socket[] = [];
   const listener = server.net.listen({ address: at("10.0.0.2", 0) }, (socket) => accepted.push(socket));
@@ -252,7 +252,7 @@ describe("connecting", () => {
 });
 
 describe("TLS", () => {
-  test("nobody shows a certificate without its key", async () => {
+  test("no peer shows a certificate without its key", async () => {
     const { client: own, server: theirs } = await testAuthority();
     const { world, client, server } = twoHosts();
     const { near, far } = await sockets(world, client, server);

@@ -46,7 +46,7 @@ export function contractConnect(fixture: () => HostFixture): void {
     again.close();
   });
 
-  test("nobody listening is connect_refused, blame upstream, with the address", async () => {
+  test("a port without a listener is connect_refused, blame upstream, with the address", async () => {
     const listener = net().listen({ address: anyPort() }, () => {});
     listener.close();
     await expect(

@@ -208,7 +208,7 @@ export function contractTls(fixture: () => HostFixture): void {
     });
   });
 
-  test("a client that trusts nobody yet is shown a chain to its end, the root", async () => {
+  test("a client that has no roots yet is shown a chain to its end, the root", async () => {
     const authority = await testAuthority();
     const { credentials, chain } = authority.server;
     const certificateChainPem = `${credentials.certificateChainPem}${authority.root.pem}`;

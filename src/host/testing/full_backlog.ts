@@ -1,4 +1,4 @@
-/** A port that answers nothing: its queue of connections is full and nobody accepts, so the kernel drops each new SYN. */
+/** A port that answers nothing: its queue of connections is full and nothing accepts, so the kernel drops each new SYN. */
 import { dlopen } from "bun:ffi";
 import { connect, type Socket } from "node:net";
 import { assert } from "../../base/assert.ts";

@@ -63,7 +63,7 @@ async function descriptors(ip: IpAddress): Promise<void> {
   process.exit(0);
 }
 
-/** Writes to a pipe that nobody reads, and says on the other one how that went. */
+/** Writes to a pipe without a reader, and says on the other one how that went. */
 function output(): void {
   const line = `${"x".repeat(1023)}\n`;
   const started = performance.now();
