@@ -88,33 +88,37 @@ describe("without disk", () => {
     },
   );
 
-  namespaceTest("a log that cannot be written stops no connection; what was lost is counted", 30_000, async () => {
-    const lab = open("disk-log");
-    const disk = lab.disk(64);
-    const logPath = join(disk.path, "server.log");
-    const [server] = await Promise.all([
-      lab.node(lab.hosts.server, ["--capture", "redirect"], { logPath }).ready(),
-      lab.node(lab.hosts.client, ["--capture", "redirect"]).ready(),
-    ]);
-    await lab.application(lab.hosts.server).listen(db.ip, port, { kind: "greet" });
-    const caller = lab.application(lab.hosts.client);
-    const call = () => caller.call(db.ip, port, cart.ip);
-    expect(await call()).toBe(`you are ${cart.ip}`);
-    await server.line({ direction: "inbound" });
-    disk.fill();
-    // The last block of the log has room for some lines yet.
-    for (let calls = 0; calls < 20; calls++) expect(await call()).toBe(`you are ${cart.ip}`);
-    await eventually("lines lost", 5_000, () => server.metric("fairlead_log_lines_lost_total") > 0);
-    disk.free();
-    const before = server.process.lines().length;
-    expect(await call()).toBe(`you are ${cart.ip}`);
-    await eventually("a line again", 5_000, () => server.process.lines().length > before);
-    // The one that was cut off by the end of the disk stands alone, and does not spoil the next.
-    const broken = server.process.lines().filter((line) => !isJson(line));
-    expect(broken.length).toBeLessThanOrEqual(1);
-    expect(isJson(server.process.lines().at(-1) ?? "")).toBe(true);
-    expect(await server.stop()).toBe(0);
-  });
+  namespaceTest(
+    "a log that cannot be written stops no connection; what was lost is counted",
+    30_000,
+    async () => {
+      const lab = open("disk-log");
+      const disk = lab.disk(64);
+      const logPath = join(disk.path, "server.log");
+      const [server] = await Promise.all([
+        lab.node(lab.hosts.server, ["--capture", "redirect"], { logPath }).ready(),
+        lab.node(lab.hosts.client, ["--capture", "redirect"]).ready(),
+      ]);
+      await lab.application(lab.hosts.server).listen(db.ip, port, { kind: "greet" });
+      const caller = lab.application(lab.hosts.client);
+      const call = () => caller.call(db.ip, port, cart.ip);
+      expect(await call()).toBe(`you are ${cart.ip}`);
+      await server.line({ direction: "inbound" });
+      disk.fill();
+      // The last block of the log has room for some lines yet.
+      for (let calls = 0; calls < 20; calls++) expect(await call()).toBe(`you are ${cart.ip}`);
+      await eventually("lines lost", 5_000, () => server.metric("fairlead_log_lines_lost_total") > 0);
+      disk.free();
+      const before = server.process.lines().length;
+      expect(await call()).toBe(`you are ${cart.ip}`);
+      await eventually("a line again", 5_000, () => server.process.lines().length > before);
+      // The one that was cut off by the end of the disk stands alone, and does not spoil the next.
+      const broken = server.process.lines().filter((line) => !isJson(line));
+      expect(broken.length).toBeLessThanOrEqual(1);
+      expect(isJson(server.process.lines().at(-1) ?? "")).toBe(true);
+      expect(await server.stop()).toBe(0);
+    },
+  );
 });
 
 function isJson(line: string): boolean {

@@ -14,6 +14,7 @@ import { MetricRegistry } from "../../base/metrics.ts";
 import type { Config } from "../../config/node/config.ts";
 import { refuseMissing } from "../../files/mesh_files.ts";
 import type { Capture } from "../../host/capture/capture.ts";
+import { opensIpv6Sockets } from "../../host/capture/host_facts.ts";
 import type { Host, Network } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
 import { type MeshChange, MeshStore } from "../../mesh/store/store.ts";
@@ -234,7 +235,9 @@ async function listen(
         "node",
         "no workload runs here yet: nothing in the mesh has an address or the node name of this host",
       );
-    const tunnel = new NodeTunnel(context, listenerSettings(config));
+    const hasIpv6 = await opensIpv6Sockets(host.files);
+    const wildcards = anyAddresses.filter((ip) => ip.isIpv4 || hasIpv6);
+    const tunnel = new NodeTunnel(context, listenerSettings(config, wildcards));
     life.onStop(() => tunnel.stop());
     // Last, so that nothing is redirected to a port that does not listen yet; and first undone.
     if (config.capture.mode === "redirect") {
@@ -338,12 +341,12 @@ function reservedAddresses({ ports }: Config): SocketAddress[] {
   );
 }
 
-function listenerSettings(config: Config): ListenerSettings {
+function listenerSettings(config: Config, wildcards: readonly IpAddress[]): ListenerSettings {
   const { ports, capture } = config;
   return {
     bindInbound: config.bindInbound,
     hbonePort: ports.hbone,
-    wildcards: anyAddresses,
+    wildcards,
     captured:
       capture.mode === "off" ? null : { outboundPort: ports.outbound, inboundPort: ports.inboundPlaintext },
     socks5: config.socks5,

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import type { Files } from "../host.ts";
 import { parseIptablesNat, parseNftNat } from "./findings.ts";
 import { readIptables } from "./firewalls.ts";
-import { parseListenedPorts } from "./host_facts.ts";
+import { opensIpv6Sockets, parseListenedPorts } from "./host_facts.ts";
 
 describe("rules of other programs", () => {
   test("iptables NAT: DNAT and REDIRECT, each with its chain; our own are left out", () => {
@@ -85,4 +86,15 @@ test("ports that are listened on, but for loopback", () => {
    4: 00000000000000000000000001000000:0051 00000000000000000000000000000000:0000 0A
    5: 0000000000000000FFFF00000100007F:0052 00000000000000000000000000000000:0000 0A`;
   expect(parseListenedPorts(table)).toEqual([80, 9000]);
+});
+
+test("a kernel without IPv6 is told by what /proc has", async () => {
+  const withFiles = (...paths: readonly string[]) => {
+    const files: Pick<Files, "exists"> = { exists: async (path) => paths.includes(path) };
+    return opensIpv6Sockets(files);
+  };
+  expect(await withFiles("/proc/net/tcp", "/proc/net/tcp6")).toBe(true);
+  expect(await withFiles("/proc/net/tcp")).toBe(false);
+  // Not Linux, or a world of memory.
+  expect(await withFiles()).toBe(true);
 });
