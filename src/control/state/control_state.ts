@@ -93,7 +93,10 @@ export class ControlState {
     const marker = await readMarker(host.files, paths.marker);
     const database = openDatabase(host, paths, marker, options);
     try {
-      const steps = migrate(database, options.migrations ?? migrations);
+      const wanted = options.migrations ?? migrations;
+      const copy = await keepCopy(host, database, paths, wanted.length);
+      if (copy !== null) logger.log("info", "state", "copied the state before its schema changes", { path: copy });
+      const steps = migrate(database, wanted);
       for (const { name } of steps) logger.log("info", "state", "schema brought up to date", { step: name });
       const id = identify(host, database, paths, marker);
       if (marker === null) await writeMarker(host.files, paths.marker, id);
@@ -180,6 +183,36 @@ function openDatabase(
       { cause: thrown },
     );
   }
+}
+
+/**
+ * A copy of a state that this program is about to change for good: an earlier program goes back to it. One for each version it had.
+ *
+ * @returns its path; null when nothing is to change. @throws MeshError `database_version` for a state of a later program, naming the
+ *   copy that this one can read; `disk_full` when there is no room for a copy, and then nothing is changed.
+ */
+async function keepCopy(
+  host: StateHost,
+  database: Database,
+  { database: path, directory }: StatePaths,
+  version: number,
+): Promise<string | null> {
+  const found = schemaVersion(database);
+  if (found === version || found === 0) return null;
+  const copyOf = (of: number): string => `${path}.schema-${of}`;
+  if (found > version) {
+    const copy = copyOf(version);
+    const way = (await host.files.exists(copy))
+      ? `; to go back to the state as it was before that, run \`fairlead restore ${copy} --state-directory ${directory} --overwrite\``
+      : "; start the later one, or restore a back-up that this one has made";
+    throw new MeshError(
+      "database_version",
+      "local",
+      `the control plane's state has schema ${found}, written by a later fairlead; this one knows up to ${version}${way}`,
+    );
+  }
+  database.backup(copyOf(found), { replace: true });
+  return copyOf(found);
 }
 
 /** The state's identity; a new state gets one. */
