@@ -65,6 +65,7 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
     workload_api: [],
   },
   control: {
+    audit: ["records", "state"],
     records: [],
     state: ["records"],
     identity: ["state", "records"],

@@ -127,6 +127,14 @@ const all = {
     ["What was refused lately:", "fairlead audit -o json | jq '.[] | select(.outcome == \"refused\")'"],
     ["What happens in one namespace:", "fairlead audit --namespace shop --follow"],
   ],
+  "audit verify": [
+    ["Against the signed heads that the control plane keeps:", "fairlead audit verify"],
+    [
+      "And against one that its log had, kept elsewhere:",
+      "fairlead audit verify --head 4711:$(cat head.sha256)",
+    ],
+  ],
+  prune: [["When the state is nearly full:", "fairlead prune --audit-rows 10000 --versions 20"]],
   backup: [["A copy of all state:", "fairlead backup fairlead.backup"]],
   restore: [
     [

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type ServedWorkloadApi, serveWorkloadApi } from "../../../src/agent/workload_api/serve.ts";
 import { silentLogger } from "../../../src/base/log.ts";
 import { WatchSource } from "../../../src/base/watch.ts";
-import type { AuditEntry } from "../../../src/control/state/audit.ts";
+import type { AuditEntry } from "../../../src/control/records/audit.ts";
 import { createBunHost } from "../../../src/host/bun/host.ts";
 import type { Host } from "../../../src/host/host.ts";
 import { SpiffeId } from "../../../src/mesh/identity.ts";

@@ -1,10 +1,12 @@
 /** The audit log, how the control plane is, who is asking, and its back-up. */
+import { auditLimits, controlAdminLimits } from "../../base/limits/control.ts";
+import { TimeSlice } from "../../base/time_slice.ts";
+import type { AuditQuery } from "../../control/records/audit.ts";
 import { administratorKind } from "./administrator.ts";
 import { Problem } from "./problem.ts";
-import { pageSize, queryInteger } from "./request_body.ts";
+import { JsonFields, pageSize, queryInteger, readJson } from "./request_body.ts";
 import type { ControlApp } from "./route.ts";
 import type { Session } from "./session.ts";
-import type { AuditQuery } from "./sources.ts";
 
 export function addOperationRoutes(app: ControlApp): void {
   app.get("/v1/audit", (context) => {
@@ -25,6 +27,30 @@ export function addOperationRoutes(app: ControlApp): void {
     };
     const wanted = namespace === undefined ? visible : new Set([namespace]);
     return context.json({ entries: readAudit(session, query, wanted) });
+  });
+  app.post("/v1/audit/verify", async (context) => {
+    const session = context.get("session");
+    session.demand("audit.read", null, "the audit log");
+    const body = await readJson(context, ["heads"], controlAdminLimits.maxApplyBytes);
+    const heads = body.list("heads").map((one) => {
+      const fields = new JsonFields(one, ["id", "hash"], "a head");
+      return { id: fields.integer("id"), hash: fields.text("hash") };
+    });
+    if (heads.length > auditLimits.maxKnownHeads)
+      throw new Problem(400, `more than ${auditLimits.maxKnownHeads} heads`);
+    return context.json(await session.sources.audit.check(heads));
+  });
+  app.post("/v1/prune", async (context) => {
+    const session = context.get("session");
+    session.demand("backup", null, "the state");
+    const body = await readJson(context, ["auditRows", "versions"]);
+    const bounds = { auditRows: body.integer("auditRows"), versions: body.integer("versions") };
+    const { clock, audit } = session.sources;
+    const detail = `down to ${bounds.auditRows} rows of the audit log and ${bounds.versions} versions`;
+    audit.append({ ...session.entry("state.prune", "state", null), detail });
+    const slice = new TimeSlice(clock);
+    while (session.sources.makeRoom(bounds)) await slice.giveWay();
+    return context.json(bounds);
   });
   app.get("/v1/status", (context) => {
     const session = context.get("session");

@@ -1,11 +1,12 @@
 /** One request's caller, what they may do, and the record of what they did and were refused. */
 
+import type { AuditEntry } from "../../control/records/audit.ts";
 import { nodeNamespace } from "../../mesh/identity.ts";
 import type { Administrators } from "./administrators.ts";
 import type { BodyLoad, HeldBody } from "./body_load.ts";
 import { Problem } from "./problem.ts";
 import { type Action, allowedNamespaces, type Grant, isAllowed, meshScope, type Scope } from "./roles.ts";
-import type { AuditEntry, ControlSources, Subject } from "./sources.ts";
+import type { ControlSources, Subject } from "./sources.ts";
 
 export class Session {
   readonly subject: Subject;

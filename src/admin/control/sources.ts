@@ -3,6 +3,13 @@
 import type { IpAddress, SocketAddress } from "../../base/ip.ts";
 import type { Logger } from "../../base/log.ts";
 import type { SliceClock } from "../../base/time_slice.ts";
+import type {
+  AuditCheck,
+  AuditEntry,
+  AuditHead,
+  AuditQuery,
+  StoredAuditEntry,
+} from "../../control/records/audit.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import type { DocumentError, DocumentWarning } from "../../mesh/location.ts";
 
@@ -29,6 +36,8 @@ export interface ControlSources {
   readonly revocations: RevocationSource;
   readonly authority: AuthoritySource;
   readonly audit: AuditSource;
+  /** Forgets old rows and versions, so much at a time. @returns whether there is more. */
+  makeRoom(bounds: { readonly auditRows: number; readonly versions: number }): boolean;
   status(): ControlStatus;
   /** A copy of the whole state as of now. */
   backup(): Promise<Uint8Array>;
@@ -354,32 +363,11 @@ export interface AuthoritySource {
   readonly rotation: RotationSource | null;
 }
 
-export interface AuditEntry {
-  readonly atMs: number;
-  readonly actor: string;
-  readonly action: string;
-  readonly target: string;
-  /** Whose tenant may read it; null: only who may read everything. */
-  readonly namespace: string | null;
-  readonly outcome: "ok" | "refused" | "failed";
-  readonly detail: string;
-  readonly before: string | null;
-  readonly after: string | null;
-}
-
-export interface AuditQuery {
-  /** Ascending after this row; without it the newest come first. */
-  readonly afterId?: number;
-  readonly beforeId?: number;
-  readonly namespace?: string;
-  readonly actor?: string;
-  readonly action?: string;
-  readonly limit: number;
-}
-
 export interface AuditSource {
+  /** Reads all of it, and compares it with the signed heads. @param known heads that were kept elsewhere. */
+  check(known: readonly AuditHead[]): Promise<AuditCheck>;
   append(entry: AuditEntry): void;
-  read(query: AuditQuery): readonly (AuditEntry & { readonly id: number })[];
+  read(query: AuditQuery): readonly StoredAuditEntry[];
 }
 
 export interface ControlStatus {

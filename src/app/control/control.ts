@@ -6,6 +6,7 @@ import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/i
 import { controlLimits } from "../../base/limits/control.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
+import { AuditHeads } from "../../control/audit/audit_heads.ts";
 import { createControlIdentity } from "../../control/ca/control_identity.ts";
 import {
   administratorId,
@@ -158,6 +159,19 @@ async function build(
     records: state.certificates,
   });
   life.onStop(() => serving.close());
+  const auditHeads = await AuditHeads.start({
+    clock,
+    logger,
+    files: host.files,
+    provider,
+    audit: state.audit,
+    stateId: state.id,
+    path: `${stateDirectory}/audit-heads.json`,
+    credentials: () => serving.credentials,
+    id: controlId,
+    rootsPem: () => authority.bundle.value.rootsPem,
+  });
+  life.onStop(() => auditHeads.close());
   const xds = new XdsServer({
     clock,
     logger,
@@ -209,6 +223,7 @@ async function build(
     startedAtMs,
     state,
     keys,
+    auditHeads,
     authorityList,
     authority,
     rotation,

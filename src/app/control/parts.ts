@@ -1,6 +1,7 @@
 /** What the control plane is made of, for those that look at all of it. */
 import type { DocumentInput } from "../../admin/control/sources.ts";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
+import type { AuditHeads } from "../../control/audit/audit_heads.ts";
 import type { ControlIdentity } from "../../control/ca/control_identity.ts";
 import type { GroupMembers } from "../../control/documents/group_members.ts";
 import type { MeshDocuments } from "../../control/documents/mesh_documents.ts";
@@ -22,6 +23,7 @@ export interface ControlParts {
   readonly startedAtMs: number;
   readonly state: ControlState;
   readonly keys: OpenedKeys;
+  readonly auditHeads: AuditHeads;
   readonly authorityList: AuthorityList;
   readonly authority: MeshAuthority;
   /** Null where the CA is an operator's own, in files. */

@@ -66,7 +66,12 @@ export function controlSources(
     certificates: state.certificates,
     revocations: revocationSource(host, parts),
     authority: authoritySource(parts),
-    audit: state.audit,
+    audit: {
+      append: (entry) => void state.audit.append(entry),
+      read: (query) => state.audit.read(query),
+      check: (known) => parts.auditHeads.check(known),
+    },
+    makeRoom: (bounds) => state.makeRoom(bounds),
     status: () => {
       const health = state.health.value;
       return {

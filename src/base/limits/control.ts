@@ -178,6 +178,19 @@ export const tenancyLimits = {
   minWildcardLabels: 2,
 } as const;
 
+/** Proof of the audit log. */
+export const auditLimits = {
+  /** Between two signed heads: what is cut off within it and before the next is not noticed. */
+  headIntervalMs: 60_000,
+  dayMs: 24 * 60 * 60_000,
+  /** Heads that are kept: all of a day, and one for each day of more than a year before it. */
+  maxHeads: 2_000,
+  /** Heads from elsewhere that one question names. */
+  maxKnownHeads: 1_000,
+  /** Characters of rows that are hashed in one step, some 2 ms. */
+  charsPerStep: 64 * 1024,
+} as const;
+
 /** HTTP on the control plane's port, both ends: administration. */
 export const controlHttpLimits = {
   /** From a request's headers to the end of its body. */

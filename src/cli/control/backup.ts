@@ -26,6 +26,22 @@ export async function backup(
   });
 }
 
+export interface PruneFlags extends ControlClientFlags {
+  readonly auditRows: number;
+  readonly versions: number;
+}
+
+export async function prune(bindings: CliBindings, style: Style, flags: PruneFlags): Promise<ExitCode> {
+  const { auditRows, versions } = flags;
+  return withControl(bindings, style, flags, async (client) => {
+    await client.post("/v1/prune", { auditRows, versions });
+    bindings.terminal.error(
+      `the state holds at most ${auditRows} rows of the audit log and ${versions} versions of the documents now\n`,
+    );
+    return 0;
+  });
+}
+
 export async function restore(
   bindings: CliBindings,
   path: string,

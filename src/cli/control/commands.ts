@@ -5,9 +5,9 @@ import type { CliBindings, ExitCode } from "../bindings.ts";
 import { examples } from "../help.ts";
 import { addSettingOptions } from "../setting_options.ts";
 import type { Style } from "../style.ts";
-import { type AuditFlags, audit } from "./audit.ts";
+import { type AuditFlags, type AuditVerifyFlags, audit, verifyAudit } from "./audit.ts";
 import { type AuthorityFlags, exportRoots, rotate } from "./authority.ts";
-import { backup, restore } from "./backup.ts";
+import { backup, type PruneFlags, prune, restore } from "./backup.ts";
 import { apply, type ChangeFlags, deleteDocuments, diff, rollback } from "./change.ts";
 import { addClientOptions } from "./client.ts";
 import { createJoinToken, type JoinTokenFlags, revokeJoinToken } from "./join_token.ts";
@@ -182,7 +182,7 @@ function addShow(program: Command, { bindings, style, finish }: Making): void {
     .addOption(output("table", "json"))
     .addHelpText("after", examples("history", style))
     .action(async (flags: ShowFlags) => finish(await show(bindings, style, "history", flags)));
-  client(program, "audit", "who did what, and what was refused")
+  const auditing = client(program, "audit", "who did what, and what was refused")
     .option("-n, --namespace <NAME>", "of this namespace")
     .option("--actor <NAME>", "by this identity or issuer#subject")
     .option("--action <NAME>", "such as documents.apply or tokens.create")
@@ -191,6 +191,15 @@ function addShow(program: Command, { bindings, style, finish }: Making): void {
     .addOption(output("table", "json"))
     .addHelpText("after", examples("audit", style))
     .action(async (flags: AuditFlags) => finish(await audit(bindings, style, flags)));
+  addAuditVerify(auditing, { bindings, style, finish });
+}
+
+function addAuditVerify(parent: Command, { bindings, style, finish }: Making): void {
+  client(parent, "verify", "read the whole audit log, and compare it with its signed heads")
+    .option("--head <NUMBER:HASH...>", "heads that were kept elsewhere, as the log has them")
+    .addOption(output("text", "json"))
+    .addHelpText("after", examples("audit verify", style))
+    .action(async (flags: AuditVerifyFlags) => finish(await verifyAudit(bindings, style, flags)));
 }
 
 function addState(program: Command, { bindings, style, finish }: Making): void {
@@ -198,6 +207,11 @@ function addState(program: Command, { bindings, style, finish }: Making): void {
     .argument("<PATH>")
     .addHelpText("after", examples("backup", style))
     .action(async (path: string, flags: ShowFlags) => finish(await backup(bindings, style, path, flags)));
+  client(program, "prune", "make room in the state: forget old audit rows and old versions of the documents")
+    .requiredOption("--audit-rows <N>", "rows of the audit log that are left", parseVersion)
+    .requiredOption("--versions <N>", "versions that can still be gone back to", parseVersion)
+    .addHelpText("after", examples("prune", style))
+    .action(async (flags: PruneFlags) => finish(await prune(bindings, style, flags)));
   const summary = "put a back-up in the place of a state that no control plane runs on";
   program
     .command("restore")

@@ -472,6 +472,26 @@ describe("revoke and rotate", () => {
   });
 });
 
+describe("fairlead audit verify and prune", () => {
+  test("an intact log, one that a head from elsewhere does not fit, and a head that is none", async () => {
+    const control = new ControlWorld();
+    const good = await run("audit verify", { control });
+    expect([good.code, good.out]).toEqual([0, expect.stringContaining("the audit log is as it was written")]);
+    const cut = await run(`audit verify --head 99:${"a".repeat(64)}`, { control });
+    expect([cut.code, cut.error]).toEqual([1, expect.stringContaining("rows up to 99 are cut off")]);
+    expect((await run("audit verify --head 99", { control })).code).toBe(2);
+    expect((await run("audit verify", { control, who: "blue" })).code).toBe(1);
+  });
+
+  test("room is made by who may have the whole state, and it is written down", async () => {
+    const control = new ControlWorld();
+    const { code, error } = await run("prune --audit-rows 100 --versions 5", { control });
+    expect([code, error]).toEqual([0, expect.stringContaining("at most 100 rows")]);
+    expect(control.audit.map(({ action }) => action)).toEqual(["state.prune"]);
+    expect((await run("prune --audit-rows 1 --versions 1", { control, who: "blue" })).code).toBe(1);
+  });
+});
+
 describe("backup and restore", () => {
   test("a file for its owner, never over another", async () => {
     const control = world();

@@ -1,6 +1,6 @@
 /** What identity asks of the control plane's state. `control/state` is of this shape, and tests have it in memory. */
 
-import type { AuditEntry } from "../state/audit.ts";
+import type { AuditEntry } from "../records/audit.ts";
 import type { Registration } from "../state/registrations.ts";
 import type { NewToken, StoredToken, TokenRefusal } from "../state/tokens.ts";
 

@@ -8,7 +8,7 @@ import type { Logger } from "../../base/log.ts";
 import type { Counter, MetricFamily, MetricRegistry } from "../../base/metrics.ts";
 import type { Clock } from "../../host/host.ts";
 import { type GrpcCode, GrpcError } from "../../wire/grpc/status.ts";
-import type { AuditEntry } from "../state/audit.ts";
+import type { AuditEntry } from "../records/audit.ts";
 import type { AuditLog } from "./identity_state.ts";
 import { TokenBucket } from "./token_bucket.ts";
 

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { stateLimits } from "../../base/limits/control.ts";
 import type { Database } from "../../host/database.ts";
-import { type AuditEntry, AuditLog } from "./audit.ts";
+import type { AuditEntry } from "../records/audit.ts";
+import { AuditLog } from "./audit.ts";
 import { migrate } from "./migrations.ts";
 import { migrations } from "./schema.ts";
 import { StateWorld } from "./testing/simulated_state.ts";

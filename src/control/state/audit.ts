@@ -3,49 +3,12 @@
  * or takes out between others breaks the chain; to know of rows cut off at the end, keep a `head` elsewhere.
  */
 
-import { stateLimits } from "../../base/limits/control.ts";
+import { auditLimits, stateLimits } from "../../base/limits/control.ts";
 import { sha256, sha256Hex } from "../../base/sha256.ts";
+import { runSteps } from "../../base/time_slice.ts";
 import type { Database, SqlRow, SqlValue } from "../../host/database.ts";
+import type { AuditEntry, AuditHead, AuditQuery, StoredAuditEntry } from "../records/audit.ts";
 import { RowReader, storedMs } from "./row_reader.ts";
-
-export interface AuditEntry {
-  readonly atMs: number;
-  readonly actor: string;
-  /** `documents.apply`, `token.create`, … */
-  readonly action: string;
-  readonly target: string;
-  /** Whose tenant may read it; null or left out: only who may read everything. */
-  readonly namespace?: string | null;
-  readonly outcome: "ok" | "refused" | "failed";
-  readonly detail: string;
-  readonly before: string | null;
-  readonly after: string | null;
-}
-
-export interface StoredAuditEntry extends AuditEntry {
-  readonly id: number;
-  readonly namespace: string | null;
-}
-
-/** All that is given must hold. */
-export interface AuditQuery {
-  /** Ascending, after this row; without it the newest come first. */
-  readonly afterId?: number;
-  /** Only rows before this one. */
-  readonly beforeId?: number;
-  readonly namespace?: string;
-  readonly actor?: string;
-  readonly action?: string;
-  /** At most `stateLimits.maxPageRows`. */
-  readonly limit: number;
-}
-
-/** The last row, by which a copy kept elsewhere proves that nothing was cut off. */
-export interface AuditHead {
-  readonly id: number;
-  /** Hexadecimal. */
-  readonly hash: string;
-}
 
 export type AuditVerdict =
   | { readonly intact: true; readonly rows: number; readonly head: AuditHead }
@@ -131,30 +94,46 @@ export class AuditLog {
 
   /** Reads every row. @param known a head kept elsewhere, which has to be in the chain (or before its start, when pruned since). */
   verify(known: AuditHead | null = null): AuditVerdict {
+    return runSteps(this.verifyInSteps(known === null ? [] : [known]));
+  }
+
+  /** `verify` with any number of heads, in steps of a few milliseconds. What is added meanwhile is read too. */
+  *verifyInSteps(heads: readonly AuditHead[]): Generator<void, AuditVerdict> {
+    const known = new Map(heads.map(({ id, hash }) => [id, hash]));
     const start = this.#start();
     let last = start;
     let rows = 0;
+    let chars = 0;
     for (;;) {
       const page = this.#database.all(
         "SELECT * FROM audit WHERE id > ? ORDER BY id LIMIT ?",
         last.id,
-        stateLimits.maxPageRows,
+        rowsPerStep,
       );
       for (const row of page) {
         const { entry, hash } = readEntry(row);
         const broken = (reason: string): AuditVerdict => ({ intact: false, id: entry.id, reason });
-        if (entry.id !== last.id + 1) return broken(`row ${last.id + 1} is missing`);
-        if (hash.toHex() !== chainHash(last.hash, entry).toHex())
+        // Pruned while this was going on: the chain begins later now.
+        if (entry.id !== last.id + 1 && this.#start().id + 1 !== entry.id)
+          return broken(`row ${last.id + 1} is missing`);
+        const before = entry.id === last.id + 1 ? last.hash : this.#start().hash;
+        if (hash.toHex() !== chainHash(before, entry).toHex())
           return broken(`row ${entry.id} is not as it was written`);
-        if (known !== null && known.id === entry.id && known.hash !== hash.toHex())
+        if ((known.get(entry.id) ?? hash.toHex()) !== hash.toHex())
           return broken(`row ${entry.id} is not the one that was known`);
         last = { id: entry.id, hash };
         rows++;
+        chars += 200 + entry.detail.length + (entry.before?.length ?? 0) + (entry.after?.length ?? 0);
+        if (chars < auditLimits.charsPerStep) continue;
+        chars = 0;
+        yield;
       }
-      if (page.length < stateLimits.maxPageRows) break;
+      if (page.length < rowsPerStep) break;
+      yield;
     }
-    if (known !== null && known.id > last.id)
-      return { intact: false, id: last.id + 1, reason: `rows ${last.id + 1} to ${known.id} are cut off` };
+    for (const { id } of heads)
+      if (id > last.id)
+        return { intact: false, id: last.id + 1, reason: `rows ${last.id + 1} to ${id} are cut off` };
     return { intact: true, rows, head: { id: last.id, hash: last.hash.toHex() } };
   }
 
@@ -213,6 +192,9 @@ export class AuditLog {
     return { id: reader.integer("id"), hash: reader.bytes("hash", 32) };
   }
 }
+
+/** Rows that are read in one step of a check: as many of the longest are some 6 MiB. */
+const rowsPerStep = 100;
 
 function readEntry(row: SqlRow): { readonly entry: StoredAuditEntry; readonly hash: Uint8Array } {
   const reader = new RowReader("audit", row);

@@ -95,7 +95,8 @@ export class ControlState {
     try {
       const wanted = options.migrations ?? migrations;
       const copy = await keepCopy(host, database, paths, wanted.length);
-      if (copy !== null) logger.log("info", "state", "copied the state before its schema changes", { path: copy });
+      if (copy !== null)
+        logger.log("info", "state", "copied the state before its schema changes", { path: copy });
       const steps = migrate(database, wanted);
       for (const { name } of steps) logger.log("info", "state", "schema brought up to date", { step: name });
       const id = identify(host, database, paths, marker);

@@ -45,10 +45,13 @@ test("without room for the copy nothing is changed", async () => {
   const w = new StateWorld();
   (await w.open()).close();
   w.machine.disk.full = true;
-  const opening = w.world.settle(
-    ControlState.open(w.host, "/state", silentLogger, { migrations: later }),
-  );
-  expect(await opening.then(() => "opened", ({ code }) => code)).toMatch(/^(disk_full|io)$/);
+  const opening = w.world.settle(ControlState.open(w.host, "/state", silentLogger, { migrations: later }));
+  expect(
+    await opening.then(
+      () => "opened",
+      ({ code }) => code,
+    ),
+  ).toMatch(/^(disk_full|io)$/);
   w.machine.disk.full = false;
   const state = await w.open();
   expect(state.schemaVersion).toBe(migrations.length);

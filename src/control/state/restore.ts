@@ -1,7 +1,8 @@
 /** A back-up in place of a state, while no control plane runs on it. */
 import { MeshError } from "../../base/errors.ts";
 import type { Database } from "../../host/database.ts";
-import { type AuditHead, AuditLog } from "./audit.ts";
+import type { AuditHead } from "../records/audit.ts";
+import { AuditLog } from "./audit.ts";
 import { type CarriedOver, carryOver } from "./carry_over.ts";
 import type { StateHost } from "./control_state.ts";
 import { DocumentVersions } from "./document_versions.ts";

@@ -1,13 +1,13 @@
 /** A control plane in memory for tests of its administration: two tenants, and everything there is of each, marked with its name. */
 import { parseSocketAddress } from "../../../base/ip.ts";
 import { silentLogger } from "../../../base/log.ts";
+import type { AuditEntry, StoredAuditEntry } from "../../../control/records/audit.ts";
 import { parseDocument, parseDocuments } from "../../../mesh/documents/parse.ts";
 import { splitDocuments } from "../../../mesh/documents/yaml.ts";
 import { SpiffeId } from "../../../mesh/identity.ts";
 import { createControlApp } from "../app.ts";
 import type { AdminPeer } from "../route.ts";
 import type {
-  AuditEntry,
   ChangeRequest,
   ChangeResult,
   ControlSources,
@@ -66,7 +66,7 @@ function subjectOf(name: string): Subject | null {
 }
 
 export class ControlWorld {
-  readonly audit: (AuditEntry & { id: number })[] = [];
+  readonly audit: StoredAuditEntry[] = [];
   versions: {
     version: number;
     actor: string;
@@ -244,7 +244,7 @@ export class ControlWorld {
   }
 
   append(entry: AuditEntry): void {
-    this.audit.push({ ...entry, id: this.audit.length + 1 });
+    this.audit.push({ namespace: null, ...entry, id: this.audit.length + 1 });
   }
 
   get current(): StoredDocument[] {
@@ -477,7 +477,14 @@ export class ControlWorld {
           },
         },
       },
+      makeRoom: () => false,
       audit: {
+        check: async (known) => {
+          const cut = known.find(({ id }) => id > this.audit.length);
+          const head = { id: this.audit.length, hash: "aa" };
+          const reason = cut === undefined ? null : `rows up to ${cut.id} are cut off`;
+          return { intact: cut === undefined, rows: this.audit.length, heads: known.length, head, reason };
+        },
         append: (entry) => this.append(entry),
         read: ({ afterId, beforeId = Number.MAX_SAFE_INTEGER, namespace, actor, action, limit }) => {
           const rows = this.audit.filter(

@@ -3,7 +3,7 @@ import { assert } from "../../../base/assert.ts";
 import { MeshError } from "../../../base/errors.ts";
 import { silentLogger } from "../../../base/log.ts";
 import { WatchSource } from "../../../base/watch.ts";
-import type { AuditEntry } from "../../../control/state/audit.ts";
+import type { AuditEntry } from "../../../control/records/audit.ts";
 import { type MemoryMachine, MemoryWorld } from "../../../host/memory/world.ts";
 import { SpiffeId } from "../../../mesh/identity.ts";
 import { parseIdentityRule } from "../../../mesh/identity_rule.ts";

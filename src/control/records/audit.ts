@@ -1,0 +1,50 @@
+/** Rows of the audit log, as the state keeps them and administration shows them. */
+
+export interface AuditEntry {
+  readonly atMs: number;
+  readonly actor: string;
+  /** `documents.apply`, `token.create`, … */
+  readonly action: string;
+  readonly target: string;
+  /** Whose tenant may read it; null or left out: only who may read everything. */
+  readonly namespace?: string | null;
+  readonly outcome: "ok" | "refused" | "failed";
+  readonly detail: string;
+  readonly before: string | null;
+  readonly after: string | null;
+}
+
+export interface StoredAuditEntry extends AuditEntry {
+  readonly id: number;
+  readonly namespace: string | null;
+}
+
+/** All that is given must hold. */
+export interface AuditQuery {
+  /** Ascending, after this row; without it the newest come first. */
+  readonly afterId?: number;
+  /** Only rows before this one. */
+  readonly beforeId?: number;
+  readonly namespace?: string;
+  readonly actor?: string;
+  readonly action?: string;
+  /** At most `stateLimits.maxPageRows`. */
+  readonly limit: number;
+}
+
+/** The last row, by which a copy kept elsewhere proves that nothing was cut off. */
+export interface AuditHead {
+  readonly id: number;
+  /** Hexadecimal. */
+  readonly hash: string;
+}
+
+/** What a check of the whole log has found. */
+export interface AuditCheck {
+  readonly intact: boolean;
+  /** Rows read, and heads that they were compared with. */
+  readonly rows: number;
+  readonly heads: number;
+  readonly head: AuditHead | null;
+  readonly reason: string | null;
+}
