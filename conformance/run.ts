@@ -2,12 +2,14 @@
 import { captureConformance } from "./capture/run.ts";
 import { controlConformance } from "./control/run.ts";
 import { peerConformance } from "./peer/run.ts";
+import { tenantConformance } from "./tenants/run.ts";
 
 const usage = `usage: npm run conformance -- <name> [flags]
 
   peer      other implementations on either side of ours; --help for its flags
   control   the control plane and its parts against other implementations
   capture   what captures TCP, by each program that can install the rules (root)
+  tenants   two tenants and an administrator of the mesh at one control plane: what the one tries against the other
 `;
 
 const [name, ...rest] = process.argv.slice(2);
@@ -17,6 +19,9 @@ switch (name) {
     break;
   case "control":
     process.exit(await controlConformance(rest));
+    break;
+  case "tenants":
+    process.exit(await tenantConformance(rest));
     break;
   case "capture":
     process.exit(await captureConformance(rest));

@@ -41,6 +41,7 @@ const suites: readonly Suite[] = [
   programSuite("h2spec", 300_000, "conformance/spec/h2spec.ts", []),
   programSuite("peers", 500_000, "conformance/run.ts", ["peer"]),
   programSuite("control", 400_000, "conformance/run.ts", ["control"]),
+  programSuite("tenants", 120_000, "conformance/run.ts", ["tenants"]),
   programSuite("capture", 400_000, "conformance/run.ts", ["capture"]),
   bunSuite("namespaces", 300_000, ["conformance/namespaces"]),
   programSuite("demo", 90_000, "conformance/demo/demo.ts", []),

@@ -24,6 +24,10 @@ export interface ControlProcessOptions {
   readonly place?: (argv: readonly string[]) => string[];
   /** A folder of documents beside those that are applied. */
   readonly meshFiles?: string;
+  /** TokenIssuer documents beside the one of `token`; `KEYS` in them is the file of its keys. */
+  readonly issuers?: string;
+  /** Administrator documents, in force from the start. */
+  readonly administrators?: string;
 }
 
 /** The command that everything of ours is started with. */
@@ -66,8 +70,10 @@ spec:
   issuer: https://issuer.example
   audiences: [istio-ca]
   jwksFile: ${at("keys.json")}
-`,
+${options.issuers === undefined ? "" : `---\n${options.issuers.replaceAll("KEYS", at("keys.json"))}`}`,
     );
+    if (options.administrators !== undefined)
+      writeFileSync(at("administrators.yaml"), options.administrators);
     const made = new ControlProcess(options, issuer);
     await made.start();
     return made;
@@ -78,13 +84,18 @@ spec:
     return this.#process;
   }
 
+  /** The first administrator's key, certificate and roots. */
+  get identityPath(): string {
+    return this.#identity;
+  }
+
   get #identity(): string {
     return join(this.directory, "state/admin.pem");
   }
 
   /** After `kill`: another process on the same state. */
   async start(): Promise<void> {
-    const { ip, port, place, meshFiles } = this.#options;
+    const { ip, port, place, meshFiles, administrators } = this.#options;
     const argv = [
       ...fairleadArgv(),
       ...[
@@ -104,6 +115,9 @@ spec:
       ],
       ...["--metrics", "off", "--readiness", "off", "--log-format", "json"],
       ...(meshFiles === undefined ? [] : ["-f", meshFiles]),
+      ...(administrators === undefined
+        ? []
+        : ["--administrators", join(this.directory, "administrators.yaml")]),
     ];
     const started = Subprocess.start({
       name: "fairlead control",
@@ -181,6 +195,11 @@ spec:
   async joinWords(...binding: readonly string[]): Promise<string[]> {
     const [, ...words] = (await this.must("join-token", "create", ...binding)).trim().split(" ");
     return words;
+  }
+
+  /** A token with just these claims beside its times, signed by the same keys. */
+  tokenOf(claims: Readonly<Record<string, unknown>>): Promise<string> {
+    return signToken(this.#issuer, Date.now(), claims);
   }
 
   /** @param account `namespace:name` */

@@ -216,7 +216,7 @@ describe("an address", () => {
       ),
     );
     expect(await scene.apply(apes, entry("apes/x", "{address: 10.0.0.1}"))).toContain(
-      "belongs to the mesh: a host joined",
+      "belongs to the mesh: a host is there",
     );
     expect(await scene.apply(apes, entry("apes/x", "{address: 10.0.0.2}"))).toContain(
       "belongs to namespace shop",
@@ -303,6 +303,17 @@ describe("a grant", () => {
     );
     expect(await scene.apply(admin, grant("shop", `{namespaces: [shop, apes], ${spec}}`))).toBe("applied 2");
     expect(await scene.apply(shop, hostService("shop/api", "api.shop.example"))).toBe("applied 3");
+  });
+
+  test("of one range to two leaves each address of it to who came first", async () => {
+    const scene = new Scene();
+    await scene.apply(admin, grant("both", "{namespaces: [shop, apes], addressRanges: [10.65.0.0/16]}"));
+    expect(await scene.apply(shop, entry("shop/x", "{address: 10.65.0.1}"))).toBe("applied 2");
+    expect(await scene.apply(apes, entry("apes/x", "{address: 10.65.0.1}"))).toContain(
+      "belongs to namespace shop",
+    );
+    expect(await scene.apply(apes, vip("apes/x", "10.65.0.1"))).toContain("belongs to namespace shop");
+    expect(await scene.apply(apes, entry("apes/x", "{address: 10.65.0.2}"))).toBe("applied 3");
   });
 
   test("that gives nothing, or nothing that there is, is an error", async () => {

@@ -6,7 +6,7 @@
  */
 import type { IpAddress } from "../../base/ip.ts";
 import { tenancyLimits } from "../../base/limits/control.ts";
-import { type IpPrefix, prefixContains } from "../../base/prefix.ts";
+import { type IpPrefix, isSingleAddress, prefixContains } from "../../base/prefix.ts";
 import { specialAddress } from "../../base/special_addresses.ts";
 import type { TimeSlice } from "../../base/time_slice.ts";
 import type { GrantDocument, MeshDocument } from "../../mesh/documents/document.ts";
@@ -83,7 +83,7 @@ export class Ownership {
   refuse(claim: Claim, writer: Writer): string | null {
     const { claimed } = claim;
     const { namespace } = claim.document.metadata;
-    if (this.isGranted(claimed, namespace)) return null;
+    if (this.isGranted(claimed, namespace)) return this.#refuseSame(claim, writer);
     const others = this.#grantees(claimed);
     if (others.length > 0)
       return `${describeClaimed(claimed)} is granted to ${namespaces(others)}, not to ${namespace}`;
@@ -200,6 +200,15 @@ export class Ownership {
     return [...new Set([...grants].flatMap((grant) => grant.namespaces))].sort();
   }
 
+  /** Two may be given one range; each address of it is whose document came first. */
+  #refuseSame(claim: Claim, writer: Writer): string | null {
+    const { claimed } = claim;
+    if (claimed.kind !== "range" || !isSingleAddress(claimed.prefix)) return null;
+    const held = [...this.#held.coveringRanges(claimed.network, claimed.prefix)];
+    const same = held.filter((one) => one.claimed.kind === "range" && isSingleAddress(one.claimed.prefix));
+    return this.#refuseHeld(same, claim, writer);
+  }
+
   #refuseHost({ host }: Claimed & { kind: "host" }, claim: Claim, writer: Writer): string | null {
     const what = describeClaimed(claim.claimed);
     const named = namespaceInName(host);
@@ -222,16 +231,26 @@ export class Ownership {
       return `${what} is every host's own (${specialAddress(prefix.ip)}): ${askForGrant}`;
     const control = this.#view.controlAddresses.find((ip) => prefixContains(prefix, ip));
     if (control !== undefined) return `${what} belongs to the mesh: the control plane is reached there`;
+    const held = this.#refuseHeld(this.#held.ranges(network, prefix), claim, writer);
+    return held ?? this.#refuseAtHost(claimed, claim, writer);
+  }
+
+  #refuseAtHost(
+    { prefix, network }: Claimed & { kind: "range" },
+    claim: Claim,
+    writer: Writer,
+  ): string | null {
     const { namespace } = claim.document.metadata;
-    const host = this.#view.hosts
-      .within(network, prefix)
-      .find((one) => one.namespace !== namespace && !writer.mayWrite(one.namespace));
-    // Whoever may place a workload on a host may say where the host is.
-    if (host !== undefined && !this.isGranted({ kind: "node", node: host.node }, namespace)) {
-      const seen = writer.mayRead(host.namespace) ? `host ${host.node}` : "a host";
-      return `${what} belongs to ${ownerName(host.namespace)}: ${seen} joined with it`;
-    }
-    return this.#refuseHeld(this.#held.ranges(network, prefix), claim, writer);
+    const host = this.#view.hosts.within(network, prefix).find(
+      (one) =>
+        one.namespace !== namespace &&
+        !writer.mayWrite(one.namespace) &&
+        // Whoever may place a workload on a host may say where the host is.
+        !this.isGranted({ kind: "node", node: one.node }, namespace),
+    );
+    if (host === undefined) return null;
+    const seen = writer.mayRead(host.namespace) ? `host ${host.node}` : "a host";
+    return `${describeClaimed(claim.claimed)} belongs to ${ownerName(host.namespace)}: ${seen} is there`;
   }
 
   #refuseNode(node: string, namespace: string): string | null {
