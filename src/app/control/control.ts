@@ -1,7 +1,6 @@
 /** The control plane's composition: state, keys, documents, identity, xDS and administration behind one port. */
 
 import { createControlApp } from "../../admin/control/app.ts";
-import { asMeshError } from "../../base/errors.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/ip.ts";
 import { controlLimits } from "../../base/limits/control.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
@@ -25,9 +24,10 @@ import { MeshAuthority } from "../../control/keys/mesh_authority.ts";
 import { openKeys } from "../../control/keys/open_keys.ts";
 import { Rotation } from "../../control/rotation/rotation.ts";
 import { ControlState } from "../../control/state/control_state.ts";
+import { sweep } from "../../control/state/sweep.ts";
 import { cutWithCredentials } from "../../control/xds/credential_cut.ts";
 import { XdsServer } from "../../control/xds/server.ts";
-import type { Host, Listener, Timer } from "../../host/host.ts";
+import type { Host, Listener } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import type { MeshState } from "../../mesh/store/change.ts";
@@ -88,7 +88,7 @@ async function build(
   const state = await ControlState.open(host, stateDirectory, logger);
   life.onStop(() => state.close());
   await removeHalfBackups(host.files, stateDirectory);
-  life.onStop(sweep(host, state, logger));
+  life.onStop(sweep(clock, state, logger));
 
   // Keys, and whom to believe.
   const options = { clock, provider, trustDomain };
@@ -294,28 +294,6 @@ async function followBundle(trust: TrustVerifier, authority: MeshAuthority, life
   };
   await take(authority.bundle.value);
   life.onStop(authority.bundle.subscribe((bundle) => void take(bundle)));
-}
-
-/** @returns a function that ends it. */
-function sweep(host: Host, state: ControlState, logger: LogWriter): () => void {
-  let timer: Timer;
-  const after = (delayMs: number): void => {
-    timer = host.clock.setTimer(delayMs, () => {
-      let hasMore = false;
-      try {
-        hasMore = state.prune();
-      } catch (thrown) {
-        // A full disk, say: whoever writes something that matters is told; sweeping waits.
-        logger.log("warn", "control", "could not sweep", {
-          error: asMeshError(thrown, "io", "local").message,
-        });
-      }
-      // As fast as rows come they have to go, or the state grows for ever.
-      after(hasMore ? controlLimits.pruneAgainMs : controlLimits.pruneIntervalMs);
-    });
-  };
-  after(controlLimits.pruneIntervalMs);
-  return () => timer.cancel();
 }
 
 function parseIp(text: string): readonly IpAddress[] {

@@ -1,0 +1,32 @@
+/** Rows that have had their time go, a part in each turn, as long as the control plane runs. */
+import { asMeshError } from "../../base/errors.ts";
+import { controlLimits } from "../../base/limits/control.ts";
+import type { Logger } from "../../base/log.ts";
+import type { Clock, Timer } from "../../host/host.ts";
+
+/** `ControlState` is one. */
+export interface Pruned {
+  /** @returns whether there is more to remove. */
+  prune(): boolean;
+}
+
+/** @returns a function that ends it. */
+export function sweep(clock: Clock, state: Pruned, logger: Logger): () => void {
+  let timer: Timer;
+  const after = (delayMs: number): void => {
+    timer = clock.setTimer(delayMs, () => {
+      let hasMore = false;
+      try {
+        hasMore = state.prune();
+      } catch (thrown) {
+        // A full disk, say: whoever writes something that matters is told; sweeping waits.
+        const { message } = asMeshError(thrown, "io", "local");
+        logger.log("warn", "control", "could not sweep", { error: message });
+      }
+      // As fast as rows come they have to go, or the state grows for ever.
+      after(hasMore ? controlLimits.pruneAgainMs : controlLimits.pruneIntervalMs);
+    });
+  };
+  after(controlLimits.pruneIntervalMs);
+  return () => timer.cancel();
+}
