@@ -1,12 +1,14 @@
 /** `npm run conformance -- <name> …` */
 import { captureConformance } from "./capture/run.ts";
 import { controlConformance } from "./control/run.ts";
+import { istioConformance } from "./istio/run.ts";
 import { peerConformance } from "./peer/run.ts";
 import { tenantConformance } from "./tenants/run.ts";
 
 const usage = `usage: npm run conformance -- <name> [flags]
 
   peer      other implementations on either side of ours; --help for its flags
+  istio     documents by kind: what Istio's validation takes and refuses
   control   the control plane and its parts against other implementations
   capture   what captures TCP, by each program that can install the rules (root)
   tenants   two tenants and an administrator of the mesh at one control plane: what the one tries against the other
@@ -25,6 +27,9 @@ switch (name) {
     break;
   case "capture":
     process.exit(await captureConformance(rest));
+    break;
+  case "istio":
+    process.exit(istioConformance(rest));
     break;
   default:
     console.error(usage);

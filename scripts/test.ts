@@ -38,6 +38,7 @@ const suites: readonly Suite[] = [
   // Property tests stand beside the unit they test.
   bunSuite("unit", 600_000, ["src", "wasm", "scripts", "bench", ...conformanceFolders(["namespaces"])]),
   programSuite("simulation", 900_000, "conformance/sim/run.ts", ["--seeds=200", "--no-keep"]),
+  programSuite("istio", 120_000, "conformance/run.ts", ["istio"]),
   programSuite("h2spec", 300_000, "conformance/spec/h2spec.ts", []),
   programSuite("peers", 500_000, "conformance/run.ts", ["peer"]),
   programSuite("control", 400_000, "conformance/run.ts", ["control"]),

@@ -234,7 +234,7 @@ describe("fairlead apply", () => {
     expect([code, out]).toEqual([1, ""]);
     expect(error).toContain("p.yaml:7:16: error: AuthorizationPolicy blue/x: ");
     expect(error).toContain("     7 |     - source: {namespacs: [x]}\n       |                ^^^^^^^^^\n");
-    expect(error).toEndWith("fairlead: 2 errors; nothing was changed\n");
+    expect(error).toEndWith("fairlead: 1 error; nothing was changed\n");
   });
 
   test("what was looked at is what is done: a change in between is a conflict", async () => {

@@ -174,7 +174,7 @@ describe("what is wrong is told where it stands, with the word and the nearest v
       service(
         "hosts: [a.b]\nresolution: STATIC\nports: [{number: 80, name: http}]\nendpoints: [{address: 10.0.0.1, ports: {htp: 1}}]",
       ),
-      ['8:48 spec.ports has no port called "htp"; did you mean http?'],
+      ['8:43 spec.ports has no port called "htp"; did you mean http?'],
     ],
     [
       "an endpoint twice",

@@ -147,6 +147,10 @@ export class ObjectReader {
     return entry.value;
   }
 
+  get isEmpty(): boolean {
+    return this.#entries.size === 0;
+  }
+
   has(field: string): boolean {
     return this.#entries.has(field);
   }

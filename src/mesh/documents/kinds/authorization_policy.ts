@@ -62,6 +62,7 @@ function readRules(spec: ObjectReader, isCustom: boolean, problems: Problems): r
     problems.add(
       spec.where("rules"),
       `spec.rules has ${rules.length} rules; Istio takes ${meshLimits.maxRulesPerPolicy}`,
+      "rules",
     );
     return [];
   }
@@ -81,11 +82,11 @@ function readRule(rule: ObjectReader, isCustom: boolean, problems: Problems): Po
   return {
     at: rule.at,
     from: rule.objects("from", { known: ["source"] }).flatMap((from) => {
-      if (!from.has("source")) problems.add(from.at, `${from.path("source")} is missing`);
+      if (from.isEmpty) problems.add(from.at, `${from.path("source")} is missing`);
       return readSource(from, isCustom, problems) ?? [];
     }),
     to: rule.objects("to", { known: ["operation"] }).flatMap((to) => {
-      if (!to.has("operation")) problems.add(to.at, `${to.path("operation")} is missing`);
+      if (to.isEmpty) problems.add(to.at, `${to.path("operation")} is missing`);
       return readOperation(to, problems) ?? [];
     }),
     when: rule

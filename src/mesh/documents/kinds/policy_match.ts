@@ -51,7 +51,7 @@ function withNot(fields: readonly string[]): string[] {
 export function readSource(from: ObjectReader, isCustom: boolean, problems: Problems): SourceMatch | null {
   const source = from.object("source", SOURCE_FIELDS);
   if (source === null) return null;
-  requireContent(source, SOURCE_FIELDS.known, problems);
+  requireContent(source, problems);
   if (isCustom) {
     for (const field of NOT_CUSTOM.filter((each) => source.has(each)))
       problems.add(source.where(field), `${source.path(field)} cannot be used with the action CUSTOM`, field);
@@ -76,7 +76,7 @@ export function readSource(from: ObjectReader, isCustom: boolean, problems: Prob
 export function readOperation(to: ObjectReader, problems: Problems): OperationMatch | null {
   const operation = to.object("operation", OPERATION_FIELDS);
   if (operation === null) return null;
-  requireContent(operation, OPERATION_FIELDS.known, problems);
+  requireContent(operation, problems);
   return {
     ports: readValues(operation, "ports", "notPorts", port, problems),
     layer7: layer7Of(operation, OPERATION_LAYER7, problems),
@@ -100,9 +100,8 @@ function layer7Of(
 }
 
 /** An empty `source` would match nothing here and everything elsewhere. */
-function requireContent(reader: ObjectReader, fields: readonly string[], problems: Problems): void {
-  if (!fields.some((field) => reader.has(field)))
-    problems.add(reader.at, `${reader.name} is empty; it must say what it matches`);
+function requireContent(reader: ObjectReader, problems: Problems): void {
+  if (reader.isEmpty) problems.add(reader.at, `${reader.name} is empty; it must say what it matches`);
 }
 
 /** Conditions a tunnel does not see, and what their values are. */

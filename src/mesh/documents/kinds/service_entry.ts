@@ -272,7 +272,7 @@ function checkEndpoints(document: ServiceEntryDocument, problems: Problems): voi
     if (document.resolution === "STATIC" && value.kind === "hostname")
       problems.add(at, `${quote(text)} is a name, and spec.resolution STATIC takes addresses`, text);
     for (const [name, { at: portAt }] of endpoint.ports) {
-      if (!portNames.includes(name))
+      if (isDnsLabel(name) && !portNames.includes(name))
         problems.add(portAt, `spec.ports has no port called ${quote(name)}`, name, portNames);
     }
   }

@@ -80,7 +80,8 @@ function readPorts(reader: ObjectReader, problems: Problems): ReadonlyMap<string
         entry.key,
       );
     const port = readInteger(entry.value, `${reader.path("ports")}.${entry.key}`, 1, 65535, problems);
-    if (port !== null) ports.set(entry.key, port);
+    // What may be wrong with it later is its name.
+    if (port !== null) ports.set(entry.key, { value: port.value, at: entry.keyAt });
   }
   return ports;
 }
