@@ -130,13 +130,14 @@ export const watched: Group = {
     ...flushes.map(([name]) => name),
     "A4 rules of a killed node are shown as left behind, and removed by `fairlead capture remove`",
     "A4 with a node running, remove refuses",
+    "A4 the next start replaces the rules of a killed node, with no moment between",
     "A2 a node that ends takes every rule along",
   ],
   async run(stage, check) {
     const { place, backend } = stage;
     await stage.serve();
     stage.strict();
-    const node = await stage.node(place.vm, "--original-source", "on").ready();
+    let node = await stage.node(place.vm, "--original-source", "on").ready();
     const caller = stage.application(place.outside);
     for (const [index, [name, byBackend]] of flushes.entries())
       await check(name, async () => {
@@ -151,6 +152,23 @@ export const watched: Group = {
     await check("A4 with a node running, remove refuses", async () => {
       const refused = stage.fairlead("capture", "remove");
       equal([refused.code, /a node is running here/.test(refused.text)], [1, true], refused.text);
+    });
+    await check("A4 the next start replaces the rules of a killed node, with no moment between", async () => {
+      node.process.signal("SIGKILL");
+      await node.process.exited;
+      const next = stage.node(place.vm);
+      const answers = new Set<string>();
+      const calls = eventually("ready", 20_000, async () => {
+        answers.add(await caller.call(vm.ip, applicationPort));
+        return readiness(next) === 200;
+      });
+      await Promise.all([next.ready(), calls]);
+      node = next;
+      equal(
+        [...answers].filter((answer) => answer !== "ECONNREFUSED" && answer !== "reset"),
+        [],
+        "answers meanwhile",
+      );
     });
     await check(this.cases[flushes.length] ?? "", async () => {
       node.process.signal("SIGKILL");

@@ -50,7 +50,7 @@ function iptables(name: "iptables" | "iptables-legacy", suffix: "" | "-legacy"):
     version: (host) => versionOf(host, `iptables${suffix}`),
     async install(host, options, facts) {
       for (const { isIpv4, program } of programs) {
-        const rules = renderIptables(options, facts, isIpv4);
+        const rules = renderIptables(options, facts, isIpv4, (await savedLines(host, program)) ?? "");
         const ran = await attempt(host, `${program}-restore`, ["--noflush"], rules);
         // IPv6 may come back while the node runs, so its rules are wanted wherever the kernel takes them.
         if (!isIpv4 && !facts.ipv6 && ran?.exitCode !== 0) continue;
@@ -59,9 +59,8 @@ function iptables(name: "iptables" | "iptables-legacy", suffix: "" | "-legacy"):
     },
     async remove(host) {
       for (const { program } of programs) {
-        // Most hosts have none of the older interface; asking once is cheaper than eighteen refusals.
-        if ((await savedLines(host, program)) === "") continue;
-        for (const args of renderIptablesRemoval()) await attempt(host, program, args);
+        const rules = renderIptablesRemoval((await savedLines(host, program)) ?? "");
+        if (rules !== "") await attempt(host, `${program}-restore`, ["--noflush"], rules);
       }
     },
     async listing(host) {
@@ -77,15 +76,18 @@ function iptables(name: "iptables" | "iptables-legacy", suffix: "" | "-legacy"):
 }
 
 /**
- * Ours alone: a host may have more rules than the output of a program that is kept. Counters of chains are left out.
+ * Ours alone, each table's after its `*name`: a host may have more rules than the output of a program that is kept. Counters are left out.
  *
- * @returns null when the program cannot be run.
+ * @returns "" for none, null when the program cannot be run.
  */
 async function savedLines(host: Host, program: string): Promise<string | null> {
-  const command = `command -v ${program}-save >/dev/null || exit 3; ${program}-save 2>/dev/null | grep FAIRLEAD_`;
-  const ran = await attempt(host, "sh", ["-c", command]);
+  const ours = `${program}-save 2>/dev/null | grep -E '^[*]|FAIRLEAD_'`;
+  const ran = await attempt(host, "sh", ["-c", `command -v ${program}-save >/dev/null || exit 3; ${ours}`]);
   if (ran === null || ran.exitCode > 1) return null;
-  return ran.output.replace(/ \[\d+:\d+\]$/gm, "").trim();
+  return ran.output
+    .replace(/ \[\d+:\d+\]$/gm, "")
+    .replace(/^\*\w+\n(?=\*|$(?![\s\S]))/gm, "")
+    .trim();
 }
 
 export const backends: readonly Backend[] = [

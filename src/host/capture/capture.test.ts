@@ -113,6 +113,7 @@ table inet fairlead {
         { ...options, includeCidrs: prefixes("10.0.0.0/8"), excludeCidrs: prefixes("10.9.0.0/16") },
         facts,
         true,
+        "",
       ),
     ]) {
       const places = [
@@ -126,7 +127,7 @@ table inet fairlead {
   });
 
   test("iptables: the same decisions", () => {
-    const text = renderIptables({ ...options, originalSource: true, excludePorts: [9999] }, facts, true);
+    const text = renderIptables({ ...options, originalSource: true, excludePorts: [9999] }, facts, true, "");
     expect(text).toContain("-A FAIRLEAD_OUTPUT -m mark --mark 1337 -j RETURN");
     expect(text).toContain("-A FAIRLEAD_OUTPUT -p tcp -m multiport --dports 22,9999 -j RETURN");
     expect(text).toContain(
@@ -138,16 +139,44 @@ table inet fairlead {
     );
     expect(text).toContain("-j CONNMARK --restore-mark");
     expect(text.match(/^COMMIT$/gm)?.length).toBe(3);
-    const removed = renderIptablesRemoval().map((args) => args.join(" "));
-    expect(removed).toContain("-t nat -D OUTPUT -p tcp -j FAIRLEAD_OUTPUT");
-    expect(removed).toContain("-t mangle -X FAIRLEAD_PREROUTING");
-    expect(removed).toContain("-t filter -X FAIRLEAD_INPUT");
-    expect(removed).toContain("-t mangle -X FAIRLEAD_INPUT");
+  });
+
+  test("iptables: what is loaded is replaced within each table, and removed whoever loaded it", () => {
+    const loaded = `*nat
+:FAIRLEAD_OUTPUT -
+-A OUTPUT -p tcp -j FAIRLEAD_OUTPUT
+-A OUTPUT -p tcp -j FAIRLEAD_OUTPUT
+-A FAIRLEAD_OUTPUT -o lo -j RETURN
+*filter
+:FAIRLEAD_OLD -`;
+    const jump = "-D OUTPUT -p tcp -j FAIRLEAD_OUTPUT";
+    expect(renderIptables(options, facts, true, loaded)).toStartWith(
+      `*nat
+:FAIRLEAD_OUTPUT - [0:0]
+:FAIRLEAD_PREROUTING - [0:0]
+:FAIRLEAD_POSTROUTING - [0:0]
+${jump}
+${jump}
+-A FAIRLEAD_OUTPUT `,
+    );
+    expect(renderIptablesRemoval(loaded)).toBe(`*nat
+${jump}
+${jump}
+-F FAIRLEAD_OUTPUT
+-X FAIRLEAD_OUTPUT
+COMMIT
+
+*filter
+-F FAIRLEAD_OLD
+-X FAIRLEAD_OLD
+COMMIT
+`);
+    expect(renderIptablesRemoval("")).toBe("");
   });
 
   test("iptables: more ports than one rule takes are several rules", () => {
     const many = Array.from({ length: 31 }, (_, index) => 2000 + index);
-    const text = renderIptables(options, { ...facts, listenedPorts: many }, true);
+    const text = renderIptables(options, { ...facts, listenedPorts: many }, true, "");
     expect(text.match(/--tcp-flags RST NONE -j REJECT/g)?.length).toBe(3);
   });
 });

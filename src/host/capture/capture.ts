@@ -176,8 +176,7 @@ async function loadRules(
     const version = await backend.version(host);
     try {
       if (version === null) throw captureFailure(null, `${backend.name} is not installed`);
-      // nft replaces its table in one step, so that there is no moment without rules; what others have is taken away after.
-      if (backend.name !== "nftables") await backend.remove(host);
+      // Rules that are there are replaced in one step: there is no moment without. What other programs have is taken away after.
       await backend.install(host, options, facts);
       const listing = await backend.listing(host);
       if (listing === null || listing === "")

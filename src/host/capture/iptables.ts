@@ -19,54 +19,77 @@ const hexMask = `0x${returnMask.toString(16)}`;
 /** The most ports that the multiport match takes. */
 const portsOfOneRule = 15;
 
-/** Table, built-in chain. Ours is called after the built-in one. */
-const hooks = [
-  ["nat", "OUTPUT"],
-  ["nat", "PREROUTING"],
-  ["nat", "POSTROUTING"],
-  ["filter", "INPUT"],
-  ["mangle", "INPUT"],
-  ["mangle", "OUTPUT"],
-  ["mangle", "PREROUTING"],
-] as const;
-
-export function renderIptables(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string {
+/**
+ * Each table is replaced in one step: chains that are declared again are emptied, and jumps that are there are taken out first.
+ *
+ * @param loaded our lines of `iptables-save`, as they are now.
+ */
+export function renderIptables(
+  options: CaptureOptions,
+  facts: HostFacts,
+  isIpv4: boolean,
+  loaded: string,
+): string {
+  const { originalSource } = options;
   return `${[
-    ...table("nat", [
+    ...table("nat", loaded, [
       ["OUTPUT", outputRules(options, isIpv4)],
       ["PREROUTING", preroutingRules(options, facts, isIpv4)],
-      ...(options.originalSource ? [["POSTROUTING", ownSourceRules(options)] as const] : []),
+      ["POSTROUTING", originalSource ? ownSourceRules(options) : []],
     ]),
     // Not in the filter table: there a rule that another program puts before ours may accept.
-    ...table("mangle", [
+    ...table("mangle", loaded, [
       ["INPUT", dropRules(options, facts, isIpv4)],
-      ...(options.originalSource ? returnRules(options) : []),
+      ...(originalSource ? returnRules(options) : []),
     ]),
     // Only the filter table can refuse with a reset.
-    ...table("filter", [["INPUT", resetRules(options, facts, isIpv4)]]),
+    ...table("filter", loaded, [["INPUT", resetRules(options, facts, isIpv4)]]),
   ].join("\n")}\n`;
 }
 
 function table(
   name: string,
+  loaded: string,
   chains: readonly (readonly [hook: string, rules: readonly string[]])[],
 ): readonly string[] {
   return [
     `*${name}`,
     ...chains.map(([hook]) => `:FAIRLEAD_${hook} - [0:0]`),
+    ...jumpsOf(loaded, name).map((jump) => `-D ${jump}`),
     ...chains.flatMap(([hook, rules]) => rules.map((rule) => `-A FAIRLEAD_${hook} ${rule}`)),
     ...chains.map(([hook]) => `-I ${hook} 1 -p tcp -j FAIRLEAD_${hook}`),
     "COMMIT",
   ];
 }
 
-/** Arguments of `iptables` and `ip6tables`, one call each; each fails harmlessly where there is nothing to remove. */
-export function renderIptablesRemoval(): readonly (readonly string[])[] {
-  return hooks.flatMap(([name, hook]) => [
-    ["-t", name, "-D", hook, "-p", "tcp", "-j", `FAIRLEAD_${hook}`],
-    ["-t", name, "-F", `FAIRLEAD_${hook}`],
-    ["-t", name, "-X", `FAIRLEAD_${hook}`],
-  ]);
+/** Takes out what is loaded, whichever version of us loaded it; "" for nothing. */
+export function renderIptablesRemoval(loaded: string): string {
+  return tablesOf(loaded)
+    .flatMap(({ name, lines }) => {
+      const chains = lines.flatMap((line) => /^:(FAIRLEAD_\S+)/.exec(line)?.[1] ?? []);
+      return [
+        `*${name}`,
+        ...jumpsOf(loaded, name).map((jump) => `-D ${jump}`),
+        ...chains.map((chain) => `-F ${chain}`),
+        ...chains.map((chain) => `-X ${chain}`),
+        "COMMIT\n",
+      ];
+    })
+    .join("\n");
+}
+
+/** Rules of other chains that lead to ours, without their `-A`. */
+function jumpsOf(loaded: string, table: string): readonly string[] {
+  return tablesOf(loaded)
+    .filter(({ name }) => name === table)
+    .flatMap(({ lines }) => lines.flatMap((line) => /^-A ((?!FAIRLEAD_).*)$/.exec(line)?.[1] ?? []));
+}
+
+function tablesOf(loaded: string): readonly { readonly name: string; readonly lines: readonly string[] }[] {
+  return loaded.split(/^\*/m).flatMap((part) => {
+    const [name = "", ...lines] = part.split("\n");
+    return name === "" ? [] : [{ name, lines }];
+  });
 }
 
 function outputRules(options: CaptureOptions, isIpv4: boolean): string[] {
