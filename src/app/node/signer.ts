@@ -6,7 +6,7 @@ import type { Config } from "../../config/node/config.ts";
 import type { Files } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
 import type { AuthorityOptions, CertificateAuthority, CertificateSigner } from "../../pki/issue/ca.ts";
-import { openAuthority } from "../../pki/issue/ca_files.ts";
+import { type AuthorityPaths, openAuthority } from "../../pki/issue/ca_files.ts";
 import { FollowedAuthority } from "../../pki/issue/followed_authority.ts";
 
 export interface Signing {
@@ -30,13 +30,7 @@ export async function openSigner(
   options: AuthorityOptions,
   logger: LogWriter,
 ): Promise<Signing> {
-  if (ca.kind === "local") {
-    const { authority, created } = await openAuthority(files, ca.stateDirectory, options);
-    return { signer: authority, rootsPem: authority.rootsPem, created, ...neverReplaced };
-  }
-  if (ca.kind === "files") {
-    const { certificatePath: certificate, keyPath: privateKey, rootPath: root, chainPath: chain } = ca;
-    const paths = { certificate, privateKey, root, chain };
+  const follow = async (paths: AuthorityPaths): Promise<Signing> => {
     const followed = await FollowedAuthority.open({ ...options, files, logger, paths });
     return {
       signer: followed,
@@ -45,6 +39,15 @@ export async function openSigner(
       onReplaced: (listener) => void followed.authority.subscribe(listener),
       close: () => followed.close(),
     };
+  };
+  if (ca.kind === "local") {
+    const { authority, created, paths } = await openAuthority(files, ca.stateDirectory, options);
+    if (paths !== null) return await follow(paths);
+    return { signer: authority, rootsPem: authority.rootsPem, created, ...neverReplaced };
+  }
+  if (ca.kind === "files") {
+    const { certificatePath: certificate, keyPath: privateKey, rootPath: root, chainPath: chain } = ca;
+    return await follow({ certificate, privateKey, root, chain });
   }
   assert(membership !== null, "a control plane that signs is there");
   return { signer: membership.signer, rootsPem: membership.rootsPem, created: false, ...neverReplaced };

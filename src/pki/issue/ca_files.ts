@@ -20,6 +20,14 @@ export const istioFiles = {
   chain: "cert-chain.pem",
 } as const;
 
+export interface OpenedAuthority {
+  readonly authority: CertificateAuthority;
+  /** Whether it was made now. */
+  readonly created: boolean;
+  /** Istio's files, which whoever put them there may replace; null for our own, which no other program writes. */
+  readonly paths: AuthorityPaths | null;
+}
+
 /**
  * Loads the CA of `directory`, in Istio's layout or ours, and makes one when there is no trace of any.
  *
@@ -29,7 +37,7 @@ export async function openAuthority(
   files: Files,
   directory: string,
   options: AuthorityOptions,
-): Promise<{ readonly authority: CertificateAuthority; readonly created: boolean }> {
+): Promise<OpenedAuthority> {
   const own = `${directory}/${authorityFile}`;
   const hasOwn = await files.exists(own);
   const istio = await Promise.all(
@@ -40,14 +48,14 @@ export async function openAuthority(
     throw bad(`${directory} holds both ${authorityFile} and Istio's files; which one is meant?`);
   if (hasIstio) {
     const paths = await istioPaths(files, directory);
-    return { authority: await loadAuthority(files, paths, options), created: false };
+    return { authority: await loadAuthority(files, paths, options), created: false, paths };
   }
-  if (hasOwn) return { authority: await loadOwnAuthority(files, own, options), created: false };
+  if (hasOwn) return { authority: await loadOwnAuthority(files, own, options), created: false, paths: null };
   const authority = await CertificateAuthority.create(options);
   await files.makeDirectory(directory, 0o700);
   await files.writeAtomic(own, new TextEncoder().encode(formatAuthority(authority.exportPem())), 0o600);
   // What is on disk decides: another process may have been here at the same time, and a disk may lie.
-  return { authority: await loadOwnAuthority(files, own, options), created: true };
+  return { authority: await loadOwnAuthority(files, own, options), created: true, paths: null };
 }
 
 /** Where a given CA's files are. */
