@@ -14,7 +14,7 @@ from xds_client import (
 )
 
 tokens = facts["tokens"]
-UID = "Kubernetes/networking.istio.io/WorkloadEntry/shop/"
+UID = "networking.istio.io/WorkloadEntry/shop/"
 nodes = {}
 
 
