@@ -33,6 +33,15 @@ export interface Databases {
   open(path: string, options: DatabaseOptions): Database;
 }
 
+/** The whole database as it was at one moment, a file by itself, read while it goes on being written. */
+export interface DatabaseSnapshot {
+  readonly bytes: number;
+  /** @throws MeshError `io`; `limit_reached` when too much was written since. */
+  read(offset: number, length: number): Promise<Uint8Array>;
+  /** Idempotent. Must come, or the database's log grows. */
+  release(): void;
+}
+
 /** Every method throws MeshError `disk_full`, `database_locked`, `database_damaged` or `io`, blame local; a statement that is wrong is a bug. */
 export interface Database {
   /** One statement that writes. Outside of a transaction it is durable when this returns. */
@@ -55,6 +64,8 @@ export interface Database {
    * @throws MeshError `io` when `path` is there already and `replace` was not asked for.
    */
   backup(path: string, options?: { readonly replace?: boolean }): void;
+  /** One at a time. @throws MeshError `limit_reached` while there is one. */
+  snapshot(): DatabaseSnapshot;
   /** Frees the room that was kept on the disk, for a write that matters. @returns whether there was any. */
   giveUpReserve(): boolean;
   /** Keeps it again. @returns whether it is kept now; true where none was asked for. */

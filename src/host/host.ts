@@ -197,6 +197,8 @@ export interface Files {
   exists(path: string): Promise<boolean>;
   /** Written to a neighbour, flushed, then renamed over: a reader sees the old or the new, never half. @throws MeshError `io`. */
   writeAtomic(path: string, bytes: Uint8Array, mode: number): Promise<void>;
+  /** `writeAtomic`, of pieces as they come; whatever ends them early, nothing is left. @returns how many bytes. */
+  writeStream(path: string, pieces: AsyncIterable<Uint8Array>, mode: number): Promise<number>;
   makeDirectory(path: string, mode: number): Promise<void>;
   remove(path: string): Promise<void>;
   /** Calls back, coalesced, after anything at or below `path` may have changed; also when a file is replaced by rename. @returns a function that ends the watch. */

@@ -3,7 +3,7 @@ import type { Database as Sqlite, Statement } from "bun:sqlite";
 import { assert } from "../base/assert.ts";
 import { MeshError } from "../base/errors.ts";
 import { stateLimits } from "../base/limits/control.ts";
-import type { Database, DatabaseOptions, SqlRow, SqlValue } from "./database.ts";
+import type { Database, DatabaseOptions, DatabaseSnapshot, SqlRow, SqlValue } from "./database.ts";
 import { failDatabase } from "./sqlite_errors.ts";
 
 /** What differs between a file and memory. */
@@ -13,6 +13,7 @@ export interface SqliteBacking {
   beforeWrite(): void;
   backup(sqlite: Sqlite, path: string, replace: boolean): void;
   close(sqlite: Sqlite): void;
+  snapshot(sqlite: Sqlite, onRelease: () => void): DatabaseSnapshot;
   giveUpReserve(): boolean;
   keepReserve(): boolean;
 }
@@ -21,6 +22,7 @@ export class SqliteDatabase implements Database {
   readonly #sqlite: Sqlite;
   readonly #backing: SqliteBacking;
   readonly #statements = new Map<string, Statement<unknown, SqlValue[]>>();
+  #snapshot: DatabaseSnapshot | null = null;
   #depth = 0;
   #closed = false;
 
@@ -95,6 +97,18 @@ export class SqliteDatabase implements Database {
     });
   }
 
+  snapshot(): DatabaseSnapshot {
+    return this.#guard(() => {
+      assert(this.#depth === 0, "a copy within a transaction would hold what is not committed");
+      if (this.#snapshot !== null)
+        throw new MeshError("limit_reached", "local", "a copy of the state is being read; wait for its end");
+      this.#snapshot = this.#backing.snapshot(this.#sqlite, () => {
+        this.#snapshot = null;
+      });
+      return this.#snapshot;
+    });
+  }
+
   giveUpReserve(): boolean {
     return this.#backing.giveUpReserve();
   }
@@ -106,6 +120,7 @@ export class SqliteDatabase implements Database {
   close(): void {
     if (this.#closed) return;
     assert(this.#depth === 0, "the database is closed within a transaction");
+    this.#snapshot?.release();
     this.#closed = true;
     for (const statement of this.#statements.values()) statement.finalize();
     this.#statements.clear();

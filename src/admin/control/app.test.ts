@@ -338,7 +338,7 @@ describe("documents", () => {
     });
     expect([answer.status, answer.json().errors]).toMatchObject([
       422,
-      [{ location: { file: "bad.yaml", line: 7 }, suggestion: "namespaces" }, {}],
+      [{ location: { file: "bad.yaml", line: 7 }, suggestion: "namespaces" }],
     ]);
   });
 

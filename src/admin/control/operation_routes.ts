@@ -75,17 +75,19 @@ export function addOperationRoutes(app: ControlApp): void {
   app.get("/v1/backup", async (context) => {
     const session = context.get("session");
     session.demand("backup", null, "the state");
-    const bytes = await session.recorded(
-      "backup",
-      "state",
-      null,
-      () => session.sources.backup(),
-      (copy) => ({
-        detail: `${copy.length} bytes`,
-      }),
-    );
-    return new Response(bytes.slice().buffer, {
-      headers: { "content-type": "application/octet-stream", "cache-control": "no-store" },
+    const { bytes, stream } = session.sources.backup();
+    try {
+      session.sources.audit.append({ ...session.entry("backup", "state", null), detail: `${bytes} bytes` });
+    } catch (thrown) {
+      await stream.cancel();
+      throw thrown;
+    }
+    return new Response(stream, {
+      headers: {
+        "content-type": "application/octet-stream",
+        "content-length": String(bytes),
+        "cache-control": "no-store",
+      },
     });
   });
 }

@@ -39,8 +39,14 @@ export interface ControlSources {
   /** Forgets old rows and versions, so much at a time. @returns whether there is more. */
   makeRoom(bounds: { readonly auditRows: number; readonly versions: number }): boolean;
   status(): ControlStatus;
-  /** A copy of the whole state as of now. */
-  backup(): Promise<Uint8Array>;
+  /** A copy of the whole state as of now, to be read while everything goes on. @throws MeshError `limit_reached` while another is read. */
+  backup(): StateCopy;
+}
+
+export interface StateCopy {
+  readonly bytes: number;
+  /** Reading it to its end, or cancelling it, releases it. */
+  readonly stream: ReadableStream<Uint8Array>;
 }
 
 /** What a request shows of its sender; none of it is believed yet. `RpcPeer` and the header have it. */

@@ -1,6 +1,5 @@
 /** What commands of the control plane are handed. */
 import { createMetricsApp, createReadinessApp } from "../../admin/probes.ts";
-import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress } from "../../base/ip.ts";
 import type { ControlBindings, StartedControl } from "../../cli/control/bindings.ts";
 import { administratorFile } from "../../config/control/client.ts";
@@ -27,10 +26,6 @@ export function controlBindings(host: Host, { serveHttp, ask }: ControlOutside):
       const { stateId, documentVersion, lastAuditMs, carriedOver } = restored;
       const { revocations: revocationsKept, endedTokens: tokensEnded } = carriedOver;
       return { stateId, documentVersion, lastAuditMs, revocationsKept, tokensEnded };
-    },
-    writePrivate: async (path, bytes) => {
-      if (await host.files.exists(path)) throw new MeshError("io", "local", `${path} is there already`);
-      await host.files.writeAtomic(path, bytes, 0o600);
     },
     exists: (path) => host.files.exists(path),
     ask: async (question) => ask(question),

@@ -1,6 +1,6 @@
 /** The command line's way to a control plane: the files of its identity, our verdict on the server, and requests. */
 import { MeshError } from "../../base/errors.ts";
-import type { ControlAnswer, ControlConnection, ControlRequest } from "../../cli/control/bindings.ts";
+import type { ControlConnection, ControlRequest } from "../../cli/control/bindings.ts";
 import type { ControlClientConfig } from "../../config/control/client.ts";
 import type { Files, Host, TlsCredentials } from "../../host/host.ts";
 import { runtimeProvider } from "../../pki/crypto/provider.ts";
@@ -8,7 +8,7 @@ import { decodePem, encodePem } from "../../pki/der/pem.ts";
 import { ServerCertificateVerifier } from "../../pki/trust/server_certificate.ts";
 import { isSelfIssued, parseLocalCertificate } from "../../pki/x509/certificate.ts";
 import { HttpConnection } from "../../transport/http/client_connection.ts";
-import { readAll } from "../../transport/http/request.ts";
+import { type HttpAnswer, readAll } from "../../transport/http/request.ts";
 
 interface ClientFiles {
   readonly credentials: TlsCredentials;
@@ -34,7 +34,18 @@ export async function connectControl(host: Host, config: ControlClientConfig): P
     verify: async (chain) => void (await verifier.verify(chain)),
   });
   return {
-    request: (request) => send(host.files, connection, files, request),
+    request: async (request) => {
+      const answer = await send(host.files, connection, files, request);
+      return { status: answer.status, body: await readAll(answer.body, request.maxBytes) };
+    },
+    download: async (request, path) => {
+      if (await host.files.exists(path)) throw new MeshError("io", "local", `${path} is there already`);
+      const { status, headers, body } = await send(host.files, connection, files, request);
+      if (status !== 200) return { status, body: await readAll(body, request.maxBytes), written: 0 };
+      const expected = Number(headers.get("content-length") ?? Number.NaN);
+      const written = await host.files.writeStream(path, whole(body, expected), 0o600);
+      return { status, body: new Uint8Array(0), written };
+    },
     close: () => connection.close(),
   };
 }
@@ -43,11 +54,11 @@ async function send(
   files: Files,
   connection: HttpConnection,
   { tokenPath }: ClientFiles,
-  { method, path, body, maxBytes }: ControlRequest,
-): Promise<ControlAnswer> {
+  { method, path, body }: ControlRequest,
+): Promise<HttpAnswer> {
   // Read for each request: whoever renews it renews the file.
   const token = tokenPath === null ? null : (await files.readText(tokenPath)).trim();
-  const answer = await connection.request({
+  return await connection.request({
     method,
     path,
     headers: {
@@ -56,7 +67,17 @@ async function send(
     },
     body: body === null ? null : new TextEncoder().encode(body),
   });
-  return { status: answer.status, body: await readAll(answer.body, maxBytes) };
+}
+
+/** @throws MeshError `io` at an end that comes before what was announced. */
+async function* whole(body: ReadableStream<Uint8Array>, expected: number): AsyncGenerator<Uint8Array> {
+  let length = 0;
+  for await (const piece of body) {
+    length += piece.length;
+    yield piece;
+  }
+  if (!Number.isNaN(expected) && length !== expected)
+    throw new MeshError("io", "upstream", `the answer ended after ${length} bytes of ${expected}`);
 }
 
 async function readClientFiles(files: Files, config: ControlClientConfig): Promise<ClientFiles> {

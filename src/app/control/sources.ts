@@ -8,13 +8,15 @@ import type {
   NodeEntry,
   RevocationSource,
   RotationSource,
+  StateCopy,
   Subject,
   SubscriptionEntry,
 } from "../../admin/control/sources.ts";
 import { asMeshError, MeshError } from "../../base/errors.ts";
-import { identityLimits } from "../../base/limits/control.ts";
+import { identityLimits, stateLimits } from "../../base/limits/control.ts";
 import { TokenBucket } from "../../control/identity/token_bucket.ts";
 import type { RevocationTarget } from "../../control/keys/authority_source.ts";
+import type { ControlState } from "../../control/state/control_state.ts";
 import type { Registration } from "../../control/state/registrations.ts";
 import type { SubscriberStatus } from "../../control/xds/subscriber.ts";
 import type { Files, Host } from "../../host/host.ts";
@@ -81,7 +83,7 @@ export function controlSources(
         readOnly: health.writable ? null : health.reason,
       };
     },
-    backup: () => backup(host, parts),
+    backup: () => backup(state),
   };
 }
 
@@ -209,13 +211,28 @@ export async function removeHalfBackups(files: Files, stateDirectory: string): P
     if (/\/backup-\d+\.tmp$/.test(path)) await files.remove(path);
 }
 
-/** The database copies itself to a file; it goes on from there. */
-async function backup(host: Host, { state, config }: ControlParts): Promise<Uint8Array> {
-  const path = `${config.stateDirectory}/backup-${host.clock.wallMs()}.tmp`;
-  state.backup(path);
-  try {
-    return await host.files.readBytes(path);
-  } finally {
-    await host.files.remove(path);
-  }
+/** The state in pieces, as fast as they are read. */
+function backup(state: ControlState): StateCopy {
+  const snapshot = state.snapshot();
+  let offset = 0;
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      pull: async (controller) => {
+        try {
+          const piece = await snapshot.read(offset, stateLimits.snapshotChunkBytes);
+          offset += piece.length;
+          controller.enqueue(piece);
+          if (offset < snapshot.bytes) return;
+          snapshot.release();
+          controller.close();
+        } catch (thrown) {
+          snapshot.release();
+          throw thrown;
+        }
+      },
+      cancel: () => snapshot.release(),
+    },
+    { highWaterMark: 0 },
+  );
+  return { bytes: snapshot.bytes, stream };
 }

@@ -130,6 +130,9 @@ export const stateLimits = {
   /** The audit log: what pruning leaves; and of one tenant's texts (before and after), past which only their hashes are kept. */
   auditRetentionBytes: 1024 * 1024 * 1024,
   auditTenantBytes: 128 * 1024 * 1024,
+  /** What may be written while a copy of the state is read; then the copy is given up. And what one piece of it holds. */
+  maxSnapshotLogBytes: 1024 * 1024 * 1024,
+  snapshotChunkBytes: 256 * 1024,
   /** Share of the database from which on pruning leaves a quarter of all this, and no certificate that has ended. */
   pressureShare: 0.75,
   /** A database up to this size is read through at each start. */
@@ -203,8 +206,6 @@ export const controlHttpLimits = {
   answerTimeoutMs: 60_000,
   /** An answer that the command line keeps whole. */
   maxAnswerBytes: 64 * 1024 * 1024,
-  /** A back-up that goes over the wire; a larger one is made where the state is. */
-  maxBackupBytes: 1024 * 1024 * 1024,
 } as const;
 
 /** Administration of the control plane: bodies, pages, administrators. */

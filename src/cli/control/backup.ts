@@ -1,5 +1,4 @@
 /** `fairlead backup` and `fairlead restore`: a copy of all state, and the way back, while nothing runs on it. */
-import { controlHttpLimits } from "../../base/limits/control.ts";
 import type { ControlClientFlags } from "../../config/control/client.ts";
 import type { CliBindings, ExitCode } from "../bindings.ts";
 import type { Style } from "../style.ts";
@@ -17,10 +16,9 @@ export async function backup(
     return 2;
   }
   return withControl(bindings, style, flags, async (client) => {
-    const bytes = await client.getBytes("/v1/backup", controlHttpLimits.maxBackupBytes);
-    await bindings.control.writePrivate(path, bytes);
+    const written = await client.download("/v1/backup", path);
     bindings.terminal.error(
-      `${bytes.length} bytes in ${path}; its keys are sealed by the key-encryption key, which is not in it\n`,
+      `${written} bytes in ${path}; its keys are sealed by the key-encryption key, which is not in it\n`,
     );
     return 0;
   });

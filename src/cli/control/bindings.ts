@@ -13,8 +13,6 @@ export interface ControlBindings {
   connect(config: ControlClientConfig): Promise<ControlConnection>;
   /** Puts a back-up in the place of a state that no control plane runs on. @throws MeshError. */
   restore(backupPath: string, stateDirectory: string, overwrite: boolean): Promise<RestoredState>;
-  /** Seen by its owner alone. @throws MeshError `io`, also for a file that is there. */
-  writePrivate(path: string, bytes: Uint8Array): Promise<void>;
   exists(path: string): Promise<boolean>;
   /** What a person types to it; null when there is no person to ask. */
   ask(question: string): Promise<string | null>;
@@ -37,6 +35,13 @@ export interface StartedControl {
 export interface ControlConnection {
   /** @throws MeshError when the connection is lost or the answer does not come. */
   request(request: ControlRequest): Promise<ControlAnswer>;
+  /**
+   * The body of an answer that is a success into a file that only its owner reads, as it comes; of another one as `request`.
+   *
+   * @returns the answer without its body, and how many bytes the file has. @throws MeshError `io`, also for a file that is there and an
+   *   answer that is shorter than it said.
+   */
+  download(request: ControlRequest, path: string): Promise<ControlAnswer & { readonly written: number }>;
   close(): void;
 }
 

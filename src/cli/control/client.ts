@@ -13,7 +13,7 @@ import type { CliBindings, ExitCode } from "../bindings.ts";
 import { formatFinding } from "../located.ts";
 import { reportConfigErrors } from "../report.ts";
 import type { Style } from "../style.ts";
-import type { ControlConnection } from "./bindings.ts";
+import type { ControlAnswer, ControlConnection } from "./bindings.ts";
 
 export function addClientOptions(command: Command): Command {
   return command
@@ -131,8 +131,12 @@ export class ControlClient {
     return new TextDecoder().decode(await this.#ask("GET", withQuery(path, query), null));
   }
 
-  async getBytes(path: string, maxBytes: number): Promise<Uint8Array> {
-    return this.#ask("GET", path, null, maxBytes);
+  /** Into a file. @returns its bytes. */
+  async download(path: string, target: string): Promise<number> {
+    const request = { method: "GET", path, body: null, maxBytes: controlHttpLimits.maxAnswerBytes } as const;
+    const { written, ...answer } = await this.#connection.download(request, target);
+    this.#checked(answer);
+    return written;
   }
 
   async post(path: string, body: Json = {}): Promise<Json> {
@@ -148,13 +152,12 @@ export class ControlClient {
     return parse(bytes) ?? this.#strange(200);
   }
 
-  async #ask(
-    method: "GET" | "POST" | "DELETE",
-    path: string,
-    body: string | null,
-    maxBytes: number = controlHttpLimits.maxAnswerBytes,
-  ): Promise<Uint8Array> {
-    const answer = await this.#connection.request({ method, path, body, maxBytes });
+  async #ask(method: "GET" | "POST" | "DELETE", path: string, body: string | null): Promise<Uint8Array> {
+    const maxBytes = controlHttpLimits.maxAnswerBytes;
+    return this.#checked(await this.#connection.request({ method, path, body, maxBytes }));
+  }
+
+  #checked(answer: ControlAnswer): Uint8Array {
     if (answer.status >= 200 && answer.status < 300) return answer.body;
     const problem = parse(answer.body);
     if (problem === null) return this.#strange(answer.status);

@@ -82,6 +82,16 @@ async function run(words: readonly string[] | string, world: World = {}): Promis
         const { control } = world;
         if (control === undefined) throw new MeshError("connect_refused", "upstream", "nothing answers");
         return {
+          download: async ({ path }, target) => {
+            const init = { headers: { authorization: world.who ?? "root" } };
+            const response = await control.app.fetch(
+              new Request(`https://c:15012${path}`, init),
+              control.peer,
+            );
+            const body = new Uint8Array(await response.arrayBuffer());
+            if (response.status === 200) written.set(target, body);
+            return { status: response.status, body, written: body.length };
+          },
           request: async ({ method, path, body }) => {
             const remote = parseSocketAddress("10.0.0.9:1");
             if (remote === null) throw new Error("address");
@@ -105,7 +115,6 @@ async function run(words: readonly string[] | string, world: World = {}): Promis
         const kept = { revocationsKept: path === "lost.db" ? null : 2, tokensEnded: 1 };
         return { stateId: `of ${path}`, documentVersion: 7, lastAuditMs: 0, ...kept };
       },
-      writePrivate: async (path, bytes) => void written.set(path, bytes),
       exists: async (path) => world.files?.[path] !== undefined,
       ask: async (question) => {
         asked.push(question);

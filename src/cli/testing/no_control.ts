@@ -9,7 +9,6 @@ export const noControl: ControlBindings = {
   start: unexpected,
   connect: unexpected,
   restore: unexpected,
-  writePrivate: unexpected,
   exists: unexpected,
   ask: unexpected,
   sleep: unexpected,

@@ -6,7 +6,7 @@ import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
-import type { Database } from "../../host/database.ts";
+import type { Database, DatabaseSnapshot } from "../../host/database.ts";
 import type { Host } from "../../host/host.ts";
 import { AuditLog } from "./audit.ts";
 import { Authorities } from "./authorities.ts";
@@ -158,6 +158,11 @@ export class ControlState {
   /** A copy as of now, of mode 0600; it holds token hashes and sealed keys. @throws MeshError `io` when the file is there and `replace` was not asked for. */
   backup(path: string, options: { readonly replace?: boolean } = {}): void {
     this.#database.backup(path, options);
+  }
+
+  /** The same, to be read piece by piece while everything goes on. @throws MeshError `limit_reached` while another is read. */
+  snapshot(): DatabaseSnapshot {
+    return this.#database.snapshot();
   }
 
   close(): void {

@@ -1,7 +1,7 @@
 /** A database that tells whether it can be written: a full disk is known from the first write it refuses to the first it takes. */
 import { MeshError } from "../../base/errors.ts";
 import type { WatchSource } from "../../base/watch.ts";
-import type { Database, SqlRow, SqlValue } from "../../host/database.ts";
+import type { Database, DatabaseSnapshot, SqlRow, SqlValue } from "../../host/database.ts";
 import type { Room } from "./room.ts";
 
 /** Whether the last write went through. Reads go on either way. */
@@ -63,6 +63,10 @@ export class WatchedDatabase implements Database {
 
   backup(path: string, options?: { readonly replace?: boolean }): void {
     this.#database.backup(path, options);
+  }
+
+  snapshot(): DatabaseSnapshot {
+    return this.#database.snapshot();
   }
 
   giveUpReserve(): boolean {

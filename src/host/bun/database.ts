@@ -17,6 +17,7 @@ import type { Database, DatabaseOptions, Databases } from "../database.ts";
 import { systemErrorName } from "../socket_errors.ts";
 import { configureSqlite, type SqliteBacking, SqliteDatabase } from "../sqlite_database.ts";
 import { failDatabase } from "../sqlite_errors.ts";
+import { FileSnapshot } from "./database_snapshot.ts";
 
 /**
  * Bun closes a database that is collected as garbage, and its lock goes with it: what was not closed stays held until the process
@@ -81,6 +82,7 @@ function database(sqlite: Sqlite, path: string, reserve: Reserve): Database {
   const backing: SqliteBacking = {
     path,
     beforeWrite() {},
+    snapshot: (source, onRelease) => new FileSnapshot(source, path, onRelease),
     giveUpReserve: () => reserve.giveUp(),
     keepReserve: () => reserve.keep(),
     backup: (source, target, replace) => backUp(source, target, replace),

@@ -46,11 +46,25 @@ export class BunFiles implements Files {
     // In the same directory: a rename across file systems is no rename.
     const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}`);
     try {
-      await writeFlushed(temporary, bytes, mode);
+      await writeFlushed(temporary, [bytes], mode);
       await rename(temporary, path);
       await flushDirectory(dirname(path));
     } catch (thrown) {
       await rm(temporary, { force: true }).catch(() => {});
+      return failed("write", path)(thrown);
+    }
+  }
+
+  async writeStream(path: string, pieces: AsyncIterable<Uint8Array>, mode: number): Promise<number> {
+    const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}`);
+    try {
+      const written = await writeFlushed(temporary, pieces, mode);
+      await rename(temporary, path);
+      await flushDirectory(dirname(path));
+      return written;
+    } catch (thrown) {
+      await rm(temporary, { force: true }).catch(() => {});
+      if (thrown instanceof MeshError) throw thrown;
       return failed("write", path)(thrown);
     }
   }
@@ -79,13 +93,22 @@ async function entry(path: string): Promise<FileEntry> {
   return { path, isDirectory };
 }
 
-async function writeFlushed(path: string, bytes: Uint8Array, mode: number): Promise<void> {
+async function writeFlushed(
+  path: string,
+  pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  mode: number,
+): Promise<number> {
   const file = await open(path, "wx", mode);
   try {
     // The mode given to open is cut by the umask.
     await file.chmod(mode);
-    await file.writeFile(bytes);
+    let written = 0;
+    for await (const bytes of pieces) {
+      await file.writeFile(bytes);
+      written += bytes.length;
+    }
     await file.sync();
+    return written;
   } finally {
     await file.close();
   }

@@ -57,6 +57,14 @@ export class MemoryDatabases implements Databases {
         if (this.#disk.full) throw new MeshError("disk_full", "local", `${path}: there is no room to write`);
       },
       backup: (sqlite, target, replace) => this.#backUp(sqlite, target, replace),
+      snapshot: (sqlite, onRelease) => {
+        const image = new Uint8Array(sqlite.serialize());
+        return {
+          bytes: image.length,
+          read: async (offset, length) => image.slice(offset, offset + length),
+          release: onRelease,
+        };
+      },
       giveUpReserve: () => false,
       keepReserve: () => true,
       close: () => {

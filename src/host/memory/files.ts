@@ -95,6 +95,22 @@ export function openFiles(disk: MemoryDisk, schedule: Schedule, owner: Owner, ra
         disk.write(path, copy);
       });
     },
+    writeStream: async (path, pieces) => {
+      const all: Uint8Array[] = [];
+      for await (const piece of pieces) all.push(piece.slice());
+      const whole = new Uint8Array(all.reduce((sum, { length }) => sum + length, 0));
+      let at = 0;
+      for (const piece of all) {
+        whole.set(piece, at);
+        at += piece.length;
+      }
+      return await soon(() => {
+        if (disk.full) throw failure("ENOSPC", path);
+        if (disk.list(parent(path)) === null) throw failure("ENOENT", path);
+        disk.write(path, whole);
+        return whole.length;
+      });
+    },
     makeDirectory: (path) =>
       soon(() => {
         if (disk.full) throw failure("ENOSPC", path);

@@ -35,6 +35,14 @@ export class MemoryFiles implements Files {
     return this.contents.has(path);
   }
 
+  async writeStream(path: string, pieces: AsyncIterable<Uint8Array>, mode: number): Promise<number> {
+    const all: Uint8Array[] = [];
+    for await (const piece of pieces) all.push(piece);
+    const bytes = new Uint8Array(await new Blob(all.map((one) => one.slice())).arrayBuffer());
+    await this.writeAtomic(path, bytes, mode);
+    return bytes.length;
+  }
+
   async writeAtomic(path: string, bytes: Uint8Array, mode: number): Promise<void> {
     this.modes.set(path, mode);
     this.put(path, bytes.slice());

@@ -499,7 +499,10 @@ export class ControlWorld {
         },
       },
       status: () => ({ version: { version: "1" }, startedAtMs: 0, pending: [], readOnly: null }),
-      backup: async () => new TextEncoder().encode("SQLite of red-secret"),
+      backup: () => {
+        const copy = new Blob(["SQLite of red-secret"]);
+        return { bytes: copy.size, stream: copy.stream() as ReadableStream<Uint8Array> };
+      },
     };
   }
 }
