@@ -53,7 +53,8 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
   },
   proxy: {
     // Flows at the top use what is below them; a tunnel needs what a node shares.
-    "": ["entry", "tunnel", "carry"],
+    "": ["entry", "names", "tunnel", "carry"],
+    names: [],
     entry: ["carry"],
     tunnel: ["", "carry"],
     carry: [],

@@ -223,13 +223,14 @@ describe("ways in", () => {
     expect([...client.bytes.subarray(2, 4)]).toEqual([5, 0]);
   });
 
-  test("SOCKS5: a name of no service is answered with its own word and recorded", async () => {
+  test("SOCKS5: a name that is nowhere is answered with its own word and recorded", async () => {
     const client = await lab.connect(cart.host, "10.0.0.1:1080");
     client.socket.write(socks("050100 05010003 02 6e6f 0050"));
     await lab.until(() => client.byteCount >= 4, "the answer");
     expect(client.bytes[3]).toBe(4);
     await lab.run(50);
-    expect(String(cart.access()[0]?.error)).toStartWith("no_route");
+    expect(String(cart.access()[0]?.error)).toStartWith("name_not_found");
+    expect(cart.access()[0]?.["dst.addr"]).toBe("no:80");
   });
 
   test("HTTP CONNECT: 200, or a status and the reason in words", async () => {

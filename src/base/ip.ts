@@ -71,6 +71,11 @@ export interface HostPort {
   readonly port: number;
 }
 
+/** An address, or a name with its port. */
+export function formatAddress(address: SocketAddress | HostPort): string {
+  return "ip" in address ? formatSocketAddress(address) : `${address.host}:${address.port}`;
+}
+
 /** Splits `host:port` or `[v6]:port`. @returns null without a port, with a port out of range, or with an empty host. */
 export function parseHostPort(text: string): HostPort | null {
   const colon = text.lastIndexOf(":");

@@ -8,7 +8,8 @@ import type { Clock } from "../host/host.ts";
 import { SpiffeId } from "../mesh/identity.ts";
 import type { VerifiedPeer } from "../pki/trust/verifier.ts";
 import { type Connection, ConnectionRegistry } from "./connections.ts";
-import { type Parties, Telemetry } from "./telemetry.ts";
+import type { Parties } from "./parties.ts";
+import { Telemetry } from "./telemetry.ts";
 
 const ip = (text: string): IpAddress => {
   const parsed = IpAddress.parse(text);
@@ -132,7 +133,7 @@ describe("register of open connections", () => {
   test("what is revoked is counted as ztunnel counts it, refused or cut", () => {
     const revoked = new MeshError("certificate_revoked", "peer", "revoked");
     open("inbound", "cart").abort(revoked);
-    telemetry.refused("outbound", parties("outbound", null).source.address, "10.0.0.2:15008", revoked);
+    telemetry.refused("outbound", { ip: ip("10.0.0.1"), port: 4711 }, "10.0.0.2:15008", revoked);
     expect(counts("istio_crl_policy_rejections")).toEqual({
       'reporter="destination"': 1,
       'reporter="source"': 1,

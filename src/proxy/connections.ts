@@ -7,7 +7,8 @@ import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Gauge, MetricRegistry } from "../base/metrics.ts";
 import type { Clock } from "../host/host.ts";
 import type { VerifiedPeer } from "../pki/trust/verifier.ts";
-import type { ConnectionRecord, Parties, Telemetry } from "./telemetry.ts";
+import type { Parties } from "./parties.ts";
+import type { ConnectionRecord, Telemetry } from "./telemetry.ts";
 
 /** How a connection into a workload is decided again. */
 export interface UnderPolicy {

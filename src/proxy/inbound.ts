@@ -24,8 +24,8 @@ import { SocketEnd } from "./carry/socket_end.ts";
 import { StreamEnd } from "./carry/stream_end.ts";
 import type { Connection } from "./connections.ts";
 import { applicationAddress, type NodeContext } from "./node_context.ts";
+import type { Parties } from "./parties.ts";
 import { changedSince, decideWhenReady } from "./policy_wait.ts";
-import type { Parties } from "./telemetry.ts";
 import type { ServerTunnel } from "./tunnel/server_tunnel.ts";
 import { connectWorkload } from "./workload_dial.ts";
 

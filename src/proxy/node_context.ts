@@ -9,6 +9,7 @@ import type { PolicyEngine } from "../policy/policy_engine.ts";
 import type { H2Limits } from "../wire/h2/connection_state.ts";
 import type { ConnectionRegistry } from "./connections.ts";
 import type { LocalWorkloads } from "./local_workloads.ts";
+import type { Names } from "./names/names.ts";
 import type { OwnListeners } from "./own_listeners.ts";
 import type { Telemetry } from "./telemetry.ts";
 import type { UnshownSources } from "./unshown_sources.ts";
@@ -44,6 +45,7 @@ export interface NodeContext {
   readonly locals: LocalWorkloads;
   readonly own: OwnListeners;
   readonly unshown: UnshownSources;
+  readonly names: Names;
   readonly connections: ConnectionRegistry;
   readonly telemetry: Telemetry;
   readonly settings: NodeSettings;

@@ -3,12 +3,17 @@
  * How it reached us (capture, SOCKS5, HTTP CONNECT, a local port) is the business of the entry that hands it over.
  */
 import { faultOf, MeshError } from "../base/errors.ts";
-import { formatSocketAddress, type HostPort, type IpAddress, type SocketAddress } from "../base/ip.ts";
+import {
+  formatAddress,
+  formatSocketAddress,
+  type HostPort,
+  type IpAddress,
+  type SocketAddress,
+} from "../base/ip.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Socket } from "../host/host.ts";
-import type { DialTarget } from "../mesh/route/balance.ts";
 import { resolveOutbound } from "../mesh/route/outbound_route.ts";
-import { authorityFor, type HboneRoute, type Route } from "../mesh/route/route.ts";
+import { authorityFor, type HboneRoute, type NameRoute, type TcpRoute } from "../mesh/route/route.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { connectHeaders } from "../wire/hbone.ts";
 import { formatBaggage, formatForwarded, formatTraceparent } from "../wire/headers.ts";
@@ -18,9 +23,11 @@ import type { EarlySocket } from "./carry/early_socket.ts";
 import { SocketEnd } from "./carry/socket_end.ts";
 import { StreamEnd } from "./carry/stream_end.ts";
 import type { Connection } from "./connections.ts";
+import { attemptOrder, firstOf } from "./names/attempts.ts";
 import { applicationAddress, type NodeContext } from "./node_context.ts";
-import type { Parties } from "./telemetry.ts";
+import type { Parties } from "./parties.ts";
 import { AnswerWait } from "./tunnel/answer_wait.ts";
+import type { ClientTunnel } from "./tunnel/client_tunnel.ts";
 import type { TunnelPool } from "./tunnel/pool.ts";
 
 /** A connection that an entry has accepted and whose destination it knows. */
@@ -33,6 +40,8 @@ export interface Accepted {
   /** Tells the client how it went, before its first byte of payload; null where nothing is told (capture). */
   readonly answer: ((error: MeshError | null) => void) | null;
 }
+
+type LeadingRoute = HboneRoute | TcpRoute | NameRoute;
 
 export class OutboundFlow {
   readonly #context: NodeContext;
@@ -47,52 +56,93 @@ export class OutboundFlow {
 
   /** Carries one connection to its end. Never rejects: failures are answered, recorded, and the socket is closed. */
   async carry(accepted: Accepted): Promise<void> {
-    const { own, settings, store, telemetry } = this.#context;
-    const route = resolveOutbound(
-      store,
-      {
-        source: accepted.source,
-        sourceIp: accepted.socket.remote.ip,
-        destination: accepted.destination,
-        network: settings.network,
-        isOwnListener: (target) => own.isReachedAt(applicationAddress(this.#context, target)),
-      },
-      this.#random,
-    );
-    if (route.protocol === "REFUSED" || route.protocol === "DOUBLE_HBONE") {
-      const error =
-        route.protocol === "REFUSED"
-          ? new MeshError(route.code, "local", route.message)
-          : new MeshError(
-              "unsupported",
-              "local",
-              "networks behind a gateway are not reached by this version",
-            );
-      telemetry.refused("outbound", accepted.socket.remote, describe(accepted.destination), error);
-      turnAway(accepted, error);
-      return;
+    const route = this.#route(accepted, accepted.destination);
+    if (route instanceof MeshError) {
+      const { telemetry } = this.#context;
+      telemetry.refused("outbound", accepted.socket.remote, formatAddress(accepted.destination), route);
+      return turnAway(accepted, route);
     }
-    let connection: Connection | null = null;
+    const opened = this.#context.connections.open(parties(accepted, route, null));
+    if (opened instanceof MeshError) return turnAway(accepted, opened);
+    opened.onAbort = () => accepted.socket.reset();
+    // A client that leaves ends the wait for whatever its connection waits for.
+    accepted.early.onGone = (error) => opened.abort(error);
     try {
-      const dial = await this.#dialAddress(route.dial);
-      const opened = this.#context.connections.open(parties(accepted, route, dial));
-      if (opened instanceof MeshError) return turnAway(accepted, opened);
-      connection = opened;
-      connection.onAbort = () => accepted.socket.reset();
-      // A client that leaves ends the wait for whatever its connection waits for.
-      accepted.early.onGone = (error) => opened.abort(error);
-      const upstream =
-        route.protocol === "TCP"
-          ? await this.#connectPlain(connection, dial)
-          : await this.#connectTunnel(connection, accepted, route, dial);
-      this.#copy(accepted, connection, upstream);
+      this.#copy(accepted, opened, await this.#connect(opened, accepted, route));
     } catch (thrown) {
       const error = faultOf(thrown);
-      if (connection === null)
-        telemetry.refused("outbound", accepted.socket.remote, describe(accepted.destination), error);
-      else connection.finish(error);
+      opened.finish(error);
       turnAway(accepted, error);
     }
+  }
+
+  #route(accepted: Accepted, destination: SocketAddress | HostPort): LeadingRoute | MeshError {
+    const { own, settings, store } = this.#context;
+    const request = {
+      source: accepted.source,
+      sourceIp: accepted.socket.remote.ip,
+      destination,
+      network: settings.network,
+      isOwnListener: (target: SocketAddress) => own.isReachedAt(applicationAddress(this.#context, target)),
+    };
+    const route = resolveOutbound(store, request, this.#random);
+    if (route.protocol === "REFUSED") return new MeshError(route.code, "local", route.message);
+    if (route.protocol === "DOUBLE_HBONE")
+      return new MeshError(
+        "unsupported",
+        "local",
+        "networks behind a gateway are not reached by this version",
+      );
+    return route;
+  }
+
+  /** @throws MeshError when none of the addresses can be reached, or the connection has ended meanwhile. */
+  async #connect(connection: Connection, accepted: Accepted, route: LeadingRoute): Promise<CopyEnd> {
+    if (route.protocol === "NAME") return this.#connectName(connection, accepted, route);
+    const { dial } = route;
+    try {
+      const targets = dial.kind === "address" ? [dial.address] : await this.#targets(dial);
+      throwIfEnded(connection);
+      if (route.protocol === "TCP") return await this.#connectPlain(connection, accepted, route, targets);
+      return await this.#connectTunnel(connection, accepted, route, targets);
+    } catch (error) {
+      if (dial.kind === "hostname") this.#forget(dial.hostname, error);
+      throw error;
+    }
+  }
+
+  /** What a name outside the mesh resolves to may be in it: each address is routed as if it had been called. */
+  async #connectName(
+    connection: Connection,
+    accepted: Accepted,
+    { hostname, port }: NameRoute,
+  ): Promise<CopyEnd> {
+    const { names } = this.#context;
+    const addresses = attemptOrder(await names.resolve(hostname), null, this.#random);
+    throwIfEnded(connection);
+    const outside: SocketAddress[] = [];
+    let refusal: MeshError | null = null;
+    for (const ip of addresses) {
+      const route = this.#route(accepted, { ip, port });
+      if (route instanceof MeshError) refusal ??= route;
+      else if (route.protocol === "TCP" && route.destination === null && route.service === null)
+        outside.push({ ip, port });
+      else return this.#connect(connection, accepted, route);
+    }
+    if (outside.length === 0 && refusal !== null) throw refusal;
+    const dial = { kind: "addresses", addresses: outside } as const;
+    const route: TcpRoute = { protocol: "TCP", dial, destination: null, service: null };
+    try {
+      return await this.#connectPlain(connection, accepted, route, outside);
+    } catch (error) {
+      this.#forget(hostname, error);
+      throw error;
+    }
+  }
+
+  /** A name that leads nowhere is looked up again by the next call. */
+  #forget(hostname: string, error: unknown): void {
+    if (error instanceof MeshError && error.code.startsWith("connect_")) this.#context.names.forget(hostname);
   }
 
   #copy(accepted: Accepted, connection: Connection, upstream: CopyEnd): void {
@@ -109,25 +159,42 @@ export class OutboundFlow {
   }
 
   /** A workload known by name only is looked up when it is called (ztunnel `resolve_workload_address`). */
-  async #dialAddress(dial: DialTarget): Promise<SocketAddress> {
-    if (dial.kind === "address") return dial.address;
-    const all = await this.#context.net.resolve(dial.hostname);
-    const preferred = all.filter((ip) => dial.family === null || ip.isIpv4 === (dial.family === "IPV4"));
-    const usable = preferred.length > 0 ? preferred : all;
-    const ip = usable[Math.floor(this.#random() * usable.length)];
-    if (ip === undefined)
-      throw new MeshError("name_not_found", "upstream", `${dial.hostname} has no usable address`);
-    return { ip, port: dial.port };
+  async #targets(dial: Exclude<TcpRoute["dial"], { kind: "address" }>): Promise<readonly SocketAddress[]> {
+    if (dial.kind === "addresses") {
+      const portOf = new Map(dial.addresses.map(({ ip, port }) => [ip, port]));
+      return attemptOrder([...portOf.keys()], null, this.#random).map((ip) => ({
+        ip,
+        port: portOf.get(ip) ?? 0,
+      }));
+    }
+    const found = await this.#context.names.resolve(dial.hostname);
+    return attemptOrder(found, dial.family, this.#random).map((ip) => ({ ip, port: dial.port }));
   }
 
-  async #connectPlain(connection: Connection, to: SocketAddress): Promise<CopyEnd> {
-    const { mark } = this.#context.settings;
-    const socket = await this.#context.net.connect({
-      to,
-      timeoutMs: proxyLimits.connectTimeoutMs,
-      ...(mark === null ? {} : { mark }),
+  async #connectPlain(
+    connection: Connection,
+    accepted: Accepted,
+    route: TcpRoute,
+    targets: readonly SocketAddress[],
+  ): Promise<CopyEnd> {
+    const { clock, net, own, settings } = this.#context;
+    const { mark } = settings;
+    const attempt = async (to: SocketAddress) => {
+      // Routes say so where they know the address; a name may lead anywhere.
+      if (own.isReachedAt(applicationAddress(this.#context, to)))
+        throw new MeshError("self_call", "local", `${formatSocketAddress(to)} is this tunnel itself`);
+      const timeoutMs = proxyLimits.connectTimeoutMs;
+      return { to, socket: await net.connect({ to, timeoutMs, ...(mark === null ? {} : { mark }) }) };
+    };
+    const { to, socket } = await firstOf({
+      clock,
+      targets,
+      attempt,
+      discard: (late) => late.socket.reset(),
+      isWanted: () => !connection.ended,
     });
     if (connection.ended) socket.reset();
+    else connection.record.reached(parties(accepted, route, to));
     return new SocketEnd(socket);
   }
 
@@ -135,39 +202,61 @@ export class OutboundFlow {
     connection: Connection,
     accepted: Accepted,
     route: HboneRoute,
-    dial: SocketAddress,
+    targets: readonly SocketAddress[],
   ): Promise<CopyEnd> {
-    const to = { ip: dial.ip, port: this.#hbonePort(dial.port) };
-    const headers = this.#headers(accepted, route, dial.ip);
-    const target = {
-      dial: to,
-      source: accepted.source.identity,
-      expected: route.expectedIdentities,
-      from: this.#tunnelSource(accepted.source, to.ip),
-    };
+    const acquire = (to: SocketAddress) =>
+      this.#pool.acquire({
+        dial: { ip: to.ip, port: this.#hbonePort(to.port) },
+        source: accepted.source.identity,
+        expected: route.expectedIdentities,
+        from: this.#tunnelSource(accepted.source, to.ip),
+      });
+    const reached = await this.#firstTunnel(connection, targets, acquire);
+    const { to } = reached;
+    let { tunnel } = reached;
+    throwIfEnded(connection);
+    connection.record.reached(parties(accepted, route, to));
+    const headers = this.#headers(accepted, route, to.ip);
     // A tunnel may be told to go away between being chosen and being used: once more on another, never on an answer.
     for (let attempt = 1; ; attempt++) {
-      const acquired = this.#pool.acquire(target);
-      const tunnel = acquired instanceof Promise ? await acquired : acquired;
-      if (connection.ended)
-        throw new MeshError("stopped", "local", "the connection ended while it was being made");
       const wait = new AnswerWait();
       const stream = tunnel.request(headers, wait);
-      if (stream === null) {
-        if (attempt < 3) continue;
-        throw new MeshError("h2_refused", "upstream", "no tunnel had room for a stream");
+      if (stream !== null) {
+        connection.peer = tunnel.peer;
+        connection.record.verifiedDestination = tunnel.peer.id;
+        connection.record.tls = tunnel.tls;
+        connection.onAbort = () => {
+          wait.cancel();
+          accepted.socket.reset();
+        };
+        const outcome = await wait.outcome(this.#context.clock, stream);
+        if (outcome === "answered") return new StreamEnd(stream, wait);
       }
-      connection.peer = tunnel.peer;
-      connection.record.verifiedDestination = tunnel.peer.id;
-      connection.record.tls = tunnel.tls;
-      connection.onAbort = () => {
-        wait.cancel();
-        accepted.socket.reset();
-      };
-      const outcome = await wait.outcome(this.#context.clock, stream);
-      if (outcome === "answered") return new StreamEnd(stream, wait);
-      if (attempt >= 3) throw new MeshError("h2_refused", "upstream", "the tunnel refused the stream");
+      if (attempt >= 3)
+        throw new MeshError(
+          "h2_refused",
+          "upstream",
+          stream === null ? "no tunnel had room for a stream" : "the tunnel refused the stream",
+        );
+      tunnel = await acquire(to);
+      throwIfEnded(connection);
     }
+  }
+
+  /** Of one address, nearly always, the tunnel that is there. Those that come late stay in the pool, for the next call. */
+  #firstTunnel(
+    connection: Connection,
+    targets: readonly SocketAddress[],
+    acquire: (to: SocketAddress) => ClientTunnel | Promise<ClientTunnel>,
+  ): { to: SocketAddress; tunnel: ClientTunnel } | Promise<{ to: SocketAddress; tunnel: ClientTunnel }> {
+    const attempt = (to: SocketAddress) => {
+      const tunnel = acquire(to);
+      return tunnel instanceof Promise ? tunnel.then((opened) => ({ to, tunnel: opened })) : { to, tunnel };
+    };
+    const [only] = targets;
+    if (only !== undefined && targets.length === 1) return attempt(only);
+    const { clock } = this.#context;
+    return firstOf({ clock, targets, attempt, discard: () => {}, isWanted: () => !connection.ended });
   }
 
   #headers(accepted: Accepted, route: HboneRoute, resolved: IpAddress) {
@@ -208,31 +297,47 @@ function turnAway(accepted: Accepted, error: MeshError): void {
   }
 }
 
-function parties(
-  accepted: Accepted,
-  route: Exclude<Route, { protocol: "REFUSED" | "DOUBLE_HBONE" }>,
-  dial: SocketAddress,
-): Parties {
-  const secure = route.protocol === "HBONE";
+function throwIfEnded(connection: Connection): void {
+  if (connection.ended)
+    throw new MeshError("stopped", "local", "the connection ended while it was being made");
+}
+
+/** @param reached null as long as it is not known; what the route says then stands for it. */
+function parties(accepted: Accepted, route: LeadingRoute, reached: SocketAddress | null): Parties {
+  const { source, socket } = accepted;
+  const caller = { address: socket.remote, workload: source, baggage: null };
+  if (route.protocol === "TCP" || route.protocol === "HBONE") {
+    const secure = route.protocol === "HBONE";
+    const authority = !secure ? null : reached === null ? route.authority : authorityFor(route, reached.ip);
+    return {
+      direction: "outbound",
+      source: { ...caller, identity: secure ? source.identity : null },
+      destination: {
+        address: reached ?? dialled(route.dial) ?? accepted.destination,
+        hboneAddress: authority,
+        workload: route.destination,
+        baggage: null,
+        service: route.service,
+        identity: secure && route.destination !== null ? route.destination.identity : null,
+      },
+    };
+  }
   return {
     direction: "outbound",
-    source: {
-      address: accepted.socket.remote,
-      workload: accepted.source,
-      baggage: null,
-      identity: secure ? accepted.source.identity : null,
-    },
+    source: { ...caller, identity: null },
     destination: {
-      address: dial,
-      hboneAddress: route.protocol === "HBONE" ? authorityFor(route, dial.ip) : null,
-      workload: route.destination,
+      address: accepted.destination,
+      hboneAddress: null,
+      workload: null,
       baggage: null,
-      service: route.service,
-      identity: secure ? route.destination.identity : null,
+      service: null,
+      identity: null,
     },
   };
 }
 
-function describe(destination: SocketAddress | HostPort): string {
-  return "ip" in destination ? formatSocketAddress(destination) : `${destination.host}:${destination.port}`;
+function dialled(dial: TcpRoute["dial"]): SocketAddress | HostPort | null {
+  if (dial.kind === "address") return dial.address;
+  if (dial.kind === "hostname") return { host: dial.hostname, port: dial.port };
+  return dial.addresses[0] ?? null;
 }

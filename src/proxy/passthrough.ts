@@ -8,8 +8,8 @@ import { EarlySocket } from "./carry/early_socket.ts";
 import { SocketEnd } from "./carry/socket_end.ts";
 import type { Connection } from "./connections.ts";
 import { applicationAddress, type NodeContext } from "./node_context.ts";
+import type { Parties } from "./parties.ts";
 import { decideWhenReady } from "./policy_wait.ts";
-import type { Parties } from "./telemetry.ts";
 import { connectWorkload } from "./workload_dial.ts";
 
 export class PassthroughFlow {

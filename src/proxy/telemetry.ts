@@ -1,63 +1,13 @@
 /** What is told of a connection: ztunnel's metrics and its access log, exactly one record each. */
 import type { ErrorCode, MeshError } from "../base/errors.ts";
-import { formatSocketAddress, type SocketAddress } from "../base/ip.ts";
+import { formatAddress, formatSocketAddress, type SocketAddress } from "../base/ip.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
 import type { LogFields, Logger } from "../base/log.ts";
 import type { Counter, MetricRegistry } from "../base/metrics.ts";
 import type { Clock } from "../host/host.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
-import type { Service } from "../mesh/service.ts";
-import type { Workload } from "../mesh/workload.ts";
-import type { Baggage } from "../wire/headers.ts";
 import type { CopyCounters } from "./carry/copy.ts";
-
-export interface Party {
-  readonly address: SocketAddress;
-  readonly workload: Workload | null;
-  /** What the other tunnel said of it, when we do not know it ourselves. */
-  readonly baggage: Baggage | null;
-  /** Of a source: verified in its handshake. Of a destination: whom we mean to reach. Null for plaintext. */
-  readonly identity: SpiffeId | null;
-}
-
-/** Who talks to whom. `address` of the destination is where TCP goes; for HBONE the authority stands in `hboneAddress`. */
-export interface Parties {
-  readonly direction: "inbound" | "outbound";
-  readonly source: Party;
-  readonly destination: Party & { readonly hboneAddress: string | null; readonly service: Service | null };
-}
-
-const labelNames = [
-  "reporter",
-  "source_workload",
-  "source_canonical_service",
-  "source_canonical_revision",
-  "source_workload_namespace",
-  "source_principal",
-  "source_app",
-  "source_version",
-  "source_cluster",
-  "destination_service",
-  "destination_service_namespace",
-  "destination_service_name",
-  "destination_workload",
-  "destination_canonical_service",
-  "destination_canonical_revision",
-  "destination_workload_namespace",
-  "destination_principal",
-  "destination_app",
-  "destination_version",
-  "destination_cluster",
-  "request_protocol",
-  "response_flags",
-  "connection_security_policy",
-  "source_region",
-  "source_zone",
-  "destination_region",
-  "destination_zone",
-] as const;
-
-type Labels = Record<(typeof labelNames)[number], string>;
+import { type Labels, labelNames, makeLabels, type Parties, partyKey } from "./parties.ts";
 
 /** ztunnel's `response_flags` (`metrics.rs`). */
 export type ResponseFlag =
@@ -134,9 +84,7 @@ export class Telemetry {
 
   /** A connection whose parties are known begins. */
   opened(parties: Parties): ConnectionRecord {
-    const series = this.#find(parties);
-    series.opened.add(1);
-    return new ConnectionRecord(parties, series, this.#clock.now(), this);
+    return new ConnectionRecord(parties, this.#clock.now(), this);
   }
 
   /** A connection that was refused before its parties were known: no metrics, one line. */
@@ -164,6 +112,11 @@ export class Telemetry {
     this.#logger.log("error", "bug", "please report this: one connection ended by a bug of ours", {
       error: stack,
     });
+  }
+
+  /** For `ConnectionRecord` alone. */
+  seriesOf(parties: Parties): Series {
+    return this.#find(parties);
   }
 
   /** For `ConnectionRecord` alone. */
@@ -224,7 +177,7 @@ export class Telemetry {
 
 /** The one record of a connection. Its byte counters are written by the copy and flushed into the metrics at a scrape and at the end. */
 export class ConnectionRecord implements CopyCounters {
-  readonly parties: Parties;
+  #parties: Parties;
   /** Monotonic. */
   readonly openedAtMs: number;
   bytesToUpstream = 0;
@@ -233,23 +186,45 @@ export class ConnectionRecord implements CopyCounters {
   verifiedDestination: SpiffeId | null = null;
   /** What protects the connection; null for plaintext. */
   tls: TlsParameters | null = null;
-  readonly #series: Series;
+  /** Null until it is counted, which it is once: at first for whom a name stands is not known. */
+  #series: Series | null = null;
   readonly #telemetry: Telemetry;
   #flushedToUpstream = 0;
   #flushedToDownstream = 0;
   #closed = false;
 
-  constructor(parties: Parties, series: Series, openedAtMs: number, telemetry: Telemetry) {
-    this.parties = parties;
+  constructor(parties: Parties, openedAtMs: number, telemetry: Telemetry) {
+    this.#parties = parties;
     this.openedAtMs = openedAtMs;
-    this.#series = series;
     this.#telemetry = telemetry;
+    if ("ip" in parties.destination.address) this.#count();
+  }
+
+  get parties(): Parties {
+    return this.#parties;
+  }
+
+  /** A name turned out to be this, or of several addresses this one answered. */
+  reached(parties: Parties): void {
+    if (this.#closed) return;
+    this.#parties = parties;
+    this.#count();
+  }
+
+  #count(): Series {
+    if (this.#series !== null) return this.#series;
+    const series = this.#telemetry.seriesOf(this.#parties);
+    series.opened.add(1);
+    this.#series = series;
+    return series;
   }
 
   /** Istio counts as received what the caller sends, and as sent what it is answered, at both reporters. */
   flushBytes(): void {
-    this.#series.received.add(this.bytesToUpstream - this.#flushedToUpstream);
-    this.#series.sent.add(this.bytesToDownstream - this.#flushedToDownstream);
+    const series = this.#series;
+    if (series === null) return;
+    series.received.add(this.bytesToUpstream - this.#flushedToUpstream);
+    series.sent.add(this.bytesToDownstream - this.#flushedToDownstream);
     this.#flushedToUpstream = this.bytesToUpstream;
     this.#flushedToDownstream = this.bytesToDownstream;
   }
@@ -258,8 +233,9 @@ export class ConnectionRecord implements CopyCounters {
   close(error: MeshError | null): void {
     if (this.#closed) return;
     this.#closed = true;
+    const series = this.#count();
     this.flushBytes();
-    this.#telemetry.closed(this, this.#series, error);
+    this.#telemetry.closed(this, series, error);
   }
 }
 
@@ -296,81 +272,16 @@ export function responseFlag(code: ErrorCode): ResponseFlag {
   }
 }
 
-function partyKey(party: Party): string {
-  const { workload, baggage } = party;
-  const described =
-    workload === null
-      ? baggage === null
-        ? ""
-        : `~${baggage.cluster}/${baggage.namespace}/${baggage.workloadName}/${baggage.serviceName}/${baggage.serviceVersion}/${baggage.region}/${baggage.zone}`
-      : `${workload.uid}/${workload.workloadName}/${workload.canonicalName}/${workload.canonicalRevision}/${workload.locality.region}/${workload.locality.zone}`;
-  return `${described}@${party.identity?.uri ?? ""}`;
-}
-
-function makeLabels(parties: Parties): Labels {
-  const source = describe(parties.source);
-  const destination = describe(parties.destination);
-  const { service } = parties.destination;
-  const secure = parties.destination.hboneAddress !== null;
-  return {
-    reporter: parties.direction === "outbound" ? "source" : "destination",
-    source_workload: source.workload,
-    source_canonical_service: source.canonicalName,
-    source_canonical_revision: source.canonicalRevision,
-    source_workload_namespace: source.namespace,
-    source_principal: source.principal,
-    source_app: source.canonicalName,
-    source_version: source.canonicalRevision,
-    source_cluster: source.cluster,
-    destination_service: known(service?.hostname),
-    destination_service_namespace: known(service?.namespace),
-    destination_service_name: known(service?.name),
-    destination_workload: destination.workload,
-    destination_canonical_service: destination.canonicalName,
-    destination_canonical_revision: destination.canonicalRevision,
-    destination_workload_namespace: destination.namespace,
-    destination_principal: destination.principal,
-    destination_app: destination.canonicalName,
-    destination_version: destination.canonicalRevision,
-    destination_cluster: destination.cluster,
-    request_protocol: "tcp",
-    response_flags: "-",
-    connection_security_policy: secure ? "mutual_tls" : "unknown",
-    source_region: source.region,
-    source_zone: source.zone,
-    destination_region: destination.region,
-    destination_zone: destination.zone,
-  };
-}
-
-function describe(party: Party) {
-  const { workload, baggage } = party;
-  return {
-    workload: known(workload?.workloadName ?? baggage?.workloadName),
-    canonicalName: known(workload?.canonicalName ?? baggage?.serviceName),
-    canonicalRevision: known(workload?.canonicalRevision ?? baggage?.serviceVersion),
-    namespace: known(workload?.namespace ?? baggage?.namespace),
-    principal: known(party.identity?.uri),
-    cluster: known(workload?.clusterId ?? baggage?.cluster),
-    region: known(workload?.locality.region ?? baggage?.region),
-    zone: known(workload?.locality.zone ?? baggage?.zone),
-  };
-}
-
-function known(value: string | undefined): string {
-  return value === undefined || value === "" ? "unknown" : value;
-}
-
 /** The fields of an access line, in ztunnel's order; identities only where they were verified. */
 function partyFields(record: ConnectionRecord): LogFields {
   const { direction, source, destination } = record.parties;
   return {
-    "src.addr": formatSocketAddress(source.address),
+    "src.addr": formatAddress(source.address),
     "src.workload": source.workload?.name ?? orNull(source.baggage?.workloadName),
     "src.namespace": source.workload?.namespace ?? orNull(source.baggage?.namespace),
     "src.identity": source.identity?.uri ?? null,
     "src.cluster": orNull(source.workload?.clusterId ?? source.baggage?.cluster),
-    "dst.addr": formatSocketAddress(destination.address),
+    "dst.addr": formatAddress(destination.address),
     "dst.hbone_addr": destination.hboneAddress,
     "dst.service": destination.service?.hostname ?? null,
     "dst.workload": destination.workload?.name ?? null,

@@ -8,7 +8,7 @@ import type {
   PartyEntry,
 } from "../../admin/node/sources.ts";
 import { createMetricsApp, createReadinessApp } from "../../admin/probes.ts";
-import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
+import { formatAddress, type SocketAddress } from "../../base/ip.ts";
 import type { Config } from "../../config/node/config.ts";
 import type { Host } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
@@ -18,7 +18,7 @@ import type { Workload } from "../../mesh/workload.ts";
 import type { SecretEntry } from "../../pki/svid/secrets.ts";
 import { describeCertificates } from "../../pki/x509/describe.ts";
 import type { Connection } from "../../proxy/connections.ts";
-import type { Party } from "../../proxy/telemetry.ts";
+import type { Party } from "../../proxy/parties.ts";
 import type { HttpApp, Ports } from "../served.ts";
 import { versionFields } from "../version.ts";
 import { openAdminSocket } from "./admin_socket.ts";
@@ -122,7 +122,7 @@ function connectionEntry(connection: Connection, now: number): ConnectionEntry {
 }
 
 function partyEntry(party: Party, identity: string | null): PartyEntry {
-  return { address: formatSocketAddress(party.address), workload: workloadName(party.workload), identity };
+  return { address: formatAddress(party.address), workload: workloadName(party.workload), identity };
 }
 
 function workloadName(workload: Workload | null): string | null {

@@ -28,6 +28,7 @@ import { createPolicyEngine } from "../../policy/wasm/engine.ts";
 import { ConnectionRegistry } from "../../proxy/connections.ts";
 import type { ListenerSettings } from "../../proxy/listeners.ts";
 import { LocalWorkloads } from "../../proxy/local_workloads.ts";
+import { Names } from "../../proxy/names/names.ts";
 import { NodeTunnel } from "../../proxy/node.ts";
 import type { NodeContext, NodeSettings } from "../../proxy/node_context.ts";
 import { OwnListeners } from "../../proxy/own_listeners.ts";
@@ -162,6 +163,7 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
     secrets,
     trust,
     locals,
+    names: new Names(clock, net),
     unshown: new UnshownSources(clock, logger),
     own: new OwnListeners(net, reservedAddresses(config)),
     connections: new ConnectionRegistry(clock, telemetry, metrics),

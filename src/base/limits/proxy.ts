@@ -11,6 +11,16 @@ export const proxyLimits = {
   /** Applications that are known not to answer callers' addresses: for how long, and how many. */
   unshownMs: 10 * 60_000,
   maxUnshown: 1_024,
+  /** A name that is called: how long its resolution may take, and how many are under way at one time; each holds a thread. */
+  nameTimeoutMs: 5_000,
+  maxLookups: 64,
+  /** How long its addresses are kept, in place of a TTL that the resolver does not tell; and that it has none. */
+  nameKeptMs: 30_000,
+  nameFailureKeptMs: 2_000,
+  maxNames: 4_096,
+  /** Several addresses: the next is tried after this; RFC 8305 §8's Connection Attempt Delay. And how many are. */
+  attemptDelayMs: 250,
+  maxAddressesTried: 6,
   /** TLS handshake, from the first byte to our verdict on the peer. */
   handshakeTimeoutMs: 10_000,
   /** How long a connection waits for its own workload to appear; ztunnel's value. */

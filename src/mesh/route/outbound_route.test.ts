@@ -4,9 +4,8 @@ import type { Service } from "../service.ts";
 import { MeshStore } from "../store/store.ts";
 import { gatewayAt, gatewayNamed, ip, member, service, workload } from "../testing/fixture.ts";
 import type { Workload } from "../workload.ts";
-import type { DialTarget } from "./balance.ts";
 import { resolveOutbound } from "./outbound_route.ts";
-import { authorityFor, type OutboundRequest, type Route } from "./route.ts";
+import { authorityFor, type OutboundRequest, type Route, type TcpRoute } from "./route.ts";
 
 const cart = workload("cart", { addresses: [ip("10.0.0.1")] });
 const db = workload("db", { addresses: [ip("10.0.0.2")], services: member("shop/db.shop") });
@@ -41,13 +40,15 @@ function route(store: MeshStore, destination: string, fields: Partial<OutboundRe
   return resolveOutbound(store, request, () => 0);
 }
 
-function dialed(dial: DialTarget): string {
+function dialed(dial: TcpRoute["dial"]): string {
+  if (dial.kind === "addresses") return dial.addresses.map(formatSocketAddress).join("|");
   return dial.kind === "address" ? formatSocketAddress(dial.address) : `${dial.hostname}:${dial.port}`;
 }
 
 /** One line that holds all a route says. */
 function show(result: Route): string {
   if (result.protocol === "REFUSED") return `REFUSED ${result.code}`;
+  if (result.protocol === "NAME") return `NAME ${result.hostname}:${result.port}`;
   const at = dialed(result.dial);
   if (result.protocol === "TCP")
     return `TCP ${at} ${result.destination?.name ?? "-"} ${result.service?.name ?? "-"}`;
@@ -323,8 +324,29 @@ describe("host names", () => {
       ),
     ).toStartWith("HBONE 10.0.0.2:15008");
     expect(show(route(store, "a.b.example.com:443"))).toBe("TCP a.b.example.com:443 - web");
-    expect(show(route(store, "nobody.invalid:80"))).toBe("REFUSED no_route");
+    expect(show(route(store, "nobody.invalid:80"))).toBe("NAME nobody.invalid:80");
     expect(show(route(store, "hidden.other:80"))).toBe("REFUSED no_route");
+  });
+
+  test("a service without balancing, called by name, is where its addresses of this network are", () => {
+    const external = service(
+      "external",
+      { 443: 443 },
+      {
+        addresses: [
+          { network: "", ip: ip("192.0.2.7") },
+          { network: "far", ip: ip("192.0.2.8") },
+          { network: "", ip: ip("2001:db8::7") },
+        ],
+        loadBalancing: { routingPreferences: [], mode: "PASSTHROUGH", healthPolicy: "ALLOW_ALL" },
+      },
+    );
+    expect(show(route(storeOf(cart, external), "external.shop:443"))).toBe(
+      "TCP 192.0.2.7:443|[2001:db8::7]:443 - external",
+    );
+    expect(show(route(storeOf(cart, { ...external, addresses: [] }), "external.shop:443"))).toBe(
+      "TCP external.shop:443 - external",
+    );
   });
 
   test("a workload known by name: the authority is the address it resolved to", () => {

@@ -2,7 +2,7 @@
  * Where a captured or proxied connection goes: ztunnel's decision (`proxy/outbound.rs`), as a value. It never awaits and never
  * dials. What cannot be resolved is refused; nothing that should be in the mesh falls back to plain TCP.
  */
-import { formatSocketAddress, type HostPort, type SocketAddress } from "../../base/ip.ts";
+import { formatSocketAddress, type HostPort, type IpAddress, type SocketAddress } from "../../base/ip.ts";
 import { ports } from "../../base/limits/ports.ts";
 import type { Service } from "../service.ts";
 import type { MeshStore } from "../store/store.ts";
@@ -16,19 +16,29 @@ import { findTarget, type Target } from "./route_target.ts";
 /** @param random uniform in [0, 1). Called once for each choice that is made. */
 export function resolveOutbound(store: MeshStore, request: OutboundRequest, random: () => number): Route {
   const target = findTarget(store, request);
-  if (target === null)
-    return refuse("no_route", `no service of the mesh is called ${describe(request.destination)}`);
+  if (target === null) return nameRoute(store, request);
   if (target.ip !== null && request.isOwnListener?.({ ip: target.ip, port: target.port }) === true)
     return refuse("self_call", `${target.authority} is this tunnel itself`);
   const waypoint = target.service === null ? null : serviceWaypoint(target.service, random);
   if (target.service !== null && waypoint !== null)
     return viaServiceWaypoint(store, request, target, target.service, waypoint, random);
   const upstream = findTargetUpstream(store, request, target, random);
-  if (upstream === "passthrough") return passthrough(target);
+  if (upstream === "passthrough") return passthrough(target, request.network);
   if (upstream === null) return refuse("no_healthy_upstream", `no healthy endpoint for ${target.authority}`);
   if (upstream.workload.network !== request.source.network)
     return viaNetworkGateway(store, request, target, upstream, random);
   return viaWorkloadWaypoint(store, request, target, upstream, random) ?? direct(target, upstream);
+}
+
+function nameRoute(store: MeshStore, { destination, source }: OutboundRequest): Route {
+  if ("ip" in destination) return refuse("no_route", `${describe(destination)} is not in the mesh`);
+  // A service that only others may see is in the mesh all the same, and is not gone around.
+  if (store.serviceByHostname(destination.host, null) !== null)
+    return refuse(
+      "no_route",
+      `${destination.host} is a service that namespace ${source.namespace} does not see`,
+    );
+  return { protocol: "NAME", hostname: destination.host, port: destination.port };
 }
 
 function serviceWaypoint(service: Service, random: () => number): GatewayAddress | null {
@@ -58,9 +68,19 @@ function findTargetUpstream(
   return upstream === null && known === null ? "passthrough" : upstream;
 }
 
-function passthrough(target: Target): Route {
+/** By name a service without balancing is where its addresses are; without any the name's own resolution says. */
+function ownAddresses(service: Service, network: string): readonly IpAddress[] {
+  return service.addresses.filter((address) => address.network === network).map(({ ip }) => ip);
+}
+
+function passthrough(target: Target, network: string): Route {
   const { ip, port, service } = target;
   if (target.hostname !== null) {
+    const addresses = service === null ? [] : ownAddresses(service, network);
+    if (addresses.length > 0) {
+      const dial = { kind: "addresses", addresses: addresses.map((each) => ({ ip: each, port })) } as const;
+      return { protocol: "TCP", dial, destination: null, service };
+    }
     const dial: DialTarget = { kind: "hostname", hostname: target.hostname, port, family: null };
     return { protocol: "TCP", dial, destination: null, service };
   }

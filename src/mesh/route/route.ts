@@ -49,7 +49,8 @@ export interface DoubleHboneRoute {
 
 export interface TcpRoute {
   readonly protocol: "TCP";
-  readonly dial: DialTarget;
+  /** Several addresses are as good as each other: of a service that says where it is, called by name. */
+  readonly dial: DialTarget | { readonly kind: "addresses"; readonly addresses: readonly SocketAddress[] };
   /** Null outside the mesh. */
   readonly destination: Workload | null;
   readonly service: Service | null;
@@ -61,7 +62,14 @@ export interface RefusedRoute {
   readonly message: string;
 }
 
-export type Route = HboneRoute | DoubleHboneRoute | TcpRoute | RefusedRoute;
+/** A name that the mesh does not know: what it resolves to is routed as if the address had been called. */
+export interface NameRoute {
+  readonly protocol: "NAME";
+  readonly hostname: string;
+  readonly port: number;
+}
+
+export type Route = HboneRoute | DoubleHboneRoute | TcpRoute | NameRoute | RefusedRoute;
 
 /** The `:authority` once the name was resolved. */
 export function authorityFor(route: HboneRoute, resolved: IpAddress): string {
