@@ -123,4 +123,50 @@ describe("a host's own certificate", () => {
     expect(identity.node.rootsPem).toBe(ca.rootsPem);
     expect(lines).toEqual(["error this host's certificate could not be kept on disk"]);
   });
+
+  test("is on disk before it is in use: while the disk is full the one before is used, and kept once it can be", async () => {
+    const { clock, files, identity, lines, provider, renewals } = await bench();
+    const write = files.writeAtomic.bind(files);
+    const before = identity.status().serialNumber;
+    files.writeAtomic = async () => {
+      throw new MeshError("io", "local", "no space left");
+    };
+    await clock.advance(13 * hour);
+    expect([renewals(), identity.status().serialNumber]).toEqual([0, before]);
+    expect(identity.status().error).toContain("no space left");
+    files.writeAtomic = write;
+    await clock.advance(2 * joinLimits.renewRetryMaxMs);
+    expect(renewals()).toBe(1);
+    expect((await readNodeFile(files, "/state", provider))?.credential.serialNumber).toBe(
+      identity.status().serialNumber,
+    );
+    expect(lines.filter((line) => line.startsWith("error"))).toEqual([]);
+  });
+
+  test("once the one before has expired the new one is used all the same", async () => {
+    const { clock, files, identity, renewals } = await bench();
+    files.writeAtomic = async () => {
+      throw new MeshError("io", "local", "no space left");
+    };
+    await clock.advance(25 * hour);
+    expect([renewals() > 0, identity.isExpired]).toEqual([true, false]);
+  });
+
+  test("roots that change while it is written stay, and the disk has both", async () => {
+    const { ca, clock, files, identity, provider } = await bench();
+    const other = await CertificateAuthority.create({ clock, provider, trustDomain: "cluster.local" });
+    const both = `${ca.rootsPem}${other.rootsPem}`;
+    const write = files.writeAtomic.bind(files);
+    let changed: Promise<void> = Promise.resolve();
+    files.writeAtomic = async (...content) => {
+      files.writeAtomic = write;
+      changed = identity.setRoots(both);
+      await write(...content);
+    };
+    expect(await identity.renew()).toBe(true);
+    await changed;
+    const kept = await readNodeFile(files, "/state", provider);
+    expect([kept?.rootsPem, kept?.credential.serialNumber]).toEqual([both, identity.status().serialNumber]);
+    expect(identity.node.rootsPem).toBe(both);
+  });
 });

@@ -120,8 +120,7 @@ export class NodeIdentity {
       const { control } = membership;
       const renewed = await readJoinAnswer(response, key, { provider, control, nowMs: clock.wallMs() });
       if (this.#closed) return false;
-      this.#node = renewed;
-      await this.#keep();
+      await this.#adopt(renewed);
       this.#failures = 0;
       this.#error = null;
       this.#notBeforeNow = clock.now() + joinLimits.renewRetryMinMs;
@@ -146,6 +145,33 @@ export class NodeIdentity {
       });
       return false;
     }
+  }
+
+  /**
+   * On disk first: once the control plane has seen the new certificate, a host that starts with the one before is taken for a copy.
+   * So it stays with the one it has while the disk is full, as long as that holds.
+   */
+  async #adopt(renewed: JoinedNode): Promise<void> {
+    const { files, directory, logger } = this.#options;
+    // The roots may change while the disk is at work; the newer ones stay.
+    let seen = this.#node;
+    let next = renewed;
+    for (;;) {
+      const writing = next;
+      const write = this.#writes.then(() => writeNodeFile(files, directory, writing));
+      this.#writes = write.catch(() => {});
+      try {
+        await write;
+      } catch (thrown) {
+        if (!this.isExpired) throw thrown;
+        const reason = thrown instanceof Error ? thrown.message : String(thrown);
+        logger.log("error", "join", "this host's certificate could not be kept on disk", { reason });
+      }
+      if (this.#node === seen) break;
+      seen = this.#node;
+      next = { ...renewed, rootsPem: seen.rootsPem };
+    }
+    this.#node = next;
   }
 
   /** What is in memory counts; a disk that is full now is tried again with the next change. */

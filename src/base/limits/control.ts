@@ -42,6 +42,8 @@ export const identityLimits = {
   /** Refusals written to the audit log; the others are counted, and the next one written tells how many. */
   auditRate: { burst: 100, perSecond: 1 },
   maxAuditDetailChars: 512,
+  /** Alarms about one host that are written whatever else is. */
+  alarmRate: { burst: 3, perSecond: 1 / 60 },
   /** The control plane's own certificate: its life, and how long before it was made it begins, for hosts whose clock is behind. */
   servingLifetimeMs: 7 * 24 * 60 * 60_000,
   servingBackdateMs: 24 * 60 * 60_000,

@@ -108,6 +108,8 @@ export function createControlIdentity(options: ControlIdentityOptions): ControlI
     mesh,
     rates,
     refusals,
+    logger,
+    metrics,
     settings,
   };
   const nodes = new KeyedGate();

@@ -1,7 +1,9 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
+import { IpAddress } from "../../base/ip.ts";
 import { identityLimits } from "../../base/limits/control.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
+import { writeMetrics } from "../../base/metrics_text.ts";
 import { generateSigningKey } from "../../pki/crypto/private_key.ts";
 import { decodePemLabel } from "../../pki/der/pem.ts";
 import { issueIntermediateCertificate } from "../../pki/issue/authority.ts";
@@ -431,6 +433,108 @@ describe("renewal", () => {
     bench.state.registrationRows.delete("edge-1");
     expect(await renewal(node)).toBe(unauthenticated);
     expect(bench.refusals.at(-1)).toContain("no registration");
+  });
+
+  describe("by a copy of a host's credential", () => {
+    async function renewed(shown: Shown): Promise<Shown> {
+      const { answer, refused } = await bench.renew(shown, csr);
+      if (answer === null) throw new Error(refused);
+      return shownBy(answer.certChain);
+    }
+
+    /** Any call by it: what a host does as soon as it has a new certificate. */
+    async function seen({ chain = [] }: Shown): Promise<void> {
+      const ip = IpAddress.parse("192.0.2.1");
+      if (ip === null) throw new Error("no address");
+      await bench.identity.authenticator.authenticate({
+        chain,
+        authorization: null,
+        remote: { ip, port: 1 },
+        proven: () => {},
+      });
+    }
+
+    const alarms = (): string =>
+      writeMetrics(bench.metrics, "prometheus")
+        .split("\n")
+        .filter((line) => /^fairlead_control_cloned_credentials\S* /.test(line))
+        .join();
+
+    test("is refused once the host has renewed, and said aloud", async () => {
+      const host = await bench.joined("edge-1");
+      const copy = host;
+      const second = await renewed(host);
+      await seen(second);
+      expect(await renewal(copy)).toStartWith("UNAUTHENTICATED: this certificate was left behind");
+      expect(bench.refusals.at(-1)).toContain("cloned: serial");
+      expect(alarms()).toEndWith(" 1");
+      expect(await renewal(second)).toBe("edge-1");
+    });
+
+    test("that renews first is noticed when the host does; neither goes on unseen", async () => {
+      const host = await bench.joined("edge-1");
+      const copy = await renewed(host);
+      await seen(copy);
+      expect(await renewal(host)).toStartWith("UNAUTHENTICATED: this certificate was left behind");
+    });
+
+    test("without another call between is noticed at the next renewal of either", async () => {
+      const host = await bench.joined("edge-1");
+      const own = await renewed(host);
+      const copied = await renewed(host);
+      const next = await renewed(copied);
+      expect(await renewal(own)).toStartWith("UNAUTHENTICATED: this certificate was left behind");
+      expect(await renewal(next)).toBe("edge-1");
+    });
+
+    test("alarms of one host are written though strangers have used up what refusals may write", async () => {
+      const host = await bench.joined("edge-1");
+      await seen(await renewed(host));
+      for (let round = 0; round < identityLimits.auditRate.burst + 10; round++) await bench.renew({}, csr);
+      await renewal(host);
+      expect(bench.refusals.at(-1)).toContain("cloned");
+    });
+
+    test("an answer that is lost, once or often, is asked for again by the certificate the host has", async () => {
+      const host = await bench.joined("edge-1");
+      for (let lost = 0; lost < 5; lost++) await renewed(host);
+      const at = await renewed(host);
+      await seen(at);
+      await bench.clock.advance(2 * day);
+      for (let lost = 0; lost < 3; lost++) await renewed(at);
+      expect(await renewal(await renewed(at))).toBe("edge-1");
+    });
+
+    test("a clock that was set back by a minute or two bans no host", async () => {
+      for (const [node, backMs] of [
+        ["edge-1", 60_000],
+        ["edge-2", 110_000],
+      ] as const) {
+        const host = await bench.joined(node);
+        bench.clock.jumpWall(-backMs);
+        const second = await renewed(host);
+        await seen(second);
+        const third = await renewed(second);
+        expect(await renewal(third)).toBe(node);
+        bench.clock.jumpWall(backMs);
+      }
+    });
+
+    test("what was issued after a back-up was made is good after its restore; what was left behind before is not", async () => {
+      const host = await bench.joined("edge-1");
+      const row = bench.state.registrationRows.get("edge-1");
+      const known = new Map(bench.state.requesters);
+      await bench.clock.advance(5_000);
+      const second = await renewed(host);
+      await seen(second);
+      // The state as it was, without the record of what was issued since.
+      bench.state.requesters.clear();
+      for (const [serial, issued] of known) bench.state.requesters.set(serial, issued);
+      if (row !== undefined) bench.state.registrationRows.set("edge-1", row);
+      const third = await renewed(second);
+      await seen(third);
+      expect(await renewal(host)).toStartWith("UNAUTHENTICATED: this certificate was left behind");
+    });
   });
 
   test("is all that an expired certificate is good for", async () => {

@@ -146,6 +146,8 @@ export class JoinService {
       tokenId: token.id,
       revokedAtMs: null,
       revokeReason: null,
+      currentSerial: issued.serialNumber,
+      pendingSerial: null,
     };
     this.#keep(joining, registration, existing, issued);
     if (isReplacement(existing, token)) await this.#options.authority.publish();

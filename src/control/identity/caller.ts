@@ -11,6 +11,8 @@ export interface NodeCaller {
   readonly registration: Registration;
   /** Hexadecimal, of the certificate it showed. */
   readonly serialNumber: string;
+  /** When that certificate begins; left out for a node that is only known to stand behind a workload. */
+  readonly notBeforeMs?: number;
   /** After its end the certificate is good for `Renew` alone, and only `authenticateForRenewal` takes it. */
   readonly credential: "valid" | "expired";
 }

@@ -1,5 +1,5 @@
 /** From a client certificate to a caller. A refusal is a value; its reason is for the audit log. */
-import { asMeshError } from "../../base/errors.ts";
+import { asMeshError, MeshError } from "../../base/errors.ts";
 import { identityLimits } from "../../base/limits/control.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import type { Clock } from "../../host/host.ts";
@@ -127,12 +127,26 @@ export class CertificateCallers {
     const node = id.serviceAccount;
     const registration = this.#registrationOf(node);
     if ("reason" in registration) return registration;
-    if (isOfEarlierHost(leaf, registration))
+    // By its number first: a clock that was set back makes the certificate of a renewal older than the host's joining.
+    const { currentSerial = null, pendingSerial = null } = registration;
+    if (serialNumber === pendingSerial) this.#confirm(node, serialNumber);
+    else if (serialNumber !== currentSerial && isOfEarlierHost(leaf, registration))
       return refuse(
         "replaced",
         `serial ${serialNumber} is of a host that was called ${node} before the present one joined`,
       );
-    return { kind: "node", id, node, registration, serialNumber, credential };
+    const { notBeforeMs } = leaf;
+    return { kind: "node", id, node, registration, serialNumber, notBeforeMs, credential };
+  }
+
+  /** The host has what it was given: from here on nobody renews by what it had before. */
+  #confirm(node: string, serialNumber: string): void {
+    try {
+      this.#options.registrations.setSerials(node, serialNumber, null);
+    } catch (thrown) {
+      // A disk that is full is no reason to disbelieve a caller; it is confirmed by the next call, or by its renewal.
+      if (!(thrown instanceof MeshError)) throw thrown;
+    }
   }
 
   #registrationOf(node: string): Registration | CallerRefusal {

@@ -18,6 +18,8 @@ export interface RegistrationStore {
   put(registration: Registration): void;
   byNode(node: string): Registration | null;
   touch(node: string, nowMs: number): void;
+  /** Which certificates a host renews by: the one it was seen with, and the one it was given since. */
+  setSerials(node: string, currentSerial: string, pendingSerial: string | null): void;
 }
 
 /** What was revoked, by whatever it was named: the tables, not the lists that are made of them, so that it holds at once. */
@@ -36,7 +38,7 @@ export interface RevocationStore {
 /** What was issued, and at whose request. */
 export interface IssuedStore {
   /** @returns null for a certificate that is not known here. */
-  bySerial(serialNumber: string): { readonly requestedBy: string } | null;
+  bySerial(serialNumber: string): { readonly requestedBy: string; readonly notBeforeMs: number } | null;
 }
 
 export interface AuditLog {

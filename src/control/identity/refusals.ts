@@ -60,11 +60,19 @@ export class Refusals {
     return new GrpcError(code, message);
   }
 
+  /** As `refuse`, and written whatever strangers have caused to be written: its caller bounds how often. */
+  alarm(code: GrpcCode, message: string, refused: Refused): GrpcError {
+    this.#counted.with({ action: refused.action, reason: refused.reason }).add(1);
+    this.#append(refused);
+    return new GrpcError(code, message);
+  }
+
   #write(refused: Refused): void {
-    if (!this.#written.take()) {
-      this.#suppressed++;
-      return;
-    }
+    if (this.#written.take()) this.#append(refused);
+    else this.#suppressed++;
+  }
+
+  #append(refused: Refused): void {
     const { action, actor, target, reason, outcome = "refused", namespace = null } = refused;
     const more =
       this.#suppressed === 0 ? "" : ` (and ${this.#suppressed} refusals before it that were not written)`;

@@ -7,6 +7,7 @@ import type { Database } from "../../host/database.ts";
 import { AuditLog } from "./audit.ts";
 import { Certificates } from "./certificates.ts";
 import { migrate, schemaVersion } from "./migrations.ts";
+import { Registrations } from "./registrations.ts";
 import { Revocations } from "./revocations.ts";
 import { storedMs } from "./row_reader.ts";
 import { migrations } from "./schema.ts";
@@ -51,6 +52,11 @@ function carryTrust(restored: Database, replaced: Database, nowMs: number): numb
     const known = new Certificates(restored);
     for (const issued of new Certificates(replaced).all({ validAtMs: nowMs }))
       if (known.bySerial(issued.serial, issued.issuerKey) === null) known.record(issued);
+    // A host that has renewed since is known by the certificate that it has now.
+    const registrations = new Registrations(restored);
+    for (const { node, joinedAtMs, currentSerial, pendingSerial } of new Registrations(replaced).list())
+      if (currentSerial != null && registrations.byNode(node)?.joinedAtMs === joinedAtMs)
+        registrations.setSerials(node, currentSerial, pendingSerial ?? null);
     return new Revocations(restored).addAll(new Revocations(replaced).list());
   } catch (thrown) {
     if (thrown instanceof MeshError && thrown.code === "database_damaged") return null;

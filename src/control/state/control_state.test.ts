@@ -183,7 +183,7 @@ test("rows that the program never wrote are damage, not values", async () => {
   (await w.open()).close();
   const database = w.host.databases.open("/state/control.db", { applicationId: 0x464c4350 });
   database.run(
-    "INSERT INTO registrations VALUES ('n', 'node', 'n', '{\"not\": \"a list\"}', '', '{}', 1, 1, NULL, NULL, NULL)",
+    "INSERT INTO registrations VALUES ('n', 'node', 'n', '{\"not\": \"a list\"}', '', '{}', 1, 1, NULL, NULL, NULL, NULL, NULL)",
   );
   database.close();
   const state = await w.open();

@@ -18,6 +18,10 @@ export interface Registration {
   readonly tokenId: string | null;
   readonly revokedAtMs: number | null;
   readonly revokeReason: string | null;
+  /** Serial number of the certificate that it was seen with last; left out where that was not recorded. */
+  readonly currentSerial?: string | null;
+  /** Of the one that it was given when it renewed, until it shows it: the answer may have been lost. */
+  readonly pendingSerial?: string | null;
 }
 
 export interface RegistrationBounds {
@@ -44,7 +48,7 @@ export class Registrations {
     this.#database.transaction(() => {
       if (this.byNode(node) === null) this.#checkRoom(binding);
       this.#database.run(
-        "INSERT OR REPLACE INTO registrations (node, binding_kind, binding_name, addresses, network, labels, joined_at_ms, last_seen_ms, token_id, revoked_at_ms, revoke_reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO registrations (node, binding_kind, binding_name, addresses, network, labels, joined_at_ms, last_seen_ms, token_id, revoked_at_ms, revoke_reason, current_serial, pending_serial) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         node,
         binding.kind,
         bindingName(binding),
@@ -56,6 +60,8 @@ export class Registrations {
         registration.tokenId,
         storedMsOrNull(registration.revokedAtMs),
         registration.revokeReason,
+        registration.currentSerial ?? null,
+        registration.pendingSerial ?? null,
       );
     });
     this.#changed(node);
@@ -93,6 +99,16 @@ export class Registrations {
 
   touch(node: string, nowMs: number): void {
     this.#database.run("UPDATE registrations SET last_seen_ms = ? WHERE node = ?", storedMs(nowMs), node);
+  }
+
+  /** Which certificates it renews by. No change as `subscribe` and `version` mean it. */
+  setSerials(node: string, currentSerial: string, pendingSerial: string | null): void {
+    this.#database.run(
+      "UPDATE registrations SET current_serial = ?, pending_serial = ? WHERE node = ?",
+      currentSerial,
+      pendingSerial,
+      node,
+    );
   }
 
   /** @returns whether it was there. */
@@ -167,5 +183,8 @@ function readRegistration(row: SqlRow): Registration {
     tokenId: reader.textOrNull("token_id"),
     revokedAtMs: reader.integerOrNull("revoked_at_ms"),
     revokeReason: reader.textOrNull("revoke_reason"),
+    // A state of an earlier program, read for what must not be forgotten of it, has no such columns.
+    currentSerial: "current_serial" in row ? reader.textOrNull("current_serial") : null,
+    pendingSerial: "pending_serial" in row ? reader.textOrNull("pending_serial") : null,
   };
 }

@@ -224,6 +224,12 @@ const shares = `
 CREATE INDEX revocations_by_right ON revocations (by_namespace);
 `;
 
+/** A host renews by the certificate that it has now, or by the one it was given last: a copy of either is noticed. */
+const renewals = `
+ALTER TABLE registrations ADD COLUMN current_serial TEXT;
+ALTER TABLE registrations ADD COLUMN pending_serial TEXT;
+`;
+
 export const migrations: readonly Migration[] = [
   { name: "credentials", sql: credentials },
   { name: "audit log", sql: audit },
@@ -234,4 +240,5 @@ export const migrations: readonly Migration[] = [
   { name: "usage in bytes", sql: usage },
   { name: "revocations of tokens", sql: revokedTokens },
   { name: "revocations by right", sql: shares },
+  { name: "serial numbers of hosts", sql: renewals },
 ];

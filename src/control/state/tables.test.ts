@@ -109,6 +109,8 @@ describe("registrations", () => {
     tokenId: "t",
     revokedAtMs: null,
     revokeReason: null,
+    currentSerial: null,
+    pendingSerial: null,
   } as const;
 
   test("one comes back as it was put, by each way to it", async () => {
@@ -121,6 +123,17 @@ describe("registrations", () => {
     expect(registrations.byNode("edge-2")).toBeNull();
     registrations.touch("edge-1", 9);
     expect(registrations.list()).toEqual([{ ...registration, lastSeenMs: 9 }]);
+  });
+
+  test("knows which certificates a host renews by, and tells no one of a change", async () => {
+    const { registrations } = await openState();
+    registrations.put({ ...registration, currentSerial: "0a" });
+    const before = registrations.version;
+    registrations.setSerials("edge-1", "0a", "0b");
+    expect(registrations.byNode("edge-1")).toMatchObject({ currentSerial: "0a", pendingSerial: "0b" });
+    registrations.setSerials("edge-1", "0b", null);
+    expect(registrations.byNode("edge-1")).toMatchObject({ currentSerial: "0b", pendingSerial: null });
+    expect(registrations.version).toBe(before);
   });
 
   test("a revoked one stays known, with its first reason, and is no member any more", async () => {

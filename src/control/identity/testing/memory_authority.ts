@@ -51,8 +51,8 @@ export class MemoryAuthority {
       throw new MeshError("certificate_revoked", "policy", `${id} is revoked`);
     const answer = await this.ca.sign(request);
     const [der] = decodePemLabel(answer.chainPem.join(""), "CERTIFICATE");
-    const { serialNumber } = parseCertificate(der ?? new Uint8Array());
-    this.state.requesters.set(serialNumber, requestedBy);
+    const { serialNumber, notBeforeMs } = parseCertificate(der ?? new Uint8Array());
+    this.state.requesters.set(serialNumber, { requestedBy, notBeforeMs });
     this.issued.push({ serial: serialNumber, uri: id.uri, requestedBy, lifetimeMs });
     return this.tamper(answer);
   }

@@ -53,6 +53,11 @@ export class MemoryState implements IdentityState {
       this.registrationRows.set(registration.node, registration);
     },
     byNode: (node: string): Registration | null => this.registrationRows.get(node) ?? null,
+    setSerials: (node: string, currentSerial: string, pendingSerial: string | null): void => {
+      this.#mayWrite();
+      const row = this.registrationRows.get(node);
+      if (row !== undefined) this.registrationRows.set(node, { ...row, currentSerial, pendingSerial });
+    },
     touch: (node: string, nowMs: number): void => {
       this.#mayWrite();
       const row = this.registrationRows.get(node);
@@ -74,13 +79,10 @@ export class MemoryState implements IdentityState {
   };
 
   /** By serial number, who has asked for it. */
-  readonly requesters = new Map<string, string>();
+  readonly requesters = new Map<string, { readonly requestedBy: string; readonly notBeforeMs: number }>();
 
   readonly certificates = {
-    bySerial: (serial: string): { readonly requestedBy: string } | null => {
-      const requestedBy = this.requesters.get(serial);
-      return requestedBy === undefined ? null : { requestedBy };
-    },
+    bySerial: (serial: string) => this.requesters.get(serial) ?? null,
   };
 
   readonly audit = {
