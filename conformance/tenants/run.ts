@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { Tally } from "../peer/tally.ts";
 import { type Check, ownershipCases } from "./ownership.ts";
+import { shareCases } from "./shares.ts";
 import { trustCases } from "./trust.ts";
 import { World } from "./world.ts";
 
@@ -32,6 +33,7 @@ export async function tenantConformance(argv: readonly string[]): Promise<number
   try {
     await ownershipCases(world, check);
     await trustCases(world, check);
+    await shareCases(world, check);
   } catch (error) {
     tally.fail("tenants", error instanceof Error ? (error.stack ?? error.message) : String(error));
   } finally {

@@ -4,10 +4,12 @@ import { join } from "node:path";
 import { ControlMembership } from "../../src/agent/join/membership.ts";
 import { connectControl } from "../../src/app/command/control_client.ts";
 import { MeshError } from "../../src/base/errors.ts";
+import { stateLimits } from "../../src/base/limits/control.ts";
 import { silentLogger } from "../../src/base/log.ts";
 import type { ControlConnection } from "../../src/cli/control/bindings.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import type { SettingName } from "../../src/config/settings.ts";
+import { ControlState } from "../../src/control/state/control_state.ts";
 import { createBunHost } from "../../src/host/bun/host.ts";
 import { MeshStore } from "../../src/mesh/store/store.ts";
 import { runtimeProvider } from "../../src/pki/crypto/provider.ts";
@@ -74,6 +76,17 @@ export class Person {
     return this.ask("POST", "/v1/delete", { keys });
   }
 
+  /** Page after page. */
+  async revocations(): Promise<readonly string[]> {
+    const values: string[] = [];
+    for (let after = ""; ; ) {
+      const { json } = await this.ask("GET", `/v1/revocations?limit=1000${after}`);
+      values.push(...(json.revocations as { value: string }[]).map(({ value }) => value));
+      if (typeof json.next !== "string") return values;
+      after = `&after=${json.next}`;
+    }
+  }
+
   async close(): Promise<void> {
     (await this.#connection?.catch(() => null))?.close();
   }
@@ -93,15 +106,22 @@ export class World {
   readonly shop: Person;
   readonly apes: Person;
   readonly #hosts: ControlMembership[] = [];
+  readonly #strange: () => Promise<ControlConnection>;
   #joins = 0;
 
-  private constructor(control: ControlProcess, persons: readonly [Person, Person, Person]) {
+  private constructor(
+    control: ControlProcess,
+    persons: readonly [Person, Person, Person],
+    strange: () => Promise<ControlConnection>,
+  ) {
     this.control = control;
+    this.#strange = strange;
     [this.root, this.shop, this.apes] = persons;
   }
 
   static async start(directory: string): Promise<World> {
     const port = freePort();
+    await seed(join(directory, "control/state"));
     const control = await ControlProcess.start({
       directory: join(directory, "control"),
       ip,
@@ -121,7 +141,9 @@ export class World {
       tenants.push(new Person(name, open({ identityPath: null, tokenPath })));
     }
     const [shop = root, apes = root] = tenants;
-    return new World(control, [root, shop, apes]);
+    const nothing = join(directory, "nothing.jwt");
+    writeFileSync(nothing, "worth.nothing.atall");
+    return new World(control, [root, shop, apes], open({ identityPath: null, tokenPath: nothing }));
   }
 
   /** @returns the host, or in words why it could not join. */
@@ -166,8 +188,9 @@ export class World {
     }
   }
 
-  operator(name: string, id: string): Promise<string> {
-    return operatorToken(this.control, name, id);
+  /** Behind the same address as everybody else, with a token that is none. */
+  stranger(): Person {
+    return new Person("stranger", this.#strange);
   }
 
   async close(): Promise<void> {
@@ -176,6 +199,39 @@ export class World {
     await this.control.stop();
   }
 }
+
+/** What a tenant had days for: nearly its whole share of join tokens, and of revocations of identities that never were. */
+async function seed(directory: string): Promise<void> {
+  const state = await ControlState.open(host, directory, silentLogger);
+  const atMs = host.clock.wallMs();
+  const made = { createdBy: "apes", byNamespace: "apes", replace: false };
+  state.transaction(() => {
+    for (let index = 0; index < seeded.tokens; index++)
+      state.tokens.create({
+        id: `seeded${index}`,
+        secretHash: new Uint8Array(32),
+        binding: { kind: "group", group: "apes/batch" },
+        expiresAtMs: atMs + 24 * 60 * 60_000,
+        ...made,
+      });
+    state.revocations.addAll(
+      Array.from({ length: seeded.revocations }, (_, index) => ({
+        kind: "identity" as const,
+        value: `spiffe://cluster.local/ns/apes/sa/invented-${index}`,
+        reason: "",
+        byWhom: "apes",
+        byNamespace: "apes",
+        atMs,
+      })),
+    );
+  });
+  state.close();
+}
+
+export const seeded = {
+  tokens: stateLimits.tokenShares.each - 20,
+  revocations: stateLimits.revocationShares.each - 1,
+};
 
 async function follow(membership: ControlMembership): Promise<JoinedHost> {
   const store = new MeshStore();
