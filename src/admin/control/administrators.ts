@@ -16,8 +16,11 @@ export function readGivenAdministrators(
     ({ location, resource, message }) =>
       `${formatLocation(location)}: ${resource === null ? "" : `${resource}: `}${message}`,
   );
-  // Somebody's role must not be missing because it is in a document that is something else.
-  if (others > 0) wrong.push(`${others} documents among the administrators are of another kind, or no YAML`);
+  // A role must not be missing because it is in a document that is something else.
+  if (others > 0)
+    for (const input of inputs)
+      if (parseAdministrators([input], rootNamespace).others > 0)
+        wrong.push(`${input.path}: a document in it is of another kind than Administrator, or no YAML`);
   if (wrong.length > 0) throw new MeshError("configuration", "local", wrong.join("; "));
   return administrators;
 }

@@ -1,80 +1,55 @@
-/** Administrators and issuers in files, at a control plane that runs: a file that changes counts at once, one that is wrong changes nothing. */
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+/** Files that a control plane is given: an error names the file it is about. */
+import { expect, test } from "bun:test";
+import { asMeshError } from "../../base/errors.ts";
 import { silentLogger } from "../../base/log.ts";
-import type { ControlPlaneConfig } from "../../config/control/config.ts";
 import { loadControlPlane } from "../../config/load.ts";
-import { createBunHost } from "../../host/bun/host.ts";
+import { MemoryFiles } from "../../pki/testing/memory_files.ts";
 import { GivenFiles } from "./given.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "fairlead-given-"));
-const administrators = join(directory, "administrators.yaml");
-const issuers = join(directory, "issuers.yaml");
-const errors: string[] = [];
-let given: GivenFiles;
-
-function administrator(name: string): string {
-  return `apiVersion: fairlead.dev/v1
+const administrator = `apiVersion: fairlead.dev/v1
 kind: Administrator
-metadata: {name: ${name}}
-spec: {role: viewer, subjects: [{identity: "spiffe://cluster.local/ns/shop/sa/${name}"}]}
+metadata: {name: ada}
+spec:
+  role: mesh-admin
+  subjects: [{identity: "spiffe://cluster.local/ns/shop/sa/ada"}]
 `;
-}
-
-function issuer(name: string): string {
-  return `apiVersion: fairlead.dev/v1
+const issuer = (audiences: string) => `apiVersion: fairlead.dev/v1
 kind: TokenIssuer
-metadata: {name: ${name}}
-spec: {issuer: "https://${name}.example", jwksFile: /keys.json, namespaces: [shop]}
+spec: {issuer: "https://id.example", audiences: ${audiences}, jwksFile: keys.json, subject: operator}
 `;
-}
 
-function config(): ControlPlaneConfig {
+/** What is wrong with these; "fine" when they are taken. */
+async function said(administrators: Readonly<Record<string, string>>, issuers: string): Promise<string> {
+  const files = new MemoryFiles();
+  for (const [path, text] of Object.entries(administrators)) files.put(path, text);
+  files.put("issuers.yaml", issuers);
   const flags = new Map([
-    ["servingNames", ["127.0.0.1"]],
-    ["stateDirectory", [directory]],
-    ["administrators", [administrators]],
-    ["issuers", [issuers]],
+    ["administrators", Object.keys(administrators)],
+    ["issuers", ["issuers.yaml"]],
+    ["stateDirectory", ["state"]],
   ] as const);
-  const loaded = loadControlPlane({ flags, environment: {}, file: null });
-  if (loaded.config === null) throw new Error(JSON.stringify(loaded.errors));
-  return loaded.config;
+  const { config } = loadControlPlane({ flags, environment: {}, file: null });
+  if (config === null) throw new Error("the settings are wrong");
+  return await GivenFiles.open(files, config, [], silentLogger).then(
+    (given) => {
+      given.close();
+      return "fine";
+    },
+    (thrown) => asMeshError(thrown, "io", "local").message,
+  );
 }
 
-async function until(holds: () => boolean): Promise<void> {
-  for (const begunMs = performance.now(); !holds() && performance.now() - begunMs < 10_000; )
-    await Bun.sleep(10);
-  expect(holds()).toBe(true);
-}
-
-beforeAll(async () => {
-  writeFileSync(administrators, administrator("ada"));
-  writeFileSync(issuers, issuer("one"));
-  const logger = {
-    ...silentLogger,
-    log: (level: string, _scope: string, message: string) => void (level === "error" && errors.push(message)),
-  };
-  given = await GivenFiles.open(createBunHost().files, config(), [], logger);
+test("what is good is taken, and what is not names its file", async () => {
+  const good = { "a.yaml": administrator };
+  expect(await said(good, issuer("[a]"))).toBe("fine");
+  expect(await said({ ...good, "b.yaml": "x" }, issuer("[a]"))).toBe(
+    "b.yaml: a document in it is of another kind than Administrator, or no YAML",
+  );
+  expect(await said({ "a.yaml": administrator.replace("mesh-admin", "emperor") }, issuer("[a]"))).toStartWith(
+    "a.yaml:5:9: Administrator ada: there is no role emperor",
+  );
+  expect(await said(good, issuer("[]"))).toBe(
+    'issuers.yaml: token issuer "https://id.example": needs an audience',
+  );
+  expect(await said(good, "x")).toStartWith("issuers.yaml:1:1: ");
 });
-
-afterAll(() => {
-  given.close();
-  rmSync(directory, { recursive: true });
-});
-
-test("a file that changes counts at once, and one that is wrong leaves what was in force", async () => {
-  let changes = 0;
-  given.subscribe(() => void changes++);
-  expect(given.issuers.map((one) => one.issuer)).toEqual(["https://one.example"]);
-  writeFileSync(issuers, `${issuer("one")}---\n${issuer("two")}`);
-  await until(() => given.issuers.length === 2);
-  writeFileSync(administrators, administrator("bob"));
-  await until(() => given.administrators[0]?.text.includes("bob") === true);
-  expect(changes).toBeGreaterThanOrEqual(2);
-  writeFileSync(administrators, administrator("eve").replace("viewer", "king"));
-  await until(() => errors.length > 0);
-  expect(given.administrators[0]?.text).toContain("bob");
-  expect(given.issuers.length).toBe(2);
-}, 40_000);

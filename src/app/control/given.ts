@@ -98,7 +98,12 @@ async function readGiven(
     const lines = errors.map(({ where, message }) => `${where}: ${message}`);
     throw new MeshError("configuration", "local", lines.join("; "));
   }
-  return { issuers: issuers.map((issuer) => parseJwtIssuer(issuer)), administrators };
+  try {
+    return { issuers: issuers.map((issuer) => parseJwtIssuer(issuer)), administrators };
+  } catch (thrown) {
+    const { message } = asMeshError(thrown, "configuration", "local");
+    throw new MeshError("configuration", "local", `${config.issuersPath}: ${message}`);
+  }
 }
 
 export interface Reach {

@@ -6,7 +6,7 @@ import { MeshError } from "../../base/errors.ts";
 import type { Files } from "../../host/host.ts";
 import { readSigningKey } from "../crypto/private_key.ts";
 import { decodePem, encodePem, type PemBlock } from "../der/pem.ts";
-import { parseRoots } from "../trust/anchors.ts";
+import { parseRootsFile } from "../trust/anchors.ts";
 import { type AuthorityOptions, type AuthorityPem, CertificateAuthority } from "./ca.ts";
 
 /** Key, certificate, intermediates, root, in that order. */
@@ -79,7 +79,7 @@ export async function loadAuthority(
     readSigningKey(await files.readText(paths.privateKey), provider),
   );
   const rootsPem = await files.readText(paths.root);
-  await inFile(paths.root, async () => parseRoots(rootsPem));
+  parseRootsFile(rootsPem, paths.root);
   const chainPem = paths.chain === null ? "" : await readCertificates(files, paths.chain);
   const pem = { certificatePem, chainPem, rootsPem };
   try {

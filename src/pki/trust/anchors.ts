@@ -62,6 +62,15 @@ export function parseRoots(pem: string): readonly Certificate[] {
   });
 }
 
+/** `parseRoots` of a file, which an error names. @throws MeshError `configuration`, blame local. */
+export function parseRootsFile(pem: string, path: string): readonly Certificate[] {
+  try {
+    return parseRoots(pem);
+  } catch (thrown) {
+    throw thrown instanceof MeshError ? bad(`${path}: ${thrown.message}`) : thrown;
+  }
+}
+
 function decodeRoots(pem: string): readonly Uint8Array[] {
   try {
     return decodePemLabel(pem, "CERTIFICATE");

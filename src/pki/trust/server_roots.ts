@@ -2,7 +2,7 @@
 import { asMeshError } from "../../base/errors.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Files } from "../../host/host.ts";
-import { parseRoots } from "./anchors.ts";
+import { parseRoots, parseRootsFile } from "./anchors.ts";
 
 export class ServerRoots {
   readonly #files: Files;
@@ -23,7 +23,7 @@ export class ServerRoots {
   /** @throws MeshError `io` or `configuration`, blame local. */
   static async follow(files: Files, path: string, logger: Logger): Promise<ServerRoots> {
     const pem = await files.readText(path);
-    parseRoots(pem);
+    parseRootsFile(pem, path);
     const roots = new ServerRoots(files, path, logger, pem);
     roots.#endWatch = files.watch(path, () => roots.#changed());
     return roots;
