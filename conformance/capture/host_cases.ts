@@ -155,6 +155,8 @@ export const addresses: Group = {
       await check(this.cases[0] ?? "", async () => {
         const told = new RegExp(`^${second.vm} .*--capture-exclude-inbound ${second.vm}$`);
         await node.line({ scope: "capture", message: told });
+        const bridge = node.log.find(({ message }) => message.startsWith(`${vm.bridge} is an address`));
+        equal(bridge, undefined, "what was told of the bridge, which is not captured");
         equal(await call(caller, second.vm), "reset", second.vm);
         equal(await call(caller, vm.ip6), "reset", vm.ip6);
         equal(await call(caller, vm.ip), `you are ${outside.ip}`, vm.ip);

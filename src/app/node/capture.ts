@@ -5,6 +5,7 @@ import { prefixContains } from "../../base/prefix.ts";
 import type { Config } from "../../config/node/config.ts";
 import { Capture } from "../../host/capture/capture.ts";
 import { inspectHost } from "../../host/capture/findings.ts";
+import { addressesOfBridges } from "../../host/capture/host_facts.ts";
 import type { CaptureOptions } from "../../host/capture/options.ts";
 import type { Host } from "../../host/host.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
@@ -14,7 +15,7 @@ export async function startCapture(host: Host, config: Config, context: NodeCont
   const { logger, locals, net } = context;
   const options = captureOptions(config);
   const capture = await Capture.install(host, options, logger);
-  const told = new Set<string>();
+  const told = new Set<string>(options.containers === "exclude" ? await addressesOfBridges(host) : []);
   const tellAddresses = (): void => {
     if (locals.all.length === 0) return;
     for (const ip of refusedAddresses(net.localAddresses(), options, (ip) => locals.byAddress(ip) !== null)) {

@@ -55,7 +55,7 @@ export const hostLimits = {
   maxWatchedEntries: 10_000,
   /** A program run by the host is killed after this. */
   runTimeoutMs: 30_000,
-  /** How often the loaded capture rules are compared with those that were installed: some 5 ms of one core each time. */
+  /** How often the loaded capture rules are compared with those that were installed: 10 to 25 ms of one core each time. */
   captureLookMs: 1_000,
   /** Every so many looks the routing rules and this host's networks are looked at as well. */
   captureFullLook: 5,

@@ -1,6 +1,7 @@
 /** What of this host the rules depend on: whether it has IPv6, which ports are listened on, where its containers are. */
 import { hostLimits } from "../../base/limits/host.ts";
 import type { Files, Host } from "../host.ts";
+import { attempt } from "./backends.ts";
 import type { HostFacts } from "./options.ts";
 
 export async function readHostFacts(host: Host): Promise<HostFacts> {
@@ -43,6 +44,16 @@ async function findContainerBridges(files: Files): Promise<readonly string[]> {
     .filter((name) => containerBridge.test(name))
     .sort()
     .slice(0, hostLimits.captureBridges);
+}
+
+/** Addresses of container bridges: what is not captured on them needs no word about workloads. */
+export async function addressesOfBridges(host: Host): Promise<ReadonlySet<string>> {
+  const found = new Set<string>();
+  for (const name of await findContainerBridges(host.files)) {
+    const ran = await attempt(host, "ip", ["-o", "addr", "show", "dev", name]);
+    for (const [, ip = ""] of ran?.output.matchAll(/ inet6? ([0-9a-f.:]+)\//g) ?? []) found.add(ip);
+  }
+  return found;
 }
 
 /** The state of a listening socket in /proc/net/tcp (net/tcp_states.h). */
