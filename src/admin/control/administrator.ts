@@ -32,7 +32,7 @@ export type ParsedAdministrators = {
   readonly others: number;
 };
 
-/** Reads what is of this kind. @param rootNamespace is nobody's tenant. */
+/** Reads what is of this kind. @param rootNamespace belongs to no tenant. */
 export function parseAdministrators(
   inputs: readonly DocumentInput[],
   rootNamespace: string,
@@ -140,7 +140,7 @@ function readNamespaces(
   if (given !== null && given.length === 0) problems.add(spec.where("namespaces"), "namespaces is empty");
   for (const { value, at } of given ?? []) {
     if (value === rootNamespace || value === nodeNamespace)
-      problems.add(at, `${value} belongs to the whole mesh; nobody is administrator of it alone`, value);
+      problems.add(at, `${value} belongs to the whole mesh; an administrator of the mesh has it`, value);
     else if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(value))
       problems.add(at, `"${value}" is not a namespace; patterns are not supported`, value);
   }
@@ -185,7 +185,7 @@ export function hasSubject(administrator: Administrator, subject: Subject): bool
 function isSubject(one: AdministratorSubject, subject: Subject): boolean {
   if (one.kind === "identity") return subject.kind === "identity" && subject.id.uri === one.uri;
   if (subject.kind !== "token" || subject.issuer !== one.issuer) return false;
-  // OpenID Connect Core §5.1: an address that the issuer has not verified is whatever somebody typed.
+  // OpenID Connect Core §5.1: an address that the issuer has not verified is whatever its bearer typed.
   if (one.claim === "email" && subject.claims.email_verified !== true) return false;
   const held = Object.hasOwn(subject.claims, one.claim) ? subject.claims[one.claim] : undefined;
   return Array.isArray(held) ? held.includes(one.value) : held === one.value;

@@ -55,7 +55,7 @@ export class Administrators {
     const text = this.#source.read();
     if (text !== this.#text) {
       this.#text = text;
-      // Written by us alone. A document that this version does not take gives nobody anything.
+      // Written by us alone. A document that this version does not take gives no role.
       this.#applied =
         text === null
           ? []

@@ -488,6 +488,18 @@ describe("administrators", () => {
   });
 });
 
+test("a problem's title is the phrase of its status (RFC 9457 §4.2.1)", async () => {
+  const control = new ControlWorld();
+  const of = async (...asked: Parameters<ControlWorld["ask"]>) => {
+    const { status, json } = await control.ask(...asked);
+    return `${status} ${json().title} ${json().type}`;
+  };
+  expect(await of(null, "GET", "/v1/status")).toBe("401 Unauthorized about:blank");
+  expect(await of("root", "GET", "/v1/nothing")).toBe("404 Not Found about:blank");
+  expect(await of("flood", "GET", "/v1/status")).toBe("429 Too Many Requests about:blank");
+  expect(await of("blue", "DELETE", "/v1/ca/rotation")).toBe("403 Forbidden about:blank");
+});
+
 describe("what the mesh revoked", () => {
   const value = "spiffe://cluster.local/ns/blue/sa/x";
   const path = `/v1/revocations/identity/${encodeURIComponent(value)}`;

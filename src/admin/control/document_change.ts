@@ -12,7 +12,7 @@ export interface ChangeOptions {
   readonly expectedVersion: number | null;
 }
 
-/** Whose tenant's a document is. A Namespace stands in none, and is its own. */
+/** Whose tenant's a document is. A Namespace is in none, and is its own. */
 export function ownerOf({ kind, namespace, name }: DocumentName): string {
   return kind === "Namespace" ? name : namespace;
 }
@@ -86,7 +86,7 @@ export function tellChange(session: Session, result: ChangeResult): unknown {
     case "forbidden":
       throw new Problem(403, "these are not yours to change; nothing was changed", { errors });
     case "owned":
-      throw new Problem(403, `${errors[0]?.message ?? "somebody else owns this"}; nothing was changed`, {
+      throw new Problem(403, `${errors[0]?.message ?? "another namespace owns this"}; nothing was changed`, {
         errors,
       });
     case "lock_out": {

@@ -16,20 +16,21 @@ export interface ProblemFields {
   readonly version?: number;
 }
 
+/** The phrases of RFC 9110 §15 and RFC 4918 §11.5, as RFC 9457 §4.2.1 wants them of a problem without a type of its own. */
 const titles: Readonly<Record<ProblemStatus, string>> = {
-  400: "the request is wrong",
-  401: "who are you?",
-  403: "not allowed",
-  404: "not found",
-  405: "not this method",
-  409: "it cannot be done now",
-  413: "too large",
-  415: "not a type of content that is read here",
-  422: "the documents are not valid",
-  429: "too many requests",
-  500: "something went wrong here",
-  503: "not available now",
-  507: "the state cannot be written",
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  409: "Conflict",
+  413: "Content Too Large",
+  415: "Unsupported Media Type",
+  422: "Unprocessable Content",
+  429: "Too Many Requests",
+  500: "Internal Server Error",
+  503: "Service Unavailable",
+  507: "Insufficient Storage",
 };
 
 /** Ends a request with this answer. */

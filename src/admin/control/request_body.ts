@@ -131,7 +131,7 @@ export class JsonFields {
     return word;
   }
 
-  /** As it stands; null when it is not there. */
+  /** As it is; null when it is not there. */
   value(name: string): unknown {
     return this.#get(name);
   }

@@ -1,4 +1,4 @@
-/** Taking the mesh's trust from somebody, and giving it back. */
+/** Revocations: made, listed, lifted. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { namespaceOf } from "./node_routes.ts";

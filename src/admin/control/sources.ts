@@ -18,7 +18,7 @@ export interface ControlSources {
   readonly logger: Logger;
   readonly rootNamespace: string;
   readonly trustDomain: string;
-  /** The control plane's own SPIFFE URI: nobody revokes it. */
+  /** The control plane's own SPIFFE URI: it is never revoked. */
   readonly controlIdentity: string;
   /** Believes or not what a request shows. Whom it does not believe it has put into the audit log itself, at a bounded rate. */
   authenticate(credentials: AdminCredentials): Promise<Subject | AuthenticationRefusal>;
@@ -153,7 +153,7 @@ export interface DocumentDiff extends DocumentName {
 export interface LockOut {
   readonly reason: string;
   readonly resource: string | null;
-  /** `reserved`: nobody can insist on it. */
+  /** `reserved`: `force` does not go on. */
   readonly kind: "reserved" | "unreachable" | "role";
 }
 

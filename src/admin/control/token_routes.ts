@@ -36,7 +36,7 @@ export function addTokenRoutes(app: ControlApp): void {
           byNamespace: session.rightTo("tokens.create", namespace),
           ...(ttlMs === null ? {} : { ttlMs }),
         }),
-      // The secret is told once, and to nobody else.
+      // The secret is told once, and is not written down.
       ({ id, expiresAtMs }) => ({
         detail: `token ${id}${replace ? ", may replace" : ""}`,
         after: JSON.stringify({ id, binding, replace, expiresAtMs }),
@@ -93,7 +93,7 @@ export function bindingText(binding: TokenBinding): string {
   return binding.kind === "workload" ? `workload ${binding.workload}` : `group ${binding.group}`;
 }
 
-/** Field by field: a stored token has a hash of its secret, which is nobody's to see. */
+/** Field by field: a stored token has a hash of its secret, which is never shown. */
 function describe(token: TokenEntry): unknown {
   const { id, binding, createdAtMs, expiresAtMs, createdBy, replace, usedAtMs, usedBy, revokedAtMs } = token;
   return { id, binding, createdAtMs, expiresAtMs, createdBy, replace, usedAtMs, usedBy, revokedAtMs };

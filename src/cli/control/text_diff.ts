@@ -126,7 +126,7 @@ function paint(kind: LineChange["kind"], line: string, style: Style): string {
   return kind === "added" ? style.green(`+ ${line}`) : style.red(`- ${line}`);
 }
 
-/** A document is somebody else's text; none of it may move the cursor. */
+/** A document is another person's text; none of it may move the cursor. */
 function printable(line: string): string {
   return line.replace(/[\p{Cc}\p{Cf}]/gu, (character) => (character === "\t" ? "  " : "?"));
 }

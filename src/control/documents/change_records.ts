@@ -51,7 +51,7 @@ export class ChangeRecords {
     });
   }
 
-  /** What somebody was not allowed is worth a row; that the disk is full does not turn a refusal into anything else. */
+  /** A refusal is worth a row; that the disk is full does not turn it into anything else. */
   refuse(
     refused: ChangeRefusal,
     { action, detail }: RecordedIntent,

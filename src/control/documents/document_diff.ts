@@ -8,7 +8,7 @@ import type { DocumentChange, StoredDocument } from "../state/document_versions.
 /** What a document is called, and whose it is. */
 export type DocumentIdentity = Pick<StoredDocument, "key" | "kind" | "namespace" | "name">;
 
-/** Which tenant's a document is: a Namespace is its own, though it stands in none. */
+/** Which tenant's a document is: a Namespace is its own, though it is in none. */
 export function owningNamespace({ kind, namespace, name }: DocumentIdentity): string {
   return kind === "Namespace" ? name : namespace;
 }

@@ -1,4 +1,4 @@
-/** What somebody applies, as documents with their own texts; or everything that is wrong with it. */
+/** What is applied, as documents with their own texts; or everything that is wrong with it. */
 import { meshLimits } from "../../base/limits/mesh.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
 import type { Clock } from "../../host/host.ts";

@@ -16,7 +16,7 @@ export interface LockOut {
   /** The document or the part of the mesh that does it; null when it is one that is missing. */
   readonly resource: string | null;
   readonly location: Location | null;
-  /** `reserved`: a claim on the control plane's own names, which nobody can insist on. */
+  /** `reserved`: a claim on the control plane's own names, which `force` does not go past. */
   readonly kind: "reserved" | "unreachable" | "role";
 }
 
@@ -86,11 +86,11 @@ function lockOutsOf(view: MeshView, facts: ControlPlaneFacts): readonly LockOut[
   ];
 }
 
-/** Whoever stands there is a node: a document could name itself any node's identity, or write policy for one. */
+/** Whoever is in it is a node: a document could name itself any node's identity, or write policy for one. */
 function reservedNamespace({ kind, metadata, location }: MeshDocument): readonly LockOut[] {
   const namespace = kind === "Namespace" ? metadata.name : metadata.namespace;
   if (namespace !== nodeNamespace) return [];
-  const reason = `${metadata.key}: the namespace ${nodeNamespace} is the nodes' own, no document stands in it`;
+  const reason = `${metadata.key}: the namespace ${nodeNamespace} is the nodes' own, no document can be in it`;
   return [{ kind: "reserved", reason, resource: metadata.key, location }];
 }
 
@@ -142,7 +142,7 @@ function covers(hostname: string, name: string): boolean {
   return hostname.startsWith("*.") ? lower.endsWith(hostname.slice(1)) : lower === hostname;
 }
 
-/** A workload at the control plane's address stands for it: policy for the one is policy for the other. */
+/** A workload at the control plane's address counts as it: policy for the one is policy for the other. */
 function deniedClients(workload: Workload, state: MeshState, facts: ControlPlaneFacts): readonly LockOut[] {
   const destination = facts.addresses.find((own) => workload.addresses.some((ip) => ip.equals(own)));
   if (destination === undefined) return [];

@@ -161,7 +161,7 @@ export class MeshDocuments {
 
   /** Adds and changes; removes only what `prune` names. @throws MeshError `disk_full`, `io`, …: nothing was changed then. */
   async apply(texts: readonly InputText[], request: ApplyRequest): Promise<ChangeResult> {
-    // Before its turn: what somebody wrote is read at their own expense, and no other change waits for it.
+    // Before its turn: what was sent is read at its sender's expense, and no other change waits for it.
     const input = await readInput(this.#options.clock, texts, request.onNamed);
     if ("errors" in input) {
       const message = "nothing was applied: there are errors in what was given";

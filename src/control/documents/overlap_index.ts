@@ -24,13 +24,13 @@ export class OverlapIndex<T> {
     family.add(bitsOf(prefix), item);
   }
 
-  /** Those that stand for a name that `host` stands for, too. */
+  /** Those that mean a name that `host` means, too. */
   *hosts(host: string): Iterable<T> {
     yield* this.coveringHosts(host);
     if (host.startsWith("*.")) yield* this.#below.get(host.slice(2)) ?? [];
   }
 
-  /** Those that stand for every name that `host` stands for: itself, and wildcards above. */
+  /** Those that mean every name that `host` means: itself, and wildcards above. */
   *coveringHosts(host: string): Iterable<T> {
     yield* this.#hosts.get(host) ?? [];
     for (const domain of domainsOf(host)) {
@@ -98,7 +98,7 @@ function bitsOf({ ip, length }: IpPrefix): string {
   return bits.slice(0, length);
 }
 
-/** `a.b.c` is below `b.c` and `c`; so is `*.b.c`, as every name it stands for is. */
+/** `a.b.c` is below `b.c` and `c`; so is `*.b.c`, as every name it means is. */
 function* domainsOf(host: string): Iterable<string> {
   for (let dot = host.indexOf("."); dot !== -1; dot = host.indexOf(".", dot + 1)) yield host.slice(dot + 1);
 }

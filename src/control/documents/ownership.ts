@@ -217,7 +217,7 @@ export class Ownership {
       return `${what} belongs to namespace ${named} by its name: ${askForGrant}`;
     const labels = host.split(".").length - 1;
     if (host.startsWith("*.") && labels < tenancyLimits.minWildcardLabels)
-      return `${what} stands for too many names for one namespace: ${askForGrant}`;
+      return `${what} is too many names for one namespace: ${askForGrant}`;
     return this.#refuseHeld(this.#held.hosts(host), claim, writer);
   }
 

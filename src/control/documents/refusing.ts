@@ -14,7 +14,7 @@ export function refusal(
   return { outcome: "refused", because, version, message, errors, lockOuts };
 }
 
-/** What somebody may not change he is not shown either: the refusal names documents, and nothing of them. */
+/** What a caller may not change it is not shown either: the refusal names documents, and nothing of them. */
 export function checkTenancy(
   replacements: readonly Replacement[],
   { mayChange }: ChangeRequest,
@@ -53,7 +53,7 @@ export function checkErrors(
       return isTold ? found : [hidden(found)];
     });
   if (errors.length === 0) return null;
-  return refusal("invalid", version, "nothing was changed: the documents do not stand together", { errors });
+  return refusal("invalid", version, "nothing was changed: the documents do not go together", { errors });
 }
 
 function mayRead({ mayRead, mayChange }: ChangeRequest, document: DocumentIdentity): boolean {

@@ -6,7 +6,7 @@ import type { Caller } from "../identity/caller.ts";
 
 /**
  * A stream that a token has opened ends with it, a little later: its client then shows the token it has now, as ztunnel reads it
- * anew for each connection, or is somebody who no longer has one. istiod leaves such streams open for ever.
+ * again for each connection, or is a caller who no longer has one. istiod leaves such streams open for ever.
  *
  * A certificate's end ends no stream: a control plane that cannot sign for a while would lose, one by one, the nodes that it
  * still can tell whom not to trust. Revocation ends those.

@@ -77,7 +77,7 @@ export class XdsServer {
   readonly #encoder: ResponseEncoder;
   readonly #mesh: MeshResourceSets;
   readonly #trust = new ResourceSet(trustBundleType);
-  /** Versions of the bundle by revision, for those that somebody may still have. */
+  /** Versions of the bundle by revision, for those that a node may still have. */
   readonly #trustVersions = new Map<number, string>();
   readonly #sets: ReadonlyMap<string, ResourceSet>;
   readonly #timer: PushTimer;
@@ -103,7 +103,7 @@ export class XdsServer {
     );
     this.#setTrust(options.bundle.value);
     this.#unwatch = options.bundle.subscribe((bundle) => {
-      // Revocations are waited for by nobody's quiet moment.
+      // A revocation does not wait for a quiet moment.
       if (this.#setTrust(bundle)) this.#pumpAll();
     });
     this.#host = {

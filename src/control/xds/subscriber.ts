@@ -226,7 +226,7 @@ export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
     this.#end(new GrpcError(faultCodes[fault.kind], fault.message));
   }
 
-  /** One timer, set anew only for an earlier time: an acknowledgement every millisecond sets no timer every millisecond. */
+  /** One timer, set again only for an earlier time: an acknowledgement every millisecond sets no timer every millisecond. */
   #arm(session: DeltaSession, nowMs: number): void {
     const deadline = session.deadlineMs(nowMs);
     if (deadline === null || deadline >= this.#timerAtMs) return;

@@ -1,6 +1,6 @@
 /**
  * Who may have an address or a host name: the first document that says so. Istio tolerates two; then which identity a caller
- * expects there depends on the order of events, so here the second is refused and told where the first stands.
+ * expects there depends on the order of events, so here the second is refused and told where the first is.
  */
 import { formatNetwork, formatPrefix, type IpPrefix, isSingleAddress } from "../../base/prefix.ts";
 import type {
@@ -17,7 +17,7 @@ import { isHbone } from "./workload_entry.ts";
 
 interface Claim {
   readonly document: MeshDocument;
-  /** Two endpoints of the same description may share an address: one host behind two services. Null: nobody may. */
+  /** Two endpoints of the same description may share an address: one host behind two services. Null: no other may. */
   readonly sharing: string | null;
 }
 
@@ -44,7 +44,7 @@ export class Claims {
     }
     if (document.metadata.namespace === nodeNamespace) {
       // A workload there would have a host's identity, and a policy there would be for no workload.
-      const message = `the namespace ${nodeNamespace} is reserved for the hosts of the mesh; no document stands in it`;
+      const message = `the namespace ${nodeNamespace} is reserved for the hosts of the mesh; no document can be in it`;
       this.#report.refuse(document, document.location, message, nodeNamespace);
       return false;
     }

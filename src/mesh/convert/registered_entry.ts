@@ -1,5 +1,5 @@
 /**
- * A host that has joined a WorkloadGroup → the WorkloadEntry that stands for it while it is there (istiod `autoregistration`). The
+ * A host that has joined a WorkloadGroup → the WorkloadEntry that is its own while it is there (istiod `autoregistration`). The
  * entry then goes through conversion like any other, so that everything which holds for written ones holds for it: who may have an
  * address, which policies and services select it.
  */
@@ -74,7 +74,7 @@ export function registeredEntry(group: WorkloadGroupDocument, host: RegisteredHo
   const labels: Labels = new Map([...hostLabels(group, host), ...group.entryLabels]);
   const annotations: Labels = new Map([
     ...group.entryAnnotations,
-    // The host is ours and has a tunnel; which node it is nobody but the registration says.
+    // The host is ours and has a tunnel; which node it is the registration alone says.
     [REDIRECTION, { value: "enabled", at: location }],
     [NODE, { value: host.node, at: location }],
   ]);
