@@ -181,6 +181,11 @@ const scopes: readonly Case[] = [
     "must be left out",
   ),
   refused(
+    "a target's name of 254 characters",
+    ap(`targetRefs: [{kind: Service, name: «${"a".repeat(254)}»}]\n${any}`),
+    "Istio takes 253",
+  ),
+  refused(
     "seventeen targets",
     ap(`«targetRefs»: [${"{kind: Service, name: a}, ".repeat(16)}{kind: Service, name: a}]\n${any}`),
     "more than 16",
@@ -207,6 +212,11 @@ const rules: readonly Case[] = [
     ap('rules: [{to: [{operation: {ports: ["80"]}}], when: [{key: source.namespace, values: [a]}]}]'),
   ),
   refused("513 rules", ap(`«rules»: [${"{}, ".repeat(512)}{}]`), "Istio takes 512"),
+  refused(
+    "513 alternatives of from",
+    ap(`rules: [{«from»: [${'{source: {namespaces: ["*"]}}, '.repeat(513)}]}]`),
+    "Istio takes 512",
+  ),
   refused("rules that are no list", ap("rules: «»{from: []}"), "must be a list"),
   refused("a rule that is no object", ap("rules: [«all»]"), "must be an object"),
   refused("a rule's field that is none", ap("rules: [{«form»: []}]"), "did you mean from?"),
@@ -235,7 +245,7 @@ const rules: readonly Case[] = [
   ),
   stricter("an empty from", ap("rules: [{«from»: []}]"), "is empty"),
   stricter("an empty to", ap("rules: [{«to»: []}]"), "is empty"),
-  stricter("a from without a value", ap("rules:\n- «from»:"), "has no value"),
+  refused("a from without a value", ap("rules:\n- «from»:"), "has no value"),
 ];
 
 const customFields = [

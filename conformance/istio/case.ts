@@ -62,6 +62,11 @@ function indented(lines: string): string {
     .join("\n");
 }
 
+/** So many items of a list or a map. */
+export function many(count: number, item: (index: number) => string): string {
+  return Array.from({ length: count }, (_, index) => item(index)).join(", ");
+}
+
 export interface Place {
   readonly line: number;
   readonly column: number;

@@ -59,7 +59,7 @@ export const metadataCases: readonly Case[] = [
     entry("").replace("namespace: shop", "namespace: «Shop»"),
     "is not a namespace",
   ),
-  stricter("a time that is none", entry("creationTimestamp: «yesterday»"), "is not a time"),
+  refused("a time that is none", entry("creationTimestamp: «yesterday»"), "is not a time"),
   stricter("a field of metadata that is none", entry("«label»: {}"), "did you mean labels?"),
   stricter(
     "a document without a name",

@@ -1,5 +1,5 @@
 /** `ValidatePeerAuthentication` of Istio's `pkg/config/validation/validation.go`, and the schema's own rules. */
-import { type Case, document, refused, stricter, taken } from "./case.ts";
+import { type Case, document, refused, taken } from "./case.ts";
 
 const pa = (spec: string): string => document("PeerAuthentication", spec);
 const selected = "selector: {matchLabels: {app: db}}";
@@ -81,6 +81,6 @@ export const peerAuthenticationCases: readonly Case[] = [
   refused("labels that are a list", pa("selector: {matchLabels: «»[app, db]}"), "must be an object"),
   refused("a label that is a number", pa("selector: {matchLabels: {app: «1»}}"), "must be a string"),
   refused("a selector's field that is none", pa("selector: {«labels»: {app: db}}"), "has no field"),
-  stricter("a mode without a value", pa("mtls: {«mode»: }"), "has no value"),
-  stricter("mtls without a value", pa("«mtls»:"), "has no value"),
+  refused("a mode without a value", pa("mtls: {«mode»: }"), "has no value"),
+  refused("mtls without a value", pa("«mtls»:"), "has no value"),
 ];

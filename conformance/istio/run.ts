@@ -9,6 +9,7 @@ import { kindCases } from "./kinds.ts";
 import { metadataCases } from "./metadata.ts";
 import { peerAuthenticationCases } from "./peer_authentication.ts";
 import { policyValueCases } from "./policy_values.ts";
+import { serviceEndpointCases } from "./service_endpoints.ts";
 import { serviceEntryCases } from "./service_entry.ts";
 import { workloadEntryCases } from "./workload_entry.ts";
 import { workloadGroupCases } from "./workload_group.ts";
@@ -18,6 +19,7 @@ const groups: Readonly<Record<string, readonly Case[]>> = {
   "AuthorizationPolicy: values": policyValueCases,
   PeerAuthentication: peerAuthenticationCases,
   ServiceEntry: serviceEntryCases,
+  "ServiceEntry: endpoints and exports": serviceEndpointCases,
   WorkloadEntry: workloadEntryCases,
   WorkloadGroup: workloadGroupCases,
   metadata: metadataCases,

@@ -1,5 +1,5 @@
 /** `validateWorkloadEntry` of Istio's `pkg/config/validation/validation.go`, and the schema's own rules. */
-import { type Case, document, refused, stricter, taken } from "./case.ts";
+import { type Case, document, many, refused, stricter, taken } from "./case.ts";
 
 const we = (spec: string, metadata = ""): string => document("WorkloadEntry", spec, metadata);
 const at = (fields: string): string => we(`address: 10.0.0.1\n${fields}`);
@@ -79,6 +79,10 @@ export const workloadEntryCases: readonly Case[] = [
   refused("a negative weight", at("weight: «-1»"), "must be from 0 to 4294967295"),
   refused("a weight that is too large", at("weight: «4294967296»"), "must be from 0 to 4294967295"),
   refused("a weight that is no number", at("weight: «heavy»"), "must be a whole number"),
+  refused("129 ports", at(`«ports»: {${many(129, (index) => `p${index}: 80`)}}`), "Istio takes 128"),
+  refused("257 labels", at(`«labels»: {${many(257, (index) => `l${index}: a`)}}`), "Istio takes 256"),
+  refused("a network of 2049 characters", at(`network: «${"a".repeat(2049)}»`), "Istio takes 2048"),
+  refused("a locality of 2049 characters", at(`locality: «${"a".repeat(2049)}»`), "Istio takes 2048"),
   refused("a field that is none", at("«serviceAcount»: a"), "did you mean serviceAccount?"),
   refused("no spec", we("").replace("apiVersion", "«»apiVersion"), "spec is missing"),
   stricter(
@@ -105,5 +109,5 @@ export const workloadEntryCases: readonly Case[] = [
     we("address: «unix:///run/a.sock»\nports: {http: 80}"),
     "Unix domain sockets are not supported",
   ),
-  stricter("an address without a value", we("«address»:"), "has no value"),
+  refused("an address without a value", we("«address»:"), "has no value"),
 ];

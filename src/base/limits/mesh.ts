@@ -34,6 +34,24 @@ export const meshLimits = {
   maxRulesPerPolicy: 512,
   /** Hosts, address ranges, nodes or networks of one Grant, and the namespaces that it is for. */
   maxGrantItems: 1_024,
+  /** `from` of one rule, and `to`; Istio's schema has it for `from`. */
+  maxAlternatives: 512,
+  /** Hosts, addresses and ports of one ServiceEntry, each; Istio's schema. */
+  maxServiceItems: 256,
+  /** Endpoints of one ServiceEntry; Istio's schema. */
+  maxEndpoints: 4096,
+  /** Named ports of one workload; Istio's schema. */
+  maxEndpointPorts: 128,
+  /** Labels of one workload, of a group's entries, and of a ServiceEntry's selector; Istio's schema. */
+  maxLabels: 256,
+  /** Labels of a policy's selector; Istio's schema. */
+  maxSelectorLabels: 4096,
+  /** A workload's address, in characters; Istio's schema. */
+  maxAddressLength: 256,
+  /** Names of networks and localities, in characters; Istio's schema. */
+  maxPlaceLength: 2048,
+  /** Names of Kubernetes objects, in characters. */
+  maxNameLength: 253,
   /** `targetRefs` entries; Istio's schema. */
   maxTargetRefs: 16,
   /** `serviceAccounts` entries, and as many of `notServiceAccounts`; Istio's schema. */

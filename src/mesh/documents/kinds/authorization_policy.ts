@@ -3,6 +3,7 @@ import { meshLimits } from "../../../base/limits/mesh.ts";
 import type { Location } from "../../location.ts";
 import type { AuthorizationPolicyDocument, Metadata, PolicyRule } from "../document.ts";
 import { type Located, ObjectReader, type Problems, quote } from "../reader.ts";
+import { checkCount } from "./bounds.ts";
 import { readSelector } from "./labels.ts";
 import { readCondition, readOperation, readSource } from "./policy_match.ts";
 import { readTargetRefs } from "./target_ref.ts";
@@ -79,6 +80,8 @@ function readRule(rule: ObjectReader, isCustom: boolean, problems: Problems): Po
     if (rule.has(field) && rule.list(field).length === 0)
       problems.add(rule.where(field), `${rule.path(field)} is empty; remove it`, field);
   }
+  for (const field of ["from", "to"])
+    checkCount(rule, field, rule.list(field).length, meshLimits.maxAlternatives, problems);
   return {
     at: rule.at,
     from: rule.objects("from", { known: ["source"] }).flatMap((from) => {

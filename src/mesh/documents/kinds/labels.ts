@@ -1,7 +1,9 @@
 /** Labels and selectors, as Istio checks them (`pkg/config/labels/instance.go`; `validateWorkloadSelector`). */
+import { meshLimits } from "../../../base/limits/mesh.ts";
 import type { Labels } from "../document.ts";
 import { ObjectReader, type Problems, quote } from "../reader.ts";
 import type { YamlNode } from "../yaml.ts";
+import { checkCount } from "./bounds.ts";
 
 const DNS_LABEL = "[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?";
 const WORD = "(?:[A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
@@ -30,6 +32,7 @@ export function isLabelValue(value: string): boolean {
 export function readLabels(reader: ObjectReader, field: string, problems: Problems): Labels {
   if (!reader.has(field)) return new Map();
   const labels = reader.stringMap(field);
+  checkCount(reader, field, labels.size, meshLimits.maxLabels, problems);
   for (const { key, keyAt } of reader.map(field)) {
     if (!isLabelKey(key))
       problems.add(keyAt, `${reader.path(field)}: ${quote(key)} is not the name of a label`, key);
@@ -66,6 +69,8 @@ function selectorLabels(selector: ObjectReader, labelsField: string, problems: P
   const path = selector.path(labelsField);
   if (!selector.has(labelsField)) return new Map();
   const labels = selector.stringMap(labelsField);
+  const most = labelsField === "labels" ? meshLimits.maxLabels : meshLimits.maxSelectorLabels;
+  checkCount(selector, labelsField, labels.size, most, problems);
   for (const { key, keyAt } of selector.map(labelsField)) {
     if (key === "") problems.add(keyAt, `${path} has a label without a name`);
     else if (key.includes("*"))

@@ -1,5 +1,6 @@
 /** ServiceEntry (Istio `ValidateServiceEntry` of `pkg/config/validation/validation.go`). */
 
+import { meshLimits } from "../../../base/limits/mesh.ts";
 import { SpiffeId } from "../../identity.ts";
 import type { DocumentWarning, Location } from "../../location.ts";
 import type { AppProtocol } from "../../service.ts";
@@ -13,6 +14,7 @@ import {
   normalHost,
   readPrefixes,
 } from "./address.ts";
+import { checkCount } from "./bounds.ts";
 import { readSelector } from "./labels.ts";
 import { ENDPOINT_FIELDS, readEndpoint } from "./workload_entry.ts";
 
@@ -72,6 +74,9 @@ export function readServiceEntry(
     subjectAltNames,
     visibility: readVisibility(spec, metadata.namespace, problems),
   };
+  for (const field of ["hosts", "addresses", "ports"])
+    checkCount(spec, field, spec.list(field).length, meshLimits.maxServiceItems, problems);
+  checkCount(spec, "endpoints", document.endpoints.length, meshLimits.maxEndpoints, problems);
   checkTogether(document, spec, problems);
   return document;
 }

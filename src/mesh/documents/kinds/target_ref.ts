@@ -1,6 +1,7 @@
 /** What a policy for a waypoint refers to (Istio `validatePolicyTargetReference`). */
 import { meshLimits } from "../../../base/limits/mesh.ts";
 import { type Located, type ObjectReader, type Problems, quote } from "../reader.ts";
+import { checkLength } from "./bounds.ts";
 
 const TARGET_FIELDS = { known: ["group", "kind", "name", "namespace"] };
 
@@ -48,6 +49,7 @@ function readTargetRef(reference: ObjectReader, problems: Problems): Located<str
       namespace.value,
     );
   }
+  checkLength(name, reference.path("name"), meshLimits.maxNameLength, problems);
   if (kind === null || name === null) return null;
   const groups = groupsOf(kind.value);
   const [usual] = groups;

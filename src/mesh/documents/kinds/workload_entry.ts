@@ -1,10 +1,12 @@
 /** WorkloadEntry, and the endpoints of a ServiceEntry, which are the same thing in another place. */
 
+import { meshLimits } from "../../../base/limits/mesh.ts";
 import type { Location } from "../../location.ts";
 import type { Locality } from "../../workload.ts";
 import type { EndpointSpec, EndpointTemplate, Labels, Metadata, WorkloadEntryDocument } from "../document.ts";
 import { type Located, type ObjectReader, type Problems, quote, readInteger } from "../reader.ts";
 import { isDnsLabel, readEndpointAddress } from "./address.ts";
+import { checkCount, checkLength } from "./bounds.ts";
 import { readLabels } from "./labels.ts";
 
 export const ENDPOINT_FIELDS = {
@@ -36,6 +38,7 @@ export function readEndpoint(reader: ObjectReader, problems: Problems): Endpoint
     return null;
   }
   const text = reader.requiredString("address");
+  checkLength(text, reader.path("address"), meshLimits.maxAddressLength, problems);
   const address = text === null ? null : readEndpointAddress(text, reader.path("address"), problems);
   const template = readEndpointTemplate(reader, problems);
   return address === null ? null : { ...template, address };
@@ -47,6 +50,8 @@ export function readEndpointTemplate(reader: ObjectReader, problems: Problems): 
   const labels: Labels = readLabels(reader, "labels", problems);
   const network = reader.string("network");
   const locality = readLocality(reader.string("locality"), reader.path("locality"), problems);
+  checkLength(network, reader.path("network"), meshLimits.maxPlaceLength, problems);
+  checkLength(reader.string("locality"), reader.path("locality"), meshLimits.maxPlaceLength, problems);
   const weight = reader.integer("weight", 0, 0xffff_ffff);
   const serviceAccount = reader.string("serviceAccount");
   if (serviceAccount !== null && serviceAccount.value !== "" && !SERVICE_ACCOUNT.test(serviceAccount.value)) {
@@ -83,6 +88,7 @@ function readPorts(reader: ObjectReader, problems: Problems): ReadonlyMap<string
     // What may be wrong with it later is its name.
     if (port !== null) ports.set(entry.key, { value: port.value, at: entry.keyAt });
   }
+  checkCount(reader, "ports", reader.map("ports").length, meshLimits.maxEndpointPorts, problems);
   return ports;
 }
 
