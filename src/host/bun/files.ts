@@ -126,7 +126,20 @@ async function flushDirectory(path: string): Promise<void> {
 
 function failed(what: string, path: string): (thrown: unknown) => never {
   return (thrown) => {
-    const reason = systemErrorName(thrown) ?? (thrown instanceof Error ? thrown.message : String(thrown));
+    const name = systemErrorName(thrown);
+    const said = thrown instanceof Error ? thrown.message : String(thrown);
+    const reason = name === null ? said : (words[name] ?? name);
     throw new MeshError("io", "local", `cannot ${what} ${path}: ${reason}`, { cause: thrown });
   };
 }
+
+/** What an operator meets, in words; every other is told by its name. */
+const words: Readonly<Record<string, string>> = {
+  ENOENT: "it does not exist",
+  EACCES: "permission denied",
+  EPERM: "not permitted",
+  EISDIR: "it is a directory",
+  ENOTDIR: "a part of the path is no directory",
+  ENOSPC: "the disk is full (ENOSPC)",
+  EROFS: "the file system is read-only (EROFS)",
+};

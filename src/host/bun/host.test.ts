@@ -1,5 +1,6 @@
 /** The contract on real sockets, over both families. */
 import { dlopen } from "bun:ffi";
+import { expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -69,3 +70,10 @@ async function fullBacklog(): Promise<{ readonly address: SocketAddress; close()
     },
   };
 }
+
+test("a file that cannot be read is told in words", async () => {
+  const { files } = createBunHost();
+  const said = (path: string) => files.readText(path).then(String, ({ message }: Error) => message);
+  expect(await said("nowhere/at/all")).toBe("cannot read nowhere/at/all: it does not exist");
+  expect(await said(import.meta.dir)).toBe(`cannot read ${import.meta.dir}: it is a directory`);
+});
