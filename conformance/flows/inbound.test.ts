@@ -115,7 +115,7 @@ describe("bounds of an HBONE server", () => {
   test("a peer that leaves while it is verified leaves nothing behind, and a drain does not wait for it", async () => {
     const { net } = db.node.context;
     const tlsServer = net.tlsServer.bind(net);
-    // The host tells of an end as soon as there is somebody to tell, in a microtask.
+    // The host tells of an end as soon as there is a handler to tell, in a microtask.
     net.tlsServer = async (socket, options) => {
       const tls = await tlsServer(socket, options);
       tls.setHandler = (handler) => queueMicrotask(() => handler.onClose(null));

@@ -35,7 +35,7 @@ beforeEach(async () => {
   peer = await HbonePeer.dial(lab, host, "10.0.0.2:15008", await svidOf(lab, host, shopId("cart")));
 });
 
-/** The listeners of the whole node as `10.0.0.2:PORT`; administration is served by somebody else. */
+/** The listeners of the whole node as `10.0.0.2:PORT`; the test serves administration. */
 async function opened(): Promise<readonly string[]> {
   const administration: SocketAddress[] = [];
   const serving = serveAdministration(
@@ -44,7 +44,7 @@ async function opened(): Promise<readonly string[]> {
     labConfig(everything),
     new LogWriter(db.host.clock, () => true, "json", "info"),
     {
-      // Somebody answers there: a call that got through would be seen.
+      // Something listens there: a call that got through would be seen.
       serve: (address) => {
         if (address === null) return null;
         const listener = db.host.net.listen({ address }, () => {});

@@ -139,7 +139,7 @@ const mutants: readonly Mutant[] = [
   {
     name: "a connection is recorded twice",
     file: "src/proxy/telemetry.ts",
-    from: "if (this.#closed) return;\n    this.#closed = true;\n    this.flushBytes();",
+    from: "if (this.#closed) return;\n    this.#closed = true;\n    const series = this.#count();",
     to: "this.#closed = true;\n    this.flushBytes();\n    this.#telemetry.closed(this, this.#series, error);",
   },
   {

@@ -40,7 +40,7 @@ test("a workload that changes or goes: its own", () => {
   expect(touched({ workloads: { upsert: [workload("new")] } })).toEqual([]);
 });
 
-test("a service: nobody's", () => {
+test("a service: none", () => {
   expect(touched({ services: { remove: ["shop/db.shop"] } })).toEqual([]);
 });
 
@@ -53,7 +53,7 @@ test("a policy of a namespace: those of the namespace, and those that name it", 
   ]);
 });
 
-test("a policy of the whole mesh: everybody's, when it comes, changes, is made smaller or goes", () => {
+test("a policy of the whole mesh: all of them, when it comes, changes, is made smaller or goes", () => {
   const all = policy("istio-system", "all", "GLOBAL");
   expect(touched({ policies: { upsert: [all] } })).toEqual(["cart", "bank"]);
   expect(touched({ policies: { upsert: [{ ...all, scope: "WORKLOAD_SELECTOR" }] } })).toEqual([

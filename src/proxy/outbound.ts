@@ -302,7 +302,7 @@ function throwIfEnded(connection: Connection): void {
     throw new MeshError("stopped", "local", "the connection ended while it was being made");
 }
 
-/** @param reached null as long as it is not known; what the route says then stands for it. */
+/** @param reached null as long as it is not known; what the route says is taken then. */
 function parties(accepted: Accepted, route: LeadingRoute, reached: SocketAddress | null): Parties {
   const { source, socket } = accepted;
   const caller = { address: socket.remote, workload: source, baggage: null };

@@ -29,7 +29,7 @@ export class OwnListeners {
     };
   }
 
-  /** For a listener that somebody else has opened. @returns a function that takes it off the list; idempotent. */
+  /** For a listener that was opened elsewhere. @returns a function that takes it off the list; idempotent. */
   add(address: SocketAddress): () => void {
     const held = this.#byPort.get(address.port);
     if (held === undefined) this.#byPort.set(address.port, [address]);

@@ -15,7 +15,7 @@ export interface Party {
   readonly identity: SpiffeId | null;
 }
 
-/** Who talks to whom. `address` of the destination is where TCP goes; for HBONE the authority stands in `hboneAddress`. */
+/** Who talks to whom. `address` of the destination is where TCP goes; for HBONE `hboneAddress` has the authority. */
 export interface Parties {
   readonly direction: "inbound" | "outbound";
   readonly source: Party;

@@ -12,6 +12,15 @@ import type { Parties } from "./parties.ts";
 import { decideWhenReady } from "./policy_wait.ts";
 import { connectWorkload } from "./workload_dial.ts";
 
+/** A connection that is registered and waits for its decision. */
+interface RegisteredCall {
+  readonly connection: Connection;
+  readonly socket: Socket;
+  readonly early: EarlySocket;
+  readonly destination: SocketAddress;
+  readonly local: Workload;
+}
+
 export class PassthroughFlow {
   readonly #context: NodeContext;
 
@@ -32,7 +41,7 @@ export class PassthroughFlow {
       if (connection instanceof MeshError) return socket.reset();
       connection.onAbort = () => socket.reset();
       early.onGone = (error) => connection.abort(error);
-      await this.#connect(connection, socket, early, destination, local);
+      await this.#connect({ connection, socket, early, destination, local });
     } catch (thrown) {
       telemetry.refused("inbound", socket.remote, destination, faultOf(thrown));
       socket.reset();
@@ -57,13 +66,7 @@ export class PassthroughFlow {
     return await locals.wait(() => locals.byAddress(ip), `has the address ${ip.text}`);
   }
 
-  async #connect(
-    connection: Connection,
-    socket: Socket,
-    early: EarlySocket,
-    destination: SocketAddress,
-    local: Workload,
-  ): Promise<void> {
+  async #connect({ connection, socket, early, destination, local }: RegisteredCall): Promise<void> {
     const asked = {
       sourceIp: socket.remote.ip,
       sourceIdentity: null,

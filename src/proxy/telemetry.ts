@@ -182,7 +182,7 @@ export class ConnectionRecord implements CopyCounters {
   readonly openedAtMs: number;
   bytesToUpstream = 0;
   bytesToDownstream = 0;
-  /** The destination's identity once it was verified: a line never names an identity that nobody proved. */
+  /** The destination's identity once it was verified: a line names only identities that were proven. */
   verifiedDestination: SpiffeId | null = null;
   /** What protects the connection; null for plaintext. */
   tls: TlsParameters | null = null;

@@ -129,7 +129,7 @@ export function expectedIdentities(upstream: Upstream): readonly [SpiffeId, ...S
   return [identity, ...serviceIdentities(upstream.service).filter((id) => !id.equals(identity))];
 }
 
-/** A name that is no SPIFFE ID matches nobody and is left out, as ztunnel does; the document's status says so. */
+/** A name that is no SPIFFE ID matches no peer and is left out, as ztunnel does; the document's status says so. */
 export function serviceIdentities(service: Service | null): readonly SpiffeId[] {
   return (service?.subjectAltNames ?? []).flatMap((name) => SpiffeId.parse(name) ?? []);
 }

@@ -170,7 +170,7 @@ describe("waypoints", () => {
   );
   const behind = { ...waypoint, services: member("shop/waypoint.shop") };
 
-  test("by host name: its service is balanced, the port mapped, its names accepted; a bad name matches nobody", () => {
+  test("by host name: its service is balanced, the port mapped, its names accepted; a bad name matches no peer", () => {
     const store = storeOf(cart, db, behind, waypointService, {
       ...dbService,
       waypoint: gatewayNamed("shop", "waypoint.shop"),

@@ -11,7 +11,7 @@ export interface Target {
   readonly port: number;
   /** The service that was called; null when a workload or an unknown address was. */
   readonly service: Service | null;
-  /** As it stands in the authority. */
+  /** As the authority has it. */
   readonly authority: string;
   readonly hostname: string | null;
 }

@@ -3,7 +3,7 @@ import { convert, document } from "../testing/convert_text.ts";
 import { ip, service, workload } from "../testing/fixture.ts";
 import { diffStates, emptyState, sameValue } from "./change.ts";
 
-test("nothing changed is no change, also when everything was read anew", () => {
+test("nothing changed is no change, also when everything was read again", () => {
   const texts = [
     document("WorkloadEntry", "shop/w", "labels: {app: a} | {address: 10.0.0.1}"),
     document(

@@ -212,7 +212,7 @@ describe("one change", () => {
 });
 
 describe("whoever claims an address", () => {
-  test("a pod before others, then HBONE, then by uid; on the node's network nobody is found by it", () => {
+  test("a pod before others, then HBONE, then by uid; on the node's network none is found by it", () => {
     const store = new MeshStore();
     const address = { addresses: [ip("10.0.0.1")] };
     const plain = workload("plain", { ...address, uid: "a", tunnelProtocol: "NONE" });

@@ -1,6 +1,6 @@
 /**
  * What the mesh is, now: workloads, services and policies with the indexes that routing needs. `apply` is synchronous, so
- * nobody ever sees half of a change, and costs what the change costs, not what the mesh does.
+ * no reader ever sees half of a change, and costs what the change costs, not what the mesh does.
  */
 import { assert } from "../../base/assert.ts";
 import type { IpAddress } from "../../base/ip.ts";

@@ -5,7 +5,7 @@ import type { Socket, SocketHandler } from "../../host/host.ts";
 
 export class EarlySocket implements SocketHandler {
   protected readonly socket: Socket;
-  /** The client has left: nobody needs the connection that is being made. */
+  /** The client has left and does not need the connection that is being made. */
   onGone: ((error: MeshError) => void) | null = null;
   readonly #chunks: Uint8Array[] = [];
   #bytes = 0;

@@ -98,7 +98,7 @@ test("a resolver that does not answer is waited for so long and no longer", asyn
   asked[0]?.answer([ip("192.0.2.1")]);
 });
 
-test("so many are asked for at one time; one that nobody waits for counts until it is answered", async () => {
+test("so many are asked for at one time; one that no caller waits for counts until it is answered", async () => {
   for (let index = 0; index < proxyLimits.maxLookups; index++)
     names.resolve(`n${index}.example`).catch(() => {});
   await expect(names.resolve("more.example")).rejects.toMatchObject({

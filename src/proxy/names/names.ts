@@ -15,7 +15,7 @@ export class Names {
   /** Oldest first. The resolver tells no TTL, so each is kept for one short time of our own. */
   readonly #known = new Map<string, Known>();
   readonly #asked = new Map<string, Promise<readonly IpAddress[]>>();
-  /** Also those that nobody waits for any more: each holds a thread of the resolver. */
+  /** Also those that no caller waits for any more: each holds a thread of the resolver. */
   #lookups = 0;
 
   constructor(clock: Pick<Clock, "now" | "setTimer">, net: Pick<Network, "resolve">) {

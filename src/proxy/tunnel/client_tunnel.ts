@@ -3,7 +3,7 @@ import { MeshError } from "../../base/errors.ts";
 import type { IpAddress, SocketAddress } from "../../base/ip.ts";
 import { formatSocketAddress } from "../../base/ip.ts";
 import { proxyLimits } from "../../base/limits/proxy.ts";
-import type { Socket, TlsSocket } from "../../host/host.ts";
+import type { Socket } from "../../host/host.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
 import type { VerifiedPeer } from "../../pki/trust/verifier.ts";
@@ -14,7 +14,7 @@ import type { HeaderFields } from "../../wire/h2/headers.ts";
 import type { H2Stream, H2StreamEvents } from "../../wire/h2/stream.ts";
 import type { NodeContext } from "../node_context.ts";
 import type { TlsParameters } from "../telemetry.ts";
-import { tlsOptions } from "./tls_options.ts";
+import { tlsOptions, type Verified } from "./tls_options.ts";
 
 export interface TunnelTarget {
   readonly dial: SocketAddress;
@@ -40,9 +40,7 @@ export class ClientTunnel {
   private constructor(
     context: NodeContext,
     target: TunnelTarget,
-    svid: Svid,
-    peer: VerifiedPeer,
-    socket: TlsSocket,
+    { svid, peer, socket }: Verified,
     onGone: (tunnel: ClientTunnel) => void,
   ) {
     this.target = target;
@@ -78,7 +76,7 @@ export class ClientTunnel {
     const { tls, peer } = await secure(context.net, socket, tlsOptions(svid, context.trust), null, (chain) =>
       context.trust.verify(chain, { usage: "serverAuth", identities: target.expected }),
     );
-    return new ClientTunnel(context, target, svid, peer, tls, onGone);
+    return new ClientTunnel(context, target, { svid, peer, socket: tls }, onGone);
   }
 
   /** Whether a stream can be opened now. */

@@ -1,7 +1,7 @@
 /** The other side's HBONE tunnel into one of our workloads: TLS with that workload's SVID, our verdict on the caller, then HTTP/2. */
 import type { IpAddress, SocketAddress } from "../../base/ip.ts";
 import { proxyLimits } from "../../base/limits/proxy.ts";
-import type { Socket, TlsSocket } from "../../host/host.ts";
+import type { Socket } from "../../host/host.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
 import type { VerifiedPeer } from "../../pki/trust/verifier.ts";
@@ -12,11 +12,21 @@ import type { HeaderFields } from "../../wire/h2/headers.ts";
 import type { H2Stream } from "../../wire/h2/stream.ts";
 import type { NodeContext } from "../node_context.ts";
 import type { TlsParameters } from "../telemetry.ts";
-import { tlsOptions } from "./tls_options.ts";
+import { tlsOptions, type Verified } from "./tls_options.ts";
 
 export interface ServerTunnelEvents {
   onRequest(tunnel: ServerTunnel, stream: H2Stream, headers: HeaderFields, endStream: boolean): void;
   onGone(tunnel: ServerTunnel): void;
+}
+
+/** A connection that was accepted for one of our workloads. */
+export interface Arrival {
+  readonly workload: Workload;
+  readonly socket: Socket;
+  /** The workload's address and the HBONE port. */
+  readonly destination: SocketAddress;
+  readonly door: Door;
+  readonly visit: Visit;
 }
 
 export class ServerTunnel {
@@ -33,11 +43,8 @@ export class ServerTunnel {
 
   private constructor(
     context: NodeContext,
-    workload: Workload,
-    svid: Svid,
-    peer: VerifiedPeer,
-    socket: TlsSocket,
-    destination: SocketAddress,
+    { workload, destination }: Arrival,
+    { svid, peer, socket }: Verified,
     events: ServerTunnelEvents,
   ) {
     this.workload = workload;
@@ -69,12 +76,10 @@ export class ServerTunnel {
   /** The tunnel is not started. @throws MeshError `identity_unavailable`, `tls_*`, `certificate_*`. The socket is gone when it throws, and nothing was read from it but the handshake. */
   static async accept(
     context: NodeContext,
-    workload: Workload,
-    socket: Socket,
-    destination: SocketAddress,
-    { door, visit }: { readonly door: Door; readonly visit: Visit },
+    arrival: Arrival,
     events: ServerTunnelEvents,
   ): Promise<ServerTunnel> {
+    const { workload, socket, door, visit } = arrival;
     let held = socket;
     try {
       const svid = await context.secrets.svid(workload.identity);
@@ -83,7 +88,7 @@ export class ServerTunnel {
       held = tls;
       const peer = await context.trust.verify(tls.peerChain, { usage: "clientAuth", identities: null });
       visit.proven();
-      return new ServerTunnel(context, workload, svid, peer, tls, destination, events);
+      return new ServerTunnel(context, arrival, { svid, peer, socket: tls }, events);
     } catch (error) {
       held.reset();
       throw error;

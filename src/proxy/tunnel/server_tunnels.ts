@@ -97,8 +97,8 @@ export class ServerTunnels {
       socket.reset();
       throw error;
     }
-    const entrance = { door: this.#door, visit };
-    return ServerTunnel.accept(this.#context, workload, socket, destination, entrance, {
+    const arrival = { workload, socket, destination, door: this.#door, visit };
+    return ServerTunnel.accept(this.#context, arrival, {
       onRequest: (tunnel, stream, headers, endStream) =>
         void this.#flow.carry(tunnel, stream, headers, endStream),
       onGone: (tunnel) => {

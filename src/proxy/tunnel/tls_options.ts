@@ -3,8 +3,17 @@
  * `server_config` and `client_config`).
  */
 import { proxyLimits } from "../../base/limits/proxy.ts";
-import type { TlsOptions } from "../../host/host.ts";
+import type { TlsOptions, TlsSocket } from "../../host/host.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
+import type { VerifiedPeer } from "../../pki/trust/verifier.ts";
+
+/** A handshake whose other end we believe. */
+export interface Verified {
+  /** What we showed. */
+  readonly svid: Svid;
+  readonly peer: VerifiedPeer;
+  readonly socket: TlsSocket;
+}
 
 const alpn = ["h2"] as const;
 
