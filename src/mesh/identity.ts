@@ -2,7 +2,7 @@
 
 /**
  * The namespace of the hosts themselves: `spiffe://TRUST-DOMAIN/ns/fairlead-nodes/sa/NODE` is the agent of a joined host, no
- * workload. It is reserved: no document may stand in it, and nobody asks the CA for an identity of it by name.
+ * workload. It is reserved: no document may be in it, and the CA gives out no identity of it by name.
  */
 export const nodeNamespace = "fairlead-nodes";
 

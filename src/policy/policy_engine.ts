@@ -5,7 +5,7 @@ import type { Workload } from "../mesh/workload.ts";
 import type { Decision, PolicyConnection } from "./decision.ts";
 
 /**
- * The policies that apply to a workload stand in one order, and the first that decides is the one a decision names:
+ * The policies that apply to a workload are in one order, and the first that decides is the one a decision names:
  *
  * 1. GLOBAL policies, then those of the workload's namespace, then those its document names and that are neither;
  * 2. inside each of these, by key (`namespace/name`), by UTF-16 code units;

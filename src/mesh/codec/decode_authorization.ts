@@ -40,7 +40,7 @@ export function decodeAuthorization(name: string, bytes: Uint8Array): Decoded<Au
 
 /**
  * What a node puts in place of a policy that it refused and of which it holds no good version: whatever the policy may have been
- * about is denied. A selector's policy needs none of it, because workloads that name a policy nobody has are closed anyway.
+ * about is denied. A selector's policy needs none of it, because workloads that name a policy which is not there are closed anyway.
  *
  * @returns null when the resource is about named workloads alone, or its name says no namespace.
  */
@@ -51,7 +51,7 @@ export function standInFor(name: string, bytes: Uint8Array): Authorization | nul
   return {
     name: name.slice(slash + 1),
     namespace: name.slice(0, slash),
-    // One whose scope cannot be read stands in a namespace, at least.
+    // One whose scope cannot be read is in a namespace, at least.
     scope: scope ?? "NAMESPACE",
     action: "DENY",
     dryRun: false,

@@ -53,7 +53,7 @@ export function decodeWorkload(message: WorkloadMessage, ownCluster: string): Wo
   };
 }
 
-/** ztunnel refuses the third protocol, Istio's own mutual TLS without HBONE, too: nobody here speaks it. */
+/** ztunnel refuses the third protocol, Istio's own mutual TLS without HBONE, too: it is not spoken here. */
 function decodeTunnelProtocol(value: number): Workload["tunnelProtocol"] {
   const word = decodeWord("tunnel_protocol", TunnelProtocol, value);
   return word === "LEGACY_ISTIO_MTLS" ? refuseField("tunnel_protocol", `is ${word}`) : word;

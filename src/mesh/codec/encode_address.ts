@@ -104,7 +104,7 @@ function hasLocality({ locality }: Workload): boolean {
   return locality.region !== "" || locality.zone !== "" || locality.subzone !== "";
 }
 
-/** Sorted: the order in which documents were joined is nobody's business, least of all the version's. */
+/** Sorted: the order in which documents were joined is not told, and does not change the version. */
 function encodeServices(services: Workload["services"]) {
   const sorted = [...services].sort(([a], [b]) => (a < b ? -1 : 1));
   return Object.fromEntries(

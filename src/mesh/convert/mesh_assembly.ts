@@ -24,7 +24,7 @@ import { WaypointLabels } from "./waypoint_labels.ts";
 import type { WorkloadCache } from "./workload_cache.ts";
 import { endpointPorts, networkGateways, type WorkloadSource } from "./workload_entry.ts";
 
-/** The methods run in the order they stand in, each to its end. */
+/** The methods run in the order they are in, each to its end. */
 export class MeshAssembly {
   readonly #context: ConversionContext;
   readonly #refused: readonly RefusedPolicy[];
@@ -42,7 +42,7 @@ export class MeshAssembly {
   readonly #sources: WorkloadSource[];
   readonly #services = new Map<WorkloadSource, Map<string, ReadonlyMap<number, number>>>();
   readonly #policyNames = new Map<WorkloadSource, string[]>();
-  /** Instances of a waypoint, by its service: no waypoint stands before them. */
+  /** Instances of a waypoint, by its service: no waypoint is before them. */
   readonly #waypointInstances = new Set<WorkloadSource>();
 
   constructor(

@@ -9,7 +9,7 @@ import type { ConversionContext } from "./conversion_context.ts";
 import { selects } from "./selector.ts";
 import { isOlder } from "./service_entry.ts";
 
-/** `_` stands in no Kubernetes name, so no written policy can have these. */
+/** `_` is in no Kubernetes name, so no written policy can have these. */
 const STATIC_STRICT = "istio_converted_static_strict";
 const CONVERTED = "converted_peer_authentication_";
 

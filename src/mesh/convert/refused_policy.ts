@@ -15,7 +15,7 @@ export function convertRefusedPolicy(refused: RefusedPolicy, context: Conversion
       : [];
   const everywhere = namespace === context.rootNamespace ? "GLOBAL" : "NAMESPACE";
   return {
-    // `_` stands in no Kubernetes name, so no written policy can have this one.
+    // `_` is in no Kubernetes name, so no written policy can have this one.
     name: `fairlead_refused_${kind.toLowerCase()}_${refused.name}`,
     namespace,
     scope: refused.selector === null ? everywhere : "WORKLOAD_SELECTOR",

@@ -51,7 +51,7 @@ export function convertServiceEntry(
 
 /**
  * Of the services that share a host name, the oldest public one is canonical: it answers clients of namespaces that have none
- * (istiod `selectWorkloadServices`). Documents without a creation time count as created in the order they stand.
+ * (istiod `selectWorkloadServices`). Documents without a creation time count as created in the order they are in.
  */
 export function markCanonical(
   services: readonly { readonly service: Service; readonly createdMs: number | null }[],

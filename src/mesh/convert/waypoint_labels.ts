@@ -44,7 +44,7 @@ export class WaypointLabels {
   readonly #gateways = new Map<string, GatewayDocument>();
   readonly #services = new Map<string, ServiceEntryDocument>();
   readonly #workloads = new Map<string, WorkloadEntryDocument>();
-  /** Documents that some label names: they stand behind no waypoint themselves. */
+  /** Documents that some label names: no waypoint is before them. */
   readonly #waypoints = new Set<MeshDocument>();
 
   constructor(documents: readonly MeshDocument[], context: ConversionContext, report: ConversionReport) {

@@ -120,7 +120,7 @@ export function checkWorkloadWords(source: WorkloadSource, report: ConversionRep
   }
 }
 
-/** `PROXY/15088`, `PROXY`, `NONE`. Istio has this on Gateways; here it stands on the workload that is the waypoint. */
+/** `PROXY/15088`, `PROXY`, `NONE`. Istio has this on Gateways; here it is on the workload that is the waypoint. */
 function applicationTunnel(source: WorkloadSource): Workload["applicationTunnel"] {
   const binding = source.document.metadata.annotations.get(BINDING);
   const match = /^(PROXY|NONE)(?:\/([1-9][0-9]{0,4}))?$/.exec(binding?.value ?? "");

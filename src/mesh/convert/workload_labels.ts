@@ -1,5 +1,5 @@
 /**
- * Which labels a workload has. A WorkloadEntry's stand in two places, and those of its metadata win (istiod
+ * Which labels a workload has. A WorkloadEntry's are in two places, and those of its metadata win (istiod
  * `ConvertClientWorkloadEntry` of `serviceentry/conversion.go`). An endpoint of a ServiceEntry has its own, while
  * policies select it by those of its ServiceEntry (istiod `serviceEntryWorkloadBuilder` of `ambient/workloads.go`).
  */

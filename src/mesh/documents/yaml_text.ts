@@ -31,7 +31,7 @@ function hanging(prefix: string, text: readonly string[]): readonly string[] {
   return text.map((line, index) => (index === 0 ? prefix : "  ") + line);
 }
 
-/** What is no string stands as it was written: `1.10` is a number, and still not `1.1`. */
+/** What is no string stays as it was written: `1.10` is a number, and still not `1.1`. */
 function scalarText(value: string | number | boolean | null, source: string): string {
   if (typeof value === "string")
     return PLAIN.test(value) && !NOT_TEXT.test(value) ? value : JSON.stringify(value);

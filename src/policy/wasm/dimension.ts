@@ -1,6 +1,6 @@
 /**
  * One dimension of the index over a section's rules (a port, or an address of one family). The base is the set of rules
- * that are possible for a value nobody mentions; for each range of values that somebody does mention, the flips are the
+ * that are possible for a value that is not mentioned; for each range of values that is mentioned, the flips are the
  * rules that differ from the base there. Memory grows with what rules mention, not with rules times values.
  */
 import { fieldHolds, isPossible, type PreparedMatch, type PreparedRule } from "./prepared_rule.ts";
@@ -72,7 +72,7 @@ function profileOf<K extends Key>(
     const nowhere = lone.negative.some(isFull);
     return { rule: index, base: !nowhere, flips: nowhere ? [] : lone.negative };
   }
-  // A value nobody mentions satisfies exactly the prefixes of length 0.
+  // A value that is not mentioned satisfies exactly the prefixes of length 0.
   const base = isPossible(rule.clauses, (match) => {
     const { positive, negative } = fieldOf(match);
     return (positive === null || positive.some(isFull)) && !negative.some(isFull);

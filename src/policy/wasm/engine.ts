@@ -100,7 +100,7 @@ function firstMatch(
     if (match === null) return "unknown";
     if (match === -1) continue;
     const origin = originOf(section, match);
-    // A policy stands in one layer alone.
+    // A policy is in one layer alone.
     if (first === null || origin.key < first.key) first = origin;
   }
   return first;

@@ -20,7 +20,7 @@ import {
   type SectionLayers,
 } from "./section_layers.ts";
 
-/** What deciding for one workload takes. Layers stand in policy order. */
+/** What deciding for one workload takes. Layers are in policy order. */
 export interface WorkloadPlan {
   /** Every connection is refused with this. */
   readonly refusal: Denial | null;

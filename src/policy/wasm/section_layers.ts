@@ -3,7 +3,7 @@ import type { Authorization } from "../../mesh/authorization.ts";
 import type { LoadedSection, PolicyImage } from "./image.ts";
 
 /**
- * Sections that are one together: what was compiled once, and what has come since. A policy stands in one of them; which of two
+ * Sections that are one together: what was compiled once, and what has come since. A policy is in one of them; which of two
  * rules comes first is a matter of `RuleOrigin` between them.
  */
 export type SectionLayers = readonly LoadedSection[];

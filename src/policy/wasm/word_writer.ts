@@ -38,7 +38,7 @@ export class WordWriter {
     this.#words[offset / 4] = word;
   }
 
-  /** Pads to a multiple of 8 bytes, where u64 may stand. @returns the offset. */
+  /** Pads to a multiple of 8 bytes, where a u64 may be. @returns the offset. */
   align(): number {
     if (this.#count % 2 === 1) this.push(0);
     return this.offset;

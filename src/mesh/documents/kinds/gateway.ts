@@ -66,7 +66,7 @@ function readAddresses(reader: ObjectReader, problems: Problems): readonly Locat
   return reader.objects("addresses", ADDRESS_FIELDS).flatMap((address) => {
     const value = address.requiredString("value");
     const type = address.choice("type", ["IPAddress", "Hostname"], {
-      NamedAddress: "there is nobody who knows such names",
+      NamedAddress: "such names are not known here",
     });
     const read = value === null ? null : readEndpointAddress(value, address.path("value"), problems);
     if (read === null) return [];

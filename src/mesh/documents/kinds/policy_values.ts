@@ -75,7 +75,7 @@ const ANY = "{**}";
 /** RFC 3986 §3.3, pchar, as Istio's `validLiteral` has it. */
 const LITERAL = /^[a-zA-Z0-9\-._~%!$&'()+,;:@=]+$/;
 
-/** `{*}` is one segment, `{**}` the rest; each stands alone, and nothing follows the second (`CheckValidPathTemplate`). */
+/** `{*}` is one segment, `{**}` the rest; each is a segment by itself, and nothing follows the second (`CheckValidPathTemplate`). */
 export const pathTemplate: ValueReader<string> = ({ value, at }, path, problems) => {
   const why = templateFlaw(value);
   if (why === null) return { value, at };

@@ -164,7 +164,7 @@ function readVisibility(spec: ObjectReader, namespace: string, problems: Problem
       problems.add(at, `spec.exportTo: ${quote(value)} is neither ".", "*", "~" nor a namespace`, value);
     else if (seen.has(meant)) problems.add(at, `spec.exportTo: ${quote(value)} is here a second time`, value);
     else if (exportTo.length > 1 && (value === "*" || value === "~"))
-      problems.add(at, `spec.exportTo: ${quote(value)} stands alone; it does not go with others`, value);
+      problems.add(at, `spec.exportTo: ${quote(value)} does not go with others`, value);
     else if (!isFor)
       problems.add(
         at,
