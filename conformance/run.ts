@@ -1,4 +1,5 @@
 /** `npm run conformance -- <name> …` */
+import { adversaryConformance } from "./adversary/run.ts";
 import { captureConformance } from "./capture/run.ts";
 import { controlConformance } from "./control/run.ts";
 import { istioConformance } from "./istio/run.ts";
@@ -10,6 +11,7 @@ const usage = `usage: npm run conformance -- <name> [flags]
   peer      other implementations on either side of ours; --help for its flags
   istio     documents by kind: what Istio's validation takes and refuses
   control   the control plane and its parts against other implementations
+  adversary ways to make work cheaply, against a node and a control plane
   capture   what captures TCP, by each program that can install the rules (root)
   tenants   two tenants and an administrator of the mesh at one control plane: what the one tries against the other
 `;
@@ -24,6 +26,9 @@ switch (name) {
     break;
   case "tenants":
     process.exit(await tenantConformance(rest));
+    break;
+  case "adversary":
+    process.exit(await adversaryConformance(rest));
     break;
   case "capture":
     process.exit(await captureConformance(rest));

@@ -43,6 +43,7 @@ const suites: readonly Suite[] = [
   programSuite("peers", 500_000, "conformance/run.ts", ["peer"]),
   programSuite("control", 400_000, "conformance/run.ts", ["control"]),
   programSuite("tenants", 120_000, "conformance/run.ts", ["tenants"]),
+  programSuite("adversary", 300_000, "conformance/run.ts", ["adversary"]),
   programSuite("capture", 400_000, "conformance/run.ts", ["capture"]),
   bunSuite("namespaces", 300_000, ["conformance/namespaces"]),
   programSuite("demo", 90_000, "conformance/demo/demo.ts", []),

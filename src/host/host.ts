@@ -177,6 +177,11 @@ export interface Network {
   tlsClient(socket: Socket, options: TlsOptions): Promise<TlsSocket>;
   /** Where a redirected connection was really going; null when it was not redirected or the host cannot tell. */
   originalDestination(socket: Socket): SocketAddress | null;
+  /**
+   * Of an accepted socket that has no handler and no TLS yet: tells, then and later, whether the peer has sent anything at all, TLS
+   * or not. Null where the host cannot know.
+   */
+  speech(socket: Socket): (() => boolean) | null;
   /** Addresses of this machine's interfaces. */
   localAddresses(): readonly IpAddress[];
   /** @throws MeshError `name_not_found`. */

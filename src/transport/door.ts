@@ -1,15 +1,15 @@
 /**
  * The door of a listener that strangers reach: whoever came in and has proven nothing yet. An accept is not a promise: when there are
- * too many, of one address, of its neighbourhood or in all, the oldest of them go, because those who mean well prove themselves in
- * milliseconds. So silence keeps nobody out, and whoever is proven is no longer counted here.
+ * too many, of one address, of its neighbourhood or in all, one of them goes: the oldest that has not said a word, else the oldest,
+ * because those who mean well speak at once and prove themselves in milliseconds. So silence keeps nobody out, and whoever is proven
+ * is no longer counted here.
  */
 import { MeshError } from "../base/errors.ts";
-import type { IpAddress } from "../base/ip.ts";
 import { doorLimits } from "../base/limits/door.ts";
 import type { Logger } from "../base/log.ts";
 import type { MetricRegistry } from "../base/metrics.ts";
 import { networkNeighbourhood, networkSource } from "../base/network_source.ts";
-import type { Clock } from "../host/host.ts";
+import type { Clock, Network, Socket } from "../host/host.ts";
 import { Turns } from "./turns.ts";
 
 export interface DoorLimits {
@@ -20,6 +20,7 @@ export interface DoorLimits {
 
 export interface DoorOptions {
   readonly clock: Clock;
+  readonly net: Pick<Network, "speech">;
   readonly logger: Logger;
   /** Null counts nothing. */
   readonly metrics: MetricRegistry | null;
@@ -72,22 +73,45 @@ export class Door {
     return this.#visitors.size;
   }
 
-  /** @throws MeshError `limit_reached` when all who would have to make room have only just come. */
-  enter(ip: IpAddress): Visit {
+  /**
+   * In a turn that has time for it: making room costs, and a crowd comes all at once.
+   *
+   * @param socket accepted, without handler or TLS; whoever waits here for too long is not told, it is the caller's to reset.
+   * @throws MeshError `limit_reached` when all who would have to make room have only just come, and have spoken.
+   */
+  enter(socket: Socket): Promise<Visit> {
+    const { clock } = this.#options;
+    return new Promise((resolve, reject) => {
+      if (this.#turns.waiting >= doorLimits.maxWaiting) {
+        reject(this.#refuse(`${this.#turns.waiting} connections wait to be looked at`));
+        return;
+      }
+      this.#turns.run(() => {
+        const startedMs = clock.now();
+        try {
+          resolve(this.#enter(socket));
+        } catch (error) {
+          reject(error);
+        }
+        this.#turns.spend(clock.now() - startedMs);
+      });
+    });
+  }
+
+  #enter(socket: Socket): Visit {
+    const { ip } = socket.remote;
     const address = networkSource(ip);
     const neighbourhood = networkNeighbourhood(ip);
     const { maxUnproven, maxUnprovenPerAddress, maxUnprovenPerNeighbourhood } = this.#options.limits;
-    const ofAddress = setOf(this.#perAddress, address);
-    const ofNeighbourhood = setOf(this.#perNeighbourhood, neighbourhood);
-    try {
-      this.#makeRoom(ofAddress, maxUnprovenPerAddress, `from ${address}`);
-      this.#makeRoom(ofNeighbourhood, maxUnprovenPerNeighbourhood, `from ${neighbourhood}`);
-      this.#makeRoom(this.#visitors, maxUnproven, "in all");
-    } finally {
-      forgetEmpty(this.#perAddress, address);
-      forgetEmpty(this.#perNeighbourhood, neighbourhood);
-    }
-    const visitor = new Visitor(this.#options.clock.now(), (gone) => {
+    const speech = this.#options.net.speech(socket);
+    this.#makeRoom(this.#perAddress.get(address), maxUnprovenPerAddress, `from ${address}`);
+    this.#makeRoom(
+      this.#perNeighbourhood.get(neighbourhood),
+      maxUnprovenPerNeighbourhood,
+      `from ${neighbourhood}`,
+    );
+    this.#makeRoom(this.#visitors, maxUnproven, "in all");
+    const visitor = new Visitor(this.#options.clock.now(), speech, (gone) => {
       this.#visitors.delete(gone);
       remove(this.#perAddress, address, gone);
       remove(this.#perNeighbourhood, neighbourhood, gone);
@@ -114,17 +138,20 @@ export class Door {
     });
   }
 
-  #makeRoom(among: ReadonlySet<Visitor>, most: number, where: string): void {
-    if (among.size < most) return;
-    const [oldest] = among;
-    const ageMs = oldest === undefined ? 0 : this.#options.clock.now() - oldest.sinceMs;
+  #makeRoom(among: ReadonlySet<Visitor> | undefined, most: number, where: string): void {
+    if (among === undefined || among.size < most) return;
+    const now = this.#options.clock.now();
     const found = `${among.size} connections ${where} have not proven who they are`;
-    const isRefused = oldest === undefined || ageMs < doorLimits.graceMs;
-    this.#tell(isRefused ? "refused" : "closed", found);
-    if (isRefused) throw new MeshError("limit_reached", "peer", `${found}; try again`);
-    oldest.makeRoom(
-      new MeshError("limit_reached", "peer", `it proved nothing in ${Math.round(ageMs)} ms, and ${found}`),
-    );
+    const chosen = oldestSilent(among) ?? oldestOf(among, now - doorLimits.graceMs);
+    if (chosen === null) throw this.#refuse(found);
+    this.#tell("closed", found);
+    const ageMs = Math.round(now - chosen.sinceMs);
+    chosen.makeRoom(new MeshError("limit_reached", "peer", `it proved nothing in ${ageMs} ms, and ${found}`));
+  }
+
+  #refuse(found: string): MeshError {
+    this.#tell("refused", found);
+    return new MeshError("limit_reached", "peer", `${found}; try again`);
   }
 
   /** Once a minute at the most: the log is not the stranger's either. */
@@ -141,19 +168,46 @@ export class Door {
   }
 }
 
+function oldestSilent(among: ReadonlySet<Visitor>): Visitor | null {
+  let asked = 0;
+  for (const visitor of among) {
+    if (visitor.knownToSpeak) continue;
+    if (visitor.isSilent()) return visitor;
+    if (++asked === doorLimits.maxAsked) return null;
+  }
+  return null;
+}
+
+function oldestOf([oldest]: ReadonlySet<Visitor>, cameBeforeMs: number): Visitor | null {
+  return oldest === undefined || oldest.sinceMs > cameBeforeMs ? null : oldest;
+}
+
 class Visitor implements Visit {
   readonly sinceMs: number;
+  /** Null once it has spoken, or where the host cannot tell. */
+  #speech: (() => boolean) | null;
   readonly #abort = new AbortController();
   readonly #remove: (gone: Visitor) => void;
   #inside = true;
 
-  constructor(sinceMs: number, remove: (gone: Visitor) => void) {
+  constructor(sinceMs: number, speech: (() => boolean) | null, remove: (gone: Visitor) => void) {
     this.sinceMs = sinceMs;
+    this.#speech = speech;
     this.#remove = remove;
   }
 
   get signal(): AbortSignal {
     return this.#abort.signal;
+  }
+
+  get knownToSpeak(): boolean {
+    return this.#speech === null;
+  }
+
+  isSilent(): boolean {
+    if (this.#speech?.() === false) return true;
+    this.#speech = null;
+    return false;
   }
 
   proven(): void {

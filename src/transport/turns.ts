@@ -39,6 +39,11 @@ export class Turns {
     return this.#spentMs < hostLimits.turnMs;
   }
 
+  /** Jobs that wait for a turn with time. */
+  get waiting(): number {
+    return this.#jobs.length;
+  }
+
   /** So much of this turn is gone. */
   spend(ms: number): void {
     this.#spentMs += ms;

@@ -10,10 +10,14 @@ export const doorLimits = {
   maxUnprovenPerAddress: 128,
   maxUnprovenPerNeighbourhood: 512,
   /**
-   * Whoever has come less than this ago does not make room, or a crowd of honest callers would close each other's handshakes before one is
+   * Whoever has spoken and come less than this ago does not make room, or a crowd of honest callers would close each other's handshakes before one is
    * through; the newcomer tries again then.
    */
   graceMs: 100,
+  /** Visitors that are asked, for one newcomer, whether they have spoken since: a system call each. */
+  maxAsked: 16,
+  /** Connections that wait until a turn has time to look at them. */
+  maxWaiting: 4_096,
   /** How often connections that made room are told of in the log. */
   warningIntervalMs: 60_000,
 } as const;

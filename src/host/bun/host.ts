@@ -53,6 +53,7 @@ function bunNetwork(clock: Clock, linux: LinuxSockets | null): Network {
     listenUnix: (path, mode, onAccept) => unix.listen(path, mode, onAccept),
     connectUnix: (path, timeoutMs) => unix.connect(path, timeoutMs),
     peerCredentials: (socket) => unix.peerCredentials(socket),
+    speech: (socket) => speech(linux, socket),
     originalDestination: (socket) => originalDestination(linux, socket),
     localAddresses,
     resolve,
@@ -63,6 +64,13 @@ function bunNetwork(clock: Clock, linux: LinuxSockets | null): Network {
 function descriptorCeiling(linux: LinuxSockets | null): number {
   const limit = linux?.descriptorLimit() ?? Number.POSITIVE_INFINITY;
   return limit - Math.min(hostLimits.reservedDescriptors, Math.floor(limit / 4));
+}
+
+/** By descriptor: the socket itself has none any more once TLS has it. One that is closed counts as having spoken. */
+function speech(linux: LinuxSockets | null, socket: Socket): (() => boolean) | null {
+  if (linux === null || !(socket instanceof BunSocket) || socket.fd < 0) return null;
+  const { fd } = socket;
+  return linux.receivedBytes(fd) === null ? null : () => linux.receivedBytes(fd) !== 0;
 }
 
 /** Connection tracking knows every connection; only one whose destination was changed is a redirected one. */

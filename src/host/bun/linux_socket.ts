@@ -18,6 +18,7 @@ const SO_KEEPALIVE = 9;
 const SO_LINGER = 13;
 const SO_MARK = 36;
 const TCP_NODELAY = 1;
+const TCP_INFO = 11;
 const TCP_KEEPIDLE = 4;
 const TCP_KEEPINTVL = 5;
 const TCP_KEEPCNT = 6;
@@ -93,6 +94,7 @@ export class LinuxSockets {
   // between taking its address and the call.
   readonly #address = new Uint8Array(new ArrayBuffer(SOCKADDR_BYTES));
   readonly #int = new Int32Array(new ArrayBuffer(4));
+  readonly #tcpInfo = new BigUint64Array(32);
   readonly #length = new Uint32Array(new ArrayBuffer(4));
   /** `struct linger`: on, and no time at all. */
   readonly #noLinger = new Int32Array(new ArrayBuffer(8));
@@ -189,6 +191,14 @@ export class LinuxSockets {
     this.#length[0] = 4;
     if (this.#library.getsockopt(fd, SOL_SOCKET, SO_ERROR, this.#int, this.#length) < 0) return 0;
     return this.#int[0] ?? 0;
+  }
+
+  /** How many bytes of the peer have arrived so far, read or not; null when there is no such connection. */
+  receivedBytes(fd: number): number | null {
+    this.#length[0] = this.#tcpInfo.byteLength;
+    if (this.#library.getsockopt(fd, IPPROTO_TCP, TCP_INFO, this.#tcpInfo, this.#length) < 0) return null;
+    // `tcpi_bytes_received` of linux/tcp.h, at 128, since Linux 4.1.
+    return (this.#length[0] ?? 0) < 136 ? null : Number(this.#tcpInfo[16] ?? 0n);
   }
 
   /** The first descriptor number that this process cannot have. */

@@ -90,6 +90,10 @@ export class MemoryNetwork implements Network {
     return memoryTls(this.#host, socket, options, "client");
   }
 
+  speech(socket: Socket): (() => boolean) | null {
+    return socket instanceof MemorySocket ? () => socket.hasReceived : null;
+  }
+
   originalDestination(socket: Socket): SocketAddress | null {
     return socket instanceof MemorySocket ? socket.originalDestination : null;
   }

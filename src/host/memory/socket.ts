@@ -32,6 +32,7 @@ export class MemorySocket implements Socket, LinkEnd {
   #paused = false;
   #blocked = false;
   #localEnded = false;
+  #hasRead = false;
   #remoteEnded = false;
   #readScheduled = false;
   /** Set once the connection is over; kept until a handler can be told. */
@@ -74,6 +75,11 @@ export class MemorySocket implements Socket, LinkEnd {
 
   get isOpen(): boolean {
     return this.#phase === "open";
+  }
+
+  /** Whether the peer has sent anything. */
+  get hasReceived(): boolean {
+    return this.#hasRead || this.waitingBytes > 0;
   }
 
   /** Received bytes that wait for a reader. */
@@ -191,6 +197,7 @@ export class MemorySocket implements Socket, LinkEnd {
     while (this.#phase === "open" && !this.#paused && this.#handler !== null) {
       const read = this.link.read(this.side);
       if (read === null) break;
+      this.#hasRead = true;
       this.#handler.onData(read.bytes);
       if (read.isPart) {
         this.#scheduleRead(splitDelayMs);

@@ -22,8 +22,15 @@ export class ServerTunnels {
   constructor(context: NodeContext, flow: InboundFlow) {
     this.#context = context;
     this.#flow = flow;
-    const { clock, logger, telemetry } = context;
-    this.#door = new Door({ clock, logger, metrics: telemetry.metrics, name: "hbone", limits: doorLimits });
+    const { clock, net, logger, telemetry } = context;
+    this.#door = new Door({
+      clock,
+      net,
+      logger,
+      metrics: telemetry.metrics,
+      name: "hbone",
+      limits: doorLimits,
+    });
     context.secrets.subscribe((svid) => this.#retire(svid));
   }
 
@@ -37,7 +44,7 @@ export class ServerTunnels {
     let visit: Visit | null = null;
     try {
       this.#demandRoom(remote);
-      visit = this.#door.enter(remote.ip);
+      visit = await this.#door.enter(socket);
       // Until TLS has the socket; then the signal ends the handshake.
       visit.signal.addEventListener("abort", () => socket.reset());
       const tunnel = await this.#handshake(socket, local, visit);

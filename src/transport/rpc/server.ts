@@ -75,7 +75,7 @@ export class RpcServer {
     const { maxConnections, maxConnectionsPerAddress } = limits;
     this.#counts = new ConnectionCounts(maxConnections, maxConnectionsPerAddress, "connections");
     const { host, logger, metrics = null } = options;
-    this.#door = new Door({ clock: host.clock, logger, metrics, name: "control", limits });
+    this.#door = new Door({ clock: host.clock, net: host.net, logger, metrics, name: "control", limits });
   }
 
   get connections(): number {
@@ -156,7 +156,7 @@ export class RpcServer {
     try {
       const refusal = this.#refusal(source);
       if (refusal !== null) throw refusal;
-      visit = this.#door.enter(socket.remote.ip);
+      visit = await this.#door.enter(socket);
     } catch (refusal) {
       socket.reset();
       this.#refused(formatSocketAddress(socket.remote), asMeshError(refusal, "limit_reached", "peer"));

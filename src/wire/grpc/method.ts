@@ -2,6 +2,7 @@
 
 import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type FieldBounds, fieldBeyondBounds } from "./field_bounds.ts";
 
 export interface MessageCodec<T> {
   encode(message: T): Uint8Array;
@@ -20,10 +21,17 @@ export interface MethodDescription<Req, Res> {
 const readOptions = { readUnknownFields: false } as const;
 
 /** Protocol Buffers, of a generated schema. Fields are written in the order of their numbers: equal messages give equal bytes. */
-export function messageCodec<Desc extends DescMessage>(schema: Desc): MessageCodec<MessageShape<Desc>> {
+export function messageCodec<Desc extends DescMessage>(
+  schema: Desc,
+  bounds: FieldBounds | null = null,
+): MessageCodec<MessageShape<Desc>> {
   return {
     encode: (message) => toBinary(schema, message),
-    decode: (bytes) => fromBinary(schema, bytes, readOptions),
+    decode: (bytes) => {
+      const beyond = bounds === null ? null : fieldBeyondBounds(bytes, bounds);
+      if (beyond !== null) throw new Error(`field ${beyond} is there more than ${bounds?.[beyond]} times`);
+      return fromBinary(schema, bytes, readOptions);
+    },
   };
 }
 
@@ -36,10 +44,11 @@ export const rawCodec: MessageCodec<Uint8Array> = {
 /** Of a generated service: `describeMethod(Health.method.check)`. */
 export function describeMethod<Input extends DescMessage, Output extends DescMessage>(
   method: DescMethod & { readonly input: Input; readonly output: Output },
+  requestBounds: FieldBounds | null = null,
 ): MethodDescription<MessageShape<Input>, MessageShape<Output>> {
   return {
     path: `/${method.parent.typeName}/${method.name}`,
-    request: messageCodec(method.input),
+    request: messageCodec(method.input, requestBounds),
     response: messageCodec(method.output),
   };
 }

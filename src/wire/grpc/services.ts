@@ -1,4 +1,5 @@
 /** Every method that is spoken here, as server or client. */
+import { adsLimits } from "../../base/limits/rpc.ts";
 import { AggregatedDiscoveryService } from "../messages/envoy_discovery.gen.ts";
 import { SecretDiscoveryService } from "../messages/envoy_sds.gen.ts";
 import { JoinService } from "../messages/fairlead.gen.ts";
@@ -10,7 +11,12 @@ import { describeMethod } from "./method.ts";
 /** `envoy.service.discovery.v3.AggregatedDiscoveryService`; both stream both ways. */
 export const aggregatedDiscovery = {
   stream: describeMethod(AggregatedDiscoveryService.method.streamAggregatedResources),
-  delta: describeMethod(AggregatedDiscoveryService.method.deltaAggregatedResources),
+  // Names to subscribe to and no longer to, and the versions that a client holds.
+  delta: describeMethod(AggregatedDiscoveryService.method.deltaAggregatedResources, {
+    3: adsLimits.maxNamesPerStream,
+    4: adsLimits.maxNamesPerStream,
+    5: adsLimits.maxInitialVersions,
+  }),
 } as const;
 
 /** `envoy.service.secret.v3.SecretDiscoveryService`; `fetch` is unary. */
