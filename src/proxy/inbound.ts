@@ -140,8 +140,12 @@ export class InboundFlow {
     }
     answer(stream, 200, formatBaggage(workloadBaggage(local)));
     const upstream = new SocketEnd(socket);
-    const copy = new Copy(new StreamEnd(stream, early), upstream, connection.record, (error) =>
-      connection.finish(error),
+    const copy = new Copy(
+      new StreamEnd(stream, early),
+      upstream,
+      connection.record,
+      this.#context.clock,
+      (error) => connection.finish(error),
     );
     connection.onAbort = (error) => copy.abort(error);
     if (route.proxyProtocol !== null)

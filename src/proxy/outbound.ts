@@ -153,7 +153,9 @@ export class OutboundFlow {
     accepted.early.onGone = null;
     accepted.answer?.(null);
     const downstream = new SocketEnd(accepted.socket, accepted.early);
-    const copy = new Copy(downstream, upstream, connection.record, (error) => connection.finish(error));
+    const copy = new Copy(downstream, upstream, connection.record, this.#context.clock, (error) =>
+      connection.finish(error),
+    );
     connection.onAbort = (error) => copy.abort(error);
     copy.start();
   }

@@ -94,6 +94,7 @@ export class PassthroughFlow {
         new SocketEnd(socket, early),
         new SocketEnd(application),
         connection.record,
+        this.#context.clock,
         (error) => connection.finish(error),
       );
       connection.onAbort = (error) => copy.abort(error);

@@ -4,6 +4,8 @@
 export const proxyLimits = {
   /** After a drain, before the process ends: for peers to read the last bytes. */
   lastWordsMs: 100,
+  /** One end of a carried connection broke: for so long what it had said is still passed on to the other. */
+  passOnMs: 500,
   /** TCP connect to the application or a peer; ztunnel's value. */
   connectTimeoutMs: 10_000,
   /** An application on this host that has not answered the caller's own address by then is tried from ours; its kernel answers in microseconds. */

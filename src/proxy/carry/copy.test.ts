@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
+import { proxyLimits } from "../../base/limits/proxy.ts";
 import { FakeSocket } from "../../host/testing/fake_socket.ts";
+import { FakeClock } from "../../pki/testing/fake_clock.ts";
 import type { H2Stream, H2StreamEvents } from "../../wire/h2/stream.ts";
 import { resetCode } from "../../wire/hbone.ts";
 import { Copy } from "./copy.ts";
@@ -75,11 +77,12 @@ function carry(early = new EarlyStream(false)) {
   const socket = new FakeSocket();
   const counters = { bytesToUpstream: 0, bytesToDownstream: 0 };
   const finished: (MeshError | null)[] = [];
-  const copy = new Copy(new StreamEnd(stream, early), new SocketEnd(socket), counters, (error) =>
+  const clock = new FakeClock(0);
+  const copy = new Copy(new StreamEnd(stream, early), new SocketEnd(socket), counters, clock, (error) =>
     finished.push(error),
   );
   copy.start();
-  return { stream, socket, counters, finished, copy };
+  return { stream, socket, counters, finished, copy, clock };
 }
 
 describe("copy between a tunnel's stream and a socket", () => {
@@ -240,6 +243,20 @@ describe("copy between a tunnel's stream and a socket", () => {
     }
   });
 
+  test("a reader that has stalled holds up what broke for a bounded time, then nothing more is said", async () => {
+    const { stream, socket, finished, clock } = carry();
+    socket.room = 1;
+    stream.receive("413");
+    stream.closed = true;
+    stream.events.onReset(resetCode.connectError, "remote", new MeshError("h2_reset", "peer", "reset"));
+    await clock.advance(proxyLimits.passOnMs - 1);
+    expect([finished, socket.state]).toEqual([[], "open"]);
+    await clock.advance(1);
+    expect([finished.map((error) => error?.code), socket.state]).toEqual([["h2_reset"], "reset"]);
+    socket.drain(10);
+    expect([socket.text, stream.holds]).toEqual(["4", false]);
+  });
+
   test("a socket that closes without its end is a failure, not an end", () => {
     const { stream, socket, finished } = carry();
     socket.handler?.onClose(null);
@@ -253,7 +270,10 @@ describe("copy between two sockets", () => {
     const server = new FakeSocket();
     const finished: (MeshError | null)[] = [];
     const counters = { bytesToUpstream: 0, bytesToDownstream: 0 };
-    new Copy(new SocketEnd(client), new SocketEnd(server), counters, (error) => finished.push(error)).start();
+    const clock = new FakeClock(0);
+    new Copy(new SocketEnd(client), new SocketEnd(server), counters, clock, (error) =>
+      finished.push(error),
+    ).start();
     return { client, server, finished };
   }
 

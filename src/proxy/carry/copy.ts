@@ -3,6 +3,8 @@
  * end to the fast one, until both directions have ended or one end broke.
  */
 import type { MeshError } from "../../base/errors.ts";
+import { proxyLimits } from "../../base/limits/proxy.ts";
+import type { Clock, Timer } from "../../host/host.ts";
 
 /** One end of a carried connection. `socket_end.ts` and `stream_end.ts` are the two kinds. */
 export interface CopyEnd {
@@ -40,22 +42,26 @@ export class Copy {
   readonly #downstream: CopyEnd;
   readonly #upstream: CopyEnd;
   readonly #counters: CopyCounters;
+  readonly #clock: Clock;
   readonly #onFinish: (error: MeshError | null) => void;
   #open = 2;
   #finished = false;
   /** An end broke, and the other still passes on what that had said. */
   #failure: { readonly of: CopyEnd; readonly error: MeshError } | null = null;
+  #passingOn: Timer | null = null;
 
   /** @param onFinish exactly once: null when both directions came to their orderly end. */
   constructor(
     downstream: CopyEnd,
     upstream: CopyEnd,
     counters: CopyCounters,
+    clock: Clock,
     onFinish: (error: MeshError | null) => void,
   ) {
     this.#downstream = downstream;
     this.#upstream = upstream;
     this.#counters = counters;
+    this.#clock = clock;
     this.#onFinish = onFinish;
   }
 
@@ -86,6 +92,13 @@ export class Copy {
     if (this.finished) return;
     this.#failure = { of: from, error };
     const other = from === this.#downstream ? this.#upstream : this.#downstream;
+    // A reader that has stalled would keep both ends for ever, and what broke may have been cut because trust had ended.
+    this.#passingOn = this.#clock.setTimer(proxyLimits.passOnMs, () => {
+      if (this.#finished) return;
+      this.#finish(error);
+      other.abort();
+      from.abort();
+    });
     other.break();
   }
 
@@ -108,6 +121,7 @@ export class Copy {
   #finish(error: MeshError | null): void {
     if (this.#finished) return;
     this.#finished = true;
+    this.#passingOn?.cancel();
     this.#onFinish(error);
   }
 }
