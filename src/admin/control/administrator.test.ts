@@ -131,6 +131,8 @@ describe("administrators in force", () => {
     const source = {
       given: () => inputs,
       read: () => text,
+      isFirstRetired: () => false,
+      retireFirst: () => {},
       write: (next: string) => {
         text = next;
       },
@@ -142,7 +144,13 @@ describe("administrators in force", () => {
 
   test("those of a file that changed are in force at once, the former ones no more", () => {
     let inputs = [{ path: "given.yaml", text: root }];
-    const source = { given: () => inputs, read: () => null, write: () => {} };
+    const source = {
+      given: () => inputs,
+      read: () => null,
+      isFirstRetired: () => false,
+      retireFirst: () => {},
+      write: () => {},
+    };
     const administrators = new Administrators(source, "istio-system");
     expect(administrators.grants(admin).length).toBe(1);
     inputs = [{ path: "given.yaml", text: root.replace(alice, "spiffe://cluster.local/ns/shop/sa/bob") }];

@@ -1,5 +1,6 @@
 /** Administrators are applied like documents and kept apart from them: no rollback of the mesh brings one back. */
 import { type Administrator, administratorKind, type ParsedAdministrators } from "./administrator.ts";
+import { firstAdministratorName } from "./administrators.ts";
 import { Problem } from "./problem.ts";
 import { type ControlContext, yaml } from "./route.ts";
 import { notFound, type Session } from "./session.ts";
@@ -32,6 +33,7 @@ export function applyAdministrators(
 
 export function removeAdministrators(session: Session, names: readonly string[], dryRun: boolean): unknown {
   session.demand("administrators.write", null, `${administratorKind} ${names.join(", ")}`);
+  if (names.length === 1 && names[0] === firstAdministratorName) return retireFirst(session, dryRun);
   for (const name of names) {
     if (session.administrators.find(name) !== null) continue;
     if (session.administrators.given.some((one) => one.name === name))
@@ -42,6 +44,25 @@ export function removeAdministrators(session: Session, names: readonly string[],
     throw notFound(`${administratorKind} ${name}`);
   }
   return change(session, [], names, dryRun);
+}
+
+/** Its role goes at once, its certificate is renewed no more, and its file is removed. */
+function retireFirst(session: Session, dryRun: boolean): unknown {
+  const { administrators, sources } = session;
+  const key = `${administratorKind} ${firstAdministratorName}`;
+  const first = administrators.given.find(({ name }) => name === firstAdministratorName);
+  if (first === undefined) throw notFound(key);
+  const action = "administrators.delete";
+  const reason = administrators.refuseRetiring(session.subject);
+  if (reason !== null) throw session.refuse(409, action, key, null, reason);
+  if (!dryRun)
+    sources.transaction(() => {
+      sources.audit.append(session.entry(action, key, null, { before: first.text }));
+      administrators.retireFirst();
+    });
+  const names = { key, kind: administratorKind, namespace: "", name: firstAdministratorName };
+  const changes = [{ ...names, before: first.text, after: null, change: "removed" }];
+  return { version: null, dryRun, applied: !dryRun, changes, warnings: [], lockOuts: [] };
 }
 
 function change(

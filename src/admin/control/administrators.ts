@@ -43,6 +43,11 @@ export class Administrators {
 
   /** In force whatever is applied: who runs the control plane cannot be locked out of it. */
   get given(): readonly Administrator[] {
+    const all = this.#allGiven;
+    return this.#source.isFirstRetired() ? all.filter(({ name }) => name !== firstAdministratorName) : all;
+  }
+
+  get #allGiven(): readonly Administrator[] {
     const inputs = this.#source.given();
     if (inputs !== this.#givenInputs) {
       this.#given = readGivenAdministrators(inputs, this.#rootNamespace);
@@ -95,10 +100,23 @@ export class Administrators {
       : null;
   }
 
+  /** Why this subject may not take the first administrator's role away, or null: it stays a mesh administrator without it, shown by asking. */
+  refuseRetiring(subject: Subject): string | null {
+    const others = [...this.given, ...this.applied].filter(({ name }) => name !== firstAdministratorName);
+    const grants = others.filter((one) => hasSubject(one, subject)).map(toGrant);
+    return isAllowed(grants, "administrators.write", meshScope)
+      ? null
+      : "the first administrator is retired by another mesh administrator, so that there is one";
+  }
+
+  retireFirst(): void {
+    this.#source.retireFirst();
+  }
+
   /** A name of a given one would hide it or be hidden by it. */
   clashes(put: readonly Administrator[]): readonly DocumentError[] {
     return put
-      .filter(({ name }) => this.given.some((one) => one.name === name))
+      .filter(({ name }) => this.#allGiven.some((one) => one.name === name))
       .map(({ name }) => ({
         location: { file: "administrators", line: 1, column: 1 },
         resource: `Administrator ${name}`,
@@ -110,6 +128,9 @@ export class Administrators {
     this.#source.write(writeAll(next));
   }
 }
+
+/** Of the shared administrator that each control plane makes at its first start. */
+export const firstAdministratorName = "first";
 
 function writeAll(administrators: readonly Administrator[]): string {
   return administrators.map(({ text }) => `---\n${text.replace(/^---[^\n]*\n/, "").trimEnd()}\n`).join("");

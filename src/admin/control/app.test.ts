@@ -303,6 +303,32 @@ describe("who comes in", () => {
   });
 });
 
+describe("the shared first administrator", () => {
+  const path = "/v1/documents/Administrator/first";
+
+  test("is retired by a named one alone; then it has no role, and its name is not given again", async () => {
+    const control = world();
+    control.giveFirst();
+    expect((await control.ask("fairlead-admin", "GET", "/v1/status")).status).toBe(200);
+    // By itself it would leave the mesh to whoever else there is, if there is anybody.
+    expect((await control.ask("fairlead-admin", "DELETE", path)).status).toBe(409);
+    expect((await control.ask("blue", "DELETE", path)).status).toBe(403);
+    expect((await control.ask("root", "DELETE", `${path}?dryRun=true`)).json()).toMatchObject({
+      applied: false,
+    });
+    expect(control.firstRetired).toBe(false);
+    expect((await control.ask("root", "DELETE", path)).json()).toMatchObject({ applied: true });
+    expect((await control.ask("fairlead-admin", "GET", "/v1/status")).status).toBe(403);
+    expect((await control.ask("root", "DELETE", path)).status).toBe(404);
+    const again = `apiVersion: fairlead.dev/v1\nkind: Administrator\nmetadata: {name: first}\nspec:\n  role: viewer\n  subjects: [{identity: "spiffe://cluster.local/ns/a/sa/b"}]\n`;
+    const body = { documents: [{ path: "a", text: again }] };
+    expect((await control.ask("root", "POST", "/v1/apply", body)).status).toBe(422);
+    expect(
+      control.audit.filter(({ action }) => action === "administrators.delete").map(({ outcome }) => outcome),
+    ).toEqual(["refused", "ok"]);
+  });
+});
+
 describe("documents", () => {
   test("apply: shown first, then done, and written down with before and after", async () => {
     const control = world();

@@ -75,6 +75,10 @@ export type Subject =
 export interface AdministratorSource {
   /** Given to the control plane in files; these are always in force, and only who runs it changes them. */
   readonly given: () => readonly DocumentInput[];
+  /** The shared one of the first start, `firstAdministratorName` among the given, has no role any more. */
+  isFirstRetired(): boolean;
+  /** Durable with the transaction it is in. */
+  retireFirst(): void;
   /** What `write` was given last; null before the first time. */
   read(): string | null;
   write(text: string): void;

@@ -1,6 +1,6 @@
 /** Who administers a control plane on a real host, when somebody tries to be the first administrator or takes its trust away. */
-import { afterEach, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { afterAll, afterEach, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
@@ -32,8 +32,10 @@ async function start(): Promise<RunningControl> {
 
 afterEach(async () => {
   await control?.stop();
-  rmSync(directory, { recursive: true });
+  for (const name of readdirSync(directory)) rmSync(join(directory, name), { recursive: true });
 });
+
+afterAll(() => rmSync(directory, { recursive: true }));
 
 test("a control plane whose first administrator was revoked starts again, and another one can lift it", async () => {
   const { parts, stop } = await start();
@@ -45,4 +47,42 @@ test("a control plane whose first administrator was revoked starts again, and an
   expect(await again.parts.authority.lift(target)).toBe(true);
   await again.stop();
   await start();
+});
+
+test("retired, its file goes and stays away; who has the state directory brings it back, and that is written down", async () => {
+  const first = await start();
+  const file = join(directory, "admin.pem");
+  while (!existsSync(file)) await Bun.sleep(5);
+  first.parts.state.transaction(() => first.parts.firstRole.retire());
+  while (existsSync(file)) await Bun.sleep(5);
+  await first.stop();
+
+  const again = await start();
+  expect([again.parts.firstRole.isRetired, existsSync(file)]).toEqual([true, false]);
+  expect(again.pending()).toEqual([]);
+  await again.stop();
+
+  const key = join(directory, "restore-first-administrator");
+  writeFileSync(key, "");
+  const back = await start();
+  while (!existsSync(file)) await Bun.sleep(5);
+  expect([back.parts.firstRole.isRetired, existsSync(file), existsSync(key)]).toEqual([false, true, false]);
+  expect(back.parts.state.audit.read({ limit: 9 }).map(({ action }) => action)).toContain(
+    "administrators.restore",
+  );
+});
+
+test("a retirement that was not written leaves the first administrator as it was", async () => {
+  const { parts } = await start();
+  const { state, firstRole } = parts;
+  const file = join(directory, "admin.pem");
+  while (!existsSync(file)) await Bun.sleep(5);
+  const failing = (): void =>
+    state.transaction(() => {
+      firstRole.retire();
+      throw new Error("not written");
+    });
+  expect(failing).toThrow("not written");
+  await new Promise<void>((resolve) => host.clock.defer(() => host.clock.defer(resolve)));
+  expect([firstRole.isRetired, firstRole.retired.value, existsSync(file)]).toEqual([false, false, true]);
 });

@@ -12,6 +12,7 @@ import {
   bootstrapAdministrator,
   firstAdministrator,
 } from "../../control/ca/first_administrator.ts";
+import { FirstRole } from "../../control/ca/first_role.ts";
 import { ServingCertificates } from "../../control/ca/serving_certificates.ts";
 import { followDocumentFiles } from "../../control/documents/document_files.ts";
 import { GroupMembers, groupIdentity } from "../../control/documents/group_members.ts";
@@ -193,8 +194,17 @@ async function build(
       registrations: state.registrations,
     }),
   );
+  const firstRole = await FirstRole.open({ clock, logger, files: host.files, state, stateDirectory });
   life.onStop(
-    await bootstrapAdministrator({ host, logger, provider, authority, id: administrator, stateDirectory }),
+    await bootstrapAdministrator({
+      host,
+      logger,
+      provider,
+      authority,
+      id: administrator,
+      stateDirectory,
+      role: firstRole,
+    }),
   );
   const rotation =
     keys.own === null
@@ -219,6 +229,7 @@ async function build(
   const parts: ControlParts = {
     config,
     administrators: () => given.administrators,
+    firstRole,
     controlId,
     startedAtMs,
     state,

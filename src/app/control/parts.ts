@@ -3,6 +3,7 @@ import type { DocumentInput } from "../../admin/control/sources.ts";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
 import type { AuditHeads } from "../../control/audit/audit_heads.ts";
 import type { ControlIdentity } from "../../control/ca/control_identity.ts";
+import type { FirstRole } from "../../control/ca/first_role.ts";
 import type { GroupMembers } from "../../control/documents/group_members.ts";
 import type { MeshDocuments } from "../../control/documents/mesh_documents.ts";
 import type { AuthorityList } from "../../control/keys/authority_description.ts";
@@ -19,6 +20,7 @@ export interface ControlParts {
   readonly config: ControlPlaneConfig;
   /** Administrator documents that are in force whatever is applied. */
   readonly administrators: () => readonly DocumentInput[];
+  readonly firstRole: FirstRole;
   readonly controlId: SpiffeId;
   readonly startedAtMs: number;
   readonly state: ControlState;

@@ -54,6 +54,8 @@ export function controlSources(
     transaction: (work) => state.transaction(work),
     administrators: {
       given: parts.administrators,
+      isFirstRetired: () => parts.firstRole.isRetired,
+      retireFirst: () => parts.firstRole.retire(),
       read: () => state.settings.get(administratorsSetting),
       write: (text) => state.settings.set(administratorsSetting, text),
     },

@@ -13,6 +13,7 @@ import type { Svid } from "../../pki/svid/svid.ts";
 import type { PublishedBundle } from "../../pki/trust/trust_bundle.ts";
 import { parseCertificate } from "../../pki/x509/certificate.ts";
 import type { MeshAuthority } from "../keys/mesh_authority.ts";
+import type { FirstRole } from "./first_role.ts";
 
 const fileName = "admin.pem";
 const name = "fairlead-admin";
@@ -24,6 +25,7 @@ export interface FirstAdministratorOptions {
   readonly authority: MeshAuthority;
   readonly id: SpiffeId;
   readonly stateDirectory: string;
+  readonly role: FirstRole;
 }
 
 export function administratorId(trustDomain: string, rootNamespace: string): SpiffeId {
@@ -50,9 +52,14 @@ spec:
  * @returns a function that ends the renewal. @throws MeshError when the certificate cannot be made.
  */
 export async function bootstrapAdministrator(options: FirstAdministratorOptions): Promise<() => void> {
-  const { host, logger, provider, authority, id, stateDirectory } = options;
+  const { host, logger, provider, authority, id, stateDirectory, role } = options;
   const { clock, random, files } = host;
   const path = `${stateDirectory}/${fileName}`;
+  if (role.retired.value) {
+    // Of a process that was killed between the two.
+    await files.remove(path);
+    return () => {};
+  }
   const secrets = new SecretManager({
     clock,
     random,
@@ -94,9 +101,18 @@ export async function bootstrapAdministrator(options: FirstAdministratorOptions)
       },
     );
   }
-  return () => {
+  const end = (): void => {
     unsubscribe();
     secrets.close();
+  };
+  const endWatch = role.retired.subscribe(() => {
+    end();
+    // What is left of it is removed at the next start.
+    void files.remove(path).catch(() => {});
+  });
+  return () => {
+    endWatch();
+    end();
   };
 }
 

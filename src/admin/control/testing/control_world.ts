@@ -38,12 +38,13 @@ export function uriOf(name: string): string {
   return `spiffe://cluster.local/ns/${rootNamespace}/sa/${name}`;
 }
 
+function administrator(name: string, role: string, uri: string): string {
+  return `apiVersion: fairlead.dev/v1\nkind: Administrator\nmetadata: {name: ${name}}\nspec:\n  ${role}\n  subjects: [{identity: "${uri}"}]\n`;
+}
+
 function administrators(): string {
   return Object.entries(people)
-    .map(
-      ([name, role]) =>
-        `---\napiVersion: fairlead.dev/v1\nkind: Administrator\nmetadata: {name: ${name}}\nspec:\n  ${role}\n  subjects: [{identity: "${uriOf(name)}"}]\n`,
-    )
+    .map(([name, role]) => `---\n${administrator(name, role, uriOf(name))}`)
     .join("");
 }
 
@@ -80,16 +81,28 @@ export class ControlWorld {
   revocations: RevocationEntry[] = [];
   rotation: RotationProgress = idle;
   applied: string | null = null;
+  firstRetired = false;
   /** What `apply` answers instead of doing it. */
   result: ChangeResult | null = null;
   failure: Error | null = null;
-  readonly #given = [{ path: "administrators.yaml", text: administrators() }];
+  #given: { path: string; text: string }[] = [{ path: "administrators.yaml", text: administrators() }];
   readonly sources: ControlSources;
   readonly app: ReturnType<typeof createControlApp>;
 
   constructor() {
     this.sources = this.#sources();
     this.app = createControlApp(this.sources);
+  }
+
+  /** As a control plane that was just made. */
+  giveFirst(): void {
+    this.#given = [
+      ...this.#given,
+      {
+        path: "built in",
+        text: administrator("first", "role: mesh-admin", uriOf("fairlead-admin")),
+      },
+    ];
   }
 
   get peer(): AdminPeer {
@@ -325,6 +338,10 @@ export class ControlWorld {
       transaction: (work) => work(),
       administrators: {
         given: () => this.#given,
+        isFirstRetired: () => this.firstRetired,
+        retireFirst: () => {
+          this.firstRetired = true;
+        },
         read: () => this.applied,
         write: (text) => {
           this.applied = text;
