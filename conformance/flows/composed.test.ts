@@ -50,7 +50,7 @@ async function start(): Promise<void> {
 }
 
 /** A host that joins by one more token of the group. */
-async function join(name: string, ip: string): Promise<{ host: MemoryHost; node: PreparedNode }> {
+async function join(name: string, ip: string, said = ip): Promise<{ host: MemoryHost; node: PreparedNode }> {
   const made = lab.world.machine(name, { addresses: [ip] });
   const { line } = await control.parts.identity.joinTokens.create({
     binding: { kind: "group", group: "shop/web" },
@@ -58,7 +58,11 @@ async function join(name: string, ip: string): Promise<{ host: MemoryHost; node:
   });
   const words = line.split(" ");
   const after = (flag: string): string => words[words.indexOf(flag) + 1] ?? "";
-  return await host(made, { joinToken: after("--join-token"), caPin: after("--ca-pin"), joinAddresses: ip });
+  return await host(made, {
+    joinToken: after("--join-token"),
+    caPin: after("--ca-pin"),
+    joinAddresses: said,
+  });
 }
 
 async function host(
@@ -107,6 +111,22 @@ describe("hosts that join by a WorkloadGroup", () => {
       2 * controlLimits.memberGraceMs,
     );
     await lab.world.settle(second.node.stop());
+  });
+
+  test("are where they come from: a second one that says the first's address, or the control plane's, does not join", async () => {
+    const { node } = await join("one", "10.0.0.11");
+    await lab.world.settle(node.listening);
+    await lab.until(() => members().length === 1, "the member");
+    await expect(join("two", "10.0.0.12", "10.0.0.11")).rejects.toThrow(
+      "neither the address that it connects from",
+    );
+    await expect(join("three", "10.0.0.13", address)).rejects.toThrow("the control plane is reached there");
+    await expect(join("four", "10.0.0.14", "10.0.0.1")).rejects.toThrow("neither the address");
+    expect(members()).toEqual(["10.0.0.11"]);
+    expect(control.parts.state.registrations.count()).toBe(1);
+    // A host at the first one's address, once that is gone: it is there, and the first one is not.
+    await lab.world.settle(node.stop());
+    await lab.until(() => members().length === 0, "its leaving", 2 * controlLimits.memberGraceMs);
   });
 
   test("are there while they are connected, a while longer, and then no more; and come back by themselves", async () => {

@@ -110,6 +110,8 @@ async function build(
   const store = new MeshStore();
   const members = new GroupMembers(clock, state.registrations, logger);
   life.onStop(() => members.close());
+  const hosts = new JoinedHosts(state.registrations, (node) => members.isPresent(node));
+  life.onStop(() => hosts.close());
   const documents = await MeshDocuments.open({
     clock,
     logger,
@@ -126,7 +128,7 @@ async function build(
       neededIdentities: [],
       denies,
     }),
-    hosts: new JoinedHosts(state.registrations, (node) => members.isPresent(node)),
+    hosts,
   });
   life.onStop(() => documents.close());
   life.onStop(await followDocumentFiles({ host, logger, documents, paths: config.meshPaths }));

@@ -1,27 +1,34 @@
-/** The hosts that have joined, by name and by address: whose a node is, and who is at an address. */
+/** The hosts that have joined, by name and by address: whose a node is, and who is in a range. */
 import { IpAddress } from "../../base/ip.ts";
-import { type IpPrefix, parseIpPrefix } from "../../base/prefix.ts";
+import { formatNetwork, type IpPrefix, parseIpPrefix, prefixContains } from "../../base/prefix.ts";
 import type { Registration } from "../state/registrations.ts";
 import { bindingName } from "../state/tokens.ts";
-import { OverlapIndex } from "./overlap_index.ts";
 import type { HostDirectory, JoinedHost } from "./ownership.ts";
 
 /** The part of `Registrations` that is read here. */
 export interface RegistrationSource {
-  /** Another one with every change. */
-  readonly version: number;
   byNode(node: string): Registration | null;
   list(): readonly Registration[];
+  subscribe(listener: (node: string) => void): () => void;
 }
 
+/** Kept up with each host that changes: with a hundred thousand of them nothing reads them all again. */
 export class JoinedHosts implements HostDirectory {
   readonly #source: RegistrationSource;
   readonly #isPresent: (node: string) => boolean;
-  #index: { readonly version: number; readonly byAddress: OverlapIndex<string> } | null = null;
+  /** Where each node is listed. */
+  readonly #places = new Map<string, readonly string[]>();
+  /** Nodes by network and subnet. */
+  readonly #bySubnet = new Map<string, Set<string>>();
+  /** Changed, maybe in a transaction that is not over: looked at when it is asked for. */
+  readonly #due = new Set<string>();
+  readonly #unsubscribe: () => void;
 
   constructor(source: RegistrationSource, isPresent: (node: string) => boolean) {
     this.#source = source;
     this.#isPresent = isPresent;
+    for (const registration of source.list()) this.#place(registration.node, registration);
+    this.#unsubscribe = source.subscribe((node) => void this.#due.add(node));
   }
 
   byNode(node: string): JoinedHost | null {
@@ -38,20 +45,51 @@ export class JoinedHosts implements HostDirectory {
   }
 
   within(network: string, prefix: IpPrefix): readonly JoinedHost[] {
-    if (this.#index?.version !== this.#source.version) this.#index = this.#read();
-    return [...this.#index.byAddress.ranges(network, prefix)].flatMap((node) => this.byNode(node) ?? []);
+    for (const node of this.#due) this.#place(node, this.#source.byNode(node));
+    this.#due.clear();
+    const found: JoinedHost[] = [];
+    for (const node of this.#candidates(network, prefix)) {
+      const host = this.byNode(node);
+      if (host?.network !== network) continue;
+      if (host.addresses.some((ip) => prefixContains(prefix, ip))) found.push(host);
+    }
+    return found;
   }
 
-  #read() {
-    const { version } = this.#source;
-    const byAddress = new OverlapIndex<string>();
-    for (const { node, network, addresses, revokedAtMs } of this.#source.list()) {
-      if (revokedAtMs !== null) continue;
-      for (const text of addresses) {
-        const address = parseIpPrefix(text);
-        if (address !== null) byAddress.addRange(network, address, node);
-      }
-    }
-    return { version, byAddress };
+  close(): void {
+    this.#unsubscribe();
   }
+
+  /** A range that is wider than a subnet is not asked about without a grant; it looks at them all. */
+  #candidates(network: string, prefix: IpPrefix): Iterable<string> {
+    return prefix.length < subnetLength(prefix)
+      ? this.#places.keys()
+      : (this.#bySubnet.get(subnetKey(network, prefix)) ?? []);
+  }
+
+  #place(node: string, registration: Registration | null): void {
+    for (const key of this.#places.get(node) ?? []) {
+      const nodes = this.#bySubnet.get(key);
+      nodes?.delete(node);
+      if (nodes?.size === 0) this.#bySubnet.delete(key);
+    }
+    this.#places.delete(node);
+    if (registration === null || registration.revokedAtMs !== null) return;
+    const prefixes = registration.addresses.flatMap((text) => parseIpPrefix(text) ?? []);
+    const keys = [...new Set(prefixes.map((prefix) => subnetKey(registration.network, prefix)))];
+    this.#places.set(node, keys);
+    for (const key of keys) {
+      const nodes = this.#bySubnet.get(key);
+      if (nodes === undefined) this.#bySubnet.set(key, new Set([node]));
+      else nodes.add(node);
+    }
+  }
+}
+
+function subnetLength({ ip }: IpPrefix): number {
+  return ip.isIpv4 ? 24 : 64;
+}
+
+function subnetKey(network: string, prefix: IpPrefix): string {
+  return `${network}/${formatNetwork({ ip: prefix.ip, length: subnetLength(prefix) })}`;
 }

@@ -1,6 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import { silentLogger } from "../../base/log.ts";
+import type { WorkloadEntryDocument } from "../../mesh/documents/document.ts";
 import { formatLocation } from "../../mesh/location.ts";
 import { document } from "../../mesh/testing/convert_text.ts";
+import { ip } from "../../mesh/testing/fixture.ts";
 import type { ChangeResult } from "./change_request.ts";
 import { owningNamespace } from "./document_diff.ts";
 import { joinDocuments } from "./document_input.ts";
@@ -21,6 +24,15 @@ const allow = document(
   "shop/allow",
   "| {rules: [{from: [{source: {namespaces: [shop]}}]}]}",
 );
+
+function member(of: WorkloadEntryDocument, n: number, text: string): WorkloadEntryDocument {
+  const metadata = { ...of.metadata, key: `WorkloadEntry shop/m${n}`, name: `m${n}`, createdMs: null };
+  return {
+    ...of,
+    metadata,
+    spec: { ...of.spec, address: { ...of.spec.address, value: { kind: "ip", ip: ip(text) } } },
+  };
+}
 
 function files(...texts: readonly string[]) {
   return texts.map((text, index) => ({ source: `f${index}.yaml`, text }));
@@ -323,6 +335,46 @@ describe("at the start", () => {
       "applied 4",
     );
     expect(w.policies()).toEqual(["shop/allow", "shop/old"]);
+  });
+
+  test("a member that would lock the control plane out is left out, and is taken in when it would no more", async () => {
+    const w = new DocumentWorld();
+    let members: readonly string[] = [];
+    let tell: () => void = () => {};
+    const said: string[] = [];
+    const fields: Parameters<DocumentWorld["documents"]>[0] = {
+      logger: { ...silentLogger, log: (level, _scope, message) => void said.push(`${level} ${message}`) },
+      derived: {
+        subscribe: (listener) => {
+          tell = listener;
+          return () => {};
+        },
+        derive: (given) =>
+          given.flatMap((each) =>
+            each.kind !== "WorkloadEntry" ? [] : members.map((text, n) => member(each, n, text)),
+          ),
+      },
+    };
+    const { documents } = await w.documents(fields);
+    const at = () =>
+      [...w.store.workloads()].flatMap(({ addresses }) => addresses.map(({ text }) => text)).sort();
+    // It denies whoever comes in plain text to a workload of the namespace.
+    const strict = document("PeerAuthentication", "shop/strict", "| {mtls: {mode: STRICT}}");
+    await w.settle(documents.apply(files(strict, cart), admin));
+    members = ["10.0.0.77", "10.9.9.9"];
+    tell();
+    const settled = () => w.settle(documents.delete(["WorkloadEntry shop/nothing"], admin));
+    await settled();
+    expect(at()).toEqual(["10.0.0.5", "10.0.0.77"]);
+    expect(said.filter((one) => one.includes("locked out")).length).toBe(1);
+    w.restart();
+    const again = await w.documents(fields);
+    expect(at()).toEqual(["10.0.0.5", "10.0.0.77"]);
+    await w.settle(again.documents.delete(["PeerAuthentication shop/strict"], admin));
+    await w.settle(again.documents.delete(["WorkloadEntry shop/nothing"], admin));
+    expect(at()).toEqual(["10.0.0.5", "10.0.0.77", "10.9.9.9"]);
+    // Now that it is there, the policy is what would lock the control plane out.
+    expect(told(await w.settle(again.documents.apply(files(strict), admin)))).toBe("refused: lock_out");
   });
 
   test("derived documents follow what they are made of", async () => {

@@ -297,9 +297,11 @@ export class MeshDocuments {
     replacements: readonly Replacement[],
     request: ChangeRequest,
   ): Promise<ChangeRefusal | null> {
-    const touched = touchedDocuments(this.#set, next, replacements, this.#options.context.network);
+    const { clock, context } = this.#options;
+    const slice = new TimeSlice(clock);
+    const touched = await touchedDocuments(this.#set, next, replacements, context.network, slice);
     if (touched.every(({ claims, grant }) => claims.length === 0 && grant === null)) return null;
-    return checkOwnership(await this.#ownershipOf(next), touched, request, this.version);
+    return checkOwnership(await this.#ownershipOf(next), touched, request, this.version, slice);
   }
 
   #ownershipOf({ documents, derived }: ConvertedSet): Promise<Ownership> {

@@ -19,7 +19,7 @@ export class OverlapIndex<T> {
   /** @param network addresses of two networks never overlap. */
   addRange(network: string, prefix: IpPrefix, item: T): void {
     const key = familyKey(network, prefix);
-    const family = this.#families.get(key) ?? new Family<T>();
+    const family = this.#families.get(key) ?? new Family<T>(prefix.ip.isIpv4 ? steps[32] : steps[128]);
     this.#families.set(key, family);
     family.add(bitsOf(prefix), item);
   }
@@ -48,16 +48,28 @@ export class OverlapIndex<T> {
   }
 }
 
+/**
+ * Lengths of prefixes by which what is below them is found: whatever has one of these bits is in that list. Without sorting, so that
+ * a range that is added costs the same however many there are.
+ */
+const steps = { 32: [0, 8, 16, 24], 128: [0, 32, 48, 64] } as const;
+
 /** Ranges of one network and one family, each as the bits of its prefix: one contains another whose bits begin with its own. */
 class Family<T> {
   readonly #byBits = new Map<string, T[]>();
   readonly #lengths = new Set<number>();
-  #sorted: string[] | null = null;
+  readonly #steps: readonly number[];
+  readonly #below = new Map<string, { readonly bits: string; readonly item: T }[]>();
+
+  constructor(steps: readonly number[]) {
+    this.#steps = steps;
+  }
 
   add(bits: string, item: T): void {
-    if (!this.#byBits.has(bits)) this.#sorted = null;
     push(this.#byBits, bits, item);
     this.#lengths.add(bits.length);
+    for (const length of this.#steps)
+      if (length <= bits.length) push(this.#below, bits.slice(0, length), { bits, item });
   }
 
   *covering(bits: string): Iterable<T> {
@@ -67,25 +79,10 @@ class Family<T> {
 
   *overlapping(bits: string): Iterable<T> {
     yield* this.covering(bits);
-    this.#sorted ??= [...this.#byBits.keys()].sort();
-    const sorted = this.#sorted;
-    for (let index = firstNotBefore(sorted, bits); index < sorted.length; index++) {
-      const other = sorted[index] ?? "";
-      if (!other.startsWith(bits)) return;
-      if (other.length > bits.length) yield* this.#byBits.get(other) ?? [];
-    }
+    const step = this.#steps.findLast((length) => length <= bits.length) ?? 0;
+    for (const other of this.#below.get(bits.slice(0, step)) ?? [])
+      if (other.bits.length > bits.length && other.bits.startsWith(bits)) yield other.item;
   }
-}
-
-function firstNotBefore(sorted: readonly string[], wanted: string): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((sorted[middle] ?? "") < wanted) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
 
 function familyKey(network: string, { ip }: IpPrefix): string {

@@ -1,4 +1,5 @@
 /** Whether a change may claim what it newly claims, and give what it newly grants. */
+import type { TimeSlice } from "../../base/time_slice.ts";
 import type { GrantDocument } from "../../mesh/documents/document.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 import type { ChangeRefusal, ChangeRequest } from "./change_request.ts";
@@ -19,19 +20,22 @@ export interface TouchedDocument {
  * What was in force stays: a host or an address that the same namespace claimed, in whichever document; a node or a network that the
  * same document claimed, so that who may have one workload somewhere may not have a thousand.
  */
-export function touchedDocuments(
+export async function touchedDocuments(
   before: ConvertedSet,
   next: ConvertedSet,
   replacements: readonly Replacement[],
   network: string,
-): readonly TouchedDocument[] {
+  slice: TimeSlice,
+): Promise<readonly TouchedDocument[]> {
   const changed = new Set(replacements.map(({ change }) => change.key));
   const written = next.documents.filter(({ metadata }) => changed.has(metadata.key));
   const owners = new Set(written.map(({ metadata }) => metadata.namespace));
   const held = new Set<string>();
-  for (const document of before.documents)
-    if (owners.has(document.metadata.namespace))
-      for (const claim of claimsOf(document, network)) held.add(heldKey(claim));
+  for (const document of before.documents) {
+    if (!owners.has(document.metadata.namespace)) continue;
+    await slice.giveWay();
+    for (const claim of claimsOf(document, network)) held.add(heldKey(claim));
+  }
   return written.map((document) => ({
     claims: claimsOf(document, network).filter((claim) => !held.has(heldKey(claim))),
     grant: document.kind === "Grant" ? document : null,
@@ -44,25 +48,28 @@ function heldKey({ claimed, document: { metadata } }: Claim): string {
 }
 
 /** @returns null where all of it may be. */
-export function checkOwnership(
+export async function checkOwnership(
   ownership: Ownership,
   touched: readonly TouchedDocument[],
   { mayChange, mayRead = mayChange }: ChangeRequest,
   version: number,
-): ChangeRefusal | null {
+  slice: TimeSlice,
+): Promise<ChangeRefusal | null> {
   const anyOf = (namespace: string) => ({ key: "", kind: "", namespace, name: "" });
   const writer: Writer = {
     mayWrite: (namespace) => mayChange(anyOf(namespace)),
     mayRead: (namespace) => mayRead(anyOf(namespace)),
   };
-  const errors = touched.flatMap(({ claims, grant }) => [
-    ...claims.flatMap((claim): readonly DocumentError[] => {
+  const errors: DocumentError[] = [];
+  for (const { claims, grant } of touched) {
+    await slice.giveWay();
+    for (const claim of claims) {
       const message = ownership.refuse(claim, writer);
-      if (message === null) return [];
-      return [{ location: claim.at, resource: claim.document.metadata.key, message }];
-    }),
-    ...(grant === null ? [] : ownership.conflictsOf(grant)),
-  ]);
+      if (message !== null)
+        errors.push({ location: claim.at, resource: claim.document.metadata.key, message });
+    }
+    if (grant !== null) errors.push(...ownership.conflictsOf(grant));
+  }
   const [first] = errors;
   if (first === undefined) return null;
   return refusal("owned", version, `nothing was changed: ${first.message}`, { errors });

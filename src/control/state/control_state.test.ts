@@ -4,6 +4,7 @@ import { silentLogger } from "../../base/log.ts";
 import { ControlState } from "./control_state.ts";
 import { inspectBackup, restore } from "./restore.ts";
 import { migrations } from "./schema.ts";
+import { applicationId } from "./state_files.ts";
 import { StateWorld } from "./testing/simulated_state.ts";
 
 async function codeOf(promise: Promise<unknown>): Promise<string> {
@@ -112,6 +113,52 @@ describe("migrations", () => {
     expect(now.settings.get("a")).toBe("1");
     w.restart();
     expect((await w.open({ migrations: [...migrations, step] })).schemaVersion).toBe(migrations.length + 1);
+  });
+
+  test("documents of before have the time at which they first came, revocations are the mesh's, tokens their namespace's", async () => {
+    const w = new StateWorld();
+    const names = migrations.map(({ name }) => name);
+    const before = migrations.slice(0, names.indexOf("creation of documents"));
+    const old = await w.open({ migrations: before });
+    old.close();
+    const database = w.host.databases.open("/state/control.db", {
+      mode: "existing",
+      applicationId,
+      maxBytes: 1e9,
+    });
+    database.transaction(() => {
+      for (const [version, atMs] of [
+        [1, 10],
+        [2, 20],
+      ] as const) {
+        database.run("INSERT INTO document_versions VALUES (?, ?, 'a', 'apply', '', 1)", version, atMs);
+        const hash = new Uint8Array(32).fill(version);
+        database.run("INSERT INTO document_texts VALUES (?, ?)", hash, `text ${version}`);
+        const insert = "INSERT INTO document_changes VALUES (?, ?, 'shop', 'K', 'x', 'f', 1, ?)";
+        database.run(insert, version, "K shop/x", hash);
+        if (version === 2) database.run(insert, version, "K shop/y", hash);
+      }
+      database.run("INSERT INTO revocations VALUES ('node', 'edge-1', '', 'lost', 'ada', 1, NULL)");
+      for (const [id, kind, name] of [
+        ["t1", "group", "shop/batch"],
+        ["t2", "node", "edge-1"],
+      ] as const)
+        database.run(
+          "INSERT INTO tokens (id, secret_hash, binding_kind, binding_name, created_at_ms, expires_at_ms, created_by, replace_joined) VALUES (?, ?, ?, ?, 1, 2, 'a', 0)",
+          id,
+          new Uint8Array(32),
+          kind,
+          name,
+        );
+    });
+    database.close();
+    const now = await w.open();
+    expect(now.documents.current().documents.map(({ key, createdMs }) => [key, createdMs])).toEqual([
+      ["K shop/x", 10],
+      ["K shop/y", 20],
+    ]);
+    expect(now.revocations.byWhoseRight("node", "edge-1")).toBe("");
+    expect([now.tokens.get("t1")?.byNamespace, now.tokens.get("t2")?.byNamespace]).toEqual(["shop", ""]);
   });
 
   test("a database of a later program is refused", async () => {
