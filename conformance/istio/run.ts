@@ -5,6 +5,7 @@ import { parseDocuments } from "../../src/mesh/documents/parse.ts";
 import { formatLocation } from "../../src/mesh/location.ts";
 import { authorizationPolicyCases } from "./authorization_policy.ts";
 import { type Case, unmark } from "./case.ts";
+import { askIstio } from "./judge.ts";
 import { kindCases } from "./kinds.ts";
 import { metadataCases } from "./metadata.ts";
 import { peerAuthenticationCases } from "./peer_authentication.ts";
@@ -26,13 +27,14 @@ const groups: Readonly<Record<string, readonly Case[]>> = {
   kinds: kindCases,
 };
 
-const usage = `usage: npm run conformance -- istio [--only TEXT] [--verbose] [--dump]
+const usage = `usage: npm run conformance -- istio [--only TEXT] [--verbose]
 
 Documents by kind: what Istio's validation takes and refuses, and the place and the word that a refusal names.
 
   --only TEXT   groups whose name contains TEXT: ${Object.keys(groups).join(", ")}
   --verbose     also name what passed
-  --dump        print the cases as JSON, for a program that asks Istio itself (README.md)
+
+With ISTIO=path, a checkout of Istio, each case is put to Istio's own validators and schema, too (Go builds them).
 `;
 
 /** @returns the exit code. */
@@ -42,7 +44,6 @@ export function istioConformance(argv: readonly string[]): number {
     options: {
       only: { type: "string", default: "" },
       verbose: { type: "boolean", default: false },
-      dump: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -51,11 +52,6 @@ export function istioConformance(argv: readonly string[]): number {
     return 0;
   }
   const chosen = Object.entries(groups).filter(([name]) => name.includes(values.only));
-  if (values.dump) {
-    const all = chosen.flatMap(([group, cases]) => cases.map((each) => dumped(group, each)));
-    console.log(JSON.stringify(all));
-    return 0;
-  }
   let passed = 0;
   let failed = 0;
   for (const [group, cases] of chosen) {
@@ -70,6 +66,17 @@ export function istioConformance(argv: readonly string[]): number {
     passed += good;
     failed += cases.length - good;
   }
+  const { ISTIO: istio } = process.env;
+  if (istio !== undefined && istio !== "") {
+    const cases = chosen.flatMap(([, each]) => each);
+    const otherwise = askIstio(istio, cases);
+    for (const line of otherwise ?? []) console.log(`FAIL at Istio: ${line}`);
+    console.log(
+      `Istio at ${istio}: ${otherwise === null ? "not asked" : `${otherwise.length} otherwise than said`}`,
+    );
+    failed += otherwise === null ? 1 : otherwise.length;
+    passed += otherwise?.length === 0 ? 1 : 0;
+  }
   console.log(`${passed} passed, ${failed} failed`);
   return failed === 0 && passed > 0 ? 0 : 1;
 }
@@ -80,10 +87,6 @@ function countVerdicts(cases: readonly Case[]): string {
     .filter(({ count }) => count > 0)
     .map(({ kind, count }) => `${count} ${kind}`)
     .join(", ");
-}
-
-function dumped(group: string, { name, text, verdict }: Case) {
-  return { name: `${group}: ${name}`, yaml: unmark(text).text, verdict: verdict.kind };
 }
 
 const file = "case.yaml";

@@ -86,7 +86,7 @@ export const pathTemplate: ValueReader<string> = ({ value, at }, path, problems)
 function templateFlaw(template: string): string | null {
   const hasOperator = template.includes(ONE) || template.includes(ANY);
   let ended = false;
-  for (const segment of template.replace(/^\/+/, "").replace(/\/+$/, "").split("/")) {
+  for (const segment of segmentsOf(template)) {
     const isOperator = segment === ONE || segment === ANY;
     if (isOperator && ended) return `has an operator after ${ANY}, which must be the last`;
     if (segment === ANY) ended = true;
@@ -96,6 +96,16 @@ function templateFlaw(template: string): string | null {
       return `has the segment ${quote(segment)}, which cannot be beside ${ONE} or ${ANY}`;
   }
   return null;
+}
+
+/** Without the empty ones at both ends. A pattern for the end would look at each of a thousand slashes again and again. */
+function segmentsOf(path: string): readonly string[] {
+  const segments = path.split("/");
+  let begin = 0;
+  let end = segments.length;
+  while (begin < end - 1 && segments[begin] === "") begin++;
+  while (end > begin + 1 && segments[end - 1] === "") end--;
+  return segments.slice(begin, end);
 }
 
 export function notField(field: string): string {
