@@ -117,8 +117,7 @@ export class OutboundFlow {
     accepted: Accepted,
     { hostname, port }: NameRoute,
   ): Promise<CopyEnd> {
-    const { names } = this.#context;
-    const addresses = attemptOrder(await names.resolve(hostname), null, this.#random);
+    const addresses = attemptOrder(await this.#outsideName(hostname), null, this.#random);
     throwIfEnded(connection);
     const outside: SocketAddress[] = [];
     let refusal: MeshError | null = null;
@@ -137,6 +136,17 @@ export class OutboundFlow {
     } catch (error) {
       this.#forget(hostname, error);
       throw error;
+    }
+  }
+
+  /** @throws MeshError as `Names.resolve`; a name that is nowhere may be a service's, misspelt. */
+  async #outsideName(hostname: string): Promise<readonly IpAddress[]> {
+    try {
+      return await this.#context.names.resolve(hostname);
+    } catch (error) {
+      if (!(error instanceof MeshError) || error.code !== "name_not_found") throw error;
+      const message = `no service of the mesh is called ${hostname}, and it is no other name: ${error.message}`;
+      throw new MeshError("name_not_found", "upstream", message, { cause: error });
     }
   }
 

@@ -225,6 +225,36 @@ describe("copy between a tunnel's stream and a socket", () => {
     expect(finished.map((error) => error?.code)).toEqual(["h2_reset"]);
   });
 
+  test("what had come before a stream was carried, and broke, is passed on as well", () => {
+    const early = new EarlyStream(false);
+    early.onData(Uint8Array.from(Buffer.from("early")), false);
+    early.onReset(resetCode.connectError, "remote", new MeshError("h2_reset", "peer", "reset"));
+    const { socket, finished } = carry(early);
+    expect([socket.text, socket.state, finished.map((error) => error?.code)]).toEqual([
+      "early",
+      "reset",
+      ["h2_reset"],
+    ]);
+  });
+
+  test("the same where the socket does not take it at once", () => {
+    const early = new EarlyStream(false);
+    early.onData(Uint8Array.from(Buffer.from("early")), false);
+    early.onReset(resetCode.connectError, "remote", new MeshError("h2_reset", "peer", "reset"));
+    const socket = new FakeSocket();
+    socket.room = 2;
+    const finished: (MeshError | null)[] = [];
+    const counters = { bytesToUpstream: 0, bytesToDownstream: 0 };
+    const stream = new FakeStream();
+    stream.closed = true;
+    new Copy(new StreamEnd(stream, early), new SocketEnd(socket), counters, new FakeClock(0), (error) =>
+      finished.push(error),
+    ).start();
+    expect([socket.text, socket.state, finished]).toEqual(["ea", "open", []]);
+    socket.drain(10);
+    expect([socket.text, socket.state, finished.length, stream.holds]).toEqual(["early", "reset", 1, false]);
+  });
+
   test("whoever leaves while the last is passed on, or is cut by policy, ends it at once and once", () => {
     for (const end of ["leaves", "policy"] as const) {
       const { stream, socket, finished, copy } = carry();

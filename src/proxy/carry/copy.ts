@@ -45,6 +45,8 @@ export class Copy {
   readonly #clock: Clock;
   readonly #onFinish: (error: MeshError | null) => void;
   #open = 2;
+  #isStarted = false;
+  #isOver = false;
   #finished = false;
   /** An end broke, and the other still passes on what that had said. */
   #failure: { readonly of: CopyEnd; readonly error: MeshError } | null = null;
@@ -67,12 +69,16 @@ export class Copy {
 
   /** Nothing more is carried. */
   get finished(): boolean {
-    return this.#finished || this.#failure !== null;
+    return this.#isOver;
   }
 
   start(): void {
     this.#downstream.start(this, this.#upstream);
-    if (!this.finished) this.#upstream.start(this, this.#downstream);
+    if (this.#finished) return;
+    this.#upstream.start(this, this.#downstream);
+    this.#isStarted = true;
+    // One that had broken before has said what it had to say by now.
+    if (this.#failure !== null && !this.#finished) this.#other(this.#failure.of).break();
   }
 
   /** `from` has read bytes. */
@@ -90,8 +96,9 @@ export class Copy {
   /** An end broke: the other breaks too, once it has passed on what there is. */
   fail(from: CopyEnd, error: MeshError): void {
     if (this.finished) return;
+    this.#isOver = true;
     this.#failure = { of: from, error };
-    const other = from === this.#downstream ? this.#upstream : this.#downstream;
+    const other = this.#other(from);
     // A reader that has stalled would keep both ends for ever, and what broke may have been cut because trust had ended.
     this.#passingOn = this.#clock.setTimer(proxyLimits.passOnMs, () => {
       if (this.#finished) return;
@@ -99,7 +106,7 @@ export class Copy {
       other.abort();
       from.abort();
     });
-    other.break();
+    if (this.#isStarted) other.break();
   }
 
   /** The other end has broken as well. */
@@ -118,8 +125,13 @@ export class Copy {
     this.#upstream.abort();
   }
 
+  #other(end: CopyEnd): CopyEnd {
+    return end === this.#downstream ? this.#upstream : this.#downstream;
+  }
+
   #finish(error: MeshError | null): void {
     if (this.#finished) return;
+    this.#isOver = true;
     this.#finished = true;
     this.#passingOn?.cancel();
     this.#onFinish(error);
