@@ -79,7 +79,9 @@ describe("without disk", () => {
       const words = ["up", "-f", lab.meshPath, "--state-directory", state];
       const refused = lab.run(lab.hosts.server, words);
       expect(await refused.process.exited).toBe(1);
-      expect(refused.process.log()).toMatch(/fairlead: cannot .*disk-0\/ca.*ENOSPC \(io\)/);
+      expect(refused.process.log()).toMatch(
+        /fairlead: cannot write .*disk-0\/ca\S*: the disk is full \(ENOSPC\) \(io\)/,
+      );
       expect(existsSync(join(state, "authority.pem"))).toBe(false);
       disk.free();
       const node = await lab.run(lab.hosts.server, words).ready();

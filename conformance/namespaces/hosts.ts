@@ -2,7 +2,9 @@
  * Two hosts: network namespaces joined by a cable (a veth pair), with addresses of both families, a route for everything to
  * the other one, and counters of what comes in by the cable.
  */
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { runToEnd } from "../peer/lab/subprocess.ts";
 
 export interface Host {
@@ -47,7 +49,7 @@ export function openHosts(): Hosts {
   const host = (name: Host["name"]): Host => ({
     name,
     namespace: `${id}-${name}`,
-    command: (argv) => ["ip", "netns", "exec", `${id}-${name}`, ...argv],
+    command: (argv) => ["ip", "netns", "exec", `${id}-${name}`, ...ownRuntime(`${id}-${name}`), ...argv],
   });
   const hosts: Hosts = {
     client: host("client"),
@@ -131,8 +133,20 @@ function readCounters(host: Host): Crossing {
   return { hbone: packets("hbone"), other: packets("other") };
 }
 
+/** The two share one file system, and each has sockets of its own: where a node's administration is found by itself. */
+function ownRuntime(namespace: string): string[] {
+  return ["env", "-u", "RUNTIME_DIRECTORY", `XDG_RUNTIME_DIR=${runtimeDirectory(namespace)}`];
+}
+
+function runtimeDirectory(namespace: string): string {
+  const directory = join(tmpdir(), `${namespace}-runtime`);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  return directory;
+}
+
 function removeNamespace(namespace: string): void {
   Bun.spawnSync(["ip", "netns", "del", namespace]);
+  rmSync(runtimeDirectory(namespace), { recursive: true, force: true });
 }
 
 /** What a run that was killed has left behind. */
