@@ -1,7 +1,7 @@
 /**
  * The door of a listener that strangers reach: whoever came in and has proven nothing yet. An accept is not a promise: when there are
  * too many, of one address, of its neighbourhood or in all, one of them goes: the oldest that has not said a word, else the oldest,
- * because those who mean well speak at once and prove themselves in milliseconds. So silence keeps nobody out, and whoever is proven
+ * because those who mean well speak at once and prove themselves in milliseconds. So silence keeps no caller out, and whoever is proven
  * is no longer counted here.
  */
 import { MeshError } from "../base/errors.ts";

@@ -54,7 +54,7 @@ export class IncomingBody {
     this.#controller?.error(error);
   }
 
-  /** Nobody is going to read it: what there is goes, and what comes. */
+  /** It will not be read: what there is goes, and what comes. */
   discard(): void {
     if (this.#over) return;
     this.#over = true;

@@ -85,7 +85,7 @@ class Exchange implements H2StreamEvents {
       await response.body?.cancel().catch(() => {});
       return;
     }
-    // Nobody reads the request any more once it is answered; what still comes is dropped, within bounds.
+    // The request is read no further once it is answered; what still comes is dropped, within bounds.
     this.body.discard();
     try {
       await writeResponse(this.#stream, response, isHead, () => this.#writable());

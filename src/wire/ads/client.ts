@@ -14,7 +14,7 @@ export interface ClientTypeOptions {
 
 export class DeltaClient {
   readonly #types = new Map<string, ClientType>();
-  /** Those of the constructor: a type that only some servers know holds up nobody. */
+  /** Those of the constructor: a type that only some servers know holds nothing up. */
   readonly #required: readonly ClientType[];
 
   /** @param types in the order of their first requests: policies before the workloads that name them. */

@@ -180,7 +180,7 @@ export class DeltaSession {
     return this.#awaitsOtherType(nowMs);
   }
 
-  /** Whether workloads that may name policies which are gone have not been sent anew yet. */
+  /** Whether workloads that may name policies which are gone have not been sent again yet. */
   #addressesBehind(nowMs: number): boolean {
     return this.#types.get(addressType)?.subscription.lacksAnything ?? this.#awaitsOtherType(nowMs);
   }

@@ -13,10 +13,10 @@ export interface ResponseLimits {
   readonly firstResponseBytes: number;
 }
 
-/** What may be sent now. Policies are removed only after the workloads that named them have been sent anew. */
+/** What may be sent now. Policies are removed only after the workloads that named them have been sent again. */
 export type Portion = "upserts" | "everything";
 
-/** The log of changes does not reach back to where this stream is: it has to begin anew. */
+/** The log of changes does not reach back to where this stream is: it has to begin again. */
 export class TooFarBehind extends Error {}
 
 export class ServerSubscription {
@@ -257,7 +257,7 @@ export class ServerSubscription {
 
   #known<T>(value: T | null): T {
     if (value === null)
-      throw new TooFarBehind(`more than ${adsLimits.maxRememberedChanges} changes behind; begin anew`);
+      throw new TooFarBehind(`more than ${adsLimits.maxRememberedChanges} changes behind; begin again`);
     return value;
   }
 }

@@ -17,7 +17,7 @@ export interface MethodDescription<Req, Res> {
   readonly response: MessageCodec<Res>;
 }
 
-/** Fields that nobody here knows would only cost memory: nothing is passed on as it came. */
+/** Fields that are not known here would only cost memory: nothing is passed on as it came. */
 const readOptions = { readUnknownFields: false } as const;
 
 /** Protocol Buffers, of a generated schema. Fields are written in the order of their numbers: equal messages give equal bytes. */

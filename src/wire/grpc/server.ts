@@ -90,7 +90,7 @@ function refusalOf(headers: HeaderFields, content: "proto" | "other", known: boo
   }
 }
 
-/** Trailers-Only, to a stream that nobody listens to. */
+/** Trailers-Only, to a stream that has no listener. */
 function refuse(stream: H2Stream, endStream: boolean, error: GrpcError): void {
   stream.events = {
     onHeaders() {},

@@ -60,7 +60,7 @@ export class ServerCallState<Req, Res, Peer> implements ServerStream<Req, Res, P
   }
 
   start(handler: StreamHandler<Req, Res, Peer>, endStream: boolean): void {
-    // A deadline that is over before it starts costs nobody a handler.
+    // A deadline that is over before it starts costs no handler.
     if (this.#over) return;
     try {
       this.#events = handler(this);

@@ -23,7 +23,7 @@ export type GrpcCode = (typeof grpcCode)[keyof typeof grpcCode];
 
 const codes: ReadonlyMap<number, GrpcCode> = new Map(Object.values(grpcCode).map((code) => [code, code]));
 
-/** @returns `unknown` for a number nobody has registered, as the specification asks. */
+/** @returns `unknown` for a number that is not registered, as the specification asks. */
 export function grpcCodeOf(value: number): GrpcCode {
   return codes.get(value) ?? grpcCode.unknown;
 }

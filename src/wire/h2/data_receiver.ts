@@ -25,7 +25,7 @@ export class DataReceiver {
     const { streamId, length } = reader;
     this.#stream = null;
     if (state.isIdle(streamId)) {
-      state.fail(h2ErrorCode.protocolError, "DATA on a stream nobody opened");
+      state.fail(h2ErrorCode.protocolError, "DATA on a stream that was never opened");
       return;
     }
     // Counted for the connection whatever becomes of it (RFC 9113 §6.9).
@@ -62,7 +62,7 @@ export class DataReceiver {
     } else this.#state.fail(h2ErrorCode.streamClosed, "DATA on a closed stream");
   }
 
-  /** Padding is nobody's to consume. */
+  /** No application consumes padding. */
   onPadding(reader: FrameReader, bytes: number): void {
     const stream = this.#stream;
     if (stream === null) return;

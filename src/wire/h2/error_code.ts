@@ -35,7 +35,7 @@ const names = [
   "HTTP_1_1_REQUIRED",
 ] as const;
 
-/** The RFC's name of a code, for messages: `CANCEL`, or `0x1f` for one nobody has registered. */
+/** The RFC's name of a code, for messages: `CANCEL`, or `0x1f` for one that is not registered. */
 export function h2ErrorName(code: number): string {
   return names[code] ?? `0x${code.toString(16)}`;
 }

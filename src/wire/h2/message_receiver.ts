@@ -14,7 +14,7 @@ import type { H2StreamEvents } from "./stream.ts";
 import { type StreamOwner, StreamState } from "./stream_state.ts";
 import { ended } from "./stream_table.ts";
 
-/** Stands in for the application's events until `onRequest` has set them. */
+/** In place of the application's events until `onRequest` has set them. */
 const unset: H2StreamEvents = {
   onHeaders: () => {},
   onData: () => {},
@@ -72,7 +72,7 @@ export class MessageReceiver {
         "a field name or value has a forbidden character",
       );
     } else if (this.#dependsOnItself) {
-      // RFC 7540 §5.3.1; RFC 9113 says nothing any more, and nobody sends it in good faith.
+      // RFC 7540 §5.3.1; RFC 9113 says nothing any more, and no peer sends it in good faith.
       this.#state.failStream(streamId, h2ErrorCode.protocolError, "a stream depends on itself");
     } else return true;
     return false;
@@ -175,7 +175,7 @@ export class MessageReceiver {
   #onClosedStream(streamId: number): void {
     const state = this.#state;
     if (state.role === "client" && state.streams.isIdle(streamId)) {
-      state.fail(h2ErrorCode.protocolError, "HEADERS on a stream nobody opened");
+      state.fail(h2ErrorCode.protocolError, "HEADERS on a stream that was never opened");
       return;
     }
     switch (state.streams.howEnded(streamId)) {

@@ -24,7 +24,7 @@ export function decodeAddressMessage(bytes: Uint8Array): Address {
   return fromBinary(AddressSchema, bytes);
 }
 
-/** @param origin null: nobody knows where it was written. */
+/** @param origin null: it is not known where it was written. */
 export function encodeAuthorizationMessage(
   fields: AuthorizationFields,
   origin: OriginFields | null,
