@@ -43,10 +43,26 @@ describe("a WorkloadGroup", () => {
     ]);
   });
 
-  test("with a probe is accepted, and says that nobody probes", () => {
+  test("with a probe is accepted, and says that nothing probes", () => {
     expect(group("{template: {}, probe: {httpGet: {port: 80}}}").warnings).toMatchObject([
       { reason: "Ignored" },
     ]);
+  });
+
+  test("gives its entries the labels of spec.metadata over those of the template, and a host's never instead", () => {
+    const of = group(
+      "annotations: {fairlead.dev/host-labels: 'app, version, team'} | {metadata: {labels: {app: meta}}, template: {labels: {app: template, version: v1, istio.io/use-waypoint: none}}}",
+    );
+    const policy = (label: string) =>
+      document(
+        "AuthorizationPolicy",
+        `shop/${label}`,
+        `{selector: {matchLabels: {app: ${label}}}, action: DENY, rules: [{}]}`,
+      );
+    const documents = parse(policy("meta"), policy("template"), policy("bank"));
+    const { workloads } = convertDocuments([...documents, entryOf(of)], context);
+    expect(workloads[0]).toMatchObject({ canonicalName: "meta", canonicalRevision: "v1" });
+    expect(workloads[0]?.authorizationPolicies).toEqual(["shop/meta"]);
   });
 
   const refused: readonly (readonly [string, string])[] = [
