@@ -29,6 +29,7 @@ export const controlConfig: ControlPlaneConfig = {
   issuersPath: null,
   cryptoProvider: "peculiar",
   svidLifetimeMs: 86_400_000,
+  hostRetentionMs: 180 * 86_400_000,
   metrics: null,
   readiness: null,
   log: { format: "text", level: "info" },

@@ -597,6 +597,29 @@ describe("what the mesh revoked", () => {
   });
 });
 
+describe("hosts that leave", () => {
+  test("are removed by who administers their namespace, and written down; others' are not there", async () => {
+    const control = world();
+    const before = control.nodes.length;
+    const own = "/v1/nodes/bluemark-node";
+    expect((await control.ask("red", "DELETE", own)).status).toBe(404);
+    expect(control.nodes.length).toBe(before);
+    control.revocations.length = 0;
+    expect((await control.ask("blue", "DELETE", own)).status).toBe(204);
+    expect(control.audit.at(-1)).toMatchObject({ action: "nodes.remove", outcome: "ok", namespace: "blue" });
+    expect((await control.ask("blue", "DELETE", own)).status).toBe(404);
+  });
+
+  test("whose revocation is the mesh's are the mesh's to remove", async () => {
+    const control = world();
+    control.revocations.length = 0;
+    const value = "bluemark-node";
+    await control.ask("root", "POST", "/v1/revocations", { kind: "node", value });
+    expect((await control.ask("blue", "DELETE", `/v1/nodes/${value}`)).status).toBe(403);
+    expect((await control.ask("root", "DELETE", `/v1/nodes/${value}`)).status).toBe(204);
+  });
+});
+
 describe("join tokens, revocations, the CA", () => {
   test("a token's secret is told once and written nowhere", async () => {
     const control = world();

@@ -46,7 +46,10 @@ export function addAuthorityRoutes(app: ControlApp): void {
   app.post("/v1/ca/rotation/finish", (context) => {
     const session = context.get("session");
     session.demand("authority.rotate", null, "the rotation");
-    return step(context, session, "finish", () => rotationOf(session).finish());
+    const { abandon } = context.req.query();
+    if (abandon !== undefined && abandon !== "true" && abandon !== "false")
+      throw new Problem(400, '"abandon" is true or false');
+    return step(context, session, "finish", () => rotationOf(session).finish(abandon === "true"));
   });
   app.delete("/v1/ca/rotation", (context) => {
     const session = context.get("session");
@@ -76,7 +79,7 @@ async function step(
     async () => work(),
     (answer) => ({
       outcome: answer.done ? "ok" : "refused",
-      detail: answer.done ? "" : whyNot(answer, word),
+      detail: answer.done ? abandoned(before, word) : whyNot(answer, word),
       before: before.phase,
       after: answer.progress.phase,
     }),
@@ -84,6 +87,13 @@ async function step(
   if (!done)
     throw new Problem(409, whyNot({ done, progress }, word), { waitingFor: progress.waiting?.names ?? [] });
   return context.json({ rotation: progress });
+}
+
+/** Who was not waited for: they have to join again. */
+function abandoned({ waiting }: RotationAnswer["progress"], word: "finish" | "abort"): string {
+  if (word !== "finish" || waiting === null || waiting.count === 0) return "";
+  const more = waiting.count - waiting.names.length;
+  return `without ${waiting.names.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
 function whyNot({ progress }: RotationAnswer, word: "finish" | "abort"): string {

@@ -25,6 +25,30 @@ export function addNodeRoutes(app: ControlApp): void {
     if (node === undefined) throw notFound(`node ${name}`);
     return context.json(describeNode(session, node));
   });
+  app.delete("/v1/nodes/:node", async (context) => {
+    const session = context.get("session");
+    const name = context.req.param("node");
+    const words = `node ${name}`;
+    const binding = session.sources.bindingOf(name);
+    const namespace = binding === null ? null : bindingNamespace(binding);
+    session.see("nodes.read", namespace, words);
+    if (binding === null) throw notFound(words);
+    session.demand("nodes.remove", namespace, words);
+    const revoked = session.sources.revocations.find({ kind: "node", value: name });
+    // Its name would be free again, which is what the revocation keeps it from.
+    if (revoked !== null && !session.may("revocations.write", revoked.byNamespace || null))
+      throw session.refuse(
+        403,
+        "nodes.remove",
+        words,
+        namespace,
+        `${words} was revoked by an administrator of the mesh; whoever removes it needs the same right`,
+      );
+    const by = { name: session.name, namespace: session.rightTo("nodes.remove", namespace) };
+    const entry = session.entry("nodes.remove", words, namespace);
+    if (!(await session.sources.removeNode(name, entry, by))) throw notFound(words);
+    return context.body(null, 204);
+  });
   app.get("/v1/certificates", (context) => {
     const session = context.get("session");
     session.visible("certificates.read");

@@ -32,6 +32,7 @@ const table: Readonly<Record<Action, readonly [string, string, string, string, s
   "tokens.create": ["mox", "o", "", "", "", ""],
   "tokens.revoke": ["mox", "o", "", "", "", ""],
   "nodes.read": ["mox", "o", "mox", "o", "mox", "o"],
+  "nodes.remove": ["mox", "o", "", "", "", ""],
   "certificates.read": ["mox", "o", "mox", "o", "mox", "o"],
   "revocations.read": ["mox", "o", "mox", "o", "mox", "o"],
   "revocations.write": ["mox", "o", "", "", "", ""],

@@ -20,6 +20,7 @@ export const actions = [
   "tokens.create",
   "tokens.revoke",
   "nodes.read",
+  "nodes.remove",
   "certificates.read",
   "revocations.read",
   "revocations.write",
@@ -51,6 +52,7 @@ const tenantWrites: ReadonlySet<Action> = new Set([
   "tokens.create",
   "tokens.revoke",
   "revocations.write",
+  "nodes.remove",
 ]);
 const ofNobody: ReadonlySet<Action> = new Set(["status.read", "authority.read"]);
 

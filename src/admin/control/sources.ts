@@ -30,6 +30,12 @@ export interface ControlSources {
   readonly documents: DocumentSource;
   readonly tokens: TokenSource;
   nodes(): readonly NodeEntry[];
+  /** For good, with its row in the audit log. @returns false when there is no such host. @throws MeshError `limit_reached`. */
+  removeNode(
+    node: string,
+    entry: AuditEntry,
+    by: { readonly name: string; readonly namespace: string },
+  ): Promise<boolean>;
   /** What a host has joined for; null when there is none of that name. One look, however many hosts there are. */
   bindingOf(node: string): TokenBinding | null;
   readonly certificates: CertificateSource;
@@ -360,7 +366,8 @@ export interface RotationSource {
   progress(): RotationProgress;
   /** @throws MeshError `configuration` when one is under way; `authority_unavailable`. */
   start(kind: "root" | "intermediate"): Promise<RotationProgress>;
-  finish(): RotationAnswer;
+  /** @param abandon goes on without those that it waits for; they join again. */
+  finish(abandon?: boolean): RotationAnswer;
   abort(): RotationAnswer;
 }
 

@@ -13,6 +13,7 @@ import {
   firstAdministrator,
 } from "../../control/ca/first_administrator.ts";
 import { FirstRole } from "../../control/ca/first_role.ts";
+import { HostRemoval } from "../../control/ca/host_removal.ts";
 import { ServingCertificates } from "../../control/ca/serving_certificates.ts";
 import { followDocumentFiles } from "../../control/documents/document_files.ts";
 import { GroupMembers, groupIdentity } from "../../control/documents/group_members.ts";
@@ -218,11 +219,23 @@ async function build(
           authorities: keys.own,
           mesh: authority,
           knowledge: {
-            nodes: () => activeNodes(state),
+            nodes: () => activeNodes(state, members),
+            isGone: (holder) => members.isGone(holder),
             acknowledged: () => acknowledgedBundles(xds, administrator, authority),
           },
         });
   life.onStop(() => rotation?.close());
+
+  const hostRemoval = new HostRemoval({
+    clock,
+    logger,
+    state,
+    authority,
+    isConnected: (node) => members.isConnected(node),
+    onRemoved: () => void xds.cutStreams((caller) => identity.authenticator.recheck(caller) !== null),
+    afterMs: config.hostRetentionMs,
+  });
+  life.onStop(() => hostRemoval.close());
 
   const authorityList = await AuthorityList.follow(keys.view, provider);
   life.onStop(() => authorityList.close());
@@ -246,6 +259,7 @@ async function build(
     xds,
     store,
     members,
+    hostRemoval,
   };
   const pending = (): readonly string[] => pendingNames(parts);
   const service = new GrpcService<RpcPeer>();
@@ -327,8 +341,9 @@ function denies(state: MeshState, workload: Workload, connection: ControlConnect
   return decision.allowed ? null : describeDenial(decision);
 }
 
-function* activeNodes(state: ControlState): Iterable<string> {
-  for (const { node, revokedAtMs } of state.registrations.list()) if (revokedAtMs === null) yield node;
+function* activeNodes(state: ControlState, members: GroupMembers): Iterable<string> {
+  for (const { node, revokedAtMs } of state.registrations.list())
+    if (revokedAtMs === null) if (!members.isGone(node)) yield node;
 }
 
 function acknowledgedBundles(

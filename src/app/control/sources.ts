@@ -66,6 +66,7 @@ export function controlSources(
       revoke: (id) => void state.tokens.revoke(id),
     },
     nodes: () => nodeEntries(host, parts),
+    removeNode: (node, entry, by) => parts.hostRemoval.remove(node, entry, by),
     bindingOf: (node) => state.registrations.byNode(node)?.binding ?? null,
     certificates: state.certificates,
     revocations: revocationSource(host, parts),

@@ -101,6 +101,8 @@ export const rotationLimits = {
   maxNames: 20,
   /** Versions of the bundle whose roots are remembered, to know what an acknowledgement of one means. */
   maxRememberedBundles: 256,
+  /** A member of a group that is gone for so long is not waited for: groups scale in, and their hosts do not come back. */
+  memberGoneMs: 60 * 60_000,
   /** After a failed renewal of an intermediate the next try. */
   renewalRetryMs: 30_000,
   /** Retired authorities that are remembered, for people. */
@@ -255,6 +257,11 @@ export const controlLimits = {
   /** Life of a node's own certificate; it renews at half of it, and an expired one is still good for renewal. */
   nodeLifetimeMs: 30 * 24 * 60 * 60_000,
   maxTokenIssuers: 32,
+  /** How long a host may be gone before it is removed; what is less than a certificate's life and an absence would end renewals. */
+  minHostRetentionMs: 60 * 60_000,
+  maxHostRetentionMs: 3650 * 24 * 60 * 60_000,
+  /** Hosts that are gone, and that are removed at one time. */
+  hostsPerSweep: 100,
   /** Leaves that are renewed early, because their CA is being replaced, are spread over this long. */
   renewalSpreadMs: 5_000,
 } as const;

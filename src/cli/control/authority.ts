@@ -7,6 +7,7 @@ import { withControl } from "./client.ts";
 
 export interface AuthorityFlags extends ControlClientFlags {
   readonly output?: "text" | "json";
+  readonly abandon?: true;
 }
 
 export async function exportRoots(
@@ -35,7 +36,7 @@ export async function rotate(
         : word === "status"
           ? await client.get(path)
           : word === "finish"
-            ? await client.post(`${path}/finish`)
+            ? await client.post(`${path}/finish${flags.abandon === true ? "?abandon=true" : ""}`)
             : await client.delete(path);
     if (flags.output === "json") bindings.terminal.out(`${JSON.stringify(answer, null, 2)}\n`);
     else bindings.terminal.out(describe(answer, style));

@@ -11,7 +11,7 @@ import { backup, type PruneFlags, prune, restore } from "./backup.ts";
 import { apply, type ChangeFlags, deleteDocuments, diff, rollback } from "./change.ts";
 import { addClientOptions } from "./client.ts";
 import { createJoinToken, type JoinTokenFlags, revokeJoinToken } from "./join_token.ts";
-import { type RevokeFlags, revoke } from "./revoke.ts";
+import { type RevokeFlags, removeNode, revoke } from "./revoke.ts";
 import { runControl } from "./run.ts";
 import { type ShowFlags, show, showStatus } from "./show.ts";
 
@@ -155,6 +155,7 @@ function addAuthority(program: Command, { bindings, style, finish }: Making): vo
     .addOption(
       new Option("--kind <KIND>", "what is replaced").choices(["root", "intermediate"]).default("root"),
     )
+    .option("--abandon", "with finish: go on without those that it waits for; they join again")
     .addOption(output("text", "json"))
     .addHelpText("after", examples("ca rotate", style))
     .action(
@@ -174,9 +175,14 @@ function addShow(program: Command, { bindings, style, finish }: Making): void {
   client(program, "status", "how the control plane is, and who it takes you for")
     .addOption(output("table", "json"))
     .action(async (flags: ShowFlags) => finish(await showStatus(bindings, style, flags)));
-  client(program, "nodes", "hosts that have joined, and how far each has followed")
+  const nodes = client(program, "nodes", "hosts that have joined, and how far each has followed")
     .addOption(output("table", "json"))
     .action(async (flags: ShowFlags) => finish(await show(bindings, style, "nodes", flags)));
+  client(nodes, "remove", "forget a host for good: its certificates are revoked, and its name is free")
+    .argument("<NAME>")
+    .action(async (name: string, flags: RevokeFlags) =>
+      finish(await removeNode(bindings, style, name, flags)),
+    );
   client(program, "history", "versions of the documents, the newest first")
     .option("--limit <N>", "how many")
     .addOption(output("table", "json"))

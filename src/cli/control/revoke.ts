@@ -70,3 +70,17 @@ function afterLifting(kind: string, value: string): string {
     ? "The host's certificates stay revoked: it joins again, by a new token made with `fairlead join-token create … --replace`"
     : "New certificates are issued to it again; those that were revoked stay so";
 }
+
+/** `fairlead nodes remove`. */
+export async function removeNode(
+  bindings: CliBindings,
+  style: Style,
+  name: string,
+  flags: ControlClientFlags,
+): Promise<ExitCode> {
+  return withControl(bindings, style, flags, async (client) => {
+    await client.delete(`/v1/nodes/${encodeURIComponent(name)}`);
+    bindings.terminal.error(`node ${name} is removed, and its certificates are revoked. Its name is free\n`);
+    return 0;
+  });
+}

@@ -32,6 +32,8 @@ export interface ControlPlaneConfig {
   readonly cryptoProvider: "runtime" | "peculiar";
   /** The longest that leaves are given. */
   readonly svidLifetimeMs: number;
+  /** A host that was not seen for so long is removed. */
+  readonly hostRetentionMs: number;
   readonly metrics: SocketAddress | null;
   readonly readiness: SocketAddress | null;
   readonly log: { readonly format: LogFormat; readonly level: LogLevel };
@@ -106,6 +108,7 @@ export function assembleControlPlane(
     issuersPath: values.issuers,
     cryptoProvider: values.cryptoProvider,
     svidLifetimeMs: values.svidLifetime,
+    hostRetentionMs: values.hostRetention,
     metrics: values.metrics,
     readiness: values.readiness,
     log: { format: values.logFormat, level: values.logLevel },

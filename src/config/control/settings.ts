@@ -1,8 +1,9 @@
 /** The settings of `fairlead control` alone. Those that it shares with nodes are in `settings.ts`. */
+import { controlLimits } from "../../base/limits/control.ts";
 import { ports } from "../../base/limits/ports.ts";
 import { readControlAddress, readHostName, readPemSource } from "../control_value.ts";
 import { many, one, optional } from "../setting.ts";
-import { readAddress, readNonEmpty, readWord } from "../value.ts";
+import { readAddress, readDuration, readNonEmpty, readWord } from "../value.ts";
 
 const group = "Control plane";
 const keys = "Keys";
@@ -38,6 +39,16 @@ export const controlPlaneSettings = {
     group,
     help: "a YAML file of the issuers whose tokens are believed (OIDC, Kubernetes)",
   }),
+  hostRetention: one(
+    readDuration(controlLimits.minHostRetentionMs, controlLimits.maxHostRetentionMs),
+    "180d",
+    {
+      flag: "--host-retention",
+      hint: "DURATION",
+      group,
+      help: "a host that was not seen for so long is removed, and what it holds is revoked",
+    },
+  ),
 
   keyEncryptionKey: optional(readNonEmpty, {
     flag: "--key-encryption-key",

@@ -3,7 +3,7 @@
  * until a while after its last one, so that a restart of either side is no change of the mesh.
  */
 import { asMeshError } from "../../base/errors.ts";
-import { controlLimits } from "../../base/limits/control.ts";
+import { controlLimits, rotationLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Clock, Timer } from "../../host/host.ts";
 import { RegisteredEntries } from "../../mesh/convert/registered_entry.ts";
@@ -23,6 +23,7 @@ export class GroupMembers implements DerivedDocuments {
   /** Of those that are there, in which order they came: of two that say the same address the first one has it. */
   readonly #places = new Map<string, number>();
   #nextPlace = 0;
+  readonly #startedAt: number;
   /** Gone, and not given up yet. */
   readonly #leaving = new Map<string, Timer>();
 
@@ -31,6 +32,7 @@ export class GroupMembers implements DerivedDocuments {
     this.#clock = clock;
     this.#logger = logger;
     this.#registrations = registrations;
+    this.#startedAt = clock.now();
     const byAge = [...registrations.list()].sort((a, b) => a.joinedAtMs - b.joinedAtMs);
     for (const { node } of byAge) {
       this.#places.set(node, this.#nextPlace++);
@@ -76,6 +78,19 @@ export class GroupMembers implements DerivedDocuments {
 
   isConnected(node: string): boolean {
     return this.#connected.has(node);
+  }
+
+  /**
+   * Whether it is a member of a group that has scaled in. Only once this program has run for as long: right after a start none is
+   * connected yet.
+   */
+  isGone(node: string): boolean {
+    const { memberGoneMs } = rotationLimits;
+    if (this.isPresent(node) || this.#clock.now() - this.#startedAt < memberGoneMs) return false;
+    const registration = this.#registrations.byNode(node);
+    return (
+      registration?.binding.kind === "group" && this.#clock.wallMs() - registration.lastSeenMs > memberGoneMs
+    );
   }
 
   close(): void {

@@ -75,6 +75,11 @@ export interface AuthoritySource extends CertificateSigner {
     keptSerialNumber: string,
     by: { readonly reason: string; readonly byWhom: string; readonly byNamespace: string },
   ): void;
+  /** Takes from a host that leaves all that it has asked for. Within the caller's transaction; `publish` makes it known. @throws MeshError `limit_reached`. */
+  withdraw(
+    node: string,
+    by: { readonly reason: string; readonly byWhom: string; readonly byNamespace: string },
+  ): void;
   /** Brings the published lists up to what is revoked. Never rejects. */
   publish(): Promise<void>;
   /** Allows an identity or a node to have certificates again; what was revoked stays revoked. @returns whether it was revoked. */

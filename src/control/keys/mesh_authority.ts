@@ -123,14 +123,27 @@ export class MeshAuthority implements AuthoritySource {
     keptSerialNumber: string,
     { reason, byWhom, byNamespace = "" }: Pick<RevocationRow, "reason" | "byWhom" | "byNamespace">,
   ): void {
-    const kept = serialOf(keptSerialNumber);
-    const concerned = this.#concerned({ kind: "node", node }).filter(({ serial }) => serial !== kept);
+    this.#withdraw(node, serialOf(keptSerialNumber), { reason, byWhom, byNamespace });
+    this.#options.records.revocations.remove("node", node);
+  }
+
+  withdraw(node: string, by: Pick<RevocationRow, "reason" | "byWhom" | "byNamespace">): void {
+    this.#withdraw(node, null, by);
+  }
+
+  #withdraw(
+    node: string,
+    keptSerialNumber: string | null,
+    by: Pick<RevocationRow, "reason" | "byWhom" | "byNamespace">,
+  ): void {
+    const concerned = this.#concerned({ kind: "node", node }).filter(
+      ({ serial }) => serial !== keptSerialNumber,
+    );
     this.#checkRoom(
       concerned.map((one) => one.issuerKey),
-      byNamespace,
+      by.byNamespace ?? "",
     );
-    this.#spread(concerned, { reason, byWhom, byNamespace, atMs: Math.floor(this.#options.clock.wallMs()) });
-    this.#options.records.revocations.remove("node", node);
+    this.#spread(concerned, { ...by, atMs: Math.floor(this.#options.clock.wallMs()) });
   }
 
   publish(): Promise<void> {

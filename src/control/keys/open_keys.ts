@@ -5,11 +5,12 @@ import type { Watch } from "../../base/watch.ts";
 import type { Host } from "../../host/host.ts";
 import type { KeyVault } from "../../pki/crypto/at_rest.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
+import { bytesEqual } from "../../pki/der/values.ts";
 import type { AuthorityOptions } from "../../pki/issue/ca.ts";
-import { authorityFile, openAuthority } from "../../pki/issue/ca_files.ts";
+import { authorityFile, loadOwnAuthority } from "../../pki/issue/ca_files.ts";
 import type { AuthorityRecords } from "../records/keys.ts";
 import { type AuthorityCertifier, OwnCertifier } from "./authority_certificate.ts";
-import type { AuthorityView } from "./authority_view.ts";
+import { type AuthorityView, readRowCertificates } from "./authority_view.ts";
 import { FileAuthorities } from "./file_authorities.ts";
 import {
   type KeyEncryptionSource,
@@ -141,10 +142,26 @@ async function adoptOwn(
   logger: Logger,
 ): Promise<void> {
   const path = `${directory}/${authorityFile}`;
-  if (records.list().length > 0 || !(await host.files.exists(path))) return;
-  const { authority } = await openAuthority(host.files, directory, options);
-  await StateAuthorities.adopt({ ...options, records }, authority, (id, key) => sealed.seal(id, key));
-  logger.log("info", "keys", "took over the CA that was here; its file is needed no more", { path });
+  if (!(await host.files.exists(path))) return;
+  const rows = records.list();
+  const authority = await loadOwnAuthority(host.files, path, options);
+  if (rows.length === 0) {
+    await StateAuthorities.adopt({ ...options, records }, authority, (id, key) => sealed.seal(id, key));
+    logger.log("info", "keys", "took over the CA that was here", { path });
+  } else if (
+    !rows.some((row) => bytesEqual(readRowCertificates(row).certificate.der, authority.certificate.der))
+  ) {
+    // Not ours to take away: another CA's only key.
+    logger.log("warn", "keys", "a file beside the state has the key of another CA, which is not used", {
+      path,
+    });
+    return;
+  }
+  // The key is sealed in state, durably: a copy in plain beside it would be what an intruder takes.
+  await host.files.remove(path);
+  logger.log("info", "keys", "removed the file of the CA that was taken over: its key is sealed in state", {
+    path,
+  });
 }
 
 async function openVaultOfKeys(

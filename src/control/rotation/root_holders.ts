@@ -10,6 +10,8 @@ import type { IssuedRow, KeyRecords } from "../records/keys.ts";
 export interface NodeKnowledge {
   /** Nodes that have joined and are not revoked, connected or not: each of them will come back. */
   nodes(): Iterable<string>;
+  /** Whether a host that has joined will not come back: a member of a group that has scaled in. */
+  isGone?(holder: string): boolean;
   /** The version of the bundle that a node has acknowledged last. A real ztunnel asks for no bundle and has none. */
   acknowledged(): ReadonlyMap<string, string>;
 }

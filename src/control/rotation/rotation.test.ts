@@ -21,6 +21,12 @@ class Nodes {
     return this.joined;
   }
 
+  readonly gone = new Set<string>();
+
+  isGone(holder: string): boolean {
+    return this.gone.has(holder);
+  }
+
   acknowledged(): ReadonlyMap<string, string> {
     return this.versions;
   }
@@ -41,6 +47,31 @@ async function leaf(setup: Setup, id: SpiffeId, node: string): Promise<readonly 
   await setup.clock.advance(10);
   return (await issue(setup.mesh, id, node)).chain;
 }
+
+test("what holds a rotation up can be abandoned, step by step, and a group that has scaled in is not waited for", async () => {
+  const setup = await openMesh();
+  const { clock, mesh } = setup;
+  const nodes = new Nodes("edge-1", "vm-1");
+  nodes.follow("edge-1", setup);
+  await leaf(setup, cart, "edge-1");
+  await leaf(setup, web, "vm-1");
+  const rotation = rotate(setup, nodes);
+  await rotation.start("root");
+  await clock.advance(2_000);
+  expect(rotation.progress()).toMatchObject({ phase: "preparing", waiting: { names: ["vm-1"] } });
+  const abandoned = rotation.finish(true);
+  expect(abandoned).toMatchObject({ done: true, progress: { phase: "reissuing" } });
+  expect(rotation.finish().done).toBe(false);
+  await leaf(setup, cart, "edge-1");
+  expect(rotation.progress().waiting?.names).toEqual([expect.stringContaining("vm-1 ")]);
+  // Its group has scaled in: nobody's word is needed for it.
+  nodes.joined.splice(nodes.joined.indexOf("vm-1"), 1);
+  nodes.gone.add("vm-1");
+  expect(rotation.progress().waiting).toMatchObject({ what: "finish" });
+  expect(rotation.finish()).toMatchObject({ done: true, progress: { phase: "idle" } });
+  await clock.advance(2_000);
+  expect(mesh.bundle.value.rootsPem.match(/BEGIN/g)).toHaveLength(1);
+});
 
 test("a root is rotated, with an overlap in which leaves of both are believed, and refusals that name who holds it up", async () => {
   const setup = await openMesh();

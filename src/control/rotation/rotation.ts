@@ -99,10 +99,14 @@ export class Rotation {
     };
   }
 
-  /** Takes the old root out of the bundle. Refused while somebody lacks the new one or has a leaf of the old one. */
-  finish(): RotationAnswer {
+  /**
+   * Takes the old root out of the bundle. Refused while somebody lacks the new one or has a leaf of the old one.
+   *
+   * @param abandon the next step is taken without those that it waits for: first the new authority issues, then the old root leaves.
+   */
+  finish(abandon = false): RotationAnswer {
     this.advance();
-    return this.#answer(finishStep(this.#facts()));
+    return this.#answer(finishStep(this.#facts(), abandon));
   }
 
   /** Takes the next authority back. Refused once it issues. */
@@ -145,7 +149,10 @@ export class Rotation {
     const view = authorities.view.value;
     const rows = authorities.rows();
     // With one authority there is nothing to wait for, and no reason to look at every certificate.
-    const leaves = view.authorities.length < 2 ? [] : currentLeaves(records, clock.wallMs());
+    const leaves =
+      view.authorities.length < 2
+        ? []
+        : currentLeaves(records, clock.wallMs()).filter(({ holder }) => !this.#isGone(holder));
     const describe = (one: LoadedAuthority): RotatingAuthority => {
       const row = rows.find((candidate) => candidate.id === one.id);
       const others = view.authorities.filter((other) => other.id !== one.id);
@@ -172,6 +179,10 @@ export class Rotation {
     if (isHeldByAll === true) return [];
     const { knowledge } = this.#options;
     return lackingRoot(root, this.#announcedAtMs(root.authorityKey), leaves, knowledge, this.#history);
+  }
+
+  #isGone(holder: string): boolean {
+    return this.#options.knowledge.isGone?.(holder) ?? false;
   }
 
   /** Since when answers carry a root: since the first authority of it that is in force. */

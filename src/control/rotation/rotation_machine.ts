@@ -51,10 +51,17 @@ export function automaticStep(facts: RotationFacts): RotationStep {
   return phaseOf(facts) === "idle" ? { kind: "nothing" } : { kind: "wait", waiting: waitingToLeave(facts) };
 }
 
-/** What the operator's word brings about: an old root leaves when nobody needs it, and not before. */
-export function finishStep(facts: RotationFacts): RotationStep {
+/**
+ * What the operator's word brings about: an old root leaves when it is needed no more, and not before, unless those that need it are
+ * abandoned. They join again.
+ */
+export function finishStep(facts: RotationFacts, abandon = false): RotationStep {
   const phase = phaseOf(facts);
   if (phase === "idle") return { kind: "nothing" };
+  if (abandon)
+    return phase === "preparing"
+      ? { kind: "change", changes: activation(facts.authorities) }
+      : retire(leaving(facts));
   if (phase === "preparing") return { kind: "wait", waiting: { what: "root", names: facts.lackingRoot } };
   const waiting = waitingToLeave(facts);
   return waiting.what === "finish" ? retire(leaving(facts)) : { kind: "wait", waiting };

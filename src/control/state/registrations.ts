@@ -83,6 +83,17 @@ export class Registrations {
     return this.#database.all("SELECT * FROM registrations ORDER BY node").map(readRegistration);
   }
 
+  /** Those that were not seen since, the longest gone first. */
+  unseenSince(ms: number, limit: number): readonly Registration[] {
+    return this.#database
+      .all(
+        "SELECT * FROM registrations WHERE last_seen_ms < ? ORDER BY last_seen_ms LIMIT ?",
+        storedMs(Math.max(0, ms)),
+        limit,
+      )
+      .map(readRegistration);
+  }
+
   /** The members of a WorkloadGroup, revoked ones left out. @param group `namespace/name` */
   ofGroup(group: string): readonly Registration[] {
     return this.#database

@@ -430,6 +430,13 @@ export class ControlWorld {
         },
       },
       nodes: () => this.nodes,
+      removeNode: async (name, entry) => {
+        const count = this.nodes.length;
+        this.nodes = this.nodes.filter(({ node }) => node !== name);
+        if (this.nodes.length === count) return false;
+        this.append(entry);
+        return true;
+      },
       bindingOf: (name) => this.nodes.find(({ node }) => node === name)?.binding ?? null,
       certificates: {
         list: ({ limit, after, identity }) =>
@@ -486,7 +493,10 @@ export class ControlWorld {
             this.rotation = { ...idle, phase: "preparing", next: "2", waiting };
             return this.rotation;
           },
-          finish: () => ({ done: false, progress: this.rotation }),
+          finish: (abandon = false) => {
+            if (abandon) this.rotation = idle;
+            return { done: abandon, progress: this.rotation };
+          },
           abort: () => {
             const done = this.rotation.phase === "preparing";
             this.rotation = idle;

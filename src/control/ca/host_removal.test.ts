@@ -1,0 +1,95 @@
+import { expect, test } from "bun:test";
+import { MeshError } from "../../base/errors.ts";
+import { controlLimits } from "../../base/limits/control.ts";
+import { silentLogger } from "../../base/log.ts";
+import { FakeClock } from "../../pki/testing/fake_clock.ts";
+import { openState } from "../state/testing/simulated_state.ts";
+import { HostRemoval } from "./host_removal.ts";
+
+const startMs = Date.parse("2026-11-22T12:00:00Z");
+const day = 24 * 60 * 60_000;
+
+async function bench(afterMs: number | null = null) {
+  const clock = new FakeClock(startMs);
+  const state = await openState();
+  const withdrawn: string[] = [];
+  const connected = new Set<string>();
+  const fault: { error: Error | null } = { error: null };
+  let published = 0;
+  const removal = new HostRemoval({
+    clock,
+    logger: silentLogger,
+    state,
+    authority: {
+      withdraw: (node) => {
+        if (fault.error !== null) throw fault.error;
+        withdrawn.push(node);
+      },
+      publish: async () => void published++,
+    },
+    isConnected: (node) => connected.has(node),
+    onRemoved: () => {},
+    afterMs,
+  });
+  const join = (node: string, lastSeenMs = startMs): void =>
+    state.registrations.put({
+      ...{ node, binding: { kind: "group", group: "shop/vms" }, addresses: [], network: "", labels: {} },
+      ...{ joinedAtMs: startMs, lastSeenMs, tokenId: null, revokedAtMs: null, revokeReason: null },
+    });
+  const entry = {
+    ...{ atMs: startMs, actor: "ada", action: "nodes.remove", target: "edge-1", namespace: null },
+    ...{ outcome: "ok" as const, detail: "", before: null, after: null },
+  };
+  return { clock, state, removal, join, entry, withdrawn, connected, fault, published: () => published };
+}
+
+test("a host that is removed is gone, with what it holds, and its name is free", async () => {
+  const { state, removal, join, entry, withdrawn, published } = await bench();
+  join("edge-1");
+  state.revocations.add({ kind: "node", value: "edge-1", reason: "", byWhom: "ada", atMs: 1 });
+  expect(await removal.remove("edge-1", entry, { name: "ada", namespace: "" })).toBe(true);
+  expect([withdrawn, published()]).toEqual([["edge-1"], 1]);
+  expect(state.registrations.byNode("edge-1")).toBeNull();
+  expect(state.revocations.isRevokedNode("edge-1")).toBe(false);
+  expect(state.audit.read({ limit: 10 }).at(0)).toMatchObject({ action: "nodes.remove", actor: "ada" });
+  expect(await removal.remove("edge-1", entry, { name: "ada", namespace: "" })).toBe(false);
+});
+
+test("where the list has no room for what it holds, it stays as it was", async () => {
+  const { state, removal, join, entry, fault } = await bench();
+  join("edge-1");
+  fault.error = new MeshError("limit_reached", "local", "full");
+  expect(removal.remove("edge-1", entry, { name: "ada", namespace: "" })).rejects.toThrow("full");
+  expect(state.registrations.byNode("edge-1")).not.toBeNull();
+  expect(state.audit.read({ limit: 10 })).toEqual([]);
+});
+
+test("hosts that were not seen for long leave by themselves; those that are connected stay, however long ago they came", async () => {
+  const { clock, state, join, connected, fault } = await bench(30 * day);
+  join("gone", startMs - 29 * day);
+  join("connected", startMs - 29 * day);
+  join("fresh");
+  connected.add("connected");
+  await clock.advance(controlLimits.pruneIntervalMs);
+  expect(state.registrations.count()).toBe(3);
+  fault.error = new MeshError("disk_full", "local", "no space");
+  await clock.advance(2 * day);
+  expect(state.registrations.count()).toBe(3);
+  fault.error = null;
+  await clock.advance(controlLimits.pruneIntervalMs);
+  expect(state.registrations.list().map(({ node }) => node)).toEqual(["connected", "fresh"]);
+  expect(state.audit.read({ limit: 10 }).at(0)).toMatchObject({
+    actor: "fairlead",
+    target: "gone",
+    namespace: "shop",
+  });
+});
+
+test("more than one sweep takes are all gone soon", async () => {
+  const { clock, state, join } = await bench(day);
+  for (let index = 0; index < controlLimits.hostsPerSweep + 5; index++) join(`h-${index}`, startMs - 2 * day);
+  await clock.advance(controlLimits.pruneIntervalMs);
+  expect(state.registrations.count()).toBe(5);
+  await clock.advance(controlLimits.pruneAgainMs);
+  expect(state.registrations.count()).toBe(0);
+});
