@@ -303,6 +303,33 @@ describe("who comes in", () => {
   });
 });
 
+test("what takes its time is written down before it is done, and not done where that cannot be", async () => {
+  const control = world();
+  const body = { kind: "identity", value: "spiffe://cluster.local/ns/blue/sa/a", reason: "stolen" };
+  const held = control.sources.audit.append;
+  const seen: number[] = [];
+  control.sources.audit.append = (entry) => {
+    seen.push(control.revocations.length);
+    held(entry);
+  };
+  const before = control.revocations.length;
+  expect((await control.ask("root", "POST", "/v1/revocations", body)).status).toBeLessThan(300);
+  expect(seen).toEqual([before, before + 1]);
+  control.sources.audit.append = () => {
+    throw new MeshError("disk_full", "local", "no room");
+  };
+  const other = { ...body, value: "spiffe://cluster.local/ns/blue/sa/b" };
+  expect((await control.ask("root", "POST", "/v1/revocations", other)).status).toBe(507);
+  expect(control.revocations.length).toBe(before + 1);
+});
+
+test("refusals of strangers are for the mesh's auditors alone", async () => {
+  const control = world();
+  expect((await control.ask("auditor", "GET", "/v1/audit/strangers")).json()).toEqual({ entries: [] });
+  for (const who of ["blue", "blueauditor", "watcher"])
+    expect((await control.ask(who, "GET", "/v1/audit/strangers")).status).toBe(403);
+});
+
 describe("the shared first administrator", () => {
   const path = "/v1/documents/Administrator/first";
 

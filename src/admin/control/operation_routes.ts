@@ -28,6 +28,13 @@ export function addOperationRoutes(app: ControlApp): void {
     const wanted = namespace === undefined ? visible : new Set([namespace]);
     return context.json({ entries: readAudit(session, query, wanted) });
   });
+  app.get("/v1/audit/strangers", (context) => {
+    const session = context.get("session");
+    session.demand("audit.read", null, "refusals of strangers");
+    const { limit, before } = context.req.query();
+    const beforeId = queryInteger(before, "before") ?? undefined;
+    return context.json({ entries: session.sources.audit.strangers(pageSize(limit), beforeId) });
+  });
   app.post("/v1/audit/verify", async (context) => {
     const session = context.get("session");
     session.demand("audit.read", null, "the audit log");

@@ -120,6 +120,8 @@ export class Session {
     work: () => Promise<T>,
     describe: (done: T) => Partial<AuditEntry>,
   ): Promise<T> {
+    // Before the effect: what was done and could not be written down afterwards is there all the same.
+    this.sources.audit.append(this.entry(action, target, namespace, { detail: "begun" }));
     let done: T;
     try {
       done = await work();

@@ -385,6 +385,8 @@ export interface AuditSource {
   check(known: readonly AuditHead[]): Promise<AuditCheck>;
   append(entry: AuditEntry): void;
   read(query: AuditQuery): readonly StoredAuditEntry[];
+  /** Refusals of callers that are not known, the newest first. */
+  strangers(limit: number, beforeId?: number): readonly StoredAuditEntry[];
 }
 
 export interface ControlStatus {

@@ -74,6 +74,7 @@ export function controlSources(
     audit: {
       append: (entry) => void state.audit.append(entry),
       read: (query) => state.audit.read(query),
+      strangers: (limit, beforeId) => state.strangers.read(limit, beforeId),
       check: (known) => parts.auditHeads.check(known),
     },
     makeRoom: (bounds) => state.makeRoom(bounds),

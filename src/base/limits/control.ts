@@ -137,6 +137,8 @@ export const stateLimits = {
   /** What may be written while a copy of the state is read; then the copy is given up. And what one piece of it holds. */
   maxSnapshotLogBytes: 1024 * 1024 * 1024,
   snapshotChunkBytes: 256 * 1024,
+  /** Refusals of callers that are not known; at the rate they are written at, a few hours of them. */
+  maxStrangers: 10_000,
   /** Share of the database from which on pruning leaves a quarter of all this, and no certificate that has ended. */
   pressureShare: 0.75,
   /** A database up to this size is read through at each start. */

@@ -13,6 +13,7 @@ export interface AuditFlags extends ControlClientFlags {
   readonly action?: string;
   readonly limit?: string;
   readonly follow?: true;
+  readonly strangers?: true;
   readonly output?: "table" | "json";
 }
 
@@ -22,8 +23,9 @@ export async function audit(bindings: CliBindings, style: Style, flags: AuditFla
   return withControl(bindings, style, flags, async (client) => {
     const filter = { namespace, actor, action };
     // The newest are asked for, and shown oldest first: the last line is the latest.
-    const first = [...list(await client.get("/v1/audit", { ...filter, limit }), "entries")].reverse();
-    if (flags.follow !== true) {
+    const path = flags.strangers === true ? "/v1/audit/strangers" : "/v1/audit";
+    const first = [...list(await client.get(path, { ...filter, limit }), "entries")].reverse();
+    if (flags.follow !== true || flags.strangers === true) {
       if (flags.output === "json") terminal.out(`${JSON.stringify(first, null, 2)}\n`);
       else if (first.length === 0) terminal.error("no entries\n");
       else terminal.out(formatTable(auditHead, first.map(auditRow), style));

@@ -194,6 +194,7 @@ function addShow(program: Command, { bindings, style, finish }: Making): void {
     .option("--action <NAME>", "such as documents.apply or tokens.create")
     .option("--limit <N>", "how many (default 100)")
     .option("--follow", "go on with what comes")
+    .option("--strangers", "refusals of callers that are not known, which are kept apart")
     .addOption(output("table", "json"))
     .addHelpText("after", examples("audit", style))
     .action(async (flags: AuditFlags) => finish(await audit(bindings, style, flags)));

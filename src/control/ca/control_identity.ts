@@ -81,7 +81,13 @@ export function createControlIdentity(options: ControlIdentityOptions): ControlI
   const { trustDomain, rootNamespace } = settings;
   const { registrations, revocations } = state;
   const rates = new RateLimits(clock, options.rates);
-  const refusals = new Refusals({ clock, logger, metrics, audit: state.audit });
+  const refusals = new Refusals({
+    clock,
+    logger,
+    metrics,
+    audit: state.audit,
+    strangers: state.strangers ?? state.audit,
+  });
   const tokens = new TokenVerifier({ ...host, logger, trustDomain, rootNamespace, issuers: options.issuers });
   const mesh = new StoreMeshFacts(options.store, options.groupIdentity);
   const known = { clock, provider, trust: options.trust, trustDomain, controlId, registrations, revocations };

@@ -51,6 +51,8 @@ export interface IdentityState {
   readonly revocations: RevocationStore;
   readonly certificates: IssuedStore;
   readonly audit: AuditLog;
+  /** Where refusals of callers that are not known go; the audit log when left out. */
+  readonly strangers?: AuditLog;
   /** All writes of `work`, or none. */
   transaction<T>(work: () => T): T;
 }

@@ -3,6 +3,7 @@
  * strangers cause is counted always and written at a bounded rate, so that nobody can fill the disk by being refused.
  */
 import { asMeshError } from "../../base/errors.ts";
+import { IpAddress } from "../../base/ip.ts";
 import { identityLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Counter, MetricFamily, MetricRegistry } from "../../base/metrics.ts";
@@ -28,24 +29,37 @@ export interface Refused {
   readonly namespace?: string | null;
 }
 
+/** One place that refusals are written to, at a rate of its own. */
+interface Written {
+  readonly log: AuditLog;
+  readonly rate: TokenBucket;
+  suppressed: number;
+}
+
 export class Refusals {
   readonly #clock: Clock;
-  readonly #audit: AuditLog;
   readonly #logger: Logger;
-  readonly #written: TokenBucket;
+  readonly #known: Written;
+  /** Apart in rate and in place, so that strangers neither silence nor age out what is known of others. */
+  readonly #strangers: Written;
   readonly #counted: MetricFamily<"action" | "reason", Counter>;
-  #suppressed = 0;
 
   constructor(options: {
     readonly clock: Clock;
     readonly audit: AuditLog;
+    readonly strangers: AuditLog;
     readonly logger: Logger;
     readonly metrics: MetricRegistry;
   }) {
     this.#clock = options.clock;
-    this.#audit = options.audit;
     this.#logger = options.logger;
-    this.#written = new TokenBucket(options.clock, identityLimits.auditRate);
+    const written = (log: AuditLog): Written => ({
+      log,
+      rate: new TokenBucket(options.clock, identityLimits.auditRate),
+      suppressed: 0,
+    });
+    this.#known = written(options.audit);
+    this.#strangers = written(options.strangers);
     this.#counted = options.metrics.counter(
       "fairlead_control_refusals",
       "Calls to the control plane that were refused",
@@ -63,19 +77,21 @@ export class Refusals {
   /** As `refuse`, and written whatever strangers have caused to be written: its caller bounds how often. */
   alarm(code: GrpcCode, message: string, refused: Refused): GrpcError {
     this.#counted.with({ action: refused.action, reason: refused.reason }).add(1);
-    this.#append(refused);
+    this.#append(this.#known, refused);
     return new GrpcError(code, message);
   }
 
   #write(refused: Refused): void {
-    if (this.#written.take()) this.#append(refused);
-    else this.#suppressed++;
+    // Of who is not known there is an address and nothing else.
+    const written = IpAddress.parse(refused.actor) === null ? this.#known : this.#strangers;
+    if (written.rate.take()) this.#append(written, refused);
+    else written.suppressed++;
   }
 
-  #append(refused: Refused): void {
+  #append(written: Written, refused: Refused): void {
     const { action, actor, target, reason, outcome = "refused", namespace = null } = refused;
     const more =
-      this.#suppressed === 0 ? "" : ` (and ${this.#suppressed} refusals before it that were not written)`;
+      written.suppressed === 0 ? "" : ` (and ${written.suppressed} refusals before it that were not written)`;
     const detail = `${reason}: ${refused.detail.slice(0, identityLimits.maxAuditDetailChars)}${more}`;
     this.#logger.log("warn", "identity", "refused", { action, actor, target, reason: detail });
     const entry: AuditEntry = {
@@ -90,8 +106,8 @@ export class Refusals {
       after: null,
     };
     try {
-      this.#audit.append(entry);
-      this.#suppressed = 0;
+      written.log.append(entry);
+      written.suppressed = 0;
     } catch (error) {
       // A disk that is full makes no refusal a consent.
       const cause = asMeshError(error, "io", "local").message;

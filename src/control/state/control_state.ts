@@ -26,6 +26,7 @@ import {
   statePaths,
   writeMarker,
 } from "./state_files.ts";
+import { Strangers } from "./strangers.ts";
 import { Tokens } from "./tokens.ts";
 import { type StateHealth, WatchedDatabase } from "./watched_database.ts";
 
@@ -48,6 +49,7 @@ export class ControlState {
   readonly revocations: Revocations;
   readonly authorities: Authorities;
   readonly audit: AuditLog;
+  readonly strangers: Strangers;
   readonly documents: DocumentVersions;
   readonly settings: Settings;
   readonly room: Room;
@@ -73,6 +75,7 @@ export class ControlState {
     this.revocations = new Revocations(database);
     this.authorities = new Authorities(database);
     this.audit = new AuditLog(database);
+    this.strangers = new Strangers(database, room);
     this.documents = new DocumentVersions(database, room);
     this.settings = new Settings(database);
   }

@@ -230,6 +230,18 @@ ALTER TABLE registrations ADD COLUMN current_serial TEXT;
 ALTER TABLE registrations ADD COLUMN pending_serial TEXT;
 `;
 
+/** Refusals of callers that are not known: a ring of its own, so that strangers age out nothing but each other. */
+const strangers = `
+CREATE TABLE strangers (
+  id INTEGER PRIMARY KEY,
+  at_ms INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  action TEXT NOT NULL,
+  target TEXT NOT NULL,
+  detail TEXT NOT NULL
+) STRICT;
+`;
+
 export const migrations: readonly Migration[] = [
   { name: "credentials", sql: credentials },
   { name: "audit log", sql: audit },
@@ -238,6 +250,7 @@ export const migrations: readonly Migration[] = [
   { name: "creation of documents", sql: documentCreation },
   { name: "rights behind revocations and tokens", sql: rights },
   { name: "usage in bytes", sql: usage },
+  { name: "refusals of strangers", sql: strangers },
   { name: "revocations of tokens", sql: revokedTokens },
   { name: "revocations by right", sql: shares },
   { name: "serial numbers of hosts", sql: renewals },

@@ -68,6 +68,7 @@ function subjectOf(name: string): Subject | null {
 
 export class ControlWorld {
   readonly audit: StoredAuditEntry[] = [];
+  strangers: StoredAuditEntry[] = [];
   versions: {
     version: number;
     actor: string;
@@ -506,6 +507,7 @@ export class ControlWorld {
       },
       makeRoom: () => false,
       audit: {
+        strangers: () => this.strangers,
         check: async (known) => {
           const cut = known.find(({ id }) => id > this.audit.length);
           const head = { id: this.audit.length, hash: "aa" };

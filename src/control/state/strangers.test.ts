@@ -1,0 +1,48 @@
+import { expect, test } from "bun:test";
+import { identityLimits, stateLimits } from "../../base/limits/control.ts";
+import { silentLogger } from "../../base/log.ts";
+import { MetricRegistry } from "../../base/metrics.ts";
+import { grpcCode } from "../../wire/grpc/status.ts";
+import { Refusals } from "../identity/refusals.ts";
+import { openState, StateWorld } from "./testing/simulated_state.ts";
+
+test("strangers age out each other alone, and silence nobody who is known", async () => {
+  const state = await openState();
+  const metrics = new MetricRegistry();
+  const { clock } = new StateWorld().host;
+  const refusals = new Refusals({
+    clock,
+    logger: silentLogger,
+    metrics,
+    audit: state.audit,
+    strangers: state.strangers,
+  });
+  const refused = { action: "caller.authenticate", target: "", reason: "r", detail: "d" };
+  for (let count = 0; count < 10 * identityLimits.auditRate.burst; count++)
+    refusals.refuse(grpcCode.unauthenticated, "no", { ...refused, actor: "198.51.100.7" });
+  refusals.refuse(grpcCode.permissionDenied, "no", { ...refused, actor: "spiffe://cluster.local/ns/a/sa/b" });
+  expect(state.audit.read({ limit: 10 }).map(({ actor }) => actor)).toEqual([
+    "spiffe://cluster.local/ns/a/sa/b",
+  ]);
+  expect(state.strangers.read(1_000).length).toBe(identityLimits.auditRate.burst);
+
+  const entry = {
+    atMs: 1,
+    action: "x",
+    target: "t",
+    outcome: "refused",
+    detail: "",
+    before: null,
+    after: null,
+  } as const;
+  state.transaction(() => {
+    for (let count = 0; count < stateLimits.maxStrangers + 10; count++)
+      state.strangers.append({ ...entry, actor: `${count}` });
+  });
+  let rows = 0;
+  let page = state.strangers.read(1_000);
+  expect(page[0]?.actor).toBe(`${stateLimits.maxStrangers + 9}`);
+  for (; page.length > 0; page = state.strangers.read(1_000, page.at(-1)?.id)) rows += page.length;
+  expect(rows).toBe(stateLimits.maxStrangers);
+  expect(state.audit.head().id).toBe(1);
+});
