@@ -354,6 +354,17 @@ describe("a host that joins by a tenant's token", () => {
     );
   });
 
+  test("by loopback is at loopback addresses, and at no other of the control plane's machine", async () => {
+    const one = await ownership([hostService("shop/api", "api.example")]);
+    const local = { ...about, remote: ip("127.0.0.1") };
+    expect(one.refuseAddress(ip("127.0.2.15"), local)).toBeNull();
+    expect(one.refuseAddress(ip("::1"), local)).toBeNull();
+    // A proxy on that machine makes everyone come from there.
+    expect(one.refuseAddress(ip("10.9.9.9"), local)).toContain("the control plane is reached there");
+    expect(one.refuseAddress(ip("10.0.0.7"), local)).toContain("neither the address");
+    expect(one.refuseAddress(ip("127.0.2.15"), about)).toContain("neither the address");
+  });
+
   test("is not where somebody else is, a control plane least of all", async () => {
     const one = await ownership(
       [

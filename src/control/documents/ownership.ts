@@ -140,8 +140,8 @@ export class Ownership {
     const prefix = wholePrefix(ip);
     const claimed = { kind: "range", network, prefix, isService: false } as const;
     const isOurs = controlAddresses.some((own) => own.equals(ip));
-    // By loopback comes who is on this machine, which has all of its addresses.
-    const isThere = ip.equals(remote) || (remote.isLoopback && isOurs);
+    // By loopback comes who is on this machine, or who is behind a proxy on it: that vouches for loopback addresses alone.
+    const isThere = ip.equals(remote) || (remote.isLoopback && ip.isLoopback);
     if (isOurs && !isThere) return `${ip.text} belongs to the mesh: the control plane is reached there`;
     const isGranted = this.isGranted(claimed, namespace);
     if (!isThere && !isGranted)
