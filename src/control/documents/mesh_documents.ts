@@ -40,7 +40,7 @@ import {
 } from "./document_diff.ts";
 import { type InputText, type ReadDocument, readInput } from "./document_input.ts";
 import { type ControlPlaneFacts, findLockOuts, lockedOutBy, type MeshView } from "./lock_out.ts";
-import { checkOwnership, touchedDocuments } from "./owned_changes.ts";
+import { checkOwnership, isAboveOwners, touchedDocuments } from "./owned_changes.ts";
 import { type HostDirectory, Ownership } from "./ownership.ts";
 import { checkErrors, checkLockOuts, checkTenancy, refusal } from "./refusing.ts";
 import { overShare } from "./shares.ts";
@@ -297,20 +297,22 @@ export class MeshDocuments {
     replacements: readonly Replacement[],
     request: ChangeRequest,
   ): Promise<ChangeRefusal | null> {
+    if (isAboveOwners(next, request)) return null;
     const { clock, context } = this.#options;
     const slice = new TimeSlice(clock);
     const touched = await touchedDocuments(this.#set, next, replacements, context.network, slice);
-    if (touched.every(({ claims, grant }) => claims.length === 0 && grant === null)) return null;
+    if (touched.length === 0) return null;
     return checkOwnership(await this.#ownershipOf(next), touched, request, this.version, slice);
   }
 
   #ownershipOf({ documents, derived }: ConvertedSet): Promise<Ownership> {
     const { clock, context, facts, hosts = noHosts } = this.#options;
+    const { network } = context;
     const view = {
       documents: [...documents, ...derived],
       hosts,
       controlAddresses: facts().addresses,
-      network: context.network,
+      network,
     };
     return Ownership.of(view, new TimeSlice(clock));
   }

@@ -36,15 +36,26 @@ export async function touchedDocuments(
     await slice.giveWay();
     for (const claim of claimsOf(document, network)) held.add(heldKey(claim));
   }
-  return written.map((document) => ({
-    claims: claimsOf(document, network).filter((claim) => !held.has(heldKey(claim))),
-    grant: document.kind === "Grant" ? document : null,
-  }));
+  return written
+    .map((document) => ({
+      claims: claimsOf(document, network).filter((claim) => !held.has(heldKey(claim))),
+      grant: document.kind === "Grant" ? document : null,
+    }))
+    .filter(({ claims, grant }) => claims.length > 0 || grant !== null);
 }
 
 function heldKey({ claimed, document: { metadata } }: Claim): string {
   const holder = claimed.kind === "node" || claimed.kind === "network" ? metadata.key : metadata.namespace;
   return `${holder} ${claimKey(claimed)}`;
+}
+
+/** Who may write for the whole mesh is held against grants alone: where there are none, nothing has to be worked out. */
+export function isAboveOwners({ documents }: ConvertedSet, { mayChange }: ChangeRequest): boolean {
+  return mayChange(anyOf("")) && !documents.some(({ kind }) => kind === "Grant");
+}
+
+function anyOf(namespace: string): Parameters<ChangeRequest["mayChange"]>[0] {
+  return { key: "", kind: "", namespace, name: "" };
 }
 
 /** @returns null where all of it may be. */
@@ -55,7 +66,6 @@ export async function checkOwnership(
   version: number,
   slice: TimeSlice,
 ): Promise<ChangeRefusal | null> {
-  const anyOf = (namespace: string) => ({ key: "", kind: "", namespace, name: "" });
   const writer: Writer = {
     mayWrite: (namespace) => mayChange(anyOf(namespace)),
     mayRead: (namespace) => mayRead(anyOf(namespace)),
