@@ -65,14 +65,17 @@ test("parts of a principal match exactly when there is one that begins or ends s
   const words = ["cluster", ".local", "x", "/", "ns", "/ns/", "n", "sa", "/sa/", "s", "-", "a-", "A", "."];
   const texts = new Set(words.flatMap((one) => words.map((two) => one + two)));
   for (const part of [...ends, ...begins]) for (const word of words) texts.add(part + word).add(word + part);
+  const cases = [...texts].flatMap((text) => [
+    { value: `${text}*`, can: ends.some((end) => principal.test(text + end)) },
+    { value: `*${text}`, can: begins.some((begin) => principal.test(begin + text)) },
+  ]);
   const wrong: string[] = [];
-  for (const text of texts) {
-    const patterns = [
-      [`${text}*`, ends.some((end) => principal.test(text + end))],
-      [`*${text}`, begins.some((begin) => principal.test(begin + text))],
-    ] as const;
-    for (const [value, can] of patterns)
-      if ((said(rule(`principals: ["${value}"]`)).length === 0) !== can) wrong.push(value);
+  // Ten at a time: of one policy twenty are told.
+  for (let index = 0; index < cases.length; index += 10) {
+    const some = cases.slice(index, index + 10);
+    const told = said(rule(`principals: [${some.map(({ value }) => `"${value}"`).join(", ")}]`));
+    for (const { value, can } of some)
+      if (told.some((text) => text.startsWith(`principals: "${value}" can`)) === can) wrong.push(value);
   }
   expect(wrong).toEqual([]);
 });
