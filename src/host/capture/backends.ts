@@ -65,10 +65,11 @@ function iptables(name: "iptables" | "iptables-legacy", suffix: "" | "-legacy"):
     },
     async listing(host) {
       const parts: string[] = [];
-      for (const { program } of programs) {
+      for (const { isIpv4, program } of programs) {
         const lines = await savedLines(host, program);
-        if (lines === null) return null;
-        if (lines !== "") parts.push(`# ${program}\n${lines}`);
+        // A host of IPv4 alone may have no ip6tables.
+        if (lines === null && isIpv4) return null;
+        if (lines !== null && lines !== "") parts.push(`# ${program}\n${lines}`);
       }
       return parts.join("\n");
     },
@@ -78,11 +79,15 @@ function iptables(name: "iptables" | "iptables-legacy", suffix: "" | "-legacy"):
 /**
  * Ours alone, each table's after its `*name`: a host may have more rules than the output of a program that is kept. Counters are left out.
  *
- * @returns "" for none, null when the program cannot be run.
+ * @returns "" for none, null when the program cannot be run or may not read them.
  */
 async function savedLines(host: Host, program: string): Promise<string | null> {
-  const ours = `${program}-save 2>/dev/null | grep -E '^[*]|FAIRLEAD_'`;
-  const ran = await attempt(host, "sh", ["-c", `command -v ${program}-save >/dev/null || exit 3; ${ours}`]);
+  // A program that may not read them says so by its exit code, which a pipe would hide: that is not the same as none.
+  const read = `saved=$(${program}-save 2>/dev/null) || exit 3`;
+  const ran = await attempt(host, "sh", [
+    "-c",
+    `${read}; printf '%s\\n' "$saved" | grep -E '^[*]|FAIRLEAD_'`,
+  ]);
   if (ran === null || ran.exitCode > 1) return null;
   return ran.output
     .replace(/ \[\d+:\d+\]$/gm, "")
