@@ -10,11 +10,10 @@ import type {
 } from "../../wire/messages/istio_citadel.gen.ts";
 import { credentialsOf, type UnaryCall } from "../identity/call_credentials.ts";
 import { type Caller, type CallerAuthenticator, callerName } from "../identity/caller.ts";
-import { type MeshFacts, refuseEntitlement } from "../identity/entitlement.ts";
+import { issuedThrough, type MeshFacts, refuseEntitlement } from "../identity/entitlement.ts";
 import type { IdentityState } from "../identity/identity_state.ts";
 import type { RateLimits } from "../identity/rate_limits.ts";
 import type { Refusals } from "../identity/refusals.ts";
-import { standingBehind } from "../identity/standing_behind.ts";
 import type { Issuance, Issued } from "./issuance.ts";
 import { describeSigningFailure } from "./signing_failure.ts";
 
@@ -67,7 +66,7 @@ export class CertificateService {
     const { rates, trustDomain, controlId, reserved, mesh, state } = this.#options;
     if (!rates.admitCaller(callerName(caller))) throw this.#exhausted(caller, "caller");
     const wanted = this.#wanted(caller, request);
-    const behind = standingBehind(caller, state);
+    const behind = issuedThrough(caller, state);
     if (typeof behind === "string") throw this.#refuse(caller, wanted.uri, "not_entitled", behind);
     for (const asking of new Set([caller, behind])) {
       const refusal = refuseEntitlement({ caller: asking, wanted, trustDomain, controlId, reserved, mesh });

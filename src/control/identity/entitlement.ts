@@ -1,9 +1,11 @@
 /**
- * Who may ask for whom: the whole rule, in one function without state. A workload asks for itself; a node for the workloads
- * that run there, by its registration and by the documents; nobody for a node or for the control plane.
+ * Who may ask for whom: the whole rule, in one function without state. A workload asks for itself; a node for the workloads that run
+ * there, by its registration and by the documents; no caller for a node or for the control plane. And through whom a workload that
+ * asks has its SVID.
  */
-import { nodeNamespace, type SpiffeId } from "../../mesh/identity.ts";
+import { isNodeName, nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import type { Caller, NodeCaller } from "./caller.ts";
+import type { IdentityState } from "./identity_state.ts";
 
 /** A workload as far as this question goes. */
 export interface PlacedWorkload {
@@ -77,4 +79,33 @@ function refuseNode({ node, registration }: NodeCaller, wanted: SpiffeId, mesh: 
         : `node ${node} joined for group ${binding.group}, whose members are ${member}`;
     }
   }
+}
+
+/**
+ * The node through which a workload got the SVID that it shows. What a node was given for its workloads is the node's as long as it
+ * goes on being renewed: otherwise whoever has taken a node over would renew the SVIDs by themselves, and keep them when the node is
+ * revoked.
+ *
+ * @returns the caller itself; the node that has asked for the SVID it shows; or why that node speaks for it no more, for the audit log.
+ */
+export function issuedThrough(
+  caller: Caller,
+  {
+    certificates,
+    registrations,
+    revocations,
+  }: Pick<IdentityState, "certificates" | "registrations" | "revocations">,
+): Caller | string {
+  if (caller.kind !== "workload" || caller.serialNumber === undefined) return caller;
+  const { serialNumber } = caller;
+  const node = certificates.bySerial(serialNumber)?.requestedBy;
+  // Issued to itself by a token, or by a CA before us.
+  if (node === undefined || !isNodeName(node)) return caller;
+  const registration = registrations.byNode(node);
+  const about = `serial ${serialNumber} of ${caller.id} was issued to node ${node}`;
+  if (registration === null) return `${about}, which is not registered any more`;
+  if (registration.revokedAtMs !== null || revocations.isRevokedNode(node))
+    return `${about}, which is revoked`;
+  const id = new SpiffeId(caller.id.trustDomain, nodeNamespace, node);
+  return { kind: "node", id, node, registration, serialNumber, credential: "valid" } satisfies NodeCaller;
 }
