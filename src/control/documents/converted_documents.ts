@@ -12,6 +12,7 @@ import type { RefusedPolicy } from "../../mesh/documents/refused_policy.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 import type { StoredDocument } from "../state/document_versions.ts";
 import type { ReadDocument } from "./document_input.ts";
+import type { MeshView } from "./lock_out.ts";
 
 /** Documents that were not applied but made of those that were: members of WorkloadGroups. */
 export interface DerivedDocuments {
@@ -156,4 +157,22 @@ function report(
     return status;
   });
   return { statuses: [...statuses, ...conversion.statuses.slice(next)], errors };
+}
+
+/** As it is looked at for who would be locked out. */
+export function viewOf({ documents, derived, conversion }: ConvertedSet): MeshView {
+  return { documents: [...documents, ...derived], state: conversion };
+}
+
+/** Derived documents that are refused, and were not before: another has what they claim. */
+export function newlyRefusedMembers(
+  before: ConvertedSet,
+  { statuses, stored }: ConvertedSet,
+): readonly { readonly resource: string; readonly reason: string }[] {
+  const known = new Set(before.statuses.filter(({ accepted }) => !accepted).map(({ resource }) => resource));
+  return statuses
+    .slice(stored.length)
+    .flatMap(({ resource, error }) =>
+      error === null || known.has(resource) ? [] : [{ resource, reason: error.message }],
+    );
 }

@@ -29,7 +29,13 @@ import type {
   ChangeRequest,
   ChangeResult,
 } from "./change_request.ts";
-import { type ConvertedSet, type DerivedDocuments, DocumentConverter } from "./converted_documents.ts";
+import {
+  type ConvertedSet,
+  type DerivedDocuments,
+  DocumentConverter,
+  newlyRefusedMembers,
+  viewOf,
+} from "./converted_documents.ts";
 import {
   changesBetween,
   type DocumentDiff,
@@ -39,7 +45,7 @@ import {
   type Replacement,
 } from "./document_diff.ts";
 import { type InputText, type ReadDocument, readInput } from "./document_input.ts";
-import { type ControlPlaneFacts, findLockOuts, lockedOutBy, type MeshView } from "./lock_out.ts";
+import { type ControlPlaneFacts, findLockOuts, lockedOutBy } from "./lock_out.ts";
 import { checkOwnership, isAboveOwners, touchedDocuments } from "./owned_changes.ts";
 import { type HostDirectory, Ownership } from "./ownership.ts";
 import { checkErrors, checkLockOuts, checkTenancy, refusal } from "./refusing.ts";
@@ -61,6 +67,7 @@ export interface MeshDocumentsOptions {
 }
 
 const noHosts: HostDirectory = { byNode: () => null, within: () => [] };
+const refusedMessage = "a member of a WorkloadGroup is left out";
 const leftOutMessage = "a member of a WorkloadGroup is left out, the control plane would be locked out";
 
 /** A change that has been found good. */
@@ -211,7 +218,8 @@ export class MeshDocuments {
         const next = await this.#converter.convert(this.stored, [], this.#leftOut);
         const found = lockedOutBy(next.derived, findLockOuts(before, viewOf(next), this.#options.facts()));
         if (found.size === 0) {
-          this.#tellRefusedMembers(next);
+          for (const { resource, reason } of newlyRefusedMembers(this.#set, next))
+            this.#options.logger.log("warn", "documents", refusedMessage, { resource, reason });
           this.#enforce(next);
           return;
         }
@@ -349,19 +357,6 @@ export class MeshDocuments {
     };
   }
 
-  /** Once for each that was taken before. */
-  #tellRefusedMembers({ derived, statuses, stored }: ConvertedSet): void {
-    const known = new Set(
-      this.#set.statuses.filter(({ accepted }) => !accepted).map(({ resource }) => resource),
-    );
-    for (const { resource, error } of statuses.slice(stored.length))
-      if (error !== null && !known.has(resource) && derived.length > 0)
-        this.#options.logger.log("warn", "documents", "a member of a WorkloadGroup is left out", {
-          resource,
-          reason: error.message,
-        });
-  }
-
   #tellErrors(): void {
     for (const [resource, errors] of this.#set.errors) {
       for (const { location, message } of errors) {
@@ -380,10 +375,6 @@ export class MeshDocuments {
     this.#turn = mine.catch(() => {});
     return mine;
   }
-}
-
-function viewOf({ documents, derived, conversion }: ConvertedSet): MeshView {
-  return { documents: [...documents, ...derived], state: conversion };
 }
 
 function isPruned(document: StoredDocument, { prune = [] }: ApplyRequest): boolean {
