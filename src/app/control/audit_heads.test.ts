@@ -95,6 +95,15 @@ test("rows that are cut off, or cut and written again in a chain that holds, are
   expect(again.parts.auditHeads.last?.reason).toContain("is not signed by a key of this control plane");
 }, 30_000);
 
+test("what is issued is in the log", async () => {
+  const { parts } = await start();
+  const rows = parts.state.audit.read({ action: "certificates.issue", limit: 10 });
+  const issued = parts.state.certificates.list({ limit: 10 });
+  const first = issued.find(({ identity }) => identity.endsWith("/fairlead-admin"));
+  expect(first).toBeDefined();
+  expect(rows.some(({ detail }) => detail.includes(`${first?.serial} for ${first?.identity} to`))).toBe(true);
+}, 30_000);
+
 test("heads go on over starts and over a root that was replaced", async () => {
   for (let round = 0; round < 3; round++) {
     const { parts, stop } = await start();

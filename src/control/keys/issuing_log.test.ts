@@ -123,3 +123,18 @@ describe("what is issued", () => {
     expect(writes).toEqual([keysLimits.recordsPerWrite, keysLimits.recordsPerWrite]);
   });
 });
+
+test("what cannot be written down is not issued: the record goes with it, and its caller is told", async () => {
+  const { certificates } = new MemoryRecords();
+  const told: string[][] = [];
+  let isFull = true;
+  const log = new IssuingLog({ defer: queueMicrotask }, certificates, (rows) => {
+    if (isFull) throw new Error("no room");
+    told.push(rows.map(({ serial }) => serial));
+  });
+  expect(await log.record(Promise.resolve(entry("1"))).catch(({ message }) => message)).toBe("no room");
+  isFull = false;
+  const refused = entry("3", () => new Error("revoked"));
+  await Promise.allSettled([log.record(Promise.resolve(entry("2"))), log.record(Promise.resolve(refused))]);
+  expect(told).toEqual([["2"]]);
+});

@@ -21,11 +21,18 @@ interface Waiting {
 export class IssuingLog {
   readonly #clock: Pick<Clock, "defer">;
   readonly #records: Pick<IssuedRecords, "record" | "atOnce">;
+  readonly #onRecorded: (rows: readonly IssuedRow[]) => void;
   #waiting: Waiting[] = [];
   /** Signings that are not over. */
   #underWay = 0;
 
-  constructor(clock: Pick<Clock, "defer">, records: Pick<IssuedRecords, "record" | "atOnce">) {
+  /** @param onRecorded is told what one write records, within it: what that writes is there with it or not at all. */
+  constructor(
+    clock: Pick<Clock, "defer">,
+    records: Pick<IssuedRecords, "record" | "atOnce">,
+    onRecorded: (rows: readonly IssuedRow[]) => void = () => {},
+  ) {
+    this.#onRecorded = onRecorded;
     this.#clock = clock;
     this.#records = records;
   }
@@ -69,10 +76,16 @@ export class IssuingLog {
   };
 
   #recordAll(group: readonly Waiting[], refusals: Map<Waiting, Error>): void {
+    const rows: IssuedRow[] = [];
     for (const one of group) {
       const refusal = one.entry.refusal();
-      if (refusal === null) this.#records.record(one.entry.row);
-      else refusals.set(one, refusal);
+      if (refusal !== null) {
+        refusals.set(one, refusal);
+        continue;
+      }
+      this.#records.record(one.entry.row);
+      rows.push(one.entry.row);
     }
+    if (rows.length > 0) this.#onRecorded(rows);
   }
 }

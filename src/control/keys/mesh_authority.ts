@@ -28,7 +28,7 @@ export interface MeshAuthorityOptions {
   readonly clock: Clock;
   readonly provider: CryptoProvider;
   readonly logger: Logger;
-  readonly records: Pick<KeyRecords, "certificates" | "revocations" | "settings">;
+  readonly records: Pick<KeyRecords, "audit" | "certificates" | "revocations" | "settings">;
   /** Of `StateAuthorities` or `FileAuthorities`, which stay the caller's to close. */
   readonly authorities: Watch<AuthorityView>;
 }
@@ -41,7 +41,7 @@ export class MeshAuthority implements AuthoritySource {
   private constructor(options: MeshAuthorityOptions) {
     this.#options = options;
     this.#publisher = new RevocationPublisher(options);
-    this.#log = new IssuingLog(options.clock, options.records.certificates);
+    this.#log = new IssuingLog(options.clock, options.records.certificates, (rows) => this.#tell(rows));
   }
 
   /** Resolves when the first bundle is there. */
@@ -50,6 +50,25 @@ export class MeshAuthority implements AuthoritySource {
     authority.#spreadAll();
     await authority.#publisher.refresh();
     return authority;
+  }
+
+  /** One row for all that one write records: a fleet that renews is no flood. */
+  #tell(rows: readonly IssuedRow[]): void {
+    const [first] = rows;
+    if (first === undefined) return;
+    const isOne = rows.length === 1;
+    this.#options.records.audit?.append({
+      atMs: this.#options.clock.wallMs(),
+      actor: isOne ? first.requestedBy : "fairlead",
+      action: "certificates.issue",
+      target: isOne ? first.identity : `${rows.length} certificates`,
+      outcome: "ok",
+      detail: rows
+        .map(({ serial, identity, requestedBy }) => `${serial} for ${identity} to ${requestedBy}`)
+        .join("; "),
+      before: null,
+      after: null,
+    });
   }
 
   get bundle(): Watch<PublishedBundle> {

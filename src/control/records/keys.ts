@@ -1,4 +1,5 @@
 /** What is asked of the control plane's state: every write is durable when it returns. `control/state` is of this shape. */
+import type { AuditEntry } from "./audit.ts";
 
 /**
  * `next` is announced and issues nothing yet; `active` issues, and there is one; `retiring` is still believed for what it has
@@ -93,6 +94,8 @@ export interface SettingRecords {
 }
 
 export interface KeyRecords {
+  /** Where it is written down what was issued; nowhere when left out. */
+  readonly audit?: { append(entry: AuditEntry): unknown };
   readonly authorities: AuthorityRecords;
   readonly certificates: IssuedRecords;
   readonly revocations: RevocationRecords;
