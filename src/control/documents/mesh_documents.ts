@@ -261,10 +261,7 @@ export class MeshDocuments {
     const forbidden = checkTenancy(replacements, request, version);
     if (forbidden !== null) return this.#records.refuse(forbidden, intent, request);
     const tooMuch = overShare(this.stored, intent.documents, this.#options.context.rootNamespace);
-    if (tooMuch !== null) {
-      const errors = [{ location: { file: "", line: 1, column: 1 }, resource: null, message: tooMuch }];
-      return refusal("invalid", version, tooMuch, { errors });
-    }
+    if (tooMuch !== null) return refusal("invalid", version, tooMuch.message, { errors: [tooMuch] });
     try {
       return await this.#decide(intent, replacements, request, version);
     } finally {

@@ -4,6 +4,7 @@
  */
 import { stateLimits } from "../../base/limits/control.ts";
 import { meshLimits } from "../../base/limits/mesh.ts";
+import type { DocumentError } from "../../mesh/location.ts";
 import type { StoredDocument } from "../state/document_versions.ts";
 import { owningNamespace } from "./document_diff.ts";
 
@@ -14,6 +15,16 @@ interface Taken {
 
 /** @returns why the set `after` cannot take the place of `before`; null where it can. What got no larger is never refused. */
 export function overShare(
+  before: readonly StoredDocument[],
+  after: readonly StoredDocument[],
+  rootNamespace: string,
+): DocumentError | null {
+  const message = excess(before, after, rootNamespace);
+  if (message === null) return null;
+  return { location: { file: "", line: 1, column: 1 }, resource: null, message };
+}
+
+function excess(
   before: readonly StoredDocument[],
   after: readonly StoredDocument[],
   rootNamespace: string,
