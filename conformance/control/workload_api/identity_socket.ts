@@ -98,16 +98,20 @@ export class IdentitySocket {
   async revocationList(serialNumbers: readonly string[], authority = this.#authority): Promise<Uint8Array> {
     const nowMs = this.#host.clock.wallMs();
     this.#listNumber++;
-    return await issueRevocationList(authority.issuer, {
-      revoked: serialNumbers.map((serialNumber) => ({
-        serialNumber,
-        revokedAtMs: nowMs,
-        reason: "privilegeWithdrawn",
-      })),
-      number: this.#listNumber,
-      thisUpdateMs: nowMs - 1_000,
-      nextUpdateMs: nowMs + lifetimeMs,
-    });
+    return await issueRevocationList(
+      authority.issuer,
+      {
+        revoked: serialNumbers.map((serialNumber) => ({
+          serialNumber,
+          revokedAtMs: nowMs,
+          reason: "privilegeWithdrawn",
+        })),
+        number: this.#listNumber,
+        thisUpdateMs: nowMs - 1_000,
+        nextUpdateMs: nowMs + lifetimeMs,
+      },
+      this.#host.clock,
+    );
   }
 
   close(): void {

@@ -16,12 +16,16 @@ test("roots and the lists in force are handed on as they change; a list that is 
     await CertificateAuthority.create({ clock, provider, trustDomain }),
   ];
   const listOf = (authority: CertificateAuthority) =>
-    issueRevocationList(authority.issuer, {
-      revoked: [],
-      number: 1n,
-      thisUpdateMs: nowMs - 1_000,
-      nextUpdateMs: nowMs + 3_600_000,
-    });
+    issueRevocationList(
+      authority.issuer,
+      {
+        revoked: [],
+        number: 1n,
+        thisUpdateMs: nowMs - 1_000,
+        nextUpdateMs: nowMs + 3_600_000,
+      },
+      clock,
+    );
   const trust = new TrustVerifier({ clock, provider, trustDomain });
   const bundle = new VerifierBundle(trust);
   expect(bundle.value).toEqual({ rootsPem: "", crls: [] });

@@ -193,12 +193,16 @@ export class CertificateAuthority implements CertificateSigner {
     number: bigint,
     nextUpdateMs: number,
   ): Promise<Uint8Array> {
-    return await issueRevocationList(this.issuer, {
-      revoked,
-      number,
-      thisUpdateMs: this.#options.clock.wallMs(),
-      nextUpdateMs,
-    });
+    return await issueRevocationList(
+      this.issuer,
+      {
+        revoked,
+        number,
+        thisUpdateMs: this.#options.clock.wallMs(),
+        nextUpdateMs,
+      },
+      this.#options.clock,
+    );
   }
 
   /** Issues an SVID that no workload gets, and verifies it as a peer would: key, chain, dates, path lengths, usages, name constraints. */
