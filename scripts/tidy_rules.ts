@@ -43,7 +43,7 @@ export const importTable: Readonly<Record<string, Folder>> = {
   },
   admin: { folders: ["base", "mesh"], packages: ["hono"] },
   config: { folders: ["base", "mesh"], packages: ["yaml"] },
-  cli: { folders: ["base", "mesh", "policy", "config"], packages: ["commander"] },
+  cli: { folders: ["base", "mesh", "policy", "config"], packages: ["commander", "diff"] },
 };
 
 /** `app/` is the composition root and may import everything; `main.ts` is the only file of src/ itself. */
