@@ -246,8 +246,8 @@ describe("who may ask for whom", () => {
     const node = await bench.joined("edge-1");
     const { csr } = await bench.csr();
     const wanted = [
-      [undefined, "nobody asks for a node"],
-      [id("fairlead-nodes/edge-2").uri, "nobody asks for a node"],
+      [undefined, "no caller asks for a node"],
+      [id("fairlead-nodes/edge-2").uri, "no caller asks for a node"],
       [id("istio-system/fairlead-control").uri, "control plane"],
       ["spiffe://other.local/ns/shop/sa/cart", "trust domain"],
       ["spiffe://cluster.local/ns/shop/sa/../cart", "no SPIFFE identity"],

@@ -72,7 +72,7 @@ export class CertificateCallers {
       const anchors = new TrustAnchors(parseRoots(this.#options.trust.rootsPem));
       const wallMs = this.#options.clock.wallMs();
       if (wallMs - leaf.notAfterMs > identityLimits.maxAbsenceMs)
-        return refuse("certificate_expired", `${id} was away for too long; it joins anew`);
+        return refuse("certificate_expired", `${id} was away for too long; it joins again by a new token`);
       const nowMs = Math.min(leaf.notAfterMs, wallMs);
       const path = await validatePath(
         { leaf, intermediates, anchors, usage: "clientAuth", nowMs },
@@ -109,7 +109,7 @@ export class CertificateCallers {
     if (caller.kind === "workload") return null;
     const found = this.#registrationOf(caller.node);
     if ("reason" in found) return found.detail;
-    return found.joinedAtMs === caller.registration.joinedAtMs ? null : `${caller.node} has joined anew`;
+    return found.joinedAtMs === caller.registration.joinedAtMs ? null : `${caller.node} has joined again`;
   }
 
   #believe(

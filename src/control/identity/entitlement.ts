@@ -40,8 +40,8 @@ export function refuseEntitlement(question: EntitlementQuestion): string | null 
   const { caller, wanted, trustDomain, controlId, reserved = [], mesh } = question;
   if (wanted.trustDomain !== trustDomain) return `${wanted} is not of trust domain ${trustDomain}`;
   if (wanted.namespace === nodeNamespace)
-    return "nobody asks for a node by name; a node renews its own certificate";
-  if (wanted.equals(controlId)) return "the control plane's identity is nobody else's";
+    return "no caller asks for a node by name; a node renews its own certificate";
+  if (wanted.equals(controlId)) return "the control plane's identity is its own alone";
   if (reserved.some((one) => one.equals(wanted))) return `${wanted} is issued by the control plane alone`;
   switch (caller.kind) {
     case "workload":
