@@ -15,18 +15,26 @@ const request = (names: number, unsubscribed = 0): DeltaDiscoveryRequest =>
     initialResourceVersions: { one: "1", two: "2" },
   });
 
+const beyond = (bytes: Uint8Array, most: Readonly<Record<number, number>>): number | null =>
+  fieldBeyondBounds(
+    bytes,
+    Object.fromEntries(
+      Object.entries(most).map(([field, count]) => [field, { most: count, refusal: "too many" }]),
+    ),
+  );
+
 test("a message with as many as may be, and with one more", () => {
   const bytes = toBinary(DeltaDiscoveryRequestSchema, request(5, 3));
-  expect(fieldBeyondBounds(bytes, { 3: 5, 4: 3, 5: 2 })).toBeNull();
-  expect(fieldBeyondBounds(bytes, { 3: 4 })).toBe(3);
-  expect(fieldBeyondBounds(bytes, { 4: 2 })).toBe(4);
-  expect(fieldBeyondBounds(bytes, { 5: 1 })).toBe(5);
+  expect(beyond(bytes, { 3: 5, 4: 3, 5: 2 })).toBeNull();
+  expect(beyond(bytes, { 3: 4 })).toBe(3);
+  expect(beyond(bytes, { 4: 2 })).toBe(4);
+  expect(beyond(bytes, { 5: 1 })).toBe(5);
 });
 
 test("any bytes at all end, and never throw", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
-      const found = fieldBeyondBounds(bytes, { 1: 0, 3: 2 });
+      const found = beyond(bytes, { 1: 0, 3: 2 });
       expect(found === null || found === 1 || found === 3).toBe(true);
     }),
     { numRuns: 5_000 },
@@ -37,5 +45,5 @@ test("delta xDS takes the names that a stream may have, and decodes no request w
   const { decode, encode } = aggregatedDiscovery.delta.request;
   const most = adsLimits.maxNamesPerStream;
   expect(decode(encode(request(most))).resourceNamesSubscribe.length).toBe(most);
-  expect(() => decode(encode(request(most + 1)))).toThrow("field 3 is there more than 10000 times");
+  expect(() => decode(encode(request(most + 1)))).toThrow("too many names on one stream");
 });

@@ -3,8 +3,8 @@
  * the event loop, and 16 MiB of names are half a million of them.
  */
 
-/** Field number → how often it may be there, at the top of the message. */
-export type FieldBounds = Readonly<Record<number, number>>;
+/** Field number → how often it may be there, at the top of the message, and what is said when it is there more often. */
+export type FieldBounds = Readonly<Record<number, { readonly most: number; readonly refusal: string }>>;
 
 /** @returns the number of the first field that is there more often than it may be, or null. Bytes that are no message are the decoder's to refuse. */
 export function fieldBeyondBounds(bytes: Uint8Array, bounds: FieldBounds): number | null {
@@ -19,7 +19,7 @@ export function fieldBeyondBounds(bytes: Uint8Array, bounds: FieldBounds): numbe
       tag |= (byte & 0x7f) << shift;
     }
     const field = tag >>> 3;
-    const most = bounds[field];
+    const most = bounds[field]?.most;
     if (most !== undefined) {
       const count = (counts.get(field) ?? 0) + 1;
       if (count > most) return field;

@@ -3,10 +3,11 @@
 import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type FieldBounds, fieldBeyondBounds } from "./field_bounds.ts";
+import { GrpcError, grpcCode } from "./status.ts";
 
 export interface MessageCodec<T> {
   encode(message: T): Uint8Array;
-  /** @throws Error when the bytes are no such message. */
+  /** @throws Error when the bytes are no such message; a GrpcError, to be told to its sender, when it is beyond a bound. */
   decode(bytes: Uint8Array): T;
 }
 
@@ -29,7 +30,8 @@ export function messageCodec<Desc extends DescMessage>(
     encode: (message) => toBinary(schema, message),
     decode: (bytes) => {
       const beyond = bounds === null ? null : fieldBeyondBounds(bytes, bounds);
-      if (beyond !== null) throw new Error(`field ${beyond} is there more than ${bounds?.[beyond]} times`);
+      if (beyond !== null)
+        throw new GrpcError(grpcCode.invalidArgument, bounds?.[beyond]?.refusal ?? "too much of one field");
       return fromBinary(schema, bytes, readOptions);
     },
   };

@@ -204,8 +204,9 @@ export class ServerCallState<Req, Res, Peer> implements ServerStream<Req, Res, P
     let message: Req;
     try {
       message = this.method.request.decode(bytes);
-    } catch {
-      this.end(new GrpcError(grpcCode.internal, "a request that cannot be decoded"));
+    } catch (thrown) {
+      const isBound = thrown instanceof GrpcError;
+      this.end(isBound ? thrown : new GrpcError(grpcCode.internal, "a request that cannot be decoded"));
       return;
     }
     try {

@@ -13,9 +13,9 @@ export const aggregatedDiscovery = {
   stream: describeMethod(AggregatedDiscoveryService.method.streamAggregatedResources),
   // Names to subscribe to and no longer to, and the versions that a client holds.
   delta: describeMethod(AggregatedDiscoveryService.method.deltaAggregatedResources, {
-    3: adsLimits.maxNamesPerStream,
-    4: adsLimits.maxNamesPerStream,
-    5: adsLimits.maxInitialVersions,
+    3: { most: adsLimits.maxNamesPerStream, refusal: "too many names on one stream" },
+    4: { most: adsLimits.maxNamesPerStream, refusal: "too many names on one stream" },
+    5: { most: adsLimits.maxInitialVersions, refusal: "too many initial versions" },
   }),
 } as const;
 
