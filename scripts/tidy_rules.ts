@@ -64,6 +64,7 @@ export function checkFile(file: SourceFile): readonly string[] {
     ...checkWords(file),
     ...checkTypes(file, code),
     ...checkBarrel(file, code),
+    ...checkConstants(file, code),
   ];
   if (!file.path.startsWith("src/") || isTest(file.path)) return found;
   return [...found, ...checkImports(file), ...checkGlobals(file, code)];
@@ -215,6 +216,21 @@ function checkTypes(file: SourceFile, code: string): string[] {
       `${file.path}:${lineOf(code, match.index)}: only erasable syntax, so that every runtime runs the source as it is`,
     );
   return found;
+}
+
+/** Files whose constants are the C library's, by its own names. */
+const namesOfC = [
+  "src/host/bun/linux_socket.ts",
+  "src/host/bun/linux_unix_socket.ts",
+  "conformance/capture/packets.ts",
+];
+
+function checkConstants(file: SourceFile, code: string): string[] {
+  if (namesOfC.includes(file.path) || file.path.startsWith("wasm/assembly/") || file.path.endsWith(".gen.ts"))
+    return [];
+  return [...code.matchAll(/^(?:export )?const ([A-Z][A-Z0-9_]+)\b/gm)].map(
+    (match) => `${file.path}:${lineOf(code, match.index)}: ${match[1]}: constants are camelCase here`,
+  );
 }
 
 function checkBarrel(file: SourceFile, code: string): string[] {

@@ -13,7 +13,7 @@ export interface Import {
  * Template expressions are blanked with their template: the rules can afford to miss those.
  */
 export function codeOnly(text: string): string {
-  return text.replace(LEXEMES, (lexeme) => {
+  return text.replace(lexemes, (lexeme) => {
     const quote = lexeme[0] ?? "";
     if (quote === "/" && !lexeme.startsWith("//") && !lexeme.startsWith("/*")) return blank(lexeme);
     return quote === '"' || quote === "'" || quote === "`"
@@ -23,7 +23,7 @@ export function codeOnly(text: string): string {
 }
 
 // In order: comments, strings, templates, then regular expressions where an operand may begin.
-const LEXEMES =
+const lexemes =
   /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|(?<=(?:^|[=(,:?[!&|;{}]|return|=>)\s*)\/(?![/*])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n[])+\/[dgimsuvy]*/gm;
 
 function blank(text: string): string {
@@ -33,7 +33,7 @@ function blank(text: string): string {
 /** Static and dynamic imports and re-exports, in order. */
 export function importsOf(text: string): readonly Import[] {
   const imports: Import[] = [];
-  for (const match of text.matchAll(IMPORTS)) {
+  for (const match of text.matchAll(importsPattern)) {
     const [, keyword = "", clause = "", from, dynamic] = match;
     const names = clause
       .replace(/[{}]/g, " ")
@@ -51,7 +51,7 @@ export function importsOf(text: string): readonly Import[] {
   return imports;
 }
 
-const IMPORTS =
+const importsPattern =
   /^(?:(import(?: type)?|export(?: type)?)\s+([\w*{][\w*{},\s]*?)\s+from\s+|import\s+)"([^"]+)"|\bimport\("([^"]+)"\)/gm;
 
 export function lineOf(text: string, index: number): number {

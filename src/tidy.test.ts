@@ -196,6 +196,12 @@ describe("the rules themselves", () => {
     expect(findings("src/base/x.ts", "export const x = !a && a !== b && a != c;\n")).toBe("");
   });
 
+  test("constants in capitals are found, but where they are the C library's", () => {
+    expect(findings("src/base/x.ts", "export const MAX_SIZE = 1;\n")).toContain("camelCase");
+    expect(findings("src/base/x.ts", "export const maxSize = 1;\nexport class A {}\n")).toBe("");
+    expect(findings("src/host/bun/linux_socket.ts", "const AF_INET = 2;\n")).toBe("");
+  });
+
   test("names, length, barrels and forbidden words are found", () => {
     expect(findings("src/base/utils.ts", "")).toContain("says nothing");
     expect(findings("src/base/camelCase.ts", "")).toContain("snake_case");

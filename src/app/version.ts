@@ -1,13 +1,13 @@
 /** What this program is; `npm run build` puts the commit in. */
 import manifest from "../../package.json" with { type: "json" };
 
-declare const FAIRLEAD_COMMIT: string | undefined;
+declare const fairleadCommit: string | undefined;
 
 /** @param runtime the Host's name. */
 export function versionFields(runtime: string): Readonly<Record<string, string>> {
   return {
     version: manifest.version,
-    commit: typeof FAIRLEAD_COMMIT === "undefined" ? "unknown" : FAIRLEAD_COMMIT,
+    commit: typeof fairleadCommit === "undefined" ? "unknown" : fairleadCommit,
     runtime,
   };
 }

@@ -92,8 +92,8 @@ export class MetricFamily<Label extends string, Child> {
     create: () => Child,
     maxSeries: number,
   ) {
-    assert(METRIC_NAME.test(name) && !name.endsWith("_total"), `not a metric name: ${name}`);
-    for (const label of labels) assert(LABEL_NAME.test(label), `not a label name: ${label}`);
+    assert(metricName.test(name) && !name.endsWith("_total"), `not a metric name: ${name}`);
+    for (const label of labels) assert(labelName.test(label), `not a label name: ${label}`);
     this.type = type;
     this.name = name;
     this.help = help;
@@ -201,8 +201,8 @@ export class MetricRegistry {
   }
 }
 
-const METRIC_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
-const LABEL_NAME = /^(?!__|le$)[a-zA-Z_][a-zA-Z0-9_]*$/;
+const metricName = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
+const labelName = /^(?!__|le$)[a-zA-Z_][a-zA-Z0-9_]*$/;
 
 /** Backslash, quote and line feed are escaped; a value that is too long is cut, because peers name things too. */
 function escapeLabelValue(value: string): string {

@@ -11,7 +11,7 @@ export interface MeshFiles {
   readonly unreadable: ReadonlyMap<string, MeshError>;
 }
 
-const DOCUMENT_FILE = /\.(ya?ml|json)$/;
+const documentFile = /\.(ya?ml|json)$/;
 
 /**
  * Reads everything below the paths. A configured file is read whatever its name; in folders only `.yaml`, `.yml` and `.json`,
@@ -81,7 +81,7 @@ class TreeReader {
       const name = entry.path.slice(entry.path.lastIndexOf("/") + 1);
       if (name.startsWith(".")) continue;
       if (entry.isDirectory) await this.#guard(entry.path, () => this.#readFolder(entry.path, depth + 1));
-      else if (DOCUMENT_FILE.test(name)) await this.#guard(entry.path, () => this.#readFile(entry.path));
+      else if (documentFile.test(name)) await this.#guard(entry.path, () => this.#readFile(entry.path));
     }
     return true;
   }

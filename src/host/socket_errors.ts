@@ -2,7 +2,7 @@
 import { type Blame, type ErrorCode, MeshError } from "../base/errors.ts";
 
 /** errno(3) on Linux for what socket calls return. */
-const NAMES: Readonly<Record<number, string>> = {
+const names: Readonly<Record<number, string>> = {
   1: "EPERM",
   2: "ENOENT",
   9: "EBADF",
@@ -30,7 +30,7 @@ const NAMES: Readonly<Record<number, string>> = {
   113: "EHOSTUNREACH",
 };
 
-const LOCAL: Readonly<Record<string, ErrorCode>> = {
+const localErrors: Readonly<Record<string, ErrorCode>> = {
   EMFILE: "descriptors_exhausted",
   ENFILE: "descriptors_exhausted",
   ENOBUFS: "descriptors_exhausted",
@@ -41,7 +41,7 @@ const LOCAL: Readonly<Record<string, ErrorCode>> = {
 };
 
 export function errnoName(errno: number): string {
-  return NAMES[errno] ?? `errno ${errno}`;
+  return names[errno] ?? `errno ${errno}`;
 }
 
 /** The name (`ECONNRESET`) in whatever the runtime threw or reported; null when it carries none. */
@@ -52,7 +52,7 @@ export function systemErrorName(thrown: unknown): string | null {
 
 /** A failed connect. What the network or the other end did is the upstream's fault, what this host lacks is ours. */
 export function connectError(name: string, target: string): MeshError {
-  const local = LOCAL[name];
+  const local = localErrors[name];
   if (local !== undefined) return new MeshError(local, "local", `connect to ${target}: ${name}`);
   const message = `connect to ${target}: ${name}`;
   switch (name) {
@@ -70,7 +70,7 @@ export function connectError(name: string, target: string): MeshError {
 
 /** A failed listen. All of them are this host's. */
 export function listenError(name: string, target: string): MeshError {
-  return new MeshError(LOCAL[name] ?? "io", "local", `listen on ${target}: ${name}`);
+  return new MeshError(localErrors[name] ?? "io", "local", `listen on ${target}: ${name}`);
 }
 
 /** An established connection that broke. */

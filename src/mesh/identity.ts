@@ -8,10 +8,10 @@ export const nodeNamespace = "fairlead-nodes";
 
 /** A host's name is one DNS label (RFC 1123 §2.1), in lower case. */
 export function isNodeName(name: string): boolean {
-  return NODE_NAME.test(name);
+  return nodeName.test(name);
 }
 
-const NODE_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+const nodeName = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 export class SpiffeId {
   readonly trustDomain: string;
@@ -47,16 +47,16 @@ export class SpiffeId {
    * @returns null for anything else.
    */
   static parse(uri: string): SpiffeId | null {
-    const match = SPIFFE_URI.exec(uri);
+    const match = spiffeUri.exec(uri);
     if (match === null) return null;
     const [, trustDomain = "", namespace = "", serviceAccount = ""] = match;
-    if (DOT_SEGMENT.test(namespace) || DOT_SEGMENT.test(serviceAccount)) return null;
+    if (dotSegment.test(namespace) || dotSegment.test(serviceAccount)) return null;
     return new SpiffeId(trustDomain, namespace, serviceAccount);
   }
 }
 
 /** SPIFFE-ID §2.2: a path holds no relative segment. */
-const DOT_SEGMENT = /^\.{1,2}$/;
+const dotSegment = /^\.{1,2}$/;
 
-const SPIFFE_URI =
+const spiffeUri =
   /^spiffe:\/\/([a-z0-9._-]{1,255})\/ns\/([A-Za-z0-9._-]{1,253})\/sa\/([A-Za-z0-9._-]{1,253})$/;

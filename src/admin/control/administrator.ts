@@ -57,7 +57,7 @@ export function* administratorsInSteps(
     }
     for (const part of parts) {
       yield;
-      const read = MAY_BE_ADMINISTRATOR.test(part.text)
+      const read = mayBeAdministrator.test(part.text)
         ? yield* readAdministrator(part, rootNamespace)
         : "other";
       if (read === "other") others++;
@@ -78,9 +78,9 @@ export function* administratorsInSteps(
 }
 
 /** The word, or an escape of YAML by which it could be written. */
-const MAY_BE_ADMINISTRATOR = /Administrator|\\[xuU]/;
+const mayBeAdministrator = /Administrator|\\[xuU]/;
 
-const NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
+const namePattern = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 /** One document of this kind; `other` for another. */
 export function* readAdministrator(
@@ -106,7 +106,7 @@ export function* readAdministrator(
     for (const part of ["metadata", "spec"]) if (!root.has(part)) problems.add(root.at, `${part} is missing`);
   const name = root?.object("metadata", { known: ["name"] })?.requiredString("name") ?? null;
   if (name !== null) problems.resource = `${administratorKind} ${name.value}`;
-  if (name !== null && !NAME.test(name.value))
+  if (name !== null && !namePattern.test(name.value))
     problems.add(name.at, `"${name.value}" is not a name: lower case letters, digits, - and .`, name.value);
   const spec = root?.object("spec", { known: ["role", "namespaces", "subjects"] }) ?? null;
   const role = spec === null ? null : readRole(spec, problems);

@@ -133,7 +133,7 @@ function hideOthers(session: Session, message: string): string {
 function tellsOfOthers(session: Session): (message: string) => boolean {
   let others: ReadonlySet<string> | null = null;
   return (message) => {
-    for (const [, namespace = ""] of message.matchAll(NAMED))
+    for (const [, namespace = ""] of message.matchAll(named))
       if (!session.may("documents.read", namespace)) return true;
     others ??= new Set(
       session.sources.documents
@@ -151,7 +151,7 @@ function tellsOfOthers(session: Session): (message: string) => boolean {
 }
 
 /** `namespace/name`, where it is neither a part of a path nor of an API's group. */
-const NAMED = /(?<![\w./:-])([a-z0-9][a-z0-9-]*)\/[a-z0-9]/g;
+const named = /(?<![\w./:-])([a-z0-9][a-z0-9-]*)\/[a-z0-9]/g;
 const nowhere = { file: "request", line: 1, column: 1 };
 const hidden = "it conflicts with what is not yours to see; ask an administrator of the mesh";
 

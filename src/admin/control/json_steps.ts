@@ -83,9 +83,9 @@ class JsonReader {
     let at = from;
     const pieces: string[] = [];
     for (;;) {
-      PLAIN.lastIndex = at;
-      PLAIN.test(text);
-      at = Math.max(at, PLAIN.lastIndex);
+      plain.lastIndex = at;
+      plain.test(text);
+      at = Math.max(at, plain.lastIndex);
       const isEnd = text[at] === '"';
       if (at >= text.length) this.#fail();
       if (isEnd || at - from >= sliceChars) {
@@ -102,8 +102,8 @@ class JsonReader {
   }
 
   #word(): unknown {
-    WORD.lastIndex = this.#at;
-    const [word] = WORD.exec(this.#text) ?? this.#fail();
+    wordPattern.lastIndex = this.#at;
+    const [word] = wordPattern.exec(this.#text) ?? this.#fail();
     this.#at += word.length;
     return JSON.parse(word);
   }
@@ -116,9 +116,9 @@ class JsonReader {
 
   /** The next sign that is no blank (RFC 8259 §2); "" at the end. */
   #peek(): string {
-    BLANK.lastIndex = this.#at;
-    BLANK.test(this.#text);
-    this.#at = Math.max(this.#at, BLANK.lastIndex);
+    blank.lastIndex = this.#at;
+    blank.test(this.#text);
+    this.#at = Math.max(this.#at, blank.lastIndex);
     return this.#text[this.#at] ?? "";
   }
 
@@ -128,6 +128,6 @@ class JsonReader {
 }
 
 /** At most so many at one time, so that a long string is cut. */
-const PLAIN = /[^"\\]{0,65536}/y;
-const WORD = /[-+.0-9A-Za-z]{1,400}/y;
-const BLANK = /[ \t\r\n]*/y;
+const plain = /[^"\\]{0,65536}/y;
+const wordPattern = /[-+.0-9A-Za-z]{1,400}/y;
+const blank = /[ \t\r\n]*/y;

@@ -54,7 +54,7 @@ export async function verifyAudit(
   const { terminal } = bindings;
   const heads: { readonly id: number; readonly hash: string }[] = [];
   for (const head of flags.head ?? []) {
-    const [, id = "", hash = ""] = HEAD.exec(head) ?? [];
+    const [, id = "", hash = ""] = headPattern.exec(head) ?? [];
     if (id === "") {
       terminal.error(`${style.red("fairlead:")} --head is NUMBER:HASH, as the log has them\n`);
       return 2;
@@ -77,7 +77,7 @@ export async function verifyAudit(
   });
 }
 
-const HEAD = /^([0-9]{1,15}):([0-9a-fA-F]{64})$/;
+const headPattern = /^([0-9]{1,15}):([0-9a-fA-F]{64})$/;
 
 /** A line an entry, so that it can be piped. @returns the last one's number. */
 function print(

@@ -26,7 +26,7 @@ export function parseJoin(request: JoinRequest, remote: IpAddress): ParsedJoin |
   if (nodeName !== "" && !isNodeName(nodeName))
     return "the node's name is no DNS label in lower case of at most 63 characters";
   if (version.length > identityLimits.maxVersionChars) return "the version is too long";
-  if (!NETWORK.test(network) || network.length > identityLimits.maxNetworkChars)
+  if (!networkPattern.test(network) || network.length > identityLimits.maxNetworkChars)
     return "the network is no name";
   const addresses = parseAddresses(request.addresses);
   if (typeof addresses === "string") return addresses;
@@ -42,9 +42,9 @@ export function parseJoin(request: JoinRequest, remote: IpAddress): ParsedJoin |
   };
 }
 
-const NETWORK = /^[A-Za-z0-9._-]*$/;
-const LABEL_NAME = /^(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?\/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
-const LABEL_VALUE = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)?$/;
+const networkPattern = /^[A-Za-z0-9._-]*$/;
+const labelName = /^(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?\/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
+const labelValue = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)?$/;
 
 function parseAddresses(texts: readonly string[]): readonly string[] | string {
   if (texts.length > identityLimits.maxJoinAddresses) return "there are too many addresses";
@@ -63,9 +63,9 @@ function parseLabels(labels: JoinRequest["labels"]): Readonly<Record<string, str
   const entries = Object.entries(labels);
   if (entries.length > identityLimits.maxJoinLabels) return "there are too many labels";
   for (const [name, value] of entries) {
-    if (name.length > identityLimits.maxLabelNameChars || !LABEL_NAME.test(name))
+    if (name.length > identityLimits.maxLabelNameChars || !labelName.test(name))
       return "one of the labels has no name of a label";
-    if (value.length > identityLimits.maxLabelValueChars || !LABEL_VALUE.test(value))
+    if (value.length > identityLimits.maxLabelValueChars || !labelValue.test(value))
       return "one of the labels has no value of a label";
   }
   return Object.fromEntries(entries);

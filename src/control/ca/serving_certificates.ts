@@ -63,7 +63,7 @@ export class ServingCertificates {
   #schedule(delayMs: number): void {
     this.#timer?.cancel();
     // Timers do not follow a clock that is set: it is looked at often enough to notice.
-    this.#timer = this.#options.clock.setTimer(Math.min(delayMs, CHECK_MS), () => {
+    this.#timer = this.#options.clock.setTimer(Math.min(delayMs, checkMs), () => {
       if (this.#untilHalfLife() <= 0) this.#renew();
       else this.#schedule(this.#untilHalfLife());
     });
@@ -103,7 +103,7 @@ export class ServingCertificates {
   }
 }
 
-const CHECK_MS = 60 * 60_000;
+const checkMs = 60 * 60_000;
 
 async function issue(options: ServingCertificatesOptions): Promise<ServingCertificate> {
   const { clock, authority, id, hosts } = options;

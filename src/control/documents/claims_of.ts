@@ -27,8 +27,8 @@ export interface Claim {
   readonly document: MeshDocument;
 }
 
-const NODE = "fairlead.dev/node";
-const GATEWAY = "fairlead.dev/gateway-for-network";
+const nodeAnnotation = "fairlead.dev/node";
+const gatewayAnnotation = "fairlead.dev/gateway-for-network";
 
 /** @param network of addresses that name none. */
 export function claimsOf(document: MeshDocument, network: string): readonly Claim[] {
@@ -111,8 +111,8 @@ function addressClaims(document: MeshDocument, endpoint: EndpointSpec, network: 
 }
 
 function annotationClaims(document: MeshDocument, annotations: Labels): readonly Claim[] {
-  const node = annotations.get(NODE);
-  const gateway = annotations.get(GATEWAY);
+  const node = annotations.get(nodeAnnotation);
+  const gateway = annotations.get(gatewayAnnotation);
   return [
     ...(node === undefined || node.value === ""
       ? []

@@ -120,9 +120,9 @@ export function joinDocuments(documents: readonly Pick<StoredDocument, "text">[]
   return documents
     .map(({ text }, index) => {
       const ended = text.endsWith("\n") ? text : `${text}\n`;
-      return index === 0 || STARTS_WITH_MARKER.test(text) ? ended : `---\n${ended}`;
+      return index === 0 || startsWithMarker.test(text) ? ended : `---\n${ended}`;
     })
     .join("");
 }
 
-const STARTS_WITH_MARKER = /^---(?=[ \t\r\n]|$)/;
+const startsWithMarker = /^---(?=[ \t\r\n]|$)/;

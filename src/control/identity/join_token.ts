@@ -9,12 +9,12 @@ export interface JoinToken {
   readonly secret: Uint8Array;
 }
 
-const FORM = /^fjt_([0-9a-f]{16})_([0-9a-f]{64})$/;
+const form = /^fjt_([0-9a-f]{16})_([0-9a-f]{64})$/;
 
 /** @returns null for what is no token, before anything is computed or looked up. */
 export function parseJoinToken(text: string): JoinToken | null {
   if (text.length > identityLimits.maxJoinTokenChars) return null;
-  const [, id, secret] = FORM.exec(text) ?? [];
+  const [, id, secret] = form.exec(text) ?? [];
   return id === undefined || secret === undefined ? null : { id, secret: bytesOf(secret) };
 }
 

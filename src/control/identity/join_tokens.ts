@@ -66,7 +66,7 @@ export class JoinTokens {
   }
 }
 
-const NAME = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/;
+const namePattern = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 function checkBinding(binding: TokenBinding): void {
   if (binding.kind === "node") {
@@ -76,7 +76,7 @@ function checkBinding(binding: TokenBinding): void {
   }
   const key = binding.kind === "workload" ? binding.workload : binding.group;
   const [namespace = "", name = "", ...more] = key.split("/");
-  if (!isNodeName(namespace) || !NAME.test(name) || more.length > 0)
+  if (!isNodeName(namespace) || !namePattern.test(name) || more.length > 0)
     throw bad(`"${key}" is not namespace/name`);
   if (namespace === nodeNamespace) throw bad(`the namespace ${nodeNamespace} is reserved`);
 }

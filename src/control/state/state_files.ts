@@ -21,7 +21,7 @@ export function statePaths(directory: string): StatePaths {
 export async function readMarker(files: Host["files"], path: string): Promise<string | null> {
   if (!(await files.exists(path))) return null;
   const id = (await files.readText(path)).trim();
-  if (STATE_ID.test(id)) return id;
+  if (stateId.test(id)) return id;
   throw new MeshError("database_damaged", "local", `${path}: it does not hold the identity of a state`);
 }
 
@@ -35,4 +35,4 @@ export function newStateId(random: Host["random"]): string {
   return bytes.toHex();
 }
 
-const STATE_ID = /^[0-9a-f]{32}$/;
+const stateId = /^[0-9a-f]{32}$/;

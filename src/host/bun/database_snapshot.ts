@@ -11,9 +11,9 @@ import type { DatabaseSnapshot } from "../database.ts";
 import { systemErrorName } from "../socket_errors.ts";
 
 /** SQLite's own default: pages of the log after which it is folded in. */
-const CHECKPOINT_PAGES = 1_000;
+const checkpointPages = 1_000;
 /** File format write and read versions: 2 is a log beside the file, 1 is none (https://www.sqlite.org/fileformat.html §1.3.3). */
-const FORMAT_VERSIONS = 18;
+const formatVersions = 18;
 
 export class FileSnapshot implements DatabaseSnapshot {
   readonly bytes: number;
@@ -44,7 +44,7 @@ export class FileSnapshot implements DatabaseSnapshot {
       if (bytesRead !== bytes.length)
         throw new MeshError("io", "local", `${this.#path}: it is shorter than it was`);
       // By itself it has no log; who opens it for reading alone could not make one.
-      for (let at = FORMAT_VERSIONS; at < FORMAT_VERSIONS + 2; at++)
+      for (let at = formatVersions; at < formatVersions + 2; at++)
         if (at >= offset && at < offset + bytes.length) bytes[at - offset] = 1;
       return bytes;
     } catch (thrown) {
@@ -64,7 +64,7 @@ export class FileSnapshot implements DatabaseSnapshot {
       () => {},
     );
     this.#onRelease();
-    this.#sqlite.run(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
+    this.#sqlite.run(`PRAGMA wal_autocheckpoint = ${checkpointPages}`);
   }
 
   #check(): void {

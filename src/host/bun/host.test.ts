@@ -10,7 +10,7 @@ import { IpAddress, type SocketAddress } from "../../base/ip.ts";
 import { type HostFixture, hostContract } from "../testing/contract.ts";
 import { createBunHost } from "./host.ts";
 
-const PATIENCE_MS = 8_000;
+const patienceMs = 8_000;
 
 async function fixture(address: string): Promise<HostFixture> {
   const ip = IpAddress.parse(address);
@@ -23,7 +23,7 @@ async function fixture(address: string): Promise<HostFixture> {
     blackhole: blackhole.address,
     directory,
     async until(condition, what) {
-      const deadline = performance.now() + PATIENCE_MS;
+      const deadline = performance.now() + patienceMs;
       while (!condition()) {
         if (performance.now() > deadline) throw new Error(`waited in vain for ${what}`);
         await Bun.sleep(1);

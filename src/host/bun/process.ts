@@ -5,10 +5,10 @@ import { hostLimits } from "../../base/limits/host.ts";
 import type { Process } from "../host.ts";
 import type { LinuxSockets } from "./linux_socket.ts";
 
-const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 
 /** POSIX PIPE_BUF on Linux: a pipe that polls writable takes so much at once without waiting. */
-const PIPE_BUF = 4096;
+const pipeBuf = 4096;
 
 export function bunProcess(linux: LinuxSockets | null): Process {
   const out = new DescriptorWriter(1, linux);
@@ -23,7 +23,7 @@ export function bunProcess(linux: LinuxSockets | null): Process {
     writeOut: (text) => out.write(text),
     writeError: (text) => error.write(text),
     onSignal(listener) {
-      const heard = SIGNALS.map((signal) => ({ signal, handle: () => listener(signal) }));
+      const heard = signals.map((signal) => ({ signal, handle: () => listener(signal) }));
       for (const { signal, handle } of heard) process.on(signal, handle);
       return () => {
         for (const { signal, handle } of heard) process.off(signal, handle);
@@ -66,7 +66,7 @@ class DescriptorWriter {
     const bytes = new TextEncoder().encode(this.#torn ? `\n${text}` : text);
     let written = 0;
     while (written < bytes.length) {
-      const taken = this.#writeSome(bytes.subarray(written, written + PIPE_BUF));
+      const taken = this.#writeSome(bytes.subarray(written, written + pipeBuf));
       if (taken <= 0) {
         this.#torn = this.#torn || written > 0;
         return false;

@@ -6,13 +6,13 @@ import { hostLimits } from "../../base/limits/host.ts";
 import type { TlsOptions } from "../host.ts";
 import type { NativeSocket } from "./native.ts";
 
-const TLS_1_3 = 0x0304;
+const tls13 = 0x0304;
 
 /** No resumption, as ztunnel: each connection shows its certificate and proves its key again, and no ticket outlives either. */
-const SSL_OP_NO_TICKET = 0x4000;
+const sslOpNoTicket = 0x4000;
 
 /** RFC 8446 §9.1 and Istio's compliance: ChaCha20 cannot be left out of Bun's offer, so it is refused afterwards. */
-const CIPHER_SUITES: ReadonlySet<string> = new Set(["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"]);
+const cipherSuites: ReadonlySet<string> = new Set(["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"]);
 
 export type TlsRole = "server" | "client";
 
@@ -36,12 +36,12 @@ export function nativeTlsOptions(options: TlsOptions, role: TlsRole): Bun.TLSOpt
     // The peer is judged by `pki/trust/verifier`; what Bun refuses for itself it also hides from us.
     rejectUnauthorized: false,
     // Not in the published types, as is `isServer`. A number: Bun takes no name here.
-    minVersion: TLS_1_3,
+    minVersion: tls13,
     // Wire format (RFC 7301 §3.1); Bun ignores a plain string.
     ALPNProtocols: encodeProtocols(options.alpn),
   };
   if (role === "server") {
-    const server = { isServer: true, requestCert: true, secureOptions: SSL_OP_NO_TICKET };
+    const server = { isServer: true, requestCert: true, secureOptions: sslOpNoTicket };
     return { ...common, ...server } as Bun.TLSOptions;
   }
   return options.serverName === undefined ? common : { ...common, serverName: options.serverName };
@@ -69,7 +69,7 @@ export function readSession(
   const tlsVersion = native.getTLSVersion();
   if (tlsVersion !== "TLSv1.3") return parametersError(`${tlsVersion} was negotiated, not TLSv1.3`);
   const cipherSuite = native.getCipher().standardName;
-  if (!CIPHER_SUITES.has(cipherSuite))
+  if (!cipherSuites.has(cipherSuite))
     return parametersError(`the cipher suite ${cipherSuite} is not allowed`);
   const alpn = native.alpnProtocol;
   if (typeof alpn !== "string" || !options.alpn.includes(alpn))

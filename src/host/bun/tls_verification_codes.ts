@@ -3,7 +3,7 @@
  * that ends with one of these was itself completed: both sides hold the keys, and only the runtime's opinion of the
  * certificate is negative. Any other error is a handshake that failed.
  */
-const CODES: ReadonlySet<string> = new Set([
+const codes: ReadonlySet<string> = new Set([
   "AKID_ISSUER_SERIAL_MISMATCH",
   "AKID_SKID_MISMATCH",
   "APPLICATION_VERIFICATION",
@@ -61,5 +61,5 @@ const CODES: ReadonlySet<string> = new Set([
 ]);
 
 export function isVerificationCode(code: string): boolean {
-  return CODES.has(code);
+  return codes.has(code);
 }

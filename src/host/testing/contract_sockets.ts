@@ -4,7 +4,7 @@ import type { HostFixture } from "./contract.ts";
 import { bytesOf, connectPair, connectRecorders, pattern, Recorder, writeAll } from "./recorder.ts";
 
 /** More than any host buffers for one connection. */
-const MANY_BYTES = 24 * 1024 * 1024;
+const manyBytes = 24 * 1024 * 1024;
 
 export function contractSockets(fixture: () => HostFixture): void {
   test("bytes arrive as they were sent, both ways", async () => {
@@ -20,7 +20,7 @@ export function contractSockets(fixture: () => HostFixture): void {
 
   test("megabytes arrive in order through short writes", async () => {
     const { client, server, close } = await connectRecorders(fixture());
-    const sent = pattern(MANY_BYTES);
+    const sent = pattern(manyBytes);
     await writeAll(fixture(), client, sent);
     await fixture().until(() => server.byteCount === sent.length, "all bytes");
     expect(Buffer.compare(server.bytes, sent)).toBe(0);
@@ -53,7 +53,7 @@ export function contractSockets(fixture: () => HostFixture): void {
   test("a reader that stops stops the writer; when it goes on, so does the writer, and nothing is lost", async () => {
     const { client, server, close } = await connectRecorders(fixture());
     server.socket.pause();
-    const sent = pattern(MANY_BYTES);
+    const sent = pattern(manyBytes);
     let offset = client.socket.write(sent);
     // Kernel buffers grow for a while; they have an end.
     for (let round = 0; round < 20; round++) {
@@ -119,7 +119,7 @@ export function contractSockets(fixture: () => HostFixture): void {
   test("before a handler nothing is read without bound", async () => {
     const { client, server, close } = await connectPair(fixture());
     const sender = new Recorder(client);
-    const sent = pattern(MANY_BYTES);
+    const sent = pattern(manyBytes);
     let offset = 0;
     for (let round = 0; round < 20; round++) {
       offset += client.write(sent.subarray(offset));

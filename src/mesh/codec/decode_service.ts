@@ -71,11 +71,11 @@ function decodePorts({ ports }: ServiceMessage): Service["ports"] {
 
 /** A tunnel does not look at it; an unknown one is UNKNOWN. */
 function decodeAppProtocol(value: number): AppProtocolWord {
-  for (const word of APP_PROTOCOLS) if (AppProtocol[word] === value) return word;
+  for (const word of appProtocols) if (AppProtocol[word] === value) return word;
   return "UNKNOWN";
 }
 
-const APP_PROTOCOLS: readonly AppProtocolWord[] = ["HTTP11", "HTTP2", "GRPC", "TCP", "TLS"];
+const appProtocols: readonly AppProtocolWord[] = ["HTTP11", "HTTP2", "GRPC", "TCP", "TLS"];
 
 function decodeLoadBalancing({ loadBalancing }: ServiceMessage): LoadBalancing {
   if (loadBalancing === undefined)

@@ -99,13 +99,13 @@ function dumpService(service: Service, endpoints: readonly Endpoint[]): JsonObje
       })),
     ),
     ...unlessNull("loadBalancer", dumpLoadBalancing(service.loadBalancing)),
-    ...unlessNull("ipFamilies", FAMILIES[service.ipFamilies]),
+    ...unlessNull("ipFamilies", families[service.ipFamilies]),
     canonical: service.canonical,
     visibility: service.visibility === "PUBLIC" ? "Public" : "Namespace",
   };
 }
 
-const FAMILIES = { AUTOMATIC: null, IPV4_ONLY: "IPv4", IPV6_ONLY: "IPv6", DUAL: "Dual" } as const;
+const families = { AUTOMATIC: null, IPV4_ONLY: "IPv4", IPV6_ONLY: "IPv6", DUAL: "Dual" } as const;
 
 /** A standard balancer is none to ztunnel. */
 function dumpLoadBalancing(balancing: LoadBalancing): JsonObject | null {
@@ -140,13 +140,13 @@ function dumpGateway(gateway: GatewayAddress | null): JsonObject | null {
   return { destination, hboneMtlsPort: gateway.hboneMtlsPort };
 }
 
-const SCOPES = { GLOBAL: "Global", NAMESPACE: "Namespace", WORKLOAD_SELECTOR: "WorkloadSelector" } as const;
+const scopes = { GLOBAL: "Global", NAMESPACE: "Namespace", WORKLOAD_SELECTOR: "WorkloadSelector" } as const;
 
 function dumpPolicy(policy: Authorization): JsonObject {
   return {
     name: policy.name,
     namespace: policy.namespace,
-    scope: SCOPES[policy.scope],
+    scope: scopes[policy.scope],
     action: capitalized(policy.action),
     rules: policy.rules.map((rule) => rule.clauses.map((clause) => clause.matches.map(dumpMatch))),
     dryRun: policy.dryRun,

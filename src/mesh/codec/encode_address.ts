@@ -41,7 +41,7 @@ export function encodeWorkload(workload: Workload): Uint8Array {
     node: workload.node,
     canonicalName: workload.canonicalName,
     canonicalRevision: workload.canonicalRevision,
-    workloadType: WORKLOAD_TYPES[workload.workloadType],
+    workloadType: workloadTypes[workload.workloadType],
     workloadName: workload.workloadName,
     nativeTunnel: workload.nativeTunnel,
     services: encodeServices(workload.services),
@@ -93,7 +93,7 @@ export function encodeService(service: Service): Uint8Array {
   return encodeAddressMessage({ type: { case: "service", value } });
 }
 
-const WORKLOAD_TYPES = {
+const workloadTypes = {
   deployment: WorkloadType.DEPLOYMENT,
   cronjob: WorkloadType.CRONJOB,
   pod: WorkloadType.POD,

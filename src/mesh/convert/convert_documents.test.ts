@@ -12,14 +12,14 @@ function only<T>(items: readonly T[]): T {
   return item;
 }
 
-const HBONE = "annotations: {ambient.istio.io/redirection: enabled}";
+const hbone = "annotations: {ambient.istio.io/redirection: enabled}";
 
 describe("WorkloadEntry", () => {
   test("every field, as istiod fills it", () => {
     const text = document(
       "WorkloadEntry",
       "shop/cart-1",
-      `${HBONE}, labels: {app: basket, team: a} | {address: 10.0.0.1, serviceAccount: cart, network: west, locality: r/z/s, weight: 5, labels: {version: v2, team: b}}`,
+      `${hbone}, labels: {app: basket, team: a} | {address: 10.0.0.1, serviceAccount: cart, network: west, locality: r/z/s, weight: 5, labels: {version: v2, team: b}}`,
     );
     expect(only(convert([text]).workloads)).toMatchObject({
       uid: "c1/networking.istio.io/WorkloadEntry/shop/cart-1",

@@ -187,7 +187,7 @@ export class MeshAssembly {
       this.#enlist(this.#add(document, endpoint), document, document.hosts);
     for (const host of implicitEndpoints(document)) {
       const address = { value: { kind: "hostname", hostname: host.value } as const, at: host.at };
-      this.#enlist(this.#add(document, { ...IMPLICIT, at: host.at, address }), document, [host]);
+      this.#enlist(this.#add(document, { ...implicit, at: host.at, address }), document, [host]);
     }
   }
 
@@ -249,7 +249,7 @@ function implicitEndpoints(document: ServiceEntryDocument): ServiceEntryDocument
   return document.hosts;
 }
 
-const IMPLICIT = {
+const implicit = {
   ports: new Map(),
   labels: new Map(),
   network: null,

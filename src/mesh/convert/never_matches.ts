@@ -105,8 +105,8 @@ class Judgement {
   }
 }
 
-const NAME = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/;
-const NAMESPACE = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+const namePattern = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/;
+const namespacePattern = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 function portFlaw(port: number): Flaw {
   return port > 0 ? null : { why: "no connection has port 0", meant: noIdea };
@@ -125,14 +125,14 @@ function patternOf(value: string): Pattern {
   return { kind: "exact", text: value };
 }
 
-const ONE_STAR = "a * counts at the beginning or at the end alone";
+const oneStar = "a * counts at the beginning or at the end alone";
 
 function namespaceFlaw(value: string): Flaw {
   const { kind, text } = patternOf(value);
-  if (text.includes("*")) return { why: ONE_STAR, meant: noIdea };
+  if (text.includes("*")) return { why: oneStar, meant: noIdea };
   // What is around it does not matter: any part of a namespace, with letters where it is cut.
   const whole = `${kind === "suffix" ? "a" : ""}${text}${kind === "prefix" ? "a" : ""}`;
-  if (kind === "presence" || NAMESPACE.test(whole)) return null;
+  if (kind === "presence" || namespacePattern.test(whole)) return null;
   const lower = value.toLowerCase();
   if (lower !== value && namespaceFlaw(lower) === null)
     return { why: "namespaces are in lower case", meant: () => lower };
@@ -144,7 +144,7 @@ function serviceAccountFlaw(value: string): Flaw {
   const slash = value.indexOf("/");
   const namespace = slash === -1 ? null : value.slice(0, slash);
   const name = value.slice(slash + 1);
-  if ((namespace === null || NAMESPACE.test(namespace)) && NAME.test(name)) return null;
+  if ((namespace === null || namespacePattern.test(namespace)) && namePattern.test(name)) return null;
   const lower = value.toLowerCase();
   const meant = (): string | null =>
     lower !== value && serviceAccountFlaw(lower) === null
@@ -159,16 +159,16 @@ function kubernetesAccount(value: string): readonly [string, string] | null {
   return namespace === undefined || name === undefined ? null : [namespace, name];
 }
 
-const SCHEME = "spiffe://";
+const scheme = "spiffe://";
 
 /** A principal is `TRUST-DOMAIN/ns/NAMESPACE/sa/NAME`; peers of another trust domain are not let in. */
 function principalFlaw(value: string, trustDomain: string): Flaw {
   const { kind, text } = patternOf(value);
-  if (text.includes("*")) return { why: ONE_STAR, meant: noIdea };
+  if (text.includes("*")) return { why: oneStar, meant: noIdea };
   if (kind === "presence" || canBePrincipal(kind, text, trustDomain)) return null;
   const meant = () => meantPrincipal(value, trustDomain);
-  if (value.startsWith(SCHEME) || value.startsWith(`*${SCHEME}`))
-    return { why: `a principal is written without ${SCHEME}`, meant };
+  if (value.startsWith(scheme) || value.startsWith(`*${scheme}`))
+    return { why: `a principal is written without ${scheme}`, meant };
   const [, foreign] = kind === "suffix" ? [] : (/^([^/]+)\/ns\//.exec(text) ?? []);
   if (foreign !== undefined && foreign !== trustDomain)
     return { why: `this mesh is ${trustDomain}, and ${foreign} is no alias of it`, meant };
@@ -194,21 +194,21 @@ function beginsPrincipal(text: string, trustDomain: string): boolean {
   if (text.length <= head.length) return head.startsWith(text);
   if (!text.startsWith(head)) return false;
   const [namespace = "", sa, name, ...rest] = text.slice(head.length).split("/");
-  if (sa === undefined) return NAMESPACE.test(`${namespace}a`);
-  if (!NAMESPACE.test(namespace) || rest.length > 0) return false;
-  return name === undefined ? "sa".startsWith(sa) : sa === "sa" && NAME.test(`${name}a`);
+  if (sa === undefined) return namespacePattern.test(`${namespace}a`);
+  if (!namespacePattern.test(namespace) || rest.length > 0) return false;
+  return name === undefined ? "sa".startsWith(sa) : sa === "sa" && namePattern.test(`${name}a`);
 }
 
 /** Whether some principal ends so; the part that is cut begins with a letter, or is the rest of a fixed word. */
 function endsPrincipal(text: string, trustDomain: string): boolean {
   const [name = "", sa, namespace, ns, domain, ...rest] = text.split("/").reverse();
   if (rest.length > 0) return false;
-  if (sa === undefined) return NAME.test(`a${name}`);
-  if (!NAME.test(name)) return false;
+  if (sa === undefined) return namePattern.test(`a${name}`);
+  if (!namePattern.test(name)) return false;
   if (namespace === undefined) return "sa".endsWith(sa);
   if (sa !== "sa") return false;
-  if (ns === undefined) return NAMESPACE.test(`a${namespace}`);
-  if (!NAMESPACE.test(namespace)) return false;
+  if (ns === undefined) return namespacePattern.test(`a${namespace}`);
+  if (!namespacePattern.test(namespace)) return false;
   return domain === undefined ? "ns".endsWith(ns) : ns === "ns" && trustDomain.endsWith(domain);
 }
 
@@ -216,12 +216,12 @@ function isPrincipal(text: string, trustDomain: string): boolean {
   const head = `${trustDomain}/ns/`;
   if (!text.startsWith(head)) return false;
   const [namespace = "", sa, name = "", ...rest] = text.slice(head.length).split("/");
-  return rest.length === 0 && sa === "sa" && NAMESPACE.test(namespace) && NAME.test(name);
+  return rest.length === 0 && sa === "sa" && namespacePattern.test(namespace) && namePattern.test(name);
 }
 
 /** The first of the usual slips that, mended, can match. */
 function meantPrincipal(value: string, trustDomain: string): string | null {
-  const bare = value.replace(SCHEME, "");
+  const bare = value.replace(scheme, "");
   const account = kubernetesAccount(value);
   const named = nearestWord(bare.split("/")[0] ?? "", [trustDomain]);
   const candidates = [
@@ -232,7 +232,7 @@ function meantPrincipal(value: string, trustDomain: string): string | null {
     ...(named === null ? [] : [bare.replace(/^[^/]+/, named)]),
     ...(account === null ? [] : [`${trustDomain}/ns/${account[0]}/sa/${account[1]}`]),
     bare.replace(/^([a-z0-9-]+)\/([a-z0-9.-]+)$/, `${trustDomain}/ns/$1/sa/$2`),
-    ...(NAME.test(bare) ? [`*/sa/${bare}`] : []),
+    ...(namePattern.test(bare) ? [`*/sa/${bare}`] : []),
   ];
   return (
     candidates.find((candidate) => {

@@ -3,8 +3,8 @@ import { dumpMesh } from "../codec/dump.ts";
 import { MeshStore } from "../store/store.ts";
 import { convert, document, warningsOf } from "../testing/convert_text.ts";
 
-const STRICT = "istio-system/istio_converted_static_strict";
-const CONVERTED = "shop/converted_peer_authentication_w";
+const strict = "istio-system/istio_converted_static_strict";
+const convertedPolicy = "shop/converted_peer_authentication_w";
 
 const db = document("WorkloadEntry", "shop/db", "labels: {app: db} | {address: 10.0.0.1}");
 const mesh = (mode: string) => document("PeerAuthentication", "istio-system/m", `{mtls: {mode: ${mode}}}`);
@@ -38,9 +38,9 @@ describe("istiod's convertPeerAuthentication and effectivePeerAuthenticationKeys
     ["nothing", [], [], null],
     ["PERMISSIVE", [mesh("PERMISSIVE")], [], null],
     ["DISABLE is PERMISSIVE", [mesh("DISABLE")], [], null],
-    ["STRICT for the mesh", [mesh("STRICT")], [STRICT], null],
-    ["STRICT for the namespace", [namespace("STRICT")], [STRICT], null],
-    ["STRICT for the workload", [workload("STRICT")], [STRICT], null],
+    ["STRICT for the mesh", [mesh("STRICT")], [strict], null],
+    ["STRICT for the namespace", [namespace("STRICT")], [strict], null],
+    ["STRICT for the workload", [workload("STRICT")], [strict], null],
     ["the namespace before the mesh", [mesh("STRICT"), namespace("PERMISSIVE")], [], null],
     [
       "the workload before the namespace",
@@ -48,18 +48,18 @@ describe("istiod's convertPeerAuthentication and effectivePeerAuthenticationKeys
       [],
       null,
     ],
-    ["UNSET inherits", [mesh("STRICT"), namespace("UNSET"), workload("UNSET")], [STRICT], null],
+    ["UNSET inherits", [mesh("STRICT"), namespace("UNSET"), workload("UNSET")], [strict], null],
     [
       "STRICT but for ports",
       [workload("STRICT", "80: {mode: PERMISSIVE}, 81: {mode: DISABLE}, 82: {mode: STRICT}")],
-      [CONVERTED],
+      [convertedPolicy],
       [[[noIdentity], [{ notDestinationPorts: [80] }], [{ notDestinationPorts: [81] }]]],
     ],
-    ["STRICT and strict ports is STRICT", [workload("STRICT", "82: {mode: STRICT}")], [STRICT], null],
+    ["STRICT and strict ports is STRICT", [workload("STRICT", "82: {mode: STRICT}")], [strict], null],
     [
       "PERMISSIVE but for ports",
       [workload("PERMISSIVE", "82: {mode: STRICT}, 81: {mode: STRICT}, 80: {mode: PERMISSIVE}")],
-      [CONVERTED],
+      [convertedPolicy],
       [[[{ ...noIdentity, destinationPorts: [81] }]], [[{ ...noIdentity, destinationPorts: [82] }]]],
     ],
     [
@@ -71,22 +71,22 @@ describe("istiod's convertPeerAuthentication and effectivePeerAuthenticationKeys
     [
       "an inherited STRICT but for ports",
       [mesh("STRICT"), workload("UNSET", "80: {mode: PERMISSIVE}")],
-      [CONVERTED],
+      [convertedPolicy],
       [[[noIdentity], [{ notDestinationPorts: [80] }]]],
     ],
     [
       "istiod does not take DISABLE for an exception from an inherited STRICT",
       [mesh("STRICT"), workload("UNSET", "80: {mode: DISABLE}")],
-      [STRICT],
+      [strict],
       null,
     ],
     [
       "an inherited PERMISSIVE but for ports",
       [namespace("PERMISSIVE"), workload("UNSET", "80: {mode: STRICT}")],
-      [CONVERTED],
+      [convertedPolicy],
       [[[{ ...noIdentity, destinationPorts: [80] }]]],
     ],
-    ["an UNSET port inherits", [mesh("STRICT"), workload("UNSET", "80: {mode: UNSET}")], [STRICT], null],
+    ["an UNSET port inherits", [mesh("STRICT"), workload("UNSET", "80: {mode: UNSET}")], [strict], null],
     [
       "another workload's",
       [
@@ -124,12 +124,12 @@ describe("istiod's convertPeerAuthentication and effectivePeerAuthenticationKeys
         `shop/${name}`,
         `creationTimestamp: "2026-0${month}-01T00:00:00Z" | {mtls: {mode: ${mode}}}`,
       );
-    expect(effect(at("a", 2, "PERMISSIVE"), at("b", 1, "STRICT")).names).toEqual([STRICT]);
+    expect(effect(at("a", 2, "PERMISSIVE"), at("b", 1, "STRICT")).names).toEqual([strict]);
     expect(effect(at("a", 1, "PERMISSIVE"), at("b", 2, "STRICT")).names).toEqual([]);
     expect(
       effect(namespace("STRICT"), document("PeerAuthentication", "shop/b", "{mtls: {mode: PERMISSIVE}}"))
         .names,
-    ).toEqual([STRICT]);
+    ).toEqual([strict]);
   });
 
   test("the strict policy is there whenever any document is, and points at the one that says STRICT", () => {

@@ -10,10 +10,10 @@ import { selects } from "./selector.ts";
 import { isOlder } from "./service_entry.ts";
 
 /** `_` is in no Kubernetes name, so no written policy can have these. */
-const STATIC_STRICT = "istio_converted_static_strict";
-const CONVERTED = "converted_peer_authentication_";
+const staticStrict = "istio_converted_static_strict";
+const convertedPrefix = "converted_peer_authentication_";
 
-const NO_IDENTITY: Clause = { matches: [{ ...emptyMatch, notPrincipals: [{ kind: "presence" }] }] };
+const noIdentity: Clause = { matches: [{ ...emptyMatch, notPrincipals: [{ kind: "presence" }] }] };
 
 /** What the PeerAuthentications of a mesh come to together: inheritance is mesh, namespace, workload. */
 export class PeerAuthentications {
@@ -52,9 +52,9 @@ export class PeerAuthentications {
       .flatMap((document) => this.#convert(document) ?? []);
     return [
       this.#policy(
-        STATIC_STRICT,
+        staticStrict,
         this.#context.rootNamespace,
-        [{ clauses: [NO_IDENTITY], location: strict.mode.at }],
+        [{ clauses: [noIdentity], location: strict.mode.at }],
         strict.location,
       ),
       ...converted,
@@ -70,9 +70,9 @@ export class PeerAuthentications {
     );
     // A policy that holds exceptions replaces the strict one, since any DENY that matches denies.
     if (workload !== null && this.#attachesConverted(workload))
-      return [`${namespace}/${CONVERTED}${workload.metadata.name}`];
+      return [`${namespace}/${convertedPrefix}${workload.metadata.name}`];
     const mode = workload === null ? this.#inherited(namespace) : this.#modeOf(workload);
-    return mode === "STRICT" ? [`${this.#context.rootNamespace}/${STATIC_STRICT}`] : [];
+    return mode === "STRICT" ? [`${this.#context.rootNamespace}/${staticStrict}`] : [];
   }
 
   /** Whether the ports say anything else than the mode. istiod does not count DISABLE as an exception from an inherited STRICT. */
@@ -87,7 +87,7 @@ export class PeerAuthentications {
     if (!this.#attachesConverted(document)) return null;
     const rules = this.#modeOf(document) === "STRICT" ? [strictExcept(document)] : strictPorts(document);
     return this.#policy(
-      `${CONVERTED}${document.metadata.name}`,
+      `${convertedPrefix}${document.metadata.name}`,
       document.metadata.namespace,
       rules,
       document.location,
@@ -122,7 +122,7 @@ function strictExcept(document: PeerAuthenticationDocument): Rule {
   const clauses = excepted
     .sort((a, b) => a - b)
     .map((port): Clause => ({ matches: [{ ...emptyMatch, notDestinationPorts: [port] }] }));
-  return { clauses: [NO_IDENTITY, ...clauses], location: document.mode.at };
+  return { clauses: [noIdentity, ...clauses], location: document.mode.at };
 }
 
 /** One rule for each strict port. */

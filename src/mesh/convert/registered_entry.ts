@@ -35,9 +35,9 @@ export type RegisteredEntry =
  * On a group: which labels of a host are taken, separated by commas. By default none, unlike in Istio: labels decide which services a
  * workload is an endpoint of and which policies select it, and a host may not choose that for itself.
  */
-const HOST_LABELS = "fairlead.dev/host-labels";
-const NODE = "fairlead.dev/node";
-const REDIRECTION = "ambient.istio.io/redirection";
+const hostLabelsAnnotation = "fairlead.dev/host-labels";
+const nodeAnnotation = "fairlead.dev/node";
+const redirection = "ambient.istio.io/redirection";
 
 /** Entries by group and host; for the same two the same object, so that conversion sees that nothing changed. */
 export class RegisteredEntries {
@@ -75,8 +75,8 @@ export function registeredEntry(group: WorkloadGroupDocument, host: RegisteredHo
   const annotations: Labels = new Map([
     ...group.entryAnnotations,
     // The host is ours and has a tunnel; which node it is the registration alone says.
-    [REDIRECTION, { value: "enabled", at: location }],
-    [NODE, { value: host.node, at: location }],
+    [redirection, { value: "enabled", at: location }],
+    [nodeAnnotation, { value: host.node, at: location }],
   ]);
   const key = resourceName("WorkloadEntry", namespace, name);
   const entry: WorkloadEntryDocument = {
@@ -99,7 +99,7 @@ export function registeredEntry(group: WorkloadGroupDocument, host: RegisteredHo
 const maxNameLength = 253;
 
 function hostLabels(group: WorkloadGroupDocument, host: RegisteredHost): [string, Located<string>][] {
-  const allowed = group.metadata.annotations.get(HOST_LABELS);
+  const allowed = group.metadata.annotations.get(hostLabelsAnnotation);
   if (allowed === undefined) return [];
   const at: Location = allowed.at;
   const own = (name: string) => !group.template.labels.has(name) && !group.entryLabels.has(name);

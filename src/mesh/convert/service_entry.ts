@@ -7,7 +7,7 @@ import type { ConversionContext } from "./conversion_context.ts";
 import type { ConversionReport } from "./conversion_report.ts";
 import type { WaypointLabels } from "./waypoint_labels.ts";
 
-const TRAFFIC_DISTRIBUTION = "networking.istio.io/traffic-distribution";
+const trafficDistribution = "networking.istio.io/traffic-distribution";
 
 export function convertServiceEntry(
   document: ServiceEntryDocument,
@@ -73,25 +73,25 @@ export function isOlder(createdMs: number | null, otherMs: number | null): boole
   return createdMs !== null && otherMs !== null && createdMs < otherMs;
 }
 
-const STANDARD: LoadBalancing = { routingPreferences: [], mode: "STANDARD", healthPolicy: "ONLY_HEALTHY" };
-const PASSTHROUGH: LoadBalancing = { routingPreferences: [], mode: "PASSTHROUGH", healthPolicy: "ALLOW_ALL" };
-const SAME_ZONE: LoadBalancing = {
+const standard: LoadBalancing = { routingPreferences: [], mode: "STANDARD", healthPolicy: "ONLY_HEALTHY" };
+const passthrough: LoadBalancing = { routingPreferences: [], mode: "PASSTHROUGH", healthPolicy: "ALLOW_ALL" };
+const sameZone: LoadBalancing = {
   routingPreferences: ["NETWORK", "REGION", "ZONE"],
   mode: "FAILOVER",
   healthPolicy: "ONLY_HEALTHY",
 };
-const SAME_NODE: LoadBalancing = {
+const sameNode: LoadBalancing = {
   routingPreferences: ["NETWORK", "REGION", "ZONE", "SUBZONE", "NODE"],
   mode: "FAILOVER",
   healthPolicy: "ONLY_HEALTHY",
 };
 
 /** PreferClose is the older word for PreferSameZone. */
-const DISTRIBUTIONS: Readonly<Record<string, LoadBalancing>> = {
-  Any: STANDARD,
-  PreferClose: SAME_ZONE,
-  PreferSameZone: SAME_ZONE,
-  PreferSameNode: SAME_NODE,
+const distributions: Readonly<Record<string, LoadBalancing>> = {
+  Any: standard,
+  PreferClose: sameZone,
+  PreferSameZone: sameZone,
+  PreferSameNode: sameNode,
 };
 
 /** The document's own annotation, else its namespace's. */
@@ -100,20 +100,20 @@ function balancing(
   inherited: Labels | undefined,
   report: ConversionReport,
 ): LoadBalancing {
-  if (document.resolution === "NONE") return PASSTHROUGH;
+  if (document.resolution === "NONE") return passthrough;
   const annotation =
-    document.metadata.annotations.get(TRAFFIC_DISTRIBUTION) ?? inherited?.get(TRAFFIC_DISTRIBUTION);
-  if (annotation === undefined) return STANDARD;
-  const distribution = DISTRIBUTIONS[annotation.value];
+    document.metadata.annotations.get(trafficDistribution) ?? inherited?.get(trafficDistribution);
+  if (annotation === undefined) return standard;
+  const distribution = distributions[annotation.value];
   if (distribution !== undefined) return distribution;
-  const words = Object.keys(DISTRIBUTIONS).join(", ");
+  const words = Object.keys(distributions).join(", ");
   report.warn(
     document,
     "Ignored",
-    `${TRAFFIC_DISTRIBUTION} must be one of ${words}, not ${JSON.stringify(annotation.value)}`,
+    `${trafficDistribution} must be one of ${words}, not ${JSON.stringify(annotation.value)}`,
     annotation.at,
   );
-  return STANDARD;
+  return standard;
 }
 
 function warn(

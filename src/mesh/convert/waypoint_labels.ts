@@ -22,17 +22,17 @@ import type { ConversionReport } from "./conversion_report.ts";
 import { selects } from "./selector.ts";
 import { labelOf, selectableLabels } from "./workload_labels.ts";
 
-const USE = "istio.io/use-waypoint";
-const USE_NAMESPACE = "istio.io/use-waypoint-namespace";
-const FOR = "istio.io/waypoint-for";
+const useWaypointLabel = "istio.io/use-waypoint";
+const useNamespace = "istio.io/use-waypoint-namespace";
+const waypointForLabel = "istio.io/waypoint-for";
 /** The name that opts out. */
-const NONE = "none";
+const none = "none";
 
 /** On the instances of a waypoint that a Gateway describes. */
-const GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name";
-const MANAGED = "gateway.istio.io/managed";
-const MANAGED_WAYPOINT = "istio.io-mesh-controller";
-const NETWORK = "topology.istio.io/network";
+const gatewayName = "gateway.networking.k8s.io/gateway-name";
+const managedLabel = "gateway.istio.io/managed";
+const managedWaypoint = "istio.io-mesh-controller";
+const networkLabel = "topology.istio.io/network";
 
 type Described = ServiceEntryDocument | WorkloadEntryDocument;
 type Waypoint = Described | GatewayDocument;
@@ -68,8 +68,8 @@ export class WaypointLabels {
   isWaypoint(document: ServiceEntryDocument): boolean {
     return this.#isWaypoint(
       document,
-      document.metadata.labels.get(GATEWAY_NAME),
-      document.metadata.labels.get(MANAGED),
+      document.metadata.labels.get(gatewayName),
+      document.metadata.labels.get(managedLabel),
     );
   }
 
@@ -81,7 +81,7 @@ export class WaypointLabels {
   /** @param spec the document's own, or that of one endpoint of it */
   forWorkload(document: Described, spec: EndpointSpec): GatewayAddress | null {
     const label = (name: string) => labelOf(document, spec, name);
-    if (this.#isWaypoint(document, label(GATEWAY_NAME), label(MANAGED))) return null;
+    if (this.#isWaypoint(document, label(gatewayName), label(managedLabel))) return null;
     return this.#resolve(document, useOfWorkload(document, spec), "workload");
   }
 
@@ -92,7 +92,7 @@ export class WaypointLabels {
   ): boolean {
     return (
       this.#waypoints.has(document) ||
-      managed?.value === MANAGED_WAYPOINT ||
+      managed?.value === managedWaypoint ||
       (gateway !== undefined && this.#gateways.has(`${document.metadata.namespace}/${gateway.value}`))
     );
   }
@@ -114,7 +114,7 @@ export class WaypointLabels {
     const inherited =
       namespace === undefined ? null : useIn(namespace.metadata.labels, namespace.metadata.name);
     const used = own ?? inherited;
-    if (used === null || used.name.value === NONE) return null;
+    if (used === null || used.name.value === none) return null;
     const waypoint = this.#find(used.namespace, used.name.value);
     if (waypoint === null) {
       // For what kind of traffic an absent waypoint would be is unknown: a label of its own counts, a namespace's is for services.
@@ -125,7 +125,7 @@ export class WaypointLabels {
     }
     if (takes(waypoint, traffic)) return this.#enter(waypoint, document, used);
     if (own?.isDirect === true) {
-      const message = `${used.namespace}/${used.name.value} takes no ${traffic} traffic (its label ${FOR})`;
+      const message = `${used.namespace}/${used.name.value} takes no ${traffic} traffic (its label ${waypointForLabel})`;
       this.#report.warn(document, "Ignored", message, used.name.at);
     }
     return null;
@@ -147,7 +147,7 @@ export class WaypointLabels {
       );
       return nowhere(used);
     }
-    const network = waypoint.metadata.labels.get(NETWORK)?.value ?? this.#context.network;
+    const network = waypoint.metadata.labels.get(networkLabel)?.value ?? this.#context.network;
     return gatewayAddress(address, network, waypoint.metadata.namespace);
   }
 
@@ -214,16 +214,16 @@ function takes(waypoint: Waypoint, traffic: "service" | "workload"): boolean {
 function trafficOf(waypoint: Waypoint): string | undefined {
   const label =
     waypoint.kind === "WorkloadEntry"
-      ? labelOf(waypoint, waypoint.spec, FOR)
-      : waypoint.metadata.labels.get(FOR);
+      ? labelOf(waypoint, waypoint.spec, waypointForLabel)
+      : waypoint.metadata.labels.get(waypointForLabel);
   return label?.value;
 }
 
 function useIn(labels: Labels, namespace: string): Use | null {
-  const name = labels.get(USE);
+  const name = labels.get(useWaypointLabel);
   return name === undefined
     ? null
-    : { name, namespace: labels.get(USE_NAMESPACE)?.value ?? namespace, isDirect: true };
+    : { name, namespace: labels.get(useNamespace)?.value ?? namespace, isDirect: true };
 }
 
 /**
@@ -236,7 +236,7 @@ function useOfWorkload(document: Described, spec: EndpointSpec): Use | null {
   const own = useIn(spec.labels, namespace);
   const inherited = useIn(labels, namespace);
   return (
-    own ?? (inherited === null || inherited.name.value === NONE ? null : { ...inherited, isDirect: false })
+    own ?? (inherited === null || inherited.name.value === none ? null : { ...inherited, isDirect: false })
   );
 }
 
@@ -249,5 +249,5 @@ function usesOf(document: MeshDocument): readonly Use[] {
       : [useIn(labels, document.kind === "Namespace" ? name : namespace)];
   if (document.kind === "ServiceEntry")
     for (const spec of document.endpoints) uses.push(useIn(spec.labels, namespace));
-  return uses.filter((use) => use !== null).filter((use) => use.name.value !== NONE);
+  return uses.filter((use) => use !== null).filter((use) => use.name.value !== none);
 }

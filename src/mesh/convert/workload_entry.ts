@@ -56,12 +56,12 @@ export function convertWorkload(
     identity: new SpiffeId(context.trustDomain, namespace, spec.serviceAccount),
     ...membership,
     node: annotations.get("fairlead.dev/node")?.value ?? "",
-    canonicalName: firstLabel(labels, CANONICAL_NAME) ?? name,
-    canonicalRevision: firstLabel(labels, CANONICAL_REVISION) ?? "latest",
+    canonicalName: firstLabel(labels, canonicalNameLabels) ?? name,
+    canonicalRevision: firstLabel(labels, canonicalRevisionLabels) ?? "latest",
     // istiod passes a WorkloadEntry off as a pod, too: the word goes into baggage and metrics.
     workloadType: "pod",
     workloadName: name,
-    nativeTunnel: labelOf(document, spec, TUNNEL)?.value === "http",
+    nativeTunnel: labelOf(document, spec, tunnel)?.value === "http",
     applicationTunnel: applicationTunnel(source),
     status: isHealthy(source) ? "HEALTHY" : "UNHEALTHY",
     clusterId: context.clusterId,
@@ -73,14 +73,14 @@ export function convertWorkload(
   };
 }
 
-const TUNNEL = "networking.istio.io/tunnel";
+const tunnel = "networking.istio.io/tunnel";
 
 /** A label or an annotation says that a tunnel takes the traffic (istiod `setTunnelProtocol`); without either it is plain TCP. */
 export function isHbone(document: WorkloadSource["document"], spec: EndpointSpec): boolean {
   const { annotations } = document.metadata;
   return (
     annotations.get("ambient.istio.io/redirection")?.value === "enabled" ||
-    labelOf(document, spec, TUNNEL)?.value === "http"
+    labelOf(document, spec, tunnel)?.value === "http"
   );
 }
 
@@ -94,8 +94,12 @@ function workloadUid(source: WorkloadSource, context: ConversionContext): string
   return `${base}/${address.kind === "ip" ? address.ip.text : address.hostname}`;
 }
 
-const CANONICAL_NAME = ["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"];
-const CANONICAL_REVISION = ["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"];
+const canonicalNameLabels = ["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"];
+const canonicalRevisionLabels = [
+  "service.istio.io/canonical-revision",
+  "app.kubernetes.io/version",
+  "version",
+];
 
 function firstLabel(labels: Labels, names: readonly string[]): string | null {
   for (const name of names) {
@@ -105,24 +109,29 @@ function firstLabel(labels: Labels, names: readonly string[]): string | null {
   return null;
 }
 
-const BINDING = "ambient.istio.io/waypoint-inbound-binding";
-const HEALTH = "fairlead.dev/health";
+const bindingAnnotation = "ambient.istio.io/waypoint-inbound-binding";
+const healthLabel = "fairlead.dev/health";
 
 /** Refuses the document when one of its words about the workload is none we know: a guess would be about trust. */
 export function checkWorkloadWords(source: WorkloadSource, report: ConversionReport): void {
-  const binding = source.document.metadata.annotations.get(BINDING);
+  const binding = source.document.metadata.annotations.get(bindingAnnotation);
   if (binding !== undefined && applicationTunnel(source) === null) {
-    report.refuse(source.document, binding.at, `${BINDING} must be PROXY/PORT, PROXY or NONE`, binding.value);
+    report.refuse(
+      source.document,
+      binding.at,
+      `${bindingAnnotation} must be PROXY/PORT, PROXY or NONE`,
+      binding.value,
+    );
   }
   const health = healthWord(source);
   if (health !== undefined && health.value !== "healthy" && health.value !== "unhealthy") {
-    report.refuse(source.document, health.at, `${HEALTH} must be healthy or unhealthy`, health.value);
+    report.refuse(source.document, health.at, `${healthLabel} must be healthy or unhealthy`, health.value);
   }
 }
 
 /** `PROXY/15088`, `PROXY`, `NONE`. Istio has this on Gateways; here it is on the workload that is the waypoint. */
 function applicationTunnel(source: WorkloadSource): Workload["applicationTunnel"] {
-  const binding = source.document.metadata.annotations.get(BINDING);
+  const binding = source.document.metadata.annotations.get(bindingAnnotation);
   const match = /^(PROXY|NONE)(?:\/([1-9][0-9]{0,4}))?$/.exec(binding?.value ?? "");
   const port = Number(match?.[2] ?? 0);
   if (match === null || port > 65535) return null;
@@ -132,7 +141,7 @@ function applicationTunnel(source: WorkloadSource): Workload["applicationTunnel"
 /** Istio has no health on a WorkloadEntry; a label or an annotation says it here. */
 function healthWord(source: WorkloadSource): Located<string> | undefined {
   const { document, spec } = source;
-  return labelOf(document, spec, HEALTH) ?? document.metadata.annotations.get(HEALTH);
+  return labelOf(document, spec, healthLabel) ?? document.metadata.annotations.get(healthLabel);
 }
 
 function isHealthy(source: WorkloadSource): boolean {

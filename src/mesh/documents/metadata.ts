@@ -6,7 +6,7 @@ import { type ObjectReader, type Problems, quote } from "./reader.ts";
 import type { YamlNode } from "./yaml.ts";
 
 /** What an API server adds is taken and not looked at, so that `kubectl get -o yaml` can be used as it is. */
-const METADATA_FIELDS = {
+const metadataFields = {
   known: [
     ...["name", "namespace", "labels", "annotations", "creationTimestamp"],
     ...["uid", "resourceVersion", "generation", "managedFields", "ownerReferences", "finalizers", "selfLink"],
@@ -16,12 +16,12 @@ const METADATA_FIELDS = {
 };
 
 /** RFC 1123: the names of Kubernetes objects. */
-const NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
-const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const namePattern = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
+const namespacePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 export function readMetadata(root: ObjectReader, kind: MeshKind, problems: Problems): Metadata | null {
   if (!root.has("metadata")) problems.add(root.at, "metadata is missing");
-  const metadata = root.object("metadata", METADATA_FIELDS);
+  const metadata = root.object("metadata", metadataFields);
   if (metadata === null) return null;
   const name = metadata.requiredString("name");
   if (name === null) return null;
@@ -30,7 +30,7 @@ export function readMetadata(root: ObjectReader, kind: MeshKind, problems: Probl
   const metadataNamespace = isOfTheMesh ? "" : (namespace?.value ?? "default");
   const key = resourceName(kind, metadataNamespace, name.value);
   problems.resource = key;
-  if (!NAME.test(name.value))
+  if (!namePattern.test(name.value))
     problems.add(
       name.at,
       `${quote(name.value)} is not a name: lower case letters, digits, - and .`,
@@ -39,7 +39,7 @@ export function readMetadata(root: ObjectReader, kind: MeshKind, problems: Probl
   if (isOfTheMesh && metadata.has("namespace")) {
     problems.add(metadata.where("namespace"), `a ${kind} is in no namespace`);
   }
-  if (namespace !== null && !NAMESPACE.test(namespace.value)) {
+  if (namespace !== null && !namespacePattern.test(namespace.value)) {
     problems.add(
       namespace.at,
       `${quote(namespace.value)} is not a namespace: lower case letters, digits and -`,
@@ -57,23 +57,23 @@ export function readMetadata(root: ObjectReader, kind: MeshKind, problems: Probl
 }
 
 /** What Istio refuses in any document of its own (`validateMetadata` of `pkg/config/validation/validation.go`). */
-const REFUSED_ANNOTATIONS = [
+const refusedAnnotations = [
   ...[
     "internal.istio.io/webhook-always-reject",
     "internal.istio.io/parents",
     "internal.istio.io/parent-namespace",
   ],
 ];
-const DRY_RUN = "istio.io/dry-run";
+const dryRun = "istio.io/dry-run";
 
 function readAnnotations(metadata: ObjectReader, kind: MeshKind, problems: Problems): Labels {
   if (!metadata.has("annotations")) return new Map();
   const isIstio = kindOf(kind).group.endsWith(".istio.io");
   for (const { key, keyAt } of metadata.map("annotations")) {
     if (!isLabelKey(key)) problems.add(keyAt, `${quote(key)} is not the name of an annotation`, key);
-    else if (isIstio && REFUSED_ANNOTATIONS.includes(key))
+    else if (isIstio && refusedAnnotations.includes(key))
       problems.add(keyAt, `${key} is Istio's own and nothing to write`, key);
-    else if (key === DRY_RUN && isIstio && kind !== "AuthorizationPolicy")
+    else if (key === dryRun && isIstio && kind !== "AuthorizationPolicy")
       problems.add(
         keyAt,
         `${key} is for AuthorizationPolicies, and a ${kind} would take effect all the same`,
@@ -91,7 +91,7 @@ function readCreated(metadata: ObjectReader, problems: Problems): number | null 
   if (node === null) return null;
   const created = metadata.string("creationTimestamp");
   if (created === null) return null;
-  const milliseconds = RFC_3339.test(created.value) ? Date.parse(created.value) : Number.NaN;
+  const milliseconds = rfc3339.test(created.value) ? Date.parse(created.value) : Number.NaN;
   if (!Number.isNaN(milliseconds)) return milliseconds;
   problems.add(
     created.at,
@@ -101,4 +101,4 @@ function readCreated(metadata: ObjectReader, problems: Problems): number | null 
   return null;
 }
 
-const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
+const rfc3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;

@@ -28,7 +28,7 @@ export interface ParsedEntry {
   readonly refusedPolicy: RefusedPolicy | null;
 }
 
-const ROOT_FIELDS = { known: ["apiVersion", "kind", "metadata", "spec", "status"] };
+const rootFields = { known: ["apiVersion", "kind", "metadata", "spec", "status"] };
 
 /** Usually one entry; a `kind: List` has one for each item. */
 export function parseDocument(text: DocumentText): readonly ParsedEntry[] {
@@ -76,7 +76,7 @@ function readDocument(node: YamlNode): ParsedEntry {
   if (kind === null) return refused(null);
   if (kind === "other") return refused(problems.resource);
   const isKindWrong = problems.any;
-  if (!isKindWrong) root.checkFields(ROOT_FIELDS);
+  if (!isKindWrong) root.checkFields(rootFields);
   const metadata = readMetadata(root, kind, problems);
   if (metadata === null) return refused(null);
   const { key } = metadata;

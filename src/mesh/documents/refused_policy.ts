@@ -15,7 +15,7 @@ export interface RefusedPolicy {
   readonly location: Location;
 }
 
-const SPEC_FIELDS = {
+const specFields = {
   known: ["selector", "targetRef", "targetRefs", "action", "rules", "provider", "mtls", "portLevelMtls"],
 };
 
@@ -33,7 +33,7 @@ export function salvagePolicy(
     { known: ["apiVersion", "kind", "metadata", "spec", "status"] },
     new Problems(),
   );
-  const spec = reader?.object("spec", SPEC_FIELDS) ?? null;
+  const spec = reader?.object("spec", specFields) ?? null;
   if (spec !== null && isNothingToTunnels(spec)) return null;
   const node = spec?.node("selector") ?? null;
   const labels = node === null ? null : salvageSelector(node, "matchLabels", problems);

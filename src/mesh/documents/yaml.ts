@@ -86,7 +86,7 @@ export function* splitInSteps(
   let parts = 0;
   const take = (end: number): void => {
     const part = text.slice(start, end);
-    if (HAS_CONTENT.test(part)) documents.push({ file, firstLine: line, text: part });
+    if (hasContent.test(part)) documents.push({ file, firstLine: line, text: part });
     for (
       let index = text.indexOf("\n", start);
       index !== -1 && index < end;
@@ -94,7 +94,7 @@ export function* splitInSteps(
     )
       line++;
   };
-  for (const match of text.matchAll(MARKER)) {
+  for (const match of text.matchAll(marker)) {
     take(match.index);
     // What follows the marker on its own line belongs to the next document; blanks keep its columns.
     start = match.index;
@@ -113,9 +113,9 @@ export function* splitInSteps(
 /** Parts of a file, and words of a document, that one step takes; some hundred microseconds. */
 const partsPerStep = 256;
 const tokensPerStep = 1_000;
-const MARKER = /^(?:---|\.\.\.)(?=[ \t\r\n]|$)/gm;
+const marker = /^(?:---|\.\.\.)(?=[ \t\r\n]|$)/gm;
 /** A line that is not blank, a comment, or a bare marker. */
-const HAS_CONTENT = /^(?!(?:---|\.\.\.)?[ \t]*(?:#.*)?\r?$)/m;
+const hasContent = /^(?!(?:---|\.\.\.)?[ \t]*(?:#.*)?\r?$)/m;
 
 export type ParsedYaml = { readonly root: YamlNode } | { readonly errors: readonly DocumentError[] };
 

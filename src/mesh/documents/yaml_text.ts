@@ -34,14 +34,14 @@ function hanging(prefix: string, text: readonly string[]): readonly string[] {
 /** What is no string stays as it was written: `1.10` is a number, and still not `1.1`. */
 function scalarText(value: string | number | boolean | null, source: string): string {
   if (typeof value === "string")
-    return PLAIN.test(value) && !NOT_TEXT.test(value) ? value : JSON.stringify(value);
+    return plain.test(value) && !notText.test(value) ? value : JSON.stringify(value);
   return source === "" ? "null" : source;
 }
 
 function keyText(key: string): string {
-  return PLAIN.test(key) && !NOT_TEXT.test(key) ? key : JSON.stringify(key);
+  return plain.test(key) && !notText.test(key) ? key : JSON.stringify(key);
 }
 
 /** Letters first, and nothing in it that YAML gives a meaning to. */
-const PLAIN = /^[A-Za-z_/][A-Za-z0-9_./-]*$/;
-const NOT_TEXT = /^(?:null|true|false|yes|no|on|off|y|n)$/i;
+const plain = /^[A-Za-z_/][A-Za-z0-9_./-]*$/;
+const notText = /^(?:null|true|false|yes|no|on|off|y|n)$/i;

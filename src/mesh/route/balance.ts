@@ -89,7 +89,7 @@ function rankOf(source: Workload, workload: Workload, balancing: LoadBalancing):
   let rank = 0;
   let adjustment = 0;
   for (const scope of preferences) {
-    const matches = SCOPES[scope](source, workload);
+    const matches = scopes[scope](source, workload);
     if (scope === "NETWORK" && networkFirst) {
       if (!matches) continue;
       adjustment = preferences.length - 1;
@@ -102,7 +102,7 @@ function rankOf(source: Workload, workload: Workload, balancing: LoadBalancing):
 }
 
 /** Empty equals empty, so two workloads without a locality match each other. */
-const SCOPES: Readonly<Record<RoutingScope, (a: Workload, b: Workload) => boolean>> = {
+const scopes: Readonly<Record<RoutingScope, (a: Workload, b: Workload) => boolean>> = {
   REGION: (a, b) => a.locality.region === b.locality.region,
   ZONE: (a, b) => a.locality.zone === b.locality.zone,
   SUBZONE: (a, b) => a.locality.subzone === b.locality.subzone,

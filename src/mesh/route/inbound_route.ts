@@ -52,14 +52,14 @@ export function resolveInbound(store: MeshStore, request: InboundRequest): Inbou
   const address = parseSocketAddress(request.authority);
   if (address !== null) return toAddress(store, request, address);
   const name = parseHostPort(request.authority);
-  if (name === null || !HOSTNAME.test(name.host)) {
+  if (name === null || !hostnamePattern.test(name.host)) {
     return refuse(400, "hbone_request", `${request.authority} is not an address or a host name with a port`);
   }
   return toHostname(store, request, name);
 }
 
 /** A name of RFC 1123, with ztunnel's wildcard service names. */
-const HOSTNAME = /^(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/;
+const hostnamePattern = /^(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/;
 
 function toAddress(store: MeshStore, request: InboundRequest, address: SocketAddress): InboundRoute {
   if (!isForHere(store, request, address)) {

@@ -14,14 +14,14 @@ export const context: ConversionContext = {
 
 /** Documents in short form: `Kind namespace/name` over the rest of the document, without apiVersion, kind, name and namespace. */
 export function document(kind: string, name: string, rest: string): string {
-  const group = GROUPS[kind] ?? "security.istio.io/v1";
+  const group = groups[kind] ?? "security.istio.io/v1";
   const [namespace, own] = name.includes("/") ? name.split("/") : ["", name];
   const metadata = `{name: ${own}${namespace === "" ? "" : `, namespace: ${namespace}`}`;
   const { meta, spec } = splitRest(rest);
   return `apiVersion: ${group}\nkind: ${kind}\nmetadata: ${metadata}${meta === "" ? "" : `, ${meta}`}}\n${spec === "" ? "" : `spec: ${spec}\n`}`;
 }
 
-const GROUPS: Readonly<Record<string, string>> = {
+const groups: Readonly<Record<string, string>> = {
   Namespace: "v1",
   WorkloadEntry: "networking.istio.io/v1",
   WorkloadGroup: "networking.istio.io/v1",

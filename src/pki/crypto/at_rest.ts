@@ -12,12 +12,12 @@ import { hex } from "../der/values.ts";
 import type { CryptoProvider } from "./provider.ts";
 import { buffer } from "./signature.ts";
 
-const VERSION = 1;
-const KEY_BYTES = 32;
-const KEY_ID_BYTES = 8;
-const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
-const HEADER_BYTES = 1 + KEY_ID_BYTES + NONCE_BYTES;
+const version = 1;
+const keyLengthBytes = 32;
+const keyIdBytes = 8;
+const nonceBytes = 12;
+const tagBytes = 16;
+const headerBytes = 1 + keyIdBytes + nonceBytes;
 
 /** A key-encryption key, ready for use. */
 export interface KeyEncryptionKey {
@@ -39,14 +39,14 @@ export async function importKeyEncryptionKey(
 ): Promise<KeyEncryptionKey> {
   const bytes = keyBytes(material);
   if (bytes === null) {
-    const wanted = `${KEY_BYTES} random bytes, raw, in base64 or as hexadecimal digits (openssl rand -base64 ${KEY_BYTES})`;
+    const wanted = `${keyLengthBytes} random bytes, raw, in base64 or as hexadecimal digits (openssl rand -base64 ${keyLengthBytes})`;
     throw refused(`the key-encryption key in ${where} is not ${wanted}`);
   }
   const { subtle } = provider.crypto;
   const key = await subtle.importKey("raw", buffer(bytes), "AES-GCM", false, ["encrypt", "decrypt"]);
   const named = concatBytes(new TextEncoder().encode("fairlead key-encryption key id\0"), bytes);
   const digest = new Uint8Array(await subtle.digest("SHA-256", buffer(named)));
-  return { id: hex(digest.subarray(0, KEY_ID_BYTES)), key };
+  return { id: hex(digest.subarray(0, keyIdBytes)), key };
 }
 
 /** Seals with the first key and opens with any: the others are those that are being replaced. */
@@ -64,9 +64,9 @@ export class KeyVault {
   /** @param owner what the envelope belongs to, an authority's id; it opens for no other. */
   async seal(owner: string, secret: Uint8Array): Promise<Uint8Array> {
     const { crypto } = this.#provider;
-    const head = concatBytes(Uint8Array.of(VERSION), fromHex(this.#current.id));
+    const head = concatBytes(Uint8Array.of(version), fromHex(this.#current.id));
     // Random nonces are safe for 2^32 envelopes of one key (NIST SP 800-38D §8.3); there are some dozens.
-    const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
+    const nonce = crypto.getRandomValues(new Uint8Array(nonceBytes));
     const algorithm = { name: "AES-GCM", iv: nonce, additionalData: buffer(associatedData(head, owner)) };
     const sealed = await crypto.subtle.encrypt(algorithm, this.#current.key, buffer(secret));
     return concatBytes(head, nonce, new Uint8Array(sealed));
@@ -74,9 +74,9 @@ export class KeyVault {
 
   /** @throws MeshError `configuration`, blame local: another key, another owner, damage, an unknown version. */
   async open(owner: string, envelope: Uint8Array): Promise<Uint8Array> {
-    if (envelope[0] !== VERSION)
-      throw cannotOpen(owner, `it is of version ${envelope[0] ?? "?"}, not ${VERSION}`);
-    if (envelope.length < HEADER_BYTES + TAG_BYTES) throw cannotOpen(owner, "it is cut short");
+    if (envelope[0] !== version)
+      throw cannotOpen(owner, `it is of version ${envelope[0] ?? "?"}, not ${version}`);
+    if (envelope.length < headerBytes + tagBytes) throw cannotOpen(owner, "it is cut short");
     const key = this.#keys.find((one) => isUnder(envelope, one));
     if (key === undefined) {
       const had = this.#keys.map((one) => one.id).join(", ");
@@ -85,12 +85,12 @@ export class KeyVault {
         `it is sealed with key-encryption key ${keyIdOf(envelope)}, and the given are ${had}`,
       );
     }
-    const head = envelope.slice(0, 1 + KEY_ID_BYTES);
-    const iv = envelope.slice(1 + KEY_ID_BYTES, HEADER_BYTES);
+    const head = envelope.slice(0, 1 + keyIdBytes);
+    const iv = envelope.slice(1 + keyIdBytes, headerBytes);
     const algorithm = { name: "AES-GCM", iv, additionalData: buffer(associatedData(head, owner)) };
     try {
       const { subtle } = this.#provider.crypto;
-      return new Uint8Array(await subtle.decrypt(algorithm, key.key, envelope.slice(HEADER_BYTES)));
+      return new Uint8Array(await subtle.decrypt(algorithm, key.key, envelope.slice(headerBytes)));
     } catch {
       throw cannotOpen(owner, "it is damaged, or belongs to another authority");
     }
@@ -107,7 +107,7 @@ function isUnder(envelope: Uint8Array, key: KeyEncryptionKey): boolean {
 }
 
 function keyIdOf(envelope: Uint8Array): string {
-  return hex(envelope.subarray(1, 1 + KEY_ID_BYTES));
+  return hex(envelope.subarray(1, 1 + keyIdBytes));
 }
 
 function associatedData(head: Uint8Array, owner: string): Uint8Array {
@@ -119,7 +119,7 @@ function associatedData(head: Uint8Array, owner: string): Uint8Array {
 }
 
 function keyBytes(material: Uint8Array): Uint8Array | null {
-  if (material.length === KEY_BYTES) return material.slice();
+  if (material.length === keyLengthBytes) return material.slice();
   const text = new TextDecoder().decode(material).trim();
   if (/^[0-9a-fA-F]{64}$/.test(text)) return fromHex(text);
   if (!/^[A-Za-z0-9+/_-]{43}=?$/.test(text)) return null;

@@ -30,11 +30,11 @@ export type KeyAlgorithmParameters =
   | { readonly name: string; readonly hash: string }
   | { readonly name: string };
 
-const EC_PUBLIC_KEY = "1.2.840.10045.2.1";
-const RSA_ENCRYPTION = "1.2.840.113549.1.1.1";
-const ED25519 = "1.3.101.112";
-const P256 = "1.2.840.10045.3.1.7";
-const P384 = "1.3.132.0.34";
+const ecPublicKey = "1.2.840.10045.2.1";
+const rsaEncryption = "1.2.840.113549.1.1.1";
+const ed25519 = "1.3.101.112";
+const p256 = "1.2.840.10045.3.1.7";
+const p384 = "1.3.132.0.34";
 
 /**
  * Reads `PRIVATE KEY` (PKCS#8), `EC PRIVATE KEY` (SEC 1) or `RSA PRIVATE KEY` (PKCS#1). `EC PARAMETERS`, which OpenSSL puts
@@ -85,11 +85,11 @@ function signingAlgorithm(pkcs8: Uint8Array): KeyAlgorithmParameters {
   info.content(derTag.integer);
   const algorithm = info.enter(derTag.sequence);
   const id = readOid(algorithm.content(derTag.oid));
-  if (id === RSA_ENCRYPTION) return { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
-  if (id === ED25519) return { name: "Ed25519" };
-  const curve = id === EC_PUBLIC_KEY ? readOid(algorithm.content(derTag.oid)) : null;
-  if (curve === P256) return { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
-  if (curve === P384) return { name: "ECDSA", namedCurve: "P-384", hash: "SHA-384" };
+  if (id === rsaEncryption) return { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
+  if (id === ed25519) return { name: "Ed25519" };
+  const curve = id === ecPublicKey ? readOid(algorithm.content(derTag.oid)) : null;
+  if (curve === p256) return { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+  if (curve === p384) return { name: "ECDSA", namedCurve: "P-384", hash: "SHA-384" };
   throw bad("is of a kind that is not supported (ECDSA P-256 or P-384, RSA, Ed25519)");
 }
 

@@ -15,7 +15,9 @@ function element(tag: number, ...parts: readonly (readonly number[])[]): number[
     : [tag, 0x82, length >> 8, length & 0xff, ...content];
 }
 
-const RSA = [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+const rsaAlgorithms = [
+  0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
+];
 
 /** A key of which only the size and the exponent matter. */
 function rsa(
@@ -27,7 +29,7 @@ function rsa(
   modulus[0] = 0xff >> ((8 - (bits % 8)) % 8);
   const head = sign ?? ((modulus[0] ?? 0) >= 0x80 ? [0] : []);
   const key = element(0x30, element(0x02, head, modulus), element(0x02, exponent));
-  return Uint8Array.from(element(0x30, RSA, element(0x03, [0], key)));
+  return Uint8Array.from(element(0x30, rsaAlgorithms, element(0x03, [0], key)));
 }
 
 function ec(curve: readonly number[], point: readonly number[]): Uint8Array {
@@ -39,10 +41,10 @@ function ec(curve: readonly number[], point: readonly number[]): Uint8Array {
   return Uint8Array.from(element(0x30, algorithm, element(0x03, [0], point)));
 }
 
-const P256 = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
-const P384 = [0x2b, 0x81, 0x04, 0x00, 0x22];
-const P521 = [0x2b, 0x81, 0x04, 0x00, 0x23];
-const SECP256K1 = [0x2b, 0x81, 0x04, 0x00, 0x0a];
+const p256 = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+const p384 = [0x2b, 0x81, 0x04, 0x00, 0x22];
+const p521 = [0x2b, 0x81, 0x04, 0x00, 0x23];
+const secp256k1 = [0x2b, 0x81, 0x04, 0x00, 0x0a];
 const point = (length: number, form = 0x04): number[] => [form, ...new Array<number>(length).fill(1)];
 
 function outcome(read: () => unknown): unknown {
@@ -69,12 +71,12 @@ test("RSA keys: not shorter, not longer, not negative, and of an exponent that i
 
 test("elliptic curves: two, uncompressed, and named", () => {
   const kind = (key: Uint8Array): unknown => outcome(() => publicKeyKind(key));
-  expect(kind(ec(P256, point(64)))).toBe("P-256");
-  expect(kind(ec(P384, point(96)))).toBe("P-384");
-  expect(kind(ec(P256, point(32, 2)))).toBe("certificate_malformed");
-  expect(kind(ec(P256, point(96)))).toBe("certificate_malformed");
-  expect(kind(ec(P521, point(132)))).toBe("certificate_algorithm");
-  expect(kind(ec(SECP256K1, point(64)))).toBe("certificate_algorithm");
+  expect(kind(ec(p256, point(64)))).toBe("P-256");
+  expect(kind(ec(p384, point(96)))).toBe("P-384");
+  expect(kind(ec(p256, point(32, 2)))).toBe("certificate_malformed");
+  expect(kind(ec(p256, point(96)))).toBe("certificate_malformed");
+  expect(kind(ec(p521, point(132)))).toBe("certificate_algorithm");
+  expect(kind(ec(secp256k1, point(64)))).toBe("certificate_algorithm");
   // Ed25519 and Ed448, with 32 and 57 bytes.
   const edwards = (arc: number, length: number): Uint8Array =>
     Uint8Array.from(
@@ -108,7 +110,7 @@ for (const provider of providers) {
   test(`on ${provider.name}: a point off its curve cannot be a key, and a signature of zeros holds for nothing`, async () => {
     const verifier = new SignatureVerifier(provider);
     const root = await new Forge(provider, Date.parse("2026-11-22T12:00:00Z")).ca();
-    const off = verifier.verify(root.parsed, { publicKeyInfo: ec(P256, point(64)) });
+    const off = verifier.verify(root.parsed, { publicKeyInfo: ec(p256, point(64)) });
     // WebCrypto refuses the key; @peculiar/webcrypto finds out when it verifies with it.
     const found = await off.catch((error) => asMeshError(error, "io", "local").code);
     expect(found).toBe(provider.name === "runtime" ? "certificate_malformed" : false);

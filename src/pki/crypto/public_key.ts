@@ -40,7 +40,7 @@ function pssParameters(arc: string, saltBytes: string, hasNulls: boolean): strin
  * is refused. RSA stands with the NULL of its hash and without (RFC 4055 §2.1 and §5: both must be taken). RSA-PSS has the
  * hash's own length as salt and the same hash in MGF1.
  */
-const SCHEMES: ReadonlyMap<string, SignatureScheme> = new Map([
+const schemes: ReadonlyMap<string, SignatureScheme> = new Map([
   ["300a06082a8648ce3d040302", ecdsa("SHA-256")],
   ["300a06082a8648ce3d040303", ecdsa("SHA-384")],
   ["300a06082a8648ce3d040304", ecdsa("SHA-512")],
@@ -60,7 +60,7 @@ const SCHEMES: ReadonlyMap<string, SignatureScheme> = new Map([
 ]);
 
 /** Names for messages about what is refused. */
-const REFUSED: Readonly<Record<string, string>> = {
+const refusedAlgorithms: Readonly<Record<string, string>> = {
   "1.2.840.113549.1.1.4": "RSA with MD5",
   "1.2.840.113549.1.1.5": "RSA with SHA-1",
   "1.2.840.10045.4.1": "ECDSA with SHA-1",
@@ -71,16 +71,16 @@ const REFUSED: Readonly<Record<string, string>> = {
 
 /** @throws MeshError `certificate_algorithm`, blame peer: SHA-1, MD5 and everything else that is not in the table. */
 export function signatureScheme(algorithmIdentifier: Uint8Array): SignatureScheme {
-  const scheme = SCHEMES.get(hex(algorithmIdentifier));
+  const scheme = schemes.get(hex(algorithmIdentifier));
   if (scheme !== undefined) return scheme;
   const id = readOid(readSingle(algorithmIdentifier, derTag.sequence).content(derTag.oid));
-  throw refused(`signature algorithm ${REFUSED[id] ?? id} is not accepted`);
+  throw refused(`signature algorithm ${refusedAlgorithms[id] ?? id} is not accepted`);
 }
 
-const EC_PUBLIC_KEY = "1.2.840.10045.2.1";
-const RSA_ENCRYPTION = "1.2.840.113549.1.1.1";
-const ED25519 = "1.3.101.112";
-const CURVES: ReadonlyMap<string, PublicKeyKind> = new Map([
+const ecPublicKey = "1.2.840.10045.2.1";
+const rsaEncryption = "1.2.840.113549.1.1.1";
+const ed25519 = "1.3.101.112";
+const curves: ReadonlyMap<string, PublicKeyKind> = new Map([
   ["1.2.840.10045.3.1.7", "P-256"],
   ["1.3.132.0.34", "P-384"],
 ]);
@@ -92,21 +92,21 @@ export function publicKeyKind(publicKeyInfo: Uint8Array): PublicKeyKind {
   const key = readOctetAlignedBits(fields.content(derTag.bitString));
   fields.end();
   const id = readOid(algorithm.content(derTag.oid));
-  if (id === EC_PUBLIC_KEY) {
+  if (id === ecPublicKey) {
     const curveId = readOid(algorithm.content(derTag.oid));
     algorithm.end();
-    const curve = CURVES.get(curveId);
+    const curve = curves.get(curveId);
     if (curve === undefined) throw refused(`elliptic curve ${curveId} is not accepted`);
     const length = curve === "P-256" ? 65 : 97;
     // RFC 5480 §2.2: only the uncompressed form must be supported.
     if (key[0] !== 0x04 || key.length !== length) throw malformed("elliptic curve point is not uncompressed");
     return curve;
   }
-  if (id === RSA_ENCRYPTION) {
+  if (id === rsaEncryption) {
     checkRsa(key);
     return "RSA";
   }
-  if (id === ED25519 && algorithm.atEnd && key.length === 32) return "Ed25519";
+  if (id === ed25519 && algorithm.atEnd && key.length === 32) return "Ed25519";
   throw refused(`public key algorithm ${id} is not accepted`);
 }
 

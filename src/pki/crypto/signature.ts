@@ -105,11 +105,11 @@ function importAlgorithm(
   return { name: scheme.webCrypto, hash: scheme.hash };
 }
 
-const SALT_BYTES = { "SHA-256": 32, "SHA-384": 48, "SHA-512": 64 } as const;
+const saltBytes = { "SHA-256": 32, "SHA-384": 48, "SHA-512": 64 } as const;
 
 function verifyAlgorithm(scheme: SignatureScheme): Algorithm | EcdsaParams | RsaPssParams {
   if (scheme.hash === null) return { name: scheme.webCrypto };
   if (scheme.webCrypto === "ECDSA") return { name: "ECDSA", hash: scheme.hash };
-  if (scheme.webCrypto === "RSA-PSS") return { name: "RSA-PSS", saltLength: SALT_BYTES[scheme.hash] };
+  if (scheme.webCrypto === "RSA-PSS") return { name: "RSA-PSS", saltLength: saltBytes[scheme.hash] };
   return { name: scheme.webCrypto };
 }

@@ -2,7 +2,7 @@
 import { DerReader, derTag, readSingle } from "./der.ts";
 import { latin1, readOid } from "./values.ts";
 
-const ATTRIBUTES: Readonly<Record<string, string>> = {
+const attributes: Readonly<Record<string, string>> = {
   "2.5.4.3": "CN",
   "2.5.4.5": "SERIALNUMBER",
   "2.5.4.6": "C",
@@ -14,7 +14,7 @@ const ATTRIBUTES: Readonly<Record<string, string>> = {
 };
 
 /** Characters of a name that a log line shows. */
-const SHOWN = 120;
+const shown = 120;
 
 /** `O=cluster.local, CN=root`, or `(empty name)`. @throws MeshError `certificate_malformed`. */
 export function formatName(name: Uint8Array): string {
@@ -27,10 +27,10 @@ export function formatName(name: Uint8Array): string {
       const type = readOid(attribute.content(derTag.oid));
       const value = attribute.element();
       attribute.end();
-      parts.push(`${ATTRIBUTES[type] ?? type}=${printable(decodeText(value.tag, value.content))}`);
+      parts.push(`${attributes[type] ?? type}=${printable(decodeText(value.tag, value.content))}`);
     } while (!set.atEnd);
   }
-  return parts.length === 0 ? "(empty name)" : parts.join(", ").slice(0, SHOWN);
+  return parts.length === 0 ? "(empty name)" : parts.join(", ").slice(0, shown);
 }
 
 /** A name without attributes. */
@@ -44,7 +44,7 @@ export function printable(text: string): string {
     /[^\x20-\x7e]/g,
     (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
   );
-  return escaped.length <= SHOWN ? escaped : `${escaped.slice(0, SHOWN)}…`;
+  return escaped.length <= shown ? escaped : `${escaped.slice(0, shown)}…`;
 }
 
 function decodeText(tag: number, content: Uint8Array): string {

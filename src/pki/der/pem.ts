@@ -8,12 +8,12 @@ export interface PemBlock {
 }
 
 // Text between blocks is allowed (RFC 7468 §5.2) and skipped.
-const BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----([^-]*)-----END ([A-Z0-9 ]+)-----/g;
+const blockPattern = /-----BEGIN ([A-Z0-9 ]+)-----([^-]*)-----END ([A-Z0-9 ]+)-----/g;
 
 /** @throws MeshError `certificate_malformed`, blame local, when a block is damaged or cut short. */
 export function decodePem(text: string): readonly PemBlock[] {
   const blocks: PemBlock[] = [];
-  for (const [, label = "", body = "", end = ""] of text.matchAll(BLOCK)) {
+  for (const [, label = "", body = "", end = ""] of text.matchAll(blockPattern)) {
     if (label !== end) throw damaged(`a PEM block begins as ${label} and ends as ${end}`);
     blocks.push({ label, der: decodeBase64(label, body) });
   }

@@ -74,12 +74,12 @@ export function readOctetAlignedBits(content: Uint8Array): Uint8Array {
   return bytes;
 }
 
-const UTC_TIME = /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
-const GENERALIZED_TIME = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
+const utcTime = /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
+const generalizedTime = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
 
 /** RFC 5280 §4.1.2.5.1: two-digit years, 50 to 99 are 19xx. @returns milliseconds since the Unix epoch. */
 export function readUtcTime(content: Uint8Array): number {
-  const match = UTC_TIME.exec(latin1(content));
+  const match = utcTime.exec(latin1(content));
   if (match === null) throw malformed("UTCTime is not YYMMDDHHMMSSZ");
   const year = Number(match[1]);
   return timeOf(year < 50 ? 2000 + year : 1900 + year, match);
@@ -87,7 +87,7 @@ export function readUtcTime(content: Uint8Array): number {
 
 /** RFC 5280 §4.1.2.5.2: without fractions, in Zulu time. @returns milliseconds since the Unix epoch. */
 export function readGeneralizedTime(content: Uint8Array): number {
-  const match = GENERALIZED_TIME.exec(latin1(content));
+  const match = generalizedTime.exec(latin1(content));
   if (match === null) throw malformed("GeneralizedTime is not YYYYMMDDHHMMSSZ");
   return timeOf(Number(match[1]), match);
 }
@@ -111,13 +111,13 @@ function timeOf(year: number, match: RegExpExecArray): number {
   return time;
 }
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+const hexDigits = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
 /** Lower case hexadecimal, two digits a byte. */
 export function hex(bytes: Uint8Array): string {
   let text = "";
   // By index: iterating a typed array costs several times as much, and lists of revoked serial numbers are long.
-  for (let index = 0; index < bytes.length; index++) text += HEX[bytes[index] ?? 0];
+  for (let index = 0; index < bytes.length; index++) text += hexDigits[bytes[index] ?? 0];
   return text;
 }
 

@@ -45,13 +45,13 @@ export class IdentityTemplate {
   }
 }
 
-const NAME = /^[A-Za-z0-9._-]{1,253}$/;
-const CLAIM = /^\{([A-Za-z0-9_:-]+(?:\.[A-Za-z0-9_:-]+)*)\}$/;
+const namePattern = /^[A-Za-z0-9._-]{1,253}$/;
+const claimPattern = /^\{([A-Za-z0-9_:-]+(?:\.[A-Za-z0-9_:-]+)*)\}$/;
 
 function parseSegment(text: string): Segment | null {
-  const claim = CLAIM.exec(text)?.[1];
+  const claim = claimPattern.exec(text)?.[1];
   if (claim !== undefined) return { claim: claim.split(".") };
-  return NAME.test(text) ? { literal: text } : null;
+  return namePattern.test(text) ? { literal: text } : null;
 }
 
 function fill(segment: Segment, claims: Claims): string | null {
@@ -61,5 +61,5 @@ function fill(segment: Segment, claims: Claims): string | null {
     if (!isRecord(value) || !Object.hasOwn(value, name)) return null;
     value = value[name];
   }
-  return typeof value === "string" && NAME.test(value) ? value : null;
+  return typeof value === "string" && namePattern.test(value) ? value : null;
 }

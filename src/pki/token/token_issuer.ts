@@ -118,8 +118,8 @@ function parseSubject(text: string, say: (message: string) => MeshError): TokenS
   return { kind: "template", template };
 }
 
-const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
-const SERVICE_ACCOUNT = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
+const namespace = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const serviceAccount = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 function parseBinding(
   { namespaces, serviceAccounts }: JwtIssuerSettings,
@@ -130,12 +130,12 @@ function parseBinding(
   if (subject.kind === "operator")
     throw say("an operator is of no namespace; Administrator documents say what it may");
   for (const [field, values, form] of [
-    ["namespaces", namespaces ?? [], NAMESPACE],
-    ["serviceAccounts", serviceAccounts ?? [], SERVICE_ACCOUNT],
+    ["namespaces", namespaces ?? [], namespace],
+    ["serviceAccounts", serviceAccounts ?? [], serviceAccount],
   ] as const) {
     const wrong = values.find((value) => !form.test(value));
     if (wrong !== undefined)
-      throw say(`"${wrong}" of ${field} is no ${form === NAMESPACE ? "namespace" : "NAMESPACE/NAME"}`);
+      throw say(`"${wrong}" of ${field} is no ${form === namespace ? "namespace" : "NAMESPACE/NAME"}`);
   }
   const binding = { namespaces: new Set(namespaces), serviceAccounts: new Set(serviceAccounts) };
   // An empty list must not mean everybody.

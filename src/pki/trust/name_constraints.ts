@@ -42,19 +42,19 @@ function isWithin(name: GeneralName, subtree: GeneralName): boolean | null {
     : isDnsWithin(name.value.toLowerCase(), wanted);
 }
 
-const HOST = /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/;
-const URI_HOST = /^[a-z][a-z0-9+.-]*:\/\/([^/?#@:]+)(?:[/?#]|$)/i;
+const hostPattern = /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/;
+const uriHost = /^[a-z][a-z0-9+.-]*:\/\/([^/?#@:]+)(?:[/?#]|$)/i;
 
 /** `host` is that host alone, `.domain` is every host below it. A URI without a host name can satisfy nothing. */
 function isUriWithin(uri: string, subtree: string): boolean | null {
-  const host = URI_HOST.exec(uri)?.[1]?.toLowerCase();
+  const host = uriHost.exec(uri)?.[1]?.toLowerCase();
   const domain = subtree.startsWith(".") ? subtree.slice(1) : subtree;
-  if (host === undefined || !HOST.test(host) || !HOST.test(domain)) return null;
+  if (host === undefined || !hostPattern.test(host) || !hostPattern.test(domain)) return null;
   return subtree.startsWith(".") ? host.endsWith(subtree) : host === subtree;
 }
 
 /** The name itself or anything with labels added on the left; the empty constraint is every name. */
 function isDnsWithin(name: string, subtree: string): boolean | null {
-  if (!HOST.test(name) || (subtree !== "" && !HOST.test(subtree))) return null;
+  if (!hostPattern.test(name) || (subtree !== "" && !hostPattern.test(subtree))) return null;
   return subtree === "" || name === subtree || name.endsWith(`.${subtree}`);
 }

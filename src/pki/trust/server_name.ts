@@ -31,7 +31,7 @@ export function serverNames(certificate: Certificate): string {
   return names.length > 8 ? `${shown} and ${names.length - 8} more` : shown || "none";
 }
 
-const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
+const labelPattern = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 
 /** A name as it is compared: lower case, without the root's dot; international names in their A-label form. @returns null for none. */
 function dnsName(host: string): string | null {
@@ -40,7 +40,7 @@ function dnsName(host: string): string | null {
   // What ends in a number is an address that was written badly, never a name (WHATWG URL §3.5, RFC 1123 §2.1).
   if (
     name.length > 253 ||
-    !labels.every((label) => LABEL.test(label)) ||
+    !labels.every((label) => labelPattern.test(label)) ||
     /^[0-9]+$/.test(labels.at(-1) ?? "")
   )
     return null;

@@ -75,12 +75,12 @@ export function readCertificateExtensions(extensions: readonly Extension[]): Cer
     nameConstraints: map(oid.nameConstraints, readNameConstraints),
     authorityKeyId: map(oid.authorityKeyIdentifier, readAuthorityKeyId),
     subjectKeyId: map(oid.subjectKeyIdentifier, readSubjectKeyId),
-    unknownCritical: extensions.filter((one) => one.critical && !UNDERSTOOD.has(one.id)).map((one) => one.id),
+    unknownCritical: extensions.filter((one) => one.critical && !understood.has(one.id)).map((one) => one.id),
   };
 }
 
 // The key identifiers are no part of it: RFC 5280 §4.2.1.1 and §4.2.1.2 forbid to mark them critical.
-const UNDERSTOOD: ReadonlySet<string> = new Set([
+const understood: ReadonlySet<string> = new Set([
   oid.basicConstraints,
   oid.keyUsage,
   oid.extendedKeyUsage,

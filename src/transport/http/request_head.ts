@@ -17,7 +17,7 @@ export interface HeadRefusal {
 const methods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 
 /** A name, an IPv4 or a bracketed IPv6 address, with or without a port: nothing by which the path would begin elsewhere. */
-const AUTHORITY = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$/;
+const authorityPattern = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$/;
 
 /** The engine has found the fields well-formed (RFC 9113 §8.3). Crumbs of a cookie are put together (§8.2.3). */
 export function readRequestHead(fields: HeaderFields): RequestHead | HeadRefusal {
@@ -40,7 +40,7 @@ export function readRequestHead(fields: HeaderFields): RequestHead | HeadRefusal
   if (!methods.has(method)) return { status: 501, message: "this method is not known here" };
   const authority = pseudo.get(":authority") ?? headers.get("host") ?? "";
   const path = pseudo.get(":path") ?? "";
-  if (!AUTHORITY.test(authority) || !path.startsWith("/"))
+  if (!authorityPattern.test(authority) || !path.startsWith("/"))
     return { status: 400, message: "the target is neither an absolute path nor at a host" };
   const url = `https://${authority}${path}`;
   // The host is not used to reach anything, but an application must be able to parse it.

@@ -5,16 +5,16 @@ import type { EndpointAddress } from "../document.ts";
 import { type Located, type Problems, quote } from "../reader.ts";
 
 /** One label of a name (RFC 1123 §2.1, `labels.IsDNS1123Label` of Istio): no underscore, upper case is taken. */
-const LABEL = "[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?";
-const DNS_LABEL = new RegExp(`^${LABEL}$`);
+const label = "[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?";
+const dnsLabel = new RegExp(`^${label}$`);
 /** Istio: `*`, `*-name`, `*name`, or `name`. Only the first is of use; see `isPartialWildcard`. */
-const FIRST_LABEL = new RegExp(`^(?:\\*|(?:\\*-?)?${LABEL})$`);
+const firstLabel = new RegExp(`^(?:\\*|(?:\\*-?)?${label})$`);
 const maxLabelLength = 63;
 /** Istio `CheckDNS1123Preconditions`. */
 const maxNameLength = 255;
 
 export function isDnsLabel(text: string): boolean {
-  return text.length <= maxLabelLength && DNS_LABEL.test(text);
+  return text.length <= maxLabelLength && dnsLabel.test(text);
 }
 
 /**
@@ -32,7 +32,7 @@ export function isServiceHost(text: string): boolean {
   if (text === "*" || text.length > maxNameLength) return false;
   const dot = text.indexOf(".");
   const first = dot === -1 ? text : text.slice(0, dot);
-  if (first.length > maxLabelLength || !FIRST_LABEL.test(first)) return false;
+  if (first.length > maxLabelLength || !firstLabel.test(first)) return false;
   const rest = dot === -1 ? "" : text.slice(dot + 1);
   return rest === "" ? first !== "*" : isHostname(rest);
 }

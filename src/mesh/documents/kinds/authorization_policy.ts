@@ -8,8 +8,8 @@ import { readSelector } from "./labels.ts";
 import { readCondition, readOperation, readSource } from "./policy_match.ts";
 import { readTargetRefs } from "./target_ref.ts";
 
-const FIELDS = { known: ["selector", "targetRef", "targetRefs", "action", "rules", "provider"] };
-const ACTIONS = ["ALLOW", "DENY", "AUDIT", "CUSTOM"] as const;
+const fields = { known: ["selector", "targetRef", "targetRefs", "action", "rules", "provider"] };
+const actions = ["ALLOW", "DENY", "AUDIT", "CUSTOM"] as const;
 
 export function readAuthorizationPolicy(
   root: ObjectReader,
@@ -24,11 +24,11 @@ export function readAuthorizationPolicy(
     warnings: [],
     dryRun: readDryRun(metadata, problems),
   } as const;
-  const spec = root.object("spec", FIELDS);
+  const spec = root.object("spec", fields);
   // `spec: {}`, or none, is the known way to say "allow nothing".
   if (spec === null)
     return { ...base, action: { value: "ALLOW", at: location }, selector: null, targetRefs: [], rules: [] };
-  const action = spec.choice("action", ACTIONS) ?? { value: "ALLOW", at: location };
+  const action = spec.choice("action", actions) ?? { value: "ALLOW", at: location };
   const selector = readSelector(spec, "selector", "matchLabels", problems);
   const targetRefs = readTargetRefs(spec, problems);
   const rules = readRules(spec, action.value === "CUSTOM", problems);
@@ -99,14 +99,14 @@ function readRule(rule: ObjectReader, isCustom: boolean, problems: Problems): Po
 }
 
 /** The words that Go's strconv.ParseBool takes, which is what istiod reads the annotation with. */
-const DRY_RUN = "istio.io/dry-run";
-const TRUE = ["1", "t", "T", "TRUE", "true", "True"];
-const FALSE = ["0", "f", "F", "FALSE", "false", "False"];
+const dryRunAnnotation = "istio.io/dry-run";
+const trueWords = ["1", "t", "T", "TRUE", "true", "True"];
+const falseWords = ["0", "f", "F", "FALSE", "false", "False"];
 
 function readDryRun(metadata: Metadata, problems: Problems): boolean {
-  const annotation = metadata.annotations.get(DRY_RUN);
+  const annotation = metadata.annotations.get(dryRunAnnotation);
   if (annotation === undefined) return false;
-  if (!TRUE.includes(annotation.value) && !FALSE.includes(annotation.value)) {
+  if (!trueWords.includes(annotation.value) && !falseWords.includes(annotation.value)) {
     problems.add(
       annotation.at,
       `istio.io/dry-run must be true or false, not ${quote(annotation.value)}`,
@@ -114,16 +114,16 @@ function readDryRun(metadata: Metadata, problems: Problems): boolean {
       ["true", "false"],
     );
   }
-  return TRUE.includes(annotation.value);
+  return trueWords.includes(annotation.value);
 }
 
 /** Istio `checkDryRunAnnotation`. */
 function checkDryRun(metadata: Metadata, action: string, problems: Problems): void {
-  const annotation = metadata.annotations.get(DRY_RUN);
+  const annotation = metadata.annotations.get(dryRunAnnotation);
   if (annotation === undefined || action === "ALLOW" || action === "DENY") return;
   problems.add(
     annotation.at,
-    `${DRY_RUN} goes with the actions ALLOW and DENY, not ${action}`,
+    `${dryRunAnnotation} goes with the actions ALLOW and DENY, not ${action}`,
     annotation.value,
   );
 }

@@ -1,7 +1,7 @@
 /** Kinds that a mesh's files hold beside ours: those to come, Kubernetes' own, and those of other projects. */
 
 /** Istio's groups and the Gateway API's, the experimental one too: whatever is in them is about a mesh. */
-const MESH_GROUPS: readonly string[] = [
+const meshGroups: readonly string[] = [
   ...[
     "networking.istio.io",
     "security.istio.io",
@@ -13,7 +13,7 @@ const MESH_GROUPS: readonly string[] = [
 ];
 
 export function isMeshGroup(group: string): boolean {
-  return MESH_GROUPS.includes(group);
+  return meshGroups.includes(group);
 }
 
 /** By group: kinds that this version does not act on (`pkg/config/schema/gvk/resources.gen.go` of Istio; the Gateway API). */

@@ -6,15 +6,15 @@ import type { AllowedNamespaces, EndpointAddress, GatewayDocument, Metadata } fr
 import { type Located, type ObjectReader, type Problems, quote } from "../reader.ts";
 import { readEndpointAddress } from "./address.ts";
 
-const FIELDS = {
+const fields = {
   known: ["gatewayClassName", "listeners", "addresses"],
   unsupported: { infrastructure: "nothing is deployed for it here" },
 };
 /** What the controller wrote, from `kubectl get -o yaml`. */
-const STATUS_FIELDS = { known: ["addresses", "conditions", "listeners", "attachedListenerSets"] };
-const ADDRESS_FIELDS = { known: ["type", "value"] };
-const LISTENER_FIELDS = { known: ["name", "port", "protocol", "allowedRoutes", "hostname"] };
-const WAYPOINT_CLASS = "istio-waypoint";
+const statusFields = { known: ["addresses", "conditions", "listeners", "attachedListenerSets"] };
+const addressFields = { known: ["type", "value"] };
+const listenerFields = { known: ["name", "port", "protocol", "allowedRoutes", "hostname"] };
+const waypointClass = "istio-waypoint";
 
 export function readGateway(
   root: ObjectReader,
@@ -22,23 +22,23 @@ export function readGateway(
   location: Location,
   problems: Problems,
 ): GatewayDocument | null {
-  const spec = root.object("spec", FIELDS);
+  const spec = root.object("spec", fields);
   if (spec === null) {
     if (!root.has("spec")) problems.add(root.at, "spec is missing");
     return null;
   }
   const className = spec.requiredString("gatewayClassName");
   if (className === null) return null;
-  if (className.value !== WAYPOINT_CLASS) {
+  if (className.value !== waypointClass) {
     problems.add(
       className.at,
-      `a Gateway of class ${quote(className.value)} is not supported, only ${WAYPOINT_CLASS}`,
+      `a Gateway of class ${quote(className.value)} is not supported, only ${waypointClass}`,
       className.value,
-      [WAYPOINT_CLASS],
+      [waypointClass],
     );
     return null;
   }
-  const status = root.has("status") ? root.object("status", STATUS_FIELDS) : null;
+  const status = root.has("status") ? root.object("status", statusFields) : null;
   const assigned = status === null ? [] : readAddresses(status, problems);
   const wanted = readAddresses(spec, problems);
   const addresses = assigned.length > 0 ? assigned : wanted;
@@ -63,7 +63,7 @@ export function readGateway(
 }
 
 function readAddresses(reader: ObjectReader, problems: Problems): readonly Located<EndpointAddress>[] {
-  return reader.objects("addresses", ADDRESS_FIELDS).flatMap((address) => {
+  return reader.objects("addresses", addressFields).flatMap((address) => {
     const value = address.requiredString("value");
     const type = address.choice("type", ["IPAddress", "Hostname"], {
       NamedAddress: "such names are not known here",
@@ -86,7 +86,7 @@ function readAddresses(reader: ObjectReader, problems: Problems): readonly Locat
 /** Those of the HBONE listener; without one, its own namespace alone. */
 function readAllowedNamespaces(spec: ObjectReader): AllowedNamespaces {
   let allowed: AllowedNamespaces = { from: "Same" };
-  for (const listener of spec.objects("listeners", LISTENER_FIELDS)) {
+  for (const listener of spec.objects("listeners", listenerFields)) {
     listener.requiredString("name");
     const protocol = listener.string("protocol");
     const port = listener.integer("port", 1, 65535);

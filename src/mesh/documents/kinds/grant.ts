@@ -7,14 +7,14 @@ import type { GrantDocument, Metadata } from "../document.ts";
 import { type Located, type ObjectReader, type Problems, quote } from "../reader.ts";
 import { isServiceHost, readPrefixes } from "./address.ts";
 
-const GIVEN = ["hosts", "addressRanges", "nodes", "networks"] as const;
-const FIELDS = {
-  known: ["namespaces", ...GIVEN],
+const given = ["hosts", "addressRanges", "nodes", "networks"] as const;
+const fields = {
+  known: ["namespaces", ...given],
   unsupported: {
     serviceAccounts: "an identity names its namespace, and is that namespace's without a grant",
   },
 };
-const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const namespace = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 export function readGrant(
   root: ObjectReader,
@@ -22,7 +22,7 @@ export function readGrant(
   location: Location,
   problems: Problems,
 ): GrantDocument | null {
-  const spec = root.object("spec", FIELDS);
+  const spec = root.object("spec", fields);
   if (spec === null) {
     if (!root.has("spec")) problems.add(root.at, "spec is missing");
     return null;
@@ -31,15 +31,15 @@ export function readGrant(
   if (namespaces.length === 0)
     problems.add(spec.where("namespaces"), "spec.namespaces must name at least one namespace");
   for (const { value, at } of namespaces) {
-    if (!NAMESPACE.test(value) || value === nodeNamespace)
+    if (!namespace.test(value) || value === nodeNamespace)
       problems.add(
         at,
         `spec.namespaces: ${quote(value)} is not a namespace that can be given anything`,
         value,
       );
   }
-  if (!GIVEN.some((field) => spec.has(field)))
-    problems.add(spec.at, `spec gives nothing: it needs one of ${GIVEN.join(", ")}`);
+  if (!given.some((field) => spec.has(field)))
+    problems.add(spec.at, `spec gives nothing: it needs one of ${given.join(", ")}`);
   const hosts = names(spec, "hosts", problems);
   for (const { value, at } of hosts) {
     if (!isServiceHost(value))

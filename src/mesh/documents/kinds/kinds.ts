@@ -25,29 +25,29 @@ interface Kind {
   ) => MeshDocument | null;
 }
 
-const NETWORKING = { group: "networking.istio.io", versions: ["v1", "v1beta1", "v1alpha3"] };
-const SECURITY = { group: "security.istio.io", versions: ["v1", "v1beta1"] };
-const GATEWAY = { group: "gateway.networking.k8s.io", versions: ["v1", "v1beta1"] };
+const networking = { group: "networking.istio.io", versions: ["v1", "v1beta1", "v1alpha3"] };
+const security = { group: "security.istio.io", versions: ["v1", "v1beta1"] };
+const gateway = { group: "gateway.networking.k8s.io", versions: ["v1", "v1beta1"] };
 
-const TABLE: Readonly<Record<MeshKind, Kind>> = {
+const table: Readonly<Record<MeshKind, Kind>> = {
   Namespace: { group: "", versions: ["v1"], read: readNamespace },
-  WorkloadEntry: { ...NETWORKING, read: readWorkloadEntry },
-  WorkloadGroup: { ...NETWORKING, read: readWorkloadGroup },
-  ServiceEntry: { ...NETWORKING, read: readServiceEntry },
-  Gateway: { ...GATEWAY, read: readGateway },
+  WorkloadEntry: { ...networking, read: readWorkloadEntry },
+  WorkloadGroup: { ...networking, read: readWorkloadGroup },
+  ServiceEntry: { ...networking, read: readServiceEntry },
+  Gateway: { ...gateway, read: readGateway },
   Grant: { group: "fairlead.dev", versions: ["v1"], read: readGrant },
-  PeerAuthentication: { ...SECURITY, read: readPeerAuthentication },
-  AuthorizationPolicy: { ...SECURITY, read: readAuthorizationPolicy },
+  PeerAuthentication: { ...security, read: readPeerAuthentication },
+  AuthorizationPolicy: { ...security, read: readAuthorizationPolicy },
 };
 
 export function kindNamed(name: string): MeshKind | null {
   return kindNames.find((candidate) => candidate === name) ?? null;
 }
 
-export const kindNames = Object.keys(TABLE).filter((name): name is MeshKind => name in TABLE);
+export const kindNames = Object.keys(table).filter((name): name is MeshKind => name in table);
 
 export function kindOf(kind: MeshKind): Kind {
-  return TABLE[kind];
+  return table[kind];
 }
 
 /** All that `apiVersion` may say. */

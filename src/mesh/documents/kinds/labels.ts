@@ -5,10 +5,10 @@ import { ObjectReader, type Problems, quote } from "../reader.ts";
 import type { YamlNode } from "../yaml.ts";
 import { checkCount } from "./bounds.ts";
 
-const DNS_LABEL = "[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?";
-const WORD = "(?:[A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
-const PREFIX = new RegExp(`^${DNS_LABEL}(?:\\.${DNS_LABEL})*$`);
-const NAME = new RegExp(`^${WORD}$`);
+const dnsLabel = "[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?";
+const word = "(?:[A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
+const prefixPattern = new RegExp(`^${dnsLabel}(?:\\.${dnsLabel})*$`);
+const namePattern = new RegExp(`^${word}$`);
 
 /** Kubernetes and Istio: of a DNS name, of what follows its slash, and of a label's value. */
 const maxPrefixLength = 253;
@@ -20,12 +20,12 @@ export function isLabelKey(key: string): boolean {
   const prefix = slash === -1 ? null : key.slice(0, slash);
   const name = key.slice(slash + 1);
   // Lengths first: the patterns are for short texts.
-  if (name.length > maxWordLength || !NAME.test(name)) return false;
-  return prefix === null || (prefix.length <= maxPrefixLength && PREFIX.test(prefix));
+  if (name.length > maxWordLength || !namePattern.test(name)) return false;
+  return prefix === null || (prefix.length <= maxPrefixLength && prefixPattern.test(prefix));
 }
 
 export function isLabelValue(value: string): boolean {
-  return value === "" || (value.length <= maxWordLength && NAME.test(value));
+  return value === "" || (value.length <= maxWordLength && namePattern.test(value));
 }
 
 /** Labels that something has. */

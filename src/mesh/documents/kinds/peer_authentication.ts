@@ -5,7 +5,7 @@ import type { Metadata, MutualTlsMode, PeerAuthenticationDocument } from "../doc
 import { type Located, ObjectReader, type Problems, quote } from "../reader.ts";
 import { readSelector } from "./labels.ts";
 
-const MODES = ["UNSET", "DISABLE", "PERMISSIVE", "STRICT"] as const;
+const modeWords = ["UNSET", "DISABLE", "PERMISSIVE", "STRICT"] as const;
 
 export function readPeerAuthentication(
   root: ObjectReader,
@@ -48,7 +48,7 @@ export function readPeerAuthentication(
 }
 
 function readMode(mtls: ObjectReader | null): Located<MutualTlsMode> | null {
-  return mtls?.choice("mode", MODES) ?? null;
+  return mtls?.choice("mode", modeWords) ?? null;
 }
 
 function readPortLevel(spec: ObjectReader, problems: Problems): Map<number, Located<MutualTlsMode>> {

@@ -16,31 +16,26 @@ import {
 } from "./policy_values.ts";
 
 /** What a tunnel cannot see. Trust domains are here because a match has no field for them (istiod `httpSources`). */
-const SOURCE_LAYER7: Readonly<Record<string, ValueReader<unknown>>> = {
+const sourceLayer7: Readonly<Record<string, ValueReader<unknown>>> = {
   requestPrincipals: anyText,
   remoteIpBlocks: ipBlock,
   trustDomains: trustDomain,
 };
-const OPERATION_LAYER7: Readonly<Record<string, ValueReader<unknown>>> = {
+const operationLayer7: Readonly<Record<string, ValueReader<unknown>>> = {
   hosts: anyText,
   methods: anyText,
   paths: pathTemplate,
 };
-const SOURCE_LAYER4 = ["principals", "namespaces", "serviceAccounts", "ipBlocks"];
+const sourceLayer4 = ["principals", "namespaces", "serviceAccounts", "ipBlocks"];
 
-const SOURCE_FIELDS = { known: withNot([...SOURCE_LAYER4, ...Object.keys(SOURCE_LAYER7)]) };
-const OPERATION_FIELDS = { known: withNot(["ports", ...Object.keys(OPERATION_LAYER7)]) };
+const sourceFields = { known: withNot([...sourceLayer4, ...Object.keys(sourceLayer7)]) };
+const operationFields = { known: withNot(["ports", ...Object.keys(operationLayer7)]) };
 
 /** Who the peer is cannot be said to an external authorizer (Istio `ValidateAuthorizationPolicy`). */
-const NOT_CUSTOM = withNot([
+const notCustom = withNot([
   ...["namespaces", "serviceAccounts", "trustDomains", "principals", "requestPrincipals"],
 ]);
-const NOT_CUSTOM_KEYS = [
-  "source.namespace",
-  "source.serviceAccount",
-  "source.trustDomain",
-  "source.principal",
-];
+const notCustomKeys = ["source.namespace", "source.serviceAccount", "source.trustDomain", "source.principal"];
 
 /** `ports` and `notPorts`. */
 function withNot(fields: readonly string[]): string[] {
@@ -49,11 +44,11 @@ function withNot(fields: readonly string[]): string[] {
 
 /** @param isCustom of a policy whose action is CUSTOM */
 export function readSource(from: ObjectReader, isCustom: boolean, problems: Problems): SourceMatch | null {
-  const source = from.object("source", SOURCE_FIELDS);
+  const source = from.object("source", sourceFields);
   if (source === null) return null;
   requireContent(source, problems);
   if (isCustom) {
-    for (const field of NOT_CUSTOM.filter((each) => source.has(each)))
+    for (const field of notCustom.filter((each) => source.has(each)))
       problems.add(source.where(field), `${source.path(field)} cannot be used with the action CUSTOM`, field);
   }
   const mixed = ["principals", "notPrincipals", "namespaces", "notNamespaces"].find((field) =>
@@ -69,17 +64,17 @@ export function readSource(from: ObjectReader, isCustom: boolean, problems: Prob
     namespaces: values("namespaces", anyText),
     serviceAccounts: values("serviceAccounts", serviceAccount),
     ipBlocks: values("ipBlocks", ipBlock),
-    layer7: layer7Of(source, SOURCE_LAYER7, problems),
+    layer7: layer7Of(source, sourceLayer7, problems),
   };
 }
 
 export function readOperation(to: ObjectReader, problems: Problems): OperationMatch | null {
-  const operation = to.object("operation", OPERATION_FIELDS);
+  const operation = to.object("operation", operationFields);
   if (operation === null) return null;
   requireContent(operation, problems);
   return {
     ports: readValues(operation, "ports", "notPorts", port, problems),
-    layer7: layer7Of(operation, OPERATION_LAYER7, problems),
+    layer7: layer7Of(operation, operationLayer7, problems),
   };
 }
 
@@ -105,7 +100,7 @@ function requireContent(reader: ObjectReader, problems: Problems): void {
 }
 
 /** Conditions a tunnel does not see, and what their values are. */
-const LAYER7_KEYS: Readonly<Record<string, ValueReader<unknown>>> = {
+const layer7Keys: Readonly<Record<string, ValueReader<unknown>>> = {
   "source.serviceAccount": serviceAccount,
   "source.trustDomain": wildcard,
   "remote.ip": ipBlock,
@@ -114,17 +109,17 @@ const LAYER7_KEYS: Readonly<Record<string, ValueReader<unknown>>> = {
   "request.auth.audiences": anyText,
   "request.auth.presenter": anyText,
 };
-const LAYER4_KEYS = [
+const layer4Keys = [
   "source.ip",
   "source.namespace",
   "source.principal",
   "destination.ip",
   "destination.port",
 ];
-const MAP_KEY =
+const mapKey =
   /^(request\.headers|request\.auth\.claims|experimental\.envoy\.filters\.[^[\]]+)(\[[^[\]]+\])+$/;
 /** Attributes of Istio's first API, and what took their place (`ValidateAttribute`). */
-const REPLACED: readonly (readonly [prefix: string, why: string])[] = [
+const replacedKeys: readonly (readonly [prefix: string, why: string])[] = [
   ["destination.namespace", "is replaced by the policy's own namespace"],
   ["destination.labels", "is replaced by the policy's selector"],
   ["destination.name", "is replaced by the policy's selector"],
@@ -137,7 +132,7 @@ export function readCondition(when: ObjectReader, isCustom: boolean, problems: P
     problems.add(when.at, `${when.path("values")} or notValues is missing`);
   if (key === null) return null;
   const word = key.value;
-  if (isCustom && (NOT_CUSTOM_KEYS.includes(word) || word.startsWith("request.auth.")))
+  if (isCustom && (notCustomKeys.includes(word) || word.startsWith("request.auth.")))
     problems.add(key.at, `${when.path("key")}: ${word} cannot be used with the action CUSTOM`, word);
   const values = <T>(read: ValueReader<T>) => readValues(when, "values", "notValues", read, problems);
   switch (word) {
@@ -150,8 +145,8 @@ export function readCondition(when: ObjectReader, isCustom: boolean, problems: P
     case "destination.port":
       return { key: word, match: values(port) };
   }
-  const read = Object.hasOwn(LAYER7_KEYS, word) ? LAYER7_KEYS[word] : undefined;
-  if (read === undefined && !MAP_KEY.test(word)) {
+  const read = Object.hasOwn(layer7Keys, word) ? layer7Keys[word] : undefined;
+  if (read === undefined && !mapKey.test(word)) {
     refuseKey(when, key.at, word, problems);
     return null;
   }
@@ -166,14 +161,14 @@ function refuseKey(
   problems: Problems,
 ): void {
   const path = when.path("key");
-  const replaced = REPLACED.find(([prefix]) => word.startsWith(prefix));
+  const replaced = replacedKeys.find(([prefix]) => word.startsWith(prefix));
   const map = ["request.headers", "request.auth.claims"].find((prefix) => word.startsWith(prefix));
   if (replaced !== undefined) problems.add(at, `${path}: ${quote(word)} ${replaced[1]}`, word);
   else if (map !== undefined) problems.add(at, `${path}: ${quote(word)} must be ${map}[NAME]`, word);
   else {
     const valid = [
-      ...LAYER4_KEYS,
-      ...Object.keys(LAYER7_KEYS),
+      ...layer4Keys,
+      ...Object.keys(layer7Keys),
       "request.headers[NAME]",
       "request.auth.claims[NAME]",
     ];

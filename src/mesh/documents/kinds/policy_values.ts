@@ -70,10 +70,10 @@ export const trustDomain: ValueReader<string> = (value, path, problems) => {
   return null;
 };
 
-const ONE = "{*}";
-const ANY = "{**}";
+const one = "{*}";
+const anyWord = "{**}";
 /** RFC 3986 §3.3, pchar, as Istio's `validLiteral` has it. */
-const LITERAL = /^[a-zA-Z0-9\-._~%!$&'()+,;:@=]+$/;
+const literal = /^[a-zA-Z0-9\-._~%!$&'()+,;:@=]+$/;
 
 /** `{*}` is one segment, `{**}` the rest; each is a segment by itself, and nothing follows the second (`CheckValidPathTemplate`). */
 export const pathTemplate: ValueReader<string> = ({ value, at }, path, problems) => {
@@ -84,16 +84,17 @@ export const pathTemplate: ValueReader<string> = ({ value, at }, path, problems)
 };
 
 function templateFlaw(template: string): string | null {
-  const hasOperator = template.includes(ONE) || template.includes(ANY);
+  const hasOperator = template.includes(one) || template.includes(anyWord);
   let ended = false;
   for (const segment of segmentsOf(template)) {
-    const isOperator = segment === ONE || segment === ANY;
-    if (isOperator && ended) return `has an operator after ${ANY}, which must be the last`;
-    if (segment === ANY) ended = true;
+    const isOperator = segment === one || segment === anyWord;
+    if (isOperator && ended) return `has an operator after ${anyWord}, which must be the last`;
+    if (segment === anyWord) ended = true;
     if (isOperator) continue;
-    if (/[{}]/.test(segment)) return `has { or } in ${quote(segment)}, which is neither ${ONE} nor ${ANY}`;
-    if (hasOperator && !LITERAL.test(segment))
-      return `has the segment ${quote(segment)}, which cannot be beside ${ONE} or ${ANY}`;
+    if (/[{}]/.test(segment))
+      return `has { or } in ${quote(segment)}, which is neither ${one} nor ${anyWord}`;
+    if (hasOperator && !literal.test(segment))
+      return `has the segment ${quote(segment)}, which cannot be beside ${one} or ${anyWord}`;
   }
   return null;
 }

@@ -1,7 +1,7 @@
 /** A WorkloadGroup's readiness probe (Istio `validateReadinessProbe`): nothing carries it out here, and yet it must be one. */
 import { type Located, type ObjectReader, type Problems, quote, readString } from "../reader.ts";
 
-const TIMES = [
+const times = [
   "initialDelaySeconds",
   "timeoutSeconds",
   "periodSeconds",
@@ -9,20 +9,20 @@ const TIMES = [
   "failureThreshold",
 ];
 /** Istio's schema has `grpc`; its validation refuses it. */
-const METHODS = ["httpGet", "tcpSocket", "exec"];
-const FIELDS = {
-  known: [...TIMES, ...METHODS],
+const probeMethods = ["httpGet", "tcpSocket", "exec"];
+const fields = {
+  known: [...times, ...probeMethods],
   unsupported: { grpc: "Istio's validation refuses it, too; use httpGet, tcpSocket or exec" },
 };
-const HTTP_FIELDS = { known: ["path", "port", "host", "scheme", "httpHeaders"] };
-const HEADER_NAME = /^[-A-Za-z0-9]+$/;
+const httpFields = { known: ["path", "port", "host", "scheme", "httpHeaders"] };
+const headerName = /^[-A-Za-z0-9]+$/;
 const maxInt32 = 0x7fff_ffff;
 
 export function checkProbe(spec: ObjectReader, problems: Problems): void {
-  const probe = spec.object("probe", FIELDS);
+  const probe = spec.object("probe", fields);
   if (probe === null) return;
-  for (const field of TIMES) probe.integer(field, 0, maxInt32);
-  const methods = METHODS.filter((field) => probe.has(field));
+  for (const field of times) probe.integer(field, 0, maxInt32);
+  const methods = probeMethods.filter((field) => probe.has(field));
   const [method, another] = methods;
   if (another !== undefined)
     problems.add(
@@ -31,8 +31,8 @@ export function checkProbe(spec: ObjectReader, problems: Problems): void {
       another,
     );
   if (method === undefined && !probe.has("grpc"))
-    problems.add(probe.at, `${probe.name} says no way to probe: ${METHODS.join(", ")}`);
-  checkHttp(probe.object("httpGet", HTTP_FIELDS), problems);
+    problems.add(probe.at, `${probe.name} says no way to probe: ${probeMethods.join(", ")}`);
+  checkHttp(probe.object("httpGet", httpFields), problems);
   const socket = probe.object("tcpSocket", { known: ["host", "port"] });
   if (socket !== null) checkPort(socket, problems);
   socket?.string("host");
@@ -48,7 +48,7 @@ function checkHttp(http: ObjectReader | null, problems: Problems): void {
   for (const header of http.objects("httpHeaders", { known: ["name", "value"] })) {
     const name: Located<string> | null = header.requiredString("name");
     header.string("value");
-    if (name !== null && !HEADER_NAME.test(name.value))
+    if (name !== null && !headerName.test(name.value))
       problems.add(
         name.at,
         `${header.path("name")}: ${quote(name.value)} is not the name of a header`,

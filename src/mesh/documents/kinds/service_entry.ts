@@ -16,19 +16,19 @@ import {
 } from "./address.ts";
 import { checkCount } from "./bounds.ts";
 import { readSelector } from "./labels.ts";
-import { ENDPOINT_FIELDS, readEndpoint } from "./workload_entry.ts";
+import { endpointFields, readEndpoint } from "./workload_entry.ts";
 
-const FIELDS = {
+const fields = {
   known: [
     ...["hosts", "addresses", "ports", "location", "resolution", "endpoints", "workloadSelector"],
     ...["exportTo", "subjectAltNames"],
   ],
 };
-const PORT_FIELDS = { known: ["number", "name", "protocol", "targetPort"] };
-const RESOLUTIONS = ["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN"] as const;
+const portFields = { known: ["number", "name", "protocol", "targetPort"] };
+const resolutions = ["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN"] as const;
 
 /** Istio's words for protocols, and what a tunnel makes of them. */
-const PROTOCOLS: Readonly<Record<string, AppProtocol>> = {
+const protocols: Readonly<Record<string, AppProtocol>> = {
   TCP: "TCP",
   HTTP: "HTTP11",
   HTTP_PROXY: "UNKNOWN",
@@ -48,7 +48,7 @@ export function readServiceEntry(
   location: Location,
   problems: Problems,
 ): ServiceEntryDocument | null {
-  const spec = root.object("spec", FIELDS);
+  const spec = root.object("spec", fields);
   if (spec === null) {
     if (!root.has("spec")) problems.add(root.at, "spec is missing");
     return null;
@@ -64,11 +64,11 @@ export function readServiceEntry(
     addresses: readPrefixes(spec.strings("addresses"), spec.path("addresses"), problems),
     ports: readPorts(spec, problems),
     resolution:
-      spec.choice("resolution", RESOLUTIONS, {
+      spec.choice("resolution", resolutions, {
         DYNAMIC_DNS: "it needs an egress waypoint, which this version does not have",
       })?.value ?? "NONE",
     endpoints: spec
-      .objects("endpoints", ENDPOINT_FIELDS)
+      .objects("endpoints", endpointFields)
       .flatMap((reader) => readEndpoint(reader, problems) ?? []),
     workloadSelector: readSelector(spec, "workloadSelector", "labels", problems),
     subjectAltNames,
@@ -108,7 +108,7 @@ function readHosts(spec: ObjectReader, problems: Problems): readonly Located<str
 function readPorts(spec: ObjectReader, problems: Problems): readonly ServiceEntryPort[] {
   const numbers = new Set<number>();
   const names = new Set<string>();
-  return spec.objects("ports", PORT_FIELDS).flatMap((reader): ServiceEntryPort[] => {
+  return spec.objects("ports", portFields).flatMap((reader): ServiceEntryPort[] => {
     if (!reader.has("number")) problems.add(reader.at, `${reader.path("number")} is missing`);
     const number = reader.integer("number", 1, 65535);
     const name = reader.requiredString("name");
@@ -137,12 +137,12 @@ function readProtocol(reader: ObjectReader, problems: Problems): AppProtocol {
   // Istio finds out by itself what "" carries.
   if (read === null || read.value === "") return "UNKNOWN";
   const word = read.value.toUpperCase();
-  const protocol = PROTOCOLS[word];
+  const protocol = protocols[word];
   if (protocol !== undefined) return protocol;
   if (word === "UDP")
     problems.add(read.at, `${reader.path("protocol")} UDP is not supported: HBONE carries TCP`, read.value);
   else {
-    const words = Object.keys(PROTOCOLS);
+    const words = Object.keys(protocols);
     problems.add(
       read.at,
       `${reader.path("protocol")} must be one of ${words.join(", ")}, not ${quote(read.value)}`,
@@ -243,9 +243,9 @@ function isTcp(protocol: AppProtocol): boolean {
 /** Without a host's name in what is sent, several hosts of one service cannot be told apart. */
 function checkManyHosts(spec: ObjectReader, problems: Problems): void {
   const raw = spec
-    .objects("ports", PORT_FIELDS)
+    .objects("ports", portFields)
     .map((reader) => ({ reader, protocol: reader.string("protocol") }));
-  const bad = raw.find(({ protocol }) => !NAMED_PROTOCOLS.includes(protocol?.value.toUpperCase() ?? ""));
+  const bad = raw.find(({ protocol }) => !namedProtocols.includes(protocol?.value.toUpperCase() ?? ""));
   if (bad === undefined) return;
   const said = bad.protocol === null || bad.protocol.value === "" ? "says none" : `is ${bad.protocol.value}`;
   problems.add(
@@ -256,15 +256,7 @@ function checkManyHosts(spec: ObjectReader, problems: Problems): void {
 }
 
 /** Those whose bytes say which host is called (Istio `IsHTTP`, `IsTLS`). */
-const NAMED_PROTOCOLS: readonly string[] = [
-  "HTTP",
-  "HTTP2",
-  "HTTP_PROXY",
-  "GRPC",
-  "GRPC-WEB",
-  "HTTPS",
-  "TLS",
-];
+const namedProtocols: readonly string[] = ["HTTP", "HTTP2", "HTTP_PROXY", "GRPC", "GRPC-WEB", "HTTPS", "TLS"];
 
 function checkEndpoints(document: ServiceEntryDocument, problems: Problems): void {
   const portNames = document.ports.map((port) => port.name);

@@ -3,15 +3,15 @@ import { meshLimits } from "../../../base/limits/mesh.ts";
 import { type Located, type ObjectReader, type Problems, quote } from "../reader.ts";
 import { checkLength } from "./bounds.ts";
 
-const TARGET_FIELDS = { known: ["group", "kind", "name", "namespace"] };
+const targetFields = { known: ["group", "kind", "name", "namespace"] };
 
-const GATEWAY_API = "gateway.networking.k8s.io";
+const gatewayApi = "gateway.networking.k8s.io";
 /** By kind: its groups, the usual one first. */
-const TARGETS: Readonly<Record<string, readonly string[]>> = {
+const targets: Readonly<Record<string, readonly string[]>> = {
   Service: ["", "core"],
   ServiceEntry: ["networking.istio.io"],
-  Gateway: [GATEWAY_API],
-  GatewayClass: [GATEWAY_API],
+  Gateway: [gatewayApi],
+  GatewayClass: [gatewayApi],
 };
 
 /** Of `targetRef` and `targetRefs`: `Kind name` of each. */
@@ -54,7 +54,7 @@ function readTargetRef(reference: ObjectReader, problems: Problems): Located<str
   const groups = groupsOf(kind.value);
   const [usual] = groups;
   if (usual === undefined) {
-    const kinds = Object.keys(TARGETS);
+    const kinds = Object.keys(targets);
     problems.add(
       kind.at,
       `${reference.path("kind")} must be one of ${kinds.join(", ")}, not ${quote(kind.value)}`,
@@ -86,10 +86,10 @@ export function areKnownTargets(spec: ObjectReader): boolean {
 }
 
 function referencesOf(spec: ObjectReader): readonly ObjectReader[] {
-  const single = spec.object("targetRef", TARGET_FIELDS);
-  return [...(single === null ? [] : [single]), ...spec.objects("targetRefs", TARGET_FIELDS)];
+  const single = spec.object("targetRef", targetFields);
+  return [...(single === null ? [] : [single]), ...spec.objects("targetRefs", targetFields)];
 }
 
 function groupsOf(kind: string): readonly string[] {
-  return Object.hasOwn(TARGETS, kind) ? (TARGETS[kind] ?? []) : [];
+  return Object.hasOwn(targets, kind) ? (targets[kind] ?? []) : [];
 }

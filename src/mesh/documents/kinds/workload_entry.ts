@@ -9,7 +9,7 @@ import { isDnsLabel, readEndpointAddress } from "./address.ts";
 import { checkCount, checkLength } from "./bounds.ts";
 import { readLabels } from "./labels.ts";
 
-export const ENDPOINT_FIELDS = {
+export const endpointFields = {
   known: ["address", "ports", "labels", "network", "locality", "weight", "serviceAccount"],
 };
 
@@ -19,7 +19,7 @@ export function readWorkloadEntry(
   location: Location,
   problems: Problems,
 ): WorkloadEntryDocument | null {
-  const spec = root.object("spec", ENDPOINT_FIELDS);
+  const spec = root.object("spec", endpointFields);
   if (spec === null) {
     if (!root.has("spec")) problems.add(root.at, "spec is missing");
     return null;
@@ -54,7 +54,11 @@ export function readEndpointTemplate(reader: ObjectReader, problems: Problems): 
   checkLength(reader.string("locality"), reader.path("locality"), meshLimits.maxPlaceLength, problems);
   const weight = reader.integer("weight", 0, 0xffff_ffff);
   const serviceAccount = reader.string("serviceAccount");
-  if (serviceAccount !== null && serviceAccount.value !== "" && !SERVICE_ACCOUNT.test(serviceAccount.value)) {
+  if (
+    serviceAccount !== null &&
+    serviceAccount.value !== "" &&
+    !serviceAccountPattern.test(serviceAccount.value)
+  ) {
     problems.add(
       serviceAccount.at,
       `${quote(serviceAccount.value)} is not a service account name`,
@@ -73,7 +77,7 @@ export function readEndpointTemplate(reader: ObjectReader, problems: Problems): 
 }
 
 /** The characters a SPIFFE ID of Istio's form can carry. */
-const SERVICE_ACCOUNT = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
+const serviceAccountPattern = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 function readPorts(reader: ObjectReader, problems: Problems): ReadonlyMap<string, Located<number>> {
   const ports = new Map<string, Located<number>>();

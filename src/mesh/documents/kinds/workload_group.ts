@@ -5,12 +5,12 @@ import type { Metadata, WorkloadGroupDocument } from "../document.ts";
 import type { ObjectReader, Problems } from "../reader.ts";
 import { readLabels } from "./labels.ts";
 import { checkProbe } from "./probe.ts";
-import { ENDPOINT_FIELDS, readEndpointTemplate } from "./workload_entry.ts";
+import { endpointFields, readEndpointTemplate } from "./workload_entry.ts";
 
-const FIELDS = { known: ["metadata", "template", "probe"] };
-const ENTRY_METADATA_FIELDS = { known: ["labels", "annotations"] };
-const TEMPLATE_FIELDS = {
-  known: ENDPOINT_FIELDS.known.filter((field) => field !== "address"),
+const fields = { known: ["metadata", "template", "probe"] };
+const entryMetadataFields = { known: ["labels", "annotations"] };
+const templateFields = {
+  known: endpointFields.known.filter((field) => field !== "address"),
   unsupported: { address: "each host brings its own" },
 };
 
@@ -20,14 +20,14 @@ export function readWorkloadGroup(
   location: Location,
   problems: Problems,
 ): WorkloadGroupDocument | null {
-  const spec = root.object("spec", FIELDS);
+  const spec = root.object("spec", fields);
   if (spec === null) {
     if (!root.has("spec")) problems.add(root.at, "spec is missing");
     return null;
   }
   if (!spec.has("template")) problems.add(spec.at, "spec.template is missing");
-  const template = spec.object("template", TEMPLATE_FIELDS);
-  const entry = spec.object("metadata", ENTRY_METADATA_FIELDS);
+  const template = spec.object("template", templateFields);
+  const entry = spec.object("metadata", entryMetadataFields);
   checkProbe(spec, problems);
   const entryLabels = entry === null ? new Map() : readLabels(entry, "labels", problems);
   if (template === null) return null;
