@@ -11,7 +11,7 @@ export class Gate {
   }
 
   async run<T>(task: () => Promise<T>): Promise<T> {
-    // Whoever leaves hands its place to the first in the queue, so that nobody can slip in between.
+    // Whoever leaves hands its place to the first in the queue, so that none can slip in between.
     if (this.#free > 0) this.#free--;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     try {

@@ -65,7 +65,7 @@ export function formatSocketAddress(address: SocketAddress): string {
   return address.ip.isIpv4 ? `${address.ip.text}:${address.port}` : `[${address.ip.text}]:${address.port}`;
 }
 
-/** A host and port as they stand in an authority (RFC 3986 §3.2); the host is not looked at. */
+/** A host and port as they are in an authority (RFC 3986 §3.2); the host is not looked at. */
 export interface HostPort {
   readonly host: string;
   readonly port: number;

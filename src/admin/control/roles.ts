@@ -54,14 +54,14 @@ const tenantWrites: ReadonlySet<Action> = new Set([
   "revocations.write",
   "nodes.remove",
 ]);
-const ofNobody: ReadonlySet<Action> = new Set(["status.read", "authority.read"]);
+const withoutRole: ReadonlySet<Action> = new Set(["status.read", "authority.read"]);
 
 export function isAllowed(grants: readonly Grant[], action: Action, scope: Scope): boolean {
   return grants.some((grant) => allows(grant, action, scope));
 }
 
 function allows({ role, namespaces }: Grant, action: Action, scope: Scope): boolean {
-  if (ofNobody.has(action)) return true;
+  if (withoutRole.has(action)) return true;
   if (!may(role, action)) return false;
   return namespaces === null || (scope.kind === "namespace" && namespaces.includes(scope.namespace));
 }

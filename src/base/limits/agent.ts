@@ -13,7 +13,7 @@ export const joinLimits = {
   backoffMaxMs: 15_000,
   /** Spread of a wait, as a share of it, both ways: a control plane that returns is not met by everybody at once. */
   backoffJitter: 0.25,
-  /** A stream that lasted this long begins the back-off anew when it ends. */
+  /** A stream that lasted this long starts the back-off again when it ends. */
   steadyMs: 30_000,
   /** A stream that was opened and has brought no answer by then is given up. */
   firstAnswerTimeoutMs: 20_000,
@@ -35,7 +35,7 @@ export const joinLimits = {
   /** The node certificate: what is asked for, and the shortest pause between two tries to renew. */
   renewRetryMinMs: 5_000,
   renewRetryMaxMs: 10 * 60_000,
-  /** The same once it has expired: until it is renewed this host is nobody. */
+  /** The same once it has expired: until it is renewed this host has no identity. */
   renewExpiredRetryMaxMs: 15_000,
   /** The wall clock is looked at this often at the least, so that a jump of it, or a sleep of the host, is noticed. */
   clockCheckMs: 60_000,

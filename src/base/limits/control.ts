@@ -60,7 +60,7 @@ export const identityLimits = {
 export const keysLimits = {
   /**
    * Certificates in force of one requester, a node with all of its workloads say. A quarter of what a revocation list holds
-   * (`maxCrlEntries`): nobody gets so many that they could not be taken back.
+   * (`maxCrlEntries`): no caller gets so many that they could not be taken back.
    */
   maxValidPerRequester: 5_000,
   /** Certificates on a revocation list that one namespace has revoked; the reserve is for the mesh's administrators. */
@@ -86,7 +86,7 @@ export const keysLimits = {
   vaultBackoff: { backoffStartMs: 200, backoffMaxMs: 15_000 },
   /** A token is renewed after this share of its lease. */
   tokenRenewalShare: 2 / 3,
-  /** Revocation lists say that they hold for so long, and are signed anew after so long. */
+  /** Revocation lists say that they hold for so long, and are signed again after so long. */
   listLifetimeMs: 7 * 24 * 60 * 60_000,
   listRenewalMs: 24 * 60 * 60_000,
   /** How often it is looked at whether a list is due. */
@@ -206,7 +206,7 @@ export const controlHttpLimits = {
   requestTimeoutMs: 30_000,
   /** A response that its client does not read any further is cut after this. */
   stalledResponseMs: 60_000,
-  /** What is still taken, and dropped, of a body that nobody wants; after that the stream is reset. */
+  /** What is still taken, and dropped, of a body that is not wanted; after that the stream is reset. */
   maxDiscardedBytes: 1024 * 1024,
   /** From the command line's request to the head of the answer: a signature by a far away vault takes its time. */
   answerTimeoutMs: 60_000,
@@ -231,7 +231,7 @@ export const controlAdminLimits = {
   /** Values of one body: as many documents as there may be, with their paths and texts; and how deep it is nested. */
   maxJsonValues: 400_000,
   maxJsonDepth: 16,
-  /** Entries of one answer, and how many there are when nobody says. */
+  /** Entries of one answer, and how many there are when the request does not say. */
   maxPage: 1_000,
   defaultPage: 100,
   /** Rows looked at for one page of those a caller may see. */

@@ -25,7 +25,7 @@ export const hostLimits = {
   httpAnswerHeaders: 128,
   /** Addresses of one name that are tried. */
   httpDialAttempts: 4,
-  /** Received bytes one socket holds while nobody may be told of them (no handler yet, or paused); past it the connection is reset. */
+  /** Received bytes one socket holds while no handler may be told of them (no handler yet, or paused); past it the connection is reset. */
   heldBytes: 1024 * 1024,
   /** How often it is looked whether a connection that is about to be reset has sent everything; at most for `lingerMs`. */
   unsentPollMs: 5,

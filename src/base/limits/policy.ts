@@ -7,7 +7,7 @@ export const policyLimits = {
   /** Pieces a rule is split into for the index where its matches mix dimensions; of one that needs more, some pieces are only told apart by evaluating them. */
   maxAlternatives: 16,
   /**
-   * A group of so many policies that has changed is amended rather than compiled anew, until what has changed since is more than this
+   * A group of so many policies that has changed is amended rather than compiled again, until what has changed since is more than this
    * share of it.
    */
   minLayeredPolicies: 256,
@@ -18,7 +18,7 @@ export const policyLimits = {
   maxIndexEntries: 4_000_000,
   /** Callers interned; at this many, or when their arena is full, all are dropped and interned again on need. */
   maxCallers: 16_384,
-  /** Where interned callers stand in an image: some 40 bytes for each caller and section it meets. */
+  /** Where interned callers are in an image: some 40 bytes for each caller and section it meets. */
   callerArenaBytes: 1024 * 1024,
   /** Distinct lists of policy names that workloads carry, compiled; at this many all are dropped and compiled again on need. */
   maxNamedGroups: 4_096,

@@ -99,7 +99,7 @@ export const grpcLimits = {
   backoffFactor: 2,
   backoffJitter: 0.2,
   backoffMaxMs: 15_000,
-  /** A connection that lived this long makes the next one's back-off start anew. */
+  /** A connection that lived this long makes the next one's back-off start again. */
   backoffResetMs: 10_000,
   /** Addresses of a control plane's name that are tried. */
   maxAddresses: 4,

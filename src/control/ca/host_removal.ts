@@ -80,7 +80,7 @@ export class HostRemoval {
     });
   }
 
-  /** So many at a time that nobody waits for it. @returns whether there may be more. */
+  /** So few at a time that no call waits for it. @returns whether there may be more. */
   async #sweep(): Promise<boolean> {
     const { clock, logger, state, afterMs } = this.#options;
     if (afterMs === null) return false;

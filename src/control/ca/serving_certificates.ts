@@ -45,7 +45,7 @@ export class ServingCertificates {
     return serving;
   }
 
-  /** For each handshake anew. */
+  /** Asked for each handshake. */
   get credentials(): TlsCredentials {
     return this.#current.credentials;
   }

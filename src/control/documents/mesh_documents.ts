@@ -55,7 +55,7 @@ export interface MeshDocumentsOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly state: ControlState;
-  /** Nobody else changes it. */
+  /** Nothing else changes it. */
   readonly store: MeshStore;
   readonly context: ConversionContext;
   /** Asked at each conversion, and followed. None when left out. */

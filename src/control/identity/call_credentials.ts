@@ -24,7 +24,7 @@ export function credentialsOf({ peer, metadata }: UnaryCall): CallCredentials {
   return { chain, remote, authorization: authorizationOf(metadata), proven };
 }
 
-/** Two of them are joined, as RFC 9110 §5.3 does, and so are no bearer token: nobody has to choose whom to believe. */
+/** Two of them are joined, as RFC 9110 §5.3 does, and so are no bearer token: no choice has to be made between them. */
 function authorizationOf(metadata: HeaderFields): string | null {
   const values: string[] = [];
   for (let index = 0; index + 1 < metadata.length; index += 2)

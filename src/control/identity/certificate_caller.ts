@@ -22,7 +22,7 @@ export interface CertificateCallerOptions {
   /** Of the mesh, with the control plane's own revocation lists. */
   readonly trust: TrustVerifier;
   readonly trustDomain: string;
-  /** The control plane's own identity, which calls nobody. */
+  /** The control plane's own identity, which never calls. */
   readonly controlId: SpiffeId;
   readonly registrations: RegistrationStore;
   readonly revocations: RevocationStore;
@@ -139,7 +139,7 @@ export class CertificateCallers {
     return { kind: "node", id, node, registration, serialNumber, notBeforeMs, credential };
   }
 
-  /** The host has what it was given: from here on nobody renews by what it had before. */
+  /** The host has what it was given: from here on what it had before renews nothing. */
   #confirm(node: string, serialNumber: string): void {
     try {
       this.#options.registrations.setSerials(node, serialNumber, null);

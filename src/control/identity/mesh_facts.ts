@@ -12,7 +12,7 @@ export interface WorkloadSource {
 interface Index {
   readonly version: number;
   readonly byNode: ReadonlyMap<string, readonly PlacedWorkload[]>;
-  /** Null where two documents of one name say different things: then nobody can say who it is. */
+  /** Null where two documents of one name say different things: then it is not known who it is. */
   readonly byKey: ReadonlyMap<string, PlacedWorkload | null>;
 }
 

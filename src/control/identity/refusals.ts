@@ -1,6 +1,6 @@
 /**
  * Where a refusal goes: outside an answer that tells a stranger nothing, inside the audit log with the whole reason. What
- * strangers cause is counted always and written at a bounded rate, so that nobody can fill the disk by being refused.
+ * strangers cause is counted always and written at a bounded rate, so that no caller can fill the disk by being refused.
  */
 import { asMeshError } from "../../base/errors.ts";
 import { IpAddress } from "../../base/ip.ts";

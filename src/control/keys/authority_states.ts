@@ -14,8 +14,8 @@ export interface StateChange {
 type Rows = readonly Pick<AuthorityRow, "id" | "state">[];
 
 /**
- * From `active` to `next`: the old one steps back first, so that there are never two of which nobody knows which one issues.
- * Between the two writes nobody is active, which `unfinished` recognises.
+ * From `active` to `next`: the old one steps back first, so that there are never two of which it is not known which one issues.
+ * Between the two writes none is active, which `unfinished` recognises.
  */
 export function activation(rows: Rows): readonly StateChange[] {
   const next = rows.find((row) => row.state === "next");

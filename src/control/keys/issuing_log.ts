@@ -53,7 +53,7 @@ export class IssuingLog {
     await new Promise<void>((resolve, reject) => {
       if (this.#waiting.length === 0) this.#clock.defer(this.#write);
       this.#waiting.push({ entry, resolve, reject });
-      // Nobody else is about to come, or enough have: the turn's end would bring no more.
+      // No other is about to come, or enough have: the turn's end would bring no more.
       if (this.#underWay === 0 || this.#waiting.length >= keysLimits.recordsPerWrite) this.#write();
     });
   }

@@ -11,7 +11,7 @@ export type KeyEncryptionSource =
   | { readonly kind: "environment"; readonly name: string }
   | { readonly kind: "credential"; readonly name: string };
 
-/** @throws MeshError `configuration`, blame local. Never repeats the text: it may be a key that stands in the wrong place. */
+/** @throws MeshError `configuration`, blame local. Never repeats the text: it may be a key in the wrong place. */
 export function parseKeyEncryptionSource(text: string): KeyEncryptionSource {
   const colon = text.indexOf(":");
   const value = text.slice(colon + 1);

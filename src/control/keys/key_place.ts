@@ -1,5 +1,5 @@
 /**
- * Where the private keys of authorities are, and what of them stands in state: sealed, or the name of a key that never leaves
+ * Where the private keys of authorities are, and what of them is in state: sealed, or the name of a key that never leaves
  * another service. The first byte says which, so that a mesh can move from one to the other by a rotation.
  */
 import { MeshError } from "../../base/errors.ts";

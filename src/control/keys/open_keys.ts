@@ -202,7 +202,7 @@ function vaultAuth(auth: VaultPlace["auth"]): VaultAuth {
   return { kind: "approle", mount, roleId, secretId };
 }
 
-/** Beside the database: a copy of the database alone gives nobody the key, and that is all it is good for. */
+/** Beside the database: a copy of the database alone does not give the key, and that is all it is good for. */
 async function ownKeyFile(
   host: Host,
   records: AuthorityRecords,

@@ -146,7 +146,7 @@ export class RevocationPublisher {
       .list("serial")
       .filter((row) => row.issuerKey === authorityKey || row.issuerKey === "")
       .filter((row) => row.expiresAtMs === null || row.expiresAtMs >= nowMs);
-    // One number may stand there twice: for its issuer, and for nobody in particular.
+    // One number may be there twice: for its issuer, and for no issuer in particular.
     return [...new Map(rows.map((row) => [row.value, toRevocation(row)])).values()];
   }
 

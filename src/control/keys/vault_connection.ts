@@ -38,7 +38,7 @@ export class VaultConnection {
     return this.#base;
   }
 
-  /** @returns `away` also where nobody answers. */
+  /** @returns `away` also where nothing answers. */
   async send(request: VaultRequest): Promise<VaultAnswer> {
     try {
       return readVaultAnswer(await this.#http.send(this.#encode(request)));
@@ -56,7 +56,7 @@ export class VaultConnection {
       method,
       url: `${this.#base}/v1/${path}`,
       headers: {
-        // Vault refuses requests without it when an agent stands in front (SSRF).
+        // Vault refuses requests without it when an agent is in front of it (SSRF).
         "x-vault-request": "true",
         ...(token === null ? {} : { "x-vault-token": token }),
         ...(namespace === null ? {} : { "x-vault-namespace": namespace }),

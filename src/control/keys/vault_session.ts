@@ -183,7 +183,7 @@ export class VaultSession {
     else await this.#replaceToken(token);
   }
 
-  /** A login while the old token is still good, so that nobody waits for it. */
+  /** A login while the old token is still good, so that no caller waits for it. */
   async #replaceToken(token: VaultToken): Promise<void> {
     const { auth, files, logger } = this.#options;
     const outcome = await obtainToken(this.#connection, auth, files);

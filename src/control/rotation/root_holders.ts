@@ -52,7 +52,7 @@ export interface CurrentLeaf {
   readonly issuedAtMs: number;
 }
 
-/** Whoever is revoked is believed by nobody and waited for by nobody. */
+/** A host that is revoked is not believed and not waited for. */
 export function currentLeaves(
   records: Pick<KeyRecords, "certificates" | "revocations">,
   nowMs: number,

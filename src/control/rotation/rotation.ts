@@ -1,4 +1,4 @@
-/** `ca rotate`: starts, watches, goes on by itself where nobody's word is needed, and says what it waits for. */
+/** `ca rotate`: starts, watches, goes on by itself where no word of an operator is needed, and says what it waits for. */
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { keysLimits, rotationLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
@@ -114,7 +114,7 @@ export class Rotation {
     return this.#answer(abortStep(this.#facts()));
   }
 
-  /** Does what is due and needs nobody's word; also by itself every `keysLimits.checkIntervalMs`. */
+  /** Does what is due and needs no word of an operator; also by itself every `keysLimits.checkIntervalMs`. */
   advance(): void {
     // Bounded by the states there are: each change moves an authority forward.
     for (
@@ -225,7 +225,7 @@ export class Rotation {
     });
   }
 
-  /** An intermediate is replaced long before it ends; one of the same root needs nobody's word and disturbs nobody. */
+  /** An intermediate is replaced long before it ends; one of the same root needs no word of an operator and disturbs no node. */
   #renewIntermediate(): void {
     const { authorities, clock } = this.#options;
     const view = authorities.view.value;

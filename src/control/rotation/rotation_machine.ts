@@ -1,5 +1,5 @@
 /**
- * How one authority takes the place of another, as a function of what stands in state and of what is known about nodes. There
+ * How one authority takes the place of another, as a function of what is in state and of what is known about nodes. There
  * is no other memory: whoever comes after a crash goes on from the same place.
  *
  *     idle → preparing (the new one is announced) → reissuing (it issues; the old one is still believed) → idle

@@ -1,5 +1,5 @@
 /**
- * What a back-up cannot know and nobody may forget: whose trust was taken since it was made, and what was issued. A join token that
+ * What a back-up cannot know and a restore must not forget: whose trust was taken since it was made, and what was issued. A join token that
  * it holds as good may have been used since, and one that is used twice lets a stranger in.
  */
 import { MeshError } from "../../base/errors.ts";

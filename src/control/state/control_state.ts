@@ -1,6 +1,6 @@
 /**
  * All that the control plane must not lose, in one database that one process holds. A write is on the disk when it returns. What
- * cannot be opened is refused with the reason, and nothing is begun anew in its place.
+ * cannot be opened is refused with the reason, and no new state is begun in its place.
  */
 import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits/control.ts";
@@ -127,7 +127,7 @@ export class ControlState {
     return this.#database.transaction(work);
   }
 
-  /** Forgets what ended long ago, so much at a time that nobody waits for it. For a timer. @returns whether there is more. */
+  /** Forgets what ended long ago, so little at a time that no call waits for it. For a timer. @returns whether there is more. */
   prune(): boolean {
     const nowMs = this.#clock.wallMs();
     this.tokens.prune(nowMs);
@@ -188,7 +188,7 @@ function openDatabase(
     throw new MeshError(
       "database_missing",
       "local",
-      `${paths.database} is gone, and ${paths.marker} says that there was one; restore a back-up, or remove the marker to begin anew`,
+      `${paths.database} is gone, and ${paths.marker} says that there was one; restore a back-up, or remove the marker to begin a new state`,
       { cause: thrown },
     );
   }

@@ -30,7 +30,7 @@ export interface RegistrationBounds {
 }
 
 export class Registrations {
-  /** Grows with every change but `touch`: what is made of registrations is made anew when it differs. */
+  /** Grows with every change but `touch`: what is made of registrations is made again when it differs. */
   version = 0;
   readonly #database: Database;
   readonly #listeners = new Set<(node: string) => void>();

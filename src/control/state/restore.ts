@@ -72,7 +72,7 @@ export async function restore(
   return { ...summary, carriedOver };
 }
 
-/** @param replacedPath of the old state; opening it makes sure that nobody runs on it, and closing folds its log in. */
+/** @param replacedPath of the old state; opening it makes sure that no control plane runs on it, and closing folds its log in. */
 function takeOver(host: StateHost, stagedPath: string, replacedPath: string | null): CarriedOver {
   const replaced = replacedPath === null ? null : openReplaced(host, replacedPath);
   try {

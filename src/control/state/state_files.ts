@@ -1,4 +1,4 @@
-/** Where the state is kept, and the marker that says so: what was there and is gone is never begun anew in silence. */
+/** Where the state is kept, and the marker that says so: a state that was there and is gone is never replaced by a new one in silence. */
 import { MeshError } from "../../base/errors.ts";
 import type { Host } from "../../host/host.ts";
 

@@ -1,5 +1,5 @@
 /**
- * What stands in for a policy document that was refused and of which no good version is known. Leaving it out would allow what it
+ * What takes the place of a policy document that was refused and of which no good version is known. Leaving it out would allow what it
  * may have meant to deny, so traffic that it may concern is denied, by a rule that points at the broken document.
  */
 import { type Authorization, emptyMatch } from "../authorization.ts";

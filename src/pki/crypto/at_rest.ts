@@ -96,7 +96,7 @@ export class KeyVault {
     }
   }
 
-  /** Whether it is under a key that is being replaced, and so to be sealed anew. */
+  /** Whether it is under a key that is being replaced, and so to be sealed again. */
   isFormer(envelope: Uint8Array): boolean {
     return !isUnder(envelope, this.#current);
   }

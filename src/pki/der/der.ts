@@ -1,7 +1,7 @@
 /**
  * Strict DER (X.690 §10): definite minimal lengths, single-byte tags, minimal integers. Certificates come from
  * strangers before anything is known about them, so what is read here is read by one rule and never guessed.
- * Every error is a `MeshError` `certificate_malformed` with blame `peer`; who reads a local file says so anew.
+ * Every error is a `MeshError` `certificate_malformed` with blame `peer`; a reader of a local file says so instead.
  */
 import { MeshError } from "../../base/errors.ts";
 

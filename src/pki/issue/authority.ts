@@ -129,7 +129,7 @@ async function authorityExtensions(
   ];
 }
 
-/** The library writes the issuer's name anew, and one byte of difference breaks the chain: a string type it does not know. */
+/** The library writes the issuer's name by itself, and one byte of difference breaks the chain: a string type it does not know. */
 function namedAsItsIssuer(issued: Certificate, issuer: Certificate): Certificate {
   if (issued.issuer === issuer.subject) return issued;
   throw new MeshError("unsupported", "local", "the CA's name is encoded in a way that cannot be repeated");

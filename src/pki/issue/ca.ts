@@ -149,7 +149,7 @@ export class CertificateAuthority implements CertificateSigner {
     return authority;
   }
 
-  /** What `load` takes: for the state directory, and for nobody else. */
+  /** What `load` takes: for the state directory alone. */
   exportPem(): AuthorityPem {
     const { key } = this.issuer;
     assert(isLocal(key), "a CA whose key is elsewhere cannot be exported");

@@ -58,7 +58,7 @@ const algorithmIdentifiers: Readonly<Record<string, string>> = {
 function signatureAlgorithmIdentifier(algorithm: KeyAlgorithmParameters): Uint8Array {
   const name = "hash" in algorithm ? `${algorithm.name} ${algorithm.hash}` : algorithm.name;
   const identifier = algorithmIdentifiers[name];
-  // Every kind of key that `private_key.ts` knows stands in the table.
+  // Every kind of key that `private_key.ts` knows is in the table.
   if (identifier === undefined) throw new TypeError(`no signature algorithm for ${name}`);
   return fromHex(identifier);
 }

@@ -28,7 +28,7 @@ export interface SvidRequest {
 const constant = {
   /** `[0] { INTEGER 2 }`: version 3. */
   version: fromHex("a003020102"),
-  /** RFC 5280 §4.1.2.6: the identity stands in the SAN alone. */
+  /** RFC 5280 §4.1.2.6: the identity is in the SAN alone. */
   subject: fromHex("3000"),
   /** `SEQUENCE {}`: no CA. */
   basicConstraints: encodeExtension("551d13", fromHex("3000"), "critical"),
@@ -66,7 +66,7 @@ export async function issueSvidCertificate(issuer: Issuer, request: SvidRequest)
           constant.basicConstraints,
           constant.keyUsage,
           constant.extendedKeyUsage,
-          // With an empty subject the name stands here alone, and so is critical (RFC 5280 §4.1.2.6).
+          // With an empty subject the name is here alone, and so is critical (RFC 5280 §4.1.2.6).
           encodeExtension("551d11", encodeNames(request), "critical"),
           encodeExtension("551d0e", encodeDer(derTag.octetString, keyId), "optional"),
           encodeAuthorityKeyId(issuer.certificate),

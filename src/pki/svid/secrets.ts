@@ -208,7 +208,7 @@ export class SecretManager {
       (issued) => this.#succeed(secret, issued),
       (error) => this.#fail(secret, asMeshError(error, "identity_unavailable", "local")),
     );
-    // A renewal has nobody waiting for it; its failure is kept in the secret.
+    // No caller waits for a renewal; its failure is kept in the secret.
     secret.attempt.catch(() => {});
   }
 

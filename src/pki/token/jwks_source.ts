@@ -26,7 +26,7 @@ export interface JwksReader {
 }
 
 /**
- * Reads the keys anew.
+ * Reads the keys again.
  *
  * @throws MeshError blame upstream for what the issuer has done wrong, local for a file of ours.
  */

@@ -29,7 +29,7 @@ export interface JwtIssuer {
   readonly algorithms: readonly TokenAlgorithm[];
   readonly keys: JwksSource;
   readonly subject: TokenSubject;
-  /** Null for one that names nobody, and is believed for every namespace but the root namespace. */
+  /** Null for one that names no namespace, and is believed for every namespace but the root namespace. */
   readonly binding: TokenBinding | null;
   /** From `iat` to `exp`; null for any. */
   readonly maxLifetimeMs: number | null;
@@ -139,6 +139,7 @@ function parseBinding(
   }
   const binding = { namespaces: new Set(namespaces), serviceAccounts: new Set(serviceAccounts) };
   // An empty list must not mean everybody.
-  if (binding.namespaces.size + binding.serviceAccounts.size === 0) throw say("is bound to nobody");
+  if (binding.namespaces.size + binding.serviceAccounts.size === 0)
+    throw say("is bound to no namespace and no service account");
   return binding;
 }

@@ -27,7 +27,7 @@ export type TokenRefusalReason =
   | "subject"
   | "binding";
 
-/** Why a token does not hold. For the audit log: outside nobody learns it. It never quotes the token. */
+/** Why a token does not hold. For the audit log: a caller never learns it. It never quotes the token. */
 export interface TokenRefusal {
   readonly kind: "refused";
   readonly reason: TokenRefusalReason;

@@ -4,7 +4,7 @@ import type { GeneralName, NameConstraints } from "../x509/extensions.ts";
 
 /**
  * Checks one certificate against the constraints of one of its issuers. URI and DNS names are evaluated; where a constraint
- * of another kind meets a name of its kind, or one of the two is not written as it must be, nobody can say that it holds.
+ * of another kind meets a name of its kind, or one of the two is not written as it must be, it cannot be said to hold.
  *
  * @returns what is wrong, or null.
  */

@@ -17,7 +17,7 @@ export interface CrlStatus {
   readonly source: string;
   /** For people; null when it could not be read. */
   readonly issuer: string | null;
-  /** `pending`: its issuer's certificate has not been seen, so that nobody can say whether the list is genuine. */
+  /** `pending`: its issuer's certificate has not been seen, so that it is not known whether the list is genuine. */
   readonly state: "in_force" | "pending" | "superseded" | "refused";
   /** Past its nextUpdate. It is enforced all the same. */
   readonly stale: boolean;

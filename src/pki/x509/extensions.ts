@@ -37,7 +37,7 @@ export interface CertificateExtensions {
   /** Hexadecimal key identifiers. */
   readonly authorityKeyId: string | null;
   readonly subjectKeyId: string | null;
-  /** Critical extensions that nobody here understands: RFC 5280 §4.2 says to refuse such a certificate. */
+  /** Critical extensions that are not understood here: RFC 5280 §4.2 says to refuse such a certificate. */
   readonly unknownCritical: readonly string[];
 }
 

@@ -8,7 +8,7 @@ export interface CallClock {
 }
 
 export interface CallContext {
-  /** Null: deadlines are told to handlers, and nobody enforces them. For tests on machines alone. */
+  /** Null: deadlines are told to handlers, and nothing enforces them. For tests on machines alone. */
   readonly clock: CallClock | null;
   /** Shared by the calls of a connection; null: unbounded. */
   readonly load: CallLoad | null;
