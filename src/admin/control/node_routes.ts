@@ -1,11 +1,12 @@
 /** Hosts that have joined, and the certificates that were issued. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
+import type { IssuedCertificate } from "../../control/records/certificates.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { Problem } from "./problem.ts";
 import { pageSize } from "./request_body.ts";
 import type { ControlApp } from "./route.ts";
 import { notFound, type Session } from "./session.ts";
-import type { IssuedCertificate, NodeEntry } from "./sources.ts";
+import type { NodeEntry } from "./sources.ts";
 import { bindingNamespace } from "./token_routes.ts";
 
 export function addNodeRoutes(app: ControlApp): void {

@@ -1,12 +1,13 @@
 /** Revocations: made, listed, lifted. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
+import type { RevocationCursor } from "../../control/records/revocations.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { namespaceOf } from "./node_routes.ts";
 import { Problem } from "./problem.ts";
 import { pageSize, readJson } from "./request_body.ts";
 import type { ControlApp } from "./route.ts";
 import { notFound, type Session } from "./session.ts";
-import type { RevocationCursor, RevocationEntry, RevocationTarget } from "./sources.ts";
+import type { RevocationEntry, RevocationTarget } from "./sources.ts";
 import { bindingNamespace } from "./token_routes.ts";
 
 const kinds = ["serial", "identity", "node", "operator", "token"] as const;

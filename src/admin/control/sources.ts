@@ -10,8 +10,33 @@ import type {
   AuditQuery,
   StoredAuditEntry,
 } from "../../control/records/audit.ts";
+import type { CertificateQuery, IssuedCertificate } from "../../control/records/certificates.ts";
+import type {
+  StoredDocument as DocumentRow,
+  DocumentVersion as VersionRow,
+} from "../../control/records/document_versions.ts";
+import type { Registration } from "../../control/records/registrations.ts";
+import type { Revocation, RevocationCursor } from "../../control/records/revocations.ts";
+import type { StoredToken, TokenBinding } from "../../control/records/tokens.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import type { DocumentError, DocumentWarning } from "../../mesh/location.ts";
+
+/** Never its secret, nor the hash of it. */
+export type TokenEntry = Omit<StoredToken, "secretHash" | "byNamespace">;
+
+export type RevocationTarget = Pick<Revocation, "kind" | "value">;
+
+export type RevocationEntry = Omit<Revocation, "issuerKey" | "expiresAtMs">;
+
+/** When a document came is `control/documents`' to look at. */
+export type StoredDocument = Omit<DocumentRow, "createdMs">;
+
+export interface DocumentSet {
+  readonly version: number;
+  readonly documents: readonly StoredDocument[];
+}
+
+export type DocumentVersion = Omit<VersionRow, "changes">;
 
 export interface ControlSources {
   readonly clock: SliceClock & { wallMs(): number };
@@ -106,25 +131,6 @@ export interface DocumentName {
   readonly name: string;
 }
 
-export interface StoredDocument extends DocumentName {
-  readonly text: string;
-  readonly source: string;
-  readonly line: number;
-}
-
-export interface DocumentSet {
-  readonly version: number;
-  readonly documents: readonly StoredDocument[];
-}
-
-export interface DocumentVersion {
-  readonly version: number;
-  readonly atMs: number;
-  readonly actor: string;
-  readonly action: string;
-  readonly detail: string;
-}
-
 /** As `control/documents` has it, without what administration does not look at. */
 export interface ChangeRequest {
   /** For the history and the audit log. */
@@ -201,23 +207,6 @@ export interface DocumentSource {
   rollback(version: number, request: ChangeRequest): Promise<ChangeResult>;
 }
 
-export type TokenBinding =
-  | { readonly kind: "node"; readonly node: string }
-  | { readonly kind: "workload"; readonly workload: string }
-  | { readonly kind: "group"; readonly group: string };
-
-export interface TokenEntry {
-  readonly id: string;
-  readonly binding: TokenBinding;
-  readonly createdAtMs: number;
-  readonly expiresAtMs: number;
-  readonly createdBy: string;
-  readonly replace: boolean;
-  readonly usedAtMs: number | null;
-  readonly usedBy: string | null;
-  readonly revokedAtMs: number | null;
-}
-
 export interface TokenSource {
   list(): readonly TokenEntry[];
   /** @throws MeshError `configuration` for a binding or a lifetime that cannot be. */
@@ -238,16 +227,7 @@ export interface TokenSource {
 }
 
 /** A host that has joined, and how far it has followed. */
-export interface NodeEntry {
-  readonly node: string;
-  readonly binding: TokenBinding;
-  readonly addresses: readonly string[];
-  readonly network: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly joinedAtMs: number;
-  readonly lastSeenMs: number;
-  readonly revokedAtMs: number | null;
-  readonly revokeReason: string | null;
+export interface NodeEntry extends Omit<Registration, "tokenId" | "currentSerial" | "pendingSerial"> {
   readonly connected: boolean;
   /** What it says of its program; null when it is not connected. */
   readonly programVersion: string | null;
@@ -268,47 +248,10 @@ export interface SubscriptionEntry {
   }[];
 }
 
-export interface IssuedCertificate {
-  readonly serial: string;
-  readonly identity: string;
-  readonly issuerKey: string;
-  readonly notBeforeMs: number;
-  readonly notAfterMs: number;
-  readonly requestedBy: string;
-  readonly issuedAtMs: number;
-}
-
-export interface CertificateQuery {
-  readonly identity?: string;
-  readonly validAtMs?: number;
-  readonly limit: number;
-  readonly after?: { readonly issuedAtMs: number; readonly serial: string };
-}
-
 export interface CertificateSource {
   /** The newest first. */
   list(query: CertificateQuery): readonly IssuedCertificate[];
   bySerial(serial: string): IssuedCertificate | null;
-}
-
-export interface RevocationTarget {
-  readonly kind: "serial" | "identity" | "node" | "operator" | "token";
-  /** Serial number in hexadecimal, SPIFFE URI, the node's name; of an operator `issuer#sub`, of a token `issuer#jti`. */
-  readonly value: string;
-}
-
-export interface RevocationEntry extends RevocationTarget {
-  readonly reason: string;
-  readonly byWhom: string;
-  /** By whose right: a namespace's, or "" for the mesh's. */
-  readonly byNamespace: string;
-  readonly atMs: number;
-}
-
-/** Where a page ends. */
-export interface RevocationCursor {
-  readonly atMs: number;
-  readonly row: number;
 }
 
 export interface RevocationSource {

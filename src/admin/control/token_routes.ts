@@ -1,10 +1,11 @@
 /** Join tokens: a workload's or a group's is its namespace's; a node may run workloads of many, so its token is the mesh's. */
 
+import type { TokenBinding } from "../../control/records/tokens.ts";
 import { Problem } from "./problem.ts";
 import { type JsonFields, readJson } from "./request_body.ts";
 import type { ControlApp } from "./route.ts";
 import { notFound } from "./session.ts";
-import type { TokenBinding, TokenEntry } from "./sources.ts";
+import type { TokenEntry } from "./sources.ts";
 
 export function addTokenRoutes(app: ControlApp): void {
   app.get("/v1/join-tokens", (context) => {

@@ -9,7 +9,7 @@ import type { Clock, Timer } from "../../host/host.ts";
 import type { IdentityState } from "../identity/identity_state.ts";
 import type { AuthoritySource } from "../keys/authority_source.ts";
 import type { AuditEntry } from "../records/audit.ts";
-import type { Registration } from "../state/registrations.ts";
+import type { Registration } from "../records/registrations.ts";
 import { bindingNamespace } from "./node_settings.ts";
 
 export interface HostRemovalOptions {

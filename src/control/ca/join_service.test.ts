@@ -10,7 +10,7 @@ import { issueIntermediateCertificate } from "../../pki/issue/authority.ts";
 import { issueSvidCertificate } from "../../pki/issue/svid.ts";
 import { parseJoinToken } from "../identity/join_token.ts";
 import type { RevocationTarget } from "../keys/authority_source.ts";
-import type { TokenBinding } from "../state/tokens.ts";
+import type { TokenBinding } from "../records/tokens.ts";
 import {
   ControlBench,
   certificates,

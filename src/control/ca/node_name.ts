@@ -2,8 +2,8 @@
 import { sha256 } from "../../base/sha256.ts";
 import { isNodeName } from "../../mesh/identity.ts";
 import type { MeshFacts } from "../identity/entitlement.ts";
-import type { Registration } from "../state/registrations.ts";
-import type { StoredToken, TokenBinding } from "../state/tokens.ts";
+import type { Registration } from "../records/registrations.ts";
+import type { StoredToken, TokenBinding } from "../records/tokens.ts";
 
 export interface NameRefusal {
   readonly code: "name_not_allowed" | "name_taken" | "address_not_allowed";

@@ -1,7 +1,8 @@
 /** What every node is told when it joins or renews. */
 import type { JoinResponse } from "../../wire/messages/fairlead.gen.ts";
-import type { Registration } from "../state/registrations.ts";
-import { bindingName, type TokenBinding } from "../state/tokens.ts";
+import type { Registration } from "../records/registrations.ts";
+import type { TokenBinding } from "../records/tokens.ts";
+import { bindingName } from "../state/tokens.ts";
 
 export interface NodeSettings {
   readonly trustDomain: string;

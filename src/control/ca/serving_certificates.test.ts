@@ -6,7 +6,7 @@ import { decodePemLabel } from "../../pki/der/pem.ts";
 import { parseKeyPin } from "../../pki/trust/pin.ts";
 import { ServerCertificateVerifier, type ServerTrust } from "../../pki/trust/server_certificate.ts";
 import { parseCertificate } from "../../pki/x509/certificate.ts";
-import type { IssuedCertificate } from "../state/certificates.ts";
+import type { IssuedCertificate } from "../records/certificates.ts";
 import { ServingCertificates, type ServingCertificatesOptions } from "./serving_certificates.ts";
 import { ControlBench, hour, id, provider, startMs } from "./testing/control_bench.ts";
 

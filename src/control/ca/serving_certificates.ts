@@ -7,7 +7,7 @@ import type { Clock, Timer, TlsCredentials } from "../../host/host.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import { issueServingCertificate, type ServingCertificate } from "../../pki/issue/server.ts";
 import type { ServingIssuer } from "../keys/authority_source.ts";
-import type { IssuedCertificate } from "../state/certificates.ts";
+import type { IssuedCertificate } from "../records/certificates.ts";
 
 export interface ServingCertificatesOptions {
   readonly clock: Clock;

@@ -2,8 +2,8 @@
 import { asMeshError } from "../../base/errors.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Clock } from "../../host/host.ts";
+import type { DocumentVersion } from "../records/document_versions.ts";
 import type { ControlState } from "../state/control_state.ts";
-import type { DocumentVersion } from "../state/document_versions.ts";
 import type { ChangeRefusal, ChangeRequest } from "./change_request.ts";
 import { owningNamespace, type Replacement } from "./document_diff.ts";
 

@@ -10,7 +10,7 @@ import type { MeshDocument } from "../../mesh/documents/document.ts";
 import { parseInSteps } from "../../mesh/documents/parse.ts";
 import type { RefusedPolicy } from "../../mesh/documents/refused_policy.ts";
 import type { DocumentError } from "../../mesh/location.ts";
-import type { StoredDocument } from "../state/document_versions.ts";
+import type { StoredDocument } from "../records/document_versions.ts";
 import type { ReadDocument } from "./document_input.ts";
 import type { MeshView } from "./lock_out.ts";
 

@@ -3,7 +3,7 @@ import { authorizationKey } from "../../mesh/authorization.ts";
 import { serviceKey } from "../../mesh/service.ts";
 import type { MeshState } from "../../mesh/store/change.ts";
 import type { MeshChange } from "../../mesh/store/store.ts";
-import type { DocumentChange, StoredDocument } from "../state/document_versions.ts";
+import type { DocumentChange, StoredDocument } from "../records/document_versions.ts";
 
 /** What a document is called, and whose it is. */
 export type DocumentIdentity = Pick<StoredDocument, "key" | "kind" | "namespace" | "name">;

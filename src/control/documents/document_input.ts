@@ -7,7 +7,7 @@ import { listItems, readInSteps } from "../../mesh/documents/parse.ts";
 import { type DocumentText, parseYamlInSteps, splitInSteps } from "../../mesh/documents/yaml.ts";
 import { formatYaml } from "../../mesh/documents/yaml_text.ts";
 import type { DocumentError, Location } from "../../mesh/location.ts";
-import type { StoredDocument } from "../state/document_versions.ts";
+import type { StoredDocument } from "../records/document_versions.ts";
 
 /** One text as it was given; `source` is what errors call it. */
 export interface InputText {

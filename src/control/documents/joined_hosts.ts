@@ -1,7 +1,7 @@
 /** The hosts that have joined, by name and by address: whose a node is, and who is in a range. */
 import { IpAddress } from "../../base/ip.ts";
 import { formatNetwork, type IpPrefix, parseIpPrefix, prefixContains } from "../../base/prefix.ts";
-import type { Registration } from "../state/registrations.ts";
+import type { Registration } from "../records/registrations.ts";
 import { bindingName } from "../state/tokens.ts";
 import type { HostDirectory, JoinedHost } from "./ownership.ts";
 

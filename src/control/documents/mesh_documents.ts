@@ -14,13 +14,13 @@ import type { MeshDocument } from "../../mesh/documents/document.ts";
 import { formatLocation } from "../../mesh/location.ts";
 import { diffStates, emptyState, type MeshState } from "../../mesh/store/change.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";
-import type { ControlState } from "../state/control_state.ts";
 import type {
   DocumentChange,
   DocumentSet,
   DocumentVersion,
   StoredDocument,
-} from "../state/document_versions.ts";
+} from "../records/document_versions.ts";
+import type { ControlState } from "../state/control_state.ts";
 import { ChangeRecords } from "./change_records.ts";
 import type {
   ApplyRequest,

@@ -5,7 +5,7 @@
 import { stateLimits } from "../../base/limits/control.ts";
 import { meshLimits } from "../../base/limits/mesh.ts";
 import type { DocumentError } from "../../mesh/location.ts";
-import type { StoredDocument } from "../state/document_versions.ts";
+import type { StoredDocument } from "../records/document_versions.ts";
 import { owningNamespace } from "./document_diff.ts";
 
 interface Taken {

@@ -1,7 +1,7 @@
 /** Who calls the control plane, once that is known for certain. */
 import type { SocketAddress } from "../../base/ip.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
-import type { Registration } from "../state/registrations.ts";
+import type { Registration } from "../records/registrations.ts";
 
 /** The agent of a joined host, by the certificate it got when it joined. */
 export interface NodeCaller {

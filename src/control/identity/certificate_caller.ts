@@ -12,7 +12,7 @@ import { validatePath } from "../../pki/trust/path.ts";
 import { checkPresented, checkTrustDomain } from "../../pki/trust/peer_expectation.ts";
 import type { TrustVerifier, VerifiedPeer } from "../../pki/trust/verifier.ts";
 import { type Certificate, parseCertificate } from "../../pki/x509/certificate.ts";
-import type { Registration } from "../state/registrations.ts";
+import type { Registration } from "../records/registrations.ts";
 import type { NodeCaller, WorkloadCaller } from "./caller.ts";
 import type { RegistrationStore, RevocationStore } from "./identity_state.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { SpiffeId } from "../../mesh/identity.ts";
-import type { TokenBinding } from "../state/tokens.ts";
+import type { TokenBinding } from "../records/tokens.ts";
 import type { Caller, NodeCaller } from "./caller.ts";
 import { type MeshFacts, type PlacedWorkload, refuseEntitlement } from "./entitlement.ts";
 import { StoreMeshFacts, type WorkloadSource } from "./mesh_facts.ts";

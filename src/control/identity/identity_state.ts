@@ -1,8 +1,8 @@
 /** What identity asks of the control plane's state. `control/state` is of this shape, and tests have it in memory. */
 
 import type { AuditEntry } from "../records/audit.ts";
-import type { Registration } from "../state/registrations.ts";
-import type { NewToken, StoredToken, TokenRefusal } from "../state/tokens.ts";
+import type { Registration } from "../records/registrations.ts";
+import type { NewToken, StoredToken, TokenRefusal } from "../records/tokens.ts";
 
 export interface TokenStore {
   /** @throws MeshError `limit_reached`. */

@@ -4,7 +4,7 @@ import { identityLimits } from "../../base/limits/control.ts";
 import type { Clock, Random } from "../../host/host.ts";
 import { isNodeName, nodeNamespace } from "../../mesh/identity.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
-import type { TokenBinding } from "../state/tokens.ts";
+import type { TokenBinding } from "../records/tokens.ts";
 import type { TokenStore } from "./identity_state.ts";
 import { formatJoinToken, hashSecret, newJoinToken } from "./join_token.ts";
 

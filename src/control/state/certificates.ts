@@ -1,34 +1,9 @@
 /** What was issued: serial numbers, for whom, at whose request. Revocation needs to know which are still good. */
+
 import { stateLimits } from "../../base/limits/control.ts";
 import type { Database, SqlRow, SqlValue } from "../../host/database.ts";
+import type { CertificateQuery, IssuedCertificate } from "../records/certificates.ts";
 import { countOf, RowReader, storedMs } from "./row_reader.ts";
-
-export interface IssuedCertificate {
-  /** Hexadecimal. */
-  readonly serial: string;
-  /** The SPIFFE URI. */
-  readonly identity: string;
-  /** The issuer's `Certificate.authorityKey`. */
-  readonly issuerKey: string;
-  readonly notBeforeMs: number;
-  readonly notAfterMs: number;
-  /** A node's name, or the caller's SPIFFE URI. */
-  readonly requestedBy: string;
-  readonly issuedAtMs: number;
-}
-
-/** All that is given must hold. */
-export interface CertificateQuery {
-  readonly identity?: string;
-  readonly requestedBy?: string;
-  readonly issuerKey?: string;
-  /** Not expired at this time. */
-  readonly validAtMs?: number;
-  /** At most `stateLimits.maxPageRows`, which is the default. */
-  readonly limit?: number;
-  /** Only those after this place in the list; of the last one of a page. */
-  readonly after?: { readonly issuedAtMs: number; readonly serial: string };
-}
 
 export class Certificates {
   readonly #database: Database;

@@ -2,55 +2,22 @@
  * The mesh's documents in versions of the whole set. A version says what it changed; the set of any version is what each document
  * was changed to last. Texts are kept once, however many versions hold them.
  */
+
 import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits/control.ts";
 import { sha256 } from "../../base/sha256.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
+import type {
+  DocumentChange,
+  DocumentSet,
+  DocumentVersion,
+  NewVersion,
+  StoredDocument,
+} from "../records/document_versions.ts";
 import type { Room } from "./room.ts";
 import { countOf, RowReader, storedMs } from "./row_reader.ts";
 
-export interface StoredDocument {
-  /** `AuthorizationPolicy shop/only-cart`, as `Metadata.key`. */
-  readonly key: string;
-  /** "" for a Namespace. */
-  readonly namespace: string;
-  readonly kind: string;
-  readonly name: string;
-  /** As it was applied, comments included. */
-  readonly text: string;
-  /** What the operator called the file, and the line of it that `text` begins on. */
-  readonly source: string;
-  readonly line: number;
-  /**
-   * When it first came, by the control plane's own clock, and kept for as long as it stays: what an author writes as
-   * `creationTimestamp` is not looked at. Of two documents the one that came first has less.
-   */
-  readonly createdMs: number;
-}
-
-/** `text` null: the document is gone. */
-export type DocumentChange = Omit<StoredDocument, "text"> & { readonly text: string | null };
-
-export interface DocumentSet {
-  /** 0: nothing was ever applied. */
-  readonly version: number;
-  /** Sorted by key. */
-  readonly documents: readonly StoredDocument[];
-}
-
 const actions = ["apply", "delete", "rollback"] as const;
-
-export interface DocumentVersion {
-  readonly version: number;
-  readonly atMs: number;
-  readonly actor: string;
-  readonly action: (typeof actions)[number];
-  readonly detail: string;
-  /** Documents added, changed and removed. */
-  readonly changes: number;
-}
-
-export type NewVersion = Omit<DocumentVersion, "version" | "changes">;
 
 export class DocumentVersions {
   readonly #database: Database;

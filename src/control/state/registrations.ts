@@ -1,28 +1,13 @@
 /** Hosts that have joined. One stays known, with its credentials good for renewal, until it is removed or revoked. */
+
 import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits/control.ts";
 import { type ShareBounds, shareOf } from "../../base/share.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
+import type { Registration } from "../records/registrations.ts";
+import type { TokenBinding } from "../records/tokens.ts";
 import { countOf, RowReader, storedMs, storedMsOrNull } from "./row_reader.ts";
-import { bindingName, readBinding, type TokenBinding } from "./tokens.ts";
-
-export interface Registration {
-  readonly node: string;
-  readonly binding: TokenBinding;
-  readonly addresses: readonly string[];
-  readonly network: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly joinedAtMs: number;
-  readonly lastSeenMs: number;
-  /** Null when it did not join by a token. */
-  readonly tokenId: string | null;
-  readonly revokedAtMs: number | null;
-  readonly revokeReason: string | null;
-  /** Serial number of the certificate that it was seen with last; left out where that was not recorded. */
-  readonly currentSerial?: string | null;
-  /** Of the one that it was given when it renewed, until it shows it: the answer may have been lost. */
-  readonly pendingSerial?: string | null;
-}
+import { bindingName, readBinding } from "./tokens.ts";
 
 export interface RegistrationBounds {
   readonly maxRegistrations: number;

@@ -1,11 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { identityLimits, stateLimits } from "../../base/limits/control.ts";
+import type { Registration } from "../records/registrations.ts";
+import type { NewToken } from "../records/tokens.ts";
 import { migrate } from "./migrations.ts";
-import { type Registration, Registrations } from "./registrations.ts";
+import { Registrations } from "./registrations.ts";
 import { migrations } from "./schema.ts";
 import { openState, StateWorld } from "./testing/simulated_state.ts";
-import { type NewToken, Tokens } from "./tokens.ts";
+import { Tokens } from "./tokens.ts";
 
 const hash = new Uint8Array(32).fill(1);
 const wrong = new Uint8Array(32).fill(2);

@@ -1,39 +1,13 @@
 /** Join tokens. Of the secret only a hash is kept, and a token is good for one join. */
+
 import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits/control.ts";
 import { type ShareBounds, shareOf } from "../../base/share.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
 import type { Clock } from "../../host/host.ts";
+import type { NewToken, StoredToken, TokenBinding, TokenRefusal } from "../records/tokens.ts";
 import type { Room } from "./room.ts";
 import { countOf, RowReader, storedMs } from "./row_reader.ts";
-
-/** What a join token is good for. Workloads and groups are `namespace/name`. */
-export type TokenBinding =
-  | { readonly kind: "node"; readonly node: string }
-  | { readonly kind: "workload"; readonly workload: string }
-  | { readonly kind: "group"; readonly group: string };
-
-export interface NewToken {
-  readonly id: string;
-  /** SHA-256 of the secret. */
-  readonly secretHash: Uint8Array;
-  readonly binding: TokenBinding;
-  readonly expiresAtMs: number;
-  readonly createdBy: string;
-  /** By whose right: a namespace's, or "" for the mesh's. */
-  readonly byNamespace: string;
-  /** May take the place of a host that has joined under the same name. */
-  readonly replace: boolean;
-}
-
-export interface StoredToken extends NewToken {
-  readonly createdAtMs: number;
-  readonly usedAtMs: number | null;
-  readonly usedBy: string | null;
-  readonly revokedAtMs: number | null;
-}
-
-export type TokenRefusal = "unknown" | "wrong" | "expired" | "used" | "revoked";
 
 export interface TokenBounds {
   readonly maxTokens: number;

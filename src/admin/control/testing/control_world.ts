@@ -2,6 +2,7 @@
 import { parseSocketAddress } from "../../../base/ip.ts";
 import { silentLogger } from "../../../base/log.ts";
 import type { AuditEntry, StoredAuditEntry } from "../../../control/records/audit.ts";
+import type { IssuedCertificate } from "../../../control/records/certificates.ts";
 import { parseDocument, parseDocuments } from "../../../mesh/documents/parse.ts";
 import { splitDocuments } from "../../../mesh/documents/yaml.ts";
 import { SpiffeId } from "../../../mesh/identity.ts";
@@ -12,7 +13,6 @@ import type {
   ChangeResult,
   ControlSources,
   DocumentDiff,
-  IssuedCertificate,
   NodeEntry,
   RevocationEntry,
   RotationProgress,
@@ -72,7 +72,7 @@ export class ControlWorld {
   versions: {
     version: number;
     actor: string;
-    action: string;
+    action: "apply" | "delete" | "rollback";
     documents: StoredDocument[];
     diff: DocumentDiff[];
   }[] = [{ version: 0, actor: "", action: "apply", documents: [], diff: [] }];
@@ -270,7 +270,7 @@ export class ControlWorld {
     this.#commit([...this.current.filter(({ key }) => !keys.has(key)), ...documents], actor, "apply");
   }
 
-  #commit(next: StoredDocument[], actor: string, action: string): DocumentDiff[] {
+  #commit(next: StoredDocument[], actor: string, action: "apply" | "delete" | "rollback"): DocumentDiff[] {
     const diff = this.#diff(next);
     this.versions.push({ version: this.versions.length, actor, action, documents: next, diff });
     return diff;
@@ -293,7 +293,11 @@ export class ControlWorld {
   }
 
   /** What the real one does, without conversion. */
-  async #change(next: StoredDocument[], request: ChangeRequest, action: string): Promise<ChangeResult> {
+  async #change(
+    next: StoredDocument[],
+    request: ChangeRequest,
+    action: "apply" | "delete" | "rollback",
+  ): Promise<ChangeResult> {
     if (this.failure !== null) throw this.failure;
     if (this.result !== null) return this.result;
     const version = this.versions.length - 1;

@@ -1,8 +1,8 @@
 /** The state that identity needs, in memory; a transaction that throws leaves everything as it was. */
 
 import type { AuditEntry } from "../../records/audit.ts";
-import type { Registration } from "../../state/registrations.ts";
-import type { NewToken, StoredToken, TokenRefusal } from "../../state/tokens.ts";
+import type { Registration } from "../../records/registrations.ts";
+import type { NewToken, StoredToken, TokenRefusal } from "../../records/tokens.ts";
 import type { IdentityState } from "../identity_state.ts";
 import { equalInConstantTime } from "../join_token.ts";
 
