@@ -9,7 +9,7 @@ import type { Host } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";
 import type { SecretManager } from "../../pki/svid/secrets.ts";
-import { svidIssuerKeyId } from "../../pki/svid/svid_issuer.ts";
+import { svidIssuerKeyId } from "../../pki/svid/svid.ts";
 import type { CrlSource, CrlStatus } from "../../pki/trust/revocation.ts";
 import type { TrustVerifier } from "../../pki/trust/verifier.ts";
 

@@ -1,4 +1,5 @@
 /** One client's stream: who it is, then requests into its session and responses out while there is room. */
+import { pkiLimits } from "../../base/limits/pki.ts";
 import { adsLimits } from "../../base/limits/rpc.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Clock, Timer } from "../../host/host.ts";
@@ -12,7 +13,6 @@ import type {
   DeltaDiscoveryResponse,
 } from "../../wire/messages/envoy_discovery.gen.ts";
 import { type Caller, callerName } from "../identity/caller.ts";
-import { whenCredentialEnds } from "./credential_end.ts";
 import { checkNode, type NodeInfo, readNode } from "./node_info.ts";
 import type { XdsMetrics } from "./xds_metrics.ts";
 
@@ -269,4 +269,29 @@ const faultCodes = {
 
 function internal(): GrpcError {
   return new GrpcError(grpcCode.internal, "internal error");
+}
+
+/**
+ * A stream that a token has opened ends with it, a little later: its client then shows the token it has now, as ztunnel reads it
+ * again for each connection, or is a caller who no longer has one. istiod leaves such streams open for ever.
+ *
+ * A certificate's end ends no stream: a control plane that cannot sign for a while would lose, one by one, the nodes that it
+ * still can tell whom not to trust. Revocation ends those.
+ *
+ * @param onEnd is called once, unless what is returned was cancelled before.
+ */
+function whenCredentialEnds(clock: Clock, caller: Caller, onEnd: () => void): Timer | null {
+  if (caller.kind !== "workload" || caller.expiresAtMs === undefined) return null;
+  const endMs = caller.expiresAtMs + adsLimits.expiredTokenGraceMs;
+  let timer: Timer;
+  const arm = (): void => {
+    const leftMs = endMs - clock.wallMs();
+    // A timer runs by the monotonic clock, and the wall clock may jump.
+    timer = clock.setTimer(Math.min(Math.max(leftMs, 0), pkiLimits.clockCheckMs), () => {
+      if (clock.wallMs() >= endMs) onEnd();
+      else arm();
+    });
+  };
+  arm();
+  return { cancel: () => timer.cancel() };
 }

@@ -1,5 +1,7 @@
 /** An X.509 SVID: our own certificate and key for one identity. The key lives in memory only. */
+
 import type { SpiffeId } from "../../mesh/identity.ts";
+import { parseCertificate } from "../x509/certificate.ts";
 
 export interface Svid {
   readonly id: SpiffeId;
@@ -13,4 +15,10 @@ export interface Svid {
   /** Milliseconds since the Unix epoch. */
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
+}
+
+/** Authority key identifier of the leaf, hexadecimal; null when it does not say. */
+export function svidIssuerKeyId(svid: Svid): string | null {
+  const [leaf] = svid.chain;
+  return leaf === undefined ? null : parseCertificate(leaf).extensions.authorityKeyId;
 }

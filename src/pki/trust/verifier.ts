@@ -2,9 +2,11 @@
  * Who may be believed. Every peer is verified here, on both sides of a connection, before a byte is read or written:
  * the TLS library only proves that the peer holds its leaf's key.
  */
+
 import { assert } from "../../base/assert.ts";
 import { MeshError } from "../../base/errors.ts";
 import { Gate } from "../../base/gate.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Clock } from "../../host/host.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
@@ -13,7 +15,6 @@ import { SignatureVerifier } from "../crypto/signature.ts";
 import { encodePem } from "../der/pem.ts";
 import { type Certificate, parseCertificate } from "../x509/certificate.ts";
 import { parseRoots, TrustAnchors } from "./anchors.ts";
-import { KnownIssuers } from "./known_issuers.ts";
 import { leafIdentity } from "./leaf_identity.ts";
 import { type CertificationPath, validatePath } from "./path.ts";
 import { checkExpected, checkPresented, checkTrustDomain, type PeerExpectation } from "./peer_expectation.ts";
@@ -267,4 +268,21 @@ function issuedBy(issuer: Certificate, certificate: Certificate): IssuedCertific
     issuer: certificate.issuer,
     serialNumber: certificate.serialNumber,
   };
+}
+
+/** Intermediates that stood on verified paths, so that their revocation lists can be proven as soon as they arrive. */
+class KnownIssuers {
+  /** By name and key, the longest unseen first. */
+  readonly #issuers = new Map<string, Certificate>();
+
+  see(issuer: Certificate): void {
+    this.#issuers.delete(issuer.authorityKey);
+    this.#issuers.set(issuer.authorityKey, issuer);
+    const [oldest] = this.#issuers.keys();
+    if (oldest !== undefined && this.#issuers.size > pkiLimits.maxKnownIssuers) this.#issuers.delete(oldest);
+  }
+
+  all(): readonly Certificate[] {
+    return [...this.#issuers.values()];
+  }
 }

@@ -3,7 +3,7 @@ import { MeshError } from "../../base/errors.ts";
 import type { HostPort } from "../../base/ip.ts";
 import { grpcLimits } from "../../base/limits/rpc.ts";
 import type { Logger } from "../../base/log.ts";
-import type { Host } from "../../host/host.ts";
+import type { Clock, Host } from "../../host/host.ts";
 import type { CallOptions } from "../../wire/grpc/client.ts";
 import type { ClientStream, ClientStreamEvents } from "../../wire/grpc/client_stream.ts";
 import type { MethodDescription } from "../../wire/grpc/method.ts";
@@ -11,7 +11,6 @@ import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import { Backoff } from "./backoff.ts";
 import { type ChannelTls, ClientConnection } from "./client_connection.ts";
 import type { RpcLimits } from "./rpc_limits.ts";
-import { withinDeadline } from "./within_deadline.ts";
 
 export interface RpcChannelOptions {
   readonly host: Host;
@@ -169,4 +168,33 @@ export class RpcChannel {
     const to = `${target.host}:${target.port}`;
     logger.log("debug", "rpc", "the connection is gone", { target: to, error: error?.message ?? null });
   }
+}
+
+/** @throws GrpcError DEADLINE_EXCEEDED, CANCELLED; the promise goes on for whoever else waits for it. */
+async function withinDeadline<T>(clock: Clock, options: CallOptions, promise: Promise<T>): Promise<T> {
+  const { timeoutMs = null, signal } = options;
+  if (timeoutMs === null && signal === undefined) return promise;
+  return new Promise<T>((resolve, reject) => {
+    const fail = (error: unknown) => {
+      settle();
+      reject(error);
+    };
+    const onAbort = () => fail(new GrpcError(grpcCode.cancelled, "cancelled by the caller"));
+    const timer =
+      timeoutMs === null
+        ? null
+        : clock.setTimer(Math.max(0, timeoutMs), () =>
+            fail(new GrpcError(grpcCode.deadlineExceeded, "deadline exceeded before there was a connection")),
+          );
+    const settle = () => {
+      timer?.cancel();
+      signal?.removeEventListener("abort", onAbort);
+    };
+    signal?.addEventListener("abort", onAbort);
+    if (signal?.aborted === true) onAbort();
+    promise.then((value) => {
+      settle();
+      resolve(value);
+    }, fail);
+  });
 }

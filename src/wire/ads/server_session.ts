@@ -5,7 +5,6 @@
  */
 import { adsLimits } from "../../base/limits/rpc.ts";
 import { addressType, authorizationType, type DeltaRequest } from "./delta.ts";
-import { RequestRate } from "./request_rate.ts";
 import { ResourceSet } from "./resource_set.ts";
 import type { ResponseEncoder, ResponsePart } from "./response_parts.ts";
 import { ServerSubscription, TooFarBehind } from "./server_subscription.ts";
@@ -208,5 +207,27 @@ export class DeltaSession {
     exchange.onSent(part, nonce, nowMs);
     const { typeUrl, resources, removed } = part;
     return { typeUrl, nonce, bytes, resources: resources.length, removed: removed.length };
+  }
+}
+
+/** Requests of one stream: a bucket that refills with time. */
+class RequestRate {
+  readonly #burst: number;
+  readonly #perSecond: number;
+  #tokens: number;
+  #countedAtMs: number | null = null;
+
+  constructor({ burst, perSecond }: { readonly burst: number; readonly perSecond: number }) {
+    this.#burst = burst;
+    this.#perSecond = perSecond;
+    this.#tokens = burst;
+  }
+
+  /** @returns false when there have been too many. */
+  take(nowMs: number): boolean {
+    const elapsedMs = Math.max(0, nowMs - (this.#countedAtMs ?? nowMs));
+    this.#countedAtMs = nowMs;
+    this.#tokens = Math.min(this.#burst, this.#tokens + (elapsedMs * this.#perSecond) / 1000) - 1;
+    return this.#tokens >= 0;
   }
 }
