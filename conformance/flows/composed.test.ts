@@ -52,10 +52,13 @@ async function start(): Promise<void> {
 /** A host that joins by one more token of the group. */
 async function join(name: string, ip: string, said = ip): Promise<{ host: MemoryHost; node: PreparedNode }> {
   const made = lab.world.machine(name, { addresses: [ip] });
-  const { line } = await control.parts.identity.joinTokens.create({
-    binding: { kind: "group", group: "shop/web" },
-    createdBy: "a test",
-  });
+  // Settled, not awaited: what it waits for may need the world's time to go on.
+  const { line } = await lab.world.settle(
+    control.parts.identity.joinTokens.create({
+      binding: { kind: "group", group: "shop/web" },
+      createdBy: "a test",
+    }),
+  );
   const words = line.split(" ");
   const after = (flag: string): string => words[words.indexOf(flag) + 1] ?? "";
   return await host(made, {
