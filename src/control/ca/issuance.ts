@@ -97,10 +97,19 @@ export class Issuance {
 
   /** @throws MeshError the signer's; `authority_unavailable`, blame local, for an answer of its that does not hold. */
   async issue(kind: "node" | "workload", request: IssueRequest): Promise<Issued> {
-    const { clock } = this.#options;
+    const { clock, signer } = this.#options;
     const startedAt = clock.now();
-    const { id, rootsPem, issued } = await this.#sign(request);
-    const { publicKeyInfo } = request.proven;
+    const { csrPem, proven, id, lifetimeMs, requestedBy, replaces = false } = request;
+    const { chainPem, rootsPem } = await signer.sign({
+      csrPem,
+      proven,
+      id,
+      lifetimeMs,
+      requestedBy,
+      replaces,
+    });
+    const issued = readIssuedChain(chainPem.join("\n"), rootsPem);
+    const { publicKeyInfo } = proven;
     const usages = ["clientAuth", "serverAuth"] as const;
     try {
       const expected = { publicKeyInfo, id, usages, nowMs: clock.wallMs() };
@@ -114,16 +123,6 @@ export class Issuance {
       chain: [...issued.certificates.map((one) => encodePem("CERTIFICATE", one.der)), rootsPem],
       serialNumber: issued.leaf.serialNumber,
       notAfterMs: issued.leaf.notAfterMs,
-    };
-  }
-
-  async #sign(request: IssueRequest) {
-    const { csrPem, proven, id, lifetimeMs, requestedBy, replaces = false } = request;
-    const answer = await this.#options.signer.sign({ csrPem, proven, id, lifetimeMs, requestedBy, replaces });
-    return {
-      id,
-      rootsPem: answer.rootsPem,
-      issued: readIssuedChain(answer.chainPem.join("\n"), answer.rootsPem),
     };
   }
 }
