@@ -39,7 +39,7 @@ export const importTable: Readonly<Record<string, Folder>> = {
   waypoint: {
     folders: ["base", "wire", "transport", "mesh", "policy", "pki"],
     host: true,
-    packages: ["hono", "jose"],
+    packages: ["hono", "jose", "@bufbuild/cel", "@bufbuild/re2"],
   },
   admin: { folders: ["base", "mesh"], packages: ["hono"] },
   config: { folders: ["base", "mesh"], packages: ["yaml"] },

@@ -6,6 +6,9 @@ import { importsOf } from "./tidy_source.ts";
 /** Files of the product that nothing imports because they are where a program or a test world begins. */
 const entryPoints: ReadonlySet<string> = new Set(["src/main.ts", "src/host/memory/world.ts"]);
 
+/** Rooms that are being built before what uses them: not orphans yet. Empty in a release. */
+const underConstruction: readonly string[] = ["src/waypoint/", "src/mesh/traffic/", "src/wire/h1/"];
+
 /** Product files in one folder, tests and generated files not counted. More than that and a prefix begins to do a folder's work. */
 const maxFilesInFolder = 25;
 
@@ -34,8 +37,11 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
   transport: { "": [], rpc: [""], http: [""] },
   mesh: {
     "": [],
-    documents: ["", "documents/kinds"],
-    "documents/kinds": ["", "documents"],
+    documents: ["", "documents/kinds", "documents/kinds/traffic", "documents/kinds/security"],
+    "documents/kinds": ["", "documents", "documents/kinds/traffic", "documents/kinds/security"],
+    "documents/kinds/traffic": ["", "documents", "documents/kinds", "traffic"],
+    "documents/kinds/security": ["", "documents", "documents/kinds"],
+    traffic: ["", "documents", "store"],
     store: [""],
     convert: ["", "documents", "store"],
     codec: ["", "store"],
@@ -58,6 +64,16 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
     entry: ["carry"],
     tunnel: ["", "carry"],
     carry: [],
+  },
+  waypoint: {
+    // The pipeline is at the top; its stages do not know each other.
+    "": ["serve", "match", "auth", "guard", "upstream", "telemetry"],
+    serve: [""],
+    match: [""],
+    auth: [""],
+    guard: [""],
+    upstream: [""],
+    telemetry: [""],
   },
   agent: {
     xds: [],
@@ -102,7 +118,8 @@ export function measureTree(files: readonly SourceFile[]): TreeFigures {
   const imported = new Set([...graph.values()].flat());
   const withoutImporter = product
     .map(({ path }) => path)
-    .filter((path) => !imported.has(path) && !entryPoints.has(path));
+    .filter((path) => !imported.has(path) && !entryPoints.has(path))
+    .filter((path) => !underConstruction.some((room) => path.startsWith(room)));
   const folders = countByFolder(product);
   const largest = [...folders].reduce((most, one) => (one[1] > most[1] ? one : most), ["", 0] as const);
   const longest = product
