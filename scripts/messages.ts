@@ -38,7 +38,7 @@ async function runBuf(out: string): Promise<void> {
     version: "v2",
     plugins: [
       {
-        // By the Bun that runs us: the plugin is a script, and where Bun is all there is no `node` stands on PATH.
+        // By the Bun that runs us: the plugin is a script, and there may be no `node` on PATH.
         local: [
           process.execPath,
           join(root, "node_modules", "@bufbuild", "protoc-gen-es", "bin", "protoc-gen-es"),

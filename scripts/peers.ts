@@ -64,7 +64,7 @@ async function installGo(): Promise<void> {
 }
 
 async function installPython(): Promise<void> {
-  // Not the one in here, which is about to be made anew.
+  // Not the one in here, which is about to be replaced.
   const others = (process.env.PATH ?? "").split(":").filter((folder) => !folder.startsWith(peers));
   const python = Bun.which("python3", { PATH: others.join(":") });
   if (python === null) throw new Error("no Python");

@@ -127,7 +127,7 @@ function refusePath(path: string, target: string, typeOnly: boolean): string | n
 
 function refuseHostImport(target: string, typeOnly: boolean): string | null {
   if (!hostFilesForAll.includes(target))
-    return `imports ${target}; outside host/ only ${hostFilesForAll.join(" and ")} may be imported, or the simulator cannot stand in`;
+    return `imports ${target}; outside host/ only ${hostFilesForAll.join(" and ")} may be imported, or the simulator cannot replace it`;
   return target.endsWith("/host.ts") && !typeOnly
     ? "imports host.ts for more than types; it has nothing else"
     : null;

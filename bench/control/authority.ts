@@ -1,4 +1,4 @@
-/** The process of the CA: the product's own services of identity, with rates that nobody reaches. */
+/** The process of the CA: the product's own services of identity, with rates that no caller reaches. */
 import { IdentityLab } from "../../conformance/control/identity_lab.ts";
 import { type AuthorityAnswer, type AuthorityCommand, wallMs } from "./words.ts";
 

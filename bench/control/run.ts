@@ -197,7 +197,7 @@ function printCertificates(rows: readonly CertificateRow[]): void {
   }
 }
 
-/** Said each time, so that nobody takes the table for a comparison. */
+/** Printed each time, so that no reader takes the table for a comparison. */
 function istiodNote(): string {
   return process.env.ISTIOD_BINARY === undefined
     ? "\nreal istiod: NOT measured, ISTIOD_BINARY is not set."

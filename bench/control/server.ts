@@ -50,7 +50,7 @@ async function start(of: MeshSize): Promise<ServerAnswer> {
     authenticator: {
       authenticate: async ({ authorization, proven }) => {
         proven?.();
-        const id = new SpiffeId("cluster.local", "bench", authorization ?? "nobody");
+        const id = new SpiffeId("cluster.local", "bench", authorization ?? "none");
         return { kind: "workload", id, via: "token" };
       },
     },

@@ -79,7 +79,7 @@ function chooseSubjects(only: string | undefined): TunnelSubject[] {
   });
 }
 
-/** What is measured is what people run: `dist/fairlead`, made anew. */
+/** What is measured is what people run: `dist/fairlead`, built for this run. */
 function build(): string {
   runToEnd([process.execPath, join(repository, "scripts/build.ts")], { cwd: repository });
   return join(repository, "dist/fairlead");

@@ -25,7 +25,7 @@ function message(bytes: Uint8Array): Uint8Array {
   return concat([Uint8Array.of(0, length >>> 24, length >>> 16, length >>> 8, length), bytes]);
 }
 
-/** A neighbour of nobody's: what an address has used up is its own. */
+/** An address that shares its limits with no other: what an address has used up is its own. */
 async function stranger(stage: Stage): Promise<RawPeer> {
   return new RawPeer(await stage.tls("control", null, "127.8.8.8"));
 }

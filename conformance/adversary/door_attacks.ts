@@ -46,7 +46,7 @@ function handshakes(
   stage: Stage,
   door: DoorName,
   count: number,
-  who: "member" | "foreign" | "nobody",
+  who: "member" | "foreign" | "none",
 ): Promise<unknown> {
   const credentials = who === "member" ? stage.member : who === "foreign" ? stage.foreign : null;
   return Promise.all(
@@ -86,7 +86,7 @@ export const doorAttacks: readonly Attack[] = [
   }),
   ...atBoth("handshakes in a crowd, closed at once", async (stage, door) => {
     for (let round = 0; round < 4; round++)
-      await handshakes(stage, door, 60, door === "node" ? "member" : "nobody");
+      await handshakes(stage, door, 60, door === "node" ? "member" : "none");
   }),
   {
     name: "control: 400 strangers that shake hands and say nothing",

@@ -221,7 +221,7 @@ export const h2Attacks: readonly Attack[] = [
       ),
     );
   }),
-  atNode("CONNECTs to where nobody listens", async (peer) => {
+  atNode("CONNECTs to a port without a listener", async (peer) => {
     const nowhere = [":method", "CONNECT", ":authority", "127.0.0.1:1"];
     await peer.flood(100, (turn) =>
       concat(

@@ -21,7 +21,7 @@ export type DoorName = "node" | "control";
 
 const trustDomain = "cluster.local";
 const loopback = "127.0.0.1";
-/** No application listens there, and policy allows nobody. */
+/** No application listens there, and policy allows no caller. */
 export const deniedPort = 9;
 
 export const host = createBunHost();

@@ -1,4 +1,4 @@
-/** A running `fairlead control` under what nobody should send it, do to its state or ask of it: the issue's list, on the composed process. */
+/** A running `fairlead control` under what no caller should send it or ask of it, and what no operator should do to its state. */
 import { createPublicKey } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -151,7 +151,7 @@ spec: {address: 192.0.2.7, serviceAccount: fairlead-control}
   );
   const forced = await apply(impostor, "--force");
   tally.check(
-    `${prefix}: the control plane's identity is nobody's, with --force neither`,
+    `${prefix}: no node gets the control plane's identity, not with --force either`,
     forced.code !== 0 ? null : forced.out,
   );
   tally.check(
@@ -187,7 +187,7 @@ async function damagedState(tally: Tally, control: ControlProcess): Promise<void
     spoil();
     const outcome = await startAgain(state);
     tally.check(
-      `${prefix}: a database that is ${name} is refused, not begun anew`,
+      `${prefix}: a database that is ${name} is refused, not started over`,
       refusedWith(outcome, words),
     );
   }

@@ -1,4 +1,4 @@
-/** A port on loopback that nobody has now. */
+/** A port on loopback that no process has now. */
 export function freePort(): number {
   const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
   const { port } = listener;

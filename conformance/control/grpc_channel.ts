@@ -101,7 +101,7 @@ const cases: readonly Case[] = [
   {
     name: "unknown-method",
     async run(channel) {
-      expect((await codeOf(call(channel, "Nobody", "")))[0], grpcCode.unimplemented);
+      expect((await codeOf(call(channel, "Absent", "")))[0], grpcCode.unimplemented);
     },
   },
   {

@@ -292,7 +292,7 @@ function hosts({ client, server }: Place): string {
   return `${workloadEntry("cart", client.address, "host-a")}---\n${workloadEntry("db", server.address, "host-b")}`;
 }
 
-/** Nobody of `account` may call `app`, or with null anybody in the namespace. */
+/** `account` may not call `app`; with null, no workload of the namespace. */
 export function denial(app: string | null, account: string): string {
   const selector = `  selector:
     matchLabels:

@@ -182,7 +182,7 @@ async function rotateRoot(backend: Node): Promise<void> {
     const said = backend.running.lines.some((line) => line.includes("the trust root of"));
     story.check(
       ended && said,
-      "and with it that stream, which stood on a certificate of it; its record says so",
+      "and with it that stream, whose certificate it had issued; the record says so",
       `ended: ${ended}, said: ${said}`,
     );
   });

@@ -40,7 +40,7 @@ async function start(): Promise<void> {
     ["stateDirectory", ["/var/lib/fairlead"]],
     ["metrics", ["off"]],
     ["readiness", ["off"]],
-    // Keys without threads: the simulated clock waits for nobody.
+    // Keys without threads: the simulated clock waits for no thread.
     ["cryptoProvider", ["peculiar"]],
   ]);
   const { config, errors } = loadControlPlane({ flags, environment: {}, file: null });

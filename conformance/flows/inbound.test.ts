@@ -175,7 +175,7 @@ describe("bounds of an HBONE server", () => {
     await lab.until(() => log.status === "200", "one more connection");
   }, 60_000);
 
-  test("silent sockets keep nobody out, from one address or from many: the oldest make room", async () => {
+  test("silent sockets keep no caller out, from one address or from many: the oldest make room", async () => {
     const known = await dial();
     const silent: Recorder[] = [];
     const open = async (from: typeof host) => {

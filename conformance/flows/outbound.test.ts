@@ -111,7 +111,7 @@ describe("whom we call", () => {
     expect(error).toContain("trust domain");
   });
 
-  test("nobody listens: the refusal is the upstream's", async () => {
+  test("no listener: the refusal is the upstream's", async () => {
     expect(await fails(await call())).toStartWith("connect_refused");
   });
 });

@@ -10,7 +10,7 @@ const known: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   ztunnel: {
     "two-spiffe-names":
       "it takes a certificate when any of its names fits; we ask for exactly one (SPIFFE X509-SVID §2)",
-    "cancels-the-stream-nobody-waits-for": "it does not look at the application until CONNECT is answered",
+    "cancels-the-abandoned-stream": "it does not look at the application until CONNECT is answered",
   },
   "→ envoy": {
     "bytes-after-half-close-arrived": "its HTTP side ends the whole exchange when the upstream ends first",

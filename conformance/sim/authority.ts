@@ -24,7 +24,7 @@ const standing: Clock = {
 
 export interface SimulatedPki {
   readonly authority: CertificateAuthority;
-  /** A mesh identity from a CA that nobody trusts and that has our CA's name. */
+  /** A mesh identity from a CA that no member trusts and that has our CA's name. */
   readonly foreign: TlsCredentials;
   /** A good certificate of somebody who is no workload. */
   readonly impostor: TlsCredentials;

@@ -3,7 +3,7 @@
 export interface LostSpan {
   readonly fromMs: number;
   untilMs: number;
-  /** It was started anew meanwhile, with what it had written down. */
+  /** It was started again meanwhile, with what it had written down. */
   restarted: boolean;
 }
 

@@ -181,7 +181,7 @@ ${selector}  mtls: {mode: STRICT}
 `;
 }
 
-/** Workloads that nobody calls: something to push. */
+/** Workloads without callers: something to push. */
 export function fillerDocuments(count: number): DocumentFile {
   const entries = Array.from(
     { length: count },

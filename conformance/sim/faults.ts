@@ -73,7 +73,7 @@ export type FaultAction =
   | { readonly kind: "bad_resource"; readonly forMs: number }
   | { readonly kind: "burst"; readonly count: number; readonly forMs: number }
   | { readonly kind: "node_revoked"; readonly machine: number }
-  /** Begun while a machine is out of touch, and is started again with nobody but the CA to hear of it. */
+  /** Begun while a machine is out of touch, and is started again when only the CA can tell it. */
   | { readonly kind: "root_rotation"; readonly away: number | null }
   | { readonly kind: "rogue"; readonly workload: string; readonly how: "garbage" | "foreign" | "silent" };
 

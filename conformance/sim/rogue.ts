@@ -14,7 +14,7 @@ import { serverPort } from "./workloads.ts";
 
 const hbonePort = 15008;
 /** No connection has this number. */
-const nobody = 0xffff_ffff;
+const unknownConnection = 0xffff_ffff;
 
 /** Garbage, silence, or a whole HBONE CONNECT under a certificate that is not of this mesh. */
 export async function callAsRogue(
@@ -41,7 +41,7 @@ export async function callAsRogue(
       return;
     }
     socket.setHandler({ onData() {}, onDrain() {}, onEnd: () => socket.close(), onClose: onGone });
-    if (how === "garbage") socket.write(encodeHeader(nobody));
+    if (how === "garbage") socket.write(encodeHeader(unknownConnection));
   } catch (error) {
     if (!(error instanceof MeshError)) throw error;
     onGone();
@@ -64,7 +64,7 @@ function connectAs(host: Host, socket: Socket, target: string, onGone: () => voi
     traceparent: null,
     forwardedNetwork: null,
   });
-  connection.request(headers, false, deaf)?.sendData(encodeHeader(nobody), false);
+  connection.request(headers, false, deaf)?.sendData(encodeHeader(unknownConnection), false);
 }
 
 const deaf: H2StreamEvents = {

@@ -19,7 +19,7 @@ export interface Scripts {
   readonly kind: string;
   readonly client: EndScript;
   readonly server: EndScript;
-  /** Nobody listens. */
+  /** No listener there. */
   readonly refused: boolean;
   /** The server speaks first. */
   readonly banner: boolean;

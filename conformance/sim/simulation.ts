@@ -158,7 +158,7 @@ export class Simulation implements ServerObserver, ClientObserver {
     return this.#fillers;
   }
 
-  /** The operator has so many workloads more, that nobody calls. */
+  /** The operator adds so many workloads that have no callers. */
   setFillers(count: number): void {
     this.#fillers = count;
     this.writeDocuments(this.state);

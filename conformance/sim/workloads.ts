@@ -11,7 +11,7 @@ export interface WorkloadPlan {
   readonly httpConnectPort: number;
 }
 
-/** Where the servers of a workload listen; nobody listens on the refused one. */
+/** Where the servers of a workload listen; the refused port has no listener. */
 export const serverPort = 8080;
 export const refusedPort = 8081;
 /** Its server speaks first, as soon as it has accepted. */

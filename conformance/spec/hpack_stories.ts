@@ -1,7 +1,7 @@
 /**
  * Decodes what other implementations encoded (github.com/http2jp/hpack-test-case, MIT), and our own encoding of the same.
  *
- * A part of it stands in `conformance/fixtures/hpack`; the whole of it, 478 stories, is taken from `.peers/hpack-test-case`
+ * A part of it is in `conformance/fixtures/hpack`; the whole of it, 478 stories, is taken from `.peers/hpack-test-case`
  * when it is there, or from the folder that is named.
  *
  *   bun conformance/spec/hpack_stories.ts [folder]

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { faultOf, MeshError } from "./errors.ts";
 
 test("a fault stays what it is; anything else is a bug of ours, with what was thrown as its cause", () => {
-  const fault = new MeshError("connect_refused", "upstream", "nobody listens");
+  const fault = new MeshError("connect_refused", "upstream", "no listener");
   expect(faultOf(fault)).toBe(fault);
   const thrown = new TypeError("x is not a function");
   const bug = faultOf(thrown);

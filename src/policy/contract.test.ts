@@ -357,7 +357,7 @@ function policyContract(name: string, createEngine: (options: PolicyEngineOption
       expect(seen).toEqual(["DENY shop/named 0"]);
       expect(decision).toMatchObject({ allowed: false, policy: "shop/deny" });
     });
-    test("nobody listens: nothing happens", () => {
+    test("no listener: nothing happens", () => {
       const engine = load([dry({ action: "DENY" })]);
       expect(engine.onDryRun).toBeNull();
       expect(engine.decide(workload(), tls).allowed).toBe(true);

@@ -25,7 +25,7 @@ test("a minted Permit is genuine", () => {
 });
 
 test("nothing else dials", () => {
-  // @ts-expect-error: a connection that nobody decided about
+  // @ts-expect-error: a connection without a decision
   expect(dial(connection())).toBe(false);
   // @ts-expect-error: a refusal
   expect(dial(denial)).toBe(false);

@@ -90,7 +90,7 @@ describe("who makes room", () => {
     }
   });
 
-  test("nobody who is proven, and whoever had to make room is not proven any more", async () => {
+  test("no caller that is proven, and one that had to make room is not proven any more", async () => {
     const { door, enter } = opened({ maxUnproven: 1 });
     const proven = await enter("10.0.0.1");
     proven.proven();

@@ -1,5 +1,5 @@
 /**
- * Where everything stands in the policy image: bare constants, compiled by asc and imported by TypeScript alike, so that the
+ * Where everything is in the policy image: bare constants, compiled by asc and imported by TypeScript alike, so that the
  * writer and the reader cannot drift apart. wasm/README.md draws the picture. All integers are little-endian; "set" and
  * "offset" mean bytes from the start of the section, and 0 means absent.
  */
@@ -31,7 +31,7 @@ export const SECTION_SUMMARY_COUNT = 8;
 export const SECTION_PROGRAMS = 12;
 /** A dense set: rules that are possible for an identity that no value but `*` mentions. */
 export const SECTION_IDENTITY_BASE = 16;
-/** The other dimensions: a dense set for values that nobody mentions, then the classes of values that somebody does. */
+/** The other dimensions: a dense set for values that no policy mentions, then the classes of values that one does. */
 export const SECTION_PORT_BASE = 20;
 export const SECTION_PORT_CLASSES = 24;
 /** IPv4 base, IPv4 classes, IPv6 base, IPv6 classes. */

@@ -268,8 +268,8 @@ checks = [
     ("join tokens that are not good have one answer, and a name has one host", join_tokens),
     ("certificate requests that are bad, foreign, greedy or huge", requests),
     ("bytes that are no TLS", garbage),
-    ("four hundred silent connections of one address keep nobody else out", silent_neighbours),
-    ("requests of one address that never end keep nobody else's out", unfinished_requests),
+    ("four hundred silent connections of one address keep no other caller out", silent_neighbours),
+    ("requests of one address that never end keep no other address's out", unfinished_requests),
 ]
 for case, run in checks:
     detail = ""

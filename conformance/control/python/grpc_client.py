@@ -77,7 +77,7 @@ async def metadata(channel):
 
 
 async def unknown_method(channel):
-    code, _ = await code_of(unary(channel, "Nobody")(b""))
+    code, _ = await code_of(unary(channel, "Absent")(b""))
     expect(code, grpc.StatusCode.UNIMPLEMENTED)
 
 
@@ -146,7 +146,7 @@ async def slow_reader(channel):
     call = stream(channel, "Flood")()
     await call.write(b"2000")
     await asyncio.sleep(1.0)
-    # What the server had sent while nobody read: windows and its high-water mark, not everything.
+    # What the server had sent while the client did not read: windows and its high-water mark, not everything.
     ahead = int(await unary(new_channel(), "Flooded")(b""))
     received = 0
     while await call.read() is not grpc.aio.EOF:

@@ -262,8 +262,8 @@ def on_demand():
     expect(look_up("/240.0.0.1"), (sorted([UID + "db", UID + "db2", "shop/db.shop"]), ["/240.0.0.1"]), "by VIP")
     expect(look_up("shop/db.shop")[1], [], "a service by its name")
     expect(look_up(UID + "db2"), ([UID + "db2"], []), "by uid")
-    expect(look_up("/10.9.9.9"), ([], ["/10.9.9.9"]), "nobody's address")
-    expect(look_up("shop/nothing.shop"), ([], ["shop/nothing.shop"]), "nobody's name")
+    expect(look_up("/10.9.9.9"), ([], ["/10.9.9.9"]), "an address without a workload")
+    expect(look_up("shop/nothing.shop"), ([], ["shop/nothing.shop"]), "a name without a service")
     apply(entry("unasked", "10.0.3.1", "host-c"))
     one.silent()
     apply(entry("late", "10.9.9.9", "host-c"))
@@ -333,7 +333,7 @@ def strangers():
     good = {"node": ztunnel_node()}
     one = Stream(**good)
     one.ask(ADDRESS)
-    expect(one.status(), "UNAUTHENTICATED", "nobody")
+    expect(one.status(), "UNAUTHENTICATED", "no credentials")
     for name in ("expired", "audience", "issuer"):
         one = Stream(token=tokens[name], **good)
         one.ask(ADDRESS)
@@ -474,7 +474,7 @@ def roots():
     expect(one.held[TRUST]["trust"][0] == version, False, "the version is the one of before")
     crls = [x509.load_der_x509_crl(each) for each in one.held[TRUST]["trust"][1].crls]
     if len(crls) < max(lists, 1) or sum(len(list(each)) for each in crls) == 0:
-        raise Failure(f"{len(crls)} lists, nobody on them")
+        raise Failure(f"{len(crls)} lists, no certificate on them")
     one.close()
 
 
@@ -513,7 +513,7 @@ run([
     ("strangers are refused, all with one answer", strangers),
     ("TLS below 1.3 is refused", old_tls),
     ("floods end their own stream alone", floods),
-    ("half a message hurts nobody", half_a_message),
+    ("half a message hurts no other caller", half_a_message),
     ("streams without end leave nothing behind", streams_one_after_another),
     ("who does not read costs little, and gets the present", slow_reader),
     ("a node of ours is given roots and revocations", roots),

@@ -184,7 +184,7 @@ class SdsRun {
   #request(svid: Svid | null): Promise<Answer> {
     return new Promise((resolve) => {
       const credentials = svid === null ? {} : { cert: svid.certificateChainPem, key: svid.privateKeyPem };
-      // Whose certificate it is the caller looks at: nobody's name is in it.
+      // The caller checks whose certificate it is: it holds no DNS name.
       const client = connect({
         host: "127.0.0.1",
         port: this.#port,

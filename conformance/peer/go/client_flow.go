@@ -39,7 +39,7 @@ func (k *inboundCases) flow() []check {
 			_, err = s.awaitBytes(len(bannerText), 3*time.Second)
 			return err
 		})},
-		{"stalled-reader-blocks-nobody", k.with(&h2options{connectionWindow: 16 * megabyte}, func(c *h2conn) error {
+		{"stalled-reader-blocks-no-other", k.with(&h2options{connectionWindow: 16 * megabyte}, func(c *h2conn) error {
 			stalled, err := k.tunnel(c, "app")
 			if err != nil {
 				return err
@@ -61,7 +61,7 @@ func (k *inboundCases) flow() []check {
 			}
 			return nil
 		})},
-		// Nobody reads at the far end: our windows must run dry, and that within reason.
+		// The far end does not read: our windows must run dry, and that within reason.
 		{"stalled-application-stops-us", k.with(nil, func(c *h2conn) error {
 			s, err := k.tunnel(c, "app")
 			if err != nil {

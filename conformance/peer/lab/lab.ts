@@ -14,7 +14,7 @@ export const appPorts = {
   bulk: 8081,
   /** Obeys the first line it reads (`conformance/peer/go/app.go`). */
   app: 8082,
-  /** Allowed by policy, nobody listens. */
+  /** Allowed by policy, without a listener. */
   closed: 8083,
   /** Somebody listens, no policy allows it. */
   denied: 8084,

@@ -34,7 +34,7 @@ export function namespacesUnavailable(): string | null {
   return null;
 }
 
-/** A run that was killed outright left its namespaces behind: ours by name, its process gone, nobody inside. */
+/** A run that was killed outright left its namespaces behind: ours by name, its process gone, no process inside. */
 function sweepNamespaces(): void {
   for (const line of runToEnd(["ip", "netns", "list"]).split("\n")) {
     const [name = ""] = line.split(" ");

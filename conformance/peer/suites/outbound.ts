@@ -57,7 +57,7 @@ export async function scriptedServerSuite(context: SuiteContext, subject: NodeSu
       recordOutcome(tally, prefix, subject.name, "bytes-after-half-close-arrived", byeHeard(server));
       const gaveUp = lines.find((line) => line.event === "gave-up");
       const cancelled = gaveUp === undefined ? "never" : gaveUp.error === "<nil>" ? null : `${gaveUp.error}`;
-      recordOutcome(tally, prefix, subject.name, "cancels-the-stream-nobody-waits-for", cancelled);
+      recordOutcome(tally, prefix, subject.name, "cancels-the-abandoned-stream", cancelled);
       const early = lines.find((line) => line.event === "request" && line.endStream === true);
       recordOutcome(
         tally,

@@ -57,7 +57,7 @@ function isRevoked(log: ConnectionLog, observed: Observed, atMs: number, receive
     if (revoked.atMs > sinceMs) return false;
     const workload = [source, destination].find(({ name }) => name === revoked.workload);
     if (workload === undefined) return false;
-    // Nobody judges his own certificate: his peer cuts the connection, and a partition holds back what was sent before, and the cut.
+    // A host does not judge its own certificate: its peer cuts the connection, and a partition holds back what was sent before, and the cut.
     if (
       workload.name === receiver &&
       observed.partitions.some(({ fromMs, untilMs }) => fromMs < atMs && untilMs + stalenessMs > revoked.atMs)
@@ -68,7 +68,7 @@ function isRevoked(log: ConnectionLog, observed: Observed, atMs: number, receive
   });
 }
 
-/** Whether one of the two hosts was thrown out long enough ago; nobody judges himself, and a partition holds back what was sent before. */
+/** Whether one of the two hosts was thrown out long enough ago; a host does not judge itself, and a partition holds back what was sent before. */
 function isThrownOut(
   { plan: { source, destination } }: ConnectionLog,
   observed: Observed,

@@ -176,7 +176,7 @@ describe("administrators in force", () => {
     expect(() => book(`${root}---\n{`)).toThrow("no YAML");
   });
 
-  test("nobody takes mesh-admin from themselves, so one who is real is always left", () => {
+  test("no administrator takes mesh-admin from themselves, so a real one is always left", () => {
     const applied = book("", root);
     const { administrators } = parse(
       document(`role: mesh-admin\nsubjects: [{issuer: https://i, value: bob}]`),

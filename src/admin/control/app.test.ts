@@ -75,7 +75,7 @@ describe("a tenant never sees a byte of another's", () => {
     expect(seen).toBeGreaterThan(15);
   });
 
-  test("another's thing and nothing at all are told apart by nobody", async () => {
+  test("no caller can tell another's thing from one that does not exist", async () => {
     const control = world();
     for (const [real, none] of [
       [
@@ -259,7 +259,7 @@ describe("a tenant never sees a byte of another's", () => {
 });
 
 describe("who comes in", () => {
-  test("nobody without credentials, without a role, or from a page", async () => {
+  test("no caller without credentials, without a role, or from a page", async () => {
     const control = world();
     for (const path of [...reads, "/v1/none", "/"]) {
       const answer = await control.ask(null, "GET", path);
@@ -510,7 +510,7 @@ describe("administrators", () => {
     expect((await control.ask("carol", "GET", "/v1/status")).status).toBe(403);
   });
 
-  test("nobody but a mesh administrator makes one, and none takes it from themselves", async () => {
+  test("only a mesh administrator makes one, and none takes it from themselves", async () => {
     const control = world();
     for (const who of ["blue", "watcher", "auditor"])
       expect((await apply(control, who, spec("me", "mesh-admin", who))).status).toBe(403);
@@ -528,7 +528,7 @@ describe("administrators", () => {
   test("given ones are not changed here, and mesh documents not together with them", async () => {
     const control = world();
     expect((await control.ask("root", "DELETE", "/v1/documents/Administrator/blue")).status).toBe(409);
-    expect((await control.ask("root", "DELETE", "/v1/documents/Administrator/nobody")).status).toBe(404);
+    expect((await control.ask("root", "DELETE", "/v1/documents/Administrator/absent")).status).toBe(404);
     expect((await apply(control, "root", spec("blue", "mesh-admin", "blue"))).status).toBe(422);
     expect(
       (await apply(control, "root", `${spec("x", "viewer", "x")}---\n${policy("blue", "x")}`)).status,
@@ -664,7 +664,7 @@ describe("join tokens, revocations, the CA", () => {
     expect((await control.ask("blue", "GET", "/v1/join-tokens")).text).not.toContain("SECRET");
   });
 
-  test("a stored token's hash is shown to nobody", async () => {
+  test("a stored token's hash is never shown", async () => {
     const control = world();
     const [first] = control.tokens;
     if (first !== undefined) control.tokens[0] = { ...first, secretHash: "HASH" } as typeof first;
@@ -679,7 +679,7 @@ describe("join tokens, revocations, the CA", () => {
     expect((await control.ask("root", "DELETE", "/v1/join-tokens/none")).status).toBe(404);
   });
 
-  test("nobody revokes themselves or the control plane", async () => {
+  test("no caller revokes itself or the control plane", async () => {
     const control = world();
     for (const value of [uriOf("root"), uriOf("fairlead-control")]) {
       const answer = await control.ask("root", "POST", "/v1/revocations", { kind: "identity", value });

@@ -61,7 +61,7 @@ describe("roles", () => {
         expect(may).toBe(table[action][index] ?? "missing");
       });
 
-  test("nobody without a role may anything", () => {
+  test("a caller without a role may do nothing", () => {
     for (const action of actions)
       for (const scope of [meshScope, own]) expect(isAllowed([], action, scope)).toBe(false);
   });

@@ -6,7 +6,7 @@ import { readBearer } from "./bearer_token.ts";
 const source = { kind: "file", path: "/token" } as const;
 
 describe("a bearer token", () => {
-  test("is read anew each time, without the line's end that tools write", async () => {
+  test("is read again each time, without the line's end that tools write", async () => {
     const files = new MemoryFiles();
     files.put("/token", "one\n");
     expect(await readBearer(source, files)).toBe("one");

@@ -74,7 +74,7 @@ const refusal = (code: (typeof grpcCode)[keyof typeof grpcCode]) => async (): Pr
 };
 
 describe("joining", () => {
-  test("what came is kept in one file that nobody else may read, and is there at the next start", async () => {
+  test("what came is kept in one file that no other user may read, and is there at the next start", async () => {
     const { files, options } = bench((csr) => answer(csr));
     const node = await joinMesh(options);
     expect([...files.contents.keys()]).toEqual([path]);

@@ -59,7 +59,7 @@ async function bench() {
   return { clock, ca, files, lines, server, identity, provider, renewals: () => renewals };
 }
 
-const away = new MeshError("connect_refused", "upstream", "nobody listens");
+const away = new MeshError("connect_refused", "upstream", "no listener");
 
 describe("a host's own certificate", () => {
   test("is renewed at half of its life with a new key, and kept", async () => {
@@ -86,7 +86,7 @@ describe("a host's own certificate", () => {
       return server.calls - before;
     };
     await clock.advance(16 * hour);
-    expect(identity.status().error).toBe("nobody listens");
+    expect(identity.status().error).toBe("no listener");
     expect(await callsIn(10 * joinLimits.renewRetryMaxMs)).toBeWithin(9, 12);
     await clock.advance(8 * hour);
     expect(identity.isExpired).toBe(true);

@@ -186,7 +186,7 @@ test("FetchX509Bundles gives the trust domain's roots, and again when they chang
     Object.entries(bundles).map(([name, der]) => [name, new TextDecoder().decode(der)]),
   );
   expect(decoded).toEqual([[[`spiffe://${trustDomain}`, "root 1"]], [[`spiffe://${trustDomain}`, "root 2"]]]);
-  // Nobody's key was made for it.
+  // No key was made for it.
   expect(lab.secrets.asked).toBe(0);
 });
 

@@ -39,7 +39,7 @@ async function written() {
 }
 
 describe("the mesh on disk", () => {
-  test("comes back as it was, and nobody else may read it", async () => {
+  test("comes back as it was, and no other user may read it", async () => {
     const { files, options, lines } = await written();
     expect(files.modes.get(path)).toBe(0o600);
     const snapshot = await readSnapshot(options);

@@ -17,7 +17,7 @@ import { TrustResources, type TrustSink } from "./trust_resources.ts";
 import { XdsClient } from "./xds_client.ts";
 
 const noSink: TrustSink = { setRoots() {}, setCrls: async () => [] };
-const away = new MeshError("connect_refused", "upstream", "nobody listens");
+const away = new MeshError("connect_refused", "upstream", "no listener");
 
 class Bench {
   readonly clock = new FakeClock(1_000_000);
@@ -175,7 +175,7 @@ describe("a control plane that goes away", () => {
       connected: false,
       current: false,
       ready: true,
-      error: "nobody listens",
+      error: "no listener",
     });
     server.fault = null;
     await clock.advance(joinLimits.backoffMaxMs);
@@ -222,7 +222,7 @@ describe("a control plane that goes away", () => {
     expect(server.opened).toBe(2);
   });
 
-  test("a stream that is made anew on purpose is nobody's absence", async () => {
+  test("a stream that is opened again on purpose does not count as absence", async () => {
     const bench = await Bench.started();
     bench.server.push(addressType, []);
     bench.client.reconnect();

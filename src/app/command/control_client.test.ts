@@ -85,7 +85,7 @@ describe("administration of a real control plane", () => {
     );
   });
 
-  test("a token that nobody issued is believed by nobody", async () => {
+  test("a token that was never issued is refused", async () => {
     const tokenPath = join(directory, "token");
     writeFileSync(tokenPath, "a.b.c\n");
     const connection = await connectControl(host, as({ identityPath: null, rootPath, tokenPath }));

@@ -105,12 +105,12 @@ describe("the stream of a host", () => {
     expect(streamsOf("other")).toBe(1);
   });
 
-  test("whose name was registered anew, and nothing else, ends at once", async () => {
-    await joined("anew");
-    const before = registrations().byNode("anew");
+  test("whose name was registered again, and nothing else, ends at once", async () => {
+    await joined("again");
+    const before = registrations().byNode("again");
     if (before === null) throw new Error("it has not joined");
     registrations().put({ ...before, joinedAtMs: before.joinedAtMs + 1 });
-    expect(await until(() => streamsOf("anew") === 0)).toBeLessThan(1_000);
+    expect(await until(() => streamsOf("again") === 0)).toBeLessThan(1_000);
   });
 
   test("that another host replaces ends at once and does not come back; the other's goes on", async () => {

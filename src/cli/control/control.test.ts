@@ -186,7 +186,7 @@ describe("which control plane, and as whom", () => {
     });
   });
 
-  test("a token goes to nobody who is not known, and plain text nowhere", async () => {
+  test("a token goes to no server that is not known, and never over plain text", async () => {
     for (const words of ["nodes --token-file t", "nodes --control http://c:1", "nodes --control c:1/x"]) {
       const { code, connected } = await run(words);
       expect([words, code, connected]).toEqual([words, 2, []]);

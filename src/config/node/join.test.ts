@@ -86,7 +86,7 @@ describe("a control plane in the configuration", () => {
     });
   });
 
-  test("a token that stands in AUTH_TOKEN itself is taken, and no dump shows either kind", () => {
+  test("a token that is in AUTH_TOKEN itself is taken, and no dump shows either kind", () => {
     const jwt = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl";
     const config = good({ control: "https://c", controlRoot: "/r.pem" }, { AUTH_TOKEN: jwt });
     expect(config.control.token?.kind).toBe("literal");

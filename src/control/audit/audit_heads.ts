@@ -149,7 +149,7 @@ export class AuditHeads {
   async #forged(heads: readonly SignedHead[]): Promise<string | null> {
     for (const head of heads) {
       const signed = await signedBy(head, this.#options);
-      if (signed === "nobody" || (signed === "another root" && head === heads.at(-1)))
+      if (signed === "unknown" || (signed === "another root" && head === heads.at(-1)))
         return `the head of row ${head.id} is not signed by a key of this control plane`;
     }
     return null;
@@ -163,16 +163,16 @@ function headText(stateId: string, { id, hash, atMs }: Pick<SignedHead, "id" | "
 async function signedBy(
   head: SignedHead,
   { provider, stateId, id, rootsPem }: AuditHeadsOptions,
-): Promise<"control plane" | "another root" | "nobody"> {
+): Promise<"control plane" | "another root" | "unknown"> {
   try {
     const [leaf, ...intermediates] = decodePemLabel(head.chainPem, "CERTIFICATE").map(parseCertificate);
-    if (leaf === undefined || !leafIdentity(leaf).equals(id)) return "nobody";
+    if (leaf === undefined || !leafIdentity(leaf).equals(id)) return "unknown";
     const { subtle } = provider.crypto;
     const curve = { name: "ECDSA", namedCurve: "P-256" };
     const key = await subtle.importKey("spki", buffer(leaf.publicKeyInfo), curve, false, ["verify"]);
     const signature = buffer(Uint8Array.fromBase64(head.signature));
     const algorithm = { name: "ECDSA", hash: "SHA-256" };
-    if (!(await subtle.verify(algorithm, key, signature, buffer(headText(stateId, head))))) return "nobody";
+    if (!(await subtle.verify(algorithm, key, signature, buffer(headText(stateId, head))))) return "unknown";
     const anchors = new TrustAnchors(decodePemLabel(rootsPem(), "CERTIFICATE").map(parseCertificate));
     const question = { leaf, intermediates, anchors, usage: "serverAuth", nowMs: head.atMs } as const;
     return await validatePath(question, new SignatureVerifier(provider)).then(
@@ -180,7 +180,7 @@ async function signedBy(
       () => "another root",
     );
   } catch {
-    return "nobody";
+    return "unknown";
   }
 }
 

@@ -242,7 +242,7 @@ describe("who may ask for whom", () => {
     expect(await refusal(node, { csr, impersonate })).toBe(notEntitled);
   });
 
-  test("nobody for a node, the control plane, another trust domain, or what is no identity; the reason is in the audit log alone", async () => {
+  test("no caller for a node, the control plane, another trust domain, or what is no identity; only the audit log has the reason", async () => {
     const node = await bench.joined("edge-1");
     const { csr } = await bench.csr();
     const wanted = [
@@ -263,7 +263,7 @@ describe("who may ask for whom", () => {
     expect(bench.authority.issued.length).toBe(1);
   });
 
-  test("nobody by a token that claims to be the control plane or its first administrator", async () => {
+  test("no caller by a token that claims to be the control plane or its first administrator", async () => {
     const { csr } = await bench.csr();
     for (const name of ["fairlead-control", "fairlead-admin"]) {
       const token = await bench.token({ sub: `system:serviceaccount:istio-system:${name}` });

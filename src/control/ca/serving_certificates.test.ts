@@ -136,7 +136,7 @@ describe("the control plane's own certificate", () => {
     expect(bench.clock.timers).toBe(0);
   });
 
-  test("needs names that can stand in a certificate", async () => {
+  test("needs names that a certificate can hold", async () => {
     const { maxServingNames } = identityLimits;
     for (const hosts of [
       [],

@@ -288,7 +288,7 @@ describe("tenants", () => {
     expect(
       told(await w.settle(documents.apply(files(deny, document("Namespace", "shop", "")), tenant))),
     ).toBe("applied 2");
-    // The same text again changes nothing, so it is nobody's to refuse.
+    // The same text again changes nothing, so it cannot be refused.
     expect(told(await w.settle(documents.apply(files(deny, other), tenant)))).toBe("applied 2");
   });
 

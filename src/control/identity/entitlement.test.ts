@@ -122,7 +122,7 @@ describe("who may ask for whom", () => {
       expect(refuseEntitlement(question) === null).toBe(may);
     });
 
-  test("nobody may have an identity of another trust domain", () => {
+  test("no caller may have an identity of another trust domain", () => {
     const wanted = new SpiffeId("other.local", "shop", "cart");
     const caller: Caller = { kind: "workload", id: wanted, via: "token" };
     const question = {

@@ -10,7 +10,7 @@ import { MeshAuthority } from "./mesh_authority.ts";
 import { StateAuthorities } from "./state_authorities.ts";
 import { cart, issue, keyVault, newClock, nodeTrust, provider, trustDomain } from "./testing/fixture.ts";
 
-test("authorities, revocations and rotations stand in the control plane's database, also after it was killed", async () => {
+test("authorities, revocations and rotations are in the control plane's database, also after it was killed", async () => {
   const world = new StateWorld();
   const clock = newClock();
   const common = { clock, provider, trustDomain, logger: silentLogger };

@@ -56,7 +56,7 @@ describe("what is issued", () => {
     expect(writes).toEqual([1]);
   });
 
-  test("together is written together, and nobody is told before", async () => {
+  test("together is written together, and no caller is answered before", async () => {
     const { log, writes, turn, certificates } = setUp();
     const slow = Promise.withResolvers<IssuingEntry>();
     const told: string[] = [];
@@ -66,7 +66,7 @@ describe("what is issued", () => {
     ].map((signing, index) => log.record(signing).then(() => void told.push(String(index))));
     await Bun.sleep(1);
     expect([told, writes]).toEqual([[], []]);
-    // One that takes its time holds nobody up.
+    // A slow one holds no other up.
     turn();
     expect(["01", "02", "03"].map((serial) => certificates.bySerial(serial)?.serial)).toEqual([
       "01",
@@ -80,7 +80,7 @@ describe("what is issued", () => {
     expect(writes).toEqual([3, 1]);
   });
 
-  test("that is refused meanwhile takes nobody else with it", async () => {
+  test("that is refused meanwhile takes no other with it", async () => {
     const { log, certificates } = setUp();
     const refused = entry("02", () =>
       certificates.bySerial("01") === null ? null : new Error("one too many"),
@@ -90,7 +90,7 @@ describe("what is issued", () => {
     expect([certificates.bySerial("02"), certificates.bySerial("03")?.serial]).toEqual([null, "03"]);
   });
 
-  test("and cannot be written is told to nobody as issued, and the next one is", async () => {
+  test("and cannot be written is never answered as issued, and the next one is", async () => {
     const { log, certificates, writes } = setUp();
     const full = (): Error | null => {
       throw new Error("disk full");

@@ -117,7 +117,7 @@ describe("revocation", () => {
     await issue(mesh, web, "edge-2");
   });
 
-  test("of a number that nobody has a record of stands on every list, however it is written", async () => {
+  test("of a number without a record is on every list, however it is written", async () => {
     const setup = await openMesh();
     await setup.mesh.revoke({ kind: "serial", serialNumber: "00:AB:cd" }, "unknown", "ops");
     const list = parseRevocationList(setup.mesh.bundle.value.crls[0] ?? new Uint8Array());
@@ -154,7 +154,7 @@ describe("revocation lists", () => {
     expect(again.mesh.bundle.value).toEqual(restored.mesh.bundle.value);
   });
 
-  test("are signed anew before they run out, and drop what has expired", async () => {
+  test("are signed again before they run out, and drop what has expired", async () => {
     const setup = await openMesh();
     const { mesh, clock } = setup;
     const { chain } = await issue(mesh, cart);

@@ -58,7 +58,7 @@ test("an envelope that was moved to another row does not open", async () => {
   expect(await failure(openMesh({ records }))).toContain("belongs to another authority");
 });
 
-test("keys are sealed anew under a new key-encryption key, and the old one is needed no more", async () => {
+test("keys are sealed again under a new key-encryption key, and the old one is no longer needed", async () => {
   const { records, mesh } = await openMesh();
   await openMesh({ records, places: [new SealedKeys(await keyVault(2, 1), provider)] });
   const after = await openMesh({ records, places: [new SealedKeys(await keyVault(2), provider)] });

@@ -58,7 +58,7 @@ describe("a session with Vault", () => {
     session.close();
   });
 
-  test("keeps its token alive while nobody asks, and logs in anew when the lease gets short", async () => {
+  test("keeps its token alive while no caller asks, and logs in again when the lease gets short", async () => {
     const vault = new FakeVault();
     const { session, clock } = open(vault);
     await session.request("GET", "x");

@@ -64,7 +64,7 @@ test("what holds a rotation up can be abandoned, step by step, and a group that 
   expect(rotation.finish().done).toBe(false);
   await leaf(setup, cart, "edge-1");
   expect(rotation.progress().waiting?.names).toEqual([expect.stringContaining("vm-1 ")]);
-  // Its group has scaled in: nobody's word is needed for it.
+  // Its group has scaled in: no confirmation is needed for it.
   nodes.joined.splice(nodes.joined.indexOf("vm-1"), 1);
   nodes.gone.add("vm-1");
   expect(rotation.progress().waiting).toMatchObject({ what: "finish" });

@@ -280,7 +280,7 @@ describe("back-up and restore", () => {
     expect((await w.open()).settings.get("a")).toBe("then");
   });
 
-  describe("forgets nobody who was put out since", () => {
+  describe("forgets no certificate that was revoked since", () => {
     const secretHash = new Uint8Array(32).fill(7);
 
     async function since(): Promise<Awaited<ReturnType<typeof withBackup>>> {

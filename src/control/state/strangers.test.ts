@@ -6,7 +6,7 @@ import { grpcCode } from "../../wire/grpc/status.ts";
 import { Refusals } from "../identity/refusals.ts";
 import { openState, StateWorld } from "./testing/simulated_state.ts";
 
-test("strangers age out each other alone, and silence nobody who is known", async () => {
+test("strangers age out only each other, and silence no known caller", async () => {
   const state = await openState();
   const metrics = new MetricRegistry();
   const { clock } = new StateWorld().host;

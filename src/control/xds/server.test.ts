@@ -79,7 +79,7 @@ describe("who may open a stream", () => {
     expect(lab.server.status()).toEqual([]);
   });
 
-  test("a caller nobody knows is refused as the authenticator says; a fault of ours tells nothing", async () => {
+  test("an unknown caller is refused as the authenticator says; a fault of ours tells nothing", async () => {
     const lab = new XdsLab();
     lab.authenticate = async () => {
       throw new GrpcError(grpcCode.unauthenticated, "who are you?");

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { nodeNamespace } from "../identity.ts";
 import { convert, document, refusalsOf } from "../testing/convert_text.ts";
 
-test("no document stands in the namespace of the hosts", () => {
+test("no document is in the namespace of the hosts", () => {
   const documents = [
     document("WorkloadEntry", `${nodeNamespace}/edge-1`, "{address: 10.0.0.1, serviceAccount: edge-1}"),
     document("AuthorizationPolicy", `${nodeNamespace}/all`, "{}"),

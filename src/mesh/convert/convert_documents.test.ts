@@ -63,7 +63,7 @@ describe("WorkloadEntry", () => {
       { tunnelProtocol: "HBONE", nativeTunnel: true },
     ],
     [
-      "the label may stand in the spec",
+      "the label may be in the spec",
       "{address: 10.0.0.1, labels: {networking.istio.io/tunnel: http}}",
       { tunnelProtocol: "HBONE", nativeTunnel: true },
     ],

@@ -101,7 +101,7 @@ describe("istiod's convertPeerAuthentication and effectivePeerAuthenticationKeys
     ],
     ["another namespace's", [document("PeerAuthentication", "other/n", "{mtls: {mode: STRICT}}")], [], null],
     [
-      "a selector in the root namespace is for nobody",
+      "a selector in the root namespace selects no workload",
       [
         document(
           "PeerAuthentication",

@@ -96,7 +96,7 @@ describe("what is a waypoint has none before it", () => {
     expect(waypoints([named, entry(use("gate"), "")])).toBe("- -");
   });
 
-  test("a label elsewhere does not, so nobody takes another's waypoint away", () => {
+  test("a label elsewhere does not, so no tenant takes another's waypoint away", () => {
     const foreign = document(
       "WorkloadEntry",
       "bank/x",

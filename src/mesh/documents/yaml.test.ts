@@ -24,7 +24,7 @@ function plain(node: YamlNode): unknown {
 }
 
 describe("cutting a file", () => {
-  test("documents keep the lines they stand on", () => {
+  test("documents keep their lines", () => {
     const parts = split(
       "# only words\n---\na: 1\n--- # words\n---\r\nb: 2\r\n...\n---\nc: |\n  ---\n  d\n--- {e: 5}\n",
     );

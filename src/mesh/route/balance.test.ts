@@ -23,7 +23,7 @@ function choices(
   const chosen = new Set<string>();
   for (let step = 0; step < 100; step++) {
     const choice = chooseEndpoint(store, source, entry, port, mode, () => step / 100);
-    chosen.add(choice === null ? "nobody" : `${choice.workload.name}:${choice.targetPort}`);
+    chosen.add(choice === null ? "none" : `${choice.workload.name}:${choice.targetPort}`);
   }
   return [...chosen].sort();
 }
@@ -73,7 +73,7 @@ describe("preferences", () => {
 
   test("FAILOVER falls back, STRICT does not", () => {
     expect(choices([endpoint("far", far)], balanced("FAILOVER", "REGION", "ZONE"))).toEqual(["far:80"]);
-    expect(choices([endpoint("far", far)], balanced("STRICT", "REGION", "ZONE"))).toEqual(["nobody"]);
+    expect(choices([endpoint("far", far)], balanced("STRICT", "REGION", "ZONE"))).toEqual(["none"]);
   });
 
   test("empty equals empty", () => {
@@ -120,9 +120,9 @@ describe("who can be chosen at all", () => {
 
   test("who has an address, a name, or a gateway to it", () => {
     const entry = service("s", { 80: 80 });
-    expect(choices([endpoint("none", { addresses: [] })], entry)).toEqual(["nobody"]);
+    expect(choices([endpoint("none", { addresses: [] })], entry)).toEqual(["none"]);
     expect(choices([endpoint("named", { addresses: [], hostname: "a.b" })], entry)).toEqual(["named:80"]);
-    expect(choices([endpoint("remote", { addresses: [], network: "west" })], entry)).toEqual(["nobody"]);
+    expect(choices([endpoint("remote", { addresses: [], network: "west" })], entry)).toEqual(["none"]);
     expect(
       choices(
         [endpoint("remote", { addresses: [], network: "west", networkGateway: gatewayAt("10.0.0.9") })],
@@ -131,7 +131,7 @@ describe("who can be chosen at all", () => {
     ).toEqual(["remote:80"]);
     expect(
       choices([endpoint("here", { addresses: [], networkGateway: gatewayAt("10.0.0.9") })], entry),
-    ).toEqual(["nobody"]);
+    ).toEqual(["none"]);
   });
 
   test("who has the port: the endpoint's own map wins; 0 leaves it to the endpoint", () => {
@@ -141,7 +141,7 @@ describe("who can be chosen at all", () => {
       "plain:81",
     ]);
     expect(choices([mapped, endpoint("plain")], service("s", { 80: 0 }))).toEqual(["mapped:8080"]);
-    expect(choices([mapped], service("s", { 443: 443 }))).toEqual(["nobody"]);
+    expect(choices([mapped], service("s", { 443: 443 }))).toEqual(["none"]);
   });
 
   test("a waypoint with an application tunnel needs no port", () => {
@@ -149,9 +149,9 @@ describe("who can be chosen at all", () => {
     const withoutPort = endpoint("without", { applicationTunnel: { protocol: "PROXY", port: 0 } });
     const entry = service("s", {});
     expect(choices([tunnel], entry, 15008, "waypoint")).toEqual(["tunnel:15008"]);
-    expect(choices([withoutPort], entry, 15008, "waypoint")).toEqual(["nobody"]);
-    expect(choices([tunnel], entry, 15008, "standard")).toEqual(["nobody"]);
-    expect(choices([endpoint("plain")], entry, 15008, "waypoint")).toEqual(["nobody"]);
+    expect(choices([withoutPort], entry, 15008, "waypoint")).toEqual(["none"]);
+    expect(choices([tunnel], entry, 15008, "standard")).toEqual(["none"]);
+    expect(choices([endpoint("plain")], entry, 15008, "waypoint")).toEqual(["none"]);
   });
 });
 
@@ -169,7 +169,7 @@ describe("weights", () => {
           items,
           (item) => item.weight,
           () => step / 1000,
-        )?.name ?? "nobody";
+        )?.name ?? "none";
       counts.set(name, (counts.get(name) ?? 0) + 1);
     }
     expect([...counts]).toEqual([
@@ -207,7 +207,7 @@ describe("weights", () => {
         service("s", { 80: 80 }),
       ),
     ).toEqual(["some:80"]);
-    expect(choices([endpoint("none", { capacity: 0 })], service("s", { 80: 80 }))).toEqual(["nobody"]);
+    expect(choices([endpoint("none", { capacity: 0 })], service("s", { 80: 80 }))).toEqual(["none"]);
   });
 });
 

@@ -19,7 +19,7 @@ import { peculiarProvider, runtimeProvider } from "./provider.ts";
 
 const nowMs = Date.parse("2026-11-22T12:00:00Z");
 
-/** Runs a line in a fresh process, as what was imported cannot be imported anew. @returns its standard error; "" when all went well. */
+/** Runs a line in a fresh process, as what was imported cannot be imported again. @returns its standard error; "" when all went well. */
 function isolatedRun(code: string): string {
   const { stderr, status } = spawnSync(process.execPath, ["-e", code], { encoding: "utf8", timeout: 20_000 });
   return status === 0 ? "" : stderr;

@@ -99,7 +99,7 @@ for (const provider of providers) {
       );
     });
 
-    test("serial numbers do not repeat, and the root's key is nobody else's", async () => {
+    test("serial numbers do not repeat, and no other authority has the root's key", async () => {
       const ca = await CertificateAuthority.create(options);
       const serials = new Set<string>();
       for (let round = 0; round < 20; round++) serials.add((await issue(ca))[0]?.serialNumber ?? "");

@@ -310,7 +310,7 @@ for (const provider of providers) {
       secrets.close();
     });
 
-    test("roots that come with an SVID are believed beside the configured ones; rotation loses nobody", async () => {
+    test("roots that come with an SVID are believed beside the configured ones; rotation loses no peer", async () => {
       const { clock, authority, secrets, signer, trust } = await makeBench(provider);
       const next = await CertificateAuthority.create({ clock, provider, trustDomain: "cluster.local" });
       const expectation = { usage: "clientAuth", identities: null } as const;

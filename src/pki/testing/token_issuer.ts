@@ -49,7 +49,7 @@ export function base64url(value: unknown): string {
     .replaceAll("=", "");
 }
 
-/** Answers by URL; what is not there is a name nobody has. */
+/** Answers by URL; what is not there is a name that does not resolve. */
 export class FakeHttp implements HttpClient {
   readonly requests: HttpRequest[] = [];
   readonly answers = new Map<string, () => Promise<HttpResponse> | HttpResponse>();

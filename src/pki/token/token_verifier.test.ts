@@ -67,7 +67,7 @@ describe("an issuer that is bound", () => {
     expect(await outcome(b, await of("istio-system:gateway"))).toBe("binding");
   });
 
-  test("to nobody by name is not believed for the root namespace; by name it can be", async () => {
+  test("without a list of namespaces is not believed for the root namespace; with one that names it, it is", async () => {
     const b = bench({ jwks: keySet(key) });
     expect(await outcome(b, await of("shop:cart"))).toBe(cart);
     expect(await outcome(b, await of("istio-system:gateway"))).toBe("binding");
@@ -187,7 +187,7 @@ describe("a token that does not hold", () => {
     ["with a path in its subject", () => good({ sub: "system:serviceaccount:shop:a/../b" }), "subject"],
     ["claiming to be a node", () => good({ sub: "system:serviceaccount:fairlead-nodes:edge-1" }), "subject"],
     [
-      "with a critical header nobody knows",
+      "with a critical header that is unknown",
       async () => {
         const [, claims, signature] = (await good()).split(".");
         return `${base64url({ alg: "ES256", kid: "one", crit: ["x"], x: 1 })}.${claims}.${signature}`;

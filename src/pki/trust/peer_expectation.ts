@@ -14,7 +14,7 @@ export interface PeerExpectation {
 /** @throws MeshError `certificate_unexpected`, blame peer. */
 export function checkExpected(id: SpiffeId, { identities }: PeerExpectation): void {
   if (identities === null || identities.some((one) => one.equals(id))) return;
-  const wanted = identities.length === 0 ? "nobody" : identities.slice(0, 4).join(", ");
+  const wanted = identities.length === 0 ? "no identity" : identities.slice(0, 4).join(", ");
   throw new MeshError("certificate_unexpected", "peer", `peer is ${id}, expected was ${wanted}`);
 }
 

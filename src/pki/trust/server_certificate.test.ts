@@ -54,7 +54,7 @@ async function outcome(
   try {
     const verified = await verifier.verify(chain.map((one) => one.der));
     const anchor = [root, otherRoot].find((one) => one.pem === verified.rootPem);
-    return anchor === root ? "root" : anchor === otherRoot ? "other root" : "a root nobody knows";
+    return anchor === root ? "root" : anchor === otherRoot ? "other root" : "an unknown root";
   } catch (error) {
     if (!(error instanceof MeshError)) throw error;
     expect(error.blame).not.toBe("peer");

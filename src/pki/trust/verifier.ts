@@ -270,7 +270,7 @@ function issuedBy(issuer: Certificate, certificate: Certificate): IssuedCertific
   };
 }
 
-/** Intermediates that stood on verified paths, so that their revocation lists can be proven as soon as they arrive. */
+/** Intermediates of verified paths, so that their revocation lists can be proven as soon as they arrive. */
 class KnownIssuers {
   /** By name and key, the longest unseen first. */
   readonly #issuers = new Map<string, Certificate>();

@@ -79,7 +79,7 @@ test("no number of clauses and matches exceeds the bound", () => {
       for (const most of [1, 2, 7, 16]) {
         const found = alternatives(clauses, most);
         expect(found.length).toBeLessThanOrEqual(most);
-        // Every combination of matches stands in exactly one alternative.
+        // Every combination of matches is in exactly one alternative.
         const combinations = found.map((each) => each.reduce((count, matches) => count * matches.length, 1));
         expect(combinations.reduce((sum, count) => sum + count, 0)).toBe(matchCount ** clauseCount);
       }

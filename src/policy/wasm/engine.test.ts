@@ -46,7 +46,7 @@ describe("more rules than maxRulesPerSection", () => {
       expect(refusing.decide(workload(), connection())).toMatchObject({ reason: "engine_unavailable" });
     }
   });
-  test("blames nobody when only all together are too many", () => {
+  test("blames no policy when only all together are too many", () => {
     const halves = ["a", "b"].map((name) => policy({ name, rules: large.rules.slice(0, 5) }));
     const refusing = engineOf(halves, { maxRulesPerSection: 8 });
     expect(refusing.decide(workload(), connection())).toMatchObject({
@@ -205,7 +205,7 @@ describe("updates", () => {
     expect(engine.version).toBe(1);
     expect(engine.decide(workload(), connection())).toMatchObject({ reason: "denied_by_rule", version: 1 });
   });
-  test("that carry what no parser lets through refuse its workloads, name it, and stop nobody else", () => {
+  test("that carry what no parser lets through refuse its workloads, name it, and stop no other", () => {
     const bad: readonly Partial<Match>[] = [
       { destinationPorts: [80.5] },
       { notDestinationPorts: [65_536] },

@@ -72,9 +72,9 @@ describe("entries", () => {
     const running = EntryHandshake.run(fakeClock().clock, socket, httpConnectEntry());
     socket.receive("CONNECT a:80 HTTP/1.1\r\n\r\n");
     const { handshake } = await running;
-    handshake.answer(new MeshError("no_healthy_upstream", "upstream", "nobody there"));
+    handshake.answer(new MeshError("no_healthy_upstream", "upstream", "none there"));
     expect(socket.text).toContain("HTTP/1.1 503");
-    expect(socket.text).toContain("no_healthy_upstream: nobody there");
+    expect(socket.text).toContain("no_healthy_upstream: none there");
   });
 
   test("a client that does not speak the protocol is told and closed", async () => {

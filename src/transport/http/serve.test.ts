@@ -153,7 +153,7 @@ describe("HTTP over our engine", () => {
     }
   });
 
-  test("a body that nobody reads holds its sender back", async () => {
+  test("a body that is not read holds its sender back", async () => {
     let read: (() => Promise<string>) | null = null;
     const { promise, resolve } = Promise.withResolvers<Response>();
     const world = new World(

@@ -150,7 +150,7 @@ describe("when a client is ready", () => {
     expect(client.current).toBe(false);
   });
 
-  test("a type added later is asked for at once and holds up nobody", () => {
+  test("a type added later is asked for at once and holds up no other type", () => {
     const client = wildcards();
     client.connect();
     for (const typeUrl of [authorizationType, addressType]) take(client, response("1", {}, [], typeUrl));

@@ -107,7 +107,7 @@ describe("the first request of a type", () => {
     expect(bench.next()).toBeNull();
   });
 
-  test("is answered when the type is one nobody here knows", () => {
+  test("is answered when the type is unknown here", () => {
     const bench = new Bench();
     bench.request("type.googleapis.com/envoy.config.cluster.v3.Cluster");
     expect(words(bench.next())).toBe("Cluster");
@@ -179,7 +179,7 @@ describe("a change", () => {
     expect(bench.next()).toBeNull();
   });
 
-  test("a resource that came and went while nobody looked is not mentioned", () => {
+  test("a resource that came and went between two looks is not mentioned", () => {
     const bench = new Bench().withPolicies();
     bench.addresses.apply([resource("brief", "1")], []);
     bench.addresses.apply([], ["brief"]);
@@ -568,7 +568,7 @@ describe("bounds", () => {
     expect(bounds.request("v")?.message).toContain("too many types");
   });
 
-  test("who is behind all that is remembered has to begin anew; who is not goes on", () => {
+  test("a subscriber behind all that is remembered has to begin again; one that is not goes on", () => {
     const bench = new Bench({}, [], 10).withPolicies();
     bench.addresses.apply([resource("a", "0")], []);
     const unanswered = bench.next();

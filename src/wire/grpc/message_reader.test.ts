@@ -107,7 +107,7 @@ describe("Length-Prefixed-Message", () => {
     expect(flagged("gzip", "server", 2)).toMatchObject({ code: grpcCode.internal });
   });
 
-  test("dropping counts every byte that nobody took", () => {
+  test("dropping counts every byte that was not taken", () => {
     fc.assert(
       fc.property(
         fc.uint8Array({ minLength: 1, maxLength: 3_000 }),

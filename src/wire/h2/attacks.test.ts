@@ -110,7 +110,7 @@ describe("frames that cost us more than the peer", () => {
     ],
     ["PING (CVE-2019-9512)", "pings", (peer: FramePeer) => peer.frame(frameType.ping, 0, 0, eight)],
     [
-      "PING answers nobody asked for",
+      "PING answers that were not asked for",
       "pings",
       (peer: FramePeer) => peer.frame(frameType.ping, frameFlag.ack, 0, eight),
     ],

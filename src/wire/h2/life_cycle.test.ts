@@ -296,7 +296,7 @@ describe("our own bugs are loud", () => {
     expect(pair.client.done).toBe(true);
   });
 
-  test("a request that nobody takes", () => {
+  test("a request that is not taken", () => {
     const peer = new FramePeer("server");
     peer.shake();
     peer.events.onRequest = () => {};

@@ -90,7 +90,7 @@ if (mode === "migrate") {
 } else if (mode === "hold") {
   const state = await ControlState.open(host, directory, silentLogger);
   say(`open ${state.id}`);
-  // Nobody refers to it from here on, and it is held all the same.
+  // Nothing refers to it from here on, and it is held all the same.
   for (;;) await Bun.sleep(100).then(() => Bun.gc(true));
 } else {
   for (;;) {
