@@ -1,5 +1,5 @@
 /** A root is replaced under traffic, with real nodes, the real services and the real keys, on machines in memory. */
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { assert } from "../../src/base/assert.ts";
 import { silentLogger } from "../../src/base/log.ts";
 import { OwnCertifier } from "../../src/control/keys/authority_certificate.ts";
@@ -132,6 +132,42 @@ test("a root is replaced under traffic without a request that fails, and the old
   await lab.flows.until(() => again.node.control()?.xds?.current === true, "the control plane", 20_000);
   rotation.close();
 });
+
+describe("a stream that is open on a certificate of the old root is cut when the root leaves", () => {
+  test.each([
+    ["the caller's", "two", ({ cart }: Bench) => cart, ({ db }: Bench) => db],
+    ["the called one's", "one", ({ db }: Bench) => db, ({ cart }: Bench) => cart],
+  ] as const)(
+    "by %s node, where that one hears first, and its record says so",
+    async (_, away, first, other) => {
+      const bench = await makeBench();
+      const { lab, rotation, cart } = bench;
+      const open = await lab.flows.connect(cart.host, "10.0.0.1:8080");
+      await lab.flows.until(() => open.text === "welcome", "the application");
+      await lab.flows.world.settle(rotation.start("root"));
+      await lab.flows.until(() => rotation.progress().waiting?.what === "finish", "the new leaves", 60_000);
+      expect(open.closes + open.ends).toBe(0);
+      lab.flows.world.partition("control", away);
+      expect(rotation.finish()).toMatchObject({ done: true });
+      await lab.flows.until(() => open.closes + open.ends > 0, "the cut", 1000);
+      await lab.flows.run(100);
+      expect(recordedErrors(first(bench))).toEqual([
+        expect.stringMatching(/^certificate_untrusted: the trust root of spiffe:\S+ was removed$/),
+      ]);
+      // The other one knows no more than that it was cut, and does not call that a good end.
+      expect(recordedErrors(other(bench))).toEqual([expect.stringMatching(/^(h2|connection)_/)]);
+      rotation.close();
+    },
+  );
+});
+
+function recordedErrors(host: JoinedHost): readonly string[] {
+  return host
+    .log()
+    .split("\n")
+    .filter((line) => line.includes("connection complete"))
+    .map((line) => String(JSON.parse(line).error ?? "no error"));
+}
 
 test("a node that is away holds up a rotation by its name, and does so no longer once it is back", async () => {
   const { lab, rotation, db } = await makeBench();
