@@ -7,15 +7,15 @@ authorization policies between hosts, without sidecars and without Kubernetes.
 Start with a folder of Istio documents (WorkloadEntry, ServiceEntry, PeerAuthentication,
 AuthorizationPolicy):
 
-  fairlead validate mesh/          are they good?
+  fairlead validate mesh/          check them
   fairlead up -f mesh/             run them on this host
-  fairlead get connections         who is talking to whom right now, and by which policy
+  fairlead get connections         show open connections, and the policy that allowed each
 
-Several hosts have a control plane:
+Several hosts share a control plane:
 
   fairlead control                 run it
-  fairlead join-token create       the one line by which a host joins
-  fairlead apply -f mesh/          change what all of them follow`;
+  fairlead join-token create       print the line that lets a host join
+  fairlead apply -f mesh/          change the documents of all of them`;
 
 type Example = readonly [comment: string, command: string];
 
@@ -33,7 +33,7 @@ const all = {
   ],
   node: [
     [
-      "Join by the line that fairlead join-token create has printed; from the next start on --control is enough:",
+      "Join by the line that fairlead join-token create has printed; later starts need only --control:",
       "fairlead node --control https://control.example:15012 --join-token fjt_… --ca-pin sha256:…",
     ],
     [
@@ -41,7 +41,7 @@ const all = {
       "fairlead node --control https://istiod.example:15012 --control-root root.pem --token-file /run/token",
     ],
     [
-      "And give Envoy, which runs as user 1001 here, the identity of shop/cart:",
+      "Give Envoy, which runs as user 1001 on this host, the identity of shop/cart:",
       "fairlead node --control https://control.example:15012 \\\n    --identity-socket /run/fairlead/identity.sock --identity-for uid=1001=shop/cart",
     ],
     [
@@ -58,19 +58,22 @@ const all = {
     ["After a node was killed:", "fairlead capture remove"],
   ],
   validate: [
-    ["Two places, for people:", "fairlead validate mesh/ extra.yaml"],
-    ["For a pipeline:", "fairlead validate --json mesh/ | jq '.findings[] | select(.severity == \"error\")'"],
+    ["Check a folder and a file:", "fairlead validate mesh/ extra.yaml"],
+    [
+      "Print only the errors, in a pipeline:",
+      "fairlead validate --json mesh/ | jq '.findings[] | select(.severity == \"error\")'",
+    ],
   ],
   get: [
     ["The identities of this host and how long they last:", "fairlead get certificates"],
     ["Who talked to whom, and who was refused:", "fairlead get traffic"],
-    ["Is the control plane there, and is the mesh of now?", "fairlead get control"],
+    ["Is the control plane connected, and is the mesh up to date?", "fairlead get control"],
     [
       "Another node on this machine, one namespace, as JSON:",
       "fairlead get workloads --admin 127.0.0.11:15000 -n shop -o json",
     ],
     [
-      "What the control plane of this host has, as it was applied:",
+      "The documents of this host's control plane, as they were applied:",
       "fairlead get documents --control https://127.0.0.1:15012 -o yaml",
     ],
   ],
@@ -78,7 +81,7 @@ const all = {
   "log-level": [["See every decision for a while:", "fairlead log-level debug"]],
   control: [
     [
-      "The control plane of a mesh; everything it needs is made at the first start:",
+      "A control plane; the first start makes everything that it needs:",
       "fairlead control --serving-name control.example",
     ],
     [
@@ -87,50 +90,50 @@ const all = {
     ],
   ],
   "join-token create": [
-    ["For a host that runs whatever documents say of it:", "fairlead join-token create --node edge-1"],
+    [
+      "For a host that runs the workloads that documents place on it:",
+      "fairlead join-token create --node edge-1",
+    ],
     [
       "For one more member of a WorkloadGroup, for ten minutes:",
       "fairlead join-token create --group shop/cart-vms --ttl 10m",
     ],
   ],
   apply: [
-    ["Look first:", "fairlead apply -f mesh/ --dry-run"],
+    ["See what would change:", "fairlead apply -f mesh/ --dry-run"],
     [
-      "All of a namespace is what these files say, in a pipeline:",
+      "Make a namespace exactly what these files say, in a pipeline:",
       "fairlead apply -f shop/ --prune shop --yes",
     ],
-    ["Who may administer what:", "fairlead apply -f administrators.yaml"],
+    ["Change who may administer what:", "fairlead apply -f administrators.yaml"],
   ],
-  delete: [["One policy, after a look at it:", "fairlead delete AuthorizationPolicy shop/only-cart"]],
+  delete: [["Show one policy, ask, and remove it:", "fairlead delete AuthorizationPolicy shop/only-cart"]],
   diff: [
-    ["Files against what is in force:", "fairlead diff -f mesh/"],
-    ["Two versions:", "fairlead diff 11 12"],
+    ["Compare files with the documents in force:", "fairlead diff -f mesh/"],
+    ["Compare two versions:", "fairlead diff 11 12"],
   ],
   rollback: [
-    ["Everything as it was in version 11:", "fairlead rollback 11"],
-    ["One namespace alone:", "fairlead rollback 11 --namespace shop"],
+    ["Bring back version 11:", "fairlead rollback 11"],
+    ["Bring back only one namespace:", "fairlead rollback 11 --namespace shop"],
   ],
   history: [["The last ten versions:", "fairlead history --limit 10"]],
   revoke: [
-    [
-      "A host that was lost, its own certificate and those of its workloads:",
-      "fairlead revoke --node edge-1 --reason stolen",
-    ],
+    ["A host that was stolen, with its workloads:", "fairlead revoke --node edge-1 --reason stolen"],
     ["One identity, everywhere:", "fairlead revoke spiffe://cluster.local/ns/shop/sa/cart"],
-    ["A host of that name may join again:", "fairlead revoke --node edge-1 --lift"],
+    ["Let a host of that name join again:", "fairlead revoke --node edge-1 --lift"],
   ],
   "ca rotate": [
-    ["A new root, while the mesh goes on:", "fairlead ca rotate start --kind root"],
-    ["How far it is, and the end of the old one:", "fairlead ca rotate status && fairlead ca rotate finish"],
+    ["Announce a new root:", "fairlead ca rotate start --kind root"],
+    ["See how far it is, and end the old root:", "fairlead ca rotate status && fairlead ca rotate finish"],
   ],
   audit: [
-    ["What was refused lately:", "fairlead audit -o json | jq '.[] | select(.outcome == \"refused\")'"],
-    ["What happens in one namespace:", "fairlead audit --namespace shop --follow"],
+    ["Show what was refused lately:", "fairlead audit -o json | jq '.[] | select(.outcome == \"refused\")'"],
+    ["Follow what happens in one namespace:", "fairlead audit --namespace shop --follow"],
   ],
   "audit verify": [
-    ["Against the signed heads that the control plane keeps:", "fairlead audit verify"],
+    ["Check against the signed heads that the control plane keeps:", "fairlead audit verify"],
     [
-      "And against one that its log had, kept elsewhere:",
+      "Check also against a head that you kept elsewhere:",
       "fairlead audit verify --head 4711:$(cat head.sha256)",
     ],
   ],

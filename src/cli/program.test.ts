@@ -96,7 +96,7 @@ describe("fairlead", () => {
   test("help names every setting with its default and its environment name", async () => {
     const { out } = await run("up --help");
     expect(out).toMatch(
-      /--hbone-port <PORT>\s+where peers reach this host, and we reach them \(default\s+15008\)/,
+      /--hbone-port <PORT>\s+the port by which peers reach this host, and this host reaches them\s+\(default 15008\)/,
     );
     expect(out).toContain("env NODE_NAME");
     expect(out).toContain("-f, --file <PATH...>");
@@ -116,7 +116,7 @@ describe("fairlead", () => {
     const option = await run("up --fiel mesh.yaml");
     expect([option.code, option.error]).toEqual([
       2,
-      "error: unknown option '--fiel'\n(Did you mean --file?)\n(--help shows what there is)\n",
+      "error: unknown option '--fiel'\n(Did you mean --file?)\n(--help shows all commands and options)\n",
     ]);
     expect((await run("ups")).code).toBe(2);
     expect((await run("validate a b", {})).error).toContain("no such file");
@@ -371,7 +371,7 @@ describe("fairlead get", () => {
     expect((await run("get pods")).code).toBe(2);
     expect((await run("get workloads --admin here")).code).toBe(2);
     expect((await run("get workloads", { answers: { "/config_dump": "<html>" } })).error).toContain(
-      "not JSON",
+      "did not answer with JSON",
     );
   });
 });

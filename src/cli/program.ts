@@ -57,7 +57,7 @@ function buildProgram(bindings: CliBindings, style: Style, finish: (code: ExitCo
       getErrHasColors: () => terminal.isTerminal,
     })
     .configureHelp({ showGlobalOptions: false, styleTitle: style.bold, helpWidth: 110 })
-    .showHelpAfterError("(--help shows what there is)")
+    .showHelpAfterError("(--help shows all commands and options)")
     .description(overview)
     .version(versionLine(bindings), "-V, --version", "show the version")
     .helpCommand(false)
@@ -75,8 +75,8 @@ function buildProgram(bindings: CliBindings, style: Style, finish: (code: ExitCo
 }
 
 const nodeSummary = {
-  up: "run a mesh on this host: everything it needs, with a CA of its own",
-  node: "run this host's node tunnel in a mesh: a control plane's, or one whose CA is given as files",
+  up: "run a mesh on this host, with a CA of its own",
+  node: "run this host as a node of a mesh, with a control plane or with CA files",
 } as const;
 
 function addNodeCommand(
@@ -106,10 +106,10 @@ function addValidate(
     .command("validate")
     .summary("check mesh documents without running anything")
     .description(
-      "Reads and converts mesh documents as a node would. Exit code 0: all are good, 1: some are not.",
+      "Reads and converts mesh documents as a node would. Exit code 0: all are valid. 1: some are not.",
     )
-    .argument("<PATH...>", "files, and folders of them")
-    .option("--json", "one JSON object instead of lines");
+    .argument("<PATH...>", "a file, or a folder of files")
+    .option("--json", "print one JSON object in place of lines");
   addSettingOptions(command, ["trustDomain", "clusterId", "network", "rootNamespace"]);
   command
     .addHelpText("after", examples("validate", style))
@@ -137,15 +137,15 @@ function addGet(
     .command("get")
     .summary("show what a running node or the control plane knows")
     .description(
-      `Asks the administration port of a running node, or with --control the control plane.\n\nResources of a node:\n${describe(resources)}\n\nResources of the control plane, and any kind of document:\n${describe(controlResources)}`,
+      `Asks a running node of this host. With --control, asks the control plane.\n\nResources of a node:\n${describe(resources)}\n\nResources of the control plane (a kind, such as AuthorizationPolicy, shows its documents):\n${describe(controlResources)}`,
     )
-    .argument("<RESOURCE>", "one of those above")
+    .argument("<RESOURCE>", "one of the resources above")
     .addOption(
-      new Option("-o, --output <FORMAT>", "how it is written")
+      new Option("-o, --output <FORMAT>", "the format of the answer")
         .choices(["table", "json", "yaml"])
         .default("table"),
     )
-    .option("-n, --namespace <NAME>", "only those of this namespace")
+    .option("-n, --namespace <NAME>", "show only this namespace")
     .addOption(adminOption());
   addClientOptions(command)
     .addHelpText("after", examples("get", style))
@@ -165,23 +165,23 @@ function addCapture(
     .command("capture")
     .summary("show or remove the rules that capture this host's TCP")
     .description(
-      "The rules that `--capture redirect` installs (root). They stay when a node is killed, so that no traffic leaves the mesh unseen.",
+      "Shows or removes the rules that `--capture redirect` installs (root). The rules stay when a node is killed, so that no traffic goes around the mesh.",
     );
   command
     .command("status")
     .summary("show whether rules are loaded, by which program, and what gets in their way")
     .description(
-      "Exit code 0: there are none, or they work. 1: they are incomplete or were left behind, or cannot be read.",
+      "Exit code 0: there are no rules, or they work. 1: they are incomplete, were left behind, or cannot be read.",
     )
-    .option("--json", "one JSON object instead of lines")
+    .option("--json", "print one JSON object in place of lines")
     .action(async ({ json }: { readonly json?: boolean }) =>
       finish(await showCapture(bindings, style, json === true)),
     );
   command
     .command("remove")
-    .summary("remove rules that a killed node has left")
+    .summary("remove the rules that a killed node left behind")
     .description("Removes what any earlier run installed, by nftables or iptables.")
-    .option("--force", "also while a node is running here")
+    .option("--force", "remove them even while a node is running here")
     .action(async ({ force }: { readonly force?: boolean }) =>
       finish(await removeCaptureRules(bindings, force === true)),
     );
@@ -204,7 +204,7 @@ async function getFrom(
   if (!asksNode && (named || (isControls && !isNodes))) return show(bindings, style, resource, options);
   if (output === "yaml") {
     bindings.terminal.error(
-      "a node shows tables and JSON; documents as YAML are the control plane's (--control)\n",
+      "a node answers as a table or as JSON; for documents as YAML, ask the control plane (--control)\n",
     );
     return 2;
   }
@@ -217,10 +217,7 @@ const defaultAdmin = `127.0.0.1:${ports.admin}`;
 type AdminPlace = SocketAddress | { readonly socket: string };
 
 function adminOption(): Option {
-  return new Option(
-    "--admin <IP:PORT|unix:PATH>",
-    "which node of this host: its administration port, or its socket",
-  )
+  return new Option("--admin <IP:PORT|unix:PATH>", "the node to ask: its administration port, or its socket")
     .argParser(parseAdmin)
     .default(parseAdmin(defaultAdmin), defaultAdmin);
 }
@@ -240,7 +237,7 @@ function addDrain(
     .command("drain")
     .summary("let a running node's connections finish, then stop it")
     .description(
-      "Asks a running node by its administration socket. For root, the node's own user and its --admin-group.",
+      "Asks a running node at its administration socket. Root, the node's own user and its --admin-group may do this.",
     )
     .addOption(adminOption())
     .addHelpText("after", examples("drain", style))
@@ -259,9 +256,16 @@ function addLogLevel(
     .command("log-level")
     .summary("show or change a running node's log level")
     .description(
-      "Asks a running node by its administration socket. For root, the node's own user and its --admin-group.",
+      "Asks a running node at its administration socket. Root, the node's own user and its --admin-group may do this.",
     )
-    .addArgument(new Argument("[LEVEL]", "shown without it").choices(["debug", "info", "warn", "error"]))
+    .addArgument(
+      new Argument("[LEVEL]", "the new level; without it, the level is shown").choices([
+        "debug",
+        "info",
+        "warn",
+        "error",
+      ]),
+    )
     .addOption(adminOption())
     .addHelpText("after", examples("log-level", style))
     .action(async (level: string | undefined, { admin }: { readonly admin: AdminPlace }) =>
@@ -281,7 +285,7 @@ function addVersion(program: Command, bindings: CliBindings): void {
     .command("version")
     .summary("show the version")
     .description("Shows the version of the program and of the runtime inside it.")
-    .option("--json", "one JSON object")
+    .option("--json", "print one JSON object")
     .action((options: { readonly json?: boolean }) => {
       bindings.terminal.out(
         options.json === true

@@ -65,7 +65,9 @@ class ConfigFileReader implements FileValues {
       else
         this.fail(
           offset,
-          isAlias(item) ? "aliases are not supported here" : `${name} takes words, not a nested structure`,
+          isAlias(item)
+            ? "YAML aliases are not supported here"
+            : `${name} takes plain values, not a nested structure`,
         );
     }
     this.values.set(name, texts);

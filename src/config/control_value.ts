@@ -55,9 +55,7 @@ export const readPin: Reader<string> = (text) => {
 
 export const readPemSource: Reader<PemSource> = (text) => {
   if (text === "SYSTEM")
-    return new Invalid(
-      "the roots of this machine, which anybody on the web has certificates of; name a file",
-    );
+    return new Invalid("the roots of this machine, under which any web site has a certificate; name a file");
   if (text === "") return new Invalid("empty");
   return text.includes("-----BEGIN ") ? { kind: "pem", pem: text } : { kind: "file", path: text };
 };
@@ -66,7 +64,7 @@ export const readPemSource: Reader<PemSource> = (text) => {
 export const readJoinToken: Reader<Secret> = (text) =>
   /^fjt_[A-Za-z0-9-]+_[A-Za-z0-9_-]{16,}$/.test(text) && text.length <= joinLimits.maxTokenBytes
     ? new Secret(text)
-    : new Invalid("not a join token (fjt_…): was a part of the line lost?");
+    : new Invalid("not a whole join token (fjt_…); copy the whole join line");
 
 /** A path, or the token itself when it has the three parts of a JWT, as ztunnel's AUTH_TOKEN may be either. */
 export const readTokenSource: Reader<TokenSource> = (text) => {

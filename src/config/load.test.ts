@@ -104,7 +104,7 @@ describe("configuration", () => {
     expect(errorsOf({ admin: ["here"] }, { HTTP2_FRAME_SIZE: "1" }, yaml)).toEqual([
       'f.yaml:1:1: unknown setting "nodeNmae"; did you mean "nodeName"?',
       "f.yaml:3:11: nodeName takes one value, not a list",
-      "f.yaml:4:10: socks5 takes words, not a nested structure",
+      "f.yaml:4:10: socks5 takes plain values, not a nested structure",
       'f.yaml:2:12: "many" is not a port (1 to 65535)',
       '--admin: "here" is not an IP address with a port, such as 127.0.0.1:15000 or [::1]:15000',
       'HTTP2_FRAME_SIZE: "1" is not a whole number from 16384 to 16777215',
@@ -120,7 +120,7 @@ describe("configuration", () => {
       "f.yaml:2:1: Map keys must be unique",
     );
     expect(errorsOf({}, {}, "network: &a x\nnodeName: *a\n")).toEqual([
-      "f.yaml:2:11: aliases are not supported here",
+      "f.yaml:2:11: YAML aliases are not supported here",
     ]);
     expect(errorsOf({}, {}, "")).toEqual([]);
     expect(errorsOf({}, {}, "#".repeat(configLimits.maxFileBytes + 1)).join()).toContain("longer than");
@@ -158,10 +158,10 @@ describe("configuration", () => {
       rootPath: "r",
     });
     expect(errorsOf({ caCert: ["c"] })).toEqual([
-      "--ca-key: is missing: a given CA needs --ca-cert, --ca-key and --ca-root",
-      "--ca-root: is missing: a given CA needs --ca-cert, --ca-key and --ca-root",
+      "--ca-key: is missing: a CA in files needs --ca-cert, --ca-key and --ca-root",
+      "--ca-root: is missing: a CA in files needs --ca-cert, --ca-key and --ca-root",
     ]);
-    expect(errorsOf({ ...files, stateDirectory: ["d"] }).join()).toContain("cannot be given together");
+    expect(errorsOf({ ...files, stateDirectory: ["d"] }).join()).toContain("cannot be given with --ca-cert");
   });
 
   test("two listeners on one address are found before the kernel finds them", () => {
@@ -264,7 +264,7 @@ describe("configuration of a control plane", () => {
       "--ca-key",
       "--ca-root",
     ]);
-    expect(loadPlane({ ...files, caPlace: ["vault-pki"] }).errors[0]).toContain("exclude each other");
+    expect(loadPlane({ ...files, caPlace: ["vault-pki"] }).errors[0]).toContain("cannot be given with --ca vault-pki");
     const vault = { vault: ["https://v:8200"], vaultTokenFile: ["t"] };
     expect(loadPlane({ caPlace: ["vault-pki"], ...vault }).config?.authority).toMatchObject({
       kind: "vault-pki",
@@ -291,10 +291,10 @@ describe("configuration of a control plane", () => {
 
   test("a file with another role's settings says so, and its environment is not looked at", () => {
     expect(loadPlane({}, {}, "socks5: [127.0.0.1:1]\n").errors).toEqual([
-      "f.yaml:1:10: socks5 is no setting of a control plane",
+      "f.yaml:1:10: socks5 is not a setting of a control plane",
     ]);
     expect(errorsOf({}, {}, "controlListen: 127.0.0.1:1\n")).toEqual([
-      "f.yaml:1:16: controlListen is no setting of a node",
+      "f.yaml:1:16: controlListen is not a setting of a node",
     ]);
     expect(loadPlane({}, { ENABLE_ORIG_SRC: "perhaps" }).errors).toEqual([]);
   });

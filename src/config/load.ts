@@ -44,7 +44,7 @@ function loadSettings(sources: ConfigSources, names: readonly SettingName[], wha
   errors.push(...file.errors);
   for (const [name, [first]] of file.values)
     if (!names.includes(name) && first !== undefined)
-      errors.push({ where: formatLocation(first.location), message: `${name} is no setting of ${what}` });
+      errors.push({ where: formatLocation(first.location), message: `${name} is not a setting of ${what}` });
   const values: Partial<Record<SettingName, unknown>> = {};
   for (const name of Object.keys(settings) as SettingName[])
     values[name] = readSetting(name, names.includes(name) ? given(name, sources, file) : [], errors);
@@ -59,8 +59,7 @@ function checkEnvironment(environment: ConfigSources["environment"]): ConfigErro
   return [
     {
       where: "NODE_TLS_REJECT_UNAUTHORIZED",
-      message:
-        "is set; it switches certificate checks off in the runtime. Unset it: a mesh that trusts anybody is none",
+      message: "is set, which switches off certificate checks in the runtime; unset it",
     },
   ];
 }

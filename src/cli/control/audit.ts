@@ -56,7 +56,9 @@ export async function verifyAudit(
   for (const head of flags.head ?? []) {
     const [, id = "", hash = ""] = headPattern.exec(head) ?? [];
     if (id === "") {
-      terminal.error(`${style.red("fairlead:")} --head is NUMBER:HASH, as the log has them\n`);
+      terminal.error(
+        `${style.red("fairlead:")} --head has to be NUMBER:HASH, as in the control plane's log\n`,
+      );
       return 2;
     }
     heads.push({ id: Number(id), hash: hash.toLowerCase() });
@@ -67,12 +69,9 @@ export async function verifyAudit(
     if (flags.output === "json") terminal.out(`${JSON.stringify(found, null, 2)}\n`);
     else if (intact)
       terminal.out(
-        `the audit log is as it was written: ${text(found, "rows")} rows, ${text(found, "heads")} heads, the last row ${text(found, "head", "id")}:${text(found, "head", "hash")}\n`,
+        `the audit log is intact: ${text(found, "rows")} rows, ${text(found, "heads")} heads, the last row ${text(found, "head", "id")}:${text(found, "head", "hash")}\n`,
       );
-    else
-      terminal.error(
-        `${style.red("fairlead:")} the audit log is not as it was written: ${text(found, "reason")}\n`,
-      );
+    else terminal.error(`${style.red("fairlead:")} the audit log is not intact: ${text(found, "reason")}\n`);
     return intact ? 0 : 1;
   });
 }

@@ -57,9 +57,9 @@ function describe(answer: Json, style: Style): string {
   const what = text(answer, "rotation", "waiting", "what");
   const names = list(answer, "rotation", "waiting", "names");
   const count = number(answer, "rotation", "waiting", "count");
-  if (what === "finish") say("waiting", "for your word: fairlead ca rotate finish");
+  if (what === "finish") say("waiting", "for you to run: fairlead ca rotate finish");
   else if (what !== "-") {
-    const lack = what === "root" ? "to hold the new root" : "to have certificates of the new one";
+    const lack = what === "root" ? "to get the new root" : "to get certificates of the new authority";
     const more = count > names.length ? ` and ${count - names.length} more` : "";
     say("waiting", `for ${count} ${lack}: ${names.map((name) => text(name)).join(", ")}${more}`);
   }
@@ -70,9 +70,9 @@ function describe(answer: Json, style: Style): string {
 function meaning(phase: string): string {
   switch (phase) {
     case "preparing":
-      return "the new authority is announced, and issues as soon as every node holds its root";
+      return "the new authority is announced; it issues once every node has its root";
     case "reissuing":
-      return "the new authority issues; the old one is still believed";
+      return "the new authority issues; the old one is still trusted";
     default:
       return "no rotation is under way";
   }

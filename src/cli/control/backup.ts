@@ -12,13 +12,13 @@ export async function backup(
   flags: ControlClientFlags,
 ): Promise<ExitCode> {
   if (await bindings.control.exists(path)) {
-    bindings.terminal.error(`${path} is there already; a back-up is not written over anything\n`);
+    bindings.terminal.error(`${path} already exists; choose another name for the back-up\n`);
     return 2;
   }
   return withControl(bindings, style, flags, async (client) => {
     const written = await client.download("/v1/backup", path);
     bindings.terminal.error(
-      `${written} bytes in ${path}; its keys are sealed by the key-encryption key, which is not in it\n`,
+      `wrote ${written} bytes to ${path}. The CA's keys in it are sealed; keep the key-encryption key too, which is not in it\n`,
     );
     return 0;
   });
@@ -34,7 +34,7 @@ export async function prune(bindings: CliBindings, style: Style, flags: PruneFla
   return withControl(bindings, style, flags, async (client) => {
     await client.post("/v1/prune", { auditRows, versions });
     bindings.terminal.error(
-      `the state holds at most ${auditRows} rows of the audit log and ${versions} versions of the documents now\n`,
+      `the state now holds at most ${auditRows} rows of the audit log and ${versions} versions of the documents\n`,
     );
     return 0;
   });
@@ -49,14 +49,14 @@ export async function restore(
   const restored = await bindings.control.restore(path, stateDirectory, options.overwrite === true);
   const { stateId, documentVersion, revocationsKept, tokensEnded } = restored;
   bindings.terminal.error(
-    `${stateDirectory} is as the back-up has it: state ${stateId}, documents at version ${documentVersion}, last audit entry ${time(restored, "lastAuditMs")}\n`,
+    `${stateDirectory} is restored from the back-up: state ${stateId}, documents at version ${documentVersion}, last audit entry ${time(restored, "lastAuditMs")}\n`,
   );
   bindings.terminal.error(
     revocationsKept === null
-      ? "what was revoked after the back-up was made is not known here: revoke it again\n"
-      : `${revocationsKept} revocations of the state before were kept\n`,
+      ? "what was revoked after the back-up was made is lost: revoke it again\n"
+      : `${revocationsKept} revocations of the replaced state were kept\n`,
   );
   if (tokensEnded > 0)
-    bindings.terminal.error(`${tokensEnded} unused join tokens are good no more: make new ones\n`);
+    bindings.terminal.error(`${tokensEnded} unused join tokens are no longer valid: make new ones\n`);
   return 0;
 }

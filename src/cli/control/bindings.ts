@@ -68,6 +68,6 @@ export interface RestoredState {
   readonly lastAuditMs: number | null;
   /** Revocations of the state before that it did not have, and that hold on; null where that state could not be read. */
   readonly revocationsKept: number | null;
-  /** Join tokens that were good in it: they may have been used since, and are good no more. */
+  /** Join tokens that were valid in it: they may have been used since, so they are no longer valid. */
   readonly tokensEnded: number;
 }

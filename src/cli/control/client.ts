@@ -20,23 +20,23 @@ export function addClientOptions(command: Command): Command {
     .optionsGroup("Control plane:")
     .option(
       "--control <https://HOST:PORT>",
-      "which control plane (default this host's; env FAIRLEAD_CONTROL)",
+      "the control plane to ask (default this host's; env FAIRLEAD_CONTROL)",
     )
     .option(
       "--identity <PATH>",
-      "a PEM file with key, certificate chain and roots (default admin.pem of the state directory; env FAIRLEAD_IDENTITY)",
+      "your key, certificate chain and roots in a PEM file (default admin.pem of the state directory; env FAIRLEAD_IDENTITY)",
     )
     .option(
       "--token-file <PATH>",
-      "or a file with a token of an issuer it believes (env FAIRLEAD_TOKEN_FILE)",
+      "a file with your token of a trusted issuer, in place of --identity (env FAIRLEAD_TOKEN_FILE)",
     )
     .option(
       "--control-root <PATH>",
-      "roots by which it is known, when not those of the identity (env FAIRLEAD_CONTROL_ROOT)",
+      "the root certificates that verify the control plane, if not those of --identity (env FAIRLEAD_CONTROL_ROOT)",
     )
     .option(
       "--control-name <NAME>",
-      "the name in its certificate, when that is not HOST (env FAIRLEAD_CONTROL_NAME)",
+      "the name in the control plane's certificate, if that is not HOST (env FAIRLEAD_CONTROL_NAME)",
     )
     .optionsGroup("Options:");
 }
@@ -104,7 +104,7 @@ function reportRefusal(
     );
   }
   for (const reason of list(refusal.body, "lockOuts")) terminal.error(`  ${text(reason)}\n`);
-  if (member(refusal.body, "canForce") === true) terminal.error("  --force does it all the same\n");
+  if (member(refusal.body, "canForce") === true) terminal.error("  --force makes the change nevertheless\n");
   for (const node of list(refusal.body, "waitingFor")) terminal.error(`  waiting for ${text(node)}\n`);
   terminal.error(`${style.red("fairlead:")} ${printableLine(refusal.message)}\n`);
 }
@@ -169,7 +169,7 @@ export class ControlClient {
     throw new MeshError(
       "io",
       "upstream",
-      `${host}:${port} answered ${status} with something that is no answer of a control plane`,
+      `${host}:${port} answered ${status}, but not as a control plane does: is the address right?`,
     );
   }
 }

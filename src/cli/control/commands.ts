@@ -37,11 +37,11 @@ function client(parent: Command, name: string, summary: string): Command {
 }
 
 function output(...formats: readonly string[]): Option {
-  return new Option("-o, --output <FORMAT>", "how it is written").choices(formats).default(formats[0]);
+  return new Option("-o, --output <FORMAT>", "the format of the answer").choices(formats).default(formats[0]);
 }
 
 function addControl(program: Command, { bindings, style, finish }: Making): void {
-  const summary = "run the control plane of a mesh: its CA, its documents, who may join";
+  const summary = "run the control plane of a mesh: CA, documents and joining";
   const command = program.command("control").summary(summary).description(summary);
   addSettingOptions(command, controlPlaneSettingNames);
   command
@@ -52,21 +52,21 @@ function addControl(program: Command, { bindings, style, finish }: Making): void
 }
 
 function addJoinToken(program: Command, { bindings, style, finish }: Making): void {
-  const summary = "one-time tokens by which hosts join";
+  const summary = "make, list and revoke the one-time tokens by which hosts join";
   const parent = program.command("join-token").summary(summary).description(summary);
-  client(parent, "create", "make one, and print the command for the host")
-    .option("--node <NAME>", "for a host of this name, which runs what documents say of it")
+  client(parent, "create", "make a join token, and print the command to run on the host")
+    .option("--node <NAME>", "for a host of this name, which runs the workloads that documents place on it")
     .option("--workload <NS/NAME>", "for a host that runs this one workload")
     .option("--group <NS/NAME>", "for one more member of this WorkloadGroup")
-    .option("--ttl <DURATION>", "how long it is good (default 1h)")
-    .option("--replace", "it may take the place of a host that has joined under the same name")
+    .option("--ttl <DURATION>", "how long the token is valid, 1m to 7d (default 1h)")
+    .option("--replace", "the host may replace one that has joined under the same name")
     .addOption(output("text", "json"))
     .addHelpText("after", examples("join-token create", style))
     .action(async (flags: JoinTokenFlags) => finish(await createJoinToken(bindings, style, flags)));
-  client(parent, "list", "show them, without their secrets")
+  client(parent, "list", "show join tokens, without their secrets")
     .addOption(output("table", "json"))
     .action(async (flags: ShowFlags) => finish(await show(bindings, style, "tokens", flags)));
-  client(parent, "revoke", "take one back that has not been used")
+  client(parent, "revoke", "revoke a join token that was not used yet")
     .argument("<ID>")
     .action(async (id: string, flags: JoinTokenFlags) =>
       finish(await revokeJoinToken(bindings, style, id, flags)),
@@ -78,33 +78,43 @@ function addChanges(program: Command, { bindings, style, finish }: Making): void
     command
       .option("--dry-run", "show what would change, and change nothing")
       .option("--yes", "do not ask")
-      .option("--force", "go on where the control plane could not be reached any more")
+      .option("--force", "make the change even if nodes can then no longer reach the control plane")
       .addOption(output("text", "json"));
-  changing(client(program, "apply", "change mesh documents: all of it, or nothing"))
-    .requiredOption("-f, --file <PATH...>", "documents: files, and folders of them")
-    .option("--prune <NAMESPACE...>", "remove what these namespaces have and the files do not")
+  changing(client(program, "apply", "make mesh documents what these files say: all of it, or nothing"))
+    .requiredOption("-f, --file <PATH...>", "documents: a file, or a folder of files")
+    .option(
+      "--prune <NAMESPACE...>",
+      "also remove the documents of these namespaces that the files do not have",
+    )
     .addHelpText("after", examples("apply", style))
     .action(async (flags: ChangeFlags) => finish(await apply(bindings, style, flags)));
   changing(client(program, "delete", "remove mesh documents"))
-    .argument("<KIND>", "of the documents, such as AuthorizationPolicy")
+    .argument("<KIND>", "the kind of the documents, such as AuthorizationPolicy")
     .argument("<[NAMESPACE/]NAME...>")
     .addHelpText("after", examples("delete", style))
     .action(async (kind: string, names: readonly string[], flags: ChangeFlags) => {
       const keys = names.map((name) => `${kind} ${name}`);
       finish(await deleteDocuments(bindings, style, keys, flags));
     });
-  client(program, "diff", "compare files with what is in force, or two versions")
-    .argument("[VERSION...]", "from, and to (default the last one)", parseVersions)
-    .option("-f, --file <PATH...>", "documents: files, and folders of them")
-    .option("--prune <NAMESPACE...>", "count as removed what these namespaces have and the files do not")
+  client(program, "diff", "compare files with the documents in force, or two versions")
+    .argument(
+      "[VERSION...]",
+      "the version to compare from, and the one to compare to (default the last one)",
+      parseVersions,
+    )
+    .option("-f, --file <PATH...>", "documents: a file, or a folder of files")
+    .option(
+      "--prune <NAMESPACE...>",
+      "also count as removed the documents of these namespaces that the files do not have",
+    )
     .addOption(output("text", "json"))
     .addHelpText("after", examples("diff", style))
     .action(async (versions: readonly string[] | undefined, flags: ChangeFlags) =>
       finish(await diff(bindings, style, versions ?? [], flags)),
     );
-  changing(client(program, "rollback", "make the documents what they were in an earlier version"))
-    .argument("<VERSION>", "as fairlead history shows it", parseVersion)
-    .option("-n, --namespace <NAME...>", "those of these namespaces alone")
+  changing(client(program, "rollback", "bring back the documents of an earlier version"))
+    .argument("<VERSION>", "a number from fairlead history", parseVersion)
+    .option("-n, --namespace <NAME...>", "bring back only these namespaces")
     .addHelpText("after", examples("rollback", style))
     .action(async (version: number, flags: ChangeFlags & { readonly namespace?: readonly string[] }) =>
       finish(await rollback(bindings, style, version, flags)),
@@ -117,23 +127,19 @@ function parseVersion(text: string): number {
 }
 
 function parseVersions(text: string, before: readonly string[] = []): readonly string[] {
-  if (before.length === 2) throw new InvalidArgumentError("two versions are compared, not more");
+  if (before.length === 2) throw new InvalidArgumentError("at most two versions can be compared");
   return [...before, String(parseVersion(text))];
 }
 
 function addRevoke(program: Command, { bindings, style, finish }: Making): void {
-  client(
-    program,
-    "revoke",
-    "take the mesh's trust from a host, an identity, a certificate, an operator or a token",
-  )
-    .argument("[SPIFFE-ID]", "every certificate of this identity")
-    .option("--node <NAME>", "every certificate of this host, its own and those of its workloads")
-    .option("--serial <HEX>", "one certificate")
-    .option("--operator <ISSUER#SUB>", "every token of this operator")
-    .option("--token-id <ISSUER#JTI>", "one bearer token, of an operator or a workload")
-    .option("--reason <WORDS>", "for the audit log")
-    .option("--lift", "take a revocation back; certificates that were revoked stay so")
+  client(program, "revoke", "revoke a host, an identity, a certificate, an operator or a token")
+    .argument("[SPIFFE-ID]", "revoke every certificate of this identity")
+    .option("--node <NAME>", "revoke every certificate of this host and of its workloads")
+    .option("--serial <HEX>", "revoke one certificate")
+    .option("--operator <ISSUER#SUB>", "refuse every token of this operator")
+    .option("--token-id <ISSUER#JTI>", "refuse one bearer token, of an operator or a workload")
+    .option("--reason <WORDS>", "the reason, for the audit log")
+    .option("--lift", "take a revocation back; certificates that were revoked stay revoked")
     .addOption(output("text", "json"))
     .addHelpText("after", examples("revoke", style))
     .action(async (identity: string | undefined, flags: RevokeFlags) =>
@@ -142,20 +148,20 @@ function addRevoke(program: Command, { bindings, style, finish }: Making): void 
 }
 
 function addAuthority(program: Command, { bindings, style, finish }: Making): void {
-  const summary = "the mesh's certificate authority";
+  const summary = "show or replace the mesh's certificate authority";
   const parent = program.command("ca").summary(summary).description(summary);
-  client(parent, "show", "its roots and intermediates")
+  client(parent, "show", "show the CA's roots and intermediates")
     .addOption(output("table", "json"))
     .action(async (flags: ShowFlags) => finish(await show(bindings, style, "authorities", flags)));
-  client(parent, "export-root", "the roots in PEM, for who is outside of the mesh").action(
+  client(parent, "export-root", "print the roots in PEM, for programs outside of the mesh").action(
     async (flags: AuthorityFlags) => finish(await exportRoots(bindings, style, flags)),
   );
-  client(parent, "rotate", "replace a root or an intermediate, while the mesh goes on")
-    .argument("<start|status|finish|abort>", "the step", parseStep)
+  client(parent, "rotate", "replace a root or an intermediate while the mesh goes on")
+    .argument("<start|status|finish|abort>", "the step of the replacement", parseStep)
     .addOption(
       new Option("--kind <KIND>", "what is replaced").choices(["root", "intermediate"]).default("root"),
     )
-    .option("--abandon", "with finish: go on without those that it waits for; they join again")
+    .option("--abandon", "with finish: do not wait for the hosts that are missing; they have to join again")
     .addOption(output("text", "json"))
     .addHelpText("after", examples("ca rotate", style))
     .action(
@@ -172,29 +178,29 @@ function parseStep(text: string): Parameters<typeof rotate>[2] {
 }
 
 function addShow(program: Command, { bindings, style, finish }: Making): void {
-  client(program, "status", "how the control plane is, and who it takes you for")
+  client(program, "status", "show the state of the control plane, and who you are to it")
     .addOption(output("table", "json"))
     .action(async (flags: ShowFlags) => finish(await showStatus(bindings, style, flags)));
-  const nodes = client(program, "nodes", "hosts that have joined, and how far each has followed")
+  const nodes = client(program, "nodes", "show the hosts that have joined, and which of them lag behind")
     .addOption(output("table", "json"))
     .action(async (flags: ShowFlags) => finish(await show(bindings, style, "nodes", flags)));
-  client(nodes, "remove", "forget a host for good: its certificates are revoked, and its name is free")
+  client(nodes, "remove", "remove a host for good: its certificates are revoked, and its name is free")
     .argument("<NAME>")
     .action(async (name: string, flags: RevokeFlags) =>
       finish(await removeNode(bindings, style, name, flags)),
     );
-  client(program, "history", "versions of the documents, the newest first")
-    .option("--limit <N>", "how many")
+  client(program, "history", "show the versions of the documents, newest first")
+    .option("--limit <N>", "how many to show")
     .addOption(output("table", "json"))
     .addHelpText("after", examples("history", style))
     .action(async (flags: ShowFlags) => finish(await show(bindings, style, "history", flags)));
-  const auditing = client(program, "audit", "who did what, and what was refused")
-    .option("-n, --namespace <NAME>", "of this namespace")
-    .option("--actor <NAME>", "by this identity or issuer#subject")
-    .option("--action <NAME>", "such as documents.apply or tokens.create")
-    .option("--limit <N>", "how many (default 100)")
-    .option("--follow", "go on with what comes")
-    .option("--strangers", "refusals of callers that are not known, which are kept apart")
+  const auditing = client(program, "audit", "show who did what, and what was refused")
+    .option("-n, --namespace <NAME>", "only entries of this namespace")
+    .option("--actor <NAME>", "only entries of this identity or issuer#subject")
+    .option("--action <NAME>", "only this action, such as documents.apply or tokens.create")
+    .option("--limit <N>", "how many to show (default 100)")
+    .option("--follow", "then go on with new entries as they come")
+    .option("--strangers", "show the refusals of unknown callers, which are kept apart")
     .addOption(output("table", "json"))
     .addHelpText("after", examples("audit", style))
     .action(async (flags: AuditFlags) => finish(await audit(bindings, style, flags)));
@@ -202,31 +208,31 @@ function addShow(program: Command, { bindings, style, finish }: Making): void {
 }
 
 function addAuditVerify(parent: Command, { bindings, style, finish }: Making): void {
-  client(parent, "verify", "read the whole audit log, and compare it with its signed heads")
-    .option("--head <NUMBER:HASH...>", "heads that were kept elsewhere, as the log has them")
+  client(parent, "verify", "check the whole audit log against its signed heads")
+    .option("--head <NUMBER:HASH...>", "heads that you kept elsewhere, as the control plane's log has them")
     .addOption(output("text", "json"))
     .addHelpText("after", examples("audit verify", style))
     .action(async (flags: AuditVerifyFlags) => finish(await verifyAudit(bindings, style, flags)));
 }
 
 function addState(program: Command, { bindings, style, finish }: Making): void {
-  client(program, "backup", "copy all state of a running control plane into a file")
+  client(program, "backup", "copy the whole state of a running control plane into a file")
     .argument("<PATH>")
     .addHelpText("after", examples("backup", style))
     .action(async (path: string, flags: ShowFlags) => finish(await backup(bindings, style, path, flags)));
-  client(program, "prune", "make room in the state: forget old audit rows and old versions of the documents")
-    .requiredOption("--audit-rows <N>", "rows of the audit log that are left", parseVersion)
-    .requiredOption("--versions <N>", "versions that can still be gone back to", parseVersion)
+  client(program, "prune", "make room in the state: remove old audit rows and old versions of the documents")
+    .requiredOption("--audit-rows <N>", "how many rows of the audit log to keep", parseVersion)
+    .requiredOption("--versions <N>", "how many versions of the documents to keep", parseVersion)
     .addHelpText("after", examples("prune", style))
     .action(async (flags: PruneFlags) => finish(await prune(bindings, style, flags)));
-  const summary = "put a back-up in the place of a state that no control plane runs on";
+  const summary = "restore a back-up on a host where no control plane runs";
   program
     .command("restore")
     .summary(summary)
     .description(summary)
-    .argument("<PATH>", "what fairlead backup has written")
-    .requiredOption("--state-directory <PATH>", "the control plane's")
-    .option("--overwrite", "also where there is a state")
+    .argument("<PATH>", "a file that fairlead backup has written")
+    .requiredOption("--state-directory <PATH>", "the state directory of the control plane")
+    .option("--overwrite", "replace a state that is already there")
     .addHelpText("after", examples("restore", style))
     .action(async (path: string, options: { readonly stateDirectory: string; readonly overwrite?: true }) =>
       finish(await restore(bindings, path, options)),

@@ -154,7 +154,7 @@ describe("fairlead control", () => {
     expect([code, started]).toEqual([2, []]);
     expect(error).toContain("--vault: is missing");
     const file = await run("control --config f.yaml", { files: { "f.yaml": "capture: redirect\n" } });
-    expect([file.code, file.error]).toEqual([2, "f.yaml:1:10: capture is no setting of a control plane\n"]);
+    expect([file.code, file.error]).toEqual([2, "f.yaml:1:10: capture is not a setting of a control plane\n"]);
   });
 });
 
@@ -284,7 +284,9 @@ describe("fairlead apply", () => {
       lockOuts: [{ reason: "AuthorizationPolicy blue/x denies nodes", resource: null, kind: "unreachable" }],
     };
     const { error } = await run("apply -f p.yaml", { control, files });
-    expect(error).toContain("  AuthorizationPolicy blue/x denies nodes\n  --force does it all the same\n");
+    expect(error).toContain(
+      "  AuthorizationPolicy blue/x denies nodes\n  --force makes the change nevertheless\n",
+    );
   });
 });
 
@@ -431,18 +433,18 @@ describe("revoke and rotate", () => {
     const control = world();
     const id = "spiffe://cluster.local/ns/blue/sa/x";
     const { code, error } = await run(["revoke", id, "--reason", "laptop lost"], { control });
-    expect([code, error]).toEqual([0, `identity ${id} is revoked, with 1 certificate that were good\n`]);
+    expect([code, error]).toEqual([0, `identity ${id} is revoked, with 1 valid certificate\n`]);
     expect(control.revocations.at(-1)).toMatchObject({ kind: "identity", value: id, reason: "laptop lost" });
     const lifted = await run(["revoke", id, "--lift"], { control });
     expect([lifted.code, lifted.error]).toEqual([
       0,
-      `identity ${id} is no longer revoked. New certificates are issued to it again; those that were revoked stay so\n`,
+      `identity ${id} is no longer revoked. It gets new certificates again; those that were revoked stay revoked\n`,
     ]);
     // A host that was revoked has nothing left by which it could ask for one.
     await run("revoke --node blue-secret-node", { control });
     const host = await run("revoke --node blue-secret-node --lift", { control });
     expect(host.error).toContain(
-      "it joins again, by a new token made with `fairlead join-token create … --replace`",
+      "It has to join again, with a new token: `fairlead join-token create … --replace`",
     );
     expect((await run(["revoke", id, "--lift"], { control })).code).toBe(1);
     expect((await run("revoke", { control })).code).toBe(2);
@@ -470,7 +472,7 @@ describe("revoke and rotate", () => {
     const control = world();
     const start = await run("ca rotate start", { control });
     expect(start.out).toContain("preparing: ");
-    expect(start.out).toContain("for 1 to hold the new root: red-secret-node");
+    expect(start.out).toContain("for 1 to get the new root: red-secret-node");
     const finish = await run("ca rotate finish", { control });
     expect([finish.code, finish.error]).toEqual([
       1,
@@ -485,7 +487,7 @@ describe("fairlead audit verify and prune", () => {
   test("an intact log, one that a head from elsewhere does not fit, and a head that is none", async () => {
     const control = new ControlWorld();
     const good = await run("audit verify", { control });
-    expect([good.code, good.out]).toEqual([0, expect.stringContaining("the audit log is as it was written")]);
+    expect([good.code, good.out]).toEqual([0, expect.stringContaining("the audit log is intact")]);
     const cut = await run(`audit verify --head 99:${"a".repeat(64)}`, { control });
     expect([cut.code, cut.error]).toEqual([1, expect.stringContaining("rows up to 99 are cut off")]);
     expect((await run("audit verify --head 99", { control })).code).toBe(2);
@@ -516,7 +518,7 @@ describe("backup and restore", () => {
     expect([code, connected]).toEqual([0, []]);
     expect(error).toContain("documents at version 7, last audit entry 1970-01-01T00:00:00Z");
     expect(error).toContain(
-      "2 revocations of the state before were kept\n1 unused join tokens are good no more",
+      "2 revocations of the replaced state were kept\n1 unused join tokens are no longer valid",
     );
     const lost = await run("restore lost.db --state-directory /s --overwrite");
     expect(lost.error).toContain("revoke it again");

@@ -27,7 +27,9 @@ export async function createJoinToken(
   const given = (["node", "workload", "group"] as const).filter((kind) => flags[kind] !== undefined);
   const [kind] = given;
   if (kind === undefined || given.length > 1) {
-    terminal.error("say for whom it is: one of --node NAME, --workload NS/NAME, --group NS/NAME\n");
+    terminal.error(
+      "say what the token is for, with one of --node NAME, --workload NS/NAME, --group NS/NAME\n",
+    );
     return 2;
   }
   const ttlMs =
@@ -48,7 +50,7 @@ export async function createJoinToken(
     terminal.out(flags.output === "json" ? `${JSON.stringify(made, null, 2)}\n` : `${text(made, "line")}\n`);
     if (flags.output !== "json")
       terminal.error(
-        style.dim(`good for one join until ${time(made, "expiresAtMs")}; it is not shown again\n`),
+        style.dim(`valid for one join, until ${time(made, "expiresAtMs")}; the token is not shown again\n`),
       );
     return 0;
   });

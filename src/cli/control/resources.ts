@@ -47,7 +47,7 @@ export const controlResources: Readonly<Record<string, ControlResource>> = {
     ],
   },
   nodes: {
-    description: "hosts that have joined, and how far each has followed",
+    description: "hosts that have joined, and which of them lag behind",
     path: "/v1/nodes",
     member: "nodes",
     head: ["NODE", "FOR", "STATE", "ADDRESSES", "VERSION", "BEHIND", "NACKS", "LAST SEEN"],
@@ -63,7 +63,7 @@ export const controlResources: Readonly<Record<string, ControlResource>> = {
     ],
   },
   certificates: {
-    description: "certificates that were issued, the newest first",
+    description: "issued certificates, newest first",
     path: "/v1/certificates",
     isPaged: true,
     member: "certificates",
@@ -77,7 +77,7 @@ export const controlResources: Readonly<Record<string, ControlResource>> = {
     ],
   },
   revocations: {
-    description: "whom the mesh does not trust any more",
+    description: "hosts, identities, certificates and tokens that are revoked",
     path: "/v1/revocations",
     isPaged: true,
     member: "revocations",

@@ -36,7 +36,7 @@ export async function revoke(
   const [target] = targets;
   if (target === undefined || targets.length > 1) {
     terminal.error(
-      "say whom: one of SPIFFE-ID, --node NAME, --serial HEX, --operator ISSUER#SUB, --token-id ISSUER#JTI\n",
+      "say what to revoke, with one of SPIFFE-ID, --node NAME, --serial HEX, --operator ISSUER#SUB, --token-id ISSUER#JTI\n",
     );
     return 2;
   }
@@ -51,7 +51,7 @@ export async function revoke(
     if (flags.output === "json") terminal.out(`${JSON.stringify(made, null, 2)}\n`);
     else {
       const count = list(made, "serialNumbers").length;
-      const certificates = `, with ${count} certificate${count === 1 ? "" : "s"} that were good`;
+      const certificates = `, with ${count} valid certificate${count === 1 ? "" : "s"}`;
       const hasCertificates = kind !== "operator" && kind !== "token";
       terminal.error(`${kind} ${value} is revoked${hasCertificates ? certificates : ""}\n`);
       if (text(made, "pending") !== "-")
@@ -63,12 +63,12 @@ export async function revoke(
 
 /** A host has nothing left to show who it is by; a workload's host has, and asks again. */
 function afterLifting(kind: string, value: string): string {
-  if (kind === "operator") return "Its tokens are believed again";
-  if (kind === "token") return "It is believed again until it ends";
+  if (kind === "operator") return "Its tokens are accepted again";
+  if (kind === "token") return "It is accepted again until it expires";
   const isHost = kind === "node" || SpiffeId.parse(value)?.namespace === nodeNamespace;
   return isHost
-    ? "The host's certificates stay revoked: it joins again, by a new token made with `fairlead join-token create … --replace`"
-    : "New certificates are issued to it again; those that were revoked stay so";
+    ? "The host's certificates stay revoked. It has to join again, with a new token: `fairlead join-token create … --replace`"
+    : "It gets new certificates again; those that were revoked stay revoked";
 }
 
 /** `fairlead nodes remove`. */

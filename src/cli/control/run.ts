@@ -22,7 +22,7 @@ export async function runControl(
 function describe({ address, url, administratorPath }: StartedControl, style: Style): string {
   const lines = [style.bold("the control plane is up")];
   const say = (what: string, value: string): number => lines.push(`  ${style.dim(what.padEnd(14))} ${value}`);
-  say("listening", `${address}, reached as ${url}`);
+  say("listening", `${address}; nodes reach it as ${url}`);
   say("administrator", administratorPath);
   say("a host joins", "fairlead join-token create --node NAME");
   say("documents", "fairlead apply -f mesh/");

@@ -25,13 +25,13 @@ export async function show(
     controlResources[name] ?? (/^[A-Z][A-Za-z]+$/.test(name) ? controlResources.documents : undefined);
   if (resource === undefined) {
     bindings.terminal.error(
-      `a control plane shows ${Object.keys(controlResources).join(", ")}, and kinds of documents; not "${name}"\n`,
+      `a control plane has no resource "${name}"; it has ${Object.keys(controlResources).join(", ")}, and kinds of documents\n`,
     );
     return 2;
   }
   const isDocuments = resource.path === "/v1/documents";
   if (flags.output === "yaml" && !isDocuments) {
-    bindings.terminal.error("documents are YAML; everything else is shown as a table or as JSON\n");
+    bindings.terminal.error("only documents can be shown as YAML; use -o table or -o json\n");
     return 2;
   }
   const asked = {

@@ -26,7 +26,7 @@ const explanation = {
   none: "this host has no capture rules",
   "in force": "the capture rules are loaded, and a node takes what they capture",
   incomplete:
-    "some of the capture rules are missing; a running node puts them back, else run `fairlead capture remove`",
+    "some of the capture rules are missing; a running node restores them; without a node, run `fairlead capture remove`",
   "left behind":
     "the capture rules are loaded and no node listens, so captured connections are refused; start a node, or run `fairlead capture remove`",
 } as const;
@@ -41,13 +41,11 @@ export async function removeCaptureRules(bindings: CliBindings, force: boolean):
   }
   if (state === "in force" && !force) {
     terminal.error(
-      "fairlead: a node is running here and would put the rules back: stop it, which removes them (--force removes them all the same)\n",
+      "fairlead: a node is running here and would restore the rules. Stop the node, which removes them, or use --force\n",
     );
     return 1;
   }
   await capture.remove();
-  terminal.out(
-    "the capture rules are removed: connections of this host go their own way, outside of the mesh\n",
-  );
+  terminal.out("the capture rules are removed: connections of this host now go outside of the mesh\n");
   return 0;
 }

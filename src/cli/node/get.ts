@@ -18,7 +18,7 @@ export async function get(bindings: CliBindings, style: Style, options: GetOptio
   const resource = resources[options.resource];
   if (resource === undefined) {
     bindings.terminal.error(
-      `fairlead get knows ${Object.keys(resources).join(", ")}; not "${options.resource}"\n`,
+      `a node has no resource "${options.resource}"; it has ${Object.keys(resources).join(", ")}\n`,
     );
     return 2;
   }
@@ -58,6 +58,6 @@ function parseJson(text: string, where: string): Json {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new MeshError("io", "upstream", `${where} answered something that is not JSON`, { cause });
+    throw new MeshError("io", "upstream", `${where} did not answer with JSON`, { cause });
   }
 }

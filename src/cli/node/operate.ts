@@ -4,7 +4,7 @@ import type { AdminTarget, CliBindings, ExitCode } from "../bindings.ts";
 
 export async function drain(bindings: CliBindings, admin: AdminTarget): Promise<ExitCode> {
   await post(bindings, admin, "/quitquitquit");
-  bindings.terminal.out("the node lets open connections finish, then stops\n");
+  bindings.terminal.out("the node waits for open connections to finish, then stops\n");
   return 0;
 }
 

@@ -17,7 +17,7 @@ const ofItself = (item: Json): string => text(item, "namespace");
 
 export const resources: Readonly<Record<string, Resource>> = {
   workloads: {
-    description: "every workload of the mesh, as this node knows it",
+    description: "all workloads of the mesh that this node knows",
     path: "/config_dump",
     member: "workloads",
     head: ["NAMESPACE", "NAME", "ADDRESS", "PROTOCOL", "SERVICE ACCOUNT", "NODE", "STATUS", "POLICIES"],
@@ -35,7 +35,7 @@ export const resources: Readonly<Record<string, Resource>> = {
     namespace: ofItself,
   },
   services: {
-    description: "services: their addresses and how many endpoints they have",
+    description: "services, with their addresses and number of endpoints",
     path: "/config_dump",
     member: "services",
     head: ["NAMESPACE", "HOSTNAME", "ADDRESS", "PORTS", "ENDPOINTS"],
@@ -51,7 +51,7 @@ export const resources: Readonly<Record<string, Resource>> = {
     namespace: ofItself,
   },
   policies: {
-    description: "authorization policies in force, those made of PeerAuthentication included",
+    description: "authorization policies in force, including those made from PeerAuthentication",
     path: "/config_dump",
     member: "policies",
     head: ["NAMESPACE", "NAME", "ACTION", "SCOPE", "RULES", "DRY RUN"],
@@ -80,7 +80,7 @@ export const resources: Readonly<Record<string, Resource>> = {
     namespace: (item) => /\/ns\/([^/]+)\//.exec(text(item, "identity"))?.[1] ?? "",
   },
   connections: {
-    description: "open connections, who they are between, and what let them in",
+    description: "open connections: between whom, and which policy allowed each",
     path: "/connections",
     member: "connections",
     head: ["ID", "DIRECTION", "SOURCE", "DESTINATION", "ADDRESS", "SENT", "RECEIVED", "AGE", "POLICY"],
@@ -98,7 +98,7 @@ export const resources: Readonly<Record<string, Resource>> = {
     namespace: (item) => text(item, "destination", "workload").split("/")[0] ?? "",
   },
   documents: {
-    description: "mesh documents: accepted or refused, and why",
+    description: "mesh documents: whether each was accepted, and if not, why",
     path: "/documents",
     member: "documents",
     head: ["DOCUMENT", "WHERE", "ACCEPTED", "SAYS"],
@@ -113,7 +113,7 @@ export const resources: Readonly<Record<string, Resource>> = {
     namespace: (item) => / (.+)\//.exec(text(item, "resource"))?.[1] ?? "",
   },
   control: {
-    description: "how this host stands with its control plane",
+    description: "the connection of this host to its control plane",
     path: "/control",
     member: "control",
     head: ["CONTROL PLANE", "STREAM", "SINCE", "MESH", "SHOWS", "RESOURCES", "REFUSED", "SAYS"],
@@ -130,7 +130,7 @@ export const resources: Readonly<Record<string, Resource>> = {
     namespace: () => "",
   },
   "identity-socket": {
-    description: "who has taken which identity on the identity socket",
+    description: "which program has taken which identity on the identity socket",
     path: "/identity_socket",
     member: "sockets",
     head: ["SOCKET", "STREAMS", "FOR", "IDENTITY"],

@@ -17,13 +17,15 @@ export async function runNode(
   const { config, errors } = await loadFromOptions(role === "up" ? alone(bindings) : bindings, options);
   if (config === null) return reportConfigErrors(bindings.terminal, errors);
   if (role === "up" && config.control !== null) {
-    bindings.terminal.error("fairlead up is a mesh of its own; to join one: fairlead node --control …\n");
+    bindings.terminal.error(
+      "fairlead up runs a mesh of its own. To join a mesh, run fairlead node --control …\n",
+    );
     return 2;
   }
   if (role === "node" && config.ca.kind === "local" && options.stateDirectory === undefined) {
     bindings.terminal.error(
-      "fairlead node joins a mesh: give --control https://HOST:15012, or --ca-cert, --ca-key and --ca-root\n" +
-        "(or --state-directory, to keep a CA of its own; fairlead up does that by itself)\n",
+      "fairlead node joins a mesh. Give --control https://HOST:15012, or --ca-cert, --ca-key and --ca-root\n" +
+        "(or --state-directory, for a CA of its own, as fairlead up has one)\n",
     );
     return 2;
   }
@@ -47,7 +49,7 @@ function describeNode(config: Config, node: StartedNode, style: Style): string {
     say("workload", `${workload.name} ${style.dim(workload.addresses.join(", "))}`);
   if (node.control !== null) say("mesh", `from ${node.control.server}`);
   else if (node.localWorkloads.length === 0)
-    say("workload", style.yellow("none runs here: no document has an address or the node name of this host"));
+    say("workload", style.yellow("none: no document has an address or the node name of this host"));
   for (const entry of config.socks5) say("SOCKS5", formatSocketAddress(entry.listen));
   for (const entry of config.httpConnect) say("HTTP CONNECT", formatSocketAddress(entry.listen));
   for (const entry of config.localPorts)

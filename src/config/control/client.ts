@@ -74,7 +74,7 @@ export function loadControlClient(
   if (tokenPath !== null && rootPath === null && identity === null)
     errors.push({
       where: "--token-file",
-      message: "needs --control-root: a token is shown only to a server that is known",
+      message: "needs --control-root: a token is sent only to a control plane that can be verified",
     });
   if (errors.length > 0) return { config: null, errors };
   const identityPath =

@@ -122,14 +122,15 @@ function assembleAuthority(values: SettingValues, fail: Fail): AuthorityConfig |
   const given = (["caCert", "caKey", "caRoot", "caChain"] as const).filter((name) => values[name] !== null);
   const [first] = given;
   if (first !== undefined && caPlace !== "local") {
-    fail(first, `and --ca ${caPlace} exclude each other: the CA is in one place`);
+    fail(first, `cannot be given with --ca ${caPlace}: there is one CA`);
     return null;
   }
   if (first !== undefined) {
     if (caCert !== null && caKey !== null && caRoot !== null)
       return { kind: "files", certificatePath: caCert, keyPath: caKey, chainPath: caChain, rootPath: caRoot };
     for (const name of ["caCert", "caKey", "caRoot"] as const)
-      if (values[name] === null) fail(name, "is missing: a given CA needs --ca-cert, --ca-key and --ca-root");
+      if (values[name] === null)
+        fail(name, "is missing: a CA in files needs --ca-cert, --ca-key and --ca-root");
     return null;
   }
   if (caPlace === "local") return { kind: "local" };
@@ -142,11 +143,14 @@ function assembleAuthority(values: SettingValues, fail: Fail): AuthorityConfig |
 
 function assembleVault(values: SettingValues, fail: Fail): VaultConfig | null {
   const { vault, vaultTokenFile, vaultRoleId, vaultSecretIdFile } = values;
-  if (vault === null) fail("vault", `is missing: --ca ${values.caPlace} needs to know where Vault is`);
+  if (vault === null) fail("vault", `is missing: --ca ${values.caPlace} needs the address of Vault`);
   if (vaultTokenFile === null && vaultRoleId === null)
-    fail("vaultTokenFile", "or --vault-role-id is missing: Vault wants to know who asks");
+    fail(
+      "vaultTokenFile",
+      "is missing: give it or --vault-role-id, so that Vault accepts this control plane",
+    );
   if (vaultTokenFile !== null && vaultRoleId !== null)
-    fail("vaultTokenFile", "and --vault-role-id exclude each other");
+    fail("vaultTokenFile", "cannot be given with --vault-role-id");
   if (vaultSecretIdFile !== null && vaultRoleId === null) fail("vaultSecretIdFile", "needs --vault-role-id");
   if (vault === null || (vaultTokenFile === null) === (vaultRoleId === null)) return null;
   return {

@@ -92,7 +92,7 @@ function assembleCa(values: SettingValues, directory: string, errors: ConfigErro
       return { kind: "files", certificatePath: caCert, keyPath: caKey, chainPath: caChain, rootPath: caRoot };
     errors.push({
       where: settings.stateDirectory.flag,
-      message: "is the local CA's; it cannot be given together with --ca-cert",
+      message: "cannot be given with --ca-cert: it is for the local CA",
     });
     return null;
   }
@@ -100,7 +100,7 @@ function assembleCa(values: SettingValues, directory: string, errors: ConfigErro
   for (const name of needed)
     errors.push({
       where: settings[name].flag,
-      message: "is missing: a given CA needs --ca-cert, --ca-key and --ca-root",
+      message: "is missing: a CA in files needs --ca-cert, --ca-key and --ca-root",
     });
   return null;
 }
@@ -116,7 +116,7 @@ function assembleIdentitySocket(values: SettingValues, errors: ConfigError[]): I
   if (rules.length === 0)
     errors.push({
       where: settings.identitySocket.flag,
-      message: "needs --identity-for, or no program would get an identity there",
+      message: "needs --identity-for: without it, no program gets an identity there",
     });
   return { path, mode, rules };
 }
@@ -133,7 +133,7 @@ function assembleAdminSocket(
     if (adminReads === "socket")
       errors.push({
         where: settings.adminReads.flag,
-        message: "socket and --admin-socket off leave no way to read",
+        message: "socket cannot be given with --admin-socket off: nothing could be read",
       });
     return null;
   }

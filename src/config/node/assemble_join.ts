@@ -22,21 +22,24 @@ export function assembleControl(
   if (values.mesh.length > 0)
     fail(
       settings.mesh.flag,
-      "and --control exclude each other: the mesh has one source, documents or a control plane",
+      "cannot be given with --control: the mesh comes from documents or from a control plane, not from both",
     );
   if (joinToken !== null && tokenFile !== null)
     fail(
       settings.joinToken.flag,
-      "and --token-file exclude each other: a join token is for our control plane, a bearer token for a real istiod",
+      "cannot be given with --token-file: a join token is for Fairlead's control plane, a bearer token for an istiod",
     );
   if (tokenFile !== null && controlRoot === null)
-    fail(settings.tokenFile.flag, "needs --control-root: a token is shown only to a server that is known");
+    fail(
+      settings.tokenFile.flag,
+      "needs --control-root: a token is sent only to a control plane that can be verified",
+    );
   if (joinToken !== null && controlRoot === null && caPin === null)
     fail(settings.joinToken.flag, "needs --ca-pin (it is in the join line) or --control-root");
   if (joinToken !== null && caAddress !== null)
     fail(
       settings.caAddress.flag,
-      "cannot be given with --join-token: who lets this host in also signs for it",
+      "cannot be given with --join-token: the control plane that this host joins also signs its certificates",
     );
   const ownCa = caAddress !== null;
   return {

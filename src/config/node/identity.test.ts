@@ -43,7 +43,7 @@ describe("the identity socket in the configuration", () => {
 
   test("either without the other is a lost word", () => {
     expect(errorsOf({ identitySocket: ["/s"] })).toEqual([
-      "--identity-socket: needs --identity-for, or no program would get an identity there",
+      "--identity-socket: needs --identity-for: without it, no program gets an identity there",
     ]);
     expect(errorsOf({ identityFor: rules })).toEqual(["--identity-for: needs --identity-socket PATH"]);
   });

@@ -27,12 +27,12 @@ export const identitySettings = {
     flag: "--identity-for",
     hint: "uid=N=NS/SA",
     group,
-    help: "which user (uid=N, gid=N, or uid=N,gid=N) gets which identity there",
+    help: "the identity that a local user gets on that socket; the user is uid=N, gid=N, or uid=N,gid=N",
   }),
   identitySocketMode: one(readSocketMode, "0666", {
     flag: "--identity-socket-mode",
     hint: "MODE",
     group,
-    help: "who may connect at all; who gets what the rules say",
+    help: "the file mode of that socket: who may connect; --identity-for says who gets an identity",
   }),
 } as const;

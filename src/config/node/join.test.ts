@@ -96,9 +96,9 @@ describe("a control plane in the configuration", () => {
 
   test("documents and a control plane exclude each other, and so do the two kinds of token", () => {
     expect(errorsOf({ ...joining, mesh: "mesh/" })).toEqual([
-      "--file: and --control exclude each other: the mesh has one source, documents or a control plane",
+      "--file: cannot be given with --control: the mesh comes from documents or from a control plane, not from both",
     ]);
-    expect(errorsOf({ ...joining, tokenFile: "/t", controlRoot: "/r" })[0]).toContain("exclude each other");
+    expect(errorsOf({ ...joining, tokenFile: "/t", controlRoot: "/r" })[0]).toContain("cannot be given with --token-file");
   });
 
   test("nothing is shown to a server that is not known first", () => {
@@ -115,9 +115,9 @@ describe("a control plane in the configuration", () => {
     ["control", "https://user@c", "not https://HOST:PORT"],
     ["control", "https://c/path", "not https://HOST:PORT"],
     ["control", "https://1.2.3", "not https://HOST:PORT"],
-    ["joinToken", token.slice(0, 30), "was a part of the line lost?"],
+    ["joinToken", token.slice(0, 30), "not a whole join token"],
     ["caPin", pin.slice(0, -1), "not a pin"],
-    ["controlRoot", "SYSTEM", "anybody on the web"],
+    ["controlRoot", "SYSTEM", "any web site"],
     ["joinAddresses", "10.0.0", "not an IP address"],
     ["joinLabels", "app", "not KEY=VALUE"],
   ] as const)("--%s %s is refused", (name, text, reason) => {

@@ -62,7 +62,7 @@ export class AuditHeads {
     await heads.#read();
     const found = await heads.check();
     if (!found.intact)
-      options.logger.log("error", "audit", "the audit log is not as it was written", {
+      options.logger.log("error", "audit", "the audit log is not intact", {
         reason: found.reason ?? "",
       });
     await heads.sign();

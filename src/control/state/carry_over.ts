@@ -15,7 +15,7 @@ import { migrations } from "./schema.ts";
 export interface CarriedOver {
   /** Revocations of the state that was replaced and that the back-up did not have; null where that state could not be read. */
   readonly revocations: number | null;
-  /** Join tokens that are good no more. */
+  /** Join tokens that are no longer valid. */
   readonly endedTokens: number;
 }
 
