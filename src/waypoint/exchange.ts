@@ -2,10 +2,13 @@
  * One HTTP request and its answer on the way through a waypoint, independent of the version that carried them. The heads are plain
  * values that stages read and change; bodies are not in them: they flow past by `Body`, with back-pressure.
  */
+import type { MeshError } from "../base/errors.ts";
 import type { IpAddress, SocketAddress } from "../base/ip.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
 import type { Service } from "../mesh/service.ts";
+import type { Destination, HttpRule } from "../mesh/traffic/route_plan.ts";
 import type { Workload } from "../mesh/workload.ts";
+import type { Body } from "./body.ts";
 
 /** Name, value, name, value: names in lower case, no pseudo-headers, in the order in which they came. `wire/h2/headers.ts` has the same shape. */
 export type Fields = string[];
@@ -45,6 +48,8 @@ export interface Downstream {
   readonly workload: Workload | null;
   /** Of a TLS connection inside the tunnel; "" for none. */
   readonly sni: string;
+  /** The waypoint itself, whose identity is shown on. */
+  readonly waypoint: Workload;
 }
 
 /** The end user, by a token that was verified. */
@@ -68,6 +73,74 @@ export interface LocalReply {
   readonly flag: string;
   /** For the record and the operator, not for the client: which policy, rule, file and line, or what was wrong. */
   readonly detail: string;
+}
+
+/** A workload that takes the request, by whatever service it was chosen. */
+export interface Endpoint {
+  readonly workload: Workload;
+  /** Its own port, not the service's. */
+  readonly port: number;
+  /** Null when the workload's own address was called. */
+  readonly service: Service | null;
+  /** The service's port, or the workload's. */
+  readonly servicePort: number;
+}
+
+/** One request with all that is known of it, from its head until the last byte of its answer. `c.env` of the waypoint's application. */
+export class Exchange {
+  readonly downstream: Downstream;
+  readonly request: RequestHead;
+  /** Null for a request without content. Of an upgraded one: what the client says after the answer. */
+  readonly body: Body | null;
+  /** Monotonic milliseconds. */
+  readonly startedAtMs: number;
+  /** Verified by the authentication stage. */
+  user: EndUser | null = null;
+  /** Of the route stage; null without a route, and then `destination` is what was called. */
+  rule: HttpRule | null = null;
+  /** Null: the service or workload that was called. */
+  destination: Destination | null = null;
+  /** The last one that was tried. */
+  endpoint: Endpoint | null = null;
+  /** How often it was sent on, the first time included. */
+  attempts = 0;
+  /** The answer that is on its way to the client, whoever gave it. */
+  response: ResponseHead | null = null;
+  responseBody: Body | null = null;
+  /** Not null when the answer is our own. */
+  reply: LocalReply | null = null;
+  /** Why it ended before its time; null while it lasts, and after an orderly end. */
+  error: MeshError | null = null;
+  /** The last byte of the answer was passed on, or it was cut. */
+  isOver = false;
+  /** Passes on an interim answer (1xx); set by whoever serves the client. */
+  onInterim: ((head: ResponseHead) => void) | null = null;
+  readonly #onAbort: ((error: MeshError) => void)[] = [];
+
+  constructor(downstream: Downstream, request: RequestHead, body: Body | null, startedAtMs: number) {
+    this.downstream = downstream;
+    this.request = request;
+    this.body = body;
+    this.startedAtMs = startedAtMs;
+  }
+
+  /** gRPC is answered with its own status, in trailers (gRPC over HTTP/2, "Responses"). */
+  get isGrpc(): boolean {
+    return field(this.request.fields, "content-type")?.startsWith("application/grpc") === true;
+  }
+
+  /** To be called when the exchange is cut; at once when it was. */
+  onAbort(cut: (error: MeshError) => void): void {
+    if (this.error !== null) cut(this.error);
+    else this.#onAbort.push(cut);
+  }
+
+  /** Ends it now, whatever it waits for: the client is gone, or it is not allowed any more. */
+  abort(error: MeshError): void {
+    if (this.isOver || this.error !== null) return;
+    this.error = error;
+    for (const cut of this.#onAbort.splice(0)) cut(error);
+  }
 }
 
 /** First value of a field, null when it is absent. @param name lower case. */

@@ -1,0 +1,64 @@
+/**
+ * What the stages of the pipeline look like. Each has one owner and knows no other; `app.ts` puts them in order. A stage that has
+ * nothing to wait for returns its verdict, not a promise: most requests then wait for nothing but the upstream.
+ */
+import type { MiddlewareHandler } from "hono";
+import type { MeshError } from "../base/errors.ts";
+import type { Body } from "./body.ts";
+import type { Downstream, Endpoint, Exchange, LocalReply, ResponseHead } from "./exchange.ts";
+
+/** Null: it goes on. */
+export type Verdict = LocalReply | null;
+export type Stage = (exchange: Exchange) => Verdict | Promise<Verdict>;
+
+/** How one attempt to send a request on ended. */
+export type Outcome =
+  | { readonly kind: "answered"; readonly head: ResponseHead; readonly body: Body | null }
+  | {
+      readonly kind: "failed";
+      readonly error: MeshError;
+      /** Envoy's short code: `UF` not connected, `UC` connection ended, `UR` stream reset, `UPE` protocol error. */
+      readonly flag: "UF" | "UC" | "UR" | "UPE" | "UT";
+      /** Whether the upstream may have acted on the request: false when nothing of it was sent, or it was refused unread (RFC 9113 §8.7). */
+      readonly mayHaveActed: boolean;
+    };
+
+export interface Attempt {
+  /** When the final head is there, or none will come. */
+  readonly outcome: Promise<Outcome>;
+  /** Gives it up, also after its outcome: the answer's body fails then. */
+  cancel(error: MeshError): void;
+}
+
+/** Sends the request on, once. The exchange's body is taken; for another attempt it is to be rewound (`Body.keep`, `Body.rewind`). */
+export type Forward = (exchange: Exchange, endpoint: Endpoint) => Attempt;
+
+/** Which endpoint is next. @param tried of this exchange, in order. */
+export type Balance = (exchange: Exchange, tried: readonly Endpoint[]) => Endpoint | LocalReply;
+
+export interface Stages {
+  /** Telemetry: a request begins; its end, whatever it was. */
+  readonly begin: (exchange: Exchange) => void;
+  readonly end: (exchange: Exchange) => void;
+  readonly authenticate: Stage;
+  readonly authorize: Stage;
+  /** Of users, for the service that is called; outermost first. */
+  readonly middleware: (exchange: Exchange) => readonly MiddlewareHandler[];
+  /** Sets `rule` and `destination`, or answers (redirects, direct answers, preflights). */
+  readonly route: Stage;
+  /** Rate limits: they may depend on the rule. */
+  readonly limit: Stage;
+  /** Changes the head that is sent on. */
+  readonly rewrite: Stage;
+  readonly fault: Stage;
+  /** Retries, time-outs, circuits: sends on by `forward` to what `balance` gives, and sets `response` and `responseBody`, or answers. */
+  readonly attempt: (exchange: Exchange, forward: Forward) => Promise<Verdict>;
+  /** Changes the head of the answer, our own answers' too. */
+  readonly respond: (exchange: Exchange) => void;
+  /** Whether an open exchange may go on, after policy, token or trust changed. */
+  readonly recheck: (exchange: Exchange) => Verdict;
+  /** Whether a connection that is not HTTP, or not read, may be carried. */
+  readonly admit: (downstream: Downstream) => Verdict | Promise<Verdict>;
+  /** Where a connection that is not HTTP goes. */
+  readonly connect: (downstream: Downstream) => Endpoint | LocalReply;
+}
