@@ -41,7 +41,7 @@ export function chooseEndpoint(
 }
 
 /** An address, a name to resolve, or a gateway to go through when it is on another network. */
-function isReachable(workload: Workload, source: Workload): boolean {
+export function isReachable(workload: Workload, source: Workload): boolean {
   if (workload.addresses.length > 0 || workload.hostname !== "") return true;
   return workload.network !== source.network && workload.networkGateway !== null;
 }
@@ -53,7 +53,7 @@ function hasPort(endpoint: Endpoint, service: Service, servicePort: number, mode
 }
 
 /** The endpoint's own map, else the service's, else the service port itself where an application tunnel decides the port anyway. */
-function targetPortOf(endpoint: Endpoint, service: Service, servicePort: number): number | null {
+export function targetPortOf(endpoint: Endpoint, service: Service, servicePort: number): number | null {
   const own = endpoint.ports.get(servicePort);
   if (own !== undefined) return own;
   const shared = service.ports.get(servicePort)?.targetPort ?? 0;
@@ -82,7 +82,7 @@ function preferred(
 }
 
 /** @returns null when STRICT leaves it out. */
-function rankOf(source: Workload, workload: Workload, balancing: LoadBalancing): number | null {
+export function rankOf(source: Workload, workload: Workload, balancing: LoadBalancing): number | null {
   const preferences = balancing.routingPreferences;
   // With NETWORK first, a remote endpoint is still ranked by the other scopes, but below every local one.
   const networkFirst = preferences[0] === "NETWORK";
