@@ -131,6 +131,29 @@ export function parseStatusHead(head: string): StatusHead | HeadFault {
   return { kind: "status", status: Number(match[2]), minorVersion: match[1] === "0" ? 0 : 1, fields };
 }
 
+/** What must not come after the content: whoever merges trailers into the head would frame or route by them (RFC 9110 §6.5.1). */
+const notInTrailers: ReadonlySet<string> = new Set([
+  "transfer-encoding",
+  "content-length",
+  "host",
+  "trailer",
+  "te",
+  "connection",
+  "upgrade",
+  "authorization",
+  "cookie",
+  "set-cookie",
+]);
+
+/** @param lines of the trailer section, without its empty line. */
+export function parseTrailers(lines: readonly string[]): HeaderFields | HeadFault {
+  const fields = parseFields(["", ...lines]);
+  if ("kind" in fields) return fields;
+  for (let i = 0; i < fields.length; i += 2)
+    if (notInTrailers.has(fields[i] ?? "")) return fault(`${fields[i]} among the trailers`);
+  return fields;
+}
+
 /** A bare CR or LF is in no field's characters, so it needs no look of its own. */
 function parseFields(lines: readonly string[]): HeaderFields | HeadFault {
   const fields: string[] = [];
