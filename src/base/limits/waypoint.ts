@@ -14,6 +14,8 @@ export const waypointLimits = {
   maxMaglevTableSize: 655_373,
   /** Hosts of which one cluster keeps a state: endpoints beyond are balanced without outlier detection. */
   maxHostStates: 10_000,
+  /** Of a request's content, kept until an answer is there so that it can be sent again; what is longer is sent once. */
+  retryBodyBytes: 64 * 1024,
   /** An ejection grows with each repetition, up to this (Envoy `max_ejection_time`). */
   maxEjectionMs: 300_000,
 } as const;

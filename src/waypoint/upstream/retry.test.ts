@@ -1,11 +1,18 @@
 import { describe, expect, test } from "bun:test";
+import { MeshError } from "../../base/errors.ts";
 import { defaultRetryPolicy, type RetryPolicy } from "../../mesh/traffic/route_plan.ts";
 import { type AttemptEnd, mayRetry, retryDelayMs } from "./retry.ts";
 
 const answered = (status: number, fields: string[] = []): AttemptEnd => ({
   kind: "answered",
-  status,
-  fields,
+  head: { status, fields },
+  body: null,
+});
+const failed = (flag: "UF" | "UC" | "UR", mayHaveActed: boolean): AttemptEnd => ({
+  kind: "failed",
+  error: new MeshError("connection_closed", "upstream", "gone"),
+  flag,
+  mayHaveActed,
 });
 const on = (...retryOn: RetryPolicy["retryOn"]): RetryPolicy => ({ ...defaultRetryPolicy, retryOn });
 
@@ -18,10 +25,10 @@ describe("each condition is met by what Envoy says it is met by, and by nothing 
     limited: answered(429, ["x-envoy-ratelimited", "true"]),
     unavailable: answered(200, ["grpc-status", "14"]),
     cancelled: answered(200, ["grpc-status", "1"]),
-    notConnected: { kind: "not_connected" },
-    refused: { kind: "refused" },
-    early: { kind: "reset", sent: false },
-    late: { kind: "reset", sent: true },
+    notConnected: failed("UF", false),
+    refused: failed("UR", false),
+    early: failed("UC", false),
+    late: failed("UC", true),
     timeout: { kind: "timeout" },
   };
   const noAnswer = ["notConnected", "refused", "early", "late", "timeout"];
@@ -29,9 +36,9 @@ describe("each condition is met by what Envoy says it is met by, and by nothing 
     "5xx": ["error", "gateway", ...noAnswer],
     "gateway-error": ["gateway", ...noAnswer],
     reset: noAnswer,
-    "reset-before-request": ["early"],
+    "reset-before-request": ["refused", "early"],
     "connect-failure": ["notConnected"],
-    "refused-stream": ["refused"],
+    "refused-stream": ["refused", "early"],
     "envoy-ratelimited": ["limited"],
     "retriable-4xx": ["conflict"],
     unavailable: ["unavailable"],
@@ -59,10 +66,10 @@ describe("what may not be repeated is not, unless a policy says so", () => {
   });
 
   test("a POST that cannot have been done is", () => {
-    expect(mayRetry(defaultRetryPolicy, "POST", { kind: "not_connected" })).toBe(true);
-    expect(mayRetry(defaultRetryPolicy, "POST", { kind: "refused" })).toBe(true);
-    expect(mayRetry(defaultRetryPolicy, "POST", { kind: "reset", sent: false })).toBe(true);
-    expect(mayRetry(defaultRetryPolicy, "POST", { kind: "reset", sent: true })).toBe(false);
+    expect(mayRetry(defaultRetryPolicy, "POST", failed("UF", false))).toBe(true);
+    expect(mayRetry(defaultRetryPolicy, "POST", failed("UR", false))).toBe(true);
+    expect(mayRetry(defaultRetryPolicy, "POST", failed("UC", false))).toBe(true);
+    expect(mayRetry(defaultRetryPolicy, "POST", failed("UC", true))).toBe(false);
   });
 
   test("a policy of their own repeats what it says", () => {

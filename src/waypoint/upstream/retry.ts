@@ -1,17 +1,10 @@
 /** Whether one more attempt is made, and when (Envoy "x-envoy-retry-on"; Istio `HTTPRetry`). Pure. */
 import { defaultRetryPolicy, type RetryCondition, type RetryPolicy } from "../../mesh/traffic/route_plan.ts";
-import { type Fields, field } from "../exchange.ts";
+import { field } from "../exchange.ts";
+import type { Outcome } from "../stages.ts";
 
-/** How an attempt came to nothing, or to an answer of which nothing has been passed on yet. */
-export type AttemptEnd =
-  | { readonly kind: "answered"; readonly status: number; readonly fields: Fields }
-  /** No connection, or no stream on one: not a byte of the request was sent. */
-  | { readonly kind: "not_connected" }
-  /** REFUSED_STREAM, or above the last stream of a GOAWAY: the peer says that it did nothing (RFC 9113 §8.7). */
-  | { readonly kind: "refused" }
-  | { readonly kind: "reset"; readonly sent: boolean }
-  /** The time for one try is over. */
-  | { readonly kind: "timeout" };
+/** How an attempt ended: as it was sent on, or with the time for one try. */
+export type AttemptEnd = Outcome | { readonly kind: "timeout" };
 
 /** Methods that may be repeated although the first may have been done (RFC 9110 §9.2.2). */
 const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
@@ -19,17 +12,17 @@ const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRAC
 export function mayRetry(policy: RetryPolicy, method: string, end: AttemptEnd): boolean {
   // Who wrote a policy of their own has said what may be repeated; the default has to hold for what anyone sends.
   if (policy === defaultRetryPolicy && !wasNotDone(end) && !idempotent.has(method)) return false;
-  if (end.kind === "answered" && policy.retriableStatuses.includes(end.status)) return true;
+  if (end.kind === "answered" && policy.retriableStatuses.includes(end.head.status)) return true;
   return policy.retryOn.some((condition) => meets(condition, end));
 }
 
 /** The upstream cannot have acted on the request. */
 function wasNotDone(end: AttemptEnd): boolean {
-  return end.kind === "not_connected" || end.kind === "refused" || (end.kind === "reset" && !end.sent);
+  return end.kind === "failed" && !end.mayHaveActed;
 }
 
 function meets(condition: RetryCondition, end: AttemptEnd): boolean {
-  const answered = end.kind === "answered" ? end : null;
+  const answered = end.kind === "answered" ? end.head : null;
   switch (condition) {
     case "5xx":
       return answered === null || answered.status >= 500;
@@ -37,14 +30,14 @@ function meets(condition: RetryCondition, end: AttemptEnd): boolean {
       return answered === null || (answered.status >= 502 && answered.status <= 504);
     case "reset":
       return answered === null;
+    // A stream that was refused unread and one that broke before it was sent are the same for who sends it again.
     case "reset-before-request":
-      return end.kind === "reset" && !end.sent;
+    case "refused-stream":
+      return wasNotDone(end) && !isUnconnected(end);
     case "connect-failure":
     // HTTP/3 is not spoken here; what it is tried for is a connection that fails.
     case "http3-post-connect-failure":
-      return end.kind === "not_connected";
-    case "refused-stream":
-      return end.kind === "refused";
+      return isUnconnected(end);
     case "envoy-ratelimited":
       return answered !== null && field(answered.fields, "x-envoy-ratelimited") !== null;
     case "retriable-4xx":
@@ -55,6 +48,10 @@ function meets(condition: RetryCondition, end: AttemptEnd): boolean {
     default:
       return answered !== null && field(answered.fields, "grpc-status") === grpcStatus[condition];
   }
+}
+
+function isUnconnected(end: AttemptEnd): boolean {
+  return end.kind === "failed" && end.flag === "UF";
 }
 
 /** https://grpc.io/docs/guides/status-codes; only trailers-only answers show it before the body. */
