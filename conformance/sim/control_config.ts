@@ -33,6 +33,7 @@ export const controlConfig: ControlPlaneConfig = {
   metrics: null,
   readiness: null,
   log: { format: "text", level: "info" },
+  audit: { filePath: null, syslog: null, otlp: null, archivePath: null },
   drainDeadlineMs: 1_000,
 };
 

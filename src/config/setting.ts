@@ -17,6 +17,7 @@ export type SettingGroup =
   | "Mesh"
   | "Control plane"
   | "Keys"
+  | "Audit"
   | "Identity"
   | "Traffic"
   | "Ways in"

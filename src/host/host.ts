@@ -104,7 +104,7 @@ export interface TlsCredentials {
 
 export interface TlsOptions {
   readonly credentials: TlsCredentials;
-  /** Offered or accepted protocols; a handshake that negotiates none of them fails. */
+  /** Offered or accepted protocols; a handshake that negotiates none of them fails. Empty, for a client alone: none is offered. */
   readonly alpn: readonly string[];
   readonly timeoutMs: number;
   /** Gives a handshake that is under way up: it fails with the signal's reason. */
@@ -144,6 +144,16 @@ export interface ConnectOptions {
   readonly mark?: number;
 }
 
+export interface Datagrams {
+  /**
+   * One datagram, whole. @returns false when there is no room for it now. @throws MeshError, blame upstream: `connect_refused` (no receiver,
+   * as far as that is told), `limit_reached` (too large for one datagram), `connection_closed`.
+   */
+  send(bytes: Uint8Array): boolean;
+  /** Idempotent. */
+  close(): void;
+}
+
 /** Who is at the other end of a Unix socket, as the kernel knows it since the connect. */
 export interface PeerCredentials {
   readonly uid: number;
@@ -169,6 +179,13 @@ export interface Network {
   listenUnix(path: string, mode: number, onAccept: (socket: Socket) => void): Listener;
   /** @throws MeshError `connect_refused` (no listener), `connect_unreachable` (no such file), `connect_timeout`, blame upstream; `permission_denied`, `descriptors_exhausted`, `unsupported`, blame local. */
   connectUnix(path: string, timeoutMs: number): Promise<Socket>;
+  /**
+   * A socket that sends datagrams to one receiver: an address (UDP), or the path of a Unix datagram socket (`/dev/log`). Linux only.
+   *
+   * @throws MeshError, blame upstream: `connect_refused`, `connect_unreachable`; blame local: `descriptors_exhausted`, `permission_denied`,
+   *   `unsupported`.
+   */
+  openDatagrams(to: SocketAddress | string): Datagrams;
   /** Null for all but Unix sockets. Still told after the connection is gone. */
   peerCredentials(socket: Socket): PeerCredentials | null;
   /** Upgrades an accepted socket that has no handler yet; a client certificate is requested and, by default, required. @throws MeshError `tls_handshake`, `certificate_missing`, `tls_parameters`. */
@@ -204,6 +221,14 @@ export interface Files {
   writeAtomic(path: string, bytes: Uint8Array, mode: number): Promise<void>;
   /** `writeAtomic`, of pieces as they come; whatever ends them early, nothing is left. @returns how many bytes. */
   writeStream(path: string, pieces: AsyncIterable<Uint8Array>, mode: number): Promise<number>;
+  /**
+   * Lines at the end of a file, flushed. The file is found by its name each time, so one that was moved away (logrotate) is begun again,
+   * with `mode`. What an earlier call left without its line end is cut off first.
+   *
+   * @param lines ends with a line feed. @throws MeshError `io`, also for what is no regular file; all or nothing is there then, but for a
+   *   process that is killed.
+   */
+  appendLines(path: string, lines: Uint8Array, mode: number): Promise<void>;
   makeDirectory(path: string, mode: number): Promise<void>;
   remove(path: string): Promise<void>;
   /** Calls back, coalesced, after anything at or below `path` may have changed; also when a file is replaced by rename. @returns a function that ends the watch. */

@@ -50,19 +50,26 @@ export function addOperationRoutes(app: ControlApp): void {
   app.post("/v1/prune", async (context) => {
     const session = context.get("session");
     session.demand("backup", null, "the state");
-    const body = await readJson(context, ["auditRows", "versions"]);
-    const bounds = { auditRows: body.integer("auditRows"), versions: body.integer("versions") };
-    const { clock, audit } = session.sources;
+    const body = await readJson(context, ["auditRows", "versions", "force"]);
+    const force = body.flag("force");
+    const bounds = { auditRows: body.integer("auditRows"), versions: body.integer("versions"), force };
+    const { sources } = session;
+    const { clock, audit } = sources;
     const detail = `down to ${bounds.auditRows} rows of the audit log and ${bounds.versions} versions`;
     audit.append({ ...session.entry("state.prune", "state", null), detail });
     const slice = new TimeSlice(clock);
-    while (session.sources.makeRoom(bounds)) await slice.giveWay();
-    return context.json(bounds);
+    while (sources.makeRoom(bounds)) await slice.giveWay();
+    // Rows that a receiver does not have stay, and whoever needs the room is told which.
+    const waiting = sources.status().auditExports.filter((one) => one.waiting > 0);
+    return context.json({
+      ...bounds,
+      waiting: waiting.map(({ target, waiting: rows }) => ({ target, rows })),
+    });
   });
   app.get("/v1/status", (context) => {
     const session = context.get("session");
     session.demand("status.read", null, "the status");
-    const { version, startedAtMs, pending, readOnly } = session.sources.status();
+    const { version, startedAtMs, pending, readOnly, auditExports } = session.sources.status();
     const nodes = session.sources.nodes().filter(() => session.mayInMesh("nodes.read"));
     return context.json({
       version,
@@ -72,7 +79,12 @@ export function addOperationRoutes(app: ControlApp): void {
       documentVersion: session.sources.documents.current().version,
       you: { name: session.name, roles: session.grants },
       ...(session.mayInMesh("nodes.read")
-        ? { pending, nodes: nodes.length, connected: nodes.filter((one) => one.connected).length }
+        ? {
+            pending,
+            auditExports,
+            nodes: nodes.length,
+            connected: nodes.filter((one) => one.connected).length,
+          }
         : {}),
     });
   });

@@ -6,6 +6,7 @@ import type { SliceClock } from "../../base/time_slice.ts";
 import type {
   AuditCheck,
   AuditEntry,
+  AuditExportStatus,
   AuditHead,
   AuditQuery,
   StoredAuditEntry,
@@ -68,7 +69,11 @@ export interface ControlSources {
   readonly authority: AuthoritySource;
   readonly audit: AuditSource;
   /** Forgets old rows and versions, so much at a time. @returns whether there is more. */
-  makeRoom(bounds: { readonly auditRows: number; readonly versions: number }): boolean;
+  makeRoom(bounds: {
+    readonly auditRows: number;
+    readonly versions: number;
+    readonly force?: boolean;
+  }): boolean;
   status(): ControlStatus;
   /** A copy of the whole state as of now, to be read while everything goes on. @throws MeshError `limit_reached` while another is read. */
   backup(): StateCopy;
@@ -339,4 +344,5 @@ export interface ControlStatus {
   readonly pending: readonly string[];
   /** Null while state can be written; else why not. */
   readonly readOnly: string | null;
+  readonly auditExports: readonly AuditExportStatus[];
 }

@@ -53,6 +53,7 @@ class World {
     readBytes: () => Promise.reject(new Error("not used")),
     writeAtomic: () => Promise.reject(new Error("not used")),
     writeStream: () => Promise.reject(new Error("not used")),
+    appendLines: () => Promise.reject(new Error("not used")),
     makeDirectory: () => Promise.reject(new Error("not used")),
     remove: () => Promise.reject(new Error("not used")),
   };

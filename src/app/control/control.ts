@@ -5,6 +5,7 @@ import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/i
 import { controlLimits } from "../../base/limits/control.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
+import { AuditExports } from "../../control/audit/audit_exports.ts";
 import { AuditHeads } from "../../control/audit/audit_heads.ts";
 import { createControlIdentity } from "../../control/ca/control_identity.ts";
 import {
@@ -176,6 +177,18 @@ async function build(
     rootsPem: () => authority.bundle.value.rootsPem,
   });
   life.onStop(() => auditHeads.close());
+  const auditExports = new AuditExports({
+    host,
+    logger,
+    metrics,
+    provider,
+    state,
+    targets: config.audit,
+    hostName: reach.names[0] ?? "localhost",
+    version: versionFields(host.name).version ?? "unknown",
+  });
+  life.onStop(() => auditExports.close());
+  state.holdAudit(() => auditExports.hold);
   const xds = new XdsServer({
     clock,
     logger,
@@ -250,6 +263,7 @@ async function build(
     state,
     keys,
     auditHeads,
+    auditExports,
     authorityList,
     authority,
     rotation,

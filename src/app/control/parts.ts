@@ -1,6 +1,7 @@
 /** What the control plane is made of, for those that look at all of it. */
 import type { DocumentInput } from "../../admin/control/sources.ts";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
+import type { AuditExports } from "../../control/audit/audit_exports.ts";
 import type { AuditHeads } from "../../control/audit/audit_heads.ts";
 import type { ControlIdentity } from "../../control/ca/control_identity.ts";
 import type { FirstRole } from "../../control/ca/first_role.ts";
@@ -27,6 +28,7 @@ export interface ControlParts {
   readonly state: ControlState;
   readonly keys: OpenedKeys;
   readonly auditHeads: AuditHeads;
+  readonly auditExports: AuditExports;
   readonly authorityList: AuthorityList;
   readonly authority: MeshAuthority;
   /** Null where the CA is an operator's own, in files. */

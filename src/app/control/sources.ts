@@ -85,6 +85,7 @@ export function controlSources(
         startedAtMs: parts.startedAtMs,
         pending: pending(),
         readOnly: health.writable ? null : health.reason,
+        auditExports: parts.auditExports.status,
       };
     },
     backup: () => backup(state),

@@ -200,6 +200,36 @@ export const auditLimits = {
   charsPerStep: 64 * 1024,
 } as const;
 
+/** The audit log on its way to files, syslog and collectors. */
+export const auditExportLimits = {
+  /** How often it is looked for new rows. */
+  pollMs: 500,
+  /** Characters of the rows that one receiver is sent at one time: some milliseconds of writing JSON, and all the memory that it costs. */
+  batchChars: 256 * 1024,
+  /** A batch that was not taken for so long is said; longer than syslog and collectors are given. */
+  stuckMs: 30_000,
+  /** At the end, what is being sent is waited for so long. */
+  closeMs: 2_000,
+  /** How far a receiver has got is written down so often at the most: each time is a write to the disk. */
+  cursorIntervalMs: 1_000,
+  /** Back-off towards a receiver that does not take anything. */
+  backoff: { backoffStartMs: 500, backoffMaxMs: 30_000, backoffJitter: 0.2 },
+  /** One request to a collector, and what is read of its answer. */
+  otlpTimeoutMs: 10_000,
+  maxOtlpAnswerBytes: 64 * 1024,
+  maxOtlpHeaders: 32,
+  /** A syslog server over TCP: its connection, and the time in which it has to take what it is sent. */
+  syslogTimeoutMs: 10_000,
+  /** Syslog has no answers: what was sent within this time before a connection broke is sent again. */
+  syslogSettleMs: 10_000,
+  /** One message; rsyslog's own bound (`maxMessageSize`) is 8 KiB. Of a longer row texts are left out, and their hashes are there. */
+  maxSyslogBytes: 8 * 1024,
+  /** Datagrams in one turn, some 5 ms of it. */
+  datagramsPerTurn: 64,
+  /** Pruning waits for receivers until there are so many times as many rows, or bytes, as are to be kept; or until room is short. */
+  maxWaitFactor: 2,
+} as const;
+
 /** HTTP on the control plane's port, both ends: administration. */
 export const controlHttpLimits = {
   /** From a request's headers to the end of its body. */

@@ -53,6 +53,8 @@ export const hostLimits = {
   watchPollMs: 2_000,
   /** Entries below one watched path that are looked at. */
   maxWatchedEntries: 10_000,
+  /** What a killed process may have left of a line that it appended: more than the longest row of the audit log with everything escaped. */
+  maxTornLineBytes: 1024 * 1024,
   /** A program run by the host is killed after this. */
   runTimeoutMs: 30_000,
   /** How often the loaded capture rules are compared with those that were installed: 10 to 25 ms of one core each time. */

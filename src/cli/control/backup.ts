@@ -1,5 +1,6 @@
 /** `fairlead backup` and `fairlead restore`: a copy of all state, and the way back, while nothing runs on it. */
 import type { ControlClientFlags } from "../../config/control/client.ts";
+import { list, text } from "../admin_json.ts";
 import type { CliBindings, ExitCode } from "../bindings.ts";
 import type { Style } from "../style.ts";
 import { withControl } from "./client.ts";
@@ -27,15 +28,21 @@ export async function backup(
 export interface PruneFlags extends ControlClientFlags {
   readonly auditRows: number;
   readonly versions: number;
+  readonly force?: true;
 }
 
 export async function prune(bindings: CliBindings, style: Style, flags: PruneFlags): Promise<ExitCode> {
   const { auditRows, versions } = flags;
   return withControl(bindings, style, flags, async (client) => {
-    await client.post("/v1/prune", { auditRows, versions });
+    const force = flags.force === true ? { force: true } : {};
+    const answer = await client.post("/v1/prune", { auditRows, versions, ...force });
     bindings.terminal.error(
       `the state now holds at most ${auditRows} rows of the audit log and ${versions} versions of the documents\n`,
     );
+    for (const one of list(answer, "waiting"))
+      bindings.terminal.error(
+        `${text(one, "rows")} rows of the audit log stay until ${text(one, "target")} has them; --force removes them without it\n`,
+      );
     return 0;
   });
 }

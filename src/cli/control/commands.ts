@@ -223,6 +223,7 @@ function addState(program: Command, { bindings, style, finish }: Making): void {
   client(program, "prune", "make room in the state: remove old audit rows and old versions of the documents")
     .requiredOption("--audit-rows <N>", "how many rows of the audit log to keep", parseVersion)
     .requiredOption("--versions <N>", "how many versions of the documents to keep", parseVersion)
+    .option("--force", "also remove audit rows that a receiver (file, syslog, OTLP) does not have yet")
     .addHelpText("after", examples("prune", style))
     .action(async (flags: PruneFlags) => finish(await prune(bindings, style, flags)));
   const summary = "restore a back-up on a host where no control plane runs";

@@ -93,6 +93,15 @@ export async function showStatus(bindings: CliBindings, style: Style, flags: Sho
     say("documents", `version ${text(status, "documentVersion")}`);
     if (member(status, "nodes") !== undefined)
       say("nodes", `${text(status, "connected")} of ${text(status, "nodes")} connected`);
+    for (const one of list(status, "auditExports")) {
+      const state: Json = member(one, "failing");
+      const isFailing = state !== null && state !== undefined;
+      const waiting = `${text(one, "waiting")} rows wait`;
+      const lost =
+        Number(text(one, "lost")) > 0 ? `, ${text(one, "lost")} were removed before it had them` : "";
+      const how = isFailing ? style.red(`${waiting}: ${text(one, "failing", "reason")}`) : waiting;
+      say("audit", `${text(one, "target")} ${text(one, "where")}: ${how}${lost}`);
+    }
     say("you", text(status, "you", "name"));
     for (const role of list(status, "you", "roles")) {
       const namespaces = list(role, "namespaces");

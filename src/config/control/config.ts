@@ -6,6 +6,7 @@ import type { PemSource } from "../control_value.ts";
 import { type SettingName, type SettingValues, settings } from "../settings.ts";
 import type { ConfigError, ConfigSources } from "../sources.ts";
 import { defaultStateDirectory } from "../state_directory.ts";
+import type { SyslogAddress } from "./audit_value.ts";
 
 export interface ControlPlaneConfig {
   readonly listen: SocketAddress;
@@ -34,10 +35,27 @@ export interface ControlPlaneConfig {
   readonly svidLifetimeMs: number;
   /** A host that was not seen for so long is removed. */
   readonly hostRetentionMs: number;
+  readonly audit: AuditConfig;
   readonly metrics: SocketAddress | null;
   readonly readiness: SocketAddress | null;
   readonly log: { readonly format: LogFormat; readonly level: LogLevel };
   readonly drainDeadlineMs: number;
+}
+
+/** Where the audit log goes besides the state. */
+export interface AuditConfig {
+  readonly filePath: string | null;
+  readonly syslog:
+    | Exclude<SyslogAddress, { readonly transport: "tls" }>
+    | { readonly transport: "tls"; readonly server: HostPort; readonly rootPath: string }
+    | null;
+  readonly otlp: {
+    readonly url: string;
+    readonly rootPath: string | null;
+    readonly headersPath: string | null;
+  } | null;
+  /** A folder for what is removed from the state. */
+  readonly archivePath: string | null;
 }
 
 export type AuthorityConfig =
@@ -89,6 +107,7 @@ export function assembleControlPlane(
   const errors: ConfigError[] = [];
   const fail: Fail = (name, message) => void errors.push({ where: settings[name].flag, message });
   const authority = assembleAuthority(values, fail);
+  const audit = assembleAudit(values, fail);
   checkListeners(values, fail);
   if (authority === null || errors.length > 0) return { config: null, errors };
   const config: ControlPlaneConfig = {
@@ -109,6 +128,7 @@ export function assembleControlPlane(
     cryptoProvider: values.cryptoProvider,
     svidLifetimeMs: values.svidLifetime,
     hostRetentionMs: values.hostRetention,
+    audit,
     metrics: values.metrics,
     readiness: values.readiness,
     log: { format: values.logFormat, level: values.logLevel },
@@ -166,6 +186,25 @@ function assembleVault(values: SettingValues, fail: Fail): VaultConfig | null {
             roleId: vaultRoleId,
             secretIdPath: vaultSecretIdFile,
           },
+  };
+}
+
+function assembleAudit(values: SettingValues, fail: Fail): AuditConfig {
+  const { auditFile, auditSyslog, auditSyslogRoot, auditOtlp, auditOtlpRoot, auditOtlpHeaders } = values;
+  const isTls = auditSyslog?.transport === "tls";
+  if (isTls && auditSyslogRoot === null)
+    fail("auditSyslogRoot", "is missing: a syslog server over TLS is known by its roots");
+  if (!isTls && auditSyslogRoot !== null)
+    fail("auditSyslogRoot", "needs --audit-syslog tls://HOST:PORT: there is no certificate otherwise");
+  for (const name of ["auditOtlpRoot", "auditOtlpHeaders"] as const)
+    if (auditOtlp === null && values[name] !== null) fail(name, "needs --audit-otlp");
+  return {
+    filePath: auditFile,
+    syslog:
+      auditSyslog?.transport === "tls" ? { ...auditSyslog, rootPath: auditSyslogRoot ?? "" } : auditSyslog,
+    otlp:
+      auditOtlp === null ? null : { url: auditOtlp, rootPath: auditOtlpRoot, headersPath: auditOtlpHeaders },
+    archivePath: values.auditArchive,
   };
 }
 

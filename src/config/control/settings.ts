@@ -4,6 +4,7 @@ import { ports } from "../../base/limits/ports.ts";
 import { readControlAddress, readHostName, readPemSource } from "../control_value.ts";
 import { many, one, optional } from "../setting.ts";
 import { readAddress, readDuration, readNonEmpty, readWord } from "../value.ts";
+import { auditSettings } from "./audit_settings.ts";
 
 const group = "Control plane";
 const keys = "Keys";
@@ -49,6 +50,7 @@ export const controlPlaneSettings = {
       help: "how long a host may be away before it is removed and its certificates are revoked",
     },
   ),
+  ...auditSettings,
 
   keyEncryptionKey: optional(readNonEmpty, {
     flag: "--key-encryption-key",

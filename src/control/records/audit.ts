@@ -19,6 +19,29 @@ export interface StoredAuditEntry extends AuditEntry {
   readonly namespace: string | null;
 }
 
+/** A row with its place in the chain. */
+export interface ChainedEntry {
+  readonly entry: StoredAuditEntry;
+  /** Over the row and the hash of the one before it. */
+  readonly hash: Uint8Array;
+}
+
+/** How far one receiver of the audit log has got. */
+export interface AuditExportStatus {
+  /** `file`, `syslog`, `otlp`. */
+  readonly target: string;
+  readonly where: string;
+  /** The last row that it has for certain; 0 for none. */
+  readonly exportedId: number;
+  /** Rows that it does not have yet. */
+  readonly waiting: number;
+  /** Since when nothing gets there, and why; null while it does. */
+  readonly failing: { readonly sinceMs: number; readonly reason: string } | null;
+  /** Rows that were removed before it had them, and rows that it has refused, since the start. */
+  readonly lost: number;
+  readonly refused: number;
+}
+
 /** All that is given must hold. */
 export interface AuditQuery {
   /** Ascending, after this row; without it the newest come first. */

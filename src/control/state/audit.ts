@@ -3,16 +3,43 @@
  * or takes out between others breaks the chain; to know of rows cut off at the end, keep a `head` elsewhere.
  */
 
-import { auditLimits, stateLimits } from "../../base/limits/control.ts";
+import { auditExportLimits, auditLimits, stateLimits } from "../../base/limits/control.ts";
 import { sha256, sha256Hex } from "../../base/sha256.ts";
 import { runSteps } from "../../base/time_slice.ts";
 import type { Database, SqlRow, SqlValue } from "../../host/database.ts";
-import type { AuditEntry, AuditHead, AuditQuery, StoredAuditEntry } from "../records/audit.ts";
+import type { AuditEntry, AuditHead, AuditQuery, ChainedEntry, StoredAuditEntry } from "../records/audit.ts";
 import { RowReader, storedMs } from "./row_reader.ts";
 
 export type AuditVerdict =
   | { readonly intact: true; readonly rows: number; readonly head: AuditHead }
   | { readonly intact: false; readonly id: number; readonly reason: string };
+
+/** Rows that pruning leaves although their time is over, because somebody does not have them yet. */
+export interface AuditHold {
+  /** The last row that may go. */
+  readonly afterId: number;
+  /** Who does not have those after it: `syslog`. */
+  readonly waitsFor: string;
+}
+
+export interface AuditKept {
+  readonly keepRows?: number;
+  readonly keepBytes?: number;
+  /** What is kept at the most while rows are held. */
+  readonly waitRows?: number;
+  readonly waitBytes?: number;
+  readonly hold?: AuditHold | null;
+}
+
+export interface AuditDue {
+  readonly startId: number;
+  /** The last row that is to go; `startId` for none. */
+  readonly endId: number;
+  /** Who some of the rows that should go wait for; null when none wait. */
+  readonly waitsFor: string | null;
+  /** Rows go that somebody does not have. */
+  readonly overruled: boolean;
+}
 
 export class AuditLog {
   readonly #database: Database;
@@ -87,6 +114,31 @@ export class AuditLog {
       .map((row) => readEntry(row).entry);
   }
 
+  /**
+   * Those after this row in their order, for who passes them on: at least one if there is one, and about so many characters at the most.
+   */
+  page(afterId: number, maxChars: number): readonly ChainedEntry[] {
+    const rows: ChainedEntry[] = [];
+    let chars = 0;
+    for (const row of this.#database.all(
+      "SELECT * FROM audit WHERE id > ? ORDER BY id LIMIT ?",
+      afterId,
+      rowsPerStep,
+    )) {
+      const chained = readEntry(row);
+      chars += charsOf(chained.entry);
+      if (rows.length > 0 && chars > maxChars) break;
+      rows.push(chained);
+    }
+    return rows;
+  }
+
+  /** The last row that was pruned, with the hash that the first one that is left goes on from. */
+  start(): AuditHead {
+    const { id, hash } = this.#start();
+    return { id, hash: hash.toHex() };
+  }
+
   head(): AuditHead {
     const { id, hash } = this.#last();
     return { id, hash: hash.toHex() };
@@ -123,7 +175,7 @@ export class AuditLog {
           return broken(`row ${entry.id} is not the one that was known`);
         last = { id: entry.id, hash };
         rows++;
-        chars += 200 + entry.detail.length + (entry.before?.length ?? 0) + (entry.after?.length ?? 0);
+        chars += charsOf(entry);
         if (chars < auditLimits.charsPerStep) continue;
         chars = 0;
         yield;
@@ -138,32 +190,55 @@ export class AuditLog {
   }
 
   /**
-   * Takes away the oldest, until no more than `keepRows` and about `keepBytes` are left; at most `stateLimits.pruneRows` at a time. That it was done is a row itself.
+   * How far the oldest rows go, until no more than `keepRows` and about `keepBytes` are left; at most `stateLimits.pruneRows` of them. Rows
+   * that `hold` names stay until there are more than `waitRows` or `waitBytes`.
    *
-   * @returns how many; call again while it is that many.
+   * @returns null when there is nothing to remove.
    */
-  prune(
-    atMs: number,
-    actor: string,
-    {
-      keepRows = stateLimits.auditRetentionRows,
-      keepBytes = stateLimits.auditRetentionBytes,
-    }: { readonly keepRows?: number; readonly keepBytes?: number } = {},
-  ): number {
+  due({
+    keepRows = stateLimits.auditRetentionRows,
+    keepBytes = stateLimits.auditRetentionBytes,
+    waitRows = stateLimits.auditRetentionRows * auditExportLimits.maxWaitFactor,
+    waitBytes = stateLimits.auditRetentionBytes * auditExportLimits.maxWaitFactor,
+    hold = null,
+  }: AuditKept = {}): AuditDue | null {
+    const start = this.#start().id;
+    const wanted = start + this.#excess(keepRows, keepBytes);
+    const least = start + this.#excess(waitRows, waitBytes);
+    const allowed = hold === null ? wanted : Math.min(wanted, Math.max(hold.afterId, least));
+    const waitsFor = hold !== null && wanted > hold.afterId ? hold.waitsFor : null;
+    const endId = Math.min(allowed, start + stateLimits.pruneRows);
+    if (endId <= start && waitsFor === null) return null;
+    return {
+      startId: start,
+      endId: Math.max(start, endId),
+      waitsFor,
+      overruled: hold !== null && endId > hold.afterId,
+    };
+  }
+
+  /**
+   * Takes away the oldest, as far as `due` says. That it was done is a row itself.
+   *
+   * @returns how many; call again while it is `stateLimits.pruneRows`.
+   */
+  prune(atMs: number, actor: string, kept: AuditKept = {}): number {
+    return this.#database.transaction(() => {
+      const due = this.due(kept);
+      return due === null ? 0 : this.pruneTo(due, atMs, actor);
+    });
+  }
+
+  /** What `due` has found, and no more. @returns how many. */
+  pruneTo({ endId, overruled, waitsFor }: AuditDue, atMs: number, actor: string): number {
     return this.#database.transaction(() => {
       const start = this.#start();
-      const last = this.#last().id;
-      const rows = last - start.id;
-      // By bytes: as many rows as their mean says, the last ones always stay.
-      const excess = 1 - keepBytes / Math.max(1, this.bytes());
-      const tooLarge = excess > 0 ? Math.min(rows - 1, Math.ceil(rows * excess)) : 0;
-      const tooMany = Math.max(rows - keepRows, tooLarge);
-      const end = start.id + Math.min(tooMany, stateLimits.pruneRows);
-      if (end <= start.id) return 0;
-      const row = this.#database.get("SELECT * FROM audit WHERE id = ?", end);
+      if (endId <= start.id) return 0;
+      const row = this.#database.get("SELECT * FROM audit WHERE id = ?", endId);
       if (row === null) return 0;
       const { hash } = readEntry(row);
-      const detail = `rows ${start.id + 1} to ${end}; the last had the hash ${hash.toHex()}`;
+      const without = overruled ? `; ${waitsFor} did not have all of them` : "";
+      const detail = `rows ${start.id + 1} to ${endId}; the last had the hash ${hash.toHex()}${without}`;
       const entry = {
         atMs,
         actor,
@@ -174,9 +249,17 @@ export class AuditLog {
         after: null,
       } as const;
       this.append({ ...entry, detail });
-      this.#database.run("UPDATE audit_start SET id = ?, hash = ?", end, hash);
-      return this.#database.run("DELETE FROM audit WHERE id <= ?", end).changes;
+      this.#database.run("UPDATE audit_start SET id = ?, hash = ?", endId, hash);
+      return this.#database.run("DELETE FROM audit WHERE id <= ?", endId).changes;
     });
+  }
+
+  /** How many of the oldest are more than is to be kept. By bytes: as many rows as their mean says; the last one always stays. */
+  #excess(keepRows: number, keepBytes: number): number {
+    const rows = this.#last().id - this.#start().id;
+    const share = 1 - keepBytes / Math.max(1, this.bytes());
+    const tooLarge = share > 0 ? Math.min(rows - 1, Math.ceil(rows * share)) : 0;
+    return Math.max(0, rows - keepRows, tooLarge);
   }
 
   #last(): { readonly id: number; readonly hash: Uint8Array } {
@@ -196,7 +279,12 @@ export class AuditLog {
 /** Rows that are read in one step of a check: as many of the longest are some 6 MiB. */
 const rowsPerStep = 100;
 
-function readEntry(row: SqlRow): { readonly entry: StoredAuditEntry; readonly hash: Uint8Array } {
+/** About what a row takes, in characters. */
+function charsOf({ detail, before, after }: StoredAuditEntry): number {
+  return 200 + detail.length + (before?.length ?? 0) + (after?.length ?? 0);
+}
+
+function readEntry(row: SqlRow): ChainedEntry {
   const reader = new RowReader("audit", row);
   const entry = {
     id: reader.integer("id"),
@@ -220,6 +308,11 @@ function chainHash(previous: Uint8Array, row: StoredAuditEntry): Uint8Array {
   const fields = [row.id, row.atMs, row.actor, row.action, row.target, row.namespace];
   const rest = [row.outcome, row.detail, row.before, row.after];
   return sha256(previous, utf8.encode(JSON.stringify([...fields, ...rest])));
+}
+
+/** @returns whether this row is the one that was written after the head. */
+export function continues({ id, hash }: AuditHead, { entry, hash: own }: ChainedEntry): boolean {
+  return entry.id === id + 1 && chainHash(Uint8Array.fromHex(hash), entry).toHex() === own.toHex();
 }
 
 /** What is left of a text of a tenant that has had its share of the log. */

@@ -3,12 +3,12 @@
  * cannot be opened is refused with the reason, and no new state is begun in its place.
  */
 import { MeshError } from "../../base/errors.ts";
-import { stateLimits } from "../../base/limits/control.ts";
+import { auditExportLimits, stateLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Database, DatabaseSnapshot } from "../../host/database.ts";
 import type { Host } from "../../host/host.ts";
-import { AuditLog } from "./audit.ts";
+import { type AuditHold, type AuditKept, AuditLog } from "./audit.ts";
 import { Authorities } from "./authorities.ts";
 import { Certificates } from "./certificates.ts";
 import { DocumentVersions } from "./document_versions.ts";
@@ -38,6 +38,14 @@ export interface StateOptions {
   readonly migrations?: readonly Migration[];
 }
 
+export interface RoomWanted {
+  /** Rows of the audit log, and versions of the documents, that stay. */
+  readonly auditRows: number;
+  readonly versions: number;
+  /** Also rows that somebody does not have yet. */
+  readonly force?: boolean;
+}
+
 export type StateHost = Pick<Host, "clock" | "databases" | "files" | "random">;
 
 export class ControlState {
@@ -56,6 +64,9 @@ export class ControlState {
   readonly #database: Database;
   readonly #clock: Host["clock"];
   readonly #health: WatchSource<StateHealth>;
+  readonly #logger: Logger;
+  #holds: () => AuditHold | null = () => null;
+  #saidHeld = false;
 
   private constructor(
     id: string,
@@ -63,7 +74,9 @@ export class ControlState {
     clock: Host["clock"],
     health: WatchSource<StateHealth>,
     room: Room,
+    logger: Logger,
   ) {
+    this.#logger = logger;
     this.room = room;
     this.id = id;
     this.#database = database;
@@ -107,7 +120,14 @@ export class ControlState {
       const health = new WatchSource<StateHealth>({ writable: true });
       health.subscribe((now) => tellHealth(logger, now));
       const room = new Room(database, host.clock, options.maxBytes ?? stateLimits.maxDatabaseBytes);
-      return new ControlState(id, new WatchedDatabase(database, health, room), host.clock, health, room);
+      return new ControlState(
+        id,
+        new WatchedDatabase(database, health, room),
+        host.clock,
+        health,
+        room,
+        logger,
+      );
     } catch (thrown) {
       database.close();
       throw thrown;
@@ -135,19 +155,43 @@ export class ControlState {
     const { shortage } = this.room;
     const certificates = this.certificates.prune(nowMs, shortage ? 0 : undefined);
     const part = shortage ? 4 : 1;
-    const rows = this.audit.prune(nowMs, "fairlead", {
+    const rows = this.#pruneAudit(nowMs, {
       keepRows: stateLimits.auditRetentionRows / part,
       keepBytes: stateLimits.auditRetentionBytes / part,
+      hold: shortage ? null : this.#holds(),
     });
     if (shortage) this.documents.forgetBytes(stateLimits.maxDocumentTextBytes / part);
     return certificates >= stateLimits.pruneRows || rows >= stateLimits.pruneRows;
   }
 
-  /** For an operator who needs room: forgets down to what is said, so much at a time. @returns whether there is more. */
-  makeRoom({ auditRows, versions }: { readonly auditRows: number; readonly versions: number }): boolean {
+  /** @param holds who does not have the whole audit log yet: rows wait for them, up to a bound, and for as long as there is room. */
+  holdAudit(holds: () => AuditHold | null): void {
+    this.#holds = holds;
+  }
+
+  #pruneAudit(nowMs: number, kept: AuditKept): number {
+    const due = this.audit.due(kept);
+    const waitsFor = due?.waitsFor ?? null;
+    if (waitsFor !== null && !this.#saidHeld)
+      this.#logger.log(
+        "error",
+        "audit",
+        `rows of the audit log are past their time and stay, since ${waitsFor} does not have them; when there are ${auditExportLimits.maxWaitFactor} times as many as are kept, or when room is short, they go without it`,
+        { waitsFor },
+      );
+    this.#saidHeld = waitsFor !== null;
+    return due === null ? 0 : this.audit.pruneTo(due, nowMs, "fairlead");
+  }
+
+  /**
+   * For an operator who needs room: forgets down to what is said, so much at a time. Rows of the audit log that a receiver does not have
+   * yet stay, unless room is short or it is forced. @returns whether there is more.
+   */
+  makeRoom({ auditRows, versions, force = false }: RoomWanted): boolean {
     const nowMs = this.#clock.wallMs();
     const certificates = this.certificates.prune(nowMs, 0);
-    const rows = this.audit.prune(nowMs, "fairlead", { keepRows: auditRows });
+    const hold = force || this.room.shortage ? null : this.#holds();
+    const rows = this.#pruneAudit(nowMs, { keepRows: auditRows, hold });
     const forgotten = this.documents.forgetTo(versions);
     return certificates >= stateLimits.pruneRows || rows > 1 || forgotten > 0;
   }

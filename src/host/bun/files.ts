@@ -1,8 +1,21 @@
 /** Files of the Bun host. */
 import { randomBytes } from "node:crypto";
-import { access, chmod, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { constants } from "node:fs";
+import {
+  access,
+  chmod,
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+} from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { MeshError } from "../../base/errors.ts";
+import { hostLimits } from "../../base/limits/host.ts";
 import type { Clock, FileEntry, Files } from "../host.ts";
 import { systemErrorName } from "../socket_errors.ts";
 import { watchPath } from "./watch.ts";
@@ -69,6 +82,32 @@ export class BunFiles implements Files {
     }
   }
 
+  async appendLines(path: string, lines: Uint8Array, mode: number): Promise<void> {
+    // O_NONBLOCK: opening a pipe would otherwise wait for its reader, for ever.
+    const { O_APPEND, O_CREAT, O_NONBLOCK, O_RDWR } = constants;
+    const file = await open(path, O_APPEND | O_CREAT | O_NONBLOCK | O_RDWR, mode).catch(failed("open", path));
+    try {
+      const status = await file.stat();
+      if (!status.isFile()) throw new MeshError("io", "local", `${path}: it is no regular file`);
+      const size = await wholeLines(file, status.size);
+      if (size !== status.size) await file.truncate(size);
+      try {
+        await file.writeFile(lines);
+        await file.sync();
+      } catch (thrown) {
+        // A disk that was full in the middle: half of it is worth nothing.
+        await file.truncate(size).catch(() => {});
+        throw thrown;
+      }
+      if (size === 0) await flushDirectory(dirname(path));
+    } catch (thrown) {
+      if (thrown instanceof MeshError) throw thrown;
+      return failed("write", path)(thrown);
+    } finally {
+      await file.close().catch(() => {});
+    }
+  }
+
   async makeDirectory(path: string, mode: number): Promise<void> {
     await mkdir(path, { recursive: true, mode })
       .then(() => chmod(path, mode))
@@ -113,6 +152,22 @@ async function writeFlushed(
     await file.close();
   }
 }
+
+/** @returns where the last whole line of the file ends; all of it when the last bytes hold no line end, and are not ours. */
+async function wholeLines(file: FileHandle, size: number): Promise<number> {
+  if (size === 0) return 0;
+  const tail = new Uint8Array(1);
+  await file.read(tail, 0, 1, size - 1);
+  if (tail[0] === lineFeed) return size;
+  const wanted = Math.min(size, hostLimits.maxTornLineBytes);
+  const end = new Uint8Array(wanted);
+  await file.read(end, 0, wanted, size - wanted);
+  const last = end.lastIndexOf(lineFeed);
+  if (last === -1) return wanted === size ? 0 : size;
+  return size - wanted + last + 1;
+}
+
+const lineFeed = 0x0a;
 
 /** The rename itself survives a power cut only when the directory is flushed. */
 async function flushDirectory(path: string): Promise<void> {

@@ -9,6 +9,7 @@ import { systemErrorName } from "../socket_errors.ts";
 import { BunClock, bunRandom } from "./clock.ts";
 import { bunConnect } from "./connect.ts";
 import { bunDatabases } from "./database.ts";
+import { openDatagrams } from "./datagrams.ts";
 import { BunFiles } from "./files.ts";
 import { BunHttpClient } from "./http_client.ts";
 import { LinuxSockets } from "./linux_socket.ts";
@@ -52,6 +53,7 @@ function bunNetwork(clock: Clock, linux: LinuxSockets | null): Network {
     tlsClient: (socket, options) => bunTls(context, socket, options, "client"),
     listenUnix: (path, mode, onAccept) => unix.listen(path, mode, onAccept),
     connectUnix: (path, timeoutMs) => unix.connect(path, timeoutMs),
+    openDatagrams: (to) => openDatagrams(to, context.descriptorCeiling),
     peerCredentials: (socket) => unix.peerCredentials(socket),
     speech: (socket) => speech(linux, socket),
     originalDestination: (socket) => originalDestination(linux, socket),

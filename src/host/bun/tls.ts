@@ -27,7 +27,7 @@ export function bunTls(
   role: TlsRole,
 ): Promise<TlsSocket> {
   assert(socket instanceof BunSocket, "this host upgrades its own sockets only");
-  assert(options.alpn.length > 0, "TLS between tunnels always negotiates a protocol");
+  assert(options.alpn.length > 0 || role === "client", "TLS between tunnels always negotiates a protocol");
   const native = socket.takeForUpgrade();
   if (native === null) return Promise.reject(handshakeError("the connection ended before the handshake"));
   return new Promise((resolve, reject) => {

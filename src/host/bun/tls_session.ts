@@ -19,7 +19,8 @@ export type TlsRole = "server" | "client";
 /** What a completed handshake agreed on. */
 export interface TlsSession {
   readonly peerChain: readonly Uint8Array[];
-  readonly alpn: string;
+  /** Null when none was offered. */
+  readonly alpn: string | null;
   readonly tlsVersion: string;
   readonly cipherSuite: string;
   readonly keyExchange: string | null;
@@ -38,7 +39,7 @@ export function nativeTlsOptions(options: TlsOptions, role: TlsRole): Bun.TLSOpt
     // Not in the published types, as is `isServer`. A number: Bun takes no name here.
     minVersion: tls13,
     // Wire format (RFC 7301 §3.1); Bun ignores a plain string.
-    ALPNProtocols: encodeProtocols(options.alpn),
+    ...(options.alpn.length === 0 ? {} : { ALPNProtocols: encodeProtocols(options.alpn) }),
   };
   if (role === "server") {
     const server = { isServer: true, requestCert: true, secureOptions: sslOpNoTicket };
@@ -71,8 +72,9 @@ export function readSession(
   const cipherSuite = native.getCipher().standardName;
   if (!cipherSuites.has(cipherSuite))
     return parametersError(`the cipher suite ${cipherSuite} is not allowed`);
-  const alpn = native.alpnProtocol;
-  if (typeof alpn !== "string" || !options.alpn.includes(alpn))
+  const negotiated = native.alpnProtocol;
+  const alpn = typeof negotiated === "string" && options.alpn.includes(negotiated) ? negotiated : null;
+  if (alpn === null && options.alpn.length > 0)
     return parametersError(`no protocol of ${options.alpn.join(", ")} was negotiated`);
   const peerChain = readPeerChain(native);
   if (peerChain === null)

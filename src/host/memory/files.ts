@@ -111,6 +111,19 @@ export function openFiles(disk: MemoryDisk, schedule: Schedule, owner: Owner, ra
         return whole.length;
       });
     },
+    appendLines: (path, lines) => {
+      const copy = lines.slice();
+      return soon(() => {
+        if (disk.full) throw failure("ENOSPC", path);
+        if (disk.list(parent(path)) === null) throw failure("ENOENT", path);
+        const before = disk.exists(path) ? disk.read(path) : new Uint8Array();
+        const whole = before.subarray(0, before.lastIndexOf(0x0a) + 1);
+        const bytes = new Uint8Array(whole.length + copy.length);
+        bytes.set(whole);
+        bytes.set(copy, whole.length);
+        disk.write(path, bytes);
+      });
+    },
     makeDirectory: (path) =>
       soon(() => {
         if (disk.full) throw failure("ENOSPC", path);

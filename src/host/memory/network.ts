@@ -3,6 +3,7 @@ import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, type IpAddress, type SocketAddress } from "../../base/ip.ts";
 import type {
   ConnectOptions,
+  Datagrams,
   Listener,
   ListenOptions,
   Network,
@@ -74,6 +75,10 @@ export class MemoryNetwork implements Network {
 
   connectUnix(path: string, timeoutMs: number): Promise<Socket> {
     return memoryConnectUnix(this.#host, this.#machine, path, timeoutMs);
+  }
+
+  openDatagrams(): Datagrams {
+    throw new MeshError("unsupported", "local", "the simulator has no datagrams");
   }
 
   peerCredentials(socket: Socket): PeerCredentials | null {

@@ -20,6 +20,23 @@ export function contractFiles(fixture: () => HostFixture): void {
     ]);
   });
 
+  test("lines are added at a file's end, in a new file once it was moved away, and never to half a line", async () => {
+    const append = (text: string) =>
+      fixture().settled(files().appendLines(path("lines"), bytesOf(text), 0o640));
+    const read = () => fixture().settled(files().readText(path("lines")));
+    await append("a\n");
+    await append("b\nc\n");
+    expect(await read()).toBe("a\nb\nc\n");
+    await write("lines", "a\nhal");
+    await append("d\n");
+    expect(await read()).toBe("a\nd\n");
+    await fixture().settled(files().remove(path("lines")));
+    await append("e\n");
+    expect(await read()).toBe("e\n");
+    const missing = files().appendLines(path("no/lines"), bytesOf("x\n"), 0o640);
+    await expect(fixture().settled(missing)).rejects.toMatchObject({ code: "io", blame: "local" });
+  });
+
   test("a directory lists by name; what is no directory lists as null", async () => {
     await fixture().settled(files().makeDirectory(path("listed/inner"), 0o700));
     await write("listed/b", "");

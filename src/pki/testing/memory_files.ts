@@ -48,6 +48,11 @@ export class MemoryFiles implements Files {
     this.put(path, bytes.slice());
   }
 
+  async appendLines(path: string, lines: Uint8Array, mode: number): Promise<void> {
+    const before = this.contents.get(path) ?? new Uint8Array();
+    await this.writeAtomic(path, new Uint8Array([...before, ...lines]), mode);
+  }
+
   async makeDirectory(path: string, mode: number): Promise<void> {
     this.modes.set(path, mode);
   }

@@ -29,6 +29,8 @@ export interface ServerCertificateOptions {
   /** Accepted as well, as ztunnel's ALT_XDS_HOSTNAME and ALT_CA_HOSTNAME are: for servers dialled by an address they have no name for. */
   readonly alternativeHosts: readonly string[];
   readonly trust: ServerTrust;
+  /** What it should be, for people; the control plane when left out. */
+  readonly role?: string;
 }
 
 export interface VerifiedServer {
@@ -60,7 +62,7 @@ export class ServerCertificateVerifier {
       throw new MeshError(
         code,
         blame === "peer" ? "upstream" : blame,
-        `${this.#options.host} is not trusted as the control plane: ${message}${advice}`,
+        `${this.#options.host} is not trusted as ${this.#options.role ?? "the control plane"}: ${message}${advice}`,
         { cause: error },
       );
     }

@@ -531,7 +531,13 @@ export class ControlWorld {
           return (afterId === undefined ? rows.reverse() : rows).slice(0, limit);
         },
       },
-      status: () => ({ version: { version: "1" }, startedAtMs: 0, pending: [], readOnly: null }),
+      status: () => ({
+        version: { version: "1" },
+        startedAtMs: 0,
+        pending: [],
+        readOnly: null,
+        auditExports: [],
+      }),
       backup: () => {
         const copy = new Blob(["SQLite of red-secret"]);
         return { bytes: copy.size, stream: copy.stream() as ReadableStream<Uint8Array> };

@@ -1,5 +1,5 @@
 /** A control plane's state on a simulated machine, for tests. */
-import { silentLogger } from "../../../base/log.ts";
+import { type Logger, silentLogger } from "../../../base/log.ts";
 import type { MemoryHost } from "../../../host/memory/process.ts";
 import { type MemoryMachine, MemoryWorld } from "../../../host/memory/world.ts";
 import { ControlState, type StateOptions } from "../control_state.ts";
@@ -15,8 +15,12 @@ export class StateWorld {
     this.host = this.machine.start();
   }
 
-  open(options: StateOptions = {}, host: MemoryHost = this.host): Promise<ControlState> {
-    return this.world.settle(ControlState.open(host, "/state", silentLogger, options));
+  open(
+    options: StateOptions = {},
+    host: MemoryHost = this.host,
+    logger: Logger = silentLogger,
+  ): Promise<ControlState> {
+    return this.world.settle(ControlState.open(host, "/state", logger, options));
   }
 
   /** A new process on the same disk. */
