@@ -10,7 +10,6 @@ const toCome: readonly (readonly [apiVersion: string, kind: string])[] = [
   ["networking.istio.io/v1", "Sidecar"],
   ["networking.istio.io/v1alpha3", "EnvoyFilter"],
   ["networking.istio.io/v1beta1", "ProxyConfig"],
-  ["security.istio.io/v1", "RequestAuthentication"],
   ["telemetry.istio.io/v1", "Telemetry"],
   ["extensions.istio.io/v1alpha1", "WasmPlugin"],
   ["extensions.istio.io/v1alpha1", "TrafficExtension"],

@@ -484,3 +484,14 @@ test("the example is a mesh without a complaint", async () => {
     "example",
   ]);
 });
+
+test("a RequestAuthentication without targets has no effect, and that is said", () => {
+  const rules = "jwtRules: [{issuer: https://i.example}]";
+  const texts = [
+    document("RequestAuthentication", "shop/all", `{${rules}}`),
+    document("RequestAuthentication", "shop/one", `{targetRefs: [{kind: Service, name: a}], ${rules}}`),
+  ];
+  expect(warningsOf(convert(texts))).toEqual([
+    "RequestAuthentication shop/all: it names no target, and only a waypoint reads tokens: it has no effect without spec.targetRefs",
+  ]);
+});

@@ -67,5 +67,11 @@ function checkWords(document: MeshDocument, cache: WorkloadCache, report: Conver
   if (document.kind === "ServiceEntry") {
     for (const endpoint of document.endpoints) checkWorkloadWords(cache.source(document, endpoint), report);
   }
+  // A node tunnel reads no tokens, and Istio's waypoints take policies by their targets alone.
+  if (document.kind === "RequestAuthentication" && document.targetRefs.length === 0) {
+    const message =
+      "it names no target, and only a waypoint reads tokens: it has no effect without spec.targetRefs";
+    report.warn(document, "Ignored", message);
+  }
   return !report.isRefused(document);
 }

@@ -5,6 +5,7 @@ import type { DocumentWarning, Location } from "../location.ts";
 import type { AppProtocol } from "../service.ts";
 import type { Locality } from "../workload.ts";
 import type { Located } from "./reader.ts";
+import type { AccessCondition, ExternalAuthorizer, JwtRule, PathNormalization } from "./security.ts";
 
 export type Labels = ReadonlyMap<string, Located<string>>;
 
@@ -135,20 +136,46 @@ export interface SourceMatch {
   readonly namespaces: Values<string>;
   readonly serviceAccounts: Values<string>;
   readonly ipBlocks: Values<IpPrefix>;
-  /** Fields that need HTTP or that a tunnel cannot see, as they are called in the document. */
+  readonly requestPrincipals: Values<string>;
+  readonly remoteIpBlocks: Values<IpPrefix>;
+  readonly trustDomains: Values<string>;
+  /** Those of its fields that need HTTP or that a tunnel cannot see, as they are called in the document. */
   readonly layer7: readonly string[];
 }
 
 export interface OperationMatch {
   readonly ports: Values<number>;
+  readonly hosts: Values<string>;
+  readonly methods: Values<string>;
+  readonly paths: Values<string>;
   readonly layer7: readonly string[];
 }
+
+/** A condition that a tunnel does not see. */
+export type Layer7Condition =
+  | { readonly key: "remote.ip"; readonly match: Values<IpPrefix> }
+  | {
+      readonly key:
+        | "source.serviceAccount"
+        | "source.trustDomain"
+        | "connection.sni"
+        | "request.auth.principal"
+        | "request.auth.audiences"
+        | "request.auth.presenter";
+      readonly match: Values<string>;
+    }
+  /** @param header in lower case */
+  | { readonly key: "request.headers"; readonly header: string; readonly match: Values<string> }
+  /** `request.auth.claims[a][b]` is the path `a`, `b`. */
+  | { readonly key: "request.auth.claims"; readonly claim: readonly string[]; readonly match: Values<string> }
+  /** Metadata that a filter of Envoy would have made: there is none here. */
+  | { readonly key: "experimental.envoy.filters"; readonly match: Values<string> };
 
 export type Condition =
   | { readonly key: "source.ip" | "destination.ip"; readonly match: Values<IpPrefix> }
   | { readonly key: "source.namespace" | "source.principal"; readonly match: Values<string> }
   | { readonly key: "destination.port"; readonly match: Values<number> }
-  | { readonly key: "layer7"; readonly name: string };
+  | { readonly key: "layer7"; readonly name: string; readonly is: Layer7Condition };
 
 export interface PolicyRule {
   readonly at: Location;
@@ -166,6 +193,37 @@ export interface AuthorizationPolicyDocument extends Document {
   readonly targetRefs: readonly Located<string>[];
   readonly rules: readonly PolicyRule[];
   readonly dryRun: boolean;
+  /** `spec.provider.name` of a CUSTOM policy: who decides. */
+  readonly provider: string | null;
+}
+
+export interface RequestAuthenticationDocument extends Document {
+  readonly kind: "RequestAuthentication";
+  /** Null: the whole namespace, or the mesh in the root namespace. Only without `targetRefs`. */
+  readonly selector: Labels | null;
+  readonly targetRefs: readonly Located<string>[];
+  readonly rules: readonly JwtRule[];
+}
+
+/** `fairlead.dev/v1`: conditions in CEL on requests that a waypoint takes, beside the AuthorizationPolicies. */
+export interface AccessConditionDocument extends Document {
+  readonly kind: "AccessCondition";
+  readonly targetRefs: readonly Located<string>[];
+  readonly conditions: readonly AccessCondition[];
+  /** Said in the log and counted, without any other effect. */
+  readonly dryRun: boolean;
+}
+
+/** `fairlead.dev/v1`: what Istio's MeshConfig says of waypoints. There is one, of the mesh's administrators. */
+export interface MeshConfigDocument extends Document {
+  readonly kind: "MeshConfig";
+  readonly authorizers: readonly ExternalAuthorizer[];
+  readonly pathNormalization: PathNormalization;
+  readonly trustDomainAliases: readonly string[];
+  /** `defaultConfig.gatewayTopology.numTrustedProxies`. */
+  readonly trustedProxies: number;
+  /** Hosts of key sets that may be at private addresses, and be reached by plain HTTP. */
+  readonly privateKeySetHosts: readonly string[];
 }
 
 export type MeshDocument =
@@ -176,7 +234,10 @@ export type MeshDocument =
   | GatewayDocument
   | GrantDocument
   | PeerAuthenticationDocument
-  | AuthorizationPolicyDocument;
+  | AuthorizationPolicyDocument
+  | RequestAuthenticationDocument
+  | AccessConditionDocument
+  | MeshConfigDocument;
 
 /** @param namespace "" for a document that is in none. */
 export function resourceName(kind: string, namespace: string, name: string): string {

@@ -25,7 +25,7 @@ export function readMetadata(root: ObjectReader, kind: MeshKind, problems: Probl
   if (metadata === null) return null;
   const name = metadata.requiredString("name");
   if (name === null) return null;
-  const isOfTheMesh = kind === "Namespace" || kind === "Grant";
+  const isOfTheMesh = kind === "Namespace" || kind === "Grant" || kind === "MeshConfig";
   const namespace = isOfTheMesh ? null : metadata.string("namespace");
   const metadataNamespace = isOfTheMesh ? "" : (namespace?.value ?? "default");
   const key = resourceName(kind, metadataNamespace, name.value);

@@ -7,7 +7,13 @@ import { readKind } from "./kind.ts";
 import { kindOf } from "./kinds/kinds.ts";
 import { readMetadata } from "./metadata.ts";
 import { ObjectReader, Problems } from "./reader.ts";
-import { type RefusedPolicy, salvagePolicy } from "./refused_policy.ts";
+import {
+  isForWaypoints,
+  type RefusedForWaypoint,
+  type RefusedPolicy,
+  salvageForWaypoint,
+  salvagePolicy,
+} from "./refused_policy.ts";
 import {
   type DocumentText,
   type ParsedYaml,
@@ -26,6 +32,8 @@ export interface ParsedEntry {
   readonly errors: readonly DocumentError[];
   /** Not null for a policy that was refused: what is known about whom it concerns. */
   readonly refusedPolicy: RefusedPolicy | null;
+  /** The same for waypoints. */
+  readonly refusedForWaypoint: RefusedForWaypoint | null;
 }
 
 const rootFields = { known: ["apiVersion", "kind", "metadata", "spec", "status"] };
@@ -44,7 +52,8 @@ export function* parseInSteps(text: DocumentText): Generator<void, readonly Pars
 export function* readInSteps(text: DocumentText, yaml: ParsedYaml): Generator<void, readonly ParsedEntry[]> {
   if (!("root" in yaml)) {
     const location = yaml.errors[0]?.location ?? { file: text.file, line: text.firstLine, column: 1 };
-    return [{ key: null, location, document: null, errors: yaml.errors, refusedPolicy: null }];
+    const nothing = { refusedPolicy: null, refusedForWaypoint: null };
+    return [{ key: null, location, document: null, errors: yaml.errors, ...nothing }];
   }
   const items = listItems(yaml.root);
   if (items === null) return [readDocument(yaml.root)];
@@ -67,8 +76,13 @@ export function listItems(root: YamlNode): readonly YamlNode[] | null {
 
 function readDocument(node: YamlNode): ParsedEntry {
   const problems = new Problems();
-  const refused = (key: string | null, refusedPolicy: RefusedPolicy | null = null): ParsedEntry => {
-    return { key, location: node.at, document: null, errors: problems.errors, refusedPolicy };
+  const refused = (
+    key: string | null,
+    refusedPolicy: RefusedPolicy | null = null,
+    refusedForWaypoint: RefusedForWaypoint | null = null,
+  ): ParsedEntry => {
+    const { errors } = problems;
+    return { key, location: node.at, document: null, errors, refusedPolicy, refusedForWaypoint };
   };
   const root = ObjectReader.open(node, "", problems);
   if (root === null) return refused(null);
@@ -88,9 +102,14 @@ function readDocument(node: YamlNode): ParsedEntry {
       document: withWarnings(document, problems),
       errors: [],
       refusedPolicy: null,
+      refusedForWaypoint: null,
     };
   const isPolicy = kind === "AuthorizationPolicy" || kind === "PeerAuthentication";
-  return refused(key, isPolicy ? salvagePolicy(node, kind, metadata) : null);
+  return refused(
+    key,
+    isPolicy ? salvagePolicy(node, kind, metadata) : null,
+    isForWaypoints(kind) ? salvageForWaypoint(node, kind, metadata) : null,
+  );
 }
 
 function withWarnings(document: MeshDocument, { warnings }: Problems): MeshDocument {

@@ -2,7 +2,7 @@
 import type { Location } from "../location.ts";
 import type { Labels, Metadata } from "./document.ts";
 import { salvageSelector } from "./kinds/labels.ts";
-import { areKnownTargets } from "./kinds/target_ref.ts";
+import { areKnownTargets, targetNames } from "./kinds/target_ref.ts";
 import { ObjectReader, Problems } from "./reader.ts";
 import type { YamlNode } from "./yaml.ts";
 
@@ -13,6 +13,42 @@ export interface RefusedPolicy {
   /** Null when it has none, or none that can be read: then it may concern the whole namespace. */
   readonly selector: Labels | null;
   readonly location: Location;
+}
+
+/** What a waypoint must know of a document that was refused: which requests it may have been about. They are denied. */
+export interface RefusedForWaypoint {
+  readonly kind: "AuthorizationPolicy" | "RequestAuthentication" | "AccessCondition" | "MeshConfig";
+  /** `AccessCondition shop/office-hours`. */
+  readonly key: string;
+  /** "" of the whole mesh. */
+  readonly namespace: string;
+  /** `Kind name` of each; null where it cannot be told, so it may be for whatever is in its namespace. */
+  readonly targetRefs: readonly string[] | null;
+  readonly location: Location;
+}
+
+export function isForWaypoints(kind: string): kind is RefusedForWaypoint["kind"] {
+  return (
+    kind === "AuthorizationPolicy" ||
+    kind === "RequestAuthentication" ||
+    kind === "AccessCondition" ||
+    kind === "MeshConfig"
+  );
+}
+
+/** @returns null when it can be told that the document, were it good, would be nothing to waypoints. */
+export function salvageForWaypoint(
+  root: YamlNode,
+  kind: RefusedForWaypoint["kind"],
+  { key, namespace }: Metadata,
+): RefusedForWaypoint | null {
+  const found = { kind, key, namespace, location: root.at };
+  const spec = ObjectReader.open(root, "", new Problems())?.object("spec", specFields) ?? null;
+  if (kind === "MeshConfig" || spec === null) return { ...found, targetRefs: null };
+  if (spec.has("targetRef") || spec.has("targetRefs"))
+    return { ...found, targetRefs: areKnownTargets(spec) ? targetNames(spec) : null };
+  // Without targets it is for tunnels, or for nothing at all; a condition has no other way to say whom it is for.
+  return kind === "AccessCondition" ? { ...found, targetRefs: null } : null;
 }
 
 const specFields = {

@@ -26,7 +26,6 @@ export const kindsToCome: Readonly<Record<string, readonly string[]>> = {
     "EnvoyFilter",
     "ProxyConfig",
   ],
-  "security.istio.io": ["RequestAuthentication"],
   "telemetry.istio.io": ["Telemetry"],
   "extensions.istio.io": ["WasmPlugin", "TrafficExtension"],
   "install.istio.io": ["IstioOperator"],

@@ -2,10 +2,13 @@
 import type { Location } from "../../location.ts";
 import type { MeshDocument, Metadata } from "../document.ts";
 import type { ObjectReader, Problems } from "../reader.ts";
-import { readAuthorizationPolicy } from "./authorization_policy.ts";
 import { readGateway } from "./gateway.ts";
 import { readGrant } from "./grant.ts";
-import { readPeerAuthentication } from "./peer_authentication.ts";
+import { readAccessCondition } from "./security/access_condition.ts";
+import { readAuthorizationPolicy } from "./security/authorization_policy.ts";
+import { readMeshConfig } from "./security/mesh_config.ts";
+import { readPeerAuthentication } from "./security/peer_authentication.ts";
+import { readRequestAuthentication } from "./security/request_authentication.ts";
 import { readServiceEntry } from "./service_entry.ts";
 import { readWorkloadEntry } from "./workload_entry.ts";
 import { readWorkloadGroup } from "./workload_group.ts";
@@ -28,6 +31,7 @@ interface Kind {
 const networking = { group: "networking.istio.io", versions: ["v1", "v1beta1", "v1alpha3"] };
 const security = { group: "security.istio.io", versions: ["v1", "v1beta1"] };
 const gateway = { group: "gateway.networking.k8s.io", versions: ["v1", "v1beta1"] };
+const fairlead = { group: "fairlead.dev", versions: ["v1"] };
 
 const table: Readonly<Record<MeshKind, Kind>> = {
   Namespace: { group: "", versions: ["v1"], read: readNamespace },
@@ -35,9 +39,12 @@ const table: Readonly<Record<MeshKind, Kind>> = {
   WorkloadGroup: { ...networking, read: readWorkloadGroup },
   ServiceEntry: { ...networking, read: readServiceEntry },
   Gateway: { ...gateway, read: readGateway },
-  Grant: { group: "fairlead.dev", versions: ["v1"], read: readGrant },
+  Grant: { ...fairlead, read: readGrant },
   PeerAuthentication: { ...security, read: readPeerAuthentication },
   AuthorizationPolicy: { ...security, read: readAuthorizationPolicy },
+  RequestAuthentication: { ...security, read: readRequestAuthentication },
+  AccessCondition: { ...fairlead, read: readAccessCondition },
+  MeshConfig: { ...fairlead, read: readMeshConfig },
 };
 
 export function kindNamed(name: string): MeshKind | null {

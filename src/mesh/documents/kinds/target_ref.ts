@@ -85,6 +85,11 @@ export function areKnownTargets(spec: ObjectReader): boolean {
   );
 }
 
+/** Of a refused document, whose targets are known: `Kind name` of each. */
+export function targetNames(spec: ObjectReader): readonly string[] {
+  return referencesOf(spec).map((reference) => `${reference.text("kind")} ${reference.text("name")}`);
+}
+
 function referencesOf(spec: ObjectReader): readonly ObjectReader[] {
   const single = spec.object("targetRef", targetFields);
   return [...(single === null ? [] : [single]), ...spec.objects("targetRefs", targetFields)];

@@ -1,9 +1,9 @@
 /** The lists of values in an AuthorizationPolicy, each checked as Istio does (`pkg/config/security/security.go`). */
-import { IpAddress, parsePort } from "../../../base/ip.ts";
-import { meshLimits } from "../../../base/limits/mesh.ts";
-import { type IpPrefix, parseIpPrefix } from "../../../base/prefix.ts";
-import type { Values } from "../document.ts";
-import { type Located, type ObjectReader, type Problems, quote } from "../reader.ts";
+import { IpAddress, parsePort } from "../../../../base/ip.ts";
+import { meshLimits } from "../../../../base/limits/mesh.ts";
+import { type IpPrefix, parseIpPrefix } from "../../../../base/prefix.ts";
+import type { Values } from "../../document.ts";
+import { type Located, type ObjectReader, type Problems, quote } from "../../reader.ts";
 
 /** One value of a list; null, having said why, when it is none. */
 export type ValueReader<T> = (value: Located<string>, path: string, problems: Problems) => Located<T> | null;

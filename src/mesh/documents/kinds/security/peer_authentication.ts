@@ -1,9 +1,9 @@
 /** PeerAuthentication (Istio `ValidatePeerAuthentication` of `pkg/config/validation/validation.go`). */
 
-import type { Location } from "../../location.ts";
-import type { Metadata, MutualTlsMode, PeerAuthenticationDocument } from "../document.ts";
-import { type Located, ObjectReader, type Problems, quote } from "../reader.ts";
-import { readSelector } from "./labels.ts";
+import type { Location } from "../../../location.ts";
+import type { Metadata, MutualTlsMode, PeerAuthenticationDocument } from "../../document.ts";
+import { type Located, ObjectReader, type Problems, quote } from "../../reader.ts";
+import { readSelector } from "../labels.ts";
 
 const modeWords = ["UNSET", "DISABLE", "PERMISSIVE", "STRICT"] as const;
 

@@ -1,13 +1,12 @@
 /** The parts of an AuthorizationPolicy rule: `source`, `operation`, and the conditions of `when`. */
-import type { Condition, OperationMatch, SourceMatch } from "../document.ts";
-import { type ObjectReader, type Problems, quote } from "../reader.ts";
+import type { Condition, Layer7Condition, OperationMatch, SourceMatch, Values } from "../../document.ts";
+import { type ObjectReader, type Problems, quote } from "../../reader.ts";
 import {
   anyText,
   ipBlock,
   notField,
   pathTemplate,
   port,
-  readList,
   readValues,
   serviceAccount,
   trustDomain,
@@ -16,20 +15,12 @@ import {
 } from "./policy_values.ts";
 
 /** What a tunnel cannot see. Trust domains are here because a match has no field for them (istiod `httpSources`). */
-const sourceLayer7: Readonly<Record<string, ValueReader<unknown>>> = {
-  requestPrincipals: anyText,
-  remoteIpBlocks: ipBlock,
-  trustDomains: trustDomain,
-};
-const operationLayer7: Readonly<Record<string, ValueReader<unknown>>> = {
-  hosts: anyText,
-  methods: anyText,
-  paths: pathTemplate,
-};
+const sourceLayer7 = ["requestPrincipals", "remoteIpBlocks", "trustDomains"];
+const operationLayer7 = ["hosts", "methods", "paths"];
 const sourceLayer4 = ["principals", "namespaces", "serviceAccounts", "ipBlocks"];
 
-const sourceFields = { known: withNot([...sourceLayer4, ...Object.keys(sourceLayer7)]) };
-const operationFields = { known: withNot(["ports", ...Object.keys(operationLayer7)]) };
+const sourceFields = { known: withNot([...sourceLayer4, ...sourceLayer7]) };
+const operationFields = { known: withNot(["ports", ...operationLayer7]) };
 
 /** Who the peer is cannot be said to an external authorizer (Istio `ValidateAuthorizationPolicy`). */
 const notCustom = withNot([
@@ -64,7 +55,10 @@ export function readSource(from: ObjectReader, isCustom: boolean, problems: Prob
     namespaces: values("namespaces", anyText),
     serviceAccounts: values("serviceAccounts", serviceAccount),
     ipBlocks: values("ipBlocks", ipBlock),
-    layer7: layer7Of(source, sourceLayer7, problems),
+    requestPrincipals: values("requestPrincipals", anyText),
+    remoteIpBlocks: values("remoteIpBlocks", ipBlock),
+    trustDomains: values("trustDomains", trustDomain),
+    layer7: written(source, sourceLayer7),
   };
 }
 
@@ -72,26 +66,20 @@ export function readOperation(to: ObjectReader, problems: Problems): OperationMa
   const operation = to.object("operation", operationFields);
   if (operation === null) return null;
   requireContent(operation, problems);
+  const values = <T>(field: string, read: ValueReader<T>) =>
+    readValues(operation, field, notField(field), read, problems);
   return {
-    ports: readValues(operation, "ports", "notPorts", port, problems),
-    layer7: layer7Of(operation, operationLayer7, problems),
+    ports: values("ports", port),
+    hosts: values("hosts", anyText),
+    methods: values("methods", anyText),
+    paths: values("paths", pathTemplate),
+    layer7: written(operation, operationLayer7),
   };
 }
 
-/** The fields that are there, having checked their values. */
-function layer7Of(
-  reader: ObjectReader,
-  fields: Readonly<Record<string, ValueReader<unknown>>>,
-  problems: Problems,
-): readonly string[] {
-  const found: string[] = [];
-  for (const [field, read] of Object.entries(fields)) {
-    for (const name of [field, notField(field)].filter((each) => reader.has(each))) {
-      readList(reader, name, read, problems);
-      found.push(name);
-    }
-  }
-  return found;
+/** Those of the fields that are there, and of their `not` counterparts. */
+function written(reader: ObjectReader, fields: readonly string[]): readonly string[] {
+  return withNot(fields).filter((field) => reader.has(field));
 }
 
 /** An empty `source` would match nothing here and everything elsewhere. */
@@ -100,15 +88,10 @@ function requireContent(reader: ObjectReader, problems: Problems): void {
 }
 
 /** Conditions a tunnel does not see, and what their values are. */
-const layer7Keys: Readonly<Record<string, ValueReader<unknown>>> = {
-  "source.serviceAccount": serviceAccount,
-  "source.trustDomain": wildcard,
-  "remote.ip": ipBlock,
-  "connection.sni": anyText,
-  "request.auth.principal": anyText,
-  "request.auth.audiences": anyText,
-  "request.auth.presenter": anyText,
-};
+const layer7Keys = [
+  ...["source.serviceAccount", "source.trustDomain", "remote.ip", "connection.sni"],
+  ...["request.auth.principal", "request.auth.audiences", "request.auth.presenter"],
+];
 const layer4Keys = [
   "source.ip",
   "source.namespace",
@@ -145,13 +128,32 @@ export function readCondition(when: ObjectReader, isCustom: boolean, problems: P
     case "destination.port":
       return { key: word, match: values(port) };
   }
-  const read = Object.hasOwn(layer7Keys, word) ? layer7Keys[word] : undefined;
-  if (read === undefined && !mapKey.test(word)) {
-    refuseKey(when, key.at, word, problems);
-    return null;
+  const is = readLayer7(word, values);
+  if (is === null) refuseKey(when, key.at, word, problems);
+  return is === null ? null : { key: "layer7", name: word, is };
+}
+
+function readLayer7(word: string, values: <T>(read: ValueReader<T>) => Values<T>): Layer7Condition | null {
+  switch (word) {
+    case "remote.ip":
+      return { key: word, match: values(ipBlock) };
+    case "source.serviceAccount":
+      return { key: word, match: values(serviceAccount) };
+    case "source.trustDomain":
+      return { key: word, match: values(wildcard) };
+    case "connection.sni":
+    case "request.auth.principal":
+    case "request.auth.audiences":
+    case "request.auth.presenter":
+      return { key: word, match: values(anyText) };
   }
-  values(read ?? anyText);
-  return { key: "layer7", name: word };
+  if (!mapKey.test(word)) return null;
+  const names = word.slice(word.indexOf("[") + 1, -1).split("][");
+  if (word.startsWith("experimental.")) return { key: "experimental.envoy.filters", match: values(anyText) };
+  if (word.startsWith("request.auth.claims"))
+    return { key: "request.auth.claims", claim: names, match: values(anyText) };
+  // Istio takes what is between the outermost brackets (`extractNameInBrackets`); no header is called `a][b`.
+  return { key: "request.headers", header: names.join("][").toLowerCase(), match: values(anyText) };
 }
 
 function refuseKey(
@@ -166,12 +168,7 @@ function refuseKey(
   if (replaced !== undefined) problems.add(at, `${path}: ${quote(word)} ${replaced[1]}`, word);
   else if (map !== undefined) problems.add(at, `${path}: ${quote(word)} must be ${map}[NAME]`, word);
   else {
-    const valid = [
-      ...layer4Keys,
-      ...Object.keys(layer7Keys),
-      "request.headers[NAME]",
-      "request.auth.claims[NAME]",
-    ];
+    const valid = [...layer4Keys, ...layer7Keys, "request.headers[NAME]", "request.auth.claims[NAME]"];
     problems.add(at, `${path}: there is no attribute ${quote(word)}`, word, valid);
   }
 }

@@ -1,12 +1,12 @@
 /** AuthorizationPolicy as Istio checks it (`ValidateAuthorizationPolicy` of `pkg/config/validation/validation.go`). */
-import { meshLimits } from "../../../base/limits/mesh.ts";
-import type { Location } from "../../location.ts";
-import type { AuthorizationPolicyDocument, Metadata, PolicyRule } from "../document.ts";
-import { type Located, ObjectReader, type Problems, quote } from "../reader.ts";
-import { checkCount } from "./bounds.ts";
-import { readSelector } from "./labels.ts";
+import { meshLimits } from "../../../../base/limits/mesh.ts";
+import type { Location } from "../../../location.ts";
+import type { AuthorizationPolicyDocument, Metadata, PolicyRule } from "../../document.ts";
+import { type Located, ObjectReader, type Problems, quote } from "../../reader.ts";
+import { checkCount } from "../bounds.ts";
+import { readSelector } from "../labels.ts";
+import { readTargetRefs } from "../target_ref.ts";
 import { readCondition, readOperation, readSource } from "./policy_match.ts";
-import { readTargetRefs } from "./target_ref.ts";
 
 const fields = { known: ["selector", "targetRef", "targetRefs", "action", "rules", "provider"] };
 const actions = ["ALLOW", "DENY", "AUDIT", "CUSTOM"] as const;
@@ -27,7 +27,14 @@ export function readAuthorizationPolicy(
   const spec = root.object("spec", fields);
   // `spec: {}`, or none, is the known way to say "allow nothing".
   if (spec === null)
-    return { ...base, action: { value: "ALLOW", at: location }, selector: null, targetRefs: [], rules: [] };
+    return {
+      ...base,
+      action: { value: "ALLOW", at: location },
+      selector: null,
+      targetRefs: [],
+      rules: [],
+      provider: null,
+    };
   const action = spec.choice("action", actions) ?? { value: "ALLOW", at: location };
   const selector = readSelector(spec, "selector", "matchLabels", problems);
   const targetRefs = readTargetRefs(spec, problems);
@@ -35,16 +42,16 @@ export function readAuthorizationPolicy(
   if (rules.length === 0 && !problems.any && (action.value === "DENY" || action.value === "CUSTOM")) {
     problems.add(action.at, `a ${action.value} policy without spec.rules would never match`, action.value);
   }
-  checkProvider(spec, action, problems);
+  const provider = readProvider(spec, action, problems);
   checkDryRun(metadata, action.value, problems);
   if (selector?.size === 0) {
     const message = "spec.selector has no labels, so the policy is for its whole namespace";
     problems.warn(spec.where("selector"), "Ignored", message);
   }
-  return { ...base, action, selector, targetRefs, rules };
+  return { ...base, action, selector, targetRefs, rules, provider };
 }
 
-function checkProvider(spec: ObjectReader, action: Located<string>, problems: Problems): void {
+function readProvider(spec: ObjectReader, action: Located<string>, problems: Problems): string | null {
   const isCustom = action.value === "CUSTOM";
   if (isCustom && !spec.has("provider"))
     problems.add(action.at, "the action CUSTOM needs spec.provider", action.value);
@@ -54,7 +61,7 @@ function checkProvider(spec: ObjectReader, action: Located<string>, problems: Pr
       `spec.provider goes with the action CUSTOM, not ${action.value}`,
       "provider",
     );
-  spec.object("provider", { known: ["name"] })?.requiredString("name");
+  return spec.object("provider", { known: ["name"] })?.requiredString("name")?.value ?? null;
 }
 
 function readRules(spec: ObjectReader, isCustom: boolean, problems: Problems): readonly PolicyRule[] {
