@@ -106,6 +106,6 @@ function namespaceOf(service: number): string {
 
 function ip(text: string): IpAddress {
   const parsed = IpAddress.parse(text);
-  if (parsed === null) throw new Error(`${text} is no address`);
+  if (parsed === null) throw new Error(`${text} is not an address`);
   return parsed;
 }

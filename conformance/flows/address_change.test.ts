@@ -35,7 +35,7 @@ test("an open tunnel delivers nothing to another workload that has the address b
   // The one that was open was to a workload that is gone.
   expect(errors()).toEqual(["workload_changed", "workload_changed"]);
   expect(String(node.access().at(-1)?.error)).toContain(
-    "the caller verified spiffe://cluster.local/ns/shop/sa/db, and shop/other there is spiffe://cluster.local/ns/shop/sa/other by now",
+    "the caller verified spiffe://cluster.local/ns/shop/sa/db, but shop/other now has the identity spiffe://cluster.local/ns/shop/sa/other",
   );
   const next = (await dial()).connect("10.0.0.2:15432");
   await lab.until(() => next.log.status === "200", "the answer of the new tunnel");

@@ -121,9 +121,11 @@ describe("hosts that join by a WorkloadGroup", () => {
     await lab.world.settle(node.listening);
     await lab.until(() => members().length === 1, "the member");
     await expect(join("two", "10.0.0.12", "10.0.0.11")).rejects.toThrow(
-      "neither the address that it connects from",
+      "neither the address that the host connects from",
     );
-    await expect(join("three", "10.0.0.13", address)).rejects.toThrow("the control plane is reached there");
+    await expect(join("three", "10.0.0.13", address)).rejects.toThrow(
+      "it is an address of the control plane",
+    );
     await expect(join("four", "10.0.0.14", "10.0.0.1")).rejects.toThrow("neither the address");
     expect(members()).toEqual(["10.0.0.11"]);
     expect(control.parts.state.registrations.count()).toBe(1);

@@ -140,6 +140,6 @@ describe("a host that has joined", () => {
     expect(refused.end?.message).toBe(
       "the identity is not available now: the control plane does not sign it for this host",
     );
-    expect(again.log()).toContain("does a document place the workload on this node");
+    expect(again.log()).toContain("a document places the workload on this node");
   });
 });

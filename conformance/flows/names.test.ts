@@ -111,7 +111,7 @@ test("a name that does not resolve is told and recorded; one that leads to ourse
   proxy.socket.write(new TextEncoder().encode("CONNECT nowhere.example:80 HTTP/1.1\r\nHost: x\r\n\r\n"));
   await lab.until(() => proxy.text.includes("\r\n"), "the answer");
   expect(proxy.text).toContain(
-    "name_not_found: no service of the mesh is called nowhere.example, and it is no other name: nowhere.example: no such name",
+    "name_not_found: no service of the mesh has the name nowhere.example, and it does not resolve: nowhere.example: no such name",
   );
   lab.world.setName("self.example", ["10.0.0.1"]);
   const self = await lab.connect(cart.host, "10.0.0.1:3128");

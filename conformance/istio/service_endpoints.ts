@@ -96,7 +96,7 @@ const endpoints: readonly Case[] = [
   stricter(
     "an address twice",
     se(`hosts: [a.b]\n${http}\n${inside}\nendpoints: [{address: 10.0.0.1}, {address: «10.0.0.1»}]`),
-    "is here a second time",
+    "is given twice",
   ),
 ];
 
@@ -141,8 +141,8 @@ const exportsTo: readonly Case[] = [
   refused("to all and this namespace", exported('«"*"», "."'), "does not go with others"),
   refused("to this namespace and all", exported('".", «"*"»'), "does not go with others"),
   refused("to none and this namespace", exported('«"~"», "."'), "does not go with others"),
-  refused("to this namespace twice", exported('".", «"."»'), "is here a second time"),
-  refused("to this namespace twice, once by its name", exported('".", «shop»'), "is here a second time"),
+  refused("to this namespace twice", exported('".", «"."»'), "is given twice"),
+  refused("to this namespace twice, once by its name", exported('".", «shop»'), "is given twice"),
   refused("a word that is none", exported("«a_b»"), "nor a namespace"),
   refused("a pattern", exported('«"team-*"»'), "nor a namespace"),
   refused("an empty word", exported('«»""'), "nor a namespace"),

@@ -39,7 +39,7 @@ const hosts: readonly Case[] = [
     se(`«hosts»: [${many(257, (index) => `h${index}.shop`)}]\n${http}`),
     "Istio takes 256",
   ),
-  stricter("a host twice", host("a.shop, «A.shop»"), "is here a second time"),
+  stricter("a host twice", host("a.shop, «A.shop»"), "is given twice"),
 ];
 
 const addresses: readonly Case[] = [
@@ -132,12 +132,12 @@ const ports: readonly Case[] = [
   refused(
     "a name twice",
     se("hosts: [a.b]\nports: [{number: 80, name: a}, {number: 81, name: «a»}]"),
-    "is here a second time",
+    "is given twice",
   ),
   refused(
     "a number twice",
     se("hosts: [a.b]\nports: [{number: 80, name: a}, {number: «80», name: b}]"),
-    "is here a second time",
+    "is given twice",
   ),
   refused("target port 0", port("number: 80, name: a, targetPort: «0»"), "must be from 1 to 65535"),
   refused("target port 65536", port("number: 80, name: a, targetPort: «65536»"), "must be from 1 to 65535"),

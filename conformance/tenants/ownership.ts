@@ -191,13 +191,13 @@ async function members(world: World, check: Check, mesh: MeshStore): Promise<voi
     refused("10.10.0.7", "10.10.0.7 belongs to namespace shop"),
   );
   await check("a member that says another tenant's workload is its own", () =>
-    refused("10.9.0.5", "neither the address that it connects from"),
+    refused("10.9.0.5", "neither the address that the host connects from"),
   );
   await check("a member that says an address of a range that another was granted", () =>
-    refused("10.11.0.9", "neither the address that it connects from"),
+    refused("10.11.0.9", "neither the address that the host connects from"),
   );
   await check("a member that says any address at all", () =>
-    refused("203.0.113.9", "neither the address that it connects from"),
+    refused("203.0.113.9", "neither the address that the host connects from"),
   );
   await check("a document at the address of another tenant's member", async () =>
     refusedAsOf(await apes.apply(workload("apes/thief", "10.10.0.7")), "namespace shop"),

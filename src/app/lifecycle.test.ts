@@ -37,7 +37,7 @@ describe("a program's end", () => {
     life.onStop(() => Promise.reject(new Error("nft is gone")));
     await life.stop();
     expect(undone).toEqual(["port", "keys", "state"]);
-    expect(told.lines).toEqual(["error something could not be taken back: nft is gone"]);
+    expect(told.lines).toEqual(["error a part of the program could not be stopped: nft is gone"]);
   });
 
   test("takes back at once what is set up while it stops, and after it has stopped", async () => {

@@ -45,7 +45,7 @@ export class Lifecycle {
         await step();
       } catch (thrown) {
         const { message } = asMeshError(thrown, "io", "local");
-        this.#logger.log("error", "stop", "something could not be taken back", { error: message });
+        this.#logger.log("error", "stop", "a part of the program could not be stopped", { error: message });
       }
     }
     this.#isOver = true;

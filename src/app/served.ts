@@ -68,7 +68,7 @@ export async function serveProgram(options: ServedOptions): Promise<Served> {
     () => turns.close(),
     host.process.onUncaught((thrown) => {
       const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
-      logger.log("error", "bug", `please report this: one ${unit} ended by a bug of ours`, { error });
+      logger.log("error", "bug", `please report this bug of fairlead: it ended one ${unit}`, { error });
     }),
   ];
   const closeAll = (): void => {

@@ -4,7 +4,7 @@ import { specialAddress } from "./special_addresses.ts";
 
 function what(text: string): string | null {
   const ip = IpAddress.parse(text);
-  if (ip === null) throw new Error(`${text} is no address`);
+  if (ip === null) throw new Error(`${text} is not an address`);
   return specialAddress(ip);
 }
 

@@ -235,7 +235,7 @@ describe("fairlead validate", () => {
     const bad = { "m.yaml": `${good}${administrator("emperor")}${issuer("[]")}` };
     const refused = await run("validate m.yaml", { files: bad });
     expect(refused.code).toBe(1);
-    expect(refused.out).toContain("m.yaml:13:9: error: Administrator ada: there is no role emperor");
+    expect(refused.out).toContain('m.yaml:13:9: error: Administrator ada: "emperor" is not a role');
     expect(refused.out).toContain("error: TokenIssuer https://id.example: needs an audience\n");
     expect(refused.out).toEndWith("not valid: 3 documents in 1 file, 2 errors, 0 warnings\n");
   });

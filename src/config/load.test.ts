@@ -264,7 +264,9 @@ describe("configuration of a control plane", () => {
       "--ca-key",
       "--ca-root",
     ]);
-    expect(loadPlane({ ...files, caPlace: ["vault-pki"] }).errors[0]).toContain("cannot be given with --ca vault-pki");
+    expect(loadPlane({ ...files, caPlace: ["vault-pki"] }).errors[0]).toContain(
+      "cannot be given with --ca vault-pki",
+    );
     const vault = { vault: ["https://v:8200"], vaultTokenFile: ["t"] };
     expect(loadPlane({ caPlace: ["vault-pki"], ...vault }).config?.authority).toMatchObject({
       kind: "vault-pki",

@@ -102,7 +102,7 @@ class TreeReader {
       throw new MeshError(
         "limit_reached",
         "local",
-        `there are more than ${meshLimits.maxFiles} files; this one is not read`,
+        `there are more than ${meshLimits.maxFiles} files; this one is ignored`,
       );
     }
     this.texts.set(path, await this.#files.readText(path));

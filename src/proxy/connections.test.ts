@@ -77,7 +77,7 @@ describe("register of open connections", () => {
   test("a bug of ours is no upstream's fault: the record says so, and one line tells where it is", () => {
     open("outbound", "cart").finish(faultOf(new TypeError("x is not a function")));
     expect(lines.map(({ message }) => message)).toEqual([
-      "please report this: one connection ended by a bug of ours",
+      "please report this bug of fairlead: it ended one connection",
       "connection complete",
     ]);
     expect(String(lines[0]?.fields.error)).toContain("connections.test.ts");

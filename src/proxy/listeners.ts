@@ -141,7 +141,7 @@ export class Listeners {
   async #captured(socket: Socket): Promise<void> {
     const destination = this.#context.net.originalDestination(socket);
     if (destination === null || isOurselves(socket, destination)) {
-      const error = new MeshError("self_call", "local", "connected to the capture port itself");
+      const error = new MeshError("self_call", "local", "connected to the capture port directly");
       this.#context.telemetry.refused("outbound", socket.remote, socket.local, error);
       socket.reset();
       return;
@@ -152,7 +152,7 @@ export class Listeners {
   #capturedInbound(socket: Socket): void {
     const destination = this.#context.net.originalDestination(socket);
     if (destination === null || isOurselves(socket, destination)) {
-      const error = new MeshError("self_call", "peer", "connected to the capture port itself");
+      const error = new MeshError("self_call", "peer", "connected to the capture port directly");
       this.#context.telemetry.refused("inbound", socket.remote, socket.local, error);
       socket.reset();
       return;

@@ -91,7 +91,7 @@ export class OutboundFlow {
       return new MeshError(
         "unsupported",
         "local",
-        "networks behind a gateway are not reached by this version",
+        "networks behind a gateway are not supported by this version",
       );
     return route;
   }
@@ -145,7 +145,7 @@ export class OutboundFlow {
       return await this.#context.names.resolve(hostname);
     } catch (error) {
       if (!(error instanceof MeshError) || error.code !== "name_not_found") throw error;
-      const message = `no service of the mesh is called ${hostname}, and it is no other name: ${error.message}`;
+      const message = `no service of the mesh has the name ${hostname}, and it does not resolve: ${error.message}`;
       throw new MeshError("name_not_found", "upstream", message, { cause: error });
     }
   }
@@ -194,7 +194,7 @@ export class OutboundFlow {
     const attempt = async (to: SocketAddress) => {
       // Routes say so where they know the address; a name may lead anywhere.
       if (own.isReachedAt(applicationAddress(this.#context, to)))
-        throw new MeshError("self_call", "local", `${formatSocketAddress(to)} is this tunnel itself`);
+        throw new MeshError("self_call", "local", `${formatSocketAddress(to)} is this node itself`);
       const timeoutMs = proxyLimits.connectTimeoutMs;
       return { to, socket: await net.connect({ to, timeoutMs, ...(mark === null ? {} : { mark }) }) };
     };

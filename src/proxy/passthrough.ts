@@ -35,7 +35,7 @@ export class PassthroughFlow {
     socket.setHandler(early);
     try {
       if (own.holds(applicationAddress(this.#context, destination)))
-        throw new MeshError("self_call", "peer", `${formatSocketAddress(destination)} is this tunnel's own`);
+        throw new MeshError("self_call", "peer", `${formatSocketAddress(destination)} is this node's own`);
       const local = await this.#local(destination);
       const connection = connections.open(this.#parties(socket, destination, local));
       if (connection instanceof MeshError) return socket.reset();

@@ -61,7 +61,7 @@ function decideNow(
     return new MeshError(
       "workload_changed",
       "local",
-      `${local.namespace}/${local.name} is not in the mesh any more`,
+      `${local.namespace}/${local.name} is no longer in the mesh`,
     );
   const verified = connection.record.verifiedDestination;
   if (verified !== null && !workload.identity.equals(verified)) return changedSince(verified, workload);
@@ -73,7 +73,7 @@ export function changedSince(verified: SpiffeId, now: Workload): MeshError {
   return new MeshError(
     "workload_changed",
     "local",
-    `the caller verified ${verified.uri}, and ${now.namespace}/${now.name} there is ${now.identity.uri} by now`,
+    `the caller verified ${verified.uri}, but ${now.namespace}/${now.name} now has the identity ${now.identity.uri}`,
   );
 }
 

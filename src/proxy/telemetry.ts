@@ -109,7 +109,7 @@ export class Telemetry {
     if (error?.code !== "bug") return;
     const { cause } = error;
     const stack = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
-    this.#logger.log("error", "bug", "please report this: one connection ended by a bug of ours", {
+    this.#logger.log("error", "bug", "please report this bug of fairlead: it ended one connection", {
       error: stack,
     });
   }

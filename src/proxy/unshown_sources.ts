@@ -30,7 +30,7 @@ export class UnshownSources {
     this.#logger.log(
       "warn",
       "node",
-      `${key} does not answer to its callers' own addresses and sees this host's instead`,
+      `${key} cannot answer to its callers' own addresses; it now sees this host's address`,
       {
         cause: "the port is forwarded (DNAT), as Docker does with published ports",
         remedy: "original-source: off says so from the start",

@@ -126,7 +126,7 @@ test("behind a forwarded port, where the answer goes to the caller itself, our o
   expect(said).toEqual([]);
   await dialled[0]?.fails(timeout());
   expect(said).toEqual([
-    `10.77.0.2:8080 does not answer to its callers' own addresses and sees this host's instead`,
+    `10.77.0.2:8080 cannot answer to its callers' own addresses; it now sees this host's address`,
   ]);
   void dial();
   expect([dialled.length, shown(2)]).toEqual([3, null]);

@@ -34,7 +34,7 @@ export async function connectWorkload(context: DialContext, call: WorkloadCall):
       : mapped;
   // Routes refuse it before; the door does too, so that no path to it can forget.
   if (own.holds(to))
-    throw new MeshError("self_call", "peer", `${formatSocketAddress(to)} is this tunnel's own`);
+    throw new MeshError("self_call", "peer", `${formatSocketAddress(to)} is this node's own`);
   const plain = {
     to,
     timeoutMs: proxyLimits.connectTimeoutMs,

@@ -33,7 +33,9 @@ export function waypointApp(stages: Stages, forward: Forward, logger: Logger): A
   app.onError((error, c) => {
     const { message, cause } = faultOf(error);
     const stack = cause instanceof Error ? (cause.stack ?? message) : message;
-    logger.log("error", "bug", "please report this: a request could not be answered", { error: stack });
+    logger.log("error", "bug", "please report this bug of fairlead: a request could not be answered", {
+      error: stack,
+    });
     return answered(c, localReply(500, "-", "internal error", message, 13));
   });
   return async (exchange) => {

@@ -61,7 +61,7 @@ describe("Administrator documents", () => {
     ["role: namespace-admin\nnamespaces: []", "6:3", "namespaces", subjects],
     ["role: viewer\nnamespaces: []", "6:3", "namespaces is empty", subjects],
     ["role: viewer\nnamespaces:", "6:3", "has no value", subjects],
-    ["role: mesh-admin\nnamespaces: [a]", "6:3", "has the whole mesh", subjects],
+    ["role: mesh-admin\nnamespaces: [a]", "6:3", "administers the whole mesh", subjects],
     ["role: namespace-admin\nnamespaces: [istio-system]", "6:16", "belongs to the whole mesh", subjects],
     ["role: namespace-admin\nnamespaces: [fairlead-nodes]", "6:16", "belongs to the whole mesh", subjects],
     ["role: namespace-admin\nnamespaces: ['*']", "6:16", "patterns are not supported", subjects],
@@ -71,7 +71,7 @@ describe("Administrator documents", () => {
     [
       "role: viewer",
       "6:56",
-      "does not go together",
+      "cannot be given with identity",
       `subjects: [{identity: "${alice}", issuer: "https://i"}]`,
     ],
     ["rolle: viewer", "5:3", "did you mean role?", subjects],
@@ -172,8 +172,8 @@ describe("administrators in force", () => {
     expect(() => book(root.replace("mesh-admin", "mesh-amdin"))).toThrow(
       "given.yaml:5:9: Administrator root: ",
     );
-    expect(() => book(`${root}---\nkind: Administratr\n`)).toThrow("of another kind");
-    expect(() => book(`${root}---\n{`)).toThrow("no YAML");
+    expect(() => book(`${root}---\nkind: Administratr\n`)).toThrow("not an Administrator");
+    expect(() => book(`${root}---\n{`)).toThrow("is not YAML");
   });
 
   test("no administrator takes mesh-admin from themselves, so a real one is always left", () => {
@@ -182,10 +182,12 @@ describe("administrators in force", () => {
       document(`role: mesh-admin\nsubjects: [{issuer: https://i, value: bob}]`),
     );
     expect(applied.refuse(applied.changed(administrators, []), admin)).toBeNull();
-    expect(applied.refuse(applied.changed(administrators, ["root"]), admin)).toContain("another one");
-    expect(applied.refuse([], admin)).toContain("another one");
+    expect(applied.refuse(applied.changed(administrators, ["root"]), admin)).toContain(
+      "another mesh administrator",
+    );
+    expect(applied.refuse([], admin)).toContain("another mesh administrator");
     const demoted = parse(root.replace("mesh-admin", "auditor")).administrators;
-    expect(applied.refuse(applied.changed(demoted, []), admin)).toContain("another one");
+    expect(applied.refuse(applied.changed(demoted, []), admin)).toContain("another mesh administrator");
     expect(book(root).refuse([], admin)).toBeNull();
   });
 

@@ -66,7 +66,7 @@ export function* administratorsInSteps(
         errors.push({
           location: { file: part.file, line: part.firstLine, column: 1 },
           resource: `${administratorKind} ${read.name}`,
-          message: "is here a second time",
+          message: "is given twice",
         });
       else {
         names.add(read.name);
@@ -121,7 +121,12 @@ function readRole(spec: ObjectReader, problems: Problems): Role | null {
   if (role === null) return null;
   const known = roles.find((word) => word === role.value);
   if (known === undefined)
-    problems.add(role.at, `there is no role ${role.value}: ${roles.join(", ")}`, role.value, roles);
+    problems.add(
+      role.at,
+      `"${role.value}" is not a role; the roles are ${roles.join(", ")}`,
+      role.value,
+      roles,
+    );
   return known ?? null;
 }
 
@@ -135,12 +140,15 @@ function readNamespaces(
   if (role === "namespace-admin" && (given === null || given.length === 0))
     problems.add(spec.where("namespaces"), "a namespace-admin needs namespaces");
   if (role === "mesh-admin" && given !== null)
-    problems.add(spec.where("namespaces"), "a mesh-admin has the whole mesh, not namespaces");
+    problems.add(
+      spec.where("namespaces"),
+      "a mesh-admin may not have namespaces: it administers the whole mesh",
+    );
   // An empty list must not mean the whole mesh.
   if (given !== null && given.length === 0) problems.add(spec.where("namespaces"), "namespaces is empty");
   for (const { value, at } of given ?? []) {
     if (value === rootNamespace || value === nodeNamespace)
-      problems.add(at, `${value} belongs to the whole mesh; an administrator of the mesh has it`, value);
+      problems.add(at, `${value} belongs to the whole mesh; only a mesh-admin may administer it`, value);
     else if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(value))
       problems.add(at, `"${value}" is not a namespace; patterns are not supported`, value);
   }
@@ -157,7 +165,7 @@ function readSubjects(spec: ObjectReader, problems: Problems): readonly Administ
     if (item.has("identity")) {
       const uri = item.requiredString("identity");
       for (const field of ["issuer", "claim", "value"])
-        if (item.has(field)) problems.add(item.where(field), `${field} does not go together with identity`);
+        if (item.has(field)) problems.add(item.where(field), `${field} cannot be given with identity`);
       if (uri === null) continue;
       if (SpiffeId.parse(uri.value) === null)
         problems.add(uri.at, `"${uri.value}" is not spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME`, uri.value);

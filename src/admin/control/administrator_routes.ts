@@ -39,7 +39,7 @@ export function removeAdministrators(session: Session, names: readonly string[],
     if (session.administrators.given.some((one) => one.name === name))
       throw new Problem(
         409,
-        `${administratorKind} ${name} is given to the control plane in a file; change it there`,
+        `${administratorKind} ${name} comes from a file of the control plane (--administrators); change it there`,
       );
     throw notFound(`${administratorKind} ${name}`);
   }

@@ -20,7 +20,7 @@ export function readGivenAdministrators(
   if (others > 0)
     for (const input of inputs)
       if (parseAdministrators([input], rootNamespace).others > 0)
-        wrong.push(`${input.path}: a document in it is of another kind than Administrator, or no YAML`);
+        wrong.push(`${input.path}: it has a document that is not an Administrator, or is not YAML`);
   if (wrong.length > 0) throw new MeshError("configuration", "local", wrong.join("; "));
   return administrators;
 }
@@ -92,7 +92,7 @@ export class Administrators {
   refuse(next: readonly Administrator[], subject: Subject): string | null {
     const grants = [...this.given, ...next].filter((one) => hasSubject(one, subject)).map(toGrant);
     if (!isAllowed(grants, "administrators.write", meshScope))
-      return "you would not be a mesh administrator any more; let another one make this change";
+      return "you would no longer be a mesh administrator; ask another mesh administrator to make this change";
     if (next.length > controlAdminLimits.maxAdministrators)
       return `there would be more than ${controlAdminLimits.maxAdministrators} administrators`;
     return writeAll(next).length > controlAdminLimits.maxAdministratorBytes
@@ -106,7 +106,7 @@ export class Administrators {
     const grants = others.filter((one) => hasSubject(one, subject)).map(toGrant);
     return isAllowed(grants, "administrators.write", meshScope)
       ? null
-      : "the first administrator is retired by another mesh administrator, so that there is one";
+      : "the first administrator cannot retire itself; ask another mesh administrator to do it";
   }
 
   retireFirst(): void {
@@ -120,7 +120,7 @@ export class Administrators {
       .map(({ name }) => ({
         location: { file: "administrators", line: 1, column: 1 },
         resource: `Administrator ${name}`,
-        message: "is given to the control plane in a file; choose another name",
+        message: "comes from a file of the control plane (--administrators); choose another name",
       }));
   }
 

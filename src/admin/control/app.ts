@@ -25,7 +25,7 @@ export function createControlApp(sources: ControlSources): ControlApp {
     sources.logger.log("error", "admin", "a request could not be answered", {
       error: error.stack ?? error.message,
     });
-    return new Problem(500, "the log of the control plane says what").response();
+    return new Problem(500, "the control plane's log has the reason").response();
   });
   app.notFound(() => new Problem(404, "there is no such path").response());
   app.use(refuseBrowsers);
@@ -69,7 +69,7 @@ async function authenticate(
   const subject = await sources.authenticate({ chain, remote, authorization });
   if (subject === "too_many") throw new Problem(429, "too many requests from this address");
   if (subject === "unauthenticated")
-    throw new Problem(401, "neither a client certificate nor a token that is believed here");
+    throw new Problem(401, "the request has no client certificate and no token of a trusted issuer");
   context.env.proven?.();
   const session = new Session(sources, administrators, load, subject);
   if (session.grants.length > 0) return session;

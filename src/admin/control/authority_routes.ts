@@ -60,8 +60,7 @@ export function addAuthorityRoutes(app: ControlApp): void {
 
 function rotationOf(session: Session): RotationSource {
   const { rotation } = session.sources.authority;
-  if (rotation === null)
-    throw new Problem(409, "this CA is an operator's own, in files; it is replaced where it was made");
+  if (rotation === null) throw new Problem(409, "this CA is in files (--ca-cert); replace it there");
   return rotation;
 }
 
@@ -100,9 +99,10 @@ function whyNot({ progress }: RotationAnswer, word: "finish" | "abort"): string 
   const { phase, waiting, problem } = progress;
   if (phase === "idle") return "no rotation is under way";
   if (word === "abort")
-    return "the new authority issues already; finish the rotation, or start another afterwards";
-  if (waiting === null || waiting.what === "finish") return problem ?? "the rotation goes on by itself";
+    return "the new authority already issues; finish this rotation, and start another one if needed";
+  if (waiting === null || waiting.what === "finish")
+    return problem ?? "the rotation is still going on by itself; look again with `fairlead ca rotate status`";
   const lack =
-    waiting.what === "root" ? "do not hold the new root yet" : "still have certificates of the old one";
-  return `${waiting.count} of those that matter ${lack}`;
+    waiting.what === "root" ? "still without the new root" : "still with certificates of the old authority";
+  return `${lack}: ${waiting.count}`;
 }

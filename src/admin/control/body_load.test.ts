@@ -8,7 +8,7 @@ const { maxApplyBytes, maxBodyBytes, maxHeldBodyBytes } = controlAdminLimits;
 test("callers who take all they can leave room for the next one, and small bodies have room of their own", () => {
   const load = new BodyLoad();
   const held = Array.from({ length: 6 }, (_, index) => load.open(`tenant ${index}`, maxApplyBytes));
-  for (const one of held) expect(() => fill(one)).toThrow("hold too much");
+  for (const one of held) expect(() => fill(one)).toThrow("use too much memory");
   expect(load.heldBytes).toBeLessThan(maxHeldBodyBytes);
   // A newcomer has its share all the same, and a revocation its own room.
   load.open("late", maxApplyBytes).take(256 * 1024);

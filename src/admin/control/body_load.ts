@@ -62,7 +62,10 @@ export class HeldBody {
   /** @throws Problem 429. */
   take(bytes: number): void {
     if (!this.#pool.take(this.#caller, bytes))
-      throw new Problem(429, "your other requests hold too much; send this one again when they are answered");
+      throw new Problem(
+        429,
+        "your other requests use too much memory; send this one again when they are answered",
+      );
     this.#bytes += bytes;
   }
 

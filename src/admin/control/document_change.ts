@@ -40,7 +40,9 @@ export function changeRequest(session: Session, from: IpAddress, options: Change
     facts: {
       clients: [from],
       neededIdentities:
-        subject.kind === "identity" ? [{ identity: subject.id, role: "whoever asks for this change" }] : [],
+        subject.kind === "identity"
+          ? [{ identity: subject.id, role: "the caller who asks for this change" }]
+          : [],
     },
   };
 }
@@ -76,7 +78,7 @@ export function tellChange(session: Session, result: ChangeResult): unknown {
   const errors = tellErrors(session, result.errors);
   switch (because) {
     case "conflict":
-      throw new Problem(409, `the documents are at version ${version} now; look at the difference again`, {
+      throw new Problem(409, `the documents are now at version ${version}; look at the difference again`, {
         version,
       });
     case "unknown":
@@ -84,14 +86,14 @@ export function tellChange(session: Session, result: ChangeResult): unknown {
     case "invalid":
       throw new Problem(422, `${many(errors.length, "error")}; nothing was changed`, { errors });
     case "forbidden":
-      throw new Problem(403, "these are not yours to change; nothing was changed", { errors });
+      throw new Problem(403, "you may not change these documents; nothing was changed", { errors });
     case "owned":
       throw new Problem(403, `${errors[0]?.message ?? "another namespace owns this"}; nothing was changed`, {
         errors,
       });
     case "lock_out": {
       const reasons = result.lockOuts.map(({ reason }) => hideOthers(session, reason));
-      throw new Problem(409, "the control plane could not be reached any more; nothing was changed", {
+      throw new Problem(409, "nodes could no longer reach the control plane; nothing was changed", {
         lockOuts: reasons,
         canForce:
           session.mayInMesh("documents.write") && result.lockOuts.every(({ kind }) => kind !== "reserved"),
@@ -153,7 +155,7 @@ function tellsOfOthers(session: Session): (message: string) => boolean {
 /** `namespace/name`, where it is neither a part of a path nor of an API's group. */
 const named = /(?<![\w./:-])([a-z0-9][a-z0-9-]*)\/[a-z0-9]/g;
 const nowhere = { file: "request", line: 1, column: 1 };
-const hidden = "it conflicts with what is not yours to see; ask an administrator of the mesh";
+const hidden = "it conflicts with a document that you may not see; ask an administrator of the mesh";
 
 function many(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;

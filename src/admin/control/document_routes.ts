@@ -107,7 +107,7 @@ async function remove(
 function apart(): Problem {
   return new Problem(
     400,
-    `${administratorKind} documents are changed by themselves: no rollback of the mesh may bring one back`,
+    `${administratorKind} documents cannot be changed together with documents of the mesh`,
   );
 }
 

@@ -123,7 +123,7 @@ class JsonReader {
   }
 
   #fail(): never {
-    throw new SyntaxError(`what is at ${this.#at} is not JSON`);
+    throw new SyntaxError(`the body is not JSON at character ${this.#at}`);
   }
 }
 

@@ -43,7 +43,7 @@ export function addNodeRoutes(app: ControlApp): void {
         "nodes.remove",
         words,
         namespace,
-        `${words} was revoked by an administrator of the mesh; whoever removes it needs the same right`,
+        `${words} was revoked by an administrator of the mesh; only an administrator of the mesh may remove it`,
       );
     const by = { name: session.name, namespace: session.rightTo("nodes.remove", namespace) };
     const entry = session.entry("nodes.remove", words, namespace);

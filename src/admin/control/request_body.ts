@@ -9,7 +9,7 @@ import type { ControlContext } from "./route.ts";
 /** @throws Problem 413, before more than the bound is kept; 429, before more than the caller's share is. */
 async function readBody({ request, held }: BodySource, maxBytes: number): Promise<string> {
   const declared = Number(request.headers.get("content-length") ?? "0");
-  const tooLarge = new Problem(413, `a body of more than ${maxBytes} bytes is not read here`);
+  const tooLarge = new Problem(413, `the body is longer than ${maxBytes} bytes`);
   if (declared > maxBytes) throw tooLarge;
   const reader = request.body?.getReader();
   if (reader === undefined) return "";

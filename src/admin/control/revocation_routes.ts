@@ -69,7 +69,7 @@ export function addRevocationRoutes(app: ControlApp): void {
         "revocations.delete",
         words,
         namespace,
-        "a revoked certificate stays revoked; a new one can be had",
+        "a revoked certificate stays revoked; get a new one",
       );
     const revoked = session.sources.revocations.find(target);
     if (revoked !== null && !mayLift(session, revoked))
@@ -134,17 +134,17 @@ function mayLift(session: Session, { byNamespace }: RevocationEntry): boolean {
 
 function readTarget(kind: RevocationTarget["kind"], value: string): RevocationTarget {
   if (kind === "identity" && SpiffeId.parse(value) === null)
-    throw new Problem(400, "an identity is spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME");
+    throw new Problem(400, "an identity has to be spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME");
   if (kind === "node" && !/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(value))
-    throw new Problem(400, "a node's name is one DNS label");
+    throw new Problem(400, "a node's name has to be one DNS label");
   if ((kind === "operator" || kind === "token") && !/^[^#]{1,512}#.{1,512}$/s.test(value))
     throw new Problem(
       400,
-      `of a ${kind} it is the issuer, # and ${kind === "token" ? "the token's jti" : "its sub"}`,
+      `the value for a ${kind} has to be the issuer, # and ${kind === "token" ? "the token's jti" : "its sub"}`,
     );
   if (kind !== "serial") return { kind, value };
   const serial = value.toLowerCase().replaceAll(":", "");
-  if (!/^[0-9a-f]{1,64}$/.test(serial)) throw new Problem(400, "a serial number is hexadecimal");
+  if (!/^[0-9a-f]{1,64}$/.test(serial)) throw new Problem(400, "a serial number has to be hexadecimal");
   return { kind, value: serial };
 }
 
@@ -176,12 +176,13 @@ function refuseSelf(session: Session, target: RevocationTarget, words: string): 
         ? (certificates.bySerial(target.value)?.identity ?? null)
         : null;
   const refuse = (detail: string): Problem => session.refuse(409, "revocations.create", words, null, detail);
-  if (identity === controlIdentity) throw refuse("that is the control plane itself; rotate its CA instead");
+  if (identity === controlIdentity)
+    throw refuse("this is the control plane's own identity; rotate its CA instead");
   const { subject } = session;
   const isSelf =
     subject.kind === "token"
       ? (target.kind === "operator" && target.value === subject.name) ||
         (target.kind === "token" && target.value === `${subject.issuer}#${subject.claims.jti}`)
       : target.kind === "identity" && subject.id.uri === identity;
-  if (isSelf) throw refuse("that is you; let another administrator do it");
+  if (isSelf) throw refuse("this is your own identity; ask another administrator to revoke it");
 }

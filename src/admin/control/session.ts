@@ -67,7 +67,7 @@ export class Session {
   /** For reads: of another tenant's thing not even that it is there is told. @throws Problem 404. */
   see(action: Action, namespace: string | null, target: string): void {
     if (this.may(action, namespace)) return;
-    this.#refused(action, target, "is not theirs to see");
+    this.#refused(action, target, "may not be seen by the caller");
     throw notFound(target);
   }
 
@@ -84,7 +84,7 @@ export class Session {
   visible(action: Action): "all" | ReadonlySet<string> {
     const namespaces = allowedNamespaces(this.grants, action);
     if (namespaces !== "all" && namespaces.size === 0) {
-      this.#refused(action, "", "has no role that reads this");
+      this.#refused(action, "", "has no role that may read this");
       throw new Problem(403, `you have no role for ${action}`);
     }
     return namespaces;

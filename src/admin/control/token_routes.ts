@@ -61,7 +61,7 @@ export function addTokenRoutes(app: ControlApp): void {
         "tokens.revoke",
         target,
         namespace,
-        `${target} has been used by ${token.usedBy ?? "a host"}; revoke the node instead`,
+        `${target} was used by ${token.usedBy ?? "a host"}; revoke the node instead`,
       );
     if (token.revokedAtMs === null)
       session.sources.transaction(() => {

@@ -12,10 +12,10 @@ import type { AdminSources, ConnectionEntry } from "./sources.ts";
 
 const pages: readonly (readonly [path: string, description: string])[] = [
   ["config_dump", "everything this node knows: workloads, services, policies, certificates, configuration"],
-  ["connections", "open connections, who they are between, and what let them in"],
+  ["connections", "open connections: between whom, and which policy allowed each"],
   ["documents", "mesh documents: accepted, refused, and why"],
-  ["control", "how this host stands with its control plane"],
-  ["identity_socket", "identities for local programs: the rules, and who has taken what"],
+  ["control", "the connection of this host to its control plane"],
+  ["identity_socket", "identities for local programs: the rules, and which program has taken which"],
   ["stats/prometheus", "metrics, as on the metrics port"],
   ["logging", "on the socket, POST: show the log level; POST ?level=debug|info|warn|error: change it"],
   ["quitquitquit", "on the socket, POST: drain and stop"],
@@ -69,7 +69,10 @@ function wayIn({ socketPath }: PortAccess): string {
 function refuseReads(access: PortAccess) {
   return async (context: Context, next: Next): Promise<Response | undefined> => {
     if (context.req.path !== "/" && context.req.path !== "/stats/prometheus")
-      return context.text(`this port does not tell (--admin-reads socket): ${wayIn(access)}\n`, 403);
+      return context.text(
+        `this port does not answer, because of --admin-reads socket: ${wayIn(access)}\n`,
+        403,
+      );
     await next();
     return undefined;
   };

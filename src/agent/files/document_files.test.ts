@@ -64,7 +64,7 @@ test("more documents than the limit: the file that brings them is refused, and t
   );
   expect(crowded.map(({ entries, error }) => [entries.length, error?.message ?? null])).toEqual([
     [2, null],
-    [0, "there are more than 3 documents; those of this file are not taken"],
+    [0, "there are more than 3 documents; those of this file are ignored"],
     [1, null],
   ]);
   const roomy = await files.parse(

@@ -45,7 +45,7 @@ export class DocumentFiles {
 
   /** With a text that no reading equals, so that it gets another chance at each one. */
   #refuse({ path }: ParsedFile): ParsedFile {
-    const message = `there are more than ${this.#maxDocuments} documents; those of this file are not taken`;
+    const message = `there are more than ${this.#maxDocuments} documents; those of this file are ignored`;
     const error = { location: { file: path, line: 1, column: 1 }, resource: null, message };
     return { path, text: null, entries: [], error, parts: new Map() };
   }

@@ -321,7 +321,7 @@ describe("a document that became bad", () => {
     const running = await start({ "conf/a.yaml": entry("a", "10.0.0.1") });
     await running.write("conf/b.yaml", entry("a", "10.0.0.2"));
     expect(running.store.workloadsByName("shop", "a")[0]?.addresses[0]?.text).toBe("10.0.0.1");
-    expect(running.errors().join()).toContain("is here a second time; the first is at conf/a.yaml:1:1");
+    expect(running.errors().join()).toContain("is given twice; the first is at conf/a.yaml:1:1");
     await running.write("conf/a.yaml", null);
     expect(running.store.workloadsByName("shop", "a")[0]?.addresses[0]?.text).toBe("10.0.0.2");
     expect(running.errors()).toEqual([]);
@@ -403,7 +403,9 @@ describe("files under way", () => {
       await running.world.pass();
     }
     expect(running.workloads()).toEqual(["a"]);
-    expect(running.lines).toContain("warn files keep changing; the documents read last stay in force");
+    expect(running.lines).toContain(
+      "warn files keep changing; the documents that were read last stay in force",
+    );
     running.world.texts.set("conf/a.yaml", entry("rest", "10.0.0.2"));
     await running.world.pass(meshLimits.maxSettleAttempts + 4);
     expect(running.workloads()).toEqual(["rest"]);
@@ -438,7 +440,7 @@ describe("files under way", () => {
     const running = await start(many);
     expect(running.ingest.status().files).toHaveLength(meshLimits.maxFiles + 1);
     expect(running.errors()).toEqual([
-      `conf/${meshLimits.maxFiles}.yaml:1:1 there are more than ${meshLimits.maxFiles} files; this one is not read`.replace(
+      `conf/${meshLimits.maxFiles}.yaml:1:1 there are more than ${meshLimits.maxFiles} files; this one is ignored`.replace(
         "/10000",
         "/010000",
       ),
@@ -452,7 +454,7 @@ describe("files under way", () => {
 
 test("complaints are told once, and again when they come back", async () => {
   const running = await start({ "conf/a.yaml": policy("p", "{action: AUDIT, rules: [{}]}") });
-  expect(running.lines).toEqual(["warn document accepted, but conf/a.yaml:4:16"]);
+  expect(running.lines).toEqual(["warn document accepted with a warning conf/a.yaml:4:16"]);
   await running.write("conf/b.yaml", entry("b", "10.0.0.1"));
   expect(running.lines).toHaveLength(1);
   await running.write("conf/a.yaml", policy("p", "{rules: [{}]}"));

@@ -103,7 +103,7 @@ export class MeshIngest {
     } catch (thrown) {
       // Files are read with care of their own; this is unforeseen, and the mesh stays as it is.
       const error = asMeshError(thrown, "configuration", "local");
-      this.#logger.log("error", "ingest", "documents could not be taken in", { error: error.message });
+      this.#logger.log("error", "ingest", "documents could not be read", { error: error.message });
     } finally {
       this.#running = false;
     }
@@ -151,7 +151,11 @@ export class MeshIngest {
       files = again;
     }
     // The files are written all the time. Look again later, whether or not the watch says so.
-    this.#logger.log("warn", "ingest", "files keep changing; the documents read last stay in force");
+    this.#logger.log(
+      "warn",
+      "ingest",
+      "files keep changing; the documents that were read last stay in force",
+    );
     void this.#host.clock.setTimer(meshLimits.fileSettleMs * meshLimits.maxSettleAttempts, () =>
       this.#onChange(),
     );
@@ -177,7 +181,7 @@ export class MeshIngest {
       }
       for (const warning of document.warnings) {
         lines.set(complaint("warning", warning), () =>
-          this.#log("warn", "document accepted, but", warning, resource),
+          this.#log("warn", "document accepted with a warning", warning, resource),
         );
       }
     }

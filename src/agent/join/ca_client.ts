@@ -68,9 +68,9 @@ export class CaClient implements CertificateSigner {
 }
 
 const adviceForNode =
-  ": does a document place the workload on this node, and was the node not revoked? Its audit log has the reason";
+  ". Check that a document places the workload on this node, and that the node is not revoked. The control plane's audit log has the reason";
 const adviceForToken =
-  ": is the token of this very service account, not expired, and of the audience it wants?";
+  ". Check that the token is of this service account, not expired, and has the audience that the server wants";
 
 /**
  * Leaf, then intermediates one an item, last the bundle of roots (ztunnel `fetch_certificate` of

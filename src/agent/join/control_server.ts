@@ -179,13 +179,13 @@ export class ControlServer implements UnaryCaller {
     throw new MeshError(
       "configuration",
       "local",
-      "nothing is known of the control plane: give --control-root",
+      "the control plane cannot be verified: give --control-root",
     );
   }
 }
 
 const adviceForXds =
-  ": is the token that of a service account it knows, or was this node revoked? Its log has the reason";
+  ". Check that the token is of a service account that the server knows, and that this node is not revoked. The server's log has the reason";
 
 function describeEnd(error: GrpcError): MeshError {
   // The connection's own fault says more than the call's UNAVAILABLE.

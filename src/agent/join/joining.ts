@@ -49,7 +49,7 @@ export async function joinMesh(options: JoiningOptions): Promise<JoinedNode> {
   const interrupted = await files.exists(mark);
   await files.writeAtomic(
     mark,
-    new TextEncoder().encode("a join token was shown, and no answer was kept yet\n"),
+    new TextEncoder().encode("a join token was sent, and no answer was kept yet\n"),
     0o600,
   );
   const key = await createNodeKey(provider, options.trustDomain, options.nodeName);
@@ -82,7 +82,7 @@ export async function joinMesh(options: JoiningOptions): Promise<JoinedNode> {
       isUsed ||= error.code !== "connect_refused" && error.code !== "name_not_found";
       const delayMs = backoffMs(failures, joinLimits, random.float());
       const level = failures === 1 ? "warn" : "debug";
-      logger.log(level, "join", "the control plane cannot be reached yet; this is tried again", {
+      logger.log(level, "join", "the control plane cannot be reached yet; trying again", {
         control,
         reason: error.message,
       });
@@ -97,11 +97,9 @@ function requestFields(options: JoiningOptions, csr: string) {
 }
 
 function adviceFor(nodeName: string, mayBeOwnDoing: boolean): string {
-  const lost = mayBeOwnDoing
-    ? "; an earlier try of this host may have used it up without getting the answer"
-    : "";
+  const lost = mayBeOwnDoing ? ". This host may have used it in an earlier try, whose answer was lost" : "";
   const whom = nodeName === "" ? "--node NAME" : `--node ${nodeName}`;
-  return `: a token is good once, and not for long${lost}. Make a new one there: fairlead join-token create ${whom} --replace`;
+  return `. A token is valid once, until it expires${lost}. Make a new one at the control plane: fairlead join-token create ${whom} --replace`;
 }
 
 /** What is wrong with a host that has neither joined nor anything to join by. */
@@ -109,7 +107,7 @@ export function nothingToJoinBy(control: string): MeshError {
   return new MeshError(
     "configuration",
     "local",
-    `this host has not joined ${control} and has nothing to join by: give --join-token (make one there: fairlead ` +
+    `this host has not joined ${control} . To join, give --join-token (make one at the control plane: fairlead ` +
       "join-token create --node NAME), or --token-file and --control-root for a real istiod",
   );
 }

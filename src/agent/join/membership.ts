@@ -252,10 +252,15 @@ export class ControlMembership {
     }
     this.#snapshotSavedAtMs = snapshot.savedAtMs;
     const { clock } = this.#options.host;
-    this.#options.logger.log("info", "xds", "beginning with the mesh as it was last known", {
-      saved: new Date(snapshot.savedAtMs).toISOString(),
-      age_ms: Math.round(clock.wallMs() - snapshot.savedAtMs),
-    });
+    this.#options.logger.log(
+      "info",
+      "xds",
+      "the control plane is not reached yet; starting with the mesh as it was last known",
+      {
+        saved: new Date(snapshot.savedAtMs).toISOString(),
+        age_ms: Math.round(clock.wallMs() - snapshot.savedAtMs),
+      },
+    );
   }
 
   #keepIdentity(node: JoinedNode): NodeIdentity {
@@ -353,7 +358,7 @@ function mergeFacts(membership: JoinedNode["membership"], local: LocalFacts, log
     logger.log(
       "warn",
       "join",
-      "this host has joined by another name than it is told now; the joined one counts",
+      "--node names this host differently than the name it has joined by; the joined name is used",
       {
         joined: nodeName,
         told: local.nodeName,

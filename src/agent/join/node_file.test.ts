@@ -106,7 +106,7 @@ describe("joining", () => {
     });
     // Keys are made on other threads, in a time of their own.
     while (!isOver) await clock.advance(100);
-    await expect(joining).rejects.toThrow(/may have used it up without getting the answer/);
+    await expect(joining).rejects.toThrow(/may have used it in an earlier try/);
   });
 
   test.each([
@@ -207,7 +207,7 @@ describe("certificates of a control plane", () => {
   });
 
   test.each([
-    [grpcCode.permissionDenied, "control_refused", /PERMISSION_DENIED: no.*place the workload on this node/],
+    [grpcCode.permissionDenied, "control_refused", /PERMISSION_DENIED: no.*places the workload on this node/],
     [grpcCode.unauthenticated, "control_refused", /UNAUTHENTICATED/],
     [grpcCode.unavailable, "control_unavailable", /failed at a certificate for/],
     [grpcCode.resourceExhausted, "control_unavailable", /RESOURCE_EXHAUSTED/],

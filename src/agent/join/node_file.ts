@@ -64,7 +64,7 @@ export async function readNodeFile(
     throw new MeshError(
       "configuration",
       "local",
-      `${path} is damaged (${reason}). Nothing was changed. To join again: move it away, and make a new token with ` +
+      `${path} is damaged (${reason}). Nothing was changed. To join again, move the file away, and make a new token with ` +
         "`fairlead join-token create --node NAME --replace`",
     );
   }
@@ -81,7 +81,7 @@ export async function writeNodeFile(files: Files, directory: string, node: Joine
 async function parseNodeFile(text: string, provider: CryptoProvider): Promise<JoinedNode> {
   if (text.length > joinLimits.maxNodeFileBytes) throw new Error("it is too large");
   const content: unknown = JSON.parse(text);
-  if (typeof content !== "object" || content === null) throw new Error("it is no object");
+  if (typeof content !== "object" || content === null) throw new Error("it is not an object");
   const word = (name: string): string => {
     const value: unknown = Reflect.get(content, name);
     if (typeof value !== "string") throw new Error(`"${name}" is missing`);

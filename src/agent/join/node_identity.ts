@@ -139,7 +139,7 @@ export class NodeIdentity {
       const backoffMaxMs = this.isExpired ? renewExpiredRetryMaxMs : renewRetryMaxMs;
       const bounds = { backoffStartMs: renewRetryMinMs, backoffMaxMs, backoffJitter };
       this.#notBeforeNow = clock.now() + backoffMs(this.#failures, bounds, random.float());
-      logger.log(level, "join", "this host's certificate was not renewed; this is tried again", {
+      logger.log(level, "join", "this host's certificate was not renewed; trying again", {
         reason: this.#error.message,
         not_after: new Date(this.#node.credential.notAfterMs).toISOString(),
       });
@@ -210,5 +210,5 @@ export class NodeIdentity {
 }
 
 const advice =
-  ": was this host revoked, or its registration removed? If it is to stay, make a new token there (fairlead join-token " +
-  "create --node NAME --replace), move this host's node.json away and join again";
+  ". Check whether this host was revoked or removed. To let it join again, make a new token at the control plane (fairlead join-token " +
+  "create --node NAME --replace), move this host's node.json away, and join";

@@ -48,7 +48,12 @@ export class LocalCallers {
     const name = `uid=${uid},gid=${gid}`;
     const [first, ...others] = this.#matching(uid, gid);
     if (first === undefined) {
-      this.#audit.refused(name, action, "", `no rule matches this user (pid ${credentials.pid})`);
+      this.#audit.refused(
+        name,
+        action,
+        "",
+        `no --identity-for rule matches this user (pid ${credentials.pid})`,
+      );
       throw noIdentity();
     }
     return { name, uid, ids: [first, ...others] };

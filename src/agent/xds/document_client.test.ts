@@ -87,7 +87,7 @@ describe("documents of a real istiod", () => {
       resource("shop/db", [2]),
     ]);
     expect(server.answer(nonce)).toBe(
-      "shop/cart: the bytes are no istio.mcp.v1alpha1.Resource; shop/empty: it has no metadata or no body",
+      "shop/cart: the bytes are not an istio.mcp.v1alpha1.Resource; shop/empty: it lacks metadata or a body",
     );
     expect(client.documents(virtualService)?.value.map(({ name }) => name)).toEqual(["cart", "db"]);
   });

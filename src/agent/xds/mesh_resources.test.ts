@@ -34,12 +34,12 @@ describe("what one control plane may have a host hold", () => {
     const held = handler();
     const reasonFor = (length: number) =>
       held.apply(delivery([{ name: "large", value: only(length) }]), false)[0]?.reason ?? "";
-    expect(reasonFor(joinLimits.maxResourceBytes + 1)).toContain("takes no more");
+    expect(reasonFor(joinLimits.maxResourceBytes + 1)).toContain("which is the limit");
     expect(held.apply(delivery([{ name: one.uid, value }]), false)).toEqual([]);
-    expect(reasonFor(joinLimits.maxResourceBytes - value.length + 1)).toContain("takes no more");
-    expect(reasonFor(joinLimits.maxResourceBytes - value.length)).not.toContain("takes no more");
+    expect(reasonFor(joinLimits.maxResourceBytes - value.length + 1)).toContain("which is the limit");
+    expect(reasonFor(joinLimits.maxResourceBytes - value.length)).not.toContain("which is the limit");
     held.apply(delivery([], [one.uid]), false);
-    expect(reasonFor(joinLimits.maxResourceBytes)).not.toContain("takes no more");
+    expect(reasonFor(joinLimits.maxResourceBytes)).not.toContain("which is the limit");
   });
 });
 

@@ -87,9 +87,9 @@ export class MeshResources implements ResourceHandler {
 
   #refuseRoom(name: string, bytes: number): string | null {
     if (!this.#held.has(name) && this.#held.size >= joinLimits.maxResources)
-      return `this host holds ${joinLimits.maxResources} resources and takes no more`;
+      return `this host holds ${joinLimits.maxResources} resources, which is the limit`;
     return this.#bytes + bytes > joinLimits.maxResourceBytes
-      ? `this host holds ${this.#bytes} bytes of resources and takes no more`
+      ? `this host holds ${this.#bytes} bytes of resources, which is the limit`
       : null;
   }
 

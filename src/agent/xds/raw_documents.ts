@@ -66,9 +66,9 @@ export class RawDocuments implements ResourceHandler {
   #take(resource: DeltaResource): string | null {
     const bytes = resource.resource?.value ?? new Uint8Array();
     if (!this.#held.has(resource.name) && this.#held.size >= joinLimits.maxDocuments)
-      return `this host holds ${joinLimits.maxDocuments} documents and takes no more`;
+      return `this host holds ${joinLimits.maxDocuments} documents, which is the limit`;
     if (this.#bytes + bytes.length > joinLimits.maxResourceBytes)
-      return `this host holds ${this.#bytes} bytes of documents and takes no more`;
+      return `this host holds ${this.#bytes} bytes of documents, which is the limit`;
     const document = readDocument(this.typeUrl, bytes);
     if (typeof document === "string") return document;
     this.#forget(resource.name);
@@ -91,10 +91,10 @@ function readDocument(type: string, bytes: Uint8Array): RawDocument | string {
   try {
     resource = decodeMessage(ResourceSchema, bytes);
   } catch {
-    return "the bytes are no istio.mcp.v1alpha1.Resource";
+    return "the bytes are not an istio.mcp.v1alpha1.Resource";
   }
   const { metadata, body } = resource;
-  if (metadata === undefined || body === undefined) return "it has no metadata or no body";
+  if (metadata === undefined || body === undefined) return "it lacks metadata or a body";
   // A name of the cluster alone has no namespace.
   const slash = metadata.name.indexOf("/");
   const name = metadata.name.slice(slash + 1);

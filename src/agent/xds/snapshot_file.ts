@@ -59,12 +59,12 @@ async function parseSnapshot(bytes: Uint8Array, options: SnapshotOptions): Promi
   const end = bytes.indexOf(0x0a);
   const head = end === -1 || end > 4096 ? "" : new TextDecoder().decode(bytes.subarray(0, end));
   const match = /^fairlead mesh ([0-9]+) ([0-9]+) ([0-9a-f]{64}) (\S+)$/.exec(head);
-  if (match === null) throw damaged("it does not begin as one");
+  if (match === null) throw damaged("it is not a kept mesh");
   const [, version, savedAt, digest = "", mesh = ""] = match;
   if (version !== "1") return `it is of format ${version}`;
   if (decodeURIComponent(mesh) !== options.mesh) return `it is of ${decodeURIComponent(mesh)}`;
   const body = bytes.subarray(end + 1);
-  if ((await digestOf(body, options.provider)) !== digest) throw damaged("its digest does not fit");
+  if ((await digestOf(body, options.provider)) !== digest) throw damaged("its digest does not match");
   return { savedAtMs: Number(savedAt), types: readTypes(body) };
 }
 
@@ -122,7 +122,7 @@ export class SnapshotWriter {
     try {
       const bytes = await encodeSnapshot(this.#types(), this.#options);
       if (bytes.length > joinLimits.maxSnapshotBytes)
-        throw new MeshError("limit_reached", "local", "the mesh is too large to be kept");
+        throw new MeshError("limit_reached", "local", "the mesh is too large to be kept on disk");
       await files.makeDirectory(directory, 0o700);
       await files.writeAtomic(`${directory}/${snapshotFileName}`, bytes, 0o600);
       this.#failing = false;

@@ -196,7 +196,7 @@ export class XdsClient {
     const reason = error?.message ?? "it ended the stream";
     const fields = { server, reason };
     if (this.#told) {
-      logger.log("debug", "xds", "still no stream to the control plane", {
+      logger.log("debug", "xds", "there is still no stream to the control plane", {
         ...fields,
         tries: this.#failures,
       });
@@ -204,8 +204,8 @@ export class XdsClient {
     }
     this.#told = true;
     const meaning = this.#isReady
-      ? `the control plane is away; what it said last (${subject}) stays in force, and this is tried again`
-      : "the control plane cannot be reached yet; this is tried again";
+      ? `the control plane is away; the last ${subject} from it stays in force; trying again`
+      : "the control plane cannot be reached yet; trying again";
     logger.log(wasConnected && error === null ? "info" : "warn", "xds", meaning, fields);
   }
 
@@ -225,11 +225,16 @@ export class XdsClient {
       if (!isOurs()) return;
       this.#send(this.#client.acknowledge(delivery, rejected), false);
       for (const { name, reason } of rejected.slice(0, joinLimits.maxRefusalsLogged))
-        this.#options.logger.log("warn", "xds", "resource refused, the rest of its response is in force", {
-          type: response.typeUrl,
-          resource: name,
-          reason: reason.slice(0, joinLimits.maxReasonChars),
-        });
+        this.#options.logger.log(
+          "warn",
+          "xds",
+          "a resource was refused; the rest of its response is in force",
+          {
+            type: response.typeUrl,
+            resource: name,
+            reason: reason.slice(0, joinLimits.maxReasonChars),
+          },
+        );
       this.#markAnswered(handler);
       this.#options.onChange?.();
     };
@@ -280,7 +285,7 @@ export class XdsClient {
       this.#options.logger.log(
         "info",
         "xds",
-        `the control plane has told all it has (${this.#options.subject ?? "mesh"})`,
+        `everything was received from the control plane (${this.#options.subject ?? "mesh"})`,
         {
           server: this.#options.server,
         },

@@ -40,7 +40,7 @@ export async function askAdmin(
   throw new MeshError(
     "connect_refused",
     "upstream",
-    `no node answers at ${sockets.join(", ")}; is one running? Its socket can be named: --admin unix:PATH`,
+    `no node answers at ${sockets.join(", ")}. Is one running? If its socket is elsewhere, give --admin unix:PATH`,
   );
 }
 

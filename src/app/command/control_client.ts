@@ -89,7 +89,7 @@ async function readClientFiles(files: Files, config: ControlClientConfig): Promi
     throw new MeshError(
       "configuration",
       "local",
-      `there is no root in ${identityPath ?? "what was given"} by which the control plane could be known`,
+      `there is no root in ${identityPath ?? "the given files"} that verifies the control plane`,
     );
   const credentials = {
     certificateChainPem: identity?.chainPem ?? "",

@@ -75,9 +75,9 @@ test("rows that are cut off, or cut and written again in a chain that holds, are
   let again = await start();
   expect(again.parts.auditHeads.last).toMatchObject({
     intact: false,
-    reason: `row ${head.id} is not the one that was known`,
+    reason: `row ${head.id} is not the one that the signed head names`,
   });
-  expect(again.parts.state.check().join()).not.toContain("not as it was written");
+  expect(again.parts.state.check().join()).not.toContain("was changed");
   await again.stop();
 
   database = new Database(path);

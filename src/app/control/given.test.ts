@@ -43,10 +43,10 @@ test("what is good is taken, and what is not names its file", async () => {
   const good = { "a.yaml": administrator };
   expect(await said(good, issuer("[a]"))).toBe("fine");
   expect(await said({ ...good, "b.yaml": "x" }, issuer("[a]"))).toBe(
-    "b.yaml: a document in it is of another kind than Administrator, or no YAML",
+    "b.yaml: it has a document that is not an Administrator, or is not YAML",
   );
   expect(await said({ "a.yaml": administrator.replace("mesh-admin", "emperor") }, issuer("[a]"))).toStartWith(
-    "a.yaml:5:9: Administrator ada: there is no role emperor",
+    'a.yaml:5:9: Administrator ada: "emperor" is not a role',
   );
   expect(await said(good, issuer("[]"))).toBe(
     'issuers.yaml: token issuer "https://id.example": needs an audience',

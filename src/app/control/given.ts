@@ -51,7 +51,9 @@ export class GivenFiles {
         });
       } catch (thrown) {
         const { message } = asMeshError(thrown, "io", "local");
-        logger.log("error", "control", "administrators and issuers stay as they were", { reason: message });
+        logger.log("error", "control", "administrators and issuers could not be read; those in force stay", {
+          reason: message,
+        });
       }
     };
     try {

@@ -203,7 +203,8 @@ const nothingUnderWay = {
 const givenFiles: RotationSource = {
   progress: () => nothingUnderWay,
   start: () => {
-    const message = "the CA was given in files; replace those, and add the new root to the root file first";
+    const message =
+      "the CA is in files. Add the new root to the root file first, and then replace the CA's files";
     return Promise.reject(new MeshError("configuration", "local", message));
   },
   finish: () => ({ done: false, progress: nothingUnderWay }),

@@ -79,7 +79,7 @@ describe("the administration socket", () => {
       const opened = await open({ group });
       expect(await asked(opened, 1001, 700)).toStartWith("200 ");
       expect(await asked(opened, 1001, 900)).toBe(
-        `403 administration is for root, the user of the node and members of group ${group}; not for uid=1001,gid=900\n`,
+        `403 only root and the user of the node and members of group ${group} may do this, not uid=1001,gid=900\n`,
       );
       expect(opened.log.join("")).toContain('by="uid=1001,gid=900"');
       expect(await asked(opened, 900, 1)).toStartWith("200 ");
@@ -95,7 +95,7 @@ describe("the administration socket", () => {
     await expect(open({ path: long })).rejects.toMatchObject({ blame: "local" });
     const opened = await open({ path: long, isNamed: false });
     expect(opened.opened).toBeNull();
-    expect(opened.log.join("")).toContain("there is no administration socket: name one (--admin-socket)");
+    expect(opened.log.join("")).toContain("there is no administration socket; give one with --admin-socket");
   });
 
   test("counts a caller's other groups, and refuses a caller whose user the kernel does not tell", () => {

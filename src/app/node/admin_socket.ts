@@ -52,7 +52,7 @@ export async function openAdminSocket(
     server.close();
     if (isNamed) throw thrown;
     const { message } = asMeshError(thrown, "io", "local");
-    logger.log("warn", "admin", "there is no administration socket: name one (--admin-socket)", {
+    logger.log("warn", "admin", "there is no administration socket; give one with --admin-socket", {
       reason: message,
     });
     return null;
@@ -80,7 +80,7 @@ function refuse(
   const caller = credentials === null ? "unknown" : `uid=${credentials.uid},gid=${credentials.gid}`;
   logger.log("warn", "admin", "administration was refused", { by: caller });
   const members = group === null ? "" : ` and members of group ${group}`;
-  return new Response(`administration is for root, the user of the node${members}; not for ${caller}\n`, {
+  return new Response(`only root and the user of the node${members} may do this, not ${caller}\n`, {
     status: 403,
   });
 }

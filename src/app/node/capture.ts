@@ -24,7 +24,7 @@ export async function startCapture(host: Host, config: Config, context: NodeCont
       logger.log(
         "warn",
         "capture",
-        `${ip.text} is an address of this host and of no workload: inbound connections to it are refused; if they are wanted outside of the mesh, start with --capture-exclude-inbound ${ip.text}`,
+        `${ip.text} is an address of this host and of no workload: inbound connections to it are refused; to allow them outside of the mesh, start with --capture-exclude-inbound ${ip.text}`,
       );
     }
   };

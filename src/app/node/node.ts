@@ -235,7 +235,7 @@ async function listen(
       context.logger.log(
         "warn",
         "node",
-        "no workload runs here yet: nothing in the mesh has an address or the node name of this host",
+        "no workload runs here yet: no workload of the mesh has an address or the node name of this host",
       );
     const hasIpv6 = await opensIpv6Sockets(host.files);
     const wildcards = anyAddresses.filter((ip) => ip.isIpv4 || hasIpv6);

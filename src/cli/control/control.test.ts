@@ -154,7 +154,10 @@ describe("fairlead control", () => {
     expect([code, started]).toEqual([2, []]);
     expect(error).toContain("--vault: is missing");
     const file = await run("control --config f.yaml", { files: { "f.yaml": "capture: redirect\n" } });
-    expect([file.code, file.error]).toEqual([2, "f.yaml:1:10: capture is not a setting of a control plane\n"]);
+    expect([file.code, file.error]).toEqual([
+      2,
+      "f.yaml:1:10: capture is not a setting of a control plane\n",
+    ]);
   });
 });
 
@@ -260,7 +263,7 @@ describe("fairlead apply", () => {
     const { code, error } = await run("apply -f p.yaml", { control, files });
     expect([code, error]).toEqual([
       1,
-      "fairlead: the documents are at version 2 now; look at the difference again\n",
+      "fairlead: the documents are now at version 2; look at the difference again\n",
     ]);
   });
 
@@ -449,7 +452,7 @@ describe("revoke and rotate", () => {
     expect((await run(["revoke", id, "--lift"], { control })).code).toBe(1);
     expect((await run("revoke", { control })).code).toBe(2);
     expect((await run(["revoke", id, "--node", "n"], { control })).code).toBe(2);
-    expect((await run(["revoke", uriOf("root")], { control })).error).toContain("that is you");
+    expect((await run(["revoke", uriOf("root")], { control })).error).toContain("this is your own identity");
   });
 
   test("all pages of revocations are shown", async () => {
@@ -476,7 +479,7 @@ describe("revoke and rotate", () => {
     const finish = await run("ca rotate finish", { control });
     expect([finish.code, finish.error]).toEqual([
       1,
-      "  waiting for red-secret-node\nfairlead: 1 of those that matter do not hold the new root yet\n",
+      "  waiting for red-secret-node\nfairlead: still without the new root: 1\n",
     ]);
     expect((await run("ca rotate abort", { control })).out).toContain("no rotation is under way");
     expect((await run("ca rotate stop", { control })).code).toBe(2);

@@ -98,7 +98,9 @@ describe("a control plane in the configuration", () => {
     expect(errorsOf({ ...joining, mesh: "mesh/" })).toEqual([
       "--file: cannot be given with --control: the mesh comes from documents or from a control plane, not from both",
     ]);
-    expect(errorsOf({ ...joining, tokenFile: "/t", controlRoot: "/r" })[0]).toContain("cannot be given with --token-file");
+    expect(errorsOf({ ...joining, tokenFile: "/t", controlRoot: "/r" })[0]).toContain(
+      "cannot be given with --token-file",
+    );
   });
 
   test("nothing is shown to a server that is not known first", () => {

@@ -132,7 +132,12 @@ export class AuditHeads {
     if (!(await files.exists(path))) {
       // A first start has an empty log, and one of a program that signed none is told apart by nothing: it is said.
       if (this.#options.audit.head().id > 0)
-        this.#options.logger.log("warn", "audit", "there are no signed heads of the audit log yet", { path });
+        this.#options.logger.log(
+          "warn",
+          "audit",
+          "there are no signed heads of the audit log yet; the first one is signed now",
+          { path },
+        );
       return;
     }
     try {

@@ -165,7 +165,7 @@ describe("CreateCertificate answers as istiod does (security/pkg/server/ca/serve
       const issued = `certificate.create not_entitled: serial of ${id("shop/cart")} was issued to node edge-1`;
       expect(bench.refusals.map((row) => row.replace(/serial [0-9a-f]+/, "serial"))).toEqual([
         `${issued}, which is revoked`,
-        `${issued}, which is not registered any more`,
+        `${issued}, which is no longer registered`,
         `certificate.create not_entitled: no document places ${id("shop/cart")} on node edge-1`,
       ]);
     });
@@ -246,14 +246,14 @@ describe("who may ask for whom", () => {
     const node = await bench.joined("edge-1");
     const { csr } = await bench.csr();
     const wanted = [
-      [undefined, "no caller asks for a node"],
-      [id("fairlead-nodes/edge-2").uri, "no caller asks for a node"],
+      [undefined, "an identity of a node"],
+      [id("fairlead-nodes/edge-2").uri, "an identity of a node"],
       [id("istio-system/fairlead-control").uri, "control plane"],
       ["spiffe://other.local/ns/shop/sa/cart", "trust domain"],
-      ["spiffe://cluster.local/ns/shop/sa/../cart", "no SPIFFE identity"],
-      ["shop/cart", "no SPIFFE identity"],
-      [17, "no SPIFFE identity"],
-      [{ uri: "x" }, "no SPIFFE identity"],
+      ["spiffe://cluster.local/ns/shop/sa/../cart", "not a SPIFFE identity"],
+      ["shop/cart", "not a SPIFFE identity"],
+      [17, "not a SPIFFE identity"],
+      [{ uri: "x" }, "not a SPIFFE identity"],
     ] as const;
     for (const [impersonate, reason] of wanted) {
       expect(await refusal(node, { csr, impersonate })).toBe(notEntitled);

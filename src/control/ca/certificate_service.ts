@@ -51,7 +51,7 @@ export class CertificateService {
   ): Promise<IstioCertificateResponse> => {
     const caller = await this.#options.authenticator.authenticate(credentialsOf(call));
     const { wanted, requestedBy } = this.#authorize(caller, request);
-    if (call.cancelled.aborted) throw this.#refuse(caller, wanted.uri, "cancelled", "the caller has gone");
+    if (call.cancelled.aborted) throw this.#refuse(caller, wanted.uri, "cancelled", "the caller has left");
     const { chain } = await this.#issue(caller, wanted, requestedBy, request);
     // Whoever was revoked while the signer was at work does not get what it made.
     const revoked = this.#options.authenticator.recheck(caller);
@@ -91,7 +91,7 @@ export class CertificateService {
         caller,
         "",
         "identity_malformed",
-        "ImpersonatedIdentity is no SPIFFE identity of the mesh",
+        "ImpersonatedIdentity is not a SPIFFE identity of the mesh",
       );
     return id;
   }

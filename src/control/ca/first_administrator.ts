@@ -95,7 +95,7 @@ export async function bootstrapAdministrator(options: FirstAdministratorOptions)
     logger.log(
       "warn",
       "control",
-      "the first administrator's identity is revoked; another one can lift that",
+      "the first administrator's identity is revoked; another administrator can lift the revocation",
       {
         identity: id.uri,
       },

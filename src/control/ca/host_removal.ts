@@ -103,14 +103,16 @@ export class HostRemoval {
           after: null,
         };
         await this.remove(node, entry, { name: "fairlead", namespace: "" });
-        logger.log("info", "identity", "a host that was not seen for long was removed", { node });
+        logger.log("info", "identity", "a host was removed because it was away for too long", { node });
       }
       return gone.length === limit;
     } catch (thrown) {
       // A list that is full, a disk that is: it is tried again.
       const { message } = asMeshError(thrown, "io", "local");
       if (!(thrown instanceof MeshError)) throw thrown;
-      logger.log("warn", "identity", "hosts that are gone could not be removed", { reason: message });
+      logger.log("warn", "identity", "hosts that were away for too long could not be removed", {
+        reason: message,
+      });
       return false;
     }
   }

@@ -24,10 +24,10 @@ export function parseJoin(request: JoinRequest, remote: IpAddress): ParsedJoin |
   const { csr, nodeName, version, network } = request;
   if (csr.length > pkiLimits.maxCsrBytes * 1.5) return "the certificate request is larger than the limit";
   if (nodeName !== "" && !isNodeName(nodeName))
-    return "the node's name is no DNS label in lower case of at most 63 characters";
+    return "the node's name is not a DNS label in lower case of at most 63 characters";
   if (version.length > identityLimits.maxVersionChars) return "the version is too long";
   if (!networkPattern.test(network) || network.length > identityLimits.maxNetworkChars)
-    return "the network is no name";
+    return "the network is not a valid name";
   const addresses = parseAddresses(request.addresses);
   if (typeof addresses === "string") return addresses;
   const labels = parseLabels(request.labels);
@@ -52,7 +52,7 @@ function parseAddresses(texts: readonly string[]): readonly string[] | string {
   for (const text of texts) {
     const ip = IpAddress.parse(text);
     if (ip === null || ip.bytes.every((byte) => byte === 0))
-      return "one of the addresses is no IP address of a host";
+      return "one of the addresses is not an IP address of a host";
     addresses.add(ip.text);
   }
   return [...addresses];
@@ -64,9 +64,9 @@ function parseLabels(labels: JoinRequest["labels"]): Readonly<Record<string, str
   if (entries.length > identityLimits.maxJoinLabels) return "there are too many labels";
   for (const [name, value] of entries) {
     if (name.length > identityLimits.maxLabelNameChars || !labelName.test(name))
-      return "one of the labels has no name of a label";
+      return "one of the labels has an invalid name";
     if (value.length > identityLimits.maxLabelValueChars || !labelValue.test(value))
-      return "one of the labels has no value of a label";
+      return "one of the labels has an invalid value";
   }
   return Object.fromEntries(entries);
 }

@@ -296,7 +296,7 @@ describe("names of nodes", () => {
     await bench.clock.advance(2 * day);
     bench.state.revoked.serials.clear();
     expect(await renewal(first)).toBe(unauthenticated);
-    expect(bench.refusals.at(-1)).toContain("before the present one joined");
+    expect(bench.refusals.at(-1)).toContain("of an earlier host");
     expect(await renewal(second)).toBe("edge-1");
   });
 
@@ -339,7 +339,7 @@ describe("names of nodes", () => {
         })
       ).token;
     expect(await outcome(await made("shop"))).toBe(
-      `ALREADY_EXISTS: node ${node} was revoked by an administrator of the mesh; only a token of theirs takes its place`,
+      `ALREADY_EXISTS: node ${node} was revoked by an administrator of the mesh; only a token that they made lets another host have its name`,
     );
     expect(bench.state.revoked.nodes.has(node)).toBe(true);
     bench.state.revokedBy = "shop";
@@ -432,7 +432,7 @@ describe("renewal", () => {
     expect(bench.refusals.at(-1)).toContain("was revoked: lost");
     bench.state.registrationRows.delete("edge-1");
     expect(await renewal(node)).toBe(unauthenticated);
-    expect(bench.refusals.at(-1)).toContain("no registration");
+    expect(bench.refusals.at(-1)).toContain("is not registered");
   });
 
   describe("by a copy of a host's credential", () => {
@@ -465,7 +465,7 @@ describe("renewal", () => {
       const copy = host;
       const second = await renewed(host);
       await seen(second);
-      expect(await renewal(copy)).toStartWith("UNAUTHENTICATED: this certificate was left behind");
+      expect(await renewal(copy)).toStartWith("UNAUTHENTICATED: this certificate is older");
       expect(bench.refusals.at(-1)).toContain("cloned: serial");
       expect(alarms()).toEndWith(" 1");
       expect(await renewal(second)).toBe("edge-1");
@@ -475,7 +475,7 @@ describe("renewal", () => {
       const host = await bench.joined("edge-1");
       const copy = await renewed(host);
       await seen(copy);
-      expect(await renewal(host)).toStartWith("UNAUTHENTICATED: this certificate was left behind");
+      expect(await renewal(host)).toStartWith("UNAUTHENTICATED: this certificate is older");
     });
 
     test("without another call between is noticed at the next renewal of either", async () => {
@@ -483,7 +483,7 @@ describe("renewal", () => {
       const own = await renewed(host);
       const copied = await renewed(host);
       const next = await renewed(copied);
-      expect(await renewal(own)).toStartWith("UNAUTHENTICATED: this certificate was left behind");
+      expect(await renewal(own)).toStartWith("UNAUTHENTICATED: this certificate is older");
       expect(await renewal(next)).toBe("edge-1");
     });
 
@@ -533,7 +533,7 @@ describe("renewal", () => {
       if (row !== undefined) bench.state.registrationRows.set("edge-1", row);
       const third = await renewed(second);
       await seen(third);
-      expect(await renewal(host)).toStartWith("UNAUTHENTICATED: this certificate was left behind");
+      expect(await renewal(host)).toStartWith("UNAUTHENTICATED: this certificate is older");
     });
   });
 

@@ -239,7 +239,7 @@ export class JoinService {
   /** One answer for every token that is not good, so that no caller learns which ids exist. */
   #badToken(reason: string, token: { readonly id: string } | null, remote: IpAddress): GrpcError {
     const detail =
-      token === null ? "it has not the form of a join token" : `join token ${token.id} is ${reason}`;
+      token === null ? "it does not have the form of a join token" : `join token ${token.id} is ${reason}`;
     const message = "the join token is not accepted";
     return this.#refuse(
       grpcCode.unauthenticated,

@@ -37,7 +37,7 @@ export function chooseNodeName(
     .workloadsOn(node)
     .some(({ identity }) => own === null || own === undefined || !identity.equals(own));
   return isForeign
-    ? refuse("name_not_allowed", `the name ${node} belongs to a host that other workloads run on`)
+    ? refuse("name_not_allowed", `the name ${node} belongs to a host with other workloads`)
     : node;
 }
 
@@ -50,11 +50,17 @@ export function refuseTakenName(
   if (existing === null) return null;
   if (!token.replace) {
     const how = existing.revokedAtMs === null ? "has joined already" : "was revoked";
-    return refuse("name_taken", `node ${node} ${how}; only a token made with --replace takes its place`);
+    return refuse(
+      "name_taken",
+      `node ${node} ${how}; only a token made with --replace lets another host have its name`,
+    );
   }
   // Whoever may start a member of one group does not throw another's host out.
   if (token.binding.kind === "node" || isSame(token.binding, existing.binding)) return null;
-  return refuse("name_taken", `node ${node} joined for something else than this token is for`);
+  return refuse(
+    "name_taken",
+    `node ${node} joined for another node, workload or group than this token is for`,
+  );
 }
 
 /** What the mesh's administrators have revoked no tenant's token brings back. @param right null when it is not revoked. */
@@ -65,7 +71,10 @@ export function refuseRevokedName(
 ): NameRefusal | null {
   if (right === null || byNamespace === "" || byNamespace === right) return null;
   const who = right === "" ? "an administrator of the mesh" : `an administrator of namespace ${right}`;
-  return refuse("name_taken", `node ${node} was revoked by ${who}; only a token of theirs takes its place`);
+  return refuse(
+    "name_taken",
+    `node ${node} was revoked by ${who}; only a token that they made lets another host have its name`,
+  );
 }
 
 function isSame(left: TokenBinding, right: TokenBinding): boolean {

@@ -35,7 +35,7 @@ const action = "node.renew";
 
 /** For a caller that holds the key: nothing is given away. */
 const leftBehind =
-  "this certificate was left behind when the host renewed: either its key is in two places, or its disk was set back";
+  "this certificate is older than the host's present one: either its key is in two places, or the host's disk was set back";
 
 export class RenewalService {
   readonly #options: RenewalServiceOptions;
@@ -118,9 +118,12 @@ export class RenewalService {
     const { refusals, logger } = this.#options;
     const { node, serialNumber } = caller;
     this.#clones.with({}).add(1);
-    const detail = `serial ${serialNumber} was left behind when the host renewed, ${currentSerial} is in use: the key of ${node} is in two places, or its disk was set back; revoke ${node} and join it again if that is not known`;
+    const detail = `serial ${serialNumber} is older than the present one, ${currentSerial}: the key of ${node} is in two places, or its disk was set back. If you do not know why, revoke ${node} and let it join again`;
     if (this.#alarms.take(node)) {
-      logger.log("error", "identity", "a host's certificate is used in two places", { node, reason: detail });
+      logger.log("error", "identity", "a host's certificate may be in use in two places", {
+        node,
+        reason: detail,
+      });
       return refusals.alarm(grpcCode.unauthenticated, leftBehind, {
         ...this.#call(caller),
         reason: "cloned",

@@ -125,7 +125,7 @@ function* parseStored({
   const [entry, ...others] = yield* parseInSteps({ file: source, firstLine: line, text });
   const location = { file: source, line, column: 1 };
   if (entry === undefined || others.length > 0 || (entry.key !== key && entry.errors.length === 0)) {
-    const message = `it is kept as ${key}, and that is not what its text says`;
+    const message = `it is kept as ${key}, but its text says otherwise`;
     return { document: null, errors: [{ location, resource: key, message }], refusedPolicy: null };
   }
   return { document: entry.document, errors: entry.errors, refusedPolicy: entry.refusedPolicy };

@@ -28,7 +28,7 @@ export async function followDocumentFiles(options: FileDocumentOptions): Promise
   const take = (): Promise<void> =>
     follower.take().catch((thrown) => {
       const { message } = asMeshError(thrown, "io", "local");
-      logger.log("error", "control", "documents in files could not be taken in", { error: message });
+      logger.log("error", "control", "documents in files could not be read", { error: message });
     });
   let work = take();
   const ends = paths.map((path) =>
@@ -54,7 +54,9 @@ class Follower {
     const { host, paths, documents, logger } = this.#options;
     const { texts, unreadable } = await readMeshFiles(host.files, paths, this.#folders);
     for (const error of unreadable.values())
-      logger.log("warn", "control", "documents stay as they were", { error: error.message });
+      logger.log("warn", "control", "documents could not be read; those in force stay", {
+        error: error.message,
+      });
     const inputs = [...texts].map(([source, text]) => ({ source, text }));
     const written = new Set<string>();
     const onNamed = (key: string): void => void written.add(key);
@@ -80,7 +82,7 @@ class Follower {
   #tell(result: ChangeResult): boolean {
     if (result.outcome !== "refused") return true;
     const { logger } = this.#options;
-    logger.log("error", "control", "documents in files were refused; what was in force stays", {
+    logger.log("error", "control", "documents in files were refused; those in force stay", {
       reason: result.message,
     });
     for (const { location, message } of result.errors)

@@ -109,7 +109,7 @@ class InputGathering {
       this.#first.set(metadata.key, location);
       return true;
     }
-    const message = `is here a second time; the first is at ${first.file}:${first.line}`;
+    const message = `is given twice; the first is at ${first.file}:${first.line}`;
     this.tell([{ location, resource: metadata.key, message, word: metadata.name }]);
     return false;
   }

@@ -12,7 +12,7 @@ function checkClaims(ownership: Ownership, host: ClaimingHost): CheckedClaims {
   const refusals: string[] = [];
   for (const text of host.addresses) {
     const ip = IpAddress.parse(text);
-    const reason = ip === null ? `${text} is no address` : ownership.refuseAddress(ip, host);
+    const reason = ip === null ? `${text} is not an address` : ownership.refuseAddress(ip, host);
     if (reason === null) allowed.push(text);
     else refusals.push(reason);
   }

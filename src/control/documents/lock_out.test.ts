@@ -189,7 +189,7 @@ describe("what would lock the control plane out", () => {
       {
         kind: "role",
         reason:
-          "no workload would be spiffe://cluster.local/ns/ops/sa/alice any more, to which the role admin is bound",
+          "no workload would have the identity spiffe://cluster.local/ns/ops/sa/alice any longer, which has the role admin",
         resource: null,
         location: null,
       },
@@ -295,7 +295,9 @@ test("such a change is refused with the reason, is in the audit log, and goes th
   ];
   const refused = await w.settle(documents.apply(texts, admin));
   expect(told(refused)).toBe("refused: lock_out");
-  expect(refused.outcome === "refused" && refused.message).toContain("would not take 10.0.0.1 on port 15012");
+  expect(refused.outcome === "refused" && refused.message).toContain(
+    "would not let 10.0.0.1 in on port 15012",
+  );
   expect(w.policies()).toEqual([]);
   expect(state.audit.read({ limit: 1 })[0]).toMatchObject({ outcome: "refused", action: "documents.apply" });
   // A caller's own address counts, too.

@@ -90,14 +90,14 @@ function lockOutsOf(view: MeshView, facts: ControlPlaneFacts): readonly LockOut[
 function reservedNamespace({ kind, metadata, location }: MeshDocument): readonly LockOut[] {
   const namespace = kind === "Namespace" ? metadata.name : metadata.namespace;
   if (namespace !== nodeNamespace) return [];
-  const reason = `${metadata.key}: the namespace ${nodeNamespace} is the nodes' own, no document can be in it`;
+  const reason = `${metadata.key}: the namespace ${nodeNamespace} is reserved for nodes, so no document can be in it`;
   return [{ kind: "reserved", reason, resource: metadata.key, location }];
 }
 
 /** Who runs such a workload would be given the control plane's certificate, and nodes would obey. */
 function reservedIdentity(workload: Workload, { identity }: ControlPlaneFacts): readonly LockOut[] {
   if (!workload.identity.equals(identity)) return [];
-  const reason = `workload ${workload.namespace}/${workload.name} claims ${identity.uri}, which is the control plane itself`;
+  const reason = `workload ${workload.namespace}/${workload.name} claims ${identity.uri}, which is the control plane's own identity`;
   return [{ kind: "reserved", reason, resource: workload.uid, location: workload.location }];
 }
 
@@ -107,7 +107,7 @@ function reservedTemplate(document: MeshDocument, { identity }: ControlPlaneFact
   const { key, namespace } = document.metadata;
   const { serviceAccount } = document.template;
   if (!identity.equals(new SpiffeId(identity.trustDomain, namespace, serviceAccount))) return [];
-  const reason = `members of ${key} would claim ${identity.uri}, which is the control plane itself`;
+  const reason = `members of ${key} would claim ${identity.uri}, which is the control plane's own identity`;
   return [{ kind: "reserved", reason, resource: key, location: document.location }];
 }
 
@@ -120,7 +120,7 @@ function capturedAddress(service: Service, { addresses }: ControlPlaneFacts): re
   );
   if (captured === undefined) return [];
   const key = serviceKey(service);
-  const reason = `service ${key} takes the address ${captured.text}, at which the control plane is reached`;
+  const reason = `service ${key} takes the address ${captured.text}, by which nodes reach the control plane`;
   return [{ kind: "unreachable", reason, resource: key, location: service.location }];
 }
 
@@ -133,7 +133,7 @@ function capturedName(service: Service, state: MeshState, facts: ControlPlaneFac
     (workload) => workload.services.has(key) && isControlPlane(workload, facts),
   );
   if (leadsHome) return [];
-  const reason = `service ${key} takes the name ${name}, by which the control plane is reached, and leads elsewhere`;
+  const reason = `service ${key} takes the name ${name}, by which nodes reach the control plane, and does not lead to it`;
   return [{ kind: "unreachable", reason, resource: key, location: service.location }];
 }
 
@@ -150,7 +150,7 @@ function deniedClients(workload: Workload, state: MeshState, facts: ControlPlane
     const denial = facts.denies(state, workload, { source, destination, port: facts.port });
     if (denial === null) continue;
     const where = `workload ${workload.namespace}/${workload.name}, which has the control plane's address ${destination.text}`;
-    const reason = `${where}, would not take ${source.text} on port ${facts.port}: ${denial}`;
+    const reason = `${where}, would not let ${source.text} in on port ${facts.port}: ${denial}`;
     return [{ kind: "unreachable", reason, resource: workload.uid, location: workload.location }];
   }
   return [];
@@ -172,7 +172,7 @@ function lostIdentities(before: MeshState, after: MeshState, facts: ControlPlane
     .filter(({ identity }) => were.has(identity.uri) && !are.has(identity.uri))
     .map(({ identity, role }) => ({
       kind: "role",
-      reason: `no workload would be ${identity.uri} any more, to which the role ${role} is bound`,
+      reason: `no workload would have the identity ${identity.uri} any longer, which has the role ${role}`,
       resource: null,
       location: null,
     }));

@@ -107,7 +107,7 @@ describe("applying", () => {
     expect(errorsOf(result)[0]).toContain("10.0.0.5");
     expect(w.policies()).toEqual([]);
     const twice = await w.settle(documents.apply(files(allow, allow), admin));
-    expect(errorsOf(twice)).toEqual(["f1.yaml:1:1 is here a second time; the first is at f0.yaml:1"]);
+    expect(errorsOf(twice)).toEqual(["f1.yaml:1:1 is given twice; the first is at f0.yaml:1"]);
   });
 
   test("what is there already is no change, wherever it was written", async () => {
@@ -366,7 +366,7 @@ describe("at the start", () => {
     const settled = () => w.settle(documents.delete(["WorkloadEntry shop/nothing"], admin));
     await settled();
     expect(at()).toEqual(["10.0.0.5", "10.0.0.77"]);
-    expect(said.filter((one) => one.includes("locked out")).length).toBe(1);
+    expect(said.filter((one) => one.includes("no longer reach")).length).toBe(1);
     w.restart();
     const again = await w.documents(fields);
     expect(at()).toEqual(["10.0.0.5", "10.0.0.77"]);

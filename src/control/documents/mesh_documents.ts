@@ -68,7 +68,8 @@ export interface MeshDocumentsOptions {
 
 const noHosts: HostDirectory = { byNode: () => null, within: () => [] };
 const refusedMessage = "a member of a WorkloadGroup is left out";
-const leftOutMessage = "a member of a WorkloadGroup is left out, the control plane would be locked out";
+const leftOutMessage =
+  "a member of a WorkloadGroup is left out, because nodes could no longer reach the control plane";
 
 /** A change that has been found good. */
 interface Intent {
@@ -171,7 +172,7 @@ export class MeshDocuments {
     // Before its turn: what was sent is read at its sender's expense, and no other change waits for it.
     const input = await readInput(this.#options.clock, texts, request.onNamed);
     if ("errors" in input) {
-      const message = "nothing was applied: there are errors in what was given";
+      const message = "nothing was applied: the documents have errors";
       return refusal("invalid", this.version, message, { errors: input.errors });
     }
     return this.#inTurn(async () => {
@@ -245,7 +246,7 @@ export class MeshDocuments {
   #takeDerived(): void {
     this.refresh().catch((thrown) => {
       const { message } = asMeshError(thrown, "configuration", "local");
-      this.#options.logger.log("error", "documents", "members of WorkloadGroups could not be taken in", {
+      this.#options.logger.log("error", "documents", "members of WorkloadGroups could not be added", {
         reason: message,
       });
     });
@@ -254,7 +255,7 @@ export class MeshDocuments {
   async #change(intent: Intent, request: ChangeRequest): Promise<ChangeResult> {
     const version = this.version;
     if (request.expectedVersion !== undefined && request.expectedVersion !== version) {
-      const message = `the documents are at version ${version}, not ${request.expectedVersion}; look at them again`;
+      const message = `the documents are at version ${version}, not ${request.expectedVersion}; look at the difference again`;
       return refusal("conflict", version, message);
     }
     const replacements = changesBetween(this.stored, intent.documents);
@@ -358,7 +359,7 @@ export class MeshDocuments {
     for (const [resource, errors] of this.#set.errors) {
       for (const { location, message } of errors) {
         const at = formatLocation(location);
-        this.#options.logger.log("error", "documents", "a document that is kept is refused", {
+        this.#options.logger.log("error", "documents", "a stored document is refused", {
           resource,
           at,
           reason: message,

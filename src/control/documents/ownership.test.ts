@@ -206,7 +206,9 @@ describe("an address", () => {
   test("that every host has, and the control plane's, are refused", async () => {
     const scene = new Scene();
     for (const text of ["127.0.0.1", "169.254.169.254", "::1", "0.0.0.0"])
-      expect(await scene.apply(apes, entry("apes/x", `{address: "${text}"}`))).toContain("every host's own");
+      expect(await scene.apply(apes, entry("apes/x", `{address: "${text}"}`))).toContain(
+        "that every host has",
+      );
     expect(await scene.apply(apes, entry("apes/x", "{address: 10.9.9.9}"))).toContain("the control plane");
     expect(await scene.apply(apes, vip("apes/vip", "10.9.9.0/24"))).toContain("the control plane");
   });
@@ -219,7 +221,7 @@ describe("an address", () => {
       ),
     );
     expect(await scene.apply(apes, entry("apes/x", "{address: 10.0.0.1}"))).toContain(
-      "belongs to the mesh: a host is there",
+      "belongs to the mesh: it is the address of a host",
     );
     expect(await scene.apply(apes, entry("apes/x", "{address: 10.0.0.2}"))).toContain(
       "belongs to namespace shop",
@@ -235,7 +237,7 @@ describe("a node", () => {
   test("takes workloads of whom it joined for, of whom it is granted to, and of no other tenant", async () => {
     const scene = new Scene(hosts({ node: "edge" }, { node: "till", namespace: "shop" }));
     expect(await scene.apply(apes, on("apes/x", "edge", "10.0.0.1"))).toBe(
-      "owned: f0.yaml:3:71 node edge belongs to the mesh, and namespace apes may place no workload on it: an administrator of the mesh can grant it",
+      "owned: f0.yaml:3:71 node edge belongs to the mesh, so namespace apes may not place a workload on it: an administrator of the mesh can grant it",
     );
     expect(await scene.apply(apes, on("apes/x", "till", "10.0.0.1"))).toContain(
       "node till belongs to namespace shop",
@@ -300,8 +302,8 @@ describe("a grant", () => {
     const spec = 'hosts: ["*.shop.example"], addressRanges: [10.2.0.0/16]';
     expect(await scene.apply(admin, grant("shop", `{namespaces: [shop], ${spec}}`))).toBe(
       [
-        "owned: f0.yaml:4:36 the host api.shop.example belongs to namespace apes (ServiceEntry apes/api at f0.yaml:4:16): take it away first, or grant it to apes, too",
-        "f0.yaml:4:71 the address 10.2.3.4 belongs to namespace apes (WorkloadEntry apes/x at f1.yaml:4:17): take it away first, or grant it to apes, too",
+        "owned: f0.yaml:4:36 the host api.shop.example belongs to namespace apes (ServiceEntry apes/api at f0.yaml:4:16): remove it first, or grant it to apes as well",
+        "f0.yaml:4:71 the address 10.2.3.4 belongs to namespace apes (WorkloadEntry apes/x at f1.yaml:4:17): remove it first, or grant it to apes as well",
       ].join("; "),
     );
     expect(await scene.apply(admin, grant("shop", `{namespaces: [shop, apes], ${spec}}`))).toBe("applied 2");
@@ -350,7 +352,7 @@ describe("a host that joins by a tenant's token", () => {
     expect(one.refuseAddress(remote, about)).toBeNull();
     expect(one.refuseAddress(ip("10.4.0.9"), about)).toBeNull();
     expect(one.refuseAddress(ip("10.5.0.9"), about)).toContain(
-      "neither the address that it connects from (10.0.0.20)",
+      "neither the address that the host connects from (10.0.0.20)",
     );
   });
 
@@ -360,7 +362,7 @@ describe("a host that joins by a tenant's token", () => {
     expect(one.refuseAddress(ip("127.0.2.15"), local)).toBeNull();
     expect(one.refuseAddress(ip("::1"), local)).toBeNull();
     // A proxy on that machine makes everyone come from there.
-    expect(one.refuseAddress(ip("10.9.9.9"), local)).toContain("the control plane is reached there");
+    expect(one.refuseAddress(ip("10.9.9.9"), local)).toContain("it is an address of the control plane");
     expect(one.refuseAddress(ip("10.0.0.7"), local)).toContain("neither the address");
     expect(one.refuseAddress(ip("127.0.2.15"), about)).toContain("neither the address");
   });
@@ -377,9 +379,9 @@ describe("a host that joins by a tenant's token", () => {
       ),
     );
     expect(one.refuseAddress(remote, about)).toBe("10.0.0.20 belongs to namespace shop");
-    expect(one.refuseAddress(ip("10.9.9.9"), about)).toContain("the control plane is reached there");
+    expect(one.refuseAddress(ip("10.9.9.9"), about)).toContain("it is an address of the control plane");
     const there = (text: string) => one.refuseAddress(ip(text), { ...about, remote: ip(text) });
-    expect(there("10.0.0.30")).toContain("belongs to the mesh: a host is there");
+    expect(there("10.0.0.30")).toContain("belongs to the mesh: it is the address of a host");
     expect(there("10.0.0.31")).toBeNull();
   });
 

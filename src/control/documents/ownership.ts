@@ -108,7 +108,7 @@ export class Ownership {
         const { namespace, key } = document.metadata;
         if (this.isGranted(claimed, namespace)) continue;
         const held = `${describeClaimed(claimed)} belongs to namespace ${namespace} (${key} at ${formatLocation(at)})`;
-        const message = `${held}: take it away first, or grant it to ${namespace}, too`;
+        const message = `${held}: remove it first, or grant it to ${namespace} as well`;
         errors.push({ location, resource: grant.metadata.key, message });
         return;
       }
@@ -142,10 +142,10 @@ export class Ownership {
     const isOurs = controlAddresses.some((own) => own.equals(ip));
     // By loopback comes who is on this machine, or who is behind a proxy on it: that vouches for loopback addresses alone.
     const isThere = ip.equals(remote) || (remote.isLoopback && ip.isLoopback);
-    if (isOurs && !isThere) return `${ip.text} belongs to the mesh: the control plane is reached there`;
+    if (isOurs && !isThere) return `${ip.text} belongs to the mesh: it is an address of the control plane`;
     const isGranted = this.isGranted(claimed, namespace);
     if (!isThere && !isGranted)
-      return `${ip.text} is neither the address that it connects from (${remote.text}) nor in a range that is granted to namespace ${namespace}`;
+      return `${ip.text} is neither the address that the host connects from (${remote.text}) nor in a range that is granted to namespace ${namespace}`;
     const others = isGranted ? [] : this.#grantees(claimed);
     if (others.length > 0) return `${ip.text} is granted to ${namespaces(others)}`;
     for (const { claimed: held, document } of this.#held.ranges(network, prefix)) {
@@ -157,7 +157,7 @@ export class Ownership {
     const other = hosts.within(network, prefix).find((host) => host.node !== node && host.isPresent);
     return other === undefined
       ? null
-      : `${ip.text} belongs to ${ownerName(other.namespace)}: a host is there`;
+      : `${ip.text} belongs to ${ownerName(other.namespace)}: it is the address of a host`;
   }
 
   #take(document: MeshDocument): void {
@@ -217,7 +217,7 @@ export class Ownership {
       return `${what} belongs to namespace ${named} by its name: ${askForGrant}`;
     const labels = host.split(".").length - 1;
     if (host.startsWith("*.") && labels < tenancyLimits.minWildcardLabels)
-      return `${what} is too many names for one namespace: ${askForGrant}`;
+      return `${what} covers too many names for one namespace: ${askForGrant}`;
     return this.#refuseHeld(this.#held.hosts(host), claim, writer);
   }
 
@@ -226,11 +226,11 @@ export class Ownership {
     const what = describeClaimed(claimed);
     const least = prefix.ip.isIpv4 ? tenancyLimits.minIpv4Length : tenancyLimits.minIpv6Length;
     if (prefix.length < least)
-      return `${what} is wider than a /${least}, which is what a namespace may have by itself: ${askForGrant}`;
+      return `${what} is wider than a /${least}, the most that a namespace may have without a grant: ${askForGrant}`;
     if (isOfEveryHost(prefix.ip))
-      return `${what} is every host's own (${specialAddress(prefix.ip)}): ${askForGrant}`;
+      return `${what} is an address that every host has (${specialAddress(prefix.ip)}): ${askForGrant}`;
     const control = this.#view.controlAddresses.find((ip) => prefixContains(prefix, ip));
-    if (control !== undefined) return `${what} belongs to the mesh: the control plane is reached there`;
+    if (control !== undefined) return `${what} belongs to the mesh: it is an address of the control plane`;
     const held = this.#refuseHeld(this.#held.ranges(network, prefix), claim, writer);
     return held ?? this.#refuseAtHost(claimed, claim, writer);
   }
@@ -250,14 +250,14 @@ export class Ownership {
     );
     if (host === undefined) return null;
     const seen = writer.mayRead(host.namespace) ? `host ${host.node}` : "a host";
-    return `${describeClaimed(claim.claimed)} belongs to ${ownerName(host.namespace)}: ${seen} is there`;
+    return `${describeClaimed(claim.claimed)} belongs to ${ownerName(host.namespace)}: it is the address of ${seen}`;
   }
 
   #refuseNode(node: string, namespace: string): string | null {
     const host = this.#view.hosts.byNode(node);
     if (host !== null && host.namespace === namespace) return null;
     const owner = host === null || host.namespace === "" ? "the mesh" : ownerName(host.namespace);
-    return `node ${node} belongs to ${owner}, and namespace ${namespace} may place no workload on it: ${askForGrant}`;
+    return `node ${node} belongs to ${owner}, so namespace ${namespace} may not place a workload on it: ${askForGrant}`;
   }
 
   #refuseHeld(holders: Iterable<Claim>, claim: Claim, writer: Writer): string | null {

@@ -24,7 +24,7 @@ export function checkTenancy(
     .filter(({ change }) => !mayChange(identityOf(change)))
     .map(({ change }): DocumentError => {
       const location = { file: change.source, line: change.line, column: 1 };
-      return { location, resource: change.key, message: `${change.key} is not yours to change` };
+      return { location, resource: change.key, message: `you may not change ${change.key}` };
     });
   const [first] = errors;
   return first === undefined
@@ -53,7 +53,9 @@ export function checkErrors(
       return isTold ? found : [hidden(found)];
     });
   if (errors.length === 0) return null;
-  return refusal("invalid", version, "nothing was changed: the documents do not go together", { errors });
+  return refusal("invalid", version, "nothing was changed: the documents conflict with each other", {
+    errors,
+  });
 }
 
 function mayRead({ mayRead, mayChange }: ChangeRequest, document: DocumentIdentity): boolean {
@@ -78,8 +80,8 @@ export function checkLockOuts(
   const standing = force === true ? lockOuts.filter(({ kind }) => kind === "reserved") : lockOuts;
   const [first] = standing;
   if (first === undefined) return null;
-  const way = first.kind === "reserved" ? "" : "; it can be insisted on";
-  const message = `nothing was changed, the control plane would be locked out: ${first.reason}${way}`;
+  const way = first.kind === "reserved" ? "" : "; --force makes the change nevertheless";
+  const message = `nothing was changed, because nodes could no longer reach the control plane: ${first.reason}${way}`;
   return refusal("lock_out", version, message, { lockOuts: standing });
 }
 

@@ -91,7 +91,7 @@ describe("a token", () => {
   test("of an issuer that is bound to others now, or gone, ends its streams", async () => {
     const caller = await call(await bench.token());
     bench.identity.tokens.setIssuers([]);
-    expect(bench.identity.authenticator.recheck(caller)).toContain("is not believed for");
+    expect(bench.identity.authenticator.recheck(caller)).toContain("is no longer trusted for");
   });
 });
 
@@ -120,7 +120,7 @@ describe("a stream that stays open is as good as what opened it", () => {
       bench.state.registrationRows.set("edge-1", { ...row, revokedAtMs: startMs, revokeReason: "lost" });
     expect(authenticator.recheck(edge)).toContain("was revoked: lost");
     bench.state.registrationRows.delete("edge-1");
-    expect(authenticator.recheck(edge)).toContain("no registration");
+    expect(authenticator.recheck(edge)).toContain("is not registered");
   });
 
   test("nor when a list names it, its root is gone, or another host has its name", async () => {

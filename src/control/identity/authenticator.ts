@@ -95,7 +95,7 @@ export class MeshCallerAuthenticator implements CallerAuthenticator {
     const { certificates } = this.#options;
     const found = await certificates.caller(chain);
     if (found.kind === "node") return found;
-    if (found.kind === "workload") return refuse("not_a_node", `${found.id} is no node`);
+    if (found.kind === "workload") return refuse("not_a_node", `${found.id} is not a node`);
     return found.reason === "certificate_expired" ? await certificates.expiredNode(chain) : found;
   }
 
@@ -139,16 +139,14 @@ export class MeshCallerAuthenticator implements CallerAuthenticator {
     if (token === undefined) return null;
     const { revocations, tokens } = this.#options;
     if (token.id !== null && revocations.isRevokedToken(token.id)) return `token ${token.id} is revoked`;
-    return tokens.mayClaim(token.issuer, id)
-      ? null
-      : `issuer ${token.issuer} is not believed for ${id} any more`;
+    return tokens.mayClaim(token.issuer, id) ? null : `issuer ${token.issuer} is no longer trusted for ${id}`;
   }
 
   /** A token costs its sender nothing: past the address's rate only those are looked at that have held before. */
   async #bearer(authorization: string, isFlooded: boolean): Promise<Caller | CallerRefusal> {
     const bytes = new TextEncoder().encode(authorization);
     if (isFlooded && !(await this.#knownTokens.has(bytes)))
-      return refuse("address_rate", "a token that is not known, and too many calls from this address");
+      return refuse("address_rate", "an unknown token, and too many calls from this address");
     const found = await this.#verifyBearer(authorization);
     if (found.kind !== "refused") await this.#knownTokens.add(bytes, tokenMemoryMs);
     return found;
@@ -158,7 +156,7 @@ export class MeshCallerAuthenticator implements CallerAuthenticator {
     const { tokens, revocations, reserved } = this.#options;
     // RFC 9110 §11.1: the scheme in any case; RFC 6750 §2.1: one space.
     const token = /^bearer (.+)$/i.exec(authorization)?.[1];
-    if (token === undefined) return refuse("malformed", "the authorization header holds no bearer token");
+    if (token === undefined) return refuse("malformed", "the authorization header has no bearer token");
     const found = await tokens.verify(token);
     if (found.kind === "refused")
       return refuse(`token_${found.reason}`, `token of issuer ${found.issuer ?? "unknown"}: ${found.detail}`);
@@ -169,7 +167,7 @@ export class MeshCallerAuthenticator implements CallerAuthenticator {
       return refused === null ? operator : refuse("revoked", refused);
     }
     if (reserved.some((one) => one.equals(found.id)))
-      return refuse("reserved", `a token claims to be ${found.id}, which shows a certificate`);
+      return refuse("reserved", `a token claims to be ${found.id}, which has to show a certificate`);
     if (revocations.isRevokedIdentity(found.id.uri)) return refuse("revoked", `${found.id} is revoked`);
     const { issuer, tokenId } = found;
     const shown = { issuer, id: tokenId === null ? null : `${issuer}#${tokenId}` };

@@ -66,13 +66,16 @@ export class CertificateCallers {
     try {
       checkPresented(chain);
       const [leaf, ...intermediates] = chain.map(parseCertificate);
-      if (leaf === undefined) return refuse("certificate_missing", "it showed no certificate");
+      if (leaf === undefined) return refuse("certificate_missing", "the caller showed no certificate");
       const id = leafIdentity(leaf);
       checkTrustDomain(id, this.#options.trustDomain);
       const anchors = new TrustAnchors(parseRoots(this.#options.trust.rootsPem));
       const wallMs = this.#options.clock.wallMs();
       if (wallMs - leaf.notAfterMs > identityLimits.maxAbsenceMs)
-        return refuse("certificate_expired", `${id} was away for too long; it joins again by a new token`);
+        return refuse(
+          "certificate_expired",
+          `${id} was away for too long; it has to join again with a new token`,
+        );
       const nowMs = Math.min(leaf.notAfterMs, wallMs);
       const path = await validatePath(
         { leaf, intermediates, anchors, usage: "clientAuth", nowMs },
@@ -85,7 +88,7 @@ export class CertificateCallers {
       if (revoked !== undefined)
         return refuse("revoked", `serial ${revoked.serialNumber} on the path of ${id} is revoked`);
       const caller = this.#believe(id, leaf, "expired");
-      return caller.kind === "workload" ? refuse("certificate_expired", `${id} is no node`) : caller;
+      return caller.kind === "workload" ? refuse("certificate_expired", `${id} is not a node`) : caller;
     } catch (error) {
       return refusalOf(error);
     }
@@ -131,10 +134,7 @@ export class CertificateCallers {
     const { currentSerial = null, pendingSerial = null } = registration;
     if (serialNumber === pendingSerial) this.#confirm(node, serialNumber);
     else if (serialNumber !== currentSerial && isOfEarlierHost(leaf, registration))
-      return refuse(
-        "replaced",
-        `serial ${serialNumber} is of a host that was called ${node} before the present one joined`,
-      );
+      return refuse("replaced", `serial ${serialNumber} is of an earlier host with the name ${node}`);
     const { notBeforeMs } = leaf;
     return { kind: "node", id, node, registration, serialNumber, notBeforeMs, credential };
   }
@@ -151,7 +151,7 @@ export class CertificateCallers {
 
   #registrationOf(node: string): Registration | CallerRefusal {
     const registration = this.#options.registrations.byNode(node);
-    if (registration === null) return refuse("not_registered", `there is no registration of node ${node}`);
+    if (registration === null) return refuse("not_registered", `node ${node} is not registered`);
     const { revokedAtMs, revokeReason } = registration;
     if (revokedAtMs !== null)
       return refuse("revoked", `node ${node} was revoked: ${revokeReason ?? "no reason given"}`);

@@ -40,15 +40,16 @@ export function refuseEntitlement(question: EntitlementQuestion): string | null 
   const { caller, wanted, trustDomain, controlId, reserved = [], mesh } = question;
   if (wanted.trustDomain !== trustDomain) return `${wanted} is not of trust domain ${trustDomain}`;
   if (wanted.namespace === nodeNamespace)
-    return "no caller asks for a node by name; a node renews its own certificate";
-  if (wanted.equals(controlId)) return "the control plane's identity is its own alone";
-  if (reserved.some((one) => one.equals(wanted))) return `${wanted} is issued by the control plane alone`;
+    return "an identity of a node cannot be requested; a node renews its own certificate";
+  if (wanted.equals(controlId)) return "the control plane's identity cannot be requested";
+  if (reserved.some((one) => one.equals(wanted)))
+    return `${wanted} cannot be requested; the control plane issues it by itself`;
   switch (caller.kind) {
     case "workload":
-      return caller.id.equals(wanted) ? null : `${caller.id} may ask for itself alone`;
+      return caller.id.equals(wanted) ? null : `${caller.id} may only ask for its own identity`;
     case "node":
       if (caller.credential === "expired")
-        return "the node's certificate has expired; it may renew it and nothing else";
+        return "the node's certificate has expired; it may only renew that certificate";
       return refuseNode(caller, wanted, mesh);
     case "operator":
       return "an operator has no workload identity";
@@ -103,7 +104,7 @@ export function issuedThrough(
   if (node === undefined || !isNodeName(node)) return caller;
   const registration = registrations.byNode(node);
   const about = `serial ${serialNumber} of ${caller.id} was issued to node ${node}`;
-  if (registration === null) return `${about}, which is not registered any more`;
+  if (registration === null) return `${about}, which is no longer registered`;
   if (registration.revokedAtMs !== null || revocations.isRevokedNode(node))
     return `${about}, which is revoked`;
   const id = new SpiffeId(caller.id.trustDomain, nodeNamespace, node);

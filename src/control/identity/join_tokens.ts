@@ -71,7 +71,7 @@ const namePattern = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/;
 function checkBinding(binding: TokenBinding): void {
   if (binding.kind === "node") {
     if (!isNodeName(binding.node))
-      throw bad(`"${binding.node}" is no name of a node: one DNS label, at most 63 characters`);
+      throw bad(`"${binding.node}" is not a name of a node, which is one DNS label of at most 63 characters`);
     return;
   }
   const key = binding.kind === "workload" ? binding.workload : binding.group;

@@ -91,7 +91,7 @@ export class Refusals {
   #append(written: Written, refused: Refused): void {
     const { action, actor, target, reason, outcome = "refused", namespace = null } = refused;
     const more =
-      written.suppressed === 0 ? "" : ` (and ${written.suppressed} refusals before it that were not written)`;
+      written.suppressed === 0 ? "" : ` (and ${written.suppressed} refusals before it were not written)`;
     const detail = `${reason}: ${refused.detail.slice(0, identityLimits.maxAuditDetailChars)}${more}`;
     this.#logger.log("warn", "identity", "refused", { action, actor, target, reason: detail });
     const entry: AuditEntry = {

@@ -56,7 +56,7 @@ export function readRowCertificates(
   );
   const root = above[above.length - 1] ?? certificate;
   if (certificate === undefined || root === undefined || !isSelfIssued(root)) {
-    throw new MeshError("configuration", "local", `${what} does not come with its root`);
+    throw new MeshError("configuration", "local", `${what} has no root`);
   }
   return { certificate, intermediates: above.slice(0, -1), root };
 }

@@ -75,7 +75,7 @@ export class FileAuthorities {
         ...others.map((one) => this.#describe(one, [])),
       ]),
     );
-    logger.log("info", "keys", "the CA of the files issues", { id: row.id });
+    logger.log("info", "keys", "the CA in the files now issues", { id: row.id });
   }
 
   /** @param roots which roots are believed is the operator's file to say: one that was replaced adds none. */

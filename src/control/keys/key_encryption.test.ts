@@ -48,7 +48,7 @@ test("what is missing or wrong is said without a part of the key", async () => {
   const open = (source: KeyEncryptionSource): Promise<string> =>
     failure(openKeyVault(host, provider, source));
   expect(await open({ kind: "environment", name: "KEK" })).toBe(
-    "the environment has no KEK with the key-encryption key",
+    "the environment variable KEK for the key-encryption key is not set",
   );
   expect(await open({ kind: "credential", name: "kek" })).toStartWith("$CREDENTIALS_DIRECTORY is not set");
   expect(await open({ kind: "file", path: "kek" })).toContain("kek: no such file");
@@ -60,7 +60,9 @@ test("what is missing or wrong is said without a part of the key", async () => {
     } catch (error) {
       message = asMeshError(error, "io", "local").message;
     }
-    expect(message).toBe("where the key-encryption key is has to be file:PATH, env:NAME or credential:NAME");
+    expect(message).toBe(
+      "the place of the key-encryption key has to be file:PATH, env:NAME or credential:NAME",
+    );
   }
 });
 

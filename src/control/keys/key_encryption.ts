@@ -23,7 +23,7 @@ export function parseKeyEncryptionSource(text: string): KeyEncryptionSource {
     if (kind === "credential" && /^[\w.@-]+$/.test(value) && !/^\.+$/.test(value))
       return { kind, name: value };
   }
-  throw bad("where the key-encryption key is has to be file:PATH, env:NAME or credential:NAME");
+  throw bad("the place of the key-encryption key has to be file:PATH, env:NAME or credential:NAME");
 }
 
 /**
@@ -63,7 +63,8 @@ async function readKey(
 ): Promise<KeyEncryptionKey> {
   if (source.kind === "environment") {
     const value = host.process.environment[source.name];
-    if (value === undefined) throw bad(`the environment has no ${source.name} with the key-encryption key`);
+    if (value === undefined)
+      throw bad(`the environment variable ${source.name} for the key-encryption key is not set`);
     return await importKeyEncryptionKey(new TextEncoder().encode(value), `$${source.name}`, provider);
   }
   const path = source.kind === "file" ? source.path : credentialPath(host, source.name);

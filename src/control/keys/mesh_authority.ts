@@ -216,7 +216,8 @@ export class MeshAuthority implements AuthoritySource {
 
   #row(leafPem: string, identity: string, requestedBy: string, ca: CertificateAuthority): IssuedRow {
     const [der] = decodePemLabel(leafPem, "CERTIFICATE");
-    if (der === undefined) throw new MeshError("authority_unavailable", "local", "the CA has issued nothing");
+    if (der === undefined)
+      throw new MeshError("authority_unavailable", "local", "the CA has not issued anything");
     const leaf = parseCertificate(der);
     return {
       serial: leaf.serialNumber,
@@ -312,7 +313,7 @@ export class MeshAuthority implements AuthoritySource {
       const mesh = listed.get("") ?? 0;
       const share = shareOf(keysLimits.listShares, all - mesh - own, mesh);
       if (own + more <= share) continue;
-      const message = `namespace ${byNamespace} has ${own} certificates on the revocation list, may have ${share} now, and this would add ${more}; ask an administrator of the mesh`;
+      const message = `namespace ${byNamespace} has ${own} certificates on the revocation list, may have ${share} now, and this revocation would add ${more}; ask an administrator of the mesh`;
       throw new MeshError("limit_reached", "local", message);
     }
   }
@@ -322,7 +323,7 @@ export class MeshAuthority implements AuthoritySource {
 function serialOf(text: string): string {
   const digits = text.replaceAll(":", "").toLowerCase();
   if (!/^[0-9a-f]{1,42}$/.test(digits))
-    throw new MeshError("configuration", "local", "a serial number is written in hexadecimal");
+    throw new MeshError("configuration", "local", "a serial number has to be hexadecimal");
   const even = digits.length % 2 === 0 ? digits : `0${digits}`;
   return even.replace(/^(?:00)+(?=..)/, "");
 }

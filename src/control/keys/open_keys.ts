@@ -147,12 +147,12 @@ async function adoptOwn(
   const authority = await loadOwnAuthority(host.files, path, options);
   if (rows.length === 0) {
     await StateAuthorities.adopt({ ...options, records }, authority, (id, key) => sealed.seal(id, key));
-    logger.log("info", "keys", "took over the CA that was here", { path });
+    logger.log("info", "keys", "took over the CA of this state directory", { path });
   } else if (
     !rows.some((row) => bytesEqual(readRowCertificates(row).certificate.der, authority.certificate.der))
   ) {
     // Not ours to take away: another CA's only key.
-    logger.log("warn", "keys", "a file beside the state has the key of another CA, which is not used", {
+    logger.log("warn", "keys", "a file beside the state has the key of another CA; that CA is not used", {
       path,
     });
     return;
@@ -215,7 +215,7 @@ async function ownKeyFile(
     logger.log(
       "warn",
       "keys",
-      "made a key-encryption key beside the state it protects; in production keep it elsewhere",
+      "made a key-encryption key beside the state that it protects; in production, keep it elsewhere (--key-encryption-key)",
       { path },
     );
   return { kind: "file", path };

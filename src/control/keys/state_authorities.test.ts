@@ -113,5 +113,5 @@ test("the CA of a mesh on one host is taken over as the first, and only as the f
   const late = StateAuthorities.adopt({ records: other.authorities, clock }, ca, (id, key) =>
     keys.seal(id, key),
   );
-  expect(await failure(late)).toContain("there are authorities already");
+  expect(await failure(late)).toContain("already has authorities");
 });

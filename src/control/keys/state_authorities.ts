@@ -57,7 +57,7 @@ export class StateAuthorities {
     if (rows.length === 0) await authorities.#makeFirst();
     else if (!rows.some((row) => row.state !== "retired"))
       throw bad(
-        "every authority in state is retired; restore a back-up, as a new one would cut off every node",
+        "every authority in the state is retired; restore a back-up (a new authority would cut off every node)",
       );
     authorities.apply(unfinished(options.records.list()));
     await authorities.#reseal();
@@ -83,12 +83,12 @@ export class StateAuthorities {
       bytesEqual(readRowCertificates(row).certificate.der, ca.certificate.der);
     if (rows.some(isSame)) return false;
     if (rows.length > 0)
-      throw bad("there are authorities already, so another one cannot be taken over as the first");
+      throw bad("the state already has authorities, so another one cannot be taken over as the first");
     const pem = ca.exportPem();
     const id = authorityId(ca.certificate.serialNumber);
     const isRoot = ca.sentPem.length === 0;
     const [pkcs8] = decodePemLabel(pem.privateKeyPem, "PRIVATE KEY");
-    assert(pkcs8 !== undefined, "a CA is exported with its key");
+    assert(pkcs8 !== undefined, "a CA cannot be exported without its key");
     const row: AuthorityRow = {
       id,
       kind: isRoot ? "root" : "intermediate",
@@ -185,7 +185,9 @@ export class StateAuthorities {
       const fresh = await this.#placeOf(row.sealedKey).refresh(row.id, row.sealedKey);
       if (fresh === null) continue;
       this.#options.records.put({ ...row, sealedKey: fresh });
-      this.#options.logger.log("info", "keys", "sealed with the new key-encryption key", { id: row.id });
+      this.#options.logger.log("info", "keys", "the CA's keys are sealed with the new key-encryption key", {
+        id: row.id,
+      });
     }
   }
 
@@ -236,7 +238,7 @@ export class StateAuthorities {
   #placeOf(stored: Uint8Array): KeyPlace {
     const place = this.#options.places.find((one) => one.holds(stored));
     if (place === undefined)
-      throw bad("a key in state is of a place that is not configured (Vault Transit?)");
+      throw bad("the state has a key whose place is not configured; was it made with --ca vault-transit?");
     return place;
   }
 

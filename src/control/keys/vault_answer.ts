@@ -17,14 +17,14 @@ export type VaultFailure = Exclude<VaultAnswer, { readonly kind: "ok" }>;
 
 /** Statuses that have their own meaning in Vault's API (developer documentation, "HTTP status codes"; `sys/health`). */
 const away: Readonly<Record<number, string>> = {
-  412: "it has not caught up with its primary yet",
+  412: "it is still behind its primary",
   429: "it asks for fewer requests, or is a standby",
   472: "it is a disaster recovery secondary",
   473: "it is a performance standby",
   500: "it has an internal error",
-  502: "what it relies on does not answer",
+  502: "a service that it depends on does not answer",
   503: "it is sealed or in maintenance",
-  504: "what it relies on does not answer in time",
+  504: "a service that it depends on does not answer in time",
 };
 
 export function readVaultAnswer(response: HttpResponse): VaultAnswer {
@@ -32,9 +32,7 @@ export function readVaultAnswer(response: HttpResponse): VaultAnswer {
   const body = readJson(response.body);
   if (status === 204) return { kind: "ok", body: null };
   if (status === 200) {
-    return body === null
-      ? { kind: "refused", message: "it answered with something that is no JSON" }
-      : { kind: "ok", body };
+    return body === null ? { kind: "refused", message: "it did not answer with JSON" } : { kind: "ok", body };
   }
   const said = errorsOf(body);
   const message = (what: string): string => (said === "" ? what : `${what} (${said})`);
@@ -42,7 +40,7 @@ export function readVaultAnswer(response: HttpResponse): VaultAnswer {
   if (known !== undefined) return { kind: "away", message: message(known) };
   // A standby that does not forward; redirects are not followed, as the token would go along.
   if (status >= 300 && status < 400)
-    return { kind: "away", message: "it is a standby that sends us elsewhere" };
+    return { kind: "away", message: "it is a standby that redirects to another server" };
   if (status === 403) return { kind: "denied", message: message("permission denied") };
   if (status === 404) return { kind: "absent", message: message("there is no such thing") };
   return { kind: "refused", message: message(`status ${status}`) };

@@ -79,7 +79,7 @@ function readBase(text: string): string {
     url !== null && url.username === "" && url.password === "" && url.search === "" && url.hash === "";
   if (!isPlainUrl || !/^https?:$/.test(url.protocol)) throw bad("the address of Vault is not an http(s) URL");
   if (url.protocol === "http:" && !/^(?:127(?:\.\d+){3}|\[::1\]|localhost)$/.test(url.hostname)) {
-    throw bad(`Vault at ${url.host} has to be reached by https: its token would be sent in the open`);
+    throw bad(`Vault at ${url.host} has to be reached by https: its token would be sent in plain text`);
   }
   return `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
 }

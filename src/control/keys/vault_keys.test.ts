@@ -54,7 +54,7 @@ test("a signature that is not of the key is not used, nor is an answer that is n
     "authority_unavailable upstream: Vault's transit engine has signed with another key than version 3 of ca",
     ...Array.from(
       { length: 3 },
-      () => "authority_unavailable upstream: Vault's transit engine has returned no signature of ours",
+      () => "authority_unavailable upstream: Vault's transit engine has returned an invalid signature",
     ),
   ]);
 });

@@ -70,7 +70,7 @@ export class VaultPkiCertifier implements AuthorityCertifier {
       throw new MeshError(
         "configuration",
         "local",
-        "Vault's PKI engine does not tell the root above its issuer; give the root as a file",
+        "Vault's PKI engine does not show the root above its issuer; give the root as a file (--ca-root)",
       );
     }
     const chainPem = above.map((one) => encodePem("CERTIFICATE", one.der)).join("");
@@ -95,7 +95,7 @@ function order(certificate: Certificate, known: readonly Certificate[]): readonl
 
 function certificatesIn(pem: string): readonly Certificate[] {
   return decodePemLabel(pem, "CERTIFICATE").map((der) =>
-    parseLocalCertificate(der, "what Vault's PKI engine returned"),
+    parseLocalCertificate(der, "the answer of Vault's PKI engine"),
   );
 }
 

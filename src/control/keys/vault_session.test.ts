@@ -101,7 +101,7 @@ describe("a session with Vault", () => {
     expect(await session.request("GET", "x")).toEqual({ value: "yes" });
     files.put("secret-id", "two\r\nlines");
     vault.forgetTokens();
-    expect(await failure(session.request("GET", "x"))).toContain("is empty or no secret");
+    expect(await failure(session.request("GET", "x"))).toContain("does not have a secret");
   });
 
   test("waits for a bounded time while Vault is away or sealed, and goes on when it is back", async () => {
@@ -144,8 +144,8 @@ describe("a session with Vault", () => {
     const crowd = Array.from({ length: most + 1 }, () => failure(session.request("GET", "x")));
     await clock.advance(keysLimits.keyWaitMs);
     const said = await Promise.all(crowd);
-    expect(said.at(-1)).toBe("limit_reached local: too many requests wait for Vault");
-    expect(said[0]).toContain("it is a standby that sends us elsewhere");
+    expect(said.at(-1)).toBe("limit_reached local: too many requests are waiting for Vault");
+    expect(said[0]).toContain("it is a standby that redirects to another server");
     expect(vault.requests.every((one) => one.url.startsWith("https://vault.example:8200/v1/"))).toBe(true);
     session.close();
   });

@@ -72,7 +72,7 @@ export class VaultSession {
     waitMs: number = keysLimits.keyWaitMs,
   ): Promise<VaultData | null> {
     if (this.#admitted >= keysLimits.maxVaultRequests + keysLimits.maxVaultWaiting) {
-      throw new MeshError("limit_reached", "local", "too many requests wait for Vault");
+      throw new MeshError("limit_reached", "local", "too many requests are waiting for Vault");
     }
     // From when it was asked, not from when it had its turn.
     const deadline = this.#options.clock.now() + waitMs;
@@ -195,7 +195,9 @@ export class VaultSession {
       this.#adopt(outcome);
     } else {
       // The same token, which is about to end and cannot be renewed: its file has to be replaced.
-      logger.log("error", "vault", "the token ends and has no successor", { lease_ms: outcome.leaseMs });
+      logger.log("error", "vault", "Vault's token ends and cannot be replaced", {
+        lease_ms: outcome.leaseMs,
+      });
       this.#renewAfter(token, keysLimits.vaultBackoff.backoffMaxMs);
     }
   }

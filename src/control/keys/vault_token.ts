@@ -83,7 +83,7 @@ async function readSecret(secret: VaultSecret, files: Pick<Files, "readText">): 
   // Header values: a token with a line break in it would be a request of its own.
   if (!/^[\x21-\x7e]{1,8192}$/.test(trimmed)) {
     const where = secret.kind === "file" ? secret.path : "the settings";
-    throw new MeshError("configuration", "local", `the secret for Vault in ${where} is empty or no secret`);
+    throw new MeshError("configuration", "local", `the file ${where} does not have a secret for Vault`);
   }
   return trimmed;
 }

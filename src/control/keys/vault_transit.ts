@@ -60,7 +60,7 @@ export class TransitKeys implements KeyPlace {
       await session.request("POST", `${path}/rotate`, {});
     }
     const version = numberField(await session.request("GET", path), "latest_version");
-    if (version === null) throw unusable("does not tell the versions of its key");
+    if (version === null) throw unusable("does not show the versions of its key");
     const reference = { mount: this.#mount, keyName: this.#keyName, version };
     const publicKeyInfo = await this.#publicKeyInfo(reference);
     const stored = storeReference({ place: "vault-transit", ...reference });
@@ -117,7 +117,7 @@ export class TransitKeys implements KeyPlace {
     // `vault:v3:BASE64`
     const parts = textField(data, "signature")?.match(/^vault:v(\d+):([A-Za-z0-9+/]+={0,2})$/);
     if (parts?.[1] !== String(version) || parts[2] === undefined)
-      throw unusable("has returned no signature of ours");
+      throw unusable("has returned an invalid signature");
     return Uint8Array.from(atob(parts[2]), (character) => character.charCodeAt(0));
   }
 }

@@ -169,10 +169,9 @@ export class AuditLog {
         if (entry.id !== last.id + 1 && this.#start().id + 1 !== entry.id)
           return broken(`row ${last.id + 1} is missing`);
         const before = entry.id === last.id + 1 ? last.hash : this.#start().hash;
-        if (hash.toHex() !== chainHash(before, entry).toHex())
-          return broken(`row ${entry.id} is not as it was written`);
+        if (hash.toHex() !== chainHash(before, entry).toHex()) return broken(`row ${entry.id} was changed`);
         if ((known.get(entry.id) ?? hash.toHex()) !== hash.toHex())
-          return broken(`row ${entry.id} is not the one that was known`);
+          return broken(`row ${entry.id} is not the one that the signed head names`);
         last = { id: entry.id, hash };
         rows++;
         chars += charsOf(entry);

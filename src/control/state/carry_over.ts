@@ -29,7 +29,7 @@ export function carryOver(restored: Database, replaced: Database | null, nowMs: 
       storedMs(nowMs),
     ).changes;
     const known =
-      revocations === null ? "the state before could not be read" : `${revocations} revocations taken over`;
+      revocations === null ? "the replaced state could not be read" : `${revocations} revocations taken over`;
     new AuditLog(restored).append({
       atMs: nowMs,
       actor: "fairlead",

@@ -145,7 +145,11 @@ export class Registrations {
   #checkRoom(binding: TokenBinding): void {
     const count = this.count();
     if (count >= this.#bounds.maxRegistrations)
-      throw new MeshError("limit_reached", "local", `${count} hosts have joined; remove some that are gone`);
+      throw new MeshError(
+        "limit_reached",
+        "local",
+        `${count} hosts have joined, which is the limit; remove those that are gone`,
+      );
     if (binding.kind === "node") return;
     const [namespace = ""] = bindingName(binding).split("/");
     // All names of one namespace: "/" is followed by "0".
@@ -161,7 +165,7 @@ export class Registrations {
     );
     const share = shareOf(this.#bounds.registrationShares, count - mesh - own, mesh);
     if (own < share) return;
-    const message = `${own} hosts of namespace ${namespace} have joined, and it may have ${share} now; remove some that are gone`;
+    const message = `${own} hosts of namespace ${namespace} have joined, and it may have ${share} now; remove those that are gone`;
     throw new MeshError("limit_reached", "local", message);
   }
 }

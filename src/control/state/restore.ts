@@ -57,7 +57,7 @@ export async function restore(
     throw new MeshError(
       "configuration",
       "local",
-      `there is a state in ${directory} already; say that it is to be overwritten if that is meant`,
+      `${directory} already has a state; use --overwrite to replace it`,
     );
   }
   const staged = `${paths.database}.restoring`;
@@ -134,7 +134,8 @@ function summarize(backup: Database, path: string): BackupSummary {
       `${path}: its audit log is not intact: ${verdict.reason}`,
     );
   const stateId = new Settings(backup).get("state.id");
-  if (stateId === null) throw new MeshError("database_damaged", "local", `${path}: it is no whole state`);
+  if (stateId === null)
+    throw new MeshError("database_damaged", "local", `${path}: the state in it is not complete`);
   return {
     stateId,
     schemaVersion: version,

@@ -49,8 +49,8 @@ export class Room {
       "disk_full",
       "local",
       this.#reserveKept
-        ? "the state is nearly full; what is left is for revocation, renewal and recovery: make room with `fairlead prune`"
-        : "the disk of the state is full; what is left is for revocation, renewal and recovery: free some of it",
+        ? "the state is nearly full; the rest is for revocation, renewal and recovery. Make room with `fairlead prune`"
+        : "the disk of the state is full; the rest is for revocation, renewal and recovery. Free some space",
     );
   }
 

@@ -86,7 +86,7 @@ export class RowReader {
     throw new MeshError(
       "database_damaged",
       "local",
-      `the control plane's state holds a row that it cannot hold: ${this.#table}.${column} is ${what}, not ${wanted}`,
+      `the control plane's state has an invalid row: ${this.#table}.${column} is ${what}, not ${wanted}`,
     );
   }
 }

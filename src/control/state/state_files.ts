@@ -22,7 +22,7 @@ export async function readMarker(files: Host["files"], path: string): Promise<st
   if (!(await files.exists(path))) return null;
   const id = (await files.readText(path)).trim();
   if (stateId.test(id)) return id;
-  throw new MeshError("database_damaged", "local", `${path}: it does not hold the identity of a state`);
+  throw new MeshError("database_damaged", "local", `${path}: it does not have the identity of a state`);
 }
 
 export async function writeMarker(files: Host["files"], path: string, id: string): Promise<void> {

@@ -33,7 +33,7 @@ test("sweeping hurries while there is more, waits after a failure, and ends", as
   ];
   for (const ms of expected) await clock.advance(ms);
   expect(sweptAtMs.map((ms, index) => ms - (sweptAtMs[index - 1] ?? beganMs))).toEqual(expected);
-  expect(told).toEqual(["warn could not sweep: the disk is full"]);
+  expect(told).toEqual(["warn old rows of the state could not be removed: the disk is full"]);
   end();
   await clock.advance(10 * pruneIntervalMs);
   expect(sweptAtMs.length).toBe(expected.length);

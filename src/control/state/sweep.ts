@@ -21,7 +21,7 @@ export function sweep(clock: Clock, state: Pruned, logger: Logger): () => void {
       } catch (thrown) {
         // A full disk, say: whoever writes something that matters is told; sweeping waits.
         const { message } = asMeshError(thrown, "io", "local");
-        logger.log("warn", "control", "could not sweep", { error: message });
+        logger.log("warn", "control", "old rows of the state could not be removed", { error: message });
       }
       // As fast as rows come they have to go, or the state grows for ever.
       after(hasMore ? controlLimits.pruneAgainMs : controlLimits.pruneIntervalMs);

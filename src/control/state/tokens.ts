@@ -41,7 +41,7 @@ export class Tokens {
     this.#database.transaction(() => {
       this.#room.demand();
       if (this.get(token.id) !== null)
-        throw new MeshError("configuration", "local", `there is a join token ${token.id} already`);
+        throw new MeshError("configuration", "local", `there is already a join token ${token.id}`);
       this.#makeRoom(token.byNamespace);
       this.#database.run(
         "INSERT INTO tokens (id, secret_hash, binding_kind, binding_name, created_at_ms, expires_at_ms, created_by, by_namespace, replace_joined) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -65,7 +65,7 @@ export function checkNode(info: NodeInfo, caller: Caller): void {
         throw denied(`${caller.id} is not the service account ${JSON.stringify(info.serviceAccount)}`);
       return;
     case "operator":
-      throw denied("an operator is no node of the mesh");
+      throw denied("an operator is not a node of the mesh");
   }
 }
 

@@ -241,7 +241,7 @@ export class XdsServer {
     this.#metrics.connected(this.#clients.size);
     if (streams.length === 1) this.#options.onNodeConnected?.(caller, node);
     if (streams.length > this.#limits.maxStreamsPerClient)
-      streams[0]?.cut(new GrpcError(grpcCode.aborted, "a newer stream of the same client took its place"));
+      streams[0]?.cut(new GrpcError(grpcCode.aborted, "a newer stream of the same client replaced it"));
   }
 
   #remove(subscriber: Subscriber): void {

@@ -104,7 +104,10 @@ export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
         caller: callerName(caller),
       });
       this.#end(
-        new GrpcError(grpcCode.unavailable, "the token of this stream has expired; come with a new one"),
+        new GrpcError(
+          grpcCode.unavailable,
+          "the token of this stream has expired; connect again with a new one",
+        ),
       );
     });
     this.#stream.resume();

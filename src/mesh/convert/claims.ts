@@ -38,7 +38,7 @@ export class Claims {
     const key = document.metadata.key;
     const first = this.#documents.get(key);
     if (first !== undefined) {
-      const message = `is here a second time; the first is at ${formatLocation(first.location)}`;
+      const message = `is given twice; the first is at ${formatLocation(first.location)}`;
       this.#report.refuse(document, document.location, message, document.metadata.name);
       return false;
     }

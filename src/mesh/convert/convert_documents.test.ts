@@ -293,7 +293,7 @@ describe("what is claimed twice", () => {
     [
       "a document",
       [we("a/a", "10.0.0.1"), we("a/a", "10.0.0.2")],
-      ["6 WorkloadEntry a/a: is here a second time; the first is at f:1:1"],
+      ["6 WorkloadEntry a/a: is given twice; the first is at f:1:1"],
     ],
     [
       "an address of workloads",

@@ -141,7 +141,7 @@ describe("what is wrong is told where it stands, with the word and the nearest v
       ['4:37 spec.locality must be region/zone/subzone, not "a/b/c/d"'],
     ],
     ["no hosts", service("resolution: STATIC"), ["5:3 spec.hosts must name at least one host"]],
-    ["a host twice", service("hosts: [a.b, A.b]"), ['5:16 spec.hosts: "A.b" is here a second time']],
+    ["a host twice", service("hosts: [a.b, A.b]"), ['5:16 spec.hosts: "A.b" is given twice']],
     [
       "a host with a star in the middle",
       service("hosts: [a.*.b]"),
@@ -155,7 +155,7 @@ describe("what is wrong is told where it stands, with the word and the nearest v
     [
       "a port twice",
       service("hosts: [a.b]\nports: [{number: 80, name: a}, {number: 80, name: b}]"),
-      ["6:43 spec.ports: 80 is here a second time"],
+      ["6:43 spec.ports: 80 is given twice"],
     ],
     [
       "endpoints of no resolution",
@@ -179,7 +179,7 @@ describe("what is wrong is told where it stands, with the word and the nearest v
     [
       "an endpoint twice",
       service("hosts: [a.b]\nresolution: STATIC\nendpoints: [{address: 10.0.0.1}, {address: 10.0.0.1}]"),
-      ["7:46 spec.endpoints: the address 10.0.0.1 is here a second time"],
+      ["7:46 spec.endpoints: the address 10.0.0.1 is given twice"],
     ],
     [
       "both endpoints and a selector",

@@ -88,12 +88,8 @@ describe("one document", () => {
   });
 
   test.each([
-    ["a key twice", "a: 1\nb:\n  c: 1\n  c: 2\n", "f:4:3 c is here a second time; the first is on line 3"],
-    [
-      "a key twice, written differently",
-      'a: 1\n"a": 2\n',
-      "f:2:1 a is here a second time; the first is on line 1",
-    ],
+    ["a key twice", "a: 1\nb:\n  c: 1\n  c: 2\n", "f:4:3 c is given twice; the first is on line 3"],
+    ["a key twice, written differently", 'a: 1\n"a": 2\n', "f:2:1 a is given twice; the first is on line 1"],
     ["a cycle", "a: &x [1, *x]\n", "f:1:11 *x is a part of itself"],
     ["a long cycle", "a: &x\n  b: &y\n    c: *x\n", "f:3:8 *x is a part of itself"],
     ["no such anchor", "a: *x\n", "f:1:4 there is no anchor &x before this"],

@@ -240,11 +240,7 @@ class NodeReader {
       }
       const first = seen.get(key.source);
       if (first !== undefined) {
-        this.#failAt(
-          key.at,
-          `${key.source} is here a second time; the first is on line ${first.line}`,
-          key.source,
-        );
+        this.#failAt(key.at, `${key.source} is given twice; the first is on line ${first.line}`, key.source);
         break;
       }
       seen.set(key.source, key.at);

@@ -151,7 +151,7 @@ function guessService(store: MeshStore, request: InboundRequest, port: number): 
 }
 
 function ownListener(target: SocketAddress): Refusal {
-  return refuse(503, "self_call", `${formatSocketAddress(target)} is this tunnel's own`);
+  return refuse(503, "self_call", `${formatSocketAddress(target)} is this node's own`);
 }
 
 function refuse(status: 400 | 503, code: ErrorCode, message: string): Refusal {

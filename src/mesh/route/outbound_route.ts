@@ -18,7 +18,7 @@ export function resolveOutbound(store: MeshStore, request: OutboundRequest, rand
   const target = findTarget(store, request);
   if (target === null) return nameRoute(store, request);
   if (target.ip !== null && request.isOwnListener?.({ ip: target.ip, port: target.port }) === true)
-    return refuse("self_call", `${target.authority} is this tunnel itself`);
+    return refuse("self_call", `${target.authority} is this node itself`);
   const waypoint = target.service === null ? null : serviceWaypoint(target.service, random);
   if (target.service !== null && waypoint !== null)
     return viaServiceWaypoint(store, request, target, target.service, waypoint, random);

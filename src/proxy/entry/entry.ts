@@ -43,7 +43,7 @@ export class EntryHandshake extends EarlySocket {
     this.#resolve = resolve;
     this.#reject = reject;
     this.#timer = clock.setTimer(proxyLimits.entryTimeoutMs, () =>
-      this.#fail(new MeshError("idle_timeout", "peer", "the client did not say where it wants to go")),
+      this.#fail(new MeshError("idle_timeout", "peer", "the client did not say where to connect to")),
     );
   }
 
@@ -85,7 +85,7 @@ export class EntryHandshake extends EarlySocket {
   override onEnd(): void {
     super.onEnd();
     this.#fail(
-      new MeshError("connection_closed", "peer", "the client left before it said where it wants to go"),
+      new MeshError("connection_closed", "peer", "the client left before it said where to connect to"),
     );
   }
 

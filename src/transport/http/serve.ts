@@ -167,8 +167,13 @@ class Exchange implements H2StreamEvents {
   #reportBug(thrown: unknown): Response {
     if (!this.#stream.closed) {
       const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
-      this.#logger.log("error", "bug", "please report this: a request could not be answered", { error });
+      this.#logger.log(
+        "error",
+        "bug",
+        "please report this bug of fairlead: a request could not be answered",
+        { error },
+      );
     }
-    return plainText(500, "something went wrong here; the log of the control plane says what");
+    return plainText(500, "something went wrong here; the control plane's log has the reason");
   }
 }

@@ -99,7 +99,7 @@ function readHosts(spec: ObjectReader, problems: Problems): readonly Located<str
         `spec.hosts: ${quote(value)} is not a host name, nor one that begins with "*."`,
         value,
       );
-    else if (seen.has(host)) problems.add(at, `spec.hosts: ${quote(value)} is here a second time`, value);
+    else if (seen.has(host)) problems.add(at, `spec.hosts: ${quote(value)} is given twice`, value);
     seen.add(host);
     return [{ value: host, at }];
   });
@@ -122,9 +122,9 @@ function readPorts(spec: ObjectReader, problems: Problems): readonly ServiceEntr
         name.value,
       );
     if (numbers.has(number.value))
-      problems.add(number.at, `spec.ports: ${number.value} is here a second time`, String(number.value));
+      problems.add(number.at, `spec.ports: ${number.value} is given twice`, String(number.value));
     if (names.has(name.value))
-      problems.add(name.at, `spec.ports: the name ${quote(name.value)} is here a second time`, name.value);
+      problems.add(name.at, `spec.ports: the name ${quote(name.value)} is given twice`, name.value);
     numbers.add(number.value);
     names.add(name.value);
     return [{ number: number.value, name: name.value, protocol, targetPort: targetPort?.value ?? null }];
@@ -162,7 +162,7 @@ function readVisibility(spec: ObjectReader, namespace: string, problems: Problem
     const isFor = value === "." || value === namespace || value === "*";
     if (value !== "." && value !== "*" && value !== "~" && !isDnsLabel(value))
       problems.add(at, `spec.exportTo: ${quote(value)} is neither ".", "*", "~" nor a namespace`, value);
-    else if (seen.has(meant)) problems.add(at, `spec.exportTo: ${quote(value)} is here a second time`, value);
+    else if (seen.has(meant)) problems.add(at, `spec.exportTo: ${quote(value)} is given twice`, value);
     else if (exportTo.length > 1 && (value === "*" || value === "~"))
       problems.add(at, `spec.exportTo: ${quote(value)} does not go with others`, value);
     else if (!isFor)
@@ -264,7 +264,7 @@ function checkEndpoints(document: ServiceEntryDocument, problems: Problems): voi
   for (const endpoint of document.endpoints) {
     const { value, at } = endpoint.address;
     const text = value.kind === "ip" ? value.ip.text : value.hostname;
-    if (seen.has(text)) problems.add(at, `spec.endpoints: the address ${text} is here a second time`, text);
+    if (seen.has(text)) problems.add(at, `spec.endpoints: the address ${text} is given twice`, text);
     seen.add(text);
     if (document.resolution === "STATIC" && value.kind === "hostname")
       problems.add(at, `${quote(text)} is a name, and spec.resolution STATIC takes addresses`, text);
