@@ -62,6 +62,8 @@ export interface Socket {
   setHandler(handler: SocketHandler): void;
   /** @returns how many bytes were taken; when fewer than given, the rest is the caller's to keep until `onDrain`. Never throws; on a dead socket takes nothing. */
   write(bytes: Uint8Array): number;
+  /** `write` keeps what it was given by reference: whoever writes scratch memory gives it a copy. */
+  readonly retainsWrites?: true;
   /** Half-close: our FIN (or close_notify) after what was written. Reading goes on. */
   end(): void;
   /** Stop and restart reading: back-pressure to the peer. Idempotent. */

@@ -5,6 +5,7 @@
 import { faultOf, MeshError } from "../base/errors.ts";
 import type { Socket } from "../host/host.ts";
 import { type InboundRoute, resolveInbound } from "../mesh/route/inbound_route.ts";
+import { resolveThrough } from "../mesh/route/waypoint_route.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { HeaderFields } from "../wire/h2/headers.ts";
 import type { H2Stream } from "../wire/h2/stream.ts";
@@ -27,6 +28,7 @@ import { applicationAddress, type NodeContext } from "./node_context.ts";
 import type { Parties } from "./parties.ts";
 import { changedSince, decideWhenReady } from "./policy_wait.ts";
 import type { ServerTunnel } from "./tunnel/server_tunnel.ts";
+import { carryThrough, type WaypointService } from "./waypoint_flow.ts";
 import { connectWorkload } from "./workload_dial.ts";
 
 /** A CONNECT that is routed and registered, and waits for its decision. */
@@ -41,9 +43,12 @@ interface RegisteredCall {
 
 export class InboundFlow {
   readonly #context: NodeContext;
+  readonly #waypoint: WaypointService | null;
 
-  constructor(context: NodeContext) {
+  /** @param waypoint who serves what goes through a waypoint of this host; null where there is none. */
+  constructor(context: NodeContext, waypoint: WaypointService | null) {
     this.#context = context;
+    this.#waypoint = waypoint;
   }
 
   /** One CONNECT to its end. Never rejects. */
@@ -78,6 +83,20 @@ export class InboundFlow {
     if (!local.identity.equals(tunnel.svid.id)) {
       tunnel.drain();
       return this.#refuse(tunnel, stream, request.authority, 503, changedSince(tunnel.svid.id, local));
+    }
+    if (this.#waypoint?.serves(local) === true) {
+      const called = resolveThrough(this.#context.store, {
+        local,
+        authority: request.authority,
+        tcpDestination: tunnel.destination,
+        callerNamespace: tunnel.peer.id.namespace,
+      });
+      if (called.kind === "called")
+        return carryThrough(this.#context, this.#waypoint, tunnel, { stream, early, request, local, called });
+      if (called.kind === "refuse") {
+        const error = new MeshError(called.code, "peer", called.message);
+        return this.#refuse(tunnel, stream, request.authority, called.status, error);
+      }
     }
     const route = resolveInbound(this.#context.store, {
       local,

@@ -2,6 +2,7 @@
 import { MeshError } from "../base/errors.ts";
 import type { VerifiedPeer } from "../pki/trust/verifier.ts";
 import { ChangeReach } from "./change_reach.ts";
+import { EndpointDial } from "./endpoint_dial.ts";
 import { InboundFlow } from "./inbound.ts";
 import { type ListenerSettings, Listeners } from "./listeners.ts";
 import type { NodeContext } from "./node_context.ts";
@@ -11,19 +12,31 @@ import type { ClientTunnel } from "./tunnel/client_tunnel.ts";
 import { TunnelPool } from "./tunnel/pool.ts";
 import type { ServerTunnel } from "./tunnel/server_tunnel.ts";
 import { ServerTunnels } from "./tunnel/server_tunnels.ts";
+import type { WaypointService } from "./waypoint_flow.ts";
 
 export class NodeTunnel {
   readonly #context: NodeContext;
   readonly #pool: TunnelPool;
+  readonly #waypoint: WaypointService | null;
   readonly #hbone: ServerTunnels;
   readonly #listeners: Listeners;
   readonly #subscriptions: (() => void)[];
 
-  /** Listens when it returns. @throws MeshError when a port cannot be had. */
-  constructor(context: NodeContext, settings: ListenerSettings) {
+  /**
+   * Listens when it returns.
+   *
+   * @param makeWaypoint who serves what goes through a waypoint of this host; null where there is none.
+   * @throws MeshError when a port cannot be had.
+   */
+  constructor(
+    context: NodeContext,
+    settings: ListenerSettings,
+    makeWaypoint: ((dial: EndpointDial) => WaypointService) | null = null,
+  ) {
     this.#context = context;
     this.#pool = new TunnelPool(context);
-    this.#hbone = new ServerTunnels(context, new InboundFlow(context));
+    this.#waypoint = makeWaypoint?.(new EndpointDial(context, this.#pool)) ?? null;
+    this.#hbone = new ServerTunnels(context, new InboundFlow(context, this.#waypoint));
     this.#listeners = new Listeners(context, settings, {
       outbound: new OutboundFlow(context, this.#pool),
       passthrough: new PassthroughFlow(context),
@@ -58,11 +71,14 @@ export class NodeTunnel {
   async drain(deadlineMs: number): Promise<void> {
     const { clock, connections } = this.#context;
     this.#listeners.close();
+    this.#waypoint?.drain();
     this.#hbone.drain();
-    this.#pool.close();
+    // Requests that a waypoint still answers are sent on over tunnels of the pool, new ones too.
+    if (this.#waypoint === null) this.#pool.close();
     await new Promise<void>((resolve) => {
       const deadline = clock.setTimer(deadlineMs, () => finish());
       const poll = () => {
+        if (connections.size === 0) this.#pool.close();
         if (connections.size === 0 && this.#tunnels === 0) finish();
         else timer = clock.setTimer(drainPollMs, poll);
       };

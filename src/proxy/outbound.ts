@@ -26,9 +26,10 @@ import type { Connection } from "./connections.ts";
 import { attemptOrder, firstOf } from "./names/attempts.ts";
 import { applicationAddress, type NodeContext } from "./node_context.ts";
 import type { Parties } from "./parties.ts";
-import { AnswerWait } from "./tunnel/answer_wait.ts";
+import type { AnswerWait } from "./tunnel/answer_wait.ts";
 import type { ClientTunnel } from "./tunnel/client_tunnel.ts";
 import type { TunnelPool } from "./tunnel/pool.ts";
+import { openTunnelStream, tunnelTarget } from "./tunnel/tunnel_stream.ts";
 
 /** A connection that an entry has accepted and whose destination it knows. */
 export interface Accepted {
@@ -217,42 +218,31 @@ export class OutboundFlow {
     targets: readonly SocketAddress[],
   ): Promise<CopyEnd> {
     const acquire = (to: SocketAddress) =>
-      this.#pool.acquire({
-        dial: { ip: to.ip, port: this.#hbonePort(to.port) },
-        source: accepted.source.identity,
-        expected: route.expectedIdentities,
-        from: this.#tunnelSource(accepted.source, to.ip),
-      });
+      this.#pool.acquire(tunnelTarget(this.#context, accepted.source, route.expectedIdentities, to));
     const reached = await this.#firstTunnel(connection, targets, acquire);
-    const { to } = reached;
-    let { tunnel } = reached;
+    const { to, tunnel } = reached;
     throwIfEnded(connection);
     connection.record.reached(parties(accepted, route, to));
     const headers = this.#headers(accepted, route, to.ip);
-    // A tunnel may be told to go away between being chosen and being used: once more on another, never on an answer.
-    for (let attempt = 1; ; attempt++) {
-      const wait = new AnswerWait();
-      const stream = tunnel.request(headers, wait);
-      if (stream !== null) {
-        connection.peer = tunnel.peer;
-        connection.record.verifiedDestination = tunnel.peer.id;
-        connection.record.tls = tunnel.tls;
-        connection.onAbort = () => {
-          wait.cancel();
-          accepted.socket.reset();
-        };
-        const outcome = await wait.outcome(this.#context.clock, stream);
-        if (outcome === "answered") return new StreamEnd(stream, wait);
-      }
-      if (attempt >= 3)
-        throw new MeshError(
-          "h2_refused",
-          "upstream",
-          stream === null ? "no tunnel had room for a stream" : "the tunnel refused the stream",
-        );
-      tunnel = await acquire(to);
-      throwIfEnded(connection);
-    }
+    const onTunnel = (used: ClientTunnel, wait: AnswerWait) => {
+      connection.peer = used.peer;
+      connection.record.verifiedDestination = used.peer.id;
+      connection.record.tls = used.tls;
+      connection.onAbort = () => {
+        wait.cancel();
+        accepted.socket.reset();
+      };
+    };
+    const { stream, wait } = await openTunnelStream(this.#context.clock, tunnel, {
+      headers,
+      onTunnel,
+      another: async () => {
+        const next = await acquire(to);
+        throwIfEnded(connection);
+        return next;
+      },
+    });
+    return new StreamEnd(stream, wait);
   }
 
   /** Of one address, nearly always, the tunnel that is there. Those that come late stay in the pool, for the next call. */
@@ -284,20 +274,6 @@ export class OutboundFlow {
       traceparent: formatTraceparent(trace),
       forwardedNetwork: null,
     });
-  }
-
-  /**
-   * On a host with several workloads each calls from its own address, so that the peer's address rules see who calls. Behind NAT
-   * the workload's address is none of this host's, and the kernel chooses, as it does for ztunnel.
-   */
-  #tunnelSource(source: Workload, to: IpAddress): IpAddress | null {
-    const { locals } = this.#context;
-    return source.addresses.find((ip) => ip.isIpv4 === to.isIpv4 && locals.isHostAddress(ip)) ?? null;
-  }
-
-  /** Routes speak of the default HBONE port; a test that cannot have it moves all of them. */
-  #hbonePort(port: number): number {
-    return port === 15008 ? this.#context.settings.hbonePort : port;
   }
 }
 

@@ -13,6 +13,7 @@ export class Drive implements SocketHandler {
   readonly #turns: Turns;
   readonly #socket: Socket;
   readonly #machine: Machine;
+  readonly #retains: boolean;
   readonly #onGone: (error: MeshError | null) => void;
   /** What the socket did not take yet, oldest first. While there is any, the machine is not asked for more. */
   #blocked: Uint8Array[] = [];
@@ -43,6 +44,7 @@ export class Drive implements SocketHandler {
     this.#turns = Turns.of(clock);
     this.#socket = socket;
     this.#machine = machine;
+    this.#retains = socket.retainsWrites === true;
     this.#onGone = onGone;
   }
 
@@ -164,7 +166,8 @@ export class Drive implements SocketHandler {
       for (let index = 0; index < chunks.length; index++) {
         const chunk = chunks[index];
         if (chunk === undefined) continue;
-        const taken = this.#socket.write(chunk);
+        const given = this.#retains && this.#machine.isScratch(chunk) ? chunk.slice() : chunk;
+        const taken = this.#socket.write(given);
         if (taken === chunk.length) continue;
         this.#keep(chunks, index, taken);
         this.#boundLastWords();

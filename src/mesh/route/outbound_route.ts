@@ -6,11 +6,18 @@ import { formatSocketAddress, type HostPort, type IpAddress, type SocketAddress 
 import { ports } from "../../base/limits/ports.ts";
 import type { Service } from "../service.ts";
 import type { MeshStore } from "../store/store.ts";
-import type { GatewayAddress } from "../workload.ts";
+import type { GatewayAddress, Workload } from "../workload.ts";
 import { type DialTarget, dialTarget, weightedChoice } from "./balance.ts";
 import { expectedIdentities, findUpstream, type Upstream, upstreamOf } from "./gateway.ts";
 import { viaNetworkGateway, viaServiceWaypoint, viaWorkloadWaypoint } from "./gateway_route.ts";
-import { type OutboundRequest, type Route, refuse } from "./route.ts";
+import {
+  type HboneRoute,
+  type OutboundRequest,
+  type RefusedRoute,
+  type Route,
+  refuse,
+  type TcpRoute,
+} from "./route.ts";
 import { findTarget, type Target } from "./route_target.ts";
 
 /** @param random uniform in [0, 1). Called once for each choice that is made. */
@@ -27,7 +34,7 @@ export function resolveOutbound(store: MeshStore, request: OutboundRequest, rand
   if (upstream === null) return refuse("no_healthy_upstream", `no healthy endpoint for ${target.authority}`);
   if (upstream.workload.network !== request.source.network)
     return viaNetworkGateway(store, request, target, upstream, random);
-  return viaWorkloadWaypoint(store, request, target, upstream, random) ?? direct(target, upstream);
+  return viaWorkloadWaypoint(store, request, target, upstream, random) ?? direct(target.ip, upstream);
 }
 
 function nameRoute(store: MeshStore, { destination, source }: OutboundRequest): Route {
@@ -88,9 +95,25 @@ function passthrough(target: Target, network: string): Route {
   return { protocol: "TCP", dial: { kind: "address", address: { ip, port } }, destination: null, service };
 }
 
-function direct(target: Target, upstream: Upstream): Route {
+/** To a workload that was chosen already, past every waypoint: the way of a waypoint's own calls. */
+export function directRoute(
+  store: MeshStore,
+  source: Workload,
+  upstream: Upstream,
+): HboneRoute | TcpRoute | RefusedRoute {
+  const { workload } = upstream;
+  if (workload.network !== source.network)
+    return refuse("no_route", `${workload.name} is on another network, which this version does not reach`);
+  // What the store holds of it by now: it may have gone, or moved, since it was chosen.
+  const current = store.workload(workload.uid);
+  if (current === null) return refuse("no_route", `${workload.name} is not in the mesh any more`);
+  return direct(null, { ...upstream, workload: current });
+}
+
+/** @param called the address that was called, or null. */
+function direct(called: IpAddress | null, upstream: Upstream): HboneRoute | TcpRoute | RefusedRoute {
   const { workload, port, service } = upstream;
-  const plain = dialTarget(workload, port, target.ip, service);
+  const plain = dialTarget(workload, port, called, service);
   if (plain === null) return refuse("no_route", `${workload.name} has no address that may be used`);
   if (workload.tunnelProtocol === "NONE")
     return { protocol: "TCP", dial: plain, destination: workload, service };

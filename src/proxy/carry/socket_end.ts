@@ -6,7 +6,7 @@ import type { EarlySocket } from "./early_socket.ts";
 
 export class SocketEnd implements CopyEnd, SocketHandler {
   readonly #socket: Socket;
-  readonly #early: EarlySocket | null;
+  readonly #early: Pick<EarlySocket, "handOver" | "isPaused"> | null;
   #copy: Copy | null = null;
   #other: CopyEnd | null = null;
   /** What the socket did not take yet; null while there is nothing, which is nearly always. */
@@ -20,7 +20,7 @@ export class SocketEnd implements CopyEnd, SocketHandler {
   #stopped = false;
 
   /** @param early who has had the socket until now. */
-  constructor(socket: Socket, early: EarlySocket | null = null) {
+  constructor(socket: Socket, early: Pick<EarlySocket, "handOver" | "isPaused"> | null = null) {
     this.#socket = socket;
     this.#early = early;
   }

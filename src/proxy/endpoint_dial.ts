@@ -1,0 +1,103 @@
+/** A waypoint's way to a workload: direct, over HBONE with the waypoint's own identity, or in the clear where the workload takes no HBONE. */
+import { MeshError } from "../base/errors.ts";
+import { formatSocketAddress, type SocketAddress } from "../base/ip.ts";
+import { proxyLimits } from "../base/limits/proxy.ts";
+import type { Socket } from "../host/host.ts";
+import { directRoute } from "../mesh/route/outbound_route.ts";
+import { authorityFor, type HboneRoute, type TcpRoute } from "../mesh/route/route.ts";
+import type { Service } from "../mesh/service.ts";
+import type { Workload } from "../mesh/workload.ts";
+import { connectHeaders } from "../wire/hbone.ts";
+import { formatBaggage, formatForwarded } from "../wire/headers.ts";
+import { workloadBaggage } from "./baggage.ts";
+import { StreamSocket } from "./carry/stream_socket.ts";
+import { attemptOrder, firstOf } from "./names/attempts.ts";
+import { applicationAddress, type NodeContext } from "./node_context.ts";
+import type { TunnelPool } from "./tunnel/pool.ts";
+import { openTunnelStream, tunnelTarget } from "./tunnel/tunnel_stream.ts";
+
+export interface EndpointCall {
+  /** Who calls: the waypoint. */
+  readonly source: Workload;
+  readonly workload: Workload;
+  readonly port: number;
+  readonly service: Service | null;
+  /** Of the client, for whoever logs it at the other end. */
+  readonly client: SocketAddress;
+}
+
+export class EndpointDial {
+  readonly #context: NodeContext;
+  readonly #pool: TunnelPool;
+
+  constructor(context: NodeContext, pool: TunnelPool) {
+    this.#context = context;
+    this.#pool = pool;
+  }
+
+  /** @throws MeshError `no_route`, `connect_*`, `certificate_*`, `tls_*`, `hbone_status`, `h2_*`. */
+  async connect(call: EndpointCall): Promise<Socket> {
+    const route = directRoute(this.#context.store, call.source, {
+      workload: call.workload,
+      port: call.port,
+      service: call.service,
+    });
+    if (route.protocol === "REFUSED") throw new MeshError(route.code, "upstream", route.message);
+    const targets = await this.#targets(route.dial);
+    return route.protocol === "TCP" ? this.#connectPlain(targets) : this.#connectTunnel(call, route, targets);
+  }
+
+  async #targets(dial: TcpRoute["dial"]): Promise<readonly SocketAddress[]> {
+    if (dial.kind === "address") return [dial.address];
+    if (dial.kind === "addresses") return dial.addresses;
+    const found = await this.#context.names.resolve(dial.hostname);
+    return attemptOrder(found, dial.family, () => this.#context.random.float()).map((ip) => ({
+      ip,
+      port: dial.port,
+    }));
+  }
+
+  async #connectPlain(targets: readonly SocketAddress[]): Promise<Socket> {
+    const { clock, net, own, settings } = this.#context;
+    const { mark } = settings;
+    const attempt = (to: SocketAddress): Promise<Socket> => {
+      if (own.isReachedAt(applicationAddress(this.#context, to)))
+        throw new MeshError("self_call", "local", `${formatSocketAddress(to)} is this tunnel itself`);
+      const timeoutMs = proxyLimits.connectTimeoutMs;
+      return net.connect({ to, timeoutMs, ...(mark === null ? {} : { mark }) });
+    };
+    return firstOf({ clock, targets, attempt, discard: (late) => late.reset(), isWanted: () => true });
+  }
+
+  async #connectTunnel(
+    call: EndpointCall,
+    route: HboneRoute,
+    targets: readonly SocketAddress[],
+  ): Promise<Socket> {
+    const acquire = async (to: SocketAddress) => {
+      const target = tunnelTarget(this.#context, call.source, route.expectedIdentities, to);
+      return { to, tunnel: await this.#pool.acquire(target) };
+    };
+    const { clock } = this.#context;
+    const first = await firstOf({
+      clock,
+      targets,
+      attempt: acquire,
+      discard: () => {},
+      isWanted: () => true,
+    });
+    const headers = connectHeaders({
+      authority: authorityFor(route, first.to.ip),
+      baggage: formatBaggage(workloadBaggage(call.source)),
+      forwarded: formatForwarded(formatSocketAddress(call.client), call.service?.hostname ?? null),
+      traceparent: null,
+      forwardedNetwork: null,
+    });
+    const { stream, wait } = await openTunnelStream(clock, first.tunnel, {
+      headers,
+      onTunnel: () => {},
+      another: async () => (await acquire(first.to)).tunnel,
+    });
+    return new StreamSocket(stream, wait, call.client, { ip: first.to.ip, port: call.port });
+  }
+}
