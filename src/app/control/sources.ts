@@ -14,7 +14,7 @@ import type {
 } from "../../admin/control/sources.ts";
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { identityLimits, stateLimits } from "../../base/limits/control.ts";
-import { TokenBucket } from "../../control/identity/token_bucket.ts";
+import { TokenBucket } from "../../base/token_bucket.ts";
 import type { RevocationTarget } from "../../control/keys/authority_source.ts";
 import type { Registration } from "../../control/records/registrations.ts";
 import type { ControlState } from "../../control/state/control_state.ts";
@@ -34,7 +34,7 @@ export function controlSources(
 ): ControlSources {
   const { state, config, identity, documents } = parts;
   const { clock } = host;
-  const refusals = new TokenBucket(clock, identityLimits.auditRate);
+  const refusals = new TokenBucket(identityLimits.auditRate);
   return {
     clock,
     logger,
@@ -43,7 +43,7 @@ export function controlSources(
     controlIdentity: parts.controlId.uri,
     authenticate: (credentials) => authenticate(parts, credentials),
     recordRefusal: (entry) => {
-      if (!refusals.take()) return;
+      if (!refusals.take(clock.now())) return;
       try {
         state.audit.append(entry);
       } catch (thrown) {

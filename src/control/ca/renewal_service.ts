@@ -4,6 +4,7 @@ import type { KeyedGate } from "../../base/keyed_gate.ts";
 import { identityLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Counter, MetricFamily, MetricRegistry } from "../../base/metrics.ts";
+import { KeyedBuckets } from "../../base/token_bucket.ts";
 import type { Clock } from "../../host/host.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import type { JoinResponse, RenewRequest } from "../../wire/messages/fairlead.gen.ts";
@@ -12,7 +13,6 @@ import type { Caller, CallerAuthenticator, NodeCaller } from "../identity/caller
 import type { IdentityState } from "../identity/identity_state.ts";
 import type { RateLimits } from "../identity/rate_limits.ts";
 import type { Refusals } from "../identity/refusals.ts";
-import { KeyedBuckets } from "../identity/token_bucket.ts";
 import type { Issuance, Issued } from "./issuance.ts";
 import { bindingNamespace, joinResponse, type NodeSettings } from "./node_settings.ts";
 import { describeSigningFailure } from "./signing_failure.ts";
@@ -46,8 +46,8 @@ export class RenewalService {
 
   constructor(options: RenewalServiceOptions) {
     this.#options = options;
-    const { clock, metrics } = options;
-    this.#alarms = new KeyedBuckets(clock, identityLimits.alarmRate, identityLimits.maxRateKeys);
+    const { metrics } = options;
+    this.#alarms = new KeyedBuckets(identityLimits.alarmRate, identityLimits.maxRateKeys);
     this.#clones = metrics.counter(
       "fairlead_control_cloned_credentials",
       "Renewals that were refused because the host has renewed by another copy of its certificate",
@@ -119,7 +119,7 @@ export class RenewalService {
     const { node, serialNumber } = caller;
     this.#clones.with({}).add(1);
     const detail = `serial ${serialNumber} is older than the present one, ${currentSerial}: the key of ${node} is in two places, or its disk was set back. If you do not know why, revoke ${node} and let it join again`;
-    if (this.#alarms.take(node)) {
+    if (this.#alarms.take(node, this.#options.clock.now())) {
       logger.log("error", "identity", "a host's certificate may be in use in two places", {
         node,
         reason: detail,

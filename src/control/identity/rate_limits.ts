@@ -5,8 +5,8 @@
 import type { SocketAddress } from "../../base/ip.ts";
 import { identityLimits } from "../../base/limits/control.ts";
 import { networkSource } from "../../base/network_source.ts";
+import { KeyedBuckets, type Rate, TokenBucket } from "../../base/token_bucket.ts";
 import type { Clock } from "../../host/host.ts";
-import { KeyedBuckets, type Rate, TokenBucket } from "./token_bucket.ts";
 
 export interface RateSettings {
   readonly addressRate: Rate;
@@ -18,6 +18,7 @@ export interface RateSettings {
 }
 
 export class RateLimits {
+  readonly #clock: Clock;
   readonly #addresses: KeyedBuckets;
   readonly #known: KeyedBuckets;
   readonly #callers: KeyedBuckets;
@@ -26,32 +27,33 @@ export class RateLimits {
   readonly #renewals: TokenBucket;
 
   constructor(clock: Clock, settings: RateSettings = identityLimits) {
-    this.#addresses = new KeyedBuckets(clock, settings.addressRate, settings.maxRateKeys);
-    this.#known = new KeyedBuckets(clock, settings.addressRate, settings.maxRateKeys);
-    this.#callers = new KeyedBuckets(clock, settings.callerRate, settings.maxRateKeys);
-    this.#namespaces = new KeyedBuckets(clock, settings.namespaceRate, settings.maxRateKeys);
-    this.#signing = new TokenBucket(clock, settings.signingRate);
-    this.#renewals = new TokenBucket(clock, settings.renewalRate);
+    this.#clock = clock;
+    this.#addresses = new KeyedBuckets(settings.addressRate, settings.maxRateKeys);
+    this.#known = new KeyedBuckets(settings.addressRate, settings.maxRateKeys);
+    this.#callers = new KeyedBuckets(settings.callerRate, settings.maxRateKeys);
+    this.#namespaces = new KeyedBuckets(settings.namespaceRate, settings.maxRateKeys);
+    this.#signing = new TokenBucket(settings.signingRate);
+    this.#renewals = new TokenBucket(settings.renewalRate);
   }
 
   /** Whether so many strangers have come from there that only what is cheap to look at is looked at. */
   isFlooded(remote: SocketAddress): boolean {
-    return this.#addresses.isEmpty(networkSource(remote.ip));
+    return this.#addresses.isEmpty(networkSource(remote.ip), this.#clock.now());
   }
 
   /** For credentials that did not hold. @returns false when the address has used up its rate. */
   chargeAddress(remote: SocketAddress): boolean {
-    return this.#addresses.take(networkSource(remote.ip));
+    return this.#addresses.take(networkSource(remote.ip), this.#clock.now());
   }
 
   /** For credentials that held, from wherever they came: a caller's own rate, which is no stranger's to use up. */
   admitKnown(caller: string, remote: SocketAddress): boolean {
-    return this.#known.take(`${caller} ${networkSource(remote.ip)}`);
+    return this.#known.take(`${caller} ${networkSource(remote.ip)}`, this.#clock.now());
   }
 
   /** Before what a caller asks for is looked at. */
   admitCaller(caller: string): boolean {
-    return this.#callers.take(caller);
+    return this.#callers.take(caller, this.#clock.now());
   }
 
   /**
@@ -61,12 +63,14 @@ export class RateLimits {
    * @returns null, or whose rate is used up.
    */
   admitSigning(namespace: string | null): "namespace" | "all" | null {
-    if (namespace !== null && !this.#namespaces.take(namespace)) return "namespace";
-    return this.#signing.take() ? null : "all";
+    const nowMs = this.#clock.now();
+    if (namespace !== null && !this.#namespaces.take(namespace, nowMs)) return "namespace";
+    return this.#signing.take(nowMs) ? null : "all";
   }
 
   /** Renewals of hosts have a rate of their own, beside what they may take of everybody's. */
   admitRenewal(): "all" | null {
-    return this.#renewals.take() || this.#signing.take() ? null : "all";
+    const nowMs = this.#clock.now();
+    return this.#renewals.take(nowMs) || this.#signing.take(nowMs) ? null : "all";
   }
 }

@@ -7,11 +7,11 @@ import { IpAddress } from "../../base/ip.ts";
 import { identityLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Counter, MetricFamily, MetricRegistry } from "../../base/metrics.ts";
+import { TokenBucket } from "../../base/token_bucket.ts";
 import type { Clock } from "../../host/host.ts";
 import { type GrpcCode, GrpcError } from "../../wire/grpc/status.ts";
 import type { AuditEntry } from "../records/audit.ts";
 import type { AuditLog } from "./identity_state.ts";
-import { TokenBucket } from "./token_bucket.ts";
 
 export interface Refused {
   /** `caller.authenticate`, `certificate.create`, `node.join`, `node.renew`. */
@@ -55,7 +55,7 @@ export class Refusals {
     this.#logger = options.logger;
     const written = (log: AuditLog): Written => ({
       log,
-      rate: new TokenBucket(options.clock, identityLimits.auditRate),
+      rate: new TokenBucket(identityLimits.auditRate),
       suppressed: 0,
     });
     this.#known = written(options.audit);
@@ -84,7 +84,7 @@ export class Refusals {
   #write(refused: Refused): void {
     // Of who is not known there is an address and nothing else.
     const written = IpAddress.parse(refused.actor) === null ? this.#known : this.#strangers;
-    if (written.rate.take()) this.#append(written, refused);
+    if (written.rate.take(this.#clock.now())) this.#append(written, refused);
     else written.suppressed++;
   }
 

@@ -4,6 +4,7 @@
  * `src/state.rs` ignores a name it does not know, which allows).
  */
 import { adsLimits } from "../../base/limits/rpc.ts";
+import { TokenBucket } from "../../base/token_bucket.ts";
 import { addressType, authorizationType, type DeltaRequest } from "./delta.ts";
 import { ResourceSet } from "./resource_set.ts";
 import type { ResponseEncoder, ResponsePart } from "./response_parts.ts";
@@ -49,7 +50,7 @@ export class DeltaSession {
   readonly #encoder: ResponseEncoder;
   readonly #implicit: readonly string[];
   readonly #limits: SessionLimits;
-  readonly #rate: RequestRate;
+  readonly #rate: TokenBucket;
   readonly #types = new Map<string, Subscribed>();
 
   /**
@@ -66,7 +67,7 @@ export class DeltaSession {
     this.#encoder = encoder;
     this.#implicit = implicit;
     this.#limits = limits;
-    this.#rate = new RequestRate(limits.requests);
+    this.#rate = new TokenBucket(limits.requests);
   }
 
   /** @param nowMs monotonic. @returns why the stream has to end, or null. */
@@ -207,27 +208,5 @@ export class DeltaSession {
     exchange.onSent(part, nonce, nowMs);
     const { typeUrl, resources, removed } = part;
     return { typeUrl, nonce, bytes, resources: resources.length, removed: removed.length };
-  }
-}
-
-/** Requests of one stream: a bucket that refills with time. */
-class RequestRate {
-  readonly #burst: number;
-  readonly #perSecond: number;
-  #tokens: number;
-  #countedAtMs: number | null = null;
-
-  constructor({ burst, perSecond }: { readonly burst: number; readonly perSecond: number }) {
-    this.#burst = burst;
-    this.#perSecond = perSecond;
-    this.#tokens = burst;
-  }
-
-  /** @returns false when there have been too many. */
-  take(nowMs: number): boolean {
-    const elapsedMs = Math.max(0, nowMs - (this.#countedAtMs ?? nowMs));
-    this.#countedAtMs = nowMs;
-    this.#tokens = Math.min(this.#burst, this.#tokens + (elapsedMs * this.#perSecond) / 1000) - 1;
-    return this.#tokens >= 0;
   }
 }

@@ -1,5 +1,4 @@
-/** Rates: so many at once, and so many a second after that. Time is the host's monotonic clock. */
-import type { Clock } from "../../host/host.ts";
+/** Rates: so many at once, and so many a second after that. Time is an argument, monotonic, in ms. */
 
 export interface Rate {
   /** Taken at once from a full bucket. */
@@ -9,35 +8,27 @@ export interface Rate {
 
 export class TokenBucket {
   readonly #rate: Rate;
-  readonly #clock: Clock;
   #tokens: number;
-  #filledAt: number;
+  #filledAtMs: number | null = null;
 
-  constructor(clock: Clock, rate: Rate) {
-    this.#clock = clock;
+  constructor(rate: Rate) {
     this.#rate = rate;
     this.#tokens = rate.burst;
-    this.#filledAt = clock.now();
   }
 
   /** Takes nothing. */
-  get isEmpty(): boolean {
-    this.#fill();
+  isEmpty(nowMs: number): boolean {
+    const elapsedMs = Math.max(0, nowMs - (this.#filledAtMs ?? nowMs));
+    this.#filledAtMs = nowMs;
+    this.#tokens = Math.min(this.#rate.burst, this.#tokens + (elapsedMs * this.#rate.perSecond) / 1000);
     return this.#tokens < 1;
   }
 
   /** @returns whether there was one. */
-  take(): boolean {
-    if (this.isEmpty) return false;
+  take(nowMs: number): boolean {
+    if (this.isEmpty(nowMs)) return false;
     this.#tokens--;
     return true;
-  }
-
-  #fill(): void {
-    const now = this.#clock.now();
-    const refill = ((now - this.#filledAt) / 1000) * this.#rate.perSecond;
-    this.#tokens = Math.min(this.#rate.burst, this.#tokens + refill);
-    this.#filledAt = now;
   }
 }
 
@@ -46,14 +37,12 @@ export class TokenBucket {
  * longest is forgotten, which is the fullest there is, or close to it.
  */
 export class KeyedBuckets {
-  readonly #clock: Clock;
   readonly #rate: Rate;
   readonly #maxKeys: number;
   /** In order of use, the longest idle first. */
   readonly #buckets = new Map<string, TokenBucket>();
 
-  constructor(clock: Clock, rate: Rate, maxKeys: number) {
-    this.#clock = clock;
+  constructor(rate: Rate, maxKeys: number) {
     this.#rate = rate;
     this.#maxKeys = maxKeys;
   }
@@ -62,18 +51,18 @@ export class KeyedBuckets {
     return this.#buckets.size;
   }
 
-  isEmpty(key: string): boolean {
-    return this.#buckets.get(key)?.isEmpty ?? false;
+  isEmpty(key: string, nowMs: number): boolean {
+    return this.#buckets.get(key)?.isEmpty(nowMs) ?? false;
   }
 
-  take(key: string): boolean {
-    const bucket = this.#buckets.get(key) ?? new TokenBucket(this.#clock, this.#rate);
+  take(key: string, nowMs: number): boolean {
+    const bucket = this.#buckets.get(key) ?? new TokenBucket(this.#rate);
     this.#buckets.delete(key);
     this.#buckets.set(key, bucket);
     if (this.#buckets.size > this.#maxKeys) {
       const [idle] = this.#buckets.keys();
       if (idle !== undefined) this.#buckets.delete(idle);
     }
-    return bucket.take();
+    return bucket.take(nowMs);
   }
 }
