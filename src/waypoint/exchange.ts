@@ -6,7 +6,7 @@ import type { MeshError } from "../base/errors.ts";
 import type { IpAddress, SocketAddress } from "../base/ip.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
 import type { Service } from "../mesh/service.ts";
-import type { Destination, HttpRule } from "../mesh/traffic/route_plan.ts";
+import type { Destination, HttpMatch, HttpRule } from "../mesh/traffic/route_plan.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Body } from "./body.ts";
 
@@ -98,6 +98,8 @@ export class Exchange {
   user: EndUser | null = null;
   /** Of the route stage; null without a route, and then `destination` is what was called. */
   rule: HttpRule | null = null;
+  /** Which of the rule's matches it was: a rewrite of a prefix has to know. Null when the rule takes every request. */
+  match: HttpMatch | null = null;
   /** Null: the service or workload that was called. */
   destination: Destination | null = null;
   /** The last one that was tried. */

@@ -105,7 +105,7 @@ export interface HeaderChanges {
   readonly response: HeaderOps;
 }
 
-/** Names in lower case. In this order: removed, set, added (Envoy removes last only of what was there; `set` after `remove` is what both specifications say). */
+/** Names in lower case. In this order: removed, set, added, as Envoy does it. */
 export interface HeaderOps {
   readonly remove: readonly string[];
   /** Replaces every value. */
@@ -134,9 +134,9 @@ export interface Redirect {
   readonly status: 301 | 302 | 303 | 307 | 308;
   /** Null: as the request has it. */
   readonly scheme: "http" | "https" | null;
-  /** Without port. Null: as the request has it. */
+  /** With a port where the document gives it one. Null: as the request has it. */
   readonly host: string | null;
-  /** A number, `request` for the request's own port, `scheme` for the scheme's default (so: not written). Null: kept unless scheme or host change. */
+  /** `request`: the one that was called; `scheme`: the scheme's own, which is not written. Null: none with another host, else the request's. */
   readonly port: number | "request" | "scheme" | null;
   readonly path: PathRewrite | null;
 }
