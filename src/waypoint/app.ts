@@ -79,6 +79,8 @@ function responding(stages: Stages): Step {
   return async (c, next) => {
     await next();
     stages.respond(c.env);
+    const { added, response } = c.env;
+    if (added !== null && response !== null) response.fields.push(...added);
   };
 }
 

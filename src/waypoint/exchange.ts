@@ -109,6 +109,8 @@ export class Exchange {
   /** The answer that is on its way to the client, whoever gave it. */
   response: ResponseHead | null = null;
   responseBody: Body | null = null;
+  /** What stages add to the answer, whoever gives it: rate limits, a session's cookie. Null for nothing. */
+  added: Fields | null = null;
   /** Not null when the answer is our own. */
   reply: LocalReply | null = null;
   /** Why it ended before its time; null while it lasts, and after an orderly end. */
@@ -129,6 +131,12 @@ export class Exchange {
   /** gRPC is answered with its own status, in trailers (gRPC over HTTP/2, "Responses"). */
   get isGrpc(): boolean {
     return field(this.request.fields, "content-type")?.startsWith("application/grpc") === true;
+  }
+
+  /** To the head of the answer, when there is one. */
+  addToAnswer(name: string, value: string): void {
+    this.added ??= [];
+    this.added.push(name, value);
   }
 
   /** To be called when the exchange is cut; at once when it was. */

@@ -2,7 +2,6 @@ import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { waypointLimits } from "../../base/limits/waypoint.ts";
 import { MemoryWorld } from "../../host/memory/world.ts";
-import { SpiffeId } from "../../mesh/identity.ts";
 import { MeshStore } from "../../mesh/store/store.ts";
 import { ip, service, workload } from "../../mesh/testing/fixture.ts";
 import {
@@ -11,15 +10,11 @@ import {
   defaultConnectionPool,
   defaultDestinationPolicy,
 } from "../../mesh/traffic/destination_policy.ts";
-import {
-  defaultRetryPolicy,
-  type HttpRule,
-  noHeaderChanges,
-  type RetryPolicy,
-} from "../../mesh/traffic/route_plan.ts";
+import { defaultRetryPolicy, type RetryPolicy } from "../../mesh/traffic/route_plan.ts";
 import { Body } from "../body.ts";
-import { type Endpoint, Exchange, field } from "../exchange.ts";
+import { type Endpoint, field } from "../exchange.ts";
 import type { Attempt, Forward, Outcome, Verdict } from "../stages.ts";
+import { exchangeOf, ruleOf } from "../testing/exchanges.ts";
 import { Attempts } from "./attempts.ts";
 import { Clusters } from "./clusters.ts";
 
@@ -112,31 +107,13 @@ function stage(given: Given) {
   };
   const begin = () => {
     const body = given.body === undefined ? null : new Body({ onResume: () => {}, onCancel: () => {} });
-    const exchange = new Exchange(
-      {
-        peer: new SpiffeId("cluster.local", "shop", "web"),
-        source: { ip: ip("10.0.0.9"), port: 4000 },
-        sourceWorkload: null,
-        destination: { ip: ip("10.96.0.1"), port: 80 },
-        service: store.serviceByKey("shop/cart.shop"),
-        workload: null,
-        sni: "",
-        waypoint: workload("waypoint"),
-      },
-      {
-        method: given.method ?? "GET",
-        scheme: "http",
-        authority: "cart",
-        path: "/",
-        fields: given.fields ?? [],
-        version: "2",
-        protocol: null,
-      },
-      body,
-      world.nowMs,
-    );
-    exchange.rule = rule(given.retries === undefined ? null : given.retries, given.timeoutMs ?? null);
-    exchange.destination = { service: "shop/cart.shop", port: 80, subset: null, missing: null };
+    const exchange = exchangeOf({
+      request: { method: given.method ?? "GET", fields: given.fields ?? [], version: "2" },
+      downstream: { service: store.serviceByKey("shop/cart.shop") },
+      ...(body === null ? {} : { body }),
+      startedAtMs: world.nowMs,
+    });
+    exchange.rule = ruleOf({ retries: given.retries ?? null, timeoutMs: given.timeoutMs ?? null });
     body?.push(new TextEncoder().encode(given.body));
     body?.finish(null);
     let verdict: Verdict | "waiting" = "waiting";
@@ -146,23 +123,6 @@ function stage(given: Given) {
     return { exchange, verdict: () => verdict };
   };
   return { world, attempts, clusters, sent, begin, cancelled: () => cancelled };
-}
-
-function rule(retries: RetryPolicy | null, timeoutMs: number | null): HttpRule {
-  return {
-    name: "r",
-    location: { file: "routes.yaml", line: 1, column: 1 },
-    matches: [],
-    action: { kind: "forward", destinations: [] },
-    rewrite: null,
-    headers: noHeaderChanges,
-    timeoutMs,
-    retries,
-    fault: null,
-    mirrors: [],
-    cors: null,
-    session: null,
-  };
 }
 
 async function play(given: Given) {

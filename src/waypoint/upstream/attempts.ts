@@ -5,7 +5,8 @@
 import { MeshError } from "../../base/errors.ts";
 import { waypointLimits } from "../../base/limits/waypoint.ts";
 import type { Clock, Timer } from "../../host/host.ts";
-import { defaultRetryPolicy, type RetryPolicy } from "../../mesh/traffic/route_plan.ts";
+import { serviceKey } from "../../mesh/service.ts";
+import { type Destination, defaultRetryPolicy, type RetryPolicy } from "../../mesh/traffic/route_plan.ts";
 import { type Endpoint, type Exchange, field, type LocalReply } from "../exchange.ts";
 import { localReply } from "../local_reply.ts";
 import type { Attempt, Forward, Outcome, Verdict } from "../stages.ts";
@@ -57,7 +58,7 @@ export class Attempts {
 
   /** The stage. Resolves when there is an answer, the upstream's or ours. */
   async run(exchange: Exchange, forward: Forward): Promise<Verdict> {
-    const destination = exchange.destination;
+    const destination = destinationOf(exchange);
     if (destination?.missing != null)
       return localReply(destination.missing.status, "NR", "", destination.missing.detail);
     const cluster =
@@ -137,7 +138,8 @@ export class Attempts {
   ): Endpoint | LocalReply {
     const { clock, random, hash, sticky } = this.#context;
     const { cluster } = holding;
-    const { downstream, destination } = exchange;
+    const { downstream } = exchange;
+    const destination = destinationOf(exchange);
     if (cluster === null || destination === null) {
       const { workload, destination: called } = downstream;
       if (workload === null) return noUpstream("neither a service nor a workload was called");
@@ -240,6 +242,13 @@ export class Attempts {
     holding.host = null;
     holding.current = null;
   }
+}
+
+/** Without a route, what was called. Null for a workload's own address. */
+function destinationOf({ destination, downstream }: Exchange): Destination | null {
+  const { service, destination: called } = downstream;
+  if (destination !== null || service === null) return destination;
+  return { service: serviceKey(service), port: called.port, subset: null, missing: null };
 }
 
 /** What an attempt says of the host. A gRPC status in the head counts as the HTTP status that stands for it (Envoy `grpcToHttpStatus`). */
