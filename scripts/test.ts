@@ -36,15 +36,7 @@ const failures: string[] = [];
 const suites: readonly Suite[] = [
   { name: "check", limitMs: 180_000, run: runChecks },
   // Property tests stand beside the unit they test.
-  bunSuite("unit", 1_200_000, [
-    "src",
-    "wasm",
-    "scripts",
-    "bench",
-    ...conformanceFolders(["flows", "namespaces"]),
-  ]),
-  // Whole nodes and control planes in a simulated world: in a process of their own.
-  bunSuite("flows", 300_000, ["conformance/flows"]),
+  bunSuite("unit", 1_200_000, ["src", "wasm", "scripts", "bench", ...conformanceFolders(["namespaces"])]),
   programSuite("simulation", 900_000, "conformance/sim/run.ts", ["--seeds=200", "--no-keep"]),
   programSuite("istio", 120_000, "conformance/run.ts", ["istio"]),
   programSuite("h2spec", 300_000, "conformance/spec/h2spec.ts", []),

@@ -65,6 +65,7 @@ export function checkFile(file: SourceFile): readonly string[] {
     ...checkTypes(file, code),
     ...checkBarrel(file, code),
     ...checkConstants(file, code),
+    ...checkWaiting(file, code),
   ];
   if (!file.path.startsWith("src/") || isTest(file.path)) return found;
   return [...found, ...checkImports(file), ...checkGlobals(file, code)];
@@ -231,6 +232,17 @@ function checkConstants(file: SourceFile, code: string): string[] {
     return [];
   return [...code.matchAll(/^(?:export )?const ([A-Z][A-Z0-9_]+)\b/gm)].map(
     (match) => `${file.path}:${lineOf(code, match.index)}: ${match[1]}: constants are camelCase here`,
+  );
+}
+
+/**
+ * Bun 1.4.5 waits for `expect(promise).rejects` in a loop inside the event loop, in which immediates do not run while a server, a
+ * timer or a child of any test file is there.
+ */
+function checkWaiting(file: SourceFile, code: string): string[] {
+  return [...code.matchAll(/\.(?:rejects|resolves)\b/g)].map(
+    (match) =>
+      `${file.path}:${lineOf(code, match.index)}: ${match[0]} stops simulated time when other tests run in the same process; await rejectionOf or outcomeOf (src/base/testing/rejection.ts)`,
   );
 }
 

@@ -202,6 +202,13 @@ describe("the rules themselves", () => {
     expect(findings("src/host/bun/linux_socket.ts", "const AF_INET = 2;\n")).toBe("");
   });
 
+  test("a matcher that waits by itself is found", () => {
+    expect(findings("src/base/x.test.ts", "await expect(a).rejects.toThrow(b);\n")).toContain("rejectionOf");
+    expect(findings("src/base/x.test.ts", "expect(await rejectionOf(a)).toBe(b); // not .rejects\n")).toBe(
+      "",
+    );
+  });
+
   test("names, length, barrels and forbidden words are found", () => {
     expect(findings("src/base/utils.ts", "")).toContain("says nothing");
     expect(findings("src/base/camelCase.ts", "")).toContain("snake_case");

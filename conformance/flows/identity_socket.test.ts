@@ -1,5 +1,6 @@
 /** Identities for local programs as whole nodes hand them out: a mesh of one host, and hosts that have joined. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { rejectionOf } from "../../src/base/testing/rejection.ts";
 import type { SettingName } from "../../src/config/settings.ts";
 import type { MemoryMachine } from "../../src/host/memory/world.ts";
 import { Drive } from "../../src/transport/drive.ts";
@@ -87,7 +88,7 @@ describe("a mesh of one host", () => {
     await flows.run(100);
     expect(own.end).toBeInstanceOf(Error);
     const late = flows.world.settle(machine.start().net.connectUnix(path, 100));
-    await expect(late).rejects.toMatchObject({ code: "connect_unreachable" });
+    expect(await rejectionOf(late)).toMatchObject({ code: "connect_unreachable" });
   });
 
   test("an identity that a program holds is not forgotten with the workload that had it; another is", async () => {
@@ -109,8 +110,10 @@ describe("a mesh of one host", () => {
 
   test("a rule of another trust domain ends the start, and leaves nothing behind", async () => {
     const { machine, start } = await single("uid=1=spiffe://other.example/ns/shop/sa/cart");
-    await expect(start()).rejects.toMatchObject({ code: "configuration", blame: "local" });
-    expect(machine.start().net.connectUnix(path, 100)).rejects.toMatchObject({ code: "connect_unreachable" });
+    expect(await rejectionOf(start())).toMatchObject({ code: "configuration", blame: "local" });
+    expect(await rejectionOf(machine.start().net.connectUnix(path, 100))).toMatchObject({
+      code: "connect_unreachable",
+    });
   });
 });
 

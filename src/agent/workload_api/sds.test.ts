@@ -1,6 +1,7 @@
 /** Secret discovery in both variants, by its own service and over ADS. */
 import { describe, expect, test } from "bun:test";
 import { workloadApiLimits } from "../../base/limits/agent.ts";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import { aggregatedDiscovery, secretDiscovery } from "../../wire/grpc/services.ts";
 import { grpcCode } from "../../wire/grpc/status.ts";
 import {
@@ -270,11 +271,11 @@ describe("FetchSecrets", () => {
   test("NOT_FOUND for what is not the caller's, UNAVAILABLE for what cannot be had", async () => {
     const { lab, client } = await newLab();
     const fetch = (name: string) => client.unary(secretDiscovery.fetch, sotw({ resourceNames: [name] }));
-    await expect(lab.world.settle(fetch("other"))).rejects.toMatchObject({ code: grpcCode.notFound });
+    expect(await rejectionOf(lab.world.settle(fetch("other")))).toMatchObject({ code: grpcCode.notFound });
     const waiting = fetch(web.uri);
     await lab.pass(50);
     lab.secrets.fail(web);
-    await expect(lab.world.settle(waiting)).rejects.toMatchObject({ code: grpcCode.unavailable });
+    expect(await rejectionOf(lab.world.settle(waiting))).toMatchObject({ code: grpcCode.unavailable });
   });
 });
 

@@ -1,6 +1,7 @@
 /** Starting, stopping, and a node's log in place of an audit log. */
 import { expect, test } from "bun:test";
 import type { LogFields } from "../../base/log.ts";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import { spiffeWorkload } from "../../wire/grpc/services.ts";
 import { newMessage } from "../../wire/messages/message.ts";
 import { X509SVIDRequestSchema } from "../../wire/messages/spiffe_workload.gen.ts";
@@ -19,7 +20,7 @@ test("a drain ends streams that have no end of their own, and the socket is gone
   expect(call.end).toBeInstanceOf(Error);
   expect([lab.api.status().openStreams, lab.secrets.subscriptions]).toEqual([0, 0]);
   const late = lab.machine.start();
-  await expect(lab.world.settle(late.net.connectUnix(socketPath, 100))).rejects.toMatchObject({
+  expect(await rejectionOf(lab.world.settle(late.net.connectUnix(socketPath, 100)))).toMatchObject({
     code: "connect_unreachable",
   });
 });

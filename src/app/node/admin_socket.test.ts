@@ -1,6 +1,7 @@
 /** The administration socket on a machine with several users. */
 import { describe, expect, test } from "bun:test";
 import type { SocketBindings } from "../../admin/node/app.ts";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import type { AdminSocketConfig } from "../../config/node/config.ts";
 import type { Host } from "../../host/host.ts";
 import { LogWriter } from "../../host/log_writer.ts";
@@ -86,13 +87,13 @@ describe("the administration socket", () => {
     });
 
   test("is not opened for a group that does not exist, nor when it is switched off", async () => {
-    await expect(open({ group: "nowhere" })).rejects.toMatchObject({ code: "configuration" });
+    expect(await rejectionOf(open({ group: "nowhere" }))).toMatchObject({ code: "configuration" });
     expect((await open(null)).opened).toBeNull();
   });
 
   test("that was named has to be had; one that was not is done without, and that is said", async () => {
     const long = `/run/${"x".repeat(200)}/admin.sock`;
-    await expect(open({ path: long })).rejects.toMatchObject({ blame: "local" });
+    expect(await rejectionOf(open({ path: long }))).toMatchObject({ blame: "local" });
     const opened = await open({ path: long, isNamed: false });
     expect(opened.opened).toBeNull();
     expect(opened.log.join("")).toContain("there is no administration socket; give one with --admin-socket");

@@ -17,6 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
 import { sha256Hex } from "../../base/sha256.ts";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import { createBunHost } from "../../host/bun/host.ts";
 import { testAuthority } from "../../host/testing/credentials.ts";
 import { runtimeProvider } from "../../pki/crypto/provider.ts";
@@ -101,21 +102,23 @@ describe("a file", () => {
   });
 
   test("that cannot be written is an error in words, and no pipe holds it up", async () => {
-    await expect(
-      new FileSink(host.files, join(directory, "no/a"), "ab").send([row(1)]),
-    ).rejects.toMatchObject({
+    expect(
+      await rejectionOf(new FileSink(host.files, join(directory, "no/a"), "ab").send([row(1)])),
+    ).toMatchObject({
       code: "io",
       message: expect.stringContaining("does not exist"),
     });
     mkdirSync(join(directory, "folder"));
-    await expect(
-      new FileSink(host.files, join(directory, "folder"), "ab").send([row(1)]),
-    ).rejects.toMatchObject({
+    expect(
+      await rejectionOf(new FileSink(host.files, join(directory, "folder"), "ab").send([row(1)])),
+    ).toMatchObject({
       code: "io",
     });
     const pipe = join(directory, "pipe");
     expect(Bun.spawnSync(["mkfifo", pipe]).exitCode).toBe(0);
-    await expect(new FileSink(host.files, pipe, "ab").send([row(1)])).rejects.toMatchObject({ code: "io" });
+    expect(await rejectionOf(new FileSink(host.files, pipe, "ab").send([row(1)]))).toMatchObject({
+      code: "io",
+    });
   });
 
   test("of a full disk holds no half of what was sent", async () => {
@@ -126,7 +129,7 @@ describe("a file", () => {
     ends.push(() => Bun.spawnSync(["umount", small]));
     const file = new FileSink(host.files, join(small, "a"), "ab");
     await file.send([row(1)]);
-    await expect(file.send([row(2, { after: "x".repeat(100_000) })])).rejects.toMatchObject({
+    expect(await rejectionOf(file.send([row(2, { after: "x".repeat(100_000) })]))).toMatchObject({
       message: expect.stringContaining("full"),
     });
     expect(ids(join(small, "a"))).toEqual([1]);
@@ -190,14 +193,16 @@ describe("syslog", () => {
     const { port } = free;
     free.close();
     const sink = syslog({ transport: "udp", server: { host: "127.0.0.1", port } });
-    await expect(
-      (async () => {
-        for (let n = 1; n < 20; n++) {
-          await sink.send([row(n)]);
-          await new Promise((resolve) => setTimeout(resolve, 5));
-        }
-      })(),
-    ).rejects.toMatchObject({ code: "connect_refused", blame: "upstream" });
+    expect(
+      await rejectionOf(
+        (async () => {
+          for (let n = 1; n < 20; n++) {
+            await sink.send([row(n)]);
+            await new Promise((resolve) => setTimeout(resolve, 5));
+          }
+        })(),
+      ),
+    ).toMatchObject({ code: "connect_refused", blame: "upstream" });
   });
 
   test("no actor, target or text of a tenant ends a message, begins another, or is more than a server takes", async () => {
@@ -235,11 +240,13 @@ describe("syslog", () => {
     const sink = syslog({ transport: "tcp", server: { host: "127.0.0.1", port: await listen(server) } });
     const many = Array.from({ length: 250 }, (_, n) => row(n % 256, { after: "x".repeat(4_000) }));
     const began = performance.now();
-    await expect(
-      (async () => {
-        for (let n = 0; n < 100; n++) await sink.send(many);
-      })(),
-    ).rejects.toMatchObject({ code: "connect_timeout" });
+    expect(
+      await rejectionOf(
+        (async () => {
+          for (let n = 0; n < 100; n++) await sink.send(many);
+        })(),
+      ),
+    ).toMatchObject({ code: "connect_timeout" });
     expect(performance.now() - began).toBeLessThan(5_000);
     for (const socket of held) socket.destroy();
   });
@@ -256,7 +263,7 @@ describe("syslog", () => {
     const sink = syslog({ transport: "tcp", server: { host: "127.0.0.1", port: await listen(server) } });
     await sink.send([row(1)]);
     await new Promise((resolve) => setTimeout(resolve, 100));
-    await expect(sink.send([row(2)])).rejects.toMatchObject({ code: "connection_closed" });
+    expect(await rejectionOf(sink.send([row(2)]))).toMatchObject({ code: "connection_closed" });
     await sink.send([row(1), row(2)]);
     expect(connections).toBe(2);
   });
@@ -281,10 +288,10 @@ describe("syslog", () => {
         server: { host: hostName, port },
         rootPath: join(directory, name),
       });
-    await expect(to("other.pem", "localhost").send([row(1)])).rejects.toMatchObject({
+    expect(await rejectionOf(to("other.pem", "localhost").send([row(1)]))).toMatchObject({
       message: expect.stringContaining("is not trusted as the syslog server"),
     });
-    await expect(to("root.pem", "127.0.0.1").send([row(1)])).rejects.toMatchObject({
+    expect(await rejectionOf(to("root.pem", "127.0.0.1").send([row(1)]))).toMatchObject({
       code: "certificate_unexpected",
     });
     expect(got).toHaveLength(0);
@@ -301,14 +308,14 @@ describe("syslog", () => {
     expect(daemon.receive()).toStartWith("<110>1 ");
     // Its queue holds net.unix.max_dgram_qlen, often 10, and it reads nothing.
     const many = Array.from({ length: 2_000 }, (_, n) => row(n % 256));
-    await expect(sink.send(many)).rejects.toMatchObject({ code: "connect_timeout" });
+    expect(await rejectionOf(sink.send(many))).toMatchObject({ code: "connect_timeout" });
     while (daemon.receive() !== null);
     await sink.send([row(2)]);
     expect(daemon.receive()).toContain('"id":2');
     // Restarted: another socket by the same name.
     daemon.close();
     rmSync(path);
-    await expect(sink.send([row(3)])).rejects.toMatchObject({ blame: "upstream" });
+    expect(await rejectionOf(sink.send([row(3)]))).toMatchObject({ blame: "upstream" });
     const next = new LogSocket(path);
     ends.push(() => next.close());
     await sink.send([row(3)]);
@@ -377,7 +384,7 @@ describe("a collector", () => {
   test("that answers 503, 429, 401 or nothing that is HTTP is tried again with the same rows", async () => {
     for (const status of [503, 429, 401, 404, 500]) {
       const { sink } = collect(() => new Response("not now", { status }));
-      await expect(sink.send([row(1)])).rejects.toMatchObject({
+      expect(await rejectionOf(sink.send([row(1)]))).toMatchObject({
         message: expect.stringContaining(String(status)),
       });
     }
@@ -385,7 +392,7 @@ describe("a collector", () => {
     const server = createServer((socket) => void socket.end("SSH-2.0\r\n\r\n"));
     const target = { url: `http://127.0.0.1:${await listen(server)}/`, rootPath: null, headersPath: null };
     const sink = new OtlpSink({ http, files, target, stateId: "ab", version: "1", hostName: "c" });
-    await expect(sink.send([row(1)])).rejects.toMatchObject({ blame: "upstream" });
+    expect(await rejectionOf(sink.send([row(1)]))).toMatchObject({ blame: "upstream" });
   });
 
   test("that cannot take one row gets all the others, and that row is counted", async () => {

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { controlLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
+import { outcomeOf } from "../../base/testing/rejection.ts";
 import { FakeClock } from "../../pki/testing/fake_clock.ts";
 import { openState } from "../state/testing/simulated_state.ts";
 import { HostRemoval } from "./host_removal.ts";
@@ -59,7 +60,7 @@ test("where the list has no room for what it holds, it stays as it was", async (
   const { state, removal, join, entry, fault } = await bench();
   join("edge-1");
   fault.error = new MeshError("limit_reached", "local", "full");
-  expect(removal.remove("edge-1", entry, { name: "ada", namespace: "" })).rejects.toThrow("full");
+  expect(await outcomeOf(removal.remove("edge-1", entry, { name: "ada", namespace: "" }))).toThrow("full");
   expect(state.registrations.byNode("edge-1")).not.toBeNull();
   expect(state.audit.read({ limit: 10 })).toEqual([]);
 });

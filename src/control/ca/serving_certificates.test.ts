@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { identityLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
+import { outcomeOf } from "../../base/testing/rejection.ts";
 import { decodePemLabel } from "../../pki/der/pem.ts";
 import { parseKeyPin } from "../../pki/trust/pin.ts";
 import { ServerCertificateVerifier, type ServerTrust } from "../../pki/trust/server_certificate.ts";
@@ -147,7 +148,7 @@ describe("the control plane's own certificate", () => {
       new Array(maxServingNames + 1).fill("a.example"),
     ]) {
       const { options } = await start({ hosts });
-      expect(ServingCertificates.start(options)).rejects.toThrow(MeshError);
+      expect(await outcomeOf(ServingCertificates.start(options))).toThrow(MeshError);
     }
   });
 });

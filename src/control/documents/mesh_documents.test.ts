@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { silentLogger } from "../../base/log.ts";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import type { WorkloadEntryDocument } from "../../mesh/documents/document.ts";
 import { formatLocation } from "../../mesh/location.ts";
 import { document } from "../../mesh/testing/convert_text.ts";
@@ -174,7 +175,9 @@ describe("applying", () => {
     const { documents } = await w.documents();
     await w.settle(documents.apply(files(deny), admin));
     w.machine.disk.full = true;
-    await expect(w.settle(documents.apply(files(allow), admin))).rejects.toMatchObject({ code: "disk_full" });
+    expect(await rejectionOf(w.settle(documents.apply(files(allow), admin)))).toMatchObject({
+      code: "disk_full",
+    });
     expect([documents.version, documents.stored.length, w.changes]).toEqual([1, 1, 1]);
     w.machine.disk.full = false;
     expect(told(await w.settle(documents.apply(files(allow), admin)))).toBe("applied 2");

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { silentLogger } from "../../base/log.ts";
+import { outcomeOf } from "../../base/testing/rejection.ts";
 import { ControlState } from "./control_state.ts";
 import { inspectBackup, restore } from "./restore.ts";
 import { migrations } from "./schema.ts";
@@ -174,7 +175,7 @@ describe("migrations", () => {
       name: "broken",
       sql: "CREATE TABLE more (x INTEGER) STRICT; INSERT INTO nowhere VALUES (1)",
     };
-    await expect(w.open({ migrations: [...migrations, broken] })).rejects.toThrow("nowhere");
+    expect(await outcomeOf(w.open({ migrations: [...migrations, broken] }))).toThrow("nowhere");
     const state = await w.open({ migrations: [...migrations, step] });
     expect(state.schemaVersion).toBe(migrations.length + 1);
   });

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stateLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import { createBunHost } from "../../host/bun/host.ts";
 import { ControlState, type StateOptions } from "./control_state.ts";
 import { inspectBackup } from "./restore.ts";
@@ -140,7 +141,7 @@ test("a second process is refused while the first one runs, and has it at once w
   const child = Bun.spawn([process.execPath, writer, directory, "hold", "0"], { stdout: "pipe" });
   try {
     await child.stdout.getReader().read();
-    await expect(open(directory)).rejects.toMatchObject({ code: "database_locked" });
+    expect(await rejectionOf(open(directory))).toMatchObject({ code: "database_locked" });
     expect(() => inspectBackup(host, `${directory}/control.db`)).toThrow("another process");
   } finally {
     child.kill("SIGKILL");

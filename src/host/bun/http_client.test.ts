@@ -3,6 +3,7 @@ import { afterAll, afterEach, describe, expect, test } from "bun:test";
 import { createServer as createTcpServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { IpAddress } from "../../base/ip.ts";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import { runtimeProvider } from "../../pki/crypto/provider.ts";
 import { encodePem } from "../../pki/der/pem.ts";
 import { Forge, type Forged, type ForgeOptions } from "../../pki/testing/forge.ts";
@@ -126,7 +127,7 @@ describe("whose certificate", () => {
         ...request,
         ...(trusted === null ? {} : { trustedRootsPem: trusted }),
       });
-      await expect(sent).rejects.toMatchObject({ code: "tls_handshake", blame: "upstream" });
+      expect(await rejectionOf(sent)).toMatchObject({ code: "tls_handshake", blame: "upstream" });
       expect(seen.requests).toEqual([]);
     });
 
@@ -136,7 +137,7 @@ describe("whose certificate", () => {
     process.env.HTTPS_PROXY = `http://127.0.0.1:${proxy.port}`;
     process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0";
     try {
-      await expect(send(`https://good.test:${port}/`)).rejects.toMatchObject({ code: "tls_handshake" });
+      expect(await rejectionOf(send(`https://good.test:${port}/`))).toMatchObject({ code: "tls_handshake" });
     } finally {
       delete process.env.HTTPS_PROXY;
       delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
@@ -146,7 +147,7 @@ describe("whose certificate", () => {
 
   test("a server that speaks no TLS is tls_handshake", async () => {
     const { port } = await serve(null, ok);
-    await expect(send(`https://good.test:${port}/`)).rejects.toMatchObject({
+    expect(await rejectionOf(send(`https://good.test:${port}/`))).toMatchObject({
       code: "tls_handshake",
       blame: "upstream",
     });
@@ -171,7 +172,7 @@ describe("which address", () => {
       "0.0.0.0",
       "169.254.169.254",
     ])
-      await expect(send(`http://${host}:${port}/`, { reach: "public" })).rejects.toMatchObject({
+      expect(await rejectionOf(send(`http://${host}:${port}/`, { reach: "public" }))).toMatchObject({
         code: "address_forbidden",
         blame: "upstream",
       });
@@ -206,7 +207,7 @@ describe("which address", () => {
   test("no second try once a connection stood", async () => {
     const { port, seen } = await serve(null, (socket) => socket.destroy());
     const names = { "good.test": ["127.0.0.1", "127.0.0.1"] };
-    await expect(send(`http://good.test:${port}/`, { method: "POST" }, names)).rejects.toMatchObject({
+    expect(await rejectionOf(send(`http://good.test:${port}/`, { method: "POST" }, names))).toMatchObject({
       code: "connection_closed",
       blame: "upstream",
     });
@@ -216,7 +217,7 @@ describe("which address", () => {
   test("a port without a listener is connect_refused", async () => {
     const { port } = await serve(null, ok);
     const names = { "good.test": ["127.0.0.3"] };
-    await expect(send(`http://good.test:${port}/`, {}, names)).rejects.toMatchObject({
+    expect(await rejectionOf(send(`http://good.test:${port}/`, {}, names))).toMatchObject({
       code: "connect_refused",
       blame: "upstream",
     });
@@ -253,7 +254,7 @@ describe("how long and how much", () => {
       typeof answer === "function" ? (socket) => void answer(socket) : answer,
     );
     const startedMs = performance.now();
-    await expect(send(`http://good.test:${port}/`, { timeoutMs: 150 })).rejects.toMatchObject({
+    expect(await rejectionOf(send(`http://good.test:${port}/`, { timeoutMs: 150 }))).toMatchObject({
       code: "connect_timeout",
       blame: "upstream",
     });
@@ -269,7 +270,7 @@ describe("how long and how much", () => {
       maxResponseBytes: 1,
       reach: "any",
     });
-    await expect(sent).rejects.toMatchObject({ code: "connect_timeout" });
+    expect(await rejectionOf(sent)).toMatchObject({ code: "connect_timeout" });
   });
 
   test("an endless body is cut off at the bound, and the server is hung up on", async () => {
@@ -284,7 +285,7 @@ describe("how long and how much", () => {
       socket.on("drain", pump);
       pump();
     });
-    await expect(send(`http://good.test:${port}/`)).rejects.toMatchObject({
+    expect(await rejectionOf(send(`http://good.test:${port}/`))).toMatchObject({
       code: "limit_reached",
       blame: "upstream",
     });

@@ -4,6 +4,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hostLimits } from "../../base/limits/host.ts";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import { runProgram } from "./process.ts";
 
 const probe = join(import.meta.dir, "../testing/host_probe.ts");
@@ -15,7 +16,7 @@ describe("the process", () => {
   });
 
   test("a program that is not there is io, blame local", async () => {
-    await expect(runProgram("no-such-program-here", [], "", 5_000)).rejects.toMatchObject({
+    expect(await rejectionOf(runProgram("no-such-program-here", [], "", 5_000))).toMatchObject({
       code: "io",
       blame: "local",
       message: expect.stringContaining("no-such-program-here"),

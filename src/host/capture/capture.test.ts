@@ -4,6 +4,7 @@ import { assert } from "../../base/assert.ts";
 import { MeshError } from "../../base/errors.ts";
 import { silentLogger } from "../../base/log.ts";
 import { parseIpPrefix } from "../../base/prefix.ts";
+import { outcomeOf, rejectionOf } from "../../base/testing/rejection.ts";
 import type { Host } from "../host.ts";
 import { canMakeNamespaces, makeNamespaces, run } from "../testing/namespaces.ts";
 import { Capture } from "./capture.ts";
@@ -208,7 +209,7 @@ describe("when it cannot be had", () => {
 
   test("without nft and iptables it is unsupported", async () => {
     const { host } = hostThatRuns(() => null);
-    await expect(Capture.install(host, options, silentLogger)).rejects.toMatchObject({
+    expect(await rejectionOf(Capture.install(host, options, silentLogger))).toMatchObject({
       code: "unsupported",
       blame: "local",
     });
@@ -221,8 +222,8 @@ describe("when it cannot be had", () => {
         : { exitCode: program.endsWith("-restore") ? 4 : 0, output: "you must be root" },
     );
     const installed = Capture.install(host, options, silentLogger);
-    await expect(installed).rejects.toMatchObject({ code: "permission_denied" });
-    await expect(installed).rejects.toThrow(
+    expect(await rejectionOf(installed)).toMatchObject({ code: "permission_denied" });
+    expect(await outcomeOf(installed)).toThrow(
       /nftables is not installed; iptables-restore refused .* root; iptables-legacy-restore refused/,
     );
   });
@@ -230,7 +231,7 @@ describe("when it cannot be had", () => {
   test("a program that was named is not replaced by another", async () => {
     const { host, ran } = hostThatRuns((program) => (program === "nft" ? null : { exitCode: 0, output: "" }));
     const installed = Capture.install(host, { ...options, backend: "nftables" }, silentLogger);
-    await expect(installed).rejects.toThrow("nftables is not installed");
+    expect(await outcomeOf(installed)).toThrow("nftables is not installed");
     expect(ran.filter((line) => line.includes("-restore"))).toEqual([]);
   });
 });

@@ -1,5 +1,6 @@
 /** Scripted HTTP services, and Unix sockets of other users, in a world of memory. */
 import { describe, expect, test } from "bun:test";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import type { HttpRequest } from "../host.ts";
 import { MemoryWorld } from "./world.ts";
 
@@ -27,9 +28,11 @@ describe("HTTP", () => {
     const response = await world.settle(host.http.send(get("https://issuer.example/keys")));
     expect(new TextDecoder().decode(response.body)).toBe("/keys");
     world.http.set("https://issuer.example", null);
-    await expect(world.settle(host.http.send(get("https://issuer.example/keys")))).rejects.toMatchObject({
-      code: "connect_refused",
-    });
+    expect(await rejectionOf(world.settle(host.http.send(get("https://issuer.example/keys"))))).toMatchObject(
+      {
+        code: "connect_refused",
+      },
+    );
   });
 
   test("bounds and reach are those of the real client", async () => {
@@ -44,7 +47,7 @@ describe("HTTP", () => {
       [get("http://nobody.example/"), "name_not_found"],
       [get("ftp://issuer.example/"), "configuration"],
     ] as const)
-      await expect(world.settle(host.http.send(request))).rejects.toMatchObject({ code });
+      expect(await rejectionOf(world.settle(host.http.send(request)))).toMatchObject({ code });
   });
 });
 
@@ -67,7 +70,7 @@ describe("Unix sockets", () => {
     const stranger = machine.start({ user: { uid: 3, gid: 3 } });
     owner.net.listenUnix("/run/s.sock", 0o660, () => {});
     await world.settle(colleague.net.connectUnix("/run/s.sock", 100));
-    await expect(world.settle(stranger.net.connectUnix("/run/s.sock", 100))).rejects.toMatchObject({
+    expect(await rejectionOf(world.settle(stranger.net.connectUnix("/run/s.sock", 100)))).toMatchObject({
       code: "permission_denied",
     });
   });
@@ -77,7 +80,7 @@ describe("Unix sockets", () => {
     host.net.listenUnix("/run/s.sock", 0o600, () => {});
     host.kill();
     const next = machine.start();
-    await expect(world.settle(next.net.connectUnix("/run/s.sock", 100))).rejects.toMatchObject({
+    expect(await rejectionOf(world.settle(next.net.connectUnix("/run/s.sock", 100)))).toMatchObject({
       code: "connect_refused",
     });
     next.net.listenUnix("/run/s.sock", 0o600, () => {});

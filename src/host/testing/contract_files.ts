@@ -1,5 +1,6 @@
 /** Files: written whole, watched without loss. */
 import { expect, test } from "bun:test";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import type { HostFixture } from "./contract.ts";
 import { bytesOf } from "./recorder.ts";
 
@@ -34,7 +35,7 @@ export function contractFiles(fixture: () => HostFixture): void {
     await append("e\n");
     expect(await read()).toBe("e\n");
     const missing = files().appendLines(path("no/lines"), bytesOf("x\n"), 0o640);
-    await expect(fixture().settled(missing)).rejects.toMatchObject({ code: "io", blame: "local" });
+    expect(await rejectionOf(fixture().settled(missing))).toMatchObject({ code: "io", blame: "local" });
   });
 
   test("a directory lists by name; what is no directory lists as null", async () => {
@@ -56,12 +57,12 @@ export function contractFiles(fixture: () => HostFixture): void {
       () => files().readBytes(path("gone")),
     ];
     for (const read of reads)
-      await expect(fixture().settled(read())).rejects.toMatchObject({
+      expect(await rejectionOf(fixture().settled(read()))).toMatchObject({
         code: "io",
         blame: "local",
         message: expect.stringContaining(path("gone")),
       });
-    await expect(write("gone/x", "y")).rejects.toMatchObject({ code: "io", blame: "local" });
+    expect(await rejectionOf(write("gone/x", "y"))).toMatchObject({ code: "io", blame: "local" });
   });
 
   test("what was removed is gone; to remove it again is harmless", async () => {

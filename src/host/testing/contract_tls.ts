@@ -5,6 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { hostLimits } from "../../base/limits/host.ts";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import type { TlsCredentials, TlsOptions } from "../host.ts";
 import type { HostFixture } from "./contract.ts";
 import { type TestIdentity, testAuthority } from "./credentials.ts";
@@ -135,7 +136,7 @@ export function contractTls(fixture: () => HostFixture): void {
     const accepting = net.tlsServer(pair.server, options(server.credentials));
     // In TLS 1.3 the client is done before the server looks at what it showed; either outcome is the client's to see.
     const dialling = net.tlsClient(pair.client, options(anonymous)).catch(() => null);
-    await expect(fixture().settled(accepting)).rejects.toMatchObject({
+    expect(await rejectionOf(fixture().settled(accepting))).toMatchObject({
       code: "certificate_missing",
       blame: "peer",
     });
@@ -179,7 +180,7 @@ export function contractTls(fixture: () => HostFixture): void {
         const pair = await connectPair(fixture(), true);
         const accepting = fixture().host.net.tlsServer(pair.server, await asking());
         pair.client.write(bytesOf(chain));
-        await expect(fixture().settled(accepting)).rejects.toMatchObject({
+        expect(await rejectionOf(fixture().settled(accepting))).toMatchObject({
           code: "tls_handshake",
           blame: "peer",
         });
@@ -199,7 +200,7 @@ export function contractTls(fixture: () => HostFixture): void {
           options({ ...authority.client.credentials, certificateChainPem: long }),
         )
         .catch(() => null);
-      await expect(fixture().settled(accepting)).rejects.toMatchObject({
+      expect(await rejectionOf(fixture().settled(accepting))).toMatchObject({
         code: "tls_handshake",
         blame: "peer",
       });
@@ -266,7 +267,7 @@ export function contractTls(fixture: () => HostFixture): void {
       const pair = await connectPair(fixture(), true);
       const accepting = fixture().host.net.tlsServer(pair.server, options(server.credentials));
       act(pair.client);
-      await expect(fixture().settled(accepting)).rejects.toMatchObject({
+      expect(await rejectionOf(fixture().settled(accepting))).toMatchObject({
         code: "tls_handshake",
         blame: "peer",
       });
@@ -285,7 +286,7 @@ export function contractTls(fixture: () => HostFixture): void {
         ...options(authority.server.credentials),
         timeoutMs: 150,
       });
-      await expect(fixture().settled(upgrading)).rejects.toMatchObject({
+      expect(await rejectionOf(fixture().settled(upgrading))).toMatchObject({
         code: "tls_handshake",
         blame: "peer",
       });
@@ -306,7 +307,7 @@ export function contractTls(fixture: () => HostFixture): void {
     });
     const reason = new MeshError("limit_reached", "peer", "to make room");
     giveUp.abort(reason);
-    await expect(fixture().settled(accepting)).rejects.toBe(reason);
+    expect(await rejectionOf(fixture().settled(accepting))).toBe(reason);
     await fixture().pass(30);
     expect(far.ends + far.closes).toBeGreaterThan(0);
     pair.client.reset();
@@ -318,9 +319,11 @@ export function contractTls(fixture: () => HostFixture): void {
     const pair = await connectPair(fixture(), true);
     pair.client.reset();
     await fixture().pass(30);
-    await expect(
-      fixture().settled(fixture().host.net.tlsServer(pair.server, options(server.credentials))),
-    ).rejects.toMatchObject({ code: "tls_handshake", blame: "peer" });
+    expect(
+      await rejectionOf(
+        fixture().settled(fixture().host.net.tlsServer(pair.server, options(server.credentials))),
+      ),
+    ).toMatchObject({ code: "tls_handshake", blame: "peer" });
     pair.close();
   });
 

@@ -1,5 +1,6 @@
 /** Unix sockets: who may connect, who is told to have connected, and what becomes of the file. */
 import { expect, test } from "bun:test";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import type { Socket } from "../host.ts";
 import { unixSocketAddress } from "../unix_address.ts";
 import type { HostFixture } from "./contract.ts";
@@ -94,7 +95,7 @@ export function contractUnix(fixture: () => HostFixture): void {
       expect.objectContaining({ code: "address_in_use", blame: "local" }),
     );
     expect(await fixture().settled(files.readText(path))).toBe("somebody's");
-    await expect(dial(path)).rejects.toMatchObject({ code: "connect_refused", blame: "upstream" });
+    expect(await rejectionOf(dial(path))).toMatchObject({ code: "connect_refused", blame: "upstream" });
   });
 
   test("a closed listener takes its file along, and its path can be had again", async () => {
@@ -102,7 +103,7 @@ export function contractUnix(fixture: () => HostFixture): void {
     const { client, server, close } = await connect(path);
     close();
     close();
-    await expect(dial(path)).rejects.toMatchObject({ code: "connect_unreachable", blame: "upstream" });
+    expect(await rejectionOf(dial(path))).toMatchObject({ code: "connect_unreachable", blame: "upstream" });
     const recorder = new Recorder(server);
     client.write(bytesOf("still here"));
     await fixture().until(() => recorder.byteCount === 10, "the bytes");
@@ -125,6 +126,6 @@ export function contractUnix(fixture: () => HostFixture): void {
   });
 
   test("a path that is too long to dial is not dialled short", async () => {
-    await expect(dial(`/${"x".repeat(200)}`)).rejects.toMatchObject({ code: "connect_unreachable" });
+    expect(await rejectionOf(dial(`/${"x".repeat(200)}`))).toMatchObject({ code: "connect_unreachable" });
   });
 }

@@ -1,6 +1,7 @@
 /** Our leaf against what the library would have written, byte by byte, and against OpenSSL. */
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { generateSigningKey, importSigningKey } from "../crypto/private_key.ts";
 import { runtimeProvider } from "../crypto/provider.ts";
@@ -164,7 +165,7 @@ describe("a leaf", () => {
         { certificate, key, provider },
         { ...request, serverNames: [name] },
       );
-      expect(issuing).rejects.toMatchObject({ code: "configuration", blame: "local" });
+      expect(await rejectionOf(issuing)).toMatchObject({ code: "configuration", blame: "local" });
     }
   });
 
