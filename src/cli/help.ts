@@ -126,6 +126,13 @@ const all = {
     ["Announce a new root:", "fairlead ca rotate start --kind root"],
     ["See how far it is, and end the old root:", "fairlead ca rotate status && fairlead ca rotate finish"],
   ],
+  "ca root-key": [
+    [
+      "Take the root's key out of the state, into a file on the control plane's host:",
+      "fairlead ca root-key export",
+    ],
+    ["Where it is, and where the file is looked for:", "fairlead ca root-key status"],
+  ],
   audit: [
     ["Show what was refused lately:", "fairlead audit -o json | jq '.[] | select(.outcome == \"refused\")'"],
     ["Follow what happens in one namespace:", "fairlead audit --namespace shop --follow"],

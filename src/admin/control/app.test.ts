@@ -38,6 +38,7 @@ const reads = [
   "/v1/ca",
   "/v1/ca/roots",
   "/v1/ca/rotation",
+  "/v1/ca/root-key",
   "/v1/audit",
   "/v1/audit?namespace=red",
   "/v1/audit?after=0",
@@ -146,6 +147,8 @@ describe("a tenant never sees a byte of another's", () => {
       ["POST", "/v1/ca/rotation", { kind: "root" }],
       ["POST", "/v1/ca/rotation/finish"],
       ["DELETE", "/v1/ca/rotation"],
+      ["POST", "/v1/ca/root-key/export"],
+      ["POST", "/v1/ca/root-key/import"],
     ];
     for (const [method, path, body] of attempts) {
       const rows = control.audit.length;
@@ -295,6 +298,7 @@ describe("who comes in", () => {
         ["DELETE", "/v1/join-tokens/bluemark-token", undefined],
         ["POST", "/v1/revocations", { kind: "identity", value: "spiffe://cluster.local/ns/blue/sa/x" }],
         ["POST", "/v1/ca/rotation", { kind: "root" }],
+        ["POST", "/v1/ca/root-key/export", undefined],
         ["GET", "/v1/backup", undefined],
       ] as const)
         expect([who, path, (await control.ask(who, method, path, body)).status]).toEqual([who, path, 403]);
@@ -725,6 +729,29 @@ describe("join tokens, revocations, the CA", () => {
     expect((await control.ask("root", "GET", "/v1/ca/rotation")).json()).toMatchObject({
       rotation: { phase: "idle" },
     });
+  });
+
+  test("the root's key goes out of the state and back, by who administers the mesh, each with its row", async () => {
+    const control = world();
+    const word = async (method: string, path: string): Promise<string> => {
+      const { text } = await control.ask("root", method, `/v1/ca/root-key${path}`);
+      return /"place":"(\w+)"/.exec(text)?.[1] ?? text;
+    };
+    expect([await word("GET", ""), await word("POST", "/export"), await word("GET", "")]).toEqual([
+      "here",
+      "file",
+      "file",
+    ]);
+    expect(control.audit.at(-1)).toMatchObject({
+      action: "authority.root-key.export",
+      target: "/state/root-key.pem",
+      before: "here",
+      after: "file",
+    });
+    expect(await word("POST", "/import")).toBe("here");
+    control.failure = new MeshError("authority_unavailable", "local", "the file is not there");
+    expect((await control.ask("root", "POST", "/v1/ca/root-key/export")).status).toBe(503);
+    expect(control.audit.at(-1)?.outcome).toBe("failed");
   });
 
   test("a full disk, a bug: told as what they are, without inner words", async () => {

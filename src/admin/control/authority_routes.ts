@@ -3,7 +3,7 @@ import { Problem } from "./problem.ts";
 import { readJson } from "./request_body.ts";
 import type { ControlApp, ControlContext } from "./route.ts";
 import type { Session } from "./session.ts";
-import type { RotationAnswer, RotationSource } from "./sources.ts";
+import type { RootKeySource, RotationAnswer, RotationSource } from "./sources.ts";
 
 export function addAuthorityRoutes(app: ControlApp): void {
   app.get("/v1/ca", (context) => {
@@ -56,6 +56,36 @@ export function addAuthorityRoutes(app: ControlApp): void {
     session.demand("authority.rotate", null, "the rotation");
     return step(context, session, "abort", () => rotationOf(session).abort());
   });
+  addRootKeyRoutes(app);
+}
+
+function addRootKeyRoutes(app: ControlApp): void {
+  app.get("/v1/ca/root-key", (context) => {
+    const session = context.get("session");
+    session.demand("authority.rotate", null, "the root's key");
+    return context.json({ rootKey: rootKeyOf(session).status() });
+  });
+  for (const word of ["export", "import"] as const)
+    app.post(`/v1/ca/root-key/${word}`, async (context) => {
+      const session = context.get("session");
+      session.demand("authority.rotate", null, "the root's key");
+      const source = rootKeyOf(session);
+      const before = source.status().place;
+      const status = await session.recorded(
+        `authority.root-key.${word}`,
+        source.status().path,
+        null,
+        () => (word === "export" ? source.export() : source.import()),
+        ({ place }) => ({ before, after: place }),
+      );
+      return context.json({ rootKey: status });
+    });
+}
+
+function rootKeyOf(session: Session): RootKeySource {
+  const { rootKey } = session.sources.authority;
+  if (rootKey === null) throw new Problem(409, "the root of this mesh is not the control plane's own");
+  return rootKey;
 }
 
 function rotationOf(session: Session): RotationSource {

@@ -281,11 +281,34 @@ export interface AuthorityEntry {
   readonly id: string;
   readonly kind: "root" | "intermediate";
   readonly state: "active" | "next" | "retiring" | "retired";
+  /** What it is there for now, in words. */
+  readonly role: string;
   readonly subject: string;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
   /** `sha256:…` of its public key. */
   readonly pin: string;
+  /** Why its key cannot be used; null when it can. */
+  readonly unavailable: string | null;
+}
+
+/** As `control/keys` has it: where the key of the control plane's own root is. */
+export interface RootKeyStatus {
+  readonly place: "here" | "file" | "away" | "elsewhere";
+  /** On the control plane's host. */
+  readonly path: string;
+}
+
+export interface RootKeySource {
+  status(): RootKeyStatus;
+  /**
+   * Writes it into the file and takes it out of state. When it resolves all that the key is needed for soon is signed.
+   *
+   * @throws MeshError `configuration` when there is nothing to export; `io`.
+   */
+  export(): Promise<RootKeyStatus>;
+  /** Takes it back from the file, which is removed. @throws MeshError `configuration`, `authority_unavailable`, `io`. */
+  import(): Promise<RootKeyStatus>;
 }
 
 /** As `control/rotation` has it. */
@@ -326,6 +349,8 @@ export interface AuthoritySource {
   rootsPem(): string;
   /** Null where the CA is an operator's own: it is replaced where it was made. */
   readonly rotation: RotationSource | null;
+  /** Null where the root is not the control plane's own. */
+  readonly rootKey: RootKeySource | null;
 }
 
 export interface AuditSource {

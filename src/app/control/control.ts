@@ -2,7 +2,7 @@
 
 import { createControlApp } from "../../admin/control/app.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/ip.ts";
-import { controlLimits } from "../../base/limits/control.ts";
+import { controlLimits, keysLimits } from "../../base/limits/control.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
 import { AuditExports } from "../../control/audit/audit_exports.ts";
@@ -275,7 +275,7 @@ async function build(
     members,
     hostRemoval,
   };
-  const pending = (): readonly string[] => pendingNames(parts);
+  const pending = (): readonly string[] => pendingNames(parts, clock.wallMs());
   const service = new GrpcService<RpcPeer>();
   identity.register(service);
   xds.register(service);
@@ -373,9 +373,15 @@ function acknowledgedBundles(
 }
 
 /** A disk that is full is no reason to send nodes away: they go on being served, and `status` says what is refused. */
-function pendingNames({ keys, authority }: ControlParts): readonly string[] {
+function pendingNames({ keys, authority, rotation }: ControlParts, nowMs: number): readonly string[] {
   const pending: string[] = [];
   const { active } = keys.view.value;
+  const endsMs = active?.certificate.notAfterMs ?? Number.POSITIVE_INFINITY;
+  if (endsMs - nowMs < keysLimits.authorityEndingMs) {
+    const problem = rotation?.progress().problem ?? null;
+    const end = `the certificate of the authority ends at ${new Date(endsMs).toISOString()}`;
+    pending.push(problem === null ? end : `${end}: ${problem}`);
+  }
   if (active?.ca == null) pending.push(`key of the authority: ${active?.unavailable ?? "there is none"}`);
   if (authority.pendingRevocation !== null) pending.push(`revocation list: ${authority.pendingRevocation}`);
   return pending;

@@ -7,6 +7,7 @@ import type {
   RevocationTarget as NamedTarget,
   NodeEntry,
   RevocationSource,
+  RootKeySource,
   RotationSource,
   StateCopy,
   Subject,
@@ -181,12 +182,32 @@ function targetOf({ kind, value }: NamedTarget): RevocationTarget {
   }
 }
 
-function authoritySource({ config, authorityList, authority, rotation }: ControlParts): AuthoritySource {
+function authoritySource(parts: ControlParts): AuthoritySource {
+  const { config, authorityList, authority, rotation, keys } = parts;
   return {
     keyPlace: config.authority.kind,
     list: () => authorityList.entries.map(({ certificate, ...one }) => ({ ...one, ...certificate })),
     rootsPem: () => authority.bundle.value.rootsPem,
     rotation: rotation ?? givenFiles,
+    rootKey: keys.rootKey === null ? null : rootKeySource(keys.rootKey, rotation, authority),
+  };
+}
+
+/** Before the file may go, what needs the key is signed to last: the intermediate and the root's list. */
+function rootKeySource(
+  rootKey: NonNullable<ControlParts["keys"]["rootKey"]>,
+  rotation: ControlParts["rotation"],
+  authority: ControlParts["authority"],
+): RootKeySource {
+  return {
+    status: () => rootKey.status(),
+    export: async () => {
+      const status = await rootKey.export();
+      await rotation?.renewNow();
+      await authority.publish();
+      return status;
+    },
+    import: () => rootKey.import(),
   };
 }
 

@@ -72,6 +72,14 @@ export const keysLimits = {
   /** Intermediates that we ask for or issue: life, and the share of it after which a new one is made. */
   intermediateLifetimeMs: 90 * 24 * 60 * 60_000,
   intermediateRenewalShare: 0.5,
+  /**
+   * Where the root's key is kept away: an operator brings it once or twice a year, so an intermediate lives for more than a year, and so
+   * does the root's revocation list. Whenever the key is there, what has less than this share of its life left is made again.
+   */
+  keptAwayLifetimeMs: 400 * 24 * 60 * 60_000,
+  keptAwayRenewalShare: 0.9,
+  /** An authority that has no more left than this, the life of the control plane's own certificate, makes the control plane unready. */
+  authorityEndingMs: 7 * 24 * 60 * 60_000,
   /** How long a caller waits for a key that cannot be used now; below what a node waits for its signer. */
   keyWaitMs: 8_000,
   /** Requests to Vault under way at one time, and those that may wait for their turn. */

@@ -44,6 +44,35 @@ export async function rotate(
   });
 }
 
+export async function rootKey(
+  bindings: CliBindings,
+  style: Style,
+  word: "status" | "export" | "import",
+  flags: AuthorityFlags,
+): Promise<ExitCode> {
+  return withControl(bindings, style, flags, async (client) => {
+    const path = "/v1/ca/root-key";
+    const answer = word === "status" ? await client.get(path) : await client.post(`${path}/${word}`);
+    if (flags.output === "json") bindings.terminal.out(`${JSON.stringify(answer, null, 2)}\n`);
+    else bindings.terminal.out(`${whereIs(answer)}\n`);
+    return 0;
+  });
+}
+
+function whereIs(answer: Json): string {
+  const path = text(answer, "rootKey", "path");
+  switch (text(answer, "rootKey", "place")) {
+    case "here":
+      return "the root's key is sealed in the control plane's state; fairlead ca root-key export takes it out";
+    case "file":
+      return `the root's key is in ${path} on the control plane's host, and nowhere else: move it to where no host of the mesh reaches it`;
+    case "away":
+      return `the root's key is kept away; put it back as ${path} on the control plane's host when something has to be signed by it`;
+    default:
+      return "the root's key is not in the control plane's state: it is where the root is";
+  }
+}
+
 /** Which step it is in, and what the next one waits for. */
 function describe(answer: Json, style: Style): string {
   const phase = text(answer, "rotation", "phase");

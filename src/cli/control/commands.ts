@@ -6,7 +6,7 @@ import { examples } from "../help.ts";
 import { addSettingOptions } from "../setting_options.ts";
 import type { Style } from "../style.ts";
 import { type AuditFlags, type AuditVerifyFlags, audit, verifyAudit } from "./audit.ts";
-import { type AuthorityFlags, exportRoots, rotate } from "./authority.ts";
+import { type AuthorityFlags, exportRoots, rootKey, rotate } from "./authority.ts";
 import { backup, type PruneFlags, prune, restore } from "./backup.ts";
 import { apply, type ChangeFlags, deleteDocuments, diff, rollback } from "./change.ts";
 import { addClientOptions } from "./client.ts";
@@ -147,7 +147,8 @@ function addRevoke(program: Command, { bindings, style, finish }: Making): void 
     );
 }
 
-function addAuthority(program: Command, { bindings, style, finish }: Making): void {
+function addAuthority(program: Command, making: Making): void {
+  const { bindings, style, finish } = making;
   const summary = "show or replace the mesh's certificate authority";
   const parent = program.command("ca").summary(summary).description(summary);
   client(parent, "show", "show the CA's roots and intermediates")
@@ -170,6 +171,26 @@ function addAuthority(program: Command, { bindings, style, finish }: Making): vo
         flags: AuthorityFlags & { readonly kind: "root" | "intermediate" },
       ) => finish(await rotate(bindings, style, step, flags.kind, flags)),
     );
+  addRootKey(parent, making);
+}
+
+function addRootKey(parent: Command, { bindings, style, finish }: Making): void {
+  client(parent, "root-key", "show where the root's key is, or keep it away from the control plane")
+    .argument(
+      "<status|export|import>",
+      "export: out of the state, into a file on its host; import: back into the state",
+      parseCustody,
+    )
+    .addOption(output("text", "json"))
+    .addHelpText("after", examples("ca root-key", style))
+    .action(async (word: Parameters<typeof rootKey>[2], flags: AuthorityFlags) =>
+      finish(await rootKey(bindings, style, word, flags)),
+    );
+}
+
+function parseCustody(text: string): Parameters<typeof rootKey>[2] {
+  if (text === "status" || text === "export" || text === "import") return text;
+  throw new InvalidArgumentError(`"${text}" is none of status, export, import`);
 }
 
 function parseStep(text: string): Parameters<typeof rotate>[2] {

@@ -539,6 +539,7 @@ test("every command has its help, with examples where it changes anything", asyn
     "history",
     "revoke",
     "ca rotate",
+    "ca root-key",
     "audit",
     "backup",
     "restore",

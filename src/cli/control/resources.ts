@@ -109,14 +109,15 @@ export const controlResources: Readonly<Record<string, ControlResource>> = {
     description: "the CA: roots and intermediates",
     path: "/v1/ca",
     member: "authorities",
-    head: ["ID", "KIND", "STATE", "SUBJECT", "NOT AFTER", "PIN"],
+    head: ["ID", "KIND", "ROLE", "SUBJECT", "NOT AFTER", "PIN", "KEY"],
     row: (item) => [
       text(item, "id"),
       text(item, "kind"),
-      text(item, "state"),
+      text(item, "role"),
       text(item, "subject"),
       time(item, "notAfterMs"),
       text(item, "pin"),
+      text(item, "unavailable"),
     ],
   },
 };

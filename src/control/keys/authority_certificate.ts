@@ -1,6 +1,5 @@
 /** Who certifies a new authority: itself, the root that we have, or another CA (`vault_pki.ts`). */
 import { MeshError } from "../../base/errors.ts";
-import { keysLimits } from "../../base/limits/control.ts";
 import type { SigningKey } from "../../pki/crypto/private_key.ts";
 import { encodePem } from "../../pki/der/pem.ts";
 import { createRootCertificate, issueIntermediateCertificate } from "../../pki/issue/authority.ts";
@@ -13,6 +12,8 @@ export interface AuthorityQuestion {
   readonly publicKeyInfo: Uint8Array;
   /** Our root, when its key can be used. */
   readonly root: CertificateAuthority | null;
+  /** How long an intermediate is wanted to live; who signs it may cut it. */
+  readonly lifetimeMs: number;
 }
 
 export type CertifiedAuthority = Pick<AuthorityRow, "kind" | "certificatePem" | "chainPem">;
@@ -32,7 +33,7 @@ export class OwnCertifier implements AuthorityCertifier {
 
   async certify(question: AuthorityQuestion): Promise<CertifiedAuthority> {
     const { provider, trustDomain, clock } = this.#options;
-    const { key, publicKeyInfo, kind, root } = question;
+    const { key, publicKeyInfo, kind, root, lifetimeMs } = question;
     const nowMs = clock.wallMs();
     if (kind === "root") {
       const made = await createRootCertificate(provider, key, publicKeyInfo, trustDomain, nowMs);
@@ -45,7 +46,7 @@ export class OwnCertifier implements AuthorityCertifier {
       publicKeyInfo,
       trustDomain,
       notBeforeMs: Math.max(nowMs - 60_000, root.certificate.notBeforeMs),
-      notAfterMs: Math.min(nowMs + keysLimits.intermediateLifetimeMs, root.certificate.notAfterMs),
+      notAfterMs: Math.min(nowMs + lifetimeMs, root.certificate.notAfterMs),
     });
     return {
       kind,

@@ -4,6 +4,7 @@ import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import { buffer } from "../../pki/crypto/signature.ts";
 import { hex } from "../../pki/der/values.ts";
 import type { Certificate } from "../../pki/x509/certificate.ts";
+import { positions } from "./authority_states.ts";
 import type { AuthorityView, LoadedAuthority } from "./authority_view.ts";
 
 export interface CertificateSummary {
@@ -22,6 +23,8 @@ export interface AuthorityDescription {
   readonly id: string;
   readonly kind: LoadedAuthority["kind"];
   readonly state: LoadedAuthority["state"];
+  /** What it is there for now, in words. */
+  readonly role: string;
   readonly createdAtMs: number;
   readonly certificate: CertificateSummary;
   readonly roots: readonly CertificateSummary[];
@@ -36,11 +39,15 @@ export async function describeAuthorities(
 ): Promise<readonly AuthorityDescription[]> {
   const order = ["active", "next", "retiring"];
   const sorted = [...view.authorities].sort((a, b) => order.indexOf(a.state) - order.indexOf(b.state));
+  const above = new Set(
+    positions(view.authorities).flatMap(({ id, below }) => (below.length === 0 ? [] : [id])),
+  );
   return await Promise.all(
     sorted.map(async ({ id, kind, state, createdAtMs, certificate, roots, unavailable }) => ({
       id,
       kind,
       state,
+      role: above.has(id) && state !== "active" ? "signs intermediates" : roles[state],
       createdAtMs,
       certificate: await summarize(certificate, provider),
       roots: await Promise.all(roots.map((root) => summarize(root, provider))),
@@ -48,6 +55,8 @@ export async function describeAuthorities(
     })),
   );
 }
+
+const roles = { active: "issues", next: "announced", retiring: "on its way out" } as const;
 
 /** The authorities for people; digests take a moment, so the list is made when they change. */
 export class AuthorityList {

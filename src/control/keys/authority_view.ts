@@ -11,6 +11,8 @@ export interface LoadedAuthority {
   readonly kind: AuthorityRow["kind"];
   readonly state: Exclude<AuthorityState, "retired">;
   readonly certificate: Certificate;
+  /** From its issuer up to its root, as far as they are known; empty for a root. */
+  readonly above: readonly Certificate[];
   /** The roots that stand for it: one, unless an operator's own files name several. */
   readonly roots: readonly Certificate[];
   readonly createdAtMs: number;
@@ -18,6 +20,8 @@ export interface LoadedAuthority {
   readonly ca: CertificateAuthority | null;
   /** Why it cannot. */
   readonly unavailable: string | null;
+  /** Its key is in a file that an operator keeps away from here. */
+  readonly keptAway: boolean;
 }
 
 export interface AuthorityView {

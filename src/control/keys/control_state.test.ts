@@ -50,10 +50,10 @@ test("authorities, revocations and rotations are in the control plane's database
   }
   await clock.advance(100);
   // Neither rows nor lists pile up.
-  expect(second.state.authorities.list()).toHaveLength(rotationLimits.maxRetired + 1);
-  expect(second.state.settings.all("revocation_list/").size).toBe(1);
+  expect(second.state.authorities.list()).toHaveLength(rotationLimits.maxRetired + 2);
+  expect(second.state.settings.all("revocation_list/").size).toBe(2);
   const [described] = await describeAuthorities(second.authorities.view.value, provider);
-  expect(described).toMatchObject({ state: "active", kind: "root", unavailable: null });
+  expect(described).toMatchObject({ state: "active", kind: "intermediate", unavailable: null });
   expect(described?.roots[0]?.pin).toMatch(/^sha256:[0-9a-f]{64}$/);
   second.rotation.close();
 });

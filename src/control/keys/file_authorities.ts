@@ -80,12 +80,24 @@ export class FileAuthorities {
 
   /** @param roots which roots are believed is the operator's file to say: one that was replaced adds none. */
   #describe(row: AuthorityRow, roots: LoadedAuthority["roots"]): LoadedAuthority {
-    const { certificate } = readRowCertificates(row);
     const { id, kind, createdAtMs } = row;
+    const { certificate, intermediates, root } = readRowCertificates(row);
+    const above = kind === "root" ? [] : [...intermediates, root];
     const ca = this.#loaded.get(id) ?? null;
     const state = row.state === "active" ? "active" : "retiring";
     const unavailable = ca === null ? "its key was in files that were replaced" : null;
-    return { id, kind, state, certificate, roots, createdAtMs, ca, unavailable };
+    return {
+      id,
+      kind,
+      state,
+      certificate,
+      above,
+      roots,
+      createdAtMs,
+      ca,
+      unavailable,
+      keptAway: false,
+    };
   }
 }
 

@@ -4,7 +4,12 @@
  */
 import { MeshError } from "../../base/errors.ts";
 import type { KeyVault } from "../../pki/crypto/at_rest.ts";
-import { generateSigningKey, importSigningKey, type SigningKey } from "../../pki/crypto/private_key.ts";
+import {
+  generateSigningKey,
+  importSigningKey,
+  type LocalSigningKey,
+  type SigningKey,
+} from "../../pki/crypto/private_key.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 
 export interface PlacedKey {
@@ -45,7 +50,7 @@ export class SealedKeys implements KeyPlace {
     return { key, publicKeyInfo, stored: await this.#vault.seal(authorityId, key.pkcs8) };
   }
 
-  async open(authorityId: string, stored: Uint8Array): Promise<SigningKey> {
+  async open(authorityId: string, stored: Uint8Array): Promise<LocalSigningKey> {
     const pkcs8 = await this.#vault.open(authorityId, stored);
     return await importSigningKey(pkcs8, this.#provider);
   }

@@ -11,7 +11,7 @@ import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
 import type { CertificateAuthority, SigningResponse } from "../../pki/issue/ca.ts";
 import { withTimeout } from "../../pki/svid/deadline.ts";
 import type { PublishedBundle } from "../../pki/trust/trust_bundle.ts";
-import { parseCertificate } from "../../pki/x509/certificate.ts";
+import { type Certificate, parseCertificate } from "../../pki/x509/certificate.ts";
 import type { IssuedRow, KeyRecords, RevocationRow } from "../records/keys.ts";
 import type {
   AuthoritySource,
@@ -163,6 +163,22 @@ export class MeshAuthority implements AuthoritySource {
       by.byNamespace ?? "",
     );
     this.#spread(concerned, { ...by, atMs: Math.floor(this.#options.clock.wallMs()) });
+  }
+
+  /** An intermediate is not to be believed any more. Durable; the list of `issuerKey` names it as soon as it is published. @throws MeshError `limit_reached`. */
+  revokeAuthority({ serialNumber, notAfterMs }: Certificate, issuerKey: string): void {
+    const atMs = Math.floor(this.#options.clock.wallMs());
+    if (notAfterMs < atMs) return;
+    this.#options.records.revocations.add({
+      kind: "serial",
+      value: serialNumber,
+      issuerKey,
+      reason: "superseded",
+      byWhom: "fairlead",
+      byNamespace: "",
+      atMs,
+      expiresAtMs: notAfterMs,
+    });
   }
 
   publish(): Promise<void> {

@@ -40,9 +40,9 @@ test("once a CA that was here is sealed in state, its plain key file is gone, an
   const { authority } = await up();
   expect(await exists()).toBe(true);
   const view = await open();
-  expect(view.active?.certificate.der).toEqual(authority.certificate.der);
+  expect(view.roots.map((root) => root.der)).toEqual([authority.certificate.der]);
   expect(await exists()).toBe(false);
-  expect((await open()).active?.certificate.der).toEqual(authority.certificate.der);
+  expect((await open()).roots.map((root) => root.der)).toEqual([authority.certificate.der]);
 });
 
 test("a start that was killed before the file was removed removes it; the file of another CA stays", async () => {

@@ -1,5 +1,5 @@
 /** Where the control plane's keys live, as it was told: sealed in state, certified by Vault, or never outside of Vault. */
-import { keysLimits } from "../../base/limits/control.ts";
+import { asMeshError } from "../../base/errors.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Watch } from "../../base/watch.ts";
 import type { Host } from "../../host/host.ts";
@@ -19,6 +19,8 @@ import {
   parseKeyEncryptionSource,
 } from "./key_encryption.ts";
 import { type KeyPlace, SealedKeys } from "./key_place.ts";
+import { RootKeyCustody } from "./root_key_custody.ts";
+import { RootKeyFile, rootKeyFileName } from "./root_key_file.ts";
 import { StateAuthorities } from "./state_authorities.ts";
 import { VaultPkiCertifier } from "./vault_pki.ts";
 import { VaultSession } from "./vault_session.ts";
@@ -77,6 +79,8 @@ export interface OpenedKeys {
   readonly view: Watch<AuthorityView>;
   /** Null where the CA is an operator's own, in files: then it is theirs to replace. */
   readonly own: StateAuthorities | null;
+  /** The same, and where the root is not ours. */
+  readonly rootKey: RootKeyCustody | null;
   close(): void;
 }
 
@@ -95,13 +99,14 @@ export async function openKeys(
     const { certificatePath: certificate, keyPath: privateKey, chainPath: chain, rootPath: root } = authority;
     const paths = { certificate, privateKey, chain, root };
     const given = await FileAuthorities.open({ ...options, files: host.files, logger, paths, records });
-    return { view: given.view, own: null, close: () => given.close() };
+    return { view: given.view, own: null, rootKey: null, close: () => given.close() };
   }
   const { provider, trustDomain } = options;
   const sealed = new SealedKeys(await openVaultOfKeys(host, records, settings, provider, logger), provider);
   const session = authority.kind === "local" ? null : await openSession(host, authority.vault, logger);
   let certifier: AuthorityCertifier = new OwnCertifier(options);
-  let places: [KeyPlace, ...KeyPlace[]] = [sealed];
+  const rootKeyFile = new RootKeyFile(host.files, `${settings.stateDirectory}/${rootKeyFileName}`, provider);
+  let places: [KeyPlace, ...KeyPlace[]] = [sealed, rootKeyFile];
   if (authority.kind === "vault-pki" && session !== null)
     certifier = new VaultPkiCertifier({
       session,
@@ -109,7 +114,6 @@ export async function openKeys(
       trustDomain,
       mount: authority.mount,
       issuer: authority.issuer,
-      lifetimeMs: keysLimits.intermediateLifetimeMs,
       rootsPem: null,
     });
   // What was sealed before the move to Vault can be opened until a rotation has replaced it.
@@ -117,15 +121,24 @@ export async function openKeys(
     places = [
       new TransitKeys({ session, provider, mount: authority.mount, keyName: authority.keyName }),
       sealed,
+      rootKeyFile,
     ];
   if (authority.kind === "local")
     await adoptOwn(host, settings.stateDirectory, records, sealed, options, logger);
   const firstKind = authority.kind === "vault-pki" ? "intermediate" : "root";
   const own = await StateAuthorities.open({ ...options, logger, records, places, certifier, firstKind });
+  const endWatch = rootKeyFile.watch(() => {
+    own.reopenKeptAway().catch((thrown: unknown) => {
+      const { message } = asMeshError(thrown, "io", "local");
+      logger.log("error", "keys", "the root's key file cannot be looked at", { error: message });
+    });
+  });
   return {
     view: own.view,
     own,
+    rootKey: firstKind === "root" ? new RootKeyCustody(own, sealed, rootKeyFile) : null,
     close: () => {
+      endWatch();
       own.close();
       session?.close();
     },

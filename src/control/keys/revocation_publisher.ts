@@ -42,8 +42,6 @@ export class RevocationPublisher {
   readonly #unsubscribe: () => void;
   #work: Promise<void> = Promise.resolve();
   #pending: string | null = null;
-  /** Of the settings in which lists are kept. */
-  #names: ReadonlySet<string> = new Set();
   #failures = 0;
   #timer: Timer | null = null;
   #closed = false;
@@ -91,8 +89,7 @@ export class RevocationPublisher {
         this.#log("error", "a revocation list could not be made", authority, this.#pending);
       }
     }
-    await this.#publish(view, crls);
-    this.#forgetGone(view);
+    await this.#publish(view, [...crls, ...this.#listsOfGone(view)]);
     this.#schedule();
   }
 
@@ -106,11 +103,20 @@ export class RevocationPublisher {
     this.#schedule();
   }
 
-  /** Once an authority is in force no more, its list is of no use to anybody. */
-  #forgetGone({ authorities }: AuthorityView): void {
-    const names = new Set(authorities.map(settingName));
-    for (const name of this.#names) if (!names.has(name)) this.#options.records.settings.remove(name);
-    this.#names = names;
+  /**
+   * Once an authority is in force no more, its list is of no use; but while the list above it is not yet signed that names the authority
+   * itself, its own goes on being published: what it has revoked would be believed again. In state are the names of all that are kept.
+   */
+  #listsOfGone({ authorities }: AuthorityView): readonly Uint8Array[] {
+    const { settings } = this.#options.records;
+    const names = authorities.map(settingName);
+    const known = (settings.get(namesSetting) ?? "").split(" ").filter((name) => name !== "");
+    const gone = known.filter((name) => !names.includes(name));
+    const kept = this.#pending === null ? [] : gone;
+    if (this.#pending === null) for (const name of gone) settings.remove(name);
+    const wanted = [...names, ...kept].join(" ");
+    if (wanted !== known.join(" ")) settings.set(namesSetting, wanted);
+    return kept.flatMap((name) => this.#heldAs(name)?.der ?? []);
   }
 
   /** The list that is to be published: a new one when it is due and can be signed, else the last. */
@@ -118,10 +124,10 @@ export class RevocationPublisher {
     const held = this.#held(authority);
     const nowMs = this.#options.clock.wallMs();
     const wanted = this.#wanted(authority, nowMs);
-    if (held !== null && !isDue(held.list, wanted, nowMs)) return held.der;
+    if (held !== null && !isDue(authority, held.list, wanted, nowMs)) return held.der;
     if (authority.ca === null) {
       // An operator's CA without the right to sign lists, or a key that is out of reach.
-      if (held === null || !covers(held.list, wanted))
+      if (held === null || !covers(held.list, wanted) || hasEnded(held.list, nowMs))
         this.#pending = authority.unavailable ?? "its key is not here";
       return held?.der ?? null;
     }
@@ -130,7 +136,7 @@ export class RevocationPublisher {
     const time = BigInt(Math.floor(nowMs));
     const number = counted > time ? counted : time;
     try {
-      const der = await authority.ca.revocationList(wanted, number, nowMs + keysLimits.listLifetimeMs);
+      const der = await authority.ca.revocationList(wanted, number, nowMs + lifetimeMs(authority));
       this.#options.records.settings.set(settingName(authority), toBase64(der));
       return der;
     } catch (thrown) {
@@ -151,7 +157,11 @@ export class RevocationPublisher {
   }
 
   #held(authority: LoadedAuthority): HeldList | null {
-    const text = this.#options.records.settings.get(settingName(authority));
+    return this.#heldAs(settingName(authority));
+  }
+
+  #heldAs(name: string): HeldList | null {
+    const text = this.#options.records.settings.get(name);
     if (text === null) return null;
     const der = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
     return { der, list: parseRevocationList(der) };
@@ -159,7 +169,10 @@ export class RevocationPublisher {
 
   async #publish(view: AuthorityView, crls: readonly Uint8Array[]): Promise<void> {
     const { active, rootsPem, authorities } = view;
-    const isReplacing = authorities.some((one) => one.state === "retiring" && one.kind === active?.kind);
+    // What is above the one that issues is not being replaced by it.
+    const isAbove = (one: LoadedAuthority): boolean =>
+      active?.above.some((above) => above.authorityKey === one.certificate.authorityKey) ?? false;
+    const isReplacing = authorities.some((one) => one.state === "retiring" && !isAbove(one));
     const wantedIssuerKeyId = isReplacing ? (active?.certificate.extensions.subjectKeyId ?? null) : null;
     const head = new TextEncoder().encode(
       `${rootsPem}\0${wantedIssuerKeyId}\0${crls.map((one) => one.length)}\0`,
@@ -187,12 +200,25 @@ export class RevocationPublisher {
   }
 }
 
-function isDue(held: RevocationList, wanted: readonly Revocation[], nowMs: number): boolean {
-  return (
-    !covers(held, wanted) ||
-    nowMs >= held.thisUpdateMs + keysLimits.listRenewalMs ||
-    nowMs < held.thisUpdateMs
-  );
+function isDue(
+  { keptAway }: LoadedAuthority,
+  held: RevocationList,
+  wanted: readonly Revocation[],
+  nowMs: number,
+): boolean {
+  if (!covers(held, wanted) || nowMs < held.thisUpdateMs) return true;
+  if (!keptAway) return nowMs >= held.thisUpdateMs + keysLimits.listRenewalMs;
+  // While the key is here, the list is made to last.
+  const leftMs = (held.nextUpdateMs ?? Number.POSITIVE_INFINITY) - nowMs;
+  return leftMs < keysLimits.keptAwayLifetimeMs * keysLimits.keptAwayRenewalShare;
+}
+
+function lifetimeMs({ keptAway }: LoadedAuthority): number {
+  return keptAway ? keysLimits.keptAwayLifetimeMs : keysLimits.listLifetimeMs;
+}
+
+function hasEnded({ nextUpdateMs }: RevocationList, nowMs: number): boolean {
+  return nextUpdateMs !== null && nowMs > nextUpdateMs;
 }
 
 /** What is on it besides has expired, and goes with the next list that is due. */
@@ -207,6 +233,8 @@ function toRevocation(row: RevocationRow): Revocation {
   const reason = reasons.find((one) => one === row.reason) ?? "privilegeWithdrawn";
   return { serialNumber: row.value, revokedAtMs: row.atMs, reason };
 }
+
+const namesSetting = "revocation_lists";
 
 function settingName(authority: LoadedAuthority): string {
   return `revocation_list/${authority.id}`;

@@ -12,7 +12,7 @@ import { bytesEqual, hex } from "../../pki/der/values.ts";
 import { type AuthorityOptions, CertificateAuthority } from "../../pki/issue/ca.ts";
 import type { AuthorityRecords, AuthorityRow } from "../records/keys.ts";
 import type { AuthorityCertifier } from "./authority_certificate.ts";
-import { type StateChange, unfinished } from "./authority_states.ts";
+import { activation, positions, type StateChange, unfinished } from "./authority_states.ts";
 import {
   type AuthorityView,
   authorityView,
@@ -20,6 +20,7 @@ import {
   readRowCertificates,
 } from "./authority_view.ts";
 import type { KeyPlace } from "./key_place.ts";
+import { isKeptAway } from "./root_key_file.ts";
 
 export interface StateAuthorityOptions extends AuthorityOptions {
   readonly logger: Logger;
@@ -27,8 +28,15 @@ export interface StateAuthorityOptions extends AuthorityOptions {
   /** Where keys may be; new ones are made in the first. */
   readonly places: readonly [KeyPlace, ...KeyPlace[]];
   readonly certifier: AuthorityCertifier;
-  /** What the first authority is to be. */
+  /** `root`: our own, with an intermediate below it that issues. `intermediate`: below a root that is elsewhere. */
   readonly firstKind: AuthorityRow["kind"];
+}
+
+/** Our own root, above what issues or issuing itself. */
+export interface OwnRoot {
+  readonly authority: LoadedAuthority;
+  /** What of its key is in state. */
+  readonly stored: Uint8Array | null;
 }
 
 export class StateAuthorities {
@@ -59,10 +67,12 @@ export class StateAuthorities {
       throw bad(
         "every authority in the state is retired; restore a back-up (a new authority would cut off every node)",
       );
-    authorities.apply(unfinished(options.records.list()));
+    authorities.#publish();
+    authorities.apply(unfinished(positions(authorities.view.value.authorities)));
     await authorities.#reseal();
     await authorities.#openKeys();
     authorities.#publish();
+    await authorities.#startIntermediate();
     return authorities;
   }
 
@@ -111,9 +121,77 @@ export class StateAuthorities {
     return this.#options.records.list();
   }
 
-  /** Makes an authority and announces it; it issues nothing yet. @throws MeshError as `AuthorityCertifier`. */
+  /**
+   * Makes an authority and announces it; it issues nothing yet. A root comes with the intermediate below it, which is to issue.
+   *
+   * @throws MeshError as `AuthorityCertifier`.
+   */
   async prepare(kind: AuthorityRow["kind"]): Promise<AuthorityRow> {
-    return await this.#make(kind, "next");
+    if (kind === "intermediate" || !this.completesRoots)
+      return await this.#make(kind, "next", this.ownRoot()?.authority ?? null);
+    const root = await this.#make("root", "next", null);
+    try {
+      return await this.#make("intermediate", "next", this.#loaded(root.id));
+    } catch (thrown) {
+      this.apply([{ id: root.id, state: "retired" }]);
+      throw thrown;
+    }
+  }
+
+  /**
+   * A root of ours that has nothing below it gets its intermediate: at the first start, after an earlier version whose roots issued
+   * leaves, or after a process that was killed in between. Nodes hold its root already, so that nothing is cut.
+   *
+   * @returns what was made, or null when nothing is lacking. @throws MeshError as `AuthorityCertifier`.
+   */
+  async completeRoot(): Promise<AuthorityRow | null> {
+    const { authorities } = this.#view.value;
+    if (!this.completesRoots) return null;
+    const next = authorities.filter((one) => one.state === "next");
+    // While another one is announced, the one that is on its way out is left as it is.
+    const candidates = next.length > 0 ? next : authorities.filter((one) => one.state === "active");
+    const [root] = candidates;
+    const isLacking = candidates.length === 1 && root?.kind === "root";
+    if (!isLacking || root === undefined) return null;
+    const made = await this.#make("intermediate", "next", root);
+    if (root.state === "active") this.apply(activation(positions(this.#view.value.authorities)));
+    return made;
+  }
+
+  /** Whether roots of ours get intermediates. */
+  get completesRoots(): boolean {
+    return this.#options.firstKind === "root";
+  }
+
+  /** Null where the root is not ours. */
+  ownRoot(): OwnRoot | null {
+    const { active, authorities } = this.#view.value;
+    const [root] = active?.roots ?? [];
+    const authority = authorities.find(
+      (one) => root !== undefined && bytesEqual(one.certificate.der, root.der),
+    );
+    if (authority === undefined) return null;
+    const row = this.rows().find((one) => one.id === authority.id);
+    return { authority, stored: row?.sealedKey ?? null };
+  }
+
+  /** The key of an authority is somewhere else from now on. @throws MeshError for a key that is not its. */
+  async moveKey(id: string, stored: Uint8Array): Promise<void> {
+    const row = this.#rowsInForce().find((one) => one.id === id);
+    if (row === undefined) throw bad(`there is no authority ${id} any more`);
+    const ca = await this.#load(row, stored);
+    this.#options.records.put({ ...row, sealedKey: stored });
+    this.#opened.set(id, ca);
+    this.#unavailable.delete(id);
+    this.#publish();
+  }
+
+  /** Keys that are in files have come or gone. */
+  async reopenKeptAway(): Promise<void> {
+    for (const { id, sealedKey } of this.#rowsInForce()) if (isKeptAway(sealedKey)) this.#opened.delete(id);
+    this.#retry?.cancel();
+    await this.#openKeys();
+    this.#publish();
   }
 
   /** In order, each one durable before the next; a key that is needed no more is erased. */
@@ -145,15 +223,48 @@ export class StateAuthorities {
 
   async #makeFirst(): Promise<void> {
     const { firstKind, logger } = this.#options;
-    const row = await this.#make(firstKind, "active");
+    const row = await this.#make(firstKind, "active", null);
     logger.log("info", "keys", "made the mesh's first authority", { id: row.id, kind: row.kind });
   }
 
-  async #make(kind: AuthorityRow["kind"], state: "next" | "active"): Promise<AuthorityRow> {
+  /** An intermediate that cannot be made now is no reason not to start: the root issues until it can be. */
+  async #startIntermediate(): Promise<void> {
+    const { logger } = this.#options;
+    try {
+      const row = await this.completeRoot();
+      if (row !== null)
+        logger.log(
+          "info",
+          "keys",
+          "made an intermediate below the root; it issues, and the root signs intermediates",
+          {
+            id: row.id,
+          },
+        );
+    } catch (thrown) {
+      const { message } = asMeshError(thrown, "authority_unavailable", "local");
+      logger.log("warn", "keys", "the intermediate that is to issue waits", { error: message });
+    }
+  }
+
+  async #make(
+    kind: AuthorityRow["kind"],
+    state: "next" | "active",
+    root: LoadedAuthority | null,
+  ): Promise<AuthorityRow> {
     const { places, certifier, records, clock, provider } = this.#options;
     const id = authorityId(hex(provider.crypto.getRandomValues(new Uint8Array(8))));
+    // Asked for before a key is made: Vault would make another version of its key for each attempt.
+    if (root !== null && root.ca === null)
+      throw new MeshError("authority_unavailable", "local", root.unavailable ?? "the root's key is not here");
     const { key, publicKeyInfo, stored } = await places[0].create(id);
-    const certified = await certifier.certify({ kind, key, publicKeyInfo, root: this.#ownRoot() });
+    const certified = await certifier.certify({
+      kind,
+      key,
+      publicKeyInfo,
+      root: root?.ca ?? null,
+      lifetimeMs: root?.keptAway === true ? keysLimits.keptAwayLifetimeMs : keysLimits.intermediateLifetimeMs,
+    });
     const row: AuthorityRow = { id, ...certified, sealedKey: stored, state, createdAtMs: clock.wallMs() };
     const { certificate } = readRowCertificates(row);
     if (!bytesEqual(certificate.publicKeyInfo, publicKeyInfo))
@@ -167,15 +278,8 @@ export class StateAuthorities {
     return announced;
   }
 
-  /** The root of what issues now, when it is ours. */
-  #ownRoot(): CertificateAuthority | null {
-    const active = this.#view.value.active;
-    if (active === null) return null;
-    const [root] = active.roots;
-    const own = this.#view.value.authorities.find(
-      (one) => root !== undefined && bytesEqual(one.certificate.der, root.der),
-    );
-    return own?.ca ?? null;
+  #loaded(id: string): LoadedAuthority | null {
+    return this.#view.value.authorities.find((one) => one.id === id) ?? null;
   }
 
   async #reseal(): Promise<void> {
@@ -192,18 +296,23 @@ export class StateAuthorities {
   }
 
   async #openKeys(): Promise<void> {
-    for (const row of this.#rowsInForce()) {
-      if (row.sealedKey === null || this.#opened.has(row.id)) continue;
-      try {
-        this.#opened.set(row.id, await this.#load(row, row.sealedKey));
-        this.#unavailable.delete(row.id);
-      } catch (thrown) {
-        const error = asMeshError(thrown, "configuration", "local");
-        if (error.code !== "authority_unavailable") throw error;
-        this.#unavailable.set(row.id, error.message);
-      }
-    }
+    const closed = this.#rowsInForce().filter((row) => row.sealedKey !== null && !this.#opened.has(row.id));
+    // All at the same time: each may wait for a service that does not answer.
+    await Promise.all(closed.map((row) => this.#openKey(row)));
     this.#retryLater();
+  }
+
+  async #openKey(row: AuthorityRow): Promise<void> {
+    try {
+      if (row.sealedKey === null) return;
+      this.#opened.set(row.id, await this.#load(row, row.sealedKey));
+      this.#unavailable.delete(row.id);
+    } catch (thrown) {
+      const error = asMeshError(thrown, "configuration", "local");
+      // A wrong file in the place of a key that is kept away stops nothing that goes on without it.
+      if (error.code !== "authority_unavailable" && !isKeptAway(row.sealedKey)) throw error;
+      this.#unavailable.set(row.id, error.message);
+    }
   }
 
   #retryLater(): void {
@@ -213,9 +322,12 @@ export class StateAuthorities {
     }
     const { clock, logger } = this.#options;
     const delayMs = backoffMs(++this.#failures, keysLimits.vaultBackoff);
+    const before = [...this.#unavailable].join();
     this.#retry = clock.setTimer(delayMs, () => {
       this.#openKeys().then(
-        () => this.#publish(),
+        () => {
+          if ([...this.#unavailable].join() !== before) this.#publish();
+        },
         (error) => {
           // Found out only now: the key is not the certificate's, say. It stays unavailable, and nothing else suffers.
           logger.log("error", "keys", "an authority cannot be used", { error: String(error) });
@@ -249,7 +361,7 @@ export class StateAuthorities {
   #publish(): void {
     if (this.#closed) return;
     const loaded = this.#rowsInForce().map((row): LoadedAuthority => {
-      const { certificate, root } = readRowCertificates(row);
+      const { certificate, intermediates, root } = readRowCertificates(row);
       const { id, kind, createdAtMs } = row;
       const state = row.state === "retired" ? "retiring" : row.state;
       const unavailable = this.#unavailable.get(id) ?? null;
@@ -258,10 +370,12 @@ export class StateAuthorities {
         kind,
         state,
         certificate,
+        above: kind === "root" ? [] : [...intermediates, root],
         roots: [root],
         createdAtMs,
         ca: this.#opened.get(id) ?? null,
         unavailable,
+        keptAway: isKeptAway(row.sealedKey),
       };
     });
     this.#view.set(authorityView(loaded));

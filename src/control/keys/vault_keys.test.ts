@@ -88,12 +88,13 @@ test("Vault's chain is put in order up to the root, and without a root it is ref
   };
   const certify = async (data: VaultData, rootsPem: string | null) => {
     const session = { request: async () => data };
-    const options = { session, provider, trustDomain, mount: "pki", issuer: null, lifetimeMs: 1e9, rootsPem };
+    const options = { session, provider, trustDomain, mount: "pki", issuer: null, rootsPem };
     return await new VaultPkiCertifier(options).certify({
       kind: "intermediate",
       key,
       publicKeyInfo,
       root: null,
+      lifetimeMs: 1e9,
     });
   };
   const told = { certificate: ours.pem, issuing_ca: middle.pem };

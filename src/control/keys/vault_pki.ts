@@ -1,6 +1,5 @@
 /** An intermediate that Vault's PKI engine certifies: the root stays in Vault, the intermediate's key stays where ours are. */
 import { MeshError } from "../../base/errors.ts";
-import { keysLimits } from "../../base/limits/control.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
 import { bytesEqual } from "../../pki/der/values.ts";
@@ -19,8 +18,6 @@ export interface VaultPkiOptions {
   readonly mount: string;
   /** Name or id of one of the mount's issuers; null for its default. */
   readonly issuer: string | null;
-  /** Wanted life of the intermediate; Vault may cut it. */
-  readonly lifetimeMs: number;
   /** The mesh's root where Vault's issuer is itself an intermediate and does not tell what is above it. */
   readonly rootsPem: string | null;
 }
@@ -40,7 +37,7 @@ export class VaultPkiCertifier implements AuthorityCertifier {
         : `${mount}/issuer/${vaultPath(issuer, "the issuer")}/sign-intermediate`;
   }
 
-  async certify({ key, publicKeyInfo }: AuthorityQuestion): Promise<CertifiedAuthority> {
+  async certify({ key, publicKeyInfo, lifetimeMs }: AuthorityQuestion): Promise<CertifiedAuthority> {
     const { session, provider, trustDomain } = this.#options;
     const csr = await createAuthorityRequest(provider, key, publicKeyInfo, trustDomain);
     const body: VaultData = {
@@ -49,7 +46,7 @@ export class VaultPkiCertifier implements AuthorityCertifier {
       // The name in the request, which differs from that of every other intermediate of ours.
       use_csr_values: true,
       max_path_length: 0,
-      ttl: `${Math.floor(Math.min(this.#options.lifetimeMs, keysLimits.intermediateLifetimeMs) / 1000)}s`,
+      ttl: `${Math.floor(lifetimeMs / 1000)}s`,
     };
     const data = await session.request("POST", this.#path, body);
     if (data === null) throw unusable(`has no ${this.#path}`);

@@ -4,7 +4,22 @@ import { keysLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
 import { outcomeOf } from "../../base/testing/rejection.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
-import { cart, hour, issue, nodeTrust, openMesh, type Setup, web } from "../keys/testing/fixture.ts";
+import { decodePemLabel } from "../../pki/der/pem.ts";
+import { TrustVerifier } from "../../pki/trust/verifier.ts";
+import { parseCertificate } from "../../pki/x509/certificate.ts";
+import { createCertificateRequest } from "../../pki/x509/csr.ts";
+import {
+  cart,
+  follow,
+  hour,
+  issue,
+  nodeTrust,
+  openMesh,
+  provider,
+  type Setup,
+  trustDomain,
+  web,
+} from "../keys/testing/fixture.ts";
 import { MemoryRecords } from "../keys/testing/memory_records.ts";
 import { Rotation } from "./rotation.ts";
 
@@ -93,7 +108,7 @@ test("a root is rotated, with an overlap in which leaves of both are believed, a
     waiting: { what: "root", names: ["edge-2"], count: 1 },
   });
   expect(rotation.finish()).toMatchObject({ done: false, progress: { waiting: { names: ["edge-2"] } } });
-  expect(await leaf(setup, cart, "edge-1")).toHaveLength(1);
+  expect(await leaf(setup, cart, "edge-1")).toHaveLength(2);
   await (await nodeTrust(setup)).verify(await leaf(setup, web, "edge-2"), asClient);
   await clock.advance(2_000);
 
@@ -129,9 +144,12 @@ test("a root is rotated, with an overlap in which leaves of both are believed, a
     expect(refused).toBe("certificate_untrusted");
   }
   // The old key is gone.
-  expect(setup.records.authorities.list().map((row) => [row.state, row.sealedKey === null])).toEqual([
-    ["retired", true],
-    ["active", false],
+  const rows = setup.records.authorities.list();
+  expect(rows.map((row) => [row.kind, row.state, row.sealedKey === null])).toEqual([
+    ["root", "retired", true],
+    ["intermediate", "retired", true],
+    ["root", "retiring", false],
+    ["intermediate", "active", false],
   ]);
   rotation.close();
 });
@@ -139,7 +157,7 @@ test("a root is rotated, with an overlap in which leaves of both are believed, a
 test("killed before any write of a rotation, the next process goes on to the same end", async () => {
   let isOver = false;
   for (let write = 0; !isOver; write++) {
-    expect(write).toBeLessThan(20);
+    expect(write).toBeLessThan(40);
     const first = await openMesh();
     const nodes = new Nodes();
     const chain = await leaf(first, cart, "edge-1");
@@ -165,23 +183,29 @@ test("killed before any write of a rotation, the next process goes on to the sam
     const during = await leaf(second, cart, "edge-1");
     const trust = await nodeTrust(second);
     await trust.verify(during, asClient);
-    if (!isOver && records.authorities.list().some((row) => row.state === "retiring" || row.state === "next"))
+    // It is revoked before it is retired: by the operator's word, when no leaf of it is without a successor.
+    if (records.authorities.list()[1]?.state !== "retired" && records.revocations.list().length === 0)
       await trust.verify(chain, asClient);
     const again = rotate(second, nodes);
-    if (again.progress().phase === "idle" && records.authorities.list().length === 1)
+    // It was killed before the first write of the rotation, or what it had made so far was taken back.
+    if (again.progress().phase === "idle" && records.authorities.list()[0]?.state !== "retired")
       await again.start("root");
     await leaf(second, cart, "edge-1");
     again.advance();
     await leaf(second, cart, "edge-1");
     again.finish();
     expect(again.progress()).toMatchObject({ phase: "idle", next: null, retiring: [] });
-    const states = records.authorities.list().map((row) => row.state);
-    expect(states).toEqual(["retired", "active"]);
+    const states = records.authorities.list().map((row) => `${row.kind} ${row.state}`);
+    expect(states.filter((one) => !one.endsWith("retired"))).toEqual([
+      "root retiring",
+      "intermediate active",
+    ]);
     again.close();
     second.close();
     // What was retired keeps no key, also when the process was killed between the two.
     const third = await openMesh({ records: new MemoryRecords(records), clock: first.clock });
-    expect(third.records.authorities.list()[0]?.sealedKey).toBeNull();
+    const retired = third.records.authorities.list().filter((row) => row.state === "retired");
+    expect(retired.map((row) => row.sealedKey)).toEqual(retired.map(() => null));
     third.close();
   }
 });
@@ -239,25 +263,93 @@ test("a revoked node is not waited for", async () => {
   rotation.close();
 });
 
-test("an intermediate is replaced long before it ends, by itself, and the old one goes with its last leaf", async () => {
+test("an intermediate is replaced long before it ends, by itself; the old one stays for its list until it ends, and cuts off none", async () => {
   const setup = await openMesh();
+  const { clock, mesh, records } = setup;
   const nodes = new Nodes("away-for-months");
   const rotation = rotate(setup, nodes);
-  await rotation.start("intermediate");
   const first = rotation.progress().active;
-  expect(rotation.progress()).toMatchObject({ phase: "idle", retiring: [] });
   const old = await leaf(setup, cart, "edge-1");
   expect(old).toHaveLength(2);
   // By the wall clock alone, as a minute of timers is enough.
-  setup.clock.jumpWall(keysLimits.intermediateLifetimeMs * keysLimits.intermediateRenewalShare);
-  await leaf(setup, cart, "edge-1");
-  await setup.clock.advance(3_000);
+  clock.jumpWall(keysLimits.intermediateLifetimeMs * keysLimits.intermediateRenewalShare);
+  const late = await leaf(setup, web, "edge-2");
+  await mesh.revoke(
+    { kind: "serial", serialNumber: parseCertificate(late[0] ?? empty).serialNumber },
+    "",
+    "ops",
+  );
+  await clock.advance(3_000);
   const second = rotation.progress();
   expect(second.active).not.toBe(first);
-  expect(second).toMatchObject({ phase: "reissuing", waiting: { what: "leaf" } });
+  // It is in the way of nothing: whatever an operator wants begins at once.
+  expect(second).toMatchObject({ phase: "idle", retiring: [], waiting: null });
   await (await nodeTrust(setup)).verify(await leaf(setup, cart, "edge-1"), asClient);
-  await setup.clock.advance(2_000);
-  expect(rotation.progress()).toMatchObject({ phase: "idle", retiring: [] });
-  setup.clock.jumpWall(2 * hour);
+  // What the old one has revoked stays so, though every leaf of it that is believed has a successor.
+  await clock.advance(120_000);
+  expect(await refusal(setup, late)).toBe("certificate_revoked");
+  expect(records.authorities.list().map((row) => row.state)).toEqual(["retiring", "retiring", "active"]);
+  clock.jumpWall(keysLimits.intermediateLifetimeMs * keysLimits.intermediateRenewalShare);
+  await clock.advance(3_000);
+  expect(records.authorities.list()[1]).toMatchObject({ id: first, state: "retired", sealedKey: null });
   rotation.close();
 });
+
+test("rotated by an operator, an intermediate is believed no more: neither its leaves nor what its key signs afterwards", async () => {
+  const setup = await openMesh();
+  const { clock, mesh, records } = setup;
+  const nodes = new Nodes("edge-1");
+  nodes.follow("edge-1", setup);
+  const rotation = rotate(setup, nodes);
+  const before = mesh.bundle.value.rootsPem;
+  const stolen = mesh.authorities.value.active?.ca;
+  const old = await leaf(setup, cart, "edge-1");
+  await rotation.start("intermediate");
+  // It issues at once, as every node holds its root.
+  expect(rotation.progress()).toMatchObject({ phase: "reissuing", waiting: { what: "leaf", count: 1 } });
+  await (await nodeTrust(setup)).verify(old, asClient);
+  const renewed = await leaf(setup, cart, "edge-1");
+  await clock.advance(2_000);
+  expect(rotation.progress()).toMatchObject({ phase: "idle", retiring: [] });
+  expect(mesh.bundle.value.rootsPem).toBe(before);
+  const { csrPem } = await createCertificateRequest(provider, web);
+  const forged = await stolen?.sign({ csrPem, id: web, lifetimeMs: hour });
+  const chain = forged?.chainPem.flatMap((pem) => decodePemLabel(pem, "CERTIFICATE")) ?? [];
+  expect([await refusal(setup, renewed), await refusal(setup, old), await refusal(setup, chain)]).toEqual([
+    "believed",
+    "certificate_revoked",
+    "certificate_revoked",
+  ]);
+  // Another process says the same.
+  const second = await openMesh({ records: new MemoryRecords(records), clock });
+  expect(await refusal(second, chain)).toBe("certificate_revoked");
+  second.close();
+  rotation.close();
+});
+
+test("an intermediate that never issued is revoked with what was announced", async () => {
+  const setup = await openMesh();
+  const rotation = rotate(setup, new Nodes());
+  await setup.authorities.prepare("intermediate");
+  expect(rotation.progress()).toMatchObject({ phase: "preparing" });
+  const next = setup.mesh.authorities.value.authorities.find((one) => one.state === "next")?.ca;
+  expect(rotation.abort().done).toBe(true);
+  await setup.clock.advance(1_000);
+  const { csrPem } = await createCertificateRequest(provider, web);
+  const forged = await next?.sign({ csrPem, id: web, lifetimeMs: hour });
+  const chain = forged?.chainPem.flatMap((pem) => decodePemLabel(pem, "CERTIFICATE")) ?? [];
+  expect(await refusal(setup, chain)).toBe("certificate_revoked");
+  rotation.close();
+});
+
+const empty = new Uint8Array();
+
+/** As a node believes that takes what no list speaks about. */
+async function refusal(setup: Setup, chain: readonly Uint8Array[]): Promise<string> {
+  const trust = new TrustVerifier({ clock: setup.clock, provider, trustDomain });
+  await follow(trust, setup.mesh);
+  return await trust.verify(chain, asClient).then(
+    () => "believed",
+    (thrown) => asMeshError(thrown, "io", "local").code,
+  );
+}

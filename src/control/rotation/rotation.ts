@@ -3,7 +3,7 @@ import { asMeshError, MeshError } from "../../base/errors.ts";
 import { keysLimits, rotationLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Clock, Timer } from "../../host/host.ts";
-import { isAboveOthers } from "../keys/authority_states.ts";
+import { type AuthorityPosition, positions } from "../keys/authority_states.ts";
 import type { AuthorityView, LoadedAuthority } from "../keys/authority_view.ts";
 import type { MeshAuthority } from "../keys/mesh_authority.ts";
 import type { StateAuthorities } from "../keys/state_authorities.ts";
@@ -20,6 +20,8 @@ import {
   abortStep,
   automaticStep,
   finishStep,
+  isAnnounced,
+  leaving,
   phaseOf,
   type RotatingAuthority,
   type RotationFacts,
@@ -31,7 +33,7 @@ import {
 export interface RotationOptions {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly records: Pick<KeyRecords, "certificates" | "revocations">;
+  readonly records: Pick<KeyRecords, "certificates" | "revocations" | "settings">;
   readonly authorities: StateAuthorities;
   readonly mesh: MeshAuthority;
   readonly knowledge: NodeKnowledge;
@@ -60,7 +62,9 @@ export class Rotation {
   #timer: Timer | null = null;
   /** A new authority is being made, which takes a while. */
   #making: Promise<unknown> | null = null;
+  /** Of the step that is due, and of what is made without an operator's word. */
   #problem: string | null = null;
+  #renewalProblem: string | null = null;
   #nextTryAt = 0;
   #closed = false;
 
@@ -79,23 +83,31 @@ export class Rotation {
     if (this.#making !== null || phaseOf(this.#facts()) !== "idle") {
       throw new MeshError("configuration", "local", "a rotation is under way; finish or abort it first");
     }
-    await this.#make(kind);
+    const { authorities, records } = this.#options;
+    // Before it is made: killed in between, the old one leaves with the next one, and does not stay until its end.
+    const before = records.settings.get(leavingSetting);
+    const inForce = authorities.view.value.authorities.map((one) => one.id);
+    records.settings.set(leavingSetting, inForce.join(" "));
+    try {
+      await this.#make(() => authorities.prepare(kind));
+    } catch (thrown) {
+      records.settings.set(leavingSetting, before ?? "");
+      throw thrown;
+    }
     return this.progress();
   }
 
   progress(): RotationProgress {
     const facts = this.#facts();
-    const named = (state: string): readonly string[] =>
-      facts.authorities.filter((one) => one.state === state && !one.isAboveOthers).map((one) => one.id);
     const step = automaticStep(facts);
     const waiting = step.kind === "wait" ? step.waiting : null;
     return {
       phase: phaseOf(facts),
       active: facts.authorities.find((one) => one.state === "active")?.id ?? null,
-      next: named("next")[0] ?? null,
-      retiring: named("retiring"),
+      next: facts.authorities.find(isAnnounced)?.id ?? null,
+      retiring: leaving(facts).map((one) => one.id),
       waiting: waiting === null ? null : bounded(waiting),
-      problem: this.#problem,
+      problem: this.#problem ?? this.#renewalProblem,
     };
   }
 
@@ -138,41 +150,63 @@ export class Rotation {
   }
 
   #apply(step: Extract<RotationStep, { readonly kind: "change" }>): void {
+    this.#revokeRetired(step);
     this.#options.authorities.apply(step.changes);
     for (const { id, state } of step.changes) {
       this.#options.logger.log("info", "rotation", `authority is ${state}`, { id });
     }
   }
 
+  /**
+   * The key of an intermediate may be why it leaves: it is revoked on the list above it, first, so that there is no moment in which neither
+   * that list nor its own says so.
+   */
+  #revokeRetired({ changes }: Extract<RotationStep, { readonly kind: "change" }>): void {
+    const { authorities, mesh } = this.#options;
+    for (const { id, state } of changes) {
+      const retired = authorities.view.value.authorities.find((one) => one.id === id);
+      const [issuer] = retired?.above ?? [];
+      if (state === "retired" && retired !== undefined && issuer !== undefined)
+        mesh.revokeAuthority(retired.certificate, issuer.authorityKey);
+    }
+  }
+
   #facts(): RotationFacts {
     const { authorities, records, clock } = this.#options;
     const view = authorities.view.value;
-    const rows = authorities.rows();
-    // With one authority there is nothing to wait for, and no reason to look at every certificate.
-    const leaves =
-      view.authorities.length < 2
-        ? []
-        : currentLeaves(records, clock.wallMs()).filter(({ holder }) => !this.#isGone(holder));
-    const describe = (one: LoadedAuthority): RotatingAuthority => {
-      const row = rows.find((candidate) => candidate.id === one.id);
-      const others = view.authorities.filter((other) => other.id !== one.id);
-      const isKept = (key: string): boolean =>
-        others.some((other) => other.roots.some((root) => root.authorityKey === key));
-      return {
-        id: one.id,
-        state: one.state,
-        isAboveOthers: row !== undefined && isAboveOthers(row, rows),
-        takesRootAlong: one.roots.some((root) => !isKept(root.authorityKey)),
-        holders: holdersOf(one.certificate.authorityKey, leaves),
-      };
-    };
-    return { authorities: view.authorities.map(describe), lackingRoot: this.#lackingRoot(view, leaves) };
+    const nowMs = clock.wallMs();
+    const byOperator = new Set((records.settings.get(leavingSetting) ?? "").split(" "));
+    const ofActive = new Set(view.active?.roots.map((root) => root.authorityKey));
+    const lingers = ({ id, state, kind, certificate, roots }: LoadedAuthority): boolean =>
+      state === "retiring" &&
+      kind === "intermediate" &&
+      !byOperator.has(id) &&
+      nowMs <= certificate.notAfterMs &&
+      roots.some((root) => ofActive.has(root.authorityKey));
+    const places = positions(view.authorities);
+    const describe = (one: LoadedAuthority, place: AuthorityPosition): RotatingAuthority => ({
+      ...place,
+      roots: one.roots.map((root) => root.authorityKey),
+      lingers: lingers(one),
+      holders: [],
+    });
+    const found = view.authorities.flatMap((one, index) => {
+      const place = places[index];
+      return place === undefined ? [] : [describe(one, place)];
+    });
+    // There is nothing to wait for, and no reason to look at every certificate.
+    if (phaseOf({ authorities: found, lackingRoot: [] }) === "idle")
+      return { authorities: found, lackingRoot: [] };
+    const leaves = currentLeaves(records, nowMs).filter(({ holder }) => !this.#isGone(holder));
+    const keyOf = new Map(view.authorities.map(({ id, certificate }) => [id, certificate.authorityKey]));
+    const held = found.map((one) => ({ ...one, holders: holdersOf(keyOf.get(one.id) ?? "", leaves) }));
+    return { authorities: held, lackingRoot: this.#lackingRoot(view, leaves) };
   }
 
   #lackingRoot({ authorities, active }: AuthorityView, leaves: readonly CurrentLeaf[]): readonly string[] {
     const next = authorities.find((one) => one.state === "next");
     const [root] = (next ?? active)?.roots ?? [];
-    if (root === undefined || authorities.length < 2) return [];
+    if (root === undefined) return [];
     // The root of what issues already: nodes could not be here without it.
     const isHeldByAll =
       next !== undefined && active?.roots.some((one) => one.authorityKey === root.authorityKey);
@@ -194,12 +228,12 @@ export class Rotation {
     return Math.min(...times);
   }
 
-  async #make(kind: AuthorityRow["kind"]): Promise<void> {
-    const making = this.#options.authorities.prepare(kind);
+  async #make(prepare: () => Promise<AuthorityRow | null>): Promise<void> {
+    const making = prepare();
     this.#making = making;
     try {
       const row = await making;
-      this.#options.logger.log("info", "rotation", "authority is next", { id: row.id });
+      if (row !== null) this.#options.logger.log("info", "rotation", "authority is next", { id: row.id });
     } finally {
       this.#making = null;
     }
@@ -216,36 +250,76 @@ export class Rotation {
       try {
         this.advance();
         this.#problem = null;
-        this.#renewIntermediate();
+        this.#renewLater();
       } catch (thrown) {
         // State that cannot be written, a full disk: everything stays as it is, and is tried again.
-        this.#note(thrown);
+        this.#problem = this.#say(thrown, this.#problem);
       }
       this.#schedule(clock.now() - startedAt);
     });
   }
 
-  /** An intermediate is replaced long before it ends; one of the same root needs no word of an operator and disturbs no node. */
-  #renewIntermediate(): void {
-    const { authorities, clock } = this.#options;
-    const view = authorities.view.value;
-    const { active } = view;
-    if (active === null || active.kind !== "intermediate" || this.#making !== null) return;
-    if (view.authorities.some((one) => one.state === "next") || clock.now() < this.#nextTryAt) return;
-    const { notBeforeMs, notAfterMs } = active.certificate;
-    const renewAtMs = notBeforeMs + (notAfterMs - notBeforeMs) * keysLimits.intermediateRenewalShare;
-    if (clock.wallMs() < renewAtMs) return;
-    this.#nextTryAt = clock.now() + rotationLimits.renewalRetryMs;
-    this.#make("intermediate").catch((thrown) => this.#note(thrown));
+  /** Makes what is due now, without waiting for the next look. @throws MeshError why it cannot be made. */
+  async renewNow(): Promise<void> {
+    await this.#making;
+    const prepare = this.#due();
+    if (prepare === null) return;
+    await this.#make(prepare);
+    this.#renewalProblem = null;
   }
 
-  #note(thrown: unknown): void {
+  #renewLater(): void {
+    const { clock } = this.#options;
+    if (this.#making !== null || clock.now() < this.#nextTryAt) return;
+    const prepare = this.#due();
+    if (prepare === null) {
+      this.#renewalProblem = null;
+      return;
+    }
+    this.#nextTryAt = clock.now() + rotationLimits.renewalRetryMs;
+    this.#make(prepare).then(
+      () => {
+        this.#renewalProblem = null;
+      },
+      (thrown) => {
+        this.#renewalProblem = this.#say(thrown, this.#renewalProblem);
+      },
+    );
+  }
+
+  /**
+   * What has to be made without an operator's word: an intermediate below a root that issues itself, and one in the place of another long
+   * before that ends, as it has the same root and disturbs no node.
+   */
+  #due(): (() => Promise<AuthorityRow | null>) | null {
+    const { authorities, clock } = this.#options;
+    const { active, authorities: inForce } = authorities.view.value;
+    if (active === null || inForce.some((one) => one.state === "next")) return null;
+    if (active.kind === "root") {
+      const isOwn = authorities.completesRoots && active.ca !== null;
+      return isOwn ? () => authorities.completeRoot() : null;
+    }
+    const root = authorities.ownRoot()?.authority ?? null;
+    const { notBeforeMs, notAfterMs } = active.certificate;
+    const nowMs = clock.wallMs();
+    const renewAtMs = notBeforeMs + (notAfterMs - notBeforeMs) * keysLimits.intermediateRenewalShare;
+    // Whoever has brought the key is not to bring it again soon.
+    const isBrought = root?.keptAway === true && root.ca !== null;
+    const endMs = Math.min(nowMs + keysLimits.keptAwayLifetimeMs, root?.certificate.notAfterMs ?? notAfterMs);
+    const isShort = notAfterMs - nowMs < (endMs - nowMs) * keysLimits.keptAwayRenewalShare;
+    return nowMs >= renewAtMs || (isBrought && isShort) ? () => authorities.prepare("intermediate") : null;
+  }
+
+  /** @param before what was said last. */
+  #say(thrown: unknown, before: string | null): string {
     const { message } = asMeshError(thrown, "authority_unavailable", "local");
-    if (message !== this.#problem)
-      this.#options.logger.log("warn", "rotation", "a step waits", { error: message });
-    this.#problem = message;
+    if (message !== before) this.#options.logger.log("warn", "rotation", "a step waits", { error: message });
+    return message;
   }
 }
+
+/** Ids of authorities that an operator has replaced: they leave as soon as they can. */
+const leavingSetting = "authorities_leaving";
 
 function bounded(waiting: Waiting): Waiting & { readonly count: number } {
   return {

@@ -14,7 +14,7 @@ function one(
   state: RotatingAuthority["state"],
   more: Partial<RotatingAuthority> = {},
 ): RotatingAuthority {
-  return { id, state, isAboveOthers: false, takesRootAlong: true, holders: [], ...more };
+  return { id, state, below: [], roots: [id], lingers: false, holders: [], ...more };
 }
 
 /** `a:retiring b:active`, or what is waited for. */
@@ -25,6 +25,24 @@ function text(step: RotationStep): string {
 }
 
 const a = one("a", "active");
+const root = one("root", "retiring", { below: ["a", "b"] });
+
+function below(
+  id: string,
+  state: RotatingAuthority["state"],
+  more: Partial<RotatingAuthority> = {},
+): RotatingAuthority {
+  return one(id, state, { roots: ["root"], ...more });
+}
+
+function replaced(more: Partial<RotatingAuthority> = {}): readonly RotatingAuthority[] {
+  return [
+    one("root", "retiring", { below: ["a"] }),
+    below("a", "retiring", more),
+    one("root2", "retiring", { below: ["b"] }),
+    one("b", "active", { roots: ["root2"] }),
+  ];
+}
 const cases: readonly (readonly [
   name: string,
   facts: RotationFacts,
@@ -84,10 +102,7 @@ const cases: readonly (readonly [
   ],
   [
     "an intermediate of the same root goes by itself",
-    {
-      authorities: [one("a", "retiring", { takesRootAlong: false }), one("b", "active")],
-      lackingRoot: ["n1"],
-    },
+    { authorities: [root, below("a", "retiring"), below("b", "active")], lackingRoot: ["n1"] },
     "reissuing",
     "a:retired",
     "wait for root: n1",
@@ -96,7 +111,7 @@ const cases: readonly (readonly [
   [
     "an intermediate of the same root waits for its leaves",
     {
-      authorities: [one("a", "retiring", { takesRootAlong: false, holders: ["n1"] }), one("b", "active")],
+      authorities: [root, below("a", "retiring", { holders: ["n1"] }), below("b", "active")],
       lackingRoot: [],
     },
     "reissuing",
@@ -105,11 +120,54 @@ const cases: readonly (readonly [
     "nothing",
   ],
   [
-    "a root above the active intermediate stays",
-    { authorities: [one("a", "retiring", { isAboveOthers: true }), one("b", "active")], lackingRoot: [] },
+    "an intermediate that was replaced in time stays, and is in the way of nothing",
+    {
+      authorities: [root, below("a", "retiring", { lingers: true, holders: ["n1"] }), below("b", "active")],
+      lackingRoot: [],
+    },
     "idle",
     "nothing",
     "nothing",
+    "nothing",
+  ],
+  [
+    "a root above the active intermediate stays",
+    { authorities: [root, below("b", "active")], lackingRoot: [] },
+    "idle",
+    "nothing",
+    "nothing",
+    "nothing",
+  ],
+  [
+    "a root is announced with its intermediate, which is what issues next",
+    {
+      authorities: [
+        root,
+        below("a", "active"),
+        one("root2", "next", { below: ["b"] }),
+        one("b", "next", { roots: ["root2"] }),
+      ],
+      lackingRoot: [],
+    },
+    "preparing",
+    "a:retiring b:active root2:retiring",
+    "wait for root: ",
+    "b:retired root2:retired",
+  ],
+  [
+    "an old root leaves with what is below it, by the operator's word",
+    { authorities: replaced(), lackingRoot: [] },
+    "reissuing",
+    "wait for finish: ",
+    "a:retired root:retired",
+    "nothing",
+  ],
+  [
+    "an old root waits for the leaves of what is below it",
+    { authorities: replaced({ holders: ["n1"] }), lackingRoot: [] },
+    "reissuing",
+    "wait for leaf: n1",
+    "wait for leaf: n1",
     "nothing",
   ],
 ];

@@ -4,17 +4,17 @@
  *
  *     idle → preparing (the new one is announced) → reissuing (it issues; the old one is still believed) → idle
  */
-import { activation, type StateChange } from "../keys/authority_states.ts";
-import type { AuthorityState } from "../records/keys.ts";
+import { type AuthorityPosition, activation, type StateChange } from "../keys/authority_states.ts";
 
-/** What matters of one authority. */
-export interface RotatingAuthority {
-  readonly id: string;
-  readonly state: AuthorityState;
-  /** Another one that is in force stands below it: it stays as long. */
-  readonly isAboveOthers: boolean;
-  /** Its root leaves the bundle with it, and whoever has only leaves of that root is believed no more. */
-  readonly takesRootAlong: boolean;
+/** What matters of one authority. It stays for as long as one that is below it does. */
+export interface RotatingAuthority extends AuthorityPosition {
+  /** Keys of the roots that are believed for its sake. */
+  readonly roots: readonly string[];
+  /**
+   * Replaced in time and by no operator's word: it stays until its own certificate ends, for its revocation list, and so that nothing that
+   * rests on it is cut.
+   */
+  readonly lingers: boolean;
   /** Who still has a leaf of it that has no successor. */
   readonly holders: readonly string[];
 }
@@ -39,14 +39,17 @@ export type RotationStep =
   | { readonly kind: "nothing" };
 
 export function phaseOf(facts: RotationFacts): RotationPhase {
-  if (facts.authorities.some((one) => one.state === "next")) return "preparing";
+  if (facts.authorities.some(isAnnounced)) return "preparing";
   return leaving(facts).length > 0 ? "reissuing" : "idle";
 }
 
 /** What may be done without anybody's word. */
 export function automaticStep(facts: RotationFacts): RotationStep {
   if (phaseOf(facts) === "preparing") return activateStep(facts);
-  const quiet = leaving(facts).filter((one) => !one.takesRootAlong && one.holders.length === 0);
+  const gone = leaving(facts);
+  const kept = new Set(facts.authorities.filter((one) => !gone.includes(one)).flatMap((one) => one.roots));
+  // A root that leaves the bundle takes along whoever has only leaves of it.
+  const quiet = gone.filter((one) => one.holders.length === 0 && one.roots.every((root) => kept.has(root)));
   if (quiet.length > 0) return retire(quiet);
   return phaseOf(facts) === "idle" ? { kind: "nothing" } : { kind: "wait", waiting: waitingToLeave(facts) };
 }
@@ -87,10 +90,22 @@ function waitingToLeave(facts: RotationFacts): Waiting {
   return { what: "finish", names: [] };
 }
 
-function leaving(facts: RotationFacts): readonly RotatingAuthority[] {
-  return facts.authorities.filter((one) => one.state === "retiring" && !one.isAboveOthers);
+/** Those that are on their way out. */
+export function leaving({ authorities }: Pick<RotationFacts, "authorities">): readonly RotatingAuthority[] {
+  const stays = (one: RotatingAuthority): boolean =>
+    one.state !== "retiring" ||
+    one.lingers ||
+    authorities.some((other) => one.below.includes(other.id) && stays(other));
+  return authorities.filter((one) => !stays(one));
 }
 
+/** A root that has come with it is not what is waited for. */
+export function isAnnounced({ state, below }: AuthorityPosition): boolean {
+  return state === "next" && below.length === 0;
+}
+
+/** What is below goes first: an intermediate is never there without the list above it. */
 function retire(authorities: readonly RotatingAuthority[]): RotationStep {
-  return { kind: "change", changes: authorities.map(({ id }) => ({ id, state: "retired" })) };
+  const ordered = [...authorities].sort((a, b) => a.below.length - b.below.length);
+  return { kind: "change", changes: ordered.map(({ id }) => ({ id, state: "retired" })) };
 }

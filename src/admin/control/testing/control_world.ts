@@ -15,6 +15,7 @@ import type {
   DocumentDiff,
   NodeEntry,
   RevocationEntry,
+  RootKeyStatus,
   RotationProgress,
   StoredDocument,
   Subject,
@@ -81,6 +82,7 @@ export class ControlWorld {
   certificates: IssuedCertificate[] = [];
   revocations: RevocationEntry[] = [];
   rotation: RotationProgress = idle;
+  rootKey: RootKeyStatus = { place: "here", path: "/state/root-key.pem" };
   applied: string | null = null;
   firstRetired = false;
   /** What `apply` answers instead of doing it. */
@@ -488,6 +490,8 @@ export class ControlWorld {
             notBeforeMs: 0,
             notAfterMs: 1,
             pin: "sha256:00",
+            role: "issues",
+            unavailable: null,
           },
         ],
         rootsPem: () => "-----BEGIN CERTIFICATE-----\n",
@@ -506,6 +510,18 @@ export class ControlWorld {
             const done = this.rotation.phase === "preparing";
             this.rotation = idle;
             return { done, progress: idle };
+          },
+        },
+        rootKey: {
+          status: () => this.rootKey,
+          export: async () => {
+            if (this.failure !== null) throw this.failure;
+            this.rootKey = { ...this.rootKey, place: "file" };
+            return this.rootKey;
+          },
+          import: async () => {
+            this.rootKey = { ...this.rootKey, place: "here" };
+            return this.rootKey;
           },
         },
       },
