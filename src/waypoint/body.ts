@@ -14,6 +14,14 @@ export interface BodySink {
   fail(error: MeshError): void;
 }
 
+/** Sees all that comes, once, when it comes: for a copy of it, or a count. It has no say in the pace. */
+export interface BodyObserver {
+  onBytes(bytes: Uint8Array): void;
+  /** Exactly one of `onEnd` and `onFail` comes, unless the content is cancelled before. */
+  onEnd(trailers: HeaderFields | null): void;
+  onFail(error: MeshError): void;
+}
+
 /** Who reads the content from the wire. */
 export interface BodySource {
   /** There is room again. */
@@ -36,6 +44,7 @@ export class Body {
   #error: MeshError | null = null;
   #trailers: HeaderFields | null = null;
   #isCancelled = false;
+  #observers: BodyObserver[] | null = null;
   /** All that came so far. */
   bytes = 0;
 
@@ -61,6 +70,7 @@ export class Body {
   push(bytes: Uint8Array): boolean {
     this.bytes += bytes.length;
     if (this.#isCancelled) return true;
+    if (this.#observers !== null) for (const observer of this.#observers) observer.onBytes(bytes);
     if (this.#sink === null || this.#isFull) {
       this.#queue.push(bytes);
       return false;
@@ -74,6 +84,7 @@ export class Body {
     if (this.isEnded) return;
     this.#isEnded = true;
     this.#trailers = trailers;
+    if (this.#observers !== null) for (const observer of this.#observers) observer.onEnd(trailers);
     this.#tell();
   }
 
@@ -81,6 +92,7 @@ export class Body {
   fail(error: MeshError): void {
     if (this.isEnded) return;
     this.#error = error;
+    if (this.#observers !== null) for (const observer of this.#observers) observer.onFail(error);
     // What came before it is told before it: an answer cut short is passed on as far as it went.
     this.#tell();
   }
@@ -108,6 +120,15 @@ export class Body {
     this.#kept = null;
     this.#sink = null;
     this.#source.onCancel(error);
+  }
+
+  /** To be called before `pipe`: what has come by now is told at once. */
+  observe(observer: BodyObserver): void {
+    this.#observers ??= [];
+    this.#observers.push(observer);
+    for (const bytes of this.#queue) observer.onBytes(bytes);
+    if (this.#error !== null) observer.onFail(this.#error);
+    else if (this.#isEnded) observer.onEnd(this.#trailers);
   }
 
   /** Keeps what passes, at most so much, so that it can be sent again. To be called before `pipe`. */

@@ -16,6 +16,12 @@ export const waypointLimits = {
   maxHostStates: 10_000,
   /** Of a request's content, kept until an answer is there so that it can be sent again; what is longer is sent once. */
   retryBodyBytes: 64 * 1024,
+  /** Of a mirrored request's content that its destination has not taken; a slower one loses the copy, and costs the original nothing. */
+  mirrorBacklogBytes: 256 * 1024,
+  /** Copies under way at one time; more are not made. */
+  maxMirrors: 1_000,
+  /** A copy's answer is waited for, so that its connection can be used again, and no longer. */
+  mirrorTimeoutMs: 15_000,
   /** An ejection grows with each repetition, up to this (Envoy `max_ejection_time`). */
   maxEjectionMs: 300_000,
 } as const;

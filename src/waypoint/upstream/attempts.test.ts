@@ -76,8 +76,9 @@ function stage(given: Given) {
     random: () => 0.5,
     clusters,
     hash: () => null,
-    sticky: () => null,
+    session: () => null,
     answered: () => {},
+    mirror: () => {},
   });
   const sent: { at: number; to: string; body: string }[] = [];
   let cancelled = 0;

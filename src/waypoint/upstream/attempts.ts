@@ -6,6 +6,7 @@ import { MeshError } from "../../base/errors.ts";
 import { waypointLimits } from "../../base/limits/waypoint.ts";
 import type { Clock, Timer } from "../../host/host.ts";
 import { serviceKey } from "../../mesh/service.ts";
+import type { DestinationPolicy } from "../../mesh/traffic/destination_policy.ts";
 import { type Destination, defaultRetryPolicy, type RetryPolicy } from "../../mesh/traffic/route_plan.ts";
 import { type Endpoint, type Exchange, field, type LocalReply } from "../exchange.ts";
 import { localReply } from "../local_reply.ts";
@@ -22,12 +23,14 @@ export interface AttemptsContext {
   /** Uniform in [0, 1). */
   readonly random: () => number;
   readonly clusters: Clusters;
-  /** What the destination's balancer hashes, 32 bits; null when the request has none of it. */
-  readonly hash: (exchange: Exchange, cluster: Cluster) => number | null;
-  /** The host by which the exchange's session is held, if it is one of the cluster; null for any. */
-  readonly sticky: (exchange: Exchange, cluster: Cluster) => UpstreamHost | null;
+  /** What the balancer hashes, 32 bits; null when the request has none of it. */
+  readonly hash: (exchange: Exchange, policy: DestinationPolicy) => number | null;
+  /** `UpstreamHost.key` of the host that has had the session so far; null for any. */
+  readonly session: (exchange: Exchange) => string | null;
   /** An answer of the host is on its way to the client. */
-  readonly answered: (exchange: Exchange, host: UpstreamHost | null) => void;
+  readonly answered: (exchange: Exchange, hostKey: string) => void;
+  /** Copies that are sent beside. Before the first attempt. */
+  readonly mirror: (exchange: Exchange, forward: Forward) => void;
 }
 
 /** What an exchange holds until its end. */
@@ -79,6 +82,7 @@ export class Attempts {
     const limit = timeLimit(exchange.rule?.timeoutMs ?? null, exchange.request, exchange.isGrpc);
     if (limit !== null) holding.overall = this.#startClock(exchange, holding, limit);
     exchange.onAbort(() => holding.wake?.());
+    this.#context.mirror(exchange, forward);
     return await this.#attempts(exchange, holding, limit, forward);
   }
 
@@ -136,7 +140,7 @@ export class Attempts {
     policy: RetryPolicy | null,
     tried: readonly UpstreamHost[],
   ): Endpoint | LocalReply {
-    const { clock, random, hash, sticky } = this.#context;
+    const { clock, random, hash, session } = this.#context;
     const { cluster } = holding;
     const { downstream } = exchange;
     const destination = destinationOf(exchange);
@@ -145,11 +149,11 @@ export class Attempts {
       if (workload === null) return noUpstream("neither a service nor a workload was called");
       return { workload, port: called.port, service: null, servicePort: called.port };
     }
-    const held = tried.length === 0 ? sticky(exchange, cluster) : null;
+    const held = tried.length === 0 ? session(exchange) : null;
     const host =
-      held ??
+      (held === null ? null : cluster.usable(held)) ??
       cluster.choose({
-        hash: hash(exchange, cluster),
+        hash: hash(exchange, cluster.policy),
         tried,
         remoteLocalities: policy?.remoteLocalities === true && tried.length > 0,
         random,
@@ -208,7 +212,7 @@ export class Attempts {
     if (end.kind === "failed") return failed(end, isExhausted);
     exchange.response = end.head;
     exchange.responseBody = end.body;
-    this.#context.answered(exchange, holding.host);
+    if (holding.host !== null) this.#context.answered(exchange, holding.host.key);
     return null;
   }
 

@@ -83,6 +83,12 @@ export class Cluster {
     this.#levels = null;
   }
 
+  /** The host of that key, if it is there and not ejected. */
+  usable(key: string): UpstreamHost | null {
+    const host = this.#hosts.get(key);
+    return host === undefined || host.isEjected ? null : host;
+  }
+
   /** @returns null when no host is there, or none that may be used (Envoy's flag UH). */
   choose(request: ChooseRequest): UpstreamHost | null {
     this.#sweep(request.now);
