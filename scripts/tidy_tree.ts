@@ -17,7 +17,7 @@ const maxFilesInFolder = 25;
  * which is a finding too.
  */
 export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
-  base: { "": ["limits"], limits: [], pattern: ["", "limits"] },
+  base: { "": ["limits"], limits: [], pattern: ["", "limits"], settings: [""] },
   host: {
     "": [],
     http: [""],

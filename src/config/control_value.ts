@@ -2,18 +2,9 @@
 import { type HostPort, IpAddress, parseHostPort } from "../base/ip.ts";
 import { joinLimits } from "../base/limits/agent.ts";
 import { ports } from "../base/limits/ports.ts";
-import { Secret } from "./secret.ts";
+import { Secret } from "../base/secret.ts";
+import type { PemSource, TokenSource } from "../base/settings/node_control.ts";
 import { Invalid, type Reader } from "./value.ts";
-
-/** Trusted certificates: a file, or PEM itself, as ztunnel takes either from one variable. */
-export type PemSource =
-  | { readonly kind: "file"; readonly path: string }
-  | { readonly kind: "pem"; readonly pem: string };
-
-/** A token that is read for every call, or one that is given once. */
-export type TokenSource =
-  | { readonly kind: "file"; readonly path: string }
-  | { readonly kind: "literal"; readonly token: Secret };
 
 /** `https://HOST[:PORT]`; 15012 without a port, as istiod has it. Plain text is refused, as ztunnel does (`tls/control.rs`). */
 export const readControlAddress: Reader<HostPort> = (text) => {

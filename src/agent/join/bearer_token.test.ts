@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { joinLimits } from "../../base/limits/agent.ts";
 import { outcomeOf } from "../../base/testing/rejection.ts";
+import { Secret } from "../../base/secret.ts";
 import { MemoryFiles } from "../../pki/testing/memory_files.ts";
 import { readBearer } from "./bearer_token.ts";
 
@@ -13,7 +14,7 @@ describe("a bearer token", () => {
     expect(await readBearer(source, files)).toBe("one");
     files.put("/token", "  two\r\n");
     expect(await readBearer(source, files)).toBe("two");
-    expect(await readBearer({ kind: "literal", token: { reveal: () => "three" } }, files)).toBe("three");
+    expect(await readBearer({ kind: "literal", token: new Secret("three") }, files)).toBe("three");
   });
 
   test("what is none is refused before it is sent, and no message shows a part of it", async () => {

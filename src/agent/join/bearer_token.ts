@@ -1,11 +1,11 @@
 /** The bearer token of a call: from a file that another program keeps fresh, so it is read each time. */
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { joinLimits } from "../../base/limits/agent.ts";
+import type { TokenSource } from "../../base/settings/node_control.ts";
 import type { Files } from "../../host/host.ts";
-import type { BearerSource } from "./settings.ts";
 
 /** @throws MeshError `io` for a file that cannot be read, `configuration` for one without a token. No message holds a part of it. */
-export async function readBearer(source: BearerSource, files: Files): Promise<string> {
+export async function readBearer(source: TokenSource, files: Files): Promise<string> {
   if (source.kind === "literal") return source.token.reveal();
   let text: string;
   try {

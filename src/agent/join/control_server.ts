@@ -2,6 +2,7 @@
 import { MeshError } from "../../base/errors.ts";
 import { joinLimits } from "../../base/limits/agent.ts";
 import type { Logger } from "../../base/log.ts";
+import type { ServerSettings } from "../../base/settings/node_control.ts";
 import type { Host, TlsCredentials } from "../../host/host.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import { parseRoots } from "../../pki/trust/anchors.ts";
@@ -16,7 +17,6 @@ import type { GrpcError } from "../../wire/grpc/status.ts";
 import type { OpenAdsStream } from "../xds/ads_stream.ts";
 import { readBearer } from "./bearer_token.ts";
 import type { HostCredentials } from "./host_credentials.ts";
-import type { ServerSettings } from "./settings.ts";
 import { describeFailure, type UnaryCaller } from "./unary_caller.ts";
 
 export interface ControlServerOptions {

@@ -2,16 +2,17 @@
  * What this host shows to its control plane, and by which roots it knows it. Made first, before there is anything to show; what comes
  * later (a join, a workload's certificate) is put in.
  */
+
+import type { TokenSource } from "../../base/settings/node_control.ts";
 import type { TlsCredentials } from "../../host/host.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
-import type { BearerSource } from "./settings.ts";
 
 /** Who this host is to the server, now. */
 export interface Presented {
   /** Null shows no certificate. */
   readonly credentials: TlsCredentials | null;
   /** Null sends no token. */
-  readonly bearer: BearerSource | null;
+  readonly bearer: TokenSource | null;
   /**
    * Shown when there is a token and it cannot be read: istiod takes a certificate that it has signed (`NewServer` of
    * `pilot/pkg/bootstrap/server.go`).
@@ -28,7 +29,7 @@ export interface OwnCertificate {
 export class HostCredentials {
   #rootsPem: string | null;
   #own: OwnCertificate | null = null;
-  #token: BearerSource | null = null;
+  #token: TokenSource | null = null;
   #svid: () => Svid | null = () => null;
 
   /** @param rootsPem of an earlier join; null before the first. */
@@ -52,7 +53,7 @@ export class HostCredentials {
   }
 
   /** For a host that has no certificate of its own. */
-  showToken(token: BearerSource | null): void {
+  showToken(token: TokenSource | null): void {
     this.#token = token;
   }
 

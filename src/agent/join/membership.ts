@@ -3,6 +3,7 @@
  * the store and the trust; what it signs are our certificates. Against ours and against a real istiod by the same code; only joining and the trust bundle are ours alone.
  */
 import type { Logger } from "../../base/log.ts";
+import type { ControlSettings } from "../../base/settings/node_control.ts";
 import type { Host } from "../../host/host.ts";
 import { nodeNamespace } from "../../mesh/identity.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";
@@ -25,7 +26,15 @@ import { HostCredentials } from "./host_credentials.ts";
 import { joinMesh, nothingToJoinBy } from "./joining.ts";
 import { type JoinedNode, readNodeFile } from "./node_file.ts";
 import { NodeIdentity } from "./node_identity.ts";
-import type { ControlSettings, LocalFacts } from "./settings.ts";
+
+/** What holds where the control plane says nothing, or is a real istiod. */
+export interface LocalFacts {
+  readonly nodeName: string;
+  readonly network: string;
+  readonly clusterId: string;
+  readonly trustDomain: string;
+  readonly rootNamespace: string;
+}
 
 export interface MembershipOptions {
   readonly host: Host;

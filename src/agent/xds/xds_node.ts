@@ -2,15 +2,9 @@
  * How this host introduces itself to a control plane: as ztunnel does (`node` of its `src/xds/client.rs`), so that a
  * real istiod knows what it wants.
  */
+import type { NodeDescription } from "../../base/settings/node_control.ts";
 import { type Node, NodeSchema } from "../../wire/messages/envoy_core.gen.ts";
 import { type JsonValue, newMessage } from "../../wire/messages/message.ts";
-
-export interface NodeDescription {
-  readonly podName: string;
-  readonly podNamespace: string;
-  readonly instanceIp: string;
-  readonly metadata: Readonly<Record<string, unknown>>;
-}
 
 export interface NodeFacts {
   readonly nodeName: string;

@@ -2,19 +2,18 @@
 import { formatSocketAddress, type HostPort, type SocketAddress } from "../../base/ip.ts";
 import type { LogLevel } from "../../base/log.ts";
 import type { LogFormat } from "../../base/log_format.ts";
-import type { PemSource } from "../control_value.ts";
+import type { AuthorityPlace, KeySettings, VaultPlace } from "../../base/settings/key_places.ts";
 import { type SettingName, type SettingValues, settings } from "../settings.ts";
 import type { ConfigError, ConfigSources } from "../sources.ts";
 import { defaultStateDirectory } from "../state_directory.ts";
 import type { SyslogAddress } from "./audit_value.ts";
 
-export interface ControlPlaneConfig {
+export interface ControlPlaneConfig extends KeySettings {
   readonly listen: SocketAddress;
   /** Names and addresses of its own certificate; empty: this host's. */
   readonly servingNames: readonly string[];
   /** For join lines; null: the first serving name at the port of `listen`. */
   readonly publicAddress: HostPort | null;
-  readonly stateDirectory: string;
   /** Files and folders of mesh documents, besides those that are applied. */
   readonly meshPaths: readonly string[];
   readonly network: string;
@@ -22,10 +21,6 @@ export interface ControlPlaneConfig {
   readonly clusterId: string;
   readonly trustDomain: string;
   readonly rootNamespace: string;
-  readonly authority: AuthorityConfig;
-  /** `file:PATH`, `env:NAME`, `credential:NAME`; null: a file in the state directory, made at the first start. */
-  readonly keyEncryptionKey: string | null;
-  readonly formerKeyEncryptionKeys: readonly string[];
   /** Files of Administrator documents. */
   readonly administratorPaths: readonly string[];
   /** The file of token issuers; null: none is believed. */
@@ -56,42 +51,6 @@ export interface AuditConfig {
   } | null;
   /** A folder for what is removed from the state. */
   readonly archivePath: string | null;
-}
-
-export type AuthorityConfig =
-  | { readonly kind: "local" }
-  | {
-      readonly kind: "files";
-      readonly certificatePath: string;
-      readonly keyPath: string;
-      readonly chainPath: string | null;
-      readonly rootPath: string;
-    }
-  | {
-      readonly kind: "vault-pki";
-      readonly vault: VaultConfig;
-      readonly mount: string;
-      readonly issuer: string | null;
-    }
-  | {
-      readonly kind: "vault-transit";
-      readonly vault: VaultConfig;
-      readonly mount: string;
-      readonly keyName: string;
-    };
-
-export interface VaultConfig {
-  readonly url: string;
-  readonly namespace: string | null;
-  readonly root: PemSource | null;
-  readonly auth:
-    | { readonly kind: "token"; readonly path: string }
-    | {
-        readonly kind: "approle";
-        readonly mount: string;
-        readonly roleId: string;
-        readonly secretIdPath: string | null;
-      };
 }
 
 export type LoadedControlPlane =
@@ -137,7 +96,7 @@ export function assembleControlPlane(
   return { config, errors: [] };
 }
 
-function assembleAuthority(values: SettingValues, fail: Fail): AuthorityConfig | null {
+function assembleAuthority(values: SettingValues, fail: Fail): AuthorityPlace | null {
   const { caPlace, caCert, caKey, caChain, caRoot } = values;
   const given = (["caCert", "caKey", "caRoot", "caChain"] as const).filter((name) => values[name] !== null);
   const [first] = given;
@@ -161,7 +120,7 @@ function assembleAuthority(values: SettingValues, fail: Fail): AuthorityConfig |
     : { kind: "vault-transit", vault, mount: values.vaultMount ?? "transit", keyName: values.vaultKey };
 }
 
-function assembleVault(values: SettingValues, fail: Fail): VaultConfig | null {
+function assembleVault(values: SettingValues, fail: Fail): VaultPlace | null {
   const { vault, vaultTokenFile, vaultRoleId, vaultSecretIdFile } = values;
   if (vault === null) fail("vault", `is missing: --ca ${values.caPlace} needs the address of Vault`);
   if (vaultTokenFile === null && vaultRoleId === null)

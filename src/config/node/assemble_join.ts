@@ -1,8 +1,7 @@
 /** What only holds together of the settings that name a control plane, and ztunnel's environment names that are no settings of ours. */
-
+import type { ControlSettings, NodeDescription } from "../../base/settings/node_control.ts";
 import { type SettingValues, settings } from "../settings.ts";
 import type { ConfigError, ConfigSources } from "../sources.ts";
-import type { ControlConfig, NodeDescription } from "./config.ts";
 
 type Environment = ConfigSources["environment"];
 
@@ -12,7 +11,7 @@ export function assembleControl(
   environment: Environment,
   stateDirectory: string,
   errors: ConfigError[],
-): ControlConfig | null {
+): ControlSettings | null {
   const fail = (where: string, message: string): void => void errors.push({ where, message });
   const { control, joinToken, tokenFile, caPin, controlRoot, caAddress } = values;
   if (control === null) {

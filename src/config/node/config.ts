@@ -1,17 +1,16 @@
 /** Everything one process is told at its start. `load.ts` makes it, complete and checked; defaults are not looked at later. */
-import type { HostPort, IpAddress, SocketAddress } from "../../base/ip.ts";
+import type { SocketAddress } from "../../base/ip.ts";
 import type { LogLevel } from "../../base/log.ts";
 import type { LogFormat } from "../../base/log_format.ts";
 import type { IpPrefix } from "../../base/prefix.ts";
-import type { PemSource, TokenSource } from "../control_value.ts";
-import type { Secret } from "../secret.ts";
+import type { ControlSettings } from "../../base/settings/node_control.ts";
 import type { EntryPoint, LocalPort } from "../value.ts";
 
 export interface Config {
   /** Files and folders with mesh documents; empty with a control plane. */
   readonly meshPaths: readonly string[];
   /** Where the mesh comes from instead of documents; null without one. */
-  readonly control: ControlConfig | null;
+  readonly control: ControlSettings | null;
   /** This host's name, as `fairlead.dev/node` of its workloads has it; "" is none. */
   readonly nodeName: string;
   /** "" is the default network. */
@@ -58,40 +57,6 @@ export interface Config {
     readonly maxFrameBytes: number;
   };
   readonly pool: { readonly maxStreamsPerConnection: number; readonly unusedMs: number };
-}
-
-/** A server of the control plane, and how it is known. */
-export interface ControlServer {
-  readonly address: HostPort;
-  /** The name in its certificate; the address's host when null. */
-  readonly name: string | null;
-  /** The roots of its certificate; null: the pin's, and then those that came with the join. */
-  readonly root: PemSource | null;
-  /** Sent with every call (`XDS_HEADER_*`, `CA_HEADER_*`). */
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-export interface ControlConfig {
-  readonly xds: ControlServer;
-  readonly ca: ControlServer;
-  /** SHA-256 of the root's SubjectPublicKeyInfo, hexadecimal. */
-  readonly pin: string | null;
-  readonly joinToken: Secret | null;
-  readonly token: TokenSource | null;
-  /** Where what came with the join, and the last known mesh, are kept. */
-  readonly stateDirectory: string;
-  readonly joinAddresses: readonly IpAddress[];
-  readonly joinLabels: Readonly<Record<string, string>>;
-  readonly node: NodeDescription;
-}
-
-/** How this host introduces itself in xDS, as ztunnel does (`xds/client.rs`); "" is unknown. */
-export interface NodeDescription {
-  readonly podName: string;
-  readonly podNamespace: string;
-  readonly instanceIp: string;
-  /** `ISTIO_META_*` without the prefix, and `ISTIO_METAJSON_*` read as JSON. */
-  readonly metadata: Readonly<Record<string, unknown>>;
 }
 
 export type CaConfig =

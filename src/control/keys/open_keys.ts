@@ -1,6 +1,7 @@
 /** Where the control plane's keys live, as it was told: sealed in state, certified by Vault, or never outside of Vault. */
 import { asMeshError } from "../../base/errors.ts";
 import type { Logger } from "../../base/log.ts";
+import type { KeySettings, VaultPlace } from "../../base/settings/key_places.ts";
 import type { Watch } from "../../base/watch.ts";
 import type { Host } from "../../host/host.ts";
 import type { KeyVault } from "../../pki/crypto/at_rest.ts";
@@ -26,54 +27,6 @@ import { VaultPkiCertifier } from "./vault_pki.ts";
 import { VaultSession } from "./vault_session.ts";
 import type { VaultAuth } from "./vault_token.ts";
 import { TransitKeys } from "./vault_transit.ts";
-
-/** What an operator has said of it; `config/` makes it. */
-export interface KeySettings {
-  readonly authority: AuthorityPlace;
-  /** `file:PATH`, `env:NAME`, `credential:NAME`; null: a file in the state directory, made at the first start. */
-  readonly keyEncryptionKey: string | null;
-  readonly formerKeyEncryptionKeys: readonly string[];
-  readonly stateDirectory: string;
-}
-
-export type AuthorityPlace =
-  | { readonly kind: "local" }
-  | {
-      readonly kind: "files";
-      readonly certificatePath: string;
-      readonly keyPath: string;
-      readonly chainPath: string | null;
-      readonly rootPath: string;
-    }
-  | {
-      readonly kind: "vault-pki";
-      readonly vault: VaultPlace;
-      readonly mount: string;
-      readonly issuer: string | null;
-    }
-  | {
-      readonly kind: "vault-transit";
-      readonly vault: VaultPlace;
-      readonly mount: string;
-      readonly keyName: string;
-    };
-
-export interface VaultPlace {
-  readonly url: string;
-  readonly namespace: string | null;
-  readonly root:
-    | { readonly kind: "file"; readonly path: string }
-    | { readonly kind: "pem"; readonly pem: string }
-    | null;
-  readonly auth:
-    | { readonly kind: "token"; readonly path: string }
-    | {
-        readonly kind: "approle";
-        readonly mount: string;
-        readonly roleId: string;
-        readonly secretIdPath: string | null;
-      };
-}
 
 export interface OpenedKeys {
   readonly view: Watch<AuthorityView>;
