@@ -20,12 +20,34 @@ function json(path: string): Record<string, Record<string, string>> {
   return JSON.parse(readFileSync(join(root, path), "utf8"));
 }
 
+/** What packages of npm's lock file ask for and the lock file does not have; npm looks below a package first, then above it. */
+function missingFromLock(): string[] {
+  const { packages }: { packages: Record<string, Record<string, Record<string, string>>> } = JSON.parse(
+    readFileSync(join(root, "package-lock.json"), "utf8"),
+  );
+  const isThere = (from: string, name: string): boolean => {
+    for (let at = from; ; at = at.slice(0, Math.max(0, at.lastIndexOf("/node_modules/")))) {
+      if (`${at === "" ? "" : `${at}/`}node_modules/${name}` in packages) return true;
+      if (at === "") return false;
+    }
+  };
+  return Object.entries(packages).flatMap(([path, { dependencies, devDependencies, optionalDependencies }]) =>
+    Object.keys({ ...dependencies, ...devDependencies, ...optionalDependencies })
+      .filter((name) => !isThere(path, name))
+      .map((name) => `${path} asks for ${name}`),
+  );
+}
+
 describe("the tree", () => {
   for (const folder of ["src", "conformance", "bench", "scripts", "wasm"]) {
     test(`${folder}/ keeps the rules`, () => {
       expect(sourcesBelow(folder).flatMap(checkFile)).toEqual([]);
     });
   }
+
+  test("npm's lock file is whole, so that `npm ci` works on every platform", () => {
+    expect(missingFromLock()).toEqual([]);
+  });
 
   test("no circle of imports, no orphan, no crowded folder, no wrong way between rooms", () => {
     const tree = measureTree(sourcesBelow("src"));
