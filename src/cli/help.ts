@@ -143,6 +143,10 @@ const all = {
       "Check also against a head that you kept elsewhere:",
       "fairlead audit verify --head 4711:$(cat head.sha256)",
     ],
+    [
+      "Check what a host was sent, when you do not trust the control plane:",
+      "fairlead audit verify --independent --heads control-audit-heads.json",
+    ],
   ],
   prune: [["When the state is nearly full:", "fairlead prune --audit-rows 10000 --versions 20"]],
   backup: [["A copy of all state:", "fairlead backup fairlead.backup"]],

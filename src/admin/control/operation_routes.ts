@@ -35,6 +35,13 @@ export function addOperationRoutes(app: ControlApp): void {
     const beforeId = queryInteger(before, "before") ?? undefined;
     return context.json({ entries: session.sources.audit.strangers(pageSize(limit), beforeId) });
   });
+  app.get("/v1/audit/records", (context) => {
+    const session = context.get("session");
+    session.demand("audit.read", null, "the audit log");
+    return context.json(
+      session.sources.audit.records(queryInteger(context.req.query("after"), "after") ?? 0),
+    );
+  });
   app.post("/v1/audit/verify", async (context) => {
     const session = context.get("session");
     session.demand("audit.read", null, "the audit log");

@@ -353,10 +353,18 @@ export interface AuthoritySource {
   readonly rootKey: RootKeySource | null;
 }
 
+export interface AuditRecords {
+  /** The last row that was pruned. */
+  readonly start: AuditHead;
+  readonly records: readonly Readonly<Record<string, unknown>>[];
+}
+
 export interface AuditSource {
   /** Reads all of it, and compares it with the signed heads. @param known heads that were kept elsewhere. */
   check(known: readonly AuditHead[]): Promise<AuditCheck>;
   append(entry: AuditEntry): void;
+  /** Rows as they leave the control plane, with all that the chain is made of; as many as one answer may hold. */
+  records(afterId: number): AuditRecords;
   read(query: AuditQuery): readonly StoredAuditEntry[];
   /** Refusals of callers that are not known, the newest first. */
   strangers(limit: number, beforeId?: number): readonly StoredAuditEntry[];

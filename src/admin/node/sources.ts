@@ -98,6 +98,12 @@ export interface ControlEntry {
   /** When the mesh was kept that this run began with; null when it began with none. */
   readonly restoredFromMs: number | null;
   readonly clockSkewMs: number | null;
+  /** The newest row of its audit log that is known here (`NUMBER:HASH`), and what did not go on from what was known. */
+  readonly audit: {
+    readonly head: string | null;
+    readonly heads: number;
+    readonly conflicts: readonly { readonly seenAtMs: number; readonly reason: string }[];
+  } | null;
 }
 
 export interface ControlStreamEntry {

@@ -26,6 +26,10 @@ export function registerControlMetrics(
     "fairlead_node_certificate_expiry_seconds",
     "When this host's own certificate ends, since the Unix epoch; 0 without one",
   );
+  const conflicts = gauge(
+    "fairlead_control_audit_conflicts",
+    "Times that the control plane's audit log was not the one that this host knew, newest 16",
+  );
   const attempts = metrics
     .counter("fairlead_control_streams", "Streams to the control plane that were tried", [])
     .with({});
@@ -39,6 +43,7 @@ export function registerControlMetrics(
     staleFor.set(sinceMs === null ? 0 : Math.max(0, clock.wallMs() - sinceMs) / 1000);
     refused.set(xds.types.reduce((sum, type) => sum + type.refused.length, 0));
     expiry.set(status.node === null ? 0 : status.node.notAfterMs / 1000);
+    conflicts.set(status.audit?.conflicts.length ?? 0);
     attempts.add(xds.attempts - attempts.value);
   });
 }

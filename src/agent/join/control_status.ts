@@ -1,5 +1,6 @@
 /** How a host stands with its control plane, for administration: words and numbers. */
 
+import type { AuditWitnessStatus } from "../xds/audit_witness.ts";
 import type { XdsStatus } from "../xds/xds_status.ts";
 import type { NodeIdentityStatus } from "./node_identity.ts";
 
@@ -17,4 +18,6 @@ export interface ControlStatus {
   readonly restoredFromMs: number | null;
   /** How far this host's clock is ahead of the control plane's; null when it is near enough, or not known. */
   readonly clockSkewMs: number | null;
+  /** What is known here of its audit log; null before the mesh is followed. */
+  readonly audit: AuditWitnessStatus | null;
 }

@@ -5,13 +5,15 @@
 import type { Logger } from "../../base/log.ts";
 import type { ControlSettings } from "../../base/settings/node_control.ts";
 import type { Host } from "../../host/host.ts";
-import { nodeNamespace } from "../../mesh/identity.ts";
+import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import type { CertificateSigner } from "../../pki/issue/ca.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
+import { controlServiceAccount } from "../../pki/trust/audit_head.ts";
 import type { CrlSource, CrlStatus } from "../../pki/trust/revocation.ts";
 import { addressType, authorizationType, trustBundleType } from "../../wire/ads/delta.ts";
+import { AuditWitness } from "../xds/audit_witness.ts";
 import { DocumentClient } from "../xds/document_client.ts";
 import { MeshResources } from "../xds/mesh_resources.ts";
 import type { ResourceHandler } from "../xds/resource_handler.ts";
@@ -73,6 +75,7 @@ export class ControlMembership {
   readonly #credentials: HostCredentials;
   readonly #identity: NodeIdentity | null;
   #xds: XdsClient | null = null;
+  #witness: AuditWitness | null = null;
   #snapshot: SnapshotWriter | null = null;
   #snapshotSavedAtMs: number | null = null;
   #isRestoring = false;
@@ -174,6 +177,7 @@ export class ControlMembership {
         this.#identity?.moveToIssuer(issuerKeyId);
       },
     });
+    const witness = await this.#openWitness();
     const handlers: readonly ResourceHandler[] = [policies, addresses];
     const all = [trust, ...handlers];
     const kept = this.#snapshotOptions();
@@ -189,7 +193,7 @@ export class ControlMembership {
       server: this.#xdsServer.name,
       node: () => describeNode(this.#describe(), this.facts, version),
       handlers,
-      ownHandlers: [trust],
+      ownHandlers: this.isMember ? [trust, witness] : [trust],
       onChange: () => writer.changed(),
       onConnected: () => followed.onConnected(),
     });
@@ -226,6 +230,7 @@ export class ControlMembership {
       xds: this.#xds?.status() ?? null,
       restoredFromMs: this.#snapshotSavedAtMs,
       clockSkewMs: this.#ca.skewMs,
+      audit: this.#witness?.status ?? null,
     };
   }
 
@@ -235,6 +240,21 @@ export class ControlMembership {
     this.#xdsServer.close();
     if (this.#caServer !== this.#xdsServer) this.#caServer.close();
     await this.#snapshot?.flush();
+  }
+
+  async #openWitness(): Promise<AuditWitness> {
+    const { host, logger, provider, settings } = this.#options;
+    const { trustDomain, rootNamespace } = this.facts;
+    this.#witness = await AuditWitness.open({
+      clock: host.clock,
+      logger,
+      files: host.files,
+      provider,
+      path: `${settings.stateDirectory}/control-audit-heads.json`,
+      id: new SpiffeId(trustDomain, rootNamespace, controlServiceAccount),
+      rootsPem: () => this.rootsPem ?? "",
+    });
+    return this.#witness;
   }
 
   #snapshotOptions(): SnapshotOptions {

@@ -4,6 +4,7 @@ import { afterEach, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { chainRow } from "../../base/audit_chain.ts";
 import { sha256 } from "../../base/sha256.ts";
 import { loadControlPlane } from "../../config/load.ts";
 import { createBunHost } from "../../host/bun/host.ts";
@@ -47,10 +48,15 @@ function rewrite(database: Database, from: number, details: readonly string[]): 
     .get(from - 1) ?? {
     hash: new Uint8Array(32),
   };
+  // The salts are no secret from who has the disk.
+  const key =
+    database.query<{ salt_key: Uint8Array }, []>("SELECT salt_key FROM audit_digests").get()?.salt_key ??
+    new Uint8Array();
   details.forEach((detail, index) => {
     const id = from + index;
-    const fields = [id, 1, "nobody", "documents.apply", "t", null, "ok", detail, null, null];
-    hash = sha256(hash, new TextEncoder().encode(JSON.stringify(fields)));
+    const row = { id, atMs: 1, actor: "nobody", action: "documents.apply", target: "t", namespace: null };
+    const salt = sha256(key, new TextEncoder().encode(String(id))).subarray(0, 16);
+    hash = chainRow(hash, { ...row, outcome: "ok", detail, before: null, after: null }, salt);
     database.run(
       "INSERT INTO audit (id, at_ms, actor, action, target, outcome, detail, hash) VALUES (?, 1, 'nobody', 'documents.apply', 't', 'ok', ?, ?)",
       [id, detail, hash],

@@ -37,6 +37,7 @@ import type { MeshState } from "../../mesh/store/change.ts";
 import { MeshStore } from "../../mesh/store/store.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import { type CryptoProvider, peculiarProvider, runtimeProvider } from "../../pki/crypto/provider.ts";
+import { controlServiceAccount } from "../../pki/trust/audit_head.ts";
 import type { TrustBundle } from "../../pki/trust/trust_bundle.ts";
 import { TrustVerifier } from "../../pki/trust/verifier.ts";
 import { describeDenial } from "../../policy/decision.ts";
@@ -85,7 +86,7 @@ async function build(
   const metrics = new MetricRegistry();
   const provider: CryptoProvider =
     config.cryptoProvider === "runtime" ? runtimeProvider() : peculiarProvider();
-  const controlId = new SpiffeId(trustDomain, rootNamespace, "fairlead-control");
+  const controlId = new SpiffeId(trustDomain, rootNamespace, controlServiceAccount);
   const startedAtMs = clock.wallMs();
 
   const state = await ControlState.open(host, stateDirectory, logger);
@@ -194,6 +195,7 @@ async function build(
     logger,
     store,
     bundle: authority.bundle,
+    auditHead: auditHeads.published,
     authenticator: identity.authenticator,
     version: versionFields(host.name).version ?? "unknown",
     metrics,

@@ -14,8 +14,9 @@ import type {
   SubscriptionEntry,
 } from "../../admin/control/sources.ts";
 import { asMeshError, MeshError } from "../../base/errors.ts";
-import { identityLimits, stateLimits } from "../../base/limits/control.ts";
+import { auditLimits, identityLimits, stateLimits } from "../../base/limits/control.ts";
 import { TokenBucket } from "../../base/token_bucket.ts";
+import { recordOf } from "../../control/audit/audit_record.ts";
 import type { RevocationTarget } from "../../control/keys/authority_source.ts";
 import type { Registration } from "../../control/records/registrations.ts";
 import type { ControlState } from "../../control/state/control_state.ts";
@@ -76,6 +77,10 @@ export function controlSources(
       append: (entry) => void state.audit.append(entry),
       read: (query) => state.audit.read(query),
       strangers: (limit, beforeId) => state.strangers.read(limit, beforeId),
+      records: (afterId) => ({
+        start: state.audit.start(),
+        records: state.audit.page(afterId, auditLimits.charsPerAnswer).map((row) => recordOf(state.id, row)),
+      }),
       check: (known) => parts.auditHeads.check(known),
     },
     makeRoom: (bounds) => state.makeRoom(bounds),

@@ -61,3 +61,15 @@ export const workloadApiLimits = {
   /** Rules that say who gets which identity. */
   maxIdentityRules: 1_000,
 } as const;
+
+/** Heads of the control plane's audit log that a host keeps. Each has the signer's certificates with it, some 3 KiB. */
+export const witnessLimits = {
+  /** The newest ones; and with one for each day before them, all of them. */
+  recentHeads: 8,
+  maxHeads: 64,
+  dayMs: 24 * 60 * 60_000,
+  /** Pairs of heads that contradict each other. */
+  maxConflicts: 16,
+  /** Heads come every few minutes; so often the file is written at the most. Less than what a control plane's proof covers. */
+  saveIntervalMs: 10 * 60_000,
+} as const;

@@ -199,6 +199,11 @@ export const tenancyLimits = {
 export const auditLimits = {
   /** Between two signed heads: what is cut off within it and before the next is not noticed. */
   headIntervalMs: 60_000,
+  /** Between two heads that nodes are sent: each goes to all of them. */
+  headPushMs: 5 * 60_000,
+  /** Heads that a node may have missed and still sees that its last one is in the same log; and digests that go with one, 128 KiB. */
+  headsInProof: 3,
+  maxDigests: 4_096,
   dayMs: 24 * 60 * 60_000,
   /** Heads that are kept: all of a day, and one for each day of more than a year before it. */
   maxHeads: 2_000,
@@ -206,6 +211,8 @@ export const auditLimits = {
   maxKnownHeads: 1_000,
   /** Characters of rows that are hashed in one step, some 2 ms. */
   charsPerStep: 64 * 1024,
+  /** The same of one answer, which is written in one turn. */
+  charsPerAnswer: 256 * 1024,
 } as const;
 
 /** The audit log on its way to files, syslog and collectors. */

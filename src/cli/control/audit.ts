@@ -1,7 +1,7 @@
 /** `fairlead audit`: who did what, and what was refused; with `--follow` also what comes. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
 import type { ControlClientFlags } from "../../config/control/client.ts";
-import { type Json, list, member, number, text } from "../admin_json.ts";
+import { type Json, list, number, text } from "../admin_json.ts";
 import type { CliBindings, ExitCode } from "../bindings.ts";
 import { formatTable, type Style } from "../style.ts";
 import { withControl } from "./client.ts";
@@ -39,44 +39,6 @@ export async function audit(bindings: CliBindings, style: Style, flags: AuditFla
     return 0;
   });
 }
-
-export interface AuditVerifyFlags extends ControlClientFlags {
-  readonly head?: readonly string[];
-  readonly output?: "text" | "json";
-}
-
-/** Has the control plane read its whole audit log and compare it with its signed heads, and with those that were kept elsewhere. */
-export async function verifyAudit(
-  bindings: CliBindings,
-  style: Style,
-  flags: AuditVerifyFlags,
-): Promise<ExitCode> {
-  const { terminal } = bindings;
-  const heads: { readonly id: number; readonly hash: string }[] = [];
-  for (const head of flags.head ?? []) {
-    const [, id = "", hash = ""] = headPattern.exec(head) ?? [];
-    if (id === "") {
-      terminal.error(
-        `${style.red("fairlead:")} --head has to be NUMBER:HASH, as in the control plane's log\n`,
-      );
-      return 2;
-    }
-    heads.push({ id: Number(id), hash: hash.toLowerCase() });
-  }
-  return withControl(bindings, style, flags, async (client) => {
-    const found = await client.post("/v1/audit/verify", { heads });
-    const intact = member(found, "intact") === true;
-    if (flags.output === "json") terminal.out(`${JSON.stringify(found, null, 2)}\n`);
-    else if (intact)
-      terminal.out(
-        `the audit log is intact: ${text(found, "rows")} rows, ${text(found, "heads")} heads, the last row ${text(found, "head", "id")}:${text(found, "head", "hash")}\n`,
-      );
-    else terminal.error(`${style.red("fairlead:")} the audit log is not intact: ${text(found, "reason")}\n`);
-    return intact ? 0 : 1;
-  });
-}
-
-const headPattern = /^([0-9]{1,15}):([0-9a-fA-F]{64})$/;
 
 /** A line an entry, so that it can be piped. @returns the last one's number. */
 function print(

@@ -5,7 +5,8 @@ import type { CliBindings, ExitCode } from "../bindings.ts";
 import { examples } from "../help.ts";
 import { addSettingOptions } from "../setting_options.ts";
 import type { Style } from "../style.ts";
-import { type AuditFlags, type AuditVerifyFlags, audit, verifyAudit } from "./audit.ts";
+import { type AuditFlags, audit } from "./audit.ts";
+import { type AuditVerifyFlags, verifyAudit } from "./audit_verify.ts";
 import { type AuthorityFlags, exportRoots, rootKey, rotate } from "./authority.ts";
 import { backup, type PruneFlags, prune, restore } from "./backup.ts";
 import { apply, type ChangeFlags, deleteDocuments, diff, rollback } from "./change.ts";
@@ -231,6 +232,14 @@ function addShow(program: Command, { bindings, style, finish }: Making): void {
 function addAuditVerify(parent: Command, { bindings, style, finish }: Making): void {
   client(parent, "verify", "check the whole audit log against its signed heads")
     .option("--head <NUMBER:HASH...>", "heads that you kept elsewhere, as the control plane's log has them")
+    .option(
+      "--heads <PATH...>",
+      "files of heads: control-audit-heads.json of hosts, audit-heads.json of a control plane",
+    )
+    .option(
+      "--independent",
+      "read every row and compute the chain here, and believe no answer of the control plane",
+    )
     .addOption(output("text", "json"))
     .addHelpText("after", examples("audit verify", style))
     .action(async (flags: AuditVerifyFlags) => finish(await verifyAudit(bindings, style, flags)));

@@ -497,6 +497,54 @@ describe("fairlead audit verify and prune", () => {
     expect((await run("audit verify", { control, who: "blue" })).code).toBe(1);
   });
 
+  test("read here, row by row, it is compared with what hosts were sent, and no answer of the control plane is believed", async () => {
+    const control = new ControlWorld();
+    for (let n = 1; n <= 5; n++) await run("audit verify --output json", { control });
+    const entry = {
+      atMs: 1,
+      actor: "a",
+      action: "x",
+      target: "t",
+      outcome: "ok",
+      before: null,
+      after: null,
+    } as const;
+    for (let n = 1; n <= 5; n++) control.append({ ...entry, detail: `did ${n}` });
+    const honest = await run("audit verify --independent", { control });
+    expect([honest.code, honest.out]).toEqual([0, expect.stringContaining("5 rows, 0 heads")]);
+    const [, id = "", hash = ""] = /the last row (\d+):(\w+)/.exec(honest.out) ?? [];
+    const head = { id: Number(id), hash };
+    const files = {
+      "node.json": JSON.stringify({
+        heads: [head],
+        conflicts: [{ before: head, after: { ...head, hash: "00" } }],
+      }),
+      "control.json": JSON.stringify([head]),
+      "none.json": "{}",
+      "bad.json": '[{"id":"1"}]',
+    };
+    const verify = (more: string) => run(`audit verify ${more}`, { control, files });
+    for (const name of ["node.json", "control.json"])
+      expect((await verify(`--independent --heads ${name}`)).code).toBe(0);
+    expect((await verify("--heads bad.json")).code).toBe(2);
+    // Written again: the chain holds, and is not the one that was.
+    const row = control.audit.find((one) => one.detail === "did 3");
+    if (row === undefined) throw new Error("a row");
+    control.audit[control.audit.indexOf(row)] = { ...row, detail: "did nothing" };
+    expect((await verify("--independent")).code).toBe(0);
+    const found = await verify("--independent --heads node.json");
+    expect([found.code, found.error]).toEqual([
+      1,
+      expect.stringContaining("row 5 is not the one that the signed head names"),
+    ]);
+    control.audit.splice(
+      control.audit.findIndex((one) => one.id === 5),
+      1,
+    );
+    expect((await verify("--independent --heads control.json")).error).toContain("rows 5 to 5 are cut off");
+    expect((await run("audit verify --independent", { control, who: "blue" })).code).toBe(1);
+  });
+
   test("room is made by who may have the whole state, and it is written down", async () => {
     const control = new ControlWorld();
     const { code, error } = await run("prune --audit-rows 100 --versions 5", { control });

@@ -8,7 +8,8 @@ import { auditExportLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Clock, Random, Timer } from "../../host/host.ts";
 import type { AuditExportStatus, AuditHead, ChainedEntry } from "../records/audit.ts";
-import { type AuditLog, continues } from "../state/audit.ts";
+import type { AuditLog } from "../state/audit.ts";
+import { continues } from "../state/audit_rows.ts";
 import type { Settings } from "../state/settings.ts";
 import type { AuditExportCounts } from "./audit_export_metrics.ts";
 

@@ -1,32 +1,19 @@
 /**
  * Signed heads of the audit log: at each start and at intervals, the number and hash of the last row, signed with the key of the control plane's
  * own certificate, which is in memory alone. Rows that are cut off or written again afterwards, hashes and all, are not those that a head
- * names. Heads are kept in a file beside the state, and each is written to the log, so that it is elsewhere too.
+ * names. Heads are kept in a file beside the state, written to the log, and sent to nodes, so that they are elsewhere too.
  */
 import { asMeshError } from "../../base/errors.ts";
 import { auditLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
+import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Clock, Files, Timer, TlsCredentials } from "../../host/host.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
-import { readSigningKey } from "../../pki/crypto/private_key.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
-import { buffer, SignatureVerifier } from "../../pki/crypto/signature.ts";
-import { decodePemLabel } from "../../pki/der/pem.ts";
-import { TrustAnchors } from "../../pki/trust/anchors.ts";
-import { leafIdentity } from "../../pki/trust/leaf_identity.ts";
-import { validatePath } from "../../pki/trust/path.ts";
-import { parseCertificate } from "../../pki/x509/certificate.ts";
-import type { AuditCheck, AuditHead } from "../records/audit.ts";
+import { type SignedHead, signerOf, signHead } from "../../pki/trust/audit_head.ts";
+import type { AuditCheck, AuditHead, PublishedHead } from "../records/audit.ts";
 import type { AuditLog, AuditVerdict } from "../state/audit.ts";
-
-export interface SignedHead extends AuditHead {
-  readonly atMs: number;
-  /** ECDSA P-256 with SHA-256 over `headText`, base64. */
-  readonly signature: string;
-  /** Of the signer, leaf first. */
-  readonly chainPem: string;
-}
 
 export interface AuditHeadsOptions {
   readonly clock: Clock;
@@ -51,6 +38,10 @@ export class AuditHeads {
   #timer: Timer | null = null;
   #closed = false;
   #last: AuditCheck | null = null;
+  readonly #published = new WatchSource<PublishedHead | null>(null);
+  /** Heads that nodes were sent, the oldest first. */
+  #sent: readonly AuditHead[] = [];
+  #publishedAtMs = Number.NEGATIVE_INFINITY;
 
   private constructor(options: AuditHeadsOptions) {
     this.#options = options;
@@ -65,7 +56,10 @@ export class AuditHeads {
       options.logger.log("error", "audit", "the audit log is not intact", {
         reason: found.reason ?? "",
       });
+    // A node may have been sent any of these by the run before.
+    heads.#sent = heads.#kept.slice(-auditLimits.headsInProof * minutesPerPush);
     await heads.sign();
+    await heads.publish();
     heads.#schedule();
     return heads;
   }
@@ -73,6 +67,11 @@ export class AuditHeads {
   /** What the last check said; null before the first is done. */
   get last(): AuditCheck | null {
     return this.#last;
+  }
+
+  /** What nodes are sent; null before the first. */
+  get published(): Watch<PublishedHead | null> {
+    return this.#published;
   }
 
   close(): void {
@@ -91,6 +90,7 @@ export class AuditHeads {
       intact: reason === null,
       rows: verdict.intact ? verdict.rows : 0,
       heads: heads.length + known.length,
+      older: verdict.intact ? verdict.older : 0,
       head: verdict.intact ? verdict.head : null,
       reason,
     };
@@ -107,8 +107,7 @@ export class AuditHeads {
     if (newest?.id === id && newest.hash === hash && newest.chainPem === certificateChainPem) return;
     try {
       const atMs = Math.floor(clock.wallMs());
-      const key = await readSigningKey(privateKeyPem, provider);
-      const signature = (await key.sign(headText(stateId, { id, hash, atMs }))).toBase64();
+      const signature = await signHead(stateId, { id, hash, atMs }, privateKeyPem, provider);
       this.#kept = thinned([...this.#kept, { id, hash, atMs, signature, chainPem: certificateChainPem }]);
       await files.writeAtomic(path, new TextEncoder().encode(`${JSON.stringify(this.#kept)}\n`), 0o600);
       logger.log("info", "audit", "signed the head of the audit log", { id: String(id), hash, signature });
@@ -120,11 +119,45 @@ export class AuditHeads {
     }
   }
 
+  /** Gives nodes the newest head. */
+  async publish(): Promise<void> {
+    const { clock, audit, logger, stateId } = this.#options;
+    const newest = this.#kept.at(-1);
+    if (newest === undefined) return;
+    this.#publishedAtMs = clock.now();
+    try {
+      const sinceId = Math.max(
+        this.#sent[0]?.id ?? 0,
+        newest.id - auditLimits.maxDigests,
+        audit.digestsAfterId,
+      );
+      const proof = await new TimeSlice(clock).run(
+        audit.proofInSteps(Math.min(sinceId, newest.id), newest.id),
+      );
+      const { id } = newest;
+      const sent = [...this.#sent, newest].filter((one, index, all) => all[index + 1]?.id !== one.id);
+      this.#sent = sent.slice(-auditLimits.headsInProof);
+      if (!this.#closed && id !== this.#published.value?.id)
+        this.#published.set({ ...newest, stateId, ...proof });
+    } catch (thrown) {
+      const { message } = asMeshError(thrown, "io", "local");
+      logger.log("error", "audit", "the head of the audit log could not be sent to nodes", {
+        error: message,
+      });
+    }
+  }
+
   #schedule(): void {
     if (this.#closed) return;
-    this.#timer = this.#options.clock.setTimer(auditLimits.headIntervalMs, () => {
-      void this.sign().finally(() => this.#schedule());
+    const { clock } = this.#options;
+    this.#timer = clock.setTimer(auditLimits.headIntervalMs, () => {
+      void this.#tick().finally(() => this.#schedule());
     });
+  }
+
+  async #tick(): Promise<void> {
+    await this.sign();
+    if (this.#options.clock.now() - this.#publishedAtMs >= auditLimits.headPushMs) await this.publish();
   }
 
   async #read(): Promise<void> {
@@ -153,7 +186,7 @@ export class AuditHeads {
    */
   async #forged(heads: readonly SignedHead[]): Promise<string | null> {
     for (const head of heads) {
-      const signed = await signedBy(head, this.#options);
+      const signed = await signerOf(this.#options.stateId, head, this.#options);
       if (signed === "unknown" || (signed === "another root" && head === heads.at(-1)))
         return `the head of row ${head.id} is not signed by a key of this control plane`;
     }
@@ -161,33 +194,8 @@ export class AuditHeads {
   }
 }
 
-function headText(stateId: string, { id, hash, atMs }: Pick<SignedHead, "id" | "hash" | "atMs">): Uint8Array {
-  return new TextEncoder().encode(`fairlead audit head 1\n${stateId}\n${id}\n${hash}\n${atMs}\n`);
-}
-
-async function signedBy(
-  head: SignedHead,
-  { provider, stateId, id, rootsPem }: AuditHeadsOptions,
-): Promise<"control plane" | "another root" | "unknown"> {
-  try {
-    const [leaf, ...intermediates] = decodePemLabel(head.chainPem, "CERTIFICATE").map(parseCertificate);
-    if (leaf === undefined || !leafIdentity(leaf).equals(id)) return "unknown";
-    const { subtle } = provider.crypto;
-    const curve = { name: "ECDSA", namedCurve: "P-256" };
-    const key = await subtle.importKey("spki", buffer(leaf.publicKeyInfo), curve, false, ["verify"]);
-    const signature = buffer(Uint8Array.fromBase64(head.signature));
-    const algorithm = { name: "ECDSA", hash: "SHA-256" };
-    if (!(await subtle.verify(algorithm, key, signature, buffer(headText(stateId, head))))) return "unknown";
-    const anchors = new TrustAnchors(decodePemLabel(rootsPem(), "CERTIFICATE").map(parseCertificate));
-    const question = { leaf, intermediates, anchors, usage: "serverAuth", nowMs: head.atMs } as const;
-    return await validatePath(question, new SignatureVerifier(provider)).then(
-      () => "control plane",
-      () => "another root",
-    );
-  } catch {
-    return "unknown";
-  }
-}
+/** Heads that are signed between two that nodes are sent. */
+const minutesPerPush = auditLimits.headPushMs / auditLimits.headIntervalMs;
 
 /** All of the last day, and of each day before it the last one, for as long as there is room. */
 function thinned(heads: readonly SignedHead[]): readonly SignedHead[] {

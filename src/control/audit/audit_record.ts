@@ -3,11 +3,14 @@ import { sha256Hex } from "../../base/sha256.ts";
 import type { ChainedEntry } from "../records/audit.ts";
 
 /** A row in JSON. `atMs` and what follows is what the hash is over; `time` is the same for people. */
-export function recordOf(stateId: string, { entry, hash }: ChainedEntry): Readonly<Record<string, unknown>> {
+export function recordOf(
+  stateId: string,
+  { entry, salt, hash }: ChainedEntry,
+): Readonly<Record<string, unknown>> {
   const { id, atMs, actor, action, target, namespace, outcome, detail, before, after } = entry;
   const time = new Date(atMs).toISOString();
   const chained = { id, atMs, actor, action, target, namespace, outcome, detail, before, after };
-  return { state: stateId, time, ...chained, hash: hash.toHex() };
+  return { state: stateId, time, ...chained, salt: salt?.toHex() ?? null, hash: hash.toHex() };
 }
 
 /** Rows as JSON lines. */

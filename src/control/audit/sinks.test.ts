@@ -56,7 +56,7 @@ function row(id: number, more: Partial<ChainedEntry["entry"]> = {}): ChainedEntr
     after: "kind: X\n",
     ...more,
   } as const;
-  return { entry, hash: new Uint8Array(32).fill(id) };
+  return { entry, salt: new Uint8Array(16).fill(id), hash: new Uint8Array(32).fill(id) };
 }
 
 async function until(condition: () => boolean, what: string): Promise<void> {

@@ -22,6 +22,8 @@ export interface StoredAuditEntry extends AuditEntry {
 /** A row with its place in the chain. */
 export interface ChainedEntry {
   readonly entry: StoredAuditEntry;
+  /** What its digest is salted with; null for a row of the first programs. */
+  readonly salt: Uint8Array | null;
   /** Over the row and the hash of the one before it. */
   readonly hash: Uint8Array;
 }
@@ -62,12 +64,29 @@ export interface AuditHead {
   readonly hash: string;
 }
 
+/** A signed head as nodes are sent it: with the digests by which one that they had before is known to be in the same log. */
+export interface PublishedHead extends AuditHead {
+  readonly stateId: string;
+  readonly atMs: number;
+  /** Base64. */
+  readonly signature: string;
+  /** Of the signer, leaf first, in PEM. */
+  readonly chainPem: string;
+  readonly sinceId: number;
+  /** Hexadecimal. */
+  readonly sinceHash: string;
+  /** Of the rows after `sinceId`, 32 bytes each. */
+  readonly digests: Uint8Array;
+}
+
 /** What a check of the whole log has found. */
 export interface AuditCheck {
   readonly intact: boolean;
   /** Rows read, and heads that they were compared with. */
   readonly rows: number;
   readonly heads: number;
+  /** Of these, heads of rows that were pruned: they could not be compared. */
+  readonly older: number;
   readonly head: AuditHead | null;
   readonly reason: string | null;
 }

@@ -1,5 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { chainDigest, rowDigest } from "../../base/audit_chain.ts";
 import { stateLimits } from "../../base/limits/control.ts";
+import { sha256 } from "../../base/sha256.ts";
+import { runSteps } from "../../base/time_slice.ts";
 import type { Database } from "../../host/database.ts";
 import type { AuditEntry } from "../records/audit.ts";
 import { AuditLog } from "./audit.ts";
@@ -104,6 +107,64 @@ describe("the audit log", () => {
     expect(audit.prune(8, "fairlead", { keepRows: 50 })).toBe(0);
     audit.append(entry());
     expect(audit.verify()).toMatchObject({ intact: true });
+  });
+
+  test("half of a surrogate pair, a caller's or of a text that was cut, does not break the chain; nor does a NUL", () => {
+    for (const text of [
+      "\ud800",
+      "\udc00x",
+      "a\0b",
+      "\ufeff",
+      `${"x".repeat(stateLimits.maxAuditTextLength - 1)}𝄞𝄞`,
+    ]) {
+      const { audit } = open();
+      const texts = { actor: text, target: text, detail: text, before: text, after: text };
+      audit.append(entry({ ...texts, namespace: text.slice(0, 10) }));
+      audit.append(entry());
+      expect(audit.verify()).toMatchObject({ intact: true, rows: 2 });
+      expect(audit.read({ limit: 1, beforeId: 2 })[0]?.actor).toBe(text.toWellFormed());
+    }
+  });
+
+  test("rows of the first programs, which had no digests, are in one chain with those of now", () => {
+    const w = new StateWorld();
+    w.machine.disk.makeFolder("/s");
+    const database = w.host.databases.open("/s/a.db", { applicationId: 1 });
+    const digests = migrations.findIndex(({ name }) => name === "digests of audit rows");
+    migrate(database, migrations.slice(0, digests));
+    let hash = new Uint8Array(32);
+    for (let id = 1; id <= 3; id++) {
+      const row = [id, 1, "alice", "x", "t", null, "ok", `did ${id}`, null, null];
+      hash = new Uint8Array(sha256(hash, new TextEncoder().encode(JSON.stringify(row))));
+      database.run(
+        "INSERT INTO audit (id, at_ms, actor, action, target, outcome, detail, hash) VALUES (?, 1, 'alice', 'x', 't', 'ok', ?, ?)",
+        id,
+        `did ${id}`,
+        hash,
+      );
+    }
+    migrate(database, migrations);
+    const audit = new AuditLog(database);
+    const old = { id: 3, hash: hash.toHex() };
+    audit.append(entry({ detail: "by the program of now" }));
+    expect(audit.verify(old)).toMatchObject({ intact: true, rows: 4 });
+    expect(audit.digestsAfterId).toBe(3);
+    const { sinceId, sinceHash, digests: all } = runSteps(audit.proofInSteps(3, 4));
+    expect([sinceId, sinceHash, chainDigest(hash, all).toHex()]).toEqual([3, old.hash, audit.head().hash]);
+  });
+
+  test("a digest says nothing of its row to who guesses it", () => {
+    const { audit } = open();
+    audit.append(entry());
+    const [row] = audit.page(0, 1);
+    if (row === undefined) throw new Error("a row");
+    const { digests } = runSteps(audit.proofInSteps(0, 1));
+    expect(digests.toHex()).not.toBe(rowDigest(row.entry, new Uint8Array()).toHex());
+    expect(row.salt === null ? "" : rowDigest(row.entry, row.salt).toHex()).toBe(digests.toHex());
+    // Another state's salts are others.
+    const other = open().audit;
+    other.append(entry());
+    expect(other.page(0, 1)[0]?.salt).not.toEqual(row.salt);
   });
 
   test("a long text is kept in part, with the hash of it all", () => {

@@ -3,15 +3,23 @@
  * or takes out between others breaks the chain; to know of rows cut off at the end, keep a `head` elsewhere.
  */
 
+import { chainRow, rowDigest } from "../../base/audit_chain.ts";
 import { auditExportLimits, auditLimits, stateLimits } from "../../base/limits/control.ts";
-import { sha256, sha256Hex } from "../../base/sha256.ts";
+import { sha256 } from "../../base/sha256.ts";
 import { runSteps } from "../../base/time_slice.ts";
 import type { Database, SqlRow, SqlValue } from "../../host/database.ts";
 import type { AuditEntry, AuditHead, AuditQuery, ChainedEntry, StoredAuditEntry } from "../records/audit.ts";
+import { charsOf, hashed, readEntry, shortened, storable } from "./audit_rows.ts";
 import { RowReader, storedMs } from "./row_reader.ts";
 
 export type AuditVerdict =
-  | { readonly intact: true; readonly rows: number; readonly head: AuditHead }
+  | {
+      readonly intact: true;
+      readonly rows: number;
+      readonly head: AuditHead;
+      /** Heads that are older than the first row that is left: they could not be compared. */
+      readonly older: number;
+    }
   | { readonly intact: false; readonly id: number; readonly reason: string };
 
 /** Rows that pruning leaves although their time is over, because somebody does not have them yet. */
@@ -41,8 +49,17 @@ export interface AuditDue {
   readonly overruled: boolean;
 }
 
+export interface ChainProof {
+  readonly sinceId: number;
+  /** Hexadecimal. */
+  readonly sinceHash: string;
+  /** 32 bytes a row. */
+  readonly digests: Uint8Array;
+}
+
 export class AuditLog {
   readonly #database: Database;
+  #salts: { readonly afterId: number; readonly key: Uint8Array } | null = null;
 
   constructor(database: Database) {
     this.#database = database;
@@ -58,10 +75,13 @@ export class AuditLog {
       const kept = (text: string | null): string | null =>
         text === null ? null : isPastShare ? hashed(text) : shortened(text);
       const row = {
-        ...entry,
         id,
         atMs: storedMs(entry.atMs),
-        namespace,
+        actor: storable(entry.actor),
+        action: entry.action,
+        target: storable(entry.target),
+        namespace: namespace === null ? null : storable(namespace),
+        outcome: entry.outcome,
         detail: shortened(entry.detail),
         before: kept(entry.before),
         after: kept(entry.after),
@@ -78,7 +98,7 @@ export class AuditLog {
         row.detail,
         row.before,
         row.after,
-        chainHash(last.hash, row),
+        chainRow(last.hash, row, this.#saltOf(id)),
       );
       return id;
     });
@@ -111,7 +131,7 @@ export class AuditLog {
         ...values,
         limit,
       )
-      .map((row) => readEntry(row).entry);
+      .map((row) => this.#read(row).entry);
   }
 
   /**
@@ -125,7 +145,7 @@ export class AuditLog {
       afterId,
       rowsPerStep,
     )) {
-      const chained = readEntry(row);
+      const chained = this.#read(row);
       chars += charsOf(chained.entry);
       if (rows.length > 0 && chars > maxChars) break;
       rows.push(chained);
@@ -137,6 +157,37 @@ export class AuditLog {
   start(): AuditHead {
     const { id, hash } = this.#start();
     return { id, hash: hash.toHex() };
+  }
+
+  /** Rows up to this one are of the first programs, and have no digests. */
+  get digestsAfterId(): number {
+    this.#salts ??= this.#readSalts();
+    return this.#salts.afterId;
+  }
+
+  /**
+   * What leads from one row to another for who may not read them: the hash of the first, and the digests of those after it. In steps.
+   *
+   * @param sinceId later where rows before it were pruned. @param toId a row that is there.
+   */
+  *proofInSteps(sinceId: number, toId: number): Generator<void, ChainProof> {
+    const start = this.#start();
+    const from = Math.max(sinceId, start.id);
+    const row = this.#database.get("SELECT hash FROM audit WHERE id = ?", from);
+    const sinceHash = row === null ? start.hash : new RowReader("audit", row).bytes("hash", 32);
+    const digests = new Uint8Array(32 * Math.max(0, toId - from));
+    let next = from + 1;
+    while (next <= toId) {
+      const rows = this.page(next - 1, auditLimits.charsPerStep);
+      if (rows.length === 0) break;
+      for (const { entry, salt } of rows) {
+        if (entry.id > toId || salt === null) break;
+        digests.set(rowDigest(entry, salt), 32 * (entry.id - from - 1));
+      }
+      next = (rows.at(-1)?.entry.id ?? toId) + 1;
+      yield;
+    }
+    return { sinceId: from, sinceHash: sinceHash.toHex(), digests };
   }
 
   head(): AuditHead {
@@ -153,6 +204,13 @@ export class AuditLog {
   *verifyInSteps(heads: readonly AuditHead[]): Generator<void, AuditVerdict> {
     const known = new Map(heads.map(({ id, hash }) => [id, hash]));
     const start = this.#start();
+    const older = heads.filter(({ id }) => id < start.id).length;
+    if ((known.get(start.id) ?? start.hash.toHex()) !== start.hash.toHex())
+      return {
+        intact: false,
+        id: start.id,
+        reason: `row ${start.id} is not the one that the signed head names`,
+      };
     let last = start;
     let rows = 0;
     let chars = 0;
@@ -163,13 +221,14 @@ export class AuditLog {
         rowsPerStep,
       );
       for (const row of page) {
-        const { entry, hash } = readEntry(row);
+        const { entry, salt, hash } = this.#read(row);
         const broken = (reason: string): AuditVerdict => ({ intact: false, id: entry.id, reason });
         // Pruned while this was going on: the chain begins later now.
         if (entry.id !== last.id + 1 && this.#start().id + 1 !== entry.id)
           return broken(`row ${last.id + 1} is missing`);
         const before = entry.id === last.id + 1 ? last.hash : this.#start().hash;
-        if (hash.toHex() !== chainHash(before, entry).toHex()) return broken(`row ${entry.id} was changed`);
+        if (hash.toHex() !== chainRow(before, entry, salt).toHex())
+          return broken(`row ${entry.id} was changed`);
         if ((known.get(entry.id) ?? hash.toHex()) !== hash.toHex())
           return broken(`row ${entry.id} is not the one that the signed head names`);
         last = { id: entry.id, hash };
@@ -185,7 +244,7 @@ export class AuditLog {
     for (const { id } of heads)
       if (id > last.id)
         return { intact: false, id: last.id + 1, reason: `rows ${last.id + 1} to ${id} are cut off` };
-    return { intact: true, rows, head: { id: last.id, hash: last.hash.toHex() } };
+    return { intact: true, rows, head: { id: last.id, hash: last.hash.toHex() }, older };
   }
 
   /**
@@ -235,7 +294,7 @@ export class AuditLog {
       if (endId <= start.id) return 0;
       const row = this.#database.get("SELECT * FROM audit WHERE id = ?", endId);
       if (row === null) return 0;
-      const { hash } = readEntry(row);
+      const { hash } = this.#read(row);
       const without = overruled ? `; ${waitsFor} did not have all of them` : "";
       const detail = `rows ${start.id + 1} to ${endId}; the last had the hash ${hash.toHex()}${without}`;
       const entry = {
@@ -261,6 +320,24 @@ export class AuditLog {
     return Math.max(0, rows - keepRows, tooLarge);
   }
 
+  #read(row: SqlRow): ChainedEntry {
+    const { entry, hash } = readEntry(row);
+    return { entry, salt: this.#saltOf(entry.id), hash };
+  }
+
+  /** From one key for all: a salt for each row takes no room in the state. */
+  #saltOf(id: number): Uint8Array | null {
+    this.#salts ??= this.#readSalts();
+    const { afterId, key } = this.#salts;
+    return id <= afterId ? null : sha256(key, utf8.encode(String(id))).subarray(0, saltBytes);
+  }
+
+  #readSalts(): { readonly afterId: number; readonly key: Uint8Array } {
+    const row = this.#database.get("SELECT after_id, salt_key FROM audit_digests");
+    const reader = new RowReader("audit_digests", row ?? {});
+    return { afterId: reader.integer("after_id"), key: reader.bytes("salt_key", 32) };
+  }
+
   #last(): { readonly id: number; readonly hash: Uint8Array } {
     const row = this.#database.get("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1");
     if (row === null) return this.#start();
@@ -278,49 +355,5 @@ export class AuditLog {
 /** Rows that are read in one step of a check: as many of the longest are some 6 MiB. */
 const rowsPerStep = 100;
 
-/** About what a row takes, in characters. */
-function charsOf({ detail, before, after }: StoredAuditEntry): number {
-  return 200 + detail.length + (before?.length ?? 0) + (after?.length ?? 0);
-}
-
-function readEntry(row: SqlRow): ChainedEntry {
-  const reader = new RowReader("audit", row);
-  const entry = {
-    id: reader.integer("id"),
-    atMs: reader.integer("at_ms"),
-    actor: reader.text("actor"),
-    action: reader.text("action"),
-    target: reader.text("target"),
-    namespace: reader.textOrNull("namespace"),
-    outcome: reader.oneOf("outcome", ["ok", "refused", "failed"]),
-    detail: reader.text("detail"),
-    before: reader.textOrNull("before"),
-    after: reader.textOrNull("after"),
-  };
-  return { entry, hash: reader.bytes("hash", 32) };
-}
-
+const saltBytes = 16;
 const utf8 = new TextEncoder();
-
-/** JSON of a fixed list of fields: no two different rows are written alike. */
-function chainHash(previous: Uint8Array, row: StoredAuditEntry): Uint8Array {
-  const fields = [row.id, row.atMs, row.actor, row.action, row.target, row.namespace];
-  const rest = [row.outcome, row.detail, row.before, row.after];
-  return sha256(previous, utf8.encode(JSON.stringify([...fields, ...rest])));
-}
-
-/** @returns whether this row is the one that was written after the head. */
-export function continues({ id, hash }: AuditHead, { entry, hash: own }: ChainedEntry): boolean {
-  return entry.id === id + 1 && chainHash(Uint8Array.fromHex(hash), entry).toHex() === own.toHex();
-}
-
-/** What is left of a text of a tenant that has had its share of the log. */
-function hashed(text: string): string {
-  return `… ${text.length} characters, left out: the namespace has used its share of the audit log; SHA-256 ${sha256Hex(utf8.encode(text))}`;
-}
-
-function shortened(text: string): string {
-  if (text.length <= stateLimits.maxAuditTextLength) return text;
-  const kept = text.slice(0, stateLimits.maxAuditTextLength);
-  return `${kept}\n… ${text.length - kept.length} characters more; SHA-256 of it all ${sha256Hex(utf8.encode(text))}`;
-}

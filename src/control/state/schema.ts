@@ -242,6 +242,21 @@ CREATE TABLE strangers (
 ) STRICT;
 `;
 
+/** From here on a row's hash is over a salted digest of it. The salts come from a key, which who may read the log is told. */
+const digests = `
+CREATE TABLE audit_digests (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  after_id INTEGER NOT NULL,
+  salt_key BLOB NOT NULL CHECK (length(salt_key) = 32)
+) STRICT;
+INSERT INTO audit_digests (one, after_id, salt_key)
+  SELECT 1, ifnull((SELECT max(id) FROM audit), (SELECT id FROM audit_start)), randomblob(32);
+CREATE TRIGGER audit_digests_are_not_changed BEFORE UPDATE ON audit_digests
+BEGIN SELECT RAISE(ABORT, 'the salts of the audit log are not changed'); END;
+CREATE TRIGGER audit_digests_stay BEFORE DELETE ON audit_digests
+BEGIN SELECT RAISE(ABORT, 'the salts of the audit log stay'); END;
+`;
+
 export const migrations: readonly Migration[] = [
   { name: "credentials", sql: credentials },
   { name: "audit log", sql: audit },
@@ -254,4 +269,5 @@ export const migrations: readonly Migration[] = [
   { name: "revocations of tokens", sql: revokedTokens },
   { name: "revocations by right", sql: shares },
   { name: "serial numbers of hosts", sql: renewals },
+  { name: "digests of audit rows", sql: digests },
 ];

@@ -11,7 +11,7 @@ import type { Watch } from "../../base/watch.ts";
 import type { Clock } from "../../host/host.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";
 import type { TrustBundle } from "../../pki/trust/trust_bundle.ts";
-import { controlPlanePrefix, trustBundleType } from "../../wire/ads/delta.ts";
+import { auditHeadType, controlPlanePrefix, trustBundleType } from "../../wire/ads/delta.ts";
 import { ResourceSet } from "../../wire/ads/resource_set.ts";
 import { ResponseEncoder } from "../../wire/ads/response_parts.ts";
 import { DeltaSession, type SessionLimits } from "../../wire/ads/server_session.ts";
@@ -23,9 +23,10 @@ import type {
   DeltaDiscoveryRequest,
   DeltaDiscoveryResponse,
 } from "../../wire/messages/envoy_discovery.gen.ts";
-import { encodeTrustBundleMessage } from "../../wire/messages/mesh_resources.ts";
+import { encodeAuditHeadMessage, encodeTrustBundleMessage } from "../../wire/messages/mesh_resources.ts";
 import { type CallPeer, credentialsOf } from "../identity/call_credentials.ts";
 import { type Caller, type CallerAuthenticator, callerName } from "../identity/caller.ts";
+import type { PublishedHead } from "../records/audit.ts";
 import { contentResource, MeshResourceSets, nodeGroup } from "./mesh_resource_sets.ts";
 import type { NodeInfo } from "./node_info.ts";
 import { PushTimer } from "./push_timer.ts";
@@ -38,6 +39,8 @@ export interface XdsServerOptions {
   readonly logger: Logger;
   readonly store: MeshStore;
   readonly bundle: Watch<TrustBundle>;
+  /** Of the audit log, for nodes to keep. */
+  readonly auditHead?: Watch<PublishedHead | null>;
   readonly authenticator: Pick<CallerAuthenticator, "authenticate"> & {
     /** @returns null while the caller may still be believed, else why not. */
     recheck?(caller: Caller): string | null;
@@ -69,6 +72,7 @@ export interface TrustHolder {
 }
 
 const trustName = "trust";
+const auditHeadName = "audit";
 
 export class XdsServer {
   readonly #options: XdsServerOptions;
@@ -77,6 +81,7 @@ export class XdsServer {
   readonly #encoder: ResponseEncoder;
   readonly #mesh: MeshResourceSets;
   readonly #trust = new ResourceSet(trustBundleType);
+  readonly #auditHeads = new ResourceSet(auditHeadType);
   /** Versions of the bundle by revision, for those that a node may still have. */
   readonly #trustVersions = new Map<number, string>();
   readonly #sets: ReadonlyMap<string, ResourceSet>;
@@ -86,7 +91,8 @@ export class XdsServer {
   readonly #clients = new Map<string, Subscriber[]>();
   readonly #shares: StreamShares;
   readonly #host: SubscriberHost;
-  readonly #unwatch: () => void;
+  readonly #unwatch: readonly (() => void)[];
+  #newHead = false;
   #closed = false;
 
   constructor(options: XdsServerOptions) {
@@ -99,13 +105,22 @@ export class XdsServer {
     this.#timer = new PushTimer(options.clock, this.#limits, (sinceMs) => void this.#push(sinceMs));
     this.#mesh = new MeshResourceSets(options.store, () => this.#timer.changed());
     this.#sets = new Map(
-      [this.#mesh.policies, this.#mesh.addresses, this.#trust].map((set) => [set.typeUrl, set]),
+      [this.#mesh.policies, this.#mesh.addresses, this.#trust, this.#auditHeads].map((set) => [
+        set.typeUrl,
+        set,
+      ]),
     );
     this.#setTrust(options.bundle.value);
-    this.#unwatch = options.bundle.subscribe((bundle) => {
-      // A revocation does not wait for a quiet moment.
-      if (this.#setTrust(bundle)) this.#pumpAll();
-    });
+    this.#setAuditHead(options.auditHead?.value ?? null);
+    this.#unwatch = [
+      options.bundle.subscribe((bundle) => {
+        // A revocation does not wait for a quiet moment.
+        if (this.#setTrust(bundle)) this.#pumpAll();
+      }),
+      options.auditHead?.subscribe((head) => {
+        if (this.#setAuditHead(head)) this.#timer.changed();
+      }) ?? (() => {}),
+    ];
     this.#host = {
       clock: options.clock,
       logger: options.logger,
@@ -172,7 +187,7 @@ export class XdsServer {
 
   close(): void {
     this.#closed = true;
-    this.#unwatch();
+    for (const unwatch of this.#unwatch) unwatch();
     this.#mesh.close();
     this.#timer.close();
     for (const subscriber of [...this.#subscribers])
@@ -192,7 +207,9 @@ export class XdsServer {
   }
 
   #pushNow(): void {
-    if (!this.#closed && this.#mesh.flush()) this.#pumpAll();
+    const hasHead = this.#newHead;
+    this.#newHead = false;
+    if (!this.#closed && (this.#mesh.flush() || hasHead)) this.#pumpAll();
   }
 
   #pumpAll(): void {
@@ -212,6 +229,25 @@ export class XdsServer {
     this.#trustVersions.set(this.#trust.revision, this.trustVersion);
     this.#forgetTrustVersions();
     return true;
+  }
+
+  /** With the next push: nothing waits for it. */
+  #setAuditHead(head: PublishedHead | null): boolean {
+    if (head === null) return false;
+    const { stateId, id, hash, atMs, signature, chainPem, sinceId, sinceHash, digests } = head;
+    const value = encodeAuditHeadMessage({
+      stateId,
+      id: BigInt(id),
+      hash: Uint8Array.fromHex(hash),
+      atMs: BigInt(atMs),
+      signature: Uint8Array.fromBase64(signature),
+      chainPem,
+      sinceId: BigInt(sinceId),
+      sinceHash: Uint8Array.fromHex(sinceHash),
+      digests,
+    });
+    this.#newHead = this.#auditHeads.apply([contentResource(auditHeadName, value)], []) || this.#newHead;
+    return this.#newHead;
   }
 
   #forgetTrustVersions(): void {

@@ -12,6 +12,9 @@ export const authorizationType = "type.googleapis.com/istio.security.Authorizati
 /** Our own: roots and revocation lists, for nodes of ours. */
 export const trustBundleType = "type.googleapis.com/fairlead.v1.TrustBundle";
 
+/** Our own: signed heads of the control plane's audit log. */
+export const auditHeadType = "type.googleapis.com/fairlead.v1.AuditHead";
+
 /** How a server of ours begins `DeltaDiscoveryResponse.control_plane.identifier`. */
 export const controlPlanePrefix = "fairlead/";
 

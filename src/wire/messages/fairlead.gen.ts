@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file fairlead.proto.
  */
 export const file_fairlead: GenFile = /*@__PURE__*/
-  fileDesc("Cg5mYWlybGVhZC5wcm90bxILZmFpcmxlYWQudjEi1gEKC0pvaW5SZXF1ZXN0Eg0KBXRva2VuGAEgASgJEgsKA2NzchgCIAEoCRIRCglub2RlX25hbWUYAyABKAkSEQoJYWRkcmVzc2VzGAQgAygJEg8KB3ZlcnNpb24YBSABKAkSNAoGbGFiZWxzGAYgAygLMiQuZmFpcmxlYWQudjEuSm9pblJlcXVlc3QuTGFiZWxzRW50cnkSDwoHbmV0d29yaxgHIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhsKDFJlbmV3UmVxdWVzdBILCgNjc3IYASABKAkimwEKDEpvaW5SZXNwb25zZRISCgpjZXJ0X2NoYWluGAEgAygJEhEKCW5vZGVfbmFtZRgCIAEoCRIRCgl3b3JrbG9hZHMYAyADKAkSFAoMdHJ1c3RfZG9tYWluGAQgASgJEhIKCmNsdXN0ZXJfaWQYBSABKAkSFgoOcm9vdF9uYW1lc3BhY2UYBiABKAkSDwoHbmV0d29yaxgHIAEoCSJMCgtUcnVzdEJ1bmRsZRIRCglyb290c19wZW0YASABKAkSDAoEY3JscxgCIAMoDBIcChR3YW50ZWRfaXNzdWVyX2tleV9pZBgDIAEoCSJPCgZPcmlnaW4SIgoGcG9saWN5GAEgASgLMhIuZmFpcmxlYWQudjEuUGxhY2USIQoFcnVsZXMYAiADKAsyEi5mYWlybGVhZC52MS5QbGFjZSIzCgVQbGFjZRIMCgRmaWxlGAEgASgJEgwKBGxpbmUYAiABKA0SDgoGY29sdW1uGAMgASgNMokBCgtKb2luU2VydmljZRI7CgRKb2luEhguZmFpcmxlYWQudjEuSm9pblJlcXVlc3QaGS5mYWlybGVhZC52MS5Kb2luUmVzcG9uc2USPQoFUmVuZXcSGS5mYWlybGVhZC52MS5SZW5ld1JlcXVlc3QaGS5mYWlybGVhZC52MS5Kb2luUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("Cg5mYWlybGVhZC5wcm90bxILZmFpcmxlYWQudjEi1gEKC0pvaW5SZXF1ZXN0Eg0KBXRva2VuGAEgASgJEgsKA2NzchgCIAEoCRIRCglub2RlX25hbWUYAyABKAkSEQoJYWRkcmVzc2VzGAQgAygJEg8KB3ZlcnNpb24YBSABKAkSNAoGbGFiZWxzGAYgAygLMiQuZmFpcmxlYWQudjEuSm9pblJlcXVlc3QuTGFiZWxzRW50cnkSDwoHbmV0d29yaxgHIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhsKDFJlbmV3UmVxdWVzdBILCgNjc3IYASABKAkimwEKDEpvaW5SZXNwb25zZRISCgpjZXJ0X2NoYWluGAEgAygJEhEKCW5vZGVfbmFtZRgCIAEoCRIRCgl3b3JrbG9hZHMYAyADKAkSFAoMdHJ1c3RfZG9tYWluGAQgASgJEhIKCmNsdXN0ZXJfaWQYBSABKAkSFgoOcm9vdF9uYW1lc3BhY2UYBiABKAkSDwoHbmV0d29yaxgHIAEoCSJMCgtUcnVzdEJ1bmRsZRIRCglyb290c19wZW0YASABKAkSDAoEY3JscxgCIAMoDBIcChR3YW50ZWRfaXNzdWVyX2tleV9pZBgDIAEoCSKjAQoJQXVkaXRIZWFkEhAKCHN0YXRlX2lkGAEgASgJEgoKAmlkGAIgASgEEgwKBGhhc2gYAyABKAwSDQoFYXRfbXMYBCABKAMSEQoJc2lnbmF0dXJlGAUgASgMEhEKCWNoYWluX3BlbRgGIAEoCRIQCghzaW5jZV9pZBgHIAEoBBISCgpzaW5jZV9oYXNoGAggASgMEg8KB2RpZ2VzdHMYCSABKAwiTwoGT3JpZ2luEiIKBnBvbGljeRgBIAEoCzISLmZhaXJsZWFkLnYxLlBsYWNlEiEKBXJ1bGVzGAIgAygLMhIuZmFpcmxlYWQudjEuUGxhY2UiMwoFUGxhY2USDAoEZmlsZRgBIAEoCRIMCgRsaW5lGAIgASgNEg4KBmNvbHVtbhgDIAEoDTKJAQoLSm9pblNlcnZpY2USOwoESm9pbhIYLmZhaXJsZWFkLnYxLkpvaW5SZXF1ZXN0GhkuZmFpcmxlYWQudjEuSm9pblJlc3BvbnNlEj0KBVJlbmV3EhkuZmFpcmxlYWQudjEuUmVuZXdSZXF1ZXN0GhkuZmFpcmxlYWQudjEuSm9pblJlc3BvbnNlYgZwcm90bzM");
 
 /**
  * @generated from message fairlead.v1.JoinRequest
@@ -168,6 +168,75 @@ export const TrustBundleSchema: GenMessage<TrustBundle> = /*@__PURE__*/
   messageDesc(file_fairlead, 3);
 
 /**
+ * Resource type `type.googleapis.com/fairlead.v1.AuditHead`, one resource named `audit`: the last row of the control plane's audit log, signed.
+ *
+ * @generated from message fairlead.v1.AuditHead
+ */
+export type AuditHead = Message<"fairlead.v1.AuditHead"> & {
+  /**
+   * Of the control plane's state, 32 hexadecimal digits.
+   *
+   * @generated from field: string state_id = 1;
+   */
+  stateId: string;
+
+  /**
+   * @generated from field: uint64 id = 2;
+   */
+  id: bigint;
+
+  /**
+   * @generated from field: bytes hash = 3;
+   */
+  hash: Uint8Array;
+
+  /**
+   * @generated from field: int64 at_ms = 4;
+   */
+  atMs: bigint;
+
+  /**
+   * ECDSA P-256 with SHA-256.
+   *
+   * @generated from field: bytes signature = 5;
+   */
+  signature: Uint8Array;
+
+  /**
+   * Of the signer, leaf first, in PEM.
+   *
+   * @generated from field: string chain_pem = 6;
+   */
+  chainPem: string;
+
+  /**
+   * A row before it, whose hash the digests of the rows from there on lead to this one: what a host knew is in it, or the log was written again.
+   *
+   * @generated from field: uint64 since_id = 7;
+   */
+  sinceId: bigint;
+
+  /**
+   * @generated from field: bytes since_hash = 8;
+   */
+  sinceHash: Uint8Array;
+
+  /**
+   * 32 bytes a row, for rows `since_id + 1` to `id`.
+   *
+   * @generated from field: bytes digests = 9;
+   */
+  digests: Uint8Array;
+};
+
+/**
+ * Describes the message fairlead.v1.AuditHead.
+ * Use `create(AuditHeadSchema)` to create a new message.
+ */
+export const AuditHeadSchema: GenMessage<AuditHead> = /*@__PURE__*/
+  messageDesc(file_fairlead, 4);
+
+/**
  * In `Authorization.extensions`, under the name `fairlead.dev/origin`: where the policy was written, so that a refusal on a node can point at it.
  * ztunnel reads no extensions.
  *
@@ -192,7 +261,7 @@ export type Origin = Message<"fairlead.v1.Origin"> & {
  * Use `create(OriginSchema)` to create a new message.
  */
 export const OriginSchema: GenMessage<Origin> = /*@__PURE__*/
-  messageDesc(file_fairlead, 4);
+  messageDesc(file_fairlead, 5);
 
 /**
  * @generated from message fairlead.v1.Place
@@ -221,7 +290,7 @@ export type Place = Message<"fairlead.v1.Place"> & {
  * Use `create(PlaceSchema)` to create a new message.
  */
 export const PlaceSchema: GenMessage<Place> = /*@__PURE__*/
-  messageDesc(file_fairlead, 5);
+  messageDesc(file_fairlead, 6);
 
 /**
  * @generated from service fairlead.v1.JoinService

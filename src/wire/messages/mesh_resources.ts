@@ -1,7 +1,14 @@
 /** The resources of ambient xDS between bytes and generated messages, for those who know what they mean: `mesh/`. */
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { anyPack, anyUnpack } from "@bufbuild/protobuf/wkt";
-import { type Origin, OriginSchema, type TrustBundle, TrustBundleSchema } from "./fairlead.gen.ts";
+import {
+  type AuditHead,
+  AuditHeadSchema,
+  type Origin,
+  OriginSchema,
+  type TrustBundle,
+  TrustBundleSchema,
+} from "./fairlead.gen.ts";
 import { type Authorization, AuthorizationSchema } from "./istio_authorization.gen.ts";
 import { type Address, AddressSchema, type Extension } from "./istio_workload.gen.ts";
 
@@ -11,6 +18,7 @@ export type AuthorizationFields = Omit<
   "extensions"
 >;
 export type OriginFields = MessageInitShape<typeof OriginSchema>;
+export type AuditHeadFields = MessageInitShape<typeof AuditHeadSchema>;
 export type TrustBundleFields = MessageInitShape<typeof TrustBundleSchema>;
 
 const originName = "fairlead.dev/origin";
@@ -57,4 +65,13 @@ export function encodeTrustBundleMessage(fields: TrustBundleFields): Uint8Array 
 /** @throws Error when the bytes are no such message. */
 export function decodeTrustBundleMessage(bytes: Uint8Array): TrustBundle {
   return fromBinary(TrustBundleSchema, bytes);
+}
+
+export function encodeAuditHeadMessage(fields: AuditHeadFields): Uint8Array {
+  return toBinary(AuditHeadSchema, create(AuditHeadSchema, fields));
+}
+
+/** @throws Error when the bytes are no such message. */
+export function decodeAuditHeadMessage(bytes: Uint8Array): AuditHead {
+  return fromBinary(AuditHeadSchema, bytes);
 }

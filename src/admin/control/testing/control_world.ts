@@ -1,4 +1,5 @@
 /** A control plane in memory for tests of its administration: two tenants, and everything there is of each, marked with its name. */
+import { chainRow, chainStart } from "../../../base/audit_chain.ts";
 import { parseSocketAddress } from "../../../base/ip.ts";
 import { silentLogger } from "../../../base/log.ts";
 import type { AuditEntry, StoredAuditEntry } from "../../../control/records/audit.ts";
@@ -9,6 +10,7 @@ import { SpiffeId } from "../../../mesh/identity.ts";
 import { createControlApp } from "../app.ts";
 import type { AdminPeer } from "../route.ts";
 import type {
+  AuditRecords,
   ChangeRequest,
   ChangeResult,
   ControlSources,
@@ -256,6 +258,22 @@ export class ControlWorld {
           nacks: [{ atMs: 1, resources: ["red/secret"], message: "red-secret is wrong" }],
         },
       ],
+    };
+  }
+
+  /** As the state has them: chained, with salts. */
+  #records(afterId: number): AuditRecords {
+    let hash = chainStart;
+    const records = [...this.audit]
+      .sort((a, b) => a.id - b.id)
+      .map((row) => {
+        const salt = new Uint8Array(16).fill(row.id);
+        hash = chainRow(hash, row, salt);
+        return { ...row, salt: salt.toHex(), hash: hash.toHex() };
+      });
+    return {
+      start: { id: 0, hash: "00".repeat(32) },
+      records: records.filter(({ id }) => id > afterId).slice(0, 2),
     };
   }
 
@@ -527,12 +545,20 @@ export class ControlWorld {
       },
       makeRoom: () => false,
       audit: {
+        records: (afterId) => this.#records(afterId),
         strangers: () => this.strangers,
         check: async (known) => {
           const cut = known.find(({ id }) => id > this.audit.length);
           const head = { id: this.audit.length, hash: "aa" };
           const reason = cut === undefined ? null : `rows up to ${cut.id} are cut off`;
-          return { intact: cut === undefined, rows: this.audit.length, heads: known.length, head, reason };
+          return {
+            intact: cut === undefined,
+            rows: this.audit.length,
+            heads: known.length,
+            older: 0,
+            head,
+            reason,
+          };
         },
         append: (entry) => this.append(entry),
         read: ({ afterId, beforeId = Number.MAX_SAFE_INTEGER, namespace, actor, action, limit }) => {
