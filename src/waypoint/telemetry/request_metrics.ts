@@ -1,0 +1,182 @@
+/** Istio's standard metrics of HTTP and gRPC, by the names and labels of a waypoint (https://istio.io/latest/docs/reference/config/metrics/). */
+import type { Counter, Histogram, MetricRegistry } from "../../base/metrics.ts";
+import type { SpiffeId } from "../../mesh/identity.ts";
+import type { Workload } from "../../mesh/workload.ts";
+import type { Downstream } from "../exchange.ts";
+import { type RequestRecord, requestProtocol } from "./request_record.ts";
+
+const labelNames = [
+  "reporter",
+  "source_workload",
+  "source_workload_namespace",
+  "source_principal",
+  "source_app",
+  "source_version",
+  "source_canonical_service",
+  "source_canonical_revision",
+  "source_cluster",
+  "destination_workload",
+  "destination_workload_namespace",
+  "destination_principal",
+  "destination_app",
+  "destination_version",
+  "destination_service",
+  "destination_service_name",
+  "destination_service_namespace",
+  "destination_canonical_service",
+  "destination_canonical_revision",
+  "destination_cluster",
+  "request_protocol",
+  "response_code",
+  "grpc_response_status",
+  "response_flags",
+  "connection_security_policy",
+] as const;
+
+type Labels = Record<(typeof labelNames)[number], string>;
+
+/** Envoy's default bounds, which Istio uses for milliseconds and bytes alike. */
+const bounds = [
+  0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 600_000,
+  1_800_000, 3_600_000,
+];
+
+interface Series {
+  readonly requests: Counter;
+  readonly duration: Histogram;
+  readonly requestBytes: Histogram;
+  readonly responseBytes: Histogram;
+}
+
+export class RequestMetrics {
+  readonly #families;
+  /** One request costs two look-ups and no string: by connection, then by endpoint and outcome. */
+  readonly #byConnection = new WeakMap<Downstream, Map<Workload | null, Map<string, Series>>>();
+
+  constructor(metrics: MetricRegistry) {
+    this.#families = {
+      requests: metrics.counter("istio_requests", "The total number of requests", labelNames),
+      duration: metrics.histogram(
+        "istio_request_duration_milliseconds",
+        "How long requests took, in milliseconds",
+        labelNames,
+        bounds,
+      ),
+      requestBytes: metrics.histogram(
+        "istio_request_bytes",
+        "The size of requests' content",
+        labelNames,
+        bounds,
+      ),
+      responseBytes: metrics.histogram(
+        "istio_response_bytes",
+        "The size of answers' content",
+        labelNames,
+        bounds,
+      ),
+      requestMessages: metrics.counter("istio_request_messages", "The gRPC messages of clients", labelNames),
+      responseMessages: metrics.counter(
+        "istio_response_messages",
+        "The gRPC messages of servers",
+        labelNames,
+      ),
+    };
+  }
+
+  count(record: RequestRecord): void {
+    const series = this.#seriesOf(record);
+    series.requests.add(1);
+    series.duration.observe(record.durationMs);
+    series.requestBytes.observe(record.requestBytes);
+    series.responseBytes.observe(record.responseBytes);
+  }
+
+  /** Of a gRPC call, at its end. */
+  countMessages(record: RequestRecord, requests: number, responses: number): void {
+    const labels = labelsOf(record);
+    this.#families.requestMessages.with(labels).add(requests);
+    this.#families.responseMessages.with(labels).add(responses);
+  }
+
+  #seriesOf(record: RequestRecord): Series {
+    const { downstream, endpoint } = record.exchange;
+    let byEndpoint = this.#byConnection.get(downstream);
+    if (byEndpoint === undefined) {
+      byEndpoint = new Map();
+      this.#byConnection.set(downstream, byEndpoint);
+    }
+    const workload = endpoint?.workload ?? null;
+    let byOutcome = byEndpoint.get(workload);
+    if (byOutcome === undefined) {
+      byOutcome = new Map();
+      byEndpoint.set(workload, byOutcome);
+    }
+    const outcome = `${record.status}|${record.flags}|${record.grpcStatus ?? ""}|${requestProtocol(record.exchange)}|${
+      record.exchange.destination?.service ?? ""
+    }`;
+    const known = byOutcome.get(outcome);
+    if (known !== undefined) return known;
+    const labels = labelsOf(record);
+    const { requests, duration, requestBytes, responseBytes } = this.#families;
+    const series = {
+      requests: requests.with(labels),
+      duration: duration.with(labels),
+      requestBytes: requestBytes.with(labels),
+      responseBytes: responseBytes.with(labels),
+    };
+    byOutcome.set(outcome, series);
+    return series;
+  }
+}
+
+function labelsOf({ exchange, status, grpcStatus, flags }: RequestRecord): Labels {
+  const { downstream, endpoint } = exchange;
+  const service = endpoint?.service ?? downstream.service;
+  const source = partyOf(downstream.sourceWorkload, downstream.peer);
+  const workload = endpoint?.workload ?? downstream.workload;
+  const destination = partyOf(workload, workload?.identity ?? null);
+  return {
+    reporter: "waypoint",
+    source_workload: source.workload,
+    source_workload_namespace: source.namespace,
+    source_principal: source.principal,
+    source_app: source.canonicalName,
+    source_version: source.canonicalRevision,
+    source_canonical_service: source.canonicalName,
+    source_canonical_revision: source.canonicalRevision,
+    source_cluster: source.cluster,
+    destination_workload: destination.workload,
+    destination_workload_namespace: destination.namespace,
+    destination_principal: destination.principal,
+    destination_app: destination.canonicalName,
+    destination_version: destination.canonicalRevision,
+    destination_service: known(service?.hostname),
+    destination_service_name: known(service?.name),
+    destination_service_namespace: known(service?.namespace),
+    destination_canonical_service: destination.canonicalName,
+    destination_canonical_revision: destination.canonicalRevision,
+    destination_cluster: destination.cluster,
+    request_protocol: requestProtocol(exchange),
+    response_code: String(status),
+    grpc_response_status: grpcStatus ?? "",
+    response_flags: flags,
+    // A waypoint is reached by HBONE alone.
+    connection_security_policy: "mutual_tls",
+  };
+}
+
+function partyOf(workload: Workload | null, identity: SpiffeId | null) {
+  return {
+    workload: known(workload?.workloadName),
+    // Of one that is not known by its address, the identity that it proved still says the namespace.
+    namespace: known(workload?.namespace ?? identity?.namespace),
+    principal: known(identity?.uri),
+    canonicalName: known(workload?.canonicalName),
+    canonicalRevision: known(workload?.canonicalRevision),
+    cluster: known(workload?.clusterId),
+  };
+}
+
+function known(value: string | undefined): string {
+  return value === undefined || value === "" ? "unknown" : value;
+}

@@ -1,0 +1,203 @@
+/** The first and the last word on each request: its place in a trace when it begins; its metrics, its access line and its span when it is over. Each once. */
+import { formatSocketAddress } from "../../base/ip.ts";
+import type { LogFields, Logger } from "../../base/log.ts";
+import type { MetricRegistry } from "../../base/metrics.ts";
+import type { Clock, Random } from "../../host/host.ts";
+import { type Exchange, field } from "../exchange.ts";
+import type { AccessFormat } from "./access_format.ts";
+import { MessageCount } from "./message_count.ts";
+import { RequestMetrics } from "./request_metrics.ts";
+import { destinationName, type RequestRecord, recordOf, requestProtocol } from "./request_record.ts";
+import type { SpanExport } from "./spans.ts";
+import { readTraceContext, type TraceContext, withTraceContext } from "./trace_context.ts";
+
+export interface RequestTelemetryOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: MetricRegistry;
+  /** Null: the lines have named fields, like those of connections. */
+  readonly format: AccessFormat | null;
+  /** Which requests have a line. */
+  readonly isLogged: (record: RequestRecord) => boolean;
+  /** Null: traces are passed on as they come, and no span is made. */
+  readonly tracing: { readonly spans: SpanExport; readonly samplingPercent: number } | null;
+}
+
+/** What is kept of a request that is under way. */
+interface Open {
+  readonly trace: (TraceContext & { readonly sampled: boolean; readonly parentId: string }) | null;
+  readonly requestMessages: MessageCount | null;
+}
+
+export class RequestTelemetry {
+  readonly #options: RequestTelemetryOptions;
+  readonly #metrics: RequestMetrics;
+  readonly #open = new Map<Exchange, Open>();
+  readonly #responses = new WeakMap<Exchange, MessageCount>();
+
+  constructor(options: RequestTelemetryOptions) {
+    this.#options = options;
+    this.#metrics = new RequestMetrics(options.metrics);
+  }
+
+  /** Requests that are under way. */
+  get size(): number {
+    return this.#open.size;
+  }
+
+  begin(exchange: Exchange): void {
+    const requestMessages = exchange.isGrpc ? new MessageCount() : null;
+    if (requestMessages !== null) exchange.body?.observe(requestMessages);
+    this.#open.set(exchange, { trace: this.#beginTrace(exchange), requestMessages });
+    if (field(exchange.request.fields, "x-request-id") === null)
+      exchange.request.fields.push("x-request-id", this.#requestId());
+  }
+
+  /** An answer is about to be passed on. */
+  answering(exchange: Exchange): void {
+    if (!exchange.isGrpc || exchange.responseBody === null || this.#responses.has(exchange)) return;
+    const count = new MessageCount();
+    exchange.responseBody.observe(count);
+    this.#responses.set(exchange, count);
+  }
+
+  end(exchange: Exchange): void {
+    const open = this.#open.get(exchange);
+    if (open === undefined) return;
+    this.#open.delete(exchange);
+    const { clock, isLogged, tracing } = this.#options;
+    const record = recordOf(exchange, clock.now(), clock.wallMs());
+    this.#metrics.count(record);
+    if (open.requestMessages !== null)
+      this.#metrics.countMessages(
+        record,
+        open.requestMessages.messages,
+        this.#responses.get(exchange)?.messages ?? 0,
+      );
+    if (isLogged(record)) this.#log(record, open.trace);
+    if (tracing !== null && open.trace?.sampled === true) tracing.spans.add(spanFor(record, open.trace));
+  }
+
+  #beginTrace(exchange: Exchange): Open["trace"] {
+    const { tracing, random } = this.#options;
+    if (tracing === null) {
+      const seen = readTraceContext(exchange.request.fields);
+      return seen === null ? null : { ...seen, sampled: false, parentId: "" };
+    }
+    const caller = readTraceContext(exchange.request.fields);
+    const sampled = caller?.sampled ?? random.float() * 100 < tracing.samplingPercent;
+    const trace = {
+      traceId: caller?.traceId ?? this.#hex(16),
+      spanId: this.#hex(8),
+      parentId: caller?.spanId ?? "",
+      sampled,
+      form: caller?.form ?? ("w3c" as const),
+    };
+    exchange.request.fields = withTraceContext(exchange.request.fields, trace);
+    return trace;
+  }
+
+  #hex(bytes: number): string {
+    const drawn = new Uint8Array(bytes);
+    this.#options.random.fill(drawn);
+    return drawn.toHex();
+  }
+
+  /** RFC 9562 §5.4, version 4. */
+  #requestId(): string {
+    const bytes = new Uint8Array(16);
+    this.#options.random.fill(bytes);
+    bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
+    bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
+    const hex = bytes.toHex();
+    return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  }
+
+  #log(record: RequestRecord, trace: Open["trace"]): void {
+    const { logger, format } = this.#options;
+    const level =
+      record.status === 0 || record.status >= 500
+        ? "error"
+        : record.exchange.reply === null
+          ? "info"
+          : "warn";
+    if (format === null) logger.log(level, "access", "request complete", lineFields(record, trace));
+    else logger.log(level, "access", format(record));
+  }
+}
+
+/** A query may hold a token or a name; a format string says so where an operator wants it in the log. */
+function lineFields(record: RequestRecord, trace: Open["trace"]): LogFields {
+  const { exchange, grpcStatus } = record;
+  const { request, downstream, endpoint, rule, user } = exchange;
+  const [ip] = endpoint?.workload.addresses ?? [];
+  return {
+    method: request.method,
+    host: request.authority,
+    path: withoutQuery(request.path),
+    protocol: requestProtocol(exchange),
+    status: record.status,
+    ...(grpcStatus === null ? {} : { "grpc.status": grpcStatus }),
+    flags: record.flags,
+    detail: record.detail,
+    route: rule?.name ?? null,
+    attempts: exchange.attempts,
+    "src.addr": formatSocketAddress(downstream.source),
+    "src.workload": downstream.sourceWorkload?.name ?? null,
+    "src.namespace": downstream.sourceWorkload?.namespace ?? downstream.peer.namespace,
+    "src.identity": downstream.peer.uri,
+    "user.issuer": user?.issuer ?? null,
+    "user.subject": user?.subject ?? null,
+    "dst.service": destinationName(exchange),
+    "dst.workload": endpoint?.workload.name ?? null,
+    "dst.namespace": endpoint?.workload.namespace ?? null,
+    "dst.addr":
+      endpoint === null || ip === undefined ? null : formatSocketAddress({ ip, port: endpoint.port }),
+    bytes_recv: record.requestBytes,
+    bytes_sent: record.responseBytes,
+    duration: `${Math.round(record.durationMs)}ms`,
+    "request.id": field(request.fields, "x-request-id"),
+    trace: trace?.traceId ?? null,
+  };
+}
+
+function withoutQuery(path: string): string {
+  const at = path.indexOf("?");
+  return at === -1 ? path : path.slice(0, at);
+}
+
+/** OpenTelemetry's semantic conventions for HTTP servers: a server's span is in error from 500 on. */
+function spanFor(record: RequestRecord, trace: NonNullable<Open["trace"]>) {
+  const { exchange, status } = record;
+  const { request, downstream, endpoint, rule } = exchange;
+  return {
+    traceId: trace.traceId,
+    spanId: trace.spanId,
+    parentId: trace.parentId,
+    // A path would make as many names as there are paths.
+    name: rule === null ? request.method : `${request.method} ${rule.name}`,
+    startedWallMs: record.startedWallMs,
+    durationMs: record.durationMs,
+    isError: status === 0 || status >= 500,
+    attributes: {
+      "http.request.method": request.method,
+      "url.path": withoutQuery(request.path),
+      "url.scheme": request.scheme,
+      "server.address": request.authority,
+      "http.response.status_code": status,
+      "network.protocol.version": request.version,
+      "client.address": downstream.source.ip.text,
+      "http.request.body.size": record.requestBytes,
+      "http.response.body.size": record.responseBytes,
+      "http.request.resend_count": Math.max(0, exchange.attempts - 1),
+      "fairlead.peer": downstream.peer.uri,
+      "fairlead.destination": destinationName(exchange),
+      "fairlead.flags": record.flags,
+      ...(record.grpcStatus === null
+        ? {}
+        : { "rpc.system": "grpc", "rpc.grpc.status_code": Number(record.grpcStatus) }),
+      ...(endpoint === null ? {} : { "fairlead.endpoint": endpoint.workload.name }),
+    },
+  };
+}
