@@ -1,4 +1,4 @@
-/** Colours, for a terminal only, and columns, which line up for everybody. */
+/** Colours, for a terminal only. */
 
 export interface Style {
   bold(text: string): string;
@@ -28,19 +28,3 @@ export const colored: Style = {
   yellow: code(33, 39),
   green: code(32, 39),
 };
-
-/** Rows of cells under a head, each column as wide as its widest cell, two spaces between; the last column is not padded. */
-export function formatTable(
-  head: readonly string[],
-  rows: readonly (readonly string[])[],
-  style: Style,
-): string {
-  const widths = head.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
-  );
-  const line = (cells: readonly string[]): string =>
-    cells
-      .map((cell, column) => (column === cells.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)))
-      .join("  ");
-  return [style.bold(line(head)), ...rows.map(line)].map((text) => `${text}\n`).join("");
-}

@@ -3,9 +3,10 @@ import { controlAdminLimits } from "../../base/limits/control.ts";
 import type { ControlClientFlags } from "../../config/control/client.ts";
 import { type Json, list, number, text } from "../admin_json.ts";
 import type { CliBindings, ExitCode } from "../bindings.ts";
-import { formatTable, type Style } from "../style.ts";
+import type { Style } from "../style.ts";
+import { formatTable } from "../table.ts";
 import { withControl } from "./client.ts";
-import { auditHead, auditRow } from "./resources.ts";
+import { auditColumns } from "./resources.ts";
 
 export interface AuditFlags extends ControlClientFlags {
   readonly namespace?: string;
@@ -28,7 +29,7 @@ export async function audit(bindings: CliBindings, style: Style, flags: AuditFla
     if (flags.follow !== true || flags.strangers === true) {
       if (flags.output === "json") terminal.out(`${JSON.stringify(first, null, 2)}\n`);
       else if (first.length === 0) terminal.error("no entries\n");
-      else terminal.out(formatTable(auditHead, first.map(auditRow), style));
+      else terminal.out(formatTable(auditColumns, first, style));
       return 0;
     }
     let after = print(bindings, flags, first, 0);
@@ -48,9 +49,12 @@ function print(
   after: number,
 ): number {
   for (const entry of entries)
-    terminal.out(
-      flags.output === "json" ? `${JSON.stringify(entry)}\n` : `${auditRow(entry).slice(1).join(" ")}\n`,
-    );
+    terminal.out(flags.output === "json" ? `${JSON.stringify(entry)}\n` : `${auditLine(entry)}\n`);
   const last = entries.at(-1);
   return last === undefined || text(last, "id") === "-" ? after : number(last, "id");
+}
+
+function auditLine(entry: Json): string {
+  const [, ...cells] = Object.values(auditColumns).map((cell) => cell(entry));
+  return cells.join(" ");
 }

@@ -1,5 +1,6 @@
 /** What `fairlead get --control` and its kin can show of a control plane: where each is asked, and its columns. */
 import { type Json, list, member, number, text } from "../admin_json.ts";
+import { type Columns, field } from "../table.ts";
 
 export interface ControlResource {
   readonly description: string;
@@ -8,8 +9,7 @@ export interface ControlResource {
   readonly member: string;
   /** The answer has a `next` that the following page is asked for by. */
   readonly isPaged?: true;
-  readonly head: readonly string[];
-  row(item: Json): readonly string[];
+  readonly columns: Columns;
 }
 
 export const controlResources: Readonly<Record<string, ControlResource>> = {
@@ -17,124 +17,119 @@ export const controlResources: Readonly<Record<string, ControlResource>> = {
     description: "the mesh documents in force",
     path: "/v1/documents",
     member: "documents",
-    head: ["KIND", "NAMESPACE", "NAME", "SOURCE"],
-    row: (item) => [text(item, "kind"), text(item, "namespace"), text(item, "name"), text(item, "source")],
+    columns: {
+      KIND: field("kind"),
+      NAMESPACE: field("namespace"),
+      NAME: field("name"),
+      SOURCE: field("source"),
+    },
   },
   administrators: {
     description: "who may administer what",
     path: "/v1/documents?kind=Administrator",
     member: "documents",
-    head: ["NAME", "ROLE", "NAMESPACES", "SUBJECTS", "SOURCE"],
-    row: (item) => [
-      text(item, "name"),
-      text(item, "role"),
-      text(item, "namespaces"),
-      list(item, "subjects").map(subject).join(", "),
-      text(item, "source"),
-    ],
+    columns: {
+      NAME: field("name"),
+      ROLE: field("role"),
+      NAMESPACES: field("namespaces"),
+      SUBJECTS: (item) => list(item, "subjects").map(subject).join(", "),
+      SOURCE: field("source"),
+    },
   },
   tokens: {
     description: "join tokens, without their secrets",
     path: "/v1/join-tokens",
     member: "tokens",
-    head: ["ID", "FOR", "STATE", "EXPIRES", "CREATED BY"],
-    row: (item) => [
-      text(item, "id"),
-      binding(item),
-      tokenState(item),
-      time(item, "expiresAtMs"),
-      text(item, "createdBy"),
-    ],
+    columns: {
+      ID: field("id"),
+      FOR: binding,
+      STATE: tokenState,
+      EXPIRES: (item) => time(item, "expiresAtMs"),
+      "CREATED BY": field("createdBy"),
+    },
   },
   nodes: {
     description: "hosts that have joined, and which of them lag behind",
     path: "/v1/nodes",
     member: "nodes",
-    head: ["NODE", "FOR", "STATE", "ADDRESSES", "VERSION", "BEHIND", "NACKS", "LAST SEEN"],
-    row: (item) => [
-      text(item, "node"),
-      binding(item),
-      nodeState(item),
-      text(item, "addresses"),
-      text(item, "programVersion"),
-      behind(item),
-      String(list(item, "subscriptions").reduce<number>((sum, one) => sum + number(one, "nackCount"), 0)),
-      time(item, "lastSeenMs"),
-    ],
+    columns: {
+      NODE: field("node"),
+      FOR: binding,
+      STATE: nodeState,
+      ADDRESSES: field("addresses"),
+      VERSION: field("programVersion"),
+      BEHIND: behind,
+      NACKS: (item) =>
+        String(list(item, "subscriptions").reduce<number>((sum, one) => sum + number(one, "nackCount"), 0)),
+      "LAST SEEN": (item) => time(item, "lastSeenMs"),
+    },
   },
   certificates: {
     description: "issued certificates, newest first",
     path: "/v1/certificates",
     isPaged: true,
     member: "certificates",
-    head: ["SERIAL", "IDENTITY", "ISSUED", "NOT AFTER", "REQUESTED BY"],
-    row: (item) => [
-      text(item, "serial"),
-      text(item, "identity"),
-      time(item, "issuedAtMs"),
-      time(item, "notAfterMs"),
-      text(item, "requestedBy"),
-    ],
+    columns: {
+      SERIAL: field("serial"),
+      IDENTITY: field("identity"),
+      ISSUED: (item) => time(item, "issuedAtMs"),
+      "NOT AFTER": (item) => time(item, "notAfterMs"),
+      "REQUESTED BY": field("requestedBy"),
+    },
   },
   revocations: {
     description: "hosts, identities, certificates and tokens that are revoked",
     path: "/v1/revocations",
     isPaged: true,
     member: "revocations",
-    head: ["KIND", "VALUE", "WHEN", "BY", "REASON"],
-    row: (item) => [
-      text(item, "kind"),
-      text(item, "value"),
-      time(item, "atMs"),
-      text(item, "byWhom"),
-      text(item, "reason"),
-    ],
+    columns: {
+      KIND: field("kind"),
+      VALUE: field("value"),
+      WHEN: (item) => time(item, "atMs"),
+      BY: field("byWhom"),
+      REASON: field("reason"),
+    },
   },
   history: {
     description: "versions of the documents",
     path: "/v1/history",
     member: "versions",
-    head: ["VERSION", "WHEN", "WHO", "WHAT", "CHANGES"],
-    row: (item) => [
-      text(item, "version"),
-      time(item, "atMs"),
-      text(item, "actor"),
-      text(item, "action"),
-      list(item, "changes")
-        .map((one) => `${text(one, "change") === "removed" ? "-" : "+"}${text(one, "key")}`)
-        .join(", "),
-    ],
+    columns: {
+      VERSION: field("version"),
+      WHEN: (item) => time(item, "atMs"),
+      WHO: field("actor"),
+      WHAT: field("action"),
+      CHANGES: (item) =>
+        list(item, "changes")
+          .map((one) => `${text(one, "change") === "removed" ? "-" : "+"}${text(one, "key")}`)
+          .join(", "),
+    },
   },
   authorities: {
     description: "the CA: roots and intermediates",
     path: "/v1/ca",
     member: "authorities",
-    head: ["ID", "KIND", "ROLE", "SUBJECT", "NOT AFTER", "PIN", "KEY"],
-    row: (item) => [
-      text(item, "id"),
-      text(item, "kind"),
-      text(item, "role"),
-      text(item, "subject"),
-      time(item, "notAfterMs"),
-      text(item, "pin"),
-      text(item, "unavailable"),
-    ],
+    columns: {
+      ID: field("id"),
+      KIND: field("kind"),
+      ROLE: field("role"),
+      SUBJECT: field("subject"),
+      "NOT AFTER": (item) => time(item, "notAfterMs"),
+      PIN: field("pin"),
+      KEY: field("unavailable"),
+    },
   },
 };
 
-export const auditHead = ["ID", "WHEN", "WHO", "WHAT", "TARGET", "OUTCOME", "DETAIL"];
-
-export function auditRow(item: Json): readonly string[] {
-  return [
-    text(item, "id"),
-    time(item, "atMs"),
-    text(item, "actor"),
-    text(item, "action"),
-    text(item, "target"),
-    text(item, "outcome"),
-    text(item, "detail"),
-  ];
-}
+export const auditColumns: Columns = {
+  ID: field("id"),
+  WHEN: (item) => time(item, "atMs"),
+  WHO: field("actor"),
+  WHAT: field("action"),
+  TARGET: field("target"),
+  OUTCOME: field("outcome"),
+  DETAIL: field("detail"),
+};
 
 /** RFC 3339, seconds, UTC. */
 export function time(item: Json, name: string): string {

@@ -3,7 +3,8 @@ import { controlAdminLimits } from "../../base/limits/control.ts";
 import type { ControlClientFlags } from "../../config/control/client.ts";
 import { type Json, list, member, text } from "../admin_json.ts";
 import type { CliBindings, ExitCode } from "../bindings.ts";
-import { formatTable, type Style } from "../style.ts";
+import type { Style } from "../style.ts";
+import { formatTable } from "../table.ts";
 import { type ControlClient, withControl } from "./client.ts";
 import { type ControlResource, controlResources } from "./resources.ts";
 
@@ -48,7 +49,7 @@ export async function show(
     const items = await listAll(client, resource, asked);
     if (flags.output === "json") bindings.terminal.out(`${JSON.stringify(items, null, 2)}\n`);
     else if (items.length === 0) bindings.terminal.error(`no ${name}\n`);
-    else bindings.terminal.out(formatTable(resource.head, items.map(resource.row), style));
+    else bindings.terminal.out(formatTable(resource.columns, items, style));
     return 0;
   });
 }

@@ -3,7 +3,8 @@
 import { MeshError } from "../../base/errors.ts";
 import { type Json, list, member } from "../admin_json.ts";
 import type { AdminTarget, CliBindings, ExitCode } from "../bindings.ts";
-import { formatTable, type Style } from "../style.ts";
+import type { Style } from "../style.ts";
+import { formatTable } from "../table.ts";
 import { type Resource, resources } from "./resources.ts";
 import { summarizeTraffic } from "./traffic.ts";
 
@@ -32,7 +33,7 @@ export async function get(bindings: CliBindings, style: Style, options: GetOptio
     return 0;
   }
   if (chosen.length === 0) bindings.terminal.error(`no ${options.resource}\n`);
-  else bindings.terminal.out(formatTable(resource.head, chosen.map(resource.row), style));
+  else bindings.terminal.out(formatTable(resource.columns, chosen, style));
   return 0;
 }
 
