@@ -10,13 +10,30 @@ export const authLimits = {
   keySetTimeoutMs: 5_000,
   /** Hops of X-Forwarded-For that can be said to be trusted; no installation has more proxies in a row. */
   maxTrustedProxies: 64,
-  /** Conditions of one AccessCondition, and characters of one expression: about what fits on a screen. */
+  /** Conditions of one AccessCondition, and characters of one expression: so many are read in one turn, some 30 ms. */
   maxConditions: 64,
-  maxExpressionChars: 4_096,
+  maxExpressionChars: 1_024,
+  /**
+   * Brackets within brackets of one expression: reading it takes twice as long with each. And macros that go over a list (`all`, `exists`,
+   * `filter`, `map`), none inside of another: a token's longest list has some 8,000 items, so what they cost is known.
+   */
+  maxExpressionDepth: 12,
+  maxExpressionMacros: 8,
   /** External authorizers of a mesh. */
   maxAuthorizers: 256,
   /** An authorizer's answer; Istio leaves 600 s, and a client would be gone by then. */
   authorizerTimeoutMs: 10_000,
   /** Of a request's body that an authorizer is shown: it is held in memory until the answer. */
   maxCheckedBodyBytes: 1024 * 1024,
+  /** Tokens of one request that are verified, wherever they are; one, or two while a client changes its issuer. */
+  maxTokensPerRequest: 4,
+  /** Verified tokens remembered, of all issuers together: number, and characters of them. */
+  maxVerifiedTokens: 16_384,
+  maxVerifiedTokenChars: 32 * 1024 * 1024,
+  /** A token is verified again after so long, so that a key that was withdrawn and an issuer that is gone are noticed. */
+  verifiedTokenMs: 5 * 60_000,
+  /** How far an issuer's clock and ours may be apart; Envoy's default. */
+  clockSkewMs: 60_000,
+  /** Of the address in `WWW-Authenticate`; Envoy's value. */
+  maxRealmChars: 256,
 } as const;

@@ -16,6 +16,7 @@ export const tokenAlgorithms = [
   "PS512",
   "ES256",
   "ES384",
+  "ES512",
   "EdDSA",
 ] as const;
 export type TokenAlgorithm = (typeof tokenAlgorithms)[number];
@@ -39,9 +40,12 @@ export interface KeyQuestion {
 export class PublishedKeys {
   readonly #keys: readonly PublishedKey[];
   readonly #imported = new Map<string, Promise<CryptoKey | null>>();
+  /** As it was read. */
+  readonly text: string;
 
-  private constructor(keys: readonly PublishedKey[]) {
+  private constructor(keys: readonly PublishedKey[], text: string) {
     this.#keys = keys;
+    this.text = text;
   }
 
   /**
@@ -55,7 +59,7 @@ export class PublishedKeys {
     if (set.keys.length > tokenLimits.maxKeys) throw bad(`holds ${set.keys.length} keys`);
     const keys = set.keys.filter(isUsable).map((jwk) => ({ kid: textOrNull(jwk.kid), jwk }));
     if (keys.length === 0) throw bad("holds no public key that signs tokens");
-    return new PublishedKeys(keys);
+    return new PublishedKeys(keys, text);
   }
 
   get size(): number {
@@ -66,12 +70,16 @@ export class PublishedKeys {
     return this.#keys.some((key) => key.kid === kid);
   }
 
-  /** The keys that may have made the signature, at most `tokenLimits.maxKeysTried`; a token that names its key has that one alone. */
+  /**
+   * The keys that may have made the signature, at most `tokenLimits.maxKeysTried`; a token that names its key has that one alone, or,
+   * when no key is called so, those without a name.
+   */
   async find(question: KeyQuestion): Promise<readonly CryptoKey[]> {
     const { kid, algorithm } = question;
+    const wanted = kid === null || this.has(kid) ? kid : null;
     const fitting = this.#keys
       .map((key, index) => ({ ...key, index }))
-      .filter((key) => (kid === null || key.kid === kid) && fits(key.jwk, algorithm))
+      .filter((key) => (kid === null || key.kid === wanted) && fits(key.jwk, algorithm))
       .slice(0, tokenLimits.maxKeysTried);
     const imported = await Promise.all(fitting.map((key) => this.#import(key.index, key.jwk, algorithm)));
     return imported.filter((key) => key !== null);
@@ -125,6 +133,8 @@ function fits(jwk: JWK, algorithm: TokenAlgorithm): boolean {
       return jwk.kty === "EC" && jwk.crv === "P-256";
     case "ES384":
       return jwk.kty === "EC" && jwk.crv === "P-384";
+    case "ES512":
+      return jwk.kty === "EC" && jwk.crv === "P-521";
     case "EdDSA":
       return jwk.kty === "OKP" && jwk.crv === "Ed25519";
     default:

@@ -10,6 +10,10 @@ interface Reachable {
   readonly reach: "public" | "any";
   /** Roots in place of the system's: a Kubernetes API server has its own. */
   readonly rootsPath: string | null;
+  /** `host` or `host:port` of those that may be inside all the same, and be reached by plain HTTP; each address on the way is held against it. */
+  readonly privateHosts?: readonly string[];
+  /** Default `tokenLimits.fetchTimeoutMs`. */
+  readonly timeoutMs?: number;
 }
 
 export type JwksSource =
@@ -59,15 +63,16 @@ async function discover(reader: JwksReader, issuer: string, source: Reachable): 
 }
 
 async function download(reader: JwksReader, url: string, source: Reachable): Promise<string> {
-  if (!isHttps(url)) throw wrong("keys are fetched by https alone");
+  const isPrivate = isOneOf(source.privateHosts ?? [], url);
+  if (!isPrivate && !isHttps(url)) throw wrong("keys are fetched by https alone");
   const roots = source.rootsPath === null ? null : await readFile(reader.files, source.rootsPath);
   const response = await reader.http.send({
     method: "GET",
     url,
     headers: { accept: "application/json" },
-    timeoutMs: tokenLimits.fetchTimeoutMs,
+    timeoutMs: source.timeoutMs ?? tokenLimits.fetchTimeoutMs,
     maxResponseBytes: tokenLimits.maxJwksBytes,
-    reach: source.reach,
+    reach: isPrivate ? "any" : source.reach,
     ...(roots === null ? {} : { trustedRootsPem: roots }),
   });
   // A redirect is not followed: where it points to was not checked by whoever configured the address.
@@ -87,6 +92,11 @@ function decodeText(bytes: Uint8Array): string {
   } catch (error) {
     throw asMeshError(error, "configuration", "upstream");
   }
+}
+
+function isOneOf(hosts: readonly string[], url: string): boolean {
+  const parsed = URL.parse(url);
+  return parsed !== null && (hosts.includes(parsed.host) || hosts.includes(parsed.hostname));
 }
 
 /** @returns whether `url` is an https URL without user information. */

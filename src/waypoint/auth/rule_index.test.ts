@@ -1,0 +1,77 @@
+import { describe, expect, test } from "bun:test";
+import { runSteps } from "../../base/time_slice.ts";
+import { SpiffeId } from "../../mesh/identity.ts";
+import type { Layer7Policy, Layer7Rule } from "./layer7_policy.ts";
+import { referenceMatch } from "./reference.ts";
+import type { RequestFacts } from "./request_facts.ts";
+import { RuleIndex } from "./rule_index.ts";
+import { Dice, randomFacts, randomPolicies } from "./testing/layer7_generator.ts";
+
+test("the index and the reference name the same rule, of random policies and requests", () => {
+  let matched = 0;
+  for (let seed = 1; seed <= 6_000; seed++) {
+    const dice = new Dice(seed);
+    const policies = randomPolicies(dice);
+    const index = runSteps(RuleIndex.inSteps(policies));
+    for (let request = 0; request < 8; request++) {
+      const facts = randomFacts(dice);
+      const expected = referenceMatch(policies, facts);
+      const found = index.first(facts);
+      const told = found === null ? null : { policy: found.policy, rule: found.rule };
+      if (told?.policy !== expected?.policy || told?.rule !== expected?.rule)
+        throw new Error(`seed ${seed}: ${JSON.stringify({ told, expected, facts }, null, 1)}`);
+      if (found !== null) matched++;
+    }
+  }
+  // Neither always nor never: the words meet.
+  expect(matched).toBeGreaterThan(10_000);
+  expect(matched).toBeLessThan(40_000);
+});
+
+describe("a request costs the same whatever the number of rules", () => {
+  const shapes: readonly (readonly [what: string, clauses: (n: number) => Layer7Rule["clauses"]])[] = [
+    ["a path each", (n) => [[[{ about: "path", texts: [`/p${n}`], negated: false }]]]],
+    ["a prefix each", (n) => [[[{ about: "path", texts: [`/p${n}/*`], negated: false }]]]],
+    ["a template each", (n) => [[[{ about: "path", texts: [`/p${n}/{*}/x`], negated: false }]]]],
+    [
+      "one path for all, a peer each",
+      (n) => [
+        [[{ about: "path", texts: ["/p"], negated: false }]],
+        [[{ about: "principal", texts: [`td/ns/a/sa/s${n}`], negated: false }]],
+      ],
+    ],
+    ["a user each", (n) => [[[{ about: "request_principal", texts: [`i/u${n}`], negated: false }]]]],
+    ["a header each", (n) => [[[{ about: "header", name: `x-${n}`, texts: ["a"], negated: false }]]]],
+    ["a claim each", (n) => [[[{ about: "claim", path: [`c${n}`], texts: ["a"], negated: false }]]]],
+  ];
+  test.each(shapes)("%s", (what, clauses) => {
+    const path = () =>
+      what === "one path for all, a peer each" ? "/p" : what === "a path each" ? "/p7" : "/p7/a/x";
+    const policies = (count: number): readonly Layer7Policy[] => [
+      {
+        key: "shop/p",
+        action: "ALLOW",
+        dryRun: false,
+        provider: null,
+        location: { file: "f", line: 1, column: 1 },
+        rules: Array.from({ length: count }, (_, n) => ({
+          clauses: clauses(n),
+          index: n,
+          location: { file: "f", line: n, column: 1 },
+        })),
+      },
+    ];
+    const user = { issuer: "i", subject: "u7", audiences: [], expiresAtMs: null };
+    const facts: RequestFacts = {
+      ...randomFacts(new Dice(1)),
+      peer: new SpiffeId("td", "a", "s7"),
+      http: {
+        ...{ method: "GET", host: "h", path: path(), query: "", scheme: "http" },
+        fields: ["x-7", "a"],
+        user: { ...user, claims: { iss: "i", sub: "u7", c7: "a" } },
+      },
+    };
+    const tried = (count: number): number => runSteps(RuleIndex.inSteps(policies(count))).candidates(facts);
+    expect(tried(10_000)).toBe(1);
+  });
+});
