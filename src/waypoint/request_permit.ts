@@ -23,11 +23,7 @@ export class RequestPermit {
   readonly grounds: PermitGrounds;
   readonly #recheck: (nowMs: number) => RequestDenial | null;
 
-  constructor(
-    key: typeof mintKey,
-    grounds: PermitGrounds,
-    recheck: (nowMs: number) => RequestDenial | null,
-  ) {
+  constructor(key: typeof mintKey, grounds: PermitGrounds, recheck: (nowMs: number) => RequestDenial | null) {
     if (key !== mintKey) throw new TypeError("a RequestPermit is made by the authorization stage alone");
     this.grounds = grounds;
     this.#recheck = recheck;

@@ -10,7 +10,7 @@ import { authLimits } from "../../base/limits/auth.ts";
 import { parseIpPrefix, prefixContains } from "../../base/prefix.ts";
 import type { AccessConditionDocument } from "../../mesh/documents/document.ts";
 import type { Location } from "../../mesh/location.ts";
-import { joinedField, type RequestFacts } from "./request_facts.ts";
+import { type HttpFacts, joinedField, type RequestFacts } from "./request_facts.ts";
 
 export interface Condition {
   /** `AccessCondition shop/office-hours`. */
@@ -19,11 +19,17 @@ export interface Condition {
   readonly location: Location;
   readonly message: string | null;
   readonly dryRun: boolean;
-  readonly evaluate: (bindings: Bindings) => Outcome;
+  readonly evaluate: (seen: Seen) => Outcome;
 }
 
 export type Outcome = { readonly holds: boolean; readonly error: string | null };
-export type Bindings = Record<string, CelInput>;
+
+/** What expressions look at. */
+export interface Seen {
+  readonly bindings: Record<string, CelInput>;
+  /** Some list or map of the request is longer than an expression may go over. */
+  readonly hasLongList: boolean;
+}
 
 /** `source.address.inNetwork("10.0.0.0/8")`. */
 const inNetwork = celMethod(
@@ -42,7 +48,9 @@ const inNetwork = celMethod(
 
 type Expr = ReturnType<typeof parse>["expr"];
 
-const environment = celEnv({ funcs: [...strings, inNetwork] });
+/** Without `split`, which would make a long list of a long text. */
+const functions = [...strings.filter(({ name }) => name !== "split"), inNetwork];
+const environment = celEnv({ funcs: functions });
 
 /** One that cannot be used is kept, and never holds: a condition that was meant must not be as if it had not been written. */
 export function conditionsOf(document: AccessConditionDocument): readonly Condition[] {
@@ -59,8 +67,15 @@ export function conditionsOf(document: AccessConditionDocument): readonly Condit
 function ready(text: string): Condition["evaluate"] {
   const flaw = expressionFlaw(text);
   if (flaw !== null) return () => ({ holds: false, error: flaw });
-  const evaluate = plan(environment, parse(text));
-  return (bindings) => {
+  const parsed = parse(text);
+  const evaluate = plan(environment, parsed);
+  const goesOverLists = loopsOf(parsed.expr).count > 0;
+  return ({ bindings, hasLongList }) => {
+    if (goesOverLists && hasLongList)
+      return {
+        holds: false,
+        error: `a list of the request has more than ${authLimits.maxExpressionItems} items`,
+      };
     const result = evaluate(bindings);
     if (isCelError(result)) return { holds: false, error: result.message };
     return typeof result === "boolean"
@@ -147,9 +162,11 @@ function together(loops: readonly Loops[]): Loops {
 }
 
 /** What an expression sees; Envoy's names of attributes, where it has them. @param nowMs since the Unix epoch. */
-export function bindingsOf(facts: RequestFacts, nowMs: number): Bindings {
+export function seenBy(facts: RequestFacts, nowMs: number): Seen {
   const { peer, http } = facts;
-  return {
+  const request = http === null ? new Map<string, CelInput>() : requestOf(http);
+  request.set("time", timestampFromMs(nowMs));
+  const bindings = {
     source: map({
       address: facts.sourceIp.text,
       principal: peer.principal,
@@ -160,19 +177,21 @@ export function bindingsOf(facts: RequestFacts, nowMs: number): Bindings {
     remote: map({ address: facts.remoteIp.text }),
     destination: map({ address: facts.destinationIp?.text ?? "", port: BigInt(facts.destinationPort) }),
     connection: map({ sni: facts.sni }),
-    request: requestOf(http, nowMs),
+    request,
   };
+  const { maxExpressionItems } = authLimits;
+  const hasLongList =
+    http !== null && (http.fields.length / 2 > maxExpressionItems || isLong(http.user?.claims));
+  return { bindings, hasLongList };
 }
 
-function requestOf(http: RequestFacts["http"], nowMs: number): CelInput {
-  const time = timestampFromMs(nowMs);
-  if (http === null) return map({ time });
+function requestOf(http: HttpFacts): Map<string, CelInput> {
+  const { user, fields } = http;
   const headers = new Map<string, CelInput>();
-  for (let i = 0; i + 1 < http.fields.length; i += 2) {
-    const name = http.fields[i] ?? "";
-    if (!headers.has(name)) headers.set(name, joinedField(http.fields, name) ?? "");
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = fields[i] ?? "";
+    if (!headers.has(name)) headers.set(name, joinedField(fields, name) ?? "");
   }
-  const { user } = http;
   const auth = new Map<string, CelInput>();
   if (user !== null) {
     auth.set("principal", `${user.issuer}/${user.subject}`);
@@ -180,19 +199,11 @@ function requestOf(http: RequestFacts["http"], nowMs: number): CelInput {
     if (typeof user.claims.azp === "string") auth.set("presenter", user.claims.azp);
     auth.set("claims", celValue(user.claims));
   }
-  return map({
-    time,
-    method: http.method,
-    path: http.path,
-    query: http.query,
-    host: http.host,
-    scheme: http.scheme,
-    headers,
-    auth,
-  });
+  const { method, path, query, host, scheme } = http;
+  return map({ method, path, query, host, scheme, headers, auth });
 }
 
-function map(entries: Readonly<Record<string, CelInput>>): CelInput {
+function map(entries: Readonly<Record<string, CelInput>>): Map<string, CelInput> {
   return new Map(Object.entries(entries));
 }
 
@@ -202,4 +213,10 @@ function celValue(value: unknown): CelInput {
   if (typeof value === "object" && value !== null)
     return new Map(Object.entries(value).map(([name, one]) => [name, celValue(one)]));
   return typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? value : null;
+}
+
+function isLong(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const items = Object.values(value);
+  return items.length > authLimits.maxExpressionItems || items.some(isLong);
 }
