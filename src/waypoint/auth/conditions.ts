@@ -4,7 +4,6 @@
  */
 import { type CelInput, CelScalar, celEnv, celMethod, isCelError, parse, plan } from "@bufbuild/cel";
 import { strings } from "@bufbuild/cel/ext";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { IpAddress } from "../../base/ip.ts";
 import { authLimits } from "../../base/limits/auth.ts";
 import { parseIpPrefix, prefixContains } from "../../base/prefix.ts";
@@ -161,11 +160,19 @@ function together(loops: readonly Loops[]): Loops {
   };
 }
 
+const secondsAsTime = plan(environment, parse("timestamp(seconds)"));
+
+/** To the second. */
+function timeOf(nowMs: number): CelInput {
+  const time = secondsAsTime({ seconds: BigInt(Math.floor(nowMs / 1000)) });
+  return isCelError(time) ? null : time;
+}
+
 /** What an expression sees; Envoy's names of attributes, where it has them. @param nowMs since the Unix epoch. */
 export function seenBy(facts: RequestFacts, nowMs: number): Seen {
   const { peer, http } = facts;
   const request = http === null ? new Map<string, CelInput>() : requestOf(http);
-  request.set("time", timestampFromMs(nowMs));
+  request.set("time", timeOf(nowMs));
   const bindings = {
     source: map({
       address: facts.sourceIp.text,
