@@ -42,6 +42,7 @@ export function nodeConfig(plan: Plan, machine: MachinePlan): Config {
     trustDomain,
     rootNamespace: "istio-system",
     workloads: null,
+    waypoints: [],
     ca: {
       kind: "files",
       certificatePath: `${pkiFolder}/ca.pem`,

@@ -56,6 +56,12 @@ const nodeSettings = {
     group: "Mesh",
     help: "a workload that runs here; by default every workload with an address or the node name of this host",
   }),
+  waypoints: many(readWorkloadName, {
+    flag: "--waypoint",
+    hint: "NS/NAME",
+    group: "Mesh",
+    help: "a workload of this host that is a waypoint: it takes the traffic of the services and workloads bound to it",
+  }),
   network: one(readText, "", {
     flag: "--network",
     hint: "NAME",

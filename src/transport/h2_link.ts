@@ -5,7 +5,7 @@ import { H2Connection, type H2Options } from "../wire/h2/connection.ts";
 import type { H2ConnectionEvents } from "../wire/h2/connection_state.ts";
 import { Drive } from "./drive.ts";
 
-export interface H2LinkEvents extends Pick<H2ConnectionEvents, "onGoAway"> {
+export interface H2LinkEvents extends Pick<H2ConnectionEvents, "onGoAway" | "onRemoteSettings"> {
   /** Server; see `H2ConnectionEvents`. */
   readonly onRequest?: H2ConnectionEvents["onRequest"];
   /** HTTP/2 is over, and every stream with it; the socket may live on for our last words. Comes before `onGone`, exactly once. */
@@ -22,7 +22,7 @@ export class H2Link {
   #error: MeshError | null = null;
 
   constructor(clock: Clock, socket: Socket, options: Omit<H2Options, "now">, events: H2LinkEvents) {
-    const { onGoAway } = events;
+    const { onGoAway, onRemoteSettings } = events;
     this.connection = new H2Connection(
       { ...options, now: clock.now() },
       {
@@ -32,6 +32,7 @@ export class H2Link {
           if (this.#started) this.#drive.outputReady();
         },
         ...(onGoAway === undefined ? {} : { onGoAway }),
+        ...(onRemoteSettings === undefined ? {} : { onRemoteSettings }),
         onClose: (error) => {
           this.#over = true;
           this.#error = error;

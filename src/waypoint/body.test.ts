@@ -36,7 +36,7 @@ describe("a body", () => {
     body.finish(["t", "1"]);
     const sink = new Written();
     body.pipe(sink);
-    expect([sink.text, sink.ended, said]).toEqual(["a", "end t 1", []]);
+    expect([sink.text, sink.ended, said]).toEqual(["a", "end t 1", ["resume"]]);
   });
 
   test("a full sink holds the source back until it resumes; the end comes after what waited", () => {

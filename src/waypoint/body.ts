@@ -162,8 +162,9 @@ export class Body {
       const bytes = this.#queue.shift();
       if (bytes !== undefined) this.#give(this.#sink, bytes);
     }
+    // Also at the end: what carried it may be paused, and owe bytes to a window.
+    if (!this.#isFull) this.#source.onResume();
     if (this.isEnded) this.#tell();
-    else if (!this.#isFull) this.#source.onResume();
   }
 
   #tell(): void {

@@ -26,6 +26,7 @@ import { followTrustFiles } from "../../pki/trust/trust_files.ts";
 import { TrustVerifier } from "../../pki/trust/verifier.ts";
 import { createPolicyEngine } from "../../policy/wasm/engine.ts";
 import { ConnectionRegistry } from "../../proxy/connections.ts";
+import type { EndpointDial } from "../../proxy/endpoint_dial.ts";
 import type { ListenerSettings } from "../../proxy/listeners.ts";
 import { LocalWorkloads } from "../../proxy/local_workloads.ts";
 import { Names } from "../../proxy/names/names.ts";
@@ -40,6 +41,7 @@ import { registerCaptureMetrics, startCapture } from "./capture.ts";
 import { type IdentitySocket, openIdentitySocket, prefetchIdentities } from "./identity.ts";
 import { CrlSets, followControl, followFiles, type MeshSource } from "./mesh_source.ts";
 import { openSigner } from "./signer.ts";
+import { openWaypoint } from "./waypoint.ts";
 
 /** A node that is there, and may still wait for its mesh. */
 export interface PreparedNode {
@@ -239,7 +241,11 @@ async function listen(
       );
     const hasIpv6 = await opensIpv6Sockets(host.files);
     const wildcards = anyAddresses.filter((ip) => ip.isIpv4 || hasIpv6);
-    const tunnel = new NodeTunnel(context, listenerSettings(config, wildcards));
+    const makeWaypoint =
+      config.waypoints.length === 0
+        ? null
+        : (dial: EndpointDial) => openWaypoint(context, config.waypoints, dial);
+    const tunnel = new NodeTunnel(context, listenerSettings(config, wildcards), makeWaypoint);
     life.onStop(() => tunnel.stop());
     // Last, so that nothing is redirected to a port that does not listen yet; and first undone.
     if (config.capture.mode === "redirect") {

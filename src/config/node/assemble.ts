@@ -38,6 +38,7 @@ export function assembleConfig(
     trustDomain: values.trustDomain,
     rootNamespace: values.rootNamespace,
     workloads: values.workloads.length === 0 ? null : values.workloads,
+    waypoints: values.waypoints,
     ca,
     crlPath: values.crl,
     cryptoProvider: values.cryptoProvider,

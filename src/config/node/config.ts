@@ -22,6 +22,8 @@ export interface Config {
   readonly rootNamespace: string;
   /** `namespace/name` of the workloads that run here; null: those with an address of this host, or with its node name. */
   readonly workloads: readonly string[] | null;
+  /** `namespace/name` of the workloads that run here and are waypoints of this process. */
+  readonly waypoints: readonly string[];
   readonly ca: CaConfig;
   /** A file of revocation lists. */
   readonly crlPath: string | null;

@@ -1,0 +1,33 @@
+/** Fields as HTTP/2 may say them, whoever put them there. */
+import type { HeaderFields } from "../wire/h2/headers.ts";
+
+/** What HTTP/1 says about a connection has no place here (RFC 9113 §8.2.2). */
+const connectionFields: ReadonlySet<string> = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be sent (RFC 9113 §8.2.1).
+const unsafeValue = /[\x00\r\n\u0100-\uffff]/;
+
+/** Also what a stage may have put there that no peer may be told. */
+export function withoutConnectionFields(fields: HeaderFields): string[] {
+  const kept: string[] = [];
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = fields[i] ?? "";
+    const value = fields[i + 1] ?? "";
+    if (connectionFields.has(name) || unsafeValue.test(value)) continue;
+    kept.push(name, value);
+  }
+  return kept;
+}
+
+export function withoutLength(fields: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (let i = 0; i + 1 < fields.length; i += 2)
+    if (fields[i] !== "content-length") kept.push(fields[i] ?? "", fields[i + 1] ?? "");
+  return kept;
+}

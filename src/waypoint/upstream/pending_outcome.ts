@@ -1,0 +1,90 @@
+/** The outcome of one attempt, told once: by the answer's head, or by what went wrong before it. */
+import { MeshError } from "../../base/errors.ts";
+import { Body, type BodySource } from "../body.ts";
+import type { Endpoint, Exchange, ResponseHead } from "../exchange.ts";
+import type { Attempt, Outcome } from "../stages.ts";
+
+type Flag = Extract<Outcome, { kind: "failed" }>["flag"];
+
+export class PendingOutcome implements Attempt {
+  readonly exchange: Exchange;
+  readonly endpoint: Endpoint;
+  readonly outcome: Promise<Outcome>;
+  readonly #resolve: (outcome: Outcome) => void;
+  /** Of the answer, once there is one. */
+  #body: Body | null = null;
+  #isSettled = false;
+  #cancelled: MeshError | null = null;
+  /** Tears down what carries the attempt; set by it. */
+  onCancel: ((error: MeshError) => void) | null = null;
+
+  constructor(exchange: Exchange, endpoint: Endpoint) {
+    this.exchange = exchange;
+    this.endpoint = endpoint;
+    const { promise, resolve } = Promise.withResolvers<Outcome>();
+    this.outcome = promise;
+    this.#resolve = resolve;
+    exchange.onAbort((error) => this.cancel(error));
+  }
+
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  /** Why it was given up; null while it was not. */
+  get cancelled(): MeshError | null {
+    return this.#cancelled;
+  }
+
+  cancel(error: MeshError): void {
+    if (this.#cancelled !== null) return;
+    this.#cancelled = error;
+    const { onCancel } = this;
+    this.onCancel = null;
+    onCancel?.(error);
+    this.fail(error, "UT", true);
+    this.#body?.fail(error);
+  }
+
+  interim(head: ResponseHead): void {
+    if (this.#cancelled === null && !this.#isSettled) this.exchange.onInterim?.(head);
+  }
+
+  /** The final head is there. @param source null for an answer without content. @returns its content, which the attempt fills. */
+  answered(head: ResponseHead, source: BodySource | null): Body | null {
+    if (this.#isSettled) return null;
+    this.#isSettled = true;
+    this.#body = source === null ? null : new Body(source);
+    this.#resolve({ kind: "answered", head, body: this.#body });
+    return this.#body;
+  }
+
+  /** Of another attempt that was made in this one's place. */
+  adopt(outcome: Outcome): void {
+    if (this.#isSettled) {
+      if (outcome.kind === "answered") outcome.body?.cancel(null);
+      return;
+    }
+    this.#isSettled = true;
+    if (outcome.kind === "answered") this.#body = outcome.body;
+    this.#resolve(outcome);
+  }
+
+  /** No answer comes, or not all of it. */
+  fail(error: MeshError, flag: Flag, mayHaveActed: boolean): void {
+    if (this.#isSettled) {
+      this.#body?.fail(error);
+      return;
+    }
+    this.#isSettled = true;
+    this.#resolve({ kind: "failed", error, flag, mayHaveActed });
+  }
+}
+
+export function upstreamGone(): MeshError {
+  return new MeshError(
+    "connection_closed",
+    "upstream",
+    "the upstream closed its connection before the answer's end",
+  );
+}

@@ -1,0 +1,158 @@
+/** A waypoint: what reached it for a service or a workload is told apart by protocol, then served as HTTP or carried on as it is. */
+import { faultOf, MeshError } from "../base/errors.ts";
+import type { SocketAddress } from "../base/ip.ts";
+import { servingLimits } from "../base/limits/serving.ts";
+import type { Clock, Socket, SocketHandler } from "../host/host.ts";
+import type { AppProtocol } from "../mesh/service.ts";
+import type { Workload } from "../mesh/workload.ts";
+import type { VerifiedPeer } from "../pki/trust/verifier.ts";
+import type { Answer } from "./app.ts";
+import type { Downstream, Endpoint, LocalReply } from "./exchange.ts";
+import { OpenExchanges } from "./open_exchanges.ts";
+import { type Detected, Sniffer } from "./serve/detect.ts";
+import { H1Connection } from "./serve/h1_connection.ts";
+import { H2ServedConnection } from "./serve/h2_connection.ts";
+import { Serving } from "./serving.ts";
+import type { Stages } from "./stages.ts";
+
+/** A connection that was accepted for what has this waypoint. */
+export interface ThroughCall {
+  readonly socket: Socket;
+  readonly local: Workload;
+  readonly peer: VerifiedPeer;
+  readonly source: SocketAddress;
+  readonly sourceWorkload: Workload | null;
+  readonly called: Pick<Downstream, "service" | "workload"> & {
+    readonly ip: Downstream["destination"]["ip"];
+    readonly port: number;
+  };
+  copy(early: { handOver(handler: SocketHandler): void; readonly isPaused: boolean }, upstream: Socket): void;
+  finish(error: MeshError | null): void;
+  onAbort(listener: (error: MeshError) => void): void;
+}
+
+export interface WaypointParts {
+  readonly clock: Clock;
+  /** Which workloads of this host are waypoints of this process. */
+  readonly serves: (local: Workload) => boolean;
+  readonly stages: Stages;
+  readonly answer: Answer;
+  /** @throws MeshError when the endpoint cannot be reached. */
+  readonly connect: (endpoint: Endpoint, downstream: Downstream) => Promise<Socket>;
+  /** The upstream connections that are kept are given up as they become idle. */
+  readonly drainUpstreams: () => void;
+}
+
+export class Waypoint {
+  readonly #parts: WaypointParts;
+  readonly exchanges: OpenExchanges;
+  readonly #serving: Serving;
+
+  constructor(parts: WaypointParts) {
+    this.#parts = parts;
+    this.exchanges = new OpenExchanges(parts.clock);
+    this.#serving = new Serving(parts.clock, this.exchanges, parts.answer, parts.stages.end);
+  }
+
+  serves(local: Workload): boolean {
+    return this.#parts.serves(local);
+  }
+
+  /** Served connections of HTTP that are open. */
+  get connections(): number {
+    return this.#serving.connections;
+  }
+
+  accept(call: ThroughCall): void {
+    const protocol = protocolOf(call);
+    const sniffer = new Sniffer(this.#parts.clock, call.socket, waitMs(protocol), (detected) =>
+      this.#serve(call, sniffer, served(protocol, detected)),
+    );
+    sniffer.start();
+  }
+
+  drain(): void {
+    this.#serving.drain();
+    this.#parts.drainUpstreams();
+  }
+
+  /** After policy, tokens or trust changed. */
+  recheck(): void {
+    this.exchanges.recheck(this.#parts.stages.recheck);
+  }
+
+  #serve(call: ThroughCall, sniffer: Sniffer, as: "http1" | "http2" | "copy"): void {
+    const downstream = downstreamOf(call);
+    if (as === "copy") {
+      void this.#copy(call, sniffer, downstream);
+      return;
+    }
+    if (as === "http1") {
+      sniffer.handOver(
+        new H1Connection(this.#serving, call.socket, downstream, (error) => call.finish(error)),
+      );
+    } else new H2ServedConnection(this.#serving, sniffer, downstream, (error) => call.finish(error)).start();
+    call.socket.resume();
+  }
+
+  async #copy(call: ThroughCall, sniffer: Sniffer, downstream: Downstream): Promise<void> {
+    const { stages, connect } = this.#parts;
+    try {
+      const verdict = await stages.admit(downstream);
+      if (verdict !== null) throw refusal(verdict, "policy");
+      const endpoint = stages.connect(downstream);
+      if (!("workload" in endpoint)) throw refusal(endpoint, "upstream");
+      const upstream = await connect(endpoint, downstream);
+      call.copy(sniffer, upstream);
+    } catch (thrown) {
+      call.finish(faultOf(thrown));
+      call.socket.reset();
+    }
+  }
+}
+
+function refusal(reply: LocalReply, blame: "policy" | "upstream"): MeshError {
+  return new MeshError(blame === "policy" ? "policy_denied" : "no_healthy_upstream", blame, reply.detail);
+}
+
+/** Of the service's port; a workload's own address has none. */
+function protocolOf({ called }: ThroughCall): AppProtocol {
+  return called.service?.ports.get(called.port)?.protocol ?? "UNKNOWN";
+}
+
+/** How long the first bytes are waited for. Where HTTP is said to be spoken a silent client is one that has no request yet. */
+function waitMs(protocol: AppProtocol): number {
+  if (protocol === "TCP") return 0;
+  return protocol === "UNKNOWN" || protocol === "TLS"
+    ? servingLimits.detectTimeoutMs
+    : servingLimits.idleTimeoutMs;
+}
+
+/** What is said to be HTTP is never carried unread: bytes that are none are answered as such. */
+function served(protocol: AppProtocol, detected: Detected): "http1" | "http2" | "copy" {
+  switch (protocol) {
+    case "TCP":
+    case "TLS":
+      return "copy";
+    case "HTTP11":
+    case "HTTP2":
+    case "GRPC":
+      return detected === "http2" ? "http2" : "http1";
+    case "UNKNOWN":
+      return detected === "http1" || detected === "http2" ? detected : "copy";
+  }
+}
+
+function downstreamOf(call: ThroughCall): Downstream {
+  const { called } = call;
+  return {
+    peer: call.peer.id,
+    source: call.source,
+    sourceWorkload: call.sourceWorkload,
+    destination: { ip: called.ip, port: called.port },
+    service: called.service,
+    workload: called.workload,
+    sni: "",
+    waypoint: call.local,
+  };
+}
