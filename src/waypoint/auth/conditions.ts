@@ -160,11 +160,10 @@ function together(loops: readonly Loops[]): Loops {
   };
 }
 
-const secondsAsTime = plan(environment, parse("timestamp(seconds)"));
+const readTime = plan(environment, parse("timestamp(text)"));
 
-/** To the second. */
 function timeOf(nowMs: number): CelInput {
-  const time = secondsAsTime({ seconds: BigInt(Math.floor(nowMs / 1000)) });
+  const time = readTime({ text: new Date(nowMs).toISOString() });
   return isCelError(time) ? null : time;
 }
 
