@@ -1,6 +1,6 @@
 /** The house rules that a machine can keep. Each finding says what is wrong, why it matters and how to mend it. */
 import { dirname, join, normalize } from "node:path/posix";
-import { codeOnly, importsOf, lineOf } from "./tidy_source.ts";
+import { codeOnly, importsOf, lineOf, proseOnly } from "./tidy_source.ts";
 
 export interface SourceFile {
   /** From the repository's root: `src/base/ip.ts`. */
@@ -62,6 +62,7 @@ export function checkFile(file: SourceFile): readonly string[] {
     ...checkName(file),
     ...checkLength(file),
     ...checkWords(file),
+    ...checkClarity(file),
     ...checkTypes(file, code),
     ...checkBarrel(file, code),
     ...checkConstants(file, code),
@@ -297,6 +298,23 @@ const forbiddenWords: readonly (readonly [pattern: RegExp, why: string])[] = [
     "names a registry host; use the client as it is configured",
   ],
 ];
+
+/** Words of comments and test titles that a reader has to translate first. Of a name that is data (a host, an account) nothing is said. */
+export const unclearWords: readonly (readonly [pattern: RegExp, why: string])[] = [
+  [/\bnobody\b/gi, 'say who: "no caller", "no node", "no listener"'],
+  [/\banew\b/gi, 'say "again"'],
+  [/\b(?:stands?|stood|standing) (?:in|on)\b/gi, 'say "is in", "is on", "rests on"'],
+  [/\bwire facts\b/gi, "cite what a reader can open: the RFC, or Istio's file and function"],
+];
+
+function checkClarity(file: SourceFile): string[] {
+  const prose = proseOnly(file.text);
+  return unclearWords.flatMap(([pattern, why]) =>
+    [...prose.matchAll(pattern)].map(
+      (match) => `${file.path}:${lineOf(prose, match.index)}: "${match[0]}": ${why}`,
+    ),
+  );
+}
 
 function checkWords(file: SourceFile): string[] {
   const found: string[] = [];

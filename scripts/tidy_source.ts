@@ -22,6 +22,20 @@ export function codeOnly(text: string): string {
   });
 }
 
+/** The text with all but comments and titles of tests blanked out: what is written for people. */
+export function proseOnly(text: string): string {
+  let at = 0;
+  let prose = "";
+  for (const { 0: lexeme, index } of text.matchAll(lexemes)) {
+    const before = text.slice(at, index);
+    const isComment = lexeme.startsWith("//") || lexeme.startsWith("/*");
+    const isProse = isComment || (/^["'`]/.test(lexeme) && /\b(?:test|describe)\($/.test(before));
+    prose += blank(before) + (isProse ? lexeme : blank(lexeme));
+    at = index + lexeme.length;
+  }
+  return prose + blank(text.slice(at));
+}
+
 // In order: comments, strings, templates, then regular expressions where an operand may begin.
 const lexemes =
   /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|(?<=(?:^|[=(,:?[!&|;{}]|return|=>)\s*)\/(?![/*])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n[])+\/[dgimsuvy]*/gm;

@@ -1,6 +1,6 @@
 /** Rules about the tree as a whole: circles of imports, files that nothing imports, folders that grew too large, sub-folders' directions. */
 import { dirname, join, normalize } from "node:path/posix";
-import type { SourceFile } from "./tidy_rules.ts";
+import { type SourceFile, unclearWords } from "./tidy_rules.ts";
 import { importsOf } from "./tidy_source.ts";
 
 /** Files of the product that nothing imports because they are where a program or a test world begins. */
@@ -232,6 +232,9 @@ export function checkProse({ path, text }: SourceFile): string[] {
   let isCode = false;
   for (const [index, line] of text.split("\n").entries()) {
     if (/^\s*(?:```|~~~)/.test(line)) isCode = !isCode;
+    if (!isCode)
+      for (const [pattern, why] of unclearWords)
+        for (const [word] of line.matchAll(pattern)) found.push(`${path}:${index + 1}: "${word}": ${why}`);
     if (
       !isCode &&
       [...line].length > maxProseColumns &&

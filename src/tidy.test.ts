@@ -203,6 +203,7 @@ describe("the rules themselves", () => {
     expect(found(`\`\`\`\n${wide}\`\`\`\n`)).toBe(0);
     expect(found(`${"w ".repeat(60)}\n`)).toBe(0);
     expect(found(`${"w ".repeat(60)}w\n`)).toBe(1);
+    expect(found(`made an${"ew"}\n`)).toBe(1);
   });
 
   test("types that switch checking off are found", () => {
@@ -240,6 +241,20 @@ describe("the rules themselves", () => {
     );
     expect(findings("src/base/x.ts", `// ${"TO"}${"DO"}: later\n`)).toContain("finish it");
     expect(findings("src/base/x.ts", `const a = "/tm${"p"}/x";\n`)).toContain("one machine");
+  });
+
+  test("words that have to be translated are found in comments and titles, and not in data", () => {
+    const unclear = [
+      "nob" + "ody listens",
+      "made an" + "ew",
+      "it sta" + "nds in a file",
+      "wire fa" + "cts 3.1",
+    ];
+    for (const words of unclear) {
+      for (const text of [`/** ${words} */\n`, `a(); // ${words}\n`, `test("${words}", () => {});\n`])
+        expect([text, findings("src/base/x.test.ts", text)]).toEqual([text, expect.stringContaining('": ')]);
+      expect(findings("src/base/x.test.ts", `const a = "${words}";\n`)).toBe("");
+    }
   });
 
   test("the reader of sources tells code from words", () => {

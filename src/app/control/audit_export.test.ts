@@ -43,7 +43,7 @@ async function until(condition: () => boolean, what: string): Promise<void> {
   }
 }
 
-test("every row gets to every receiver; a dead one is shown, holds up nobody, and has it all when it is back", async () => {
+test("every row gets to every receiver; a dead one is shown, holds up no other, and has it all when it is back", async () => {
   const records: { attributes: { key: string; value: { stringValue?: string } }[] }[] = [];
   const collector = Bun.serve({
     port: 0,

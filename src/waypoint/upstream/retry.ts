@@ -1,4 +1,5 @@
 /** Whether one more attempt is made, and when (Envoy "x-envoy-retry-on"; Istio `HTTPRetry`). Pure. */
+import { backoffMs } from "../../base/backoff.ts";
 import { defaultRetryPolicy, type RetryCondition, type RetryPolicy } from "../../mesh/traffic/route_plan.ts";
 import { field } from "../exchange.ts";
 import type { Outcome } from "../stages.ts";
@@ -68,5 +69,9 @@ const defaultBackoff = { baseMs: 25, maxMs: 250 };
 /** Full jitter (Envoy `JitteredExponentialBackOffStrategy`). @param attempt 1 before the second try. @param random uniform in [0, 1). */
 export function retryDelayMs({ backoff }: RetryPolicy, attempt: number, random: number): number {
   const { baseMs, maxMs } = backoff ?? defaultBackoff;
-  return Math.min(maxMs, baseMs * 2 ** Math.min(attempt - 1, 30)) * random;
+  return backoffMs(
+    attempt,
+    { backoffStartMs: baseMs / 2, backoffMaxMs: maxMs / 2, backoffJitter: 1 },
+    random,
+  );
 }

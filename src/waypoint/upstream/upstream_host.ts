@@ -14,7 +14,7 @@ export interface UpstreamEndpoint {
 }
 
 export class UpstreamHost {
-  /** The same for the same endpoint, always: what hashes stand on. */
+  /** The same for the same endpoint, always: what hashes rest on. */
   readonly key: string;
   endpoint: UpstreamEndpoint;
   /** Requests under way. */
