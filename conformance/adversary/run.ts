@@ -3,12 +3,13 @@ import { parseArgs } from "node:util";
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import type { Attack } from "./attack.ts";
 import { controlAttacks } from "./control_attacks.ts";
+import { documentAttacks } from "./document_attacks.ts";
 import { doorAttacks } from "./door_attacks.ts";
 import { h2Attacks } from "./h2_attacks.ts";
 import { HonestCaller, type Seen } from "./honest.ts";
 import { isTurnedAway, Stage } from "./stage.ts";
 
-const attacks: readonly Attack[] = [...h2Attacks, ...doorAttacks, ...controlAttacks];
+const attacks: readonly Attack[] = [...h2Attacks, ...doorAttacks, ...controlAttacks, ...documentAttacks];
 
 /** No turn of the event loop is longer, whoever sent the input; in CPU time, see `TurnMeter`. */
 const longestTurnMs = 50;
@@ -70,10 +71,8 @@ async function attempt(stage: Stage, attack: Attack): Promise<Result> {
   await subject.longestTurn();
   let broken: string | null = null;
   const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => reject(new Error(`it was not over in ${attackTimeoutMs} ms`)),
-    attackTimeoutMs,
-  );
+  const { timeoutMs = attackTimeoutMs } = attack;
+  const timer = setTimeout(() => reject(new Error(`it was not over in ${timeoutMs} ms`)), timeoutMs);
   try {
     await Promise.race([attack.run(stage), late]);
   } catch (error) {

@@ -21,6 +21,7 @@ export type DoorName = "node" | "control";
 
 const trustDomain = "cluster.local";
 const loopback = "127.0.0.1";
+const people = "https://people.example";
 /** No application listens there, and policy allows no caller. */
 export const deniedPort = 9;
 
@@ -39,7 +40,7 @@ export class Stage {
   readonly #application: { stop(): void };
 
   private constructor(
-    parts: Omit<Stage, "process" | "tcp" | "tls" | "peer" | "token" | "close"> & {
+    parts: Omit<Stage, "process" | "tcp" | "tls" | "peer" | "token" | "operatorToken" | "close"> & {
       application: { stop(): void };
     },
   ) {
@@ -109,6 +110,16 @@ export class Stage {
 
   token(claims: Readonly<Record<string, unknown>> = {}): Promise<string> {
     return signToken(this.issuer, Date.now(), claims);
+  }
+
+  /** Of an administrator of the mesh, or of the namespace `shop`. */
+  operatorToken(name: "root" | "shop"): Promise<string> {
+    return signToken(this.issuer, Date.now(), {
+      iss: people,
+      aud: ["fairlead"],
+      sub: name,
+      jti: `${name}-1`,
+    });
   }
 
   close(): void {
@@ -187,6 +198,29 @@ spec:
   issuer: https://issuer.example
   audiences: [istio-ca]
   jwksFile: ${join(directory, "keys.json")}
+---
+apiVersion: fairlead.dev/v1
+kind: TokenIssuer
+metadata:
+  name: people
+spec:
+  issuer: ${people}
+  audiences: [fairlead]
+  subject: operator
+  jwksFile: ${join(directory, "keys.json")}
+`,
+  );
+  writeFileSync(
+    join(directory, "administrators.yaml"),
+    `apiVersion: fairlead.dev/v1
+kind: Administrator
+metadata: {name: root}
+spec: {role: mesh-admin, subjects: [{issuer: "${people}", value: root}]}
+---
+apiVersion: fairlead.dev/v1
+kind: Administrator
+metadata: {name: shop}
+spec: {role: namespace-admin, namespaces: [shop], subjects: [{issuer: "${people}", value: shop}]}
 `,
   );
   return {
@@ -194,6 +228,7 @@ spec:
     servingNames: loopback,
     stateDirectory: join(directory, "state"),
     issuers: join(directory, "issuers.yaml"),
+    administrators: join(directory, "administrators.yaml"),
     metrics: "off",
     readiness: "off",
     logLevel: "error",

@@ -9,7 +9,7 @@ export function listAdministrators(context: ControlContext, session: Session): R
   session.demand("administrators.read", null, "administrators");
   const { given, applied } = session.administrators;
   const all = [...given, ...applied];
-  if (context.req.query("output") === "yaml") return yaml(all);
+  if (context.req.query("output") === "yaml") return yaml(session.sources.clock, all);
   return context.json({
     documents: all.map((one) => ({
       ...describe(one),
@@ -19,11 +19,7 @@ export function listAdministrators(context: ControlContext, session: Session): R
   });
 }
 
-export function applyAdministrators(
-  session: Session,
-  parsed: ParsedAdministrators,
-  dryRun: boolean,
-): unknown {
+export function applyAdministrators(session: Session, parsed: ParsedAdministrators, dryRun: boolean): object {
   session.demand("administrators.write", null, "administrators");
   const errors = [...parsed.errors, ...session.administrators.clashes(parsed.administrators)];
   if (errors.length > 0)
@@ -31,7 +27,7 @@ export function applyAdministrators(
   return change(session, parsed.administrators, [], dryRun);
 }
 
-export function removeAdministrators(session: Session, names: readonly string[], dryRun: boolean): unknown {
+export function removeAdministrators(session: Session, names: readonly string[], dryRun: boolean): object {
   session.demand("administrators.write", null, `${administratorKind} ${names.join(", ")}`);
   if (names.length === 1 && names[0] === firstAdministratorName) return retireFirst(session, dryRun);
   for (const name of names) {
@@ -47,7 +43,7 @@ export function removeAdministrators(session: Session, names: readonly string[],
 }
 
 /** Its role goes at once, its certificate is renewed no more, and its file is removed. */
-function retireFirst(session: Session, dryRun: boolean): unknown {
+function retireFirst(session: Session, dryRun: boolean): object {
   const { administrators, sources } = session;
   const key = `${administratorKind} ${firstAdministratorName}`;
   const first = administrators.given.find(({ name }) => name === firstAdministratorName);
@@ -70,7 +66,7 @@ function change(
   put: readonly Administrator[],
   remove: readonly string[],
   dryRun: boolean,
-): unknown {
+): object {
   const { administrators, sources } = session;
   const names = [...remove, ...put.map(({ name }) => name)];
   const changes = names

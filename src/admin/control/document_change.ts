@@ -1,6 +1,7 @@
 /** Changes of documents: what a caller may ask for, and how the outcome is told. */
 import { MeshError } from "../../base/errors.ts";
 import type { IpAddress } from "../../base/ip.ts";
+import { filterInSteps, inSteps, mapInSteps } from "../../base/steps.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 import { Problem } from "./problem.ts";
 import type { Session } from "./session.ts";
@@ -57,32 +58,37 @@ export function demandOwn(session: Session, key: string): void {
   if (!session.mayInMesh("documents.write")) session.demand("documents.write", ownerOfKey(key), key);
 }
 
-/** @throws Problem 403, 404, 409, 422. */
-export function tellChange(session: Session, result: ChangeResult): unknown {
+/** In steps: of ten thousand documents it takes a while. @throws Problem 403, 404, 409, 422, 429. */
+export function* tellChange(session: Session, result: ChangeResult): Generator<void, object> {
   if (result.outcome !== "refused") {
     const { version, plan } = result;
+    const isEmpty = plan.warnings.length + plan.lockOuts.length === 0;
+    const hide = isEmpty ? keep : yield* hidingOthers(session);
     return {
       version,
       dryRun: result.outcome === "planned",
       applied: result.outcome === "applied" && plan.diff.length > 0,
-      changes: plan.diff.filter((one) => canSee(session, one)),
-      warnings: plan.warnings.map(({ resource, warning }) => ({
+      changes: yield* filterInSteps(plan.diff, (one) => canSee(session, one)),
+      warnings: yield* mapInSteps(plan.warnings, ({ resource, warning }) => ({
         location: warning.location,
         resource,
-        message: hideOthers(session, warning.message),
+        message: hide(warning.message),
       })),
-      lockOuts: plan.lockOuts.map(({ reason }) => hideOthers(session, reason)),
+      lockOuts: yield* mapInSteps(plan.lockOuts, ({ reason }) => hide(reason)),
     };
   }
   const { because, version } = result;
-  const errors = tellErrors(session, result.errors);
+  const hide = yield* hidingOthers(session);
+  const errors = yield* tellErrors(session, result.errors, hide);
   switch (because) {
+    case "busy":
+      throw new Problem(429, result.message);
     case "conflict":
       throw new Problem(409, `the documents are now at version ${version}; look at the difference again`, {
         version,
       });
     case "unknown":
-      throw new Problem(404, hideOthers(session, result.message));
+      throw new Problem(404, hide(result.message));
     case "invalid":
       throw new Problem(422, `${many(errors.length, "error")}; nothing was changed`, { errors });
     case "forbidden":
@@ -92,7 +98,7 @@ export function tellChange(session: Session, result: ChangeResult): unknown {
         errors,
       });
     case "lock_out": {
-      const reasons = result.lockOuts.map(({ reason }) => hideOthers(session, reason));
+      const reasons = result.lockOuts.map(({ reason }) => hide(reason));
       throw new Problem(409, "nodes could no longer reach the control plane; nothing was changed", {
         lockOuts: reasons,
         canForce:
@@ -108,48 +114,50 @@ export function tellChange(session: Session, result: ChangeResult): unknown {
  * Conversion looks at the whole set, and its words may name what another document claims. Who does not see the whole mesh is told
  * what is wrong with their own documents, and of others only that there is something.
  */
-function tellErrors(session: Session, errors: readonly DocumentError[]): readonly DocumentError[] {
+function* tellErrors(
+  session: Session,
+  errors: readonly DocumentError[],
+  hide: (message: string) => string,
+): Generator<void, readonly DocumentError[]> {
   if (session.mayInMesh("documents.read")) return errors;
-  const isTelling = tellsOfOthers(session);
-  const shown = errors
-    .filter(
-      ({ resource }) =>
-        resource === null || session.may("documents.write", ownerOfKey(resource)) || !resource.includes(" "),
-    )
-    .map((error) =>
-      isTelling(error.message) ? { location: nowhere, resource: error.resource, message: hidden } : error,
-    );
+  const mine = yield* filterInSteps(
+    errors,
+    ({ resource }) =>
+      resource === null || session.may("documents.write", ownerOfKey(resource)) || !resource.includes(" "),
+  );
+  const shown = yield* mapInSteps(mine, (error) => {
+    const message = hide(error.message);
+    return message === error.message ? error : { location: nowhere, resource: error.resource, message };
+  });
   return errors.length > 0 && shown.length === 0
     ? [{ location: nowhere, resource: null, message: hidden }]
     : shown;
 }
 
-function hideOthers(session: Session, message: string): string {
-  return !session.mayInMesh("documents.read") && tellsOfOthers(session)(message) ? hidden : message;
-}
-
 /**
- * Whether a message names something of a namespace that is not theirs, or a file that such a document came from. The documents are looked
+ * Takes away what names something of a namespace that is not theirs, or a file that such a document came from. The documents are looked
  * through once, however many messages there are.
  */
-function tellsOfOthers(session: Session): (message: string) => boolean {
-  let others: ReadonlySet<string> | null = null;
+function* hidingOthers(session: Session): Generator<void, (message: string) => string> {
+  if (session.mayInMesh("documents.read")) return keep;
+  const others = new Set<string>();
+  yield* inSteps(session.sources.documents.current().documents, (one) => {
+    if (one.source !== "" && !canSee(session, one)) others.add(one.source);
+  });
   return (message) => {
     for (const [, namespace = ""] of message.matchAll(named))
-      if (!session.may("documents.read", namespace)) return true;
-    others ??= new Set(
-      session.sources.documents
-        .current()
-        .documents.filter((one) => one.source !== "" && !canSee(session, one))
-        .map(({ source }) => source),
-    );
-    const known = others;
+      if (!session.may("documents.read", namespace)) return hidden;
     // `… at FILE:LINE` is how a message says where; a file's name may hold either part itself.
     const ends = [...message.matchAll(/:\d/g)].map(({ index }) => index);
-    return [...message.matchAll(/ at /g)].some(({ index }) =>
-      ends.some((end) => end > index + 4 && known.has(message.slice(index + 4, end))),
+    const tells = [...message.matchAll(/ at /g)].some(({ index }) =>
+      ends.some((end) => end > index + 4 && others.has(message.slice(index + 4, end))),
     );
+    return tells ? hidden : message;
   };
+}
+
+function keep(message: string): string {
+  return message;
 }
 
 /** `namespace/name`, where it is neither a part of a path nor of an API's group. */

@@ -1,10 +1,12 @@
 /** Mesh documents: shown, applied all or nothing, taken away. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
 import { meshLimits } from "../../base/limits/mesh.ts";
+import { filterInSteps, inSteps, mapInSteps } from "../../base/steps.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
 import { administratorKind, administratorsInSteps } from "./administrator.ts";
 import { applyAdministrators, listAdministrators, removeAdministrators } from "./administrator_routes.ts";
 import { canSee, changeRequest, demandOwn, ownerOf, ownerOfKey, tellChange } from "./document_change.ts";
+import { answerJson } from "./json_answer.ts";
 import { Problem } from "./problem.ts";
 import { JsonFields, readJson } from "./request_body.ts";
 import { type ControlApp, yaml } from "./route.ts";
@@ -12,33 +14,42 @@ import { notFound, type Session } from "./session.ts";
 import type { DocumentInput, StoredDocument } from "./sources.ts";
 
 export function addDocumentRoutes(app: ControlApp): void {
-  app.get("/v1/documents", (context) => {
+  app.get("/v1/documents", async (context) => {
     const session = context.get("session");
     const { kind, namespace, output } = context.req.query();
     if (kind === administratorKind) return listAdministrators(context, session);
     if (namespace !== undefined) session.see("documents.read", namespace, `namespace ${namespace}`);
     else session.visible("documents.read");
     const { version, documents } = session.sources.documents.current();
-    const shown = documents.filter(
-      (document) =>
-        canSee(session, document) &&
-        (kind === undefined || document.kind === kind) &&
-        (namespace === undefined || document.namespace === namespace),
+    const { clock } = session.sources;
+    const slice = new TimeSlice(clock);
+    const shown = await slice.run(
+      filterInSteps(
+        documents,
+        (document) =>
+          canSee(session, document) &&
+          (kind === undefined || document.kind === kind) &&
+          (namespace === undefined || document.namespace === namespace),
+      ),
     );
-    return output === "yaml" ? yaml(shown) : context.json({ version, documents: shown.map(describe) });
+    if (output === "yaml") return yaml(clock, shown);
+    return answerJson(clock, { version, documents: await slice.run(mapInSteps(shown, describe)) });
   });
   for (const path of ["/v1/documents/:kind/:namespace/:name", "/v1/documents/:kind/:name"] as const)
     app.get(path, (context) => {
       const session = context.get("session");
       const document = visibleDocument(session, keyOf(context.req.param()));
-      return context.req.query("output") === "yaml" ? yaml([document]) : context.json(describe(document));
+      return context.req.query("output") === "yaml"
+        ? yaml(session.sources.clock, [document])
+        : context.json(describe(document));
     });
   for (const path of ["/v1/documents/:kind/:namespace/:name", "/v1/documents/:kind/:name"] as const)
     app.delete(path, async (context) => {
       const { dryRun, force } = context.req.query();
       const options = { dryRun: dryRun === "true", force: force === "true", expectedVersion: null };
       const session = context.get("session");
-      return context.json(
+      return answerJson(
+        session.sources.clock,
         await remove(session, context.env.remote.ip, [keyOf(context.req.param())], options),
       );
     });
@@ -50,9 +61,9 @@ export function addDocumentRoutes(app: ControlApp): void {
       ["keys", "dryRun", "force", "expectedVersion"],
       controlAdminLimits.maxApplyBytes,
     );
-    return context.json(
-      await remove(session, context.env.remote.ip, body.list("keys").map(readKey), readOptions(body)),
-    );
+    const { clock } = session.sources;
+    const keys = await new TimeSlice(clock).run(mapInSteps(body.list("keys"), readKey));
+    return answerJson(clock, await remove(session, context.env.remote.ip, keys, readOptions(body)));
   });
   app.post("/v1/apply", async (context) => {
     const session = context.get("session");
@@ -63,10 +74,11 @@ export function addDocumentRoutes(app: ControlApp): void {
       ["documents", "prune", "dryRun", "force", "expectedVersion"],
       controlAdminLimits.maxApplyBytes,
     );
-    const inputs = body.list("documents").map(readInput);
+    const { clock } = session.sources;
+    const slice = new TimeSlice(clock);
+    const inputs = await slice.run(mapInSteps(body.list("documents"), readInput));
     const prune = readPrune(session, body);
     const options = readOptions(body);
-    const slice = new TimeSlice(session.sources.clock);
     const administrators = await slice.run(administratorsInSteps(inputs, session.sources.rootNamespace));
     if (administrators.administrators.length + administrators.errors.length > 0) {
       if (administrators.others > 0 || prune !== null) throw apart();
@@ -77,8 +89,9 @@ export function addDocumentRoutes(app: ControlApp): void {
       onNamed: (key: string) => demandOwn(session, key),
       ...(prune === null ? {} : { prune }),
     };
-    const texts = inputs.map(({ path, text }) => ({ source: path, text }));
-    return context.json(tellChange(session, await session.sources.documents.apply(texts, request)));
+    const texts = await slice.run(mapInSteps(inputs, ({ path, text }) => ({ source: path, text })));
+    const result = await session.sources.documents.apply(texts, request);
+    return answerJson(clock, await slice.run(tellChange(session, result)));
   });
 }
 
@@ -87,7 +100,7 @@ async function remove(
   from: Parameters<typeof changeRequest>[1],
   keys: readonly string[],
   options: Parameters<typeof changeRequest>[2],
-): Promise<unknown> {
+): Promise<object> {
   const administrators = keys.filter((key) => key.startsWith(`${administratorKind} `));
   if (administrators.length > 0) {
     if (administrators.length < keys.length) throw apart();
@@ -97,11 +110,12 @@ async function remove(
       options.dryRun,
     );
   }
-  for (const key of keys) {
-    session.demand("documents.write", ownerOf(visibleDocument(session, key)), key);
-  }
+  const slice = new TimeSlice(session.sources.clock);
+  await slice.run(
+    inSteps(keys, (key) => session.demand("documents.write", ownerOf(visibleDocument(session, key)), key)),
+  );
   const request = changeRequest(session, from, options);
-  return tellChange(session, await session.sources.documents.delete(keys, request));
+  return await slice.run(tellChange(session, await session.sources.documents.delete(keys, request)));
 }
 
 function apart(): Problem {
@@ -112,8 +126,8 @@ function apart(): Problem {
 }
 
 function visibleDocument(session: Session, key: string): StoredDocument {
-  const document = session.sources.documents.current().documents.find((one) => one.key === key);
-  if (document !== undefined && canSee(session, document)) return document;
+  const document = session.sources.documents.get(key);
+  if (document !== null && canSee(session, document)) return document;
   // Whether it is there makes no difference to the answer, nor to what is recorded.
   session.see("documents.read", ownerOfKey(key), key);
   throw notFound(key);

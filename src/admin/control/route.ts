@@ -1,6 +1,8 @@
 /** What every route of administration is handed. */
 import type { Context, Hono } from "hono";
 import type { SocketAddress } from "../../base/ip.ts";
+import type { SliceClock } from "../../base/time_slice.ts";
+import { answerText } from "./json_answer.ts";
 import type { Session } from "./session.ts";
 
 /** Who is at the other end of the connection; goes with each request to `app.fetch`. */
@@ -18,9 +20,10 @@ export type ControlApp = Hono<ControlEnvironment>;
 export type ControlContext = Context<ControlEnvironment>;
 
 /** Documents as they were written, one behind the other. */
-export function yaml(documents: readonly { readonly text: string }[]): Response {
-  const text = documents
-    .map((document) => `${document.text.trimEnd()}\n`.replace(/^(?!---)/, "---\n"))
-    .join("");
-  return new Response(text, { headers: { "content-type": "application/yaml", "cache-control": "no-store" } });
+export function yaml(clock: SliceClock, documents: readonly { readonly text: string }[]): Response {
+  return answerText(clock, yamlPieces(documents), "application/yaml");
+}
+
+function* yamlPieces(documents: readonly { readonly text: string }[]): Generator<string, void> {
+  for (const { text } of documents) yield `${text.trimEnd()}\n`.replace(/^(?!---)/, "---\n");
 }

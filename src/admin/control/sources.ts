@@ -189,21 +189,28 @@ export type ChangeResult =
   | { readonly outcome: "applied" | "planned"; readonly version: number; readonly plan: ChangePlan }
   | {
       readonly outcome: "refused";
-      readonly because: "invalid" | "forbidden" | "owned" | "conflict" | "unknown" | "lock_out";
+      readonly because: "invalid" | "forbidden" | "owned" | "conflict" | "busy" | "unknown" | "lock_out";
       readonly version: number;
       readonly message: string;
       readonly errors: readonly DocumentError[];
       readonly lockOuts: readonly LockOut[];
     };
 
-/** Changes are all or nothing. The source writes a row of the audit log for each document, in the same transaction, and one for a change it refuses. */
+/** Changes are all or nothing. The source writes a row of the audit log for each document, as durably as the change, and one for a change it refuses. */
 export interface DocumentSource {
   current(): DocumentSet;
+  /** By its key. */
+  get(key: string): StoredDocument | null;
   /** Null for a version that never was or is not kept any more. */
-  at(version: number): DocumentSet | null;
+  at(version: number): Promise<DocumentSet | null>;
   /** The newest first. */
   history(limit: number, beforeVersion?: number): readonly DocumentVersion[];
-  changesOf(version: number): readonly (DocumentName & { readonly text: string | null })[];
+  /** A page of what a version changed, by key. */
+  namesChanged(
+    version: number,
+    afterKey: string,
+    limit: number,
+  ): readonly (DocumentName & { readonly isRemoved: boolean })[];
   apply(
     texts: readonly { readonly source: string; readonly text: string }[],
     request: ApplyRequest,

@@ -19,8 +19,8 @@ import { ServingCertificates } from "../../control/ca/serving_certificates.ts";
 import { followDocumentFiles } from "../../control/documents/document_files.ts";
 import { GroupMembers, groupIdentity } from "../../control/documents/group_members.ts";
 import { joinClaims } from "../../control/documents/join_claims.ts";
-import { JoinedHosts } from "../../control/documents/joined_hosts.ts";
-import type { ControlConnection } from "../../control/documents/lock_out.ts";
+import { JoinedHosts, joinedAddresses } from "../../control/documents/joined_hosts.ts";
+import type { ControlPolicy } from "../../control/documents/lock_out.ts";
 import { MeshDocuments } from "../../control/documents/mesh_documents.ts";
 import { AuthorityList } from "../../control/keys/authority_description.ts";
 import { MeshAuthority } from "../../control/keys/mesh_authority.ts";
@@ -35,7 +35,6 @@ import type { LogWriter } from "../../host/log_writer.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import type { MeshState } from "../../mesh/store/change.ts";
 import { MeshStore } from "../../mesh/store/store.ts";
-import type { Workload } from "../../mesh/workload.ts";
 import { type CryptoProvider, peculiarProvider, runtimeProvider } from "../../pki/crypto/provider.ts";
 import { controlServiceAccount } from "../../pki/trust/audit_head.ts";
 import type { TrustBundle } from "../../pki/trust/trust_bundle.ts";
@@ -127,9 +126,10 @@ async function build(
       port: config.listen.port,
       names: reach.names.filter((name) => IpAddress.parse(name) === null),
       identity: controlId,
-      clients: state.registrations.list().flatMap(({ addresses }) => addresses.flatMap(parseIp)),
+      clients: [],
+      joined: () => joinedAddresses(state.registrations),
       neededIdentities: [],
-      denies,
+      policyOf,
     }),
     hosts,
   });
@@ -339,22 +339,19 @@ async function followBundle(trust: TrustVerifier, authority: MeshAuthority, life
   life.onStop(authority.bundle.subscribe((bundle) => void take(bundle)));
 }
 
-function parseIp(text: string): readonly IpAddress[] {
-  const ip = IpAddress.parse(text);
-  return ip === null ? [] : [ip];
-}
-
-/** What policy would say to a caller in plain text: nodes and people come to the control plane so. */
-function denies(state: MeshState, workload: Workload, connection: ControlConnection): string | null {
+/** What policies say to a caller in plain text: nodes and people come to the control plane so. */
+function policyOf({ policies }: MeshState): ControlPolicy {
   const engine = createReferenceEngine({ missingPolicy: "deny" });
-  engine.update(state.policies);
-  const decision = engine.decide(workload, {
-    sourceIp: connection.source,
-    sourceIdentity: null,
-    destinationIp: connection.destination,
-    destinationPort: connection.port,
-  });
-  return decision.allowed ? null : describeDenial(decision);
+  engine.update(policies);
+  return (workload, { source, destination, port }) => {
+    const decision = engine.decide(workload, {
+      sourceIp: source,
+      sourceIdentity: null,
+      destinationIp: destination,
+      destinationPort: port,
+    });
+    return decision.allowed ? null : describeDenial(decision);
+  };
 }
 
 function* activeNodes(state: ControlState, members: GroupMembers): Iterable<string> {

@@ -164,6 +164,8 @@ export const stateLimits = {
   tokenRetentionMs: 30 * 24 * 60 * 60_000,
   /** Hosts that have joined and were not removed, and what one namespace may have of them. */
   maxRegistrations: 100_000,
+  /** Of those, what is read in one step, some 2 ms. */
+  registrationsPerPage: 200,
   registrationShares: { max: 100_000, reserved: 10_000, each: 50_000 },
   /** Issued certificates are remembered this long after their end. */
   certificateRetentionMs: 7 * 24 * 60 * 60_000,
@@ -182,6 +184,12 @@ export const stateLimits = {
   maxAuditTextLength: 32 * 1024,
   /** Rows of the audit log that pruning leaves. */
   auditRetentionRows: 1_000_000,
+  /**
+   * Changes of documents that one write to the disk holds, and bytes of their texts: some 5 ms beside the disk's. A change of more is written in
+   * several, and published by a small one.
+   */
+  documentRowsPerWrite: 64,
+  documentBytesPerWrite: 512 * 1024,
   /** Versions of the mesh's documents that can be gone back to. */
   maxDocumentVersions: 1_000,
 } as const;
@@ -263,6 +271,11 @@ export const controlHttpLimits = {
 export const controlAdminLimits = {
   /** Documents of one `apply`; as much as two of the largest files. */
   maxApplyBytes: 16 * 1024 * 1024,
+  /**
+   * Changes of documents that wait for their turn: all, what of that is for administrators of the mesh alone, and of one caller. A large one
+   * takes a second or two, and the command line waits for a minute.
+   */
+  changeShares: { max: 32, reserved: 8, each: 8 },
   /** Any other body. */
   maxBodyBytes: 64 * 1024,
   /**
@@ -276,11 +289,15 @@ export const controlAdminLimits = {
   /** Values of one body: as many documents as there may be, with their paths and texts; and how deep it is nested. */
   maxJsonValues: 400_000,
   maxJsonDepth: 16,
+  /** Characters of a large answer that are made in one go. */
+  answerChunkChars: 64 * 1024,
   /** Entries of one answer, and how many there are when the request does not say. */
   maxPage: 1_000,
   defaultPage: 100,
   /** Rows looked at for one page of those a caller may see. */
   maxScanned: 20_000,
+  /** Names of documents that one page of the history looks at; a version may have changed a hundred thousand, and is then a page. */
+  maxNamed: 200_000,
   /** Administrators, subjects of one, and the text of all. */
   maxAdministrators: 1_000,
   maxSubjects: 100,

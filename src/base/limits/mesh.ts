@@ -60,6 +60,8 @@ export const meshLimits = {
   fileSettleMs: 50,
   /** Looks at a file that keeps changing, before its last good state is kept and the matter reported. */
   maxSettleAttempts: 40,
+  /** Workloads, services and policies that one swap of the store takes, some 5 ms; a larger change is swapped in parts. */
+  changesPerSwap: 1_000,
   /** Parsing gives way to connections after this long. */
   parseSliceMs: 5,
 } as const;

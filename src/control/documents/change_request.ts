@@ -56,6 +56,8 @@ export interface ChangeRefusal {
     | "owned"
     /** The documents are not at `expectedVersion`. */
     | "conflict"
+    /** Too many changes wait for their turn. */
+    | "busy"
     /** No such document or version. */
     | "unknown"
     /** `lockOuts` say how; `force` goes on, unless one is `reserved`. */

@@ -1,5 +1,6 @@
 /** Sets of documents, parsed and converted as a whole; what did not change is not done again. */
 import { assert } from "../../base/assert.ts";
+import { flatMapInSteps, indexInSteps, inSteps } from "../../base/steps.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
 import type { ConversionContext } from "../../mesh/convert/conversion_context.ts";
@@ -9,7 +10,7 @@ import { WorkloadCache } from "../../mesh/convert/workload_cache.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
 import { parseInSteps } from "../../mesh/documents/parse.ts";
 import type { RefusedPolicy } from "../../mesh/documents/refused_policy.ts";
-import type { DocumentError } from "../../mesh/location.ts";
+import type { DocumentError, DocumentWarning } from "../../mesh/location.ts";
 import type { StoredDocument } from "../records/document_versions.ts";
 import type { ReadDocument } from "./document_input.ts";
 import type { MeshView } from "./lock_out.ts";
@@ -65,50 +66,62 @@ export class DocumentConverter {
     leftOut: ReadonlySet<string> | "all" = new Set(),
   ): Promise<ConvertedSet> {
     const slice = new TimeSlice(this.#clock);
-    const read = new Map(fresh.map(({ stored: { key, text }, document }) => [key, { text, document }]));
+    const read = await slice.run(indexInSteps(fresh, (one) => one.stored.key));
     const parsed: Parsed[] = [];
     for (const document of stored) {
       await slice.giveWay();
-      parsed.push(await slice.run(this.#parse(document, read.get(document.key))));
+      const known = this.#parsed.get(document.key);
+      if (known !== undefined && isOf(known, document)) parsed.push(known);
+      else parsed.push(await slice.run(this.#parse(document, read.get(document.key))));
     }
-    const documents = parsed.flatMap(({ document }) => (document === null ? [] : [document]));
+    const documents = await slice.run(
+      flatMapInSteps(parsed, ({ document }) => (document === null ? [] : [document])),
+    );
+    await slice.giveWay();
     const derived =
       leftOut === "all"
         ? []
         : (this.#derived?.derive(documents) ?? []).filter(({ metadata }) => !leftOut.has(metadata.key));
     // A policy that was good once and cannot be read by this program denies what it may have denied.
-    const refused = parsed.flatMap(({ refusedPolicy }) => (refusedPolicy === null ? [] : [refusedPolicy]));
+    const refused = await slice.run(
+      flatMapInSteps(parsed, ({ refusedPolicy }) => (refusedPolicy === null ? [] : [refusedPolicy])),
+    );
     const conversion = await slice.run(
       convertInSteps([...documents, ...derived], this.#context, refused, this.#cache),
     );
-    return { stored, documents, derived, conversion, ...report(stored, parsed, conversion) };
+    return {
+      stored,
+      documents,
+      derived,
+      conversion,
+      ...(await slice.run(report(stored, parsed, conversion))),
+    };
   }
 
   /** Forgets what was parsed of all but `set`, which is in force. */
-  keep(set: ConvertedSet): void {
+  *keep({ stored }: ConvertedSet): Generator<void> {
     const kept = new Map<string, Parsed>();
-    for (const { key, text, createdMs } of set.stored) {
-      const parsed = this.#parsed.get(key);
-      if (parsed?.text === text && parsed.createdMs === createdMs) kept.set(key, parsed);
-    }
+    yield* inSteps(stored, (document) => {
+      const parsed = this.#parsed.get(document.key);
+      if (parsed !== undefined && isOf(parsed, document)) kept.set(document.key, parsed);
+    });
     this.#parsed = kept;
   }
 
-  *#parse(
-    stored: StoredDocument,
-    read: { readonly text: string; readonly document: MeshDocument } | undefined,
-  ): Generator<void, Parsed> {
+  *#parse(stored: StoredDocument, read: ReadDocument | undefined): Generator<void, Parsed> {
     const { key, text, createdMs } = stored;
-    const known = this.#parsed.get(key);
-    if (known?.text === text && known.createdMs === createdMs) return known;
     const found =
-      read?.text === text
+      read?.stored.text === text
         ? { document: read.document, errors: [], refusedPolicy: null }
         : yield* parseStored(stored);
     const parsed = { ...found, text, createdMs, document: stamped(found.document, createdMs) };
     this.#parsed.set(key, parsed);
     return parsed;
   }
+}
+
+function isOf(parsed: Parsed, { text, createdMs }: StoredDocument): boolean {
+  return parsed.text === text && parsed.createdMs === createdMs;
 }
 
 /** With the control plane's word for when it came in the place of the author's. */
@@ -131,30 +144,27 @@ function* parseStored({
   return { document: entry.document, errors: entry.errors, refusedPolicy: entry.refusedPolicy };
 }
 
-function report(
+function* report(
   stored: readonly StoredDocument[],
   parsed: readonly Parsed[],
   conversion: Conversion,
-): Pick<ConvertedSet, "statuses" | "errors"> {
+): Generator<void, Pick<ConvertedSet, "statuses" | "errors">> {
   const errors = new Map<string, readonly DocumentError[]>();
+  const statuses: DocumentStatus[] = [];
   let next = 0;
-  const statuses = stored.map(({ key, source, line }, index): DocumentStatus => {
+  yield* inSteps(stored.entries(), ([index, { key, source, line }]) => {
     const { document = null, errors: found = [] } = parsed[index] ?? {};
     if (document === null) {
       const [error = null] = found;
       errors.set(key, found);
-      return {
-        resource: key,
-        location: { file: source, line, column: 1 },
-        accepted: false,
-        warnings: [],
-        error,
-      };
+      const location = { file: source, line, column: 1 };
+      statuses.push({ resource: key, location, accepted: false, warnings: [], error });
+      return;
     }
     const status = conversion.statuses[next++];
     assert(status !== undefined, "conversion gives a status for each document");
     if (status.error !== null) errors.set(key, [status.error]);
-    return status;
+    statuses.push(status);
   });
   return { statuses: [...statuses, ...conversion.statuses.slice(next)], errors };
 }
@@ -162,6 +172,16 @@ function report(
 /** As it is looked at for who would be locked out. */
 export function viewOf({ documents, derived, conversion }: ConvertedSet): MeshView {
   return { documents: [...documents, ...derived], state: conversion };
+}
+
+/** What is to be known of some of the documents. @param keys of these. */
+export function* warningsOf(
+  { statuses }: ConvertedSet,
+  keys: ReadonlySet<string>,
+): Generator<void, readonly { readonly resource: string; readonly warning: DocumentWarning }[]> {
+  return yield* flatMapInSteps(statuses, ({ resource, warnings }) =>
+    keys.has(resource) ? warnings.map((warning) => ({ resource, warning })) : [],
+  );
 }
 
 /** Derived documents that are refused, and were not before: another has what they claim. */

@@ -1,4 +1,5 @@
 /** What is different between two sets of documents, and between the meshes that are made of them. */
+import { compareText, filterInSteps, inSteps, mapInSteps, sortInSteps } from "../../base/steps.ts";
 import { authorizationKey } from "../../mesh/authorization.ts";
 import { serviceKey } from "../../mesh/service.ts";
 import type { MeshState } from "../../mesh/store/change.ts";
@@ -22,19 +23,28 @@ export interface DocumentDiff extends DocumentIdentity {
 }
 
 /** By key. Where it was written is no difference, what was written is. */
-export function diffDocuments(
+export function* diffDocuments(
   before: readonly StoredDocument[],
   after: readonly StoredDocument[],
-): readonly DocumentDiff[] {
-  return changesBetween(before, after).map(({ change, old }) => ({
-    key: change.key,
-    kind: change.kind,
-    namespace: change.namespace,
-    name: change.name,
-    change: old === null ? "added" : change.text === null ? "removed" : "changed",
-    before: old?.text ?? null,
-    after: change.text,
-  }));
+): Generator<void, readonly DocumentDiff[]> {
+  return yield* describeChanges(yield* changesBetween(before, after));
+}
+
+export function describeChanges(
+  replacements: readonly Replacement[],
+): Generator<void, readonly DocumentDiff[]> {
+  return mapInSteps(
+    replacements,
+    ({ change, old }): DocumentDiff => ({
+      key: change.key,
+      kind: change.kind,
+      namespace: change.namespace,
+      name: change.name,
+      change: old === null ? "added" : change.text === null ? "removed" : "changed",
+      before: old?.text ?? null,
+      after: change.text,
+    }),
+  );
 }
 
 export interface Replacement {
@@ -42,24 +52,23 @@ export interface Replacement {
   readonly old: StoredDocument | null;
 }
 
-/** The changes that make `after` of `before`, sorted by key. */
-export function changesBetween(
+/** The changes that make `after` of `before`, sorted by key, as both are. */
+export function* changesBetween(
   before: readonly StoredDocument[],
   after: readonly StoredDocument[],
-): readonly Replacement[] {
-  const old = new Map(before.map((document) => [document.key, document]));
-  const kept = new Set(after.map(({ key }) => key));
-  const written = after
-    .filter(({ key, text }) => old.get(key)?.text !== text)
-    .map((change): Replacement => ({ change, old: old.get(change.key) ?? null }));
-  const removed = before
-    .filter(({ key }) => !kept.has(key))
-    .map((document): Replacement => ({ change: { ...document, text: null }, old: document }));
-  return [...written, ...removed].sort((a, b) => compare(a.change.key, b.change.key));
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+): Generator<void, readonly Replacement[]> {
+  const changes: Replacement[] = [];
+  const remove = (old: StoredDocument) => changes.push({ change: { ...old, text: null }, old });
+  let from = 0;
+  yield* inSteps(after, (document) => {
+    let old = before[from];
+    for (; old !== undefined && compareText(old.key, document.key) < 0; old = before[++from]) remove(old);
+    const same = old?.key === document.key ? old : null;
+    if (same !== null) from++;
+    if (same !== document && same?.text !== document.text) changes.push({ change: document, old: same });
+  });
+  yield* inSteps(before.slice(from), remove);
+  return changes;
 }
 
 /** Names, sorted. */
@@ -80,25 +89,25 @@ export interface MeshEffect {
 }
 
 /** @param change null: nothing. */
-export function describeEffect(before: MeshState, change: MeshChange | null): MeshEffect {
+export function* describeEffect(before: MeshState, change: MeshChange | null): Generator<void, MeshEffect> {
   return {
-    workloads: named(before.workloads, change?.workloads, ({ uid }) => uid),
-    services: named(before.services, change?.services, serviceKey),
-    policies: named(before.policies, change?.policies, authorizationKey),
+    workloads: yield* named(before.workloads, change?.workloads, ({ uid }) => uid),
+    services: yield* named(before.services, change?.services, serviceKey),
+    policies: yield* named(before.policies, change?.policies, authorizationKey),
   };
 }
 
-function named<T>(
+function* named<T>(
   before: readonly T[],
   change: { readonly upsert?: readonly T[]; readonly remove?: readonly string[] } | undefined,
   keyOf: (item: T) => string,
-): NamedChanges {
+): Generator<void, NamedChanges> {
   if (change === undefined) return { added: [], changed: [], removed: [] };
-  const known = new Set(before.map(keyOf));
-  const written = (change.upsert ?? []).map(keyOf).sort();
+  const known = new Set(yield* mapInSteps(before, keyOf));
+  const written = yield* sortInSteps(yield* mapInSteps(change.upsert ?? [], keyOf), compareText);
   return {
-    added: written.filter((key) => !known.has(key)),
-    changed: written.filter((key) => known.has(key)),
-    removed: [...(change.remove ?? [])].sort(),
+    added: yield* filterInSteps(written, (key) => !known.has(key)),
+    changed: yield* filterInSteps(written, (key) => known.has(key)),
+    removed: yield* sortInSteps(change.remove ?? [], compareText),
   };
 }

@@ -2,6 +2,7 @@
 import { IpAddress } from "../../base/ip.ts";
 import { formatNetwork, type IpPrefix, parseIpPrefix, prefixContains } from "../../base/prefix.ts";
 import type { Registration } from "../records/registrations.ts";
+import type { Registrations } from "../state/registrations.ts";
 import { bindingName } from "../state/tokens.ts";
 import type { HostDirectory, JoinedHost } from "./ownership.ts";
 
@@ -83,6 +84,25 @@ export class JoinedHosts implements HostDirectory {
       if (nodes === undefined) this.#bySubnet.set(key, new Set([node]));
       else nodes.add(node);
     }
+  }
+}
+
+/** From where hosts come that have joined, each address once. */
+export function* joinedAddresses(
+  registrations: Pick<Registrations, "page">,
+): Generator<void, readonly IpAddress[]> {
+  const found = new Map<string, IpAddress>();
+  for (let after = ""; ; ) {
+    const page = registrations.page(after);
+    for (const { addresses } of page)
+      for (const text of addresses) {
+        const ip = IpAddress.parse(text);
+        if (ip !== null) found.set(ip.text, ip);
+      }
+    const last = page.at(-1);
+    if (last === undefined) return [...found.values()];
+    after = last.node;
+    yield;
   }
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { runSteps } from "../../base/time_slice.ts";
 import { convertDocuments } from "../../mesh/convert/convert_documents.ts";
 import { parseDocuments } from "../../mesh/documents/parse.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
@@ -20,7 +21,7 @@ function found(
   known: Partial<ControlPlaneFacts> = {},
   before: MeshView = nothing,
 ): readonly LockOut[] {
-  return findLockOuts(before, after, { ...facts, ...known });
+  return runSteps(findLockOuts(before, after, { ...facts, ...known }));
 }
 
 const self = document(
@@ -282,6 +283,11 @@ test("each client is asked for, so that one who is left out is seen", () => {
   );
   expect(found(some)).toEqual([]);
   expect(found(some, { clients: [ip("10.0.0.1"), ip("192.0.2.1")] })[0]?.reason).toContain("192.0.2.1");
+  const joined = function* () {
+    yield;
+    return [ip("10.0.0.2"), ip("192.0.2.2")];
+  };
+  expect(found(some, { joined })[0]?.reason).toContain("192.0.2.2");
 });
 
 test("such a change is refused with the reason, is in the audit log, and goes through when insisted on", async () => {

@@ -4,6 +4,7 @@
  */
 import type { IpAddress } from "../../base/ip.ts";
 import { prefixContains } from "../../base/prefix.ts";
+import { filterInSteps, flatMapInSteps, inSteps, mapInSteps } from "../../base/steps.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
 import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import type { Location } from "../../mesh/location.ts";
@@ -27,6 +28,9 @@ export interface ControlConnection {
   readonly port: number;
 }
 
+/** @returns null when it is permitted, otherwise who denies it. */
+export type ControlPolicy = (workload: Workload, connection: ControlConnection) => string | null;
+
 export interface ControlPlaneFacts {
   /** Where it is reached. */
   readonly addresses: readonly IpAddress[];
@@ -35,12 +39,14 @@ export interface ControlPlaneFacts {
   readonly names: readonly string[];
   /** Its own, of which it holds a certificate. */
   readonly identity: SpiffeId;
-  /** From where nodes and people come: addresses of nodes that have joined, and of whoever asks now. */
+  /** From where people come: the address of whoever asks now. */
   readonly clients: readonly IpAddress[];
+  /** From where nodes come that have joined; there may be a hundred thousand. */
+  readonly joined?: () => Generator<void, readonly IpAddress[]>;
   /** Identities that roles are bound to, the one of whoever asks now among them, and for what. */
   readonly neededIdentities: readonly { readonly identity: SpiffeId; readonly role: string }[];
-  /** What policy says; `policy/` is handed in. @returns null when it is permitted, otherwise who denies it. */
-  readonly denies: (state: MeshState, workload: Workload, connection: ControlConnection) => string | null;
+  /** What the policies of a mesh say; `policy/` is handed in. */
+  readonly policyOf: (state: MeshState) => ControlPolicy;
 }
 
 export interface MeshView {
@@ -49,40 +55,49 @@ export interface MeshView {
 }
 
 /** @returns what `after` does that `before` did not. */
-export function findLockOuts(
+export function* findLockOuts(
   before: MeshView,
   after: MeshView,
   facts: ControlPlaneFacts,
-): readonly LockOut[] {
-  const known = new Set(lockOutsOf(before, facts).map(({ reason }) => reason));
-  const found = lockOutsOf(after, facts).filter(({ reason }) => !known.has(reason));
-  return [...found, ...lostIdentities(before.state, after.state, facts)];
+): Generator<void, readonly LockOut[]> {
+  const were = yield* lockOutsOf(before, facts);
+  const known = new Set(were.map(({ reason }) => reason));
+  const found = (yield* lockOutsOf(after, facts)).filter(({ reason }) => !known.has(reason));
+  return [...found, ...(yield* lostIdentities(before.state, after.state, facts))];
 }
 
 /** @returns the reason by the key of each of these documents whose workload is what locks the control plane out. */
-export function lockedOutBy(
+export function* lockedOutBy(
   derived: readonly MeshDocument[],
   lockOuts: readonly LockOut[],
-): ReadonlyMap<string, string> {
+): Generator<void, ReadonlyMap<string, string>> {
   const found = new Map<string, string>();
+  if (lockOuts.length === 0) return found;
+  const keys = new Map<string, string>();
+  yield* inSteps(derived, ({ kind, metadata: { key, namespace, name } }) => {
+    keys.set(key, key);
+    keys.set(`${kind}/${namespace}/${name}`, key);
+  });
   for (const { resource, reason } of lockOuts) {
-    const document = derived.find(
-      ({ kind, metadata: { key, namespace, name } }) =>
-        resource === key || (resource?.endsWith(`/${kind}/${namespace}/${name}`) ?? false),
-    );
-    if (document !== undefined) found.set(document.metadata.key, reason);
+    if (resource === null) continue;
+    // A workload's uid ends as its document is called.
+    const key = keys.get(resource) ?? keys.get(resource.split("/").slice(-3).join("/"));
+    if (key !== undefined) found.set(key, reason);
   }
   return found;
 }
 
-function lockOutsOf(view: MeshView, facts: ControlPlaneFacts): readonly LockOut[] {
+function* lockOutsOf(view: MeshView, facts: ControlPlaneFacts): Generator<void, readonly LockOut[]> {
+  const { documents, state } = view;
+  const own = yield* filterInSteps(state.workloads, (workload) => isControlPlane(workload, facts));
+  const leadingHome = new Set(own.flatMap(({ services }) => [...services.keys()]));
   return [
-    ...view.documents.flatMap(reservedNamespace),
-    ...view.documents.flatMap((document) => reservedTemplate(document, facts)),
-    ...view.state.workloads.flatMap((workload) => reservedIdentity(workload, facts)),
-    ...view.state.services.flatMap((service) => capturedAddress(service, facts)),
-    ...view.state.services.flatMap((service) => capturedName(service, view.state, facts)),
-    ...view.state.workloads.flatMap((workload) => deniedClients(workload, view.state, facts)),
+    ...(yield* flatMapInSteps(documents, reservedNamespace)),
+    ...(yield* flatMapInSteps(documents, (document) => reservedTemplate(document, facts))),
+    ...(yield* flatMapInSteps(state.workloads, (workload) => reservedIdentity(workload, facts))),
+    ...(yield* flatMapInSteps(state.services, (service) => capturedAddress(service, facts))),
+    ...(yield* flatMapInSteps(state.services, (service) => capturedName(service, leadingHome, facts))),
+    ...(yield* deniedClients(state, facts)),
   ];
 }
 
@@ -125,14 +140,15 @@ function capturedAddress(service: Service, { addresses }: ControlPlaneFacts): re
 }
 
 /** Those who go by name are led to the service's endpoints; that is well where the control plane is one. */
-function capturedName(service: Service, state: MeshState, facts: ControlPlaneFacts): readonly LockOut[] {
+function capturedName(
+  service: Service,
+  leadingHome: ReadonlySet<string>,
+  facts: ControlPlaneFacts,
+): readonly LockOut[] {
   const name = facts.names.find((candidate) => covers(service.hostname, candidate));
   if (name === undefined) return [];
   const key = serviceKey(service);
-  const leadsHome = state.workloads.some(
-    (workload) => workload.services.has(key) && isControlPlane(workload, facts),
-  );
-  if (leadsHome) return [];
+  if (leadingHome.has(key)) return [];
   const reason = `service ${key} takes the name ${name}, by which nodes reach the control plane, and does not lead to it`;
   return [{ kind: "unreachable", reason, resource: key, location: service.location }];
 }
@@ -143,17 +159,28 @@ function covers(hostname: string, name: string): boolean {
 }
 
 /** A workload at the control plane's address counts as it: policy for the one is policy for the other. */
-function deniedClients(workload: Workload, state: MeshState, facts: ControlPlaneFacts): readonly LockOut[] {
-  const destination = facts.addresses.find((own) => workload.addresses.some((ip) => ip.equals(own)));
-  if (destination === undefined) return [];
-  for (const source of facts.clients.length === 0 ? [destination] : facts.clients) {
-    const denial = facts.denies(state, workload, { source, destination, port: facts.port });
-    if (denial === null) continue;
-    const where = `workload ${workload.namespace}/${workload.name}, which has the control plane's address ${destination.text}`;
-    const reason = `${where}, would not let ${source.text} in on port ${facts.port}: ${denial}`;
-    return [{ kind: "unreachable", reason, resource: workload.uid, location: workload.location }];
-  }
-  return [];
+function* deniedClients(state: MeshState, facts: ControlPlaneFacts): Generator<void, readonly LockOut[]> {
+  const there = yield* flatMapInSteps(state.workloads, (workload) => {
+    const destination = facts.addresses.find((own) => workload.addresses.some((ip) => ip.equals(own)));
+    return destination === undefined ? [] : [{ workload, destination }];
+  });
+  if (there.length === 0) return [];
+  const policy = facts.policyOf(state);
+  yield;
+  const joined = facts.joined === undefined ? [] : yield* facts.joined();
+  const clients = [...facts.clients, ...joined];
+  const found: LockOut[] = [];
+  for (const { workload, destination } of there)
+    for (const source of clients.length === 0 ? [destination] : clients) {
+      yield;
+      const denial = policy(workload, { source, destination, port: facts.port });
+      if (denial === null) continue;
+      const where = `workload ${workload.namespace}/${workload.name}, which has the control plane's address ${destination.text}`;
+      const reason = `${where}, would not let ${source.text} in on port ${facts.port}: ${denial}`;
+      found.push({ kind: "unreachable", reason, resource: workload.uid, location: workload.location });
+      break;
+    }
+  return found;
 }
 
 function isControlPlane(workload: Workload, { addresses, names }: ControlPlaneFacts): boolean {
@@ -164,10 +191,14 @@ function isControlPlane(workload: Workload, { addresses, names }: ControlPlaneFa
 }
 
 /** Certificates are renewed for workloads that are there; a role bound to one that is gone ends with its certificate. */
-function lostIdentities(before: MeshState, after: MeshState, facts: ControlPlaneFacts): readonly LockOut[] {
+function* lostIdentities(
+  before: MeshState,
+  after: MeshState,
+  facts: ControlPlaneFacts,
+): Generator<void, readonly LockOut[]> {
   if (facts.neededIdentities.length === 0) return [];
-  const were = new Set(before.workloads.map(({ identity }) => identity.uri));
-  const are = new Set(after.workloads.map(({ identity }) => identity.uri));
+  const were = new Set(yield* mapInSteps(before.workloads, ({ identity }) => identity.uri));
+  const are = new Set(yield* mapInSteps(after.workloads, ({ identity }) => identity.uri));
   return facts.neededIdentities
     .filter(({ identity }) => were.has(identity.uri) && !are.has(identity.uri))
     .map(({ identity, role }) => ({

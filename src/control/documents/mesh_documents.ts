@@ -6,21 +6,22 @@
 import { asMeshError } from "../../base/errors.ts";
 import { meshLimits } from "../../base/limits/mesh.ts";
 import type { Logger } from "../../base/log.ts";
+import { filterInSteps, mapInSteps } from "../../base/steps.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
 import type { ConversionContext } from "../../mesh/convert/conversion_context.ts";
 import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
-import { formatLocation } from "../../mesh/location.ts";
-import { diffStates, emptyState, type MeshState } from "../../mesh/store/change.ts";
+import { changeInParts, diffStatesInSteps, emptyState, type MeshState } from "../../mesh/store/change.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";
 import type {
-  DocumentChange,
+  ChangedName,
   DocumentSet,
   DocumentVersion,
   StoredDocument,
 } from "../records/document_versions.ts";
 import type { ControlState } from "../state/control_state.ts";
+import { ChangeQueue } from "./change_queue.ts";
 import { ChangeRecords } from "./change_records.ts";
 import type {
   ApplyRequest,
@@ -35,10 +36,12 @@ import {
   DocumentConverter,
   newlyRefusedMembers,
   viewOf,
+  warningsOf,
 } from "./converted_documents.ts";
 import {
   changesBetween,
   type DocumentDiff,
+  describeChanges,
   describeEffect,
   diffDocuments,
   owningNamespace,
@@ -48,8 +51,9 @@ import { type InputText, type ReadDocument, readInput } from "./document_input.t
 import { type ControlPlaneFacts, findLockOuts, lockedOutBy } from "./lock_out.ts";
 import { checkOwnership, isAboveOwners, touchedDocuments } from "./owned_changes.ts";
 import { type HostDirectory, Ownership } from "./ownership.ts";
-import { checkErrors, checkLockOuts, checkTenancy, refusal } from "./refusing.ts";
+import { checkErrors, checkLockOuts, checkTenancy, refusal, tellErrors } from "./refusing.ts";
 import { overShare } from "./shares.ts";
+import { findStored, replaceStored, stampStored } from "./stored_set.ts";
 
 export interface MeshDocumentsOptions {
   readonly clock: Clock;
@@ -85,18 +89,25 @@ export class MeshDocuments {
   readonly #records: ChangeRecords;
   #set: ConvertedSet;
   #state: MeshState = emptyState;
+  #version: number;
   #endFollowing: () => void = () => {};
   /** Keys of derived documents that would lock the control plane out. */
   #leftOut: ReadonlySet<string> = new Set();
   #ownership: { readonly set: ConvertedSet; readonly value: Promise<Ownership> } | null = null;
-  /** Changes take turns: each is planned on what the one before has left. */
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #queue = new ChangeQueue();
+  #isClosed = false;
 
-  private constructor(options: MeshDocumentsOptions, converter: DocumentConverter, set: ConvertedSet) {
+  private constructor(
+    options: MeshDocumentsOptions,
+    records: ChangeRecords,
+    converter: DocumentConverter,
+    set: ConvertedSet,
+  ) {
     this.#options = options;
     this.#converter = converter;
-    this.#records = new ChangeRecords(options);
+    this.#records = records;
     this.#set = set;
+    this.#version = options.state.documents.version();
   }
 
   /**
@@ -106,18 +117,21 @@ export class MeshDocuments {
    * @throws MeshError `database_damaged`.
    */
   static async open(options: MeshDocumentsOptions): Promise<MeshDocuments> {
+    const records = new ChangeRecords(options);
+    await records.resume(new TimeSlice(options.clock));
     const converter = new DocumentConverter(options.clock, options.context, options.derived ?? null);
     const set = await converter.convert(options.state.documents.current().documents, [], "all");
-    const documents = new MeshDocuments(options, converter, set);
-    documents.#enforce(set);
-    documents.#tellErrors();
+    const documents = new MeshDocuments(options, records, converter, set);
+    await documents.#enforce(set, documents.version);
+    tellErrors(options.logger, set);
     if (options.derived !== undefined) await documents.refresh();
     documents.#endFollowing = options.derived?.subscribe(() => documents.#takeDerived()) ?? (() => {});
     return documents;
   }
 
+  /** Of what is in force. */
   get version(): number {
-    return this.#options.state.documents.version();
+    return this.#version;
   }
 
   /** What is in force; a version that is being written is not yet. */
@@ -125,9 +139,9 @@ export class MeshDocuments {
     return { version: this.version, documents: this.stored };
   }
 
-  /** What a version changed, by key; empty for one that is not kept. */
-  changesOf(version: number): readonly DocumentChange[] {
-    return this.#options.state.documents.changesOf(version);
+  /** What a version changed, by key, a page of it; empty for one that is not kept. */
+  namesChanged(version: number, afterKey: string, limit: number): readonly ChangedName[] {
+    return this.#options.state.documents.namesChanged(version, afterKey, limit);
   }
 
   /** As they were applied, sorted by key. */
@@ -147,7 +161,7 @@ export class MeshDocuments {
 
   /** @param key `AuthorizationPolicy shop/only-cart` */
   get(key: string): StoredDocument | null {
-    return this.#set.stored.find((document) => document.key === key) ?? null;
+    return findStored(this.#set.stored, key);
   }
 
   /** The newest first. */
@@ -155,16 +169,17 @@ export class MeshDocuments {
     return this.#options.state.documents.history(limit, beforeVersion);
   }
 
-  /** @returns null for a version that never was, or is not kept any more. */
-  at(version: number): DocumentSet | null {
-    return this.#options.state.documents.at(version);
+  /** In slices. @returns null for a version that never was, or is not kept any more. */
+  at(version: number): Promise<DocumentSet | null> {
+    return this.#slice().run(this.#options.state.documents.atInSteps(version));
   }
 
   /** @returns null when one of the two is not kept. */
-  diff(from: number, to: number): readonly DocumentDiff[] | null {
-    const before = this.at(from);
-    const after = this.at(to);
-    return before === null || after === null ? null : diffDocuments(before.documents, after.documents);
+  async diff(from: number, to: number): Promise<readonly DocumentDiff[] | null> {
+    const before = await this.at(from);
+    const after = await this.at(to);
+    if (before === null || after === null) return null;
+    return await this.#slice().run(diffDocuments(before.documents, after.documents));
   }
 
   /** Adds and changes; removes only what `prune` names. @throws MeshError `disk_full`, `io`, …: nothing was changed then. */
@@ -175,53 +190,59 @@ export class MeshDocuments {
       const message = "nothing was applied: the documents have errors";
       return refusal("invalid", this.version, message, { errors: input.errors });
     }
-    return this.#inTurn(async () => {
-      const given = new Map(input.documents.map(({ stored }) => [stored.key, stored]));
-      const kept = this.stored.filter((document) => !given.has(document.key) && !isPruned(document, request));
-      // It is a part of each document's row: where there are many, the first say enough.
-      const sources = [...new Set(texts.map(({ source }) => source))]
-        .join(", ")
-        .slice(0, meshLimits.maxSourceChars);
-      const documents = sorted([...kept, ...this.#stamp([...given.values()])]);
-      return this.#change({ action: "apply", detail: sources, documents, fresh: input.documents }, request);
+    // It is a part of each document's row: where there are many, the first say enough.
+    const detail = [...new Set(texts.slice(0, meshLimits.maxSourceChars).map(({ source }) => source))]
+      .join(", ")
+      .slice(0, meshLimits.maxSourceChars);
+    return await this.#inTurn(request, async (slice) => {
+      const given = await slice.run(mapInSteps(input.documents, ({ stored }) => stored));
+      const stamped = await slice.run(this.#stamp(given));
+      const pruned = new Set(request.prune === "all" ? [] : request.prune);
+      const stays = (document: StoredDocument) =>
+        request.prune !== "all" && !pruned.has(owningNamespace(document));
+      const documents = await slice.run(replaceStored(this.stored, stamped, stays));
+      return this.#change({ action: "apply", detail, documents, fresh: input.documents }, request, slice);
     });
   }
 
   /** @param keys `AuthorizationPolicy shop/only-cart` @throws as `apply`. */
   delete(keys: readonly string[], request: ChangeRequest): Promise<ChangeResult> {
-    return this.#inTurn(async () => {
+    return this.#inTurn(request, async (slice) => {
       const unknown = keys.find((key) => this.get(key) === null);
       if (unknown !== undefined) return refusal("unknown", this.version, `there is no ${unknown}`);
-      const documents = this.stored.filter(({ key }) => !keys.includes(key));
-      return this.#change({ action: "delete", detail: keys.join(", "), documents, fresh: [] }, request);
+      const gone = new Set(keys);
+      const documents = await slice.run(filterInSteps(this.stored, ({ key }) => !gone.has(key)));
+      const detail = keys.slice(0, meshLimits.maxSourceChars).join(", ");
+      return this.#change({ action: "delete", detail, documents, fresh: [] }, request, slice);
     });
   }
 
   /** A new version with the documents of an old one. @throws as `apply`. */
   rollback(version: number, request: ChangeRequest): Promise<ChangeResult> {
-    return this.#inTurn(async () => {
-      const target = this.at(version);
+    return this.#inTurn(request, async (slice) => {
+      const target = await this.at(version);
       if (target === null) return refusal("unknown", this.version, `version ${version} is not kept`);
-      const documents = sorted(this.#stamp(target.documents));
-      return this.#change(
-        { action: "rollback", detail: `to version ${version}`, documents, fresh: [] },
-        request,
-      );
+      const documents = await slice.run(this.#stamp(target.documents));
+      const detail = `to version ${version}`;
+      return this.#change({ action: "rollback", detail, documents, fresh: [] }, request, slice);
     });
   }
 
   /** Converts again: what the derived documents are made of has changed. Those that would lock the control plane out are left out. */
-  refresh(): Promise<void> {
-    return this.#inTurn(async () => {
+  async refresh(): Promise<void> {
+    await this.#queue.run("ours", async () => {
+      if (this.#isClosed) return;
+      const slice = this.#slice();
       const before = viewOf(this.#set);
       this.#leftOut = new Set();
       for (;;) {
         const next = await this.#converter.convert(this.stored, [], this.#leftOut);
-        const found = lockedOutBy(next.derived, findLockOuts(before, viewOf(next), this.#options.facts()));
+        const lockOuts = await slice.run(findLockOuts(before, viewOf(next), this.#options.facts()));
+        const found = await slice.run(lockedOutBy(next.derived, lockOuts));
         if (found.size === 0) {
           for (const { resource, reason } of newlyRefusedMembers(this.#set, next))
             this.#options.logger.log("warn", "documents", refusedMessage, { resource, reason });
-          this.#enforce(next);
+          await this.#enforce(next, this.version);
           return;
         }
         for (const [resource, reason] of found)
@@ -238,9 +259,11 @@ export class MeshDocuments {
     return this.#ownership.value;
   }
 
-  /** Derived documents are no longer followed. */
-  close(): void {
+  /** Derived documents are no longer followed, and changes are refused. Resolves when the one that is under way is through. */
+  async close(): Promise<void> {
     this.#endFollowing();
+    this.#isClosed = true;
+    await this.#queue.run("ours", async () => {});
   }
 
   #takeDerived(): void {
@@ -252,21 +275,22 @@ export class MeshDocuments {
     });
   }
 
-  async #change(intent: Intent, request: ChangeRequest): Promise<ChangeResult> {
+  async #change(intent: Intent, request: ChangeRequest, slice: TimeSlice): Promise<ChangeResult> {
     const version = this.version;
     if (request.expectedVersion !== undefined && request.expectedVersion !== version) {
       const message = `the documents are at version ${version}, not ${request.expectedVersion}; look at the difference again`;
       return refusal("conflict", version, message);
     }
-    const replacements = changesBetween(this.stored, intent.documents);
-    const forbidden = checkTenancy(replacements, request, version);
+    const replacements = await slice.run(changesBetween(this.stored, intent.documents));
+    const forbidden = await slice.run(checkTenancy(replacements, request, version));
     if (forbidden !== null) return this.#records.refuse(forbidden, intent, request);
-    const tooMuch = overShare(this.stored, intent.documents, this.#options.context.rootNamespace);
+    const { rootNamespace } = this.#options.context;
+    const tooMuch = await slice.run(overShare(this.stored, intent.documents, rootNamespace));
     if (tooMuch !== null) return refusal("invalid", version, tooMuch.message, { errors: [tooMuch] });
     try {
-      return await this.#decide(intent, replacements, request, version);
+      return await this.#decide(intent, replacements, request, slice);
     } finally {
-      this.#converter.keep(this.#set);
+      await slice.run(this.#converter.keep(this.#set));
     }
   }
 
@@ -274,26 +298,29 @@ export class MeshDocuments {
     intent: Intent,
     replacements: readonly Replacement[],
     request: ChangeRequest,
-    version: number,
+    slice: TimeSlice,
   ): Promise<ChangeResult> {
+    const { version } = this;
     const next = await this.#converter.convert(intent.documents, intent.fresh, this.#leftOut);
     const owned = await this.#checkOwnership(next, replacements, request);
     if (owned !== null) return this.#records.refuse(owned, intent, request);
-    const invalid = checkErrors(this.#set, next, replacements, request, version);
+    const invalid = await slice.run(checkErrors(this.#set, next, replacements, request, version));
     if (invalid !== null) return invalid;
-    const lockOuts = findLockOuts(viewOf(this.#set), viewOf(next), this.#facts(request));
+    const lockOuts = await slice.run(findLockOuts(viewOf(this.#set), viewOf(next), this.#facts(request)));
     const lockedOut = checkLockOuts(lockOuts, request, version);
     if (lockedOut !== null) return this.#records.refuse(lockedOut, intent, request);
+    const change = await slice.run(diffStatesInSteps(this.#state, next.conversion));
+    const keys = await slice.run(mapInSteps(replacements, ({ change: { key } }) => key));
     const plan: ChangePlan = {
-      diff: diffDocuments(this.stored, intent.documents),
-      effect: describeEffect(this.#state, diffStates(this.#state, next.conversion)),
-      warnings: warningsOf(next, replacements),
+      diff: await slice.run(describeChanges(replacements)),
+      effect: await slice.run(describeEffect(this.#state, change)),
+      warnings: await slice.run(warningsOf(next, new Set(keys))),
       lockOuts,
     };
     if (request.dryRun === true) return { outcome: "planned", version, plan };
     if (replacements.length === 0) return { outcome: "applied", version, plan };
-    const written = this.#records.write(intent, replacements, request, version);
-    this.#enforce(next);
+    const written = await this.#records.write(intent, replacements, request, version, slice);
+    await this.#enforce(next, written);
     if (this.#leftOut.size > 0) this.#takeDerived();
     return { outcome: "applied", version: written, plan };
   }
@@ -304,8 +331,8 @@ export class MeshDocuments {
     request: ChangeRequest,
   ): Promise<ChangeRefusal | null> {
     if (isAboveOwners(next, request)) return null;
-    const { clock, context } = this.#options;
-    const slice = new TimeSlice(clock);
+    const { context } = this.#options;
+    const slice = this.#slice();
     const touched = await touchedDocuments(this.#set, next, replacements, context.network, slice);
     if (touched.length === 0) return null;
     return checkOwnership(await this.#ownershipOf(next), touched, request, this.version, slice);
@@ -323,27 +350,26 @@ export class MeshDocuments {
     return Ownership.of(view, new TimeSlice(clock));
   }
 
-  #enforce(next: ConvertedSet): void {
-    const change = diffStates(this.#state, next.conversion);
+  /** The store takes a large change in parts, and whoever passes it on waits for the last one. */
+  async #enforce(next: ConvertedSet, version: number): Promise<void> {
+    const slice = this.#slice();
+    const change = await slice.run(diffStatesInSteps(this.#state, next.conversion));
+    for (const part of change === null ? [] : changeInParts(change)) {
+      await slice.giveWay();
+      this.#options.store.apply(part);
+    }
     this.#set = next;
     this.#state = next.conversion;
-    this.#converter.keep(next);
-    if (change !== null) this.#options.store.apply(change);
+    this.#version = version;
+    await slice.run(this.#converter.keep(next));
   }
 
-  /**
-   * The same text from another file is the same document: it keeps its place, and nothing changes. A changed one keeps the time at
-   * which it first came; a new one comes after all that are there, even if the clock was set back.
-   */
-  #stamp(documents: readonly StoredDocument[]): readonly StoredDocument[] {
-    const known = new Map(this.stored.map((document) => [document.key, document]));
-    let createdMs = this.#options.clock.wallMs();
-    for (const document of this.stored) createdMs = Math.max(createdMs, document.createdMs + 1);
-    return documents.map((document) => {
-      const before = known.get(document.key);
-      if (before?.text === document.text) return before;
-      return { ...document, createdMs: before?.createdMs ?? createdMs };
-    });
+  #stamp(documents: readonly StoredDocument[]): Generator<void, readonly StoredDocument[]> {
+    return stampStored(this.stored, documents, this.#options.clock.wallMs());
+  }
+
+  #slice(): TimeSlice {
+    return new TimeSlice(this.#options.clock);
   }
 
   #facts({ facts }: ChangeRequest): ControlPlaneFacts {
@@ -355,37 +381,16 @@ export class MeshDocuments {
     };
   }
 
-  #tellErrors(): void {
-    for (const [resource, errors] of this.#set.errors) {
-      for (const { location, message } of errors) {
-        const at = formatLocation(location);
-        this.#options.logger.log("error", "documents", "a stored document is refused", {
-          resource,
-          at,
-          reason: message,
-        });
-      }
-    }
+  #inTurn(
+    { actor, mayChange }: ChangeRequest,
+    act: (slice: TimeSlice) => Promise<ChangeResult>,
+  ): Promise<ChangeResult> {
+    const isOfMesh = mayChange({ key: "", kind: "", namespace: "", name: "" });
+    const result = this.#queue.run({ actor, isOfMesh }, async () => {
+      if (this.#isClosed) return refusal("busy", this.version, "the control plane is stopping");
+      return await act(this.#slice());
+    });
+    const message = "too many changes wait for their turn; send this one again in a while";
+    return result ?? Promise.resolve(refusal("busy", this.version, message));
   }
-
-  #inTurn<T>(act: () => Promise<T>): Promise<T> {
-    const mine = this.#turn.then(act);
-    this.#turn = mine.catch(() => {});
-    return mine;
-  }
-}
-
-function isPruned(document: StoredDocument, { prune = [] }: ApplyRequest): boolean {
-  return prune === "all" || prune.includes(owningNamespace(document));
-}
-
-function sorted(documents: readonly StoredDocument[]): readonly StoredDocument[] {
-  return [...documents].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
-}
-
-function warningsOf(next: ConvertedSet, replacements: readonly Replacement[]): ChangePlan["warnings"] {
-  const written = new Set(replacements.map(({ change }) => change.key));
-  return next.statuses
-    .filter(({ resource }) => written.has(resource))
-    .flatMap(({ resource, warnings }) => warnings.map((warning) => ({ resource, warning })));
 }

@@ -1,4 +1,5 @@
 /** Whether a change may claim what it newly claims, and give what it newly grants. */
+import { filterInSteps, mapInSteps } from "../../base/steps.ts";
 import type { TimeSlice } from "../../base/time_slice.ts";
 import type { GrantDocument } from "../../mesh/documents/document.ts";
 import type { DocumentError } from "../../mesh/location.ts";
@@ -7,7 +8,7 @@ import { type Claim, claimKey, claimsOf } from "./claims_of.ts";
 import type { ConvertedSet } from "./converted_documents.ts";
 import type { Replacement } from "./document_diff.ts";
 import type { Ownership, Writer } from "./ownership.ts";
-import { refusal } from "./refusing.ts";
+import { refusal, told } from "./refusing.ts";
 
 export interface TouchedDocument {
   /** What it claims that it did not claim before. */
@@ -27,8 +28,8 @@ export async function touchedDocuments(
   network: string,
   slice: TimeSlice,
 ): Promise<readonly TouchedDocument[]> {
-  const changed = new Set(replacements.map(({ change }) => change.key));
-  const written = next.documents.filter(({ metadata }) => changed.has(metadata.key));
+  const changed = new Set(await slice.run(mapInSteps(replacements, ({ change }) => change.key)));
+  const written = await slice.run(filterInSteps(next.documents, ({ metadata }) => changed.has(metadata.key)));
   const owners = new Set(written.map(({ metadata }) => metadata.namespace));
   const held = new Set<string>();
   for (const document of before.documents) {
@@ -36,12 +37,14 @@ export async function touchedDocuments(
     await slice.giveWay();
     for (const claim of claimsOf(document, network)) held.add(heldKey(claim));
   }
-  return written
-    .map((document) => ({
-      claims: claimsOf(document, network).filter((claim) => !held.has(heldKey(claim))),
-      grant: document.kind === "Grant" ? document : null,
-    }))
-    .filter(({ claims, grant }) => claims.length > 0 || grant !== null);
+  const touched: TouchedDocument[] = [];
+  for (const document of written) {
+    await slice.giveWay();
+    const claims = claimsOf(document, network).filter((claim) => !held.has(heldKey(claim)));
+    const grant = document.kind === "Grant" ? document : null;
+    if (claims.length > 0 || grant !== null) touched.push({ claims, grant });
+  }
+  return touched;
 }
 
 function heldKey({ claimed, document: { metadata } }: Claim): string {
@@ -82,5 +85,5 @@ export async function checkOwnership(
   }
   const [first] = errors;
   if (first === undefined) return null;
-  return refusal("owned", version, `nothing was changed: ${first.message}`, { errors });
+  return refusal("owned", version, `nothing was changed: ${first.message}`, { errors: told(errors) });
 }

@@ -1,9 +1,13 @@
 /** The three reasons for which a change that can be read is refused all the same. */
-import type { DocumentError } from "../../mesh/location.ts";
+import { meshLimits } from "../../base/limits/mesh.ts";
+import type { Logger } from "../../base/log.ts";
+import { flatMapInSteps, mapInSteps } from "../../base/steps.ts";
+import { type DocumentError, formatLocation } from "../../mesh/location.ts";
 import type { ChangeRefusal, ChangeRequest } from "./change_request.ts";
 import type { ConvertedSet } from "./converted_documents.ts";
 import type { DocumentIdentity, Replacement } from "./document_diff.ts";
 import type { LockOut } from "./lock_out.ts";
+import { findStored } from "./stored_set.ts";
 
 export function refusal(
   because: ChangeRefusal["because"],
@@ -14,47 +18,54 @@ export function refusal(
   return { outcome: "refused", because, version, message, errors, lockOuts };
 }
 
+/** So many as a person reads; the others are counted. */
+export function told(errors: readonly DocumentError[]): readonly DocumentError[] {
+  const untold = errors.length - meshLimits.maxErrorsTold;
+  if (untold <= 0) return errors;
+  const location = { file: "", line: 1, column: 1 };
+  const message = `and ${untold} more errors`;
+  return [...errors.slice(0, meshLimits.maxErrorsTold), { location, resource: null, message }];
+}
+
 /** What a caller may not change it is not shown either: the refusal names documents, and nothing of them. */
-export function checkTenancy(
+export function* checkTenancy(
   replacements: readonly Replacement[],
   { mayChange }: ChangeRequest,
   version: number,
-): ChangeRefusal | null {
-  const errors = replacements
-    .filter(({ change }) => !mayChange(identityOf(change)))
-    .map(({ change }): DocumentError => {
-      const location = { file: change.source, line: change.line, column: 1 };
-      return { location, resource: change.key, message: `you may not change ${change.key}` };
-    });
+): Generator<void, ChangeRefusal | null> {
+  const errors = yield* flatMapInSteps(replacements, ({ change }): readonly DocumentError[] => {
+    if (mayChange(identityOf(change))) return [];
+    const location = { file: change.source, line: change.line, column: 1 };
+    return [{ location, resource: change.key, message: `you may not change ${change.key}` }];
+  });
   const [first] = errors;
   return first === undefined
     ? null
-    : refusal("forbidden", version, `nothing was changed: ${first.message}`, { errors });
+    : refusal("forbidden", version, `nothing was changed: ${first.message}`, { errors: told(errors) });
 }
 
 /**
  * Errors anywhere in the set refuse the change, but for those that stood before in documents that it does not touch: otherwise two
  * documents that a later program refuses could never be mended one by one.
  */
-export function checkErrors(
+export function* checkErrors(
   before: ConvertedSet,
   next: ConvertedSet,
   replacements: readonly Replacement[],
   request: ChangeRequest,
   version: number,
-): ChangeRefusal | null {
-  const touched = new Set(replacements.map(({ change }) => change.key));
-  const byKey = new Map(next.stored.map((document) => [document.key, document]));
-  const errors = [...next.errors]
-    .filter(([key]) => touched.has(key) || !before.errors.has(key))
-    .flatMap(([key, found]) => {
-      const document = byKey.get(key);
-      const isTold = touched.has(key) || (document !== undefined && mayRead(request, document));
-      return isTold ? found : [hidden(found)];
-    });
+): Generator<void, ChangeRefusal | null> {
+  if (next.errors.size === 0) return null;
+  const touched = new Set(yield* mapInSteps(replacements, ({ change }) => change.key));
+  const errors = yield* flatMapInSteps(next.errors, ([key, found]): readonly DocumentError[] => {
+    if (!touched.has(key) && before.errors.has(key)) return [];
+    const document = findStored(next.stored, key);
+    const isTold = touched.has(key) || (document !== null && mayRead(request, document));
+    return isTold ? found : [hidden(found)];
+  });
   if (errors.length === 0) return null;
   return refusal("invalid", version, "nothing was changed: the documents conflict with each other", {
-    errors,
+    errors: told(errors),
   });
 }
 
@@ -82,7 +93,18 @@ export function checkLockOuts(
   if (first === undefined) return null;
   const way = first.kind === "reserved" ? "" : "; --force makes the change nevertheless";
   const message = `nothing was changed, because nodes could no longer reach the control plane: ${first.reason}${way}`;
-  return refusal("lock_out", version, message, { lockOuts: standing });
+  return refusal("lock_out", version, message, { lockOuts: standing.slice(0, meshLimits.maxErrorsTold) });
+}
+
+/** At a start: what an earlier program took, and this one does not. */
+export function tellErrors(logger: Logger, { errors }: ConvertedSet): void {
+  for (const [resource, found] of errors)
+    for (const { location, message } of found)
+      logger.log("error", "documents", "a stored document is refused", {
+        resource,
+        at: formatLocation(location),
+        reason: message,
+      });
 }
 
 function identityOf({ key, kind, namespace, name }: DocumentIdentity): DocumentIdentity {

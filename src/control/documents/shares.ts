@@ -4,6 +4,7 @@
  */
 import { stateLimits } from "../../base/limits/control.ts";
 import { meshLimits } from "../../base/limits/mesh.ts";
+import { inSteps } from "../../base/steps.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 import type { StoredDocument } from "../records/document_versions.ts";
 import { owningNamespace } from "./document_diff.ts";
@@ -14,23 +15,23 @@ interface Taken {
 }
 
 /** @returns why the set `after` cannot take the place of `before`; null where it can. What got no larger is never refused. */
-export function overShare(
+export function* overShare(
   before: readonly StoredDocument[],
   after: readonly StoredDocument[],
   rootNamespace: string,
-): DocumentError | null {
-  const message = excess(before, after, rootNamespace);
+): Generator<void, DocumentError | null> {
+  const message = yield* excess(before, after, rootNamespace);
   if (message === null) return null;
   return { location: { file: "", line: 1, column: 1 }, resource: null, message };
 }
 
-function excess(
+function* excess(
   before: readonly StoredDocument[],
   after: readonly StoredDocument[],
   rootNamespace: string,
-): string | null {
-  const old = takenBy(before);
-  const taken = takenBy(after);
+): Generator<void, string | null> {
+  const old = yield* takenBy(before);
+  const taken = yield* takenBy(after);
   const all = sum(taken);
   if (all.count > meshLimits.maxDocuments)
     return `there would be more than ${meshLimits.maxDocuments} documents`;
@@ -49,16 +50,16 @@ function excess(
   return null;
 }
 
-function takenBy(documents: readonly StoredDocument[]): ReadonlyMap<string, Taken> {
+function* takenBy(documents: readonly StoredDocument[]): Generator<void, ReadonlyMap<string, Taken>> {
   const taken = new Map<string, Taken>();
-  for (const document of documents) {
+  yield* inSteps(documents, (document) => {
     const namespace = owningNamespace(document);
     const one = taken.get(namespace) ?? { bytes: 0, count: 0 };
     taken.set(namespace, one);
     // A UTF-16 unit is at most three bytes of UTF-8 and mostly one: shares are no accounts.
     one.bytes += document.text.length;
     one.count++;
-  }
+  });
   return taken;
 }
 

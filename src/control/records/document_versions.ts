@@ -40,3 +40,27 @@ export interface DocumentVersion {
 }
 
 export type NewVersion = Omit<DocumentVersion, "version" | "changes">;
+
+/**
+ * A version that is written in several transactions, so that none of them takes long. Until it is published it is nothing, and a
+ * start throws it away; from then on it is there, and what the audit log lacks of it is made up.
+ */
+export interface StagedVersion extends NewVersion {
+  readonly version: number;
+  /** What the control plane would be locked out by was insisted on. */
+  readonly forced: boolean;
+  readonly isPublished: boolean;
+  /** The last document that the audit log has a row of; "" for none. */
+  readonly auditedKey: string;
+}
+
+/** One change, with what was there before. */
+export interface RecordedChange {
+  readonly change: DocumentChange;
+  readonly before: string | null;
+}
+
+/** What a version changed, without its text. */
+export type ChangedName = Pick<StoredDocument, "key" | "namespace" | "kind" | "name"> & {
+  readonly isRemoved: boolean;
+};

@@ -160,8 +160,8 @@ export class ControlState {
       keepBytes: stateLimits.auditRetentionBytes / part,
       hold: shortage ? null : this.#holds(),
     });
-    if (shortage) this.documents.forgetBytes(stateLimits.maxDocumentTextBytes / part);
-    return certificates >= stateLimits.pruneRows || rows >= stateLimits.pruneRows;
+    const forgets = this.#forget({ maxBytes: stateLimits.maxDocumentTextBytes / part });
+    return certificates >= stateLimits.pruneRows || rows >= stateLimits.pruneRows || forgets;
   }
 
   /** @param holds who does not have the whole audit log yet: rows wait for them, up to a bound, and for as long as there is room. */
@@ -192,8 +192,15 @@ export class ControlState {
     const certificates = this.certificates.prune(nowMs, 0);
     const hold = force || this.room.shortage ? null : this.#holds();
     const rows = this.#pruneAudit(nowMs, { keepRows: auditRows, hold });
-    const forgotten = this.documents.forgetTo(versions);
-    return certificates >= stateLimits.pruneRows || rows > 1 || forgotten > 0;
+    const forgets = this.#forget({ maxVersions: versions });
+    return certificates >= stateLimits.pruneRows || rows > 1 || forgets;
+  }
+
+  /** A few steps of it. @returns whether there is more. */
+  #forget(bounds: { readonly maxVersions?: number; readonly maxBytes?: number }): boolean {
+    const steps = this.documents.forgetInSteps(bounds);
+    for (let count = 0; count < forgettingStepsPerTurn; count++) if (steps.next().done === true) return false;
+    return true;
   }
 
   /** Pages, indexes, constraints and the audit chain. @returns what is wrong, one line each. */
@@ -216,6 +223,9 @@ export class ControlState {
     this.#database.close();
   }
 }
+
+/** Some 64 rows each. */
+const forgettingStepsPerTurn = 4;
 
 function openDatabase(
   host: StateHost,

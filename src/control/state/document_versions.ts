@@ -6,16 +6,21 @@
 import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits/control.ts";
 import { sha256 } from "../../base/sha256.ts";
+import { runSteps } from "../../base/time_slice.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
 import type {
+  ChangedName,
   DocumentChange,
   DocumentSet,
   DocumentVersion,
   NewVersion,
+  RecordedChange,
   StoredDocument,
 } from "../records/document_versions.ts";
 import type { Room } from "./room.ts";
 import { countOf, RowReader, storedMs } from "./row_reader.ts";
+import { VersionForgetting } from "./version_forgetting.ts";
+import { VersionStaging } from "./version_staging.ts";
 
 const actions = ["apply", "delete", "rollback"] as const;
 
@@ -23,11 +28,16 @@ export class DocumentVersions {
   readonly #database: Database;
 
   readonly #room: Pick<Room, "demand"> | null;
+  /** The version that is being written in pieces. */
+  readonly staging: VersionStaging;
+  readonly #forgetting: VersionForgetting;
 
   /** @param room null: for reading. */
   constructor(database: Database, room: Pick<Room, "demand"> | null = null) {
     this.#database = database;
     this.#room = room;
+    this.staging = new VersionStaging(database);
+    this.#forgetting = new VersionForgetting(database);
   }
 
   version(): number {
@@ -46,6 +56,14 @@ export class DocumentVersions {
     return this.get(version) === null ? null : { version, documents: this.#documentsAt(version) };
   }
 
+  /** The same in steps. */
+  *atInSteps(version: number): Generator<void, DocumentSet | null> {
+    const isThere = (): boolean => this.get(version) !== null || (version === 0 && this.#oldest() <= 1);
+    if (!isThere()) return null;
+    const documents = version === 0 ? [] : yield* this.#documentsInSteps(version);
+    return isThere() ? { version, documents } : null;
+  }
+
   get(version: number): DocumentVersion | null {
     const row = this.#database.get("SELECT * FROM document_versions WHERE version = ?", version);
     return row === null ? null : readVersion(row);
@@ -60,6 +78,42 @@ export class DocumentVersions {
         Math.min(limit, stateLimits.maxPageRows),
       )
       .map(readVersion);
+  }
+
+  /** What a version changed, by key, without the texts; a page of it. */
+  namesChanged(version: number, afterKey: string, limit: number): readonly ChangedName[] {
+    return this.#database
+      .all(
+        "SELECT key, namespace, kind, name, text_hash IS NULL AS gone FROM document_changes WHERE version = ? AND key > ? ORDER BY key LIMIT ?",
+        version,
+        afterKey,
+        Math.min(limit, stateLimits.maxPageRows),
+      )
+      .map((row) => {
+        const reader = new RowReader("document_changes", row);
+        return {
+          key: reader.text("key"),
+          namespace: reader.text("namespace"),
+          kind: reader.text("kind"),
+          name: reader.text("name"),
+          isRemoved: reader.integer("gone") === 1,
+        };
+      });
+  }
+
+  /** What a version changed, with what was there before; a page of it, by key. */
+  recordedChanges(version: number, afterKey: string, limit: number): readonly RecordedChange[] {
+    return this.#database
+      .all(
+        "SELECT c.*, t.text, (SELECT b.text FROM document_changes p JOIN document_texts b ON b.hash = p.text_hash WHERE p.key = c.key AND p.version = (SELECT max(version) FROM document_changes WHERE key = c.key AND version < c.version)) AS before FROM document_changes c LEFT JOIN document_texts t ON t.hash = c.text_hash WHERE c.version = ? AND c.key > ? ORDER BY c.key LIMIT ?",
+        version,
+        afterKey,
+        limit,
+      )
+      .map((row) => ({
+        change: readDocument(row),
+        before: new RowReader("document_changes", row).textOrNull("before"),
+      }));
   }
 
   /** What a version changed, by key. */
@@ -77,31 +131,61 @@ export class DocumentVersions {
     return this.#database.transaction(() => {
       this.#room?.demand();
       const before = this.version();
-      if (expected !== null && expected !== before)
-        throw new MeshError(
-          "configuration",
-          "local",
-          `the documents are at version ${before}, not ${expected}`,
-        );
+      checkExpected(before, expected);
+      // What was begun and never published: its numbers are those of this one.
+      while (this.staging.discard());
       const version = before + 1;
-      this.#database.run(
-        "INSERT INTO document_versions (version, at_ms, actor, action, detail, changes) VALUES (?, ?, ?, ?, ?, ?)",
-        version,
-        storedMs(made.atMs),
-        made.actor,
-        made.action,
-        made.detail,
-        changes.length,
-      );
+      this.#insertVersion(version, made, changes.length);
       for (const change of changes) this.#write(version, change);
-      while (this.#oldest() <= version - stateLimits.maxDocumentVersions) this.#forgetOldest();
-      this.forgetBytes(stateLimits.maxDocumentTextBytes);
       return version;
+    });
+  }
+
+  /** A version whose changes are added in pieces. @returns its number, which none is of until it is published. @throws MeshError as `apply`. */
+  begin(made: NewVersion & { readonly forced: boolean }, expected: number): number {
+    return this.#database.transaction(() => {
+      this.#room?.demand();
+      const before = this.version();
+      checkExpected(before, expected);
+      while (this.staging.discard());
+      this.staging.begin(before + 1, made);
+      return before + 1;
+    });
+  }
+
+  /** Durable when it returns, and not in force. */
+  stage(version: number, changes: readonly DocumentChange[]): void {
+    this.#database.transaction(() => {
+      this.#room?.demand();
+      for (const change of changes) this.#write(version, change);
+    });
+  }
+
+  /** From here on it is the newest version. */
+  publish(made: NewVersion, expected: number, changes: number): number {
+    return this.#database.transaction(() => {
+      this.#room?.demand();
+      checkExpected(this.version(), expected);
+      this.#insertVersion(expected + 1, made, changes);
+      this.staging.publish();
+      return expected + 1;
     });
   }
 
   count(): number {
     return countOf(this.#database.get("SELECT count(*) AS count FROM document_versions"));
+  }
+
+  #insertVersion(version: number, made: NewVersion, changes: number): void {
+    this.#database.run(
+      "INSERT INTO document_versions (version, at_ms, actor, action, detail, changes) VALUES (?, ?, ?, ?, ?, ?)",
+      version,
+      storedMs(made.atMs),
+      made.actor,
+      made.action,
+      made.detail,
+      changes,
+    );
   }
 
   #write(version: number, change: DocumentChange): void {
@@ -127,15 +211,27 @@ export class DocumentVersions {
   }
 
   #documentsAt(version: number): readonly StoredDocument[] {
-    return this.#database
-      .all(
-        "SELECT c.*, t.text FROM document_changes c JOIN document_texts t ON t.hash = c.text_hash WHERE c.version = (SELECT max(version) FROM document_changes WHERE key = c.key AND version <= ?) ORDER BY c.key",
+    return runSteps(this.#documentsInSteps(version));
+  }
+
+  /** A document whose version is forgotten meanwhile is missing: whoever reads looks whether the version is still kept. */
+  *#documentsInSteps(version: number): Generator<void, readonly StoredDocument[]> {
+    const documents: StoredDocument[] = [];
+    for (let after = ""; ; ) {
+      const page = this.#database.all(
+        "SELECT c.*, t.text FROM document_changes c JOIN document_texts t ON t.hash = c.text_hash WHERE c.key > ? AND c.version = (SELECT max(version) FROM document_changes WHERE key = c.key AND version <= ?) ORDER BY c.key LIMIT ?",
+        after,
         version,
-      )
-      .map((row) => {
+        rowsPerStep,
+      );
+      for (const row of page) {
         const { text, ...rest } = readDocument(row);
-        return { ...rest, text: text ?? new RowReader("document_texts", row).text("text") };
-      });
+        documents.push({ ...rest, text: text ?? new RowReader("document_texts", row).text("text") });
+      }
+      if (page.length < rowsPerStep) return documents;
+      after = documents.at(-1)?.key ?? "";
+      yield;
+    }
   }
 
   #oldest(): number {
@@ -143,53 +239,42 @@ export class DocumentVersions {
     return new RowReader("document_versions", row ?? {}).integer("version");
   }
 
-  /** Forgets the oldest versions until texts take no more; some always stay, and at most some go at one time. */
-  forgetBytes(maxBytes: number): void {
-    for (let count = 0; count < versionsPerTurn; count++) {
-      const kept = this.version() - this.#oldest() + 1;
-      if (kept <= stateLimits.minDocumentVersions || this.textBytes() <= maxBytes) return;
-      this.#database.transaction(() => this.#forgetOldest());
+  /**
+   * Forgets old versions in steps, each a short transaction: those beyond `maxVersions`, and the oldest while texts take more than
+   * `maxBytes`, of which some always stay.
+   */
+  *forgetInSteps({
+    maxVersions = stateLimits.maxDocumentVersions,
+    maxBytes = stateLimits.maxDocumentTextBytes,
+  }: {
+    readonly maxVersions?: number;
+    readonly maxBytes?: number;
+  } = {}): Generator<void> {
+    for (;;) {
+      while (this.#forgetting.step()) yield;
+      const oldest = this.#oldest();
+      const kept = this.version() - oldest + 1;
+      const isLarge = kept > stateLimits.minDocumentVersions && this.textBytes() > maxBytes;
+      if (kept <= Math.max(1, maxVersions) && !isLarge) return;
+      this.#forgetting.begin(oldest);
+      yield;
     }
-  }
-
-  /** Forgets all but the newest versions. @returns how many went; at most some at one time. */
-  forgetTo(keep: number): number {
-    let count = 0;
-    for (; count < versionsPerTurn && this.version() - this.#oldest() + 1 > Math.max(1, keep); count++)
-      this.#database.transaction(() => this.#forgetOldest());
-    return count;
   }
 
   textBytes(): number {
     const row = this.#database.get("SELECT bytes FROM usage WHERE what = 'documents'");
     return row === null ? 0 : new RowReader("usage", row).integer("bytes");
   }
-
-  /** Makes the oldest version a part of the next: what it left in force stays, what the next has replaced goes. */
-  #forgetOldest(): void {
-    const oldest = this.#oldest();
-    const replaced =
-      "version <= ? AND key IN (SELECT key FROM document_changes WHERE version = ?) AND version < ?";
-    const values = [oldest, oldest + 1, oldest + 1];
-    const hashes = this.#database
-      .all(`SELECT DISTINCT text_hash FROM document_changes WHERE ${replaced}`, ...values)
-      .map((row) => row.text_hash);
-    this.#database.run(`DELETE FROM document_changes WHERE ${replaced}`, ...values);
-    this.#database.run("DELETE FROM document_changes WHERE version = ? AND text_hash IS NULL", oldest);
-    this.#database.run("DELETE FROM document_versions WHERE version = ?", oldest);
-    for (const hash of hashes)
-      if (hash instanceof Uint8Array)
-        this.#database.run(
-          "DELETE FROM document_texts WHERE hash = ? AND NOT EXISTS (SELECT 1 FROM document_changes WHERE text_hash = ?)",
-          hash,
-          hash,
-        );
-  }
 }
 
-/** Versions that are forgotten in one turn. */
-const versionsPerTurn = 8;
+/** Rows that are read in one step: of documents with a thousand versions each that looks at fifty thousand, some 25 ms. */
+const rowsPerStep = 50;
 const utf8 = new TextEncoder();
+
+function checkExpected(found: number, expected: number | null): void {
+  if (expected === null || expected === found) return;
+  throw new MeshError("configuration", "local", `the documents are at version ${found}, not ${expected}`);
+}
 
 function readVersion(row: SqlRow): DocumentVersion {
   const reader = new RowReader("document_versions", row);

@@ -68,6 +68,17 @@ export class Registrations {
     return this.#database.all("SELECT * FROM registrations ORDER BY node").map(readRegistration);
   }
 
+  /** Those after a name, a few hundred at a time. Empty at the end. */
+  page(afterNode: string): readonly Registration[] {
+    return this.#database
+      .all(
+        "SELECT * FROM registrations WHERE node > ? ORDER BY node LIMIT ?",
+        afterNode,
+        stateLimits.registrationsPerPage,
+      )
+      .map(readRegistration);
+  }
+
   /** Those that were not seen since, the longest gone first. */
   unseenSince(ms: number, limit: number): readonly Registration[] {
     return this.#database

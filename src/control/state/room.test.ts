@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { stateLimits } from "../../base/limits/control.ts";
+import { runSteps } from "../../base/time_slice.ts";
 import { StateWorld } from "./testing/simulated_state.ts";
 
 const maxBytes = 4 * 1024 * 1024;
@@ -111,7 +112,7 @@ test("texts of earlier versions are forgotten by their bytes, and no version tha
   for (let index = 0; index < 60; index++)
     state.documents.apply([change(index % 7, index % 9 === 0 ? null : `${index}`.padEnd(1_000))], made);
   const before = new Map([55, 58, 60].map((version) => [version, state.documents.at(version)]));
-  for (let count = 0; count < 20; count++) state.documents.forgetBytes(20_000);
+  runSteps(state.documents.forgetInSteps({ maxBytes: 20_000 }));
   expect(state.documents.textBytes()).toBeLessThanOrEqual(20_000);
   expect(state.documents.count()).toBeGreaterThanOrEqual(stateLimits.minDocumentVersions);
   for (const [version, set] of before) expect(state.documents.at(version)).toEqual(set);

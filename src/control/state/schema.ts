@@ -257,6 +257,28 @@ CREATE TRIGGER audit_digests_stay BEFORE DELETE ON audit_digests
 BEGIN SELECT RAISE(ABORT, 'the salts of the audit log stay'); END;
 `;
 
+/** A version that is being written, and one that is being forgotten: both in pieces, and gone on with after a restart. */
+const versionsInPieces = `
+CREATE TABLE document_staging (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  version INTEGER NOT NULL,
+  at_ms INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  action TEXT NOT NULL CHECK (action IN ('apply', 'delete', 'rollback')),
+  detail TEXT NOT NULL,
+  forced INTEGER NOT NULL CHECK (forced IN (0, 1)),
+  published INTEGER NOT NULL CHECK (published IN (0, 1)),
+  audited_key TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE document_forgetting (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  version INTEGER NOT NULL,
+  step TEXT NOT NULL CHECK (step IN ('replaced', 'removed')),
+  key TEXT NOT NULL
+) STRICT;
+`;
+
 export const migrations: readonly Migration[] = [
   { name: "credentials", sql: credentials },
   { name: "audit log", sql: audit },
@@ -270,4 +292,5 @@ export const migrations: readonly Migration[] = [
   { name: "revocations by right", sql: shares },
   { name: "serial numbers of hosts", sql: renewals },
   { name: "digests of audit rows", sql: digests },
+  { name: "versions of documents in pieces", sql: versionsInPieces },
 ];

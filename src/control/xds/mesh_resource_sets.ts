@@ -1,14 +1,16 @@
 /** The mesh as xDS resources: each encoded once when it changes, under a version that its content alone decides. */
 import { sha256 } from "../../base/sha256.ts";
+import { inSteps } from "../../base/steps.ts";
+import { runSteps } from "../../base/time_slice.ts";
 import { type Authorization, authorizationKey } from "../../mesh/authorization.ts";
 import { encodeService, encodeWorkload } from "../../mesh/codec/encode_address.ts";
 import { encodeAuthorization } from "../../mesh/codec/encode_authorization.ts";
-import { inSteps } from "../../mesh/convert/steps.ts";
 import { type Service, serviceKey } from "../../mesh/service.ts";
 import type { MeshChange, MeshStore } from "../../mesh/store/store.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import { addressType, authorizationType } from "../../wire/ads/delta.ts";
 import { type NewResource, ResourceSet } from "../../wire/ads/resource_set.ts";
+import { encodeResourceField } from "../../wire/ads/response_parts.ts";
 
 /** The workloads of a node, as a group that an on-demand client of that node is given unasked (istiod `ambientindex.go`). */
 export function nodeGroup(node: string): string {
@@ -26,6 +28,9 @@ export class MeshResourceSets {
   /** Made ahead by `prepare`, by what they were made of: a value that was replaced meanwhile is not found again. */
   readonly #prepared = new Map<object, NewResource>();
   readonly #unsubscribe: () => void;
+  /** More of the change that the store is taking is to come. */
+  #isPartial = false;
+  #isFlushing = false;
 
   /** @param onChange after each change of the store; `flush` takes it in. */
   constructor(store: MeshStore, onChange: () => void) {
@@ -36,7 +41,8 @@ export class MeshResourceSets {
     this.flush();
     this.#unsubscribe = store.subscribe((change) => {
       this.#note(change);
-      onChange();
+      this.#isPartial = change.isPart === true;
+      if (!this.#isPartial) onChange();
     });
   }
 
@@ -56,46 +62,64 @@ export class MeshResourceSets {
   *prepare(): Generator<void> {
     const each = <T extends object>(
       keys: ReadonlySet<string>,
+      typeUrl: string,
       find: (key: string) => T | null,
       make: (key: string, value: T) => NewResource,
     ) =>
       inSteps([...keys], (key) => {
         const value = find(key);
-        if (value !== null) this.#prepared.set(value, make(key, value));
+        if (value === null) return;
+        const made = make(key, value);
+        const field = encodeResourceField(typeUrl, made.name, made.version, made.value);
+        this.#prepared.set(value, { ...made, field });
       });
-    yield* each(this.#policies, (key) => this.#store.policy(key), policyResource);
-    yield* each(this.#workloads, (uid) => this.#store.workload(uid), workloadResource);
-    yield* each(this.#services, (key) => this.#store.serviceByKey(key), serviceResource);
+    yield* each(this.#policies, authorizationType, (key) => this.#store.policy(key), policyResource);
+    yield* each(this.#workloads, addressType, (uid) => this.#store.workload(uid), workloadResource);
+    yield* each(this.#services, addressType, (key) => this.#store.serviceByKey(key), serviceResource);
   }
 
-  /** Both types in one step, so that whoever looks sees one state of the mesh. @returns whether anything changed. */
+  /** Whether what is there may be read: the sets are of one state of the mesh, with nothing of the next. */
+  get isSettled(): boolean {
+    return !this.#isFlushing;
+  }
+
+  /** Both types, so that whoever looks sees one state of the mesh. @returns whether anything changed. */
   flush(): boolean {
-    const policies = this.#collect(this.#policies, (key) => this.#store.policy(key), policyResource);
-    const workloads = this.#collect(this.#workloads, (uid) => this.#store.workload(uid), workloadResource);
-    const services = this.#collect(this.#services, (key) => this.#store.serviceByKey(key), serviceResource);
-    this.#prepared.clear();
-    const changedPolicies = this.policies.apply(policies.upsert, policies.remove);
-    const changedAddresses = this.addresses.apply(
-      [...workloads.upsert, ...services.upsert],
-      [...workloads.remove, ...services.remove],
-    );
-    return changedPolicies || changedAddresses;
+    return runSteps(this.flushInSteps());
   }
 
-  #collect<T extends object>(
-    keys: Set<string>,
-    find: (key: string) => T | null,
-    make: (key: string, value: T) => NewResource,
-  ): { readonly upsert: NewResource[]; readonly remove: string[] } {
-    const upsert: NewResource[] = [];
-    const remove: string[] = [];
-    for (const key of keys) {
-      const value = find(key);
-      if (value === null) remove.push(key);
-      else upsert.push(this.#prepared.get(value) ?? make(key, value));
+  /** The same in steps; in between `isSettled` is false. Nothing while another one is under way, or half of a change is there. */
+  *flushInSteps(): Generator<void, boolean> {
+    if (this.#isFlushing || this.#isPartial) return false;
+    this.#isFlushing = true;
+    try {
+      const find = this.#store;
+      // Taken at once: what changes from here on is the next flush's.
+      const taken = {
+        policies: this.#take(this.#policies, (key) => find.policy(key)),
+        workloads: this.#take(this.#workloads, (uid) => find.workload(uid)),
+        services: this.#take(this.#services, (key) => find.serviceByKey(key)),
+      };
+      const prepared = new Map(this.#prepared);
+      this.#prepared.clear();
+      const policies = yield* collect(taken.policies, prepared, policyResource);
+      const workloads = yield* collect(taken.workloads, prepared, workloadResource);
+      const services = yield* collect(taken.services, prepared, serviceResource);
+      const changedPolicies = yield* this.policies.applyInSteps(policies.upsert, policies.remove);
+      const changedAddresses = yield* this.addresses.applyInSteps(
+        [...workloads.upsert, ...services.upsert],
+        [...workloads.remove, ...services.remove],
+      );
+      return changedPolicies || changedAddresses;
+    } finally {
+      this.#isFlushing = false;
     }
+  }
+
+  #take<T extends object>(keys: Set<string>, find: (key: string) => T | null): Taken<T>[] {
+    const taken = [...keys].map((key) => ({ key, value: find(key) }));
     keys.clear();
-    return { upsert, remove };
+    return taken;
   }
 
   #note({ workloads, services, policies }: MeshChange): void {
@@ -106,6 +130,26 @@ export class MeshResourceSets {
     for (const policy of policies?.upsert ?? []) this.#policies.add(authorizationKey(policy));
     for (const key of policies?.remove ?? []) this.#policies.add(key);
   }
+}
+
+/** What is there now under a key; null: nothing any more. */
+interface Taken<T> {
+  readonly key: string;
+  readonly value: T | null;
+}
+
+function* collect<T extends object>(
+  taken: readonly Taken<T>[],
+  prepared: ReadonlyMap<object, NewResource>,
+  make: (key: string, value: T) => NewResource,
+): Generator<void, { readonly upsert: NewResource[]; readonly remove: string[] }> {
+  const upsert: NewResource[] = [];
+  const remove: string[] = [];
+  yield* inSteps(taken, ({ key, value }) => {
+    if (value === null) remove.push(key);
+    else upsert.push(prepared.get(value) ?? make(key, value));
+  });
+  return { upsert, remove };
 }
 
 /** @param name of one resource whose version is the hash of its content. */

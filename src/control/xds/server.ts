@@ -127,6 +127,7 @@ export class XdsServer {
       metrics: this.#metrics,
       recheck: (caller) => options.authenticator.recheck?.(caller) ?? null,
       openSession: (info) => this.#openSession(info),
+      isSettled: () => this.#mesh.isSettled,
       onKnown: ({ source }, caller) => {
         const whose = this.#shares.enter(caller, source);
         if (whose !== null) throw new GrpcError(grpcCode.resourceExhausted, `too many streams of ${whose}`);
@@ -201,8 +202,16 @@ export class XdsServer {
 
   async #push(sinceMs: number): Promise<void> {
     const { clock } = this.#options;
-    if (this.#mesh.waiting > adsLimits.encodedAtOnce) await new TimeSlice(clock).run(this.#mesh.prepare());
-    this.#pushNow();
+    if (this.#mesh.waiting <= adsLimits.encodedAtOnce) this.#pushNow();
+    else {
+      const slice = new TimeSlice(clock);
+      await slice.run(this.#mesh.prepare());
+      const isChanged = await slice.run(this.#mesh.flushInSteps());
+      // Those that asked meanwhile were not answered, changed or not.
+      if (!this.#closed) await this.#pumpInSlices(slice, isChanged);
+      // What came while it went on.
+      if (this.#mesh.waiting > 0) this.#timer.changed();
+    }
     this.#metrics.pushed(clock.now() - sinceMs);
   }
 
@@ -214,6 +223,14 @@ export class XdsServer {
 
   #pumpAll(): void {
     for (const subscriber of [...this.#subscribers]) subscriber.pump();
+  }
+
+  async #pumpInSlices(slice: TimeSlice, isChanged: boolean): Promise<void> {
+    for (const subscriber of [...this.#subscribers]) {
+      if (!isChanged && !subscriber.isWaiting) continue;
+      subscriber.pump();
+      await slice.giveWay();
+    }
   }
 
   #setTrust({ rootsPem, crls, version, wantedIssuerKeyId }: TrustBundle): boolean {

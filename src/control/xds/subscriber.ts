@@ -42,6 +42,8 @@ export interface SubscriberHost {
   /** @returns null while the caller may still be believed. */
   recheck(caller: Caller): string | null;
   openSession(info: NodeInfo): DeltaSession;
+  /** False while the mesh's resources are being changed: they are not sent then, and `pump` is called after it. */
+  isSettled(): boolean;
   /** It is known who calls. @throws GrpcError when they have their share of streams. */
   onKnown(subscriber: Subscriber, caller: Caller): void;
   /** @throws GrpcError when there is no room for it. */
@@ -59,6 +61,7 @@ export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
   #timerAtMs = Number.POSITIVE_INFINITY;
   #credentialEnd: Timer | null = null;
   #closed = false;
+  #isWaiting = false;
 
   /** Its address, as `networkSource` says. */
   readonly source: string;
@@ -146,13 +149,20 @@ export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
     this.#close();
   }
 
+  /** Whether it could not be looked at while resources were being changed. */
+  get isWaiting(): boolean {
+    return this.#isWaiting;
+  }
+
   /** Sends what may be sent. Called after each push, so it has to be cheap when there is nothing. */
   pump(): void {
     const session = this.#identified?.session;
     if (session === undefined || this.#closed) return;
+    const isSettled = this.#host.isSettled();
+    this.#isWaiting = !isSettled;
     const nowMs = this.#host.clock.now();
     while (!this.#stream.aboveHighWater) {
-      const next = session.next(nowMs);
+      const next = session.next(nowMs, isSettled);
       if (next === null) break;
       if ("kind" in next) {
         this.#fail(next);

@@ -4,10 +4,10 @@
  */
 import type { IpAddress } from "../../base/ip.ts";
 import { formatPrefix } from "../../base/prefix.ts";
+import { compareText } from "../../base/steps.ts";
 import type { Authorization, Match, StringMatch } from "../authorization.ts";
 import { type LoadBalancing, type Service, serviceKey } from "../service.ts";
 import type { Endpoint } from "../store/endpoints.ts";
-import { compareText } from "../store/sorted_multimap.ts";
 import type { MeshStore } from "../store/store.ts";
 import type { GatewayAddress, Workload } from "../workload.ts";
 

@@ -2,6 +2,8 @@
  * Documents, taken together, → the mesh as tunnels see it, as istiod would make it. A document that cannot stand beside the
  * others is refused alone. Pure: the same documents give the same mesh.
  */
+
+import { inSteps } from "../../base/steps.ts";
 import { runSteps } from "../../base/time_slice.ts";
 import type { Authorization } from "../authorization.ts";
 import type { MeshDocument } from "../documents/document.ts";
@@ -13,7 +15,6 @@ import { Claims } from "./claims.ts";
 import type { ConversionContext } from "./conversion_context.ts";
 import { ConversionReport, type DocumentStatus } from "./conversion_report.ts";
 import { MeshAssembly } from "./mesh_assembly.ts";
-import { inSteps } from "./steps.ts";
 import { WorkloadCache } from "./workload_cache.ts";
 import { checkWorkloadWords } from "./workload_entry.ts";
 
@@ -52,7 +53,7 @@ export function* convertInSteps(
   yield* inSteps(documents, (document) => {
     if (checkWords(document, cache, report) && claims.take(document)) accepted.push(document);
   });
-  const conversion = new MeshAssembly(accepted, refused, context, cache, report);
+  const conversion = yield* MeshAssembly.of(accepted, refused, context, cache, report);
   yield* conversion.join();
   const services = yield* conversion.services();
   const policies = yield* conversion.policies();

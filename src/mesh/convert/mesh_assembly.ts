@@ -1,4 +1,6 @@
 /** One conversion under way: what belongs to a workload is gathered from services and policies, then the workload is made. */
+
+import { inSteps } from "../../base/steps.ts";
 import type { Authorization } from "../authorization.ts";
 import { authorizationKey } from "../authorization.ts";
 import type {
@@ -19,7 +21,6 @@ import { PeerAuthentications } from "./peer_authentication.ts";
 import { convertRefusedPolicy } from "./refused_policy.ts";
 import { LabelIndex, type Labelled } from "./selector.ts";
 import { convertServiceEntry, markCanonical } from "./service_entry.ts";
-import { inSteps } from "./steps.ts";
 import { WaypointLabels } from "./waypoint_labels.ts";
 import type { WorkloadCache } from "./workload_cache.ts";
 import { endpointPorts, networkGateways, type WorkloadSource } from "./workload_entry.ts";
@@ -33,11 +34,7 @@ export class MeshAssembly {
   readonly #serviceEntries: readonly ServiceEntryDocument[];
   readonly #authorizationPolicies: readonly AuthorizationPolicyDocument[];
   readonly #peerAuthentications: PeerAuthentications;
-  /** Those that select workloads of their namespace. */
-  readonly #ownPeerAuthentications: readonly {
-    readonly document: PeerAuthenticationDocument;
-    readonly selector: Labels;
-  }[];
+  readonly #ownPeerAuthentications: readonly SelectingPeerAuthentication[];
   readonly #waypoints: WaypointLabels;
   readonly #sources: WorkloadSource[];
   readonly #services = new Map<WorkloadSource, Map<string, ReadonlyMap<number, number>>>();
@@ -45,39 +42,67 @@ export class MeshAssembly {
   /** Instances of a waypoint, by its service: no waypoint is before them. */
   readonly #waypointInstances = new Set<WorkloadSource>();
 
-  constructor(
+  private constructor(parts: AssemblyParts) {
+    this.#refused = parts.refused;
+    this.#context = parts.context;
+    this.#cache = parts.cache;
+    this.#report = parts.report;
+    this.#serviceEntries = parts.serviceEntries;
+    this.#authorizationPolicies = parts.authorizationPolicies;
+    this.#peerAuthentications = parts.peerAuthentications;
+    this.#ownPeerAuthentications = parts.ownPeerAuthentications;
+    this.#waypoints = parts.waypoints;
+    this.#sources = parts.sources;
+  }
+
+  static *of(
     documents: readonly MeshDocument[],
     refused: readonly RefusedPolicy[],
     context: ConversionContext,
     cache: WorkloadCache,
     report: ConversionReport,
-  ) {
-    this.#context = context;
-    this.#refused = refused;
-    this.#cache = cache;
-    this.#report = report;
-    this.#serviceEntries = documents.filter((document) => document.kind === "ServiceEntry");
-    this.#authorizationPolicies = documents.filter((document) => document.kind === "AuthorizationPolicy");
-    const peerAuthentications = documents.filter((document) => document.kind === "PeerAuthentication");
-    this.#peerAuthentications = new PeerAuthentications(peerAuthentications, context);
-    this.#warnOfIgnored(peerAuthentications);
-    this.#ownPeerAuthentications = peerAuthentications.flatMap((document) => {
-      const { selector, metadata } = document;
-      const isOfWorkloads =
-        selector !== null && selector.size > 0 && metadata.namespace !== context.rootNamespace;
-      return isOfWorkloads ? [{ document, selector }] : [];
+  ): Generator<void, MeshAssembly> {
+    const serviceEntries: ServiceEntryDocument[] = [];
+    const authorizationPolicies: AuthorizationPolicyDocument[] = [];
+    const peerAuthentications: PeerAuthenticationDocument[] = [];
+    const sources: WorkloadSource[] = [];
+    yield* inSteps(documents, (document) => {
+      if (document.kind === "ServiceEntry") serviceEntries.push(document);
+      if (document.kind === "AuthorizationPolicy") authorizationPolicies.push(document);
+      if (document.kind === "PeerAuthentication") peerAuthentications.push(document);
+      if (document.kind === "WorkloadEntry") sources.push(cache.source(document, document.spec));
     });
-    this.#waypoints = new WaypointLabels(documents, context, report);
-    this.#sources = documents.flatMap((document) =>
-      document.kind === "WorkloadEntry" ? [cache.source(document, document.spec)] : [],
-    );
+    const ownPeerAuthentications: SelectingPeerAuthentication[] = [];
+    yield* inSteps(peerAuthentications, (document) => {
+      const { selector, metadata } = document;
+      if (selector === null || selector.size === 0) return;
+      if (metadata.namespace !== context.rootNamespace) ownPeerAuthentications.push({ document, selector });
+      else
+        report.warn(
+          document,
+          "Ignored",
+          "a PeerAuthentication of the root namespace applies to the mesh and takes no selector; it has no effect",
+        );
+    });
+    return new MeshAssembly({
+      refused,
+      context,
+      cache,
+      report,
+      serviceEntries,
+      authorizationPolicies,
+      peerAuthentications: yield* PeerAuthentications.of(peerAuthentications, context),
+      ownPeerAuthentications,
+      waypoints: yield* WaypointLabels.of(documents, context, report),
+      sources,
+    });
   }
 
   /** Finds or makes the endpoints of each service. */
   *join(): Generator<void> {
     const selectors = selectorsOf(this.#serviceEntries.map((document) => document.workloadSelector));
     const entries = yield* LabelIndex.of(this.#sources, selectors);
-    yield* inSteps(this.#serviceEntries, (document) => this.#join(document, entries));
+    yield* inSteps(this.#serviceEntries, (document) => this.#join(document, entries), 1);
   }
 
   *services(): Generator<void, readonly Service[]> {
@@ -87,7 +112,7 @@ export class MeshAssembly {
       const converted = convertServiceEntry(document, this.#waypoints, this.#context, this.#report);
       services.push(...converted.map((service) => ({ service, createdMs })));
     });
-    return markCanonical(services);
+    return yield* markCanonical(services);
   }
 
   *policies(): Generator<void, readonly Authorization[]> {
@@ -99,36 +124,48 @@ export class MeshAssembly {
     const all = yield* LabelIndex.of(this.#sources, selectors);
     const endpoints = yield* LabelIndex.of(this.#labelledEndpoints(), selectors);
     const policies: Authorization[] = [];
-    yield* inSteps(this.#authorizationPolicies, (document) => {
-      const policy = convertAuthorizationPolicy(document, this.#context, this.#report);
-      if (policy === null) return;
-      policies.push(policy);
-      const selected = this.#attach(policy, document.selector, all);
-      if (document.selector !== null && selected === 0) {
-        this.#report.warn(
-          document,
-          "Unresolved",
-          `its selector selects no workload${meantEndpoints(endpoints, document.selector, this.#namespaces(policy, endpoints))}`,
-        );
-      }
-    });
-    yield* inSteps(this.#ownPeerAuthentications, ({ document, selector }) => {
-      if (all.select(document.metadata.namespace, selector).length === 0)
-        this.#report.warn(document, "Unresolved", "its selector selects no workload");
-    });
-    policies.push(...this.#peerAuthentications.policies());
-    for (const document of this.#refused) {
-      const policy = convertRefusedPolicy(document, this.#context);
-      policies.push(policy);
-      this.#attach(policy, document.selector, all);
-    }
+    yield* inSteps(
+      this.#authorizationPolicies,
+      (document) => {
+        const policy = convertAuthorizationPolicy(document, this.#context, this.#report);
+        if (policy === null) return;
+        policies.push(policy);
+        const selected = this.#attach(policy, document.selector, all);
+        if (document.selector !== null && selected === 0) {
+          this.#report.warn(
+            document,
+            "Unresolved",
+            `its selector selects no workload${meantEndpoints(endpoints, document.selector, this.#namespaces(policy, endpoints))}`,
+          );
+        }
+      },
+      1,
+    );
+    yield* inSteps(
+      this.#ownPeerAuthentications,
+      ({ document, selector }) => {
+        if (all.select(document.metadata.namespace, selector).length === 0)
+          this.#report.warn(document, "Unresolved", "its selector selects no workload");
+      },
+      1,
+    );
+    for (const policy of yield* this.#peerAuthentications.policies()) policies.push(policy);
+    yield* inSteps(
+      this.#refused,
+      (document) => {
+        const policy = convertRefusedPolicy(document, this.#context);
+        policies.push(policy);
+        this.#attach(policy, document.selector, all);
+      },
+      1,
+    );
     return policies;
   }
 
   *workloads(): Generator<void, readonly Workload[]> {
-    const gateways = networkGateways(this.#sources, this.#context);
+    const gateways = yield* networkGateways(this.#sources, this.#context);
     const workloads: Workload[] = [];
-    yield* inSteps(this.#sources, (source) => void workloads.push(this.#workload(source, gateways)));
+    yield* inSteps(this.#sources, (source) => void workloads.push(this.#workload(source, gateways)), 1);
     return workloads;
   }
 
@@ -208,18 +245,26 @@ export class MeshAssembly {
       services.set(`${document.metadata.namespace}/${value}`, endpointPorts(document, source.spec));
     if (this.#waypoints.isWaypoint(document)) this.#waypointInstances.add(source);
   }
+}
 
-  #warnOfIgnored(documents: readonly PeerAuthenticationDocument[]): void {
-    for (const document of documents) {
-      const isRoot = document.metadata.namespace === this.#context.rootNamespace;
-      if (!isRoot || document.selector === null || document.selector.size === 0) continue;
-      this.#report.warn(
-        document,
-        "Ignored",
-        "a PeerAuthentication of the root namespace applies to the mesh and takes no selector; it has no effect",
-      );
-    }
-  }
+/** Of one that selects workloads of its namespace. */
+interface SelectingPeerAuthentication {
+  readonly document: PeerAuthenticationDocument;
+  readonly selector: Labels;
+}
+
+interface AssemblyParts {
+  readonly refused: readonly RefusedPolicy[];
+  readonly context: ConversionContext;
+  readonly cache: WorkloadCache;
+  readonly report: ConversionReport;
+  readonly serviceEntries: readonly ServiceEntryDocument[];
+  readonly authorizationPolicies: readonly AuthorizationPolicyDocument[];
+  readonly peerAuthentications: PeerAuthentications;
+  readonly ownPeerAuthentications: readonly SelectingPeerAuthentication[];
+  readonly waypoints: WaypointLabels;
+  /** Of WorkloadEntries; those of services are added. */
+  readonly sources: WorkloadSource[];
 }
 
 interface LabelledEndpoint extends Labelled {

@@ -2,6 +2,7 @@
  * PeerAuthentication → DENY policies (istiod `convertPeerAuthentication` of `ambient/authorization.go`): a tunnel
  * refuses plaintext by policy alone. DISABLE is the same as PERMISSIVE, because a tunnel cannot refuse mutual TLS.
  */
+import { flatMapInSteps, inSteps } from "../../base/steps.ts";
 import { type Authorization, type Clause, emptyMatch, type Rule } from "../authorization.ts";
 import type { Labels, MutualTlsMode, PeerAuthenticationDocument } from "../documents/document.ts";
 import type { Location } from "../location.ts";
@@ -21,35 +22,43 @@ export class PeerAuthentications {
   readonly #documents: readonly PeerAuthenticationDocument[];
   readonly #mesh: PeerAuthenticationDocument | null;
   readonly #byNamespace = new Map<string, PeerAuthenticationDocument>();
-  readonly #selecting = new Map<string, PeerAuthenticationDocument[]>();
+  /** By one label of the selector: a workload without it is not held against it. */
+  readonly #selecting = new Map<
+    string,
+    { readonly document: PeerAuthenticationDocument; readonly place: number }[]
+  >();
+  readonly #selectingDocuments: PeerAuthenticationDocument[] = [];
 
-  constructor(documents: readonly PeerAuthenticationDocument[], context: ConversionContext) {
+  private constructor(documents: readonly PeerAuthenticationDocument[], context: ConversionContext) {
     this.#context = context;
     this.#documents = documents;
     this.#mesh = oldest(documents.filter((document) => this.#isMeshWide(document)));
-    for (const document of documents) {
-      const { namespace } = document.metadata;
-      if (namespace === context.rootNamespace) continue;
-      if (hasSelector(document))
-        this.#selecting.set(namespace, [...(this.#selecting.get(namespace) ?? []), document]);
-      else {
-        const current = this.#byNamespace.get(namespace);
-        if (current === undefined || isOlder(document.metadata.createdMs, current.metadata.createdMs)) {
-          this.#byNamespace.set(namespace, document);
-        }
-      }
-    }
+  }
+
+  static *of(
+    documents: readonly PeerAuthenticationDocument[],
+    context: ConversionContext,
+  ): Generator<void, PeerAuthentications> {
+    const made = new PeerAuthentications(documents, context);
+    /** Selectors that name a label with its value: one is found by the rarest of its own. */
+    const uses = new Map<string, number>();
+    yield* inSteps(documents, (document) => {
+      for (const key of labelKeys(document)) uses.set(key, (uses.get(key) ?? 0) + 1);
+    });
+    yield* inSteps(documents, (document) => made.#add(document, uses));
+    return made;
   }
 
   /** Everything workloads may name. The strict policy is there whenever any PeerAuthentication is, as in istiod. */
-  policies(): readonly Authorization[] {
+  *policies(): Generator<void, readonly Authorization[]> {
     const first = this.#documents[0];
     if (first === undefined) return [];
     const strict =
       [this.#mesh, ...this.#documents].find((document) => document?.mode.value === "STRICT") ?? first;
-    const converted = [...this.#selecting.values()]
-      .flat()
-      .flatMap((document) => this.#convert(document) ?? []);
+    const converted = yield* flatMapInSteps(this.#selectingDocuments, (document) => {
+      const policy = this.#convert(document);
+      return policy === null ? [] : [policy];
+    });
     return [
       this.#policy(
         staticStrict,
@@ -63,16 +72,38 @@ export class PeerAuthentications {
 
   /** The names, `namespace/name`, of the policies that a workload gets. */
   policyNames(namespace: string, labels: Labels): readonly string[] {
-    const workload = oldest(
-      (this.#selecting.get(namespace) ?? []).filter((document) =>
-        selects(document.selector ?? new Map(), labels),
-      ),
-    );
+    const workload = oldest(this.#selectingFor(namespace, labels));
     // A policy that holds exceptions replaces the strict one, since any DENY that matches denies.
     if (workload !== null && this.#attachesConverted(workload))
       return [`${namespace}/${convertedPrefix}${workload.metadata.name}`];
     const mode = workload === null ? this.#inherited(namespace) : this.#modeOf(workload);
     return mode === "STRICT" ? [`${this.#context.rootNamespace}/${staticStrict}`] : [];
+  }
+
+  #add(document: PeerAuthenticationDocument, uses: ReadonlyMap<string, number>): void {
+    const { namespace, createdMs } = document.metadata;
+    if (namespace === this.#context.rootNamespace) return;
+    if (!hasSelector(document)) {
+      const current = this.#byNamespace.get(namespace);
+      if (current === undefined || isOlder(createdMs, current.metadata.createdMs))
+        this.#byNamespace.set(namespace, document);
+      return;
+    }
+    const place = this.#selectingDocuments.push(document);
+    const [rarest = ""] = labelKeys(document).sort((a, b) => (uses.get(a) ?? 0) - (uses.get(b) ?? 0));
+    const list = this.#selecting.get(rarest);
+    if (list === undefined) this.#selecting.set(rarest, [{ document, place }]);
+    else list.push({ document, place });
+  }
+
+  /** In the order of documents. */
+  #selectingFor(namespace: string, labels: Labels): readonly PeerAuthenticationDocument[] {
+    if (this.#selecting.size === 0) return [];
+    return [...labels]
+      .flatMap(([name, { value }]) => this.#selecting.get(labelKey(namespace, name, value)) ?? [])
+      .filter(({ document }) => selects(document.selector ?? new Map(), labels))
+      .sort((a, b) => a.place - b.place)
+      .map(({ document }) => document);
   }
 
   /** Whether the ports say anything else than the mode. istiod does not count DISABLE as an exception from an inherited STRICT. */
@@ -140,6 +171,15 @@ function strictPorts(document: PeerAuthenticationDocument): readonly Rule[] {
 
 function isPermissive(mode: MutualTlsMode): boolean {
   return mode === "PERMISSIVE" || mode === "DISABLE";
+}
+
+/** NUL is in none of them. */
+function labelKey(namespace: string, name: string, value: string): string {
+  return `${namespace}\0${name}\0${value}`;
+}
+
+function labelKeys({ metadata, selector }: PeerAuthenticationDocument): string[] {
+  return [...(selector ?? [])].map(([name, { value }]) => labelKey(metadata.namespace, name, value));
 }
 
 function hasSelector(document: PeerAuthenticationDocument): boolean {

@@ -1,6 +1,7 @@
 /** Label selectors, and which of many labelled things one selects without looking at them all. */
+
+import { inSteps } from "../../base/steps.ts";
 import type { Labels } from "../documents/document.ts";
-import { inSteps } from "./steps.ts";
 
 /** Every label of the selector is there with its value; an empty selector selects everything. */
 export function selects(selector: Labels, labels: Labels): boolean {

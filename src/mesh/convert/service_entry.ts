@@ -1,5 +1,7 @@
 /** ServiceEntry → services, one for each host (istiod `ambient/services.go`). */
+
 import { isSingleAddress } from "../../base/prefix.ts";
+import { inSteps, mapInSteps } from "../../base/steps.ts";
 import type { Labels, ServiceEntryDocument } from "../documents/document.ts";
 import { SpiffeId } from "../identity.ts";
 import type { LoadBalancing, Service } from "../service.ts";
@@ -53,17 +55,17 @@ export function convertServiceEntry(
  * Of the services that share a host name, the oldest public one is canonical: it answers clients of namespaces that have none
  * (istiod `selectWorkloadServices`). Documents without a creation time count as created in the order they are in.
  */
-export function markCanonical(
+export function* markCanonical(
   services: readonly { readonly service: Service; readonly createdMs: number | null }[],
-): readonly Service[] {
+): Generator<void, readonly Service[]> {
   const canonical = new Map<string, { readonly service: Service; readonly createdMs: number | null }>();
-  for (const entry of services) {
-    if (entry.service.visibility === "NAMESPACE") continue;
+  yield* inSteps(services, (entry) => {
+    if (entry.service.visibility === "NAMESPACE") return;
     const best = canonical.get(entry.service.hostname);
     if (best === undefined || isOlder(entry.createdMs, best.createdMs))
       canonical.set(entry.service.hostname, entry);
-  }
-  return services.map((entry) =>
+  });
+  return yield* mapInSteps(services, (entry) =>
     canonical.get(entry.service.hostname) === entry ? { ...entry.service, canonical: true } : entry.service,
   );
 }

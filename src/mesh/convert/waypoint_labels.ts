@@ -5,6 +5,7 @@
  */
 
 import { ports } from "../../base/limits/ports.ts";
+import { inSteps } from "../../base/steps.ts";
 import type {
   EndpointAddress,
   EndpointSpec,
@@ -47,17 +48,30 @@ export class WaypointLabels {
   /** Documents that some label names: no waypoint is before them. */
   readonly #waypoints = new Set<MeshDocument>();
 
-  constructor(documents: readonly MeshDocument[], context: ConversionContext, report: ConversionReport) {
+  private constructor(context: ConversionContext, report: ConversionReport) {
     this.#context = context;
     this.#report = report;
-    for (const document of documents) {
-      const key = `${document.metadata.namespace}/${document.metadata.name}`;
-      if (document.kind === "Namespace") this.#namespaces.set(document.metadata.name, document);
-      if (document.kind === "Gateway") this.#gateways.set(key, document);
-      if (document.kind === "ServiceEntry") this.#services.set(key, document);
-      if (document.kind === "WorkloadEntry") this.#workloads.set(key, document);
-    }
-    for (const document of documents) for (const used of usesOf(document)) this.#markWaypoint(document, used);
+  }
+
+  static *of(
+    documents: readonly MeshDocument[],
+    context: ConversionContext,
+    report: ConversionReport,
+  ): Generator<void, WaypointLabels> {
+    const made = new WaypointLabels(context, report);
+    yield* inSteps(documents, (document) => made.#add(document));
+    yield* inSteps(documents, (document) => {
+      for (const used of usesOf(document)) made.#markWaypoint(document, used);
+    });
+    return made;
+  }
+
+  #add(document: MeshDocument): void {
+    const key = `${document.metadata.namespace}/${document.metadata.name}`;
+    if (document.kind === "Namespace") this.#namespaces.set(document.metadata.name, document);
+    if (document.kind === "Gateway") this.#gateways.set(key, document);
+    if (document.kind === "ServiceEntry") this.#services.set(key, document);
+    if (document.kind === "WorkloadEntry") this.#workloads.set(key, document);
   }
 
   namespace(name: string): NamespaceDocument | null {

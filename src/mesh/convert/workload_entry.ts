@@ -1,5 +1,7 @@
 /** WorkloadEntry, and the endpoints of a ServiceEntry, → workloads (istiod `ambient/workloads.go`). */
+
 import { ports } from "../../base/limits/ports.ts";
+import { inSteps } from "../../base/steps.ts";
 import type {
   EndpointSpec,
   Labels,
@@ -153,14 +155,14 @@ function isHealthy(source: WorkloadSource): boolean {
  * Network gateways by the network they lead to: WorkloadEntries annotated `fairlead.dev/gateway-for-network`. In Istio these are
  * Gateways labelled `topology.istio.io/network`.
  */
-export function networkGateways(
+export function* networkGateways(
   sources: readonly WorkloadSource[],
   context: ConversionContext,
-): ReadonlyMap<string, GatewayAddress> {
+): Generator<void, ReadonlyMap<string, GatewayAddress>> {
   const gateways = new Map<string, GatewayAddress>();
-  for (const { document, spec, namespace } of sources) {
+  yield* inSteps(sources, ({ document, spec, namespace }) => {
     const network = document.metadata.annotations.get("fairlead.dev/gateway-for-network")?.value;
-    if (network === undefined || gateways.has(network)) continue;
+    if (network === undefined || gateways.has(network)) return;
     const address = spec.address.value;
     const hboneMtlsPort = ports.hbone;
     gateways.set(
@@ -169,7 +171,7 @@ export function networkGateways(
         ? { kind: "address", network: spec.network ?? context.network, ip: address.ip, hboneMtlsPort }
         : { kind: "hostname", namespace, hostname: address.hostname, hboneMtlsPort },
     );
-  }
+  });
   return gateways;
 }
 

@@ -1,4 +1,8 @@
 /** The difference between two states of a mesh, as one change for the store. */
+
+import { meshLimits } from "../../base/limits/mesh.ts";
+import { filterInSteps, indexInSteps, inSteps } from "../../base/steps.ts";
+import { runSteps } from "../../base/time_slice.ts";
 import { type Authorization, authorizationKey } from "../authorization.ts";
 import { type Service, serviceKey } from "../service.ts";
 import type { Workload } from "../workload.ts";
@@ -15,9 +19,14 @@ export const emptyState: MeshState = { workloads: [], services: [], policies: []
 
 /** @returns null when they are the same, places in files included. A part without a difference is left out. */
 export function diffStates(before: MeshState, after: MeshState): MeshChange | null {
-  const workloads = diffLists(before.workloads, after.workloads, (workload) => workload.uid);
-  const services = diffLists(before.services, after.services, serviceKey);
-  const policies = diffLists(before.policies, after.policies, authorizationKey);
+  return runSteps(diffStatesInSteps(before, after));
+}
+
+/** The same, in steps. */
+export function* diffStatesInSteps(before: MeshState, after: MeshState): Generator<void, MeshChange | null> {
+  const workloads = yield* diffLists(before.workloads, after.workloads, (workload) => workload.uid);
+  const services = yield* diffLists(before.services, after.services, serviceKey);
+  const policies = yield* diffLists(before.policies, after.policies, authorizationKey);
   if (workloads === null && services === null && policies === null) return null;
   return {
     ...(workloads === null ? {} : { workloads }),
@@ -26,21 +35,57 @@ export function diffStates(before: MeshState, after: MeshState): MeshChange | nu
   };
 }
 
-function diffLists<T>(
+function* diffLists<T>(
   before: readonly T[],
   after: readonly T[],
   keyOf: (item: T) => string,
-): { upsert: T[]; remove: string[] } | null {
-  const old = new Map(before.map((item) => [keyOf(item), item]));
+): Generator<void, { upsert: T[]; remove: string[] } | null> {
+  const old = yield* indexInSteps(before, keyOf);
   const kept = new Set<string>();
   const upsert: T[] = [];
-  for (const item of after) {
+  yield* inSteps(after, (item) => {
     const key = keyOf(item);
     kept.add(key);
     if (!sameValue(old.get(key), item)) upsert.push(item);
-  }
-  const remove = [...old.keys()].filter((key) => !kept.has(key));
+  });
+  const remove = yield* filterInSteps(old.keys(), (key) => !kept.has(key));
   return upsert.length === 0 && remove.length === 0 ? null : { upsert, remove };
+}
+
+/**
+ * A change in parts that are swapped in one after the other, for meshes of which a whole change would take long. Policies come before the
+ * workloads that name them, and go after those.
+ */
+export function* changeInParts(
+  { workloads, services, policies }: MeshChange,
+  itemsPerPart: number = meshLimits.changesPerSwap,
+): Generator<MeshChange, void> {
+  const items =
+    sizeOf(workloads) + sizeOf(services) + (policies?.upsert?.length ?? 0) + (policies?.remove?.length ?? 0);
+  if (items <= itemsPerPart) {
+    yield {
+      ...(workloads === undefined ? {} : { workloads }),
+      ...(services === undefined ? {} : { services }),
+      ...(policies === undefined ? {} : { policies }),
+    };
+    return;
+  }
+  const isPart = true;
+  for (const upsert of inParts(policies?.upsert, itemsPerPart)) yield { policies: { upsert }, isPart };
+  for (const remove of inParts(workloads?.remove, itemsPerPart)) yield { workloads: { remove }, isPart };
+  for (const remove of inParts(services?.remove, itemsPerPart)) yield { services: { remove }, isPart };
+  for (const upsert of inParts(services?.upsert, itemsPerPart)) yield { services: { upsert }, isPart };
+  for (const upsert of inParts(workloads?.upsert, itemsPerPart)) yield { workloads: { upsert }, isPart };
+  for (const remove of inParts(policies?.remove, itemsPerPart)) yield { policies: { remove }, isPart };
+  yield {};
+}
+
+function sizeOf(part: MeshChange["workloads"] | MeshChange["services"]): number {
+  return (part?.upsert?.length ?? 0) + (part?.remove?.length ?? 0);
+}
+
+function* inParts<T>(items: readonly T[] = [], itemsPerPart: number): Generator<readonly T[]> {
+  for (let from = 0; from < items.length; from += itemsPerPart) yield items.slice(from, from + itemsPerPart);
 }
 
 /** Deep equality of plain values, maps, and value classes such as IpAddress. */

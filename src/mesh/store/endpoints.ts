@@ -1,7 +1,8 @@
 /** The endpoints of one service: the workloads that name it, with their own port maps. */
+
+import { compareText } from "../../base/steps.ts";
 import type { Service } from "../service.ts";
 import type { Workload } from "../workload.ts";
-import { compareText } from "./sorted_multimap.ts";
 
 export interface Endpoint {
   readonly workload: Workload;

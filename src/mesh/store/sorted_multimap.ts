@@ -31,8 +31,3 @@ export class SortedMultimap<T> {
     if (list.length === 0) this.#lists.delete(key);
   }
 }
-
-/** Order by UTF-16 code unit, the same on every machine. */
-export function compareText(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}

@@ -19,6 +19,8 @@ export interface MeshChange {
   readonly services?: { readonly upsert?: readonly Service[]; readonly remove?: readonly string[] };
   /** Removal by `namespace/name`. */
   readonly policies?: { readonly upsert?: readonly Authorization[]; readonly remove?: readonly string[] };
+  /** More of the same change follows: whoever passes it on to others waits for the one without this. */
+  readonly isPart?: boolean;
 }
 
 export class MeshStore {

@@ -1,7 +1,8 @@
 /** Workloads by uid, address, name and host name. Every update touches only what the workload itself names. */
 import type { IpAddress } from "../../base/ip.ts";
+import { compareText } from "../../base/steps.ts";
 import type { Workload } from "../workload.ts";
-import { compareText, SortedMultimap } from "./sorted_multimap.ts";
+import { SortedMultimap } from "./sorted_multimap.ts";
 
 export class WorkloadIndex {
   readonly #byUid = new Map<string, Workload>();

@@ -3,6 +3,8 @@
  * everything is then one number, however many resources there are.
  */
 import { adsLimits } from "../../base/limits/rpc.ts";
+import { inSteps } from "../../base/steps.ts";
+import { runSteps } from "../../base/time_slice.ts";
 import { NameIndex } from "./name_index.ts";
 import { encodeResourceField, type ResponseParts } from "./response_parts.ts";
 
@@ -16,6 +18,8 @@ export interface NewResource {
   readonly aliases?: readonly string[];
   /** What it is a member of: who asks for that is given the members, too. */
   readonly groups?: readonly string[];
+  /** What `encodeResourceField` makes of it, where it was made ahead. */
+  readonly field?: Uint8Array;
 }
 
 export interface AdsResource {
@@ -73,10 +77,15 @@ export class ResourceSet {
 
   /** A resource of the version that is there is no change. @returns whether anything changed. */
   apply(upsert: readonly NewResource[], remove: readonly string[]): boolean {
+    return runSteps(this.applyInSteps(upsert, remove));
+  }
+
+  /** The same in steps, in each of which a part comes under the new revision: nothing may be read of the set before the last one. */
+  *applyInSteps(upsert: readonly NewResource[], remove: readonly string[]): Generator<void, boolean> {
     const revision = this.#revision + 1;
     const before = this.#changes.length;
-    for (const name of remove) this.#remove(name, revision);
-    for (const resource of upsert) this.#upsert(resource, revision);
+    yield* inSteps(remove, (name) => this.#remove(name, revision));
+    yield* inSteps(upsert, (resource) => this.#upsert(resource, revision));
     if (this.#changes.length === before) return false;
     this.#revision = revision;
     this.#shared.clear();
@@ -166,7 +175,7 @@ export class ResourceSet {
     const known = this.#resources.get(name);
     if (known?.version === version && sameNames(known.aliases, aliases) && sameNames(known.groups, groups))
       return;
-    const field = encodeResourceField(this.typeUrl, name, version, resource.value);
+    const field = resource.field ?? encodeResourceField(this.typeUrl, name, version, resource.value);
     const next = { name, version, field, aliases, groups, since: known?.since ?? revision };
     if (known !== undefined) this.#index.remove(known);
     this.#index.add(next);

@@ -88,11 +88,12 @@ export class DeltaSession {
   /**
    * The next response that may be sent now; to be asked again until null after each request, each change, and when there is room.
    *
+   * @param isMeshSettled false: addresses and policies are being changed, and cannot be read.
    * @returns null when there is none, a fault when this stream cannot be brought up to date.
    */
-  next(nowMs: number): OutgoingResponse | SessionFault | null {
+  next(nowMs: number, isMeshSettled = true): OutgoingResponse | SessionFault | null {
     try {
-      for (const typeUrl of this.#order()) {
+      for (const typeUrl of this.#order(isMeshSettled)) {
         const type = this.#types.get(typeUrl);
         const part = type === undefined ? null : this.#nextOf(typeUrl, type, nowMs);
         if (type !== undefined && part !== null) return this.#send(type, part, nowMs);
@@ -156,11 +157,11 @@ export class DeltaSession {
   }
 
   /** Types without an order among them first: roots before what is signed by them. */
-  #order(): readonly string[] {
+  #order(isMeshSettled: boolean): readonly string[] {
     const others = [...this.#types.keys()].filter(
       (each) => each !== addressType && each !== authorizationType,
     );
-    return [...others, authorizationType, addressType, authorizationType];
+    return isMeshSettled ? [...others, authorizationType, addressType, authorizationType] : others;
   }
 
   #nextOf(typeUrl: string, { subscription, exchange }: Subscribed, nowMs: number): ResponsePart | null {

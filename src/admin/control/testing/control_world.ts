@@ -374,7 +374,8 @@ export class ControlWorld {
       },
       documents: {
         current: () => ({ version: this.versions.length - 1, documents: this.current }),
-        at: (version) => this.versions[version] ?? null,
+        get: (key) => this.current.find((one) => one.key === key) ?? null,
+        at: async (version) => this.versions[version] ?? null,
         history: (limit, before = Number.MAX_SAFE_INTEGER) =>
           this.versions
             .filter(({ version }) => version > 0 && version < before)
@@ -387,8 +388,10 @@ export class ControlWorld {
               action,
               detail: `detail of ${actor}`,
             })),
-        changesOf: (version) =>
-          (this.versions[version]?.diff ?? []).map((one) => ({ ...one, text: one.after })),
+        namesChanged: (version, afterKey) =>
+          (this.versions[version]?.diff ?? [])
+            .filter(({ key }) => key > afterKey)
+            .map(({ after, ...one }) => ({ ...one, isRemoved: after === null })),
         apply: async (texts, request) => {
           for (const { source, text } of texts) {
             const parts = splitDocuments(source, text);

@@ -19,12 +19,14 @@ export const facts: ControlPlaneFacts = {
   identity: new SpiffeId("cluster.local", "istio-system", "fairlead-control"),
   clients: [ip("10.0.0.1")],
   neededIdentities: [],
-  denies: (state, workload, { source, destination, port }) => {
+  policyOf: (state) => {
     const engine = createReferenceEngine({ missingPolicy: "deny" });
     engine.update(state.policies);
-    const connection = { sourceIp: source, sourceIdentity: null, destinationIp: destination };
-    const decision = engine.decide(workload, { ...connection, destinationPort: port });
-    return decision.allowed ? null : describeDenial(decision);
+    return (workload, { source, destination, port }) => {
+      const connection = { sourceIp: source, sourceIdentity: null, destinationIp: destination };
+      const decision = engine.decide(workload, { ...connection, destinationPort: port });
+      return decision.allowed ? null : describeDenial(decision);
+    };
   },
 };
 
