@@ -1,6 +1,6 @@
 /**
  * The stage that knows the end user: tokens are found, verified by the rules that look there, and taken away or passed on; what they say
- * goes into the headers that were asked for. No token passes, as nobody; a token that does not hold never does, nor a good one beside it.
+ * goes into the headers that were asked for. No token passes, without a caller; a token that does not hold never does, nor a good one beside it.
  */
 import { authLimits } from "../../base/limits/auth.ts";
 import type { EndUser, Fields, LocalReply, RequestHead } from "../exchange.ts";
@@ -20,7 +20,7 @@ import type { RuleVerifier, TokenFault, VerifiedToken } from "./token_verifier.t
 
 /** Who the request is from, beside its peer. */
 export interface Authenticated {
-  /** By the first of its tokens; null for nobody. */
+  /** By the first of its tokens; null without one. */
   readonly user: EndUser | null;
   readonly tokens: readonly AcceptedToken[];
 }
@@ -41,7 +41,7 @@ interface Place {
 export class Authentication {
   readonly #places: ReadonlyMap<string, Place>;
   readonly #locations: readonly TokenLocation[];
-  /** Of the rules' outputs: what comes under these names is nobody's word. */
+  /** Of the rules' outputs: what a request has under these names proves nothing. */
   readonly #outputs: readonly string[];
   readonly verifiers: readonly RuleVerifier[];
 

@@ -16,7 +16,7 @@ export class H2Exchange implements H2StreamEvents, BodySink {
   readonly #stream: H2Stream;
   readonly #body: Body | null;
   readonly #exchange: Exchange;
-  /** Of the request's content: given to nobody yet. */
+  /** Of the request's content: not given on yet. */
   #heldBytes = 0;
   #isAnswering = false;
   #isOver = false;
@@ -58,7 +58,7 @@ export class H2Exchange implements H2StreamEvents, BodySink {
     void this.#serving.answer(exchange).then(() => this.#respond());
   }
 
-  /** From outside: nobody moves. */
+  /** From outside: no end moves. */
   cut(error: MeshError): void {
     if (!this.#stream.closed) this.#stream.reset(h2ErrorCode.cancel);
     this.#over(error);
