@@ -37,7 +37,7 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
   transport: { "": [], rpc: [""], http: [""] },
   mesh: {
     "": [],
-    documents: ["", "documents/kinds", "documents/kinds/traffic", "documents/kinds/security"],
+    documents: ["", "traffic", "documents/kinds", "documents/kinds/traffic", "documents/kinds/security"],
     "documents/kinds": ["", "documents", "documents/kinds/traffic", "documents/kinds/security"],
     "documents/kinds/traffic": ["", "documents", "documents/kinds", "traffic"],
     "documents/kinds/security": ["", "documents", "documents/kinds"],

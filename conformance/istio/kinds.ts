@@ -5,8 +5,6 @@ const of = (apiVersion: string, kind: string): string =>
   `apiVersion: ${apiVersion}\nkind: ${kind}\nmetadata: {name: case, namespace: shop}\nspec: {what: ever}\ndata: {a: b}\n`;
 
 const toCome: readonly (readonly [apiVersion: string, kind: string])[] = [
-  ["networking.istio.io/v1", "VirtualService"],
-  ["networking.istio.io/v1", "DestinationRule"],
   ["networking.istio.io/v1", "Sidecar"],
   ["networking.istio.io/v1alpha3", "EnvoyFilter"],
   ["networking.istio.io/v1beta1", "ProxyConfig"],
@@ -14,13 +12,8 @@ const toCome: readonly (readonly [apiVersion: string, kind: string])[] = [
   ["extensions.istio.io/v1alpha1", "WasmPlugin"],
   ["extensions.istio.io/v1alpha1", "TrafficExtension"],
   ["gateway.networking.k8s.io/v1", "GatewayClass"],
-  ["gateway.networking.k8s.io/v1", "HTTPRoute"],
-  ["gateway.networking.k8s.io/v1", "GRPCRoute"],
-  ["gateway.networking.k8s.io/v1", "TLSRoute"],
-  ["gateway.networking.k8s.io/v1alpha2", "TCPRoute"],
   ["gateway.networking.k8s.io/v1alpha2", "UDPRoute"],
   ["gateway.networking.k8s.io/v1beta1", "ReferenceGrant"],
-  ["gateway.networking.k8s.io/v1", "BackendTLSPolicy"],
   ["gateway.networking.k8s.io/v1", "ListenerSet"],
   ["gateway.networking.x-k8s.io/v1alpha1", "XListenerSet"],
   ["gateway.networking.x-k8s.io/v1alpha1", "XBackendTrafficPolicy"],

@@ -6,6 +6,15 @@ import type { AppProtocol } from "../service.ts";
 import type { Locality } from "../workload.ts";
 import type { Located } from "./reader.ts";
 import type { AccessCondition, ExternalAuthorizer, JwtRule, PathNormalization } from "./security.ts";
+import type {
+  BackendTlsSpec,
+  DestinationRuleSpec,
+  GatewayHttpRule,
+  GatewayL4Rule,
+  GatewayRouteSpec,
+  RateLimitSpec,
+  VirtualServiceSpec,
+} from "./traffic_spec.ts";
 
 export type Labels = ReadonlyMap<string, Located<string>>;
 
@@ -226,7 +235,32 @@ export interface MeshConfigDocument extends Document {
   readonly privateKeySetHosts: readonly string[];
 }
 
+interface TrafficDocumentOf<Kind extends string, Spec> extends Document {
+  readonly kind: Kind;
+  readonly spec: Spec;
+}
+
+export type VirtualServiceDocument = TrafficDocumentOf<"VirtualService", VirtualServiceSpec>;
+export type DestinationRuleDocument = TrafficDocumentOf<"DestinationRule", DestinationRuleSpec>;
+export type HttpRouteDocument = TrafficDocumentOf<
+  "HTTPRoute" | "GRPCRoute",
+  GatewayRouteSpec<GatewayHttpRule>
+>;
+export type L4RouteDocument = TrafficDocumentOf<"TCPRoute" | "TLSRoute", GatewayRouteSpec<GatewayL4Rule>>;
+export type BackendTlsPolicyDocument = TrafficDocumentOf<"BackendTLSPolicy", BackendTlsSpec>;
+export type RateLimitDocument = TrafficDocumentOf<"RateLimit", RateLimitSpec>;
+
+/** What a waypoint does with the traffic of its services. A node tunnel does nothing with them. */
+export type TrafficDocument =
+  | VirtualServiceDocument
+  | DestinationRuleDocument
+  | HttpRouteDocument
+  | L4RouteDocument
+  | BackendTlsPolicyDocument
+  | RateLimitDocument;
+
 export type MeshDocument =
+  | TrafficDocument
   | NamespaceDocument
   | WorkloadEntryDocument
   | WorkloadGroupDocument

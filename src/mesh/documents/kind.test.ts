@@ -14,7 +14,7 @@ function read(apiVersion: string, kind: string, rest = "") {
 
 describe("kinds that are not acted on are told apart", () => {
   const cases: readonly (readonly [string, string, string])[] = [
-    ["networking.istio.io/v1", "VirtualService", "2:7 VirtualService is not supported yet; it has no effect"],
+    ["networking.istio.io/v1", "Sidecar", "2:7 Sidecar is not supported yet; it has no effect"],
     ["networking.istio.io/v1", "Gateway", "2:7 Istio's own Gateway is not supported yet; it has no effect"],
     ["gateway.networking.k8s.io/v1", "ListenerSet", "2:7 ListenerSet is not supported yet; it has no effect"],
     [

@@ -68,8 +68,8 @@ describe("what is wrong is told where it stands, with the word and the nearest v
     ],
     [
       "a kind for later",
-      "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\n",
-      ["2:7 VirtualService is not supported yet; it has no effect"],
+      "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: a}\n",
+      ["2:7 Sidecar is not supported yet; it has no effect"],
     ],
     [
       "a kind of Kubernetes",

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { convertDocuments } from "../convert/convert_documents.ts";
 import { context, document } from "../testing/convert_text.ts";
+import { completeDocuments } from "./kinds/traffic/testing/complete.ts";
 import { parseDocuments } from "./parse.ts";
 
 const good = [
@@ -26,6 +27,7 @@ const good = [
     "shop/p",
     "{action: DENY, rules: [{from: [{source: {principals: ['*'], ipBlocks: [10.0.0.0/8]}}], to: [{operation: {ports: ['80'], paths: [/a]}}], when: [{key: source.ip, values: [10.0.0.1]}]}]}",
   ),
+  ...Object.values(completeDocuments),
 ].join("---\n");
 
 /** Something happened to a good file: parts are gone, doubled, or replaced by what YAML has opinions about. */

@@ -18,20 +18,12 @@ export function isMeshGroup(group: string): boolean {
 
 /** By group: kinds that this version does not act on (`pkg/config/schema/gvk/resources.gen.go` of Istio; the Gateway API). */
 export const kindsToCome: Readonly<Record<string, readonly string[]>> = {
-  "networking.istio.io": [
-    "VirtualService",
-    "DestinationRule",
-    "Gateway",
-    "Sidecar",
-    "EnvoyFilter",
-    "ProxyConfig",
-  ],
+  "networking.istio.io": ["Gateway", "Sidecar", "EnvoyFilter", "ProxyConfig"],
   "telemetry.istio.io": ["Telemetry"],
   "extensions.istio.io": ["WasmPlugin", "TrafficExtension"],
   "install.istio.io": ["IstioOperator"],
   "gateway.networking.k8s.io": [
-    ...["GatewayClass", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "UDPRoute"],
-    ...["ReferenceGrant", "BackendTLSPolicy", "BackendLBPolicy", "ListenerSet"],
+    ...["GatewayClass", "UDPRoute", "ReferenceGrant", "BackendLBPolicy", "ListenerSet"],
   ],
   "gateway.networking.x-k8s.io": ["XBackend", "XBackendTrafficPolicy", "XListenerSet", "XMesh"],
   "inference.networking.k8s.io": ["InferencePool"],

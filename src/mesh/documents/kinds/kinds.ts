@@ -10,6 +10,11 @@ import { readMeshConfig } from "./security/mesh_config.ts";
 import { readPeerAuthentication } from "./security/peer_authentication.ts";
 import { readRequestAuthentication } from "./security/request_authentication.ts";
 import { readServiceEntry } from "./service_entry.ts";
+import { readBackendTlsPolicy } from "./traffic/backend_tls_policy.ts";
+import { readDestinationRule } from "./traffic/destination_rule.ts";
+import { httpRouteReader, l4RouteReader } from "./traffic/gateway_routes.ts";
+import { readRateLimit } from "./traffic/rate_limit.ts";
+import { readVirtualService } from "./traffic/virtual_service.ts";
 import { readWorkloadEntry } from "./workload_entry.ts";
 import { readWorkloadGroup } from "./workload_group.ts";
 
@@ -31,6 +36,8 @@ interface Kind {
 const networking = { group: "networking.istio.io", versions: ["v1", "v1beta1", "v1alpha3"] };
 const security = { group: "security.istio.io", versions: ["v1", "v1beta1"] };
 const gateway = { group: "gateway.networking.k8s.io", versions: ["v1", "v1beta1"] };
+/** Their newest version came late. */
+const gatewayL4 = { group: gateway.group, versions: ["v1", "v1alpha3", "v1alpha2"] };
 const fairlead = { group: "fairlead.dev", versions: ["v1"] };
 
 const table: Readonly<Record<MeshKind, Kind>> = {
@@ -45,6 +52,14 @@ const table: Readonly<Record<MeshKind, Kind>> = {
   RequestAuthentication: { ...security, read: readRequestAuthentication },
   AccessCondition: { ...fairlead, read: readAccessCondition },
   MeshConfig: { ...fairlead, read: readMeshConfig },
+  VirtualService: { ...networking, read: readVirtualService },
+  DestinationRule: { ...networking, read: readDestinationRule },
+  HTTPRoute: { ...gateway, read: httpRouteReader("HTTPRoute") },
+  GRPCRoute: { ...gateway, read: httpRouteReader("GRPCRoute") },
+  TCPRoute: { ...gatewayL4, read: l4RouteReader("TCPRoute") },
+  TLSRoute: { ...gatewayL4, read: l4RouteReader("TLSRoute") },
+  BackendTLSPolicy: { ...gatewayL4, read: readBackendTlsPolicy },
+  RateLimit: { ...fairlead, read: readRateLimit },
 };
 
 export function kindNamed(name: string): MeshKind | null {
