@@ -4,7 +4,7 @@ import { isBelow } from "../../files/mesh_files.ts";
 import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
 import type { ParsedEntry } from "../../mesh/documents/parse.ts";
-import type { RefusedPolicy } from "../../mesh/documents/refused_policy.ts";
+import type { RefusedForWaypoint, RefusedPolicy } from "../../mesh/documents/refused_policy.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 import type { ParsedFile } from "./document_files.ts";
 
@@ -24,6 +24,8 @@ export class DocumentCandidates {
   readonly candidates: Candidate[] = [];
   /** Policies of which no version was ever good. */
   readonly refusedPolicies: RefusedPolicy[] = [];
+  /** The same for waypoints. */
+  readonly refusedForWaypoints: RefusedForWaypoint[] = [];
   /** Refused documents of which no version was ever good. */
   readonly hopeless: RetainedStatus[] = [];
   /** Of files, of documents that do not even say what they are, and all but the first of the others. */
@@ -66,7 +68,7 @@ export class DocumentCandidates {
     this.errors.push(...others);
   }
 
-  #takeRefused(key: string, { refusedPolicy }: ParsedEntry, error: DocumentError): void {
+  #takeRefused(key: string, entry: ParsedEntry, error: DocumentError): void {
     // Where another document of that name is good, this one is only a broken second.
     const isSecond = this.#parsed.has(key);
     const good = isSecond ? undefined : this.#good.get(key);
@@ -82,7 +84,10 @@ export class DocumentCandidates {
       error,
       lastGoodInForce: false,
     });
-    if (refusedPolicy !== null && !isSecond) this.refusedPolicies.push(refusedPolicy);
+    if (isSecond) return;
+    const { refusedPolicy, refusedForWaypoint } = entry;
+    if (refusedPolicy !== null) this.refusedPolicies.push(refusedPolicy);
+    if (refusedForWaypoint !== null) this.refusedForWaypoints.push(refusedForWaypoint);
   }
 
   #isUnclear(path: string, error: DocumentError): void {

@@ -10,6 +10,7 @@ import { type Watch, WatchSource } from "../../base/watch.ts";
 import { type MeshFiles, readMeshFiles, sameFiles } from "../../files/mesh_files.ts";
 import type { Host } from "../../host/host.ts";
 import type { ConversionContext } from "../../mesh/convert/conversion_context.ts";
+import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import { type DocumentError, formatLocation } from "../../mesh/location.ts";
 import { diffStates, emptyState, type MeshState } from "../../mesh/store/change.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";
@@ -48,6 +49,7 @@ export class MeshIngest {
   readonly #documents: DocumentFiles;
   readonly #lastGood: LastGoodDocuments;
   readonly #status = new WatchSource<IngestStatus>({ files: [], documents: [], errors: [] });
+  readonly #inForce = new WatchSource<DocumentsInForce | null>(null);
   readonly #unwatch: readonly (() => void)[];
   readonly #folders = new Set<string>();
   #files: MeshFiles | null = null;
@@ -83,6 +85,11 @@ export class MeshIngest {
     return this.#status;
   }
 
+  /** Null before the first reading. Told with the change of the store that they make. */
+  get inForce(): Watch<DocumentsInForce | null> {
+    return this.#inForce;
+  }
+
   close(): void {
     this.#closed = true;
     for (const unwatch of this.#unwatch) unwatch();
@@ -116,11 +123,16 @@ export class MeshIngest {
     if (this.#closed) return;
     this.#files = files;
     const slice = new TimeSlice(this.#host.clock);
-    const { conversion, documents, errors } = await this.#lastGood.update(parsed, files.unreadable, slice);
+    const { conversion, documents, errors, inForce } = await this.#lastGood.update(
+      parsed,
+      files.unreadable,
+      slice,
+    );
     if (this.#closed) return;
     const change = diffStates(this.#state, conversion);
     this.#state = conversion;
     if (change !== null) this.#store.apply(change);
+    this.#inForce.set(inForce);
     const unreadable = [...files.unreadable].map(([path, { message }]) => ({
       path,
       documents: 0,

@@ -8,6 +8,7 @@ import type { ConversionContext } from "../../mesh/convert/conversion_context.ts
 import { type Conversion, convertInSteps } from "../../mesh/convert/convert_documents.ts";
 import { WorkloadCache } from "../../mesh/convert/workload_cache.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
+import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import type { RefusedPolicy } from "../../mesh/documents/refused_policy.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 import { type Candidate, DocumentCandidates, type RetainedStatus } from "./document_candidates.ts";
@@ -18,6 +19,7 @@ export interface LastGoodResult {
   readonly documents: readonly RetainedStatus[];
   /** Of files, and of documents that do not even say what they are. */
   readonly errors: readonly DocumentError[];
+  readonly inForce: DocumentsInForce;
 }
 
 export class LastGoodDocuments {
@@ -57,6 +59,10 @@ export class LastGoodDocuments {
       conversion: settled.conversion,
       documents: [...documents, ...candidates.hopeless],
       errors: candidates.errors,
+      inForce: {
+        documents: [...this.#good.values()],
+        refused: this.#refusedPolicies === "deny" ? candidates.refusedForWaypoints : [],
+      },
     };
   }
 

@@ -4,9 +4,11 @@ import { MeshIngest } from "../../agent/files/ingest.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
 import type { ControlMembership } from "../../agent/join/membership.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
+import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Config } from "../../config/node/config.ts";
 import type { Host } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
+import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";
 import type { SecretManager } from "../../pki/svid/secrets.ts";
 import { svidIssuerKeyId } from "../../pki/svid/svid.ts";
@@ -19,6 +21,8 @@ export interface MeshSource {
   /** What readiness waits for, by name. */
   pending(): readonly string[];
   documents(): DocumentsEntry;
+  /** For waypoints; null while they are not known. */
+  readonly inForce: Watch<DocumentsInForce | null>;
   /** Null without a control plane. */
   control(): ControlStatus | null;
   close(): void | Promise<void>;
@@ -30,6 +34,7 @@ export function followFiles(host: Host, store: MeshStore, config: Config, logger
     ready: ingest.ready,
     pending: () => [],
     documents: () => ingest.status(),
+    inForce: ingest.inForce,
     control: () => null,
     close: () => ingest.close(),
   };
@@ -72,6 +77,8 @@ export function followControl(membership: ControlMembership, parts: ControlledPa
     ready,
     pending: () => (isReady ? [] : ["mesh from the control plane"]),
     documents: () => ({ documents: [], errors: [] }),
+    // What a control plane tells tunnels has no rules for HTTP in it: a waypoint does not know its policies, and lets nothing through.
+    inForce: new WatchSource<DocumentsInForce | null>(null),
     control: () => membership.status(),
     close: () => membership.close(),
   };
