@@ -1,6 +1,6 @@
 /**
  * The stage that knows the end user: tokens are found, verified by the rules that look there, and taken away or passed on; what they say
- * goes into the headers that were asked for. No token passes, without a caller; a token that does not hold never does, nor a good one beside it.
+ * goes into the headers that were asked for. No token passes, as no end user; a token that does not hold never does, nor a good one beside it.
  */
 import { authLimits } from "../../base/limits/auth.ts";
 import type { EndUser, Fields, LocalReply, RequestHead } from "../exchange.ts";
@@ -20,7 +20,7 @@ import type { RuleVerifier, TokenFault, VerifiedToken } from "./token_verifier.t
 
 /** Who the request is from, beside its peer. */
 export interface Authenticated {
-  /** By the first of its tokens; null without one. */
+  /** By the first of its tokens; null without any. */
   readonly user: EndUser | null;
   readonly tokens: readonly AcceptedToken[];
 }
@@ -31,7 +31,7 @@ export interface AcceptedToken {
   readonly location: TokenLocation;
 }
 
-const nobody: Authenticated = { user: null, tokens: [] };
+const anonymous: Authenticated = { user: null, tokens: [] };
 
 interface Place {
   readonly location: TokenLocation;
@@ -41,7 +41,7 @@ interface Place {
 export class Authentication {
   readonly #places: ReadonlyMap<string, Place>;
   readonly #locations: readonly TokenLocation[];
-  /** Of the rules' outputs: what a request has under these names proves nothing. */
+  /** Of the rules' outputs: what comes under these names is not to be believed. */
   readonly #outputs: readonly string[];
   readonly verifiers: readonly RuleVerifier[];
 
@@ -64,14 +64,14 @@ export class Authentication {
 
   /** Changes the head. Waits for nothing when all tokens are known. */
   run(head: RequestHead): Authenticated | LocalReply | Promise<Authenticated | LocalReply> {
-    if (this.verifiers.length === 0) return nobody;
+    if (this.verifiers.length === 0) return anonymous;
     if (this.#outputs.some((name) => field(head.fields, name) !== null))
       head.fields = withoutFields(head.fields, this.#outputs);
     // A preflight carries no credentials (Fetch, "CORS-preflight fetch"), and Istio lets it pass.
-    if (isPreflight(head)) return nobody;
+    if (isPreflight(head)) return anonymous;
     const found = findTokens(head, this.#locations);
     if (found === null) return this.#refuse(head, tooMany);
-    if (found.length === 0) return nobody;
+    if (found.length === 0) return anonymous;
     const known = found.map((one) => this.#known(one));
     const accepted = known.filter((one) => one !== null);
     if (accepted.length === found.length) return this.#accept(head, accepted);
