@@ -28,6 +28,8 @@ export interface ControlProcessOptions {
   readonly issuers?: string;
   /** Administrator documents, in force from the start. */
   readonly administrators?: string;
+  /** More of the command line: where the CA is. */
+  readonly flags?: readonly string[];
 }
 
 /** The command that everything of ours is started with. */
@@ -95,7 +97,7 @@ ${options.issuers === undefined ? "" : `---\n${options.issuers.replaceAll("KEYS"
 
   /** After `kill`: another process on the same state. */
   async start(): Promise<void> {
-    const { ip, port, place, meshFiles, administrators } = this.#options;
+    const { ip, port, place, meshFiles, administrators, flags = [] } = this.#options;
     const argv = [
       ...fairleadArgv(),
       ...[
@@ -118,6 +120,7 @@ ${options.issuers === undefined ? "" : `---\n${options.issuers.replaceAll("KEYS"
       ...(administrators === undefined
         ? []
         : ["--administrators", join(this.directory, "administrators.yaml")]),
+      ...flags,
     ];
     const started = Subprocess.start({
       name: "fairlead control",

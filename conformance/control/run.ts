@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { Tally } from "../peer/tally.ts";
+import { authoritySuite } from "./authority.ts";
 import { badInputSuite } from "./bad_input.ts";
 import { certificateSuite } from "./certificates.ts";
 import { grpcChannelSuite } from "./grpc_channel.ts";
@@ -37,6 +38,7 @@ const suites: readonly ControlSuite[] = [
   { name: "xds", run: xdsSuite },
   { name: "bad input", run: badInputSuite },
   { name: "openbao", run: openbaoSuite },
+  { name: "ca", run: authoritySuite },
   { name: "workload api", run: spiffeClientSuite },
   { name: "workload api of a node", run: nodeSocketSuite },
   { name: "sds", run: envoySdsSuite },

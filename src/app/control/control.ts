@@ -2,7 +2,7 @@
 
 import { createControlApp } from "../../admin/control/app.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/ip.ts";
-import { controlLimits, keysLimits } from "../../base/limits/control.ts";
+import { controlLimits } from "../../base/limits/control.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
 import { AuditExports } from "../../control/audit/audit_exports.ts";
@@ -15,6 +15,7 @@ import {
 } from "../../control/ca/first_administrator.ts";
 import { FirstRole } from "../../control/ca/first_role.ts";
 import { HostRemoval } from "../../control/ca/host_removal.ts";
+import { KeptServing } from "../../control/ca/kept_serving.ts";
 import { ServingCertificates } from "../../control/ca/serving_certificates.ts";
 import { followDocumentFiles } from "../../control/documents/document_files.ts";
 import { GroupMembers, groupIdentity } from "../../control/documents/group_members.ts";
@@ -48,7 +49,7 @@ import { type Lifecycle, startWithin } from "../lifecycle.ts";
 import { versionFields } from "../version.ts";
 import { GivenFiles, reachOf } from "./given.ts";
 import type { ControlParts } from "./parts.ts";
-import { controlSources, removeHalfBackups } from "./sources.ts";
+import { controlSources, pendingNames, removeHalfBackups } from "./sources.ts";
 
 export interface RunningControl {
   readonly address: SocketAddress;
@@ -163,6 +164,18 @@ async function build(
     id: controlId,
     hosts: reach.names,
     records: state.certificates,
+    ...(keys.sealed === null
+      ? {}
+      : {
+          kept: new KeptServing({
+            clock,
+            logger,
+            settings: state.settings,
+            sealed: keys.sealed,
+            rootsPem: () => authority.bundle.value.rootsPem,
+            isRevoked: (serial) => state.revocations.get("serial", serial) !== null,
+          }),
+        }),
   });
   life.onStop(() => serving.close());
   const auditHeads = await AuditHeads.start({
@@ -268,6 +281,7 @@ async function build(
     auditExports,
     authorityList,
     authority,
+    serving,
     rotation,
     documents,
     identity,
@@ -369,19 +383,4 @@ function acknowledgedBundles(
   for (const { caller, version } of xds.trustHolders())
     if (caller.kind === "node" && version !== null) held.set(caller.node, version);
   return held;
-}
-
-/** A disk that is full is no reason to send nodes away: they go on being served, and `status` says what is refused. */
-function pendingNames({ keys, authority, rotation }: ControlParts, nowMs: number): readonly string[] {
-  const pending: string[] = [];
-  const { active } = keys.view.value;
-  const endsMs = active?.certificate.notAfterMs ?? Number.POSITIVE_INFINITY;
-  if (endsMs - nowMs < keysLimits.authorityEndingMs) {
-    const problem = rotation?.progress().problem ?? null;
-    const end = `the certificate of the authority ends at ${new Date(endsMs).toISOString()}`;
-    pending.push(problem === null ? end : `${end}: ${problem}`);
-  }
-  if (active?.ca == null) pending.push(`key of the authority: ${active?.unavailable ?? "there is none"}`);
-  if (authority.pendingRevocation !== null) pending.push(`revocation list: ${authority.pendingRevocation}`);
-  return pending;
 }

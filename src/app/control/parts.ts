@@ -6,6 +6,7 @@ import type { AuditHeads } from "../../control/audit/audit_heads.ts";
 import type { ControlIdentity } from "../../control/ca/control_identity.ts";
 import type { FirstRole } from "../../control/ca/first_role.ts";
 import type { HostRemoval } from "../../control/ca/host_removal.ts";
+import type { ServingCertificates } from "../../control/ca/serving_certificates.ts";
 import type { GroupMembers } from "../../control/documents/group_members.ts";
 import type { MeshDocuments } from "../../control/documents/mesh_documents.ts";
 import type { AuthorityList } from "../../control/keys/authority_description.ts";
@@ -31,6 +32,7 @@ export interface ControlParts {
   readonly auditExports: AuditExports;
   readonly authorityList: AuthorityList;
   readonly authority: MeshAuthority;
+  readonly serving: ServingCertificates;
   /** Null where the CA is an operator's own, in files. */
   readonly rotation: Rotation | null;
   readonly members: GroupMembers;

@@ -14,7 +14,7 @@ import type {
   SubscriptionEntry,
 } from "../../admin/control/sources.ts";
 import { asMeshError, MeshError } from "../../base/errors.ts";
-import { auditLimits, identityLimits, stateLimits } from "../../base/limits/control.ts";
+import { auditLimits, identityLimits, keysLimits, stateLimits } from "../../base/limits/control.ts";
 import { TokenBucket } from "../../base/token_bucket.ts";
 import { recordOf } from "../../control/audit/audit_record.ts";
 import type { RevocationTarget } from "../../control/keys/authority_source.ts";
@@ -267,4 +267,19 @@ function backup(state: ControlState): StateCopy {
     { highWaterMark: 0 },
   );
   return { bytes: snapshot.bytes, stream };
+}
+
+/** A disk that is full is no reason to send nodes away: they go on being served, and `status` says what is refused. */
+export function pendingNames({ keys, authority, rotation }: ControlParts, nowMs: number): readonly string[] {
+  const pending: string[] = [];
+  const { active } = keys.view.value;
+  const endsMs = active?.certificate.notAfterMs ?? Number.POSITIVE_INFINITY;
+  if (endsMs - nowMs < keysLimits.authorityEndingMs) {
+    const problem = rotation?.progress().problem ?? null;
+    const end = `the certificate of the authority ends at ${new Date(endsMs).toISOString()}`;
+    pending.push(problem === null ? end : `${end}: ${problem}`);
+  }
+  if (active?.ca == null) pending.push(`key of the authority: ${active?.unavailable ?? "there is none"}`);
+  if (authority.pendingRevocation !== null) pending.push(`revocation list: ${authority.pendingRevocation}`);
+  return pending;
 }

@@ -88,6 +88,8 @@ export async function showStatus(bindings: CliBindings, style: Style, flags: Sho
       bindings.terminal.out(`${style.dim(what.padEnd(12))} ${value}\n`);
     say("version", text(status, "version", "version"));
     say("ready", member(status, "ready") === true ? style.green("yes") : style.red("no"));
+    // For those who administer the mesh: others are not told what of it is in the way.
+    for (const reason of list(status, "pending")) say("", text(reason));
     const readOnly: Json = member(status, "readOnly");
     if (typeof readOnly === "string")
       say("state", style.red(`cannot be written: ${text(status, "readOnly")}`));

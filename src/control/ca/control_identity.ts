@@ -41,7 +41,7 @@ export interface ControlIdentityOptions {
   readonly metrics: MetricRegistry;
   readonly provider: CryptoProvider;
   readonly state: IdentityState;
-  readonly authority: Pick<AuthoritySource, "sign" | "supersede" | "publish" | "serving">;
+  readonly authority: Pick<AuthoritySource, "sign" | "supersede" | "publish" | "rootPem">;
   /** Of the mesh; its roots and revocation lists are kept as the authority's bundle is. */
   readonly trust: TrustVerifier;
   /** What the mesh's documents say. */
@@ -122,7 +122,7 @@ export function createControlIdentity(options: ControlIdentityOptions): ControlI
   const joining = new JoinService({ ...shared, nodes, claims: options.claims });
   const renewal = new RenewalService({ ...shared, nodes });
   const creation = new CertificateService({ ...shared, trustDomain, controlId, reserved });
-  const pin = () => rootPin(authority.serving().rootPem, provider);
+  const pin = () => rootPin(authority.rootPem(), provider);
   const joinTokens = new JoinTokens({
     clock,
     random,

@@ -47,7 +47,8 @@ spec:
 }
 
 /**
- * Where the identity is revoked there is no certificate, and everything else starts all the same: another administrator has to be able to lift it.
+ * Where the identity is revoked, or its certificate cannot be made now, everything else starts all the same: another administrator has to
+ * be able to lift the one, and the file of before serves during the other.
  *
  * @returns a function that ends the renewal. @throws MeshError when the certificate cannot be made.
  */
@@ -89,17 +90,26 @@ export async function bootstrapAdministrator(options: FirstAdministratorOptions)
     if (current !== null) void write(current);
   });
   try {
-    await secrets.svid(id);
+    const first = secrets.svid(id);
+    // Known to be of no avail for now: it comes by itself, and the start does not wait for it.
+    if (authority.authorities.value.active?.ca == null) first.catch(() => {});
+    else await first;
   } catch (thrown) {
-    if (!isRevoked(thrown)) throw thrown;
-    logger.log(
-      "warn",
-      "control",
-      "the first administrator's identity is revoked; another administrator can lift the revocation",
-      {
-        identity: id.uri,
-      },
-    );
+    if (isAway(thrown)) {
+      logger.log("warn", "control", "the first administrator's certificate is not renewed now", {
+        path,
+        reason: asMeshError(thrown, "identity_unavailable", "local").message,
+      });
+    } else if (!isRevoked(thrown)) throw thrown;
+    else
+      logger.log(
+        "warn",
+        "control",
+        "the first administrator's identity is revoked; another administrator can lift the revocation",
+        {
+          identity: id.uri,
+        },
+      );
   }
   const end = (): void => {
     unsubscribe();
@@ -114,6 +124,10 @@ export async function bootstrapAdministrator(options: FirstAdministratorOptions)
     endWatch();
     end();
   };
+}
+
+function isAway(thrown: unknown): boolean {
+  return thrown instanceof MeshError && (thrown.code === "authority_unavailable" || isAway(thrown.cause));
 }
 
 function isRevoked(thrown: unknown): boolean {

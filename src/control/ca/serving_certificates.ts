@@ -1,5 +1,8 @@
-/** The control plane's own certificate, always one that holds: made at the start, again at half its life and whenever the authority changes. */
-import { asMeshError } from "../../base/errors.ts";
+/**
+ * The control plane's own certificate, always one that holds: made at the start, again at half its life and whenever the authority
+ * changes. A start while the CA's key cannot be used goes on with the last one: nodes follow and administrators come by it.
+ */
+import { asMeshError, MeshError } from "../../base/errors.ts";
 import { identityLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Watch } from "../../base/watch.ts";
@@ -8,6 +11,7 @@ import type { SpiffeId } from "../../mesh/identity.ts";
 import { issueServingCertificate, type ServingCertificate } from "../../pki/issue/server.ts";
 import type { ServingIssuer } from "../keys/authority_source.ts";
 import type { IssuedCertificate } from "../records/certificates.ts";
+import type { KeptServing } from "./kept_serving.ts";
 
 export interface ServingCertificatesOptions {
   readonly clock: Clock;
@@ -19,6 +23,8 @@ export interface ServingCertificatesOptions {
   readonly hosts: readonly string[];
   /** Where what was issued is kept, so that it can be revoked like any other. */
   readonly records?: { record(issued: IssuedCertificate): void };
+  /** Where the last one is kept over restarts. */
+  readonly kept?: Pick<KeptServing, "load" | "save">;
 }
 
 export class ServingCertificates {
@@ -30,6 +36,7 @@ export class ServingCertificates {
   #making: Promise<void> | null = null;
   #again = false;
   #closed = false;
+  #problem: string | null = null;
 
   private constructor(options: ServingCertificatesOptions, first: ServingCertificate) {
     this.#options = options;
@@ -37,10 +44,13 @@ export class ServingCertificates {
     this.#renewAtMs = halfLife(options.clock, first);
   }
 
-  /** @throws MeshError when the first one cannot be made: without it there is nothing to serve with. */
+  /** @throws MeshError when none can be made and none was kept: without one there is nothing to serve with. */
   static async start(options: ServingCertificatesOptions): Promise<ServingCertificates> {
-    const serving = new ServingCertificates(options, await issue(options));
-    serving.#schedule(serving.#untilHalfLife());
+    const { certificate, problem } = await first(options);
+    const serving = new ServingCertificates(options, certificate);
+    serving.#problem = problem;
+    serving.#schedule(problem === null ? serving.#untilHalfLife() : identityLimits.servingRetryMs);
+    if (problem !== null) serving.#renewAtMs = options.clock.wallMs();
     serving.#endWatch = options.authority.bundle.subscribe(() => serving.#renew());
     return serving;
   }
@@ -89,14 +99,19 @@ export class ServingCertificates {
         this.#current = await issue(this.#options);
         this.#renewAtMs = halfLife(this.#options.clock, this.#current);
         delayMs = Math.max(this.#untilHalfLife(), identityLimits.servingRetryMs);
+        this.#problem = null;
       } catch (error) {
         const reason = asMeshError(error, "io", "local").message;
-        this.#options.logger.log(
-          "error",
-          "identity",
-          "the control plane's own certificate could not be renewed",
-          { reason },
-        );
+        // Tried again every half a minute, and said once.
+        const isKnown = reason === this.#problem;
+        this.#problem = reason;
+        if (!isKnown)
+          this.#options.logger.log(
+            "error",
+            "identity",
+            "the control plane's own certificate could not be renewed",
+            { reason },
+          );
       }
       if (!this.#closed) this.#schedule(delayMs);
     }
@@ -105,10 +120,34 @@ export class ServingCertificates {
 
 const checkMs = 60 * 60_000;
 
+/** @returns with why none could be made, where it is the last one. */
+async function first(
+  options: ServingCertificatesOptions,
+): Promise<{ readonly certificate: ServingCertificate; readonly problem: string | null }> {
+  try {
+    return { certificate: await issue(options), problem: null };
+  } catch (thrown) {
+    const { code, blame, message } = asMeshError(thrown, "io", "local");
+    const { kept, logger } = options;
+    if (code !== "authority_unavailable" || kept === undefined) throw thrown;
+    const last = await kept.load();
+    if (typeof last === "string") {
+      const why = `${message}; and there is no certificate of before to serve with: ${last}`;
+      throw new MeshError(code, blame, why, { cause: thrown });
+    }
+    logger.log("warn", "identity", "the control plane serves with its last certificate, and issues nothing", {
+      reason: message,
+      not_after: new Date(last.notAfterMs).toISOString(),
+    });
+    return { certificate: last, problem: message };
+  }
+}
+
 async function issue(options: ServingCertificatesOptions): Promise<ServingCertificate> {
   const { clock, authority, id, hosts } = options;
   const issued = await issueServingCertificate({ ...authority.serving(), id, hosts, nowMs: clock.wallMs() });
   record(options, issued);
+  await options.kept?.save(issued);
   return issued;
 }
 

@@ -53,6 +53,8 @@ export interface AuthoritySource extends CertificateSigner {
   sign(request: IssuingRequest): Promise<SigningResponse>;
   /** The CA that issues now, for serving certificates (`pki/issue/server.ts`). @throws MeshError `authority_unavailable`. */
   serving(): ServingIssuer;
+  /** In PEM: the root of the CA that issues, whether or not its key can be used now. @throws MeshError `authority_unavailable` when there is none. */
+  rootPem(): string;
   /**
    * Durable when it resolves, whether or not it is published yet.
    *

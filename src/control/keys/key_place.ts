@@ -60,6 +60,11 @@ export class SealedKeys implements KeyPlace {
     return await this.#vault.seal(authorityId, pkcs8);
   }
 
+  /** What `seal` has sealed for the same owner. @throws MeshError `configuration`, blame local. */
+  async unseal(owner: string, stored: Uint8Array): Promise<Uint8Array> {
+    return await this.#vault.open(owner, stored);
+  }
+
   async refresh(authorityId: string, stored: Uint8Array): Promise<Uint8Array | null> {
     if (!this.#vault.isFormer(stored)) return null;
     return await this.#vault.seal(authorityId, await this.#vault.open(authorityId, stored));

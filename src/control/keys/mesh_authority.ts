@@ -110,6 +110,12 @@ export class MeshAuthority implements AuthoritySource {
     return { issuer, chainPem: sentPem, rootPem: encodePem("CERTIFICATE", root.der), rootsPem };
   }
 
+  rootPem(): string {
+    const [root] = this.#options.authorities.value.active?.roots ?? [];
+    if (root === undefined) throw unavailable(null);
+    return encodePem("CERTIFICATE", root.der);
+  }
+
   async revoke(
     target: RevocationTarget,
     reason: string,

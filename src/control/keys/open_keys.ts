@@ -34,6 +34,8 @@ export interface OpenedKeys {
   readonly own: StateAuthorities | null;
   /** The same, and where the root is not ours. */
   readonly rootKey: RootKeyCustody | null;
+  /** Seals under the key-encryption key; null where the CA is in files, which needs none. */
+  readonly sealed: SealedKeys | null;
   close(): void;
 }
 
@@ -52,7 +54,7 @@ export async function openKeys(
     const { certificatePath: certificate, keyPath: privateKey, chainPath: chain, rootPath: root } = authority;
     const paths = { certificate, privateKey, chain, root };
     const given = await FileAuthorities.open({ ...options, files: host.files, logger, paths, records });
-    return { view: given.view, own: null, rootKey: null, close: () => given.close() };
+    return { view: given.view, own: null, rootKey: null, sealed: null, close: () => given.close() };
   }
   const { provider, trustDomain } = options;
   const sealed = new SealedKeys(await openVaultOfKeys(host, records, settings, provider, logger), provider);
@@ -89,6 +91,7 @@ export async function openKeys(
   return {
     view: own.view,
     own,
+    sealed,
     rootKey: firstKind === "root" ? new RootKeyCustody(own, sealed, rootKeyFile) : null,
     close: () => {
       endWatch();

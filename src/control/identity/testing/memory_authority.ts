@@ -62,6 +62,10 @@ export class MemoryAuthority {
     return { issuer: this.issuer, chainPem: [], rootPem: rootsPem, rootsPem };
   }
 
+  rootPem(): string {
+    return this.ca.rootsPem;
+  }
+
   async revoke(target: RevocationTarget): Promise<RevocationOutcome> {
     const { revoked } = this.state;
     if (target.kind === "identity") revoked.identities.add(target.uri);
