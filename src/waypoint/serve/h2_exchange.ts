@@ -58,7 +58,7 @@ export class H2Exchange implements H2StreamEvents, BodySink {
     void this.#serving.answer(exchange).then(() => this.#respond());
   }
 
-  /** From outside: no end moves. */
+  /** From outside: neither end moves. */
   cut(error: MeshError): void {
     if (!this.#stream.closed) this.#stream.reset(h2ErrorCode.cancel);
     this.#over(error);
