@@ -93,8 +93,10 @@ export class H1Connection implements SocketHandler, Served {
   onEnd(): void {
     this.#clientEnded = true;
     const current = this.#current;
-    if (current === null || this.#closesAfter) this.#close();
-    else if (current.answer?.isTunnel === true) current.body?.finish(null);
+    if (current?.answer?.isTunnel === true) {
+      current.body?.finish(null);
+      if (current.answer.isWhole) this.#onAnswerEnd(current);
+    } else if (current === null || this.#closesAfter) this.#close();
     else if (!this.#requestIsWhole)
       this.#cut(new MeshError("connection_closed", "peer", "the request broke off"));
   }
@@ -315,8 +317,9 @@ export class H1Connection implements SocketHandler, Served {
   /** Not in order: the client must not take what it has for the whole. */
   #cut(error: MeshError): void {
     if (this.#isOver) return;
-    this.#socket.resetAfterSent();
+    // First: the socket may tell its end from within.
     this.#end(error);
+    this.#socket.resetAfterSent();
   }
 
   #end(error: MeshError | null): void {

@@ -117,8 +117,9 @@ export class H1Upstream implements SocketHandler, BodySink {
 
   abort(): void {
     if (this.#isGone) return;
-    this.#socket.reset();
+    // First: the socket may tell its end from within.
     this.#gone(false);
+    this.#socket.reset();
   }
 
   write(bytes: Uint8Array): boolean {
@@ -136,6 +137,7 @@ export class H1Upstream implements SocketHandler, BodySink {
     if (this.#isTunnel) {
       this.#socket.end();
       this.#requestIsWhole = true;
+      this.#release();
       return;
     }
     if (this.#isChunked) this.#send(encodeLastChunk(trailers) ?? lastChunk);

@@ -66,7 +66,9 @@ export class HeadReader {
     const end = this.#findEnd(scanned);
     if (end === -1) return this.#length > this.#maxBytes ? { kind: "too_long" } : { kind: "more" };
     if (end > this.#maxBytes) return { kind: "too_long" };
-    const head = latin1String(this.#held, 0, end - 4);
+    // What ends with a bare line feed is no head, and does not become one: it is told as it is, for the parser to refuse.
+    const isWhole = this.#held[end - 2] === carriageReturn;
+    const head = latin1String(this.#held, 0, isWhole ? end - 4 : end);
     return { kind: "head", head, rest: bytes.subarray(taken - (this.#length - end)) };
   }
 
@@ -87,17 +89,13 @@ export class HeadReader {
     this.#length = length;
   }
 
-  /** Behind CR LF CR LF; -1 when it has not come. */
+  /** Behind CR LF CR LF, or behind the first bare LF; -1 when neither has come. */
   #findEnd(from: number): number {
     const held = this.#held.subarray(0, this.#length);
-    for (let at = held.indexOf(lineFeed, from); at !== -1; at = held.indexOf(lineFeed, at + 1))
-      if (
-        at >= 3 &&
-        held[at - 1] === carriageReturn &&
-        held[at - 2] === lineFeed &&
-        held[at - 3] === carriageReturn
-      )
-        return at + 1;
+    for (let at = held.indexOf(lineFeed, from); at !== -1; at = held.indexOf(lineFeed, at + 1)) {
+      if (held[at - 1] !== carriageReturn) return at + 1;
+      if (at >= 3 && held[at - 2] === lineFeed && held[at - 3] === carriageReturn) return at + 1;
+    }
     return -1;
   }
 }
