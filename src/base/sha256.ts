@@ -14,3 +14,15 @@ export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
 export function sha256Hex(...parts: readonly Uint8Array[]): string {
   return sha256(...parts).toHex();
 }
+
+/** Of what is large, in steps of a millisecond or two. */
+export function* sha256InSteps(bytes: Uint8Array): Generator<void, Uint8Array> {
+  const hash = algorithm.create();
+  for (let at = 0; at < bytes.length; at += bytesPerStep) {
+    hash.update(bytes.subarray(at, at + bytesPerStep));
+    yield;
+  }
+  return hash.digest();
+}
+
+const bytesPerStep = 128 * 1024;

@@ -45,14 +45,14 @@ export function addOperationRoutes(app: ControlApp): void {
   app.post("/v1/audit/verify", async (context) => {
     const session = context.get("session");
     session.demand("audit.read", null, "the audit log");
-    const body = await readJson(context, ["heads"], controlAdminLimits.maxApplyBytes);
+    const body = await readJson(context, ["heads", "archive"], controlAdminLimits.maxApplyBytes);
     const heads = body.list("heads").map((one) => {
       const fields = new JsonFields(one, ["id", "hash"], "a head");
       return { id: fields.integer("id"), hash: fields.text("hash") };
     });
     if (heads.length > auditLimits.maxKnownHeads)
       throw new Problem(400, `more than ${auditLimits.maxKnownHeads} heads`);
-    return context.json(await session.sources.audit.check(heads));
+    return context.json(await session.sources.audit.check(heads, body.flag("archive")));
   });
   app.post("/v1/prune", async (context) => {
     const session = context.get("session");
@@ -65,7 +65,7 @@ export function addOperationRoutes(app: ControlApp): void {
     const detail = `down to ${bounds.auditRows} rows of the audit log and ${bounds.versions} versions`;
     audit.append({ ...session.entry("state.prune", "state", null), detail });
     const slice = new TimeSlice(clock);
-    while (sources.makeRoom(bounds)) await slice.giveWay();
+    while (await sources.makeRoom(bounds)) await slice.giveWay();
     // Rows that a receiver does not have stay, and whoever needs the room is told which.
     const waiting = sources.status().auditExports.filter((one) => one.waiting > 0);
     return context.json({

@@ -73,7 +73,7 @@ export interface ControlSources {
     readonly auditRows: number;
     readonly versions: number;
     readonly force?: boolean;
-  }): boolean;
+  }): boolean | Promise<boolean>;
   status(): ControlStatus;
   /** A copy of the whole state as of now, to be read while everything goes on. @throws MeshError `limit_reached` while another is read. */
   backup(): StateCopy;
@@ -368,7 +368,7 @@ export interface AuditRecords {
 
 export interface AuditSource {
   /** Reads all of it, and compares it with the signed heads. @param known heads that were kept elsewhere. */
-  check(known: readonly AuditHead[]): Promise<AuditCheck>;
+  check(known: readonly AuditHead[], withArchive: boolean): Promise<AuditCheck>;
   append(entry: AuditEntry): void;
   /** Rows as they leave the control plane, with all that the chain is made of; as many as one answer may hold. */
   records(afterId: number): AuditRecords;

@@ -1,6 +1,6 @@
 /** A whole control plane's audit log at its receivers, over a restart, and what status and metrics say of one that is dead. */
 import { afterEach, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +10,7 @@ import type { SettingName } from "../../config/settings.ts";
 import { createBunHost } from "../../host/bun/host.ts";
 import { LogWriter } from "../../host/log_writer.ts";
 import { type RunningControl, startControl } from "./control.ts";
+import { checkAudit } from "./sources.ts";
 
 const host = createBunHost();
 const directory = mkdtempSync(join(tmpdir(), "fairlead-export-"));
@@ -129,3 +130,26 @@ test("settings that do not go together are refused, and say why", () => {
   expect(errorsOf(["auditOtlp", ["http://collector.example:4318"]])[0]).toContain("use https");
   expect(errorsOf(["auditOtlp", ["https://u:p@a/"]])[0]).toContain("--audit-otlp-headers");
 });
+
+test("what is removed from the state of a whole control plane is in its archive, and both prove each other", async () => {
+  const archive = join(directory, "archive");
+  const { parts } = await start([["auditArchive", [archive]]]);
+  const { state } = parts;
+  const entry = { atMs: 1, actor: "a", target: "t", outcome: "ok", before: null, after: null } as const;
+  for (let n = 0; n < 50; n++) state.audit.append({ ...entry, action: "x", detail: `did ${n}` });
+  await parts.auditHeads.sign();
+  await until(() => parts.auditExports.hold?.afterId === state.audit.head().id, "the file has all");
+  while (await parts.archive?.makeRoom({ auditRows: 5, versions: 1 }));
+  const names = readdirSync(archive);
+  expect(names).toHaveLength(1);
+  expect(statSync(join(archive, names[0] ?? "")).mode & 0o777).toBe(0o400);
+  expect(state.audit.start().id).toBeGreaterThan(40);
+  const check = await checkAudit(host, parts, [], true);
+  expect(check).toMatchObject({ intact: true, archive: { intact: true, segments: 1, fromId: 1 } });
+  chmodSync(join(archive, names[0] ?? ""), 0o600);
+  writeFileSync(join(archive, names[0] ?? ""), "x");
+  expect(await checkAudit(host, parts, [], true)).toMatchObject({
+    intact: false,
+    reason: expect.stringContaining("was changed"),
+  });
+}, 30_000);

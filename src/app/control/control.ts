@@ -5,8 +5,6 @@ import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/i
 import { controlLimits } from "../../base/limits/control.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
-import { AuditExports } from "../../control/audit/audit_exports.ts";
-import { AuditHeads } from "../../control/audit/audit_heads.ts";
 import { createControlIdentity } from "../../control/ca/control_identity.ts";
 import {
   administratorId,
@@ -28,7 +26,6 @@ import { MeshAuthority } from "../../control/keys/mesh_authority.ts";
 import { openKeys } from "../../control/keys/open_keys.ts";
 import { Rotation } from "../../control/rotation/rotation.ts";
 import { ControlState } from "../../control/state/control_state.ts";
-import { sweep } from "../../control/state/sweep.ts";
 import { cutWithCredentials } from "../../control/xds/credential_cut.ts";
 import { XdsServer } from "../../control/xds/server.ts";
 import type { Host, Listener } from "../../host/host.ts";
@@ -47,6 +44,7 @@ import { type RpcPeer, RpcServer } from "../../transport/rpc/server.ts";
 import { GrpcService } from "../../wire/grpc/server.ts";
 import { type Lifecycle, startWithin } from "../lifecycle.ts";
 import { versionFields } from "../version.ts";
+import { keepAudit } from "./audit.ts";
 import { GivenFiles, reachOf } from "./given.ts";
 import type { ControlParts } from "./parts.ts";
 import { controlSources, pendingNames, removeHalfBackups } from "./sources.ts";
@@ -92,7 +90,6 @@ async function build(
   const state = await ControlState.open(host, stateDirectory, logger);
   life.onStop(() => state.close());
   await removeHalfBackups(host.files, stateDirectory);
-  life.onStop(sweep(clock, state, logger));
 
   // Keys, and whom to believe.
   const options = { clock, provider, trustDomain };
@@ -178,37 +175,25 @@ async function build(
         }),
   });
   life.onStop(() => serving.close());
-  const auditHeads = await AuditHeads.start({
-    clock,
+  const keptAudit = await keepAudit({
+    host,
+    config,
     logger,
-    files: host.files,
+    life,
     provider,
-    audit: state.audit,
-    stateId: state.id,
-    path: `${stateDirectory}/audit-heads.json`,
-    credentials: () => serving.credentials,
+    metrics,
+    state,
     id: controlId,
+    hostName: reach.names[0] ?? "localhost",
+    credentials: () => serving.credentials,
     rootsPem: () => authority.bundle.value.rootsPem,
   });
-  life.onStop(() => auditHeads.close());
-  const auditExports = new AuditExports({
-    host,
-    logger,
-    metrics,
-    provider,
-    state,
-    targets: config.audit,
-    hostName: reach.names[0] ?? "localhost",
-    version: versionFields(host.name).version ?? "unknown",
-  });
-  life.onStop(() => auditExports.close());
-  state.holdAudit(() => auditExports.hold);
   const xds = new XdsServer({
     clock,
     logger,
     store,
     bundle: authority.bundle,
-    auditHead: auditHeads.published,
+    auditHead: keptAudit.auditHeads.published,
     authenticator: identity.authenticator,
     version: versionFields(host.name).version ?? "unknown",
     metrics,
@@ -277,8 +262,7 @@ async function build(
     startedAtMs,
     state,
     keys,
-    auditHeads,
-    auditExports,
+    ...keptAudit,
     authorityList,
     authority,
     serving,

@@ -1,8 +1,6 @@
 /** What the control plane is made of, for those that look at all of it. */
 import type { DocumentInput } from "../../admin/control/sources.ts";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
-import type { AuditExports } from "../../control/audit/audit_exports.ts";
-import type { AuditHeads } from "../../control/audit/audit_heads.ts";
 import type { ControlIdentity } from "../../control/ca/control_identity.ts";
 import type { FirstRole } from "../../control/ca/first_role.ts";
 import type { HostRemoval } from "../../control/ca/host_removal.ts";
@@ -18,8 +16,9 @@ import type { XdsServer } from "../../control/xds/server.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";
 import type { TrustVerifier } from "../../pki/trust/verifier.ts";
+import type { KeptAudit } from "./audit.ts";
 
-export interface ControlParts {
+export interface ControlParts extends KeptAudit {
   readonly config: ControlPlaneConfig;
   /** Administrator documents that are in force whatever is applied. */
   readonly administrators: () => readonly DocumentInput[];
@@ -28,8 +27,6 @@ export interface ControlParts {
   readonly startedAtMs: number;
   readonly state: ControlState;
   readonly keys: OpenedKeys;
-  readonly auditHeads: AuditHeads;
-  readonly auditExports: AuditExports;
   readonly authorityList: AuthorityList;
   readonly authority: MeshAuthority;
   readonly serving: ServingCertificates;

@@ -16,8 +16,11 @@ import type {
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { auditLimits, identityLimits, keysLimits, stateLimits } from "../../base/limits/control.ts";
 import { TokenBucket } from "../../base/token_bucket.ts";
+import { archiveAction } from "../../control/audit/archive.ts";
+import { checkArchive } from "../../control/audit/archive_check.ts";
 import { recordOf } from "../../control/audit/audit_record.ts";
 import type { RevocationTarget } from "../../control/keys/authority_source.ts";
+import type { AuditCheck, AuditHead } from "../../control/records/audit.ts";
 import type { Registration } from "../../control/records/registrations.ts";
 import type { ControlState } from "../../control/state/control_state.ts";
 import type { SubscriberStatus } from "../../control/xds/subscriber.ts";
@@ -81,9 +84,9 @@ export function controlSources(
         start: state.audit.start(),
         records: state.audit.page(afterId, auditLimits.charsPerAnswer).map((row) => recordOf(state.id, row)),
       }),
-      check: (known) => parts.auditHeads.check(known),
+      check: (known, withArchive) => checkAudit(host, parts, known, withArchive),
     },
-    makeRoom: (bounds) => state.makeRoom(bounds),
+    makeRoom: (bounds) => (parts.archive ?? state).makeRoom(bounds),
     status: () => {
       const health = state.health.value;
       return {
@@ -91,11 +94,38 @@ export function controlSources(
         startedAtMs: parts.startedAtMs,
         pending: pending(),
         readOnly: health.writable ? null : health.reason,
-        auditExports: parts.auditExports.status,
+        auditExports: [
+          ...parts.auditExports.status,
+          ...(parts.archive === null ? [] : [parts.archive.status]),
+        ],
       };
     },
     backup: () => backup(state),
   };
+}
+
+/** The log against all heads, and the archive where that is asked for. */
+export async function checkAudit(
+  host: Host,
+  { state, archive, auditHeads, config }: ControlParts,
+  known: readonly AuditHead[],
+  withArchive: boolean,
+): Promise<AuditCheck> {
+  const found = await auditHeads.check(known);
+  const directory = config.audit.archivePath;
+  if (!withArchive || archive === null || directory === null) return found;
+  const checked = await checkArchive({
+    files: host.files,
+    clock: host.clock,
+    directory,
+    stateId: state.id,
+    head: archive.head,
+    named: state.audit.read({ action: archiveAction, limit: 1 })[0]?.target ?? null,
+    start: state.audit.start(),
+    known: [...auditHeads.heads, ...known],
+  });
+  const reason = found.reason ?? checked.reason;
+  return { ...found, intact: reason === null, reason, archive: checked };
 }
 
 const administratorsSetting = "administrators";

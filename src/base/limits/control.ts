@@ -171,6 +171,10 @@ export const stateLimits = {
   certificateRetentionMs: 7 * 24 * 60 * 60_000,
   /** Rows that pruning deletes in one transaction. */
   pruneRows: 1_000,
+  /** A segment of the archive that is not full is written so long after the one before; and characters that are read for one at one time. */
+  archiveIntervalMs: 60 * 60_000,
+  archivePageChars: 256 * 1024,
+  archivePages: 8,
   /** Rows that one question is answered with. */
   maxPageRows: 1_000,
   /** Revocations in force, and those that one namespace may make: the mesh's administrators always have room for theirs. */

@@ -11,6 +11,7 @@ export interface AuditVerifyFlags extends ControlClientFlags {
   readonly head?: readonly string[];
   readonly heads?: readonly string[];
   readonly independent?: true;
+  readonly archive?: true;
   readonly output?: "text" | "json";
 }
 
@@ -27,6 +28,7 @@ interface Found {
   readonly older: number;
   readonly head: Head | null;
   readonly reason: string | null;
+  readonly archive: Json;
 }
 
 /**
@@ -61,13 +63,23 @@ export async function verifyAudit(
     const found =
       flags.independent === true
         ? await readHere(client, heads)
-        : asFound(await client.post("/v1/audit/verify", { heads }));
+        : asFound(
+            await client.post("/v1/audit/verify", {
+              heads,
+              ...(flags.archive === true ? { archive: true } : {}),
+            }),
+          );
     if (flags.output === "json") terminal.out(`${JSON.stringify(found, null, 2)}\n`);
     else if (found.intact) {
       const older = found.older === 0 ? "" : ` (${found.older} of them older than the log is now)`;
       terminal.out(
         `the audit log is intact: ${found.rows} rows, ${found.heads} heads${older}, the last row ${found.head?.id}:${found.head?.hash}\n`,
       );
+      if (found.archive !== null)
+        terminal.out(
+          `the archive is intact: ${text(found.archive, "segments")} segments, ${text(found.archive, "rows")} rows; the log goes back to row ${text(found.archive, "fromId")}\n`,
+        );
+      else if (flags.archive === true) terminal.error("the control plane has no archive (--audit-archive)\n");
     } else terminal.error(`${style.red("fairlead:")} the audit log is not intact: ${found.reason ?? "-"}\n`);
     return found.intact ? 0 : 1;
   });
@@ -97,6 +109,7 @@ function asFound(answer: Json): Found {
     older: Number(member(answer, "older") ?? 0),
     head: head === null ? null : { id: number(head, "id"), hash: text(head, "hash") },
     reason: typeof reason === "string" ? reason : null,
+    archive: member(answer, "archive") ?? null,
   };
 }
 
@@ -111,6 +124,7 @@ async function readHere(client: ControlClient, heads: readonly Head[]): Promise<
     older: 0,
     head: null,
     reason,
+    archive: null,
   });
   let last: { id: number; hash: Uint8Array } | null = null;
   let rows = 0;
@@ -138,7 +152,15 @@ async function readHere(client: ControlClient, heads: readonly Head[]): Promise<
   const { id, hash } = last;
   const beyond = heads.find((head) => head.id > id);
   if (beyond !== undefined) return broken(`rows ${id + 1} to ${beyond.id} are cut off`);
-  return { intact: true, rows, heads: heads.length, older, head: { id, hash: hash.toHex() }, reason: null };
+  return {
+    intact: true,
+    rows,
+    heads: heads.length,
+    older,
+    head: { id, hash: hash.toHex() },
+    reason: null,
+    archive: null,
+  };
 }
 
 function fits(

@@ -232,6 +232,7 @@ function addShow(program: Command, { bindings, style, finish }: Making): void {
 function addAuditVerify(parent: Command, { bindings, style, finish }: Making): void {
   client(parent, "verify", "check the whole audit log against its signed heads")
     .option("--head <NUMBER:HASH...>", "heads that you kept elsewhere, as the control plane's log has them")
+    .option("--archive", "check every segment of the control plane's archive, too")
     .option(
       "--heads <PATH...>",
       "files of heads: control-audit-heads.json of hosts, audit-heads.json of a control plane",

@@ -69,6 +69,11 @@ export class AuditHeads {
     return this.#last;
   }
 
+  /** That are kept beside the state. */
+  get heads(): readonly AuditHead[] {
+    return this.#kept;
+  }
+
   /** What nodes are sent; null before the first. */
   get published(): Watch<PublishedHead | null> {
     return this.#published;

@@ -79,6 +79,17 @@ export interface PublishedHead extends AuditHead {
   readonly digests: Uint8Array;
 }
 
+/** What a check of the archive has found. */
+export interface ArchiveCheck {
+  readonly intact: boolean;
+  /** Files, and rows of all tables in them. */
+  readonly segments: number;
+  readonly rows: number;
+  /** The oldest audit row that is still there, in archive or state. */
+  readonly fromId: number;
+  readonly reason: string | null;
+}
+
 /** What a check of the whole log has found. */
 export interface AuditCheck {
   readonly intact: boolean;
@@ -89,4 +100,6 @@ export interface AuditCheck {
   readonly older: number;
   readonly head: AuditHead | null;
   readonly reason: string | null;
+  /** Null where there is none, or none was asked for. */
+  readonly archive?: ArchiveCheck | null;
 }

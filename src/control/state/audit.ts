@@ -43,6 +43,8 @@ export interface AuditDue {
   readonly startId: number;
   /** The last row that is to go; `startId` for none. */
   readonly endId: number;
+  /** The last one that could go, some of them later. */
+  readonly wantedId: number;
   /** Who some of the rows that should go wait for; null when none wait. */
   readonly waitsFor: string | null;
   /** Rows go that somebody does not have. */
@@ -270,6 +272,7 @@ export class AuditLog {
     return {
       startId: start,
       endId: Math.max(start, endId),
+      wantedId: Math.max(start, allowed),
       waitsFor,
       overruled: hold !== null && endId > hold.afterId,
     };

@@ -99,6 +99,22 @@ export class Certificates {
     }
   }
 
+  /** What `prune` would forget, and the same rows by their names. */
+  due(nowMs: number, retentionMs: number = stateLimits.certificateRetentionMs): readonly IssuedCertificate[] {
+    return this.#database
+      .all(
+        "SELECT * FROM certificates WHERE not_after_ms < ? ORDER BY not_after_ms LIMIT ?",
+        nowMs - retentionMs,
+        stateLimits.pruneRows,
+      )
+      .map(readCertificate);
+  }
+
+  removeAll(certificates: readonly IssuedCertificate[]): void {
+    for (const { serial, issuerKey } of certificates)
+      this.#database.run("DELETE FROM certificates WHERE serial = ? AND issuer_key = ?", serial, issuerKey);
+  }
+
   /** Forgets those that ended long ago, `stateLimits.pruneRows` at a time. @returns how many; call again while it is that many. */
   prune(nowMs: number, retentionMs: number = stateLimits.certificateRetentionMs): number {
     return this.#database.run(

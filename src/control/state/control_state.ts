@@ -8,10 +8,11 @@ import type { Logger } from "../../base/log.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Database, DatabaseSnapshot } from "../../host/database.ts";
 import type { Host } from "../../host/host.ts";
-import { type AuditHold, type AuditKept, AuditLog } from "./audit.ts";
+import { type AuditDue, type AuditHold, type AuditKept, AuditLog } from "./audit.ts";
 import { Authorities } from "./authorities.ts";
 import { Certificates } from "./certificates.ts";
 import { DocumentVersions } from "./document_versions.ts";
+import type { Kept } from "./due_rows.ts";
 import { type Migration, migrate, schemaVersion } from "./migrations.ts";
 import { Registrations } from "./registrations.ts";
 import { Revocations } from "./revocations.ts";
@@ -152,16 +153,28 @@ export class ControlState {
     const nowMs = this.#clock.wallMs();
     this.tokens.prune(nowMs);
     this.revocations.prune(nowMs);
-    const { shortage } = this.room;
-    const certificates = this.certificates.prune(nowMs, shortage ? 0 : undefined);
-    const part = shortage ? 4 : 1;
-    const rows = this.#pruneAudit(nowMs, {
-      keepRows: stateLimits.auditRetentionRows / part,
-      keepBytes: stateLimits.auditRetentionBytes / part,
-      hold: shortage ? null : this.#holds(),
-    });
-    const forgets = this.#forget({ maxBytes: stateLimits.maxDocumentTextBytes / part });
+    const { audit, certificateMs } = this.keptNow();
+    const certificates = this.certificates.prune(nowMs, certificateMs);
+    const rows = this.#pruneAudit(nowMs, audit);
+    const forgets = this.forgetVersions(null);
     return certificates >= stateLimits.pruneRows || rows >= stateLimits.pruneRows || forgets;
+  }
+
+  /** What pruning leaves: a quarter while room is short, and no certificate that has ended. */
+  keptNow(): Kept {
+    const { shortage } = this.room;
+    const part = shortage ? 4 : 1;
+    const keepRows = stateLimits.auditRetentionRows / part;
+    const keepBytes = stateLimits.auditRetentionBytes / part;
+    return {
+      audit: { keepRows, keepBytes, hold: this.holdNow() },
+      certificateMs: shortage ? 0 : stateLimits.certificateRetentionMs,
+    };
+  }
+
+  /** Nothing is held while room is short. */
+  holdNow(force = false): AuditHold | null {
+    return force || this.room.shortage ? null : this.#holds();
   }
 
   /** @param holds who does not have the whole audit log yet: rows wait for them, up to a bound, and for as long as there is room. */
@@ -170,6 +183,12 @@ export class ControlState {
   }
 
   #pruneAudit(nowMs: number, kept: AuditKept): number {
+    const due = this.dueAudit(kept);
+    return due === null ? 0 : this.audit.pruneTo(due, nowMs, "fairlead");
+  }
+
+  /** `AuditLog.due`; that rows wait is said when it begins. */
+  dueAudit(kept: AuditKept): AuditDue | null {
     const due = this.audit.due(kept);
     const waitsFor = due?.waitsFor ?? null;
     if (waitsFor !== null && !this.#saidHeld)
@@ -180,7 +199,7 @@ export class ControlState {
         { waitsFor },
       );
     this.#saidHeld = waitsFor !== null;
-    return due === null ? 0 : this.audit.pruneTo(due, nowMs, "fairlead");
+    return due;
   }
 
   /**
@@ -190,15 +209,15 @@ export class ControlState {
   makeRoom({ auditRows, versions, force = false }: RoomWanted): boolean {
     const nowMs = this.#clock.wallMs();
     const certificates = this.certificates.prune(nowMs, 0);
-    const hold = force || this.room.shortage ? null : this.#holds();
-    const rows = this.#pruneAudit(nowMs, { keepRows: auditRows, hold });
-    const forgets = this.#forget({ maxVersions: versions });
+    const rows = this.#pruneAudit(nowMs, { keepRows: auditRows, hold: this.holdNow(force) });
+    const forgets = this.forgetVersions(versions);
     return certificates >= stateLimits.pruneRows || rows > 1 || forgets;
   }
 
-  /** A few steps of it. @returns whether there is more. */
-  #forget(bounds: { readonly maxVersions?: number; readonly maxBytes?: number }): boolean {
-    const steps = this.documents.forgetInSteps(bounds);
+  /** Versions of the documents, a few steps of it. @param keep how many; null: as much as is kept now. @returns whether there is more. */
+  forgetVersions(keep: number | null): boolean {
+    const maxBytes = stateLimits.maxDocumentTextBytes / (this.room.shortage ? 4 : 1);
+    const steps = this.documents.forgetInSteps(keep === null ? { maxBytes } : { maxVersions: keep });
     for (let count = 0; count < forgettingStepsPerTurn; count++) if (steps.next().done === true) return false;
     return true;
   }

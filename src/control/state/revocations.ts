@@ -156,6 +156,27 @@ export class Revocations {
     return countOf(this.#database.get("SELECT count(*) AS count FROM revocations"));
   }
 
+  /** What `prune` would forget, so many at a time; and the same rows by their names. */
+  due(nowMs: number): readonly Revocation[] {
+    return this.#database
+      .all(
+        "SELECT * FROM revocations WHERE expires_at_ms < ? ORDER BY expires_at_ms LIMIT ?",
+        nowMs - identityLimits.maxAbsenceMs,
+        stateLimits.pruneRows,
+      )
+      .map(readRevocation);
+  }
+
+  removeAll(revocations: readonly Revocation[]): void {
+    for (const { kind, value, issuerKey } of revocations)
+      this.#database.run(
+        "DELETE FROM revocations WHERE kind = ? AND value = ? AND issuer_key = ?",
+        kind,
+        value,
+        issuerKey,
+      );
+  }
+
   /** Forgets numbers of certificates that ended so long ago that not even a node could renew by them. @returns how many. */
   prune(nowMs: number): number {
     return this.#database.run(

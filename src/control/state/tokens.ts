@@ -136,14 +136,30 @@ export class Tokens {
     );
   }
 
+  /** What `prune` would forget, so many at a time; and the same rows by their names. */
+  due(nowMs: number): readonly StoredToken[] {
+    return this.#database
+      .all(
+        `SELECT * FROM tokens WHERE ${endedBefore} ORDER BY created_at_ms LIMIT ?`,
+        nowMs - stateLimits.tokenRetentionMs,
+        stateLimits.pruneRows,
+      )
+      .map(readToken);
+  }
+
+  removeAll(tokens: readonly StoredToken[]): void {
+    for (const { id } of tokens) this.#database.run("DELETE FROM tokens WHERE id = ?", id);
+  }
+
   /** Forgets those that ended long ago. @returns how many. */
   prune(nowMs: number): number {
-    return this.#database.run(
-      "DELETE FROM tokens WHERE min(expires_at_ms, ifnull(used_at_ms, expires_at_ms), ifnull(revoked_at_ms, expires_at_ms)) < ?",
-      nowMs - stateLimits.tokenRetentionMs,
-    ).changes;
+    return this.#database.run(`DELETE FROM tokens WHERE ${endedBefore}`, nowMs - stateLimits.tokenRetentionMs)
+      .changes;
   }
 }
+
+const endedBefore =
+  "min(expires_at_ms, ifnull(used_at_ms, expires_at_ms), ifnull(revoked_at_ms, expires_at_ms)) < ?";
 
 function readToken(row: SqlRow): StoredToken {
   const reader = new RowReader("tokens", row);
