@@ -67,7 +67,8 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
   },
   waypoint: {
     // The pipeline is at the top; its stages do not know each other.
-    "": ["serve", "match", "auth", "guard", "upstream", "telemetry"],
+    "": ["serve", "match", "auth", "guard", "upstream", "telemetry", "extend"],
+    extend: [""],
     serve: [""],
     match: [""],
     auth: [""],

@@ -255,6 +255,13 @@ export interface Process {
    */
   onUncaught(listener: (error: unknown) => void): () => void;
   exit(code: number): void;
+  /**
+   * A file of TypeScript or JavaScript as a module: code of users, with all that this process may do. The same file and version give the same
+   * module; another version reads the file again. What was loaded is never unloaded.
+   *
+   * @returns its exports. @throws MeshError `configuration` when it cannot be read, is no module, or throws.
+   */
+  loadModule(path: string, version: string): Promise<Readonly<Record<string, unknown>>>;
   /** Runs a program to its end (capture rules). @throws MeshError `io` when it cannot be started. */
   run(
     program: string,

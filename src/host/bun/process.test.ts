@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hostLimits } from "../../base/limits/host.ts";
 import { rejectionOf } from "../../base/testing/rejection.ts";
-import { runProgram } from "./process.ts";
+import { bunProcess, runProgram } from "./process.ts";
 
 const probe = join(import.meta.dir, "../testing/host_probe.ts");
 
@@ -121,3 +121,28 @@ test("a compiled binary has FFI, TLS, Unix sockets, and roots for HTTPS", async 
     rmSync(directory, { recursive: true });
   }
 }, 60_000);
+
+describe("modules", () => {
+  const folder = mkdtempSync(join(tmpdir(), "fairlead-module-"));
+  const path = join(folder, "one.ts");
+  const { loadModule } = bunProcess(null);
+  const write = (text: string) => writeFileSync(path, text);
+
+  test("TypeScript is a module; another version reads the file again, the same one does not", async () => {
+    write("type A = number;\nexport const value: A = 1;");
+    expect((await loadModule(path, "a")).value).toBe(1);
+    write("export const value = 2;");
+    expect((await loadModule(path, "a")).value).toBe(1);
+    expect((await loadModule(path, "b")).value).toBe(2);
+  });
+
+  test("what is no module, throws, or is not there is a fault of the configuration", async () => {
+    const fault = { code: "configuration", blame: "local", message: expect.stringContaining(path) };
+    write("export const = 1;");
+    expect(await rejectionOf(loadModule(path, "c"))).toMatchObject(fault);
+    write('throw new Error("oops");');
+    expect(await rejectionOf(loadModule(path, "d"))).toMatchObject(fault);
+    rmSync(folder, { recursive: true });
+    expect(await rejectionOf(loadModule(path, "e"))).toMatchObject(fault);
+  });
+});

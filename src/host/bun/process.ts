@@ -38,6 +38,17 @@ export function bunProcess(linux: LinuxSockets | null): Process {
       };
     },
     exit: (code) => process.exit(code),
+    async loadModule(path, version) {
+      try {
+        // The runtime knows modules by their whole address: another query is another module.
+        return await import(`${path}?${encodeURIComponent(version)}`);
+      } catch (thrown) {
+        const reason = thrown instanceof Error ? thrown.message : String(thrown);
+        throw new MeshError("configuration", "local", `${path} cannot be loaded: ${reason}`, {
+          cause: thrown,
+        });
+      }
+    },
     run: (program, args, input) => runProgram(program, args, input ?? "", hostLimits.runTimeoutMs),
     residentBytes: () => process.memoryUsage.rss(),
     cpuMicros() {

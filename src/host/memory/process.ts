@@ -29,6 +29,8 @@ export interface ProcessOptions {
   readonly onOutput?: (stream: "out" | "error", text: string) => void;
   /** What `Process.run` starts; other programs cannot be started. */
   readonly programs?: Readonly<Record<string, RunProgram>>;
+  /** What `Process.loadModule` finds at a path; called for each version. */
+  readonly modules?: Readonly<Record<string, () => Readonly<Record<string, unknown>>>>;
   /** Whose it is; root's by default. */
   readonly user?: { readonly uid: number; readonly gid: number };
 }
@@ -163,6 +165,12 @@ export class MemoryHost implements Host, NetworkedProcess {
       exit: (code) => {
         this.#exitCode = code;
         this.kill();
+      },
+      loadModule: async (path) => {
+        const make = options.modules?.[path];
+        if (make === undefined)
+          throw new MeshError("configuration", "local", `${path} cannot be loaded: no such file`);
+        return make();
       },
       run: async (program, args, input = "") => {
         const start = options.programs?.[program];

@@ -259,6 +259,21 @@ export type TrafficDocument =
   | BackendTlsPolicyDocument
   | RateLimitDocument;
 
+/** `fairlead.dev/v1`: code of users that a waypoint runs for each request. */
+export interface MiddlewareDocument extends Document {
+  readonly kind: "Middleware";
+  readonly targetRefs: readonly Located<string>[];
+  /** A name in the folder that is the waypoint's setting. */
+  readonly file: Located<string>;
+  /** The lower one is the outer one. */
+  readonly order: number;
+  /** Of its own, for one request. */
+  readonly timeoutMs: number;
+  /** When it throws, takes too long, or cannot be loaded. */
+  readonly onFailure: "Deny" | "Continue";
+  readonly config: ReadonlyMap<string, string>;
+}
+
 export type MeshDocument =
   | TrafficDocument
   | NamespaceDocument
@@ -271,7 +286,8 @@ export type MeshDocument =
   | AuthorizationPolicyDocument
   | RequestAuthenticationDocument
   | AccessConditionDocument
-  | MeshConfigDocument;
+  | MeshConfigDocument
+  | MiddlewareDocument;
 
 /** @param namespace "" for a document that is in none. */
 export function resourceName(kind: string, namespace: string, name: string): string {

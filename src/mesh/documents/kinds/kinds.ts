@@ -4,6 +4,7 @@ import type { MeshDocument, Metadata } from "../document.ts";
 import type { ObjectReader, Problems } from "../reader.ts";
 import { readGateway } from "./gateway.ts";
 import { readGrant } from "./grant.ts";
+import { readMiddleware } from "./middleware.ts";
 import { readAccessCondition } from "./security/access_condition.ts";
 import { readAuthorizationPolicy } from "./security/authorization_policy.ts";
 import { readMeshConfig } from "./security/mesh_config.ts";
@@ -60,6 +61,7 @@ const table: Readonly<Record<MeshKind, Kind>> = {
   TLSRoute: { ...gatewayL4, read: l4RouteReader("TLSRoute") },
   BackendTLSPolicy: { ...gatewayL4, read: readBackendTlsPolicy },
   RateLimit: { ...fairlead, read: readRateLimit },
+  Middleware: { ...fairlead, read: readMiddleware },
 };
 
 export function kindNamed(name: string): MeshKind | null {
