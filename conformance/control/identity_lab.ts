@@ -113,6 +113,7 @@ export class IdentityLab {
         rootNamespace: "istio-system",
         network: "",
         nodeLifetimeMs,
+        version: "test",
       },
       controlId,
       controlUrl: () => `https://127.0.0.1:${port}`,

@@ -144,6 +144,7 @@ export class ControlLab {
         rootNamespace: "istio-system",
         network: "",
         nodeLifetimeMs: 24 * 3_600_000,
+        version: "test",
       },
       controlId,
       controlUrl: () => `https://${address}:15012`,

@@ -90,6 +90,7 @@ function describeNode(session: Session, node: NodeEntry): unknown {
     revokeReason,
     connected: node.connected,
     programVersion: node.programVersion,
+    versionSkew: node.versionSkew,
     subscriptions: node.subscriptions.map(({ typeUrl, sent, acknowledged, queued, nacks }) => ({
       typeUrl,
       sent,

@@ -243,6 +243,8 @@ export interface NodeEntry extends Omit<Registration, "tokenId" | "currentSerial
   readonly connected: boolean;
   /** What it says of its program; null when it is not connected. */
   readonly programVersion: string | null;
+  /** Of a Fairlead that is further from this one than is supported. */
+  readonly versionSkew: "older" | "newer" | null;
   readonly subscriptions: readonly SubscriptionEntry[];
 }
 

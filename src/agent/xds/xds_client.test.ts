@@ -38,7 +38,11 @@ class Bench {
       logger: { log: (level, _target, message) => void this.lines.push(`${level} ${message}`) },
       open: this.server.open,
       server: "control:15012",
-      node: () => newMessage(NodeSchema, { id: "ztunnel~1.1.1.1~.~.svc.cluster.local" }),
+      node: () =>
+        newMessage(NodeSchema, {
+          id: "ztunnel~1.1.1.1~.~.svc.cluster.local",
+          userAgentVersionType: { case: "userAgentVersion", value: "0.4.0" },
+        }),
       handlers: [new MeshResources(authorizationType, options), new MeshResources(addressType, options)],
       ownHandlers: [new TrustResources(sink)],
     });
@@ -100,6 +104,25 @@ describe("a stream to a control plane", () => {
     await bench.clock.advance(0);
     expect(bench.ready).toBe(true);
     expect(bench.client.status()).toMatchObject({ connected: true, current: true, identifier: "istiod-1" });
+  });
+
+  test("a control plane too far from this version is said, once a connection; another program's versions are its own", async () => {
+    const said: string[] = [];
+    for (const identifier of ["fairlead/0.5.0", "fairlead/0.2.0", "fairlead/0.6.9", "istiod-1"]) {
+      const bench = new Bench();
+      bench.server.identifier = identifier;
+      bench.client.start();
+      await bench.clock.advance(0);
+      bench.server.push(addressType, [address("cart")]);
+      bench.server.push(authorizationType, []);
+      said.push(bench.lines.filter((line) => line.includes("minor version")).join());
+    }
+    expect(said).toEqual([
+      "",
+      "error this host runs fairlead 0.4.0 and the control plane 0.2.0; they may be one minor version apart: update the control plane",
+      "error this host runs fairlead 0.4.0 and the control plane 0.6.9; they may be one minor version apart: update the host",
+      "",
+    ]);
   });
 
   test("a response is one change of the store, services and workloads together", async () => {

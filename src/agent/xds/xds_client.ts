@@ -7,6 +7,7 @@ import { backoffMs } from "../../base/backoff.ts";
 import { MeshError } from "../../base/errors.ts";
 import { joinLimits } from "../../base/limits/agent.ts";
 import type { Logger } from "../../base/log.ts";
+import { describeVersionSkew, versionSkew } from "../../base/version_skew.ts";
 import type { Clock, Random, Timer } from "../../host/host.ts";
 import { DeltaClient } from "../../wire/ads/client.ts";
 import {
@@ -258,6 +259,7 @@ export class XdsClient {
     this.#told = false;
     this.#status = { ...this.#status, connected: true, sinceMs: nowMs, identifier, error: null };
     this.#options.onConnected?.();
+    this.#tellOfSkew(identifier);
     if (!identifier.startsWith(controlPlanePrefix)) {
       for (const { typeUrl } of ownHandlers) {
         this.#client.removeType(typeUrl);
@@ -269,6 +271,16 @@ export class XdsClient {
       const request = this.#addType(typeUrl);
       if (request !== null) this.#send(request, true);
     }
+  }
+
+  #tellOfSkew(identifier: string): void {
+    const { logger, node } = this.#options;
+    if (!identifier.startsWith(controlPlanePrefix)) return;
+    const { case: kind, value = "" } = node().userAgentVersionType;
+    const own = kind === "userAgentVersion" ? value : "";
+    const control = identifier.slice(controlPlanePrefix.length);
+    const apart = versionSkew(control, own);
+    if (apart !== null) logger.log("error", "xds", describeVersionSkew(own, control, apart));
   }
 
   #addType(typeUrl: string): DeltaRequest | null {

@@ -86,6 +86,7 @@ async function build(
     config.cryptoProvider === "runtime" ? runtimeProvider() : peculiarProvider();
   const controlId = new SpiffeId(trustDomain, rootNamespace, controlServiceAccount);
   const startedAtMs = clock.wallMs();
+  const version = versionFields(host.name).version ?? "unknown";
 
   const state = await ControlState.open(host, stateDirectory, logger);
   life.onStop(() => state.close());
@@ -147,7 +148,7 @@ async function build(
     groupIdentity: (group) => groupIdentity(documents.documents, group, trustDomain),
     claims: joinClaims(() => documents.ownership()),
     issuers: given.issuers,
-    settings: { ...config, nodeLifetimeMs: controlLimits.nodeLifetimeMs },
+    settings: { ...config, nodeLifetimeMs: controlLimits.nodeLifetimeMs, version },
     controlId,
     reserved: [administrator],
     controlUrl: () => reach.url,

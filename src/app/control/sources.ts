@@ -23,6 +23,7 @@ import type { RevocationTarget } from "../../control/keys/authority_source.ts";
 import type { AuditCheck, AuditHead } from "../../control/records/audit.ts";
 import type { Registration } from "../../control/records/registrations.ts";
 import type { ControlState } from "../../control/state/control_state.ts";
+import { skewOf } from "../../control/xds/node_info.ts";
 import type { SubscriberStatus } from "../../control/xds/subscriber.ts";
 import type { Files, Host } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
@@ -154,9 +155,12 @@ function nodeEntries(host: Host, { state, xds, members }: ControlParts): readonl
   const { clock } = host;
   // Refusals are noted by the monotonic clock, and told by the wall's.
   const wallOffsetMs = clock.wallMs() - clock.now();
+  const version = versionFields(host.name).version ?? "unknown";
   return state.registrations
     .list()
-    .map((one) => nodeEntry(one, members.isConnected(one.node), streams.get(one.node) ?? null, wallOffsetMs));
+    .map((one) =>
+      nodeEntry(one, members.isConnected(one.node), streams.get(one.node) ?? null, wallOffsetMs, version),
+    );
 }
 
 function nodeEntry(
@@ -164,11 +168,13 @@ function nodeEntry(
   connected: boolean,
   stream: SubscriberStatus | null,
   wallOffsetMs: number,
+  version: string,
 ): NodeEntry {
   return {
     ...registration,
     connected,
     programVersion: stream?.node.version || null,
+    versionSkew: stream === null ? null : skewOf(stream.node, version),
     subscriptions: stream?.types.map((type) => subscriptionEntry(type, wallOffsetMs)) ?? [],
   };
 }

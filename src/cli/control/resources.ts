@@ -57,7 +57,7 @@ export const controlResources: Readonly<Record<string, ControlResource>> = {
       FOR: binding,
       STATE: nodeState,
       ADDRESSES: field("addresses"),
-      VERSION: field("programVersion"),
+      VERSION: nodeVersion,
       BEHIND: behind,
       NACKS: (item) =>
         String(list(item, "subscriptions").reduce<number>((sum, one) => sum + number(one, "nackCount"), 0)),
@@ -146,6 +146,12 @@ function binding(item: Json): string {
 function tokenState(item: Json): string {
   if (typeof member(item, "revokedAtMs") === "number") return "revoked";
   return typeof member(item, "usedAtMs") === "number" ? `used by ${text(item, "usedBy")}` : "open";
+}
+
+/** One that is too far from the control plane's says which way. */
+function nodeVersion(item: Json): string {
+  const apart = text(item, "versionSkew");
+  return `${text(item, "programVersion")}${apart === "-" ? "" : ` (too ${apart === "older" ? "old" : "new"})`}`;
 }
 
 function nodeState(item: Json): string {

@@ -17,6 +17,8 @@ export interface ParsedJoin {
   /** Null: the mesh's. */
   readonly network: string | null;
   readonly labels: Readonly<Record<string, string>>;
+  /** Of its program; "" when it does not say. */
+  readonly version: string;
 }
 
 /** @returns what is wrong, in words for the caller, or the request. */
@@ -39,6 +41,7 @@ export function parseJoin(request: JoinRequest, remote: IpAddress): ParsedJoin |
     addresses: addresses.length === 0 ? [remote.text] : addresses,
     network: network === "" ? null : network,
     labels,
+    version,
   };
 }
 

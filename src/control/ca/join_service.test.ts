@@ -255,6 +255,23 @@ describe("joining", () => {
     expect(await outcome(one, most)).toBe("edge-1");
   });
 
+  test("a host of a version too far from this one is told which of the two to update, and its token stays good", async () => {
+    const one = await token();
+    const told = (version: string) => outcome(one, { version });
+    expect(await told("0.2.3")).toBe(
+      "FAILED_PRECONDITION: this host runs fairlead 0.2.3 and the control plane 0.4.0; they may be one minor version apart: update the host",
+    );
+    expect(await told("0.6.0")).toEndWith("update the control plane");
+    // Who shows no token that is good is told nothing of versions.
+    expect(
+      await outcome(
+        one.replace(/.$/, (last) => (last === "0" ? "1" : "0")),
+        { version: "0.2.3" },
+      ),
+    ).toBe(notAccepted);
+    expect(await told("0.3.9")).toBe("edge-1");
+  });
+
   test("too many at one time are told to come back", async () => {
     let release = (): void => {};
     const held = new Promise<void>((resolve) => {

@@ -5,6 +5,7 @@
 import type { IpAddress, SocketAddress } from "../../base/ip.ts";
 import { KeyedGate } from "../../base/keyed_gate.ts";
 import { identityLimits } from "../../base/limits/control.ts";
+import { describeVersionSkew, versionSkew } from "../../base/version_skew.ts";
 import type { Clock } from "../../host/host.ts";
 import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
@@ -64,7 +65,8 @@ export class JoinService {
    * The handler of `Join`. A call that fails before its last step leaves the token as it was, to be tried again.
    *
    * @throws GrpcError `unauthenticated` for a token that is not good, whatever is wrong with it; `invalidArgument` for a bad
-   *   request; with a good token `permissionDenied` and `alreadyExists` for a name it cannot have; `resourceExhausted`,
+   *   request; with a good token `permissionDenied` and `alreadyExists` for a name it cannot have, `failedPrecondition` for a
+   *   version that is too far from this one's; `resourceExhausted`,
    *   `unavailable`, `internal`.
    */
   readonly join = async (request: JoinRequest, call: UnaryCall): Promise<JoinResponse> => {
@@ -116,11 +118,21 @@ export class JoinService {
       ? rates.admitSigning(bindingNamespace(stored.binding))
       : "caller";
     if (exhausted !== null) throw this.#exhausted(actor, `${exhausted}_rate`);
+    this.#checkVersion(join, actor);
     const node = chooseNodeName(stored, join.nodeName, mesh);
     if (typeof node !== "string") throw this.#badName(node, stored);
     return await this.#options.nodes.run(node, () =>
       this.#admit({ join, token: stored, secretHash, node, remote }),
     );
+  }
+
+  /** Before the token is spent: it is good for the same host once that was updated. */
+  #checkVersion({ version }: ParsedJoin, actor: string): void {
+    const own = this.#options.settings.version;
+    const apart = versionSkew(own, version);
+    if (apart === null) return;
+    const message = describeVersionSkew(version, own, apart);
+    throw this.#refuse(grpcCode.failedPrecondition, message, "version", message, actor, "");
   }
 
   async #admit(joining: Joining): Promise<JoinResponse> {

@@ -12,6 +12,8 @@ export interface NodeSettings {
   readonly network: string;
   /** Of its own certificate, which it renews at half of it. */
   readonly nodeLifetimeMs: number;
+  /** Of this program; a host of a version that is too far from it does not join. */
+  readonly version: string;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** What a node says of itself in its first request, checked as istiod checks it (`ParseServiceNodeWithMetadata`, `xds/auth.go`). */
 import { IpAddress } from "../../base/ip.ts";
 import { adsLimits } from "../../base/limits/rpc.ts";
+import { versionSkew } from "../../base/version_skew.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import type { Node } from "../../wire/messages/envoy_core.gen.ts";
 import type { Caller } from "../identity/caller.ts";
@@ -16,10 +17,17 @@ export interface NodeInfo {
   readonly namespace: string;
   readonly serviceAccount: string;
   readonly version: string;
+  /** Which program it is, as Envoy tells it; "" when it does not. */
+  readonly program: string;
 }
 
 const nodeTypes = ["sidecar", "router", "waypoint", "ztunnel", "agentgateway"] as const;
 export type NodeType = (typeof nodeTypes)[number];
+
+/** How a node of ours is apart from this program, where that is too far; other programs count their versions otherwise. */
+export function skewOf({ program, version }: NodeInfo, own: string): "older" | "newer" | null {
+  return program === "fairlead" ? versionSkew(own, version) : null;
+}
 
 /** @throws GrpcError `invalidArgument` */
 export function readNode(node: Node | undefined): NodeInfo {
@@ -44,6 +52,7 @@ export function readNode(node: Node | undefined): NodeInfo {
     namespace: text(node, "NAMESPACE") || (domain.split(".")[0] ?? ""),
     serviceAccount: text(node, "SERVICE_ACCOUNT"),
     version: text(node, "ISTIO_VERSION") || userAgentVersion(node),
+    program: node.userAgentName.slice(0, adsLimits.maxNodeIdChars),
   };
 }
 

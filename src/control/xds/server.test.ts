@@ -46,6 +46,30 @@ const policy: Authorization = {
   location: null,
 };
 
+test("a node of a version too far from this one is served, and said; another program counts otherwise", async () => {
+  const lines: string[] = [];
+  const lab = new XdsLab({
+    version: "0.4.0",
+    logger: { log: (level, _target, message) => void lines.push(`${level} ${message}`) },
+  });
+  const follow = async (name: string, userAgentName: string, value: string): Promise<readonly string[]> => {
+    const stream = lab.open(name);
+    await settle();
+    const version = { case: "userAgentVersion", value } as const;
+    const node = { ...nodeOf(name), userAgentName, userAgentVersionType: version };
+    stream.request({ node, typeUrl: authorizationType });
+    return acknowledgeAll(stream);
+  };
+  for (const [name, program, version] of [
+    ["same", "fairlead", "0.4.2"],
+    ["near", "fairlead", "0.5.0"],
+    ["other", "ztunnel", "1.29.0"],
+    ["old", "fairlead", "0.2.0"],
+  ] as const)
+    expect(await follow(name, program, version)).toEqual(["Authorization"]);
+  expect(lines).toEqual(["warn a node of a much older version follows; it may not understand all of it"]);
+});
+
 describe("who may open a stream", () => {
   test("nothing is read before it is known who calls", async () => {
     const lab = new XdsLab();

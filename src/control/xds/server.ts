@@ -28,7 +28,7 @@ import { type CallPeer, credentialsOf } from "../identity/call_credentials.ts";
 import { type Caller, type CallerAuthenticator, callerName } from "../identity/caller.ts";
 import type { PublishedHead } from "../records/audit.ts";
 import { contentResource, MeshResourceSets, nodeGroup } from "./mesh_resource_sets.ts";
-import type { NodeInfo } from "./node_info.ts";
+import { type NodeInfo, skewOf } from "./node_info.ts";
 import { PushTimer } from "./push_timer.ts";
 import { StreamShares } from "./stream_shares.ts";
 import { Subscriber, type SubscriberHost, type SubscriberStatus } from "./subscriber.ts";
@@ -293,8 +293,23 @@ export class XdsServer {
     this.#clients.set(key, streams);
     this.#metrics.connected(this.#clients.size);
     if (streams.length === 1) this.#options.onNodeConnected?.(caller, node);
+    this.#tellOfSkew(caller, node);
     if (streams.length > this.#limits.maxStreamsPerClient)
       streams[0]?.cut(new GrpcError(grpcCode.aborted, "a newer stream of the same client replaced it"));
+  }
+
+  /** It is served all the same: who is cut off learns of no revocation. */
+  #tellOfSkew(caller: Caller, node: NodeInfo): void {
+    const { version, logger } = this.#options;
+    const apart = skewOf(node, version);
+    if (apart === null) return;
+    const fields = { caller: callerName(caller), version: node.version, own: version };
+    logger.log(
+      "warn",
+      "xds",
+      `a node of a much ${apart} version follows; it may not understand all of it`,
+      fields,
+    );
   }
 
   #remove(subscriber: Subscriber): void {

@@ -249,6 +249,7 @@ export class ControlWorld {
       revokeReason: null,
       connected: true,
       programVersion: "1",
+      versionSkew: null,
       subscriptions: [
         {
           typeUrl: "t",
