@@ -39,7 +39,20 @@ export function waypointApp(stages: Stages, forward: Forward, logger: Logger): A
     return answered(c, localReply(500, "-", "internal error", message, 13));
   });
   return async (exchange) => {
-    await app.fetch(new LazyRequest(exchange), exchange);
+    try {
+      await app.fetch(new LazyRequest(exchange), exchange);
+    } catch (thrown) {
+      // Hono's own: the answer is there, unless it was user code's and no answer at all.
+      const { message } = faultOf(thrown);
+      logger.log("error", "bug", "please report this bug of fairlead: an answer could not be taken", {
+        error: message,
+      });
+      if (exchange.response !== null) return;
+      const reply = localReply(500, "-", "internal error", message, 13);
+      exchange.reply = reply;
+      exchange.response = replyHead(exchange, reply);
+      exchange.responseBody = replyBody(exchange, reply);
+    }
   };
 }
 

@@ -14,19 +14,32 @@ export interface Served {
   drain(): void;
 }
 
+export type Normalise = (path: string) => string | null;
+
+export interface ServingParts {
+  readonly clock: Clock;
+  readonly exchanges: OpenExchanges;
+  readonly normalise: Normalise;
+  readonly answer: Answer;
+  /** Of the telemetry stage. */
+  readonly end: (exchange: Exchange) => void;
+}
+
 export class Serving {
   readonly clock: Clock;
   readonly exchanges: OpenExchanges;
+  /** One spelling for each path, before any stage sees it; null: it is refused. */
+  readonly normalise: Normalise;
   readonly #answer: Answer;
   readonly #end: (exchange: Exchange) => void;
   readonly #served = new Set<Served>();
   #timer: Timer | null = null;
   #isDraining = false;
 
-  /** @param end of the telemetry stage. */
-  constructor(clock: Clock, exchanges: OpenExchanges, answer: Answer, end: (exchange: Exchange) => void) {
+  constructor({ clock, exchanges, normalise, answer, end }: ServingParts) {
     this.clock = clock;
     this.exchanges = exchanges;
+    this.normalise = normalise;
     this.#answer = answer;
     this.#end = end;
   }

@@ -12,7 +12,7 @@ import { OpenExchanges } from "./open_exchanges.ts";
 import { type Detected, Sniffer } from "./serve/detect.ts";
 import { H1Connection } from "./serve/h1_connection.ts";
 import { H2ServedConnection } from "./serve/h2_connection.ts";
-import { Serving } from "./serving.ts";
+import { type Normalise, Serving } from "./serving.ts";
 import type { Stages } from "./stages.ts";
 
 /** A connection that was accepted for what has this waypoint. */
@@ -37,6 +37,7 @@ export interface WaypointParts {
   readonly serves: (local: Workload) => boolean;
   readonly stages: Stages;
   readonly answer: Answer;
+  readonly normalise: Normalise;
   /** @throws MeshError when the endpoint cannot be reached. */
   readonly connect: (endpoint: Endpoint, downstream: Downstream) => Promise<Socket>;
   /** The upstream connections that are kept are given up as they become idle. */
@@ -51,7 +52,13 @@ export class Waypoint {
   constructor(parts: WaypointParts) {
     this.#parts = parts;
     this.exchanges = new OpenExchanges(parts.clock);
-    this.#serving = new Serving(parts.clock, this.exchanges, parts.answer, parts.stages.end);
+    this.#serving = new Serving({
+      clock: parts.clock,
+      exchanges: this.exchanges,
+      normalise: parts.normalise,
+      answer: parts.answer,
+      end: parts.stages.end,
+    });
   }
 
   serves(local: Workload): boolean {

@@ -4,6 +4,7 @@ import type { Workload } from "../../mesh/workload.ts";
 import type { EndpointDial } from "../../proxy/endpoint_dial.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
 import { waypointApp } from "../../waypoint/app.ts";
+import { normaliseTarget } from "../../waypoint/match/normalise.ts";
 import { plainStages } from "../../waypoint/plain_stages.ts";
 import { Forwarder } from "../../waypoint/upstream/forward.ts";
 import { Waypoint } from "../../waypoint/waypoint.ts";
@@ -25,6 +26,8 @@ export function openWaypoint(context: NodeContext, names: readonly string[], dia
     clock,
     serves: (local: Workload) => names.includes(`${local.namespace}/${local.name}`),
     stages,
+    // Istio's default (`MeshConfig.pathNormalization`).
+    normalise: (path) => normaliseTarget(path, "BASE"),
     answer: waypointApp(stages, (exchange, endpoint) => forwarder.forward(exchange, endpoint), logger),
     connect: (endpoint, downstream) => forwarder.connect(endpoint, downstream),
     drainUpstreams: () => forwarder.drain(),

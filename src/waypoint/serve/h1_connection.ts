@@ -139,6 +139,11 @@ export class H1Connection implements SocketHandler, Served {
       this.#refuse(request.status, request.reason, true);
       return;
     }
+    const path = this.#serving.normalise(request.path);
+    if (path === null) {
+      this.#refuse(400, "a malformed path", true);
+      return;
+    }
     const isUpgrade = request.upgrade === "websocket";
     if (isUpgrade && framing.kind !== "none") {
       this.#refuse(400, "an upgrade with content", true);
@@ -154,7 +159,7 @@ export class H1Connection implements SocketHandler, Served {
         method: request.method,
         scheme: "http",
         authority: request.authority,
-        path: request.path,
+        path,
         fields: request.fields,
         version: request.version,
         protocol: isUpgrade ? "websocket" : null,

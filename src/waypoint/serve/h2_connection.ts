@@ -60,7 +60,7 @@ export class H2ServedConnection implements Served {
   }
 
   #onRequest(stream: H2Stream, headers: HeaderFields, endStream: boolean): void {
-    const head = readH2Request(headers);
+    const head = readH2Request(headers, this.#serving.normalise);
     if (!("method" in head)) {
       stream.events = ignored;
       stream.sendHeaders([":status", String(head.status), "content-length", "0"], true);

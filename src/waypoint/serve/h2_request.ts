@@ -10,7 +10,10 @@ export interface H2Refusal {
 const hostPattern = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?$/;
 
 /** @param headers that the engine found well-formed: pseudo-headers first, each once; `host` agrees with `:authority`. */
-export function readH2Request(headers: HeaderFields): RequestHead | H2Refusal {
+export function readH2Request(
+  headers: HeaderFields,
+  normalise: (path: string) => string | null,
+): RequestHead | H2Refusal {
   let method = "";
   let scheme: "http" | "https" = "http";
   let authority: string | null = null;
@@ -72,12 +75,14 @@ export function readH2Request(headers: HeaderFields): RequestHead | H2Refusal {
   if (protocol !== null && protocol !== "websocket")
     return refuse(501, `the protocol ${protocol} is not served`);
   if (path.includes("#")) return refuse(400, "a fragment in the path");
+  const normal = normalise(path);
+  if (normal === null) return refuse(400, "a malformed path");
   return {
     // As HTTP/1.1 says an upgrade: stages need to know one form alone.
     method: protocol === null ? method : "GET",
     scheme,
     authority: called,
-    path,
+    path: normal,
     fields,
     version: "2",
     protocol,
