@@ -98,6 +98,8 @@ export interface WeightedDestination extends Destination {
   readonly weight: number;
   /** Beside the rule's own, after them. */
   readonly headers: HeaderChanges;
+  /** The new `Host` or `:authority`, where the rule itself has none. */
+  readonly authority?: string;
 }
 
 export interface HeaderChanges {

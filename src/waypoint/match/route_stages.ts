@@ -6,13 +6,7 @@ import { assert } from "../../base/assert.ts";
 import type { Clock, Random } from "../../host/host.ts";
 import { formatLocation } from "../../mesh/location.ts";
 import { serviceKey } from "../../mesh/service.ts";
-import type {
-  Destination,
-  HeaderChanges,
-  HttpRule,
-  RoutePlan,
-  WeightedDestination,
-} from "../../mesh/traffic/route_plan.ts";
+import type { Destination, HttpRule, RoutePlan, WeightedDestination } from "../../mesh/traffic/route_plan.ts";
 import { routeKey, type TrafficPlan } from "../../mesh/traffic/traffic_plan.ts";
 import type { Exchange, LocalReply } from "../exchange.ts";
 import { localReply } from "../local_reply.ts";
@@ -62,11 +56,11 @@ export class RouteStages implements Pick<Stages, "route" | "rewrite" | "fault"> 
     const { rule, request } = exchange;
     if (rule === null) return null;
     request.fields = changedFields(request.fields, rule.headers.request);
-    const own = ownHeaders(exchange.destination);
-    if (own !== null) request.fields = changedFields(request.fields, own.request);
+    const own = weighted(exchange.destination);
+    if (own !== null) request.fields = changedFields(request.fields, own.headers.request);
     const rewriter = this.#compile(rule).rewriter;
     if (rewriter !== null) request.path = rewriter(request.path, exchange.match);
-    const authority = rule.rewrite?.authority ?? null;
+    const authority = rule.rewrite?.authority ?? own?.authority ?? null;
     if (authority !== null) request.authority = authority;
     return null;
   };
@@ -94,8 +88,8 @@ export class RouteStages implements Pick<Stages, "route" | "rewrite" | "fault"> 
     const { rule, response } = exchange;
     if (rule === null || response === null) return;
     response.fields = changedFields(response.fields, rule.headers.response);
-    const own = ownHeaders(exchange.destination);
-    if (own !== null) response.fields = changedFields(response.fields, own.response);
+    const own = weighted(exchange.destination);
+    if (own !== null) response.fields = changedFields(response.fields, own.headers.response);
     const { cors } = this.#compile(rule);
     if (cors !== null && !this.#preflights.has(exchange))
       response.fields = cors.answered(exchange.request, response.fields);
@@ -145,7 +139,7 @@ export class RouteStages implements Pick<Stages, "route" | "rewrite" | "fault"> 
     }
     const destination = chooseDestination(action.destinations, this.#random);
     if (destination === null)
-      return localReply(503, "NC", "", `every destination of ${where} has the weight 0`);
+      return localReply(500, "NC", "", `every destination of ${where} has the weight 0`);
     const { missing } = destination;
     if (missing !== null) return localReply(missing.status, "NC", "", `${where}: ${missing.detail}`);
     exchange.destination = destination;
@@ -170,9 +164,9 @@ interface CompiledRule {
   readonly rewriter: PathRewriter | null;
 }
 
-/** Of a destination that a rule chose by weight. */
-function ownHeaders(destination: Destination | null): HeaderChanges | null {
-  return destination !== null && isWeighted(destination) ? destination.headers : null;
+/** What a rule chose by weight says more than where to. */
+function weighted(destination: Destination | null): WeightedDestination | null {
+  return destination !== null && isWeighted(destination) ? destination : null;
 }
 
 function isWeighted(destination: Destination): destination is WeightedDestination {

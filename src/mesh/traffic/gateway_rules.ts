@@ -1,0 +1,172 @@
+/** Routes of the Gateway API → rules of one port of a service, in the order that the specification gives (`HTTPRouteRule.matches`). */
+import type { HttpRouteDocument, L4RouteDocument } from "../documents/document.ts";
+import type { GatewayHttpRule } from "../documents/traffic_spec.ts";
+import { type Service, serviceKey } from "../service.ts";
+import type { Destinations } from "./destinations.ts";
+import type { HttpAction, HttpMatch, HttpRule, TcpRule, TlsRule } from "./route_plan.ts";
+import { byAge, type ServiceLookup } from "./service_lookup.ts";
+import { mayRoute, type TrafficScope } from "./traffic_scope.ts";
+import { retriesOf } from "./virtual_rules.ts";
+
+export class GatewayRules {
+  /** By the key of a service that is a parent. */
+  readonly #http: ReadonlyMap<string, readonly Attachment<HttpRouteDocument>[]>;
+  readonly #l4: ReadonlyMap<string, readonly Attachment<L4RouteDocument>[]>;
+  readonly #scope: TrafficScope;
+  readonly #destinations: Destinations;
+
+  constructor(
+    http: readonly HttpRouteDocument[],
+    l4: readonly L4RouteDocument[],
+    scope: TrafficScope,
+    lookup: ServiceLookup,
+    destinations: Destinations,
+  ) {
+    this.#http = attachments(byAge(http), lookup);
+    this.#l4 = attachments(byAge(l4), lookup);
+    this.#scope = scope;
+    this.#destinations = destinations;
+  }
+
+  /** Those that are attached to the service and port, the oldest first. */
+  httpRoutes(service: Service, port: number): readonly HttpRouteDocument[] {
+    return this.#attached(this.#http, service, port);
+  }
+
+  http(documents: readonly HttpRouteDocument[]): readonly HttpRule[] {
+    const rules = documents.flatMap((document) =>
+      document.spec.rules.flatMap((rule, index) => this.#httpRules(document, rule, index)),
+    );
+    // Stable: of equals the older document's, and in it the first, comes first.
+    return [...rules].sort(compareRules);
+  }
+
+  tcp(service: Service, port: number): readonly TcpRule[] {
+    return this.#attached(this.#l4, service, port).flatMap((document) => {
+      if (document.kind !== "TCPRoute") return [];
+      return document.spec.rules.map((rule, index) => ({
+        name: rule.name ?? `${document.metadata.namespace}/${document.metadata.name}.rules.${index}`,
+        location: rule.at,
+        matches: [],
+        destinations: this.#destinations.weightedBackends(document, rule.backends, rule.at),
+      }));
+    });
+  }
+
+  tls(service: Service, port: number): readonly TlsRule[] {
+    return this.#attached(this.#l4, service, port).flatMap((document) => {
+      if (document.kind !== "TLSRoute") return [];
+      const { hostnames, rules } = document.spec;
+      return rules.map((rule, index) => ({
+        name: rule.name ?? `${document.metadata.namespace}/${document.metadata.name}.rules.${index}`,
+        location: rule.at,
+        matches:
+          hostnames.length === 0
+            ? []
+            : [
+                {
+                  sniHosts: hostnames.map(({ value }) => value),
+                  destinationSubnets: [],
+                  location: document.location,
+                },
+              ],
+        destinations: this.#destinations.weightedBackends(document, rule.backends, rule.at),
+      }));
+    });
+  }
+
+  #attached<T extends HttpRouteDocument | L4RouteDocument>(
+    all: ReadonlyMap<string, readonly Attachment<T>[]>,
+    service: Service,
+    port: number,
+  ): readonly T[] {
+    const found = new Set<T>();
+    for (const attachment of all.get(serviceKey(service)) ?? []) {
+      const { document } = attachment;
+      if (attachment.port !== null && attachment.port !== port) continue;
+      if (mayRoute(document.metadata.namespace, service, this.#scope)) found.add(document);
+    }
+    return [...found];
+  }
+
+  /** One for each match, since each has its own place in the order. */
+  #httpRules(document: HttpRouteDocument, rule: GatewayHttpRule, index: number): readonly HttpRule[] {
+    const action: HttpAction =
+      rule.redirect !== null
+        ? { kind: "redirect", redirect: rule.redirect }
+        : {
+            kind: "forward",
+            destinations: this.#destinations.weightedBackends(document, rule.backends, rule.at),
+          };
+    const name = rule.name ?? `${document.metadata.namespace}/${document.metadata.name}.rules.${index}`;
+    const common = {
+      location: rule.at,
+      action,
+      rewrite: rule.rewrite,
+      headers: rule.headers,
+      timeoutMs: rule.timeoutMs,
+      retries: retriesOf(rule.retries),
+      fault: null,
+      mirrors: rule.mirrors.flatMap(({ backend, percent }) => {
+        const destination = this.#destinations.ofBackend(document, backend);
+        return destination.missing === null && percent > 0 ? [{ destination, percent }] : [];
+      }),
+      cors: rule.cors,
+      session: rule.session,
+    };
+    if (rule.matches.length === 0) return [{ ...common, name, matches: [] }];
+    return rule.matches.map((match, i) => ({
+      ...common,
+      name: rule.matches.length === 1 ? name : `${name}.${i}`,
+      matches: [match],
+    }));
+  }
+}
+
+interface Attachment<T> {
+  readonly document: T;
+  /** Null: every port. */
+  readonly port: number | null;
+}
+
+function attachments<T extends HttpRouteDocument | L4RouteDocument>(
+  documents: readonly T[],
+  lookup: ServiceLookup,
+): ReadonlyMap<string, readonly Attachment<T>[]> {
+  const all = new Map<string, Attachment<T>[]>();
+  for (const document of documents)
+    for (const parent of document.spec.parents)
+      for (const service of lookup.byRef(parent, document.metadata.namespace)) {
+        const list = all.get(serviceKey(service)) ?? [];
+        all.set(serviceKey(service), list);
+        list.push({ document, port: parent.port });
+      }
+  return all;
+}
+
+const ranks = { exact: 3, segments: 2, prefix: 2, regex: 1 } as const;
+/** No match at all is the prefix `/`. */
+const everything = { path: { kind: "segments", value: "/" }, method: null, headers: [], query: [] } as const;
+
+function compareRules(a: HttpRule, b: HttpRule): number {
+  const one = a.matches[0] ?? everything;
+  const other = b.matches[0] ?? everything;
+  return (
+    rankOf(other) - rankOf(one) ||
+    lengthOf(other) - lengthOf(one) ||
+    Number(other.method !== null) - Number(one.method !== null) ||
+    other.headers.length - one.headers.length ||
+    other.query.length - one.query.length
+  );
+}
+
+type Ranked = Pick<HttpMatch, "path" | "method" | "headers" | "query">;
+
+function rankOf({ path }: Ranked): number {
+  return ranks[path?.kind ?? "segments"];
+}
+
+/** Of a regular expression the length is no measure of how much it takes, but the specification leaves it open, and Istio goes by it. */
+function lengthOf({ path }: Ranked): number {
+  return path?.value.length ?? 1;
+}

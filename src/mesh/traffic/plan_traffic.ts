@@ -1,0 +1,210 @@
+/** Documents and services → what one waypoint does with traffic, as istiod makes it for Istio's waypoints. Pure. */
+
+import { inSteps } from "../../base/steps.ts";
+import { runSteps } from "../../base/time_slice.ts";
+import type {
+  DestinationRuleDocument,
+  HttpRouteDocument,
+  L4RouteDocument,
+  MeshDocument,
+  RateLimitDocument,
+  VirtualServiceDocument,
+} from "../documents/document.ts";
+import { formatLocation } from "../location.ts";
+import { type Service, serviceKey } from "../service.ts";
+import { sameValue } from "../store/change.ts";
+import { DestinationPlans } from "./destination_plans.ts";
+import type { DestinationPlan, DestinationPolicy } from "./destination_policy.ts";
+import { Destinations } from "./destinations.ts";
+import { GatewayRules } from "./gateway_rules.ts";
+import type { RateLimit, RateLimitTarget } from "./rate_limit.ts";
+import type { RoutePlan } from "./route_plan.ts";
+import { hostCovers, ServiceLookup } from "./service_lookup.ts";
+import { noTraffic, routeKey, type TrafficPlan } from "./traffic_plan.ts";
+import type { TrafficReport, TrafficScope } from "./traffic_scope.ts";
+import { VirtualRules } from "./virtual_rules.ts";
+
+/**
+ * @param documents all that were accepted, whatever their kind.
+ * @param previous what did not change is the same value as in it: what is compiled of it, and what is known of endpoints, stays.
+ */
+export function planTraffic(
+  documents: readonly MeshDocument[],
+  services: readonly Service[],
+  scope: TrafficScope,
+  report: TrafficReport,
+  previous: TrafficPlan = noTraffic,
+): TrafficPlan {
+  return runSteps(planTrafficInSteps(documents, services, scope, report, previous));
+}
+
+/** The same, in steps short enough to let connections have their turn in between. */
+export function* planTrafficInSteps(
+  documents: readonly MeshDocument[],
+  services: readonly Service[],
+  scope: TrafficScope,
+  report: TrafficReport,
+  previous: TrafficPlan,
+): Generator<void, TrafficPlan> {
+  const lookup = new ServiceLookup(services, documents);
+  const of = <Kind extends MeshDocument["kind"]>(...kinds: readonly Kind[]) =>
+    documents.filter((document): document is Extract<MeshDocument, { kind: Kind }> =>
+      kinds.some((kind) => kind === document.kind),
+    );
+  const virtualServices = of("VirtualService");
+  const httpRoutes = documents.filter(isHttpRoute);
+  const l4Routes = documents.filter(isL4Route);
+  const rules = of("DestinationRule");
+  warnUnattached(virtualServices, [...httpRoutes, ...l4Routes], rules, lookup, scope, report);
+  const plans = new DestinationPlans(rules, of("BackendTLSPolicy"), scope, lookup, report);
+  const destinations = new Destinations(lookup, plans.of, report);
+  const virtual = new VirtualRules(virtualServices, scope, destinations, report);
+  const gateway = new GatewayRules(httpRoutes, l4Routes, scope, lookup, destinations);
+  const routes = new Map<string, RoutePlan>();
+  yield;
+  for (const service of services) {
+    if (!scope.serves(service)) continue;
+    yield;
+    const mine = virtual.of(service);
+    for (const port of service.ports.keys()) {
+      const key = routeKey(serviceKey(service), port);
+      const attached = gateway.httpRoutes(service, port);
+      warnBoth(mine, attached, service, report);
+      const plan: RoutePlan = {
+        service: serviceKey(service),
+        port,
+        http: [...mine.flatMap((document) => virtual.http(document, port)), ...gateway.http(attached)],
+        tls: [...mine.flatMap((document) => virtual.tls(document, port)), ...gateway.tls(service, port)],
+        tcp: [...mine.flatMap((document) => virtual.tcp(document, port)), ...gateway.tcp(service, port)],
+      };
+      if (plan.http.length + plan.tls.length + plan.tcp.length > 0)
+        routes.set(key, kept(previous.routes.get(key), plan));
+    }
+  }
+  const destinationPlans = new Map<string, DestinationPlan>();
+  yield* inSteps(services, (service) => {
+    const plan = plans.of(service);
+    if (plan.locations.length > 0 || [...plan.ports.values()].some(({ tls }) => tls !== null))
+      destinationPlans.set(plan.service, keptPlan(previous.destinations.get(plan.service), plan));
+  });
+  const limits = of("RateLimit").flatMap((document) => {
+    const limit = rateLimitOf(document, lookup, scope, report);
+    const before = previous.rateLimits.find(({ key }) => key === limit?.key);
+    return limit === null ? [] : [kept(before, limit)];
+  });
+  return { routes, destinations: destinationPlans, rateLimits: limits };
+}
+
+function isHttpRoute(document: MeshDocument): document is HttpRouteDocument {
+  return document.kind === "HTTPRoute" || document.kind === "GRPCRoute";
+}
+
+function isL4Route(document: MeshDocument): document is L4RouteDocument {
+  return document.kind === "TCPRoute" || document.kind === "TLSRoute";
+}
+
+function kept<T>(before: T | undefined, now: T): T {
+  return before !== undefined && sameValue(before, now) ? before : now;
+}
+
+/** Policies each by themselves: a subset that comes must not make all others' endpoints be learned again. */
+function keptPlan(before: DestinationPlan | undefined, now: DestinationPlan): DestinationPlan {
+  if (before === undefined) return now;
+  const ports = keptPolicies(before.ports, now.ports);
+  const subsets = new Map(
+    [...now.subsets].map(([name, subset]) => {
+      const old = before.subsets.get(name);
+      return [
+        name,
+        old === undefined ? subset : kept(old, { ...subset, ports: keptPolicies(old.ports, subset.ports) }),
+      ];
+    }),
+  );
+  return kept(before, { ...now, ports, subsets });
+}
+
+function keptPolicies(
+  before: ReadonlyMap<number, DestinationPolicy>,
+  now: ReadonlyMap<number, DestinationPolicy>,
+): ReadonlyMap<number, DestinationPolicy> {
+  return new Map([...now].map(([port, policy]) => [port, kept(before.get(port), policy)]));
+}
+
+/** Null when no target of it is this waypoint's. */
+function rateLimitOf(
+  document: RateLimitDocument,
+  lookup: ServiceLookup,
+  scope: TrafficScope,
+  report: TrafficReport,
+): RateLimit | null {
+  const { namespace, name } = document.metadata;
+  const { waypoint } = scope;
+  const targets = document.spec.targets.flatMap(({ value, at }): RateLimitTarget[] => {
+    const [kind = "", target = ""] = value.split(" ");
+    if (kind === "Gateway")
+      return waypoint !== null && waypoint.namespace === namespace && waypoint.name === target
+        ? [{ kind: "waypoint", ...waypoint }]
+        : [];
+    if (kind === "GatewayClass")
+      return waypoint !== null && namespace === scope.rootNamespace && target === "istio-waypoint"
+        ? [{ kind: "waypoint", ...waypoint }]
+        : [];
+    const services = lookup.byName(namespace, target);
+    if (services.length === 0)
+      report.warn(document, "Unresolved", `there is no ${kind} ${namespace}/${target}`, at);
+    return services
+      .filter(scope.serves)
+      .map((service) => ({ kind: "service", service: serviceKey(service) }));
+  });
+  if (targets.length === 0) return null;
+  const { rules, store, headers, dryRun } = document.spec;
+  return { key: `${namespace}/${name}`, location: document.location, targets, rules, store, headers, dryRun };
+}
+
+function warnUnattached(
+  virtualServices: readonly VirtualServiceDocument[],
+  routes: readonly (HttpRouteDocument | L4RouteDocument)[],
+  rules: readonly DestinationRuleDocument[],
+  lookup: ServiceLookup,
+  scope: TrafficScope,
+  report: TrafficReport,
+): void {
+  // Once, by who checks documents, and not by each waypoint again.
+  if (scope.waypoint !== null) return;
+  for (const document of virtualServices) {
+    const { namespace } = document.metadata;
+    for (const { value, at } of document.spec.hosts)
+      if (!lookup.all.some((service) => hostCovers(value, namespace, service)))
+        report.warn(document, "Unresolved", `no service is called ${value}`, at);
+  }
+  for (const document of rules) {
+    const { host } = document.spec;
+    if (!lookup.all.some((service) => hostCovers(host.value, document.metadata.namespace, service)))
+      report.warn(document, "Unresolved", `no service is called ${host.value}`, host.at);
+  }
+  for (const document of routes)
+    for (const parent of document.spec.parents)
+      if (lookup.byRef(parent, document.metadata.namespace).length === 0)
+        report.warn(
+          document,
+          "Unresolved",
+          `there is no ${parent.kind} ${parent.namespace ?? document.metadata.namespace}/${parent.name}`,
+          parent.at,
+        );
+}
+
+function warnBoth(
+  virtual: readonly VirtualServiceDocument[],
+  routes: readonly HttpRouteDocument[],
+  service: Service,
+  report: TrafficReport,
+): void {
+  const first = virtual.find(({ spec }) => spec.http.length > 0);
+  if (first === undefined) return;
+  for (const route of routes)
+    report.warn(
+      route,
+      "Ignored",
+      `${service.hostname} has routes of ${first.metadata.key} too (${formatLocation(first.location)}), and those come first`,
+    );
+}

@@ -1,0 +1,22 @@
+/** Whose traffic is planned, and who is told what is wrong with the documents. */
+import type { MeshDocument } from "../documents/document.ts";
+import type { DocumentWarning, Location } from "../location.ts";
+import type { Service } from "../service.ts";
+
+export interface TrafficScope {
+  /** The namespace and name of the waypoint's Gateway. Null: no waypoint in particular; documents are only checked. */
+  readonly waypoint: { readonly namespace: string; readonly name: string } | null;
+  /** Whether the waypoint is in front of the service. */
+  readonly serves: (service: Service) => boolean;
+  readonly rootNamespace: string;
+}
+
+/** `ConversionReport` is one. */
+export interface TrafficReport {
+  warn(document: MeshDocument, reason: DocumentWarning["reason"], message: string, location?: Location): void;
+}
+
+/** Routes are for services of their own namespace, or for all of a waypoint of it (Istio `getVirtualServiceForWaypoint`). */
+export function mayRoute(namespace: string, service: Service, scope: TrafficScope): boolean {
+  return namespace === service.namespace || scope.waypoint === null || namespace === scope.waypoint.namespace;
+}
