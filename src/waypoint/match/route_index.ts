@@ -165,3 +165,16 @@ function matcherOf(match: HttpMatch, pattern: Pattern | null): (view: HeadView) 
     return true;
   };
 }
+
+/** Whether a request fits any of them; with none it never does. */
+export function requestMatcher(
+  matches: readonly HttpMatch[],
+): (exchange: { readonly request: RequestHead }) => boolean {
+  const fits = matches.map((match) =>
+    matcherOf(match, match.path?.kind === "regex" ? new Pattern(match.path.value) : null),
+  );
+  return ({ request }) => {
+    const view = new HeadView(request);
+    return fits.some((each) => each(view));
+  };
+}

@@ -54,6 +54,11 @@ export class RequestTelemetry {
       exchange.request.fields.push("x-request-id", this.#requestId());
   }
 
+  /** Of a request that is under way; null without a trace. */
+  traceId(exchange: Exchange): string | null {
+    return this.#open.get(exchange)?.trace?.traceId ?? null;
+  }
+
   /** An answer is about to be passed on. */
   answering(exchange: Exchange): void {
     if (!exchange.isGrpc || exchange.responseBody === null || this.#responses.has(exchange)) return;
