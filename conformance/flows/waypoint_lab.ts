@@ -80,3 +80,10 @@ export function answering(answer: (head: string) => string): (peer: Recorder) =>
 export function ok(content: string): string {
   return `HTTP/1.1 200 OK\r\nContent-Length: ${content.length}\r\n\r\n${content}`;
 }
+
+/** A head as it was before each request got an id of its own. */
+export function withoutId(text: string | undefined): string {
+  return (text ?? "")
+    .replace(/x-request-id: [0-9a-f-]{36}\r\n/g, "")
+    .replace(/ x-request-id [0-9a-f-]{36}/g, "");
+}

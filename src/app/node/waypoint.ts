@@ -5,14 +5,14 @@ import type { EndpointDial } from "../../proxy/endpoint_dial.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
 import { waypointApp } from "../../waypoint/app.ts";
 import { normaliseTarget } from "../../waypoint/match/normalise.ts";
-import { plainStages } from "../../waypoint/plain_stages.ts";
 import { Forwarder } from "../../waypoint/upstream/forward.ts";
 import { Waypoint } from "../../waypoint/waypoint.ts";
+import { waypointStages } from "./waypoint_stages.ts";
 
 /** @param names `namespace/name` of the workloads of this host that are waypoints. */
 export function openWaypoint(context: NodeContext, names: readonly string[], dial: EndpointDial): Waypoint {
-  const { clock, logger, random, secrets, store, trust } = context;
-  const stages = plainStages(store, () => random.float());
+  const { clock, logger, secrets, store, trust } = context;
+  const { stages } = waypointStages(context);
   const forwarder = new Forwarder(clock, (endpoint, downstream) =>
     dial.connect({
       source: downstream.waypoint,
