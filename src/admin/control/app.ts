@@ -3,6 +3,7 @@ import { type Context, Hono, type Next } from "hono";
 import { Administrators } from "./administrators.ts";
 import { addAuthorityRoutes } from "./authority_routes.ts";
 import { BodyLoad } from "./body_load.ts";
+import { ChangeRates } from "./change_rates.ts";
 import { addDocumentRoutes } from "./document_routes.ts";
 import { addNodeRoutes } from "./node_routes.ts";
 import { addOperationRoutes } from "./operation_routes.ts";
@@ -19,6 +20,7 @@ export function createControlApp(sources: ControlSources): ControlApp {
   const app: ControlApp = new Hono<ControlEnvironment>();
   const administrators = new Administrators(sources.administrators, sources.rootNamespace);
   const load = new BodyLoad();
+  const rates = new ChangeRates();
   app.onError((error) => {
     const problem = problemOf(error);
     if (problem !== null) return problem.response();
@@ -33,6 +35,7 @@ export function createControlApp(sources: ControlSources): ControlApp {
     const session = await authenticate(sources, administrators, load, context);
     context.set("session", session);
     try {
+      rates.charge(session, context.req.method, context.req.path);
       await next();
     } finally {
       session.close();

@@ -14,6 +14,8 @@ export interface ProblemFields {
   readonly canForce?: boolean;
   /** The version that the documents are at. */
   readonly version?: number;
+  /** When it may be tried again. */
+  readonly retryAfterSeconds?: number;
 }
 
 /** The phrases of RFC 9110 §15 and RFC 4918 §11.5, as RFC 9457 §4.2.1 wants them of a problem without a type of its own. */
@@ -58,6 +60,8 @@ export class Problem extends Error {
     };
     // RFC 9110 §15.5.2 wants it.
     if (this.status === 401) headers["www-authenticate"] = "Bearer";
+    const { retryAfterSeconds } = this.fields;
+    if (retryAfterSeconds !== undefined) headers["retry-after"] = String(retryAfterSeconds);
     return new Response(`${JSON.stringify(body)}\n`, { status: this.status, headers });
   }
 }

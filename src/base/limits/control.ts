@@ -306,6 +306,10 @@ export const controlAdminLimits = {
   maxAdministrators: 1_000,
   maxSubjects: 100,
   maxAdministratorBytes: 1024 * 1024,
+  /** Changes of one tenant, dry runs too: an hour's work at once, then one a second. A second rate is for revocations and removals alone. */
+  changeRate: { burst: 60, perSecond: 1 },
+  withdrawalRate: { burst: 300, perSecond: 5 },
+  maxRateKeys: 10_000,
   /** Characters of a reason. */
   maxReasonLength: 500,
   /** How often `audit --follow` asks for more. */

@@ -38,6 +38,7 @@ export class AuditHeads {
   #timer: Timer | null = null;
   #closed = false;
   #last: AuditCheck | null = null;
+  #checking: Promise<unknown> = Promise.resolve();
   readonly #published = new WatchSource<PublishedHead | null>(null);
   /** Heads that nodes were sent, the oldest first. */
   #sent: readonly AuditHead[] = [];
@@ -85,7 +86,14 @@ export class AuditHeads {
   }
 
   /** Reads all rows, in slices. @param known heads that were kept elsewhere. */
-  async check(known: readonly AuditHead[] = []): Promise<AuditCheck> {
+  check(known: readonly AuditHead[] = []): Promise<AuditCheck> {
+    // One after the other: each reads everything there is.
+    const mine = this.#checking.then(() => this.#check(known));
+    this.#checking = mine.catch(() => {});
+    return mine;
+  }
+
+  async #check(known: readonly AuditHead[]): Promise<AuditCheck> {
     const { clock, audit } = this.#options;
     const heads = this.#kept;
     const problem = this.#problem ?? (await this.#forged(heads));
