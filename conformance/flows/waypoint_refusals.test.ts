@@ -317,3 +317,15 @@ test("trust in the client ends: its request ends with it", async () => {
     connection.abort(new MeshError("trust_changed", "policy", "revoked"));
   await lab.until(() => client.closes === 1 && served[0]?.closes === 1, "the end on both sides");
 });
+
+test("TLS goes on unread, and the hello is whole at the endpoint", async () => {
+  const { lab, served, call } = await waypointLab(webService("TLS"));
+  const client = await call();
+  const hello = bytes(`\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00`);
+  client.socket.write(hello.subarray(0, 4));
+  await lab.run(50);
+  client.socket.write(hello.subarray(4));
+  await lab.until(() => served[0]?.byteCount === hello.length, "the hello");
+  served[0]?.socket.write(bytes("\x15\x03"));
+  await lab.until(() => client.byteCount === 2, "the answer");
+});

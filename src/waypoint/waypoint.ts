@@ -72,7 +72,7 @@ export class Waypoint {
 
   accept(call: ThroughCall): void {
     const protocol = protocolOf(call);
-    const sniffer = new Sniffer(this.#parts.clock, call.socket, waitMs(protocol), (detected) =>
+    const sniffer = new Sniffer(this.#parts.clock, call.socket, waitFor(protocol), (detected) =>
       this.#serve(call, sniffer, served(protocol, detected)),
     );
     sniffer.start();
@@ -89,7 +89,7 @@ export class Waypoint {
   }
 
   #serve(call: ThroughCall, sniffer: Sniffer, as: "http1" | "http2" | "copy"): void {
-    const downstream = downstreamOf(call);
+    const downstream = downstreamOf(call, sniffer.serverName);
     if (as === "copy") {
       void this.#copy(call, sniffer, downstream);
       return;
@@ -128,11 +128,10 @@ function protocolOf({ called }: ThroughCall): AppProtocol {
 }
 
 /** How long the first bytes are waited for. Where HTTP is said to be spoken a silent client is one that has no request yet. */
-function waitMs(protocol: AppProtocol): number {
-  if (protocol === "TCP") return 0;
-  return protocol === "UNKNOWN" || protocol === "TLS"
-    ? servingLimits.detectTimeoutMs
-    : servingLimits.idleTimeoutMs;
+function waitFor(protocol: AppProtocol): { readonly timeoutMs: number; readonly wantsName: boolean } {
+  if (protocol === "TCP") return { timeoutMs: 0, wantsName: false };
+  const wantsName = protocol === "UNKNOWN" || protocol === "TLS";
+  return { timeoutMs: wantsName ? servingLimits.detectTimeoutMs : servingLimits.idleTimeoutMs, wantsName };
 }
 
 /** What is said to be HTTP is never carried unread: bytes that are none are answered as such. */
@@ -150,7 +149,7 @@ function served(protocol: AppProtocol, detected: Detected): "http1" | "http2" | 
   }
 }
 
-function downstreamOf(call: ThroughCall): Downstream {
+function downstreamOf(call: ThroughCall, sni: string): Downstream {
   const { called } = call;
   return {
     peer: call.peer.id,
@@ -159,7 +158,7 @@ function downstreamOf(call: ThroughCall): Downstream {
     destination: { ip: called.ip, port: called.port },
     service: called.service,
     workload: called.workload,
-    sni: "",
+    sni,
     waypoint: call.local,
   };
 }

@@ -4,6 +4,8 @@ export const servingLimits = {
   detectTimeoutMs: 1_000,
   /** Bytes that are looked at to tell a protocol; no request line that is served begins later. */
   detectBytes: 64,
+  /** A TLS ClientHello, whose server name is looked for; Envoy's TLS inspector takes as much. */
+  maxHelloBytes: 16 * 1024,
   /** The head of a request, from its first byte to its last. */
   headTimeoutMs: 15_000,
   /** A connection without a request; Envoy's `idle_timeout`. */

@@ -3,6 +3,7 @@ import type { MeshError } from "../../base/errors.ts";
 import type { SocketAddress } from "../../base/ip.ts";
 import { servingLimits } from "../../base/limits/serving.ts";
 import type { Clock, Socket, SocketHandler, Timer } from "../../host/host.ts";
+import { helloServerName } from "../../wire/tls_hello.ts";
 
 /** `none`: bytes of no known protocol, or none in time. */
 export type Detected = "http1" | "http2" | "tls" | "none";
@@ -34,16 +35,24 @@ export class Sniffer implements SocketHandler, Socket {
   readonly remote: SocketAddress;
   readonly retainsWrites = true;
   readonly #socket: Socket;
+  readonly #wantsName: boolean;
   readonly #timer: Timer;
   readonly #onDetected: (detected: Detected) => void;
   #bytes: Uint8Array = new Uint8Array(0);
   #isDetected = false;
+  #serverName = "";
   #hasEnded = false;
   #closed: { readonly error: MeshError | null } | null = null;
 
-  /** @param timeoutMs after it the protocol is `none`. @param onDetected exactly once; the socket is paused then. */
-  constructor(clock: Clock, socket: Socket, timeoutMs: number, onDetected: (detected: Detected) => void) {
+  /** @param timeoutMs after it the protocol is `none`. @param wantsName whether the server's name in TLS is read. @param onDetected exactly once; the socket is paused then. */
+  constructor(
+    clock: Clock,
+    socket: Socket,
+    { timeoutMs, wantsName }: { readonly timeoutMs: number; readonly wantsName: boolean },
+    onDetected: (detected: Detected) => void,
+  ) {
     this.#socket = socket;
+    this.#wantsName = wantsName;
     this.local = socket.local;
     this.remote = socket.remote;
     this.#onDetected = onDetected;
@@ -60,8 +69,9 @@ export class Sniffer implements SocketHandler, Socket {
     return true;
   }
 
-  get bytes(): Uint8Array {
-    return this.#bytes;
+  /** Of a TLS ClientHello; "" without one. */
+  get serverName(): string {
+    return this.#serverName;
   }
 
   setHandler(handler: SocketHandler): void {
@@ -80,8 +90,17 @@ export class Sniffer implements SocketHandler, Socket {
   onData(bytes: Uint8Array): void {
     this.#bytes = this.#bytes.length === 0 ? bytes : joined(this.#bytes, bytes);
     const detected = detect(this.#bytes);
-    if (detected !== null) this.#decide(detected);
+    if (detected === "tls" && this.#wantsName) this.#readName();
+    else if (detected !== null) this.#decide(detected);
     else if (this.#bytes.length >= servingLimits.detectBytes) this.#decide("none");
+  }
+
+  /** A server name decides where the connection goes, so the whole hello is waited for. */
+  #readName(): void {
+    const hello = helloServerName(this.#bytes);
+    if (hello.kind === "more" && this.#bytes.length < servingLimits.maxHelloBytes) return;
+    if (hello.kind === "name") this.#serverName = hello.name;
+    this.#decide("tls");
   }
 
   onDrain(): void {}
