@@ -55,6 +55,7 @@ export function workloadAt(index: number, size: MeshSize, revision: number): Wor
     status: "HEALTHY",
     clusterId: "c1",
     locality: { region: "r1", zone: `z${index % 3}`, subzone: "" },
+    labels: new Map(),
     networkMode: "STANDARD",
     capacity: 1,
     location: null,

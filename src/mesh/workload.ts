@@ -62,6 +62,8 @@ export interface Workload {
   /** "" in a mesh without clusters. */
   readonly clusterId: string;
   readonly locality: Locality;
+  /** By which subsets and locality settings of a waypoint choose. Empty where the control plane does not tell them, as istiod. */
+  readonly labels: ReadonlyMap<string, string>;
   readonly networkMode: "STANDARD" | "HOST_NETWORK";
   /** Load-balancing weight, at least 1 unless the document says 0. */
   readonly capacity: number;

@@ -7,6 +7,7 @@ import {
   WorkloadStatus,
   WorkloadType,
 } from "../../wire/messages/istio_workload.gen.ts";
+import { labelsOf } from "../../wire/messages/mesh_resources.ts";
 import { SpiffeId } from "../identity.ts";
 import type { Workload } from "../workload.ts";
 import { decodeIp, decodePort, decodeWord, refuseField } from "./decode_field.ts";
@@ -47,10 +48,19 @@ export function decodeWorkload(message: WorkloadMessage, ownCluster: string): Wo
       zone: locality?.zone ?? "",
       subzone: locality?.subzone ?? "",
     },
+    labels: decodeLabels(message),
     networkMode: decodeWord("network_mode", NetworkMode, message.networkMode),
     capacity: message.capacity ?? 1,
     location: null,
   };
+}
+
+function decodeLabels({ extensions }: WorkloadMessage): Workload["labels"] {
+  try {
+    return labelsOf(extensions);
+  } catch {
+    return refuseField("extensions", "has labels that cannot be read");
+  }
 }
 
 /** ztunnel refuses the third protocol, Istio's own mutual TLS without HBONE, too: it is not spoken here. */

@@ -16,7 +16,7 @@ import {
   WorkloadStatus,
   WorkloadType,
 } from "../../wire/messages/istio_workload.gen.ts";
-import { encodeAddressMessage } from "../../wire/messages/mesh_resources.ts";
+import { encodeAddressMessage, labelsExtension } from "../../wire/messages/mesh_resources.ts";
 import type { LoadBalancing, NetworkAddress, Service, ServicePort } from "../service.ts";
 import type { GatewayAddress, Workload } from "../workload.ts";
 
@@ -48,6 +48,7 @@ export function encodeWorkload(workload: Workload): Uint8Array {
     authorizationPolicies: [...workload.authorizationPolicies],
     status: WorkloadStatus[workload.status],
     networkMode: NetworkMode[workload.networkMode],
+    ...(workload.labels.size === 0 ? {} : { extensions: [labelsExtension(sortedLabels(workload))] }),
     ...(hasLocality(workload) ? { locality: workload.locality } : {}),
     ...(workload.capacity === 1 ? {} : { capacity: workload.capacity }),
     ...(waypoint === null ? {} : { waypoint: encodeGateway(waypoint) }),
@@ -99,6 +100,10 @@ const workloadTypes = {
   pod: WorkloadType.POD,
   job: WorkloadType.JOB,
 } as const;
+
+function sortedLabels({ labels }: Workload) {
+  return [...labels].map(([name, value]) => ({ name, value })).sort((a, b) => (a.name < b.name ? -1 : 1));
+}
 
 function hasLocality({ locality }: Workload): boolean {
   return locality.region !== "" || locality.zone !== "" || locality.subzone !== "";

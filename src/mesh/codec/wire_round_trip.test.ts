@@ -72,6 +72,9 @@ const workload: fc.Arbitrary<Workload> = fc
     status: fc.constantFrom("HEALTHY" as const, "UNHEALTHY" as const),
     clusterId: label,
     locality: fc.record({ region: anyText, zone: anyText, subzone: anyText }),
+    labels: fc
+      .dictionary(fc.constantFrom("app", "version", "a.b/c"), fc.string({ maxLength: 5 }))
+      .map((labels) => new Map(Object.entries(labels))),
     networkMode: fc.constantFrom("STANDARD" as const, "HOST_NETWORK" as const),
     capacity: fc.integer({ min: 0, max: 0xffff_ffff }),
     location: fc.constant(null),

@@ -13,7 +13,7 @@ import { SpiffeId } from "../identity.ts";
 import type { GatewayAddress, Workload } from "../workload.ts";
 import type { ConversionContext } from "./conversion_context.ts";
 import type { ConversionReport } from "./conversion_report.ts";
-import { labelOf, selectableLabels } from "./workload_labels.ts";
+import { labelOf, ownLabels, selectableLabels } from "./workload_labels.ts";
 
 /** A document or an endpoint of one, with the labels that selectors see. */
 export interface WorkloadSource {
@@ -68,6 +68,7 @@ export function convertWorkload(
     status: isHealthy(source) ? "HEALTHY" : "UNHEALTHY",
     clusterId: context.clusterId,
     locality: spec.locality,
+    labels: ownLabels(document, spec),
     networkMode: "STANDARD",
     // istiod: a weight of 0 is no weight at all.
     capacity: spec.weight === null || spec.weight === 0 ? 1 : spec.weight,

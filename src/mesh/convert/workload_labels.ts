@@ -28,3 +28,22 @@ export function labelOf(document: Holder, spec: EndpointSpec, name: string): Loc
     ? (spec.labels.get(name) ?? labels.get(name))
     : (labels.get(name) ?? spec.labels.get(name));
 }
+
+/**
+ * All that the workload says of itself, as plain words, and where it is (Istio `labelutil.AugmentLabels`): what subsets and locality
+ * settings go by.
+ */
+export function ownLabels(document: Holder, spec: EndpointSpec): ReadonlyMap<string, string> {
+  const { labels } = document.metadata;
+  const said = document.kind === "ServiceEntry" ? [labels, spec.labels] : [spec.labels, labels];
+  const own = new Map(said.flatMap((some) => [...some].map(([name, { value }]) => [name, value] as const)));
+  const { region, zone, subzone } = spec.locality;
+  const places = [
+    ["topology.kubernetes.io/region", region],
+    ["topology.kubernetes.io/zone", zone],
+    ["topology.istio.io/subzone", subzone],
+    ["topology.istio.io/network", spec.network ?? ""],
+  ] as const;
+  for (const [name, value] of places) if (value !== "" && !own.has(name)) own.set(name, value);
+  return own;
+}

@@ -41,6 +41,7 @@ export function workload(name: string, fields: Partial<Workload> = {}): Workload
     status: "HEALTHY",
     clusterId: "test",
     locality: { region: "", zone: "", subzone: "" },
+    labels: new Map(),
     networkMode: "STANDARD",
     capacity: 1,
     location: null,

@@ -84,6 +84,7 @@ export function workload(fields: Partial<Workload> = {}): Workload {
     status: "HEALTHY",
     clusterId: "cluster",
     locality: { region: "", zone: "", subzone: "" },
+    labels: new Map(),
     networkMode: "STANDARD",
     capacity: 1,
     location: null,

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file fairlead.proto.
  */
 export const file_fairlead: GenFile = /*@__PURE__*/
-  fileDesc("Cg5mYWlybGVhZC5wcm90bxILZmFpcmxlYWQudjEi1gEKC0pvaW5SZXF1ZXN0Eg0KBXRva2VuGAEgASgJEgsKA2NzchgCIAEoCRIRCglub2RlX25hbWUYAyABKAkSEQoJYWRkcmVzc2VzGAQgAygJEg8KB3ZlcnNpb24YBSABKAkSNAoGbGFiZWxzGAYgAygLMiQuZmFpcmxlYWQudjEuSm9pblJlcXVlc3QuTGFiZWxzRW50cnkSDwoHbmV0d29yaxgHIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhsKDFJlbmV3UmVxdWVzdBILCgNjc3IYASABKAkimwEKDEpvaW5SZXNwb25zZRISCgpjZXJ0X2NoYWluGAEgAygJEhEKCW5vZGVfbmFtZRgCIAEoCRIRCgl3b3JrbG9hZHMYAyADKAkSFAoMdHJ1c3RfZG9tYWluGAQgASgJEhIKCmNsdXN0ZXJfaWQYBSABKAkSFgoOcm9vdF9uYW1lc3BhY2UYBiABKAkSDwoHbmV0d29yaxgHIAEoCSJMCgtUcnVzdEJ1bmRsZRIRCglyb290c19wZW0YASABKAkSDAoEY3JscxgCIAMoDBIcChR3YW50ZWRfaXNzdWVyX2tleV9pZBgDIAEoCSKjAQoJQXVkaXRIZWFkEhAKCHN0YXRlX2lkGAEgASgJEgoKAmlkGAIgASgEEgwKBGhhc2gYAyABKAwSDQoFYXRfbXMYBCABKAMSEQoJc2lnbmF0dXJlGAUgASgMEhEKCWNoYWluX3BlbRgGIAEoCRIQCghzaW5jZV9pZBgHIAEoBBISCgpzaW5jZV9oYXNoGAggASgMEg8KB2RpZ2VzdHMYCSABKAwiTwoGT3JpZ2luEiIKBnBvbGljeRgBIAEoCzISLmZhaXJsZWFkLnYxLlBsYWNlEiEKBXJ1bGVzGAIgAygLMhIuZmFpcmxlYWQudjEuUGxhY2UiMwoFUGxhY2USDAoEZmlsZRgBIAEoCRIMCgRsaW5lGAIgASgNEg4KBmNvbHVtbhgDIAEoDTKJAQoLSm9pblNlcnZpY2USOwoESm9pbhIYLmZhaXJsZWFkLnYxLkpvaW5SZXF1ZXN0GhkuZmFpcmxlYWQudjEuSm9pblJlc3BvbnNlEj0KBVJlbmV3EhkuZmFpcmxlYWQudjEuUmVuZXdSZXF1ZXN0GhkuZmFpcmxlYWQudjEuSm9pblJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Cg5mYWlybGVhZC5wcm90bxILZmFpcmxlYWQudjEi1gEKC0pvaW5SZXF1ZXN0Eg0KBXRva2VuGAEgASgJEgsKA2NzchgCIAEoCRIRCglub2RlX25hbWUYAyABKAkSEQoJYWRkcmVzc2VzGAQgAygJEg8KB3ZlcnNpb24YBSABKAkSNAoGbGFiZWxzGAYgAygLMiQuZmFpcmxlYWQudjEuSm9pblJlcXVlc3QuTGFiZWxzRW50cnkSDwoHbmV0d29yaxgHIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhsKDFJlbmV3UmVxdWVzdBILCgNjc3IYASABKAkimwEKDEpvaW5SZXNwb25zZRISCgpjZXJ0X2NoYWluGAEgAygJEhEKCW5vZGVfbmFtZRgCIAEoCRIRCgl3b3JrbG9hZHMYAyADKAkSFAoMdHJ1c3RfZG9tYWluGAQgASgJEhIKCmNsdXN0ZXJfaWQYBSABKAkSFgoOcm9vdF9uYW1lc3BhY2UYBiABKAkSDwoHbmV0d29yaxgHIAEoCSJMCgtUcnVzdEJ1bmRsZRIRCglyb290c19wZW0YASABKAkSDAoEY3JscxgCIAMoDBIcChR3YW50ZWRfaXNzdWVyX2tleV9pZBgDIAEoCSKjAQoJQXVkaXRIZWFkEhAKCHN0YXRlX2lkGAEgASgJEgoKAmlkGAIgASgEEgwKBGhhc2gYAyABKAwSDQoFYXRfbXMYBCABKAMSEQoJc2lnbmF0dXJlGAUgASgMEhEKCWNoYWluX3BlbRgGIAEoCRIQCghzaW5jZV9pZBgHIAEoBBISCgpzaW5jZV9oYXNoGAggASgMEg8KB2RpZ2VzdHMYCSABKAwiTwoGT3JpZ2luEiIKBnBvbGljeRgBIAEoCzISLmZhaXJsZWFkLnYxLlBsYWNlEiEKBXJ1bGVzGAIgAygLMhIuZmFpcmxlYWQudjEuUGxhY2UiMwoFUGxhY2USDAoEZmlsZRgBIAEoCRIMCgRsaW5lGAIgASgNEg4KBmNvbHVtbhgDIAEoDSIsCgZMYWJlbHMSIgoGbGFiZWxzGAEgAygLMhIuZmFpcmxlYWQudjEuTGFiZWwiJAoFTGFiZWwSDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCTKJAQoLSm9pblNlcnZpY2USOwoESm9pbhIYLmZhaXJsZWFkLnYxLkpvaW5SZXF1ZXN0GhkuZmFpcmxlYWQudjEuSm9pblJlc3BvbnNlEj0KBVJlbmV3EhkuZmFpcmxlYWQudjEuUmVuZXdSZXF1ZXN0GhkuZmFpcmxlYWQudjEuSm9pblJlc3BvbnNlYgZwcm90bzM");
 
 /**
  * @generated from message fairlead.v1.JoinRequest
@@ -291,6 +291,50 @@ export type Place = Message<"fairlead.v1.Place"> & {
  */
 export const PlaceSchema: GenMessage<Place> = /*@__PURE__*/
   messageDesc(file_fairlead, 6);
+
+/**
+ * In `Workload.extensions`, under the name `fairlead.dev/labels`: what subsets of DestinationRules and locality settings go by. ztunnel reads
+ * no extensions, and istiod's waypoints have labels from elsewhere.
+ *
+ * @generated from message fairlead.v1.Labels
+ */
+export type Labels = Message<"fairlead.v1.Labels"> & {
+  /**
+   * Sorted by name, so that the same labels are the same bytes.
+   *
+   * @generated from field: repeated fairlead.v1.Label labels = 1;
+   */
+  labels: Label[];
+};
+
+/**
+ * Describes the message fairlead.v1.Labels.
+ * Use `create(LabelsSchema)` to create a new message.
+ */
+export const LabelsSchema: GenMessage<Labels> = /*@__PURE__*/
+  messageDesc(file_fairlead, 7);
+
+/**
+ * @generated from message fairlead.v1.Label
+ */
+export type Label = Message<"fairlead.v1.Label"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string value = 2;
+   */
+  value: string;
+};
+
+/**
+ * Describes the message fairlead.v1.Label.
+ * Use `create(LabelSchema)` to create a new message.
+ */
+export const LabelSchema: GenMessage<Label> = /*@__PURE__*/
+  messageDesc(file_fairlead, 8);
 
 /**
  * @generated from service fairlead.v1.JoinService

@@ -4,6 +4,7 @@ import { anyPack, anyUnpack } from "@bufbuild/protobuf/wkt";
 import {
   type AuditHead,
   AuditHeadSchema,
+  LabelsSchema,
   type Origin,
   OriginSchema,
   type TrustBundle,
@@ -22,6 +23,7 @@ export type AuditHeadFields = MessageInitShape<typeof AuditHeadSchema>;
 export type TrustBundleFields = MessageInitShape<typeof TrustBundleSchema>;
 
 const originName = "fairlead.dev/origin";
+const labelsName = "fairlead.dev/labels";
 
 export function encodeAddressMessage(fields: AddressFields): Uint8Array {
   return toBinary(AddressSchema, create(AddressSchema, fields));
@@ -56,6 +58,19 @@ export function originOf(extensions: readonly Extension[]): Origin | null {
   } catch {
     return null;
   }
+}
+
+/** Of a workload. @param labels sorted by name. */
+export function labelsExtension(labels: readonly { readonly name: string; readonly value: string }[]) {
+  const config = anyPack(LabelsSchema, create(LabelsSchema, { labels: [...labels] }));
+  return { name: labelsName, config };
+}
+
+/** Empty when there are none. @throws Error when they cannot be read: what a subset is must not be guessed. */
+export function labelsOf(extensions: readonly Extension[]): ReadonlyMap<string, string> {
+  const config = extensions.find(({ name }) => name === labelsName)?.config;
+  const message = config === undefined ? undefined : anyUnpack(config, LabelsSchema);
+  return new Map((message?.labels ?? []).map(({ name, value }) => [name, value]));
 }
 
 export function encodeTrustBundleMessage(fields: TrustBundleFields): Uint8Array {
