@@ -97,6 +97,8 @@ function checkImports(file: SourceFile): string[] {
         say(
           "mintPermit is policy/'s alone: a Permit is proof that the engine decided; ask the engine for one",
         );
+      if (names.includes("mintRequestPermit") && !file.path.startsWith("src/waypoint/auth/"))
+        say("mintRequestPermit is waypoint/auth/'s alone: a RequestPermit is proof that the stage decided");
     } else {
       const reason = refusePackage(file.path, specifier);
       if (reason !== null) say(reason);

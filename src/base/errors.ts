@@ -67,6 +67,8 @@ export type ErrorCode =
   | "policy_denied"
   | "policy_missing"
   | "policy_changed"
+  /** Of an end user: it is over, or does not hold any more. */
+  | "token_ended"
   | "trust_changed"
   // limits and life cycle
   | "limit_reached"

@@ -38,6 +38,10 @@ export interface WaypointCall {
   copy(early: Early, upstream: Socket): void;
   /** It came to its end; null for an orderly one. */
   finish(error: MeshError | null): void;
+  /** It has come to its end. */
+  readonly isOver: boolean;
+  /** Cuts it, whatever carries it by now. */
+  abort(error: MeshError): void;
   /** Called when it is cut from outside: trust that ended, the end of a drain. The socket is reset after it. */
   onAbort(listener: (error: MeshError) => void): void;
 }
@@ -171,6 +175,14 @@ class Call implements WaypointCall {
 
   finish(error: MeshError | null): void {
     this.#connection.finish(error);
+  }
+
+  get isOver(): boolean {
+    return this.#connection.ended;
+  }
+
+  abort(error: MeshError): void {
+    this.#connection.abort(error);
   }
 
   onAbort(listener: (error: MeshError) => void): void {

@@ -9,7 +9,7 @@ import type { Exchange } from "./exchange.ts";
 import { LazyRequest } from "./lazy_request.ts";
 import { LazyResponse } from "./lazy_response.ts";
 import { localReply, replyBody, replyHead } from "./local_reply.ts";
-import type { Forward, Stage, Stages, Verdict } from "./stages.ts";
+import type { PermittedForward, Stage, Stages, Verdict } from "./stages.ts";
 
 type Env = { Bindings: Exchange };
 type Step = MiddlewareHandler<Env>;
@@ -17,7 +17,7 @@ type Step = MiddlewareHandler<Env>;
 /** Answers one exchange: `response` and `responseBody` are set when it resolves, which it always does. */
 export type Answer = (exchange: Exchange) => Promise<void>;
 
-export function waypointApp(stages: Stages, forward: Forward, logger: Logger): Answer {
+export function waypointApp(stages: Stages, forward: PermittedForward, logger: Logger): Answer {
   const app = new Hono<Env>({ getPath: () => "/" });
   app.use(recorded(stages));
   app.use(gate(stages.authenticate));
@@ -28,7 +28,7 @@ export function waypointApp(stages: Stages, forward: Forward, logger: Logger): A
   app.use(gate(stages.limit));
   app.use(gate(stages.rewrite));
   app.use(gate(stages.fault));
-  app.use(gate((exchange) => stages.attempt(exchange, forward)));
+  app.use(gate(attempt(stages, forward)));
   app.all("*", (c) => new LazyResponse(c.env));
   app.onError((error, c) => {
     const { message, cause } = faultOf(error);
@@ -76,6 +76,15 @@ function gate(stage: Stage): Step {
 
 async function pass(c: Context<Env>, next: Next, verdict: Verdict): Promise<Response | void> {
   return verdict === null ? await next() : answered(c, verdict);
+}
+
+/** The last stage is reached with a permit alone, and what it sends goes by it. */
+function attempt(stages: Stages, forward: PermittedForward): Stage {
+  return (exchange) => {
+    const { permit } = exchange;
+    if (permit === null) return localReply(500, "-", "internal error", "the request was not authorized", 13);
+    return stages.attempt(exchange, (sent, endpoint) => forward(sent, endpoint, permit));
+  };
 }
 
 function answered(c: Context<Env>, reply: NonNullable<Verdict>): Response {

@@ -9,6 +9,7 @@ import type { Service } from "../mesh/service.ts";
 import type { Destination, HttpMatch, HttpRule } from "../mesh/traffic/route_plan.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Body } from "./body.ts";
+import type { RequestPermit } from "./request_permit.ts";
 
 /** Name, value, name, value: names in lower case, no pseudo-headers, in the order in which they came. `wire/h2/headers.ts` has the same shape. */
 export type Fields = string[];
@@ -96,6 +97,8 @@ export class Exchange {
   readonly startedAtMs: number;
   /** Verified by the authentication stage. */
   user: EndUser | null = null;
+  /** Of the authorization stage: without one nothing is sent on. */
+  permit: RequestPermit | null = null;
   /** Of the route stage; null without a route, and then `destination` is what was called. */
   rule: HttpRule | null = null;
   /** Which of the rule's matches it was: a rewrite of a prefix has to know. Null when the rule takes every request. */

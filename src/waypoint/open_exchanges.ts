@@ -1,9 +1,8 @@
 /** Every open request, so that each can be decided again: when policy, token or trust changes, what is not allowed any more ends. */
-import { MeshError } from "../base/errors.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Clock } from "../host/host.ts";
 import type { Exchange } from "./exchange.ts";
-import type { Verdict } from "./stages.ts";
+import type { Ending } from "./stages.ts";
 
 export class OpenExchanges {
   readonly #clock: Pick<Clock, "now" | "defer">;
@@ -30,11 +29,11 @@ export class OpenExchanges {
   }
 
   /** In slices, since others must not wait for a hundred thousand: what is decided late is decided by the policies of then. */
-  recheck(judge: (exchange: Exchange) => Verdict): void {
+  recheck(judge: (exchange: Exchange) => Ending | null): void {
     this.#sweep([...this.#open], judge, 0);
   }
 
-  #sweep(exchanges: readonly Exchange[], judge: (exchange: Exchange) => Verdict, from: number): void {
+  #sweep(exchanges: readonly Exchange[], judge: (exchange: Exchange) => Ending | null, from: number): void {
     const untilMs = this.#clock.now() + proxyLimits.recheckSliceMs;
     for (let index = from; index < exchanges.length; index++) {
       if (index > from && index % 32 === 0 && this.#clock.now() >= untilMs) {
@@ -43,10 +42,10 @@ export class OpenExchanges {
       }
       const exchange = exchanges[index];
       if (exchange === undefined || exchange.isOver) continue;
-      const verdict = judge(exchange);
-      if (verdict === null) continue;
-      exchange.reply ??= verdict;
-      exchange.abort(new MeshError("policy_changed", "policy", verdict.detail));
+      const ending = judge(exchange);
+      if (ending === null) continue;
+      exchange.reply ??= ending.reply;
+      exchange.abort(ending.error);
     }
   }
 }

@@ -1,21 +1,23 @@
-/** The stages of a waypoint that has no configuration: a request goes to an endpoint of what was called, once. Whoever has more replaces them. */
+/**
+ * The stages of a waypoint that has no routes: a request that is allowed goes to an endpoint of what was called, once. Whoever has more
+ * replaces them.
+ */
 import type { MeshError } from "../base/errors.ts";
 import { chooseEndpoint } from "../mesh/route/balance.ts";
 import type { MeshStore } from "../mesh/store/store.ts";
 import type { Downstream, Endpoint, Exchange, LocalReply } from "./exchange.ts";
 import { localReply } from "./local_reply.ts";
-import type { Forward, Outcome, Stages, Verdict } from "./stages.ts";
+import type { AuthStages, Forward, Outcome, Stages, Verdict } from "./stages.ts";
 
 const goOn = (): Verdict => null;
 
-export function plainStages(store: MeshStore, random: () => number): Stages {
+export function plainStages(store: MeshStore, random: () => number, auth: AuthStages): Stages {
   const connect = (downstream: Downstream): Endpoint | LocalReply =>
     calledEndpoint(store, downstream, random);
   return {
+    ...auth,
     begin: () => {},
     end: () => {},
-    authenticate: goOn,
-    authorize: goOn,
     middleware: () => [],
     route: goOn,
     limit: goOn,
@@ -23,8 +25,6 @@ export function plainStages(store: MeshStore, random: () => number): Stages {
     fault: goOn,
     attempt: (exchange, forward) => attemptOnce(exchange, connect(exchange.downstream), forward),
     respond: () => {},
-    recheck: goOn,
-    admit: goOn,
     connect,
   };
 }

@@ -3,7 +3,6 @@
  * does not compile.
  */
 import { formatLocation, type Location } from "../mesh/location.ts";
-import type { Fields } from "./exchange.ts";
 
 const mintKey = Symbol("request permit");
 
@@ -16,7 +15,7 @@ export interface PermitGrounds {
   /** When the end user's token ends, milliseconds since the Unix epoch; null for none, or one without an end. */
   readonly expiresAtMs: number | null;
   /** To be set on the answer: what an external authorizer adds to what it allows. */
-  readonly responseFields: Fields;
+  readonly responseFields: readonly string[];
 }
 
 export class RequestPermit {

@@ -6,6 +6,7 @@ import type { MiddlewareHandler } from "hono";
 import type { MeshError } from "../base/errors.ts";
 import type { Body } from "./body.ts";
 import type { Downstream, Endpoint, Exchange, LocalReply, ResponseHead } from "./exchange.ts";
+import type { RequestPermit } from "./request_permit.ts";
 
 /** Null: it goes on. */
 export type Verdict = LocalReply | null;
@@ -33,15 +34,38 @@ export interface Attempt {
 /** Sends the request on, once. The exchange's body is taken; for another attempt it is to be rewound (`Body.keep`, `Body.rewind`). */
 export type Forward = (exchange: Exchange, endpoint: Endpoint) => Attempt;
 
+/** The same for whoever carries it out: a request without a permit cannot be sent. */
+export type PermittedForward = (exchange: Exchange, endpoint: Endpoint, permit: RequestPermit) => Attempt;
+
+/** Why something that is open ends before its time. */
+export interface Ending {
+  readonly error: MeshError;
+  /** For a request that is not answered yet. */
+  readonly reply: LocalReply;
+}
+
 /** Which endpoint is next. @param tried of this exchange, in order. */
 export type Balance = (exchange: Exchange, tried: readonly Endpoint[]) => Endpoint | LocalReply;
 
-export interface Stages {
+/** Who calls, and whether they may. */
+export interface AuthStages {
+  readonly authenticate: Stage;
+  /** Sets `permit`, or answers. */
+  readonly authorize: Stage;
+  /** Whether an open exchange may go on, after policy, token or trust changed. */
+  readonly recheck: (exchange: Exchange) => Ending | null;
+  /** Whether a connection that is not HTTP, or not read, may be carried. */
+  readonly admit: (
+    downstream: Downstream,
+  ) => LocalReply | RequestPermit | Promise<LocalReply | RequestPermit>;
+  /** Whether one that is carried may go on. */
+  readonly recheckConnection: (permit: RequestPermit) => Ending | null;
+}
+
+export interface Stages extends AuthStages {
   /** Telemetry: a request begins; its end, whatever it was. */
   readonly begin: (exchange: Exchange) => void;
   readonly end: (exchange: Exchange) => void;
-  readonly authenticate: Stage;
-  readonly authorize: Stage;
   /** Of users, for the service that is called; outermost first. */
   readonly middleware: (exchange: Exchange) => readonly MiddlewareHandler[];
   /** Sets `rule` and `destination`, or answers (redirects, direct answers, preflights). */
@@ -55,10 +79,6 @@ export interface Stages {
   readonly attempt: (exchange: Exchange, forward: Forward) => Promise<Verdict>;
   /** Changes the head of the answer, our own answers' too. */
   readonly respond: (exchange: Exchange) => void;
-  /** Whether an open exchange may go on, after policy, token or trust changed. */
-  readonly recheck: (exchange: Exchange) => Verdict;
-  /** Whether a connection that is not HTTP, or not read, may be carried. */
-  readonly admit: (downstream: Downstream) => Verdict | Promise<Verdict>;
   /** Where a connection that is not HTTP goes. */
   readonly connect: (downstream: Downstream) => Endpoint | LocalReply;
 }

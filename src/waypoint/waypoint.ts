@@ -1,14 +1,16 @@
 /** A waypoint: what reached it for a service or a workload is told apart by protocol, then served as HTTP or carried on as it is. */
 import { faultOf, MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
+import { authLimits } from "../base/limits/auth.ts";
 import { servingLimits } from "../base/limits/serving.ts";
-import type { Clock, Socket, SocketHandler } from "../host/host.ts";
+import type { Clock, Socket, SocketHandler, Timer } from "../host/host.ts";
 import type { AppProtocol } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { VerifiedPeer } from "../pki/trust/verifier.ts";
 import type { Answer } from "./app.ts";
 import type { Downstream, Endpoint, LocalReply } from "./exchange.ts";
 import { OpenExchanges } from "./open_exchanges.ts";
+import type { RequestPermit } from "./request_permit.ts";
 import { type Detected, Sniffer } from "./serve/detect.ts";
 import { H1Connection } from "./serve/h1_connection.ts";
 import { H2ServedConnection } from "./serve/h2_connection.ts";
@@ -28,6 +30,9 @@ export interface ThroughCall {
   };
   copy(early: { handOver(handler: SocketHandler): void; readonly isPaused: boolean }, upstream: Socket): void;
   finish(error: MeshError | null): void;
+  readonly isOver: boolean;
+  /** Cuts it, whatever carries it by now. */
+  abort(error: MeshError): void;
   onAbort(listener: (error: MeshError) => void): void;
 }
 
@@ -39,7 +44,7 @@ export interface WaypointParts {
   readonly answer: Answer;
   readonly normalise: Normalise;
   /** @throws MeshError when the endpoint cannot be reached. */
-  readonly connect: (endpoint: Endpoint, downstream: Downstream) => Promise<Socket>;
+  readonly connect: (endpoint: Endpoint, downstream: Downstream, permit: RequestPermit) => Promise<Socket>;
   /** The upstream connections that are kept are given up as they become idle. */
   readonly drainUpstreams: () => void;
 }
@@ -48,6 +53,9 @@ export class Waypoint {
   readonly #parts: WaypointParts;
   readonly exchanges: OpenExchanges;
   readonly #serving: Serving;
+  /** Connections that are carried unread, with what lets them. */
+  readonly #carried = new Map<ThroughCall, RequestPermit>();
+  #timer: Timer | null = null;
 
   constructor(parts: WaypointParts) {
     this.#parts = parts;
@@ -71,6 +79,7 @@ export class Waypoint {
   }
 
   accept(call: ThroughCall): void {
+    this.#arm();
     const protocol = protocolOf(call);
     const sniffer = new Sniffer(this.#parts.clock, call.socket, waitFor(protocol), (detected) =>
       this.#serve(call, sniffer, served(protocol, detected)),
@@ -83,9 +92,27 @@ export class Waypoint {
     this.#parts.drainUpstreams();
   }
 
-  /** After policy, tokens or trust changed. */
+  /** After policy, tokens or trust changed, and every now and then: tokens end, and the time of day is in conditions. */
   recheck(): void {
-    this.exchanges.recheck(this.#parts.stages.recheck);
+    const { recheck, recheckConnection } = this.#parts.stages;
+    this.exchanges.recheck(recheck);
+    for (const [call, permit] of this.#carried) {
+      if (call.isOver) {
+        this.#carried.delete(call);
+        continue;
+      }
+      const ending = recheckConnection(permit);
+      if (ending !== null) call.abort(ending.error);
+    }
+  }
+
+  #arm(): void {
+    if (this.#timer !== null) return;
+    this.#timer = this.#parts.clock.setTimer(authLimits.recheckMs, () => {
+      this.#timer = null;
+      this.recheck();
+      if (this.exchanges.size > 0 || this.#carried.size > 0 || this.#serving.connections > 0) this.#arm();
+    });
   }
 
   #serve(call: ThroughCall, sniffer: Sniffer, as: "http1" | "http2" | "copy"): void {
@@ -105,11 +132,13 @@ export class Waypoint {
   async #copy(call: ThroughCall, sniffer: Sniffer, downstream: Downstream): Promise<void> {
     const { stages, connect } = this.#parts;
     try {
-      const verdict = await stages.admit(downstream);
-      if (verdict !== null) throw refusal(verdict, "policy");
+      const permit = await stages.admit(downstream);
+      if (!("grounds" in permit)) throw refusal(permit, "policy");
       const endpoint = stages.connect(downstream);
       if (!("workload" in endpoint)) throw refusal(endpoint, "upstream");
-      const upstream = await connect(endpoint, downstream);
+      this.#carried.set(call, permit);
+      this.#arm();
+      const upstream = await connect(endpoint, downstream, permit);
       call.copy(sniffer, upstream);
     } catch (thrown) {
       call.finish(faultOf(thrown));

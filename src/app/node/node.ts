@@ -244,7 +244,7 @@ async function listen(
     const makeWaypoint =
       config.waypoints.length === 0
         ? null
-        : (dial: EndpointDial) => openWaypoint(context, config.waypoints, dial);
+        : (dial: EndpointDial) => openWaypoint(context, host, config, mesh.inForce, dial);
     const tunnel = new NodeTunnel(context, listenerSettings(config, wildcards), makeWaypoint);
     life.onStop(() => tunnel.stop());
     // Last, so that nothing is redirected to a port that does not listen yet; and first undone.

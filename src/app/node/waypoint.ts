@@ -1,18 +1,39 @@
 /** The waypoint of a node: its stages put together, its way on, and what makes open requests be decided again. */
 
+import type { Watch } from "../../base/watch.ts";
+import type { Config } from "../../config/node/config.ts";
+import type { Host } from "../../host/host.ts";
+import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import type { EndpointDial } from "../../proxy/endpoint_dial.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
 import { waypointApp } from "../../waypoint/app.ts";
+import { Authorizers } from "../../waypoint/auth/authorizers.ts";
+import { WaypointAuth } from "../../waypoint/auth/waypoint_auth.ts";
 import { normaliseTarget } from "../../waypoint/match/normalise.ts";
 import { Forwarder } from "../../waypoint/upstream/forward.ts";
 import { Waypoint } from "../../waypoint/waypoint.ts";
+import { dialAuthorizer } from "./authorizer_dial.ts";
 import { waypointStages } from "./waypoint_stages.ts";
 
-/** @param names `namespace/name` of the workloads of this host that are waypoints. */
-export function openWaypoint(context: NodeContext, names: readonly string[], dial: EndpointDial): Waypoint {
+export function openWaypoint(
+  context: NodeContext,
+  host: Pick<Host, "http" | "files" | "net">,
+  config: Pick<Config, "waypoints" | "trustDomain" | "rootNamespace">,
+  inForce: Watch<DocumentsInForce | null>,
+  dial: EndpointDial,
+): Waypoint {
   const { clock, logger, secrets, store, trust } = context;
-  const { stages } = waypointStages(context);
+  const authorizers = new Authorizers(clock, (authorizer, downstream) =>
+    dialAuthorizer(authorizer, downstream, { context, net: host.net, dial }),
+  );
+  const auth = new WaypointAuth({
+    ...{ clock, logger, http: host.http, files: host.files, ask: authorizers.ask },
+    trustDomain: config.trustDomain,
+    rootNamespace: config.rootNamespace,
+    serviceByKey: (key) => store.serviceByKey(key),
+  });
+  const { stages } = waypointStages(context, auth);
   const forwarder = new Forwarder(clock, (endpoint, downstream) =>
     dial.connect({
       source: downstream.waypoint,
@@ -24,11 +45,14 @@ export function openWaypoint(context: NodeContext, names: readonly string[], dia
   );
   const waypoint = new Waypoint({
     clock,
-    serves: (local: Workload) => names.includes(`${local.namespace}/${local.name}`),
+    serves: (local: Workload) => config.waypoints.includes(`${local.namespace}/${local.name}`),
     stages,
-    // Istio's default (`MeshConfig.pathNormalization`).
-    normalise: (path) => normaliseTarget(path, "BASE"),
-    answer: waypointApp(stages, (exchange, endpoint) => forwarder.forward(exchange, endpoint), logger),
+    normalise: (path) => normaliseTarget(path, auth.pathNormalization),
+    answer: waypointApp(
+      stages,
+      (exchange, endpoint, permit) => forwarder.forward(exchange, endpoint, permit),
+      logger,
+    ),
     connect: (endpoint, downstream) => forwarder.connect(endpoint, downstream),
     drainUpstreams: () => forwarder.drain(),
   });
@@ -36,6 +60,13 @@ export function openWaypoint(context: NodeContext, names: readonly string[], dia
     if (context.locals.all.some((local) => waypoint.serves(local) && local.identity.equals(svid.id)))
       forwarder.retire();
   });
+  const take = async (documents: DocumentsInForce | null) => {
+    if (documents === null) return;
+    await auth.update(documents);
+    waypoint.recheck();
+  };
+  inForce.subscribe((documents) => void take(documents));
+  void take(inForce.value);
   store.subscribe(() => waypoint.recheck());
   trust.changes.subscribe(() => waypoint.recheck());
   return waypoint;

@@ -5,7 +5,7 @@ import { Affinity } from "../../waypoint/match/affinity.ts";
 import { chooseMirrors } from "../../waypoint/match/chance.ts";
 import { RouteStages } from "../../waypoint/match/route_stages.ts";
 import { plainStages } from "../../waypoint/plain_stages.ts";
-import type { Stages } from "../../waypoint/stages.ts";
+import type { AuthStages, Stages } from "../../waypoint/stages.ts";
 import { RequestTelemetry } from "../../waypoint/telemetry/request_telemetry.ts";
 import { Attempts } from "../../waypoint/upstream/attempts.ts";
 import { Clusters } from "../../waypoint/upstream/clusters.ts";
@@ -17,7 +17,7 @@ export interface WaypointStages {
   update(plan: TrafficPlan): void;
 }
 
-export function waypointStages(context: NodeContext): WaypointStages {
+export function waypointStages(context: NodeContext, auth: AuthStages): WaypointStages {
   const { clock, logger, random, store, telemetry } = context;
   const dice = () => random.float();
   let plan = noTraffic;
@@ -61,7 +61,7 @@ export function waypointStages(context: NodeContext): WaypointStages {
   });
   return {
     stages: {
-      ...plainStages(store, dice),
+      ...plainStages(store, dice, auth),
       begin: (exchange) => requests.begin(exchange),
       route: routes.route,
       rewrite: routes.rewrite,
@@ -69,6 +69,7 @@ export function waypointStages(context: NodeContext): WaypointStages {
       attempt: (exchange, forward) => attempts.run(exchange, forward),
       respond: (exchange) => {
         routes.respond(exchange);
+        exchange.response?.fields.push(...(exchange.permit?.grounds.responseFields ?? []));
         requests.answering(exchange);
       },
       end: (exchange) => {

@@ -27,6 +27,8 @@ export const authLimits = {
   authorizerTimeoutMs: 10_000,
   /** Of a request's body that an authorizer is shown: it is held in memory until the answer. */
   maxCheckedBodyBytes: 1024 * 1024,
+  /** An authorizer's answer over HTTP, which may be a page for the client. */
+  maxAuthorizerAnswerBytes: 256 * 1024,
   /** Tokens of one request that are verified, wherever they are; one, or two while a client changes its issuer. */
   maxTokensPerRequest: 4,
   /** Verified tokens remembered, of all issuers together: number, and characters of them. */
@@ -36,6 +38,8 @@ export const authLimits = {
   verifiedTokenMs: 5 * 60_000,
   /** How far an issuer's clock and ours may be apart; Envoy's default. */
   clockSkewMs: 60_000,
+  /** Open requests are looked at this often: one whose token ends is over within a second of it. */
+  recheckMs: 500,
   /** Of the address in `WWW-Authenticate`; Envoy's value. */
   maxRealmChars: 256,
 } as const;

@@ -8,7 +8,7 @@ import { authLimits } from "../../base/limits/auth.ts";
 import type { JwtRule } from "../../mesh/documents/security.ts";
 import type { EndUser } from "../exchange.ts";
 import type { IssuerKeys } from "./issuer_keys.ts";
-import type { TokenText } from "./token_text.ts";
+import { readTokenText, type TokenText } from "./token_text.ts";
 
 /** Why a token does not hold, for the client; Envoy's words where it has some (`jwt_verify_lib` `getStatusString`). */
 export interface TokenFault {
@@ -54,6 +54,8 @@ export class RuleVerifier {
   readonly #room: TokenRoom;
   readonly #audiences: ReadonlySet<string>;
   readonly #remembered = new Map<string, Remembered>();
+  /** Of open requests, whose tokens are being verified again, or do not hold any more. */
+  readonly #again = new WeakMap<VerifiedToken, "waiting" | "withdrawn">();
 
   constructor(rule: JwtRule, keys: IssuerKeys, clock: VerifierClock, room: TokenRoom) {
     this.rule = rule;
@@ -74,6 +76,26 @@ export class RuleVerifier {
     if (isFresh) return found;
     this.#forget(token, found);
     return null;
+  }
+
+  /**
+   * Whether a token that was accepted still is. What is not known by now is verified again: the answer of then is given to whoever asks
+   * next, a moment later, and until then the one of before stands.
+   */
+  stillHolds(accepted: VerifiedToken): boolean {
+    if (this.known(accepted.token) !== null) return true;
+    const state = this.#again.get(accepted);
+    if (state !== undefined) return state === "waiting";
+    this.#again.set(accepted, "waiting");
+    void this.#verifyAgain(accepted);
+    return true;
+  }
+
+  async #verifyAgain(accepted: VerifiedToken): Promise<void> {
+    const text = readTokenText(accepted.token);
+    const result = typeof text === "string" ? null : await this.verify(text);
+    if (result !== null && "user" in result) this.#again.delete(accepted);
+    else this.#again.set(accepted, "withdrawn");
   }
 
   /** In Envoy's order: times, audience, then the signature. The issuer is the rule's. */

@@ -6,6 +6,7 @@ import { faultOf, MeshError } from "../../base/errors.ts";
 import { servingLimits } from "../../base/limits/serving.ts";
 import type { Clock, Socket, Timer } from "../../host/host.ts";
 import type { Downstream, Endpoint, Exchange } from "../exchange.ts";
+import type { RequestPermit } from "../request_permit.ts";
 import type { Attempt } from "../stages.ts";
 import { H1Upstream } from "./h1_upstream.ts";
 import { H2Upstream } from "./h2_upstream.ts";
@@ -43,7 +44,8 @@ export class Forwarder {
     return size;
   }
 
-  forward(exchange: Exchange, endpoint: Endpoint): Attempt {
+  /** @param _permit proof that the request may be sent. */
+  forward(exchange: Exchange, endpoint: Endpoint, _permit: RequestPermit): Attempt {
     const attempt = new PendingOutcome(exchange, endpoint);
     if (attempt.cancelled !== null) return attempt;
     const pool = this.#poolOf(exchange.downstream, endpoint);

@@ -1,0 +1,35 @@
+/** Which Gateways a waypoint is an instance of: those whose address is its own, or one of a service that it belongs to. */
+import type { GatewayDocument } from "../../mesh/documents/document.ts";
+import type { Service } from "../../mesh/service.ts";
+import type { Workload } from "../../mesh/workload.ts";
+import type { WaypointIdentity } from "./targets.ts";
+
+/** The only class of Gateways that is read. */
+export const waypointClass = "istio-waypoint";
+
+/** @param serviceByKey `namespace/hostname` */
+export function ownGateways(
+  waypoint: Workload,
+  gateways: readonly GatewayDocument[],
+  serviceByKey: (key: string) => Service | null,
+): readonly GatewayDocument[] {
+  const services = [...waypoint.services.keys()].flatMap((key) => serviceByKey(key) ?? []);
+  const own = new Set([
+    ...waypoint.addresses.map(({ text }) => text),
+    waypoint.hostname,
+    ...services.flatMap(({ hostname, addresses }) => [hostname, ...addresses.map(({ ip }) => ip.text)]),
+  ]);
+  return gateways.filter(({ addresses }) =>
+    addresses.some(({ value }) => own.has(value.kind === "ip" ? value.ip.text : value.hostname)),
+  );
+}
+
+/** By its own name where no Gateway describes it. */
+export function identitiesOf(
+  waypoint: Workload,
+  own: readonly GatewayDocument[],
+): readonly WaypointIdentity[] {
+  const className = waypointClass;
+  if (own.length === 0) return [{ namespace: waypoint.namespace, name: waypoint.name, className }];
+  return own.map(({ metadata: { namespace, name } }) => ({ namespace, name, className }));
+}

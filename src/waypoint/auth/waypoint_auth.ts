@@ -1,0 +1,386 @@
+/**
+ * Authentication and authorization of a waypoint as stages of its pipeline. Without documents nothing passes; with new ones every request
+ * that comes is decided by them, and those that are open are decided again.
+ */
+import { asMeshError, MeshError } from "../../base/errors.ts";
+import { TimeSlice } from "../../base/time_slice.ts";
+import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
+import type { ExternalAuthorizer, PathNormalization } from "../../mesh/documents/security.ts";
+import type { Downstream, Exchange, Fields, LocalReply } from "../exchange.ts";
+import { localReply } from "../local_reply.ts";
+import {
+  describeRequestDenial,
+  mintRequestPermit,
+  type PermitGrounds,
+  type RequestDenial,
+  type RequestPermit,
+} from "../request_permit.ts";
+import type { AuthStages, Ending, Verdict } from "../stages.ts";
+import type { AcceptedToken, Authenticated } from "./authentication.ts";
+import {
+  type Consultation,
+  consultations,
+  decideLocally,
+  hasConditions,
+  notesOn,
+  ruleDenial,
+} from "./authorization.ts";
+import type { AskAuthorizer, AuthorizerAnswer } from "./authorizer.ts";
+import { sampleBody } from "./body_sample.ts";
+import type { KeyReader } from "./issuer_keys.ts";
+import type { DryRunNote } from "./policy_sections.ts";
+import { factsOfConnection, factsOfRequest, type RequestFacts } from "./request_facts.ts";
+import { type MeshFacts, type RuleSet, RuleSets, type TargetRules } from "./target_rules.ts";
+import { withoutFields } from "./token_locations.ts";
+
+export interface WaypointAuthOptions extends KeyReader, MeshFacts {
+  readonly ask: AskAuthorizer;
+}
+
+const clientCertificate = "x-forwarded-client-cert";
+const noFields: Fields = [];
+const anonymous: Authenticated = { user: null, tokens: [] };
+
+export class WaypointAuth implements AuthStages {
+  readonly #options: WaypointAuthOptions;
+  readonly #sets: RuleSets;
+  #rules: RuleSet | null = null;
+  /** Counts the sets of rules that were in force. */
+  version = 0;
+  #pending: DocumentsInForce | null = null;
+  #running: Promise<void> | null = null;
+  readonly #authenticated = new WeakMap<Exchange, Authenticated>();
+
+  constructor(options: WaypointAuthOptions) {
+    this.#options = options;
+    this.#sets = new RuleSets(options, options);
+  }
+
+  /** What is done to paths before anything matches them; Istio's default while nothing is said. */
+  get pathNormalization(): PathNormalization {
+    return this.#rules?.config?.pathNormalization ?? "BASE";
+  }
+
+  /** Puts the documents in force, in slices. Of several that come meanwhile the last counts. */
+  update(documents: DocumentsInForce): Promise<void> {
+    this.#pending = documents;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = null;
+    });
+    return this.#running;
+  }
+
+  async #run(): Promise<void> {
+    for (;;) {
+      const documents = this.#pending;
+      if (documents === null) return;
+      this.#pending = null;
+      try {
+        const rules = await this.#sets.make(documents, new TimeSlice(this.#options.clock));
+        this.#rules = rules;
+        this.version++;
+      } catch (thrown) {
+        // Whatever the documents are like, they are read by now: this is a bug of ours, and the rules of before stay in force.
+        const { message } = asMeshError(thrown, "bug", "local");
+        this.#options.logger.log("error", "bug", "please report this: rules could not be made", {
+          error: message,
+        });
+      }
+    }
+  }
+
+  /** The stage of authentication: what claims an identity is taken off, the end user is known after it. */
+  readonly authenticate = (exchange: Exchange): Verdict | Promise<Verdict> => {
+    const { request, downstream } = exchange;
+    const rules = this.#rulesOf(downstream);
+    if (rules === null) return unknownPolicies;
+    tellPeer(exchange, rules.tellsPeer);
+    const result = rules.authentication.run(request);
+    if (result instanceof Promise) return result.then((later) => this.#know(exchange, later));
+    return this.#know(exchange, result);
+  };
+
+  /** The stage of authorization: the exchange has a permit after it, or is answered. */
+  readonly authorize = (exchange: Exchange): Verdict | Promise<Verdict> => {
+    const { downstream, request } = exchange;
+    const facts = factsOfRequest(
+      downstream,
+      request,
+      exchange.user,
+      this.#rules?.config?.trustedProxies ?? 0,
+    );
+    const { tokens } = this.#authenticated.get(exchange) ?? anonymous;
+    const decided = this.#decide({ downstream, facts, tokens }, exchange);
+    return decided instanceof Promise
+      ? decided.then((later) => permitted(exchange, later))
+      : permitted(exchange, decided);
+  };
+
+  /** Whether a connection that is not HTTP may be carried. */
+  readonly admit = (downstream: Downstream): Decided | Promise<Decided> =>
+    this.#decide({ downstream, facts: factsOfConnection(downstream), tokens: [] }, null);
+
+  /** Whether an open exchange may go on. One that is not decided yet is decided by the rules of then. */
+  readonly recheck = (exchange: Exchange): Ending | null => this.recheckConnection(exchange.permit);
+
+  readonly recheckConnection = (permit: RequestPermit | null): Ending | null => {
+    const denial = permit?.recheck(this.#options.clock.wallMs()) ?? null;
+    if (denial === null) return null;
+    const isToken = denial.reason === "token_expired" || denial.reason === "token_withdrawn";
+    const error = new MeshError(
+      isToken ? "token_ended" : "policy_changed",
+      "policy",
+      describeRequestDenial(denial),
+    );
+    return { error, reply: refuse(denial, isToken ? 401 : 403) };
+  };
+
+  /** What AUDIT policies and dry runs say of a request; for its record. Empty for most. */
+  notes(exchange: Exchange): readonly DryRunNote[] {
+    const rules = this.#rulesOf(exchange.downstream);
+    if (rules === null) return [];
+    const trusted = this.#rules?.config?.trustedProxies ?? 0;
+    const facts = factsOfRequest(exchange.downstream, exchange.request, exchange.user, trusted);
+    return notesOn(rules, facts, this.#options.clock.wallMs());
+  }
+
+  #rulesOf(downstream: Downstream): TargetRules | null {
+    return this.#rules?.rulesOf(downstream) ?? null;
+  }
+
+  #know(exchange: Exchange, result: Authenticated | LocalReply): Verdict {
+    if (!("tokens" in result)) return result;
+    exchange.user = result.user;
+    if (result.tokens.length > 0) this.#authenticated.set(exchange, result);
+    return null;
+  }
+
+  #decide(subject: Subject, exchange: Exchange | null): Decided | Promise<Decided> {
+    const rules = this.#rulesOf(subject.downstream);
+    if (rules === null) return unknownPolicies;
+    const asked = consultations(rules, subject.facts, this.#rules?.config ?? null);
+    if (asked.length > 0) return this.#consult(subject, exchange);
+    return this.#decideLocally(subject, rules, none, noFields);
+  }
+
+  /** Asks whoever has to be asked, until no rule in force wants another. */
+  async #consult(subject: Subject, exchange: Exchange | null): Promise<Decided> {
+    const answered = new Set<string>();
+    const responseFields: Fields = [];
+    for (;;) {
+      const rules = this.#rulesOf(subject.downstream);
+      if (rules === null) return unknownPolicies;
+      const next = consultations(rules, subject.facts, this.#rules?.config ?? null).find(
+        ({ authorizer }) => authorizer === null || !answered.has(authorizerKey(authorizer)),
+      );
+      // Decided on what the request was when it came: an authorizer's headers must not open other rules.
+      if (next === undefined) return this.#decideLocally(subject, rules, answered, responseFields);
+      const { authorizer } = next;
+      if (authorizer === null) return refuse(missing(next));
+      const refusal =
+        exchange === null
+          ? await this.#askOfConnection(subject.downstream, next, authorizer)
+          : await this.#askOfRequest(exchange, next, authorizer, responseFields);
+      if (refusal !== null) return refusal;
+      answered.add(authorizerKey(authorizer));
+    }
+  }
+
+  async #askOfRequest(
+    exchange: Exchange,
+    consultation: Consultation,
+    authorizer: ExternalAuthorizer,
+    responseFields: Fields,
+  ): Promise<LocalReply | null> {
+    const { downstream, request } = exchange;
+    const { body } = authorizer;
+    const sample = body === null ? nothing : await sampleBody(exchange, body.maxBytes);
+    if (sample === null) return refuse(failed(consultation, "the request's content broke off"));
+    if (body !== null && !sample.isWhole && !body.allowPartial)
+      return localReply(
+        413,
+        "UAEX",
+        "Payload Too Large",
+        `the content is more than ${authorizer.name} is shown`,
+      );
+    const question = { downstream, head: request, body: sample.bytes, isWholeBody: sample.isWhole };
+    const answer = await this.#options.ask(authorizer, question);
+    switch (answer.kind) {
+      case "denied":
+        return deniedReply(consultation, answer);
+      case "failed":
+        return authorizer.failOpen
+          ? null
+          : refuse(failed(consultation, answer.reason), authorizer.statusOnError);
+      case "allowed":
+        applyChanges(exchange, answer);
+        responseFields.push(...answer.responseFields);
+        return null;
+    }
+  }
+
+  async #askOfConnection(
+    downstream: Downstream,
+    consultation: Consultation,
+    authorizer: ExternalAuthorizer,
+  ): Promise<LocalReply | null> {
+    if (authorizer.kind === "http")
+      return refuse(failed(consultation, "it is asked about HTTP requests alone"));
+    const question = { downstream, head: null, body: nothing.bytes, isWholeBody: true };
+    const answer = await this.#options.ask(authorizer, question);
+    if (answer.kind === "denied")
+      return refuse(ruleDenial("denied_by_authorizer", consultation.match, authorizer.name));
+    if (answer.kind === "failed" && !authorizer.failOpen) return refuse(failed(consultation, answer.reason));
+    return null;
+  }
+
+  #decideLocally(
+    subject: Subject,
+    rules: TargetRules,
+    answered: ReadonlySet<string>,
+    responseFields: Fields,
+  ): Decided {
+    const nowMs = this.#options.clock.wallMs();
+    const decision = decideLocally(rules, subject.facts, nowMs);
+    if (!decision.allowed) return refuse(decision.denial);
+    const expiresAtMs = endOf(subject.tokens, nowMs);
+    const grounds = { policy: decision.policy, version: this.version, expiresAtMs, responseFields };
+    return this.#permit(subject, grounds, answered);
+  }
+
+  #permit(
+    { downstream, facts, tokens }: Subject,
+    grounds: PermitGrounds,
+    answered: ReadonlySet<string>,
+  ): RequestPermit {
+    let decidedBy = this.#rules;
+    return mintRequestPermit(grounds, (nowMs) => {
+      const rules = this.#rulesOf(downstream);
+      if (rules === null) return null;
+      const ended = endedToken(rules, tokens, grounds, nowMs);
+      if (ended !== null) return ended;
+      // Nothing but the time has changed, and only conditions look at it.
+      if (this.#rules === decidedBy && !hasConditions(rules)) return null;
+      for (const consultation of consultations(rules, facts, this.#rules?.config ?? null)) {
+        const { authorizer } = consultation;
+        if (authorizer === null || !answered.has(authorizerKey(authorizer)))
+          return failed(
+            consultation,
+            "it has to be asked since policy changed, and is asked when a request begins",
+          );
+      }
+      const decision = decideLocally(rules, facts, nowMs);
+      if (!decision.allowed) return decision.denial;
+      decidedBy = this.#rules;
+      return null;
+    });
+  }
+}
+
+/** What is decided about. */
+interface Subject {
+  readonly downstream: Downstream;
+  readonly facts: RequestFacts;
+  readonly tokens: readonly AcceptedToken[];
+}
+
+type Decided = LocalReply | RequestPermit;
+
+const none: ReadonlySet<string> = new Set();
+/** By all that it says: one that was only written again is the same. */
+function authorizerKey({ at: _, ...said }: ExternalAuthorizer): string {
+  return JSON.stringify(said, (_name, value: unknown) => (value instanceof Map ? [...value] : value));
+}
+
+const nothing = { bytes: new Uint8Array(0), isWhole: true };
+
+function permitted(exchange: Exchange, decided: Decided): Verdict {
+  if (!("grounds" in decided)) return decided;
+  exchange.permit = decided;
+  return null;
+}
+
+const unknownPolicies = localReply(503, "UAEX", "", "no policy is known yet, so nothing is let through");
+
+/** Peers are known by their certificates alone: what a request says of them is taken off (Envoy `forward_client_cert_details`). */
+function tellPeer({ request, downstream: { waypoint, peer } }: Exchange, isAsked: boolean): void {
+  if (request.fields.includes(clientCertificate))
+    request.fields = withoutFields(request.fields, [clientCertificate]);
+  if (isAsked) request.fields.push(clientCertificate, `By=${waypoint.identity.uri};URI=${peer.uri}`);
+}
+
+/** The client learns no more than that it was refused; the operator, by which rule. */
+function refuse(denial: RequestDenial, status = 403): LocalReply {
+  const flag = denial.reason.includes("authorizer") ? "UAEX" : "-";
+  const message = status === 403 && flag === "-" ? "RBAC: access denied" : "";
+  return localReply(status, flag, message, describeRequestDenial(denial));
+}
+
+function missing({ match, provider }: Consultation): RequestDenial {
+  return ruleDenial(
+    "authorizer_unavailable",
+    match,
+    `the mesh has no authorizer called ${JSON.stringify(provider)}`,
+  );
+}
+
+function failed({ match, provider }: Consultation, reason: string): RequestDenial {
+  return ruleDenial("authorizer_unavailable", match, `${provider}: ${reason}`);
+}
+
+function deniedReply(
+  { match, provider }: Consultation,
+  answer: AuthorizerAnswer & { kind: "denied" },
+): LocalReply {
+  return {
+    status: answer.status,
+    fields: answer.fields,
+    body: answer.body,
+    grpcStatus: null,
+    flag: "UAEX",
+    detail: describeRequestDenial(ruleDenial("denied_by_authorizer", match, provider)),
+  };
+}
+
+function applyChanges(
+  { request }: Exchange,
+  { changes, removed }: AuthorizerAnswer & { kind: "allowed" },
+): void {
+  if (removed.length > 0) request.fields = withoutFields(request.fields, removed);
+  for (const { name, value, append } of changes) {
+    if (!append) request.fields = withoutFields(request.fields, [name]);
+    request.fields.push(name, value);
+  }
+}
+
+/** When the first of the tokens is over. One that was accepted within the skew of clocks is not cut at once. */
+function endOf(tokens: readonly AcceptedToken[], nowMs: number): number | null {
+  let end: number | null = null;
+  for (const { verified } of tokens) {
+    const { expiresAtMs } = verified.user;
+    if (expiresAtMs === null) continue;
+    const own = nowMs < expiresAtMs ? expiresAtMs : verified.believedUntilMs;
+    end = end === null ? own : Math.min(end, own);
+  }
+  return end;
+}
+
+function endedToken(
+  rules: TargetRules,
+  tokens: readonly AcceptedToken[],
+  { expiresAtMs }: PermitGrounds,
+  nowMs: number,
+): RequestDenial | null {
+  const denial = (reason: "token_expired" | "token_withdrawn", detail: string): RequestDenial => {
+    return { reason, policy: null, rule: null, location: null, detail };
+  };
+  if (expiresAtMs !== null && nowMs >= expiresAtMs) return denial("token_expired", "");
+  for (const { verified, verifier } of tokens) {
+    const { issuer } = verified.user;
+    if (!rules.authentication.verifiers.includes(verifier))
+      return denial("token_withdrawn", `its issuer ${issuer} is not believed here any more`);
+    if (!verifier.stillHolds(verified))
+      return denial("token_withdrawn", `the keys of ${issuer} do not check it any more`);
+  }
+  return null;
+}
