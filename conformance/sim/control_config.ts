@@ -1,6 +1,6 @@
 /** The configurations of a simulated control plane, and of a node that joins it. */
 
-import { Secret } from "../../src/base/secret.ts";
+import { Secret } from "../../src/base/settings/secret.ts";
 import type { ControlPlaneConfig } from "../../src/config/control/config.ts";
 import type { Config } from "../../src/config/node/config.ts";
 import { address } from "./address.ts";

@@ -2,8 +2,8 @@
 import { type HostPort, IpAddress, parseHostPort } from "../base/ip.ts";
 import { joinLimits } from "../base/limits/agent.ts";
 import { ports } from "../base/limits/ports.ts";
-import { Secret } from "../base/secret.ts";
 import type { PemSource, TokenSource } from "../base/settings/node_control.ts";
+import { Secret } from "../base/settings/secret.ts";
 import { Invalid, type Reader } from "./value.ts";
 
 /** `https://HOST[:PORT]`; 15012 without a port, as istiod has it. Plain text is refused, as ztunnel does (`tls/control.rs`). */

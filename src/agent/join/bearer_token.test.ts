@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { joinLimits } from "../../base/limits/agent.ts";
-import { Secret } from "../../base/secret.ts";
+import { Secret } from "../../base/settings/secret.ts";
 import { outcomeOf } from "../../base/testing/rejection.ts";
 import { MemoryFiles } from "../../pki/testing/memory_files.ts";
 import { readBearer } from "./bearer_token.ts";

@@ -1,6 +1,6 @@
 /** What a host is told about the control plane it takes its mesh from. `config/` writes it, `agent/` reads it. */
 import type { HostPort, IpAddress } from "../ip.ts";
-import type { Secret } from "../secret.ts";
+import type { Secret } from "./secret.ts";
 
 /** Trusted certificates: a file, or PEM itself, as ztunnel takes either from one variable. */
 export type PemSource =
