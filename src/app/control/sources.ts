@@ -309,6 +309,12 @@ function backup(state: ControlState): StateCopy {
 export function pendingNames({ keys, authority, rotation }: ControlParts, nowMs: number): readonly string[] {
   const pending: string[] = [];
   const { active } = keys.view.value;
+  if (active !== null && nowMs < active.certificate.notBeforeMs) {
+    const begins = new Date(active.certificate.notBeforeMs).toISOString();
+    pending.push(
+      `the certificate of the authority is valid from ${begins}: is the clock of this host right?`,
+    );
+  }
   const endsMs = active?.certificate.notAfterMs ?? Number.POSITIVE_INFINITY;
   if (endsMs - nowMs < keysLimits.authorityEndingMs) {
     const problem = rotation?.progress().problem ?? null;

@@ -111,8 +111,8 @@ export const rotationLimits = {
   maxRememberedBundles: 256,
   /** A member of a group that is gone for so long is not waited for: groups scale in, and their hosts do not come back. */
   memberGoneMs: 60 * 60_000,
-  /** After a failed renewal of an intermediate the next try. */
-  renewalRetryMs: 30_000,
+  /** Between failed renewals of an intermediate. Each may leave a version of a key in Vault, and a full disk stays full for days. */
+  renewalBackoff: { backoffStartMs: 30_000, backoffMaxMs: 60 * 60_000 },
   /** Retired authorities that are remembered, for people. */
   maxRetired: 16,
   /** Looking at what nodes hold takes at most one part in so many of the time. */

@@ -46,6 +46,11 @@ export const pkiLimits = {
   replacementSpreadMs: 5_000,
   /** SVIDs are valid from this long ago, for peers whose clock is behind; istiod's value. */
   backdateMs: 2 * 60_000,
+  /**
+   * The same of roots and intermediates: one that was made while the clock was ahead by hours would issue nothing once it was put right, as
+   * it is not valid yet then.
+   */
+  authorityBackdateMs: 24 * 60 * 60_000,
   /** The longest SVID the CA issues; istiod's MAX_WORKLOAD_CERT_TTL. */
   maxSvidLifetimeMs: 90 * 24 * 60 * 60_000,
   /** The root of a CA made here; istiod's value. */

@@ -80,7 +80,9 @@ export class ServingCertificates {
   }
 
   #untilHalfLife(): number {
-    return this.#renewAtMs - this.#options.clock.wallMs();
+    const nowMs = this.#options.clock.wallMs();
+    // Made while the clock was ahead: nobody believes it yet.
+    return nowMs < this.#current.notBeforeMs ? 0 : this.#renewAtMs - nowMs;
   }
 
   /** One at a time; however often it is asked for meanwhile, one more follows. */

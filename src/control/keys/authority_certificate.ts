@@ -1,5 +1,6 @@
 /** Who certifies a new authority: itself, the root that we have, or another CA (`vault_pki.ts`). */
 import { MeshError } from "../../base/errors.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
 import type { SigningKey } from "../../pki/crypto/private_key.ts";
 import { encodePem } from "../../pki/der/pem.ts";
 import { createRootCertificate, issueIntermediateCertificate } from "../../pki/issue/authority.ts";
@@ -45,7 +46,7 @@ export class OwnCertifier implements AuthorityCertifier {
     const made = await issueIntermediateCertificate(root.issuer, {
       publicKeyInfo,
       trustDomain,
-      notBeforeMs: Math.max(nowMs - 60_000, root.certificate.notBeforeMs),
+      notBeforeMs: Math.max(nowMs - pkiLimits.authorityBackdateMs, root.certificate.notBeforeMs),
       notAfterMs: Math.min(nowMs + lifetimeMs, root.certificate.notAfterMs),
     });
     return {

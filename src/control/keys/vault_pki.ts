@@ -1,5 +1,6 @@
 /** An intermediate that Vault's PKI engine certifies: the root stays in Vault, the intermediate's key stays where ours are. */
 import { MeshError } from "../../base/errors.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
 import { bytesEqual } from "../../pki/der/values.ts";
@@ -46,6 +47,7 @@ export class VaultPkiCertifier implements AuthorityCertifier {
       // The name in the request, which differs from that of every other intermediate of ours.
       use_csr_values: true,
       max_path_length: 0,
+      not_before_duration: `${Math.floor(pkiLimits.authorityBackdateMs / 1000)}s`,
       ttl: `${Math.floor(lifetimeMs / 1000)}s`,
     };
     const data = await session.request("POST", this.#path, body);

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { asMeshError } from "../../base/errors.ts";
+import { asMeshError, MeshError } from "../../base/errors.ts";
 import { keysLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
 import { outcomeOf } from "../../base/testing/rejection.ts";
@@ -8,11 +8,14 @@ import { decodePemLabel } from "../../pki/der/pem.ts";
 import { TrustVerifier } from "../../pki/trust/verifier.ts";
 import { parseCertificate } from "../../pki/x509/certificate.ts";
 import { createCertificateRequest } from "../../pki/x509/csr.ts";
+import { SealedKeys } from "../keys/key_place.ts";
 import {
   cart,
+  FlakyKeys,
   follow,
   hour,
   issue,
+  keyVault,
   nodeTrust,
   openMesh,
   provider,
@@ -353,3 +356,50 @@ async function refusal(setup: Setup, chain: readonly Uint8Array[]): Promise<stri
     (thrown) => asMeshError(thrown, "io", "local").code,
   );
 }
+
+test("a clock that was ahead while an intermediate was made does not stop its CA once it is put right", async () => {
+  for (const ahead of [hour, 400 * 24 * hour]) {
+    const setup = await openMesh();
+    const { clock, mesh } = setup;
+    const rotation = rotate(setup, new Nodes());
+    clock.jumpWall(ahead);
+    await rotation.start("intermediate");
+    await clock.advance(3_000);
+    const made = mesh.authorities.value.active?.id;
+    clock.jumpWall(-ahead);
+    await clock.advance(3_000);
+    // A day is what it is backdated by; beyond that another one is made, by itself.
+    expect(mesh.authorities.value.active?.id === made).toBe(ahead === hour);
+    expect(await refusal(setup, await leaf(setup, cart, "edge-1"))).toBe("believed");
+    expect(rotation.progress()).toMatchObject({ next: null, problem: null });
+    rotation.close();
+  }
+});
+
+test("a renewal that fails again and again is tried ever more seldom, and at once when what it lacked is there", async () => {
+  const sealed = new SealedKeys(await keyVault(), provider);
+  let made = 0;
+  const places = new FlakyKeys(sealed, () => new MeshError("authority_unavailable", "upstream", "away"));
+  const create = places.create.bind(places);
+  places.create = (id) => {
+    made++;
+    return create(id);
+  };
+  const setup = await openMesh({ places: [places] });
+  const rotation = rotate(setup, new Nodes());
+  setup.clock.jumpWall(keysLimits.intermediateLifetimeMs * keysLimits.intermediateRenewalShare);
+  setup.records.beforeWrite = () => {
+    throw new MeshError("disk_full", "local", "the disk is full");
+  };
+  made = 0;
+  for (let minute = 0; minute < 24 * 60; minute++) await setup.clock.advance(60_000);
+  // Each try leaves a version of a key in Vault's transit engine.
+  expect(made).toBeGreaterThan(20);
+  expect(made).toBeLessThan(40);
+  expect(rotation.progress().problem).toContain("the disk is full");
+  setup.records.beforeWrite = () => {};
+  for (let minute = 0; minute < 61; minute++) await setup.clock.advance(60_000);
+  expect(rotation.progress().problem).toBeNull();
+  expect(setup.records.authorities.list()).toHaveLength(3);
+  rotation.close();
+}, 30_000);

@@ -1,4 +1,5 @@
 /** `ca rotate`: starts, watches, goes on by itself where no word of an operator is needed, and says what it waits for. */
+import { backoffMs } from "../../base/backoff.ts";
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { keysLimits, rotationLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
@@ -66,6 +67,9 @@ export class Rotation {
   #problem: string | null = null;
   #renewalProblem: string | null = null;
   #nextTryAt = 0;
+  #failures = 0;
+  /** Whether the root's key could be used at the last look: one that has come is used at once. */
+  #hadRootKey = false;
   #closed = false;
 
   constructor(options: RotationOptions) {
@@ -269,19 +273,23 @@ export class Rotation {
   }
 
   #renewLater(): void {
-    const { clock } = this.#options;
+    const { clock, authorities } = this.#options;
+    const hasRootKey = authorities.ownRoot()?.authority.ca != null;
+    if (hasRootKey && !this.#hadRootKey) this.#nextTryAt = 0;
+    this.#hadRootKey = hasRootKey;
     if (this.#making !== null || clock.now() < this.#nextTryAt) return;
     const prepare = this.#due();
     if (prepare === null) {
       this.#renewalProblem = null;
       return;
     }
-    this.#nextTryAt = clock.now() + rotationLimits.renewalRetryMs;
     this.#make(prepare).then(
       () => {
+        this.#failures = 0;
         this.#renewalProblem = null;
       },
       (thrown) => {
+        this.#nextTryAt = clock.now() + backoffMs(++this.#failures, rotationLimits.renewalBackoff);
         this.#renewalProblem = this.#say(thrown, this.#renewalProblem);
       },
     );
@@ -307,7 +315,11 @@ export class Rotation {
     const isBrought = root?.keptAway === true && root.ca !== null;
     const endMs = Math.min(nowMs + keysLimits.keptAwayLifetimeMs, root?.certificate.notAfterMs ?? notAfterMs);
     const isShort = notAfterMs - nowMs < (endMs - nowMs) * keysLimits.keptAwayRenewalShare;
-    return nowMs >= renewAtMs || (isBrought && isShort) ? () => authorities.prepare("intermediate") : null;
+    // Made while the clock was ahead by more than it is backdated.
+    const isEarly = nowMs < notBeforeMs;
+    return isEarly || nowMs >= renewAtMs || (isBrought && isShort)
+      ? () => authorities.prepare("intermediate")
+      : null;
   }
 
   /** @param before what was said last. */

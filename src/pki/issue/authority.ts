@@ -38,7 +38,7 @@ export async function createRootCertificate(
       serialNumber,
       subject: name,
       issuer: name,
-      notBefore: new Date(nowMs - pkiLimits.backdateMs),
+      notBefore: new Date(nowMs - pkiLimits.authorityBackdateMs),
       notAfter: new Date(nowMs + pkiLimits.rootLifetimeMs),
       publicKey,
       signingKey,

@@ -95,7 +95,7 @@ for (const provider of providers) {
         unknownCritical: [],
       });
       expect(ca.certificate.notAfterMs - ca.certificate.notBeforeMs).toBe(
-        pkiLimits.rootLifetimeMs + pkiLimits.backdateMs,
+        pkiLimits.rootLifetimeMs + pkiLimits.authorityBackdateMs,
       );
     });
 
