@@ -16,6 +16,7 @@ import { VaultPkiCertifier } from "../../src/control/keys/vault_pki.ts";
 import { VaultSession } from "../../src/control/keys/vault_session.ts";
 import type { VaultAuth } from "../../src/control/keys/vault_token.ts";
 import { TransitKeys } from "../../src/control/keys/vault_transit.ts";
+import { Rotation } from "../../src/control/rotation/rotation.ts";
 import { createBunHost } from "../../src/host/bun/host.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
 import { importKeyEncryptionKey, KeyVault } from "../../src/pki/crypto/at_rest.ts";
@@ -54,6 +55,7 @@ export async function openbaoSuite(tally: Tally): Promise<void> {
 }
 
 interface Mesh {
+  readonly records: MemoryRecords;
   readonly authorities: StateAuthorities;
   readonly mesh: MeshAuthority;
 }
@@ -78,9 +80,14 @@ class OpenBaoLab {
     await this.#server.start();
     await this.#prepareServer();
     await this.#check("a server with another root is not spoken to", () => this.#wrongRoot());
-    const pki = await this.#open({ certifier: this.#pki(this.#session(this.#rootAuth())) });
+    const certifier = this.#pki(this.#session(this.#rootAuth()));
+    const pki = await this.#open({ certifier, firstKind: "intermediate" });
     await this.#check("PKI: an intermediate of its root issues", () => this.#verifies(pki, 2));
     await this.#check("PKI: a next intermediate has the same root", () => this.#nextIntermediate(pki));
+    await this.#check(
+      "PKI: an intermediate that is rotated is revoked there, and its list is published",
+      () => this.#replaced(pki),
+    );
     await this.#check("PKI: a mount that is not there is a clear refusal", () => this.#absentMount());
     const appRole = this.#session(await this.#appRole("mesh", "2s", "6s"));
     const transit = await this.#open({ places: [this.#transit(appRole, "transit", "mesh-ca")] });
@@ -191,12 +198,14 @@ class OpenBaoLab {
       firstKind: "root",
       ...given,
     });
-    const mesh = await MeshAuthority.open({ ...common, records, authorities: authorities.view });
+    const { certifier } = given;
+    const outside = certifier instanceof VaultPkiCertifier ? certifier : null;
+    const mesh = await MeshAuthority.open({ ...common, records, authorities: authorities.view, outside });
     this.#closers.push(
       () => mesh.close(),
       () => authorities.close(),
     );
-    return { authorities, mesh };
+    return { records, authorities, mesh };
   }
 
   async #issue({ mesh }: Mesh): Promise<Leaf> {
@@ -248,6 +257,37 @@ class OpenBaoLab {
     const after = mesh.authorities.value;
     if (after.rootsPem !== before.rootsPem) return "the roots changed";
     return after.authorities.length === 2 ? null : `${after.authorities.length} authorities`;
+  }
+
+  async #replaced(pki: Mesh): Promise<string | null> {
+    const stolen = pki.mesh.authorities.value.active?.ca;
+    const knowledge = { nodes: () => [], acknowledged: () => new Map<string, string>() };
+    const { clock } = host;
+    const rotation = new Rotation({ clock, logger: silentLogger, ...pki, knowledge });
+    this.#closers.push(() => rotation.close());
+    rotation.abort();
+    await rotation.start("intermediate");
+    await this.#issue(pki);
+    rotation.advance();
+    await pki.mesh.publish();
+    if (pki.mesh.pendingRevocation !== null) return pki.mesh.pendingRevocation;
+    const trust = new TrustVerifier({ clock, provider, trustDomain });
+    trust.setRoots(pki.mesh.bundle.value.rootsPem);
+    await trust.setCrls(pki.mesh.bundle.value.crls.map((bytes) => ({ name: "list", bytes })));
+    const believed = async ({ chainPem }: Pick<Leaf, "chainPem">): Promise<string> =>
+      await failure(
+        trust.verify(
+          chainPem.flatMap((pem) => decodePemLabel(pem, "CERTIFICATE")),
+          { usage: "clientAuth", identities: [cart] },
+        ),
+      );
+    const { csrPem } = await createCertificateRequest(provider, cart);
+    const forged = await stolen?.sign({ csrPem, id: cart, lifetimeMs: 3_600_000 });
+    if (forged === undefined) return "there was no authority";
+    const outcome = await believed(forged);
+    if (!outcome.includes("is revoked")) return outcome;
+    const now = await believed(await this.#issue(pki));
+    return now === "it succeeded" ? null : now;
   }
 
   async #absentMount(): Promise<string | null> {

@@ -102,6 +102,7 @@ async function build(
     logger,
     records: state,
     authorities: keys.view,
+    outside: keys.outside,
   });
   life.onStop(() => authority.close());
   const trust = new TrustVerifier(options);
@@ -196,7 +197,7 @@ async function build(
     bundle: authority.bundle,
     auditHead: keptAudit.auditHeads.published,
     authenticator: identity.authenticator,
-    version: versionFields(host.name).version ?? "unknown",
+    version,
     metrics,
     onNodeConnected: (caller) => members.connected(caller),
     onNodeGone: (caller) => members.gone(caller),

@@ -88,6 +88,8 @@ export const keysLimits = {
   /** One request to Vault, and the answer's size. */
   vaultTimeoutMs: 5_000,
   maxVaultResponseBytes: 1024 * 1024,
+  /** Certificates of a chain that Vault tells; each takes some 0.1 ms to read, and no CA has so many above it. */
+  maxVaultChain: 16,
   /** Characters of Vault's own words that are kept of an error. */
   maxVaultErrorLength: 300,
   /** Back-off towards Vault. */

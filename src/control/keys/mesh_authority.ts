@@ -22,6 +22,7 @@ import type {
 } from "./authority_source.ts";
 import type { AuthorityView } from "./authority_view.ts";
 import { IssuingLog } from "./issuing_log.ts";
+import type { OutsideAuthority } from "./outside_lists.ts";
 import { RevocationPublisher } from "./revocation_publisher.ts";
 
 export interface MeshAuthorityOptions {
@@ -31,6 +32,8 @@ export interface MeshAuthorityOptions {
   readonly records: Pick<KeyRecords, "audit" | "certificates" | "revocations" | "settings">;
   /** Of `StateAuthorities` or `FileAuthorities`, which stay the caller's to close. */
   readonly authorities: Watch<AuthorityView>;
+  /** Null, or left out, where no CA outside signs our intermediates. */
+  readonly outside?: OutsideAuthority | null;
 }
 
 export class MeshAuthority implements AuthoritySource {

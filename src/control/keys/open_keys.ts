@@ -20,6 +20,7 @@ import {
   parseKeyEncryptionSource,
 } from "./key_encryption.ts";
 import { type KeyPlace, SealedKeys } from "./key_place.ts";
+import type { OutsideAuthority } from "./outside_lists.ts";
 import { RootKeyCustody } from "./root_key_custody.ts";
 import { RootKeyFile, rootKeyFileName } from "./root_key_file.ts";
 import { StateAuthorities } from "./state_authorities.ts";
@@ -36,6 +37,8 @@ export interface OpenedKeys {
   readonly rootKey: RootKeyCustody | null;
   /** Seals under the key-encryption key; null where the CA is in files, which needs none. */
   readonly sealed: SealedKeys | null;
+  /** Who signs our intermediates, where that is another CA. */
+  readonly outside: OutsideAuthority | null;
   close(): void;
 }
 
@@ -54,16 +57,24 @@ export async function openKeys(
     const { certificatePath: certificate, keyPath: privateKey, chainPath: chain, rootPath: root } = authority;
     const paths = { certificate, privateKey, chain, root };
     const given = await FileAuthorities.open({ ...options, files: host.files, logger, paths, records });
-    return { view: given.view, own: null, rootKey: null, sealed: null, close: () => given.close() };
+    return {
+      view: given.view,
+      own: null,
+      rootKey: null,
+      sealed: null,
+      outside: null,
+      close: () => given.close(),
+    };
   }
   const { provider, trustDomain } = options;
   const sealed = new SealedKeys(await openVaultOfKeys(host, records, settings, provider, logger), provider);
   const session = authority.kind === "local" ? null : await openSession(host, authority.vault, logger);
   let certifier: AuthorityCertifier = new OwnCertifier(options);
+  let outside: OutsideAuthority | null = null;
   const rootKeyFile = new RootKeyFile(host.files, `${settings.stateDirectory}/${rootKeyFileName}`, provider);
   let places: [KeyPlace, ...KeyPlace[]] = [sealed, rootKeyFile];
   if (authority.kind === "vault-pki" && session !== null)
-    certifier = new VaultPkiCertifier({
+    certifier = outside = new VaultPkiCertifier({
       session,
       provider,
       trustDomain,
@@ -92,6 +103,7 @@ export async function openKeys(
     view: own.view,
     own,
     sealed,
+    outside,
     rootKey: firstKind === "root" ? new RootKeyCustody(own, sealed, rootKeyFile) : null,
     close: () => {
       endWatch();

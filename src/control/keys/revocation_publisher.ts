@@ -17,6 +17,7 @@ import type { PublishedBundle } from "../../pki/trust/trust_bundle.ts";
 import { parseRevocationList, type RevocationList } from "../../pki/x509/crl.ts";
 import type { KeyRecords, RevocationRow } from "../records/keys.ts";
 import type { AuthorityView, LoadedAuthority } from "./authority_view.ts";
+import { type OutsideAuthority, OutsideLists } from "./outside_lists.ts";
 
 export interface RevocationPublisherOptions {
   readonly clock: Clock;
@@ -24,6 +25,7 @@ export interface RevocationPublisherOptions {
   readonly logger: Logger;
   readonly records: Pick<KeyRecords, "revocations" | "settings">;
   readonly authorities: Watch<AuthorityView>;
+  readonly outside?: OutsideAuthority | null;
 }
 
 interface HeldList {
@@ -40,6 +42,7 @@ export class RevocationPublisher {
     wantedIssuerKeyId: null,
   });
   readonly #unsubscribe: () => void;
+  readonly #outside: OutsideLists | null;
   #work: Promise<void> = Promise.resolve();
   #pending: string | null = null;
   #failures = 0;
@@ -48,6 +51,11 @@ export class RevocationPublisher {
 
   constructor(options: RevocationPublisherOptions) {
     this.#options = options;
+    const { outside = null, provider, records } = options;
+    this.#outside =
+      outside === null
+        ? null
+        : new OutsideLists({ authority: outside, provider, settings: records.settings });
     this.#unsubscribe = options.authorities.subscribe(() => void this.refresh());
   }
 
@@ -89,8 +97,20 @@ export class RevocationPublisher {
         this.#log("error", "a revocation list could not be made", authority, this.#pending);
       }
     }
+    crls.push(...(await this.#outsideLists(view)));
     await this.#publish(view, [...crls, ...this.#listsOfGone(view)]);
     this.#schedule();
+  }
+
+  async #outsideLists(view: AuthorityView): Promise<readonly Uint8Array[]> {
+    if (this.#outside === null) return [];
+    const { records, clock, logger } = this.#options;
+    const revoked = records.revocations.list("serial");
+    const { crls, problem } = await this.#outside.refresh(view, revoked, clock.wallMs());
+    if (problem !== null && this.#failures === 0)
+      logger.log("warn", "keys", "an intermediate that was replaced is not revoked yet", { error: problem });
+    this.#pending ??= problem;
+    return crls;
   }
 
   /** The disk is full, say. What is published stays, and it is tried again. */

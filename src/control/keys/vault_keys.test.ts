@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { asMeshError } from "../../base/errors.ts";
+import { keysLimits } from "../../base/limits/control.ts";
 import { encodePem } from "../../pki/der/pem.ts";
 import { createRootCertificate } from "../../pki/issue/authority.ts";
 import { Forge } from "../../pki/testing/forge.ts";
@@ -107,4 +108,6 @@ test("Vault's chain is put in order up to the root, and without a root it is ref
   expect(await certify(told, root.pem)).toEqual(expected);
   expect(await failure(certify(told, null))).toContain("give the root as a file");
   expect(await failure(certify({}, root.pem))).toContain("has returned no certificate");
+  const long = { ...told, ca_chain: new Array(keysLimits.maxVaultChain + 1).fill(middle.pem) };
+  expect(await failure(certify(long, null))).toContain("tells a chain of 17 certificates");
 });

@@ -1,5 +1,6 @@
 /** An intermediate that Vault's PKI engine certifies: the root stays in Vault, the intermediate's key stays where ours are. */
 import { MeshError } from "../../base/errors.ts";
+import { keysLimits } from "../../base/limits/control.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
@@ -7,6 +8,7 @@ import { bytesEqual } from "../../pki/der/values.ts";
 import { createAuthorityRequest } from "../../pki/issue/authority.ts";
 import { type Certificate, isSelfIssued, parseLocalCertificate } from "../../pki/x509/certificate.ts";
 import type { AuthorityCertifier, AuthorityQuestion, CertifiedAuthority } from "./authority_certificate.ts";
+import type { OutsideAuthority } from "./outside_lists.ts";
 import { textField } from "./vault_answer.ts";
 import { vaultPath } from "./vault_connection.ts";
 import type { VaultData, VaultSession } from "./vault_session.ts";
@@ -23,8 +25,10 @@ export interface VaultPkiOptions {
   readonly rootsPem: string | null;
 }
 
-export class VaultPkiCertifier implements AuthorityCertifier {
+export class VaultPkiCertifier implements AuthorityCertifier, OutsideAuthority {
   readonly #options: VaultPkiOptions;
+  readonly #mount: string;
+  readonly #issuer: string;
   readonly #path: string;
 
   /** @throws MeshError `configuration`, blame local. */
@@ -32,6 +36,8 @@ export class VaultPkiCertifier implements AuthorityCertifier {
     this.#options = options;
     const mount = vaultPath(options.mount, "the mount of PKI");
     const { issuer } = options;
+    this.#mount = mount;
+    this.#issuer = issuer === null ? "default" : vaultPath(issuer, "the issuer");
     this.#path =
       issuer === null
         ? `${mount}/root/sign-intermediate`
@@ -55,15 +61,26 @@ export class VaultPkiCertifier implements AuthorityCertifier {
     return this.#read(data);
   }
 
+  async revoke(serialNumbers: readonly string[]): Promise<Uint8Array> {
+    const { session } = this.#options;
+    for (const serial of serialNumbers) {
+      const serial_number = serial.match(/../g)?.join(":") ?? serial;
+      if ((await session.request("POST", `${this.#mount}/revoke`, { serial_number })) === null)
+        throw unusable(`does not know the intermediate ${serial_number}, so it cannot be revoked`);
+    }
+    const data = await session.request("GET", `${this.#mount}/issuer/${this.#issuer}/crl`);
+    const [list] = decodePemLabel(textField(data, "crl") ?? "", "X509 CRL");
+    if (list === undefined) throw unusable("has returned no revocation list");
+    return list;
+  }
+
   #read(data: VaultData): CertifiedAuthority {
     const [certificate] = certificatesIn(textField(data, "certificate") ?? "");
     if (certificate === undefined) throw unusable("has returned no certificate");
     const chain = Array.isArray(data.ca_chain) ? data.ca_chain.filter((one) => typeof one === "string") : [];
     const told = chain.length > 0 ? chain.join("\n") : (textField(data, "issuing_ca") ?? "");
-    const above = order(certificate, [
-      ...certificatesIn(told),
-      ...certificatesIn(this.#options.rootsPem ?? ""),
-    ]);
+    const known = [...certificatesIn(told), ...certificatesIn(this.#options.rootsPem ?? "")];
+    const above = order(certificate, known);
     const root = above.at(-1);
     if (root === undefined || !isSelfIssued(root)) {
       throw new MeshError(
@@ -93,9 +110,10 @@ function order(certificate: Certificate, known: readonly Certificate[]): readonl
 }
 
 function certificatesIn(pem: string): readonly Certificate[] {
-  return decodePemLabel(pem, "CERTIFICATE").map((der) =>
-    parseLocalCertificate(der, "the answer of Vault's PKI engine"),
-  );
+  const found = decodePemLabel(pem, "CERTIFICATE");
+  if (found.length > keysLimits.maxVaultChain)
+    throw unusable(`tells a chain of ${found.length} certificates`);
+  return found.map((der) => parseLocalCertificate(der, "the answer of Vault's PKI engine"));
 }
 
 function unusable(what: string): MeshError {

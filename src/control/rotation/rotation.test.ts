@@ -376,7 +376,7 @@ test("a clock that was ahead while an intermediate was made does not stop its CA
   }
 });
 
-test("a renewal that fails again and again is tried ever more seldom, and at once when what it lacked is there", async () => {
+test("a renewal that fails again and again is tried ever more seldom, and comes when what it lacked is there", async () => {
   const sealed = new SealedKeys(await keyVault(), provider);
   let made = 0;
   const places = new FlakyKeys(sealed, () => new MeshError("authority_unavailable", "upstream", "away"));

@@ -1,0 +1,148 @@
+import { expect, test } from "bun:test";
+import { MeshError } from "../../base/errors.ts";
+import { keysLimits } from "../../base/limits/control.ts";
+import { silentLogger } from "../../base/log.ts";
+import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
+import { issueIntermediateCertificate } from "../../pki/issue/authority.ts";
+import { CertificateAuthority } from "../../pki/issue/ca.ts";
+import { TrustVerifier } from "../../pki/trust/verifier.ts";
+import { Rotation } from "../rotation/rotation.ts";
+import type { AuthorityCertifier } from "./authority_certificate.ts";
+import { MeshAuthority } from "./mesh_authority.ts";
+import type { OutsideAuthority } from "./outside_lists.ts";
+import { cart, follow, hour, issue, newClock, openMesh, provider, trustDomain } from "./testing/fixture.ts";
+
+/** A CA outside, as Vault's PKI engine is one: it signs intermediates and has a list of its own. */
+class OutsideCa implements AuthorityCertifier, OutsideAuthority {
+  readonly clock = newClock();
+  readonly revoked = new Set<string>();
+  asked = 0;
+  /** What goes wrong; null for nothing. */
+  fault: (() => Promise<Uint8Array>) | null = null;
+  readonly root: CertificateAuthority;
+
+  private constructor(root: CertificateAuthority) {
+    this.root = root;
+  }
+
+  static async create(): Promise<OutsideCa> {
+    return new OutsideCa(await CertificateAuthority.create({ clock: newClock(), provider, trustDomain }));
+  }
+
+  async certify({ publicKeyInfo }: Parameters<AuthorityCertifier["certify"]>[0]) {
+    const nowMs = this.clock.wallMs();
+    const made = await issueIntermediateCertificate(this.root.issuer, {
+      publicKeyInfo,
+      trustDomain,
+      notBeforeMs: nowMs - hour,
+      notAfterMs: nowMs + 90 * 24 * hour,
+    });
+    return {
+      kind: "intermediate" as const,
+      certificatePem: encodePem("CERTIFICATE", made.der),
+      chainPem: this.root.rootsPem,
+    };
+  }
+
+  async revoke(serialNumbers: readonly string[]): Promise<Uint8Array> {
+    this.asked++;
+    if (this.fault !== null) return await this.fault();
+    for (const serial of serialNumbers) this.revoked.add(serial);
+    return await this.list();
+  }
+
+  async list(): Promise<Uint8Array> {
+    const revoked = [...this.revoked].map((serialNumber) => ({
+      serialNumber,
+      revokedAtMs: this.clock.wallMs(),
+      reason: "superseded" as const,
+    }));
+    return await this.root.revocationList(revoked, BigInt(this.asked), this.clock.wallMs() + 24 * hour);
+  }
+}
+
+async function rotated() {
+  const outside = await OutsideCa.create();
+  const {
+    clock,
+    records,
+    authorities,
+    mesh: unused,
+  } = await openMesh({
+    certifier: outside,
+    firstKind: "intermediate",
+  });
+  unused.close();
+  const logger = silentLogger;
+  const common = { clock, provider, logger, records };
+  const mesh = await MeshAuthority.open({ ...common, authorities: authorities.view, outside });
+  const knowledge = { nodes: () => [], acknowledged: () => new Map<string, string>() };
+  const rotation = new Rotation({ ...common, authorities, mesh, knowledge });
+  const old = await issue(mesh, cart, "edge-1");
+  await rotation.start("intermediate");
+  const replace = async (): Promise<void> => {
+    await clock.advance(10);
+    await issue(mesh, cart, "edge-1");
+    await clock.advance(2_000);
+  };
+  const believed = async (chain: readonly Uint8Array[]): Promise<string> => {
+    const trust = new TrustVerifier({ clock, provider, trustDomain });
+    await follow(trust, mesh);
+    return await trust.verify(chain, { usage: "clientAuth", identities: null }).then(
+      () => "believed",
+      (thrown) => thrown.code,
+    );
+  };
+  return { outside, clock, mesh, rotation, old, replace, believed };
+}
+
+test("an intermediate below another's root is revoked there when it is replaced, and that list is published beside our own", async () => {
+  const { outside, clock, mesh, rotation, old, replace, believed } = await rotated();
+  expect(outside.asked).toBe(0);
+  await replace();
+  expect([outside.asked, mesh.pendingRevocation, rotation.progress().phase]).toEqual([1, null, "idle"]);
+  expect(await believed(old.chain)).toBe("certificate_revoked");
+  expect(await believed((await issue(mesh, cart)).chain)).toBe("believed");
+  // Once a day it is asked for again, and one of yesterday is good while that fails.
+  outside.fault = () => Promise.reject(new MeshError("authority_unavailable", "upstream", "Vault is away"));
+  clock.jumpWall(keysLimits.listRenewalMs + hour);
+  await clock.advance(120_000);
+  expect(outside.asked).toBeGreaterThan(1);
+  expect([mesh.pendingRevocation, mesh.bundle.value.crls.length]).toEqual([null, 2]);
+  rotation.close();
+});
+
+test("while that cannot be done it is said, tried again, and what the old one had revoked stays revoked", async () => {
+  const stranger = await OutsideCa.create();
+  const faults: readonly (readonly [(outside: OutsideCa) => Promise<Uint8Array>, RegExp])[] = [
+    [
+      () => Promise.reject(new MeshError("authority_unavailable", "upstream", "permission denied")),
+      /permission denied/,
+    ],
+    [(outside) => outside.list(), /does not name the intermediate/],
+    [() => stranger.list(), /is not signed by the CA above/],
+    [async () => new Uint8Array(1_000).fill(0x30), /.+/],
+  ];
+  for (const [fault, said] of faults) {
+    const { outside, clock, mesh, rotation, old, replace, believed } = await rotated();
+    await mesh.revoke({ kind: "identity", uri: cart.uri }, "", "ada");
+    await mesh.lift({ kind: "identity", uri: cart.uri });
+    outside.fault = () => fault(outside);
+    await replace();
+    expect(mesh.pendingRevocation).toMatch(said);
+    expect(await believed(old.chain)).toBe("certificate_revoked");
+    outside.fault = null;
+    await clock.advance(60_000);
+    expect([mesh.pendingRevocation, await believed(old.chain)]).toEqual([null, "certificate_revoked"]);
+    rotation.close();
+  }
+});
+
+test("its certificates are what its own chain says", async () => {
+  const { outside, mesh, rotation } = await rotated();
+  const { chain } = await issue(mesh, cart);
+  expect(chain).toHaveLength(2);
+  expect(mesh.rootPem()).toBe(outside.root.rootsPem);
+  expect(decodePemLabel(mesh.bundle.value.rootsPem, "CERTIFICATE")).toHaveLength(1);
+  rotation.close();
+});
