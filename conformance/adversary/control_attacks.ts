@@ -57,6 +57,28 @@ function calls(
   };
 }
 
+/** One call with one large message, over and over. */
+function large(name: string, path: string, body: Uint8Array): Attack {
+  return {
+    name: `control: ${name}`,
+    door: "control",
+    run: async (stage) => {
+      const peer = await stranger(stage);
+      const pieces: Uint8Array[] = [];
+      for (let call_ = 0; call_ < 2; call_++) {
+        const id = 1 + call_ * 2;
+        pieces.push(peer.headers(id, call(path, null), false));
+        const framed = message(body);
+        for (let from = 0; from < framed.length; from += 16_000)
+          pieces.push(frameBytes(frameType.data, 0, id, framed.subarray(from, from + 16_000)));
+      }
+      await peer.flood(pieces.length, (turn) => pieces[turn] ?? empty);
+      await Bun.sleep(300);
+      peer.end();
+    },
+  };
+}
+
 const empty = new Uint8Array(0);
 const base64 = (text: string) => Buffer.from(text).toString("base64url");
 const forgedJwt = (kid: string, padding: number) =>
@@ -97,6 +119,37 @@ function request(typeUrl: string, names: readonly string[]): Uint8Array {
     resourceNamesSubscribe: [...names],
   };
   return toBinary(DeltaDiscoveryRequestSchema, create(DeltaDiscoveryRequestSchema, fields));
+}
+
+/** As of one who comes back to a mesh of so many resources. @param typeUrl one that is there, or any. */
+function returning(typeUrl: string, count: number): Uint8Array {
+  const fields = {
+    node: { id: "ztunnel~127.0.0.1~busy.shop~shop.svc.cluster.local" },
+    typeUrl,
+    resourceNamesSubscribe: ["*"],
+    initialResourceVersions: Object.fromEntries(names(count).map((name) => [name, "0123456789ab"])),
+  };
+  return toBinary(DeltaDiscoveryRequestSchema, create(DeltaDiscoveryRequestSchema, fields));
+}
+
+/** One field again and again, up to what a request may have of bytes. */
+function again(...field: readonly number[]): Uint8Array {
+  const count = Math.floor((4 * 1024 * 1024 - 100) / field.length);
+  return new Uint8Array(Array.from({ length: count }, () => field).flat());
+}
+
+/** `again` within the fields that are given: each one's number, from the outermost one. */
+function within(numbers: readonly number[], inner: Uint8Array): Uint8Array {
+  let value = inner;
+  for (const number of [...numbers].reverse()) {
+    const { length } = value;
+    const size = [length & 0x7f, (length >>> 7) & 0x7f, (length >>> 14) & 0x7f, length >>> 21];
+    value = concat([
+      Uint8Array.of((number << 3) | 2, ...size.map((byte, at) => (at < 3 ? byte | 0x80 : byte))),
+      value,
+    ]);
+  }
+  return value;
 }
 
 const names = (count: number, from = 0) =>
@@ -168,6 +221,35 @@ export const controlAttacks: readonly Attack[] = [
     door: "control",
     run: (stage) => subscribe(stage, [request(addressType, names(500_000))]),
   },
+  ...[150_000, 300_000].map((count) => ({
+    name: `control: xDS, whoever comes back and names ${count} resources`,
+    door: "control" as const,
+    run: (stage: Stage) => subscribe(stage, [returning(addressType, count)]),
+  })),
+  {
+    name: "control: xDS, the same of a type that is not there",
+    door: "control",
+    run: (stage) => subscribe(stage, [returning("type.example/none", 150_000)]),
+  },
+  {
+    name: "control: xDS, a node of a million small facts",
+    door: "control",
+    // node, metadata, fields of it.
+    run: (stage) => subscribe(stage, [within([1, 3], again(0x0a, 0x00))]),
+  },
+  large("a join with two million labels", joinPath, again(0x32, 0x00)),
+  large(
+    "a join with two million labels behind a group",
+    joinPath,
+    concat([Uint8Array.of(0x9b, 0x06), again(0x32, 0x00)]),
+  ),
+  large("a certificate asked for with a million facts", certificatePath, within([4], again(0x0a, 0x00))),
+  // Its validity_duration is a number: a decoder that does not look takes what is in it for fields.
+  large(
+    "a certificate asked for with a million fields in a number",
+    certificatePath,
+    within([3], again(0x0a, 0x00)),
+  ),
   {
     name: "control: xDS, 200 streams of one caller",
     door: "control",

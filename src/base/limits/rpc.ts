@@ -13,7 +13,10 @@ export const adsLimits = {
   maxNameChars: 1_024,
   /** Types one stream may ask for; ztunnel asks for two, a waypoint's documents are about twenty. */
   maxTypesPerStream: 64,
-  /** Entries of `initial_resource_versions`. */
+  /**
+   * Entries of `initial_resource_versions`: ztunnel and istiod's other clients name each resource they have, and Kubernetes' largest cluster has
+   * 150,000 Pods (kubernetes.io, "Considerations for large clusters"). Read in slices.
+   */
   maxInitialVersions: 500_000,
   /** Requests on one stream: an acknowledgement for each response, and lookups. */
   requests: { burst: 1_000, perSecond: 200 },
@@ -54,6 +57,10 @@ export const adsLimits = {
 export const grpcLimits = {
   /** A request to us; what gRPC's implementations take by default. */
   maxRequestBytes: 4 * 1024 * 1024,
+  /** Fields of one request, messages within it included: decoded in one turn, some 10 ms. A CreateCertificate has some ten. */
+  maxFieldsPerRequest: 10_000,
+  /** A request of more bytes is decoded in slices, where its method can. */
+  decodedAtOnceBytes: 64 * 1024,
   /** A response to us: the whole mesh in one; ztunnel's value for xDS. */
   maxResponseBytes: 200 * 1024 * 1024,
   /** Requests that are not whole yet, of one connection, of one address (IPv6: one /64) and of all. */

@@ -15,14 +15,12 @@ import { auditHeadType, controlPlanePrefix, trustBundleType } from "../../wire/a
 import { ResourceSet } from "../../wire/ads/resource_set.ts";
 import { ResponseEncoder } from "../../wire/ads/response_parts.ts";
 import { DeltaSession, type SessionLimits } from "../../wire/ads/server_session.ts";
+import type { DeltaRequestMessage } from "../../wire/grpc/delta_request.ts";
 import type { GrpcService } from "../../wire/grpc/server.ts";
 import type { StreamHandler } from "../../wire/grpc/server_stream.ts";
 import { aggregatedDiscovery } from "../../wire/grpc/services.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
-import type {
-  DeltaDiscoveryRequest,
-  DeltaDiscoveryResponse,
-} from "../../wire/messages/envoy_discovery.gen.ts";
+import type { DeltaDiscoveryResponse } from "../../wire/messages/envoy_discovery.gen.ts";
 import { encodeAuditHeadMessage, encodeTrustBundleMessage } from "../../wire/messages/mesh_resources.ts";
 import { type CallPeer, credentialsOf } from "../identity/call_credentials.ts";
 import { type Caller, type CallerAuthenticator, callerName } from "../identity/caller.ts";
@@ -138,7 +136,7 @@ export class XdsServer {
   }
 
   register<Peer extends CallPeer>(service: Pick<GrpcService<Peer>, "stream">): void {
-    const open: StreamHandler<DeltaDiscoveryRequest, DeltaDiscoveryResponse, Peer> = (stream) => {
+    const open: StreamHandler<DeltaRequestMessage, DeltaDiscoveryResponse, Peer> = (stream) => {
       if (this.#closed) throw new GrpcError(grpcCode.unavailable, "the control plane is stopping");
       if (this.#subscribers.size >= this.#limits.maxStreams && !this.#evictUnproven())
         throw new GrpcError(grpcCode.resourceExhausted, "too many streams");

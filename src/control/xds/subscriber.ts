@@ -2,23 +2,22 @@
 import { pkiLimits } from "../../base/limits/pki.ts";
 import { adsLimits } from "../../base/limits/rpc.ts";
 import type { Logger } from "../../base/log.ts";
+import { TimeSlice } from "../../base/time_slice.ts";
 import type { Clock, Timer } from "../../host/host.ts";
 import { trustBundleType } from "../../wire/ads/delta.ts";
 import type { DeltaSession, SessionFault } from "../../wire/ads/server_session.ts";
 import type { SubscriptionStatus } from "../../wire/ads/type_exchange.ts";
+import type { DeltaRequestMessage } from "../../wire/grpc/delta_request.ts";
 import type { ServerStream, StreamEvents } from "../../wire/grpc/server_stream.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
-import type {
-  DeltaDiscoveryRequest,
-  DeltaDiscoveryResponse,
-} from "../../wire/messages/envoy_discovery.gen.ts";
+import type { DeltaDiscoveryResponse } from "../../wire/messages/envoy_discovery.gen.ts";
 import { type Caller, callerName } from "../identity/caller.ts";
 import { checkNode, type NodeInfo, readNode } from "./node_info.ts";
 import type { XdsMetrics } from "./xds_metrics.ts";
 
 /** The part of a `ServerStream` that is used here. */
 export type XdsStream = Pick<
-  ServerStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse, unknown>,
+  ServerStream<DeltaRequestMessage, DeltaDiscoveryResponse, unknown>,
   "sendEncoded" | "end" | "aboveHighWater" | "pause" | "resume"
 >;
 
@@ -51,7 +50,7 @@ export interface SubscriberHost {
   onClosed(subscriber: Subscriber): void;
 }
 
-export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
+export class Subscriber implements StreamEvents<DeltaRequestMessage> {
   readonly #host: SubscriberHost;
   readonly #stream: XdsStream;
   #caller: Caller | null = null;
@@ -124,10 +123,25 @@ export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
     return this.#identified?.info ?? null;
   }
 
-  onMessage(request: DeltaDiscoveryRequest): void {
+  onMessage(request: DeltaRequestMessage): void {
     if (this.#closed) return;
     const session = this.#identified?.session ?? this.#identify(request);
     if (session === null) return;
+    if (request.heldVersions === undefined) this.#take(session, request);
+    else this.#lookAndTake(session, request);
+  }
+
+  /** Whoever holds much is looked at in slices; the stream's next request comes after that. */
+  #lookAndTake(session: DeltaSession, request: DeltaRequestMessage): void {
+    this.#stream.pause();
+    void new TimeSlice(this.#host.clock).run(session.look(request)).then((looked) => {
+      if (this.#closed) return;
+      this.#take(session, looked);
+      this.#stream.resume();
+    });
+  }
+
+  #take(session: DeltaSession, request: DeltaRequestMessage): void {
     const fault = session.onRequest(request, this.#host.clock.now());
     if (fault !== null) {
       this.#fail(fault);
@@ -197,7 +211,7 @@ export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
     return this.#identified?.session.acknowledgedRevision(trustBundleType) ?? null;
   }
 
-  #identify(request: DeltaDiscoveryRequest): DeltaSession | null {
+  #identify(request: DeltaRequestMessage): DeltaSession | null {
     try {
       const caller = this.#caller;
       if (caller === null) throw internal();
@@ -218,7 +232,7 @@ export class Subscriber implements StreamEvents<DeltaDiscoveryRequest> {
     }
   }
 
-  #tellOfRefusal({ typeUrl, errorDetail, responseNonce }: DeltaDiscoveryRequest): void {
+  #tellOfRefusal({ typeUrl, errorDetail, responseNonce }: DeltaRequestMessage): void {
     if (errorDetail === undefined || responseNonce === "") return;
     this.#host.metrics.refused(typeUrl);
     this.#host.logger.log(

@@ -27,10 +27,20 @@ export interface DeltaRequest {
   readonly resourceNamesUnsubscribe: string[];
   /** Name → version of what the client holds; on a stream's first request of a type only. */
   readonly initialResourceVersions: { [name: string]: string };
+  /** The same in its place, where there are many. */
+  readonly heldVersions?: ReadonlyMap<string, string>;
+  /** Of `heldVersions`, what was taken out of it because it is gone (`DeltaSession.look`). */
+  readonly gone?: GoneResources;
   /** "" on a request that answers nothing. */
   readonly responseNonce: string;
   /** There on a refusal (NACK). */
   readonly errorDetail?: { readonly code: number; readonly message: string } | undefined;
+}
+
+/** Names of resources that a client holds and that were not there at a revision of their type. */
+export interface GoneResources {
+  readonly names: readonly string[];
+  readonly revision: number;
 }
 
 export interface DeltaResource {

@@ -106,12 +106,12 @@ export function splitIntoParts(
   revisions: { readonly before: number; readonly after: number },
   resources: readonly PartResource[],
   removed: readonly string[],
-  maxBytes: number,
+  { maxBytes, responseBytes }: { readonly maxBytes: number; readonly responseBytes: number },
 ): ResponseParts {
   const groups: { readonly resources: PartResource[]; readonly removed: string[]; bytes: number }[] = [];
-  const room = (bytes: number) => {
+  const room = (bytes: number, most: number) => {
     const last = groups.at(-1);
-    if (last !== undefined && last.bytes + bytes <= maxBytes) {
+    if (last !== undefined && last.bytes + bytes <= most) {
       last.bytes += bytes;
       return last;
     }
@@ -119,8 +119,9 @@ export function splitIntoParts(
     groups.push(next);
     return next;
   };
-  for (const resource of resources) room(resource.field.length).resources.push(resource);
-  for (const name of removed) room(name.length + 4).removed.push(name);
+  for (const resource of resources) room(resource.field.length, maxBytes).resources.push(resource);
+  // Names are encoded one by one, so a part never has more of them than a usual response.
+  for (const name of removed) room(name.length + 4, Math.min(maxBytes, responseBytes)).removed.push(name);
   if (groups.length === 0) groups.push({ resources: [], removed: [], bytes: 0 });
   return groups.map((group, index) => {
     const revision = index === groups.length - 1 ? revisions.after : revisions.before;

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { fromBinary } from "@bufbuild/protobuf";
 import { adsLimits } from "../../base/limits/rpc.ts";
+import { runSteps } from "../../base/time_slice.ts";
 import { DeltaDiscoveryResponseSchema } from "../messages/envoy_discovery.gen.ts";
 import { emptyRequest } from "./client.ts";
 import { addressType, authorizationType, type DeltaRequest, trustBundleType } from "./delta.ts";
@@ -585,5 +586,83 @@ describe("bounds", () => {
       [],
     );
     expect(bench.next(other)?.names).toHaveLength(50);
+  });
+});
+
+describe("whoever comes back with much", () => {
+  /** What a client is told that holds all of `held`, looked at first or not. */
+  function told(
+    isLooked: boolean,
+    held: readonly string[],
+    between: (bench: Bench) => void,
+  ): readonly string[] {
+    const bench = new Bench({ responseBytes: 200 });
+    const names = ["a", "b", "c", "d", "e", "f"];
+    bench.addresses.apply(
+      names.map((name) => resource(name, "1")),
+      [],
+    );
+    bench.addresses.apply([resource("b", "2")], ["c"]);
+    bench.request(authorizationType);
+    bench.acknowledgeAll();
+    const first = {
+      ...emptyRequest(addressType, ""),
+      initialResourceVersions: isLooked ? {} : Object.fromEntries(held.map((name) => [name, "1"])),
+      ...(isLooked ? { heldVersions: new Map(held.map((name) => [name, "1"])) } : {}),
+    };
+    const looked = isLooked ? runSteps(bench.session.look(first)) : first;
+    between(bench);
+    expect(bench.session.onRequest(looked, bench.nowMs)).toBeNull();
+    const seen: string[] = [];
+    for (let next = bench.next(); next !== null; next = bench.next()) {
+      seen.push(...next.names, ...next.removed.map((name) => `-${name}`));
+      bench.acknowledge(next);
+    }
+    return seen.sort();
+  }
+
+  const cases: Readonly<Record<string, (bench: Bench) => void>> = {
+    "nothing happens in between": () => {},
+    "what was gone comes back": (bench) => void bench.addresses.apply([resource("c", "9")], []),
+    "what was there goes": (bench) => void bench.addresses.apply([], ["d"]),
+    "what was there goes and comes back": (bench) => {
+      bench.addresses.apply([], ["d", "a"]);
+      bench.addresses.apply([resource("d", "1"), resource("a", "3")], []);
+    },
+  };
+  for (const [name, between] of Object.entries(cases))
+    test(`is told the same when it was looked at in steps before: ${name}`, () => {
+      for (const held of [["a", "b", "c", "d"], ["c", "x", "y"], ["a", "b", "d", "e", "f"], []])
+        expect(told(true, held, between), held.join()).toEqual(told(false, held, between));
+    });
+
+  test("has what is gone in parts of bounded size", () => {
+    const bench = new Bench({ responseBytes: 1_000, firstResponseBytes: 1_000_000 });
+    bench.addresses.apply([resource("a", "1")], []);
+    bench.request(authorizationType);
+    bench.acknowledgeAll();
+    const held = new Map(Array.from({ length: 500 }, (_, at) => [`gone-${at}`, "1"]));
+    const looked = runSteps(bench.session.look({ ...emptyRequest(addressType, ""), heldVersions: held }));
+    expect(bench.session.onRequest(looked, bench.nowMs)).toBeNull();
+    const removed: string[] = [];
+    let parts = 0;
+    for (let next = bench.next(); next !== null; next = bench.next(), parts++) {
+      removed.push(...next.removed);
+      bench.acknowledge(next);
+    }
+    expect(removed.sort()).toEqual([...held.keys()].sort());
+    expect(parts).toBeGreaterThan(5);
+    expect(Math.max(...bench.sent.slice(-parts).map(({ length }) => length))).toBeLessThan(1_300);
+  });
+
+  test("is refused beyond the bound, looked at or not", () => {
+    const bench = new Bench({ maxInitialVersions: 2 });
+    const held = new Map([
+      ["a", ""],
+      ["b", ""],
+      ["c", ""],
+    ]);
+    const looked = runSteps(bench.session.look({ ...emptyRequest(addressType, ""), heldVersions: held }));
+    expect(bench.session.onRequest(looked, bench.nowMs)?.message).toBe("too many initial versions");
   });
 });

@@ -4,6 +4,7 @@
  * `src/state.rs` ignores a name it does not know, which allows).
  */
 import { adsLimits } from "../../base/limits/rpc.ts";
+import { inSteps } from "../../base/steps.ts";
 import { TokenBucket } from "../../base/token_bucket.ts";
 import { addressType, authorizationType, type DeltaRequest } from "./delta.ts";
 import { ResourceSet } from "./resource_set.ts";
@@ -68,6 +69,25 @@ export class DeltaSession {
     this.#implicit = implicit;
     this.#limits = limits;
     this.#rate = new TokenBucket(limits.requests);
+  }
+
+  /**
+   * Looks at a request before it is taken, in steps: of what a client says it holds, what is gone is set apart. It is taken by `onRequest`
+   * next, with nothing of the stream in between.
+   */
+  *look<Request extends DeltaRequest>(request: Request): Generator<void, Request> {
+    const { heldVersions, typeUrl } = request;
+    if (heldVersions === undefined || this.#types.has(typeUrl)) return request;
+    if (heldVersions.size > this.#limits.maxInitialVersions) return request;
+    const set = this.#sets.get(typeUrl);
+    const revision = set?.revision ?? 0;
+    const there = new Map<string, string>();
+    const names: string[] = [];
+    yield* inSteps(heldVersions, ([name, version]) => {
+      if (set?.get(name) === undefined) names.push(name);
+      else there.set(name, version);
+    });
+    return { ...request, heldVersions: there, gone: { names, revision } };
   }
 
   /** @param nowMs monotonic. @returns why the stream has to end, or null. */
@@ -151,8 +171,8 @@ export class DeltaSession {
     const subscribed = [...this.#types.values()].reduce((sum, type) => sum + type.subscription.names.size, 0);
     if (subscribed + request.resourceNamesSubscribe.length > maxNamesPerStream)
       return "too many names on one stream";
-    if (Object.keys(request.initialResourceVersions).length > maxInitialVersions)
-      return "too many initial versions";
+    const held = request.heldVersions?.size ?? Object.keys(request.initialResourceVersions).length;
+    if (held > maxInitialVersions) return "too many initial versions";
     return null;
   }
 

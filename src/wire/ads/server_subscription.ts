@@ -3,7 +3,7 @@
  * it can be sent, so changes that come faster than it reads become one.
  */
 import { adsLimits } from "../../base/limits/rpc.ts";
-import { type DeltaRequest, wildcardName } from "./delta.ts";
+import { type DeltaRequest, type GoneResources, wildcardName } from "./delta.ts";
 import type { AdsResource, ResourceSet } from "./resource_set.ts";
 import { type ResponsePart, type ResponseParts, splitIntoParts } from "./response_parts.ts";
 
@@ -34,6 +34,8 @@ export class ServerSubscription {
   #covered: ReadonlySet<string> = new Set();
   #upsertsGiven = 0;
   #removalsGiven = 0;
+  /** Set apart from `#held` before the first response. */
+  #gone: GoneResources | null = null;
   /** What the client said it has and that is gone, where the first response was not to say so yet. */
   #leftovers: readonly string[] = [];
   #answered = false;
@@ -43,7 +45,8 @@ export class ServerSubscription {
     this.#set = set;
     this.#limits = limits;
     this.#implicit = implicit;
-    this.#held = new Map(Object.entries(first.initialResourceVersions));
+    this.#held = new Map(first.heldVersions ?? Object.entries(first.initialResourceVersions));
+    this.#gone = first.gone ?? null;
     // No names at all means all of them, in a first request alone.
     this.#wildcard = first.resourceNamesSubscribe.length === 0;
     this.update(first);
@@ -170,16 +173,16 @@ export class ServerSubscription {
     this.#held = null;
     this.#upsertsGiven = this.#set.revision;
     this.#removalsGiven = this.#set.revision;
-    const gone = [...held.keys()].filter((name) => this.#set.get(name) === undefined);
+    const gone = this.#takeGone([...held.keys()].filter((name) => this.#set.get(name) === undefined));
     if (portion === "upserts") this.#leftovers = gone;
     const make = () => {
       const upserts = new Map<string, AdsResource>();
       for (const each of this.#set.all())
         if (held.get(each.name) !== each.version) upserts.set(each.name, each);
-      return this.#split(upserts, new Set(portion === "upserts" ? [] : gone), answers, 0);
+      return this.#split(upserts, new Set(), answers, 0, portion === "upserts" ? [] : gone);
     };
     // The first push of a new client is the same for all new clients, and the largest there is.
-    if (held.size > 0 || answers.size > 0) return make();
+    if (held.size > 0 || gone.length > 0 || answers.size > 0) return make();
     return this.#set.share("first", make) ?? make();
   }
 
@@ -188,7 +191,7 @@ export class ServerSubscription {
     const before = this.#upsertsGiven;
     this.#upsertsGiven = this.#set.revision;
     this.#removalsGiven = this.#set.revision;
-    if (difference === null && this.#answered) return null;
+    if (difference === null && this.#answered && this.#gone === null) return null;
     const answers = new Set(this.#answers);
     this.#answers.clear();
     const { upserts, removed } = difference ?? {
@@ -199,7 +202,21 @@ export class ServerSubscription {
     this.#held = held;
     for (const name of removed) held.delete(name);
     for (const { name, version } of upserts.values()) held.set(name, version);
-    return this.#split(upserts, removed, answers, before);
+    return this.#split(upserts, removed, answers, before, this.#takeGone([]));
+  }
+
+  /** With what was set apart, less what has come back since. */
+  #takeGone(others: readonly string[]): readonly string[] {
+    const gone = this.#gone;
+    this.#gone = null;
+    if (gone === null) return others;
+    const back = new Set(
+      [...this.#known(this.#set.changedSince(gone.revision))].filter(
+        (name) => this.#set.get(name) !== undefined,
+      ),
+    );
+    const names = back.size === 0 ? gone.names : gone.names.filter((name) => !back.has(name));
+    return others.length === 0 ? names : [...others, ...names];
   }
 
   /** @returns null when nothing changed of what was asked for. */
@@ -240,6 +257,7 @@ export class ServerSubscription {
     removed: Set<string>,
     answers: ReadonlySet<string>,
     before: number,
+    gone: readonly string[] = [],
   ): ResponseParts {
     for (const name of answers) {
       const found = this.#set.lookup(name);
@@ -252,7 +270,9 @@ export class ServerSubscription {
     const { responseBytes, firstResponseBytes } = this.#limits;
     const maxBytes = this.#answered ? responseBytes : firstResponseBytes;
     const revisions = { before, after: this.#set.revision };
-    return splitIntoParts(this.#set.typeUrl, revisions, [...upserts.values()], [...removed], maxBytes);
+    const names = removed.size === 0 ? gone : [...removed, ...gone];
+    const resources = [...upserts.values()];
+    return splitIntoParts(this.#set.typeUrl, revisions, resources, names, { maxBytes, responseBytes });
   }
 
   #known<T>(value: T | null): T {

@@ -5,6 +5,8 @@ export interface CallClock {
   /** Monotonic milliseconds. */
   now(): number;
   setTimer(delayMs: number, callback: () => void): { cancel(): void };
+  /** Runs `work` after everything else that is ready; without it nothing is done in slices. */
+  defer?(work: () => void): void;
 }
 
 export interface CallContext {

@@ -1,9 +1,12 @@
-import { expect, test } from "bun:test";
-import { create, toBinary } from "@bufbuild/protobuf";
+import { describe, expect, test } from "bun:test";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
-import { adsLimits } from "../../base/limits/rpc.ts";
+import { adsLimits, grpcLimits } from "../../base/limits/rpc.ts";
 import { type DeltaDiscoveryRequest, DeltaDiscoveryRequestSchema } from "../messages/envoy_discovery.gen.ts";
-import { fieldBeyondBounds } from "./field_bounds.ts";
+import { JoinRequestSchema, JoinService } from "../messages/fairlead.gen.ts";
+import { IstioCertificateRequestSchema, IstioCertificateService } from "../messages/istio_citadel.gen.ts";
+import { checkMessage } from "./field_bounds.ts";
+import { describeMethod } from "./method.ts";
 import { aggregatedDiscovery } from "./services.ts";
 
 const request = (names: number, unsubscribed = 0): DeltaDiscoveryRequest =>
@@ -15,9 +18,11 @@ const request = (names: number, unsubscribed = 0): DeltaDiscoveryRequest =>
     initialResourceVersions: { one: "1", two: "2" },
   });
 
-const beyond = (bytes: Uint8Array, most: Readonly<Record<number, number>>): number | null =>
-  fieldBeyondBounds(
+const beyond = (bytes: Uint8Array, most: Readonly<Record<number, number>>) =>
+  checkMessage(
+    DeltaDiscoveryRequestSchema,
     bytes,
+    1_000,
     Object.fromEntries(
       Object.entries(most).map(([field, count]) => [field, { most: count, refusal: "too many" }]),
     ),
@@ -35,7 +40,7 @@ test("any bytes at all end, and never throw", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
       const found = beyond(bytes, { 1: 0, 3: 2 });
-      expect(found === null || found === 1 || found === 3).toBe(true);
+      expect([null, 1, 3, "many", "malformed"]).toContain(found);
     }),
     { numRuns: 5_000 },
   );
@@ -46,4 +51,102 @@ test("delta xDS takes the names that a stream may have, and decodes no request w
   const most = adsLimits.maxNamesPerStream;
   expect(decode(encode(request(most))).resourceNamesSubscribe.length).toBe(most);
   expect(() => decode(encode(request(most + 1)))).toThrow("too many names on one stream");
+});
+
+describe("fields of a message, those of messages within it counted", () => {
+  const schema = DeltaDiscoveryRequestSchema;
+  const hasMoreFields = (...of: Parameters<typeof checkMessage>) => checkMessage(...of) === "many";
+  const node = (fields: number) =>
+    create(schema, {
+      node: {
+        id: "one",
+        metadata: {
+          LABELS: Object.fromEntries(Array.from({ length: fields }, (_none, at) => [`l${at}`, "v"])),
+        },
+      },
+    });
+
+  test("as many as may be, and one more", () => {
+    // The node, its id, its metadata, and of that one value with a map of some.
+    const few = toBinary(schema, node(1));
+    const counts = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12].filter((most) => hasMoreFields(schema, few, most));
+    const count = counts.length + 1;
+    expect(hasMoreFields(schema, few, count)).toBe(false);
+    expect(hasMoreFields(schema, few, count - 1)).toBe(true);
+    const many = toBinary(schema, node(1_000));
+    expect(hasMoreFields(schema, many, 1_000)).toBe(true);
+    expect(hasMoreFields(schema, many, 10_000)).toBe(false);
+  });
+
+  test("those that have a bound of their own are not among them", () => {
+    const bytes = toBinary(schema, request(500));
+    expect(hasMoreFields(schema, bytes, 100)).toBe(true);
+    expect(hasMoreFields(schema, bytes, 100, { 3: { most: 1_000, refusal: "" } })).toBe(false);
+  });
+
+  test("nothing hides behind the start of a group, or in fields that are not known", () => {
+    const startOfGroup = Uint8Array.of(((99 << 3) & 0x7f) | 0x83, 0x06);
+    const names = toBinary(schema, request(500));
+    expect(hasMoreFields(schema, new Uint8Array([...startOfGroup, ...names]), 100)).toBe(true);
+    expect(beyond(new Uint8Array([...startOfGroup, ...names]), { 3: 100 })).toBe(3);
+    expect(hasMoreFields(schema, new Uint8Array(2_000).fill(0x78), 100)).toBe(true);
+  });
+
+  test("nesting has an end", () => {
+    let value: Record<string, unknown> = {};
+    for (let depth = 0; depth < 200; depth++) value = { deeper: value };
+    const deep = create(schema, { node: { metadata: value as Record<string, string> } });
+    expect(checkMessage(schema, toBinary(schema, deep), 1_000_000)).toBe("malformed");
+  });
+
+  test("any bytes at all end, and never throw", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+        expect(hasMoreFields(schema, bytes, 20)).toBeBoolean();
+        expect(hasMoreFields(IstioCertificateRequestSchema, bytes, 1_000)).toBe(false);
+      }),
+      { numRuns: 5_000 },
+    );
+  });
+
+  test("every request is held to a bound, of those that have none of their own too", () => {
+    const { decode } = describeMethod(JoinService.method.join).request;
+    const label = Uint8Array.of(0x32, 0x00);
+    const bytes = new Uint8Array(label.length * (grpcLimits.maxFieldsPerRequest + 1));
+    for (let at = 0; at < bytes.length; at += label.length) bytes.set(label, at);
+    expect(() => decode(bytes)).toThrow("too many fields in one message");
+    expect(() => decode(bytes.subarray(label.length))).not.toThrow();
+  });
+
+  test("a field that is written as another type is refused: a decoder would look into it for more", () => {
+    const hidden = toBinary(
+      IstioCertificateRequestSchema,
+      create(IstioCertificateRequestSchema, { csr: "hidden" }),
+    );
+    // validity_duration, a number, with a length and what is hidden in it.
+    const bytes = new Uint8Array([0x1a, hidden.length, ...hidden]);
+    expect(fromBinary(IstioCertificateRequestSchema, bytes).csr).toBe("hidden");
+    const { decode } = describeMethod(IstioCertificateService.method.createCertificate).request;
+    expect(() => decode(bytes)).toThrow("no istio.v1.auth.IstioCertificateRequest");
+    for (const wrong of [
+      [0x08, 0x01],
+      [0x0d, 1, 2, 3, 4],
+      [0x20, 0x05],
+      [0x19, 1, 2, 3, 4, 5, 6, 7, 8],
+    ])
+      expect(checkMessage(IstioCertificateRequestSchema, new Uint8Array(wrong), 100), `${wrong}`).toBe(
+        "malformed",
+      );
+    // A map's key that is a number, and its value.
+    expect(checkMessage(JoinRequestSchema, new Uint8Array([0x32, 2, 0x08, 0x01]), 100)).toBe("malformed");
+    expect(checkMessage(JoinRequestSchema, new Uint8Array([0x32, 2, 0x10, 0x01]), 100)).toBe("malformed");
+  });
+
+  test("every message that we write ourselves may be read", () => {
+    const metadata = { a: 1.5, b: true, c: null, d: ["x", { e: "f" }] };
+    const one = create(schema, { node: { id: "i", metadata }, errorDetail: { code: 3, message: "m" } });
+    expect(checkMessage(schema, toBinary(schema, one), 100)).toBeNull();
+    const join = create(JoinRequestSchema, { token: "t", labels: { a: "b" }, addresses: ["1", "2"] });
+    expect(checkMessage(JoinRequestSchema, toBinary(JoinRequestSchema, join), 100)).toBeNull();
+  });
 });

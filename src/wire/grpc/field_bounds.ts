@@ -2,15 +2,153 @@
  * How often a field may be in a message, looked at before the message is decoded: a decoder makes an object of each, all in one turn of
  * the event loop, and 16 MiB of names are half a million of them.
  */
+import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 
 /** Field number → how often it may be there, at the top of the message, and what is said when it is there more often. */
 export type FieldBounds = Readonly<Record<number, { readonly most: number; readonly refusal: string }>>;
 
-/** @returns the number of the first field that is there more often than it may be, or null. Bytes that are no message are the decoder's to refuse. */
-export function fieldBeyondBounds(bytes: Uint8Array, bounds: FieldBounds): number | null {
+/**
+ * Looks through a message before it is decoded: `many` when it holds more fields than `most`, messages within it and entries of maps counted,
+ * since of a few bytes each a decoder makes an object; `malformed` when a field is not written as its type is. A decoder that does not look
+ * at that (@bufbuild/protobuf 2 does not) would take what is in such a field for fields beside it.
+ *
+ * @param apart fields at its top that have a bound of their own. @returns null when it may be decoded; the number of the first of `apart`
+ *   that is there more often than it may be.
+ */
+export function checkMessage(
+  schema: DescMessage,
+  bytes: Uint8Array,
+  most: number,
+  apart: FieldBounds = {},
+): "many" | "malformed" | number | null {
+  const budget: Budget = { left: most, isMalformed: false, beyond: null };
+  spend(schema, bytes, budget, apart, 0);
+  if (budget.isMalformed) return "malformed";
+  return budget.beyond ?? (budget.left < 0 ? "many" : null);
+}
+
+interface Budget {
+  left: number;
+  isMalformed: boolean;
+  beyond: number | null;
+}
+
+function spend(
+  schema: DescMessage,
+  bytes: Uint8Array,
+  budget: Budget,
+  apart: FieldBounds,
+  depth: number,
+): void {
+  const known = fieldsOf(schema);
+  const reader = new FieldReader(bytes);
   const counts = new Map<number, number>();
-  let at = 0;
-  while (at < bytes.length) {
+  while (budget.left >= 0 && !budget.isMalformed && reader.next()) {
+    const field = known.get(reader.field);
+    if (field !== undefined && !isWrittenAs(field, reader.wireType)) budget.isMalformed = true;
+    const bound = apart[reader.field];
+    if (bound !== undefined) {
+      const count = (counts.get(reader.field) ?? 0) + 1;
+      counts.set(reader.field, count);
+      if (count <= bound.most) continue;
+      budget.beyond = reader.field;
+      return;
+    }
+    budget.left--;
+    if (field === undefined || reader.wireType !== lengthDelimited) continue;
+    const value = bytes.subarray(reader.valueAt, reader.at);
+    // Deeper than any message of ours is, and than a stack is safe.
+    if (depth >= maxDepth) budget.isMalformed = true;
+    else if (field.fieldKind === "map") spendEntry(field, value, budget, depth + 1);
+    else if (field.message !== undefined) spend(field.message, value, budget, {}, depth + 1);
+    // Numbers in a row are one field, and as many values as it has bytes at the most.
+    else if (field.fieldKind === "list" && scalarWireType(field) !== lengthDelimited)
+      budget.left -= value.length;
+  }
+}
+
+/** A map's entry is a message of its own: field 1 is the key, field 2 the value. */
+function spendEntry(
+  field: DescField & { fieldKind: "map" },
+  entry: Uint8Array,
+  budget: Budget,
+  depth: number,
+): void {
+  const reader = new FieldReader(entry);
+  while (budget.left >= 0 && !budget.isMalformed && reader.next()) {
+    budget.left--;
+    if (reader.field === 1) budget.isMalformed = reader.wireType !== wireTypes[field.mapKey];
+    if (reader.field !== 2) continue;
+    const wanted = field.message === undefined ? scalarWireType(field) : lengthDelimited;
+    if (reader.wireType !== wanted) budget.isMalformed = true;
+    else if (field.message !== undefined)
+      spend(field.message, entry.subarray(reader.valueAt, reader.at), budget, {}, depth);
+  }
+}
+
+function isWrittenAs(field: DescField, wireType: number): boolean {
+  if (field.fieldKind === "map" || field.message !== undefined) return wireType === lengthDelimited;
+  const own = scalarWireType(field);
+  return wireType === own || (field.fieldKind === "list" && wireType === lengthDelimited);
+}
+
+/** Of a field, an item or a map's value that is no message. */
+function scalarWireType(field: DescField): number {
+  return field.scalar === undefined ? 0 : wireTypes[field.scalar];
+}
+
+/** https://protobuf.dev/programming-guides/encoding/#structure */
+const wireTypes: Readonly<Record<ScalarType, number>> = {
+  [ScalarType.DOUBLE]: 1,
+  [ScalarType.FLOAT]: 5,
+  [ScalarType.INT64]: 0,
+  [ScalarType.UINT64]: 0,
+  [ScalarType.INT32]: 0,
+  [ScalarType.FIXED64]: 1,
+  [ScalarType.FIXED32]: 5,
+  [ScalarType.BOOL]: 0,
+  [ScalarType.STRING]: 2,
+  [ScalarType.BYTES]: 2,
+  [ScalarType.UINT32]: 0,
+  [ScalarType.SFIXED32]: 5,
+  [ScalarType.SFIXED64]: 1,
+  [ScalarType.SINT32]: 0,
+  [ScalarType.SINT64]: 0,
+};
+
+function fieldsOf(schema: DescMessage): ReadonlyMap<number, DescField> {
+  const known = fieldsBySchema.get(schema);
+  if (known !== undefined) return known;
+  const fields = new Map(schema.fields.map((field) => [field.number, field]));
+  fieldsBySchema.set(schema, fields);
+  return fields;
+}
+
+const fieldsBySchema = new WeakMap<DescMessage, ReadonlyMap<number, DescField>>();
+const maxDepth = 64;
+const lengthDelimited = 2;
+
+/** The fields at the top of a message, one after the other, nothing decoded. What is no message ends it, or is skipped to its end. */
+export class FieldReader {
+  readonly #bytes: Uint8Array;
+  /** Behind the field that was read last. */
+  at = 0;
+  /** Where that begins with its tag, and its value. */
+  from = 0;
+  valueAt = 0;
+  field = 0;
+  wireType = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  /** @returns whether there is one. */
+  next(): boolean {
+    const bytes = this.#bytes;
+    if (this.at >= bytes.length) return false;
+    let at = this.at;
+    this.from = at;
     // Tags of more than four bytes are numbers that no field of ours has.
     let tag = 0;
     let byte = 0x80;
@@ -18,39 +156,39 @@ export function fieldBeyondBounds(bytes: Uint8Array, bounds: FieldBounds): numbe
       byte = bytes[at++] ?? 0;
       tag |= (byte & 0x7f) << shift;
     }
-    const field = tag >>> 3;
-    const most = bounds[field]?.most;
-    if (most !== undefined) {
-      const count = (counts.get(field) ?? 0) + 1;
-      if (count > most) return field;
-      counts.set(field, count);
-    }
-    const next = endOfValue(bytes, at, tag & 7);
-    if (next === null) return null;
-    at = next;
-  }
-  return null;
-}
-
-function endOfValue(bytes: Uint8Array, at: number, wireType: number): number | null {
-  switch (wireType) {
-    case 0:
-      while (((bytes[at++] ?? 0) & 0x80) !== 0);
-      return at;
-    case 1:
-      return at + 8;
-    case 2: {
-      let length = 0;
-      let byte = 0x80;
-      for (let shift = 0; (byte & 0x80) !== 0 && shift < 35; shift += 7) {
-        byte = bytes[at++] ?? 0;
-        length += (byte & 0x7f) * 2 ** shift;
+    this.field = tag >>> 3;
+    this.wireType = tag & 7;
+    this.valueAt = at;
+    switch (this.wireType) {
+      case 0:
+        while (((bytes[at++] ?? 0) & 0x80) !== 0);
+        break;
+      case 1:
+        at += 8;
+        break;
+      case lengthDelimited: {
+        let length = 0;
+        byte = 0x80;
+        for (let shift = 0; (byte & 0x80) !== 0 && shift < 35; shift += 7) {
+          byte = bytes[at++] ?? 0;
+          length += (byte & 0x7f) * 2 ** shift;
+        }
+        this.valueAt = at;
+        at += length;
+        break;
       }
-      return at + length;
+      case 5:
+        at += 4;
+        break;
+      // Groups: what is in one is looked at as if it were outside, so that nothing behind their start is passed over.
+      default:
     }
-    case 5:
-      return at + 4;
-    default:
-      return null;
+    this.at = at;
+    return true;
+  }
+
+  /** Whether the bytes end with the field that was read last, and not within it. */
+  get isWhole(): boolean {
+    return this.at <= this.#bytes.length;
   }
 }

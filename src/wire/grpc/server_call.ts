@@ -1,5 +1,6 @@
 /** One call at the server's end: a machine between an HTTP/2 stream and a handler. */
 import { grpcLimits } from "../../base/limits/rpc.ts";
+import { TimeSlice } from "../../base/time_slice.ts";
 import { type HeaderFields, headerValue } from "../h2/headers.ts";
 import type { H2Stream, H2StreamEvents } from "../h2/stream.ts";
 import type { CallClock, CallContext } from "./call_context.ts";
@@ -38,6 +39,10 @@ export class ServerCallState<Req, Res, Peer> implements ServerStream<Req, Res, P
   #halfCloseTold = false;
   #paused = false;
   #delivering = false;
+  /** Bytes of the message that is being decoded in slices; nothing behind it is delivered before it. */
+  #decodingBytes = 0;
+  /** Decoded while the handler had paused. */
+  #ready: { readonly message: Req } | null = null;
 
   constructor(
     method: MethodDescription<Req, Res>,
@@ -159,7 +164,13 @@ export class ServerCallState<Req, Res, Peer> implements ServerStream<Req, Res, P
     this.#delivering = true;
     let isNew = false;
     try {
-      while (!this.#over && !this.#paused) {
+      while (!this.#over && !this.#paused && this.#decodingBytes === 0) {
+        const ready = this.#ready;
+        this.#ready = null;
+        if (ready !== null) {
+          this.#tell(ready.message);
+          continue;
+        }
         const message = this.#reader.next();
         if (message === null) break;
         if (message instanceof GrpcError) this.end(message);
@@ -174,7 +185,7 @@ export class ServerCallState<Req, Res, Peer> implements ServerStream<Req, Res, P
     this.#awaitRequest(isNew);
     if (this.#over || this.#paused) return;
     this.#count();
-    if (this.#remoteEnded) this.#tellHalfClose();
+    if (this.#remoteEnded && this.#decodingBytes === 0) this.#tellHalfClose();
   }
 
   /** @param isNew whether what is awaited now began just now. */
@@ -182,7 +193,8 @@ export class ServerCallState<Req, Res, Peer> implements ServerStream<Req, Res, P
     const { clock, requestTimeoutMs = null } = this.#context;
     if (clock === null || requestTimeoutMs === null) return;
     // A stream may rest between two messages, and is not read while it is paused; a unary call is one request from its start.
-    const isAwaited = this.#eagerHeaders ? !this.#paused && !this.#reader.atBoundary : true;
+    const isHeldUp = this.#paused || this.#decodingBytes > 0;
+    const isAwaited = this.#eagerHeaders ? !isHeldUp && !this.#reader.atBoundary : true;
     if (this.#over || this.#remoteEnded || !isAwaited) this.#awaitedSinceMs = null;
     else if (isNew && this.#eagerHeaders) this.#awaitedSinceMs = clock.now();
     else this.#awaitedSinceMs ??= clock.now();
@@ -201,14 +213,27 @@ export class ServerCallState<Req, Res, Peer> implements ServerStream<Req, Res, P
   }
 
   #handOver(bytes: Uint8Array): void {
-    let message: Req;
+    const { clock } = this.#context;
+    const defer = clock?.defer?.bind(clock) ?? null;
+    const codec = this.method.request;
     try {
-      message = this.method.request.decode(bytes);
+      if (
+        bytes.length <= grpcLimits.decodedAtOnceBytes ||
+        codec.decodeInSteps === undefined ||
+        defer === null
+      )
+        this.#tell(codec.decode(bytes));
+      else {
+        this.#decodingBytes = bytes.length;
+        this.#decodeOn(new TimeSlice({ now: () => clock?.now() ?? 0, defer }), codec.decodeInSteps(bytes));
+      }
     } catch (thrown) {
-      const isBound = thrown instanceof GrpcError;
-      this.end(isBound ? thrown : new GrpcError(grpcCode.internal, "a request that cannot be decoded"));
-      return;
+      this.#refuse(thrown);
     }
+  }
+
+  /** What the handler throws is told as its fault, and not the message's. */
+  #tell(message: Req): void {
     try {
       this.#events?.onMessage(message);
     } catch (thrown) {
@@ -216,10 +241,41 @@ export class ServerCallState<Req, Res, Peer> implements ServerStream<Req, Res, P
     }
   }
 
-  /** Only a message in pieces is kept here; what came is given back to the window at once, so it is counted instead. */
+  #decodeOn(slice: TimeSlice, steps: Generator<void, Req>): void {
+    const until = this.#untilOver(steps);
+    slice.run(until).then(
+      (message) => {
+        this.#decodingBytes = 0;
+        if (message === null) return;
+        this.#ready = { message };
+        this.#deliver();
+      },
+      (thrown) => {
+        this.#decodingBytes = 0;
+        this.#refuse(thrown);
+      },
+    );
+  }
+
+  /** A call that ends meanwhile costs no more. */
+  *#untilOver(steps: Generator<void, Req>): Generator<void, Req | null> {
+    for (;;) {
+      const step = steps.next();
+      if (step.done === true) return step.value;
+      if (this.#over) return null;
+      yield;
+    }
+  }
+
+  #refuse(thrown: unknown): void {
+    const isBound = thrown instanceof GrpcError;
+    this.end(isBound ? thrown : new GrpcError(grpcCode.internal, "a request that cannot be decoded"));
+  }
+
+  /** A message in pieces is kept here, and one that is being decoded; what came is given back to the window at once, so it is counted instead. */
   #count(): void {
     const { load } = this.#context;
-    const kept = this.#over ? 0 : this.#reader.assembledBytes;
+    const kept = this.#over ? 0 : this.#reader.assembledBytes + this.#decodingBytes;
     const added = kept - this.#countedBytes;
     if (load === null || added === 0) return;
     if (load.assemble(added)) this.#countedBytes = kept;

@@ -1,22 +1,21 @@
 /** Every method that is spoken here, as server or client. */
-import { adsLimits } from "../../base/limits/rpc.ts";
+
 import { AggregatedDiscoveryService } from "../messages/envoy_discovery.gen.ts";
 import { SecretDiscoveryService } from "../messages/envoy_sds.gen.ts";
 import { JoinService } from "../messages/fairlead.gen.ts";
 import { Health } from "../messages/grpc_health.gen.ts";
 import { IstioCertificateService } from "../messages/istio_citadel.gen.ts";
 import { SpiffeWorkloadAPI } from "../messages/spiffe_workload.gen.ts";
+import { deltaRequestCodec } from "./delta_request.ts";
 import { describeMethod } from "./method.ts";
 
 /** `envoy.service.discovery.v3.AggregatedDiscoveryService`; both stream both ways. */
 export const aggregatedDiscovery = {
   stream: describeMethod(AggregatedDiscoveryService.method.streamAggregatedResources),
-  // Names to subscribe to and no longer to, and the versions that a client holds.
-  delta: describeMethod(AggregatedDiscoveryService.method.deltaAggregatedResources, {
-    3: { most: adsLimits.maxNamesPerStream, refusal: "too many names on one stream" },
-    4: { most: adsLimits.maxNamesPerStream, refusal: "too many names on one stream" },
-    5: { most: adsLimits.maxInitialVersions, refusal: "too many initial versions" },
-  }),
+  delta: {
+    ...describeMethod(AggregatedDiscoveryService.method.deltaAggregatedResources),
+    request: deltaRequestCodec,
+  },
 } as const;
 
 /** `envoy.service.secret.v3.SecretDiscoveryService`; `fetch` is unary. */
