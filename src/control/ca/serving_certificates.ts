@@ -81,7 +81,7 @@ export class ServingCertificates {
 
   #untilHalfLife(): number {
     const nowMs = this.#options.clock.wallMs();
-    // Made while the clock was ahead: nobody believes it yet.
+    // Made while the clock was ahead: no peer believes it yet.
     return nowMs < this.#current.notBeforeMs ? 0 : this.#renewAtMs - nowMs;
   }
 
