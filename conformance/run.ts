@@ -2,6 +2,7 @@
 import { adversaryConformance } from "./adversary/run.ts";
 import { captureConformance } from "./capture/run.ts";
 import { controlConformance } from "./control/run.ts";
+import { httpConformance } from "./http/run.ts";
 import { istioConformance } from "./istio/run.ts";
 import { peerConformance } from "./peer/run.ts";
 import { tenantConformance } from "./tenants/run.ts";
@@ -13,6 +14,7 @@ const usage = `usage: npm run conformance -- <name> [flags]
   control   the control plane and its parts against other implementations
   adversary ways to make work cheaply, against a node and a control plane
   capture   what captures TCP, by each program that can install the rules (root)
+  http      requests that two parsers could read differently, through a waypoint to nginx, Node, Go and Python
   tenants   two tenants and an administrator of the mesh at one control plane: what the one tries against the other
 `;
 
@@ -32,6 +34,9 @@ switch (name) {
     break;
   case "capture":
     process.exit(await captureConformance(rest));
+    break;
+  case "http":
+    process.exit(await httpConformance(rest));
     break;
   case "istio":
     process.exit(istioConformance(rest));

@@ -1,0 +1,3 @@
+module fairlead.dev/conformance/http
+
+go 1.21

@@ -1,0 +1,117 @@
+/** `npm run conformance -- http`: requests that two parsers could read differently, through a waypoint to applications of several makes. */
+import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
+import { type Attack, attacks } from "./attacks.ts";
+import { type Backend, backends, openStage, type Stage } from "./stage.ts";
+
+/** @returns the exit code. */
+export async function httpConformance(argv: readonly string[]): Promise<number> {
+  cleanUpOnExit();
+  const all = backends();
+  const made = all.filter(({ missing }) => missing === null);
+  for (const { name, missing } of all)
+    if (missing !== null) console.log(`skipped ${name}: ${missing} is not here`);
+  const wanted = argv[0];
+  const chosen = attacks.filter(({ name }) => wanted === undefined || name.includes(wanted));
+  const stage = await openStage(scratchDirectory("http"), made);
+  let passed = 0;
+  let failed = 0;
+  try {
+    for (const [index, backend] of made.entries()) {
+      await stage.log(index);
+      for (const attack of chosen) {
+        const fault = await tryAttack(stage, index, backend, attack);
+        if (fault === null) passed++;
+        else failed++;
+        console.log(
+          `${fault === null ? "ok  " : "FAIL"} ${backend.name}: ${attack.name}${fault === null ? "" : `: ${fault}`}`,
+        );
+      }
+    }
+  } finally {
+    await stage.stop();
+  }
+  const skipped = (all.length - made.length) * chosen.length;
+  console.log(`${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`);
+  return failed === 0 && passed > 0 ? 0 : 1;
+}
+
+/** @returns what is wrong; null for nothing. */
+async function tryAttack(
+  stage: Stage,
+  index: number,
+  backend: Backend,
+  attack: Attack,
+): Promise<string | null> {
+  const answer = await exchange(
+    stage.target(index),
+    attack.bytes,
+    attack.sees === "refused" ? 1 : attack.sees.length,
+  );
+  const statuses = [...answer.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map((match) => match[1] ?? "");
+  const seen = (
+    await settled(() => stage.log(index), attack.sees === "refused" ? 0 : attack.sees.length)
+  ).map((line) => (backend.name === "nginx" ? line.replace(/ \d+$/, "") : line));
+  if (attack.sees === "refused") {
+    // A request that is cut off may be seen to have begun, as long as nobody takes it for whole.
+    const whole = seen.filter(
+      (line) => !line.startsWith("refused") && !(backend.name === "nginx" && line.startsWith("POST /a")),
+    );
+    if (whole.length > 0) return `the application saw ${whole.join(", ")}`;
+    if (statuses.length > 1) return `answers ${statuses.join(", ")}`;
+    return statuses.length === 0 || /^4\d\d$|^50[15]$/.test(statuses[0] ?? "")
+      ? null
+      : `answer ${statuses[0]}`;
+  }
+  const expected = attack.sees.map((line) => (backend.name === "nginx" ? line.replace(/ \d+$/, "") : line));
+  if (seen.join("\n") !== expected.join("\n"))
+    return `the application saw ${seen.join(", ")}; answers ${statuses.join(", ")}`;
+  return statuses.join() === expected.map(() => "200").join() ? null : `answers ${statuses.join(", ")}`;
+}
+
+/** Sends all of it, and reads until the connection ends, or so many answers are whole and nothing more comes. */
+async function exchange(
+  target: { hostname: string; port: number },
+  bytes: string,
+  answers: number,
+): Promise<string> {
+  let text = "";
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const limit = setTimeout(resolve, 3_000);
+  let quiet: Timer | undefined;
+  let pending: Uint8Array = Uint8Array.from(bytes, (character) => character.charCodeAt(0));
+  const write = (socket: Bun.Socket): void => {
+    pending = pending.subarray(socket.write(pending));
+  };
+  const socket = await Bun.connect({
+    ...target,
+    socket: {
+      open: write,
+      drain: write,
+      data: (_socket, piece) => {
+        text += new TextDecoder().decode(piece);
+        clearTimeout(quiet);
+        if (text.split("HTTP/1.1 ").length > answers) quiet = setTimeout(resolve, 30);
+      },
+      end: () => resolve(),
+      close: () => resolve(),
+      error: () => resolve(),
+    },
+  });
+  await promise;
+  clearTimeout(limit);
+  clearTimeout(quiet);
+  socket.terminate();
+  return text;
+}
+
+/** What is late is seen all the same: a request that was cut off is told to the application last. */
+async function settled(read: () => Promise<readonly string[]>, wanted: number): Promise<readonly string[]> {
+  const lines = [...(await read())];
+  for (let turn = 0; turn < 20 && lines.length < wanted; turn++) {
+    await Bun.sleep(10);
+    lines.push(...(await read()));
+  }
+  await Bun.sleep(5);
+  lines.push(...(await read()));
+  return lines;
+}
