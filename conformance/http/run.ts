@@ -52,7 +52,7 @@ async function tryAttack(
     await settled(() => stage.log(index), attack.sees === "refused" ? 0 : attack.sees.length)
   ).map((line) => (backend.name === "nginx" ? line.replace(/ \d+$/, "") : line));
   if (attack.sees === "refused") {
-    // A request that is cut off may be seen to have begun, as long as nobody takes it for whole.
+    // A request that is cut off may be seen to have begun, as long as it is not taken for whole.
     const whole = seen.filter(
       (line) => !line.startsWith("refused") && !(backend.name === "nginx" && line.startsWith("POST /a")),
     );
