@@ -11,6 +11,7 @@ import { waypointApp } from "../../waypoint/app.ts";
 import { Authorizers } from "../../waypoint/auth/authorizers.ts";
 import { WaypointAuth } from "../../waypoint/auth/waypoint_auth.ts";
 import { normaliseTarget } from "../../waypoint/match/normalise.ts";
+import { TrafficPlanner } from "../../waypoint/traffic_planner.ts";
 import { Forwarder } from "../../waypoint/upstream/forward.ts";
 import { Waypoint } from "../../waypoint/waypoint.ts";
 import { dialAuthorizer } from "./authorizer_dial.ts";
@@ -33,7 +34,14 @@ export function openWaypoint(
     rootNamespace: config.rootNamespace,
     serviceByKey: (key) => store.serviceByKey(key),
   });
-  const { stages } = waypointStages(context, auth);
+  const { stages, update } = waypointStages(context, auth);
+  const { rootNamespace, waypoints } = config;
+  // For as long as the process: a waypoint that drains still serves what is open. What documents say is planned for the first.
+  void new TrafficPlanner({
+    ...{ clock, store, rootNamespace, waypoint: waypoints[0] ?? "" },
+    documents: inForce,
+    onPlan: update,
+  });
   const forwarder = new Forwarder(clock, (endpoint, downstream) =>
     dial.connect({
       source: downstream.waypoint,

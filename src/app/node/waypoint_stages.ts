@@ -27,7 +27,7 @@ export function waypointStages(context: NodeContext, auth: AuthStages): Waypoint
     clock,
     store,
     plan: (service) => plan.destinations.get(service) ?? null,
-    labels: () => noLabels,
+    labels: ({ labels }) => labels,
     events: {
       onEjected: ({ key }, cause, untilMs) =>
         logger.log("warn", "upstream", "endpoint is left out", {
@@ -83,5 +83,3 @@ export function waypointStages(context: NodeContext, auth: AuthStages): Waypoint
     },
   };
 }
-
-const noLabels: ReadonlyMap<string, string> = new Map();
