@@ -1,5 +1,6 @@
 /** What one tenant tries to take from the other: names, addresses, nodes. */
 
+import { IpAddress } from "../../src/base/ip.ts";
 import type { MeshStore } from "../../src/mesh/store/store.ts";
 import { endpoint, gateway, grant, group, service, vip, workload } from "./documents.ts";
 import type { Answer } from "./world.ts";
@@ -175,6 +176,29 @@ async function members(world: World, check: Check, mesh: MeshStore): Promise<voi
     );
     if (typeof joined === "string") return joined;
     return (await until(() => at("10.10.0.7") === "shop")) ? null : `it is ${at("10.10.0.7")}`;
+  });
+  // Their own, and first by the alphabet: at every node the address stays with who came first.
+  await check("a document of the same tenant, or of the mesh, at its member's address", async () => {
+    const thief = workload("shop/aardvark", "10.10.0.7", "", "thief");
+    for (const who of [shop, root]) {
+      const { status, text } = await who.apply(thief);
+      if (status !== 422 || !text.includes("a host that has joined")) return `${status} ${text}`;
+    }
+    const ip = IpAddress.parse("10.10.0.7");
+    const there = ip === null ? null : mesh.workloadByAddress("", ip);
+    return there?.name === "shop-secret-batch-zebra" ? null : `nodes see ${there?.name} there`;
+  });
+  await check("another member of the same group at its address", async () => {
+    const joined = await world.join(
+      shop,
+      { kind: "group", group: "shop/shop-secret-batch" },
+      { addresses: ["10.10.0.7"], node: "aardvark" },
+    );
+    if (typeof joined === "string" && !joined.includes("10.10.0.7")) return joined;
+    await Bun.sleep(300);
+    const ip = IpAddress.parse("10.10.0.7");
+    const there = ip === null ? null : mesh.workloadByAddress("", ip);
+    return there?.name === "shop-secret-batch-zebra" ? null : `nodes see ${there?.name} there`;
   });
   const refused = async (address: string, word: string): Promise<string | null> => {
     // By the alphabet this host and its group would come first.

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { silentLogger } from "../../base/log.ts";
 import { rejectionOf } from "../../base/testing/rejection.ts";
-import type { WorkloadEntryDocument } from "../../mesh/documents/document.ts";
+import type { MeshDocument, WorkloadEntryDocument } from "../../mesh/documents/document.ts";
+import { parseDocuments } from "../../mesh/documents/parse.ts";
 import { formatLocation } from "../../mesh/location.ts";
 import { document } from "../../mesh/testing/convert_text.ts";
 import { ip } from "../../mesh/testing/fixture.ts";
@@ -306,6 +307,37 @@ describe("tenants", () => {
     const result = await w.settle(documents.apply(files(cart), tenant));
     expect(told(result)).toBe("refused: owned");
     expect(errorsOf(result)).toEqual(["f0.yaml:4:17 the address 10.0.0.5 belongs to namespace zoo"]);
+  });
+});
+
+describe("a host that has joined", () => {
+  test("keeps its address: a document that claims it later is refused, whatever its name; its group may go", async () => {
+    const w = new DocumentWorld();
+    const group = document("WorkloadGroup", "shop/zebras", "| {template: {serviceAccount: zebra}}");
+    const parsed = (entries: readonly MeshDocument[]) =>
+      entries.some(({ kind }) => kind === "WorkloadGroup") ? [joined] : [];
+    const [written] = parseDocuments([{ path: "f", text: cart }]).documents;
+    if (written?.kind !== "WorkloadEntry") throw new Error("no entry");
+    const joined = member(written, 1, "10.0.0.7");
+    const { documents, state } = await w.documents({
+      derived: { subscribe: () => () => {}, derive: parsed },
+    });
+    expect(told(await w.settle(documents.apply(files(group), admin)))).toBe("applied 1");
+    const at = () => [...w.store.workloads()].map(({ name }) => name);
+    expect(at()).toEqual(["m1"]);
+    const thief = cart.replace("name: cart", "name: aardvark").replace("10.0.0.5", "10.0.0.7");
+    const refused = await w.settle(documents.apply(files(thief), admin));
+    expect(told(refused)).toBe("refused: invalid");
+    expect(errorsOf(refused)[0]).toContain(
+      "WorkloadEntry shop/m1, a host that has joined, would be left out of the mesh: the address 10.0.0.7 is claimed by WorkloadEntry shop/aardvark",
+    );
+    // Who may not see it is told that there is one.
+    const blind = { ...admin, mayRead: ({ name }: { name: string }) => name !== "m1" };
+    expect(errorsOf(await w.settle(documents.apply(files(thief), blind)))[0]).not.toContain("m1");
+    expect(at()).toEqual(["m1"]);
+    expect(state.documents.version()).toBe(1);
+    expect(told(await w.settle(documents.apply(files(thief), { ...admin, prune: "all" })))).toBe("applied 2");
+    expect(at()).toEqual(["aardvark"]);
   });
 });
 

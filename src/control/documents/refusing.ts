@@ -1,7 +1,7 @@
 /** The three reasons for which a change that can be read is refused all the same. */
 import { meshLimits } from "../../base/limits/mesh.ts";
 import type { Logger } from "../../base/log.ts";
-import { flatMapInSteps, mapInSteps } from "../../base/steps.ts";
+import { flatMapInSteps, indexInSteps, mapInSteps } from "../../base/steps.ts";
 import { type DocumentError, formatLocation } from "../../mesh/location.ts";
 import type { ChangeRefusal, ChangeRequest } from "./change_request.ts";
 import type { ConvertedSet } from "./converted_documents.ts";
@@ -55,17 +55,41 @@ export function* checkErrors(
   request: ChangeRequest,
   version: number,
 ): Generator<void, ChangeRefusal | null> {
-  if (next.errors.size === 0) return null;
   const touched = new Set(yield* mapInSteps(replacements, ({ change }) => change.key));
-  const errors = yield* flatMapInSteps(next.errors, ([key, found]): readonly DocumentError[] => {
+  const own = yield* flatMapInSteps(next.errors, ([key, found]): readonly DocumentError[] => {
     if (!touched.has(key) && before.errors.has(key)) return [];
     const document = findStored(next.stored, key);
     const isTold = touched.has(key) || (document !== null && mayRead(request, document));
     return isTold ? found : [hidden(found)];
   });
+  const errors = [...own, ...(yield* evictedMembers(before, next, request))];
   if (errors.length === 0) return null;
   return refusal("invalid", version, "nothing was changed: the documents conflict with each other", {
     errors: told(errors),
+  });
+}
+
+/** A host that has joined a group was at its address first: no document that comes later takes it. */
+function* evictedMembers(
+  before: ConvertedSet,
+  next: ConvertedSet,
+  request: ChangeRequest,
+): Generator<void, readonly DocumentError[]> {
+  const refused = next.statuses.slice(next.stored.length).filter(({ error }) => error !== null);
+  if (refused.length === 0) return [];
+  const were = new Set(
+    yield* flatMapInSteps(before.statuses.slice(before.stored.length), ({ accepted, resource }) =>
+      accepted ? [resource] : [],
+    ),
+  );
+  const byKey = yield* indexInSteps(next.derived, ({ metadata }) => metadata.key);
+  return yield* flatMapInSteps(refused, ({ resource, error }): readonly DocumentError[] => {
+    const member = byKey.get(resource);
+    if (error === null || member === undefined || !were.has(resource)) return [];
+    const { key, namespace, name } = member.metadata;
+    const message = `${key}, a host that has joined, would be left out of the mesh: ${error.message}`;
+    const told = { location: error.location, resource, message };
+    return [mayRead(request, { key, kind: member.kind, namespace, name }) ? told : hidden([told])];
   });
 }
 
