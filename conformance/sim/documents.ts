@@ -1,13 +1,6 @@
 /** The mesh's documents as an operator would write them, and how they may change. */
 import type { SeededRandom } from "../../src/host/memory/random.ts";
-import {
-  bannerPort,
-  refusedPort,
-  serverPort,
-  serviceHost,
-  trustDomain,
-  type WorkloadPlan,
-} from "./workloads.ts";
+import { bannerPort, refusedPort, serverPort, serviceHost, type WorkloadPlan } from "./workloads.ts";
 
 /** The AuthorizationPolicy of one workload. */
 export type PolicyState =
@@ -193,10 +186,3 @@ spec: {address: 10.150.0.${index + 1}, serviceAccount: filler}
   );
   return { path: `${meshFolder}/fillers.yaml`, text: entries.join("---\n") };
 }
-
-export const conversionContext = {
-  trustDomain,
-  clusterId: "sim",
-  rootNamespace: "istio-system",
-  network: "",
-} as const;

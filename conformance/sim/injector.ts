@@ -5,13 +5,17 @@ import { badResources } from "./control_view.ts";
 import type { PolicyState } from "./documents.ts";
 import type { Fault } from "./faults.ts";
 import type { SimulatedMachine } from "./node.ts";
-import { type Observed, stalenessMs } from "./observed.ts";
+import { type Observed, stalenessMs, type Trouble } from "./observed.ts";
 import { callAsRogue, impersonate } from "./rogue.ts";
 import type { Simulation } from "./simulation.ts";
+
+/** What was refused for want of a descriptor is tried again, and its caller waits for so long. */
+const descriptorTailMs = 5_000;
 
 export class FaultInjector {
   readonly cutsMs: number[] = [];
   readonly partitions: Observed["partitions"][number][] = [];
+  readonly troubles: Trouble[] = [];
   readonly rogues: Observed["rogues"][number][] = [];
   readonly leaks: Observed["leaks"][number][] = [];
   readonly #simulation: Simulation;
@@ -125,14 +129,16 @@ export class FaultInjector {
     }
   }
 
-  /** From now on nothing is wrong any more; what takes its time to come back takes it. */
-  healEverything(): void {
+  /** From now on nothing is wrong any more; what takes its time to come back takes it, at the most `recoveryMs`. */
+  healEverything(recoveryMs: number): void {
     const { world, control } = this.#simulation;
     this.#simulation.trace("no more faults");
     world.heal();
     for (const partition of this.partitions) partition.untilMs = Math.min(partition.untilMs, world.nowMs);
     for (const [machine, byMs] of this.#jumped) machine.machine.jumpWall(-byMs);
     this.#jumped.clear();
+    for (const trouble of this.troubles)
+      if (trouble.kind === "wall_jump") trouble.untilMs = world.nowMs + recoveryMs;
     for (const machine of this.#simulation.machines) this.#relieve(machine);
     this.#removedUntil.clear();
     control?.heal();
@@ -243,6 +249,14 @@ export class FaultInjector {
 
   #jump(machine: SimulatedMachine, byMs: number): void {
     machine.machine.jumpWall(byMs);
+    const { world } = this.#simulation;
+    // Until its clock is set right again, with everything else.
+    this.troubles.push({
+      kind: "wall_jump",
+      machine: machine.index,
+      fromMs: world.nowMs,
+      untilMs: Number.POSITIVE_INFINITY,
+    });
     this.#jumped.set(machine, (this.#jumped.get(machine) ?? 0) + byMs);
   }
 
@@ -250,6 +264,13 @@ export class FaultInjector {
     const { host } = machine;
     if (host === null) return;
     host.descriptorLimit = host.openDescriptors + spare;
+    const { nowMs } = this.#simulation.world;
+    this.troubles.push({
+      kind: "descriptors",
+      machine: machine.index,
+      fromMs: nowMs,
+      untilMs: nowMs + forMs + descriptorTailMs,
+    });
     this.#simulation.world.schedule.timer(forMs, null, () => this.#relieve(machine));
   }
 

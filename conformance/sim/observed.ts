@@ -34,6 +34,14 @@ export interface Revoked {
   readonly serialNumber: string;
 }
 
+/** A machine's wall clock is wrong, or it has no descriptors. */
+export interface Trouble {
+  readonly kind: "wall_jump" | "descriptors";
+  readonly machine: number;
+  readonly fromMs: number;
+  untilMs: number;
+}
+
 /** A workload in a node's mesh that names a policy which the node does not have. */
 export interface Unpolicied {
   readonly atMs: number;
@@ -64,6 +72,8 @@ export interface Observed {
     readonly fromMs: number;
     untilMs: number;
   }[];
+  /** What was wrong with single machines, each as long as it can have had consequences. */
+  readonly troubles: readonly Trouble[];
   /** Bytes at a workload that none of our clients sent. */
   readonly strange: readonly {
     readonly atMs: number;

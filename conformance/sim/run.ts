@@ -1,6 +1,7 @@
 /**
- * `bun conformance/sim/run.ts [--seeds=200] [--first=1] [--seed=N] [--verbose]`: whole meshes in memory, one for each seed, on
+ * `bun conformance/sim/run.ts [--seeds=200] [--first=1] [--fresh] [--seed=N] [--verbose]`: whole meshes in memory, one for each seed, on
  * every core. Seeds that failed once are kept in `seeds.json` and run first, for ever. The same seed gives the same run.
+ * `--fresh` draws the first of the new seeds. `--mutants`: is the simulator any good?
  */
 import { availableParallelism } from "node:os";
 import {
@@ -12,8 +13,9 @@ import {
   type Tally,
 } from "../../scripts/tally.ts";
 import { createPki, type SimulatedPki } from "./authority.ts";
+import { runMutants } from "./mutants.ts";
 import { runSeed, type Verdict } from "./run_seed.ts";
-import { chooseSeeds, keepSeeds, type RunOptions, readOptions, usage } from "./seeds.ts";
+import { chooseSeeds, joinValues, keepSeeds, type RunOptions, readOptions, usage } from "./seeds.ts";
 
 const maxTraceLines = 60;
 const failedSeed = /^seed (\d+) failed/gm;
@@ -29,6 +31,10 @@ function describe({ seed, plan, found }: Verdict, trace: readonly string[]): str
     ...found.map((what) => `  ✗ ${what}`),
     `  again: bun conformance/sim/run.ts --seed=${seed} --verbose`,
   ].join("\n");
+}
+
+function noticedBy({ found }: Verdict, checker: string): boolean {
+  return found.some((what) => what.startsWith(`${checker}:`));
 }
 
 /** In this process, one after the other. @returns whether all passed. */
@@ -47,7 +53,7 @@ async function runHere(options: RunOptions): Promise<boolean> {
     if (verdict.found.length > 0) {
       failed++;
       console.log(describe(verdict, trace));
-      if (options.untilFailure) break;
+      if (options.until?.some((checker) => noticedBy(verdict, checker))) break;
     } else passed++;
     if (options.verbose)
       console.log(`seed ${seed}: ${verdict.steps} events, trace ${verdict.traceHash.toString(16)}`);
@@ -74,7 +80,7 @@ async function runShared(options: RunOptions, args: readonly string[]): Promise<
     shares.map(async (share) => {
       const output = await new Response(share.stdout).text();
       const exitCode = await share.exited;
-      if (exitCode !== 0 && options.untilFailure) for (const other of shares) other.kill();
+      if (exitCode !== 0 && options.until !== null) for (const other of shares) other.kill();
       // A share that did not come to its last line has failed, whatever it said before.
       return parseTally(output) === null ? `${output}0 passed, 1 failed\n` : output;
     }),
@@ -99,11 +105,20 @@ function startShare(args: readonly string[], index: number, count: number) {
   return Bun.spawn(command, { stdin: "ignore", stdout: "pipe", stderr: "inherit", env });
 }
 
-async function main(args: readonly string[]): Promise<number> {
+async function main(given: readonly string[]): Promise<number> {
+  const args = joinValues(given);
+  if (args.includes("--mutants")) return await runMutants(args);
   const options = readOptions(args);
   if (options === null) {
     console.error(usage);
     return 2;
+  }
+  if (options.fresh && options.share === null) {
+    const first = 1_000_000 + Math.floor(Math.random() * 1_000_000_000_000);
+    console.log(`new seeds from ${first} on: --first=${first}`);
+    return (await runShared(options, [...args.filter((arg) => !/^--f/.test(arg)), `--first=${first}`]))
+      ? 0
+      : 1;
   }
   const alone = options.share !== null || options.only !== null;
   return (await (alone ? runHere(options) : runShared(options, args))) ? 0 : 1;

@@ -10,6 +10,7 @@ import { checkRecords } from "./checkers/records.ts";
 import type { Observed } from "./observed.ts";
 import { drawPlan, type Plan } from "./plan.ts";
 import { Simulation } from "./simulation.ts";
+import { WindowFault } from "./window_check.ts";
 
 const checkers = [
   checkDelivery,
@@ -34,6 +35,11 @@ export interface Verdict {
   readonly observed: Observed | null;
 }
 
+function describeBreak(error: unknown): string {
+  if (error instanceof WindowFault) return `window: ${error.message}`;
+  return `broken: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+}
+
 export async function runSeed(
   seed: number,
   pki: SimulatedPki,
@@ -52,7 +58,7 @@ export async function runSeed(
     const finished = observed;
     found = checkers.flatMap((check) => check(finished));
   } catch (error) {
-    found = [`broken: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`];
+    found = [describeBreak(error)];
   } finally {
     process.off("unhandledRejection", onRejection);
   }

@@ -11,18 +11,30 @@ export interface RunOptions {
   readonly verbose: boolean;
   /** Write down the seeds that fail. */
   readonly keep: boolean;
-  /** Stop at the first that fails. */
-  readonly untilFailure: boolean;
+  /** Stop at the first seed in which one of these checkers finds something. */
+  readonly until: readonly string[] | null;
+  /** The first of the new seeds was drawn for this run. */
+  readonly fresh: boolean;
   /** This process's share, `[index, count]`; null for the process that shares out. */
   readonly share: readonly [number, number] | null;
 }
 
 export const usage =
-  "usage: bun conformance/sim/run.ts [--seeds=200] [--first=1] [--seed=N] [--verbose] [--no-keep] [--until-failure]";
+  "usage: bun conformance/sim/run.ts [--seeds=200] [--first=1] [--fresh] [--seed=N] [--verbose] [--no-keep] [--until=CHECKER,…]\n       bun conformance/sim/run.ts --mutants [--sample=N] [NAME …]";
+
+/** `--seeds 200` is `--seeds=200`. */
+export function joinValues(args: readonly string[]): readonly string[] {
+  return args.flatMap((arg, index) => {
+    if (/^\d+$/.test(arg) && /^--[a-z]+$/.test(args[index - 1] ?? "")) return [];
+    const next = args[index + 1] ?? "";
+    return [/^--[a-z]+$/.test(arg) && /^\d+$/.test(next) ? `${arg}=${next}` : arg];
+  });
+}
 
 /** @returns null for what is none of the options. */
 export function readOptions(args: readonly string[]): RunOptions | null {
-  const known = /^--(?:(?:seeds|first|seed)=\d{1,15}|share=\d+\/[1-9]\d*|verbose|no-keep|until-failure)$/;
+  const known =
+    /^--(?:(?:seeds|first|seed)=\d{1,15}|share=\d+\/[1-9]\d*|verbose|no-keep|fresh|until=[a-z,]+)$/;
   if (args.some((arg) => !known.test(arg))) return null;
   const text = (name: string) => args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
   const [index, count] = (text("share") ?? "").split("/").map(Number);
@@ -32,7 +44,8 @@ export function readOptions(args: readonly string[]): RunOptions | null {
     only: text("seed") === undefined ? null : Number(text("seed")),
     verbose: args.includes("--verbose"),
     keep: !args.includes("--no-keep"),
-    untilFailure: args.includes("--until-failure"),
+    until: text("until")?.split(",") ?? null,
+    fresh: args.includes("--fresh"),
     share: index === undefined || count === undefined ? null : [index, count],
   };
 }

@@ -18,7 +18,7 @@ import type { ConnectionLog, Observed, Revoked, Unpolicied } from "./observed.ts
 import { type ConnectionPlan, type Plan, trafficMs } from "./plan.ts";
 import { drawProbes } from "./probes.ts";
 import { type ServerObserver, serve } from "./server.ts";
-import { windowFault } from "./window_check.ts";
+import { WindowFault, windowFault } from "./window_check.ts";
 import { bannerPort, outsiderAddress, serverPort, trustDomain, type WorkloadPlan } from "./workloads.ts";
 
 /** From the end of the faults to the first probe: time-outs of TCP's and of ours, and the look at the wall clock. */
@@ -37,7 +37,7 @@ export class Simulation implements ServerObserver, ClientObserver {
   readonly pki: SimulatedPki;
   readonly machines: readonly SimulatedMachine[];
   readonly outsider;
-  readonly model = new MeshModel();
+  readonly model: MeshModel;
   readonly observed: Observed;
   /** Null: the mesh is in files. */
   readonly control: SimulatedControl | null;
@@ -64,6 +64,7 @@ export class Simulation implements ServerObserver, ClientObserver {
     this.plan = plan;
     this.pki = pki;
     this.state = plan.state;
+    this.model = new MeshModel(plan.workloads);
     this.world = new MemoryWorld(plan.seed);
     Object.assign(this.world.conditions, {
       splitRate: plan.splitRate,
@@ -86,7 +87,7 @@ export class Simulation implements ServerObserver, ClientObserver {
     this.world.schedule.onStep = () => {
       for (const { node, index } of this.machines) {
         const fault = node === null ? null : windowFault(node);
-        if (fault !== null) throw new Error(`flow control of machine ${index}: ${fault}`);
+        if (fault !== null) throw new WindowFault(`machine ${index}: ${fault}`);
       }
     };
     this.observed = {
@@ -102,6 +103,7 @@ export class Simulation implements ServerObserver, ClientObserver {
       unpolicied: this.#unpolicied,
       disagreements: this.disagreements,
       cutsMs: this.#injector.cutsMs,
+      troubles: this.#injector.troubles,
       partitions: this.#injector.partitions,
       strange: this.#strange,
       clear: this.#clear,
@@ -147,7 +149,7 @@ export class Simulation implements ServerObserver, ClientObserver {
       return;
     }
     const files = renderDocuments(state, this.plan.workloads);
-    if (state !== this.state || this.model.isEmpty) this.model.change(this.world.nowMs, state, files);
+    if (state !== this.state || this.model.isEmpty) this.model.change(this.world.nowMs, state);
     this.state = state;
     for (const { machine } of this.machines)
       for (const { path, text } of files)
@@ -175,7 +177,7 @@ export class Simulation implements ServerObserver, ClientObserver {
     this.state = state;
     const files = renderDocuments(state, this.plan.workloads, true);
     const fillers = this.#fillers === 0 ? [] : [fillerDocuments(this.#fillers)];
-    control.want([...files, ...fillers], () => this.model.change(this.world.nowMs, state, files));
+    control.want([...files, ...fillers], () => this.model.change(this.world.nowMs, state));
   }
 
   /** Revokes the SVID that the workload's node shows now. */
@@ -289,9 +291,9 @@ export class Simulation implements ServerObserver, ClientObserver {
   }
 
   async #recover(): Promise<void> {
-    this.#injector.healEverything();
     const usualMs = this.control === null ? recoveryMs : controlRecoveryMs;
     const waitMs = this.plan.kinds.has("wall_jump") ? clockRecoveryMs : usualMs;
+    this.#injector.healEverything(waitMs);
     await this.world.run(this.world.nowMs + waitMs);
     this.trace("everything should be well again");
     if (this.control !== null)
@@ -307,8 +309,9 @@ export class Simulation implements ServerObserver, ClientObserver {
     });
     for (const { drained } of hosts) drained?.catch((error) => this.world.schedule.fail(error));
     await this.world.run(this.world.nowMs + drainDeadlineMs + drainSlackMs);
-    hosts.forEach(({ host }, index) => {
-      if (host !== null && host.openDescriptors > 0) {
+    hosts.forEach(({ host, drained }, index) => {
+      // One that was thrown out before it knew the mesh is still on its way up, and has nothing to drain.
+      if (host !== null && drained !== null && host.openDescriptors > 0) {
         const sockets = [...host.sockets].map(
           (socket) => `${socket.local.port}→${socket.remote.ip.text}:${socket.remote.port}`,
         );

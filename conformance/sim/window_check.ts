@@ -1,6 +1,9 @@
 /** The HTTP/2 windows of a node's tunnels, after every event: a byte that is lost from one stalls every upload over that tunnel for ever. */
 import type { RunningNode } from "../../src/app/node/node.ts";
 
+/** Found in the middle of a run, which ends with it. */
+export class WindowFault extends Error {}
+
 /** @returns what does not add up, or null. */
 export function windowFault({ tunnel, context }: RunningNode): string | null {
   for (const one of tunnel.tunnels) {

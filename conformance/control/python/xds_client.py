@@ -61,6 +61,9 @@ def ask(**request):
     return answer["answer"]
 
 
+# What has to come is waited for until it is there; so long only where it never comes, however busy the machine is.
+HANG = 30.0
+
 # What was applied is pushed once it has been quiet for a moment; who connects within it is told of it a moment later.
 QUIET = 0.1
 
@@ -143,7 +146,7 @@ class Stream:
     def raw(self, body):
         self._out.put(body)
 
-    def next(self, timeout=3.0):
+    def next(self, timeout=HANG):
         try:
             response = self._in.get(timeout=timeout)
         except queue.Empty:
@@ -176,7 +179,7 @@ class Stream:
             held.pop(name, None)
         return response
 
-    def get(self, timeout=3.0):
+    def get(self, timeout=HANG):
         """The next response, applied and acknowledged."""
         response = self.take(self.next(timeout))
         self.ack(response)
@@ -191,7 +194,7 @@ class Stream:
     def versions(self, type_url):
         return {name: version for name, (version, _) in self.held[type_url].items()}
 
-    def status(self, timeout=3.0):
+    def status(self, timeout=HANG):
         """How the stream ended: name of the code, or None when it did not."""
         deadline = time.monotonic() + timeout
         while self.ended_at is None and time.monotonic() < deadline:
@@ -245,6 +248,8 @@ class RawStream:
         self.socket = context.wrap_socket(socket.create_connection((host, int(port)), 5), server_hostname=host)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
         self.h2.initiate_connection()
+        # Of DATA: what was looked at and not yet handed out, and what no window was opened for.
+        self.unread, self.owed = b"", 0
         self.stream = self.h2.get_next_available_stream_id()
         self.h2.send_headers(self.stream, [
             (":method", "POST"), (":scheme", "https"), (":path", PATH), (":authority", facts["target"]),
@@ -262,10 +267,28 @@ class RawStream:
     def message(self, body):
         self.data(b"\0" + len(body).to_bytes(4, "big") + body)
 
-    def read(self, seconds):
-        """DATA of the stream for a while, with windows opened; False at its end."""
-        got, deadline = b"", time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
+    def peek(self):
+        """Waits for the first DATA and opens no window for it: the server has answered, and has no room for the rest."""
+        self.read(HANG, until=lambda got: got != b"", opens=False)
+
+    def messages(self, count):
+        """The next whole messages of the body, as soon as so many are there."""
+        whole = lambda got: len(list(split_messages(got))) >= count
+        body, _ = self.read(HANG, until=whole)
+        found = list(split_messages(body))
+        if len(found) < count:
+            raise Failure(f"{len(found)} of {count} messages came")
+        return found
+
+    def read(self, seconds, until=lambda got: False, opens=True):
+        """DATA of the stream for a while, or until there is enough of it, with windows opened; False at its end."""
+        got, deadline = self.unread, time.monotonic() + seconds
+        self.unread = b""
+        if opens and self.owed > 0:
+            self.h2.acknowledge_received_data(self.owed, self.stream)
+            self.owed = 0
+            self.flush()
+        while not until(got) and (left := deadline - time.monotonic()) > 0:
             self.socket.settimeout(left)
             try:
                 received = self.socket.recv(65536)
@@ -277,11 +300,16 @@ class RawStream:
             for event in self.h2.receive_data(received):
                 if isinstance(event, h2.events.DataReceived):
                     got += event.data
-                    self.h2.acknowledge_received_data(event.flow_controlled_length, self.stream)
+                    self.owed += event.flow_controlled_length
                 ended = ended or isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset, h2.events.ConnectionTerminated))
+            if opens and self.owed > 0:
+                self.h2.acknowledge_received_data(self.owed, self.stream)
+                self.owed = 0
             self.flush()
             if ended:
                 return got, False
+        if not opens:
+            self.unread = got
         return got, True
 
     def close(self):

@@ -27,8 +27,6 @@ const causeOfKind: Readonly<Partial<Record<FaultKind, Cause>>> = {
   partition: "partition",
   removal: "removal",
   revocation: "revocation",
-  wall_jump: "wall_jump",
-  descriptors: "descriptors",
   drain: "outage",
   kill: "outage",
   rogue: "rogue",
@@ -36,13 +34,20 @@ const causeOfKind: Readonly<Partial<Record<FaultKind, Cause>>> = {
   root_rotation: "root_removed",
 };
 
-/** What there was in the whole run, for records of which it cannot be told whose they are. */
-export function causesOfRun({ plan }: Observed): ReadonlySet<Cause> {
+/** What there was in the whole run, for records of which it cannot be told whose they are; what a machine suffered, if it was at that time. */
+export function causesOfRecord(
+  { plan, troubles }: Observed,
+  fromMs: number,
+  untilMs: number,
+): ReadonlySet<Cause> {
   return new Set<Cause>([
     "script",
     "policy",
     "end_of_run",
     ...[...plan.kinds].flatMap((kind) => causeOfKind[kind] ?? []),
+    ...troubles
+      .filter((trouble) => trouble.fromMs <= untilMs && trouble.untilMs >= fromMs)
+      .map(({ kind }) => kind),
     ...plan.faults.flatMap(({ action }) =>
       action.kind === "root_rotation" && action.away !== null ? ["outage" as const] : [],
     ),
@@ -87,8 +92,9 @@ export function causesOf(
   const isParty = (name: string) => name === plan.source?.name || name === plan.destination.name;
   if (observed.revoked.some(({ workload, atMs }) => isParty(workload) && atMs <= endMs))
     causes.add("revocation");
-  for (const kind of ["wall_jump", "descriptors"] as const)
-    if (observed.plan.kinds.has(kind)) causes.add(kind);
+  for (const { kind, machine, fromMs, untilMs } of observed.troubles)
+    if ([plan.source, plan.destination].some((workload) => workload?.machine === machine))
+      if (overlaps(fromMs, untilMs)) causes.add(kind);
   if (log.finishedMs === null || log.finishedMs >= observed.drainMs) causes.add("end_of_run");
   return causes;
 }

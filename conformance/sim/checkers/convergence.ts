@@ -9,7 +9,10 @@ export function checkConvergence(observed: Observed): string[] {
       alwaysAllowed(log, observed, log.startedMs, observed.drainMs) && !isRevoked(log, observed);
     const say = (what: string) => found.push(`convergence: probe ${describeConnection(log)}: ${what}`);
     // Who has been thrown out hears nothing any more; what callers in the clear find there is of an earlier time.
-    if (log.plan.source === null && observed.revokedNodes.has(log.plan.destination.machine)) continue;
+    // A host does not judge itself: between its own workloads it goes by what it knew last.
+    const { source, destination } = log.plan;
+    const isLocal = source === null || source.machine === destination.machine;
+    if (isLocal && observed.revokedNodes.has(destination.machine)) continue;
     const [server] = log.servers;
     if (!allowed && server !== undefined) say("it is not allowed and reached the workload");
     if (!allowed && log.finishedMs === null) say("it is not allowed and was not turned away");

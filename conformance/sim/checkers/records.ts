@@ -5,7 +5,7 @@ import type { LoggedLine } from "../node.ts";
 import { drainDeadlineMs } from "../node_config.ts";
 import { type ConnectionLog, endOf, machineOf, type Observed } from "../observed.ts";
 import type { WorkloadPlan } from "../workloads.ts";
-import { type Cause, causesOf, causesOfRun, describeConnection } from "./causes.ts";
+import { type Cause, causesOf, causesOfRecord, describeConnection } from "./causes.ts";
 
 /** What each reason needs to have happened. A code that is not here is never right. */
 const reasons: Readonly<Record<string, readonly Cause[]>> = {
@@ -202,11 +202,11 @@ function checkInbound(observed: Observed, access: readonly LoggedLine[]): string
   const found: string[] = [];
   const byAddress = new Map(observed.plan.workloads.map((workload) => [workload.address, workload]));
   const records = new Map<string, number>();
-  const causes = causesOfRun(observed);
   for (const line of access) {
     if (line.fields.direction !== "inbound") continue;
     const { error } = line.fields;
-    if (typeof error === "string" && !isExplained(error, causes))
+    const beganMs = line.atMs - durationMs(line);
+    if (typeof error === "string" && !isExplained(error, causesOfRecord(observed, beganMs, line.atMs)))
       found.push(
         `records: an inbound record at ${line.atMs.toFixed(1)} ms of ${line.fields["src.addr"]} says ${error}`,
       );
@@ -259,6 +259,10 @@ function acceptedCalls(observed: Observed): ReadonlyMap<string, number> {
 function claimed(ip: string | undefined, observed: Observed): readonly string[] {
   if (ip === undefined) return [];
   return observed.model.identitiesOf(address(ip, 0).ip, 0, Number.POSITIVE_INFINITY).map(({ uri }) => uri);
+}
+
+function durationMs({ fields }: LoggedLine): number {
+  return Number(/^(\d+)ms$/.exec(String(fields.duration))?.[1] ?? 0);
 }
 
 function ipOf(shown: unknown): string {
