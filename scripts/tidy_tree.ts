@@ -43,7 +43,7 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
     "documents/kinds/security": ["", "documents", "documents/kinds"],
     traffic: ["", "documents", "store"],
     store: [""],
-    convert: ["", "documents", "store"],
+    convert: ["", "documents", "store", "traffic"],
     codec: ["", "store"],
     route: ["", "store"],
   },

@@ -10,6 +10,8 @@ import type { MeshDocument } from "../documents/document.ts";
 import type { RefusedPolicy } from "../documents/refused_policy.ts";
 import type { DocumentError } from "../location.ts";
 import type { Service } from "../service.ts";
+import { planTrafficInSteps } from "../traffic/plan_traffic.ts";
+import { noTraffic } from "../traffic/traffic_plan.ts";
 import type { Workload } from "../workload.ts";
 import { Claims } from "./claims.ts";
 import type { ConversionContext } from "./conversion_context.ts";
@@ -56,12 +58,30 @@ export function* convertInSteps(
   const conversion = yield* MeshAssembly.of(accepted, refused, context, cache, report);
   yield* conversion.join();
   const services = yield* conversion.services();
+  yield* checkTraffic(accepted, services, context, report);
   const policies = yield* conversion.policies();
   const workloads = yield* conversion.workloads();
   const statuses: DocumentStatus[] = [];
   yield* inSteps(documents, (document) => void statuses.push(report.status(document)));
   return { workloads, services, policies, statuses, errors: report.errors() };
 }
+
+/** Documents about traffic are a waypoint's to act on; what they name and is not there is said here, once for all waypoints. */
+function* checkTraffic(
+  documents: readonly MeshDocument[],
+  services: readonly Service[],
+  { rootNamespace }: ConversionContext,
+  report: ConversionReport,
+): Generator<void> {
+  if (!documents.some(({ kind }) => trafficKinds.has(kind))) return;
+  const scope = { waypoint: null, serves: () => true, rootNamespace };
+  yield* planTrafficInSteps(documents, services, scope, report, noTraffic);
+}
+
+const trafficKinds: ReadonlySet<MeshDocument["kind"]> = new Set([
+  ...(["VirtualService", "DestinationRule", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute"] as const),
+  ...(["BackendTLSPolicy", "RateLimit"] as const),
+]);
 
 function checkWords(document: MeshDocument, cache: WorkloadCache, report: ConversionReport): boolean {
   if (document.kind === "WorkloadEntry") checkWorkloadWords(cache.source(document, document.spec), report);

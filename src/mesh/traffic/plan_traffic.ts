@@ -61,6 +61,7 @@ export function* planTrafficInSteps(
   const virtual = new VirtualRules(virtualServices, scope, destinations, report);
   const gateway = new GatewayRules(httpRoutes, l4Routes, scope, lookup, destinations);
   const routes = new Map<string, RoutePlan>();
+  const both = new Set<HttpRouteDocument>();
   yield;
   for (const service of services) {
     if (!scope.serves(service)) continue;
@@ -69,7 +70,7 @@ export function* planTrafficInSteps(
     for (const port of service.ports.keys()) {
       const key = routeKey(serviceKey(service), port);
       const attached = gateway.httpRoutes(service, port);
-      warnBoth(mine, attached, service, report);
+      warnBoth(mine, attached, service, both, report);
       const plan: RoutePlan = {
         service: serviceKey(service),
         port,
@@ -197,14 +198,18 @@ function warnBoth(
   virtual: readonly VirtualServiceDocument[],
   routes: readonly HttpRouteDocument[],
   service: Service,
+  told: Set<HttpRouteDocument>,
   report: TrafficReport,
 ): void {
   const first = virtual.find(({ spec }) => spec.http.length > 0);
   if (first === undefined) return;
-  for (const route of routes)
+  for (const route of routes) {
+    if (told.has(route)) continue;
+    told.add(route);
     report.warn(
       route,
       "Ignored",
       `${service.hostname} has routes of ${first.metadata.key} too (${formatLocation(first.location)}), and those come first`,
     );
+  }
 }
