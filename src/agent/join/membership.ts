@@ -12,13 +12,15 @@ import type { CertificateSigner } from "../../pki/issue/ca.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
 import { controlServiceAccount } from "../../pki/trust/audit_head.ts";
 import type { CrlSource, CrlStatus } from "../../pki/trust/revocation.ts";
-import { addressType, authorizationType, trustBundleType } from "../../wire/ads/delta.ts";
+import { addressType, authorizationType } from "../../wire/ads/delta.ts";
 import { AuditWitness } from "../xds/audit_witness.ts";
 import { DocumentClient } from "../xds/document_client.ts";
 import { MeshResources } from "../xds/mesh_resources.ts";
 import type { ResourceHandler } from "../xds/resource_handler.ts";
-import { readSnapshot, type SnapshotOptions, SnapshotWriter } from "../xds/snapshot_file.ts";
+import { restoreMesh } from "../xds/restored_mesh.ts";
+import { type SnapshotOptions, SnapshotWriter } from "../xds/snapshot_file.ts";
 import { TrustResources } from "../xds/trust_resources.ts";
+import type { WaypointDocumentResources } from "../xds/waypoint_documents.ts";
 import { XdsClient } from "../xds/xds_client.ts";
 import { describeNode } from "../xds/xds_node.ts";
 import { CaClient } from "./ca_client.ts";
@@ -60,6 +62,8 @@ export interface Followed {
   moveToIssuer?(issuerKeyId: string): void;
   /** The control plane is there again, or for the first time. */
   onConnected(): void;
+  /** Of a host that is a waypoint: takes the mesh's documents too, over a stream of their own. */
+  readonly documents?: WaypointDocumentResources;
 }
 
 export class ControlMembership {
@@ -75,6 +79,8 @@ export class ControlMembership {
   readonly #credentials: HostCredentials;
   readonly #identity: NodeIdentity | null;
   #xds: XdsClient | null = null;
+  /** A stream of its own: who may not have documents loses that one, and not the mesh. */
+  #documents: XdsClient | null = null;
   #witness: AuditWitness | null = null;
   #snapshot: SnapshotWriter | null = null;
   #snapshotSavedAtMs: number | null = null;
@@ -179,7 +185,8 @@ export class ControlMembership {
     });
     const witness = await this.#openWitness();
     const handlers: readonly ResourceHandler[] = [policies, addresses];
-    const all = [trust, ...handlers];
+    const { documents } = followed;
+    const all = [trust, ...handlers, ...(documents === undefined ? [] : [documents])];
     const kept = this.#snapshotOptions();
     const writer = new SnapshotWriter(kept, () =>
       all.map((handler) => ({ typeUrl: handler.typeUrl, resources: [...handler.resources()] })),
@@ -198,10 +205,12 @@ export class ControlMembership {
       onConnected: () => followed.onConnected(),
     });
     this.#xds = xds;
+    if (documents !== undefined) this.#documents = this.#documentClient(documents, () => writer.changed());
     this.#isRestoring = true;
-    await this.#restore(kept, xds);
+    this.#snapshotSavedAtMs = await restoreMesh(kept, xds, this.#documents);
     this.#isRestoring = false;
     xds.start();
+    this.#documents?.start();
     await xds.ready;
   }
 
@@ -216,6 +225,21 @@ export class ControlMembership {
       server: this.#xdsServer.name,
       node: () => describeNode(this.#describe(), this.facts, version, { GENERATOR: "api" }),
       types,
+    });
+  }
+
+  #documentClient(documents: WaypointDocumentResources, onChange: () => void): XdsClient {
+    const { host, logger, version } = this.#options;
+    return new XdsClient({
+      clock: host.clock,
+      random: host.random,
+      logger,
+      open: this.#xdsServer.openAds,
+      server: this.#xdsServer.name,
+      subject: "documents",
+      node: () => describeNode(this.#describe(), this.facts, version),
+      handlers: [documents],
+      onChange,
     });
   }
 
@@ -236,6 +260,7 @@ export class ControlMembership {
 
   async close(): Promise<void> {
     this.#xds?.close();
+    this.#documents?.close();
     this.#identity?.close();
     this.#xdsServer.close();
     if (this.#caServer !== this.#xdsServer) this.#caServer.close();
@@ -269,29 +294,6 @@ export class ControlMembership {
     };
   }
 
-  async #restore(kept: SnapshotOptions, xds: XdsClient): Promise<void> {
-    const snapshot = await readSnapshot(kept);
-    if (snapshot === null) return;
-    // Trust first, then policies, then the workloads they are for.
-    for (const typeUrl of [trustBundleType, authorizationType, addressType]) {
-      const type = snapshot.types.find((one) => one.typeUrl === typeUrl);
-      // Of a host that has never been told of a bundle there is none; that is no empty one.
-      if (type === undefined || (typeUrl === trustBundleType && type.resources.length === 0)) continue;
-      await xds.restore(typeUrl, type.resources);
-    }
-    this.#snapshotSavedAtMs = snapshot.savedAtMs;
-    const { clock } = this.#options.host;
-    this.#options.logger.log(
-      "info",
-      "xds",
-      "the control plane is not reached yet; starting with the mesh as it was last known",
-      {
-        saved: new Date(snapshot.savedAtMs).toISOString(),
-        age_ms: Math.round(clock.wallMs() - snapshot.savedAtMs),
-      },
-    );
-  }
-
   #keepIdentity(node: JoinedNode): NodeIdentity {
     const { host, logger, provider, settings } = this.#options;
     return new NodeIdentity(
@@ -308,6 +310,7 @@ export class ControlMembership {
           if (this.#caServer !== this.#xdsServer) this.#caServer.renew();
           // The stream of now is of the old certificate, and ends with it at the latest.
           this.#xds?.reconnect();
+          this.#documents?.reconnect();
         },
       },
       node,

@@ -28,6 +28,7 @@ import { Rotation } from "../../control/rotation/rotation.ts";
 import { ControlState } from "../../control/state/control_state.ts";
 import { cutWithCredentials } from "../../control/xds/credential_cut.ts";
 import { XdsServer } from "../../control/xds/server.ts";
+import { WaypointIdentities } from "../../control/xds/waypoint_callers.ts";
 import type { Host, Listener } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
@@ -190,6 +191,7 @@ async function build(
     credentials: () => serving.credentials,
     rootsPem: () => authority.bundle.value.rootsPem,
   });
+  const waypoints = new WaypointIdentities(store);
   const xds = new XdsServer({
     clock,
     logger,
@@ -197,6 +199,10 @@ async function build(
     bundle: authority.bundle,
     auditHead: keptAudit.auditHeads.published,
     authenticator: identity.authenticator,
+    waypointDocuments: {
+      documents: documents.inForce,
+      mayHave: (caller) => waypoints.all.some((id) => identity.mayActAs(caller, id)),
+    },
     version,
     metrics,
     onNodeConnected: (caller) => members.connected(caller),

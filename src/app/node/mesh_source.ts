@@ -3,6 +3,7 @@ import type { DocumentsEntry } from "../../admin/node/sources.ts";
 import { MeshIngest } from "../../agent/files/ingest.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
 import type { ControlMembership } from "../../agent/join/membership.ts";
+import type { WaypointDocumentResources } from "../../agent/xds/waypoint_documents.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Config } from "../../config/node/config.ts";
@@ -46,10 +47,12 @@ export interface ControlledParts {
   readonly crls: CrlSets;
   readonly secrets: SecretManager;
   readonly missingPolicy: Config["missingPolicy"];
+  /** Null on a host without a waypoint. */
+  readonly documents: WaypointDocumentResources | null;
 }
 
 export function followControl(membership: ControlMembership, parts: ControlledParts): MeshSource {
-  const { store, trust, crls, secrets, missingPolicy } = parts;
+  const { store, trust, crls, secrets, missingPolicy, documents } = parts;
   let isReady = false;
   const ready = membership
     .follow({
@@ -69,16 +72,20 @@ export function followControl(membership: ControlMembership, parts: ControlledPa
           pkiLimits.replacementSpreadMs,
         ),
       onConnected: () => secrets.retry(),
+      ...(documents === null ? {} : { documents }),
     })
     .then(() => {
       isReady = true;
     });
   return {
     ready,
-    pending: () => (isReady ? [] : ["mesh from the control plane"]),
+    pending: () => [
+      ...(isReady ? [] : ["mesh from the control plane"]),
+      // A waypoint that does not know its policies lets nothing through.
+      ...(documents?.inForce.value === null ? ["documents of the waypoint from the control plane"] : []),
+    ],
     documents: () => ({ documents: [], errors: [] }),
-    // What a control plane tells tunnels has no rules for HTTP in it: a waypoint does not know its policies, and lets nothing through.
-    inForce: new WatchSource<DocumentsInForce | null>(null),
+    inForce: documents?.inForce ?? new WatchSource<DocumentsInForce | null>(null),
     control: () => membership.status(),
     close: () => membership.close(),
   };

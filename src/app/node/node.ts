@@ -6,6 +6,7 @@ import type { DocumentsEntry } from "../../admin/node/sources.ts";
 import { registerControlMetrics } from "../../agent/join/control_metrics.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
 import { ControlMembership } from "../../agent/join/membership.ts";
+import { WaypointDocumentResources } from "../../agent/xds/waypoint_documents.ts";
 import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/ip.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
@@ -139,7 +140,15 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
   const mesh =
     membership === null
       ? followFiles(host, store, config, logger)
-      : followControl(membership, { store, trust, crls, secrets, missingPolicy: config.missingPolicy });
+      : followControl(membership, {
+          store,
+          trust,
+          crls,
+          secrets,
+          missingPolicy: config.missingPolicy,
+          documents:
+            config.waypoints.length === 0 ? null : new WaypointDocumentResources(clock, config.missingPolicy),
+        });
   life.onStop(() => mesh.close());
   // Files are read before anything else is made of them; a control plane may be long in coming.
   if (membership === null) await mesh.ready;

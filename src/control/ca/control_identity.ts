@@ -16,7 +16,9 @@ import type { GrpcService } from "../../wire/grpc/server.ts";
 import { istioCertificate, join } from "../../wire/grpc/services.ts";
 import { MeshCallerAuthenticator } from "../identity/authenticator.ts";
 import type { CallPeer } from "../identity/call_credentials.ts";
+import type { Caller } from "../identity/caller.ts";
 import { CertificateCallers } from "../identity/certificate_caller.ts";
+import { issuedThrough, refuseEntitlement } from "../identity/entitlement.ts";
 import type { IdentityState } from "../identity/identity_state.ts";
 import { JoinTokens } from "../identity/join_tokens.ts";
 import { StoreMeshFacts, type WorkloadSource } from "../identity/mesh_facts.ts";
@@ -71,6 +73,8 @@ export interface ControlIdentity {
   readonly joinTokens: JoinTokens;
   /** What is known of each issuer's keys, for administration. */
   readonly tokens: TokenVerifier;
+  /** Whether the caller may have that workload's identity, and so speak for it. */
+  mayActAs(caller: Caller, wanted: SpiffeId): boolean;
   /** Takes `CreateCertificate`, `Join` and `Renew`. */
   register<Peer extends CallPeer>(service: GrpcService<Peer>): void;
 }
@@ -136,6 +140,12 @@ export function createControlIdentity(options: ControlIdentityOptions): ControlI
     refusals,
     joinTokens,
     tokens,
+    mayActAs(caller, wanted) {
+      const behind = issuedThrough(caller, state);
+      if (typeof behind === "string") return false;
+      const question = { wanted, trustDomain, controlId, reserved, mesh };
+      return [caller, behind].every((asking) => refuseEntitlement({ ...question, caller: asking }) === null);
+    },
     register(service) {
       service
         .unary(istioCertificate.createCertificate, creation.createCertificate)

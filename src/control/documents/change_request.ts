@@ -67,3 +67,13 @@ export interface ChangeRefusal {
   readonly errors: readonly DocumentError[];
   readonly lockOuts: readonly LockOut[];
 }
+
+/** What is known of the control plane, and what the request says of who makes it. */
+export function withFacts(known: ControlPlaneFacts, { facts }: ChangeRequest): ControlPlaneFacts {
+  const clients = [...known.clients, ...(facts?.clients ?? [])];
+  return {
+    ...known,
+    clients,
+    neededIdentities: [...known.neededIdentities, ...(facts?.neededIdentities ?? [])],
+  };
+}

@@ -8,6 +8,7 @@ import { meshLimits } from "../../base/limits/mesh.ts";
 import type { Logger } from "../../base/log.ts";
 import { filterInSteps, mapInSteps } from "../../base/steps.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
+import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Clock } from "../../host/host.ts";
 import type { ConversionContext } from "../../mesh/convert/conversion_context.ts";
 import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";
@@ -23,12 +24,13 @@ import type {
 import type { ControlState } from "../state/control_state.ts";
 import { ChangeQueue } from "./change_queue.ts";
 import { ChangeRecords } from "./change_records.ts";
-import type {
-  ApplyRequest,
-  ChangePlan,
-  ChangeRefusal,
-  ChangeRequest,
-  ChangeResult,
+import {
+  type ApplyRequest,
+  type ChangePlan,
+  type ChangeRefusal,
+  type ChangeRequest,
+  type ChangeResult,
+  withFacts,
 } from "./change_request.ts";
 import {
   type ConvertedSet,
@@ -88,6 +90,7 @@ export class MeshDocuments {
   readonly #converter: DocumentConverter;
   readonly #records: ChangeRecords;
   #set: ConvertedSet;
+  readonly #inForce: WatchSource<readonly StoredDocument[]>;
   #state: MeshState = emptyState;
   #version: number;
   #endFollowing: () => void = () => {};
@@ -107,6 +110,7 @@ export class MeshDocuments {
     this.#converter = converter;
     this.#records = records;
     this.#set = set;
+    this.#inForce = new WatchSource(set.stored);
     this.#version = options.state.documents.version();
   }
 
@@ -147,6 +151,11 @@ export class MeshDocuments {
   /** As they were applied, sorted by key. */
   get stored(): readonly StoredDocument[] {
     return this.#set.stored;
+  }
+
+  /** The same, told after each change. */
+  get inForce(): Watch<readonly StoredDocument[]> {
+    return this.#inForce;
   }
 
   /** Parsed; without the derived ones. */
@@ -306,7 +315,9 @@ export class MeshDocuments {
     if (owned !== null) return this.#records.refuse(owned, intent, request);
     const invalid = await slice.run(checkErrors(this.#set, next, replacements, request, version));
     if (invalid !== null) return invalid;
-    const lockOuts = await slice.run(findLockOuts(viewOf(this.#set), viewOf(next), this.#facts(request)));
+    const lockOuts = await slice.run(
+      findLockOuts(viewOf(this.#set), viewOf(next), withFacts(this.#options.facts(), request)),
+    );
     const lockedOut = checkLockOuts(lockOuts, request, version);
     if (lockedOut !== null) return this.#records.refuse(lockedOut, intent, request);
     const change = await slice.run(diffStatesInSteps(this.#state, next.conversion));
@@ -361,6 +372,7 @@ export class MeshDocuments {
     this.#set = next;
     this.#state = next.conversion;
     this.#version = version;
+    if (this.#inForce.value !== next.stored) this.#inForce.set(next.stored);
     await slice.run(this.#converter.keep(next));
   }
 
@@ -370,15 +382,6 @@ export class MeshDocuments {
 
   #slice(): TimeSlice {
     return new TimeSlice(this.#options.clock);
-  }
-
-  #facts({ facts }: ChangeRequest): ControlPlaneFacts {
-    const known = this.#options.facts();
-    return {
-      ...known,
-      clients: [...known.clients, ...(facts?.clients ?? [])],
-      neededIdentities: [...known.neededIdentities, ...(facts?.neededIdentities ?? [])],
-    };
   }
 
   #inTurn(

@@ -1,13 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import { adsLimits } from "../../base/limits/rpc.ts";
+import { WatchSource } from "../../base/watch.ts";
 import type { Authorization } from "../../mesh/authorization.ts";
 import { decodeAddress } from "../../mesh/codec/decode_address.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { ip, member, service, workload } from "../../mesh/testing/fixture.ts";
-import { addressType, authorizationType, trustBundleType } from "../../wire/ads/delta.ts";
+import { addressType, authorizationType, documentType, trustBundleType } from "../../wire/ads/delta.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
-import { decodeTrustBundleMessage } from "../../wire/messages/mesh_resources.ts";
+import { decodeDocumentMessage, decodeTrustBundleMessage } from "../../wire/messages/mesh_resources.ts";
 import type { Caller } from "../identity/caller.ts";
+import type { StoredDocument } from "../records/document_versions.ts";
 import { type LabStream, nodeCaller, nodeOf, settle, XdsLab } from "./testing/xds_lab.ts";
 
 async function connected(
@@ -507,4 +509,68 @@ test("a change of very much is taken in slices, and still as one", async () => {
   lab.clock.advance(1000);
   await settle();
   expect(acknowledgeAll(stream)).toEqual([]);
+});
+
+describe("the documents of the mesh", () => {
+  const stored = (name: string, text: string, kind = "VirtualService"): StoredDocument => ({
+    key: `${kind} shop/${name}`,
+    namespace: "shop",
+    kind,
+    name,
+    text,
+    source: "routes.yaml",
+    line: 7,
+    createdMs: 1000,
+  });
+  const lab = (documents: readonly StoredDocument[]) => {
+    const source = new WatchSource(documents);
+    const mayHave = (caller: Caller) => caller.kind === "node" && caller.node === "waypoint-1";
+    return { source, xds: new XdsLab({ waypointDocuments: { documents: source, mayHave } }) };
+  };
+
+  test("a waypoint is given them as they were written, with their place and time, and each change of them", async () => {
+    const { source, xds } = lab([stored("cart", "one"), stored("vm", "x", "WorkloadEntry")]);
+    await settle();
+    const stream = xds.open("waypoint-1");
+    await settle();
+    stream.request({ node: nodeOf("waypoint-1"), typeUrl: documentType });
+    const response = stream.take();
+    expect(response?.resources.map(({ name }) => name)).toEqual(["VirtualService shop/cart"]);
+    const message = decodeDocumentMessage(response?.resources[0]?.resource?.value ?? new Uint8Array());
+    expect(message).toMatchObject({ key: "VirtualService shop/cart", text: "one", createdMs: 1000n });
+    expect(message.place).toMatchObject({ file: "routes.yaml", line: 7 });
+    stream.request({ typeUrl: documentType, responseNonce: response?.nonce ?? "" });
+    source.set([stored("cart", "two"), stored("new", "three")]);
+    await settle();
+    expect(acknowledgeAll(stream)).toEqual(["Document VirtualService shop/cart VirtualService shop/new"]);
+    source.set([stored("new", "three")]);
+    await settle();
+    expect(acknowledgeAll(stream)).toEqual(["Document -VirtualService shop/cart"]);
+  });
+
+  test("another node is not, whatever it asks for", async () => {
+    const { xds } = lab([stored("cart", "one")]);
+    await settle();
+    const stream = xds.open("edge-1");
+    await settle();
+    stream.request({ node: nodeOf("edge-1"), typeUrl: documentType });
+    expect(stream.responses).toEqual([]);
+    expect(stream.error).toMatchObject({ code: grpcCode.permissionDenied });
+  });
+
+  test("before they are known there is no answer: none is not the same as not yet", async () => {
+    const { xds } = lab(Array.from({ length: 2000 }, (_, i) => stored(`r${i}`, "one")));
+    // Each slice of long work is over at once: the documents are not taken in yet.
+    const { finish } = xds.slices();
+    const early = xds.open("waypoint-1");
+    await settle();
+    early.request({ node: nodeOf("waypoint-1"), typeUrl: documentType });
+    expect(early.responses).toEqual([]);
+    expect(early.error).toMatchObject({ code: grpcCode.unavailable });
+    await finish();
+    const late = xds.open("waypoint-1");
+    await settle();
+    late.request({ node: nodeOf("waypoint-1"), typeUrl: documentType });
+    expect(acknowledgeAll(late)).toHaveLength(1);
+  });
 });

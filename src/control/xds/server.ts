@@ -11,7 +11,7 @@ import type { Watch } from "../../base/watch.ts";
 import type { Clock } from "../../host/host.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";
 import type { TrustBundle } from "../../pki/trust/trust_bundle.ts";
-import { auditHeadType, controlPlanePrefix, trustBundleType } from "../../wire/ads/delta.ts";
+import { auditHeadType, controlPlanePrefix, documentType, trustBundleType } from "../../wire/ads/delta.ts";
 import { ResourceSet } from "../../wire/ads/resource_set.ts";
 import { ResponseEncoder } from "../../wire/ads/response_parts.ts";
 import { DeltaSession, type SessionLimits } from "../../wire/ads/server_session.ts";
@@ -25,11 +25,13 @@ import { encodeAuditHeadMessage, encodeTrustBundleMessage } from "../../wire/mes
 import { type CallPeer, credentialsOf } from "../identity/call_credentials.ts";
 import { type Caller, type CallerAuthenticator, callerName } from "../identity/caller.ts";
 import type { PublishedHead } from "../records/audit.ts";
+import type { StoredDocument } from "../records/document_versions.ts";
 import { contentResource, MeshResourceSets, nodeGroup } from "./mesh_resource_sets.ts";
 import { type NodeInfo, skewOf } from "./node_info.ts";
 import { PushTimer } from "./push_timer.ts";
 import { StreamShares } from "./stream_shares.ts";
 import { Subscriber, type SubscriberHost, type SubscriberStatus } from "./subscriber.ts";
+import { WaypointDocuments } from "./waypoint_documents.ts";
 import { XdsMetrics } from "./xds_metrics.ts";
 
 export interface XdsServerOptions {
@@ -42,6 +44,11 @@ export interface XdsServerOptions {
   readonly authenticator: Pick<CallerAuthenticator, "authenticate"> & {
     /** @returns null while the caller may still be believed, else why not. */
     recheck?(caller: Caller): string | null;
+  };
+  /** For waypoints, and for no one else: what tenants have written is not every node's to read. */
+  readonly waypointDocuments?: {
+    readonly documents: Watch<readonly StoredDocument[]>;
+    readonly mayHave: (caller: Caller) => boolean;
   };
   /** For `control_plane.identifier`, after `fairlead/`. */
   readonly version: string;
@@ -80,6 +87,7 @@ export class XdsServer {
   readonly #mesh: MeshResourceSets;
   readonly #trust = new ResourceSet(trustBundleType);
   readonly #auditHeads = new ResourceSet(auditHeadType);
+  readonly #documents: WaypointDocuments;
   /** Versions of the bundle by revision, for those that a node may still have. */
   readonly #trustVersions = new Map<number, string>();
   readonly #sets: ReadonlyMap<string, ResourceSet>;
@@ -102,8 +110,12 @@ export class XdsServer {
     this.#encoder = new ResponseEncoder(`${controlPlanePrefix}${options.version}`);
     this.#timer = new PushTimer(options.clock, this.#limits, (sinceMs) => void this.#push(sinceMs));
     this.#mesh = new MeshResourceSets(options.store, () => this.#timer.changed());
+    this.#documents = new WaypointDocuments(options.clock, options.waypointDocuments?.documents ?? null, () =>
+      this.#pumpAll(),
+    );
+    const { set: documents } = this.#documents;
     this.#sets = new Map(
-      [this.#mesh.policies, this.#mesh.addresses, this.#trust, this.#auditHeads].map((set) => [
+      [this.#mesh.policies, this.#mesh.addresses, this.#trust, this.#auditHeads, documents].map((set) => [
         set.typeUrl,
         set,
       ]),
@@ -125,6 +137,7 @@ export class XdsServer {
       metrics: this.#metrics,
       recheck: (caller) => options.authenticator.recheck?.(caller) ?? null,
       openSession: (info) => this.#openSession(info),
+      refuseType: (typeUrl, caller) => (typeUrl === documentType ? this.#refuseDocuments(caller) : null),
       isSettled: () => this.#mesh.isSettled,
       onKnown: ({ source }, caller) => {
         const whose = this.#shares.enter(caller, source);
@@ -187,6 +200,7 @@ export class XdsServer {
   close(): void {
     this.#closed = true;
     for (const unwatch of this.#unwatch) unwatch();
+    this.#documents.close();
     this.#mesh.close();
     this.#timer.close();
     for (const subscriber of [...this.#subscribers])
@@ -196,6 +210,17 @@ export class XdsServer {
   #openSession(info: NodeInfo): DeltaSession {
     const implicit = info.nodeName === "" ? [] : [nodeGroup(info.nodeName)];
     return new DeltaSession(this.#sets, this.#encoder, implicit, this.#limits);
+  }
+
+  /** Never an empty answer: a waypoint would take it for a mesh without policies. */
+  #refuseDocuments(caller: Caller): GrpcError | null {
+    if (!this.#documents.isReady)
+      return new GrpcError(grpcCode.unavailable, "the documents are still being read");
+    if (this.#options.waypointDocuments?.mayHave(caller) === true) return null;
+    return new GrpcError(
+      grpcCode.permissionDenied,
+      "documents are for waypoints; nothing is bound to one that this caller may act as",
+    );
   }
 
   async #push(sinceMs: number): Promise<void> {

@@ -41,6 +41,8 @@ export interface SubscriberHost {
   /** @returns null while the caller may still be believed. */
   recheck(caller: Caller): string | null;
   openSession(info: NodeInfo): DeltaSession;
+  /** Why the caller may not have a type; a type that is not known is answered with nothing instead, as istiod does. */
+  refuseType(typeUrl: string, caller: Caller): GrpcError | null;
   /** False while the mesh's resources are being changed: they are not sent then, and `pump` is called after it. */
   isSettled(): boolean;
   /** It is known who calls. @throws GrpcError when they have their share of streams. */
@@ -126,7 +128,12 @@ export class Subscriber implements StreamEvents<DeltaRequestMessage> {
   onMessage(request: DeltaRequestMessage): void {
     if (this.#closed) return;
     const session = this.#identified?.session ?? this.#identify(request);
-    if (session === null) return;
+    if (session === null || this.#caller === null) return;
+    const refusal = this.#host.refuseType(request.typeUrl, this.#caller);
+    if (refusal !== null) {
+      this.#end(refusal);
+      return;
+    }
     if (request.heldVersions === undefined) this.#take(session, request);
     else this.#lookAndTake(session, request);
   }

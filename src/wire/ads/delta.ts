@@ -13,6 +13,8 @@ export const authorizationType = "type.googleapis.com/istio.security.Authorizati
 export const trustBundleType = "type.googleapis.com/fairlead.v1.TrustBundle";
 
 /** Our own: signed heads of the control plane's audit log. */
+/** Ours: mesh documents, for waypoints. */
+export const documentType = "type.googleapis.com/fairlead.v1.Document";
 export const auditHeadType = "type.googleapis.com/fairlead.v1.AuditHead";
 
 /** How a server of ours begins `DeltaDiscoveryResponse.control_plane.identifier`. */

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file fairlead.proto.
  */
 export const file_fairlead: GenFile = /*@__PURE__*/
-  fileDesc("Cg5mYWlybGVhZC5wcm90bxILZmFpcmxlYWQudjEi1gEKC0pvaW5SZXF1ZXN0Eg0KBXRva2VuGAEgASgJEgsKA2NzchgCIAEoCRIRCglub2RlX25hbWUYAyABKAkSEQoJYWRkcmVzc2VzGAQgAygJEg8KB3ZlcnNpb24YBSABKAkSNAoGbGFiZWxzGAYgAygLMiQuZmFpcmxlYWQudjEuSm9pblJlcXVlc3QuTGFiZWxzRW50cnkSDwoHbmV0d29yaxgHIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhsKDFJlbmV3UmVxdWVzdBILCgNjc3IYASABKAkimwEKDEpvaW5SZXNwb25zZRISCgpjZXJ0X2NoYWluGAEgAygJEhEKCW5vZGVfbmFtZRgCIAEoCRIRCgl3b3JrbG9hZHMYAyADKAkSFAoMdHJ1c3RfZG9tYWluGAQgASgJEhIKCmNsdXN0ZXJfaWQYBSABKAkSFgoOcm9vdF9uYW1lc3BhY2UYBiABKAkSDwoHbmV0d29yaxgHIAEoCSJMCgtUcnVzdEJ1bmRsZRIRCglyb290c19wZW0YASABKAkSDAoEY3JscxgCIAMoDBIcChR3YW50ZWRfaXNzdWVyX2tleV9pZBgDIAEoCSKjAQoJQXVkaXRIZWFkEhAKCHN0YXRlX2lkGAEgASgJEgoKAmlkGAIgASgEEgwKBGhhc2gYAyABKAwSDQoFYXRfbXMYBCABKAMSEQoJc2lnbmF0dXJlGAUgASgMEhEKCWNoYWluX3BlbRgGIAEoCRIQCghzaW5jZV9pZBgHIAEoBBISCgpzaW5jZV9oYXNoGAggASgMEg8KB2RpZ2VzdHMYCSABKAwiTwoGT3JpZ2luEiIKBnBvbGljeRgBIAEoCzISLmZhaXJsZWFkLnYxLlBsYWNlEiEKBXJ1bGVzGAIgAygLMhIuZmFpcmxlYWQudjEuUGxhY2UiMwoFUGxhY2USDAoEZmlsZRgBIAEoCRIMCgRsaW5lGAIgASgNEg4KBmNvbHVtbhgDIAEoDSIsCgZMYWJlbHMSIgoGbGFiZWxzGAEgAygLMhIuZmFpcmxlYWQudjEuTGFiZWwiJAoFTGFiZWwSDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCTKJAQoLSm9pblNlcnZpY2USOwoESm9pbhIYLmZhaXJsZWFkLnYxLkpvaW5SZXF1ZXN0GhkuZmFpcmxlYWQudjEuSm9pblJlc3BvbnNlEj0KBVJlbmV3EhkuZmFpcmxlYWQudjEuUmVuZXdSZXF1ZXN0GhkuZmFpcmxlYWQudjEuSm9pblJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Cg5mYWlybGVhZC5wcm90bxILZmFpcmxlYWQudjEi1gEKC0pvaW5SZXF1ZXN0Eg0KBXRva2VuGAEgASgJEgsKA2NzchgCIAEoCRIRCglub2RlX25hbWUYAyABKAkSEQoJYWRkcmVzc2VzGAQgAygJEg8KB3ZlcnNpb24YBSABKAkSNAoGbGFiZWxzGAYgAygLMiQuZmFpcmxlYWQudjEuSm9pblJlcXVlc3QuTGFiZWxzRW50cnkSDwoHbmV0d29yaxgHIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhsKDFJlbmV3UmVxdWVzdBILCgNjc3IYASABKAkimwEKDEpvaW5SZXNwb25zZRISCgpjZXJ0X2NoYWluGAEgAygJEhEKCW5vZGVfbmFtZRgCIAEoCRIRCgl3b3JrbG9hZHMYAyADKAkSFAoMdHJ1c3RfZG9tYWluGAQgASgJEhIKCmNsdXN0ZXJfaWQYBSABKAkSFgoOcm9vdF9uYW1lc3BhY2UYBiABKAkSDwoHbmV0d29yaxgHIAEoCSJMCgtUcnVzdEJ1bmRsZRIRCglyb290c19wZW0YASABKAkSDAoEY3JscxgCIAMoDBIcChR3YW50ZWRfaXNzdWVyX2tleV9pZBgDIAEoCSKjAQoJQXVkaXRIZWFkEhAKCHN0YXRlX2lkGAEgASgJEgoKAmlkGAIgASgEEgwKBGhhc2gYAyABKAwSDQoFYXRfbXMYBCABKAMSEQoJc2lnbmF0dXJlGAUgASgMEhEKCWNoYWluX3BlbRgGIAEoCRIQCghzaW5jZV9pZBgHIAEoBBISCgpzaW5jZV9oYXNoGAggASgMEg8KB2RpZ2VzdHMYCSABKAwiXAoIRG9jdW1lbnQSCwoDa2V5GAEgASgJEgwKBHRleHQYAiABKAkSIQoFcGxhY2UYAyABKAsyEi5mYWlybGVhZC52MS5QbGFjZRISCgpjcmVhdGVkX21zGAQgASgDIk8KBk9yaWdpbhIiCgZwb2xpY3kYASABKAsyEi5mYWlybGVhZC52MS5QbGFjZRIhCgVydWxlcxgCIAMoCzISLmZhaXJsZWFkLnYxLlBsYWNlIjMKBVBsYWNlEgwKBGZpbGUYASABKAkSDAoEbGluZRgCIAEoDRIOCgZjb2x1bW4YAyABKA0iLAoGTGFiZWxzEiIKBmxhYmVscxgBIAMoCzISLmZhaXJsZWFkLnYxLkxhYmVsIiQKBUxhYmVsEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAkyiQEKC0pvaW5TZXJ2aWNlEjsKBEpvaW4SGC5mYWlybGVhZC52MS5Kb2luUmVxdWVzdBoZLmZhaXJsZWFkLnYxLkpvaW5SZXNwb25zZRI9CgVSZW5ldxIZLmZhaXJsZWFkLnYxLlJlbmV3UmVxdWVzdBoZLmZhaXJsZWFkLnYxLkpvaW5SZXNwb25zZWIGcHJvdG8z");
 
 /**
  * @generated from message fairlead.v1.JoinRequest
@@ -237,6 +237,45 @@ export const AuditHeadSchema: GenMessage<AuditHead> = /*@__PURE__*/
   messageDesc(file_fairlead, 4);
 
 /**
+ * Resource type `type.googleapis.com/fairlead.v1.Document`, named by its key (`VirtualService shop/cart`): a mesh document as its author
+ * wrote it. Given to waypoints alone, which make their rules of it.
+ *
+ * @generated from message fairlead.v1.Document
+ */
+export type Document = Message<"fairlead.v1.Document"> & {
+  /**
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * @generated from field: string text = 2;
+   */
+  text: string;
+
+  /**
+   * Where `text` begins; the column is 1.
+   *
+   * @generated from field: fairlead.v1.Place place = 3;
+   */
+  place?: Place | undefined;
+
+  /**
+   * When it first came, by the control plane's clock: milliseconds since the Unix epoch.
+   *
+   * @generated from field: int64 created_ms = 4;
+   */
+  createdMs: bigint;
+};
+
+/**
+ * Describes the message fairlead.v1.Document.
+ * Use `create(DocumentSchema)` to create a new message.
+ */
+export const DocumentSchema: GenMessage<Document> = /*@__PURE__*/
+  messageDesc(file_fairlead, 5);
+
+/**
  * In `Authorization.extensions`, under the name `fairlead.dev/origin`: where the policy was written, so that a refusal on a node can point at it.
  * ztunnel reads no extensions.
  *
@@ -261,7 +300,7 @@ export type Origin = Message<"fairlead.v1.Origin"> & {
  * Use `create(OriginSchema)` to create a new message.
  */
 export const OriginSchema: GenMessage<Origin> = /*@__PURE__*/
-  messageDesc(file_fairlead, 5);
+  messageDesc(file_fairlead, 6);
 
 /**
  * @generated from message fairlead.v1.Place
@@ -290,7 +329,7 @@ export type Place = Message<"fairlead.v1.Place"> & {
  * Use `create(PlaceSchema)` to create a new message.
  */
 export const PlaceSchema: GenMessage<Place> = /*@__PURE__*/
-  messageDesc(file_fairlead, 6);
+  messageDesc(file_fairlead, 7);
 
 /**
  * In `Workload.extensions`, under the name `fairlead.dev/labels`: what subsets of DestinationRules and locality settings go by. ztunnel reads
@@ -312,7 +351,7 @@ export type Labels = Message<"fairlead.v1.Labels"> & {
  * Use `create(LabelsSchema)` to create a new message.
  */
 export const LabelsSchema: GenMessage<Labels> = /*@__PURE__*/
-  messageDesc(file_fairlead, 7);
+  messageDesc(file_fairlead, 8);
 
 /**
  * @generated from message fairlead.v1.Label
@@ -334,7 +373,7 @@ export type Label = Message<"fairlead.v1.Label"> & {
  * Use `create(LabelSchema)` to create a new message.
  */
 export const LabelSchema: GenMessage<Label> = /*@__PURE__*/
-  messageDesc(file_fairlead, 8);
+  messageDesc(file_fairlead, 9);
 
 /**
  * @generated from service fairlead.v1.JoinService

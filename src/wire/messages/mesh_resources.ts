@@ -4,6 +4,8 @@ import { anyPack, anyUnpack } from "@bufbuild/protobuf/wkt";
 import {
   type AuditHead,
   AuditHeadSchema,
+  type Document,
+  DocumentSchema,
   LabelsSchema,
   type Origin,
   OriginSchema,
@@ -20,6 +22,7 @@ export type AuthorizationFields = Omit<
 >;
 export type OriginFields = MessageInitShape<typeof OriginSchema>;
 export type AuditHeadFields = MessageInitShape<typeof AuditHeadSchema>;
+export type DocumentFields = MessageInitShape<typeof DocumentSchema>;
 export type TrustBundleFields = MessageInitShape<typeof TrustBundleSchema>;
 
 const originName = "fairlead.dev/origin";
@@ -89,4 +92,13 @@ export function encodeAuditHeadMessage(fields: AuditHeadFields): Uint8Array {
 /** @throws Error when the bytes are no such message. */
 export function decodeAuditHeadMessage(bytes: Uint8Array): AuditHead {
   return fromBinary(AuditHeadSchema, bytes);
+}
+
+export function encodeDocumentMessage(fields: DocumentFields): Uint8Array {
+  return toBinary(DocumentSchema, create(DocumentSchema, fields));
+}
+
+/** @throws Error when the bytes are no such message. */
+export function decodeDocumentMessage(bytes: Uint8Array): Document {
+  return fromBinary(DocumentSchema, bytes);
 }
