@@ -1,0 +1,166 @@
+/** A caller's node, a waypoint and the application's node as processes on loopback; the waypoint is what is measured. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { TestAuthority } from "../../conformance/peer/lab/authority.ts";
+import { Subprocess } from "../../conformance/peer/lab/subprocess.ts";
+import { envoyWaypoint } from "./envoy.ts";
+
+export interface Chain {
+  /** The waypoint's process. */
+  readonly waypoint: Subprocess;
+  /** Where the caller's node leads to each service. */
+  readonly http1: string;
+  readonly http2: string;
+  stop(): Promise<void>;
+}
+
+const addresses = { caller: "127.3.0.1", application: "127.3.0.3", waypoint: "127.3.0.9" };
+const hbonePort = 25_208;
+const services = [
+  { name: "one", vip: "240.3.0.1", protocol: "HTTP", port: 28_380, caller: 28_390 },
+  { name: "two", vip: "240.3.0.2", protocol: "HTTP2", port: 28_381, caller: 28_391 },
+];
+
+/** @param program of Fairlead. @param envoy null: Fairlead is the waypoint. @param loadPath `bench/load`, whose server is the application of HTTP/1.1. */
+export async function openChain(
+  directory: string,
+  program: readonly string[],
+  envoy: string | null,
+  loadPath: string,
+): Promise<Chain> {
+  mkdirSync(directory, { recursive: true });
+  const authority = TestAuthority.create(directory, "bench");
+  writeFileSync(join(directory, "mesh.yaml"), documents());
+  writeFileSync(join(directory, "nginx.conf"), nginx(directory));
+  const started: Subprocess[] = [];
+  const start = async (
+    name: string,
+    argv: readonly string[],
+    isReady: ((line: string) => boolean) | null,
+  ): Promise<Subprocess> => {
+    const process = Subprocess.start({ name, argv, logPath: join(directory, `${name}.log`) });
+    started.push(process);
+    if (isReady !== null) await process.waitForLine(isReady, 20_000);
+    return process;
+  };
+  const node = (name: string, ...more: readonly string[]) =>
+    start(
+      name,
+      [...program, "up", ...common(directory, authority), "--workload", `shop/${name}`, ...more],
+      (line) => line.includes("new SVID"),
+    );
+  /** Envoy writes no access log here, and neither does it. */
+  const ownWaypoint = async (): Promise<Subprocess> => {
+    const argv = ["--workload", "shop/waypoint", "--waypoint", "shop/waypoint", "--log-level", "warn"];
+    const process = await start(
+      "waypoint",
+      [...program, "up", ...common(directory, authority), ...argv],
+      null,
+    );
+    await Bun.sleep(2_500);
+    return process;
+  };
+  try {
+    await start(
+      "http1",
+      [loadPath, "serve-http", "-listen", `${addresses.application}:${services[0]?.port}`],
+      (line) => line === "ready",
+    );
+    await start(
+      "nginx",
+      ["sh", "-c", `echo ready; exec nginx -e ${directory}/nginx.error -c ${directory}/nginx.conf`],
+      (line) => line === "ready",
+    );
+    await node("application");
+    const waypoint =
+      envoy === null
+        ? await ownWaypoint()
+        : await start("waypoint", envoyCommand(envoy, directory, authority), (line) =>
+            line.includes("starting main dispatch loop"),
+          );
+    await node(
+      "caller",
+      ...quiet,
+      ...services.flatMap(({ name, caller }) => ["--map", `${addresses.caller}:${caller}=${name}.shop:80`]),
+    );
+    await Bun.sleep(500);
+    return {
+      waypoint,
+      http1: `${addresses.caller}:${services[0]?.caller}`,
+      http2: `${addresses.caller}:${services[1]?.caller}`,
+      stop: async () => {
+        await Promise.all(started.map((each) => each.stop()));
+      },
+    };
+  } catch (error) {
+    await Promise.all(started.map((each) => each.stop()));
+    throw error;
+  }
+}
+
+function envoyCommand(path: string, directory: string, authority: TestAuthority): readonly string[] {
+  const config = envoyWaypoint({
+    authority,
+    leaf: authority.issueFor("spiffe://cluster.local/ns/shop/sa/waypoint", "envoy_waypoint"),
+    listen: addresses.waypoint,
+    hbonePort,
+    application: addresses.application,
+    services: services.map(({ vip, port, protocol }) => ({
+      called: `${vip}:80`,
+      port,
+      protocol: protocol === "HTTP" ? "http1" : "http2",
+    })),
+  });
+  writeFileSync(join(directory, "envoy.json"), JSON.stringify(config, null, 1));
+  return [
+    path,
+    ...["-c", join(directory, "envoy.json"), "--concurrency", "1", "--disable-hot-restart"],
+    ...["--log-level", "warning", "--component-log-level", "main:info"],
+  ];
+}
+
+function common(directory: string, authority: TestAuthority): readonly string[] {
+  return [
+    ...["-f", join(directory, "mesh.yaml"), "--hbone-port", `${hbonePort}`],
+    ...["--ca-cert", authority.certPath, "--ca-key", authority.keyPath, "--ca-root", authority.certPath],
+    ...["--admin", "off", "--admin-socket", "off", "--metrics", "off", "--readiness", "off"],
+  ];
+}
+
+function nginx(directory: string): string {
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
+    (name) => `${name}_temp_path ${directory}/${name};`,
+  );
+  return `daemon off; worker_processes 1; pid ${directory}/nginx.pid; error_log ${directory}/nginx.error;
+events { worker_connections 10000; }
+http {
+  ${temporary.join(" ")}
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 3600s; http2_max_concurrent_streams 1000;
+  server { listen ${addresses.application}:${services[1]?.port} http2; location / { return 200 "hello, world"; } }
+}
+`;
+}
+
+function documents(): string {
+  const workload = (name: keyof typeof addresses, labels: string) => `apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: ${name}, namespace: shop, labels: {app: ${name}${labels}}, annotations: {ambient.istio.io/redirection: enabled}}
+spec: {address: ${addresses[name]}, serviceAccount: ${name}}
+---
+`;
+  const entries = services.map(
+    ({ name, vip, protocol, port }) => `apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ${name}, namespace: shop, labels: {istio.io/use-waypoint: waypoint}}
+spec:
+  hosts: [${name}.shop]
+  addresses: [${vip}]
+  ports: [{number: 80, name: port, protocol: ${protocol}, targetPort: ${port}}]
+  resolution: STATIC
+  location: MESH_INTERNAL
+  workloadSelector: {labels: {app: application}}
+---
+`,
+  );
+  return `${workload("caller", "")}${workload("application", "")}${workload("waypoint", ", istio.io/waypoint-for: all")}${entries.join("")}`;
+}
