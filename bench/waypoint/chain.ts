@@ -80,7 +80,6 @@ export async function openChain(
           );
     await node(
       "caller",
-      ...quiet,
       ...services.flatMap(({ name, caller }) => ["--map", `${addresses.caller}:${caller}=${name}.shop:80`]),
     );
     await Bun.sleep(500);
