@@ -268,10 +268,21 @@ export interface Process {
     args: readonly string[],
     input?: string,
   ): Promise<{ readonly exitCode: number; readonly output: string }>;
+  /**
+   * Runs a program that goes on, and tells whenever it writes something; what that is is not kept. Its standard input stays open as long as this
+   * process is there and has not stopped it. @throws MeshError `io` when it cannot be started.
+   */
+  follow(program: string, args: readonly string[], events: FollowEvents): { stop(): void };
   /** Resident memory, bytes. */
   residentBytes(): number;
   /** CPU time of this process so far, microseconds. */
   cpuMicros(): number;
+}
+
+export interface FollowEvents {
+  onOutput(): void;
+  /** It has ended by itself. Not after `stop`. */
+  onEnd(): void;
 }
 
 export interface HttpRequest {

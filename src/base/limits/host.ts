@@ -59,6 +59,10 @@ export const hostLimits = {
   runTimeoutMs: 30_000,
   /** How often the loaded capture rules are compared with those that were installed: 10 to 25 ms of one core each time. */
   captureLookMs: 1_000,
+  /** Rules that somebody removes are told at once, and looked at no more often than this, however much is removed. */
+  captureSoonMs: 50,
+  /** Between two starts of the program that tells. */
+  captureMonitorAgainMs: 10_000,
   /** Every so many looks the routing rules and this host's networks are looked at as well. */
   captureFullLook: 5,
   /** Container bridges that are left out of capture. */

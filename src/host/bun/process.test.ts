@@ -5,9 +5,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hostLimits } from "../../base/limits/host.ts";
 import { rejectionOf } from "../../base/testing/rejection.ts";
-import { bunProcess, runProgram } from "./process.ts";
+import { bunProcess, followProgram, runProgram } from "./process.ts";
 
 const probe = join(import.meta.dir, "../testing/host_probe.ts");
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 describe("the process", () => {
   test("a program gets its input, and gives its output and exit code", async () => {
@@ -38,6 +47,34 @@ describe("the process", () => {
       5_000,
     );
     expect([result.exitCode, result.output.length]).toEqual([0, hostLimits.maxRunOutputBytes]);
+  });
+
+  test("a program that goes on is told of, until it is stopped, or ends; its input ends with us", async () => {
+    let outputs = 0;
+    const ended = Promise.withResolvers<void>();
+    followProgram("sh", ["-c", "echo one; sleep 0.1; echo two"], {
+      onOutput: () => void outputs++,
+      onEnd: () => ended.resolve(),
+    });
+    await ended.promise;
+    expect(outputs).toBe(2);
+    // It waits for the end of its input, and is stopped by it.
+    const first = Promise.withResolvers<void>();
+    let ends = 0;
+    const pidFile = join(mkdtempSync(join(tmpdir(), "follow-")), "pid");
+    const followed = followProgram("sh", ["-c", `echo $$ > ${pidFile}; echo there; cat; sleep 60`], {
+      onOutput: () => first.resolve(),
+      onEnd: () => void ends++,
+    });
+    await first.promise;
+    const pid = Number((await Bun.file(pidFile).text()).trim());
+    followed.stop();
+    for (let count = 0; count < 100 && isRunning(pid); count++) await Bun.sleep(20);
+    expect(isRunning(pid)).toBe(false);
+    expect(ends).toBe(0);
+    expect(() => followProgram("no-such-program-here", [], { onOutput() {}, onEnd() {} })).toThrow(
+      "no-such-program-here",
+    );
   });
 
   test("a pipe without a reader costs lines, not time", async () => {

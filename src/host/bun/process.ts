@@ -2,7 +2,7 @@
 import { writeSync } from "node:fs";
 import { MeshError } from "../../base/errors.ts";
 import { hostLimits } from "../../base/limits/host.ts";
-import type { Process } from "../host.ts";
+import type { FollowEvents, Process } from "../host.ts";
 import type { LinuxSockets } from "./linux_socket.ts";
 
 const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
@@ -50,6 +50,7 @@ export function bunProcess(linux: LinuxSockets | null): Process {
       }
     },
     run: (program, args, input) => runProgram(program, args, input ?? "", hostLimits.runTimeoutMs),
+    follow: followProgram,
     residentBytes: () => process.memoryUsage.rss(),
     cpuMicros() {
       const { user, system } = process.cpuUsage();
@@ -118,6 +119,37 @@ export async function runProgram(
       child.exited,
     ]);
     return { exitCode, output: out + error };
+  } catch (thrown) {
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new MeshError("io", "local", `cannot run ${program}: ${reason}`, { cause: thrown });
+  }
+}
+
+/** @throws MeshError `io`, blame local. */
+export function followProgram(
+  program: string,
+  args: readonly string[],
+  events: FollowEvents,
+): { stop(): void } {
+  let isStopped = false;
+  try {
+    const child = Bun.spawn([program, ...args], { stdin: "pipe", stdout: "pipe", stderr: "ignore" });
+    const read = async (): Promise<void> => {
+      for await (const chunk of child.stdout) if (chunk.length > 0 && !isStopped) events.onOutput();
+      await child.exited;
+    };
+    const ended = (): void => {
+      void child.stdin.end();
+      if (!isStopped) events.onEnd();
+    };
+    void read().then(ended, ended);
+    return {
+      stop: () => {
+        isStopped = true;
+        void child.stdin.end();
+        child.kill();
+      },
+    };
   } catch (thrown) {
     const reason = thrown instanceof Error ? thrown.message : String(thrown);
     throw new MeshError("io", "local", `cannot run ${program}: ${reason}`, { cause: thrown });

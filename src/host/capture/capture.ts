@@ -13,6 +13,7 @@ import { type Backend, backends, captureFailure } from "./backends.ts";
 import { readHostFacts } from "./host_facts.ts";
 import type { BackendName, CaptureOptions, HostFacts } from "./options.ts";
 import { hasReturnPath, installReturnPath, removeReturnPath } from "./return_path.ts";
+import { RuleMonitor } from "./rule_monitor.ts";
 
 /** Rules that are in force, and are put back when somebody removes them. */
 export class Capture {
@@ -24,6 +25,12 @@ export class Capture {
   /** The look that is under way: removing waits for it, or it would put back what was removed. */
   #looking: Promise<void> = Promise.resolve();
   #removed = false;
+  #isLooking = false;
+  /** When the last look ended; monotonic. */
+  #lookedMs = Number.NEGATIVE_INFINITY;
+  /** Something was removed while a look was under way, or right after one. */
+  #isDue = false;
+  readonly #monitor: RuleMonitor;
   #looks = 0;
   #repairs = 0;
   #missing = false;
@@ -33,6 +40,7 @@ export class Capture {
     this.#options = options;
     this.#logger = logger;
     this.#loaded = loaded;
+    this.#monitor = new RuleMonitor(host, () => this.#lookSoon());
     this.#lookLater();
   }
 
@@ -67,6 +75,7 @@ export class Capture {
   /** Idempotent. */
   async remove(): Promise<void> {
     this.#removed = true;
+    this.#monitor.stop();
     this.#timer?.cancel();
     await this.#looking;
     await removeCapture(this.#host);
@@ -74,8 +83,30 @@ export class Capture {
 
   #lookLater(): void {
     if (this.#removed) return;
-    this.#timer = this.#host.clock.setTimer(hostLimits.captureLookMs, () => {
-      this.#looking = this.#look().finally(() => this.#lookLater());
+    const delayMs = this.#isDue ? hostLimits.captureSoonMs : hostLimits.captureLookMs;
+    this.#isDue = false;
+    this.#timer = this.#host.clock.setTimer(delayMs, () => this.#lookNow());
+  }
+
+  /** What is removed by others is found at once, and not by the next look: until then it is a way around the listener. */
+  #lookSoon(): void {
+    if (this.#removed || this.#isDue) return;
+    this.#isDue = true;
+    if (this.#isLooking) return;
+    this.#timer?.cancel();
+    const sinceMs = this.#host.clock.now() - this.#lookedMs;
+    this.#timer = this.#host.clock.setTimer(Math.max(0, hostLimits.captureSoonMs - sinceMs), () => {
+      this.#isDue = false;
+      this.#lookNow();
+    });
+  }
+
+  #lookNow(): void {
+    this.#isLooking = true;
+    this.#looking = this.#look().finally(() => {
+      this.#isLooking = false;
+      this.#lookedMs = this.#host.clock.now();
+      this.#lookLater();
     });
   }
 

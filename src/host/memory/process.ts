@@ -177,6 +177,9 @@ export class MemoryHost implements Host, NetworkedProcess {
         if (start === undefined) throw new MeshError("io", "local", `${program}: no such program`);
         return start(args, input);
       },
+      follow: (program) => {
+        throw new MeshError("io", "local", `${program}: no such program`);
+      },
       residentBytes: () => 64 * 1024 * 1024,
       cpuMicros: () => this.schedule.steps,
     };
