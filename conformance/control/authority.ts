@@ -63,6 +63,10 @@ async function keptAway(tally: Tally, directory: string): Promise<void> {
         ? contains(await control.command("get", "revocations"), /superseded/)
         : await control.must("ca", "rotate", "status"),
     );
+    check(
+      "which is in the audit log, though it came by itself",
+      contains(await control.command("audit", "--action", "authority.revoked"), /fairlead.*serial/),
+    );
     await control.must("ca", "root-key", "import");
     const here = contains(
       await control.command("ca", "root-key", "status"),

@@ -306,9 +306,18 @@ function backup(state: ControlState): StateCopy {
 }
 
 /** A disk that is full is no reason to send nodes away: they go on being served, and `status` says what is refused. */
-export function pendingNames({ keys, authority, rotation }: ControlParts, nowMs: number): readonly string[] {
+export function pendingNames(
+  { keys, authority, rotation, state }: ControlParts,
+  nowMs: number,
+): readonly string[] {
   const pending: string[] = [];
   const { active } = keys.view.value;
+  const isRevoked =
+    active !== null && state.revocations.get("serial", active.certificate.serialNumber) !== null;
+  if (isRevoked)
+    pending.push(
+      `the authority that issues is revoked: ${rotation?.progress().problem ?? "another is made"}`,
+    );
   if (active !== null && nowMs < active.certificate.notBeforeMs) {
     const begins = new Date(active.certificate.notBeforeMs).toISOString();
     pending.push(

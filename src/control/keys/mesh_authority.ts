@@ -175,9 +175,10 @@ export class MeshAuthority implements AuthoritySource {
   }
 
   /** An intermediate is not to be believed any more. Durable; the list of `issuerKey` names it as soon as it is published. @throws MeshError `limit_reached`. */
-  revokeAuthority({ serialNumber, notAfterMs }: Certificate, issuerKey: string): void {
+  revokeAuthority(id: string, { serialNumber, notAfterMs }: Certificate, issuerKey: string): void {
     const atMs = Math.floor(this.#options.clock.wallMs());
     if (notAfterMs < atMs) return;
+    this.tellOfAuthority("revoked", id, `serial ${serialNumber}`);
     this.#options.records.revocations.add({
       kind: "serial",
       value: serialNumber,
@@ -187,6 +188,20 @@ export class MeshAuthority implements AuthoritySource {
       byNamespace: "",
       atMs,
       expiresAtMs: notAfterMs,
+    });
+  }
+
+  /** What becomes of authorities is in the audit log, also where no operator has said a word. */
+  tellOfAuthority(what: string, id: string, detail: string): void {
+    this.#options.records.audit?.append({
+      atMs: this.#options.clock.wallMs(),
+      actor: "fairlead",
+      action: `authority.${what}`,
+      target: id,
+      outcome: "ok",
+      detail,
+      before: null,
+      after: null,
     });
   }
 

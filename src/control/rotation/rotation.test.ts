@@ -403,3 +403,29 @@ test("a renewal that fails again and again is tried ever more seldom, and comes 
   expect(setup.records.authorities.list()).toHaveLength(3);
   rotation.close();
 }, 30_000);
+
+test("a back-up whose intermediate was replaced and revoked since issues by another, by itself", async () => {
+  const setup = await openMesh();
+  const { clock, records } = setup;
+  const backup = new MemoryRecords(records);
+  const rotation = rotate(setup, new Nodes());
+  await rotation.start("intermediate");
+  await clock.advance(2_000);
+  const revoked = records.revocations.list();
+  expect(revoked).toHaveLength(1);
+  rotation.close();
+  setup.close();
+  // `restore --overwrite` carries over what was revoked.
+  for (const row of revoked) backup.revocations.add(row);
+  const restored = await openMesh({ records: backup, clock });
+  const before = restored.mesh.authorities.value.active?.id;
+  const again = rotate(restored, new Nodes());
+  expect(await refusal(restored, await leaf(restored, cart, "edge-1"))).toBe("certificate_revoked");
+  await clock.advance(3_000);
+  expect(restored.mesh.authorities.value.active?.id).not.toBe(before);
+  expect(await refusal(restored, await leaf(restored, cart, "edge-1"))).toBe("believed");
+  await clock.advance(3_000);
+  expect(again.progress()).toMatchObject({ phase: "idle", retiring: [], problem: null });
+  again.close();
+  restored.close();
+});

@@ -4,6 +4,7 @@ import { asMeshError, MeshError } from "../../base/errors.ts";
 import { keysLimits, rotationLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Clock, Timer } from "../../host/host.ts";
+import type { Certificate } from "../../pki/x509/certificate.ts";
 import { type AuthorityPosition, positions } from "../keys/authority_states.ts";
 import type { AuthorityView, LoadedAuthority } from "../keys/authority_view.ts";
 import type { MeshAuthority } from "../keys/mesh_authority.ts";
@@ -158,6 +159,7 @@ export class Rotation {
     this.#options.authorities.apply(step.changes);
     for (const { id, state } of step.changes) {
       this.#options.logger.log("info", "rotation", `authority is ${state}`, { id });
+      this.#options.mesh.tellOfAuthority(state, id, "");
     }
   }
 
@@ -171,7 +173,7 @@ export class Rotation {
       const retired = authorities.view.value.authorities.find((one) => one.id === id);
       const [issuer] = retired?.above ?? [];
       if (state === "retired" && retired !== undefined && issuer !== undefined)
-        mesh.revokeAuthority(retired.certificate, issuer.authorityKey);
+        mesh.revokeAuthority(id, retired.certificate, issuer.authorityKey);
     }
   }
 
@@ -186,6 +188,7 @@ export class Rotation {
       kind === "intermediate" &&
       !byOperator.has(id) &&
       nowMs <= certificate.notAfterMs &&
+      !this.#isRevoked(certificate) &&
       roots.some((root) => ofActive.has(root.authorityKey));
     const places = positions(view.authorities);
     const describe = (one: LoadedAuthority, place: AuthorityPosition): RotatingAuthority => ({
@@ -219,6 +222,10 @@ export class Rotation {
     return lackingRoot(root, this.#announcedAtMs(root.authorityKey), leaves, knowledge, this.#history);
   }
 
+  #isRevoked({ serialNumber }: Certificate): boolean {
+    return this.#options.records.revocations.get("serial", serialNumber) !== null;
+  }
+
   #isGone(holder: string): boolean {
     return this.#options.knowledge.isGone?.(holder) ?? false;
   }
@@ -237,7 +244,10 @@ export class Rotation {
     this.#making = making;
     try {
       const row = await making;
-      if (row !== null) this.#options.logger.log("info", "rotation", "authority is next", { id: row.id });
+      if (row !== null) {
+        this.#options.logger.log("info", "rotation", "authority is next", { id: row.id });
+        this.#options.mesh.tellOfAuthority("made", row.id, `a new ${row.kind}`);
+      }
     } finally {
       this.#making = null;
     }
@@ -317,7 +327,9 @@ export class Rotation {
     const isShort = notAfterMs - nowMs < (endMs - nowMs) * keysLimits.keptAwayRenewalShare;
     // Made while the clock was ahead by more than it is backdated.
     const isEarly = nowMs < notBeforeMs;
-    return isEarly || nowMs >= renewAtMs || (isBrought && isShort)
+    // Of a back-up from before it was replaced, with the revocations of the state that the back-up took the place of.
+    const isUnusable = isEarly || this.#isRevoked(active.certificate);
+    return isUnusable || nowMs >= renewAtMs || (isBrought && isShort)
       ? () => authorities.prepare("intermediate")
       : null;
   }
