@@ -9,7 +9,7 @@ import { Dice, randomFacts, randomPolicies } from "./testing/layer7_generator.ts
 
 test("the index and the reference name the same rule, of random policies and requests", () => {
   let matched = 0;
-  for (let seed = 1; seed <= 6_000; seed++) {
+  for (let seed = 1; seed <= 3_000; seed++) {
     const dice = new Dice(seed);
     const policies = randomPolicies(dice);
     const index = runSteps(RuleIndex.inSteps(policies));
@@ -24,9 +24,9 @@ test("the index and the reference name the same rule, of random policies and req
     }
   }
   // Neither always nor never: the words meet.
-  expect(matched).toBeGreaterThan(10_000);
-  expect(matched).toBeLessThan(40_000);
-});
+  expect(matched).toBeGreaterThan(5_000);
+  expect(matched).toBeLessThan(20_000);
+}, 30_000);
 
 describe("a request costs the same whatever the number of rules", () => {
   const shapes: readonly (readonly [what: string, clauses: (n: number) => Layer7Rule["clauses"]])[] = [
