@@ -16,6 +16,7 @@ export interface Described {
 export type SettingGroup =
   | "Mesh"
   | "Control plane"
+  | "Waypoint"
   | "Keys"
   | "Audit"
   | "Identity"

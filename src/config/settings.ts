@@ -10,6 +10,7 @@ import { proxyLimits } from "../base/limits/proxy.ts";
 import { controlPlaneSettings } from "./control/settings.ts";
 import { identitySettings } from "./node/identity_settings.ts";
 import { joinSettings } from "./node/join_settings.ts";
+import { waypointSettings } from "./node/waypoint_settings.ts";
 import { type ManySetting, many, type OneSetting, one, optional } from "./setting.ts";
 import {
   readAddressOrOff,
@@ -56,12 +57,6 @@ const nodeSettings = {
     group: "Mesh",
     help: "a workload that runs here; by default every workload with an address or the node name of this host",
   }),
-  waypoints: many(readWorkloadName, {
-    flag: "--waypoint",
-    hint: "NS/NAME",
-    group: "Mesh",
-    help: "a workload of this host that is a waypoint: it takes the traffic of the services and workloads bound to it",
-  }),
   network: one(readText, "", {
     flag: "--network",
     hint: "NAME",
@@ -84,6 +79,7 @@ const nodeSettings = {
   }),
 
   ...joinSettings,
+  ...waypointSettings,
 
   trustDomain: one(readTrustDomain, "cluster.local", {
     flag: "--trust-domain",

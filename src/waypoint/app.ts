@@ -87,7 +87,8 @@ function attempt(stages: Stages, forward: PermittedForward): Stage {
   };
 }
 
-function answered(c: Context<Env>, reply: NonNullable<Verdict>): Response {
+/** For middleware of users that failed, too: our answer takes the place of whatever there was. */
+export function answered(c: Context<Env>, reply: NonNullable<Verdict>): Response {
   const exchange = c.env;
   // What had been on its way as an answer is not any more.
   exchange.responseBody?.cancel(null);

@@ -20,7 +20,7 @@ import { chooseMirrors } from "./match/chance.ts";
 import { requestMatcher } from "./match/route_index.ts";
 import { RouteStages } from "./match/route_stages.ts";
 import { streamDestination } from "./match/stream_route.ts";
-import type { Stages } from "./stages.ts";
+import type { AuthStages, Stages } from "./stages.ts";
 import type { AccessFormat } from "./telemetry/access_format.ts";
 import { RequestTelemetry } from "./telemetry/request_telemetry.ts";
 import type { SpanExport } from "./telemetry/spans.ts";
@@ -43,7 +43,7 @@ export interface TrafficOptions {
   readonly tracing: { readonly spans: SpanExport; readonly samplingPercent: number } | null;
 }
 
-type TrafficStages = Omit<Stages, "authenticate" | "authorize" | "recheck" | "admit" | "recheckConnection">;
+type TrafficStages = Omit<Stages, keyof AuthStages>;
 
 export class Traffic {
   readonly stages: TrafficStages;
@@ -144,6 +144,7 @@ export class Traffic {
       attempt: (exchange, forward) => this.attempts.run(exchange, forward),
       respond: (exchange) => {
         this.#routes.respond(exchange);
+        exchange.response?.fields.push(...(exchange.permit?.grounds.responseFields ?? []));
         this.#telemetry.answering(exchange);
       },
       connect: (downstream) => this.#connect(downstream),

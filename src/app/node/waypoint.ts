@@ -19,8 +19,8 @@ import { waypointStages } from "./waypoint_stages.ts";
 
 export function openWaypoint(
   context: NodeContext,
-  host: Pick<Host, "http" | "files" | "net">,
-  config: Pick<Config, "waypoints" | "trustDomain" | "rootNamespace">,
+  host: Host,
+  config: Pick<Config, "waypoints" | "waypointSettings" | "trustDomain" | "rootNamespace">,
   inForce: Watch<DocumentsInForce | null>,
   dial: EndpointDial,
 ): Waypoint {
@@ -34,7 +34,7 @@ export function openWaypoint(
     rootNamespace: config.rootNamespace,
     serviceByKey: (key) => store.serviceByKey(key),
   });
-  const { stages, update } = waypointStages(context, auth);
+  const { stages, update } = waypointStages(context, host, config, auth);
   const { rootNamespace, waypoints } = config;
   // For as long as the process: a waypoint that drains still serves what is open. What documents say is planned for the first.
   void new TrafficPlanner({

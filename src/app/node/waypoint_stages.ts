@@ -1,85 +1,81 @@
-/** The stages of a node's waypoint, each by its owner: routes, retries and circuits, copies, affinity, telemetry. */
-import { noTraffic, type TrafficPlan } from "../../mesh/traffic/traffic_plan.ts";
+/** The stages of a node's waypoint: who may, and what is done with traffic. */
+import { MeshError } from "../../base/errors.ts";
+import type { Config } from "../../config/node/config.ts";
+import type { Host } from "../../host/host.ts";
+import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
+import type { TrafficPlan } from "../../mesh/traffic/traffic_plan.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
-import { Affinity } from "../../waypoint/match/affinity.ts";
-import { chooseMirrors } from "../../waypoint/match/chance.ts";
-import { RouteStages } from "../../waypoint/match/route_stages.ts";
-import { plainStages } from "../../waypoint/plain_stages.ts";
+import { answered } from "../../waypoint/app.ts";
+import { Attachment } from "../../waypoint/attached.ts";
+import { SharedStores } from "../../waypoint/guard/shared_stores.ts";
 import type { AuthStages, Stages } from "../../waypoint/stages.ts";
-import { RequestTelemetry } from "../../waypoint/telemetry/request_telemetry.ts";
-import { Attempts } from "../../waypoint/upstream/attempts.ts";
-import { Clusters } from "../../waypoint/upstream/clusters.ts";
-import { Mirrors } from "../../waypoint/upstream/mirrors.ts";
+import { type AccessFormat, compileFormat } from "../../waypoint/telemetry/access_format.ts";
+import { SpanExport } from "../../waypoint/telemetry/spans.ts";
+import { Traffic } from "../../waypoint/traffic.ts";
+import { versionFields } from "../version.ts";
 
 export interface WaypointStages {
   readonly stages: Stages;
   /** Requests that are under way keep the rules they have. */
-  update(plan: TrafficPlan): void;
+  update(plan: TrafficPlan, documents: DocumentsInForce): void;
 }
 
-export function waypointStages(context: NodeContext, auth: AuthStages): WaypointStages {
+/** @throws MeshError `configuration` for a format of the access log that is none. */
+export function waypointStages(
+  context: NodeContext,
+  host: Host,
+  config: Pick<Config, "waypointSettings" | "rootNamespace" | "waypoints">,
+  auth: AuthStages,
+): WaypointStages {
   const { clock, logger, random, store, telemetry } = context;
-  const dice = () => random.float();
-  let plan = noTraffic;
-  const routes = new RouteStages(plan, clock, random);
-  const affinity = new Affinity(clock, random);
-  const clusters = new Clusters({
-    clock,
-    store,
-    plan: (service) => plan.destinations.get(service) ?? null,
+  const { waypointSettings, rootNamespace } = config;
+  const attachment = new Attachment(rootNamespace, (key) => store.serviceByKey(key));
+  const traffic = new Traffic({
+    ...{ clock, random, logger, store, metrics: telemetry.metrics },
+    files: host.files,
+    process: host.process,
     labels: ({ labels }) => labels,
-    events: {
-      onEjected: ({ key }, cause, untilMs) =>
-        logger.log("warn", "upstream", "endpoint is left out", {
-          endpoint: key,
-          cause: String(cause),
-          for: `${Math.round(untilMs - clock.now())}ms`,
-        }),
-      onReturned: ({ key }) => logger.log("info", "upstream", "endpoint is used again", { endpoint: key }),
+    middleware: {
+      folder: waypointSettings.middlewareDirectory,
+      reply: answered,
+      applies: (document, { downstream }) => attachment.isFor(document, downstream),
     },
-  });
-  const chosen = (exchange: Parameters<Stages["attempt"]>[0]) =>
-    chooseMirrors(exchange.rule?.mirrors ?? [], dice);
-  const mirrors = new Mirrors({ clock, random: dice, clusters, chosen });
-  const attempts = new Attempts({
-    clock,
-    random: dice,
-    clusters,
-    hash: (exchange, policy) => affinity.hash(exchange, policy),
-    session: (exchange) => affinity.session(exchange),
-    answered: (exchange, hostKey) => affinity.answered(exchange, hostKey),
-    mirror: (exchange, forward) => mirrors.send(exchange, forward),
-  });
-  const requests = new RequestTelemetry({
-    clock,
-    random,
-    logger,
-    metrics: telemetry.metrics,
-    format: null,
-    isLogged: () => true,
-    tracing: null,
+    shared: new SharedStores(host).of,
+    accessFormat: formatOf(waypointSettings.accessLog),
+    tracing: tracingOf(context, host, config),
   });
   return {
-    stages: {
-      ...plainStages(store, dice, auth),
-      begin: (exchange) => requests.begin(exchange),
-      route: routes.route,
-      rewrite: routes.rewrite,
-      fault: routes.fault,
-      attempt: (exchange, forward) => attempts.run(exchange, forward),
-      respond: (exchange) => {
-        routes.respond(exchange);
-        exchange.response?.fields.push(...(exchange.permit?.grounds.responseFields ?? []));
-        requests.answering(exchange);
-      },
-      end: (exchange) => {
-        attempts.ended(exchange);
-        requests.end(exchange);
-      },
-    },
-    update: (next) => {
-      plan = next;
-      routes.update(next);
+    stages: { ...auth, ...traffic.stages },
+    update: (plan, { documents }) => {
+      attachment.update(documents.flatMap((document) => (document.kind === "Gateway" ? document : [])));
+      traffic.update(
+        plan,
+        documents.flatMap((document) => (document.kind === "Middleware" ? document : [])),
+      );
     },
   };
+}
+
+function formatOf(text: string | null): AccessFormat | null {
+  if (text === null) return null;
+  const format = compileFormat(text);
+  if (typeof format === "function") return format;
+  const { message, column } = format;
+  throw new MeshError("configuration", "local", `--waypoint-access-log: ${message} (character ${column})`);
+}
+
+function tracingOf(
+  { clock, logger }: NodeContext,
+  { http, name }: Host,
+  {
+    waypointSettings: { traces },
+    waypoints: [waypoint = "waypoint"],
+  }: Pick<Config, "waypointSettings" | "waypoints">,
+) {
+  if (traces === null) return null;
+  const { url, samplingPercent } = traces;
+  const version = versionFields(name).version ?? "unknown";
+  // As Istio names a service to its tracers: workload, then namespace.
+  const serviceName = waypoint.split("/").reverse().join(".");
+  return { samplingPercent, spans: new SpanExport({ clock, logger, http, url, version, serviceName }) };
 }

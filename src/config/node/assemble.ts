@@ -39,6 +39,14 @@ export function assembleConfig(
     rootNamespace: values.rootNamespace,
     workloads: values.workloads.length === 0 ? null : values.workloads,
     waypoints: values.waypoints,
+    waypointSettings: {
+      middlewareDirectory: values.waypointMiddleware,
+      accessLog: values.waypointAccessLog,
+      traces:
+        values.waypointTraces === null
+          ? null
+          : { url: values.waypointTraces, samplingPercent: values.waypointTraceSampling },
+    },
     ca,
     crlPath: values.crl,
     cryptoProvider: values.cryptoProvider,

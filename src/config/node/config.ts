@@ -6,6 +6,16 @@ import type { IpPrefix } from "../../base/prefix.ts";
 import type { ControlSettings } from "../../base/settings/node_control.ts";
 import type { EntryPoint, LocalPort } from "../value.ts";
 
+/** Of a host that is a waypoint. */
+export interface WaypointConfig {
+  /** Where the files are that Middleware documents name; null: there are none. */
+  readonly middlewareDirectory: string | null;
+  /** A format string of Envoy's operators; null: lines with named fields. */
+  readonly accessLog: string | null;
+  /** Null: traces pass through as they come. */
+  readonly traces: { readonly url: string; readonly samplingPercent: number } | null;
+}
+
 export interface Config {
   /** Files and folders with mesh documents; empty with a control plane. */
   readonly meshPaths: readonly string[];
@@ -24,6 +34,7 @@ export interface Config {
   readonly workloads: readonly string[] | null;
   /** `namespace/name` of the workloads that run here and are waypoints of this process. */
   readonly waypoints: readonly string[];
+  readonly waypointSettings: WaypointConfig;
   readonly ca: CaConfig;
   /** A file of revocation lists. */
   readonly crlPath: string | null;

@@ -18,8 +18,8 @@ import { KeyedRateLimit, type Rate, type Verdict } from "./gcra.ts";
 
 /** A store that several waypoints share. */
 export interface SharedStore {
-  /** @throws MeshError when it cannot be asked. */
-  take(rule: RateLimitRule, key: string): Promise<Verdict>;
+  /** @param values of the rule's keys, in their order. @throws MeshError when it cannot be asked. */
+  take(rule: RateLimitRule, key: string, values: readonly string[]): Promise<Verdict>;
 }
 
 export interface RateLimitsContext {
@@ -130,7 +130,8 @@ export class RateLimits {
     const { limit } = compiled;
     const key = `${limit.key}/${rule.rule.name}/${keyOf(rule.rule.keys, exchange)}`;
     try {
-      const verdict = await store.take(rule.rule, key);
+      const values = rule.rule.keys.map((each) => partOf(each, exchange));
+      const verdict = await store.take(rule.rule, key, values);
       if (this.#away.delete(store))
         this.#context.logger.log("info", "rate_limit", "the shared store of a rate limit answers again", {
           limit: limit.key,

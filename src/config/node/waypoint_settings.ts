@@ -1,0 +1,52 @@
+/** Settings of a host that is a waypoint. */
+import { many, one, optional } from "../setting.ts";
+import { Invalid, type Reader, readNonEmpty, readWorkloadName } from "../value.ts";
+
+const group = "Waypoint";
+
+const readPercent: Reader<number> = (text) => {
+  const percent = /^[0-9]{1,3}(?:\.[0-9]+)?$/.test(text) ? Number(text) : Number.NaN;
+  return percent >= 0 && percent <= 100 ? percent : new Invalid("not a share in percent (0 to 100)");
+};
+
+const readCollector: Reader<string> = (text) => {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || !/^https?:$/.test(url.protocol)) return new Invalid("not http(s)://HOST[:PORT][/PATH]");
+  if (url.username !== "" || url.password !== "") return new Invalid("an address with a password");
+  // A base address gets the path of traces (OTLP Specification, "OTLP/HTTP Request").
+  if (url.pathname === "/") url.pathname = "/v1/traces";
+  return url.href;
+};
+
+export const waypointSettings = {
+  waypoints: many(readWorkloadName, {
+    flag: "--waypoint",
+    hint: "NS/NAME",
+    group,
+    help: "a workload of this host that is a waypoint: it takes the traffic of the services and workloads bound to it",
+  }),
+  waypointMiddleware: optional(readNonEmpty, {
+    flag: "--waypoint-middleware",
+    hint: "DIRECTORY",
+    group,
+    help: "the folder of the files that Middleware documents name; what is in it runs with all that this process may do",
+  }),
+  waypointAccessLog: optional(readNonEmpty, {
+    flag: "--waypoint-access-log",
+    hint: "FORMAT",
+    group,
+    help: "the access log's lines by Envoy's operators, %REQ(:PATH)% and so on; by default they have named fields",
+  }),
+  waypointTraces: optional(readCollector, {
+    flag: "--waypoint-traces",
+    hint: "URL",
+    group,
+    help: "a collector that takes spans by OTLP over HTTP; without one traces pass through as they come",
+  }),
+  waypointTraceSampling: one(readPercent, "1", {
+    flag: "--waypoint-trace-sampling",
+    hint: "PERCENT",
+    group,
+    help: "how many of the requests that come without a trace begin one",
+  }),
+};

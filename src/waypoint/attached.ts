@@ -1,0 +1,50 @@
+/** Whether a document is for what an exchange called, by its targets: the same rules as for policies. */
+import type { GatewayDocument, MiddlewareDocument } from "../mesh/documents/document.ts";
+import type { Service } from "../mesh/service.ts";
+import type { Workload } from "../mesh/workload.ts";
+import { identitiesOf, ownGateways } from "./auth/own_gateways.ts";
+import { serviceTargets, targetKey, waypointTargets } from "./auth/targets.ts";
+import type { Downstream } from "./exchange.ts";
+
+export class Attachment {
+  readonly #rootNamespace: string;
+  readonly #serviceByKey: (key: string) => Service | null;
+  #gateways: readonly GatewayDocument[] = [];
+  #keys = new WeakMap<Workload, WeakMap<Service | Workload, ReadonlySet<string>>>();
+
+  constructor(rootNamespace: string, serviceByKey: (key: string) => Service | null) {
+    this.#rootNamespace = rootNamespace;
+    this.#serviceByKey = serviceByKey;
+  }
+
+  update(gateways: readonly GatewayDocument[]): void {
+    this.#gateways = gateways;
+    this.#keys = new WeakMap();
+  }
+
+  isFor(
+    { metadata, targetRefs }: Pick<MiddlewareDocument, "metadata" | "targetRefs">,
+    downstream: Downstream,
+  ): boolean {
+    const keys = this.#keysOf(downstream);
+    return targetRefs.some(({ value }) => keys.has(targetKey(metadata.namespace, value)));
+  }
+
+  #keysOf({ waypoint, service, workload }: Downstream): ReadonlySet<string> {
+    const called = service ?? workload ?? waypoint;
+    let byCalled = this.#keys.get(waypoint);
+    if (byCalled === undefined) {
+      byCalled = new WeakMap();
+      this.#keys.set(waypoint, byCalled);
+    }
+    const known = byCalled.get(called);
+    if (known !== undefined) return known;
+    const own = ownGateways(waypoint, this.#gateways, this.#serviceByKey);
+    const keys = new Set([
+      ...identitiesOf(waypoint, own).flatMap((identity) => waypointTargets(identity, this.#rootNamespace)),
+      ...(service === null ? [] : serviceTargets(service)),
+    ]);
+    byCalled.set(called, keys);
+    return keys;
+  }
+}
