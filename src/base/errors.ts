@@ -77,6 +77,7 @@ export type ErrorCode =
   | "stopped"
   // the control plane's state
   | "disk_full"
+  | "disk_read_only"
   | "database_locked"
   | "database_damaged"
   | "database_missing"

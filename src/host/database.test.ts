@@ -203,7 +203,7 @@ for (const [name, make] of [
       expect(backup.all("SELECT v FROM t")).toEqual([{ v: "then" }]);
       expect(backup.get("PRAGMA user_version")).toEqual({ user_version: 3 });
       expect(backup.check()).toEqual([]);
-      expect(codeOf(() => backup.run("DELETE FROM t"))).toBe("io local");
+      expect(codeOf(() => backup.run("DELETE FROM t"))).toBe("disk_read_only local");
       backup.close();
       database.backup(copy, { replace: true });
       const newer = place.second.open(copy, { applicationId });

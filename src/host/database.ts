@@ -11,9 +11,9 @@ export type SqlRow = Readonly<Record<string, SqlValue>>;
 export interface DatabaseOptions {
   /**
    * `create` (the default): made when there is none, or when the file is empty. `existing`: must be there. `readOnly`: must be there,
-   * and stays as it is.
+   * and stays as it is. `frozen`: the same, on a file system that cannot be written; every write is `disk_read_only`.
    */
-  readonly mode?: "create" | "existing" | "readOnly";
+  readonly mode?: "create" | "existing" | "readOnly" | "frozen";
   /** Written into a new database, and demanded of an old one: somebody else's file is never taken for ours. */
   readonly applicationId: number;
   /** What the database may grow to; a write past it is `disk_full`. */
@@ -28,7 +28,7 @@ export interface Databases {
    * the folder has to be there.
    *
    * @throws MeshError, blame local: `database_missing`, `database_locked` (another process has it), `database_damaged` (no
-   *   database, not ours, or its pages contradict each other), `disk_full`, `io`.
+   *   database, not ours, or its pages contradict each other), `disk_full`, `disk_read_only` (its file system is), `io`.
    */
   open(path: string, options: DatabaseOptions): Database;
 }

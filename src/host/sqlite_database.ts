@@ -11,6 +11,8 @@ export interface SqliteBacking {
   readonly path: string;
   /** May throw in place of a write. */
   beforeWrite(): void;
+  /** The same before a transaction begins. */
+  beforeTransaction?(): void;
   backup(sqlite: Sqlite, path: string, replace: boolean): void;
   close(sqlite: Sqlite): void;
   snapshot(sqlite: Sqlite, onRelease: () => void): DatabaseSnapshot;
@@ -62,6 +64,7 @@ export class SqliteDatabase implements Database {
 
   transaction<T>(work: () => T): T {
     const isOuter = this.#depth === 0;
+    this.#backing.beforeTransaction?.();
     const savepoint = `depth_${this.#depth}`;
     // IMMEDIATE: the right to write is had at the start, or not at all.
     this.#execute(isOuter ? "BEGIN IMMEDIATE" : `SAVEPOINT ${savepoint}`);

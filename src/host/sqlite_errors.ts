@@ -7,7 +7,8 @@ const codes: readonly (readonly [pattern: RegExp, code: ErrorCode, words: string
   [/^SQLITE_FULL/, "disk_full", "there is no room to write"],
   [/^SQLITE_(?:BUSY|LOCKED|PROTOCOL)/, "database_locked", "another process has it open"],
   [/^SQLITE_(?:CORRUPT|NOTADB|FORMAT)/, "database_damaged", "it is damaged, or no database"],
-  [/^SQLITE_(?:IOERR|CANTOPEN|READONLY|PERM|AUTH|NOMEM|TOOBIG|NOLFS)/, "io", "it cannot be read or written"],
+  [/^SQLITE_READONLY/, "disk_read_only", "it cannot be written"],
+  [/^SQLITE_(?:IOERR|CANTOPEN|PERM|AUTH|NOMEM|TOOBIG|NOLFS)/, "io", "it cannot be read or written"],
 ];
 
 /** @throws MeshError, or AssertionError for a bug of ours. */

@@ -70,6 +70,7 @@ const statuses: Partial<Readonly<Record<ErrorCode, ProblemStatus>>> = {
   configuration: 400,
   limit_reached: 409,
   disk_full: 507,
+  disk_read_only: 503,
   database_locked: 503,
   authority_unavailable: 503,
 };

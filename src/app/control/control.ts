@@ -106,6 +106,7 @@ async function build(
     outside: keys.outside,
   });
   life.onStop(() => authority.close());
+  life.onStop(state.health.subscribe(({ writable }) => void (writable && authority.resume())));
   const trust = new TrustVerifier(options);
   await followBundle(trust, authority, life);
 

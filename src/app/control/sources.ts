@@ -275,8 +275,9 @@ const givenFiles: RotationSource = {
 
 /** A copy that was being made when the process was killed: it holds everything, and is not asked for any more. */
 export async function removeHalfBackups(files: Files, stateDirectory: string): Promise<void> {
+  // Of a file system that cannot be written nothing can be removed either; the next start does it.
   for (const { path } of (await files.list(stateDirectory)) ?? [])
-    if (/\/backup-\d+\.tmp$/.test(path)) await files.remove(path);
+    if (/\/backup-\d+\.tmp$/.test(path)) await files.remove(path).catch(() => {});
 }
 
 /** The state in pieces, as fast as they are read. */

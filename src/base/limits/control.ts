@@ -133,6 +133,12 @@ export const stateLimits = {
    */
   reservedDatabaseBytes: 256 * 1024 * 1024,
   reservedDiskBytes: 64 * 1024 * 1024,
+  /**
+   * Of a file system that cannot be written: a database that was not closed in order, and its log, are read into memory up to this size. And
+   * how often it is tried whether it can be written again.
+   */
+  maxFrozenBytes: 1024 * 1024 * 1024,
+  frozenRetryMs: 5_000,
   /** After the reserve was given up, between two tries to keep it again. */
   reserveRetryMs: 10_000,
   /** Texts of documents, those in force and those of earlier versions; past it the oldest versions are forgotten. */

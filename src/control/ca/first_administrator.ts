@@ -126,8 +126,10 @@ export async function bootstrapAdministrator(options: FirstAdministratorOptions)
   };
 }
 
+/** The key is out of reach, or what is issued cannot be recorded: both pass. */
 function isAway(thrown: unknown): boolean {
-  return thrown instanceof MeshError && (thrown.code === "authority_unavailable" || isAway(thrown.cause));
+  const passing = ["authority_unavailable", "disk_full", "disk_read_only"];
+  return thrown instanceof MeshError && (passing.includes(thrown.code) || isAway(thrown.cause));
 }
 
 function isRevoked(thrown: unknown): boolean {

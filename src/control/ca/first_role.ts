@@ -15,6 +15,7 @@ export interface FirstRoleOptions {
   readonly state: {
     readonly settings: SettingRecords;
     readonly audit: { append(entry: AuditEntry): unknown };
+    readonly health: Watch<{ readonly writable: boolean }>;
     transaction<T>(work: () => T): T;
   };
   readonly stateDirectory: string;
@@ -38,7 +39,9 @@ export class FirstRole {
   /** @throws MeshError `io`, `disk_full`. */
   static async open({ clock, logger, files, state, stateDirectory }: FirstRoleOptions): Promise<FirstRole> {
     const path = `${stateDirectory}/${restoreFileName}`;
-    if (await files.exists(path)) {
+    // A start that can only read does it the next time.
+    const isWritable = (): boolean => state.health.value.writable;
+    if ((await files.exists(path)) && isWritable()) {
       state.transaction(() => {
         state.audit.append({
           atMs: clock.wallMs(),

@@ -55,6 +55,12 @@ export class MeshAuthority implements AuthoritySource {
     return authority;
   }
 
+  /** The state can be written again: what could not be written down before is. */
+  async resume(): Promise<void> {
+    this.#spreadAll();
+    await this.#publisher.refresh();
+  }
+
   /** One row for all that one write records: a fleet that renews is no flood. */
   #tell(rows: readonly IssuedRow[]): void {
     const [first] = rows;
@@ -316,11 +322,14 @@ export class MeshAuthority implements AuthoritySource {
       const target: RevocationTarget =
         row.kind === "identity" ? { kind: "identity", uri: row.value } : { kind: "node", node: row.value };
       try {
-        this.#spread(this.#concerned(target), row);
+        const { revocations } = this.#options.records;
+        const isListed = (one: IssuedRow) => revocations.isRevokedSerial(one.serial, one.issuerKey);
+        const missing = this.#concerned(target).filter((one) => !isListed(one));
+        if (missing.length > 0) this.#spread(missing, row);
       } catch (thrown) {
-        // A tenant that has its share of revocations keeps neither the others' from being spread nor this program from starting.
+        // A tenant that has its share stops neither the others' nor this start; nor does a disk, after which `resume` comes.
         const { code, message } = asMeshError(thrown, "io", "local");
-        if (code !== "limit_reached") throw thrown;
+        if (code !== "limit_reached" && code !== "disk_full" && code !== "disk_read_only") throw thrown;
         const reason = `${row.kind} ${row.value}: ${message}`;
         this.#options.logger.log("warn", "keys", "certificates of a revocation are not listed", { reason });
       }

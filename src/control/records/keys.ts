@@ -82,6 +82,8 @@ export interface RevocationRecords {
   /** Numbers that a list of this issuer names at this time, by whose right; "" is the mesh's. */
   countListed(issuerKey: string, nowMs: number): ReadonlyMap<string, number>;
   get(kind: RevocationRow["kind"], value: string): RevocationRow | null;
+  /** Whether this certificate's number is listed. */
+  isRevokedSerial(serial: string, issuerKey: string): boolean;
   /** @returns whether it was there. */
   remove(kind: RevocationRow["kind"], value: string): boolean;
 }

@@ -15,18 +15,12 @@ import { DocumentVersions } from "./document_versions.ts";
 import type { Kept } from "./due_rows.ts";
 import { type Migration, migrate, schemaVersion } from "./migrations.ts";
 import { Registrations } from "./registrations.ts";
+import { makeStateDirectory, openDatabase, reopenLater } from "./reopened_database.ts";
 import { Revocations } from "./revocations.ts";
 import { Room } from "./room.ts";
 import { migrations } from "./schema.ts";
 import { Settings } from "./settings.ts";
-import {
-  applicationId,
-  newStateId,
-  readMarker,
-  type StatePaths,
-  statePaths,
-  writeMarker,
-} from "./state_files.ts";
+import { newStateId, readMarker, type StatePaths, statePaths, writeMarker } from "./state_files.ts";
 import { Strangers } from "./strangers.ts";
 import { Tokens } from "./tokens.ts";
 import { type StateHealth, WatchedDatabase } from "./watched_database.ts";
@@ -68,6 +62,7 @@ export class ControlState {
   readonly #logger: Logger;
   #holds: () => AuditHold | null = () => null;
   #saidHeld = false;
+  #reopening: () => void = () => {};
 
   private constructor(
     id: string,
@@ -106,9 +101,10 @@ export class ControlState {
     options: StateOptions = {},
   ): Promise<ControlState> {
     const paths = statePaths(directory);
-    await host.files.makeDirectory(directory, 0o700);
+    await makeStateDirectory(host.files, directory);
     const marker = await readMarker(host.files, paths.marker);
-    const database = openDatabase(host, paths, marker, options);
+    const opened = openDatabase(host, paths, marker, options);
+    const { database } = opened;
     try {
       const wanted = options.migrations ?? migrations;
       const copy = await keepCopy(host, database, paths, wanted.length);
@@ -121,7 +117,7 @@ export class ControlState {
       const health = new WatchSource<StateHealth>({ writable: true });
       health.subscribe((now) => tellHealth(logger, now));
       const room = new Room(database, host.clock, options.maxBytes ?? stateLimits.maxDatabaseBytes);
-      return new ControlState(
+      const state = new ControlState(
         id,
         new WatchedDatabase(database, health, room),
         host.clock,
@@ -129,6 +125,17 @@ export class ControlState {
         room,
         logger,
       );
+      if (opened.frozen !== null) {
+        health.set({ writable: false, code: "disk_read_only", reason: opened.reason });
+        state.#reopening = reopenLater({
+          ...opened.frozen,
+          clock: host.clock,
+          audit: state.audit,
+          health,
+          room,
+        });
+      }
+      return state;
     } catch (thrown) {
       database.close();
       throw thrown;
@@ -239,33 +246,13 @@ export class ControlState {
   }
 
   close(): void {
+    this.#reopening();
     this.#database.close();
   }
 }
 
 /** Some 64 rows each. */
 const forgettingStepsPerTurn = 4;
-
-function openDatabase(
-  host: StateHost,
-  paths: StatePaths,
-  marker: string | null,
-  { maxBytes = stateLimits.maxDatabaseBytes, reserveBytes = stateLimits.reservedDiskBytes }: StateOptions,
-): Database {
-  // Where there was a state, an absent or empty file is a loss, never a beginning.
-  const mode = marker === null ? "create" : "existing";
-  try {
-    return host.databases.open(paths.database, { mode, applicationId, maxBytes, reserveBytes });
-  } catch (thrown) {
-    if (!(thrown instanceof MeshError) || thrown.code !== "database_missing") throw thrown;
-    throw new MeshError(
-      "database_missing",
-      "local",
-      `${paths.database} is gone, and ${paths.marker} says that there was one; restore a back-up, or remove the marker to begin a new state`,
-      { cause: thrown },
-    );
-  }
-}
 
 /**
  * A copy of a state that this program is about to change for good: an earlier program goes back to it. One for each version it had.

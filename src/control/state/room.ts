@@ -62,6 +62,11 @@ export class Room {
     return true;
   }
 
+  /** The database could not be written until now, and has taken its reserve as far as there is one. */
+  reopened(): void {
+    this.#keep();
+  }
+
   /** The outermost write is over. */
   ended(): void {
     this.#canWait = false;

@@ -117,5 +117,11 @@ export class WatchedDatabase implements Database {
 }
 
 function isOfTheDisk(code: MeshError["code"]): boolean {
-  return code === "disk_full" || code === "database_damaged" || code === "database_locked" || code === "io";
+  return (
+    code === "disk_full" ||
+    code === "disk_read_only" ||
+    code === "database_damaged" ||
+    code === "database_locked" ||
+    code === "io"
+  );
 }

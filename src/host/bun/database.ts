@@ -18,6 +18,7 @@ import { systemErrorName } from "../socket_errors.ts";
 import { configureSqlite, type SqliteBacking, SqliteDatabase } from "../sqlite_database.ts";
 import { failDatabase } from "../sqlite_errors.ts";
 import { FileSnapshot } from "./database_snapshot.ts";
+import { openFrozen } from "./frozen_database.ts";
 
 /**
  * Bun closes a database that is collected as garbage, and its lock goes with it: what was not closed stays held until the process
@@ -27,6 +28,7 @@ const held = new Set<Sqlite>();
 
 export const bunDatabases: Databases = {
   open(path, options) {
+    if (options.mode === "frozen") return openFrozen(path, options);
     const isReadOnly = options.mode === "readOnly";
     prepareFile(path, options);
     let sqlite: Sqlite | null = null;
@@ -158,6 +160,7 @@ function flush(path: string): void {
 function failFile(thrown: unknown, path: string): never {
   const name = thrown instanceof MeshError ? null : systemErrorName(thrown);
   if (name === null || name.startsWith("SQLITE_")) return failDatabase(thrown, path);
-  const isFull = name === "ENOSPC" || name === "EDQUOT";
-  throw new MeshError(isFull ? "disk_full" : "io", "local", `${path}: ${name}`, { cause: thrown });
+  const code =
+    name === "ENOSPC" || name === "EDQUOT" ? "disk_full" : name === "EROFS" ? "disk_read_only" : "io";
+  throw new MeshError(code, "local", `${path}: ${name}`, { cause: thrown });
 }

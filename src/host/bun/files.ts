@@ -184,7 +184,8 @@ function failed(what: string, path: string): (thrown: unknown) => never {
     const name = systemErrorName(thrown);
     const said = thrown instanceof Error ? thrown.message : String(thrown);
     const reason = name === null ? said : (words[name] ?? name);
-    throw new MeshError("io", "local", `cannot ${what} ${path}: ${reason}`, { cause: thrown });
+    const code = name === "EROFS" ? "disk_read_only" : "io";
+    throw new MeshError(code, "local", `cannot ${what} ${path}: ${reason}`, { cause: thrown });
   };
 }
 

@@ -53,7 +53,8 @@ export class MemoryDatabases implements Databases {
       path,
       beforeWrite: () => {
         if (this.#holder.ended) throw new MeshError("io", "local", `${path}: the process has ended`);
-        if (mode === "readOnly") throw new MeshError("io", "local", `${path}: it is open for reading alone`);
+        if (mode === "readOnly" || mode === "frozen")
+          throw new MeshError("disk_read_only", "local", `${path}: it is open for reading alone`);
         if (this.#disk.full) throw new MeshError("disk_full", "local", `${path}: there is no room to write`);
       },
       backup: (sqlite, target, replace) => this.#backUp(sqlite, target, replace),

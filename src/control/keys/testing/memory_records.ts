@@ -97,6 +97,11 @@ export class MemoryRecords implements KeyRecords {
     },
     list: (kind?: RevocationRow["kind"]): readonly RevocationRow[] =>
       this.#revocations.filter((one) => one.kind === (kind ?? one.kind)),
+    isRevokedSerial: (serial: string, issuerKey: string): boolean =>
+      this.#revocations.some(
+        (one) =>
+          one.kind === "serial" && one.value === serial && [issuerKey, ""].includes(one.issuerKey ?? ""),
+      ),
     get: (kind: RevocationRow["kind"], value: string): RevocationRow | null =>
       this.#revocations.find((one) => one.kind === kind && one.value === value) ?? null,
     remove: (kind: RevocationRow["kind"], value: string): boolean => {
