@@ -7,7 +7,7 @@ import { loadConfig } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/node/config.ts";
 import type { SettingName } from "../../src/config/settings.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
-import type { MemoryHost } from "../../src/host/memory/process.ts";
+import type { MemoryHost, ProcessOptions } from "../../src/host/memory/process.ts";
 import { type MemoryMachine, MemoryWorld } from "../../src/host/memory/world.ts";
 import { Recorder } from "../../src/host/testing/recorder.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
@@ -64,10 +64,12 @@ export class FlowLab {
     addresses: readonly string[],
     documents: string,
     settings: Partial<Record<SettingName, string>> = {},
+    modules: NonNullable<ProcessOptions["modules"]> = {},
   ): Promise<LabNode> {
     const machine = this.world.machine(name, { addresses });
     this.prepare(machine, documents);
-    return this.start(machine, settings);
+    for (const path of Object.keys(modules)) machine.disk.write(path, "a module");
+    return this.start(machine, settings, modules);
   }
 
   /** Puts the lab's CA and mesh documents on a machine's disk. */
@@ -77,9 +79,14 @@ export class FlowLab {
   }
 
   /** A process of the node on a machine that is there. */
-  async start(machine: MemoryMachine, settings: Partial<Record<SettingName, string>> = {}): Promise<LabNode> {
+  async start(
+    machine: MemoryMachine,
+    settings: Partial<Record<SettingName, string>> = {},
+    modules: NonNullable<ProcessOptions["modules"]> = {},
+  ): Promise<LabNode> {
     let output = "";
     const host = machine.start({
+      modules,
       onOutput: (_stream, text) => {
         output += text;
       },
