@@ -6,6 +6,7 @@ import { httpConformance } from "./http/run.ts";
 import { istioConformance } from "./istio/run.ts";
 import { peerConformance } from "./peer/run.ts";
 import { tenantConformance } from "./tenants/run.ts";
+import { waypointConformance } from "./waypoint/run.ts";
 
 const usage = `usage: npm run conformance -- <name> [flags]
 
@@ -15,6 +16,7 @@ const usage = `usage: npm run conformance -- <name> [flags]
   adversary ways to make work cheaply, against a node and a control plane
   capture   what captures TCP, by each program that can install the rules (root)
   http      requests that two parsers could read differently, through a waypoint to nginx, Node, Go and Python
+  waypoint  routes case by case through a waypoint, and the same routes in a real Envoy
   tenants   two tenants and an administrator of the mesh at one control plane: what the one tries against the other
 `;
 
@@ -37,6 +39,9 @@ switch (name) {
     break;
   case "http":
     process.exit(await httpConformance(rest));
+    break;
+  case "waypoint":
+    process.exit(await waypointConformance(rest));
     break;
   case "istio":
     process.exit(istioConformance(rest));

@@ -46,6 +46,7 @@ const suites: readonly Suite[] = [
   programSuite("tenants", 120_000, "conformance/run.ts", ["tenants"]),
   programSuite("adversary", 300_000, "conformance/run.ts", ["adversary"]),
   programSuite("http", 120_000, "conformance/run.ts", ["http"]),
+  programSuite("waypoint", 120_000, "conformance/run.ts", ["waypoint"]),
   programSuite("capture", 400_000, "conformance/run.ts", ["capture"]),
   bunSuite("namespaces", 300_000, ["conformance/namespaces"]),
   programSuite("demo", 90_000, "conformance/demo/demo.ts", []),

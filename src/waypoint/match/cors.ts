@@ -21,10 +21,10 @@ export class CorsRules {
     const wanted = field(head.fields, "access-control-request-method") ?? "";
     if (origin === "" || head.method !== "OPTIONS" || wanted === "") return { kind: "forward" };
     const policy = this.#policy;
-    if (!this.#allows(origin))
-      return policy.unmatchedPreflights === "forward" ? { kind: "forward" } : { kind: "answer", fields: [] };
-    const fields = ["access-control-allow-origin", origin];
-    if (policy.allowCredentials) fields.push("access-control-allow-credentials", "true");
+    const isAllowed = this.#allows(origin);
+    if (!isAllowed && policy.unmatchedPreflights === "forward") return { kind: "forward" };
+    // What follows permits nothing without the origin; Envoy says it all the same.
+    const fields = isAllowed ? this.#ofOrigin(origin) : [];
     if (policy.allowMethods.length > 0)
       fields.push("access-control-allow-methods", policy.allowMethods.join(","));
     if (policy.allowHeaders.length > 0)
@@ -37,11 +37,7 @@ export class CorsRules {
   answered(request: RequestHead, fields: Fields): Fields {
     const origin = field(request.fields, "origin") ?? "";
     if (origin === "" || !this.#allows(origin)) return fields;
-    const policy = this.#policy;
-    const said = ["access-control-allow-origin", origin];
-    if (policy.allowCredentials) said.push("access-control-allow-credentials", "true");
-    if (policy.exposeHeaders.length > 0)
-      said.push("access-control-expose-headers", policy.exposeHeaders.join(","));
+    const said = this.#ofOrigin(origin);
     const changed: Fields = [];
     for (let i = 0; i + 1 < fields.length; i += 2) {
       const name = fields[i] ?? "";
@@ -49,6 +45,14 @@ export class CorsRules {
     }
     changed.push(...said);
     return changed;
+  }
+
+  #ofOrigin(origin: string): Fields {
+    const { allowCredentials, exposeHeaders } = this.#policy;
+    const said = ["access-control-allow-origin", origin];
+    if (allowCredentials) said.push("access-control-allow-credentials", "true");
+    if (exposeHeaders.length > 0) said.push("access-control-expose-headers", exposeHeaders.join(","));
+    return said;
   }
 
   /** `*` is every origin. */

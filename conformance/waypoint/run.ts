@@ -1,0 +1,56 @@
+/** `npm run conformance -- waypoint`: routes case by case through real processes, and the same routes in a real Envoy. */
+import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
+import { ask, type Seen } from "./asked.ts";
+import { type AskedRequest, routeCases } from "./route_cases.ts";
+import { openRouteStage } from "./route_stage.ts";
+
+/** @returns the exit code. */
+export async function waypointConformance(argv: readonly string[]): Promise<number> {
+  cleanUpOnExit();
+  const wanted = argv[0];
+  const cases = routeCases.filter(({ name }) => wanted === undefined || name.includes(wanted));
+  const stage = await openRouteStage(scratchDirectory("waypoint"), cases);
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  const tell = (name: string, fault: string | null): void => {
+    if (fault === null) counts.passed++;
+    else counts.failed++;
+    console.log(`${fault === null ? "ok  " : "FAIL"} ${name}${fault === null ? "" : `: ${fault}`}`);
+  };
+  if (stage.missing !== null) console.log(`skipped Envoy: ${stage.missing}`);
+  try {
+    for (const [index, { name, requests }] of cases.entries())
+      for (const request of requests) {
+        const title = `${name}: ${request.line}${request.headers === undefined ? "" : ` ${JSON.stringify(request.headers)}`}`;
+        const ours = await ask(stage.ours.address, stage.ours.port(index), request);
+        tell(title, unexpected(request, ours));
+        if (stage.envoy === null) counts.skipped++;
+        else {
+          const theirs = await ask(stage.envoy.address, stage.envoy.port(index), request);
+          tell(`${title}, as Envoy`, difference(ours, theirs));
+        }
+      }
+  } finally {
+    await stage.stop();
+  }
+  const { passed, failed, skipped } = counts;
+  console.log(`${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`);
+  return failed === 0 && passed > 0 ? 0 : 1;
+}
+
+function unexpected({ expect }: AskedRequest, { status, version }: Seen): string | null {
+  const came = typeof expect === "number" ? status : version;
+  return came === expect ? null : `${came} (status ${status}), not ${expect}`;
+}
+
+/** What our own answers say in words is for us to say. */
+function difference(ours: Seen, theirs: Seen): string | null {
+  const parts = ({ status, version, line, headers, answered }: Seen) => ({
+    status,
+    version,
+    line,
+    headers,
+    answered,
+  });
+  const [a, b] = [JSON.stringify(parts(ours)), JSON.stringify(parts(theirs))];
+  return a === b ? null : `ours ${a}, Envoy ${b}`;
+}
