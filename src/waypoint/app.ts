@@ -20,14 +20,10 @@ export type Answer = (exchange: Exchange) => Promise<void>;
 export function waypointApp(stages: Stages, forward: PermittedForward, logger: Logger): Answer {
   const app = new Hono<Env>({ getPath: () => "/" });
   app.use(recorded(stages));
-  app.use(gate(stages.authenticate));
-  app.use(gate(stages.authorize));
+  app.use(gate(inTurn([stages.authenticate, stages.authorize])));
   app.use(users(stages));
   app.use(responding(stages));
-  app.use(gate(stages.route));
-  app.use(gate(stages.limit));
-  app.use(gate(stages.rewrite));
-  app.use(gate(stages.fault));
+  app.use(gate(inTurn([stages.route, stages.limit, stages.rewrite, stages.fault])));
   app.use(gate(attempt(stages, forward)));
   app.all("*", (c) => new LazyResponse(c.env));
   app.onError((error, c) => {
@@ -74,8 +70,21 @@ function gate(stage: Stage): Step {
   };
 }
 
-async function pass(c: Context<Env>, next: Next, verdict: Verdict): Promise<Response | void> {
-  return verdict === null ? await next() : answered(c, verdict);
+function pass(c: Context<Env>, next: Next, verdict: Verdict): Promise<Response | void> {
+  return verdict === null ? next() : Promise.resolve(answered(c, verdict));
+}
+
+/** One after the other, until one answers; without waiting where none has to. */
+function inTurn(stages: readonly Stage[], from = 0): Stage {
+  return (exchange) => {
+    for (let index = from; index < stages.length; index++) {
+      const verdict = stages[index]?.(exchange) ?? null;
+      if (verdict instanceof Promise)
+        return verdict.then((later) => later ?? inTurn(stages, index + 1)(exchange));
+      if (verdict !== null) return verdict;
+    }
+    return null;
+  };
 }
 
 /** The last stage is reached with a permit alone, and what it sends goes by it. */

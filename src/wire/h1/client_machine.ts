@@ -9,9 +9,11 @@ import {
   type Framing,
   type HeadFault,
   HeadReader,
+  type LineMemory,
   parseStatusHead,
   responseFraming,
   type StatusHead,
+  wholeHead,
 } from "./head.ts";
 
 export interface H1ClientEvents {
@@ -31,6 +33,7 @@ export class H1ClientMachine {
   readonly #events: H1ClientEvents;
   readonly #content: ContentReader;
   #head: HeadReader | null = null;
+  readonly #lines: LineMemory = { lines: "", fields: [] };
   #state: State = "idle";
   #isHead = false;
   #mayUpgrade = false;
@@ -96,7 +99,11 @@ export class H1ClientMachine {
 
   #takeHead(bytes: Uint8Array, at: number): number {
     this.#begun = true;
-    this.#head ??= new HeadReader(h1Limits.messageHeadBytes);
+    if (this.#head === null) {
+      const whole = wholeHead(bytes, at, h1Limits.messageHeadBytes);
+      if (whole !== null) return this.#takeWhole(whole.head, whole.end, bytes);
+      this.#head = new HeadReader(h1Limits.messageHeadBytes);
+    }
     const step = this.#head.receive(at === 0 ? bytes : bytes.subarray(at));
     if (step.kind === "more") {
       if (!this.#head.agreesWith("HTTP/1."))
@@ -105,12 +112,16 @@ export class H1ClientMachine {
     }
     this.#head = null;
     if (step.kind === "too_long") return this.#refuse("the head is too long", bytes);
-    const head = parseStatusHead(step.head);
+    return this.#takeWhole(step.head, bytes.length - step.rest.length, bytes);
+  }
+
+  /** @returns where what follows it begins. */
+  #takeWhole(text: string, rest: number, bytes: Uint8Array): number {
+    const head = parseStatusHead(text, this.#lines);
     if (head.kind === "fault") {
       this.#fail(head);
       return bytes.length;
     }
-    const rest = bytes.length - step.rest.length;
     if (head.status === 101) return this.#upgrade(head, rest, bytes);
     if (head.status < 200) {
       if (++this.#interim > h1Limits.maxInterim) return this.#refuse("too many interim answers", bytes);

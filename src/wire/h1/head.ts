@@ -91,13 +91,35 @@ export class HeadReader {
 
   /** Behind CR LF CR LF, or behind the first bare LF; -1 when neither has come. */
   #findEnd(from: number): number {
-    const held = this.#held.subarray(0, this.#length);
-    for (let at = held.indexOf(lineFeed, from); at !== -1; at = held.indexOf(lineFeed, at + 1)) {
-      if (held[at - 1] !== carriageReturn) return at + 1;
-      if (at >= 3 && held[at - 2] === lineFeed && held[at - 3] === carriageReturn) return at + 1;
-    }
-    return -1;
+    return headEnd(this.#held.subarray(0, this.#length), from);
   }
+}
+
+function headEnd(bytes: Uint8Array, from: number): number {
+  for (let at = bytes.indexOf(lineFeed, from); at !== -1; at = bytes.indexOf(lineFeed, at + 1)) {
+    if (bytes[at - 1] !== carriageReturn) return at + 1;
+    if (at >= 3 && bytes[at - 2] === lineFeed && bytes[at - 3] === carriageReturn) return at + 1;
+  }
+  return -1;
+}
+
+/** A head that is whole in what has come, which most are: nothing is copied. @returns null when it is not, or is too long. */
+export function wholeHead(
+  bytes: Uint8Array,
+  from: number,
+  maxBytes: number,
+): { readonly head: string; readonly end: number } | null {
+  const end = headEnd(bytes, from);
+  if (end === -1 || end - from > maxBytes) return null;
+  // As in `HeadReader`: what ends with a bare line feed is for the parser to refuse.
+  const isWhole = bytes[end - 2] === carriageReturn && end - from >= 4;
+  return { head: latin1String(bytes, from, isWhole ? end - 4 : end), end };
+}
+
+/** The header lines that came last on a connection: most clients and servers say the same again and again, and are read once. */
+export interface LineMemory {
+  lines: string;
+  fields: HeaderFields;
 }
 
 const lineFeed = 0x0a;
@@ -109,24 +131,37 @@ const statusLine = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)
 const fieldLine = new RegExp(`^(${tokenCharacters}):[\\t ]*([\\t\\x20-\\x7e\\x80-\\xff]*?)[\\t ]*$`);
 
 /** @param head without the empty line at its end. */
-export function parseRequestHead(head: string): RequestHead | HeadFault {
-  const lines = head.split("\r\n");
-  const match = requestLine.exec(lines[0] ?? "");
+export function parseRequestHead(head: string, memory: LineMemory | null = null): RequestHead | HeadFault {
+  const lineEnd = head.indexOf("\r\n");
+  const match = requestLine.exec(lineEnd === -1 ? head : head.slice(0, lineEnd));
   if (match === null) return fault("the request line is not one of HTTP/1.1");
-  const fields = parseFields(lines);
+  const fields = fieldsBehind(head, lineEnd, memory);
   if ("kind" in fields) return fields;
   const [, method = "", target = "", minor] = match;
   return { kind: "request", method, target, minorVersion: minor === "0" ? 0 : 1, fields };
 }
 
 /** @param head without the empty line at its end. */
-export function parseStatusHead(head: string): StatusHead | HeadFault {
-  const lines = head.split("\r\n");
-  const match = statusLine.exec(lines[0] ?? "");
+export function parseStatusHead(head: string, memory: LineMemory | null = null): StatusHead | HeadFault {
+  const lineEnd = head.indexOf("\r\n");
+  const match = statusLine.exec(lineEnd === -1 ? head : head.slice(0, lineEnd));
   if (match === null) return fault("the status line is not one of HTTP/1.1");
-  const fields = parseFields(lines);
+  const fields = fieldsBehind(head, lineEnd, memory);
   if ("kind" in fields) return fields;
   return { kind: "status", status: Number(match[2]), minorVersion: match[1] === "0" ? 0 : 1, fields };
+}
+
+/** Of the lines behind the first one. */
+function fieldsBehind(head: string, lineEnd: number, memory: LineMemory | null): HeaderFields | HeadFault {
+  if (lineEnd === -1) return [];
+  const lines = head.slice(lineEnd + 2);
+  if (memory !== null && memory.lines === lines) return memory.fields;
+  const fields = parseFields(lines.split("\r\n"));
+  if (memory !== null && !("kind" in fields)) {
+    memory.lines = lines;
+    memory.fields = fields;
+  }
+  return fields;
 }
 
 /** What must not come after the content: whoever merges trailers into the head would frame or route by them (RFC 9110 §6.5.1). */
@@ -145,7 +180,7 @@ const notInTrailers: ReadonlySet<string> = new Set([
 
 /** @param lines of the trailer section, without its empty line. */
 export function parseTrailers(lines: readonly string[]): HeaderFields | HeadFault {
-  const fields = parseFields(["", ...lines]);
+  const fields = parseFields(lines);
   if ("kind" in fields) return fields;
   for (let i = 0; i < fields.length; i += 2)
     if (notInTrailers.has(fields[i] ?? "")) return fault(`${fields[i]} among the trailers`);
@@ -155,11 +190,11 @@ export function parseTrailers(lines: readonly string[]): HeaderFields | HeadFaul
 /** A bare CR or LF is in no field's characters, so it needs no look of its own. */
 function parseFields(lines: readonly string[]): HeaderFields | HeadFault {
   const fields: string[] = [];
-  if (lines.length - 1 > h1Limits.maxFields)
+  if (lines.length > h1Limits.maxFields)
     return { kind: "fault", reason: `more than ${h1Limits.maxFields} header lines`, isLimit: true };
-  for (let index = 1; index < lines.length; index++) {
+  for (let index = 0; index < lines.length; index++) {
     const match = fieldLine.exec(lines[index] ?? "");
-    if (match === null) return fault(`header line ${index} is malformed`);
+    if (match === null) return fault(`header line ${index + 1} is malformed`);
     fields.push((match[1] ?? "").toLowerCase(), match[2] ?? "");
   }
   return fields;

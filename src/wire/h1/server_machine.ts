@@ -9,9 +9,11 @@ import {
   type Framing,
   type HeadFault,
   HeadReader,
+  type LineMemory,
   parseRequestHead,
   type RequestHead,
   requestFraming,
+  wholeHead,
 } from "./head.ts";
 
 export interface H1ServerEvents {
@@ -31,6 +33,7 @@ export class H1ServerMachine {
   readonly #content: ContentReader;
   #head: HeadReader | null = null;
   #state: State = "head";
+  readonly #lines: LineMemory = { lines: "", fields: [] };
   /** Of the empty line that may come before a request. */
   #emptyLineBytes = 0;
 
@@ -104,6 +107,8 @@ export class H1ServerMachine {
         });
         return bytes.length;
       }
+      const whole = wholeHead(bytes, at, h1Limits.messageHeadBytes);
+      if (whole !== null) return this.#takeWhole(whole.head, whole.end, bytes);
       this.#head = new HeadReader(h1Limits.messageHeadBytes);
     }
     const step = this.#head.receive(at === 0 ? bytes : bytes.subarray(at));
@@ -113,7 +118,12 @@ export class H1ServerMachine {
       return bytes.length;
     }
     this.#head = null;
-    const head = parseRequestHead(step.head);
+    return this.#takeWhole(step.head, bytes.length - step.rest.length, bytes);
+  }
+
+  /** @returns where its content begins. */
+  #takeWhole(text: string, end: number, bytes: Uint8Array): number {
+    const head = parseRequestHead(text, this.#lines);
     const framing = head.kind === "fault" ? head : requestFraming(head);
     if (head.kind === "fault" || framing.kind === "fault") {
       this.#fail(head.kind === "fault" ? head : (framing as HeadFault));
@@ -122,7 +132,7 @@ export class H1ServerMachine {
     this.#state = "content";
     this.#events.onRequest(head, framing);
     if (this.#state === "content") this.#content.begin(framing);
-    return bytes.length - step.rest.length;
+    return end;
   }
 
   #fail(fault: HeadFault): void {
