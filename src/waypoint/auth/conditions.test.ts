@@ -147,10 +147,13 @@ describe("what could take long is refused before it is run", () => {
       { length: maxExpressionMacros },
       () => 'request.auth.claims.g.all(a, a.matches("^(a+)+$"))',
     ).join(" && ");
-    const start = performance.now();
-    expect(outcome(expression, withGroups(maxExpressionItems))).toEqual({ holds: true, error: null });
-    // 50 ms where nothing else runs.
-    expect(performance.now() - start).toBeLessThan(500);
+    // At its best of some runs: others have the processor too.
+    const tookMs = Array.from({ length: 8 }, () => {
+      const start = performance.now();
+      expect(outcome(expression, withGroups(maxExpressionItems))).toEqual({ holds: true, error: null });
+      return performance.now() - start;
+    });
+    expect(Math.min(...tookMs)).toBeLessThan(100);
     expect(outcome(expression, withGroups(maxExpressionItems + 1)).error).toContain("more than 256 items");
     expect(outcome('"a" in request.auth.claims.g', withGroups(8_000)).holds).toBe(true);
     expect(outcome('request.path.split("").all(c, c != "")').error).not.toBeNull();

@@ -178,7 +178,11 @@ function unauthorized(message: string, detail: string): TokenFault {
   return { status: 401, message, detail };
 }
 
-async function isSignedBy({ token, question }: TokenText, key: CryptoKey): Promise<boolean> {
+/** Whether the key has made the token's signature (RFC 7515 §5.2). */
+export async function isSignedBy(
+  { token, question }: Pick<TokenText, "token" | "question">,
+  key: CryptoKey,
+): Promise<boolean> {
   try {
     await compactVerify(token, key, { algorithms: [question.algorithm] });
     return true;
