@@ -26,7 +26,7 @@ const kubernetes: readonly (readonly [apiVersion: string, kind: string, says: st
   ["v1", "Endpoints", "describe them in a ServiceEntry"],
   ["discovery.k8s.io/v1", "EndpointSlice", "describe them in a ServiceEntry"],
   ["v1", "ServiceAccount", "names its service account itself"],
-  ["v1", "ConfigMap", "there is nothing in it for the mesh"],
+  ["v1", "ConfigMap", "the mesh does not need it"],
   ["apps/v1", "Deployment", "describe its instances as WorkloadEntries"],
   ["batch/v1", "Job", "describe its instances as WorkloadEntries"],
   ["batch/v1", "CronJob", "is Kubernetes' own"],

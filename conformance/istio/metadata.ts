@@ -34,12 +34,12 @@ export const metadataCases: readonly Case[] = [
       refused(
         `a dry run of a ${kind}`,
         document(kind, spec, 'annotations: {«istio.io/dry-run»: "true"}'),
-        "is for AuthorizationPolicies",
+        "only works for AuthorizationPolicies",
       ),
     ),
   ...kinds.flatMap(([kind, spec]) =>
     internal.map((name) =>
-      refused(`${name} on a ${kind}`, document(kind, spec, `annotations: {«${name}»: a}`), "is Istio's own"),
+      refused(`${name} on a ${kind}`, document(kind, spec, `annotations: {«${name}»: a}`), "is set by Istio"),
     ),
   ),
   stricter(
@@ -47,7 +47,11 @@ export const metadataCases: readonly Case[] = [
     entry('labels: {«"a b"»: c}'),
     "is not the name of a label",
   ),
-  stricter("a label's value that Kubernetes refuses", entry("labels: {a: «b c»}"), "is no value of a label"),
+  stricter(
+    "a label's value that Kubernetes refuses",
+    entry("labels: {a: «b c»}"),
+    "is not a valid value of a label",
+  ),
   stricter(
     "an annotation's name that Kubernetes refuses",
     entry('annotations: {«"a b"»: c}'),

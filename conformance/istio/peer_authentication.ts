@@ -40,7 +40,7 @@ export const peerAuthenticationCases: readonly Case[] = [
   taken(
     "a label that nothing can have",
     pa("selector: {matchLabels: {app: a/b}}\nmtls: {mode: STRICT}"),
-    '"a/b" is no value of a label, so nothing is selected',
+    '"a/b" is not a valid value of a label, so nothing is selected',
   ),
   refused("a mode that is none", pa("mtls: {mode: «STRIKT»}"), "did you mean STRICT?"),
   refused("a mode in lower case", pa("mtls: {mode: «strict»}"), "did you mean STRICT?"),

@@ -80,7 +80,7 @@ const endpoints: readonly Case[] = [
   refused(
     "a label's value that is none",
     endpoint("address: 10.0.0.1, labels: {a: «b/c»}"),
-    "is no value of a label",
+    "is not a valid value of a label",
   ),
   refused("a field that is none", endpoint("address: 10.0.0.1, «port»: 80"), "did you mean ports?"),
   stricter(
@@ -138,9 +138,9 @@ const exportsTo: readonly Case[] = [
   taken("to all", exported('"*"')),
   taken("to this namespace", exported('"."')),
   taken("to this namespace by its name", exported("shop")),
-  refused("to all and this namespace", exported('«"*"», "."'), "does not go with others"),
-  refused("to this namespace and all", exported('".", «"*"»'), "does not go with others"),
-  refused("to none and this namespace", exported('«"~"», "."'), "does not go with others"),
+  refused("to all and this namespace", exported('«"*"», "."'), "cannot be given with others"),
+  refused("to this namespace and all", exported('".", «"*"»'), "cannot be given with others"),
+  refused("to none and this namespace", exported('«"~"», "."'), "cannot be given with others"),
   refused("to this namespace twice", exported('".", «"."»'), "is given twice"),
   refused("to this namespace twice, once by its name", exported('".", «shop»'), "is given twice"),
   refused("a word that is none", exported("«a_b»"), "nor a namespace"),

@@ -81,7 +81,7 @@ export function describeDenial(denial: Denial): string {
     case "no_allow_matched":
       return `not allowed by any rule of ${policy}${where}`;
     case "policy_missing":
-      return `policy ${policy} is named by the workload and not here${where}`;
+      return `policy ${policy}, which the workload names, does not exist here${where}`;
     case "engine_unavailable":
       return "the policy engine could not decide";
   }

@@ -107,7 +107,7 @@ export function nothingToJoinBy(control: string): MeshError {
   return new MeshError(
     "configuration",
     "local",
-    `this host has not joined ${control} . To join, give --join-token (make one at the control plane: fairlead ` +
+    `this host has not joined ${control}. To join, give --join-token (make one at the control plane: fairlead ` +
       "join-token create --node NAME), or --token-file and --control-root for a real istiod",
   );
 }

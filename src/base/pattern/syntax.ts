@@ -67,7 +67,7 @@ export function parsePattern(source: string): ParsedPattern {
   return new Parser(source).parse();
 }
 
-/** What is wrong with an expression, in words that follow "is no regular expression: ". */
+/** What is wrong with an expression, in words that follow "is not a regular expression: ". */
 export class PatternError extends Error {}
 
 class Parser {

@@ -237,10 +237,7 @@ function addAuditVerify(parent: Command, { bindings, style, finish }: Making): v
       "--heads <PATH...>",
       "files of heads: control-audit-heads.json of hosts, audit-heads.json of a control plane",
     )
-    .option(
-      "--independent",
-      "read every row and compute the chain here, and believe no answer of the control plane",
-    )
+    .option("--independent", "read every row and compute the chain here, without trusting the control plane")
     .addOption(output("text", "json"))
     .addHelpText("after", examples("audit verify", style))
     .action(async (flags: AuditVerifyFlags) => finish(await verifyAudit(bindings, style, flags)));

@@ -138,11 +138,11 @@ test("a receiver that is away costs one batch of memory, is shown, and gets all 
   expect(lab.exporter.status).toMatchObject({ exportedId: 0, waiting: 2_000 });
   expect(lab.exporter.status.failing?.reason).toBe("nothing there");
   // Once for the whole time, not once a try.
-  expect(lab.said("does not get to a receiver")).toBe(1);
+  expect(lab.said("does not take rows")).toBe(1);
   lab.receiver.answer = async () => 0;
   await lab.run(120_000);
   expect(lab.receiver.got).toEqual(upTo(2_000));
-  expect(lab.said("gets to its receiver again")).toBe(1);
+  expect(lab.said("takes rows again")).toBe(1);
   expect(lab.exporter.status.failing).toBeNull();
 });
 

@@ -150,7 +150,7 @@ export class AuditExport {
   #fails(reason: string): void {
     const { clock, logger, sink } = this.#options;
     if (this.#failing === null && !this.#closed)
-      logger.log("warn", "audit", "the audit log does not get to a receiver; its rows wait", {
+      logger.log("warn", "audit", "a receiver of the audit log does not take rows; they wait", {
         target: sink.target,
         where: sink.where,
         reason,
@@ -220,7 +220,7 @@ export class AuditExport {
       });
     }
     if (this.#failing !== null)
-      logger.log("info", "audit", "the audit log gets to its receiver again", { target: sink.target });
+      logger.log("info", "audit", "a receiver of the audit log takes rows again", { target: sink.target });
     this.#failures = 0;
     this.#failing = null;
   }

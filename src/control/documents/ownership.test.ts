@@ -321,11 +321,11 @@ describe("a grant", () => {
     expect(await scene.apply(apes, entry("apes/x", "{address: 10.65.0.2}"))).toBe("applied 3");
   });
 
-  test("that gives nothing, or nothing that there is, is an error", async () => {
+  test("that grants nothing, or nothing that there is, is an error", async () => {
     const scene = new Scene();
     for (const [spec, word] of [
       ["{namespaces: [], hosts: [a.example]}", "at least one namespace"],
-      ["{namespaces: [shop]}", "gives nothing"],
+      ["{namespaces: [shop]}", "grants nothing"],
       ["{namespaces: [shop], hosts: ['*']}", "is not a host name"],
       ["{namespaces: [shop], addressRanges: [10.0.0.0/33]}", "neither an IP address"],
       ["{namespaces: [shop], nodes: [Not a node]}", "is not the name of a node"],

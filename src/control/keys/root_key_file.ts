@@ -37,7 +37,7 @@ export class RootKeyFile implements KeyPlace {
   }
 
   create(): Promise<PlacedKey> {
-    assert(false, "new keys are made in the place that is configured");
+    assert(false, "new keys are made in the configured place");
   }
 
   async open(): Promise<SigningKey> {
@@ -57,7 +57,7 @@ export class RootKeyFile implements KeyPlace {
     } catch (thrown) {
       throw this.#unavailable(`${this.path}: ${asMeshError(thrown, "io", "local").message}`);
     }
-    throw this.#unavailable(`the root's key is kept away from here; put it back as ${this.path}`);
+    throw this.#unavailable(`the root's key is not here; put it back as ${this.path}`);
   }
 
   /** @throws MeshError `configuration` when another key is there, `io`. */

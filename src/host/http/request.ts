@@ -49,7 +49,7 @@ export function readTarget(request: HttpRequest): HttpTarget {
 
 function parseUrl(text: string): URL {
   const url = URL.parse(text);
-  if (url === null) throw refuse("that is no URL");
+  if (url === null) throw refuse("that is not a URL");
   return url;
 }
 

@@ -56,7 +56,7 @@ export function decodePrefix(field: string, bytes: Uint8Array, length: number): 
 
 /** ztunnel cuts ports to 16 bits, which makes another port of it: refused. */
 export function decodePort(field: string, port: number): number {
-  return port <= 0xffff ? port : refuseField(field, `is ${port}, which is no port`);
+  return port <= 0xffff ? port : refuseField(field, `is ${port}, which is not a port`);
 }
 
 /** The name of an enumeration's value. One this version does not know refuses the resource, as in ztunnel. */

@@ -12,7 +12,7 @@ export function decodeGateway(field: string, message: GatewayMessage): GatewayAd
       const { network, address, length } = destination.value;
       const ip = decodeIp(`${field}.address`, address);
       if (length !== undefined && length !== address.length * 8)
-        refuseField(`${field}.address`, "is a prefix, which no gateway has");
+        refuseField(`${field}.address`, "is a prefix, which a gateway cannot have");
       return { kind: "address", network, ip, hboneMtlsPort };
     }
     case "hostname": {

@@ -70,7 +70,7 @@ describe("a workload", () => {
     [
       "a gateway's port beyond 16 bits",
       { networkGateway: { destination: { case: "hostname", value: {} }, hboneMtlsPort: 65536 } },
-      "network_gateway.hbone_mtls_port is 65536, which is no port",
+      "network_gateway.hbone_mtls_port is 65536, which is not a port",
     ],
     [
       "a service key without a slash",
@@ -80,7 +80,7 @@ describe("a workload", () => {
     [
       "a target port beyond 16 bits",
       { services: { "a/b": { ports: [{ servicePort: 80, targetPort: 70000 }] } } },
-      "services[a/b].target_port is 70000, which is no port",
+      "services[a/b].target_port is 70000, which is not a port",
     ],
     [
       "an unknown application tunnel",
@@ -90,12 +90,12 @@ describe("a workload", () => {
     [
       "a service account with a slash",
       { serviceAccount: "a/sa/b" },
-      'trust_domain, namespace or service_account make no SPIFFE ID: "spiffe://cluster.local/ns/shop/sa/a/sa/b"',
+      'trust_domain, namespace or service_account do not make a SPIFFE ID: "spiffe://cluster.local/ns/shop/sa/a/sa/b"',
     ],
     [
       "no namespace",
       { namespace: "" },
-      'trust_domain, namespace or service_account make no SPIFFE ID: "spiffe://cluster.local/ns//sa/default"',
+      'trust_domain, namespace or service_account do not make a SPIFFE ID: "spiffe://cluster.local/ns//sa/default"',
     ],
     ["another name than its uid", { uid: "other" }, "name is not that of the workload, other"],
     ["no uid", { uid: "" }, "uid is empty"],
@@ -191,12 +191,12 @@ describe("a policy", () => {
     [
       "a port that 16 bits would make 80",
       { destinationPorts: [65616] },
-      "destination_ports is 65616, which is no port",
+      "destination_ports is 65616, which is not a port",
     ],
     [
       "an excluded port beyond 16 bits",
       { notDestinationPorts: [70000] },
-      "not_destination_ports is 70000, which is no port",
+      "not_destination_ports is 70000, which is not a port",
     ],
     ["a string match without a kind", { principals: [{}] }, "principals has a match of an unknown kind"],
     [

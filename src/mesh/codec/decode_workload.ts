@@ -74,7 +74,10 @@ function decodeIdentity(trustDomain: string, namespace: string, serviceAccount: 
   const { uri } = new SpiffeId(trustDomain, namespace, serviceAccount);
   return (
     SpiffeId.parse(uri) ??
-    refuseField("trust_domain, namespace or service_account", `make no SPIFFE ID: ${JSON.stringify(uri)}`)
+    refuseField(
+      "trust_domain, namespace or service_account",
+      `do not make a SPIFFE ID: ${JSON.stringify(uri)}`,
+    )
   );
 }
 

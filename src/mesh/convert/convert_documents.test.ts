@@ -278,10 +278,10 @@ describe("ServiceEntry", () => {
     ]);
     expect(warningsOf(conversion)).toEqual([
       'ServiceEntry shop/a: networking.istio.io/traffic-distribution must be one of Any, PreferClose, PreferSameZone, PreferSameNode, not "Near"',
-      "ServiceEntry shop/a: without spec.addresses it has no VIP (none is made up): reach it by name, through SOCKS5, HTTP CONNECT or a mapped port",
-      "ServiceEntry shop/a: spec.resolution is STATIC and there are neither endpoints nor a workloadSelector: nothing is behind it",
+      "ServiceEntry shop/a: without spec.addresses it has no VIP: call it by name, through SOCKS5, HTTP CONNECT or a mapped port",
+      "ServiceEntry shop/a: spec.resolution is STATIC, but it has neither endpoints nor a workloadSelector",
       "ServiceEntry shop/b: its workloadSelector selects no WorkloadEntry",
-      "ServiceEntry shop/b: its hosts share spec.addresses, which then stand for the first of them by name",
+      "ServiceEntry shop/b: its hosts share spec.addresses, which then belong to the first host by name",
     ]);
   });
 });
@@ -460,7 +460,7 @@ describe("waypoints by label", () => {
     expect(warningsOf(conversion)).toEqual([
       "ServiceEntry shop/a: there is no waypoint shop/gone; calls are refused until there is",
       "WorkloadEntry shop/w: there is no waypoint shop/gone; calls are refused until there is",
-      "WorkloadEntry shop/v: shop/w2 takes no workload traffic (its label istio.io/waypoint-for)",
+      "WorkloadEntry shop/v: shop/w2 does not take workload traffic (its label istio.io/waypoint-for)",
     ]);
   });
 });

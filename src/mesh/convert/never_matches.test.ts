@@ -14,7 +14,7 @@ const id = `${td}/ns/shop/sa/cart`;
 describe("a principal that can never match is told, with what was meant", () => {
   const form = "a principal is TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT";
   const scheme = "a principal is written without spiffe://";
-  const foreign = (domain: string) => `this mesh is ${td}, and ${domain} is no alias of it`;
+  const foreign = (domain: string) => `this mesh is ${td}, and ${domain} is not an alias of it`;
   const cases: readonly (readonly [string, string, string | null])[] = [
     [`spiffe://${id}`, scheme, id],
     [`spiffe://${td}/ns/shop/*`, scheme, `${td}/ns/shop/*`],
@@ -34,15 +34,15 @@ describe("a principal that can never match is told, with what was meant", () => 
     [`${id}/`, form, null],
     [`${id}/more`, form, null],
     [`${td}/ns//sa/cart`, form, null],
-    ["*/sa/cart/*", "a * counts at the beginning or at the end alone", null],
-    [`${td}/ns/*/sa/cart`, "a * counts at the beginning or at the end alone", null],
+    ["*/sa/cart/*", "a * only counts at the beginning or at the end", null],
+    [`${td}/ns/*/sa/cart`, "a * only counts at the beginning or at the end", null],
     ["*/ns/shop", form, null],
   ];
   for (const [value, why, meant] of cases)
     test(value, () => {
       const hint = meant === null ? "" : `; did you mean ${meant}?`;
       expect(said(rule(`principals: ["${value}"]`))).toEqual([
-        `principals: ${JSON.stringify(value)} can never match: ${why}; nothing is denied by it${hint}`,
+        `principals: ${JSON.stringify(value)} can never match: ${why}; it denies nothing${hint}`,
       ]);
     });
 });
@@ -98,31 +98,31 @@ describe("every other field that can never match", () => {
   const cases: readonly (readonly [string, string])[] = [
     [
       "namespaces: [Shop]",
-      'namespaces: "Shop" can never match: namespaces are in lower case; nothing is denied by it; did you mean shop?',
+      'namespaces: "Shop" can never match: namespaces are in lower case; it denies nothing; did you mean shop?',
     ],
     [
       "namespaces: [shop/cart]",
-      'namespaces: "shop/cart" can never match: it is not the name of a namespace; nothing is denied by it',
+      'namespaces: "shop/cart" can never match: it is not the name of a namespace; it denies nothing',
     ],
     [
       `namespaces: ["${id}"]`,
-      `namespaces: "${id}" can never match: it is not the name of a namespace; nothing is denied by it; did you mean shop?`,
+      `namespaces: "${id}" can never match: it is not the name of a namespace; it denies nothing; did you mean shop?`,
     ],
     [
       'namespaces: ["*a*"]',
-      'namespaces: "*a*" can never match: a * counts at the beginning or at the end alone; nothing is denied by it',
+      'namespaces: "*a*" can never match: a * only counts at the beginning or at the end; it denies nothing',
     ],
     [
       "notNamespaces: [Shop]",
-      'notNamespaces: "Shop" can never match: namespaces are in lower case; nothing is excepted by it; did you mean shop?',
+      'notNamespaces: "Shop" can never match: namespaces are in lower case; it excepts nothing; did you mean shop?',
     ],
     [
       "serviceAccounts: [shop/Cart]",
-      'serviceAccounts: "shop/Cart" can never match: it is not the name of a service account; nothing is denied by it; did you mean shop/cart?',
+      'serviceAccounts: "shop/Cart" can never match: it is not the name of a service account; it denies nothing; did you mean shop/cart?',
     ],
     [
       'serviceAccounts: ["system:serviceaccount:shop:cart"]',
-      'serviceAccounts: "system:serviceaccount:shop:cart" can never match: it is not the name of a service account; nothing is denied by it; did you mean shop/cart?',
+      'serviceAccounts: "system:serviceaccount:shop:cart" can never match: it is not the name of a service account; it denies nothing; did you mean shop/cart?',
     ],
     [
       "namespaces: [shop, Bank]",
@@ -133,10 +133,10 @@ describe("every other field that can never match", () => {
 
   test("in `to` and in `when`", () => {
     expect(said("rules: [{to: [{operation: {ports: ['0']}}]}]")).toEqual([
-      'to[0].operation.ports: "0" can never match: no connection has port 0; nothing is denied by it',
+      'to[0].operation.ports: "0" can never match: no connection has port 0; it denies nothing',
     ]);
     expect(said(`rules: [{when: [{key: source.principal, values: ["spiffe://${id}"]}]}]`, "ALLOW")).toEqual([
-      `when[0].values: "spiffe://${id}" can never match: a principal is written without spiffe://; nothing is allowed by it; did you mean ${id}?`,
+      `when[0].values: "spiffe://${id}" can never match: a principal is written without spiffe://; it allows nothing; did you mean ${id}?`,
     ]);
     expect(said("rules: [{when: [{key: source.namespace, notValues: [A]}]}]")[0]).toStartWith(
       "when[0].notValues: ",

@@ -81,10 +81,9 @@ class Judgement {
     [name, notName]: readonly [string, string],
   ): void {
     const isVoid = values.length > 0 && values.every(({ value }) => judge(value) !== null);
-    const effect =
-      this.#document.action.value === "DENY" ? "nothing is denied by it" : "nothing is allowed by it";
+    const effect = this.#document.action.value === "DENY" ? "it denies nothing" : "it allows nothing";
     this.#tell(values, judge, name, isVoid ? `; ${effect}` : "");
-    this.#tell(notValues, judge, notName, "; nothing is excepted by it");
+    this.#tell(notValues, judge, notName, "; it excepts nothing");
   }
 
   #tell<T extends string | number>(
@@ -125,7 +124,7 @@ function patternOf(value: string): Pattern {
   return { kind: "exact", text: value };
 }
 
-const oneStar = "a * counts at the beginning or at the end alone";
+const oneStar = "a * only counts at the beginning or at the end";
 
 function namespaceFlaw(value: string): Flaw {
   const { kind, text } = patternOf(value);
@@ -171,7 +170,7 @@ function principalFlaw(value: string, trustDomain: string): Flaw {
     return { why: `a principal is written without ${scheme}`, meant };
   const [, foreign] = kind === "suffix" ? [] : (/^([^/]+)\/ns\//.exec(text) ?? []);
   if (foreign !== undefined && foreign !== trustDomain)
-    return { why: `this mesh is ${trustDomain}, and ${foreign} is no alias of it`, meant };
+    return { why: `this mesh is ${trustDomain}, and ${foreign} is not an alias of it`, meant };
   return { why: "a principal is TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT", meant };
 }
 

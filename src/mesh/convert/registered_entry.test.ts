@@ -67,7 +67,7 @@ describe("a WorkloadGroup", () => {
 
   const refused: readonly (readonly [string, string])[] = [
     ["{}", "spec.template is missing"],
-    ["{template: {address: 10.0.0.1}}", "spec.template.address is not supported: each host brings its own"],
+    ["{template: {address: 10.0.0.1}}", "spec.template.address is not supported: each host has its own"],
     [
       "{template: {serviceAcount: x}}",
       "spec.template has no field serviceAcount; did you mean serviceAccount?",

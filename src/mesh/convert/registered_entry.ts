@@ -66,7 +66,7 @@ export function registeredEntry(group: WorkloadGroupDocument, host: RegisteredHo
   const { template, location } = group;
   const address = host.addresses[0];
   const ip = address === undefined ? null : IpAddress.parse(address);
-  if (ip === null) return { ok: false, reason: `host ${host.node} says no IP address it can be reached at` };
+  if (ip === null) return { ok: false, reason: `host ${host.node} gives no IP address` };
   const { namespace } = group.metadata;
   const name = `${group.metadata.name}-${host.node}`;
   if (name.length > maxNameLength)

@@ -133,7 +133,7 @@ function warn(
 
   if (document.addresses.length === 0 && document.resolution !== "NONE") {
     const message =
-      "without spec.addresses it has no VIP (none is made up): reach it by name, through SOCKS5, HTTP CONNECT or a mapped port";
+      "without spec.addresses it has no VIP: call it by name, through SOCKS5, HTTP CONNECT or a mapped port";
     report.warn(document, "NoAddress", message);
   }
   const [first, ...others] = document.hosts;
@@ -141,7 +141,7 @@ function warn(
     report.warn(
       document,
       "Ignored",
-      `its hosts share spec.addresses, which then stand for the first of them by name`,
+      `its hosts share spec.addresses, which then belong to the first host by name`,
       first.at,
     );
   }
@@ -153,7 +153,7 @@ function warn(
     report.warn(
       document,
       "Ignored",
-      "spec.resolution is STATIC and there are neither endpoints nor a workloadSelector: nothing is behind it",
+      "spec.resolution is STATIC, but it has neither endpoints nor a workloadSelector",
     );
   }
 }

@@ -51,7 +51,7 @@ describe("where a waypoint is", () => {
     const conversion = convert([gateway("listeners: []"), service("wp")]);
     expect(conversion.services[0]?.waypoint).toMatchObject({ kind: "hostname", hostname: "wp" });
     expect(warningsOf(conversion).slice(0, 2)).toEqual([
-      "Gateway shop/wp: it has an address neither in status nor in spec.addresses: traffic that is to pass it is refused",
+      "Gateway shop/wp: it has an address neither in status nor in spec.addresses: traffic for it is refused",
       "ServiceEntry shop/db: the waypoint shop/wp has no address; calls are refused",
     ]);
   });

@@ -83,7 +83,7 @@ describe("an endpoint of a ServiceEntry is bound", () => {
   test("and told when the waypoint takes no such traffic", () => {
     const services = all.replace("waypoint-for: all", "waypoint-for: service");
     expect(warningsOf(convert([services, service("", use("wp"))]))).toEqual([
-      "ServiceEntry shop/api: shop/wp takes no workload traffic (its label istio.io/waypoint-for)",
+      "ServiceEntry shop/api: shop/wp does not take workload traffic (its label istio.io/waypoint-for)",
     ]);
     expect(warningsOf(convert([services, service(use("wp"), "")]))).toEqual([]);
   });

@@ -139,7 +139,7 @@ export class WaypointLabels {
     }
     if (takes(waypoint, traffic)) return this.#enter(waypoint, document, used);
     if (own?.isDirect === true) {
-      const message = `${used.namespace}/${used.name.value} takes no ${traffic} traffic (its label ${waypointForLabel})`;
+      const message = `${used.namespace}/${used.name.value} does not take ${traffic} traffic (its label ${waypointForLabel})`;
       this.#report.warn(document, "Ignored", message, used.name.at);
     }
     return null;
@@ -152,7 +152,7 @@ export class WaypointLabels {
     const name = `${used.namespace}/${used.name.value}`;
     if (address === undefined || !this.#allows(waypoint, document.metadata.namespace)) {
       const why =
-        address === undefined ? "has no address" : "takes no traffic of this namespace (allowedRoutes)";
+        address === undefined ? "has no address" : "does not take traffic of this namespace (allowedRoutes)";
       this.#report.warn(
         document,
         "Unresolved",

@@ -27,33 +27,29 @@ describe("kinds that are not acted on are told apart", () => {
       "XSomethingNew",
       "2:7 XSomethingNew of gateway.networking.x-k8s.io is not supported yet; it has no effect",
     ],
-    ["v1", "Service", "2:7 Service is not read here: describe it as a ServiceEntry"],
-    ["apps/v1", "Deployment", "2:7 Deployment is not read here: describe its instances as WorkloadEntries"],
-    ["batch/v1", "CronJob", "2:7 CronJob is Kubernetes' own and is not read here"],
-    [
-      "rbac.authorization.k8s.io/v1",
-      "ClusterRole",
-      "2:7 ClusterRole is Kubernetes' own and is not read here",
-    ],
+    ["v1", "Service", "2:7 Service is not read: describe it as a ServiceEntry"],
+    ["apps/v1", "Deployment", "2:7 Deployment is not read: describe its instances as WorkloadEntries"],
+    ["batch/v1", "CronJob", "2:7 CronJob is Kubernetes' own and is not read"],
+    ["rbac.authorization.k8s.io/v1", "ClusterRole", "2:7 ClusterRole is Kubernetes' own and is not read"],
     [
       "cert-manager.io/v1",
       "Certificate",
-      "2:7 Certificate of cert-manager.io is another project's kind and is not read here",
+      "2:7 Certificate of cert-manager.io is another project's kind and is not read",
     ],
     [
       "serving.knative.dev/v1",
       "Service",
-      "2:7 Service of serving.knative.dev is another project's kind and is not read here",
+      "2:7 Service of serving.knative.dev is another project's kind and is not read",
     ],
     [
       "policy.linkerd.io/v1alpha1",
       "AuthorizationPolicy",
-      "1:13 AuthorizationPolicy of policy.linkerd.io is another project's kind and is not read here",
+      "1:13 AuthorizationPolicy of policy.linkerd.io is another project's kind and is not read",
     ],
     [
       "fairlead.dev/v1",
       "Administrator",
-      "2:7 Administrator is no document of a mesh; a control plane is given it",
+      "2:7 Administrator is not a document of a mesh; give it to a control plane",
     ],
   ];
   for (const [apiVersion, kind, message] of cases)

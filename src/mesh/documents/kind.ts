@@ -54,7 +54,7 @@ function refuseVersion(known: MeshKind, apiVersion: Located<string>, problems: P
   if (isForeign) {
     problems.add(
       apiVersion.at,
-      `${known} of ${group} is another project's kind and is not read here`,
+      `${known} of ${group} is another project's kind and is not read`,
       apiVersion.value,
     );
     return "other";
@@ -75,8 +75,7 @@ function refuseUnknown(kind: Located<string>, group: string, problems: Problems)
     return "other";
   };
   const instead = Object.hasOwn(insteadOf, kind.value) ? insteadOf[kind.value] : undefined;
-  if (instead !== undefined && isKubernetesGroup(group))
-    return say(`${kind.value} is not read here: ${instead}`);
+  if (instead !== undefined && isKubernetesGroup(group)) return say(`${kind.value} is not read: ${instead}`);
   const meant = [...kindNames, ...Object.values(kindsToCome).flat()];
   const elsewhere = Object.keys(kindsToCome).find((each) => kindsToCome[each]?.includes(kind.value) === true);
   if (elsewhere !== undefined && (group === "" || isMeshGroup(group)))
@@ -89,10 +88,10 @@ function refuseUnknown(kind: Located<string>, group: string, problems: Problems)
   }
   if (isMeshGroup(group)) return say(`${kind.value} of ${group} is not supported yet; it has no effect`);
   if (group === "fairlead.dev")
-    return say(`${kind.value} is no document of a mesh; a control plane is given it`);
+    return say(`${kind.value} is not a document of a mesh; give it to a control plane`);
   if (group !== "" && isKubernetesGroup(group))
-    return say(`${kind.value} is Kubernetes' own and is not read here`);
-  if (group !== "") return say(`${kind.value} of ${group} is another project's kind and is not read here`);
+    return say(`${kind.value} is Kubernetes' own and is not read`);
+  if (group !== "") return say(`${kind.value} of ${group} is another project's kind and is not read`);
   problems.add(kind.at, `there is no kind ${quote(kind.value)}`, kind.value, meant);
   return null;
 }

@@ -12,7 +12,7 @@ const metadataFields = {
     ...["uid", "resourceVersion", "generation", "managedFields", "ownerReferences", "finalizers", "selfLink"],
     ...["deletionTimestamp", "deletionGracePeriodSeconds"],
   ],
-  unsupported: { generateName: "a document needs a name of its own" },
+  unsupported: { generateName: "a document needs its own name" },
 };
 
 /** RFC 1123: the names of Kubernetes objects. */
@@ -37,7 +37,7 @@ export function readMetadata(root: ObjectReader, kind: MeshKind, problems: Probl
       name.value,
     );
   if (isOfTheMesh && metadata.has("namespace")) {
-    problems.add(metadata.where("namespace"), `a ${kind} is in no namespace`);
+    problems.add(metadata.where("namespace"), `a ${kind} cannot have a namespace`);
   }
   if (namespace !== null && !namespacePattern.test(namespace.value)) {
     problems.add(
@@ -72,11 +72,11 @@ function readAnnotations(metadata: ObjectReader, kind: MeshKind, problems: Probl
   for (const { key, keyAt } of metadata.map("annotations")) {
     if (!isLabelKey(key)) problems.add(keyAt, `${quote(key)} is not the name of an annotation`, key);
     else if (isIstio && refusedAnnotations.includes(key))
-      problems.add(keyAt, `${key} is Istio's own and nothing to write`, key);
+      problems.add(keyAt, `${key} is set by Istio and cannot be written`, key);
     else if (key === dryRun && isIstio && kind !== "AuthorizationPolicy")
       problems.add(
         keyAt,
-        `${key} is for AuthorizationPolicies, and a ${kind} would take effect all the same`,
+        `${key} only works for AuthorizationPolicies; this ${kind} would take effect nevertheless`,
         key,
       );
   }

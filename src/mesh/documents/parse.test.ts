@@ -74,7 +74,7 @@ describe("what is wrong is told where it stands, with the word and the nearest v
     [
       "a kind of Kubernetes",
       "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n",
-      ["2:7 Service is not read here: describe it as a ServiceEntry"],
+      ["2:7 Service is not read: describe it as a ServiceEntry"],
     ],
     [
       "a wrong version",
@@ -268,7 +268,7 @@ describe("what is wrong is told where it stands, with the word and the nearest v
     [
       "a service account with a star",
       policy("rules: [{from: [{source: {serviceAccounts: ['a/*']}}]}]"),
-      ['5:47 spec.rules[0].from[0].source.serviceAccounts: "a/*" takes no wildcard; principals do'],
+      ['5:47 spec.rules[0].from[0].source.serviceAccounts: "a/*" cannot have a wildcard; principals can'],
     ],
     [
       "a target elsewhere",

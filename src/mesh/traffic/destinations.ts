@@ -75,7 +75,7 @@ export class Destinations {
         document,
         backend.at,
         500,
-        `${name} is of another namespace, which needs a ReferenceGrant; this version reads none`,
+        `${name} is of another namespace, which needs a ReferenceGrant; this version does not read those`,
         unknown,
       );
     const [service, second] = this.#lookup.byRef(backend, own);
@@ -121,7 +121,7 @@ export class Destinations {
     // One rule is planned for each port.
     const key = `${at.file}:${at.line}:${at.column} ${detail}`;
     if (!this.#told.has(key))
-      this.#report.warn(document, "Unresolved", `${detail}: what is sent there is answered ${status}`, at);
+      this.#report.warn(document, "Unresolved", `${detail}: requests for it are answered with ${status}`, at);
     this.#told.add(key);
     return { ...destination, missing: { status, detail } };
   }

@@ -227,10 +227,10 @@ describe("VirtualServices", () => {
       rule?.action.kind === "forward" ? rule.action.destinations.map(({ missing }) => missing?.status) : [],
     ).toEqual([503, 503, 503]);
     expect(warnings).toEqual([
-      "VirtualService shop/v: no service is called nowhere.mesh: what is sent there is answered 503",
-      "VirtualService shop/v: reviews.shop.mesh has no port 9: what is sent there is answered 503",
-      "VirtualService shop/v: no DestinationRule of reviews.shop.mesh has a subset v9: what is sent there is answered 503",
-      "VirtualService shop/v: no service is called nowhere.mesh: what is sent there is answered 503",
+      "VirtualService shop/v: no service is called nowhere.mesh: requests for it are answered with 503",
+      "VirtualService shop/v: reviews.shop.mesh has no port 9: requests for it are answered with 503",
+      "VirtualService shop/v: no DestinationRule of reviews.shop.mesh has a subset v9: requests for it are answered with 503",
+      "VirtualService shop/v: no service is called nowhere.mesh: requests for it are answered with 503",
     ]);
   });
 

@@ -462,7 +462,7 @@ describe("settings of an issuer", () => {
     ["a skew without end", { clockSkewMs: tokenLimits.maxClockSkewMs + 1 }],
     ["a template without a claim", { subject: "ns/shop/sa/cart" }],
     ["a template that is none", { subject: "{sub}" }],
-    ["discovery at an issuer that is no URL", { issuer: "kubernetes/serviceaccount" }],
+    ["discovery at an issuer that is not a URL", { issuer: "kubernetes/serviceaccount" }],
   ];
   for (const [name, settings] of wrong)
     test(`refuse ${name}`, () => {

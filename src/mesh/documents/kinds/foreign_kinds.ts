@@ -41,8 +41,8 @@ export const insteadOf: Readonly<Record<string, string>> = {
   DaemonSet: "describe its instances as WorkloadEntries",
   Job: "describe its instances as WorkloadEntries",
   ServiceAccount: "a WorkloadEntry names its service account itself",
-  ConfigMap: "there is nothing in it for the mesh",
-  Secret: "there is nothing in it for the mesh",
+  ConfigMap: "the mesh does not need it",
+  Secret: "the mesh does not need it",
 };
 
 /** Groups without a dot (`""`, `apps`, `batch` …) and those below `k8s.io` belong to Kubernetes. */

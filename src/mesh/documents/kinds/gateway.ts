@@ -8,7 +8,7 @@ import { readEndpointAddress } from "./address.ts";
 
 const fields = {
   known: ["gatewayClassName", "listeners", "addresses"],
-  unsupported: { infrastructure: "nothing is deployed for it here" },
+  unsupported: { infrastructure: "Fairlead does not deploy gateways" },
 };
 /** What the controller wrote, from `kubectl get -o yaml`. */
 const statusFields = { known: ["addresses", "conditions", "listeners", "attachedListenerSets"] };
@@ -53,8 +53,7 @@ export function readGateway(
             {
               location: spec.where("addresses"),
               reason: "NoAddress",
-              message:
-                "it has an address neither in status nor in spec.addresses: traffic that is to pass it is refused",
+              message: "it has an address neither in status nor in spec.addresses: traffic for it is refused",
             },
           ],
     addresses,

@@ -32,14 +32,10 @@ export function readGrant(
     problems.add(spec.where("namespaces"), "spec.namespaces must name at least one namespace");
   for (const { value, at } of namespaces) {
     if (!namespace.test(value) || value === nodeNamespace)
-      problems.add(
-        at,
-        `spec.namespaces: ${quote(value)} is not a namespace that can be given anything`,
-        value,
-      );
+      problems.add(at, `spec.namespaces: ${quote(value)} is not a namespace that can have grants`, value);
   }
   if (!given.some((field) => spec.has(field)))
-    problems.add(spec.at, `spec gives nothing: it needs one of ${given.join(", ")}`);
+    problems.add(spec.at, `spec grants nothing: it needs one of ${given.join(", ")}`);
   const hosts = names(spec, "hosts", problems);
   for (const { value, at } of hosts) {
     if (!isServiceHost(value))

@@ -40,7 +40,7 @@ export function readLabels(reader: ObjectReader, field: string, problems: Proble
     if (label !== undefined && !isLabelValue(label.value))
       problems.add(
         label.at,
-        `${reader.path(field)}.${key}: ${quote(label.value)} is no value of a label: at most ${maxWordLength} letters, digits, -, _ and .`,
+        `${reader.path(field)}.${key}: ${quote(label.value)} is not a valid value of a label: at most ${maxWordLength} letters, digits, -, _ and .`,
         label.value,
       );
   }
@@ -74,7 +74,7 @@ function selectorLabels(selector: ObjectReader, labelsField: string, problems: P
   for (const { key, keyAt } of selector.map(labelsField)) {
     if (key === "") problems.add(keyAt, `${path} has a label without a name`);
     else if (key.includes("*"))
-      problems.add(keyAt, `${path}: ${quote(key)} has a wildcard; a selector takes none`, key);
+      problems.add(keyAt, `${path}: ${quote(key)} has a wildcard, which a selector may not have`, key);
     else if (!isLabelKey(key))
       problems.warn(
         keyAt,
@@ -85,14 +85,22 @@ function selectorLabels(selector: ObjectReader, labelsField: string, problems: P
     if (label === undefined) continue;
     const { value, at } = label;
     if (value.includes("*"))
-      problems.add(at, `${path}.${key}: ${quote(value)} has a wildcard; a selector takes none`, value);
+      problems.add(
+        at,
+        `${path}.${key}: ${quote(value)} has a wildcard, which a selector may not have`,
+        value,
+      );
     else if (value.length > maxWordLength)
-      problems.add(at, `${path}.${key} is longer than ${maxWordLength} characters, as no label is`, value);
+      problems.add(
+        at,
+        `${path}.${key} is longer than ${maxWordLength} characters, the most for a label`,
+        value,
+      );
     else if (!isLabelValue(value))
       problems.warn(
         at,
         "Ignored",
-        `${path}.${key}: ${quote(value)} is no value of a label, so nothing is selected`,
+        `${path}.${key}: ${quote(value)} is not a valid value of a label, so nothing is selected`,
       );
   }
   return labels;

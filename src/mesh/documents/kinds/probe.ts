@@ -31,7 +31,7 @@ export function checkProbe(spec: ObjectReader, problems: Problems): void {
       another,
     );
   if (method === undefined && !probe.has("grpc"))
-    problems.add(probe.at, `${probe.name} says no way to probe: ${probeMethods.join(", ")}`);
+    problems.add(probe.at, `${probe.name} has no method, which is one of ${probeMethods.join(", ")}`);
   checkHttp(probe.object("httpGet", httpFields), problems);
   const socket = probe.object("tcpSocket", { known: ["host", "port"] });
   if (socket !== null) checkPort(socket, problems);

@@ -91,7 +91,7 @@ function readHosts(spec: ObjectReader, problems: Problems): readonly Located<str
       problems.warn(
         at,
         "Ignored",
-        `spec.hosts: ${quote(value)} matches no name: a wildcard is "*." and a name`,
+        `spec.hosts: ${quote(value)} matches no name: a wildcard has to be "*." and a name`,
       );
     if (!isServiceHost(value))
       problems.add(
@@ -164,7 +164,7 @@ function readVisibility(spec: ObjectReader, namespace: string, problems: Problem
       problems.add(at, `spec.exportTo: ${quote(value)} is neither ".", "*", "~" nor a namespace`, value);
     else if (seen.has(meant)) problems.add(at, `spec.exportTo: ${quote(value)} is given twice`, value);
     else if (exportTo.length > 1 && (value === "*" || value === "~"))
-      problems.add(at, `spec.exportTo: ${quote(value)} does not go with others`, value);
+      problems.add(at, `spec.exportTo: ${quote(value)} cannot be given with others`, value);
     else if (!isFor)
       problems.add(
         at,

@@ -33,7 +33,7 @@ export function readWorkloadEntry(
 export function readEndpoint(reader: ObjectReader, problems: Problems): EndpointSpec | null {
   // Istio takes an endpoint that is only known to be on some network; there is no gateway by which to reach it here.
   if (!reader.has("address") && reader.has("network")) {
-    const message = `${reader.path("address")} is missing; an endpoint that has a network alone is not supported`;
+    const message = `${reader.path("address")} is missing; an endpoint with only a network is not supported`;
     problems.add(reader.where("network"), message, "network");
     return null;
   }

@@ -11,7 +11,7 @@ const fields = { known: ["metadata", "template", "probe"] };
 const entryMetadataFields = { known: ["labels", "annotations"] };
 const templateFields = {
   known: endpointFields.known.filter((field) => field !== "address"),
-  unsupported: { address: "each host brings its own" },
+  unsupported: { address: "each host has its own" },
 };
 
 export function readWorkloadGroup(
@@ -45,6 +45,6 @@ export function readWorkloadGroup(
 /** Istio's agent would probe the application and take an unhealthy host out of its services. */
 function probeWarnings(spec: ObjectReader): DocumentWarning[] {
   if (!spec.has("probe")) return [];
-  const message = "spec.probe is not carried out; a host counts as healthy for as long as it is joined";
+  const message = "spec.probe is not carried out; a host counts as healthy while it is connected";
   return [{ location: spec.where("probe"), reason: "Ignored", message }];
 }

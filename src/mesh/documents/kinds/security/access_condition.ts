@@ -36,7 +36,7 @@ export function readAccessCondition(
     if (expression.value.length > authLimits.maxExpressionChars)
       problems.add(
         expression.at,
-        `${path}.expression has ${expression.value.length} characters; at most ${authLimits.maxExpressionChars} are taken`,
+        `${path}.expression has ${expression.value.length} characters; it may have ${authLimits.maxExpressionChars}`,
       );
     return { at: condition.at, expression, message: condition.string("message")?.value ?? null };
   });

@@ -45,7 +45,7 @@ export function readAuthorizationPolicy(
   const provider = readProvider(spec, action, problems);
   checkDryRun(metadata, action.value, problems);
   if (selector?.size === 0) {
-    const message = "spec.selector has no labels, so the policy is for its whole namespace";
+    const message = "spec.selector has no labels, so the policy applies to its whole namespace";
     problems.warn(spec.where("selector"), "Ignored", message);
   }
   return { ...base, action, selector, targetRefs, rules, provider };

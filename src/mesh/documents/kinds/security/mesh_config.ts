@@ -96,7 +96,7 @@ const providerFields = {
     [
       ...["zipkin", "lightstep", "datadog", "stackdriver", "opencensus", "skywalking", "opentelemetry"],
       ...["prometheus", "envoyFileAccessLog", "envoyHttpAls", "envoyTcpAls", "envoyOtelAls", "sds"],
-    ].map((name) => [name, "only external authorizers are read here"]),
+    ].map((name) => [name, "only external authorizers are read by this version"]),
   ),
 };
 const common = [
@@ -128,7 +128,7 @@ function readProviders(spec: ObjectReader, problems: Problems): readonly Externa
     const name = provider?.requiredString("name") ?? null;
     if (provider === null || name === null) return [];
     if (names.has(name.value))
-      problems.add(name.at, `${path}.name: ${quote(name.value)} is here a second time`, name.value);
+      problems.add(name.at, `${path}.name: ${quote(name.value)} is given twice`, name.value);
     names.add(name.value);
     const said = kinds.filter((kind) => provider.has(kind));
     if (said.length !== 1) {

@@ -23,7 +23,7 @@ export function readPeerAuthentication(
     problems.warn(
       spec.where("selector"),
       "Ignored",
-      "spec.selector has no labels, so it is for its whole namespace",
+      "spec.selector has no labels, so it applies to its whole namespace",
     );
   // Istio's validation: a port belongs to a workload, so a workload must be selected.
   if (portLevelMtls.size > 0 && (selector === null || selector.size === 0)) {

@@ -29,7 +29,7 @@ function blockHint(text: string): string {
   const ip = slash === -1 ? null : IpAddress.parse(text.slice(0, slash));
   if (ip !== null && /^[0-9]+$/.test(text.slice(slash + 1)))
     return `: its length is from 0 to ${ip.bytes.length * 8}`;
-  return text.includes("*") ? "; a wildcard is no block, write 10.0.0.0/8" : "";
+  return text.includes("*") ? "; a wildcard is not a block, write 10.0.0.0/8" : "";
 }
 
 /** Istio writes ports as strings here (`ValidatePorts`). */
@@ -44,7 +44,7 @@ export const port: ValueReader<number> = ({ value, at }, path, problems) => {
 export const serviceAccount: ValueReader<string> = ({ value, at }, path, problems) => {
   const parts = value.split("/");
   let why: string | null = null;
-  if (value.includes("*")) why = "takes no wildcard; principals do";
+  if (value.includes("*")) why = "cannot have a wildcard; principals can";
   else if (value.length > maxServiceAccountLength)
     why = `is longer than ${maxServiceAccountLength} characters`;
   else if (parts.length > 2 || parts.includes("")) why = "is not namespace/name, nor a name";
@@ -66,7 +66,7 @@ export const wildcard: ValueReader<string> = ({ value, at }, path, problems) => 
 /** `CheckTrustDomainValues`. */
 export const trustDomain: ValueReader<string> = (value, path, problems) => {
   if (!value.value.includes("/")) return wildcard(value, path, problems);
-  problems.add(value.at, `${path}: ${quote(value.value)} is no trust domain: it has a /`, value.value);
+  problems.add(value.at, `${path}: ${quote(value.value)} is not a trust domain: it has a /`, value.value);
   return null;
 };
 

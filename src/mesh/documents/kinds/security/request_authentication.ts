@@ -106,7 +106,7 @@ function readKeys(rule: ObjectReader, problems: Problems): JwtKeys | null {
 function readUri(read: Located<string>, path: string, problems: Problems): JwtKeys | null {
   const url = URL.parse(read.value);
   let why: string | null = null;
-  if (url === null) why = "is no URL";
+  if (url === null) why = "is not a URL";
   else if (url.protocol !== "https:" && url.protocol !== "http:") why = "must begin with https:// or http://";
   else if (url.username !== "" || url.password !== "") why = "must not hold a user name or a password";
   if (why === null) return { kind: "uri", uri: read.value };
@@ -117,7 +117,7 @@ function readUri(read: Located<string>, path: string, problems: Problems): JwtKe
 /** What is looked at here; whether a key can check a signature is found out where it is used. */
 function keySetFlaw(text: string): string | null {
   if (text.length > authLimits.maxInlineKeySetChars)
-    return `has ${text.length} characters; at most ${authLimits.maxInlineKeySetChars} are taken`;
+    return `has ${text.length} characters; it may have ${authLimits.maxInlineKeySetChars}`;
   let set: unknown;
   try {
     set = JSON.parse(text);

@@ -11,7 +11,7 @@ import { checkCount } from "../bounds.ts";
 
 const fields = {
   known: ["targetRefs", "validation"],
-  unsupported: { options: "no option is known here" },
+  unsupported: { options: "options are not supported" },
 };
 const targetKinds = { Service: "", ServiceEntry: "networking.istio.io" } as const;
 const kinds = ["Service", "ServiceEntry"] as const;
@@ -35,7 +35,7 @@ export function readBackendTlsPolicy(
   const validation = spec.object("validation", {
     known: ["hostname", "wellKnownCACertificates", "subjectAltNames"],
     unsupported: {
-      caCertificateRefs: "there are no ConfigMaps here; a DestinationRule names files of the waypoint's host",
+      caCertificateRefs: "ConfigMaps are not supported; a DestinationRule names files of the waypoint's host",
     },
   });
   if (!spec.has("validation")) problems.add(spec.at, "spec.validation is missing");

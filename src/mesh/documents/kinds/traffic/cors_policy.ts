@@ -27,7 +27,7 @@ export function readCorsPolicy(route: ObjectReader, problems: Problems): CorsPol
     if (!corsMethods.includes(value))
       problems.add(
         at,
-        `${reader.path("allowMethods")}: ${quote(value)} is no method of HTTP`,
+        `${reader.path("allowMethods")}: ${quote(value)} is not an HTTP method`,
         value,
         corsMethods,
       );

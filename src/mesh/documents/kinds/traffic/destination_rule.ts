@@ -64,7 +64,7 @@ function readSubsets(spec: ObjectReader, problems: Problems): readonly SubsetSpe
     if (!isDnsLabel(name.value))
       problems.add(name.at, `${reader.path("name")}: ${quote(name.value)} is not a name`, name.value);
     if (seen.has(name.value))
-      problems.add(name.at, `spec.subsets: ${quote(name.value)} is here a second time`, name.value);
+      problems.add(name.at, `spec.subsets: ${quote(name.value)} is given twice`, name.value);
     seen.add(name.value);
     const plain = new Map([...labels].map(([label, { value }]) => [label, value]));
     return [{ at: reader.at, name: name.value, labels: plain, policy }];

@@ -10,10 +10,9 @@ export function readExportTo(spec: ObjectReader, namespace: string, problems: Pr
     const meant = value === "." ? namespace : value;
     if (value !== "." && value !== "*" && !isDnsLabel(value))
       problems.add(at, `spec.exportTo: ${quote(value)} is neither ".", "*" nor a namespace`, value);
-    else if (namespaces.has(meant))
-      problems.add(at, `spec.exportTo: ${quote(value)} is here a second time`, value);
+    else if (namespaces.has(meant)) problems.add(at, `spec.exportTo: ${quote(value)} is given twice`, value);
     else if (value === "*" && said.length > 1)
-      problems.add(at, 'spec.exportTo: "*" does not go with others', value);
+      problems.add(at, 'spec.exportTo: "*" cannot be given with others', value);
     namespaces.add(meant);
   }
   return namespaces.size === 0 || namespaces.has("*") ? null : [...namespaces];

@@ -41,7 +41,7 @@ export const grpcFilters: readonly FilterType[] = [
 ];
 export const backendFilters: readonly FilterType[] = ["RequestHeaderModifier", "ResponseHeaderModifier"];
 
-const notOurs = { ExtensionRef: "no filter of another kind is known here" };
+const notOurs = { ExtensionRef: "filters of other kinds are not supported" };
 
 export function readFilters(
   owner: ObjectReader,
@@ -65,12 +65,12 @@ export function readFilters(
       continue;
     }
     if (seen.has(type) && type !== "RequestMirror")
-      problems.add(reader.where("type"), `${owner.path("filters")}: ${type} is here a second time`, type);
+      problems.add(reader.where("type"), `${owner.path("filters")}: ${type} is given twice`, type);
     seen.add(type);
     const body = bodies[type];
     for (const other of Object.values(bodies))
       if (other !== body && reader.has(other))
-        problems.add(reader.where(other), `${reader.path(other)} does not go with type ${type}`, other);
+        problems.add(reader.where(other), `${reader.path(other)} cannot be given with type ${type}`, other);
     if (!reader.has(body)) problems.add(reader.at, `${reader.path(body)} is missing`);
     readInto(filters, type, reader, problems);
   }
@@ -146,7 +146,7 @@ function readMirror(filter: ObjectReader, problems: Problems): Filters["mirrors"
   const numerator = fraction?.integer("numerator", 0, 2_147_483_647)?.value ?? 0;
   const denominator = fraction?.integer("denominator", 1, 2_147_483_647)?.value ?? 100;
   if (fraction !== null && numerator > denominator)
-    problems.add(fraction.at, `${fraction.name} is more than a whole`);
+    problems.add(fraction.at, `${fraction.name} is more than 1`);
   const percent =
     fraction === null
       ? (reader.integer("percent", 0, 100)?.value ?? 100)
@@ -209,7 +209,7 @@ function readPathModifier(filter: ObjectReader, problems: Problems): PathRewrite
   const value = reader.string(field);
   if (value === null && !reader.has(field)) problems.add(reader.at, `${reader.path(field)} is missing`);
   if (reader.has(other))
-    problems.add(reader.where(other), `${reader.path(other)} does not go with type ${type}`, other);
+    problems.add(reader.where(other), `${reader.path(other)} cannot be given with type ${type}`, other);
   if (value === null) return null;
   return {
     kind: type === "ReplaceFullPath" ? "full" : "segments",
@@ -234,7 +234,7 @@ function readCors(filter: ObjectReader, problems: Problems): CorsPolicy | null {
     if (!corsMethods.includes(value))
       problems.add(
         at,
-        `${reader.path("allowMethods")}: ${quote(value)} is no method of HTTP`,
+        `${reader.path("allowMethods")}: ${quote(value)} is not an HTTP method`,
         value,
         corsMethods,
       );

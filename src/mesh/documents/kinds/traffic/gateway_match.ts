@@ -51,11 +51,11 @@ function checkPath({ value, at }: Located<string>, path: string, problems: Probl
   else if (wrong !== undefined || end !== undefined)
     problems.add(
       at,
-      `${path}: ${quote(value)} must not have ${quote(wrong ?? end ?? "")}, which no normal path has`,
+      `${path}: ${quote(value)} must not have ${quote(wrong ?? end ?? "")}, which a normalized path cannot have`,
       value,
     );
   else if (!/^[\x21-\x7e]+$/.test(value) || value.length > 1_024)
-    problems.add(at, `${path}: ${quote(value)} is no path: it has characters that must be escaped`, value);
+    problems.add(at, `${path}: ${quote(value)} is not a path: it has characters that must be escaped`, value);
 }
 
 function readNamed(
@@ -74,11 +74,7 @@ function readNamed(
     if (name === null || wanted === null) return [];
     if (seen.has(name)) {
       // "Only the first entry with an equivalent name must be considered".
-      problems.warn(
-        reader.at,
-        "Ignored",
-        `${reader.name}: ${quote(name)} is here a second time; the first counts`,
-      );
+      problems.warn(reader.at, "Ignored", `${reader.name}: ${quote(name)} is given twice; the first counts`);
       return [];
     }
     seen.add(name);

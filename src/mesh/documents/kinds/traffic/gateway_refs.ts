@@ -25,7 +25,7 @@ export function readParents(spec: ObjectReader, problems: Problems): readonly Pa
   else if (read.length === 0 && !problems.any)
     problems.add(
       spec.where("parentRefs"),
-      "spec.parentRefs has Gateways alone, which this version does not have: a route for a waypoint names a Service",
+      "spec.parentRefs has only Gateways, which this version does not support: a route for a waypoint names a Service",
     );
   return read;
 }

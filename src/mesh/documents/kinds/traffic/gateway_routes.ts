@@ -192,7 +192,11 @@ function readSession(rule: ObjectReader, problems: Problems): SessionPersistence
   const type = reader.choice("type", ["Cookie", "Header"])?.value ?? "Cookie";
   const cookie = reader.object("cookieConfig", { known: ["lifetimeType"] });
   if (cookie !== null && type === "Header")
-    problems.add(cookie.at, `${reader.path("cookieConfig")} does not go with type Header`, "cookieConfig");
+    problems.add(
+      cookie.at,
+      `${reader.path("cookieConfig")} cannot be given with type Header`,
+      "cookieConfig",
+    );
   const lifetime = cookie?.choice("lifetimeType", ["Permanent", "Session"])?.value ?? "Session";
   const absoluteTimeoutMs = readTime(reader, "absoluteTimeout", problems);
   if (lifetime === "Permanent" && absoluteTimeoutMs === null)

@@ -80,7 +80,7 @@ export function readChangedName(
     problems.add(at, `${path}: ${quote(value)} ${why}`, value);
     return null;
   };
-  if (name.startsWith(":")) return say("is no header: names that begin with a colon are not changed");
+  if (name.startsWith(":")) return say("is not a header: names that begin with a colon are not changed");
   if (name === "host") return say("cannot be changed here; rewrite the authority instead");
   if (framing.includes(name)) return say("belongs to the connection, and is not changed by a route");
   return isToken(value) ? name : say("is not the name of a header");
@@ -104,7 +104,7 @@ export function readHeaderValue(
   for (let i = 0; i < value.length; i++) {
     const char = value.charCodeAt(i);
     if ((char >= 0x20 && char < 0x7f) || char === 9) continue;
-    problems.add(at, `${path} has a character that no header's value has`, value);
+    problems.add(at, `${path} has a character that a header's value cannot have`, value);
     return null;
   }
   if (value.trim() !== value || value.length > trafficLimits.maxValueLength) {

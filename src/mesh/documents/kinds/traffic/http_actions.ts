@@ -75,7 +75,7 @@ export function checkedPath(read: Located<string>, path: string, problems: Probl
   if (!/^[\x21-\x7e]*$/.test(read.value) || read.value.length > trafficLimits.maxValueLength)
     problems.add(
       read.at,
-      `${path}: ${quote(read.value)} is no path: it has characters that must be escaped`,
+      `${path}: ${quote(read.value)} is not a path: it has characters that must be escaped`,
       read.value,
     );
   if (read.value.includes("#"))
@@ -211,7 +211,7 @@ function readAbort(fault: ObjectReader, problems: Problems): Fault["abort"] {
   if (grpc !== null && grpcStatus === -1)
     problems.add(
       grpc.at,
-      `${reader.path("grpcStatus")}: ${quote(grpc.value)} is no status of gRPC`,
+      `${reader.path("grpcStatus")}: ${quote(grpc.value)} is not a gRPC status`,
       grpc.value,
       grpcStatuses,
     );

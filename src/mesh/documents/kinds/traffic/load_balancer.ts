@@ -15,7 +15,7 @@ import { isToken, readFlag, readHeaderName, readNumber, readTime } from "./scala
 const fields = {
   known: ["simple", "consistentHash", "localityLbSetting", "warmup", "warmupDurationSecs"],
   unsupported: {
-    backendUtilization: "endpoints report no utilization here",
+    backendUtilization: "endpoints do not report their utilization",
     zoneAwareLbSetting: "write localityLbSetting",
   },
 };
@@ -128,8 +128,7 @@ function readCookie(hash: ObjectReader, problems: Problems): HashKey | null {
     const read = attribute.requiredString("name");
     const value = attribute.string("value")?.value ?? "";
     if (read === null) return [];
-    if (seen.has(read.value))
-      problems.add(read.at, `${attribute.path("name")} is here a second time`, read.value);
+    if (seen.has(read.value)) problems.add(read.at, `${attribute.path("name")} is given twice`, read.value);
     seen.add(read.value);
     if (!isToken(read.value) || !isCookieText(value))
       problems.add(attribute.at, `${attribute.name} is not an attribute of a cookie`, read.value);
@@ -182,7 +181,7 @@ function readLocality(balancer: ObjectReader, problems: Problems): LocalityPolic
     )
       problems.add(
         at,
-        `${reader.path("failoverPriority")}: ${quote(value)} does not go with failover`,
+        `${reader.path("failoverPriority")}: ${quote(value)} cannot be given with failover`,
         value,
       );
   const shares = reader

@@ -54,7 +54,7 @@ export function readRateLimit(
     if (names.has(rule.name))
       problems.add(
         reader.where("name"),
-        `${reader.path("name")}: ${quote(rule.name)} is here a second time`,
+        `${reader.path("name")}: ${quote(rule.name)} is given twice`,
         rule.name,
       );
     names.add(rule.name);
@@ -101,7 +101,11 @@ function readKey(reader: ObjectReader, problems: Problems): RateLimitKey[] {
   }
   if (by !== "Header" && by !== "Claim") {
     if (reader.has("name"))
-      problems.add(reader.where("name"), `${reader.path("name")} goes with Header and Claim alone`, "name");
+      problems.add(
+        reader.where("name"),
+        `${reader.path("name")} can only be given with Header and Claim`,
+        "name",
+      );
     const plain = {
       Peer: "peer",
       Service: "service",
@@ -118,7 +122,7 @@ function readKey(reader: ObjectReader, problems: Problems): RateLimitKey[] {
   }
   const path = name.value.split(".");
   if (path.includes(""))
-    problems.add(name.at, `${reader.path("name")}: ${quote(name.value)} is no claim`, name.value);
+    problems.add(name.at, `${reader.path("name")}: ${quote(name.value)} is not a claim`, name.value);
   return [{ by: "claim", path }];
 }
 
@@ -149,13 +153,13 @@ function readStore(spec: ObjectReader, problems: Problems): RateLimitStore {
   if (reader === null || type === "Local") {
     for (const field of ["redis", "rls"])
       if (reader?.has(field) === true)
-        problems.add(reader.where(field), `${reader.path(field)} does not go with type Local`, field);
+        problems.add(reader.where(field), `${reader.path(field)} cannot be given with type Local`, field);
     return { kind: "local" };
   }
   const field = type === "Redis" ? "redis" : "rls";
   const other = type === "Redis" ? "rls" : "redis";
   if (reader.has(other))
-    problems.add(reader.where(other), `${reader.path(other)} does not go with type ${type}`, other);
+    problems.add(reader.where(other), `${reader.path(other)} cannot be given with type ${type}`, other);
   const known = [...placeFields, ...(type === "Redis" ? ["passwordFile", "database"] : ["domain"])];
   const place = reader.object(field, { known });
   if (place === null) {

@@ -56,7 +56,7 @@ export function checkPattern(read: Located<string>, path: string, problems: Prob
     if (!(error instanceof PatternError)) throw error;
     problems.add(
       read.at,
-      `${path}: ${quote(read.value)} is no regular expression: ${error.message}`,
+      `${path}: ${quote(read.value)} is not a regular expression: ${error.message}`,
       read.value,
     );
     return false;

@@ -208,7 +208,7 @@ describe("what Istio refuses of a VirtualService is refused, where it is", () =>
     [
       "a delegate with gateways",
       "gateways: [mesh]\nhttp: [{directResponse: {status: 200}}]",
-      "5:3 spec.gateways does not go with a VirtualService without spec.hosts, which is a delegate",
+      "5:3 spec.gateways cannot be given with a VirtualService without spec.hosts, which is a delegate",
     ],
     [
       "nothing to do",
@@ -249,7 +249,7 @@ describe("what Istio refuses of a VirtualService is refused, where it is", () =>
     [
       "an expression that RE2 has not",
       http(`{match: [{uri: {regex: "(?=a)"}}], ${to}}`),
-      '7:28 spec.http[0].match[0].uri.regex: "(?=a)" is no regular expression: (? begins nothing that is known (RE2 has neither look-around nor back references)',
+      '7:28 spec.http[0].match[0].uri.regex: "(?=a)" is not a regular expression: (? begins nothing that is known (RE2 has neither look-around nor back references)',
     ],
     [
       "a header without a value",
@@ -259,7 +259,7 @@ describe("what Istio refuses of a VirtualService is refused, where it is", () =>
     [
       "claims",
       http(`{match: [{headers: {"@request.auth.claims.sub": {exact: a}}}], ${to}}`),
-      "7:25 spec.http[0].match[0]: routes by claims are for gateways alone, as in Istio; an AuthorizationPolicy looks at claims",
+      "7:25 spec.http[0].match[0]: only gateways route by claims, as in Istio; an AuthorizationPolicy can match claims",
     ],
     [
       "no duration",
@@ -289,7 +289,7 @@ describe("what Istio refuses of a VirtualService is refused, where it is", () =>
     [
       "an unknown gRPC status",
       http(`{${to}, fault: {abort: {grpcStatus: UNAVAILBLE}}}`),
-      '7:74 spec.http[0].fault.abort.grpcStatus: "UNAVAILBLE" is no status of gRPC; did you mean UNAVAILABLE?',
+      '7:74 spec.http[0].fault.abort.grpcStatus: "UNAVAILBLE" is not a gRPC status; did you mean UNAVAILABLE?',
     ],
     [
       "an answer of 600",
@@ -329,7 +329,7 @@ describe("what Istio refuses of a VirtualService is refused, where it is", () =>
     [
       "a line in a value",
       http(`{${to}, headers: {request: {set: {x: "a\\nb"}}}}`),
-      "7:75 spec.http[0].headers.request.set.x has a character that no header's value has",
+      "7:75 spec.http[0].headers.request.set.x has a character that a header's value cannot have",
     ],
     [
       "the authority twice",
@@ -339,12 +339,12 @@ describe("what Istio refuses of a VirtualService is refused, where it is", () =>
     [
       "an unknown CORS method",
       http(`{${to}, corsPolicy: {allowMethods: [GTE]}}`),
-      '7:74 spec.http[0].corsPolicy.allowMethods: "GTE" is no method of HTTP; did you mean GET?',
+      '7:74 spec.http[0].corsPolicy.allowMethods: "GTE" is not an HTTP method; did you mean GET?',
     ],
     [
       "TLS without names",
       "hosts: [a.mesh]\ntls: [{route: [{destination: {host: a.mesh}}]}]",
-      "6:9 spec.tls[0].match is missing: a route of TLS says for which server names it is",
+      "6:9 spec.tls[0].match is missing: a TLS route has to name its server names",
     ],
     [
       "TLS of another's name",
@@ -409,12 +409,12 @@ describe("and of a DestinationRule", () => {
     [
       "a Secret",
       policy("{tls: {mode: SIMPLE, credentialName: x}}"),
-      "6:39 spec.trafficPolicy.tls.credentialName is not supported: there are no Secrets here; name files of the waypoint's host",
+      "6:39 spec.trafficPolicy.tls.credentialName is not supported: Secrets are not supported; name files of the waypoint's host",
     ],
     [
       "a subset twice",
       "host: a.mesh\nsubsets: [{name: v1}, {name: v1}]",
-      '6:32 spec.subsets: "v1" is here a second time',
+      '6:32 spec.subsets: "v1" is given twice',
     ],
     [
       "a wrong word",
@@ -439,7 +439,7 @@ describe("and what the Gateway API refuses of its routes", () => {
       "HTTPRoute",
       "a Gateway alone",
       "parentRefs: [{name: gw}]\nrules: [{}]",
-      "5:3 spec.parentRefs has Gateways alone, which this version does not have: a route for a waypoint names a Service",
+      "5:3 spec.parentRefs has only Gateways, which this version does not support: a route for a waypoint names a Service",
     ],
     [
       "HTTPRoute",
@@ -451,7 +451,7 @@ describe("and what the Gateway API refuses of its routes", () => {
       "HTTPRoute",
       "an abnormal path",
       rule("matches: [{path: {value: /a/../b}}]"),
-      '7:30 spec.rules[0].matches[0].path.value: "/a/../b" must not have "/../", which no normal path has',
+      '7:30 spec.rules[0].matches[0].path.value: "/a/../b" must not have "/../", which a normalized path cannot have',
     ],
     [
       "HTTPRoute",
@@ -463,7 +463,7 @@ describe("and what the Gateway API refuses of its routes", () => {
       "HTTPRoute",
       "a filter of another kind",
       rule("filters: [{type: ExtensionRef}]"),
-      "7:22 spec.rules[0].filters[0].type ExtensionRef is not supported: no filter of another kind is known here",
+      "7:22 spec.rules[0].filters[0].type ExtensionRef is not supported: filters of other kinds are not supported",
     ],
     [
       "HTTPRoute",
@@ -513,7 +513,7 @@ describe("and what the Gateway API refuses of its routes", () => {
       "BackendTLSPolicy",
       "a ConfigMap",
       "targetRefs: [{group: '', kind: Service, name: a}]\nvalidation: {hostname: a.example, caCertificateRefs: []}",
-      "6:37 spec.validation.caCertificateRefs is not supported: there are no ConfigMaps here; a DestinationRule names files of the waypoint's host",
+      "6:37 spec.validation.caCertificateRefs is not supported: ConfigMaps are not supported; a DestinationRule names files of the waypoint's host",
     ],
   ])("%s: %s", (kind, _name, spec, expected) => {
     expect(errorsOf(kind, spec)).toContain(expected);
@@ -542,7 +542,7 @@ describe("and what a RateLimit cannot say", () => {
     [
       "a name twice",
       `${target}\nrules: [{name: x, limit: {requests: 1, unit: SECOND}}, {name: x, limit: {requests: 1, unit: SECOND}}]`,
-      '6:59 spec.rules[1].name: "x" is here a second time',
+      '6:59 spec.rules[1].name: "x" is given twice',
     ],
     [
       "a store without a place",

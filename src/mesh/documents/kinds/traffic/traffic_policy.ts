@@ -52,7 +52,7 @@ function readPorts(policy: ObjectReader, problems: Problems): ReadonlyMap<number
       problems.add(reader.at, `${reader.name} says nothing but its port`);
     if (number === null) continue;
     if (ports.has(number.value))
-      problems.add(number.at, `${policy.path("portLevelSettings")}: ${number.value} is here a second time`);
+      problems.add(number.at, `${policy.path("portLevelSettings")}: ${number.value} is given twice`);
     ports.set(number.value, readParts(reader, problems));
   }
   return ports;
@@ -108,7 +108,7 @@ function readHttp(pool: ObjectReader, problems: Problems): Partial<ConnectionPoo
   if (asClient && upgrade === "UPGRADE")
     problems.add(
       reader.where("useClientProtocol"),
-      `${reader.path("useClientProtocol")} does not go with h2UpgradePolicy UPGRADE`,
+      `${reader.path("useClientProtocol")} cannot be given with h2UpgradePolicy UPGRADE`,
       "useClientProtocol",
     );
   const keepalive = reader.object("http2KeepAlive", { known: ["interval", "timeout"] });

@@ -9,7 +9,7 @@ const fields = {
     ...["mode", "clientCertificate", "privateKey", "caCertificates", "caCrl", "subjectAltNames", "sni"],
     ...["insecureSkipVerify"],
   ],
-  unsupported: { credentialName: "there are no Secrets here; name files of the waypoint's host" },
+  unsupported: { credentialName: "Secrets are not supported; name files of the waypoint's host" },
 };
 
 export function readUpstreamTls(policy: ObjectReader, problems: Problems): UpstreamTls | null {
@@ -26,11 +26,15 @@ export function readUpstreamTls(policy: ObjectReader, problems: Problems): Upstr
   if (skips) {
     for (const field of ["caCertificates", "subjectAltNames"])
       if (reader.has(field))
-        problems.add(reader.where(field), `${reader.path(field)} does not go with insecureSkipVerify`, field);
+        problems.add(
+          reader.where(field),
+          `${reader.path(field)} cannot be given with insecureSkipVerify`,
+          field,
+        );
     problems.warn(
       reader.where("insecureSkipVerify"),
       "Ignored",
-      `${reader.path("insecureSkipVerify")}: whoever answers is taken for the service`,
+      `${reader.path("insecureSkipVerify")}: any server that answers is accepted as the service`,
     );
   }
   if (mode?.value === "MUTUAL")

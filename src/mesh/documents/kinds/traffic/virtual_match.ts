@@ -20,7 +20,7 @@ export const httpMatchFields = {
 };
 export const tcpMatchFields = {
   known: ["destinationSubnets", ...scopes],
-  unsupported: { sourceSubnet: "Istio does not support it either; an AuthorizationPolicy looks at sources" },
+  unsupported: { sourceSubnet: "Istio does not support it either; an AuthorizationPolicy can match sources" },
 };
 export const tlsMatchFields = { known: ["sniHosts", "destinationSubnets", ...scopes] };
 
@@ -65,7 +65,7 @@ function readMatchedName(
   if (name.startsWith("@request.auth.claims")) {
     problems.add(
       at,
-      `${reader.name}: routes by claims are for gateways alone, as in Istio; an AuthorizationPolicy looks at claims`,
+      `${reader.name}: only gateways route by claims, as in Istio; an AuthorizationPolicy can match claims`,
       name,
     );
     return null;

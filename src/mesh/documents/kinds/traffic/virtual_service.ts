@@ -32,7 +32,7 @@ export function readVirtualService(
       if (spec.has(field))
         problems.add(
           spec.where(field),
-          `spec.${field} does not go with a VirtualService without spec.hosts, which is a delegate`,
+          `spec.${field} cannot be given with a VirtualService without spec.hosts, which is a delegate`,
           field,
         );
   }
@@ -111,10 +111,7 @@ function readL4Route(
   checkCount(reader, "match", matches.length, trafficLimits.maxMatches, problems);
   if (isTls) {
     if (matches.length === 0)
-      problems.add(
-        reader.at,
-        `${reader.path("match")} is missing: a route of TLS says for which server names it is`,
-      );
+      problems.add(reader.at, `${reader.path("match")} is missing: a TLS route has to name its server names`);
     for (const { match, read } of matches) {
       if (read.sniHosts.length === 0)
         problems.add(match.at, `${match.path("sniHosts")} must name at least one host`);
