@@ -225,7 +225,8 @@ export interface Files {
   writeStream(path: string, pieces: AsyncIterable<Uint8Array>, mode: number): Promise<number>;
   /**
    * Lines at the end of a file, flushed. The file is found by its name each time, so one that was moved away (logrotate) is begun again,
-   * with `mode`. What an earlier call left without its line end is cut off first.
+   * with `mode`. What an earlier call left without its line end is cut off first, if it
+   * begins as a JSON object does.
    *
    * @param lines ends with a line feed. @throws MeshError `io`, also for what is no regular file; all or nothing is there then, but for a
    *   process that is killed.

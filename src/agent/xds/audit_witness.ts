@@ -52,6 +52,8 @@ export class AuditWitness implements ResourceHandler {
   #heads: readonly WitnessedHead[] = [];
   #conflicts: readonly AuditConflict[] = [];
   #savedAtMs = Number.NEGATIVE_INFINITY;
+  /** Monotonic: when the last head came. */
+  #takenAtMs = Number.NEGATIVE_INFINITY;
 
   private constructor(options: AuditWitnessOptions) {
     this.#options = options;
@@ -90,6 +92,9 @@ export class AuditWitness implements ResourceHandler {
   /** @returns why the control plane is told that this is wrong; null when it is not. */
   async #take(bytes: Uint8Array): Promise<string | null> {
     const message = decodeAuditHeadMessage(bytes);
+    const { maxDigests, maxChainChars } = witnessLimits;
+    if (message.digests.length > 32 * maxDigests || message.chainPem.length > maxChainChars)
+      return "the head is larger than any of ours";
     const head = readHead(message);
     if ((await signerOf(message.stateId, head, this.#options)) !== "control plane")
       return `the head of row ${head.id} is not signed by the control plane`;
@@ -98,31 +103,40 @@ export class AuditWitness implements ResourceHandler {
     if (before !== null && step === "same") return null;
     const known = { ...head, stateId: message.stateId, proven: step === "proven" };
     this.#heads = thinned([...this.#heads, known]);
+    const followedAtMs = this.#takenAtMs;
+    this.#takenAtMs = this.#options.clock.now();
     if (before === null || step === "proven" || step === "same" || step === "unknown") {
-      if (before !== null && step === "unknown")
-        this.#options.logger.log(
-          "info",
-          "audit",
-          "the audit log cannot be followed from the head known here",
-          {
-            known: String(before.id),
-            head: String(head.id),
-          },
-        );
+      if (before !== null && step === "unknown") this.#tellGap(before, head, followedAtMs);
       await this.#save(before === null ? "now" : "when due");
       return null;
     }
     // What was found stays found, whatever the control plane says from now on.
     const conflict = { seenAtMs: this.#options.clock.wallMs(), reason: step.reason, before, after: known };
-    this.#conflicts = [...this.#conflicts, conflict].slice(-witnessLimits.maxConflicts);
+    const isFull = this.#conflicts.length >= witnessLimits.maxConflicts;
+    const first = this.#conflicts.slice(0, witnessLimits.maxConflicts / 2);
+    const rest = this.#conflicts.slice(first.length + (isFull ? 1 : 0));
+    this.#conflicts = [...first, ...rest, conflict];
     this.#options.logger.log(
       "error",
       "audit",
       "the control plane's audit log is not the one that this host knew: it was cut off, written again, or restored from a back-up",
       { reason: step.reason, before: `${before.id}:${before.hash}`, after: `${head.id}:${head.hash}` },
     );
-    await this.#save("now");
+    // Not as often as somebody can make them.
+    await this.#save(isFull ? "when due" : "now");
     return step.reason;
+  }
+
+  /** After an absence of ours it says nothing; else the log has grown as fast as it hardly does, or somebody hides what is between. */
+  #tellGap(before: WitnessedHead, head: SignedHead, followedAtMs: number): void {
+    const { clock, logger } = this.#options;
+    const wasFollowed = clock.now() - followedAtMs < witnessLimits.followedMs;
+    logger.log(
+      wasFollowed ? "warn" : "info",
+      "audit",
+      "the audit log cannot be followed from the head known here",
+      { known: String(before.id), head: String(head.id) },
+    );
   }
 
   async #read(): Promise<void> {

@@ -68,8 +68,14 @@ export const witnessLimits = {
   recentHeads: 8,
   maxHeads: 64,
   dayMs: 24 * 60 * 60_000,
-  /** Pairs of heads that contradict each other. */
+  /** Pairs of heads that contradict each other: the first half stays, whatever comes after it. */
   maxConflicts: 16,
+  /** A control plane's proofs reach back so far. */
+  followedMs: 15 * 60_000,
+  /** What is computed of one head, some 20 ms; twice what a control plane of ours sends. */
+  maxDigests: 8_192,
+  /** Characters of the signer's certificates. */
+  maxChainChars: 64 * 1024,
   /** Heads come every few minutes; so often the file is written at the most. Less than what a control plane's proof covers. */
   saveIntervalMs: 10 * 60_000,
 } as const;

@@ -17,6 +17,7 @@ class Lab {
   readonly lines: string[] = [];
   /** The archive's disk, not the state's. */
   isFull = false;
+  hangs = false;
   readonly logger: Logger = { log: (level, _target, message) => void this.lines.push(`${level} ${message}`) };
   #started: { readonly state: ControlState; readonly archive: Archive } | null = null;
 
@@ -40,6 +41,7 @@ class Lab {
     const state = await this.w.open({}, this.w.host, this.logger);
     const { clock, files } = this.w.host;
     const writeAtomic: Files["writeAtomic"] = async (path, bytes, mode) => {
+      if (this.hangs) await new Promise(() => {});
       if (this.isFull) throw new MeshError("io", "local", `${path}: ENOSPC`);
       await files.writeAtomic(path, bytes, mode);
     };
@@ -269,4 +271,17 @@ test("a few rows wait for an hour, and rows of any length are read in pieces", a
   await lab.makeRoom(1);
   for (const path of lab.files()) expect(lab.text(path).length).toBeLessThan(4 * 1024 * 1024);
   expect(await lab.check()).toMatchObject({ intact: true, fromId: 1 });
+});
+
+test("a network file system that hangs is given up in time, and asked for nothing else; pruning by force goes on", async () => {
+  const lab = await Lab.open();
+  lab.append(500);
+  lab.hangs = true;
+  const message = async (): Promise<string> => String(await rejectionOf(lab.makeRoom(10)));
+  expect(await message()).toContain("has not ended for 30 s");
+  expect(await message()).toContain("the write before has not ended");
+  expect(lab.state.audit.start().id).toBe(0);
+  await lab.makeRoom(100, true);
+  expect(lab.state.audit.start().id).toBeGreaterThan(390);
+  expect(lab.archive.status.lost).toBe(lab.state.audit.start().id);
 });

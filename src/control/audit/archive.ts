@@ -2,8 +2,8 @@
  * What is removed from the state is written to files first: audit rows, certificates that have ended, revocations and join tokens. A segment
  * is on the disk before its rows go, and the state goes on naming the newest one, so archive and state are proven together.
  */
-import { asMeshError } from "../../base/errors.ts";
-import { stateLimits } from "../../base/limits/control.ts";
+import { asMeshError, MeshError } from "../../base/errors.ts";
+import { auditExportLimits, stateLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import type { MetricRegistry } from "../../base/metrics.ts";
 import { sha256InSteps } from "../../base/sha256.ts";
@@ -31,6 +31,7 @@ export class Archive {
   #lost = 0;
   /** Monotonic: of the last segment, or of the start. */
   #writtenAtMs: number;
+  #stuck = false;
   /** One at a time: a second one would write the same rows. */
   #work: Promise<unknown> = Promise.resolve();
 
@@ -140,10 +141,35 @@ export class Archive {
     const slice = new TimeSlice(clock);
     const bytes = await slice.run(segmentLines(state, due, header));
     const head = { number, sha256: (await slice.run(sha256InSteps(bytes))).toHex() };
-    await files.makeDirectory(directory, 0o700);
     // Its name has its hash: what a restored state writes again replaces no segment of the state that was.
-    await files.writeAtomic(`${directory}/${segmentName(head)}`, bytes, 0o400);
+    await this.#inTime(async () => {
+      await files.makeDirectory(directory, 0o700);
+      await files.writeAtomic(`${directory}/${segmentName(head)}`, bytes, 0o400);
+    });
     return head;
+  }
+
+  /** A network file system that hangs may never answer. Pruning goes on without it, and it is not asked for anything else meanwhile. */
+  async #inTime(work: () => Promise<void>): Promise<void> {
+    const { clock } = this.#options;
+    if (this.#stuck) throw new MeshError("io", "local", "the write before has not ended");
+    this.#stuck = true;
+    const done = work().finally(() => {
+      this.#stuck = false;
+    });
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = clock.setTimer(auditExportLimits.stuckMs, () => {
+      reject(
+        new MeshError("io", "local", `the write has not ended for ${auditExportLimits.stuckMs / 1000} s`),
+      );
+    });
+    done.catch(() => {});
+    late.catch(() => {});
+    try {
+      await Promise.race([done, late]);
+    } finally {
+      timer.cancel();
+    }
   }
 
   #fails(reason: string): void {

@@ -67,6 +67,7 @@ class Lab {
       logger: this.logger,
       audit: state.audit,
       settings: state.settings,
+      demandRoom: () => state.room.demand(),
       sink: this.receiver,
       counts: auditExportMetrics(new MetricRegistry(), () => [])("syslog"),
     });
@@ -251,4 +252,25 @@ test("a log that was cut, or written again behind what was sent, is said", async
   await lab.start();
   await lab.run(5_000);
   expect(lab.said("ends before the last row")).toBe(1);
+});
+
+test("a receiver that says it refused more than it was given, and a disk without room for the cursor, stop nothing", async () => {
+  const lab = await Lab.open();
+  lab.receiver.answer = async () => 1_000_000;
+  lab.append(7);
+  await lab.run(5_000);
+  expect(lab.exporter.status).toMatchObject({ exportedId: 7, refused: 7, failing: null });
+  lab.receiver.answer = async () => 0;
+  const { room } = lab.state;
+  const demand = room.demand.bind(room);
+  // How far a receiver is can wait: the reserve is not given up for it.
+  room.demand = () => {
+    throw new MeshError("disk_full", "local", "kept for revocation");
+  };
+  lab.append(3);
+  await lab.run(5_000);
+  expect([lab.exporter.status.exportedId, lab.exporter.keptId]).toEqual([10, 7]);
+  room.demand = demand;
+  await lab.run(5_000);
+  expect(lab.exporter.keptId).toBe(10);
 });

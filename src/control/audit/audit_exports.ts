@@ -5,6 +5,7 @@ import type { Host } from "../../host/host.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import type { AuditExportStatus } from "../records/audit.ts";
 import type { AuditHold, AuditLog } from "../state/audit.ts";
+import type { Room } from "../state/room.ts";
 import type { Settings } from "../state/settings.ts";
 import { AuditExport, type AuditSink } from "./audit_export.ts";
 import { auditExportMetrics } from "./audit_export_metrics.ts";
@@ -23,7 +24,12 @@ export interface AuditExportsOptions {
   readonly logger: Logger;
   readonly metrics: MetricRegistry;
   readonly provider: CryptoProvider;
-  readonly state: { readonly id: string; readonly audit: AuditLog; readonly settings: Settings };
+  readonly state: {
+    readonly id: string;
+    readonly audit: AuditLog;
+    readonly settings: Settings;
+    readonly room: Pick<Room, "demand">;
+  };
   readonly targets: AuditTargets;
   /** By which others know this control plane. */
   readonly hostName: string;
@@ -46,6 +52,7 @@ export class AuditExports {
           logger,
           audit: state.audit,
           settings: state.settings,
+          demandRoom: () => state.room.demand(),
           sink,
           counts: countsOf(sink.target),
         }),

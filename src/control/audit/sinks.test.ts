@@ -145,9 +145,10 @@ describe("a file", () => {
   });
 });
 
-function syslog(target: SyslogTarget, timeoutMs = 500): SyslogSink {
+function syslog(target: SyslogTarget, timeoutMs = 500, settleMs = 10_000): SyslogSink {
   const { clock, net, files } = host;
-  const sink = new SyslogSink({ clock, net, files, provider: runtimeProvider(), target, origin, timeoutMs });
+  const provider = runtimeProvider();
+  const sink = new SyslogSink({ clock, net, files, provider, target, origin, timeoutMs, settleMs });
   ends.push(() => sink.close());
   return sink;
 }
@@ -266,6 +267,22 @@ describe("syslog", () => {
     expect(await rejectionOf(sink.send([row(2)]))).toMatchObject({ code: "connection_closed" });
     await sink.send([row(1), row(2)]);
     expect(connections).toBe(2);
+  });
+
+  test("a server that closes what is idle costs nothing but a new connection", async () => {
+    let connections = 0;
+    const server = createServer((socket) => {
+      connections++;
+      socket.on("error", () => {});
+      socket.once("data", () => setTimeout(() => socket.end(), 50));
+    });
+    const to = { host: "127.0.0.1", port: await listen(server) };
+    const sink = syslog({ transport: "tcp", server: to }, 500, 20);
+    for (let n = 1; n <= 3; n++) {
+      await sink.send([row(n)]);
+      await new Promise((resolve) => setTimeout(resolve, 150));
+    }
+    expect(connections).toBe(3);
   });
 
   test("over TLS goes to whom the roots know by that name, and sends nothing to another", async () => {

@@ -28,6 +28,8 @@ export interface SyslogSinkOptions {
   readonly origin: SyslogOrigin;
   /** Of a connection, and of what it has to take; `auditExportLimits.syslogTimeoutMs` when left out. */
   readonly timeoutMs?: number;
+  /** `auditExportLimits.syslogSettleMs` when left out. */
+  readonly settleMs?: number;
 }
 
 export class SyslogSink implements AuditSink {
@@ -38,6 +40,7 @@ export class SyslogSink implements AuditSink {
   #datagrams: Datagrams | null = null;
   #stream: SyslogStream | null = null;
   readonly #timeoutMs: number;
+  #writtenAtMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   constructor(options: SyslogSinkOptions) {
@@ -46,7 +49,7 @@ export class SyslogSink implements AuditSink {
     const { target } = options;
     this.where = describeSyslog(target);
     // A datagram in the local socket's queue is there; one on a network is gone or not.
-    this.settleMs = target.transport === "unix" ? 0 : auditExportLimits.syslogSettleMs;
+    this.settleMs = target.transport === "unix" ? 0 : (options.settleMs ?? auditExportLimits.syslogSettleMs);
   }
 
   async send(rows: readonly ChainedEntry[]): Promise<number> {
@@ -99,8 +102,9 @@ export class SyslogSink implements AuditSink {
   async #sendStream(messages: readonly Uint8Array[]): Promise<void> {
     try {
       if (this.#stream === null || this.#stream.isOver) {
-        // What it had taken and not passed on is lost, for all that is known: the exporter goes back.
-        const broke = this.#stream !== null;
+        // What it had taken and not passed on is lost, for all that is known: the exporter goes back. Servers also close what is idle.
+        const sinceMs = this.#options.clock.now() - this.#writtenAtMs;
+        const broke = this.#stream !== null && sinceMs < this.settleMs;
         this.#stream = null;
         if (broke)
           throw new MeshError("connection_closed", "upstream", `${this.where} closed the connection`);
@@ -113,6 +117,7 @@ export class SyslogSink implements AuditSink {
         if (this.#closed) throw new MeshError("stopped", "local", "the export is stopping");
       }
       await this.#stream.write(concatBytes(...messages.map(counted)));
+      this.#writtenAtMs = this.#options.clock.now();
     } catch (thrown) {
       this.#stream?.close();
       this.#stream = null;

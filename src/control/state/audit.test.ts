@@ -96,6 +96,21 @@ describe("the audit log", () => {
     expect(audit.verify(head)).toMatchObject({ intact: false, id: 3 });
   });
 
+  test("two heads of one row that differ were of two logs, whichever is in this one", () => {
+    const { audit } = open();
+    for (let n = 0; n < 5; n++) audit.append(entry());
+    const head = audit.head();
+    const other = { ...head, hash: "ab".repeat(32) };
+    for (const heads of [
+      [head, other],
+      [other, head],
+    ])
+      expect(runSteps(audit.verifyInSteps(heads))).toMatchObject({
+        intact: false,
+        reason: expect.stringContaining("two signed heads name row 5"),
+      });
+  });
+
   test("the oldest can be pruned, which is a row itself, and the chain still holds", () => {
     const { audit } = open();
     for (let n = 0; n < 20; n++) audit.append(entry());

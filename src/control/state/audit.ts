@@ -142,15 +142,20 @@ export class AuditLog {
   page(afterId: number, maxChars: number): readonly ChainedEntry[] {
     const rows: ChainedEntry[] = [];
     let chars = 0;
-    for (const row of this.#database.all(
-      "SELECT * FROM audit WHERE id > ? ORDER BY id LIMIT ?",
-      afterId,
-      rowsPerStep,
-    )) {
-      const chained = this.#read(row);
-      chars += charsOf(chained.entry);
-      if (rows.length > 0 && chars > maxChars) break;
-      rows.push(chained);
+    // A few at a time: what is read and not taken is read again by the next page.
+    for (let last = afterId; rows.length < rowsPerStep; last = rows.at(-1)?.entry.id ?? last) {
+      const found = this.#database.all(
+        "SELECT * FROM audit WHERE id > ? ORDER BY id LIMIT ?",
+        last,
+        rowsPerRead,
+      );
+      for (const row of found) {
+        const chained = this.#read(row);
+        chars += charsOf(chained.entry);
+        if (rows.length > 0 && chars > maxChars) return rows;
+        rows.push(chained);
+      }
+      if (found.length < rowsPerRead) break;
     }
     return rows;
   }
@@ -205,6 +210,10 @@ export class AuditLog {
   /** `verify` with any number of heads, in steps of a few milliseconds. What is added meanwhile is read too. */
   *verifyInSteps(heads: readonly AuditHead[]): Generator<void, AuditVerdict> {
     const known = new Map(heads.map(({ id, hash }) => [id, hash]));
+    // Of one row there is one hash: a log that showed two was two logs.
+    for (const { id, hash } of heads)
+      if (known.get(id) !== hash)
+        return { intact: false, id, reason: `two signed heads name row ${id}, and differ` };
     const start = this.#start();
     const older = heads.filter(({ id }) => id < start.id).length;
     if ((known.get(start.id) ?? start.hash.toHex()) !== start.hash.toHex())
@@ -357,6 +366,7 @@ export class AuditLog {
 
 /** Rows that are read in one step of a check: as many of the longest are some 6 MiB. */
 const rowsPerStep = 100;
+const rowsPerRead = 10;
 
 const saltBytes = 16;
 const utf8 = new TextEncoder();

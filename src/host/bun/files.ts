@@ -89,7 +89,7 @@ export class BunFiles implements Files {
     try {
       const status = await file.stat();
       if (!status.isFile()) throw new MeshError("io", "local", `${path}: it is no regular file`);
-      const size = await wholeLines(file, status.size);
+      const size = await wholeLines(file, status.size, path);
       if (size !== status.size) await file.truncate(size);
       try {
         await file.writeFile(lines);
@@ -153,20 +153,30 @@ async function writeFlushed(
   }
 }
 
-/** @returns where the last whole line of the file ends; all of it when the last bytes hold no line end, and are not ours. */
-async function wholeLines(file: FileHandle, size: number): Promise<number> {
-  if (size === 0) return 0;
-  const tail = new Uint8Array(1);
-  await file.read(tail, 0, 1, size - 1);
-  if (tail[0] === lineFeed) return size;
+/**
+ * Where the last whole line ends. What is behind it is cut off only where it can be ours, the beginning of a JSON object: a path that
+ * names some other file by mistake is left as it is.
+ *
+ * @throws MeshError `io`.
+ */
+async function wholeLines(file: FileHandle, size: number, path: string): Promise<number> {
   const wanted = Math.min(size, hostLimits.maxTornLineBytes);
   const end = new Uint8Array(wanted);
+  const tail = new Uint8Array(1);
+  if (size > 0) await file.read(tail, 0, 1, size - 1);
+  if (size === 0 || tail[0] === lineFeed) return size;
   await file.read(end, 0, wanted, size - wanted);
   const last = end.lastIndexOf(lineFeed);
-  if (last === -1) return wanted === size ? 0 : size;
-  return size - wanted + last + 1;
+  const isWithin = last !== -1 || wanted === size;
+  if (isWithin && end[last + 1] === openBrace) return size - wanted + last + 1;
+  throw new MeshError(
+    "io",
+    "local",
+    `${path}: its last line has no end and is not one of ours; name another file`,
+  );
 }
 
+const openBrace = 0x7b;
 const lineFeed = 0x0a;
 
 /** The rename itself survives a power cut only when the directory is flushed. */

@@ -118,6 +118,7 @@ export function openFiles(disk: MemoryDisk, schedule: Schedule, owner: Owner, ra
         if (disk.list(parent(path)) === null) throw failure("ENOENT", path);
         const before = disk.exists(path) ? disk.read(path) : new Uint8Array();
         const whole = before.subarray(0, before.lastIndexOf(0x0a) + 1);
+        if (whole.length < before.length && before[whole.length] !== 0x7b) throw failure("EINVAL", path);
         const bytes = new Uint8Array(whole.length + copy.length);
         bytes.set(whole);
         bytes.set(copy, whole.length);

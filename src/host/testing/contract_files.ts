@@ -28,9 +28,15 @@ export function contractFiles(fixture: () => HostFixture): void {
     await append("a\n");
     await append("b\nc\n");
     expect(await read()).toBe("a\nb\nc\n");
-    await write("lines", "a\nhal");
+    await write("lines", 'a\n{"hal');
     await append("d\n");
     expect(await read()).toBe("a\nd\n");
+    // Some other program's file.
+    await write("lines", "a\nhal");
+    expect(
+      await rejectionOf(fixture().settled(files().appendLines(path("lines"), bytesOf("d\n"), 0o640))),
+    ).toMatchObject({ code: "io" });
+    expect(await read()).toBe("a\nhal");
     await fixture().settled(files().remove(path("lines")));
     await append("e\n");
     expect(await read()).toBe("e\n");

@@ -1,0 +1,197 @@
+/** What a host makes of heads that a control plane, or somebody in its place, sends: proven, unknown, forged, and contradicting. */
+import { beforeAll, expect, test } from "bun:test";
+import { chainDigest } from "../../base/audit_chain.ts";
+import { witnessLimits } from "../../base/limits/agent.ts";
+import type { Logger } from "../../base/log.ts";
+import { sha256 } from "../../base/sha256.ts";
+import { SpiffeId } from "../../mesh/identity.ts";
+import { runtimeProvider } from "../../pki/crypto/provider.ts";
+import { encodePem } from "../../pki/der/pem.ts";
+import { FakeClock } from "../../pki/testing/fake_clock.ts";
+import { Forge, type Forged, serverAuth } from "../../pki/testing/forge.ts";
+import { MemoryFiles } from "../../pki/testing/memory_files.ts";
+import { controlServiceAccount, signHead } from "../../pki/trust/audit_head.ts";
+import { auditHeadType } from "../../wire/ads/delta.ts";
+import { encodeAuditHeadMessage } from "../../wire/messages/mesh_resources.ts";
+import { AuditWitness } from "./audit_witness.ts";
+
+const provider = runtimeProvider();
+const id = new SpiffeId("mesh.example", "istio-system", controlServiceAccount);
+const stateId = "a".repeat(32);
+const path = "/s/heads.json";
+
+interface Signer {
+  readonly chainPem: string;
+  readonly keyPem: string;
+}
+
+let root: Forged;
+let signer: Signer;
+let stranger: Signer;
+let otherIdentity: Signer;
+
+async function signerOf(issuer: Forged, forge: Forge, uri: string): Promise<Signer> {
+  const leaf = await forge.leaf(issuer, { uris: [uri], extendedKeyUsage: [serverAuth] });
+  const der = await crypto.subtle.exportKey("pkcs8", leaf.keys.privateKey);
+  return { chainPem: leaf.pem, keyPem: encodePem("PRIVATE KEY", new Uint8Array(der)) };
+}
+
+beforeAll(async () => {
+  const forge = new Forge(provider, Date.now());
+  root = await forge.ca();
+  signer = await signerOf(root, forge, id.uri);
+  stranger = await signerOf(await forge.ca({ subject: "CN=other" }), forge, id.uri);
+  otherIdentity = await signerOf(root, forge, "spiffe://mesh.example/ns/shop/sa/cart");
+});
+
+/** A log of which only digests are known. */
+class Log {
+  readonly hashes: Uint8Array[] = [new Uint8Array(32)];
+  readonly digests: Uint8Array[] = [];
+
+  constructor(rows: number, name = "row") {
+    for (let n = 1; n <= rows; n++) this.add(`${name} ${n}`);
+  }
+
+  add(text: string): void {
+    const digest = sha256(new TextEncoder().encode(text));
+    this.digests.push(digest);
+    this.hashes.push(chainDigest(this.hashes.at(-1) ?? new Uint8Array(32), digest));
+  }
+
+  async head(
+    at: number,
+    since: number,
+    {
+      by = signer,
+      state = stateId,
+      digests = this.digests.slice(since, at),
+    }: { by?: Signer; state?: string; digests?: readonly Uint8Array[] } = {},
+  ): Promise<Uint8Array> {
+    const atMs = Date.now();
+    const hash = this.hashes[at] ?? new Uint8Array(32);
+    const signature = await signHead(state, { id: at, hash: hash.toHex(), atMs }, by.keyPem, provider);
+    return encodeAuditHeadMessage({
+      stateId: state,
+      id: BigInt(at),
+      hash,
+      atMs: BigInt(atMs),
+      signature: Uint8Array.fromBase64(signature),
+      chainPem: by.chainPem,
+      sinceId: BigInt(since),
+      sinceHash: this.hashes[since] ?? new Uint8Array(32),
+      digests: new Uint8Array(digests.flatMap((one) => [...one])),
+    });
+  }
+}
+
+async function open(files = new MemoryFiles()): Promise<{
+  readonly witness: AuditWitness;
+  readonly files: MemoryFiles;
+  readonly said: string[];
+  readonly take: (bytes: Uint8Array) => Promise<string | null>;
+}> {
+  const said: string[] = [];
+  const logger: Logger = { log: (level, _target, message) => void said.push(`${level} ${message}`) };
+  const clock = new FakeClock(Date.now());
+  const witness = await AuditWitness.open({
+    clock,
+    logger,
+    files,
+    path,
+    provider,
+    id,
+    rootsPem: () => root.pem,
+  });
+  const take = async (value: Uint8Array): Promise<string | null> => {
+    const resources = [{ name: "audit", version: "1", resource: { typeUrl: auditHeadType, value } }];
+    const rejected = await witness.apply({ typeUrl: auditHeadType, nonce: "n", resources, removed: [] });
+    return rejected[0]?.reason ?? null;
+  };
+  return { witness, files, said, take };
+}
+
+test("heads that go on from each other are taken, also over a restart; a gap is said and is no alarm", async () => {
+  const log = new Log(500);
+  const { take, files, witness } = await open();
+  expect(await take(await log.head(10, 0))).toBeNull();
+  expect(await take(await log.head(10, 0))).toBeNull();
+  expect(await take(await log.head(100, 5))).toBeNull();
+  expect(await take(await log.head(101, 100))).toBeNull();
+  expect(witness.status).toMatchObject({ heads: 3, conflicts: [] });
+  const again = await open(files);
+  // Written at the first head, and then not with each.
+  expect(again.witness.status.head).toStartWith("10:");
+  expect(await again.take(await log.head(101, 8))).toBeNull();
+  expect(again.said).toEqual([]);
+  // Without an absence of ours it is worth more than a note: whoever hides what they did makes such a gap.
+  expect(await again.take(await log.head(500, 400))).toBeNull();
+  expect(again.said).toEqual(["warn the audit log cannot be followed from the head known here"]);
+  const later = await open(files);
+  expect(await later.take(await log.head(500, 400))).toBeNull();
+  expect(later.said).toEqual(["info the audit log cannot be followed from the head known here"]);
+  expect(again.witness.status.conflicts).toEqual([]);
+});
+
+test("what the control plane has not signed is refused, and changes nothing", async () => {
+  const log = new Log(20);
+  const { take, witness } = await open();
+  expect(await take(await log.head(10, 0))).toBeNull();
+  for (const bytes of [
+    await log.head(12, 0, { by: stranger }),
+    await log.head(12, 0, { by: otherIdentity }),
+    (await log.head(12, 0)).slice(0, 40),
+  ])
+    expect(await take(bytes)).not.toBeNull();
+  expect(
+    await take(
+      await log.head(12, 0, { digests: Array(witnessLimits.maxDigests + 1).fill(new Uint8Array(32)) }),
+    ),
+  ).toContain("larger");
+  expect(witness.status).toMatchObject({ heads: 1, conflicts: [] });
+});
+
+test("a log that ends earlier, has another row, has digests that do not lead on, or is another state's is a conflict that stays", async () => {
+  const log = new Log(50);
+  const other = new Log(80, "other");
+  for (const [bytes, reason] of [
+    [await log.head(39, 0), "ends at row 39, and had row 40"],
+    [await other.head(40, 0), "row 40 is another one than it was"],
+    [await other.head(60, 20), "row 40 is another one than it was"],
+    [await log.head(50, 40, { digests: other.digests.slice(40, 50) }), "row 50 does not go on"],
+    [await log.head(50, 40, { digests: log.digests.slice(40, 49) }), "are not all there"],
+    [await log.head(45, 0, { state: "b".repeat(32) }), "is of state"],
+  ] as const) {
+    const { take, files, said } = await open();
+    expect(await take(await log.head(40, 0))).toBeNull();
+    expect(await take(bytes)).toContain(reason);
+    expect(said.filter((line) => line.startsWith("error "))).toHaveLength(1);
+    const after = await open(files);
+    expect(after.witness.status.conflicts.map((one) => one.reason)).toEqual([
+      expect.stringContaining(reason),
+    ]);
+    expect(after.witness.status.conflicts[0]?.before.id).toBe(40);
+  }
+});
+
+test("what was found first stays, however many contradictions come after it", async () => {
+  const [log, other] = [new Log(50), new Log(50, "other")];
+  const { take, witness, files } = await open();
+  await take(await log.head(41, 0));
+  await take(await other.head(7, 0));
+  for (let n = 0; n < 3 * witnessLimits.maxConflicts; n++)
+    await take(await (n % 2 === 0 ? log : other).head(10 + (n % 2), 0));
+  const { conflicts } = witness.status;
+  expect(conflicts).toHaveLength(witnessLimits.maxConflicts);
+  expect([conflicts[0]?.before.id, conflicts[0]?.after.id]).toEqual([41, 7]);
+  expect((await open(files)).witness.status.conflicts[0]?.before.id).toBe(41);
+});
+
+test("a file that is damaged is said, and heads are kept all the same", async () => {
+  const files = new MemoryFiles();
+  files.put(path, '{"heads":[{"id":"1"}],"conflicts":[]}');
+  const { said, take, witness } = await open(files);
+  expect(said).toEqual(["error what was known of the control plane's audit log cannot be read"]);
+  expect(await take(await new Log(3).head(3, 0))).toBeNull();
+  expect(witness.status.heads).toBe(1);
+});
