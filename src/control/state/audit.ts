@@ -4,6 +4,7 @@
  */
 
 import { chainRow, rowDigest } from "../../base/audit_chain.ts";
+import { MeshError } from "../../base/errors.ts";
 import { auditExportLimits, auditLimits, stateLimits } from "../../base/limits/control.ts";
 import { sha256 } from "../../base/sha256.ts";
 import { runSteps } from "../../base/time_slice.ts";
@@ -194,6 +195,9 @@ export class AuditLog {
       next = (rows.at(-1)?.entry.id ?? toId) + 1;
       yield;
     }
+    // Rows were pruned meanwhile: digests with a hole would look to every host as if the log had been written again.
+    if (this.#start().id > from && toId > from)
+      throw new MeshError("io", "local", "rows were removed while they were read");
     return { sinceId: from, sinceHash: sinceHash.toHex(), digests };
   }
 
@@ -345,6 +349,9 @@ export class AuditLog {
   }
 
   #readSalts(): { readonly afterId: number; readonly key: Uint8Array } {
+    // A back-up of an earlier program is read as it is.
+    const isThere = this.#database.get("SELECT 1 AS one FROM sqlite_schema WHERE name = 'audit_digests'");
+    if (isThere === null) return { afterId: Number.MAX_SAFE_INTEGER, key: new Uint8Array(32) };
     const row = this.#database.get("SELECT after_id, salt_key FROM audit_digests");
     const reader = new RowReader("audit_digests", row ?? {});
     return { afterId: reader.integer("after_id"), key: reader.bytes("salt_key", 32) };
