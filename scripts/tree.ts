@@ -1,6 +1,7 @@
 /** `npm run check` ends with this: the figures of the tree, and every finding against its rules. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { boundsOf, untestedBounds } from "./tidy_bounds.ts";
 import { measureTree } from "./tidy_tree.ts";
 
 const root = join(import.meta.dir, "..");
@@ -14,5 +15,18 @@ console.log(`largest folder: ${tree.largestFolder.path} (${tree.largestFolder.fi
 console.log(`longest file: ${tree.longestFile.path} (${tree.longestFile.lines} lines)`);
 console.log(`circles of imports: ${tree.circles.length}`);
 console.log(`files without an importer: ${tree.withoutImporter.length}`);
+const testing = [
+  ...files,
+  ...readdirSync(join(root, "conformance"), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts"))
+    .map((name) => ({
+      path: `conformance/${name}`,
+      text: readFileSync(join(root, "conformance", name), "utf8"),
+    })),
+].filter(({ path }) => /\.test\.ts$|\/testing\/|^conformance\//.test(path));
+const limits = files.filter(({ path }) => path.startsWith("src/base/limits/"));
+console.log(
+  `bounds that no test names: ${untestedBounds(limits, testing).length} of ${boundsOf(limits).length} (scripts/tidy_bounds.ts)`,
+);
 for (const finding of tree.findings) console.error(finding);
 process.exit(tree.findings.length === 0 ? 0 : 1);

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { boundsOf, untestedBounds, untestedSoFar } from "../scripts/tidy_bounds.ts";
 import { checkFile, type SourceFile } from "../scripts/tidy_rules.ts";
 import { codeOnly, importsOf } from "../scripts/tidy_source.ts";
 import { checkProse, findCircles, measureTree } from "../scripts/tidy_tree.ts";
@@ -53,6 +54,17 @@ describe("the tree", () => {
     const tree = measureTree(sourcesBelow("src"));
     expect(tree.findings).toEqual([]);
     expect(tree.files).toBeGreaterThan(400);
+  });
+
+  test("every bound is named by a test: at the bound, and one past it", () => {
+    const limits = sourcesBelow("src/base/limits");
+    const tests = ["src", "conformance"]
+      .flatMap(sourcesBelow)
+      .filter(({ path }) => /\.test\.ts$|\/testing\/|^conformance\//.test(path));
+    expect(untestedBounds(limits, tests).filter((bound) => !untestedSoFar.has(bound))).toEqual([]);
+    const bounds = new Set(boundsOf(limits));
+    expect(bounds.size).toBeGreaterThan(250);
+    expect([...untestedSoFar].filter((bound) => !bounds.has(bound))).toEqual([]);
   });
 
   test("prose is at most 120 columns wide", () => {
@@ -230,6 +242,18 @@ describe("the rules themselves", () => {
     expect(findings("src/base/x.test.ts", "expect(await rejectionOf(a)).toBe(b); // not .rejects\n")).toBe(
       "",
     );
+  });
+
+  test("bounds without a test are found, times are none", () => {
+    const limits = [
+      {
+        path: "src/base/limits/x.ts",
+        text: "export const xLimits = {\n  maxThings: 3,\n  waitMs: 5,\n} as const;\n",
+      },
+    ];
+    const naming = (text: string) => untestedBounds(limits, [{ path: "src/x.test.ts", text }]);
+    expect(naming("xLimits.maxThingsElsewhere")).toEqual(["xLimits.maxThings"]);
+    expect(naming("const { maxThings } = xLimits;")).toEqual([]);
   });
 
   test("names, length, barrels and forbidden words are found", () => {

@@ -307,3 +307,19 @@ describe("configuration of a control plane", () => {
     ]);
   });
 });
+
+test("windows and times of just their bounds are taken, what is past them is refused", () => {
+  const { maxWindowBytes, maxDurationMs } = configLimits;
+  for (const name of ["streamWindow", "connectionWindow"] as const) {
+    expect(errorsOf({ [name]: [String(maxWindowBytes)] })).toEqual([]);
+    expect(errorsOf({ [name]: [String(maxWindowBytes + 1)] })).toEqual([
+      expect.stringContaining(`to ${maxWindowBytes}`),
+    ]);
+  }
+  for (const name of ["drainDeadline", "poolUnused"] as const) {
+    expect(errorsOf({ [name]: [`${maxDurationMs / 1000}s`] })).toEqual([]);
+    expect(errorsOf({ [name]: [`${maxDurationMs / 1000 + 1}s`] })).toEqual([
+      expect.stringContaining("out of range"),
+    ]);
+  }
+});

@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from "bun:test";
+import { joinLimits } from "../../base/limits/agent.ts";
 import { outcomeOf, rejectionOf } from "../../base/testing/rejection.ts";
 import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import { runtimeProvider } from "../../pki/crypto/provider.ts";
@@ -174,6 +175,17 @@ describe("what is kept of a join", () => {
     }
     files.put(path, good);
     expect((await readNodeFile(files, "/state", provider))?.membership.node).toBe("edge-1");
+  });
+
+  test("a file of just the bound is read, one character more is damage", async () => {
+    const { files, options } = bench((csr) => answer(csr));
+    await joinMesh(options);
+    const good = new TextDecoder().decode(files.contents.get(path));
+    const { maxNodeFileBytes } = joinLimits;
+    files.put(path, good.padEnd(maxNodeFileBytes));
+    expect((await readNodeFile(files, "/state", provider))?.membership.node).toBe("edge-1");
+    files.put(path, good.padEnd(maxNodeFileBytes + 1));
+    expect(await outcomeOf(readNodeFile(files, "/state", provider))).toThrow("it is too large");
   });
 });
 

@@ -80,7 +80,10 @@ describe("a join token", () => {
   test("has 256 random bits, and no two are the same", async () => {
     const made = new Set(await Promise.all(Array.from({ length: 50 }, () => token())));
     expect(made.size).toBe(50);
-    expect(parseJoinToken([...made][0] ?? "")?.secret.length).toBe(32);
+    const [first = ""] = made;
+    expect(parseJoinToken(first)?.secret.length).toBe(32);
+    expect(first.length).toBe(identityLimits.maxJoinTokenChars);
+    expect(parseJoinToken(`${first}0`)).toBeNull();
   });
 
   test("is bound to what can be joined, for a time that is bounded", async () => {
@@ -227,6 +230,10 @@ describe("joining", () => {
       Object.fromEntries(Array.from({ length: count }, (_, index) => [`label-${index}`, "x"]));
     const { maxJoinAddresses, maxJoinLabels, maxLabelValueChars, maxNetworkChars, maxVersionChars } =
       identityLimits;
+    // A prefix of DNS labels, a slash and 63 characters.
+    const { maxLabelNameChars } = identityLimits;
+    const longest = `${`${"p".repeat(63)}.`.repeat(3)}${"p".repeat(61)}/${"n".repeat(63)}`;
+    expect(longest.length).toBe(maxLabelNameChars);
     const bad: readonly Parameters<ControlBench["join"]>[2][] = [
       { nodeName: "Edge 1" },
       { nodeName: "x".repeat(64) },
@@ -243,13 +250,14 @@ describe("joining", () => {
       { labels: { "a/b/c": "x" } },
       { labels: { app: "x".repeat(maxLabelValueChars + 1) } },
       { labels: { app: "a\nb" } },
+      { labels: { [`p${longest}`]: "x" } },
     ];
     const one = await token();
     for (const about of bad) expect(await outcome(one, about)).toStartWith("INVALID_ARGUMENT: ");
     expect(await outcome(one, {}, "x".repeat(pkiLimits.maxCsrBytes * 2))).toStartWith("INVALID_ARGUMENT: ");
     const most = {
       addresses: new Array(maxJoinAddresses).fill("10.0.0.1"),
-      labels: many(maxJoinLabels),
+      labels: { ...many(maxJoinLabels - 1), [longest]: "x".repeat(maxLabelValueChars) },
       network: "x".repeat(maxNetworkChars),
     };
     expect(await outcome(one, most)).toBe("edge-1");

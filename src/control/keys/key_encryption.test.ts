@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { asMeshError } from "../../base/errors.ts";
+import { keysLimits } from "../../base/limits/control.ts";
 import { MemoryFiles } from "../../pki/testing/memory_files.ts";
 import {
   type KeyEncryptionSource,
@@ -39,6 +40,16 @@ test("the key-encryption key comes from a file, the environment or a credential,
     const vault = await openKeyVault(host, provider, parseKeyEncryptionSource(source));
     expect(await vault.open("a", sealed)).toEqual(Uint8Array.of(1));
   }
+});
+
+test("a key file of just the bound is read, one byte more is not", async () => {
+  const files = new MemoryFiles();
+  const host = hostOf(files, {});
+  const { maxKeyFileBytes } = keysLimits;
+  files.put("most", hexKey.padEnd(maxKeyFileBytes));
+  files.put("more", hexKey.padEnd(maxKeyFileBytes + 1));
+  expect(await failure(openKeyVault(host, provider, { kind: "file", path: "most" }))).toBe("done");
+  expect(await failure(openKeyVault(host, provider, { kind: "file", path: "more" }))).toContain("too large");
 });
 
 test("what is missing or wrong is said without a part of the key", async () => {

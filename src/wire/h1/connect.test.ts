@@ -48,3 +48,11 @@ describe("HTTP CONNECT of a proxy client (RFC 9112 §3.2.3)", () => {
     );
   });
 });
+
+test("a request head of just the bound is read, one byte more is 431", () => {
+  const start = "CONNECT a.example:80 HTTP/1.1\r\nx: ";
+  const head = (length: number) => `${start}${"y".repeat(length - start.length - 4)}\r\n\r\n`;
+  const answer = (length: number) => new HttpConnectServer().receive(bytes(head(length)));
+  expect(answer(h1Limits.connectHeadBytes).kind).toBe("connect");
+  expect(answer(h1Limits.connectHeadBytes + 1)).toMatchObject({ kind: "refuse", status: 431 });
+});
