@@ -56,6 +56,7 @@ export const untestedSoFar: ReadonlySet<string> = new Set([
   "stateLimits.maxQuickCheckBytes",
   "stateLimits.maxIdleLogBytes",
   "stateLimits.archivePageChars",
+  "stateLimits.maxFrozenBytes",
   "auditLimits.maxDigests",
   "auditLimits.maxHeads",
   "auditLimits.maxKnownHeads",
