@@ -1,6 +1,7 @@
 /** `npm run conformance -- waypoint`: routes case by case through real processes, and the same routes in a real Envoy. */
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { ask, type Seen } from "./asked.ts";
+import { compareWithEnvoy } from "./auth/envoy.ts";
 import { type AskedRequest, routeCases } from "./route_cases.ts";
 import { openRouteStage } from "./route_stage.ts";
 
@@ -32,6 +33,10 @@ export async function waypointConformance(argv: readonly string[]): Promise<numb
   } finally {
     await stage.stop();
   }
+  const unjudged = await compareWithEnvoy(scratchDirectory("waypoint_auth"), (name, fault) => {
+    if (wanted === undefined || `auth ${name}`.includes(wanted)) tell(`auth ${name}`, fault);
+  });
+  if (unjudged !== null) counts.skipped++;
   const { passed, failed, skipped } = counts;
   console.log(`${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`);
   return failed === 0 && passed > 0 ? 0 : 1;

@@ -148,7 +148,7 @@ describe("what does not hold", () => {
     const unsupported = "401 Jwt header [alg] is not supported";
     for (const alg of ["none", "None", "NONE", "nOnE", "HS256", "HS384", "HS512", "RS1", ""]) {
       expect(await outcome(bench, bearer(forged({ alg })))).toBe(unsupported);
-      expect(await outcome(bench, bearer(forged({ alg }, "")))).toBe(unsupported);
+      expect(await outcome(bench, bearer(forged({ alg }, "")))).toContain("two dots and 3 sections");
     }
     expect(await outcome(bench, bearer(forged({ typ: "JWT" })))).toContain("[alg] field is required");
     expect(await outcome(bench, bearer(forged({ alg: ["ES256"] })))).toContain("[alg] field is required");

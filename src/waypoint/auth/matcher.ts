@@ -2,7 +2,7 @@
 import type { IpAddress } from "../../base/ip.ts";
 import { type IpPrefix, prefixContains } from "../../base/prefix.ts";
 import type { Layer7Rule, Test } from "./layer7_policy.ts";
-import { joinedField, type RequestFacts } from "./request_facts.ts";
+import type { RequestFacts } from "./request_facts.ts";
 import { matchesGlob, matchesText, PathTemplate, type TextMatch, textMatch } from "./text_match.ts";
 
 export type Matcher = (facts: RequestFacts) => boolean;
@@ -100,13 +100,18 @@ function pathMatcher(patterns: readonly string[]): Matcher {
   };
 }
 
-/** `*` is a header that is there, an empty one too (Istio `HeaderMatcher`). */
+/**
+ * Each value of the header by itself, as Envoy's RBAC does: one that must not be there cannot be hidden behind another. `*` is a header that
+ * is there, an empty one too (Istio `HeaderMatcher`).
+ */
 function headerMatcher(name: string, patterns: readonly string[]): Matcher {
   const isPresence = patterns.includes("*");
   const fits = textsMatcher(patterns);
   return ({ http }) => {
-    const value = http === null ? null : joinedField(http.fields, name);
-    return value !== null && (isPresence || fits(value));
+    const fields = http?.fields ?? [];
+    for (let i = 0; i + 1 < fields.length; i += 2)
+      if (fields[i] === name && (isPresence || fits(fields[i + 1] ?? ""))) return true;
+    return false;
   };
 }
 

@@ -71,8 +71,7 @@ function anyFits(test: Test, facts: RequestFacts): boolean {
       const values = http.fields.filter(
         (_, index) => index % 2 === 1 && http.fields[index - 1] === test.name,
       );
-      const joined = values.join(",");
-      return values.length > 0 && test.texts.some((text) => text === "*" || textFits(text, joined));
+      return values.some((value) => test.texts.some((text) => text === "*" || textFits(text, value)));
     }
     case "host":
       return http.host !== "" && test.texts.some((text) => textFits(text.toLowerCase(), http.host));

@@ -7,7 +7,7 @@
  */
 import type { Layer7Policy, Layer7Rule, Test } from "./layer7_policy.ts";
 import { type Matcher, requestPrincipalParts, ruleMatcher } from "./matcher.ts";
-import { joinedField, type RequestFacts } from "./request_facts.ts";
+import type { RequestFacts } from "./request_facts.ts";
 import { PathTemplate, textMatch } from "./text_match.ts";
 
 export interface RuleMatch {
@@ -117,7 +117,7 @@ export class RuleIndex {
     const headers = this.#filed.get("header");
     for (let i = 0; headers !== undefined && i + 1 < http.fields.length; i += 2) {
       const name = http.fields[i] ?? "";
-      if (headers.has(name)) look("header", name, joinedField(http.fields, name) ?? "");
+      if (headers.has(name)) look("header", name, http.fields[i + 1] ?? "");
     }
     if (http.user !== null) lookAtClaims(http.user.claims, this.#filed.get("claim"), look);
     return found;

@@ -15,7 +15,7 @@ export interface TokenText {
   readonly nbf: number | null;
 }
 
-const threeParts = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$/;
+const threeParts = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 
 /** @returns what is wrong, in Envoy's words where it has some. */
 export function readTokenText(token: string): TokenText | string {
