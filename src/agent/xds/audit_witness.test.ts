@@ -148,7 +148,11 @@ test("what the control plane has not signed is refused, and changes nothing", as
       await log.head(12, 0, { digests: Array(witnessLimits.maxDigests + 1).fill(new Uint8Array(32)) }),
     ),
   ).toContain("larger");
+  const padded = (chars: number) => ({ ...signer, chainPem: signer.chainPem.padEnd(chars, "\n") });
+  const { maxChainChars } = witnessLimits;
+  expect(await take(await log.head(12, 0, { by: padded(maxChainChars + 1) }))).toContain("larger");
   expect(witness.status).toMatchObject({ heads: 1, conflicts: [] });
+  expect(await take(await log.head(12, 0, { by: padded(maxChainChars) }))).toBeNull();
 });
 
 test("a log that ends earlier, has another row, has digests that do not lead on, or is another state's is a conflict that stays", async () => {
