@@ -243,7 +243,7 @@ async function build(
           knowledge: {
             nodes: () => activeNodes(state, members),
             isGone: (holder) => members.isGone(holder),
-            acknowledged: () => acknowledgedBundles(xds, administrator, authority),
+            acknowledged: () => acknowledgedBundles(xds, [administrator, controlId], authority),
           },
         });
   life.onStop(() => rotation?.close());
@@ -368,11 +368,11 @@ function* activeNodes(state: ControlState, members: GroupMembers): Iterable<stri
 
 function acknowledgedBundles(
   xds: XdsServer,
-  administrator: SpiffeId,
+  own: readonly SpiffeId[],
   authority: MeshAuthority,
 ): ReadonlyMap<string, string> {
-  // The first administrator's file is ours to write, roots included.
-  const held = new Map([[administrator.uri, authority.bundle.value.version]]);
+  // This process has all roots, and the first administrator's file is ours to write, roots included.
+  const held = new Map(own.map(({ uri }) => [uri, authority.bundle.value.version]));
   for (const { caller, version } of xds.trustHolders())
     if (caller.kind === "node" && version !== null) held.set(caller.node, version);
   return held;

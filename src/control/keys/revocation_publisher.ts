@@ -45,6 +45,8 @@ export class RevocationPublisher {
   readonly #outside: OutsideLists | null;
   #work: Promise<void> = Promise.resolve();
   #pending: string | null = null;
+  /** The same of the round that is under way, which may wait for Vault: until its end what the one before found holds. */
+  #found: string | null = null;
   #failures = 0;
   #timer: Timer | null = null;
   #closed = false;
@@ -86,19 +88,20 @@ export class RevocationPublisher {
     if (this.#closed) return;
     const view = this.#options.authorities.value;
     const crls: Uint8Array[] = [];
-    this.#pending = null;
+    this.#found = null;
     for (const authority of view.authorities) {
       try {
         const der = await this.#listOf(authority);
         if (der !== null) crls.push(der);
       } catch (thrown) {
         // Nothing that goes wrong with one list may keep the others, or the roots, from being published.
-        this.#pending = asMeshError(thrown, "authority_unavailable", "local").message;
-        this.#log("error", "a revocation list could not be made", authority, this.#pending);
+        this.#found = asMeshError(thrown, "authority_unavailable", "local").message;
+        this.#log("error", "a revocation list could not be made", authority, this.#found);
       }
     }
     crls.push(...(await this.#outsideLists(view)));
     await this.#publish(view, [...crls, ...this.#listsOfGone(view)]);
+    this.#pending = this.#found;
     this.#schedule();
   }
 
@@ -109,7 +112,7 @@ export class RevocationPublisher {
     const { crls, problem } = await this.#outside.refresh(view, revoked, clock.wallMs());
     if (problem !== null && this.#failures === 0)
       logger.log("warn", "keys", "an intermediate that was replaced is not revoked yet", { error: problem });
-    this.#pending ??= problem;
+    this.#found ??= problem;
     return crls;
   }
 
@@ -132,8 +135,8 @@ export class RevocationPublisher {
     const names = authorities.map(settingName);
     const known = (settings.get(namesSetting) ?? "").split(" ").filter((name) => name !== "");
     const gone = known.filter((name) => !names.includes(name));
-    const kept = this.#pending === null ? [] : gone;
-    if (this.#pending === null) for (const name of gone) settings.remove(name);
+    const kept = this.#found === null ? [] : gone;
+    if (this.#found === null) for (const name of gone) settings.remove(name);
     const wanted = [...names, ...kept].join(" ");
     if (wanted !== known.join(" ")) settings.set(namesSetting, wanted);
     return kept.flatMap((name) => this.#heldAs(name)?.der ?? []);
@@ -148,7 +151,7 @@ export class RevocationPublisher {
     if (authority.ca === null) {
       // An operator's CA without the right to sign lists, or a key that is out of reach.
       if (held === null || !covers(held.list, wanted) || hasEnded(held.list, nowMs))
-        this.#pending = authority.unavailable ?? "its key is not here";
+        this.#found = authority.unavailable ?? "its key is not here";
       return held?.der ?? null;
     }
     const counted = held === null ? 0n : held.list.number + 1n;
@@ -160,8 +163,8 @@ export class RevocationPublisher {
       this.#options.records.settings.set(settingName(authority), toBase64(der));
       return der;
     } catch (thrown) {
-      this.#pending = asMeshError(thrown, "authority_unavailable", "local").message;
-      this.#log("warn", "a revocation list waits for its key", authority, this.#pending);
+      this.#found = asMeshError(thrown, "authority_unavailable", "local").message;
+      this.#log("warn", "a revocation list waits for its key", authority, this.#found);
       return held?.der ?? null;
     }
   }

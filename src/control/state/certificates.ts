@@ -7,12 +7,24 @@ import { countOf, RowReader, storedMs } from "./row_reader.ts";
 
 export class Certificates {
   readonly #database: Database;
+  /** Null before the first one of this process. */
+  #newestMs: number | null = null;
 
   constructor(database: Database) {
     this.#database = database;
   }
 
+  /**
+   * What is issued after a clock was set back is the newer all the same: who still lacks a leaf of the new CA goes by that, and would be
+   * waited for until the clock has come as far again.
+   */
   record(issued: IssuedCertificate): void {
+    this.#newestMs ??= countOf(
+      this.#database.get("SELECT ifnull(max(issued_at_ms), 0) AS count FROM certificates"),
+    );
+    const atMs = storedMs(issued.issuedAtMs);
+    const issuedAtMs = atMs < this.#newestMs ? this.#newestMs + 1 : atMs;
+    this.#newestMs = issuedAtMs;
     this.#database.run(
       "INSERT INTO certificates (serial, issuer_key, identity, not_before_ms, not_after_ms, requested_by, issued_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
       issued.serial,
@@ -21,7 +33,7 @@ export class Certificates {
       storedMs(issued.notBeforeMs),
       storedMs(issued.notAfterMs),
       issued.requestedBy,
-      storedMs(issued.issuedAtMs),
+      issuedAtMs,
     );
   }
 

@@ -163,6 +163,20 @@ describe("certificates", () => {
     return { ...base, notBeforeMs: 0, notAfterMs: n * 10, requestedBy: "edge-1", issuedAtMs: n, ...fields };
   }
 
+  test("issued after the clock was set back are the newer all the same", async () => {
+    const { certificates } = await openState();
+    for (const [n, issuedAtMs] of [
+      [1, 5_000],
+      [2, 9_000],
+      [3, 6_000],
+      [4, 6_001],
+      [5, 10_000],
+    ] as const)
+      certificates.record(issued(n, { issuedAtMs }));
+    const found = certificates.byIdentity("spiffe://td/ns/shop/sa/cart");
+    expect(found.map(({ serial }) => serial)).toEqual(["0005", "0004", "0003", "0002", "0001"]);
+  });
+
   test("they are found by identity, number, requester and validity", async () => {
     const { certificates } = await openState();
     for (const n of [1, 2, 3]) certificates.record(issued(n));
