@@ -67,7 +67,7 @@ export function addOperationRoutes(app: ControlApp): void {
     const slice = new TimeSlice(clock);
     while (await sources.makeRoom(bounds)) await slice.giveWay();
     // Rows that a receiver does not have stay, and whoever needs the room is told which.
-    const waiting = sources.status().auditExports.filter((one) => one.waiting > 0);
+    const waiting = sources.status().auditExports.filter((one) => one.waiting > bounds.auditRows);
     return context.json({
       ...bounds,
       waiting: waiting.map(({ target, waiting: rows }) => ({ target, rows })),

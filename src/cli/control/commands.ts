@@ -240,7 +240,10 @@ function addAuditVerify(parent: Command, { bindings, style, finish }: Making): v
     .option("--independent", "read every row and compute the chain here, without trusting the control plane")
     .addOption(output("text", "json"))
     .addHelpText("after", examples("audit verify", style))
-    .action(async (flags: AuditVerifyFlags) => finish(await verifyAudit(bindings, style, flags)));
+    // What `audit` has as well is taken for its own wherever it is written.
+    .action(async (_flags: AuditVerifyFlags, command: Command) =>
+      finish(await verifyAudit(bindings, style, command.optsWithGlobals<AuditVerifyFlags>())),
+    );
 }
 
 function addState(program: Command, { bindings, style, finish }: Making): void {

@@ -497,6 +497,21 @@ describe("fairlead audit verify and prune", () => {
     expect((await run("audit verify", { control, who: "blue" })).code).toBe(1);
   });
 
+  test("its options are its own, though `audit` has some of the same names", async () => {
+    const control = new ControlWorld();
+    const { code, out, connected } = await run(
+      "audit verify --control https://c.example:1234 --identity i -o json",
+      { control, files: { t: "x" } },
+    );
+    expect([code, connected[0]?.server]).toEqual([0, { host: "c.example", port: 1234 }]);
+    expect(JSON.parse(out)).toMatchObject({ intact: true });
+    const parent = await run("audit --control https://c.example:1234 --identity i -o json", {
+      control,
+      files: { t: "x" },
+    });
+    expect([parent.code, parent.connected[0]?.server.port]).toEqual([0, 1234]);
+  });
+
   test("read here, row by row, it is compared with what hosts were sent, and no answer of the control plane is believed", async () => {
     const control = new ControlWorld();
     for (let n = 1; n <= 5; n++) await run("audit verify --output json", { control });
