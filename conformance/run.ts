@@ -15,7 +15,7 @@ const usage = `usage: npm run conformance -- <name> [flags]
   control   the control plane and its parts against other implementations
   adversary ways to make work cheaply, against a node and a control plane
   capture   what captures TCP, by each program that can install the rules (root)
-  http      requests that two parsers could read differently, through a waypoint to nginx, Node, Go and Python
+  http      HTTP through a waypoint: requests that two parsers could read differently, h2spec, Autobahn
   waypoint  routes case by case through a waypoint, and the same routes in a real Envoy
   tenants   two tenants and an administrator of the mesh at one control plane: what the one tries against the other
 `;

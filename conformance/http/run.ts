@@ -2,6 +2,7 @@
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { type Attack, attacks } from "./attacks.ts";
 import { type Backend, backends, openStage, type Stage } from "./stage.ts";
+import { suites } from "./suites.ts";
 
 /** @returns the exit code. */
 export async function httpConformance(argv: readonly string[]): Promise<number> {
@@ -12,7 +13,12 @@ export async function httpConformance(argv: readonly string[]): Promise<number> 
     if (missing !== null) console.log(`skipped ${name}: ${missing} is not here`);
   const wanted = argv[0];
   const chosen = attacks.filter(({ name }) => wanted === undefined || name.includes(wanted));
-  const stage = await openStage(scratchDirectory("http"), made);
+  const others = suites().filter(({ name, missing }) => {
+    if (missing !== null) console.log(`skipped ${name}: ${missing} is not here`);
+    return missing === null && wanted === undefined;
+  });
+  const directory = scratchDirectory("http");
+  const stage = await openStage(directory, [...made, ...others.map(({ backend }) => backend)]);
   let passed = 0;
   let failed = 0;
   try {
@@ -26,6 +32,15 @@ export async function httpConformance(argv: readonly string[]): Promise<number> 
           `${fault === null ? "ok  " : "FAIL"} ${backend.name}: ${attack.name}${fault === null ? "" : `: ${fault}`}`,
         );
       }
+    }
+    for (const [index, suite] of others.entries()) {
+      const outcome = await suite.run(stage, made.length + index, directory);
+      passed += outcome.passed;
+      failed += outcome.failures.length;
+      console.log(
+        `${outcome.failures.length === 0 ? "ok  " : "FAIL"} ${suite.name}: ${outcome.passed} cases`,
+      );
+      for (const failure of outcome.failures) console.log(`FAIL ${suite.name}: ${failure}`);
     }
   } finally {
     await stage.stop();

@@ -9,6 +9,8 @@ export interface Backend {
   readonly name: string;
   /** Null when it can run here. */
   readonly missing: string | null;
+  /** Of the service's port. */
+  readonly protocol: "HTTP" | "HTTP2";
   readonly command: (address: string, port: number, directory: string) => readonly string[];
   /** What it has seen since the last time; asked around the mesh. */
   readonly log: (address: string, port: number, directory: string) => Promise<readonly string[]>;
@@ -32,18 +34,21 @@ export function backends(): readonly Backend[] {
       name: "Node",
       missing: node === null ? "node" : null,
       command: (address, port) => [node ?? "", join(folder, "node_backend.cjs"), `${port}`, address],
+      protocol: "HTTP",
       log: askedLog,
     },
     {
       name: "Go",
       missing: "missing" in go ? go.missing : null,
       command: (address, port) => ["path" in go ? go.path : "", `${port}`, address],
+      protocol: "HTTP",
       log: askedLog,
     },
     {
       name: "Python",
       missing: python === null ? "python3" : null,
       command: (address, port) => [python ?? "", join(folder, "python_backend.py"), `${port}`, address],
+      protocol: "HTTP",
       log: askedLog,
     },
     nginxBackend(),
@@ -53,13 +58,15 @@ export function backends(): readonly Backend[] {
 export interface Stage {
   /** Where the caller's node leads to the backend. */
   readonly target: (index: number) => { readonly hostname: string; readonly port: number };
+  /** The application, around the mesh. */
+  readonly direct: (index: number) => { readonly hostname: string; readonly port: number };
   readonly log: (index: number) => Promise<readonly string[]>;
   stop(): Promise<void>;
 }
 
 export async function openStage(directory: string, made: readonly Backend[]): Promise<Stage> {
   mkdirSync(directory, { recursive: true });
-  writeFileSync(join(directory, "mesh.yaml"), documents(made.length));
+  writeFileSync(join(directory, "mesh.yaml"), documents(made));
   const started: Subprocess[] = [];
   const start = async (
     name: string,
@@ -106,6 +113,7 @@ export async function openStage(directory: string, made: readonly Backend[]): Pr
   }
   return {
     target: (index) => ({ hostname: addresses.caller, port: callerPort(index) }),
+    direct: (index) => ({ hostname: addresses.application, port: applicationPort(index) }),
     log: async (index) =>
       (await made[index]?.log(addresses.application, applicationPort(index), directory)) ?? [],
     stop: async () => {
@@ -136,20 +144,20 @@ function common(directory: string): readonly string[] {
   ];
 }
 
-function documents(services: number): string {
+function documents(made: readonly Backend[]): string {
   const workload = (name: string, address: string, labels: string) => `apiVersion: networking.istio.io/v1
 kind: WorkloadEntry
 metadata: {name: ${name}, namespace: shop, labels: {app: ${name}${labels}}, annotations: {ambient.istio.io/redirection: enabled}}
 spec: {address: ${address}, serviceAccount: ${name}}
 ---
 `;
-  const service = (index: number) => `apiVersion: networking.istio.io/v1
+  const service = (protocol: Backend["protocol"], index: number) => `apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: web${index}, namespace: shop, labels: {istio.io/use-waypoint: waypoint}}
 spec:
   hosts: [web${index}.shop]
   addresses: [240.2.0.${index + 1}]
-  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${applicationPort(index)}}]
+  ports: [{number: 80, name: port, protocol: ${protocol}, targetPort: ${applicationPort(index)}}]
   resolution: STATIC
   location: MESH_INTERNAL
   workloadSelector: {labels: {app: application}}
@@ -159,6 +167,6 @@ spec:
     workload("caller", addresses.caller, "") +
     workload("application", addresses.application, "") +
     workload("waypoint", addresses.waypoint, ", istio.io/waypoint-for: all") +
-    Array.from({ length: services }, (_, index) => service(index)).join("")
+    made.map(({ protocol }, index) => service(protocol, index)).join("")
   );
 }

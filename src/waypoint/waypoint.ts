@@ -170,9 +170,10 @@ function served(protocol: AppProtocol, detected: Detected): "http1" | "http2" | 
     case "TLS":
       return "copy";
     case "HTTP11":
+      return detected === "http2" ? "http2" : "http1";
     case "HTTP2":
     case "GRPC":
-      return detected === "http2" ? "http2" : "http1";
+      return detected === "http1" ? "http1" : "http2";
     case "UNKNOWN":
       return detected === "http1" || detected === "http2" ? detected : "copy";
   }

@@ -24,7 +24,7 @@ export const servingLimits = {
   h2: {
     streamWindowBytes: 512 * 1024,
     connectionWindowBytes: 4 * 1024 * 1024,
-    maxFrameBytes: 64 * 1024,
+    maxFrameBytes: 16 * 1024,
     /** Envoy's default of a waypoint (`maxConcurrentStreams` of `connect_terminate` is 100). */
     maxConcurrentStreams: 200,
   },

@@ -1,0 +1,98 @@
+/** Suites of others through the waypoint: h2spec to nginx, and Autobahn's WebSocket cases (kosoku) to Python's websockets. */
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { findPython, repository } from "../peer/lab/tools.ts";
+import { nginxHttp2Backend } from "./nginx.ts";
+import type { Backend, Stage } from "./stage.ts";
+
+/** h2spec's cases; fewer is a failure too. */
+const h2specCases = 145;
+
+export interface Suite {
+  readonly name: string;
+  readonly missing: string | null;
+  readonly backend: Backend;
+  /** @param index of the backend. @returns each case that failed; `passed` is how many did not. */
+  run(
+    stage: Stage,
+    index: number,
+    directory: string,
+  ): Promise<{ readonly passed: number; readonly failures: readonly string[] }>;
+}
+
+export function suites(): readonly Suite[] {
+  return [h2spec(), autobahn()];
+}
+
+function h2spec(): Suite {
+  const path = join(repository, ".peers/bin/h2spec");
+  const backend = nginxHttp2Backend();
+  return {
+    name: "h2spec",
+    missing: existsSync(path) ? backend.missing : "h2spec (bun scripts/peers.ts go)",
+    backend,
+    run: async (stage, index) => {
+      const { hostname, port } = stage.target(index);
+      const text = await said([path, "-h", hostname, "-p", `${port}`, "-o", "2"]);
+      const [, total, passed, skipped, failed] =
+        /(\d+) tests, (\d+) passed, (\d+) skipped, (\d+) failed/.exec(text) ?? [];
+      const failures = [...text.matchAll(/^ +× (.+)$/gm)].map((match) => match[1] ?? "");
+      if (Number(total) !== h2specCases)
+        failures.push(`${total ?? "no"} cases where there are ${h2specCases}`);
+      if (Number(failed) !== 0 && failures.length === 0) failures.push(`${failed} failed`);
+      return { passed: Number(passed ?? 0) + Number(skipped ?? 0), failures };
+    },
+  };
+}
+
+function autobahn(): Suite {
+  const python = findPython("kosoku", "websockets");
+  const script = join(import.meta.dir, "backends/websocket_backend.py");
+  const backend: Backend = {
+    name: "websockets",
+    missing: "missing" in python ? python.missing : null,
+    protocol: "HTTP",
+    command: (address, port) => ["path" in python ? python.path : "", script, `${port}`, address],
+    log: async () => [],
+  };
+  return {
+    name: "Autobahn",
+    missing: backend.missing,
+    backend,
+    run: async (stage, index, directory) => {
+      const command = "path" in python ? join(dirname(python.path), "kosoku") : "";
+      const cases = async (target: { hostname: string; port: number }, folder: string) => {
+        const excluded = ["-x", "9.*", "-x", "12.*", "-x", "13.*", "-p", "4", "-o", join(directory, folder)];
+        const text = await said([
+          command,
+          "-m",
+          "fuzzingclient",
+          ...excluded,
+          `${target.hostname}:${target.port}`,
+        ]);
+        const total = Number(/reports for (\d+) cases/.exec(text)?.[1] ?? 0);
+        return {
+          total,
+          failed: [...text.matchAll(/^ +(\d+\.\d+(?:\.\d+)*): (.+)$/gm)].map((match) => match[1] ?? ""),
+        };
+      };
+      // What the application itself gets wrong is not the waypoint's.
+      const direct = await cases(stage.direct(index), "direct");
+      const through = await cases(stage.target(index), "through");
+      const failures = through.failed.filter((name) => !direct.failed.includes(name));
+      if (through.total !== direct.total || through.total < 200)
+        failures.push(`${through.total} cases of ${direct.total}`);
+      return { passed: through.total - failures.length, failures };
+    },
+  };
+}
+
+async function said(argv: readonly string[]): Promise<string> {
+  const child = Bun.spawn([...argv], { stdout: "pipe", stderr: "pipe" });
+  const [out, error] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+  ]);
+  await child.exited;
+  return `${out}\n${error}`;
+}
