@@ -41,7 +41,9 @@ export function foreign(name: string, text: string, says: string): Case {
 const versions: Readonly<Record<string, string>> = {
   AuthorizationPolicy: "security.istio.io/v1",
   PeerAuthentication: "security.istio.io/v1",
+  DestinationRule: "networking.istio.io/v1",
   ServiceEntry: "networking.istio.io/v1",
+  VirtualService: "networking.istio.io/v1",
   WorkloadEntry: "networking.istio.io/v1",
   WorkloadGroup: "networking.istio.io/v1",
 };

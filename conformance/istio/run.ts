@@ -5,6 +5,7 @@ import { parseDocuments } from "../../src/mesh/documents/parse.ts";
 import { formatLocation } from "../../src/mesh/location.ts";
 import { authorizationPolicyCases } from "./authorization_policy.ts";
 import { type Case, unmark } from "./case.ts";
+import { destinationRuleCases } from "./destination_rule.ts";
 import { askIstio } from "./judge.ts";
 import { kindCases } from "./kinds.ts";
 import { metadataCases } from "./metadata.ts";
@@ -12,6 +13,7 @@ import { peerAuthenticationCases } from "./peer_authentication.ts";
 import { policyValueCases } from "./policy_values.ts";
 import { serviceEndpointCases } from "./service_endpoints.ts";
 import { serviceEntryCases } from "./service_entry.ts";
+import { virtualServiceCases } from "./virtual_service.ts";
 import { workloadEntryCases } from "./workload_entry.ts";
 import { workloadGroupCases } from "./workload_group.ts";
 
@@ -23,6 +25,8 @@ const groups: Readonly<Record<string, readonly Case[]>> = {
   "ServiceEntry: endpoints and exports": serviceEndpointCases,
   WorkloadEntry: workloadEntryCases,
   WorkloadGroup: workloadGroupCases,
+  VirtualService: virtualServiceCases,
+  DestinationRule: destinationRuleCases,
   metadata: metadataCases,
   kinds: kindCases,
 };

@@ -66,6 +66,12 @@ describe("Istio, HTTPRewrite.uri", () => {
     expect(rewritten("/other", null, rewrite)).toBe("/other");
   });
 
+  test("what is made of a path is always one", () => {
+    expect(rewritten("/a", null, { kind: "prefix", value: "evil.example" })).toBe("/evil.examplea");
+    expect(rewritten("/a?b", null, { kind: "regex", pattern: ".*", substitution: "" })).toBe("/?b");
+    expect(rewritten("/a", { kind: "exact", value: "/a" }, { kind: "full", value: "x" })).toBe("/x");
+  });
+
   test("the whole path; a query that is written takes the place of the request's", () => {
     expect(rewritten("/a/b?c", null, { kind: "full", value: "/x" })).toBe("/x?c");
     expect(rewritten("/a/b?c", null, { kind: "full", value: "/x?d" })).toBe("/x?d");

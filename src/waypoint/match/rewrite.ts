@@ -14,9 +14,14 @@ export function pathRewriter(rewrite: PathRewrite): PathRewriter {
   return (target, match) => {
     const end = pathEnd(target);
     const path = target.slice(0, end);
-    const changed = newPath(path, match);
+    const changed = rooted(newPath(path, match));
     return changed.includes("?") ? changed : changed + target.slice(end);
   };
+}
+
+/** Whatever a document makes of a path, what is sent on is one: `evil.example` or nothing would be read as something else by an application. */
+function rooted(path: string): string {
+  return path.startsWith("/") ? path : `/${path}`;
 }
 
 function pathChange(rewrite: PathRewrite): (path: string, match: HttpMatch | null) => string {

@@ -187,7 +187,8 @@ function readDelay(fault: ObjectReader, problems: Problems): Fault["delay"] {
     unsupported: { exponentialDelay: "Istio does not support it either; write fixedDelay" },
   });
   if (reader === null) return null;
-  if (!reader.has("fixedDelay")) problems.add(reader.at, `${reader.path("fixedDelay")} is missing`);
+  if (!reader.has("fixedDelay") && !reader.has("exponentialDelay"))
+    problems.add(reader.at, `${reader.path("fixedDelay")} is missing`);
   const ms = readTime(reader, "fixedDelay", problems);
   // Of the older field nothing is 0 (Istio `TranslateFault`).
   const older = reader.has("percent") ? readNumber(reader, "percent", 0, 100, problems) : 0;
@@ -204,7 +205,8 @@ function readAbort(fault: ObjectReader, problems: Problems): Fault["abort"] {
   });
   if (reader === null) return null;
   const said = ["httpStatus", "grpcStatus"].filter((field) => reader.has(field));
-  if (said.length !== 1) problems.add(reader.at, `${reader.name} must have either httpStatus or grpcStatus`);
+  if (said.length !== 1 && !reader.has("http2Error"))
+    problems.add(reader.at, `${reader.name} must have either httpStatus or grpcStatus`);
   const httpStatus = reader.integer("httpStatus", 200, 599)?.value ?? null;
   const grpc = reader.string("grpcStatus");
   const grpcStatus = grpc === null ? null : grpcStatuses.indexOf(grpc.value);

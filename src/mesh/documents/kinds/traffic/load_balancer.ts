@@ -202,7 +202,11 @@ function readShare(reader: ObjectReader, problems: Problems): LocalityShare[] {
   for (const { key, keyAt, value } of reader.map("to")) {
     const weight = value.kind === "scalar" && typeof value.value === "number" ? value.value : Number.NaN;
     if (!Number.isInteger(weight) || weight < 1 || weight > 100)
-      problems.add(value.at, `${reader.path("to")}: a weight must be from 1 to 100`, key);
+      problems.add(
+        value.at,
+        `${reader.path("to")}: a weight must be from 1 to 100`,
+        value.kind === "scalar" ? value.source : key,
+      );
     if (!isLocality(key))
       problems.add(keyAt, `${reader.path("to")}: ${quote(key)} is not region/zone/subzone`, key);
     to.set(key, weight);
@@ -238,7 +242,11 @@ function readWarmup(balancer: ObjectReader, problems: Problems): Warmup | null {
   if (!reader.has("duration")) problems.add(reader.at, `${reader.path("duration")} is missing`);
   const aggression = readNumber(reader, "aggression", 0, 1_000, problems);
   if (aggression === 0)
-    problems.add(reader.where("aggression"), `${reader.path("aggression")} must be more than 0`);
+    problems.add(
+      reader.where("aggression"),
+      `${reader.path("aggression")} must be more than 0`,
+      "aggression",
+    );
   return {
     durationMs: readTime(reader, "duration", problems) ?? 1,
     minimumPercent: readNumber(reader, "minimumPercent", 0, 100, problems) ?? 10,

@@ -58,6 +58,7 @@ export function readPercent(reader: ObjectReader, field: string, problems: Probl
     problems.add(
       percent.where("value"),
       `${percent.path("value")} is less than 0.0001, and counts as nothing`,
+      "value",
     );
   return value;
 }

@@ -11,12 +11,19 @@ import { checkCount } from "../bounds.ts";
 
 const fields = { known: ["exact", "prefix", "regex"] };
 
-/** An object without any of the three asks for presence alone, and so does the expression `*` (Istio `canBeConvertedToPresentMatch`). */
+export interface TextMatchRules {
+  /** Of a path every path begins with nothing. */
+  readonly emptyPrefix?: boolean;
+  /** The expression `*`, which is none, asks for presence; Istio takes it in `withoutHeaders`. */
+  readonly star?: boolean;
+}
+
+/** An object without any of the three asks for presence alone (Istio `canBeConvertedToPresentMatch`). */
 export function readTextMatch(
   node: YamlNode,
   path: string,
   problems: Problems,
-  emptyPrefix: "allowed" | "refused" = "refused",
+  { emptyPrefix = false, star = false }: TextMatchRules = {},
 ): TextMatch | null {
   const reader = ObjectReader.of(node, path, fields, problems);
   if (reader === null) return null;
@@ -29,18 +36,16 @@ export function readTextMatch(
   }
   const read = reader.string(kind);
   if (read === null) return null;
-  if (kind === "regex") return readRegex(read, reader.path(kind), problems);
-  if (kind === "prefix" && read.value === "" && emptyPrefix === "refused")
+  if (kind === "regex") {
+    if (star && read.value === "*") return { kind: "present" };
+    return checkPattern(read, reader.path(kind), problems) ? { kind: "regex", value: read.value } : null;
+  }
+  if (kind === "prefix" && read.value === "" && !emptyPrefix)
     problems.add(read.at, `${reader.path(kind)} is empty; leave the match out to take everything`);
   return {
     kind: kind === "exact" ? "exact" : "prefix",
     value: checkedValue(read, reader.path(kind), problems),
   };
-}
-
-function readRegex(read: Located<string>, path: string, problems: Problems): TextMatch | null {
-  if (read.value === "*") return { kind: "present" };
-  return checkPattern(read, path, problems) ? { kind: "regex", value: read.value } : null;
 }
 
 /** @returns whether it is an expression that is matched in linear time. */
@@ -80,6 +85,7 @@ export function readNamedMatches(
   field: string,
   readName: (name: string, at: Location) => string | null,
   problems: Problems,
+  rules: TextMatchRules = {},
 ): readonly NamedMatch[] {
   if (!reader.has(field)) return [];
   const entries = reader.map(field);
@@ -91,7 +97,7 @@ export function readNamedMatches(
       problems.add(keyAt, `${path} has no value; write {} to ask for its presence`, key);
       return [];
     }
-    const match = readTextMatch(value, path, problems);
+    const match = readTextMatch(value, path, problems, rules);
     return name === null || match === null ? [] : [{ name, match }];
   });
 }

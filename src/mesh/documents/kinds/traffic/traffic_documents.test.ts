@@ -349,7 +349,7 @@ describe("what Istio refuses of a VirtualService is refused, where it is", () =>
     [
       "TLS of another's name",
       "hosts: [a.mesh]\ntls: [{match: [{sniHosts: [b.mesh]}], route: [{destination: {host: a.mesh}}]}]",
-      '6:19 spec.tls[0].match[0].sniHosts: "b.mesh" is in none of spec.hosts',
+      '6:30 spec.tls[0].match[0].sniHosts: "b.mesh" is in none of spec.hosts',
     ],
     [
       "statPrefix",

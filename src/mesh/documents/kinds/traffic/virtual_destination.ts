@@ -31,7 +31,11 @@ export function readWeights(
     return [{ destination, weight, headers: headers ?? noRouteHeaders }];
   });
   if (weights.length > 1 && weights.every(({ weight }) => weight === 0))
-    problems.add(route.where("route"), `${route.path("route")}: the weights of its destinations add up to 0`);
+    problems.add(
+      route.where("route"),
+      `${route.path("route")}: the weights of its destinations add up to 0`,
+      "route",
+    );
   // Where there is no other, the weight has nothing to say (Istio `applyHTTPRouteDestination`).
   return weights.length === 1 ? weights.map((only) => ({ ...only, weight: 1 })) : weights;
 }

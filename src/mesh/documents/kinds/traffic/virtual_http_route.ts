@@ -45,7 +45,7 @@ export function readVirtualHttpRoute(
     answer: readAnswer(reader, problems),
     delegate: readDelegate(reader, problems),
     rewrite,
-    timeoutMs: readTime(reader, "timeout", problems, true),
+    timeoutMs: readTime(reader, "timeout", problems),
     retries: retries.policy,
     saysAvoidTried: retries.saysAvoidTried,
     fault: readFault(reader, problems),

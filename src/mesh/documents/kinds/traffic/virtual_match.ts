@@ -41,7 +41,7 @@ export function readHttpMatch(reader: ObjectReader, problems: Problems): Virtual
       scheme: text("scheme"),
       authority: text("authority"),
       headers: readNamedMatches(reader, "headers", headerName, problems),
-      withoutHeaders: readNamedMatches(reader, "withoutHeaders", headerName, problems),
+      withoutHeaders: readNamedMatches(reader, "withoutHeaders", headerName, problems, { star: true }),
       query: readNamedMatches(reader, "queryParams", (name) => name, problems),
       location: reader.at,
     },
@@ -52,7 +52,8 @@ export function readHttpMatch(reader: ObjectReader, problems: Problems): Virtual
 /** Of a path the empty prefix is every path. */
 function readUri(reader: ObjectReader, problems: Problems): PathMatch | null {
   const node = reader.node("uri");
-  const match = node === null ? null : readTextMatch(node, reader.path("uri"), problems, "allowed");
+  const match =
+    node === null ? null : readTextMatch(node, reader.path("uri"), problems, { emptyPrefix: true });
   return match === null || match.kind === "present" ? null : match;
 }
 

@@ -115,12 +115,12 @@ function readL4Route(
     for (const { match, read } of matches) {
       if (read.sniHosts.length === 0)
         problems.add(match.at, `${match.path("sniHosts")} must name at least one host`);
-      for (const sni of read.sniHosts)
-        if (!hosts.some(({ value }) => covers(value, sni)))
+      for (const sni of match.strings("sniHosts"))
+        if (!hosts.some(({ value }) => covers(value, normalHost(sni.value))))
           problems.add(
-            match.where("sniHosts"),
-            `${match.path("sniHosts")}: ${quote(sni)} is in none of spec.hosts`,
-            sni,
+            sni.at,
+            `${match.path("sniHosts")}: ${quote(sni.value)} is in none of spec.hosts`,
+            sni.value,
           );
     }
   }
