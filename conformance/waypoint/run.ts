@@ -1,6 +1,7 @@
 /** `npm run conformance -- waypoint`: routes case by case through real processes, and the same routes in a real Envoy. */
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { ask, type Seen } from "./asked.ts";
+import { tryAuthorizers } from "./auth/authorizers.ts";
 import { compareWithEnvoy } from "./auth/envoy.ts";
 import { type AskedRequest, routeCases } from "./route_cases.ts";
 import { openRouteStage } from "./route_stage.ts";
@@ -37,6 +38,11 @@ export async function waypointConformance(argv: readonly string[]): Promise<numb
     if (wanted === undefined || `auth ${name}`.includes(wanted)) tell(`auth ${name}`, fault);
   });
   if (unjudged !== null) counts.skipped++;
+  const unasked = await tryAuthorizers(scratchDirectory("waypoint_authorizers"), (name, fault) => {
+    if (wanted === undefined || `auth ${name}`.includes(wanted)) tell(`auth ${name}`, fault);
+  });
+  if (unasked !== null) counts.skipped++;
+  for (const reason of [unjudged, unasked]) if (reason !== null) console.log(`skipped auth: ${reason}`);
   const { passed, failed, skipped } = counts;
   console.log(`${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`);
   return failed === 0 && passed > 0 ? 0 : 1;
