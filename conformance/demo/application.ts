@@ -1,6 +1,6 @@
-/** The backend of the demo: an ordinary HTTP server that knows nothing of any mesh. `application.ts PORT CREDENTIAL`. */
+/** The backend of the demo: an ordinary HTTP server that knows nothing of any mesh. `application.ts PORT CREDENTIAL [VERSION [STATUS]]`. */
 
-const [port = "", credential = ""] = process.argv.slice(2);
+const [port = "", credential = "", version = "", answer = "200"] = process.argv.slice(2);
 
 /** A line every 50 ms, for as long as there is a listener. */
 function ticks(): ReadableStream<Uint8Array> {
@@ -23,7 +23,9 @@ Bun.serve({
     if (request.headers.get("authorization") !== credential)
       return new Response("who are you?\n", { status: 401 });
     if (new URL(request.url).pathname === "/ticks") return new Response(ticks());
-    return new Response("the order book\n");
+    return new Response(version === "" ? "the order book\n" : `the order book, ${version}\n`, {
+      status: Number(answer),
+    });
   },
 });
 console.log("listening");

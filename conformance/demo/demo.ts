@@ -19,6 +19,7 @@ import {
 import { eventually, Processes, type Running } from "./processes.ts";
 import { Story } from "./story.ts";
 import { type Answer, call, callWithCertificate, OpenStream } from "./visitor.ts";
+import { tellOfWaypoint } from "./waypoint_story.ts";
 
 const root = join(import.meta.dir, "..", "..");
 const binary = process.argv[2];
@@ -286,6 +287,35 @@ async function tell(): Promise<void> {
   await withPeerAuthorization(backend);
   await withChange(backend);
   await whoTalkedToWhom(backend);
+  await behindWaypoint();
+}
+
+/** The waypoint's node has no application; the newer versions each have theirs. */
+async function behindWaypoint(): Promise<void> {
+  let waypoint: Node | null = null;
+  const version = (member: Member, index: number, status: string): Node => {
+    const port = 20_000 + ((process.pid + index) % 20_000);
+    processes.start(member.name, [
+      process.execPath,
+      join(import.meta.dir, "application.ts"),
+      String(port),
+      credential,
+      `v${index + 1}`,
+      status,
+    ]);
+    return startNode(member, ["--application", `${member.ip}:${backendPort}=127.0.0.1:${port}`]);
+  };
+  await tellOfWaypoint({
+    story,
+    places,
+    publish,
+    start: async () => {
+      waypoint = startNode(places.waypoint, ["--waypoint", "shop/waypoint"]);
+      const nodes = [waypoint, version(places.newer, 1, "200"), version(places.broken, 2, "503")];
+      return await eventually(20_000, async () => (await Promise.all(nodes.map(isReady))).every(Boolean));
+    },
+    lines: () => waypoint?.running.lines ?? [],
+  });
 }
 
 let interrupted = false;

@@ -11,6 +11,10 @@ export interface Places {
   readonly backend: Member;
   /** A workload of the same mesh with a good certificate that has no business with the backend. */
   readonly reports: Member;
+  readonly waypoint: Member;
+  /** A newer version of the backend, and one that is broken. */
+  readonly newer: Member;
+  readonly broken: Member;
 }
 
 /** The port the backend's clients know, on the backend's address: the node tunnel listens there in front of the application. */
@@ -31,5 +35,8 @@ export function choosePlaces(seed: number): Places {
     frontend: { name: "frontend", ip: `${network}.1` },
     backend: { name: "backend", ip: `${network}.2` },
     reports: { name: "reports", ip: `${network}.3` },
+    waypoint: { name: "waypoint", ip: `${network}.4` },
+    newer: { name: "backend-v2", ip: `${network}.5` },
+    broken: { name: "backend-v3", ip: `${network}.6` },
   };
 }

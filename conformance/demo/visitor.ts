@@ -11,11 +11,16 @@ export interface Answer {
 
 const limitMs = 5000;
 
+/** Where the end user's token is; the application has its own credential in `authorization`. */
+function userToken(token: string): string {
+  return token === "" ? "" : `x-user-token: ${token}\r\n`;
+}
+
 /** One HTTP request over a connection of its own. */
-export function call(host: string, port: number, authorization: string): Promise<Answer> {
+export function call(host: string, port: number, authorization: string, token = ""): Promise<Answer> {
   const socket = connectTcp({ host, port });
   socket.write(
-    `GET / HTTP/1.1\r\nhost: backend\r\nauthorization: ${authorization}\r\nconnection: close\r\n\r\n`,
+    `GET / HTTP/1.1\r\nhost: backend\r\nauthorization: ${authorization}\r\n${userToken(token)}connection: close\r\n\r\n`,
   );
   return collect(socket);
 }
@@ -69,10 +74,12 @@ export class OpenStream {
   endedAtMs: number | null = null;
   readonly #socket: ReturnType<typeof connectTcp>;
 
-  constructor(host: string, port: number, authorization: string) {
+  constructor(host: string, port: number, authorization: string, token = "") {
     const socket = connectTcp({ host, port });
     this.#socket = socket;
-    socket.write(`GET /ticks HTTP/1.1\r\nhost: backend\r\nauthorization: ${authorization}\r\n\r\n`);
+    socket.write(
+      `GET /ticks HTTP/1.1\r\nhost: backend\r\nauthorization: ${authorization}\r\n${userToken(token)}\r\n`,
+    );
     socket.on("data", (chunk) => {
       this.ticks += chunk.toString("latin1").split("tick").length - 1;
     });

@@ -280,6 +280,8 @@ export class H1Upstream implements SocketHandler, BodySink {
       return;
     }
     this.#detach();
+    // The last of the answer may have filled whoever takes it: the next answer is another's to read.
+    this.#resume();
     if (this.#mayReuse && !this.#isTunnel) this.#events.onIdle(this);
     else this.#gone(true);
   }
