@@ -35,7 +35,10 @@ export interface OpenedKeys {
   readonly own: StateAuthorities | null;
   /** The same, and where the root is not ours. */
   readonly rootKey: RootKeyCustody | null;
-  /** Seals under the key-encryption key; null where the CA is in files, which needs none. */
+  /**
+   * Seals what a start without Vault needs. Null where the CA's key is here and nothing else has to be kept: the control plane's own key is
+   * then in memory alone.
+   */
   readonly sealed: SealedKeys | null;
   /** Who signs our intermediates, where that is another CA. */
   readonly outside: OutsideAuthority | null;
@@ -102,7 +105,7 @@ export async function openKeys(
   return {
     view: own.view,
     own,
-    sealed,
+    sealed: authority.kind === "vault-transit" ? sealed : null,
     outside,
     rootKey: firstKind === "root" ? new RootKeyCustody(own, sealed, rootKeyFile) : null,
     close: () => {
