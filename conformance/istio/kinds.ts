@@ -13,7 +13,6 @@ const toCome: readonly (readonly [apiVersion: string, kind: string])[] = [
   ["extensions.istio.io/v1alpha1", "TrafficExtension"],
   ["gateway.networking.k8s.io/v1", "GatewayClass"],
   ["gateway.networking.k8s.io/v1alpha2", "UDPRoute"],
-  ["gateway.networking.k8s.io/v1beta1", "ReferenceGrant"],
   ["gateway.networking.k8s.io/v1", "ListenerSet"],
   ["gateway.networking.x-k8s.io/v1alpha1", "XListenerSet"],
   ["gateway.networking.x-k8s.io/v1alpha1", "XBackendTrafficPolicy"],

@@ -20,6 +20,8 @@ export const trafficLimits = {
   maxHosts: 256,
   /** What a route is attached to; the Gateway API's. */
   maxParents: 32,
+  /** Of one ReferenceGrant, each way; the Gateway API's. */
+  maxGrantItems: 16,
   /** Bytes of a direct answer; Istio's is 1 MiB, but a document here is 256 KiB at most. */
   maxAnswerBytes: 100 * 1024,
   /** Rules of one RateLimit, and keys of one of them. */

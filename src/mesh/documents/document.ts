@@ -13,6 +13,7 @@ import type {
   GatewayL4Rule,
   GatewayRouteSpec,
   RateLimitSpec,
+  ReferenceGrantSpec,
   VirtualServiceSpec,
 } from "./traffic_spec.ts";
 
@@ -248,6 +249,7 @@ export type HttpRouteDocument = TrafficDocumentOf<
 >;
 export type L4RouteDocument = TrafficDocumentOf<"TCPRoute" | "TLSRoute", GatewayRouteSpec<GatewayL4Rule>>;
 export type BackendTlsPolicyDocument = TrafficDocumentOf<"BackendTLSPolicy", BackendTlsSpec>;
+export type ReferenceGrantDocument = TrafficDocumentOf<"ReferenceGrant", ReferenceGrantSpec>;
 export type RateLimitDocument = TrafficDocumentOf<"RateLimit", RateLimitSpec>;
 
 /** What a waypoint does with the traffic of its services. A node tunnel does nothing with them. */
@@ -257,6 +259,7 @@ export type TrafficDocument =
   | HttpRouteDocument
   | L4RouteDocument
   | BackendTlsPolicyDocument
+  | ReferenceGrantDocument
   | RateLimitDocument;
 
 /** `fairlead.dev/v1`: code of users that a waypoint runs for each request. */

@@ -194,6 +194,13 @@ export interface BackendTarget {
   readonly section: string | null;
 }
 
+/** Routes of these namespaces may send to these services of the document's own. */
+export interface ReferenceGrantSpec {
+  readonly from: readonly { readonly kind: string; readonly namespace: string }[];
+  /** Of a null name: every one of the kind. */
+  readonly to: readonly { readonly kind: string; readonly name: string | null }[];
+}
+
 export interface RateLimitSpec {
   /** As `readTargetRefs` reads them: `Service cart`. */
   readonly targets: readonly Located<string>[];

@@ -1,5 +1,5 @@
 /** Where rules send traffic: services, ports and subsets that are there, or the answer for what is not. */
-import type { MeshDocument } from "../documents/document.ts";
+import type { MeshDocument, ReferenceGrantDocument } from "../documents/document.ts";
 import type {
   BackendRef,
   VirtualDestination,
@@ -20,7 +20,15 @@ export class Destinations {
   readonly #report: TrafficReport;
   readonly #told = new Set<string>();
 
-  constructor(lookup: ServiceLookup, planOf: (service: Service) => DestinationPlan, report: TrafficReport) {
+  readonly #grants: readonly ReferenceGrantDocument[];
+
+  constructor(
+    lookup: ServiceLookup,
+    planOf: (service: Service) => DestinationPlan,
+    grants: readonly ReferenceGrantDocument[],
+    report: TrafficReport,
+  ) {
+    this.#grants = grants;
     this.#lookup = lookup;
     this.#planOf = planOf;
     this.#report = report;
@@ -70,12 +78,12 @@ export class Destinations {
     const port = backend.port ?? 0;
     const name = `${backend.kind} ${backend.namespace ?? own}/${backend.name}`;
     const unknown = { service: `${backend.namespace ?? own}/${backend.name}`, port, subset: null };
-    if (backend.namespace !== null && backend.namespace !== own)
+    if (backend.namespace !== null && backend.namespace !== own && !this.#isGranted(document, backend))
       return this.#missing(
         document,
         backend.at,
         500,
-        `${name} is of another namespace, which needs a ReferenceGrant; this version does not read those`,
+        `${name} is of another namespace, and no ReferenceGrant there is for this route`,
         unknown,
       );
     const [service, second] = this.#lookup.byRef(backend, own);
@@ -109,6 +117,16 @@ export class Destinations {
     const nothing = { service: "", port: 0, subset: null };
     const missing = this.#missing(document, at, 500, "it names no backends", nothing);
     return [{ ...missing, weight: 1, headers: { request: none, response: none } }];
+  }
+
+  #isGranted(document: MeshDocument, { kind, namespace, name }: BackendRef): boolean {
+    const { namespace: own } = document.metadata;
+    return this.#grants.some(
+      ({ metadata, spec }) =>
+        metadata.namespace === namespace &&
+        spec.from.some((from) => from.kind === document.kind && from.namespace === own) &&
+        spec.to.some((to) => to.kind === kind && (to.name === null || to.name === name)),
+    );
   }
 
   #missing(

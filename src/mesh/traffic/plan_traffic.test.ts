@@ -377,6 +377,29 @@ describe("routes of the Gateway API", () => {
     expect(warnings).toHaveLength(3);
   });
 
+  test("may send to another namespace by a ReferenceGrant there, and by no other", () => {
+    const backend =
+      "{group: networking.istio.io, kind: ServiceEntry, name: outside, namespace: other, port: 443}";
+    const grant = (namespace: string, from: string, to: string): string =>
+      document(
+        "ReferenceGrant",
+        `${namespace}/g`,
+        `{from: [{group: gateway.networking.k8s.io, kind: ${from}}], to: [{group: networking.istio.io, kind: ServiceEntry${to}}]}`,
+      );
+    const missing = (...grants: readonly string[]) => {
+      const action = plan([route("shop/r", `{backendRefs: [${backend}]}`), ...grants]).of("reviews.shop.mesh")
+        ?.http[0]?.action;
+      return action?.kind === "forward" ? action.destinations[0]?.missing?.status : undefined;
+    };
+    expect(missing()).toBe(500);
+    expect(missing(grant("other", "HTTPRoute, namespace: shop", ""))).toBeUndefined();
+    expect(missing(grant("other", "HTTPRoute, namespace: shop", ", name: outside"))).toBeUndefined();
+    expect(missing(grant("other", "HTTPRoute, namespace: shop", ", name: another"))).toBe(500);
+    expect(missing(grant("other", "HTTPRoute, namespace: foreign", ""))).toBe(500);
+    expect(missing(grant("other", "GRPCRoute, namespace: shop", ""))).toBe(500);
+    expect(missing(grant("shop", "HTTPRoute, namespace: shop", ""))).toBe(500);
+  });
+
   test("a backend by host name", () => {
     const { of } = plan([
       route(

@@ -57,7 +57,7 @@ export function* planTrafficInSteps(
   const rules = of("DestinationRule");
   warnUnattached(virtualServices, [...httpRoutes, ...l4Routes], rules, lookup, scope, report);
   const plans = new DestinationPlans(rules, of("BackendTLSPolicy"), scope, lookup, report);
-  const destinations = new Destinations(lookup, plans.of, report);
+  const destinations = new Destinations(lookup, plans.of, of("ReferenceGrant"), report);
   const virtual = new VirtualRules(virtualServices, scope, destinations, report);
   const gateway = new GatewayRules(httpRoutes, l4Routes, scope, lookup, destinations);
   const routes = new Map<string, RoutePlan>();

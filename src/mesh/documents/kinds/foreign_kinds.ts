@@ -22,9 +22,7 @@ export const kindsToCome: Readonly<Record<string, readonly string[]>> = {
   "telemetry.istio.io": ["Telemetry"],
   "extensions.istio.io": ["WasmPlugin", "TrafficExtension"],
   "install.istio.io": ["IstioOperator"],
-  "gateway.networking.k8s.io": [
-    ...["GatewayClass", "UDPRoute", "ReferenceGrant", "BackendLBPolicy", "ListenerSet"],
-  ],
+  "gateway.networking.k8s.io": [...["GatewayClass", "UDPRoute", "BackendLBPolicy", "ListenerSet"]],
   "gateway.networking.x-k8s.io": ["XBackend", "XBackendTrafficPolicy", "XListenerSet", "XMesh"],
   "inference.networking.k8s.io": ["InferencePool"],
 };

@@ -15,6 +15,7 @@ import { readBackendTlsPolicy } from "./traffic/backend_tls_policy.ts";
 import { readDestinationRule } from "./traffic/destination_rule.ts";
 import { httpRouteReader, l4RouteReader } from "./traffic/gateway_routes.ts";
 import { readRateLimit } from "./traffic/rate_limit.ts";
+import { readReferenceGrant } from "./traffic/reference_grant.ts";
 import { readVirtualService } from "./traffic/virtual_service.ts";
 import { readWorkloadEntry } from "./workload_entry.ts";
 import { readWorkloadGroup } from "./workload_group.ts";
@@ -60,6 +61,7 @@ const table: Readonly<Record<MeshKind, Kind>> = {
   TCPRoute: { ...gatewayL4, read: l4RouteReader("TCPRoute") },
   TLSRoute: { ...gatewayL4, read: l4RouteReader("TLSRoute") },
   BackendTLSPolicy: { ...gatewayL4, read: readBackendTlsPolicy },
+  ReferenceGrant: { ...gateway, read: readReferenceGrant },
   RateLimit: { ...fairlead, read: readRateLimit },
   Middleware: { ...fairlead, read: readMiddleware },
 };

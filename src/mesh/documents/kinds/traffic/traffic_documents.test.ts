@@ -645,6 +645,13 @@ describe("each bound is reached, and one less is taken", () => {
       (n) => `parentRefs: [${times(n, () => "{group: '', kind: Service, name: s}")}]\nrules: [{}]`,
     ],
     [
+      "maxGrantItems",
+      trafficLimits.maxGrantItems,
+      "ReferenceGrant",
+      (n) =>
+        `from: [${times(n, () => "{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: a}")}]\nto: [{group: '', kind: Service}]`,
+    ],
+    [
       "maxRateLimitRules",
       trafficLimits.maxRateLimitRules,
       "RateLimit",

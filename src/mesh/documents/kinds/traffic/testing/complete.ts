@@ -202,6 +202,13 @@ spec:
     wellKnownCACertificates: System
     subjectAltNames: [{type: Hostname, hostname: b.example}, {type: URI, uri: "spiffe://a/b"}]
 `,
+  ReferenceGrant: `apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: from-shop, namespace: other}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: shop}]
+  to: [{group: "", kind: Service, name: outside}, {group: networking.istio.io, kind: ServiceEntry}]
+`,
   RateLimit: `apiVersion: fairlead.dev/v1
 kind: RateLimit
 metadata: {name: reviews, namespace: shop}
