@@ -6,9 +6,6 @@ import { importsOf } from "./tidy_source.ts";
 /** Files of the product that nothing imports because they are where a program or a test world begins. */
 const entryPoints: ReadonlySet<string> = new Set(["src/main.ts", "src/host/memory/world.ts"]);
 
-/** Rooms that are being built before what uses them: not orphans yet. Empty in a release. */
-const underConstruction: readonly string[] = ["src/waypoint/", "src/mesh/traffic/", "src/wire/h1/"];
-
 /** Product files in one folder, tests and generated files not counted. More than that and a prefix begins to do a folder's work. */
 const maxFilesInFolder = 25;
 
@@ -119,8 +116,7 @@ export function measureTree(files: readonly SourceFile[]): TreeFigures {
   const imported = new Set([...graph.values()].flat());
   const withoutImporter = product
     .map(({ path }) => path)
-    .filter((path) => !imported.has(path) && !entryPoints.has(path))
-    .filter((path) => !underConstruction.some((room) => path.startsWith(room)));
+    .filter((path) => !imported.has(path) && !entryPoints.has(path));
   const folders = countByFolder(product);
   const largest = [...folders].reduce((most, one) => (one[1] > most[1] ? one : most), ["", 0] as const);
   const longest = product

@@ -2,10 +2,10 @@ import { describe, expect, test } from "bun:test";
 import { runSteps } from "../../base/time_slice.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import type { Layer7Policy, Layer7Rule } from "./layer7_policy.ts";
-import { referenceMatch } from "./reference.ts";
 import type { RequestFacts } from "./request_facts.ts";
 import { RuleIndex } from "./rule_index.ts";
 import { Dice, randomFacts, randomPolicies } from "./testing/layer7_generator.ts";
+import { referenceMatch } from "./testing/reference.ts";
 
 test("the index and the reference name the same rule, of random policies and requests", () => {
   let matched = 0;

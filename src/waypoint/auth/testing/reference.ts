@@ -2,9 +2,9 @@
  * Whether a rule matches, in plain lines: what `rule_index.ts` and `matcher.ts` do faster. It is the oracle that they are tested against,
  * so it shares no code with them, and is slow without shame.
  */
-import { prefixContains } from "../../base/prefix.ts";
-import type { Layer7Policy, Layer7Rule, Test } from "./layer7_policy.ts";
-import type { RequestFacts } from "./request_facts.ts";
+import { prefixContains } from "../../../base/prefix.ts";
+import type { Layer7Policy, Layer7Rule, Test } from "../layer7_policy.ts";
+import type { RequestFacts } from "../request_facts.ts";
 
 export interface FirstMatch {
   readonly policy: Layer7Policy;
