@@ -150,4 +150,42 @@ export const documentAttacks: readonly Attack[] = [
     const ownAddress = (index: number) => `127.0.0.1, network: net-${index}`;
     await administration.apply(mesh(2_200, mark, ownAddress), { dryRun: true, force: true });
   }),
+  attack(
+    "2,000 workloads that 2,000 policies and 1,000 services select",
+    "shop",
+    async (administration, mark) => {
+      const refused = await administration
+        .apply(crowd(2_000, mark))
+        .catch((thrown: unknown) => String(thrown));
+      if (!String(refused).includes("policies select")) throw new Error(`it was taken: ${refused}`);
+    },
+  ),
 ];
+
+/** Each is named with each: what is a megabyte as documents would be some two hundred in the mesh. */
+function crowd(count: number, mark: string): string {
+  const texts: string[] = [];
+  for (let index = 0; index < count; index++) {
+    texts.push(`apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: entry-${index}, namespace: shop, labels: {app: same}}
+spec: {address: ${everyAddress(index)}, serviceAccount: ${mark}}
+`);
+    texts.push(`apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: policy-${index}, namespace: shop}
+spec: {selector: {matchLabels: {app: same}}, rules: [{from: [{source: {namespaces: [${mark}]}}]}]}
+`);
+    if (index % 2 === 0)
+      texts.push(`apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: service-${index}, namespace: shop}
+spec:
+  hosts: [service-${index}.shop.example]
+  ports: [{number: 80, name: tcp, protocol: TCP}]
+  resolution: STATIC
+  workloadSelector: {labels: {app: same}}
+`);
+  }
+  return texts.join("---\n");
+}

@@ -202,3 +202,10 @@ describe("administrators in force", () => {
     expect(book(root).refuse(many(maxAdministrators + 1), admin)).toContain("more than");
   });
 });
+
+test("a text that cannot be cut into documents is the documents' matter, unless it names administrators", () => {
+  const many = "---\na: b\n".repeat(10_001);
+  const of = (text: string) => parseAdministrators([{ path: "f", text }], "istio-system");
+  expect(of(many)).toEqual({ administrators: [], errors: [], others: 1 });
+  expect(of(`${many}# Administrator\n`).errors.length).toBe(1);
+});

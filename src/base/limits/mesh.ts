@@ -30,6 +30,12 @@ export const meshLimits = {
   maxSourceChars: 1_024,
   /** Errors told about all that is given at one time; the rest are counted. */
   maxErrorsTold: 1_000,
+  /**
+   * Policies that select one workload, and services that it is in: each is named with it to every node, so a thousand of the one and a thousand of
+   * the other would be a million names. Istio has no bound. A ServiceEntry has 256 hosts at the most, each a service.
+   */
+  maxPoliciesPerWorkload: 256,
+  maxServicesPerWorkload: 512,
   /** Rules of one AuthorizationPolicy; Istio's schema. */
   maxRulesPerPolicy: 512,
   /** Hosts, address ranges, nodes or networks of one Grant, and the namespaces that it is for. */

@@ -66,13 +66,17 @@ export class MeshResourceSets {
       find: (key: string) => T | null,
       make: (key: string, value: T) => NewResource,
     ) =>
-      inSteps([...keys], (key) => {
-        const value = find(key);
-        if (value === null) return;
-        const made = make(key, value);
-        const field = encodeResourceField(typeUrl, made.name, made.version, made.value);
-        this.#prepared.set(value, { ...made, field });
-      });
+      inSteps(
+        [...keys],
+        (key) => {
+          const value = find(key);
+          if (value === null) return;
+          const made = make(key, value);
+          const field = encodeResourceField(typeUrl, made.name, made.version, made.value);
+          this.#prepared.set(value, { ...made, field });
+        },
+        resourcesPerStep,
+      );
     yield* each(this.#policies, authorizationType, (key) => this.#store.policy(key), policyResource);
     yield* each(this.#workloads, addressType, (uid) => this.#store.workload(uid), workloadResource);
     yield* each(this.#services, addressType, (key) => this.#store.serviceByKey(key), serviceResource);
@@ -131,6 +135,9 @@ export class MeshResourceSets {
     for (const key of policies?.remove ?? []) this.#policies.add(key);
   }
 }
+
+/** One may name hundreds of services and policies. */
+const resourcesPerStep = 10;
 
 /** What is there now under a key; null: nothing any more. */
 interface Taken<T> {

@@ -1,5 +1,6 @@
 /** One conversion under way: what belongs to a workload is gathered from services and policies, then the workload is made. */
 
+import { meshLimits } from "../../base/limits/mesh.ts";
 import { inSteps } from "../../base/steps.ts";
 import type { Authorization } from "../authorization.ts";
 import { authorizationKey } from "../authorization.ts";
@@ -12,6 +13,7 @@ import type {
   ServiceEntryDocument,
 } from "../documents/document.ts";
 import type { RefusedPolicy } from "../documents/refused_policy.ts";
+import type { Location } from "../location.ts";
 import type { Service } from "../service.ts";
 import type { GatewayAddress, Workload } from "../workload.ts";
 import { convertAuthorizationPolicy } from "./authorization_policy.ts";
@@ -38,7 +40,13 @@ export class MeshAssembly {
   readonly #waypoints: WaypointLabels;
   readonly #sources: WorkloadSource[];
   readonly #services = new Map<WorkloadSource, Map<string, ReadonlyMap<number, number>>>();
+  readonly #ports = new Map<ServiceEntryDocument, ReadonlyMap<number, number>>();
+  /** Keys of services by the hosts they are of. */
+  readonly #keys = new Map<ServiceEntryDocument["hosts"], readonly string[]>();
   readonly #policyNames = new Map<WorkloadSource, string[]>();
+  /** Namespaces with a workload that too many policies select, and where one of those is. */
+  readonly #overfull = new Map<string, Location>();
+  readonly #overfullSources = new Set<WorkloadSource>();
   /** Instances of a waypoint, by its service: no waypoint is before them. */
   readonly #waypointInstances = new Set<WorkloadSource>();
 
@@ -102,7 +110,10 @@ export class MeshAssembly {
   *join(): Generator<void> {
     const selectors = selectorsOf(this.#serviceEntries.map((document) => document.workloadSelector));
     const entries = yield* LabelIndex.of(this.#sources, selectors);
-    yield* inSteps(this.#serviceEntries, (document) => this.#join(document, entries), 1);
+    for (const document of this.#serviceEntries) {
+      yield;
+      yield* this.#join(document, entries);
+    }
   }
 
   *services(): Generator<void, readonly Service[]> {
@@ -130,7 +141,7 @@ export class MeshAssembly {
         const policy = convertAuthorizationPolicy(document, this.#context, this.#report);
         if (policy === null) return;
         policies.push(policy);
-        const selected = this.#attach(policy, document.selector, all);
+        const selected = this.#attach(policy, document, all);
         if (document.selector !== null && selected === 0) {
           this.#report.warn(
             document,
@@ -155,10 +166,11 @@ export class MeshAssembly {
       (document) => {
         const policy = convertRefusedPolicy(document, this.#context);
         policies.push(policy);
-        this.#attach(policy, document.selector, all);
+        this.#attach(policy, document, all);
       },
       1,
     );
+    for (const [namespace, location] of this.#overfull) policies.push(denyAll(namespace, location));
     return policies;
   }
 
@@ -185,18 +197,45 @@ export class MeshAssembly {
   }
 
   /** @returns how many workloads were selected. */
-  #attach(policy: Authorization, selector: Labels | null, all: LabelIndex<WorkloadSource>): number {
+  #attach(
+    policy: Authorization,
+    document: AuthorizationPolicyDocument | RefusedPolicy,
+    all: LabelIndex<WorkloadSource>,
+  ): number {
+    const { selector } = document;
     if (selector === null) return 0;
     let selected = 0;
+    const name = authorizationKey(policy);
     for (const namespace of this.#namespaces(policy, all)) {
       for (const source of all.select(namespace, selector)) {
         const names = this.#policyNames.get(source) ?? [];
         this.#policyNames.set(source, names);
-        names.push(authorizationKey(policy));
         selected++;
+        if (names.length < meshLimits.maxPoliciesPerWorkload) names.push(name);
+        else this.#tooManyPolicies(source, document);
       }
     }
     return selected;
+  }
+
+  /** Each of them goes to every node with each workload. What is left out may be what denies, so then everything is. */
+  #tooManyPolicies(source: WorkloadSource, document: AuthorizationPolicyDocument | RefusedPolicy): void {
+    if (!this.#overfullSources.has(source)) {
+      this.#overfullSources.add(source);
+      this.#policyNames.get(source)?.splice(0, 1, `${source.namespace}/${overfullName}`);
+      this.#overfull.set(source.namespace, document.location);
+    }
+    if (!("metadata" in document) || this.#report.isRefused(document)) return;
+    const message = `it selects ${source.document.metadata.key}, which more than ${meshLimits.maxPoliciesPerWorkload} policies select`;
+    this.#report.refuse(document, document.location, message);
+  }
+
+  /** The same for all that name no ports of their own: a thousand services of a thousand workloads would be a million. */
+  #portsOf(document: ServiceEntryDocument, { spec }: WorkloadSource): ReadonlyMap<number, number> {
+    if (spec.ports.size > 0) return endpointPorts(document, spec);
+    const known = this.#ports.get(document) ?? endpointPorts(document, spec);
+    this.#ports.set(document, known);
+    return known;
   }
 
   /** Where a policy selects: in its own namespace, from the root namespace in each. */
@@ -210,7 +249,7 @@ export class MeshAssembly {
         if (labels.size > 0) yield { namespace: metadata.namespace, labels, serviceEntry: metadata.key };
   }
 
-  #join(document: ServiceEntryDocument, entries: LabelIndex<WorkloadSource>): void {
+  *#join(document: ServiceEntryDocument, entries: LabelIndex<WorkloadSource>): Generator<void> {
     const { namespace } = document.metadata;
     if (document.workloadSelector !== null) {
       // An empty selector of a service selects nothing, unlike one of a policy (istiod `FilterSelectsNonEmpty`).
@@ -218,7 +257,7 @@ export class MeshAssembly {
         document.workloadSelector.size === 0 ? [] : entries.select(namespace, document.workloadSelector);
       if (selected.length === 0)
         this.#report.warn(document, "Unresolved", "its workloadSelector selects no WorkloadEntry");
-      for (const source of selected) this.#enlist(source, document, document.hosts);
+      yield* inSteps(selected, (source) => this.#enlist(source, document, document.hosts));
     }
     for (const endpoint of document.endpoints)
       this.#enlist(this.#add(document, endpoint), document, document.hosts);
@@ -241,8 +280,15 @@ export class MeshAssembly {
   ): void {
     const services = this.#services.get(source) ?? new Map<string, ReadonlyMap<number, number>>();
     this.#services.set(source, services);
-    for (const { value } of hosts)
-      services.set(`${document.metadata.namespace}/${value}`, endpointPorts(document, source.spec));
+    if (services.size + hosts.length > meshLimits.maxServicesPerWorkload) {
+      const message = `it selects ${source.document.metadata.key}, which would be in more than ${meshLimits.maxServicesPerWorkload} services`;
+      this.#report.refuse(document, document.location, message);
+      return;
+    }
+    const ports = this.#portsOf(document, source);
+    const keys = this.#keys.get(hosts) ?? hosts.map(({ value }) => `${document.metadata.namespace}/${value}`);
+    this.#keys.set(hosts, keys);
+    for (const key of keys) services.set(key, ports);
     if (this.#waypoints.isWaypoint(document)) this.#waypointInstances.add(source);
   }
 }
@@ -265,6 +311,15 @@ interface AssemblyParts {
   readonly waypoints: WaypointLabels;
   /** Of WorkloadEntries; those of services are added. */
   readonly sources: WorkloadSource[];
+}
+
+/** `_` is in no Kubernetes name. */
+const overfullName = "fairlead_too_many_policies";
+
+function denyAll(namespace: string, location: Location): Authorization {
+  const rules = [{ clauses: [], location }];
+  const scope = "WORKLOAD_SELECTOR";
+  return { name: overfullName, namespace, scope, action: "DENY", dryRun: false, rules, location };
 }
 
 interface LabelledEndpoint extends Labelled {
