@@ -587,6 +587,18 @@ describe("DestinationRules", () => {
   });
 });
 
+test("services that one document routes share its rules, and keep them together", () => {
+  const wild = document(
+    "VirtualService",
+    "shop/v",
+    `{hosts: ["*.shop.mesh"], http: [{${to("reviews.shop.mesh")}}]}`,
+  );
+  const before = plan([wild]);
+  expect(before.of("reviews.shop.mesh")?.http).toBe(before.of("ratings.shop.mesh")?.http ?? []);
+  const after = plan([wild], {}, before.plan);
+  for (const [key, value] of before.plan.routes) expect(after.plan.routes.get(key)).toBe(value);
+});
+
 describe("RateLimits", () => {
   const limit = (name: string, target: string): string =>
     document("RateLimit", name, `{targetRefs: [${target}], rules: [{limit: {requests: 1, unit: SECOND}}]}`);

@@ -18,8 +18,8 @@ import type { DestinationPlan, DestinationPolicy } from "./destination_policy.ts
 import { Destinations } from "./destinations.ts";
 import { GatewayRules } from "./gateway_rules.ts";
 import type { RateLimit, RateLimitTarget } from "./rate_limit.ts";
-import type { RoutePlan } from "./route_plan.ts";
-import { hostCovers, ServiceLookup } from "./service_lookup.ts";
+import type { HttpRule, RoutePlan } from "./route_plan.ts";
+import { ServiceLookup } from "./service_lookup.ts";
 import { noTraffic, routeKey, type TrafficPlan } from "./traffic_plan.ts";
 import type { TrafficReport, TrafficScope } from "./traffic_scope.ts";
 import { VirtualRules } from "./virtual_rules.ts";
@@ -55,14 +55,18 @@ export function* planTrafficInSteps(
   const httpRoutes = documents.filter(isHttpRoute);
   const l4Routes = documents.filter(isL4Route);
   const rules = of("DestinationRule");
+  yield;
   warnUnattached(virtualServices, [...httpRoutes, ...l4Routes], rules, lookup, scope, report);
+  yield;
   const plans = new DestinationPlans(rules, of("BackendTLSPolicy"), scope, lookup, report);
+  yield;
   const destinations = new Destinations(lookup, plans.of, of("ReferenceGrant"), report);
   const virtual = new VirtualRules(virtualServices, scope, destinations, report);
+  yield;
   const gateway = new GatewayRules(httpRoutes, l4Routes, scope, lookup, destinations);
+  const keeper = new Keeper();
   const routes = new Map<string, RoutePlan>();
   const both = new Set<HttpRouteDocument>();
-  yield;
   for (const service of services) {
     if (!scope.serves(service)) continue;
     yield;
@@ -71,29 +75,63 @@ export function* planTrafficInSteps(
       const key = routeKey(serviceKey(service), port);
       const attached = gateway.httpRoutes(service, port);
       warnBoth(mine, attached, service, both, report);
+      const lists: (readonly HttpRule[])[] = [];
+      for (const document of mine) {
+        yield;
+        lists.push(virtual.http(document, port));
+      }
+      lists.push(gateway.http(attached));
       const plan: RoutePlan = {
         service: serviceKey(service),
         port,
-        http: [...mine.flatMap((document) => virtual.http(document, port)), ...gateway.http(attached)],
+        http: joined(lists),
         tls: [...mine.flatMap((document) => virtual.tls(document, port)), ...gateway.tls(service, port)],
         tcp: [...mine.flatMap((document) => virtual.tcp(document, port)), ...gateway.tcp(service, port)],
       };
       if (plan.http.length + plan.tls.length + plan.tcp.length > 0)
-        routes.set(key, kept(previous.routes.get(key), plan));
+        routes.set(key, keeper.plan(previous.routes.get(key), plan));
     }
   }
   const destinationPlans = new Map<string, DestinationPlan>();
-  yield* inSteps(services, (service) => {
-    const plan = plans.of(service);
-    if (plan.locations.length > 0 || [...plan.ports.values()].some(({ tls }) => tls !== null))
-      destinationPlans.set(plan.service, keptPlan(previous.destinations.get(plan.service), plan));
-  });
-  const limits = of("RateLimit").flatMap((document) => {
+  const plan = (service: Service): void => {
+    const made = plans.of(service);
+    if (made.locations.length > 0 || [...made.ports.values()].some(({ tls }) => tls !== null))
+      destinationPlans.set(made.service, keptPlan(previous.destinations.get(made.service), made));
+  };
+  yield* inSteps(services, plan, servicesPerStep);
+  const before = new Map(previous.rateLimits.map((limit) => [limit.key, limit]));
+  const limits: RateLimit[] = [];
+  yield* inSteps(of("RateLimit"), (document) => {
     const limit = rateLimitOf(document, lookup, scope, report);
-    const before = previous.rateLimits.find(({ key }) => key === limit?.key);
-    return limit === null ? [] : [kept(before, limit)];
+    if (limit !== null) limits.push(kept(before.get(limit.key), limit));
   });
   return { routes, destinations: destinationPlans, rateLimits: limits };
+}
+
+/** What is planned of one may be some milliseconds. */
+const servicesPerStep = 10;
+
+/** One list alone stays what it is: whatever is compiled of it serves all services that have it. */
+function joined(lists: readonly (readonly HttpRule[])[]): readonly HttpRule[] {
+  const [only, second] = lists.filter((list) => list.length > 0);
+  return second === undefined ? (only ?? []) : lists.flat();
+}
+
+/** Compares lists of rules once for all services that share them. */
+class Keeper {
+  readonly #lists = new Map<
+    readonly HttpRule[],
+    { before: readonly HttpRule[]; kept: readonly HttpRule[] }
+  >();
+
+  plan(before: RoutePlan | undefined, now: RoutePlan): RoutePlan {
+    if (before === undefined) return now;
+    const known = this.#lists.get(now.http);
+    const http = known?.before === before.http ? known.kept : kept(before.http, now.http);
+    this.#lists.set(now.http, { before: before.http, kept: http });
+    const isSame = http === before.http && sameValue(before.tls, now.tls) && sameValue(before.tcp, now.tcp);
+    return isSame ? before : { ...now, http };
+  }
 }
 
 function isHttpRoute(document: MeshDocument): document is HttpRouteDocument {
@@ -175,12 +213,12 @@ function warnUnattached(
   for (const document of virtualServices) {
     const { namespace } = document.metadata;
     for (const { value, at } of document.spec.hosts)
-      if (!lookup.all.some((service) => hostCovers(value, namespace, service)))
+      if (!lookup.covers(value, namespace))
         report.warn(document, "Unresolved", `no service is called ${value}`, at);
   }
   for (const document of rules) {
     const { host } = document.spec;
-    if (!lookup.all.some((service) => hostCovers(host.value, document.metadata.namespace, service)))
+    if (!lookup.covers(host.value, document.metadata.namespace))
       report.warn(document, "Unresolved", `no service is called ${host.value}`, host.at);
   }
   for (const document of routes)

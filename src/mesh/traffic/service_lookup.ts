@@ -44,6 +44,13 @@ export class ServiceLookup {
     );
   }
 
+  /** Whether a host of a document, wildcards too, means any service. */
+  covers(host: string, namespace: string): boolean {
+    if (!host.startsWith("*"))
+      return host.includes(".") ? this.#byHost.has(host) : this.#byShortName(host, namespace) !== null;
+    return this.all.some((service) => hostCovers(host, namespace, service));
+  }
+
   byRef({ kind, namespace, name }: ParentRef | BackendRef, own: string): readonly Service[] {
     if (kind === "Hostname") {
       const service = this.byHost(name, own);
@@ -124,13 +131,11 @@ export class HostIndex<T extends MeshDocument> {
 
 /** The older first; what has no time comes last, by name and namespace (Istio `sortConfigByCreationTime`). */
 export function byAge<T extends MeshDocument>(documents: readonly T[]): readonly T[] {
-  return [...documents].sort((a, b) => {
-    const age = (a.metadata.createdMs ?? Number.MAX_VALUE) - (b.metadata.createdMs ?? Number.MAX_VALUE);
-    if (age !== 0) return age;
-    const [mine, theirs] = [
-      `${a.metadata.name}.${a.metadata.namespace}`,
-      `${b.metadata.name}.${b.metadata.namespace}`,
-    ];
-    return mine < theirs ? -1 : mine > theirs ? 1 : 0;
-  });
+  return documents
+    .map((document) => {
+      const { createdMs, name, namespace } = document.metadata;
+      return { document, age: createdMs ?? Number.MAX_VALUE, key: `${name}.${namespace}` };
+    })
+    .sort((a, b) => a.age - b.age || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
+    .map(({ document }) => document);
 }

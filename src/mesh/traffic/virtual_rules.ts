@@ -24,6 +24,7 @@ export class VirtualRules {
   readonly #destinations: Destinations;
   readonly #report: TrafficReport;
   readonly #byHost: HostIndex<VirtualServiceDocument>;
+  readonly #http = new Map<VirtualServiceDocument, Map<number, readonly HttpRule[]>>();
   readonly #routes = new Map<VirtualServiceDocument, readonly OwnedRoute[]>();
 
   constructor(
@@ -51,7 +52,18 @@ export class VirtualRules {
     return [...mine.filter(isPrivate), ...mine.filter((document) => !isPrivate(document))];
   }
 
+  /** The same list for every service that the document routes: a wildcard may stand for thousands. */
   http(root: VirtualServiceDocument, port: number): readonly HttpRule[] {
+    const byPort = this.#http.get(root) ?? new Map<number, readonly HttpRule[]>();
+    this.#http.set(root, byPort);
+    const known = byPort.get(port);
+    if (known !== undefined) return known;
+    const rules = this.#httpRules(root, port);
+    byPort.set(port, rules);
+    return rules;
+  }
+
+  #httpRules(root: VirtualServiceDocument, port: number): readonly HttpRule[] {
     const rules: HttpRule[] = [];
     for (const [index, owned] of this.#routesOf(root).entries()) {
       const rule = this.#httpRule(root, owned, index, port);

@@ -21,8 +21,8 @@ export class RouteStages implements Pick<Stages, "route" | "rewrite" | "fault"> 
   readonly #clock: Clock;
   readonly #random: () => number;
   #plan: TrafficPlan;
-  /** What is compiled of a plan is kept for as long as the plan is: a change of one service costs the others nothing. */
-  readonly #indexes = new WeakMap<RoutePlan, RouteIndex>();
+  /** By the rules that it is compiled of: services that share them share it, and a change of one service costs the others nothing. */
+  readonly #indexes = new WeakMap<readonly HttpRule[], RouteIndex>();
   readonly #compiled = new WeakMap<HttpRule, CompiledRule>();
   /** Answered here: their answer says of origins what it should. */
   readonly #preflights = new WeakSet<Exchange>();
@@ -96,10 +96,10 @@ export class RouteStages implements Pick<Stages, "route" | "rewrite" | "fault"> 
   }
 
   #index(plan: RoutePlan): RouteIndex {
-    const known = this.#indexes.get(plan);
+    const known = this.#indexes.get(plan.http);
     if (known !== undefined) return known;
     const index = new RouteIndex(plan.http);
-    this.#indexes.set(plan, index);
+    this.#indexes.set(plan.http, index);
     return index;
   }
 
