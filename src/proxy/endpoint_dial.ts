@@ -24,6 +24,8 @@ export interface EndpointCall {
   readonly service: Service | null;
   /** Of the client, for whoever logs it at the other end. */
   readonly client: SocketAddress;
+  /** TLS of the destination's own, before a byte is sent; left out for none. */
+  readonly secure?: (socket: Socket) => Promise<Socket>;
 }
 
 export class EndpointDial {
@@ -44,7 +46,16 @@ export class EndpointDial {
     });
     if (route.protocol === "REFUSED") throw new MeshError(route.code, "upstream", route.message);
     const targets = await this.#targets(route.dial);
-    return route.protocol === "TCP" ? this.#connectPlain(targets) : this.#connectTunnel(call, route, targets);
+    if (route.protocol === "TCP") {
+      const socket = await this.#connectPlain(targets);
+      return call.secure === undefined ? socket : call.secure(socket);
+    }
+    // Never left out in silence: what its documents ask for the destination would not get.
+    if (call.secure !== undefined) {
+      const message = `${call.workload.name} is reached over HBONE, and TLS of its own inside of it is not supported`;
+      throw new MeshError("unsupported", "local", message);
+    }
+    return this.#connectTunnel(call, route, targets);
   }
 
   async #targets(dial: TcpRoute["dial"]): Promise<readonly SocketAddress[]> {

@@ -6,6 +6,7 @@ import type { MeshError } from "../base/errors.ts";
 import type { IpAddress, SocketAddress } from "../base/ip.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
 import type { Service } from "../mesh/service.ts";
+import type { DestinationPolicy } from "../mesh/traffic/destination_policy.ts";
 import type { Destination, HttpMatch, HttpRule } from "../mesh/traffic/route_plan.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Body } from "./body.ts";
@@ -85,6 +86,8 @@ export interface Endpoint {
   readonly service: Service | null;
   /** The service's port, or the workload's. */
   readonly servicePort: number;
+  /** How it is reached (DestinationRule, BackendTLSPolicy); left out where nothing is said. */
+  readonly policy?: DestinationPolicy;
 }
 
 /** One request with all that is known of it, from its head until the last byte of its answer. `c.env` of the waypoint's application. */

@@ -182,7 +182,11 @@ export class Traffic {
       return localReply(503, "UH", "", `no healthy endpoint for ${destination.service}:${destination.port}`);
     const { workload: chosen, targetPort } = host.endpoint;
     const target = this.clusters.serviceOf(destination.service);
-    return { workload: chosen, port: targetPort, service: target, servicePort: destination.port };
+    const { policy } = cluster ?? {};
+    return {
+      ...{ workload: chosen, port: targetPort, service: target, servicePort: destination.port },
+      ...(policy === undefined ? {} : { policy }),
+    };
   }
 }
 

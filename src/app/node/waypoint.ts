@@ -15,6 +15,7 @@ import { TrafficPlanner } from "../../waypoint/traffic_planner.ts";
 import { Forwarder } from "../../waypoint/upstream/forward.ts";
 import { Waypoint } from "../../waypoint/waypoint.ts";
 import { dialAuthorizer } from "./authorizer_dial.ts";
+import { UpstreamTlsDial } from "./upstream_tls.ts";
 import { waypointStages } from "./waypoint_stages.ts";
 
 export function openWaypoint(
@@ -42,15 +43,18 @@ export function openWaypoint(
     documents: inForce,
     onPlan: update,
   });
-  const forwarder = new Forwarder(clock, (endpoint, downstream) =>
-    dial.connect({
+  const upstreamTls = new UpstreamTlsDial(host);
+  const forwarder = new Forwarder(clock, async (endpoint, downstream, wanted) => {
+    const secure = upstreamTls.of(endpoint, wanted);
+    return await dial.connect({
       source: downstream.waypoint,
       workload: endpoint.workload,
       port: endpoint.port,
       service: endpoint.service,
       client: downstream.source,
-    }),
-  );
+      ...(secure === null ? {} : { secure }),
+    });
+  });
   const waypoint = new Waypoint({
     clock,
     serves: (local: Workload) => config.waypoints.includes(`${local.namespace}/${local.name}`),
@@ -61,7 +65,7 @@ export function openWaypoint(
       (exchange, endpoint, permit) => forwarder.forward(exchange, endpoint, permit),
       logger,
     ),
-    connect: (endpoint, downstream) => forwarder.connect(endpoint, downstream),
+    connect: (endpoint, downstream) => forwarder.connect(endpoint, downstream, { http: null, authority: "" }),
     drainUpstreams: () => forwarder.drain(),
   });
   secrets.subscribe((svid) => {

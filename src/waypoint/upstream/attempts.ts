@@ -172,7 +172,7 @@ export class Attempts {
     cluster.begun(host);
     const { workload, targetPort } = host.endpoint;
     const service = this.#context.clusters.serviceOf(destination.service);
-    return { workload, port: targetPort, service, servicePort: destination.port };
+    return { workload, port: targetPort, service, servicePort: destination.port, policy: cluster.policy };
   }
 
   async #once(

@@ -5,6 +5,11 @@
 import { faultOf, MeshError } from "../../base/errors.ts";
 import { servingLimits } from "../../base/limits/serving.ts";
 import type { Clock, Socket, Timer } from "../../host/host.ts";
+import {
+  type ConnectionPool,
+  type DestinationPolicy,
+  defaultConnectionPool,
+} from "../../mesh/traffic/destination_policy.ts";
 import type { Downstream, Endpoint, Exchange } from "../exchange.ts";
 import type { RequestPermit } from "../request_permit.ts";
 import type { Attempt } from "../stages.ts";
@@ -12,7 +17,16 @@ import { H1Upstream } from "./h1_upstream.ts";
 import { H2Upstream } from "./h2_upstream.ts";
 import { PendingOutcome, upstreamGone } from "./pending_outcome.ts";
 
-export type Connect = (endpoint: Endpoint, downstream: Downstream) => Promise<Socket>;
+/** What the connection is for: TLS has to name it. */
+export interface Wanted {
+  /** Null for what is not read. */
+  readonly http: 1 | 2 | null;
+  /** Of the request; "" without one. */
+  readonly authority: string;
+}
+
+/** @throws MeshError when the endpoint cannot be reached as its policy says. */
+export type Connect = (endpoint: Endpoint, downstream: Downstream, wanted: Wanted) => Promise<Socket>;
 
 /** The connections to one endpoint. */
 interface Pool {
@@ -22,6 +36,10 @@ interface Pool {
   readonly h2: Set<H2Upstream>;
   /** An HTTP/2 connection that is being made, for all that wait for it. */
   opening: Promise<H2Upstream> | null;
+  /** Connections of HTTP/1.1 that are being made. */
+  dialling: number;
+  /** As the destination's policy has it by now. */
+  limits: ConnectionPool;
 }
 
 export class Forwarder {
@@ -48,8 +66,8 @@ export class Forwarder {
   forward(exchange: Exchange, endpoint: Endpoint, _permit: RequestPermit): Attempt {
     const attempt = new PendingOutcome(exchange, endpoint);
     if (attempt.cancelled !== null) return attempt;
-    const pool = this.#poolOf(exchange.downstream, endpoint);
-    if (speaksHttp2(exchange, endpoint)) void this.#overHttp2(pool, attempt);
+    const pool = this.#poolOf(exchange, endpoint);
+    if (speaksHttp2(exchange, endpoint, pool.limits.http)) void this.#overHttp2(pool, attempt);
     else this.#overHttp1(pool, attempt);
     return attempt;
   }
@@ -98,9 +116,11 @@ export class Forwarder {
   }
 
   async #dialHttp1(pool: Pool, attempt: PendingOutcome): Promise<void> {
-    const socket = await this.#dial(attempt);
+    pool.dialling++;
+    const socket = await this.#dial(pool, attempt);
+    pool.dialling--;
     if (socket === null) return;
-    const upstream: H1Upstream = new H1Upstream(socket, {
+    const upstream: H1Upstream = new H1Upstream(socket, this.#clock.now(), {
       onIdle: (idle) => this.#keep(pool, idle),
       onGone: (gone) => {
         pool.h1.delete(gone);
@@ -117,7 +137,11 @@ export class Forwarder {
   }
 
   #keep(pool: Pool, upstream: H1Upstream): void {
-    if (this.#isDraining || pool.idle.length >= servingLimits.maxIdleUpstreams) {
+    const { maxRequestsPerConnection, maxConnectionDurationMs } = pool.limits;
+    const isUsedUp =
+      (maxRequestsPerConnection > 0 && upstream.uses >= maxRequestsPerConnection) ||
+      (maxConnectionDurationMs !== null && this.#clock.now() - upstream.madeAtMs >= maxConnectionDurationMs);
+    if (this.#isDraining || isUsedUp || pool.idle.length >= servingLimits.maxIdleUpstreams) {
       upstream.close();
       return;
     }
@@ -129,7 +153,7 @@ export class Forwarder {
   async #overHttp2(pool: Pool, attempt: PendingOutcome): Promise<void> {
     try {
       for (let turn = 1; turn <= maxTurns; turn++) {
-        for (const upstream of pool.h2) if (upstream.hasRoom && upstream.send(attempt)) return;
+        for (const upstream of pool.h2) if (this.#hasRoom(pool, upstream) && upstream.send(attempt)) return;
         const opening = pool.opening ?? this.#openHttp2(pool, attempt);
         pool.opening = opening;
         await opening;
@@ -145,9 +169,22 @@ export class Forwarder {
     }
   }
 
+  /** One that has done its share takes no more. */
+  #hasRoom({ limits }: Pool, upstream: H2Upstream): boolean {
+    const { maxRequestsPerConnection, maxConnectionDurationMs, maxConcurrentStreams } = limits;
+    const isUsedUp =
+      (maxRequestsPerConnection > 0 && upstream.uses >= maxRequestsPerConnection) ||
+      (maxConnectionDurationMs !== null && this.#clock.now() - upstream.madeAtMs >= maxConnectionDurationMs);
+    if (isUsedUp) upstream.close();
+    return !isUsedUp && upstream.hasRoom && upstream.openStreams < maxConcurrentStreams;
+  }
+
   #openHttp2(pool: Pool, { endpoint, exchange }: PendingOutcome): Promise<H2Upstream> {
-    const opening = this.connect(endpoint, exchange.downstream).then((socket) => {
-      const upstream = new H2Upstream(this.#clock, socket, (gone) => pool.h2.delete(gone));
+    const wanted = { http: 2, authority: exchange.request.authority } as const;
+    const dialled = this.#inTime(pool, this.connect(endpoint, exchange.downstream, wanted));
+    const opening = dialled.then((socket) => {
+      const keepAlive = pool.limits.http2Keepalive;
+      const upstream = new H2Upstream(this.#clock, socket, keepAlive, (gone) => pool.h2.delete(gone));
       pool.h2.add(upstream);
       upstream.idleSinceMs = this.#clock.now();
       this.#arm();
@@ -162,9 +199,11 @@ export class Forwarder {
   }
 
   /** @returns null when it cannot be reached, or is not needed any more; the attempt has been told. */
-  async #dial(attempt: PendingOutcome): Promise<Socket | null> {
+  async #dial(pool: Pool, attempt: PendingOutcome): Promise<Socket | null> {
+    const { downstream, request } = attempt.exchange;
     try {
-      const socket = await this.connect(attempt.endpoint, attempt.exchange.downstream);
+      const dialled = this.connect(attempt.endpoint, downstream, { http: 1, authority: request.authority });
+      const socket = await this.#inTime(pool, dialled);
       if (attempt.cancelled === null) return socket;
       socket.close();
     } catch (thrown) {
@@ -173,11 +212,41 @@ export class Forwarder {
     return null;
   }
 
-  #poolOf({ waypoint }: Downstream, { workload, port, service }: Endpoint): Pool {
-    const key = `${waypoint.uid}|${waypoint.identity.uri}|${workload.uid}|${workload.identity.uri}|${port}|${service?.hostname ?? ""}`;
+  /** @throws MeshError `connect_timeout`. What comes later is closed. */
+  #inTime({ limits }: Pool, dialled: Promise<Socket>): Promise<Socket> {
+    return new Promise((resolve, reject) => {
+      let isLate = false;
+      const timer = this.#clock.setTimer(limits.connectTimeoutMs, () => {
+        isLate = true;
+        const message = `the endpoint was not connected within ${limits.connectTimeoutMs} ms`;
+        reject(new MeshError("connect_timeout", "upstream", message));
+      });
+      dialled.then(
+        (socket) => {
+          timer.cancel();
+          if (isLate) socket.close();
+          else resolve(socket);
+        },
+        (error) => {
+          timer.cancel();
+          reject(error);
+        },
+      );
+    });
+  }
+
+  /** A connection is shared by those alone who would have made the same one. */
+  #poolOf({ downstream: { waypoint }, request }: Exchange, endpoint: Endpoint): Pool {
+    const { workload, port, service, policy } = endpoint;
+    const limits = policy?.pool ?? defaultConnectionPool;
+    const tls = policy === undefined ? "" : tlsKey(policy, request.authority);
+    const key = `${waypoint.uid}|${waypoint.identity.uri}|${workload.uid}|${workload.identity.uri}|${port}|${service?.hostname ?? ""}|${tls}`;
     const known = this.#pools.get(key);
-    if (known !== undefined) return known;
-    const pool: Pool = { idle: [], h1: new Set(), h2: new Set(), opening: null };
+    if (known !== undefined) {
+      known.limits = limits;
+      return known;
+    }
+    const pool: Pool = { idle: [], h1: new Set(), h2: new Set(), opening: null, dialling: 0, limits };
     this.#pools.set(key, pool);
     this.#arm();
     return pool;
@@ -187,23 +256,40 @@ export class Forwarder {
     if (this.#timer !== null) return;
     this.#timer = this.#clock.setTimer(servingLimits.upstreamIdleMs / 4, () => {
       this.#timer = null;
-      this.#sweep(this.#clock.now() - servingLimits.upstreamIdleMs);
+      this.#sweep(this.#clock.now());
       if (this.#pools.size > 0) this.#arm();
     });
   }
 
-  #sweep(idleSinceMs: number): void {
+  #sweep(now: number): void {
     for (const [key, pool] of this.#pools) {
+      const idleSinceMs = now - Math.min(servingLimits.upstreamIdleMs, pool.limits.httpIdleTimeoutMs);
       // The oldest are first.
       while ((pool.idle[0]?.idleSinceMs ?? Number.POSITIVE_INFINITY) <= idleSinceMs)
         pool.idle.shift()?.close();
       for (const upstream of [...pool.h2]) {
-        if (upstream.openStreams > 0) upstream.idleSinceMs = this.#clock.now();
+        if (upstream.openStreams > 0) upstream.idleSinceMs = now;
         else if (upstream.idleSinceMs <= idleSinceMs) upstream.close();
       }
-      if (pool.h1.size === 0 && pool.h2.size === 0 && pool.opening === null) this.#pools.delete(key);
+      if (pool.h1.size + pool.h2.size + pool.dialling === 0 && pool.opening === null) this.#pools.delete(key);
     }
   }
+}
+
+const tlsKeys = new WeakMap<DestinationPolicy, string>();
+
+function tlsKey(policy: DestinationPolicy, authority: string): string {
+  let key = tlsKeys.get(policy);
+  if (key === undefined) {
+    const { tls, proxyProtocol } = policy;
+    key =
+      tls === null && proxyProtocol === null
+        ? ""
+        : JSON.stringify([{ ...tls, location: null }, proxyProtocol]);
+    tlsKeys.set(policy, key);
+  }
+  // Without a name of its own the server is asked for by the request's.
+  return policy.tls?.sni === "" ? `${key}${authority}` : key;
 }
 
 const maxTurns = 4;
@@ -215,9 +301,17 @@ function mayBeSentAgain({ exchange }: PendingOutcome): boolean {
 }
 
 /** By the service's port; where it says nothing, as the client speaks (Istio's `useClientProtocol` for detected protocols). gRPC has no other. */
-function speaksHttp2(exchange: Exchange, { service, servicePort }: Endpoint): boolean {
+function speaksHttp2(
+  exchange: Exchange,
+  { service, servicePort }: Endpoint,
+  http: ConnectionPool["http"],
+): boolean {
   const { request } = exchange;
-  switch (service?.ports.get(servicePort)?.protocol ?? "UNKNOWN") {
+  const protocol = service?.ports.get(servicePort)?.protocol ?? "UNKNOWN";
+  // An upgrade is for HTTP/1.1 where the port does not say that it speaks HTTP/2.
+  if (http === "upgrade" && request.protocol === null) return true;
+  if (http === "as-client") return request.version === "2" || exchange.isGrpc;
+  switch (protocol) {
     case "HTTP2":
     case "GRPC":
       return true;

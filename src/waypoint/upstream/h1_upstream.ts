@@ -44,10 +44,13 @@ export class H1Upstream implements SocketHandler, BodySink {
   #isGone = false;
   #isPaused = false;
   #uses = 0;
+  readonly madeAtMs: number;
   /** Monotonic; set by the pool. */
   idleSinceMs = 0;
 
-  constructor(socket: Socket, events: H1UpstreamEvents) {
+  /** @param madeAtMs monotonic. */
+  constructor(socket: Socket, madeAtMs: number, events: H1UpstreamEvents) {
+    this.madeAtMs = madeAtMs;
     this.#socket = socket;
     this.#events = events;
     this.#machine = new H1ClientMachine({

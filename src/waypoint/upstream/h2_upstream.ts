@@ -18,14 +18,23 @@ export class H2Upstream {
   /** Whether the endpoint has said what it takes. */
   #hasSettings = false;
   #waiting: PendingOutcome[] = [];
+  readonly madeAtMs: number;
+  /** Requests that it has carried. */
+  uses = 0;
   idleSinceMs = 0;
 
   /** @param onGone exactly once. */
-  constructor(clock: Clock, socket: Socket, onGone: (upstream: H2Upstream) => void) {
+  constructor(
+    clock: Clock,
+    socket: Socket,
+    keepAlive: { readonly intervalMs: number; readonly timeoutMs: number } | null,
+    onGone: (upstream: H2Upstream) => void,
+  ) {
+    this.madeAtMs = clock.now();
     this.#link = new H2Link(
       clock,
       socket,
-      { role: "client", limits: servingLimits.h2 },
+      { role: "client", limits: servingLimits.h2, keepAlive },
       {
         onOver: () => {
           for (const attempt of this.#waiting.splice(0))
@@ -75,6 +84,7 @@ export class H2Upstream {
     const call = new H2UpstreamCall(attempt);
     const stream = this.#link.connection.request(requestHeaders(request), body === null, call);
     if (stream === null) return false;
+    this.uses++;
     call.start(stream);
     return true;
   }

@@ -55,7 +55,10 @@ export class Mirrors {
     cluster.begun(host);
     const service = clusters.serviceOf(destination.service);
     const { workload, targetPort } = host.endpoint;
-    const attempt = forward(copy, { workload, port: targetPort, service, servicePort: destination.port });
+    const attempt = forward(copy, {
+      ...{ workload, port: targetPort, service, servicePort: destination.port },
+      policy: cluster.policy,
+    });
     let isOver = false;
     const end = () => {
       if (isOver) return;

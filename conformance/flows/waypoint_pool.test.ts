@@ -1,0 +1,97 @@
+/** How a waypoint reaches endpoints, as DestinationRules say. */
+import { describe, expect, test } from "bun:test";
+import { type H2Call, serveH2 } from "./h2_ends.ts";
+import { answering, bytes, ok, type WaypointLab, waypointLab, webService } from "./waypoint_lab.ts";
+
+const get = (path: string) => bytes(`GET ${path} HTTP/1.1\r\nHost: web.shop\r\n\r\n`);
+
+function rule(trafficPolicy: string): string {
+  return `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web, namespace: shop}
+spec:
+  host: web.shop
+  trafficPolicy: ${trafficPolicy}
+---
+`;
+}
+
+async function asked(made: WaypointLab, requests: number): Promise<string> {
+  const client = await made.call();
+  for (let index = 1; index <= requests; index++) {
+    client.socket.write(get(`/${index}`));
+    await made.lab.until(
+      () => client.text.split("HTTP/1.1 ").length === index + 1 && !client.text.endsWith("\r\n\r\n"),
+      `answer ${index}`,
+    );
+  }
+  return client.text;
+}
+
+describe("a DestinationRule's connection pool", () => {
+  test("without one: a connection is kept for the next request", async () => {
+    const made = await waypointLab(
+      webService("HTTP"),
+      answering(() => ok("x")),
+    );
+    await asked(made, 3);
+    expect(made.served.length).toBe(1);
+  });
+
+  test("maxRequestsPerConnection: each connection carries so many", async () => {
+    const documents = webService("HTTP") + rule("{connectionPool: {http: {maxRequestsPerConnection: 2}}}");
+    const made = await waypointLab(
+      documents,
+      answering(() => ok("x")),
+    );
+    await asked(made, 4);
+    expect(made.served.length).toBe(2);
+    await made.lab.until(() => made.served[0]?.ends === 1, "the end of the one that did its share");
+  });
+
+  for (const [what, pool, protocol, port] of [
+    ["h2UpgradePolicy: UPGRADE: HTTP/2 to a port of HTTP", "{http: {h2UpgradePolicy: UPGRADE}}", 2, "HTTP"],
+    ["useClientProtocol: HTTP/1.1 to a port of HTTP/2", "{http: {useClientProtocol: true}}", 1, "HTTP2"],
+  ] as const)
+    test(what, async () => {
+      const calls: H2Call[] = [];
+      const made: WaypointLab = await waypointLab(
+        webService(port) + rule(`{connectionPool: ${pool}}`),
+        (peer) => {
+          if (protocol === 1) {
+            answering(() => ok("x"))(peer);
+            return;
+          }
+          serveH2(made.web.host, peer.socket, (call) => {
+            calls.push(call);
+            call.stream.sendHeaders([":status", "200", "content-length", "1"], false);
+            call.stream.sendData(bytes("x"), true);
+          });
+        },
+      );
+      await asked(made, 1);
+      expect(calls.length).toBe(protocol === 2 ? 1 : 0);
+    });
+
+  test("connectTimeout: an endpoint that does not answer is given up: 503", async () => {
+    const documents = webService("HTTP") + rule("{connectionPool: {tcp: {connectTimeout: 300ms}}}");
+    const made = await waypointLab(documents);
+    // The endpoint's host is gone: nothing there answers, not even with a refusal.
+    made.lab.world.partition("waypoint", "two");
+    const from = made.lab.world.nowMs;
+    const client = await made.call();
+    client.socket.write(get("/"));
+    await made.lab.until(() => client.text.includes("HTTP/1.1 503"), "the answer");
+    expect(made.lab.world.nowMs - from).toBeLessThan(3_000);
+  });
+});
+
+test("TLS that is asked for and cannot be is an error, never a connection without it", async () => {
+  const made = await waypointLab(
+    webService("HTTP") + rule("{tls: {mode: SIMPLE, caCertificates: /roots.pem}}"),
+  );
+  const client = await made.call();
+  client.socket.write(get("/"));
+  await made.lab.until(() => client.text.includes("HTTP/1.1 503"), "the answer");
+  expect(made.served.length).toBe(0);
+});
