@@ -286,3 +286,42 @@ withDisk(
     expect(plane.status().xds?.attempts).toBe(1);
   },
 );
+
+withDisk(
+  "another control plane that takes the state first makes this one unready, until it is gone",
+  async (disk) => {
+    const stateDirectory = join(disk.path, "state");
+    let control = await start(stateDirectory);
+    await until(() => readdirSync(stateDirectory).includes("admin.pem"), "the administrator's file");
+    await control.stop();
+    disk.remount("ro");
+    control = await start(stateDirectory);
+    expect(control.pending()).toEqual([]);
+    disk.remount("rw");
+    const other = Bun.spawn(
+      [
+        process.execPath,
+        "-e",
+        `const { Database } = require("bun:sqlite");
+       const database = new Database(${JSON.stringify(join(stateDirectory, "control.db"))});
+       database.run("PRAGMA locking_mode = EXCLUSIVE");
+       database.run("PRAGMA journal_mode = WAL");
+       database.run("BEGIN IMMEDIATE"); database.run("COMMIT");
+       console.log("held");
+       setInterval(() => {}, 1_000);`,
+      ],
+      { stdout: "pipe", stderr: "inherit" },
+    );
+    ends.unshift(() => other.kill());
+    const { value } = await other.stdout.getReader().read();
+    expect(new TextDecoder().decode(value)).toContain("held");
+    await until(() => control.pending().length > 0, "it is unready");
+    expect(control.pending()[0]).toContain("another process has it open");
+    expect((await apply(control, stateDirectory, "cart", "10.1.0.1")).status).toBe(503);
+    other.kill("SIGKILL");
+    await other.exited;
+    await until(() => control.pending().length === 0, "it is ready again");
+    expect(control.parts.state.health.value.writable).toBe(true);
+    expect((await apply(control, stateDirectory, "cart", "10.1.0.1")).status).toBe(200);
+  },
+);

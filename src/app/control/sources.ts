@@ -312,6 +312,10 @@ export function pendingNames(
   nowMs: number,
 ): readonly string[] {
   const pending: string[] = [];
+  const health = state.health.value;
+  // Begun on a disk that could not be written, and another was faster when it could: what is served here is not the mesh any more.
+  if (!health.writable && (health.code === "database_locked" || health.code === "database_damaged"))
+    pending.push(`state: ${health.reason}`);
   const { active } = keys.view.value;
   const isRevoked =
     active !== null && state.revocations.get("serial", active.certificate.serialNumber) !== null;

@@ -112,7 +112,9 @@ export class WatchedDatabase implements Database {
   /** Nested transactions pass one fault on, and a full disk refuses many writes for one reason. */
   #tellOnce({ code, message }: MeshError): void {
     const known = this.#health.value;
-    if (known.writable || known.code !== code) this.#health.set({ writable: false, code, reason: message });
+    // That a frozen state refuses a write says nothing of why it is not opened for writing.
+    const isNews = known.writable || (known.code !== code && code !== "disk_read_only");
+    if (isNews) this.#health.set({ writable: false, code, reason: message });
   }
 }
 
