@@ -162,9 +162,10 @@ export class Link {
     });
   }
 
-  /** After a partition has healed. */
+  /** After a partition has healed. Where it is another one's, nothing moves: what is held back would be overtaken by what is sent meanwhile. */
   heal(): void {
     if (this.#heldBack.length === 0) return;
+    if (this.#context.isPartitioned(this.machines.client, this.machines.server)) return;
     const held = this.#heldBack;
     this.#heldBack = [];
     const { schedule, random } = this.#context;

@@ -144,6 +144,28 @@ describe("connections", () => {
     expect(world.links.size).toBe(0);
   });
 
+  test("the end of another partition lets nothing of this one overtake", async () => {
+    const { world, client, server } = twoHosts();
+    const { near, far } = await pair(world, client, server);
+    const other = world.host("other", { addresses: ["10.0.0.3"] });
+    expect(other.openDescriptors).toBe(0);
+    world.partition("client", "server");
+    world.partition("other", "server");
+    near.socket.write(text("one "));
+    await world.run(world.nowMs + 100);
+    world.heal("other", "server");
+    // Retransmissions after a healing take up to a fifth of a second: within that time more is sent.
+    for (const word of ["two ", "three ", "four "]) {
+      near.socket.write(text(word));
+      await world.run(world.nowMs + 40);
+    }
+    await world.run(world.nowMs + 1_000);
+    expect(far.text).toBe("");
+    world.heal();
+    await world.run(world.nowMs + 1_000);
+    expect(far.text).toBe("one two three four ");
+  });
+
   test("a partition holds everything back, and healing brings it in order", async () => {
     const { world, client, server } = twoHosts();
     const { near, far } = await pair(world, client, server);
