@@ -24,6 +24,7 @@ import type { AuthStages, Stages } from "./stages.ts";
 import type { AccessFormat } from "./telemetry/access_format.ts";
 import { RequestTelemetry } from "./telemetry/request_telemetry.ts";
 import type { SpanExport } from "./telemetry/spans.ts";
+import type { TelemetryRules } from "./telemetry_rules.ts";
 import { Attempts } from "./upstream/attempts.ts";
 import { Clusters } from "./upstream/clusters.ts";
 import { Mirrors } from "./upstream/mirrors.ts";
@@ -39,6 +40,7 @@ export interface TrafficOptions {
   readonly labels: (workload: Workload) => ReadonlyMap<string, string>;
   readonly middleware: Pick<MiddlewaresOptions, "folder" | "reply"> & { readonly applies: AppliesTo };
   readonly shared: (store: Exclude<RateLimitStore, { readonly kind: "local" }>) => SharedStore;
+  readonly rules: TelemetryRules;
   readonly accessFormat: AccessFormat | null;
   readonly tracing: { readonly spans: SpanExport; readonly samplingPercent: number } | null;
 }
@@ -70,8 +72,12 @@ export class Traffic {
       logger,
       metrics,
       format: options.accessFormat,
-      isLogged: () => true,
-      tracing: options.tracing,
+      isLogged: (record) => options.rules.of(record.exchange.downstream).isLogged(record),
+      tracing:
+        options.tracing === null
+          ? null
+          : { spans: options.tracing.spans, samplingPercent: (exchange) => this.#sampling(exchange) },
+      disabledMetrics: ({ downstream }) => options.rules.of(downstream).disabledMetrics,
     });
     this.clusters = new Clusters({
       clock,
@@ -149,6 +155,11 @@ export class Traffic {
       },
       connect: (downstream) => this.#connect(downstream),
     };
+  }
+
+  #sampling({ downstream }: Exchange): number {
+    const { rules, tracing } = this.#options;
+    return rules.of(downstream).samplingPercent ?? tracing?.samplingPercent ?? 0;
   }
 
   #limitsFor({ downstream: { service } }: Exchange): readonly RateLimit[] {

@@ -11,6 +11,7 @@ import { SharedStores } from "../../waypoint/guard/shared_stores.ts";
 import type { AuthStages, Stages } from "../../waypoint/stages.ts";
 import { type AccessFormat, compileFormat } from "../../waypoint/telemetry/access_format.ts";
 import { SpanExport } from "../../waypoint/telemetry/spans.ts";
+import { TelemetryRules } from "../../waypoint/telemetry_rules.ts";
 import { Traffic } from "../../waypoint/traffic.ts";
 import { versionFields } from "../version.ts";
 
@@ -30,7 +31,9 @@ export function waypointStages(
   const { clock, logger, random, store, telemetry } = context;
   const { waypointSettings, rootNamespace } = config;
   const attachment = new Attachment(rootNamespace, (key) => store.serviceByKey(key));
+  const rules = new TelemetryRules(logger, attachment, rootNamespace);
   const traffic = new Traffic({
+    rules,
     ...{ clock, random, logger, store, metrics: telemetry.metrics },
     files: host.files,
     process: host.process,
@@ -48,6 +51,7 @@ export function waypointStages(
     stages: { ...auth, ...traffic.stages },
     update: (plan, { documents }) => {
       attachment.update(documents.flatMap((document) => (document.kind === "Gateway" ? document : [])));
+      rules.update(documents.flatMap((document) => (document.kind === "Telemetry" ? document : [])));
       traffic.update(
         plan,
         documents.flatMap((document) => (document.kind === "Middleware" ? document : [])),

@@ -277,6 +277,32 @@ export interface MiddlewareDocument extends Document {
   readonly config: ReadonlyMap<string, string>;
 }
 
+export interface AccessLogRule {
+  readonly isDisabled: boolean;
+  /** In CEL; null: every request. */
+  readonly filter: Located<string> | null;
+}
+
+export interface TracingRule {
+  /** Null: not said. */
+  readonly samplingPercent: number | null;
+  /** No spans. */
+  readonly isDisabled: boolean;
+}
+
+/** What waypoints tell of requests. Each part is null when the document says nothing of it. */
+export interface TelemetryDocument extends Document {
+  readonly kind: "Telemetry";
+  /** Empty: the namespace's waypoints, or all of the mesh in the root namespace. */
+  readonly targetRefs: readonly Located<string>[];
+  /** It is for workloads, and so for no waypoint. */
+  readonly hasSelector: boolean;
+  readonly accessLog: AccessLogRule | null;
+  readonly tracing: TracingRule | null;
+  /** Istio's names, `REQUEST_COUNT` and so on. */
+  readonly disabledMetrics: ReadonlySet<string> | null;
+}
+
 export type MeshDocument =
   | TrafficDocument
   | NamespaceDocument
@@ -290,7 +316,8 @@ export type MeshDocument =
   | RequestAuthenticationDocument
   | AccessConditionDocument
   | MeshConfigDocument
-  | MiddlewareDocument;
+  | MiddlewareDocument
+  | TelemetryDocument;
 
 /** @param namespace "" for a document that is in none. */
 export function resourceName(kind: string, namespace: string, name: string): string {

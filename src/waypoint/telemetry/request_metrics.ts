@@ -83,19 +83,25 @@ export class RequestMetrics {
     };
   }
 
-  count(record: RequestRecord): void {
+  /** @param disabled Istio's names of those that do not count it. */
+  count(record: RequestRecord, disabled: ReadonlySet<string>): void {
     const series = this.#seriesOf(record);
-    series.requests.add(1);
-    series.duration.observe(record.durationMs);
-    series.requestBytes.observe(record.requestBytes);
-    series.responseBytes.observe(record.responseBytes);
+    if (disabled.size === 0 || !disabled.has("REQUEST_COUNT")) series.requests.add(1);
+    if (!disabled.has("REQUEST_DURATION")) series.duration.observe(record.durationMs);
+    if (!disabled.has("REQUEST_SIZE")) series.requestBytes.observe(record.requestBytes);
+    if (!disabled.has("RESPONSE_SIZE")) series.responseBytes.observe(record.responseBytes);
   }
 
   /** Of a gRPC call, at its end. */
-  countMessages(record: RequestRecord, requests: number, responses: number): void {
+  countMessages(
+    record: RequestRecord,
+    requests: number,
+    responses: number,
+    disabled: ReadonlySet<string>,
+  ): void {
     const labels = labelsOf(record);
-    this.#families.requestMessages.with(labels).add(requests);
-    this.#families.responseMessages.with(labels).add(responses);
+    if (!disabled.has("GRPC_REQUEST_MESSAGES")) this.#families.requestMessages.with(labels).add(requests);
+    if (!disabled.has("GRPC_RESPONSE_MESSAGES")) this.#families.responseMessages.with(labels).add(responses);
   }
 
   #seriesOf(record: RequestRecord): Series {

@@ -46,7 +46,8 @@ function scene(samplingPercent: number | null = null, answer: () => number = () 
     metrics,
     format: null,
     isLogged: () => true,
-    tracing: samplingPercent === null ? null : { spans, samplingPercent },
+    tracing: samplingPercent === null ? null : { spans, samplingPercent: () => samplingPercent },
+    disabledMetrics: () => new Set(),
   });
   return { world, telemetry, metrics, lines, posted, spans };
 }

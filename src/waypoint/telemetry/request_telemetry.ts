@@ -21,7 +21,13 @@ export interface RequestTelemetryOptions {
   /** Which requests have a line. */
   readonly isLogged: (record: RequestRecord) => boolean;
   /** Null: traces are passed on as they come, and no span is made. */
-  readonly tracing: { readonly spans: SpanExport; readonly samplingPercent: number } | null;
+  readonly tracing: {
+    readonly spans: SpanExport;
+    /** How likely a request that comes without a trace begins one. */
+    readonly samplingPercent: (exchange: Exchange) => number;
+  } | null;
+  /** Istio's names of metrics that do not count it. */
+  readonly disabledMetrics: (exchange: Exchange) => ReadonlySet<string>;
 }
 
 /** What is kept of a request that is under way. */
@@ -73,12 +79,14 @@ export class RequestTelemetry {
     this.#open.delete(exchange);
     const { clock, isLogged, tracing } = this.#options;
     const record = recordOf(exchange, clock.now(), clock.wallMs());
-    this.#metrics.count(record);
+    const disabled = this.#options.disabledMetrics(exchange);
+    this.#metrics.count(record, disabled);
     if (open.requestMessages !== null)
       this.#metrics.countMessages(
         record,
         open.requestMessages.messages,
         this.#responses.get(exchange)?.messages ?? 0,
+        disabled,
       );
     if (isLogged(record)) this.#log(record, open.trace);
     if (tracing !== null && open.trace?.sampled === true) tracing.spans.add(spanFor(record, open.trace));
@@ -91,7 +99,7 @@ export class RequestTelemetry {
       return seen === null ? null : { ...seen, sampled: false, parentId: "" };
     }
     const caller = readTraceContext(exchange.request.fields);
-    const sampled = caller?.sampled ?? random.float() * 100 < tracing.samplingPercent;
+    const sampled = caller?.sampled ?? random.float() * 100 < tracing.samplingPercent(exchange);
     const trace = {
       traceId: caller?.traceId ?? this.#hex(16),
       spanId: this.#hex(8),

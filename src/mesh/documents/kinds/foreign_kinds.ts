@@ -19,7 +19,6 @@ export function isMeshGroup(group: string): boolean {
 /** By group: kinds that this version does not act on (`pkg/config/schema/gvk/resources.gen.go` of Istio; the Gateway API). */
 export const kindsToCome: Readonly<Record<string, readonly string[]>> = {
   "networking.istio.io": ["Gateway", "Sidecar", "EnvoyFilter", "ProxyConfig"],
-  "telemetry.istio.io": ["Telemetry"],
   "extensions.istio.io": ["WasmPlugin", "TrafficExtension"],
   "install.istio.io": ["IstioOperator"],
   "gateway.networking.k8s.io": [...["GatewayClass", "UDPRoute", "BackendLBPolicy", "ListenerSet"]],

@@ -11,6 +11,7 @@ import { readMeshConfig } from "./security/mesh_config.ts";
 import { readPeerAuthentication } from "./security/peer_authentication.ts";
 import { readRequestAuthentication } from "./security/request_authentication.ts";
 import { readServiceEntry } from "./service_entry.ts";
+import { readTelemetry } from "./telemetry.ts";
 import { readBackendTlsPolicy } from "./traffic/backend_tls_policy.ts";
 import { readDestinationRule } from "./traffic/destination_rule.ts";
 import { httpRouteReader, l4RouteReader } from "./traffic/gateway_routes.ts";
@@ -63,6 +64,7 @@ const table: Readonly<Record<MeshKind, Kind>> = {
   BackendTLSPolicy: { ...gatewayL4, read: readBackendTlsPolicy },
   ReferenceGrant: { ...gateway, read: readReferenceGrant },
   RateLimit: { ...fairlead, read: readRateLimit },
+  Telemetry: { group: "telemetry.istio.io", versions: ["v1", "v1alpha1"], read: readTelemetry },
   Middleware: { ...fairlead, read: readMiddleware },
 };
 
