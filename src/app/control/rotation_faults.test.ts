@@ -171,3 +171,22 @@ test("an intermediate of Vault's that is due is replaced while Vault is away for
   expect(control.pending()).toEqual([]);
   await w.world.settle(control.stop());
 }, 60_000);
+
+test("an intermediate that Vault cuts to two days is renewed in time, and no reason not to be ready", async () => {
+  const w = new ControlInMemory("vault-pki");
+  w.pki.maxLifetimeMs = 2 * day;
+  const control = await w.start();
+  const { authority } = control.parts;
+  const seen = new Set<string>();
+  for (let hours = 0; hours < 6 * 24; hours += 12) {
+    expect(control.pending()).toEqual([]);
+    expect(await w.believed(control, await w.chain(control))).toBe("believed");
+    seen.add(authority.authorities.value.active?.id ?? "");
+    w.machine.jumpWall(12 * hour);
+    await w.run(60_000);
+  }
+  expect(seen.size).toBeGreaterThan(3);
+  // Those that have ended do not pile up.
+  expect(authority.authorities.value.authorities.length).toBeLessThan(4);
+  await w.world.settle(control.stop());
+}, 60_000);

@@ -329,8 +329,13 @@ export function pendingNames(
       `the certificate of the authority is valid from ${begins}: is the clock of this host right?`,
     );
   }
-  const endsMs = active?.certificate.notAfterMs ?? Number.POSITIVE_INFINITY;
-  if (endsMs - nowMs < keysLimits.authorityEndingMs) {
+  const { notBeforeMs = 0, notAfterMs: endsMs = Number.POSITIVE_INFINITY } = active?.certificate ?? {};
+  // One that lives for hours, as whoever signs it cuts it so, is always near its end.
+  const endingMs = Math.min(
+    keysLimits.authorityEndingMs,
+    (endsMs - notBeforeMs) * keysLimits.authorityEndingShare,
+  );
+  if (endsMs - nowMs < endingMs) {
     const problem = rotation?.progress().problem ?? null;
     const end = `the certificate of the authority ends at ${new Date(endsMs).toISOString()}`;
     pending.push(problem === null ? end : `${end}: ${problem}`);

@@ -80,6 +80,8 @@ export const keysLimits = {
   keptAwayRenewalShare: 0.9,
   /** An authority that has no more left than this, the life of the control plane's own certificate, makes the control plane unready. */
   authorityEndingMs: 7 * 24 * 60 * 60_000,
+  /** The same as a share of its life; it is renewed at half of it. */
+  authorityEndingShare: 0.25,
   /** How long a caller waits for a key that cannot be used now; below what a node waits for its signer. */
   keyWaitMs: 8_000,
   /** Requests to Vault under way at one time, and those that may wait for their turn. */

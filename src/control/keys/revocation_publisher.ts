@@ -1,5 +1,5 @@
 /**
- * Keeps a revocation list of every authority in force, and publishes them with the roots. The last list that was signed stands
+ * Keeps a revocation list of every authority in force, and publishes them with the roots. The last list that was signed is
  * in state and stays published while a key cannot be reached: a node that is sent no list forgets the one it had.
  */
 import { backoffMs } from "../../base/backoff.ts";

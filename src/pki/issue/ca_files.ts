@@ -63,7 +63,7 @@ export interface AuthorityPaths {
   readonly certificate: string;
   readonly privateKey: string;
   readonly root: string;
-  /** Null when the CA is its own root or stands right below it. */
+  /** Null when the CA is its own root or is right below it. */
   readonly chain: string | null;
 }
 

@@ -15,6 +15,8 @@ const hour = 3_600_000;
 
 export class FakePki {
   readonly revoked = new Set<string>();
+  /** What its policy cuts intermediates to. */
+  maxLifetimeMs = 90 * 24 * hour;
   #root: Promise<CertificateAuthority> | null = null;
   #lists = 0n;
   /** The engine's own clock. */
@@ -45,7 +47,7 @@ export class FakePki {
     const { publicKeyInfo } = await proveCertificateRequest(csrPem, new SignatureVerifier(provider));
     const { issuer, rootsPem } = await this.#authority;
     const nowMs = this.nowMs();
-    const validity = { notBeforeMs: nowMs - hour, notAfterMs: nowMs + 90 * 24 * hour };
+    const validity = { notBeforeMs: nowMs - hour, notAfterMs: nowMs + this.maxLifetimeMs };
     const made = await issueIntermediateCertificate(issuer, { publicKeyInfo, trustDomain, ...validity });
     const certificate = encodePem("CERTIFICATE", made.der);
     return json(200, { data: { certificate, issuing_ca: rootsPem, ca_chain: [rootsPem] } });
