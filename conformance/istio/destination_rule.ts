@@ -12,7 +12,7 @@ export const destinationRuleCases: readonly Case[] = [
   refused("no host", dr("«»exportTo: ['.']"), "spec.host is missing"),
   refused("a host that is none", dr("host: «a_b.mesh»"), "is not a host name"),
   taken("subsets", dr("host: a.mesh\nsubsets: [{name: v1, labels: {version: v1}}, {name: v2}]")),
-  refused("a subset twice", dr("host: a.mesh\nsubsets: [{name: v1}, {name: «v1»}]"), "a second time"),
+  refused("a subset twice", dr("host: a.mesh\nsubsets: [{name: v1}, {name: «v1»}]"), "is given twice"),
   refused("a subset's name that is none", dr("host: a.mesh\nsubsets: [{name: «a_b»}]"), "is not a name"),
   refused(
     "a subset's label that is none",
@@ -27,7 +27,7 @@ export const destinationRuleCases: readonly Case[] = [
   refused(
     "exported to everybody and somebody",
     dr('host: a.mesh\nexportTo: [«"*"», shop]'),
-    "does not go with others",
+    "cannot be given with others",
   ),
   stricter(
     "a workload selector",
@@ -66,7 +66,7 @@ export const destinationRuleCases: readonly Case[] = [
   refused(
     "an attribute twice",
     balancer("{consistentHash: {httpCookie: {name: c, ttl: 1s, attributes: [{name: A}, {name: «A»}]}}}"),
-    "a second time",
+    "is given twice",
   ),
   taken("Maglev", balancer("{consistentHash: {useSourceIp: true, maglev: {tableSize: 65537}}}")),
   refused(
@@ -86,7 +86,7 @@ export const destinationRuleCases: readonly Case[] = [
     ),
     "has both",
   ),
-  stricter("utilization", balancer("{«backendUtilization»: {}}"), "report no utilization"),
+  stricter("utilization", balancer("{«backendUtilization»: {}}"), "do not report their utilization"),
   taken(
     "a warm-up",
     balancer("{simple: ROUND_ROBIN, warmup: {duration: 10s, minimumPercent: 1, aggression: 2}}"),
@@ -144,7 +144,7 @@ export const destinationRuleCases: readonly Case[] = [
     balancer(
       "{localityLbSetting: {failover: [{from: a, to: b}], failoverPriority: [«topology.kubernetes.io/region»]}}",
     ),
-    "does not go with failover",
+    "cannot be given with failover",
   ),
 
   taken(
@@ -164,7 +164,7 @@ export const destinationRuleCases: readonly Case[] = [
   refused(
     "an upgrade as the client",
     policy("{connectionPool: {http: {h2UpgradePolicy: UPGRADE, «useClientProtocol»: true}}}"),
-    "does not go with",
+    "cannot be given with",
   ),
   refused(
     "half a keep-alive",
@@ -203,8 +203,8 @@ export const destinationRuleCases: readonly Case[] = [
   refused(
     "roots for no check",
     policy("{tls: {mode: SIMPLE, insecureSkipVerify: true, «caCertificates»: /ca}}"),
-    "does not go with insecureSkipVerify",
+    "cannot be given with insecureSkipVerify",
   ),
-  stricter("a Secret", policy("{tls: {mode: SIMPLE, «credentialName»: a}}"), "there are no Secrets"),
+  stricter("a Secret", policy("{tls: {mode: SIMPLE, «credentialName»: a}}"), "Secrets are not supported"),
   refused("a mode that is none", policy("{tls: {mode: «TLS»}}"), "must be one of"),
 ];

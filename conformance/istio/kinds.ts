@@ -8,7 +8,6 @@ const toCome: readonly (readonly [apiVersion: string, kind: string])[] = [
   ["networking.istio.io/v1", "Sidecar"],
   ["networking.istio.io/v1alpha3", "EnvoyFilter"],
   ["networking.istio.io/v1beta1", "ProxyConfig"],
-  ["telemetry.istio.io/v1", "Telemetry"],
   ["extensions.istio.io/v1alpha1", "WasmPlugin"],
   ["extensions.istio.io/v1alpha1", "TrafficExtension"],
   ["gateway.networking.k8s.io/v1", "GatewayClass"],

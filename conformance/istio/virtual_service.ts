@@ -35,12 +35,12 @@ export const virtualServiceCases: readonly Case[] = [
   refused(
     "exported to everybody and somebody",
     vs(`hosts: [a.mesh]\nexportTo: [«"*"», shop]\nhttp: [{${to}}]`),
-    "does not go with others",
+    "cannot be given with others",
   ),
   refused(
     "exported to one twice",
     vs(`hosts: [a.mesh]\nexportTo: [".", «shop»]\nhttp: [{${to}}]`),
-    "a second time",
+    "is given twice",
   ),
 
   taken(
@@ -54,7 +54,7 @@ export const virtualServiceCases: readonly Case[] = [
   taken("pseudo-headers", match('{headers: {":authority": {exact: a}}}')),
   refused("an empty prefix of a method", match('{method: {prefix: «""»}}'), "is empty"),
   refused("an empty expression", match('{uri: {regex: «""»}}'), "is empty"),
-  refused("an expression that is none", match('{uri: {regex: «"a(b"»}}'), "is no regular expression"),
+  refused("an expression that is none", match('{uri: {regex: «"a(b"»}}'), "is not a regular expression"),
   refused("a look-ahead", match('{headers: {a: {regex: «"(?=a)b"»}}}'), "neither look-around"),
   refused("a back reference", match("{uri: {regex: «'(a)\\1'»}}"), "is not known"),
   refused(
@@ -65,7 +65,7 @@ export const virtualServiceCases: readonly Case[] = [
   refused(
     "the expression * of a header",
     match('{headers: {a: {regex: «"*"»}}}'),
-    "is no regular expression",
+    "is not a regular expression",
   ),
   refused(
     "a header's name that is none",
@@ -76,7 +76,7 @@ export const virtualServiceCases: readonly Case[] = [
   refused(
     "claims without a gateway",
     match('{headers: {«"@request.auth.claims.a"»: {exact: b}}}'),
-    "for gateways alone",
+    "only gateways route by claims",
   ),
   refused("two in one match", match("{uri: {exact: /a, «prefix»: /b}}"), "has both exact and prefix"),
   refused("a label's name that is none", match('{sourceLabels: {«"a b"»: c}}'), "is not the name of a label"),
@@ -135,7 +135,7 @@ export const virtualServiceCases: readonly Case[] = [
   refused(
     "a rewrite by no expression",
     action('rewrite: {uriRegexRewrite: {match: «"a("», rewrite: b}}'),
-    "is no regular expression",
+    "is not a regular expression",
   ),
   refused("half a rewrite", action("rewrite: {uriRegexRewrite: «»{match: a}}"), "is missing"),
   refused(
@@ -156,7 +156,7 @@ export const virtualServiceCases: readonly Case[] = [
   stricter(
     "a header's value beyond ASCII",
     action("headers: {request: {set: {a: «bé»}}}"),
-    "no header's value",
+    "that a header's value cannot have",
   ),
   refused("a sign of percent alone", action('headers: {request: {set: {a: «"50%"»}}}'), "written %%"),
   stricter(
@@ -206,7 +206,7 @@ export const virtualServiceCases: readonly Case[] = [
     action("fault: {abort: {httpStatus: 500, percentage: {«value»: 0.00001}}}"),
     "less than 0.0001",
   ),
-  refused("an unknown gRPC status", action("fault: {abort: {grpcStatus: «NOPE»}}"), "is no status of gRPC"),
+  refused("an unknown gRPC status", action("fault: {abort: {grpcStatus: «NOPE»}}"), "is not a gRPC status"),
   refused("an HTTP status of 199", action("fault: {abort: {httpStatus: «199»}}"), "from 200 to 599"),
   refused("an error of HTTP/2", action("fault: {abort: {«http2Error»: a}}"), "does not support it either"),
   refused(
@@ -227,7 +227,7 @@ export const virtualServiceCases: readonly Case[] = [
     ),
   ),
   refused("an origin of nothing", action("corsPolicy: {allowOrigins: [«»{}]}"), "is empty"),
-  refused("a method that is none", action("corsPolicy: {allowMethods: [«get»]}"), "is no method of HTTP"),
+  refused("a method that is none", action("corsPolicy: {allowMethods: [«get»]}"), "is not an HTTP method"),
   refused(
     "a CORS header that is none",
     action('corsPolicy: {exposeHeaders: [«"a b"»]}'),
@@ -263,7 +263,7 @@ export const virtualServiceCases: readonly Case[] = [
   refused(
     "TLS without a match",
     vs("hosts: [a.mesh]\ntls: [«»{route: [{destination: {host: a.mesh}}]}]"),
-    "for which server names",
+    "has to name its server names",
   ),
   refused(
     "TLS without names",
