@@ -11,12 +11,19 @@ export interface Backend {
   readonly missing: string | null;
   /** Of the service's port. */
   readonly protocol: "HTTP" | "HTTP2";
+  /** `trafficPolicy` of a server outside the mesh; left out for an application of it. */
+  readonly outside?: () => string;
   readonly command: (address: string, port: number, directory: string) => readonly string[];
   /** What it has seen since the last time; asked around the mesh. */
   readonly log: (address: string, port: number, directory: string) => Promise<readonly string[]>;
 }
 
-const addresses = { caller: "127.2.0.1", application: "127.2.0.3", waypoint: "127.2.0.9" };
+const addresses = {
+  caller: "127.2.0.1",
+  application: "127.2.0.3",
+  outside: "127.2.0.4",
+  waypoint: "127.2.0.9",
+};
 const hbonePort = 25108;
 
 async function askedLog(address: string, port: number): Promise<readonly string[]> {
@@ -64,6 +71,19 @@ export interface Stage {
   stop(): Promise<void>;
 }
 
+/** Others' cases, or a case of its own server. */
+export interface Suite {
+  readonly name: string;
+  readonly missing: string | null;
+  readonly backend: Backend;
+  /** @param index of the backend. @returns each case that failed; `passed` is how many did not. */
+  run(
+    stage: Stage,
+    index: number,
+    directory: string,
+  ): Promise<{ readonly passed: number; readonly failures: readonly string[] }>;
+}
+
 export async function openStage(directory: string, made: readonly Backend[]): Promise<Stage> {
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, "mesh.yaml"), documents(made));
@@ -81,7 +101,7 @@ export async function openStage(directory: string, made: readonly Backend[]): Pr
     for (const [index, backend] of made.entries())
       await start(
         backend.name,
-        backend.command(addresses.application, applicationPort(index), directory),
+        backend.command(addressOf(backend), applicationPort(index), directory),
         (line) => line === "ready",
       );
     const node = (name: string, ...more: readonly string[]) =>
@@ -122,6 +142,10 @@ export async function openStage(directory: string, made: readonly Backend[]): Pr
   };
 }
 
+function addressOf(backend: Backend): string {
+  return backend.outside === undefined ? addresses.application : addresses.outside;
+}
+
 function applicationPort(index: number): number {
   return 28_180 + index;
 }
@@ -151,7 +175,7 @@ metadata: {name: ${name}, namespace: shop, labels: {app: ${name}${labels}}, anno
 spec: {address: ${address}, serviceAccount: ${name}}
 ---
 `;
-  const service = (protocol: Backend["protocol"], index: number) => `apiVersion: networking.istio.io/v1
+  const service = ({ protocol, outside }: Backend, index: number) => `apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: web${index}, namespace: shop, labels: {istio.io/use-waypoint: waypoint}}
 spec:
@@ -160,13 +184,31 @@ spec:
   ports: [{number: 80, name: port, protocol: ${protocol}, targetPort: ${applicationPort(index)}}]
   resolution: STATIC
   location: MESH_INTERNAL
-  workloadSelector: {labels: {app: application}}
+  workloadSelector: {labels: {app: ${outside === undefined ? "application" : "outside"}}}
+---
+${
+  outside === undefined
+    ? ""
+    : `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web${index}, namespace: shop}
+spec:
+  host: web${index}.shop
+  trafficPolicy: ${outside()}
+---
+`
+}`;
+  const outsider = `apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: outside, namespace: shop, labels: {app: outside}}
+spec: {address: ${addresses.outside}}
 ---
 `;
   return (
+    outsider +
     workload("caller", addresses.caller, "") +
     workload("application", addresses.application, "") +
     workload("waypoint", addresses.waypoint, ", istio.io/waypoint-for: all") +
-    made.map(({ protocol }, index) => service(protocol, index)).join("")
+    made.map(service).join("")
   );
 }

@@ -3,25 +3,14 @@ import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { findPython, repository } from "../peer/lab/tools.ts";
 import { nginxHttp2Backend } from "./nginx.ts";
-import type { Backend, Stage } from "./stage.ts";
+import { outsideTls } from "./outside_tls.ts";
+import type { Backend, Suite } from "./stage.ts";
 
 /** h2spec's cases; fewer is a failure too. */
 const h2specCases = 145;
 
-export interface Suite {
-  readonly name: string;
-  readonly missing: string | null;
-  readonly backend: Backend;
-  /** @param index of the backend. @returns each case that failed; `passed` is how many did not. */
-  run(
-    stage: Stage,
-    index: number,
-    directory: string,
-  ): Promise<{ readonly passed: number; readonly failures: readonly string[] }>;
-}
-
 export function suites(): readonly Suite[] {
-  return [h2spec(), autobahn()];
+  return [h2spec(), autobahn(), ...outsideTls()];
 }
 
 function h2spec(): Suite {
