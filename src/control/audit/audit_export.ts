@@ -256,7 +256,7 @@ export class AuditExport {
 
 const nothing: AuditHead = { id: 0, hash: "00".repeat(32) };
 
-/** What cannot be read is as good as none: everything is sent once more. */
+/** A position that cannot be read counts as none: every row is sent again. */
 function readPosition(text: string | null): AuditHead {
   try {
     const { id, hash } = JSON.parse(text ?? "{}") as Partial<Record<"id" | "hash", unknown>>;

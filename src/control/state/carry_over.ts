@@ -44,7 +44,7 @@ export function carryOver(restored: Database, replaced: Database | null, nowMs: 
   });
 }
 
-/** @returns null for what cannot be read: a state that is damaged is as good as none. */
+/** @returns null for a state that cannot be read, a damaged one say. */
 function carryTrust(restored: Database, replaced: Database, nowMs: number): number | null {
   try {
     const version = schemaVersion(replaced);
