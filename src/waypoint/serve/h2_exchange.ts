@@ -40,12 +40,12 @@ export class H2Exchange implements H2StreamEvents, BodySink {
     this.#exchange = new Exchange(downstream, head, this.#body, this.activeAtMs);
   }
 
-  /** Whether the other side has to move, and has not. */
+  /** Whether the client has to move, and has not. A gRPC stream may be silent for as long as its two ends like. */
   get isStalled(): boolean {
-    return (
-      this.#stream.aboveHighWater ||
-      (this.#body !== null && !this.#body.isEnded && this.#heldBytes === 0 && !this.#isAnswering)
-    );
+    if (this.#stream.aboveHighWater) return true;
+    const owesContent =
+      this.#body !== null && !this.#body.isEnded && this.#heldBytes === 0 && !this.#isAnswering;
+    return owesContent && !this.#exchange.isGrpc && this.#exchange.request.protocol === null;
   }
 
   start(): void {
