@@ -813,3 +813,37 @@ describe("pages", () => {
     expect(mine.map(({ namespace }) => namespace)).toEqual(["blue"]);
   });
 });
+
+test("pages of the audit log are whole and in order, also when they are read in pieces", async () => {
+  const control = world();
+  const rows = controlAdminLimits.auditRowsPerRead * 3 + 7;
+  for (let row = 0; row < rows; row++)
+    control.append({
+      atMs: row,
+      actor: "a",
+      action: "x",
+      target: `${row}`,
+      namespace: row % 2 === 0 ? "red" : "blue",
+      outcome: "ok",
+      detail: "",
+      before: null,
+      after: null,
+    });
+  const idsOf = async (who: string, query: string): Promise<readonly number[]> =>
+    ((await control.ask(who, "GET", `/v1/audit?${query}`)).json().entries as { id: number }[]).map(
+      ({ id }) => id,
+    );
+  const all = control.audit.map(({ id }) => id);
+  expect(await idsOf("auditor", "limit=1000&after=0")).toEqual(all);
+  expect(await idsOf("auditor", "limit=1000")).toEqual([...all].reverse());
+  expect(await idsOf("auditor", "limit=60&after=10")).toEqual(all.filter((id) => id > 10).slice(0, 60));
+  expect(await idsOf("auditor", "limit=60&before=100")).toEqual(
+    all
+      .filter((id) => id < 100)
+      .reverse()
+      .slice(0, 60),
+  );
+  expect(await idsOf("blueauditor", "limit=1000&after=0")).toEqual(
+    control.audit.filter(({ namespace }) => namespace === "blue").map(({ id }) => id),
+  );
+});

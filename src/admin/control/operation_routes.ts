@@ -1,15 +1,16 @@
 /** The audit log, how the control plane is, who is asking, and its back-up. */
 import { auditLimits, controlAdminLimits } from "../../base/limits/control.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
-import type { AuditQuery } from "../../control/records/audit.ts";
+import type { AuditQuery, StoredAuditEntry } from "../../control/records/audit.ts";
 import { administratorKind } from "./administrator.ts";
+import { answerJson } from "./json_answer.ts";
 import { Problem } from "./problem.ts";
 import { JsonFields, pageSize, queryInteger, readJson } from "./request_body.ts";
 import type { ControlApp } from "./route.ts";
 import type { Session } from "./session.ts";
 
 export function addOperationRoutes(app: ControlApp): void {
-  app.get("/v1/audit", (context) => {
+  app.get("/v1/audit", async (context) => {
     const session = context.get("session");
     const visible = session.visible("audit.read");
     const { limit, after, before, namespace, actor, action } = context.req.query();
@@ -26,7 +27,7 @@ export function addOperationRoutes(app: ControlApp): void {
       ...(action === undefined ? {} : { action }),
     };
     const wanted = namespace === undefined ? visible : new Set([namespace]);
-    return context.json({ entries: readAudit(session, query, wanted) });
+    return answerJson(session.sources.clock, { entries: await readAudit(session, query, wanted) });
   });
   app.get("/v1/audit/strangers", (context) => {
     const session = context.get("session");
@@ -119,16 +120,35 @@ export function addOperationRoutes(app: ControlApp): void {
 }
 
 /** One query a namespace, put together in order. */
-function readAudit(
+async function readAudit(
   session: Session,
   query: AuditQuery,
   namespaces: "all" | ReadonlySet<string>,
-): readonly unknown[] {
-  const { audit } = session.sources;
-  if (namespaces === "all") return audit.read(query);
+): Promise<readonly unknown[]> {
+  const { clock } = session.sources;
+  const slice = new TimeSlice(clock);
+  if (namespaces === "all") return await readRows(session, query, slice);
   const ascending = query.afterId !== undefined;
-  return [...namespaces]
-    .flatMap((namespace) => audit.read({ ...query, namespace }))
-    .sort((a, b) => (ascending ? a.id - b.id : b.id - a.id))
-    .slice(0, query.limit);
+  const rows: StoredAuditEntry[] = [];
+  for (const namespace of namespaces) rows.push(...(await readRows(session, { ...query, namespace }, slice)));
+  return rows.sort((a, b) => (ascending ? a.id - b.id : b.id - a.id)).slice(0, query.limit);
+}
+
+/** A few rows at a time: each may hold two texts of 32 KiB. */
+async function readRows(
+  session: Session,
+  query: AuditQuery,
+  slice: TimeSlice,
+): Promise<readonly StoredAuditEntry[]> {
+  const rows: StoredAuditEntry[] = [];
+  let from: Pick<AuditQuery, "afterId" | "beforeId"> = {};
+  for (;;) {
+    const limit = Math.min(controlAdminLimits.auditRowsPerRead, query.limit - rows.length);
+    const page = session.sources.audit.read({ ...query, ...from, limit });
+    rows.push(...page);
+    const last = page.at(-1);
+    if (last === undefined || page.length < limit || rows.length >= query.limit) return rows;
+    from = query.afterId === undefined ? { beforeId: last.id } : { afterId: last.id };
+    await slice.giveWay();
+  }
 }

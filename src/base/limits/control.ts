@@ -308,6 +308,8 @@ export const controlAdminLimits = {
   /** Entries of one answer, and how many there are when the request does not say. */
   maxPage: 1_000,
   defaultPage: 100,
+  /** Rows of the audit log that are read in one go: at most some 3 MiB. */
+  auditRowsPerRead: 50,
   /** Rows looked at for one page of those a caller may see. */
   maxScanned: 20_000,
   /** Names of documents that one page of the history looks at; a version may have changed a hundred thousand, and is then a page. */
