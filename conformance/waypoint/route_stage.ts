@@ -82,7 +82,7 @@ function envoyOf(text: string, cases: readonly RouteCase[], port: (index: number
   const mesh = { trustDomain: "cluster.local", clusterId: "", rootNamespace: "istio-system", network: "" };
   const { services } = convertDocuments(parsed, mesh);
   const scope = {
-    waypoint: { namespace: "shop", name: "waypoint" },
+    waypoint: { namespace: "shop", gateways: ["shop/waypoint"] },
     serves: () => true,
     rootNamespace: "istio-system",
   };

@@ -1,12 +1,18 @@
-/** Keeps what a waypoint does with traffic in step with the documents and the services: planned again when either changed. */
-import { TimeSlice } from "../base/time_slice.ts";
+/** Keeps what waypoints do with traffic in step with the documents and the services: planned again when either changed. */
+import { runSteps, TimeSlice } from "../base/time_slice.ts";
 import type { Watch } from "../base/watch.ts";
 import type { Clock } from "../host/host.ts";
 import type { DocumentsInForce } from "../mesh/documents/in_force.ts";
+import { gatewayHas } from "../mesh/route/gateway.ts";
+import { type Service, serviceKey } from "../mesh/service.ts";
 import type { MeshStore } from "../mesh/store/store.ts";
-import { planTraffic, planTrafficInSteps } from "../mesh/traffic/plan_traffic.ts";
+import type { DestinationPlan } from "../mesh/traffic/destination_policy.ts";
+import { planTrafficInSteps } from "../mesh/traffic/plan_traffic.ts";
+import type { RateLimit, RateLimitTarget } from "../mesh/traffic/rate_limit.ts";
+import type { RoutePlan } from "../mesh/traffic/route_plan.ts";
 import { noTraffic, type TrafficPlan } from "../mesh/traffic/traffic_plan.ts";
-import type { TrafficScope } from "../mesh/traffic/traffic_scope.ts";
+import type { Workload } from "../mesh/workload.ts";
+import { identitiesOf, ownGateways } from "./auth/own_gateways.ts";
 
 export interface PlannerParts {
   readonly clock: Clock;
@@ -14,16 +20,18 @@ export interface PlannerParts {
   /** Null while they are not known. */
   readonly documents: Watch<DocumentsInForce | null>;
   readonly rootNamespace: string;
-  /** `namespace/name` of the waypoint. */
-  readonly waypoint: string;
+  /** The waypoints of this process: each routes its own services alone, by the documents of its own namespace and theirs. */
+  readonly waypoints: () => readonly Workload[];
   /** Once for each plan, with the documents that it was made of. */
   readonly onPlan: (plan: TrafficPlan, documents: DocumentsInForce) => void;
 }
 
 export class TrafficPlanner {
   readonly #parts: PlannerParts;
-  readonly #scope: TrafficScope;
-  #plan = noTraffic;
+  /** By the waypoint's uid: what did not change stays the same value. */
+  #plans = new Map<string, TrafficPlan>();
+  /** Those that the last plan is for. Which services are theirs, and which Gateways they are, is in what is known of them. */
+  #planned: readonly Workload[] = [];
   #isPlanning = false;
   #isStale = false;
   readonly #stops: readonly (() => void)[];
@@ -31,25 +39,24 @@ export class TrafficPlanner {
   /** The first plan is made at once: no request is to be answered as if there were no documents. */
   constructor(parts: PlannerParts) {
     this.#parts = parts;
-    const [namespace = "", name = ""] = parts.waypoint.split("/");
-    this.#scope = {
-      waypoint: { namespace, name },
-      serves: ({ waypoint, weightedWaypoints }) => waypoint !== null || weightedWaypoints.length > 0,
-      rootNamespace: parts.rootNamespace,
-    };
     const documents = parts.documents.value;
-    if (documents !== null)
-      this.#take(planTraffic(documents.documents, this.#services(), this.#scope, silent), documents);
+    if (documents !== null) parts.onPlan(runSteps(this.#plan(documents)), documents);
     this.#stops = [
       parts.documents.subscribe(() => this.#again()),
       parts.store.subscribe(({ services }) => {
         if (services !== undefined) this.#again();
+        else this.refresh();
       }),
     ];
   }
 
   stop(): void {
     for (const stop of this.#stops) stop();
+  }
+
+  /** After the waypoints of this process may have changed. */
+  refresh(): void {
+    if (!sameList(this.#planned, this.#parts.waypoints())) this.#again();
   }
 
   /** Many changes that come together are one. */
@@ -65,28 +72,84 @@ export class TrafficPlanner {
         this.#isStale = false;
         const documents = this.#parts.documents.value;
         if (documents === null) continue;
-        const steps = planTrafficInSteps(
-          documents.documents,
-          this.#services(),
-          this.#scope,
-          silent,
-          this.#plan,
-        );
-        const plan = await new TimeSlice(this.#parts.clock).run(steps);
-        this.#take(plan, documents);
+        const plan = await new TimeSlice(this.#parts.clock).run(this.#plan(documents));
+        this.#parts.onPlan(plan, documents);
       }
     } finally {
       this.#isPlanning = false;
     }
   }
 
-  #services() {
-    return [...this.#parts.store.services()];
+  *#plan(documents: DocumentsInForce): Generator<void, TrafficPlan> {
+    const { store, waypoints, rootNamespace } = this.#parts;
+    const services = [...store.services()];
+    const gateways = documents.documents.filter((document) => document.kind === "Gateway");
+    const plans = new Map<string, TrafficPlan>();
+    const locals = waypoints();
+    this.#planned = locals;
+    const merged: Merged = { routes: new Map(), destinations: new Map(), rateLimits: new Map() };
+    for (const local of locals) {
+      const own = ownGateways(local, gateways, (key) => store.serviceByKey(key));
+      const identities = identitiesOf(local, own).map(({ namespace, name }) => `${namespace}/${name}`);
+      const isAlone = locals.length === 1;
+      // A call is taken for what has the waypoint alone: of one waypoint the others' services are planned to no harm.
+      const served = services.filter((service) =>
+        isAlone
+          ? service.waypoint !== null || service.weightedWaypoints.length > 0
+          : isServedBy(store, service, local),
+      );
+      const keys = new Set(served.map(serviceKey));
+      const scope = {
+        waypoint: { namespace: local.namespace, gateways: identities },
+        serves: (service: Service) => keys.has(serviceKey(service)),
+        rootNamespace,
+      };
+      const before = this.#plans.get(local.uid) ?? noTraffic;
+      const plan = yield* planTrafficInSteps(documents.documents, services, scope, silent, before);
+      plans.set(local.uid, plan);
+      if (isAlone) {
+        this.#plans = plans;
+        return plan;
+      }
+      merge(merged, plan, keys);
+    }
+    this.#plans = plans;
+    return { ...merged, rateLimits: [...merged.rateLimits.values()] };
   }
+}
 
-  #take(plan: TrafficPlan, documents: DocumentsInForce): void {
-    this.#plan = plan;
-    this.#parts.onPlan(plan, documents);
+function sameList(a: readonly Workload[], b: readonly Workload[]): boolean {
+  return a.length === b.length && a.every((one, i) => one === b[i]);
+}
+
+/** As where its CONNECTs are accepted (`mesh/route/waypoint_route.ts`). */
+function isServedBy(store: MeshStore, { waypoint, weightedWaypoints }: Service, local: Workload): boolean {
+  const isUs = (candidate: Workload): boolean =>
+    candidate.uid === local.uid ||
+    (candidate.identity.equals(local.identity) &&
+      candidate.addresses.some((ip) => local.addresses.some((own) => own.equals(ip))));
+  return [waypoint, ...weightedWaypoints.map(({ destination }) => destination)].some(
+    (address) => address !== null && gatewayHas(store, address, isUs),
+  );
+}
+
+interface Merged {
+  readonly routes: Map<string, RoutePlan>;
+  readonly destinations: Map<string, DestinationPlan>;
+  readonly rateLimits: Map<string, RateLimit>;
+}
+
+/** One waypoint's plan beside those of the others of this process. What is for all of a waypoint's services is not for the others'. */
+function merge(into: Merged, plan: TrafficPlan, served: ReadonlySet<string>): void {
+  for (const [key, route] of plan.routes) if (!into.routes.has(key)) into.routes.set(key, route);
+  for (const [key, destination] of plan.destinations)
+    if (served.has(key) || !into.destinations.has(key)) into.destinations.set(key, destination);
+  for (const limit of plan.rateLimits) {
+    const known = into.rateLimits.get(limit.key);
+    const targets = limit.targets.flatMap((target): readonly RateLimitTarget[] =>
+      target.kind === "service" ? [target] : [...served].map((service) => ({ kind: "service", service })),
+    );
+    into.rateLimits.set(limit.key, { ...limit, targets: [...(known?.targets ?? []), ...targets] });
   }
 }
 

@@ -36,13 +36,15 @@ export function openWaypoint(
     serviceByKey: (key) => store.serviceByKey(key),
   });
   const { stages, update } = waypointStages(context, host, config, auth);
-  const { rootNamespace, waypoints } = config;
-  // For as long as the process: a waypoint that drains still serves what is open. What documents say is planned for the first.
-  void new TrafficPlanner({
-    ...{ clock, store, rootNamespace, waypoint: waypoints[0] ?? "" },
+  const isWaypoint = ({ namespace, name }: Workload) => config.waypoints.includes(`${namespace}/${name}`);
+  // For as long as the process: a waypoint that drains still serves what is open.
+  const planner = new TrafficPlanner({
+    ...{ clock, store, rootNamespace: config.rootNamespace },
+    waypoints: () => context.locals.all.filter(isWaypoint),
     documents: inForce,
     onPlan: update,
   });
+  context.locals.subscribe(() => planner.refresh());
   const upstreamTls = new UpstreamTlsDial(host);
   const forwarder = new Forwarder(clock, async (endpoint, downstream, wanted) => {
     const secure = upstreamTls.of(endpoint, wanted);
@@ -57,7 +59,7 @@ export function openWaypoint(
   });
   const waypoint = new Waypoint({
     clock,
-    serves: (local: Workload) => config.waypoints.includes(`${local.namespace}/${local.name}`),
+    serves: isWaypoint,
     stages,
     normalise: (path) => normaliseTarget(path, auth.pathNormalization),
     answer: waypointApp(

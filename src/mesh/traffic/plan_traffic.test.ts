@@ -59,7 +59,7 @@ interface Planned {
 }
 
 const waypointScope: TrafficScope = {
-  waypoint: { namespace: "shop", name: "waypoint" },
+  waypoint: { namespace: "shop", gateways: ["shop/waypoint"] },
   serves: () => true,
   rootNamespace: "istio-system",
 };
@@ -156,7 +156,7 @@ describe("VirtualServices", () => {
       );
     const texts = [one("shop/a"), one("foreign/b"), one("infra/c")];
     expect(paths(plan(texts).of("reviews.shop.mesh")?.http)).toEqual(["/shop"]);
-    const infra = plan(texts, { waypoint: { namespace: "infra", name: "w" } });
+    const infra = plan(texts, { waypoint: { namespace: "infra", gateways: ["infra/w"] } });
     expect(paths(infra.of("reviews.shop.mesh")?.http)).toEqual(["/shop", "/infra"]);
   });
 
@@ -608,9 +608,7 @@ describe("RateLimits", () => {
       [{ kind: "service", service: "shop/reviews.shop.mesh" }],
     ]);
     const gateway = "{group: gateway.networking.k8s.io, kind: Gateway, name: waypoint}";
-    expect(targets([limit("shop/a", gateway)])).toEqual([
-      [{ kind: "waypoint", namespace: "shop", name: "waypoint" }],
-    ]);
+    expect(targets([limit("shop/a", gateway)])).toEqual([[{ kind: "waypoint" }]]);
     expect(targets([limit("other/a", gateway)])).toEqual([]);
     const all = "{group: gateway.networking.k8s.io, kind: GatewayClass, name: istio-waypoint}";
     expect(targets([limit("istio-system/a", all)])).toHaveLength(1);

@@ -180,14 +180,12 @@ function rateLimitOf(
   const { waypoint } = scope;
   const targets = document.spec.targets.flatMap(({ value, at }): RateLimitTarget[] => {
     const [kind = "", target = ""] = value.split(" ");
-    if (kind === "Gateway")
-      return waypoint !== null && waypoint.namespace === namespace && waypoint.name === target
-        ? [{ kind: "waypoint", ...waypoint }]
-        : [];
-    if (kind === "GatewayClass")
-      return waypoint !== null && namespace === scope.rootNamespace && target === "istio-waypoint"
-        ? [{ kind: "waypoint", ...waypoint }]
-        : [];
+    const isOurs =
+      waypoint !== null &&
+      (kind === "Gateway"
+        ? waypoint.gateways.includes(`${namespace}/${target}`)
+        : namespace === scope.rootNamespace && target === "istio-waypoint");
+    if (kind === "Gateway" || kind === "GatewayClass") return isOurs ? [{ kind: "waypoint" }] : [];
     const services = lookup.byName(namespace, target);
     if (services.length === 0)
       report.warn(document, "Unresolved", `there is no ${kind} ${namespace}/${target}`, at);

@@ -16,8 +16,8 @@ export interface RateLimit {
 }
 
 export type RateLimitTarget =
-  /** Every service that this waypoint is for. */
-  | { readonly kind: "waypoint"; readonly namespace: string; readonly name: string }
+  /** Every service that the waypoint is for. */
+  | { readonly kind: "waypoint" }
   /** `namespace/hostname`. */
   | { readonly kind: "service"; readonly service: string };
 

@@ -4,8 +4,12 @@ import type { DocumentWarning, Location } from "../location.ts";
 import type { Service } from "../service.ts";
 
 export interface TrafficScope {
-  /** The namespace and name of the waypoint's Gateway. Null: no waypoint in particular; documents are only checked. */
-  readonly waypoint: { readonly namespace: string; readonly name: string } | null;
+  /** Null: no waypoint in particular; documents are only checked. */
+  readonly waypoint: {
+    readonly namespace: string;
+    /** `namespace/name` of the Gateways that it is an instance of. */
+    readonly gateways: readonly string[];
+  } | null;
   /** Whether the waypoint is in front of the service. */
   readonly serves: (service: Service) => boolean;
   readonly rootNamespace: string;
