@@ -429,3 +429,18 @@ test("a back-up whose intermediate was replaced and revoked since issues by anot
   again.close();
   restored.close();
 });
+
+test("a leaf from while the clock was ahead is no sign that its holder has the root that was announced since", async () => {
+  const setup = await openMesh();
+  setup.clock.jumpWall(hour);
+  await leaf(setup, web, "edge-2");
+  setup.clock.jumpWall(-hour);
+  const rotation = rotate(setup, new Nodes());
+  await rotation.start("root");
+  await setup.clock.advance(5_000);
+  expect(rotation.progress()).toMatchObject({
+    phase: "preparing",
+    waiting: { what: "root", names: ["edge-2"] },
+  });
+  rotation.close();
+});

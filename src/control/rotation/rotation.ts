@@ -88,11 +88,13 @@ export class Rotation {
     if (this.#making !== null || phaseOf(this.#facts()) !== "idle") {
       throw new MeshError("configuration", "local", "a rotation is under way; finish or abort it first");
     }
-    const { authorities, records } = this.#options;
+    const { authorities, records, clock } = this.#options;
     // Before it is made: killed in between, the old one leaves with the next one, and does not stay until its end.
     const before = records.settings.get(leavingSetting);
     const inForce = authorities.view.value.authorities.map((one) => one.id);
     records.settings.set(leavingSetting, inForce.join(" "));
+    const newest = currentLeaves(records, clock.wallMs()).map((leaf) => leaf.issuedAtMs);
+    records.settings.set(issuedBeforeSetting, String(newest.reduce((a, b) => Math.max(a, b), 0)));
     try {
       await this.#make(() => authorities.prepare(kind));
     } catch (thrown) {
@@ -236,7 +238,9 @@ export class Rotation {
     const times = authorities
       .filter((one) => one.roots.some((root) => root.authorityKey === rootKey))
       .map((one) => one.createdAtMs);
-    return Math.min(...times);
+    // What was issued while the clock was ahead says a later time than the announcement, and came before it.
+    const issuedBefore = Number(this.#options.records.settings.get(issuedBeforeSetting) ?? 0);
+    return Math.max(Math.min(...times), issuedBefore);
   }
 
   async #make(prepare: () => Promise<AuthorityRow | null>): Promise<void> {
@@ -341,6 +345,9 @@ export class Rotation {
     return message;
   }
 }
+
+/** When the newest leaf was issued that was there before the last rotation began, by the clock of then. */
+const issuedBeforeSetting = "authority_issued_before";
 
 /** Ids of authorities that an operator has replaced: they leave as soon as they can. */
 const leavingSetting = "authorities_leaving";
