@@ -246,3 +246,80 @@ spec:
   expect(redirect).toContain("\r\nlocation: http://other.mesh/a/exact\r\n");
   expect(status(await ask(get("/gone")))).toBe("500 Internal Server Error");
 });
+
+describe("a connection that is not HTTP goes where its rules say", () => {
+  const tcp = `apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: db, namespace: shop, labels: {istio.io/use-waypoint: waypoint}}
+spec:
+  hosts: [db.shop]
+  addresses: [10.88.0.4]
+  ports: [{number: 5432, name: tcp, protocol: TCP, targetPort: 8080}]
+  resolution: STATIC
+  location: MESH_INTERNAL
+  workloadSelector: {labels: {app: web}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: db, namespace: shop}
+spec: {host: db.shop, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}
+---
+`;
+
+  /** Which version takes each of some connections; null for one that is refused. */
+  async function taken(routes: string, count: number): Promise<readonly (string | null)[]> {
+    const lab = await FlowLab.create();
+    const rest =
+      workloadEntry("cart", "10.0.0.1") +
+      version("v1", "10.0.0.3") +
+      version("v2", "10.0.0.4") +
+      waypointEntry +
+      tcp;
+    const cart = await lab.node("one", ["10.0.0.1"], rest, { localPorts: "10.0.0.1:8080=db.shop:5432" });
+    await lab.node("waypoint", ["10.0.0.9"], rest + routes, { waypoints: "shop/waypoint" });
+    for (const [name, address] of [
+      ["v1", "10.0.0.3"],
+      ["v2", "10.0.0.4"],
+    ] as const) {
+      const node = await lab.node(name, [address], rest);
+      lab.application(node.host, `${address}:8080`, (peer) => void peer.socket.write(bytes(name)));
+    }
+    const found: (string | null)[] = [];
+    for (let i = 0; i < count; i++) {
+      const client = await lab.connect(cart.host, "10.0.0.1:8080");
+      await lab.until(() => client.text.length === 2 || client.closes > 0, "a version or the end");
+      found.push(client.text === "" ? null : client.text);
+      client.socket.end();
+    }
+    return found;
+  }
+
+  test("by a VirtualService's TCP rules, to one subset", async () => {
+    const routes = `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: db, namespace: shop}
+spec:
+  hosts: [db.shop]
+  tcp:
+  - match: [{port: 1}]
+    route: [{destination: {host: db.shop, subset: v1}}]
+  - match: [{port: 5432, destinationSubnets: [10.88.0.0/24]}]
+    route: [{destination: {host: db.shop, subset: v2}}]
+---
+`;
+    expect(await taken(routes, 4)).toEqual(["v2", "v2", "v2", "v2"]);
+  });
+
+  test("by a TCPRoute, and nowhere when its backend is not there", async () => {
+    const route = (backend: string): string => `apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: TCPRoute
+metadata: {name: db, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: db}]
+  rules: [{backendRefs: [{name: ${backend}, port: 5432}]}]
+---
+`;
+    expect(new Set(await taken(route("db"), 12))).toEqual(new Set(["v1", "v2"]));
+    expect(await taken(route("gone"), 2)).toEqual([null, null]);
+  });
+});
