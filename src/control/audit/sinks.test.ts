@@ -16,6 +16,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
+import { auditExportLimits } from "../../base/limits/control.ts";
 import { sha256Hex } from "../../base/sha256.ts";
 import { rejectionOf } from "../../base/testing/rejection.ts";
 import { createBunHost } from "../../host/bun/host.ts";
@@ -425,6 +426,13 @@ describe("a collector", () => {
   test("a partial success is counted, and not sent again", async () => {
     const { sink } = collect(() => Response.json({ partialSuccess: { rejectedLogRecords: "3" } }));
     expect(await sink.send([row(1), row(2), row(3), row(4)])).toBe(3);
+  });
+
+  test("more headers than there may be are refused", async () => {
+    const { sink } = collect(ok);
+    const lines = Array.from({ length: auditExportLimits.maxOtlpHeaders + 1 }, (_, n) => `X-${n}: 1\n`);
+    writeFileSync(join(directory, "headers"), lines.join(""));
+    expect(await rejectionOf(sink.send([row(1)]))).toMatchObject({ code: "configuration" });
   });
 
   test("a header file that is wrong is said without its secrets", async () => {
