@@ -25,6 +25,7 @@ export type LocalDecision =
   | { readonly allowed: false; readonly denial: RequestDenial };
 
 const maxNameChars = 256;
+const nothing: readonly Consultation[] = [];
 
 function sectionsOf({ http, tcp }: RuleGroup, facts: RequestFacts): PolicySections {
   return facts.http === null ? tcp : http;
@@ -36,6 +37,7 @@ export function consultations(
   facts: RequestFacts,
   config: MeshConfigDocument | null,
 ): readonly Consultation[] {
+  if (!rules.hasCustom) return nothing;
   const found = new Map<string, Consultation>();
   for (const group of rules.groups)
     for (const [provider, index] of sectionsOf(group, facts).custom) {
@@ -79,10 +81,6 @@ export function notesOn(rules: TargetRules, facts: RequestFacts, nowMs: number):
   return notes;
 }
 
-export function hasConditions({ groups }: TargetRules): boolean {
-  return groups.some(({ conditions }) => conditions.length > 0);
-}
-
 function refusedDenial({ refused }: TargetRules): RequestDenial | null {
   const [first] = refused;
   if (first === undefined) return null;
@@ -117,9 +115,9 @@ function notAllowed({ groups }: TargetRules, facts: RequestFacts): RequestDenial
   };
 }
 
-function unmetCondition({ groups }: TargetRules, facts: RequestFacts, nowMs: number): RequestDenial | null {
-  const enforced = groups.flatMap(({ conditions }) => conditions.filter(({ dryRun }) => !dryRun));
-  if (enforced.length === 0) return null;
+function unmetCondition(rules: TargetRules, facts: RequestFacts, nowMs: number): RequestDenial | null {
+  if (!rules.hasConditions) return null;
+  const enforced = rules.groups.flatMap(({ conditions }) => conditions.filter(({ dryRun }) => !dryRun));
   const seen = seenBy(facts, nowMs);
   for (const condition of enforced) {
     const { holds, error } = condition.evaluate(seen);

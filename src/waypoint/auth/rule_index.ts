@@ -55,8 +55,11 @@ export class RuleIndex {
   readonly #always: Entry[] = [];
   readonly #prefixLengths: readonly number[];
 
-  private constructor(prefixLengths: readonly number[]) {
+  readonly #isEmpty: boolean;
+
+  private constructor(prefixLengths: readonly number[], isEmpty: boolean) {
     this.#prefixLengths = prefixLengths;
+    this.#isEmpty = isEmpty;
   }
 
   /** In steps, since ten thousand rules take a while. */
@@ -67,7 +70,7 @@ export class RuleIndex {
         if (entries.length % rulesPerStep === 0) yield;
         entries.push({ policy, rule, matches: ruleMatcher(rule), ordinal: entries.length });
       }
-    const index = new RuleIndex(commonPrefixLengths(entries));
+    const index = new RuleIndex(commonPrefixLengths(entries), entries.length === 0);
     const options: (readonly Clause[])[] = [];
     const counts = new Map<string, number>();
     for (const [ordinal, { rule }] of entries.entries()) {
@@ -85,6 +88,7 @@ export class RuleIndex {
 
   /** @returns the first rule that matches, by the order of policies, then of rules. */
   first(facts: RequestFacts): RuleMatch | null {
+    if (this.#isEmpty) return null;
     let best: Entry | null = null;
     for (const entries of this.#found(facts)) best = tryEntries(entries, facts, best);
     return best;

@@ -44,6 +44,9 @@ export interface TargetRules {
   readonly refused: readonly RefusedForWaypoint[];
   /** The workload is told who the peer is, in X-Forwarded-Client-Cert. */
   readonly tellsPeer: boolean;
+  /** Whether there are rules of CUSTOM, and conditions that are enforced: most have neither. */
+  readonly hasCustom: boolean;
+  readonly hasConditions: boolean;
 }
 
 export interface MeshFacts {
@@ -243,6 +246,8 @@ export class RuleSet {
           ? namespaces.includes(namespace)
           : targetRefs.some((reference) => keys.includes(targetKey(namespace, reference))),
       ),
+      hasCustom: groups.some(({ http, tcp }) => http.custom.size + tcp.custom.size > 0),
+      hasConditions: groups.some(({ conditions }) => conditions.some(({ dryRun }) => !dryRun)),
       tellsPeer: own.some(({ metadata }) => metadata.annotations.get(xfccAnnotation)?.value === "true"),
     };
     this.#targets.set(name, rules);

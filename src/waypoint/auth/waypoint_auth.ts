@@ -17,14 +17,7 @@ import {
 } from "../request_permit.ts";
 import type { AuthStages, Ending, Verdict } from "../stages.ts";
 import type { AcceptedToken, Authenticated } from "./authentication.ts";
-import {
-  type Consultation,
-  consultations,
-  decideLocally,
-  hasConditions,
-  notesOn,
-  ruleDenial,
-} from "./authorization.ts";
+import { type Consultation, consultations, decideLocally, notesOn, ruleDenial } from "./authorization.ts";
 import type { AskAuthorizer, AuthorizerAnswer } from "./authorizer.ts";
 import { sampleBody } from "./body_sample.ts";
 import type { KeyReader } from "./issuer_keys.ts";
@@ -260,7 +253,7 @@ export class WaypointAuth implements AuthStages {
       const ended = endedToken(rules, tokens, grounds, nowMs);
       if (ended !== null) return ended;
       // Nothing but the time has changed, and only conditions look at it.
-      if (this.#rules === decidedBy && !hasConditions(rules)) return null;
+      if (this.#rules === decidedBy && !rules.hasConditions) return null;
       for (const consultation of consultations(rules, facts, this.#rules?.config ?? null)) {
         const { authorizer } = consultation;
         if (authorizer === null || !answered.has(authorizerKey(authorizer)))
