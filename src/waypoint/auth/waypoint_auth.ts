@@ -86,7 +86,7 @@ export class WaypointAuth implements AuthStages {
   readonly authenticate = (exchange: Exchange): Verdict | Promise<Verdict> => {
     const { request, downstream } = exchange;
     const rules = this.#rulesOf(downstream);
-    if (rules === null) return unknownPolicies;
+    if (rules === null) return this.#first(() => this.authenticate(exchange));
     tellPeer(exchange, rules.tellsPeer);
     const result = rules.authentication.run(request);
     if (result instanceof Promise) return result.then((later) => this.#know(exchange, later));
@@ -137,6 +137,11 @@ export class WaypointAuth implements AuthStages {
     return notesOn(rules, facts, this.#options.clock.wallMs());
   }
 
+  /** What comes while the first rules are being made waits for them; without any to come, nothing passes. */
+  #first<T>(then: () => T | Promise<T>): LocalReply | Promise<T> {
+    return this.#running === null ? unknownPolicies : this.#running.then(then);
+  }
+
   #rulesOf(downstream: Downstream): TargetRules | null {
     return this.#rules?.rulesOf(downstream) ?? null;
   }
@@ -150,7 +155,7 @@ export class WaypointAuth implements AuthStages {
 
   #decide(subject: Subject, exchange: Exchange | null): Decided | Promise<Decided> {
     const rules = this.#rulesOf(subject.downstream);
-    if (rules === null) return unknownPolicies;
+    if (rules === null) return this.#first(() => this.#decide(subject, exchange));
     const asked = consultations(rules, subject.facts, this.#rules?.config ?? null);
     if (asked.length > 0) return this.#consult(subject, exchange);
     return this.#decideLocally(subject, rules, none, noFields);
