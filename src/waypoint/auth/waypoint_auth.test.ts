@@ -1,13 +1,16 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
+import { silentLogger } from "../../base/log.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { ip, service, workload } from "../../mesh/testing/fixture.ts";
+import { MemoryFiles } from "../../pki/testing/memory_files.ts";
 import { Body } from "../body.ts";
 import type { Exchange } from "../exchange.ts";
 import { describeRequestDenial, RequestPermit } from "../request_permit.ts";
 import { exchangeOf } from "../testing/exchanges.ts";
 import type { AuthorizerAnswer, AuthorizerQuestion } from "./authorizer.ts";
 import { type AuthBench, authBench, document, startMs, target } from "./testing/auth_bench.ts";
+import { WaypointAuth } from "./waypoint_auth.ts";
 
 const policy = (name: string, spec: string, targets = target) =>
   document("AuthorizationPolicy", name, `{${targets}, ${spec}}`);
@@ -39,21 +42,31 @@ describe("the order of decisions", () => {
     expect(await status(none)).toBe(403);
   });
 
-  test("before any document is known nothing passes", async () => {
-    const bench = await authBench("");
-    const { auth } = bench;
-    const fresh = new (Object.getPrototypeOf(auth).constructor)({
-      ...{
-        clock: bench.clock,
-        http: bench.http,
-        trustDomain: "t",
-        rootNamespace: "r",
-        serviceByKey: () => null,
-      },
+  async function fresh(): Promise<WaypointAuth> {
+    const { clock, http } = await authBench("");
+    return new WaypointAuth({
+      ...{ clock, http, logger: silentLogger, files: new MemoryFiles() },
+      ...{ trustDomain: "t", rootNamespace: "r", serviceByKey: () => null },
+      ask: () => Promise.reject(new Error("no authorizer is asked")),
     });
-    expect(fresh.authenticate(exchangeOf()).status).toBe(503);
-    expect(fresh.authorize(exchangeOf()).status).toBe(503);
-    expect(fresh.admit(exchangeOf().downstream).status).toBe(503);
+  }
+
+  test("before any document is known nothing passes", async () => {
+    const auth = await fresh();
+    expect(await auth.authenticate(exchangeOf())).toMatchObject({ status: 503 });
+    expect(await auth.authorize(exchangeOf())).toMatchObject({ status: 503 });
+    expect(await auth.admit(exchangeOf().downstream)).toMatchObject({ status: 503 });
+  });
+
+  test("what comes while the first rules are made waits for them", async () => {
+    const auth = await fresh();
+    const ready = auth.update({ documents: [], refused: [] });
+    const exchange = exchangeOf();
+    const verdict = auth.authenticate(exchange);
+    expect(verdict).toBeInstanceOf(Promise);
+    expect(await verdict).toBeNull();
+    expect(await auth.authorize(exchange)).toBeNull();
+    await ready;
   });
 
   test("a denial names policy, rule, file and line to the operator, and nothing to the client", async () => {
