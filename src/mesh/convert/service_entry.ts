@@ -42,7 +42,7 @@ export function convertServiceEntry(
     ),
     subjectAltNames: document.subjectAltNames.map(({ value }) => value),
     waypoint,
-    weightedWaypoints: [],
+    weightedWaypoints: waypoints.weightedForService(document, waypoint),
     loadBalancing,
     ipFamilies: "AUTOMATIC",
     canonical: false,

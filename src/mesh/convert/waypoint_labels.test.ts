@@ -173,3 +173,49 @@ describe("labels", () => {
     expect(protocols([service(tunnel("http"), tunnel("none"), "")])).toEqual(["NONE", "HBONE"]);
   });
 });
+
+describe("a canary takes a share of a service's connections (istiod `buildWeightedWaypoints`)", () => {
+  const shares = (...texts: readonly string[]) =>
+    convert([all, other, ...texts]).services.map(({ weightedWaypoints }) =>
+      weightedWaypoints
+        .map(({ destination, weight }) =>
+          destination.kind === "address"
+            ? `${destination.ip.text.split(".")[3]}:${weight}`
+            : destination.hostname,
+        )
+        .join(" "),
+    )[0];
+  const labels = (more: string, weight: string) =>
+    `labels: {${more}}, annotations: {istio.io/use-waypoint-canary-weight: "${weight}"}`;
+  const both = "istio.io/use-waypoint: wp, istio.io/use-waypoint-canary: other";
+
+  test("by its own labels, and by the namespace's when it names no waypoint itself", () => {
+    expect(shares(service(labels(both, "10")))).toBe("1:90 2:10");
+    const namespace = document("Namespace", "shop", `${labels(both, "25")} |`);
+    expect(shares(namespace, service(""))).toBe("1:75 2:25");
+    expect(shares(namespace, service(use("other")))).toBe("");
+  });
+
+  test("without a weight it takes nothing yet", () => {
+    expect(shares(service(`labels: {${both}}`))).toBe("1:100 2:0");
+  });
+
+  test("one that is not there, is the first itself, or has no share in percent leaves all to the first, and is said", () => {
+    for (const [more, weight] of [
+      ["istio.io/use-waypoint: wp, istio.io/use-waypoint-canary: gone", "10"],
+      ["istio.io/use-waypoint: wp, istio.io/use-waypoint-canary: wp", "10"],
+      [both, "101"],
+      [both, "ten"],
+    ] as const) {
+      const text = service(labels(more, weight));
+      expect(shares(text)).toBe("");
+      expect(warningsOf(convert([all, other, text])).join()).toContain(
+        "all connections pass the first waypoint",
+      );
+    }
+  });
+
+  test("without a first one it is nothing", () => {
+    expect(shares(service(labels("istio.io/use-waypoint-canary: other", "10")))).toBe("");
+  });
+});

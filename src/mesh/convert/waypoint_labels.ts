@@ -17,6 +17,8 @@ import type {
   WorkloadEntryDocument,
 } from "../documents/document.ts";
 import type { Located } from "../documents/reader.ts";
+import type { Service } from "../service.ts";
+import { sameValue } from "../store/change.ts";
 import type { GatewayAddress } from "../workload.ts";
 import type { ConversionContext } from "./conversion_context.ts";
 import type { ConversionReport } from "./conversion_report.ts";
@@ -25,6 +27,10 @@ import { labelOf, selectableLabels } from "./workload_labels.ts";
 
 const useWaypointLabel = "istio.io/use-waypoint";
 const useNamespace = "istio.io/use-waypoint-namespace";
+const canaryLabel = "istio.io/use-waypoint-canary";
+const canaryNamespace = "istio.io/use-waypoint-canary-namespace";
+/** An annotation: percent of the connections. */
+const canaryWeight = "istio.io/use-waypoint-canary-weight";
 const waypointForLabel = "istio.io/waypoint-for";
 /** The name that opts out. */
 const none = "none";
@@ -90,6 +96,48 @@ export class WaypointLabels {
   forService(document: ServiceEntryDocument): GatewayAddress | null {
     if (this.isWaypoint(document)) return null;
     return this.#resolve(document, useIn(document.metadata.labels, document.metadata.namespace), "service");
+  }
+
+  /**
+   * A second waypoint that takes a share of the service's connections (istiod `buildWeightedWaypoints`). It is said where the first one
+   * is: the namespace's word counts for a service that names no waypoint of its own. What is wrong with it leaves all to the first.
+   */
+  weightedForService(
+    document: ServiceEntryDocument,
+    primary: GatewayAddress | null,
+  ): Service["weightedWaypoints"] {
+    const { labels, namespace: name } = document.metadata;
+    const namespace = this.#namespaces.get(name);
+    const isOwn = useIn(labels, name) !== null || namespace === undefined;
+    const by = isOwn || labels.has(canaryLabel) ? document : namespace;
+    const used = canaryIn(by.metadata.labels, name);
+    if (primary === null || used === null || used.name.value === none) return [];
+    const warn = (message: string) => {
+      this.#report.warn(
+        document,
+        "Ignored",
+        `${message}; all connections pass the first waypoint`,
+        used.name.at,
+      );
+      return [];
+    };
+    const canary = this.#find(used.namespace, used.name.value);
+    const called = `the canary ${used.namespace}/${used.name.value}`;
+    if (canary === null) return warn(`${called} is not there`);
+    if (!takes(canary, "service"))
+      return warn(`${called} does not take service traffic (its label ${waypointForLabel})`);
+    const share =
+      document.metadata.annotations.get(canaryWeight) ??
+      (isOwn ? undefined : namespace?.metadata.annotations.get(canaryWeight));
+    const weight = share === undefined ? 0 : Number(/^[0-9]{1,3}$/.exec(share.value)?.[0] ?? "-1");
+    if (weight < 0 || weight > 100) return warn(`${called} has a weight that is no share in percent`);
+    const destination = this.#enter(canary, document, used);
+    if (sameValue(destination, nowhere(used))) return [];
+    if (sameValue(destination, primary)) return warn(`${called} is the first waypoint itself`);
+    return [
+      { destination: primary, weight: 100 - weight },
+      { destination, weight },
+    ];
   }
 
   /** @param spec the document's own, or that of one endpoint of it */
@@ -240,6 +288,13 @@ function useIn(labels: Labels, namespace: string): Use | null {
     : { name, namespace: labels.get(useNamespace)?.value ?? namespace, isDirect: true };
 }
 
+function canaryIn(labels: Labels, namespace: string): Use | null {
+  const name = labels.get(canaryLabel);
+  return name === undefined
+    ? null
+    : { name, namespace: labels.get(canaryNamespace)?.value ?? namespace, isDirect: true };
+}
+
 /**
  * An endpoint's own label counts, `none` too. Without one it has the waypoint of its ServiceEntry, so that a call to its
  * address does not go around it; a `none` there is about the service alone, and the namespace's label still binds.
@@ -260,7 +315,10 @@ function usesOf(document: MeshDocument): readonly Use[] {
   const uses: (Use | null)[] =
     document.kind === "WorkloadEntry"
       ? [useOfWorkload(document, document.spec)]
-      : [useIn(labels, document.kind === "Namespace" ? name : namespace)];
+      : [
+          useIn(labels, document.kind === "Namespace" ? name : namespace),
+          canaryIn(labels, document.kind === "Namespace" ? name : namespace),
+        ];
   if (document.kind === "ServiceEntry")
     for (const spec of document.endpoints) uses.push(useIn(spec.labels, namespace));
   return uses.filter((use) => use !== null).filter((use) => use.name.value !== none);
