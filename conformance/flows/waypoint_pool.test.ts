@@ -73,6 +73,47 @@ describe("a DestinationRule's connection pool", () => {
       expect(calls.length).toBe(protocol === 2 ? 1 : 0);
     });
 
+  test("maxConnections and http1MaxPendingRequests: one is sent, one waits, the third is answered 503", async () => {
+    const limits = "{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}}";
+    const answers: (() => void)[] = [];
+    const made = await waypointLab(webService("HTTP") + rule(limits), (peer) => {
+      peer.onData = () => answers.push(() => peer.socket.write(bytes(ok("x"))));
+    });
+    const clients = [await made.call(), await made.call(), await made.call()];
+    for (const client of clients) {
+      client.socket.write(get("/"));
+      await made.lab.run(100);
+    }
+    await made.lab.until(() => clients[2]?.text.includes("HTTP/1.1 503") === true, "the refusal");
+    expect([answers.length, clients[2]?.text.includes("x-envoy-overloaded: true")]).toEqual([1, true]);
+    answers[0]?.();
+    await made.lab.until(() => answers.length === 2, "the one that waited");
+    answers[1]?.();
+    await made.lab.until(() => clients[1]?.text.endsWith("x") === true, "its answer");
+    expect([clients[0]?.text.endsWith("x"), made.served.length]).toEqual([true, 1]);
+  });
+
+  test("a request that waits for a connection ends with its client, and gives its place back", async () => {
+    const limits = "{connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}}";
+    const answers: (() => void)[] = [];
+    const made = await waypointLab(webService("HTTP") + rule(limits), (peer) => {
+      peer.onData = () => answers.push(() => peer.socket.write(bytes(ok("x"))));
+    });
+    const [first, second, third] = [await made.call(), await made.call(), await made.call()];
+    for (const client of [first, second]) {
+      client.socket.write(get("/"));
+      await made.lab.run(100);
+    }
+    second.socket.reset();
+    await made.lab.run(100);
+    third.socket.write(get("/"));
+    await made.lab.run(100);
+    answers[0]?.();
+    await made.lab.until(() => answers.length === 2, "the third");
+    answers[1]?.();
+    await made.lab.until(() => third.text.endsWith("x"), "its answer");
+  });
+
   test("connectTimeout: an endpoint that does not answer is given up: 503", async () => {
     const documents = webService("HTTP") + rule("{connectionPool: {tcp: {connectTimeout: 300ms}}}");
     const made = await waypointLab(documents);

@@ -88,6 +88,15 @@ export interface Endpoint {
   readonly servicePort: number;
   /** How it is reached (DestinationRule, BackendTLSPolicy); left out where nothing is said. */
   readonly policy?: DestinationPolicy;
+  /** What bounds the connections to its service; left out for no bound. */
+  readonly circuit?: ConnectionCircuit;
+}
+
+/** What is taken is given back by whoever took it, on every way out. */
+export interface ConnectionCircuit {
+  /** @returns false when the bound is reached. */
+  take(kind: "connections" | "pending"): boolean;
+  give(kind: "connections" | "pending"): void;
 }
 
 /** One request with all that is known of it, from its head until the last byte of its answer. `c.env` of the waypoint's application. */

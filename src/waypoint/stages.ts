@@ -18,8 +18,8 @@ export type Outcome =
   | {
       readonly kind: "failed";
       readonly error: MeshError;
-      /** Envoy's short code: `UF` not connected, `UC` connection ended, `UR` stream reset, `UPE` protocol error. */
-      readonly flag: "UF" | "UC" | "UR" | "UPE" | "UT";
+      /** Envoy's short code: `UF` not connected, `UC` connection ended, `UR` stream reset, `UPE` protocol error, `UO` too many connections. */
+      readonly flag: "UF" | "UC" | "UR" | "UPE" | "UT" | "UO";
       /** Whether the upstream may have acted on the request: false when nothing of it was sent, or it was refused unread (RFC 9113 §8.7). */
       readonly mayHaveActed: boolean;
     };

@@ -172,7 +172,10 @@ export class Attempts {
     cluster.begun(host);
     const { workload, targetPort } = host.endpoint;
     const service = this.#context.clusters.serviceOf(destination.service);
-    return { workload, port: targetPort, service, servicePort: destination.port, policy: cluster.policy };
+    return {
+      ...{ workload, port: targetPort, service, servicePort: destination.port },
+      ...{ policy: cluster.policy, circuit: cluster.circuit },
+    };
   }
 
   async #once(
@@ -191,6 +194,8 @@ export class Attempts {
       perTryMs === null || perTryMs === 0 ? await attempt.outcome : await this.#within(attempt, perTryMs);
     // A client that left says nothing of the host.
     if (exchange.error === null) holding.outcome = holding.isLate ? { local: "timeout" } : hostOutcome(end);
+    // Nor does a bound of ours.
+    if (end.kind === "failed" && end.flag === "UO") holding.outcome = null;
     return end;
   }
 
@@ -209,7 +214,7 @@ export class Attempts {
 
   #conclude(exchange: Exchange, holding: Holding, end: AttemptEnd, isExhausted: boolean): Verdict {
     if (end.kind === "timeout") return timedOut("the time for one try is over");
-    if (end.kind === "failed") return failed(end, isExhausted);
+    if (end.kind === "failed") return end.flag === "UO" ? overflow("connections") : failed(end, isExhausted);
     exchange.response = end.head;
     exchange.responseBody = end.body;
     if (holding.host !== null) this.#context.answered(exchange, holding.host.key);

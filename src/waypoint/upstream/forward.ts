@@ -10,7 +10,7 @@ import {
   type DestinationPolicy,
   defaultConnectionPool,
 } from "../../mesh/traffic/destination_policy.ts";
-import type { Downstream, Endpoint, Exchange } from "../exchange.ts";
+import type { ConnectionCircuit, Downstream, Endpoint, Exchange } from "../exchange.ts";
 import type { RequestPermit } from "../request_permit.ts";
 import type { Attempt } from "../stages.ts";
 import { H1Upstream } from "./h1_upstream.ts";
@@ -38,6 +38,8 @@ interface Pool {
   opening: Promise<H2Upstream> | null;
   /** Connections of HTTP/1.1 that are being made. */
   dialling: number;
+  /** Requests that wait for a connection, oldest first: as many as the circuit allows are open. */
+  readonly waiting: PendingOutcome[];
   /** As the destination's policy has it by now. */
   limits: ConnectionPool;
 }
@@ -93,8 +95,40 @@ export class Forwarder {
 
   #overHttp1(pool: Pool, attempt: PendingOutcome): void {
     const upstream = pool.idle.pop();
-    if (upstream === undefined) void this.#dialHttp1(pool, attempt);
+    if (upstream === undefined) this.#admitHttp1(pool, attempt);
     else this.#sendHttp1(pool, upstream, attempt);
+  }
+
+  /** As Envoy does it: an endpoint without any connection gets one whatever the bound, or it would never be asked. */
+  #admitHttp1(pool: Pool, attempt: PendingOutcome): void {
+    const { circuit } = attempt.endpoint;
+    if (circuit?.take("connections") !== false) void this.#dialHttp1(pool, attempt, circuit ?? null);
+    else if (pool.h1.size + pool.dialling === 0) void this.#dialHttp1(pool, attempt, null);
+    else if (circuit.take("pending")) {
+      pool.waiting.push(attempt);
+      attempt.onCancel = () => {
+        const at = pool.waiting.indexOf(attempt);
+        if (at === -1) return;
+        pool.waiting.splice(at, 1);
+        circuit.give("pending");
+      };
+    } else attempt.fail(tooMany(), "UO", false);
+  }
+
+  /** The one that has waited longest, off the list. */
+  #nextWaiting(pool: Pool): PendingOutcome | null {
+    const attempt = pool.waiting.shift() ?? null;
+    if (attempt === null) return null;
+    attempt.onCancel = null;
+    attempt.endpoint.circuit?.give("pending");
+    return attempt;
+  }
+
+  /** A connection is gone, or was not made: there may be room for another. */
+  #roomHttp1(pool: Pool, circuit: ConnectionCircuit | null): void {
+    circuit?.give("connections");
+    const next = this.#nextWaiting(pool);
+    if (next !== null) this.#admitHttp1(pool, next);
   }
 
   #sendHttp1(pool: Pool, upstream: H1Upstream, attempt: PendingOutcome): void {
@@ -110,22 +144,27 @@ export class Forwarder {
     void first.outcome.then((outcome) => {
       if (outcome.kind === "failed" && outcome.flag === "UC" && attempt.cancelled === null) {
         attempt.onCancel = null;
-        void this.#dialHttp1(pool, attempt);
+        this.#admitHttp1(pool, attempt);
       } else attempt.adopt(outcome);
     });
   }
 
-  async #dialHttp1(pool: Pool, attempt: PendingOutcome): Promise<void> {
+  /** @param circuit that counts the connection, and is given it back. */
+  async #dialHttp1(pool: Pool, attempt: PendingOutcome, circuit: ConnectionCircuit | null): Promise<void> {
     pool.dialling++;
     const socket = await this.#dial(pool, attempt);
     pool.dialling--;
-    if (socket === null) return;
+    if (socket === null) {
+      this.#roomHttp1(pool, circuit);
+      return;
+    }
     const upstream: H1Upstream = new H1Upstream(socket, this.#clock.now(), {
       onIdle: (idle) => this.#keep(pool, idle),
       onGone: (gone) => {
         pool.h1.delete(gone);
         const at = pool.idle.indexOf(gone);
         if (at !== -1) pool.idle.splice(at, 1);
+        this.#roomHttp1(pool, circuit);
       },
     });
     pool.h1.add(upstream);
@@ -145,6 +184,11 @@ export class Forwarder {
       upstream.close();
       return;
     }
+    const next = this.#nextWaiting(pool);
+    if (next !== null) {
+      this.#sendHttp1(pool, upstream, next);
+      return;
+    }
     upstream.idleSinceMs = this.#clock.now();
     pool.idle.push(upstream);
     this.#arm();
@@ -155,15 +199,16 @@ export class Forwarder {
       for (let turn = 1; turn <= maxTurns; turn++) {
         for (const upstream of pool.h2) if (this.#hasRoom(pool, upstream) && upstream.send(attempt)) return;
         const opening = pool.opening ?? this.#openHttp2(pool, attempt);
+        if (opening === null) {
+          attempt.fail(tooMany(), "UO", false);
+          return;
+        }
         pool.opening = opening;
         await opening;
         if (attempt.cancelled !== null) return;
       }
-      attempt.fail(
-        new MeshError("h2_refused", "upstream", "the endpoint has no room for a stream"),
-        "UR",
-        false,
-      );
+      const message = "the endpoint has no room for a stream";
+      attempt.fail(new MeshError("h2_refused", "upstream", message), "UR", false);
     } catch (thrown) {
       attempt.fail(faultOf(thrown), "UF", false);
     }
@@ -179,12 +224,19 @@ export class Forwarder {
     return !isUsedUp && upstream.hasRoom && upstream.openStreams < maxConcurrentStreams;
   }
 
-  #openHttp2(pool: Pool, { endpoint, exchange }: PendingOutcome): Promise<H2Upstream> {
+  /** @returns null when as many as may be are open. */
+  #openHttp2(pool: Pool, { endpoint, exchange }: PendingOutcome): Promise<H2Upstream> | null {
+    const isCounted = endpoint.circuit?.take("connections") === true;
+    if (!isCounted && endpoint.circuit !== undefined && pool.h2.size > 0) return null;
+    const circuit = isCounted ? endpoint.circuit : undefined;
     const wanted = { http: 2, authority: exchange.request.authority } as const;
     const dialled = this.#inTime(pool, this.connect(endpoint, exchange.downstream, wanted));
     const opening = dialled.then((socket) => {
       const keepAlive = pool.limits.http2Keepalive;
-      const upstream = new H2Upstream(this.#clock, socket, keepAlive, (gone) => pool.h2.delete(gone));
+      const upstream = new H2Upstream(this.#clock, socket, keepAlive, (gone) => {
+        pool.h2.delete(gone);
+        circuit?.give("connections");
+      });
       pool.h2.add(upstream);
       upstream.idleSinceMs = this.#clock.now();
       this.#arm();
@@ -194,7 +246,10 @@ export class Forwarder {
     const over = () => {
       if (pool.opening === opening) pool.opening = null;
     };
-    opening.then(over, over);
+    opening.then(over, () => {
+      over();
+      circuit?.give("connections");
+    });
     return opening;
   }
 
@@ -246,7 +301,15 @@ export class Forwarder {
       known.limits = limits;
       return known;
     }
-    const pool: Pool = { idle: [], h1: new Set(), h2: new Set(), opening: null, dialling: 0, limits };
+    const pool: Pool = {
+      idle: [],
+      h1: new Set(),
+      h2: new Set(),
+      opening: null,
+      dialling: 0,
+      waiting: [],
+      limits,
+    };
     this.#pools.set(key, pool);
     this.#arm();
     return pool;
@@ -274,6 +337,10 @@ export class Forwarder {
       if (pool.h1.size + pool.h2.size + pool.dialling === 0 && pool.opening === null) this.#pools.delete(key);
     }
   }
+}
+
+function tooMany(): MeshError {
+  return new MeshError("limit_reached", "upstream", "as many connections as may be are open");
 }
 
 const tlsKeys = new WeakMap<DestinationPolicy, string>();
