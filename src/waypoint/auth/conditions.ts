@@ -18,6 +18,8 @@ export interface Condition {
   readonly location: Location;
   readonly message: string | null;
   readonly dryRun: boolean;
+  /** Why it can never hold; null when it can. */
+  readonly flaw: string | null;
   readonly evaluate: (seen: Seen) => Outcome;
 }
 
@@ -59,6 +61,7 @@ export function conditionsOf(document: AccessConditionDocument): readonly Condit
     location: at,
     message,
     dryRun: document.dryRun,
+    flaw: expressionFlaw(expression.value),
     evaluate: ready(expression.value),
   }));
 }

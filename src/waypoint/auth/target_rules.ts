@@ -47,6 +47,8 @@ export interface TargetRules {
   /** Whether there are rules of CUSTOM, and conditions that are enforced: most have neither. */
   readonly hasCustom: boolean;
   readonly hasConditions: boolean;
+  /** Whether there is anything to say of policies that have no effect: AUDIT, dry runs. */
+  readonly hasNotes: boolean;
 }
 
 export interface MeshFacts {
@@ -212,6 +214,23 @@ export class RuleSet {
     this.#mesh = mesh;
   }
 
+  /** Conditions that never hold, whatever the request: their author should know. */
+  flawedConditions(): readonly Condition[] {
+    const all = [...this.#groups.values()].flatMap(({ group }) => group.conditions);
+    return [
+      ...new Map(
+        all.filter(({ flaw }) => flaw !== null).map((one) => [`${one.key} ${one.index}`, one]),
+      ).values(),
+    ];
+  }
+
+  /** Policies of CUSTOM whose authorizer the mesh does not have, each with its name: what they match is denied. */
+  missingAuthorizers(): readonly string[] {
+    const known = new Set((this.config?.authorizers ?? []).map(({ name }) => name));
+    const asked = [...this.#groups.values()].flatMap(({ group }) => [...group.http.custom.keys()]);
+    return [...new Set(asked)].filter((name) => !known.has(name));
+  }
+
   rulesOf(downstream: Downstream): TargetRules {
     const known = this.#known.get(downstream);
     if (known !== undefined) return known;
@@ -248,6 +267,10 @@ export class RuleSet {
       ),
       hasCustom: groups.some(({ http, tcp }) => http.custom.size + tcp.custom.size > 0),
       hasConditions: groups.some(({ conditions }) => conditions.some(({ dryRun }) => !dryRun)),
+      hasNotes: groups.some(
+        ({ http, tcp, conditions }) =>
+          http.hasNotes || tcp.hasNotes || conditions.some(({ dryRun }) => dryRun),
+      ),
       tellsPeer: own.some(({ metadata }) => metadata.annotations.get(xfccAnnotation)?.value === "true"),
     };
     this.#targets.set(name, rules);

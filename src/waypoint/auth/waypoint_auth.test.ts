@@ -259,13 +259,28 @@ test("AUDIT and dry runs have no effect, and say what they would have done", asy
       dry("deny", `action: DENY, ${to('paths: ["/a"]')}`) +
       dry("allow", to('paths: ["/b"]')),
   );
-  const { exchange, reply } = await bench.decide(at("/a"));
+  const { reply } = await bench.decide(at("/a"));
   expect(reply).toBeNull();
-  expect(bench.auth.notes(exchange)).toEqual([
-    { policy: "shop/audit", rule: 0, action: "AUDIT" },
-    { policy: "shop/deny", rule: 0, action: "DENY" },
-    { policy: "shop/allow", rule: null, action: "ALLOW" },
+  const rest = '"src.identity":"spiffe://cluster.local/ns/shop/sa/web","method":"GET","path":"/a"}';
+  expect(bench.log).toEqual([
+    `audited {"policy":"shop/audit","rule":0,${rest}`,
+    `dry run: this would have been denied {"policy":"shop/deny","rule":0,${rest}`,
+    `dry run: no rule would have allowed this {"policy":"shop/allow","rule":null,${rest}`,
   ]);
+});
+
+test("what can only deny is told when it comes into force", async () => {
+  const bench = await authBench(
+    document("AccessCondition", "c", `{${target}, conditions: [{expression: "true &&"}]}`) +
+      policy("ask", "action: CUSTOM, provider: {name: opa}, rules: [{}]"),
+  );
+  expect(bench.log[0]).toStartWith(
+    'a condition cannot be used, and denies what it is for {"resource":"AccessCondition shop/c"',
+  );
+  expect(bench.log[1]).toContain(
+    'the mesh has no authorizer of this name; what is to be asked of it is denied {"provider":"opa"}',
+  );
+  expect(await status(bench)).toBe(403);
 });
 
 describe("external authorizers", () => {

@@ -6,6 +6,7 @@ import { asMeshError, MeshError } from "../../base/errors.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
 import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import type { ExternalAuthorizer, PathNormalization } from "../../mesh/documents/security.ts";
+import { formatLocation } from "../../mesh/location.ts";
 import type { Downstream, Exchange, Fields, LocalReply } from "../exchange.ts";
 import { localReply } from "../local_reply.ts";
 import {
@@ -72,6 +73,7 @@ export class WaypointAuth implements AuthStages {
         const rules = await this.#sets.make(documents, new TimeSlice(this.#options.clock));
         this.#rules = rules;
         this.version++;
+        this.#warn(rules);
       } catch (thrown) {
         // Whatever the documents are like, they are read by now: this is a bug of ours, and the rules of before stay in force.
         const { message } = asMeshError(thrown, "bug", "local");
@@ -80,6 +82,24 @@ export class WaypointAuth implements AuthStages {
         });
       }
     }
+  }
+
+  /** What documents say that can only deny. */
+  #warn(rules: RuleSet): void {
+    const { logger } = this.#options;
+    for (const { key, index, location, flaw } of rules.flawedConditions())
+      logger.log("warn", "policy", "a condition cannot be used, and denies what it is for", {
+        ...{ resource: key, condition: index, at: formatLocation(location), reason: flaw },
+      });
+    for (const provider of rules.missingAuthorizers())
+      logger.log(
+        "warn",
+        "policy",
+        "the mesh has no authorizer of this name; what is to be asked of it is denied",
+        {
+          provider,
+        },
+      );
   }
 
   /** The stage of authentication: what claims an identity is taken off, the end user is known after it. */
@@ -127,15 +147,6 @@ export class WaypointAuth implements AuthStages {
     );
     return { error, reply: refuse(denial, isToken ? 401 : 403) };
   };
-
-  /** What AUDIT policies and dry runs say of a request; for its record. Empty for most. */
-  notes(exchange: Exchange): readonly DryRunNote[] {
-    const rules = this.#rulesOf(exchange.downstream);
-    if (rules === null) return [];
-    const trusted = this.#rules?.config?.trustedProxies ?? 0;
-    const facts = factsOfRequest(exchange.downstream, exchange.request, exchange.user, trusted);
-    return notesOn(rules, facts, this.#options.clock.wallMs());
-  }
 
   /** What comes while the first rules are being made waits for them; without any to come, nothing passes. */
   #first<T>(then: () => T | Promise<T>): LocalReply | Promise<T> {
@@ -240,10 +251,25 @@ export class WaypointAuth implements AuthStages {
   ): Decided {
     const nowMs = this.#options.clock.wallMs();
     const decision = decideLocally(rules, subject.facts, nowMs);
+    if (rules.hasNotes) this.#note(rules, subject, nowMs);
     if (!decision.allowed) return refuse(decision.denial);
     const expiresAtMs = endOf(subject.tokens, nowMs);
     const grounds = { policy: decision.policy, version: this.version, expiresAtMs, responseFields };
     return this.#permit(subject, grounds, answered);
+  }
+
+  /** What has no effect is told all the same: that is what it is for. */
+  #note(rules: TargetRules, { facts, downstream }: Subject, nowMs: number): void {
+    for (const { policy, rule, action } of notesOn(rules, facts, nowMs))
+      this.#options.logger.log("info", "policy", describeNote(action, rule), {
+        ...{
+          policy,
+          rule,
+          "src.identity": downstream.peer.uri,
+          method: facts.http?.method,
+          path: facts.http?.path,
+        },
+      });
   }
 
   #permit(
@@ -285,6 +311,12 @@ interface Subject {
 type Decided = LocalReply | RequestPermit;
 
 const none: ReadonlySet<string> = new Set();
+function describeNote(action: DryRunNote["action"], rule: number | null): string {
+  if (action === "AUDIT") return "audited";
+  if (action === "DENY") return "dry run: this would have been denied";
+  return rule === null ? "dry run: no rule would have allowed this" : "dry run: this would have been allowed";
+}
+
 /** By all that it says: one that was only written again is the same. */
 function authorizerKey({ at: _, ...said }: ExternalAuthorizer): string {
   return JSON.stringify(said, (_name, value: unknown) => (value instanceof Map ? [...value] : value));

@@ -1,5 +1,5 @@
 /** A waypoint's authentication and authorization alone, by documents, with a clock, issuers and authorizers that do what a test says. */
-import { silentLogger } from "../../../base/log.ts";
+import type { Logger } from "../../../base/log.ts";
 import { parseDocuments } from "../../../mesh/documents/parse.ts";
 import { formatLocation } from "../../../mesh/location.ts";
 import { FakeClock } from "../../../pki/testing/fake_clock.ts";
@@ -16,6 +16,8 @@ export interface AuthBench {
   readonly auth: WaypointAuth;
   readonly clock: FakeClock;
   readonly http: FakeHttp;
+  /** `message {fields}` of each line of the log. */
+  readonly log: string[];
   /** Puts documents in force; refused ones count as such. */
   documents(text: string): Promise<void>;
   /** Authenticates and authorizes. */
@@ -33,8 +35,12 @@ const noAuthorizer: AskAuthorizer = () => Promise.resolve({ kind: "failed", reas
 export async function authBench(text: string, ask: AskAuthorizer = noAuthorizer): Promise<AuthBench> {
   const clock = new FakeClock(startMs);
   const http = new FakeHttp();
+  const log: string[] = [];
+  const logger: Logger = {
+    log: (_level, _target, message, fields) => void log.push(`${message} ${JSON.stringify(fields)}`),
+  };
   const auth = new WaypointAuth({
-    ...{ clock, http, files: new MemoryFiles(), logger: silentLogger, ask },
+    ...{ clock, http, files: new MemoryFiles(), logger, ask },
     trustDomain: "cluster.local",
     rootNamespace: "istio-system",
     serviceByKey: () => null,
@@ -50,7 +56,7 @@ export async function authBench(text: string, ask: AskAuthorizer = noAuthorizer)
   };
   await documents(text);
   return {
-    ...{ auth, clock, http, documents },
+    ...{ auth, clock, http, log, documents },
     decide: async (parts = {}) => {
       const exchange = exchangeOf(parts);
       const reply = (await auth.authenticate(exchange)) ?? (await auth.authorize(exchange));
