@@ -23,6 +23,7 @@ import type { AskAuthorizer, AuthorizerAnswer } from "./authorizer.ts";
 import { sampleBody } from "./body_sample.ts";
 import type { KeyReader } from "./issuer_keys.ts";
 import type { DryRunNote } from "./policy_sections.ts";
+import { deniedReply, failed, missing, refuse } from "./refusals.ts";
 import { factsOfConnection, factsOfRequest, type RequestFacts } from "./request_facts.ts";
 import { type MeshFacts, type RuleSet, RuleSets, type TargetRules } from "./target_rules.ts";
 import { withoutFields } from "./token_locations.ts";
@@ -337,39 +338,6 @@ function tellPeer({ request, downstream: { waypoint, peer } }: Exchange, isAsked
   if (request.fields.includes(clientCertificate))
     request.fields = withoutFields(request.fields, [clientCertificate]);
   if (isAsked) request.fields.push(clientCertificate, `By=${waypoint.identity.uri};URI=${peer.uri}`);
-}
-
-/** The client learns no more than that it was refused; the operator, by which rule. */
-function refuse(denial: RequestDenial, status = 403): LocalReply {
-  const flag = denial.reason.includes("authorizer") ? "UAEX" : "-";
-  const message = status === 403 && flag === "-" ? "RBAC: access denied" : "";
-  return localReply(status, flag, message, describeRequestDenial(denial));
-}
-
-function missing({ match, provider }: Consultation): RequestDenial {
-  return ruleDenial(
-    "authorizer_unavailable",
-    match,
-    `the mesh has no authorizer called ${JSON.stringify(provider)}`,
-  );
-}
-
-function failed({ match, provider }: Consultation, reason: string): RequestDenial {
-  return ruleDenial("authorizer_unavailable", match, `${provider}: ${reason}`);
-}
-
-function deniedReply(
-  { match, provider }: Consultation,
-  answer: AuthorizerAnswer & { kind: "denied" },
-): LocalReply {
-  return {
-    status: answer.status,
-    fields: answer.fields,
-    body: answer.body,
-    grpcStatus: null,
-    flag: "UAEX",
-    detail: describeRequestDenial(ruleDenial("denied_by_authorizer", match, provider)),
-  };
 }
 
 function applyChanges(
