@@ -133,9 +133,11 @@ describe("no expression is slow", () => {
     const pattern = new Pattern(source);
     const texts = [long, "ab".repeat(4_000), [...long].map((_, i) => ((i * i) % 7 < 3 ? "a" : "b")).join("")];
     for (const one of texts) {
-      const started = performance.now();
+      const started = process.cpuUsage();
       pattern.matches(one);
-      expect(performance.now() - started).toBeLessThan(500);
+      // Of the processor, not of the clock: others have it too.
+      const { user } = process.cpuUsage(started);
+      expect(user / 1000).toBeLessThan(500);
     }
   });
 
