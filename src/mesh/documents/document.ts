@@ -15,7 +15,7 @@ import type {
   RateLimitSpec,
   ReferenceGrantSpec,
   VirtualServiceSpec,
-} from "./traffic_spec.ts";
+} from "./traffic_specs.ts";
 
 export type Labels = ReadonlyMap<string, Located<string>>;
 

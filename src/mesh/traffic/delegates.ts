@@ -1,6 +1,6 @@
 /** A route that delegates, with the routes of its delegate in its place (Istio `mergeVirtualServicesIfNeeded`, `MergeHTTPRoutes`). */
 import type { VirtualServiceDocument } from "../documents/document.ts";
-import type { VirtualHttpMatch, VirtualHttpRoute } from "../documents/traffic_spec.ts";
+import type { VirtualHttpMatch, VirtualHttpRoute } from "../documents/traffic_specs.ts";
 import { formatLocation } from "../location.ts";
 import type { PathMatch, TextMatch } from "./route_plan.ts";
 import type { TrafficReport } from "./traffic_scope.ts";

@@ -3,7 +3,7 @@
  * `MergeSubsetTrafficPolicy`).
  */
 import type { BackendTlsPolicyDocument, DestinationRuleDocument } from "../documents/document.ts";
-import type { PolicyParts, SubsetSpec, TrafficPolicySpec } from "../documents/traffic_spec.ts";
+import type { PolicyParts, SubsetSpec, TrafficPolicySpec } from "../documents/traffic_specs.ts";
 import { formatLocation } from "../location.ts";
 import { type Service, serviceKey } from "../service.ts";
 import {

@@ -5,7 +5,7 @@ import type {
   VirtualDestination,
   VirtualWeight,
   WeightedBackend,
-} from "../documents/traffic_spec.ts";
+} from "../documents/traffic_specs.ts";
 import type { Location } from "../location.ts";
 import { type Service, serviceKey } from "../service.ts";
 import type { DestinationPlan } from "./destination_policy.ts";

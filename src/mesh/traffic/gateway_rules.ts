@@ -1,6 +1,6 @@
 /** Routes of the Gateway API → rules of one port of a service, in the order that the specification gives (`HTTPRouteRule.matches`). */
 import type { HttpRouteDocument, L4RouteDocument } from "../documents/document.ts";
-import type { GatewayHttpRule } from "../documents/traffic_spec.ts";
+import type { GatewayHttpRule } from "../documents/traffic_specs.ts";
 import { type Service, serviceKey } from "../service.ts";
 import type { Destinations } from "./destinations.ts";
 import type { HttpAction, HttpMatch, HttpRule, TcpRule, TlsRule } from "./route_plan.ts";

@@ -1,6 +1,6 @@
 /** Which service a document means by a name. */
 import type { MeshDocument } from "../documents/document.ts";
-import type { BackendRef, ParentRef } from "../documents/traffic_spec.ts";
+import type { BackendRef, ParentRef } from "../documents/traffic_specs.ts";
 import { type Service, serviceKey } from "../service.ts";
 
 export class ServiceLookup {

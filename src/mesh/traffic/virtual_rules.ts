@@ -1,6 +1,6 @@
 /** VirtualServices → rules of one port of a service (Istio `waypointInboundRoute`, `TranslateRoute`, `getWaypointTCPRoutes`). */
 import type { VirtualServiceDocument } from "../documents/document.ts";
-import type { VirtualL4Route, VirtualScope } from "../documents/traffic_spec.ts";
+import type { VirtualL4Route, VirtualScope } from "../documents/traffic_specs.ts";
 import type { Service } from "../service.ts";
 import { type OwnedRoute, withDelegates } from "./delegates.ts";
 import type { Destinations } from "./destinations.ts";

@@ -5,7 +5,7 @@ import { trafficLimits } from "../../../../base/limits/traffic.ts";
 import type { Location } from "../../../location.ts";
 import type { BackendTlsPolicyDocument, Metadata } from "../../document.ts";
 import { type ObjectReader, type Problems, quote } from "../../reader.ts";
-import type { BackendTarget } from "../../traffic_spec.ts";
+import type { BackendTarget } from "../../traffic_specs.ts";
 import { isHostname } from "../address.ts";
 import { checkCount } from "../bounds.ts";
 

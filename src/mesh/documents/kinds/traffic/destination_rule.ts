@@ -3,7 +3,7 @@ import { trafficLimits } from "../../../../base/limits/traffic.ts";
 import type { Location } from "../../../location.ts";
 import type { DestinationRuleDocument, Metadata } from "../../document.ts";
 import { type Located, type ObjectReader, type Problems, quote } from "../../reader.ts";
-import type { SubsetSpec } from "../../traffic_spec.ts";
+import type { SubsetSpec } from "../../traffic_specs.ts";
 import { isDnsLabel, isServiceHost, normalHost } from "../address.ts";
 import { checkCount } from "../bounds.ts";
 import { readLabels } from "../labels.ts";

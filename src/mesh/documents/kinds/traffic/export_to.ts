@@ -1,6 +1,6 @@
 /** `exportTo` of documents about traffic (Istio `validateExportTo`). */
 import { type ObjectReader, type Problems, quote } from "../../reader.ts";
-import type { ExportTo } from "../../traffic_spec.ts";
+import type { ExportTo } from "../../traffic_specs.ts";
 import { isDnsLabel } from "../address.ts";
 
 export function readExportTo(spec: ObjectReader, namespace: string, problems: Problems): ExportTo {

@@ -11,7 +11,7 @@ import {
   type TextMatch,
 } from "../../../traffic/route_plan.ts";
 import { type Located, type ObjectReader, type Problems, quote } from "../../reader.ts";
-import type { GatewayHttpRule } from "../../traffic_spec.ts";
+import type { GatewayHttpRule } from "../../traffic_specs.ts";
 import { isHostname } from "../address.ts";
 import { checkCount } from "../bounds.ts";
 import { checkedName, corsMethods } from "./cors_policy.ts";

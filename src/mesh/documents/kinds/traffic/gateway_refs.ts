@@ -2,7 +2,7 @@
 import { meshLimits } from "../../../../base/limits/mesh.ts";
 import { trafficLimits } from "../../../../base/limits/traffic.ts";
 import { type ObjectReader, type Problems, quote } from "../../reader.ts";
-import type { BackendRef, ParentRef, WeightedBackend } from "../../traffic_spec.ts";
+import type { BackendRef, ParentRef, WeightedBackend } from "../../traffic_specs.ts";
 import { isDnsLabel, isServiceHost, normalHost } from "../address.ts";
 import { checkCount, checkLength } from "../bounds.ts";
 import { readWeight } from "./scalars.ts";

@@ -4,7 +4,7 @@ import type { Location } from "../../../location.ts";
 import { noHeaderChanges, type RetryPolicy, type SessionPersistence } from "../../../traffic/route_plan.ts";
 import type { HttpRouteDocument, L4RouteDocument, Metadata } from "../../document.ts";
 import { type Located, type ObjectReader, type Problems, quote } from "../../reader.ts";
-import type { GatewayHttpRule, GatewayL4Rule } from "../../traffic_spec.ts";
+import type { GatewayHttpRule, GatewayL4Rule } from "../../traffic_specs.ts";
 import { isServiceHost, normalHost } from "../address.ts";
 import { checkCount } from "../bounds.ts";
 import { grpcFilters, httpFilters, readBackendHeaders, readFilters } from "./gateway_filters.ts";

@@ -2,7 +2,7 @@
 import { trafficLimits } from "../../../../base/limits/traffic.ts";
 import { type HeaderOps, noHeaderChanges, noHeaderOps } from "../../../traffic/route_plan.ts";
 import { type Located, type ObjectReader, type Problems, quote } from "../../reader.ts";
-import type { RouteHeaders } from "../../traffic_spec.ts";
+import type { RouteHeaders } from "../../traffic_specs.ts";
 import { checkCount } from "../bounds.ts";
 import { isToken } from "./scalars.ts";
 

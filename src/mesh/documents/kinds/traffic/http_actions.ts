@@ -2,7 +2,7 @@
 import { trafficLimits } from "../../../../base/limits/traffic.ts";
 import type { Fault, HttpMatch, PathRewrite, Redirect, Rewrite } from "../../../traffic/route_plan.ts";
 import { type Located, type ObjectReader, type Problems, quote } from "../../reader.ts";
-import type { VirtualHttpRoute } from "../../traffic_spec.ts";
+import type { VirtualHttpRoute } from "../../traffic_specs.ts";
 import { isHostname } from "../address.ts";
 import { readNumber, readPercent, readTime } from "./scalars.ts";
 import { checkPattern } from "./text_match.ts";

@@ -9,7 +9,7 @@ import {
   type Warmup,
 } from "../../../traffic/destination_policy.ts";
 import { type ObjectReader, type Problems, quote } from "../../reader.ts";
-import type { PolicyParts } from "../../traffic_spec.ts";
+import type { PolicyParts } from "../../traffic_specs.ts";
 import { isToken, readFlag, readHeaderName, readNumber, readTime } from "./scalars.ts";
 
 const fields = {

@@ -7,7 +7,7 @@ import {
   type RetryBudget,
 } from "../../../traffic/destination_policy.ts";
 import { type ObjectReader, type Problems, readInteger } from "../../reader.ts";
-import type { PolicyParts, TrafficPolicySpec } from "../../traffic_spec.ts";
+import type { PolicyParts, TrafficPolicySpec } from "../../traffic_specs.ts";
 import { checkCount } from "../bounds.ts";
 import { readLoadBalancer } from "./load_balancer.ts";
 import { readFlag, readNumber, readTime } from "./scalars.ts";

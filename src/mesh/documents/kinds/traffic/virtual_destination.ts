@@ -1,7 +1,7 @@
 /** Where a VirtualService sends traffic. */
 import { trafficLimits } from "../../../../base/limits/traffic.ts";
 import { type ObjectReader, type Problems, quote } from "../../reader.ts";
-import type { VirtualDestination, VirtualWeight } from "../../traffic_spec.ts";
+import type { VirtualDestination, VirtualWeight } from "../../traffic_specs.ts";
 import { isDnsLabel, isServiceHost, normalHost } from "../address.ts";
 import { checkCount } from "../bounds.ts";
 import { noRouteHeaders, readRouteHeaders } from "./header_changes.ts";

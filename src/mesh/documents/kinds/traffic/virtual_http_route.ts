@@ -1,7 +1,7 @@
 /** One route of a VirtualService for HTTP (Istio `validateHTTPRoute`, `validateHTTPRouteConflict`). */
 import { trafficLimits } from "../../../../base/limits/traffic.ts";
 import { type ObjectReader, type Problems, quote } from "../../reader.ts";
-import type { VirtualHttpRoute } from "../../traffic_spec.ts";
+import type { VirtualHttpRoute } from "../../traffic_specs.ts";
 import { isDnsLabel } from "../address.ts";
 import { checkCount } from "../bounds.ts";
 import { readCorsPolicy } from "./cors_policy.ts";

@@ -3,7 +3,7 @@ import { trafficLimits } from "../../../../base/limits/traffic.ts";
 import type { Location } from "../../../location.ts";
 import type { PathMatch, TextMatch } from "../../../traffic/route_plan.ts";
 import { type Located, type ObjectReader, type Problems, quote } from "../../reader.ts";
-import type { VirtualHttpMatch, VirtualL4Match, VirtualScope } from "../../traffic_spec.ts";
+import type { VirtualHttpMatch, VirtualL4Match, VirtualScope } from "../../traffic_specs.ts";
 import { isDnsLabel, isServiceHost, normalHost, readPrefixes } from "../address.ts";
 import { checkCount } from "../bounds.ts";
 import { readLabels } from "../labels.ts";

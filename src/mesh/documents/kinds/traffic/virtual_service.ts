@@ -4,7 +4,7 @@ import { trafficLimits } from "../../../../base/limits/traffic.ts";
 import type { Location } from "../../../location.ts";
 import type { Metadata, VirtualServiceDocument } from "../../document.ts";
 import { type Located, type ObjectReader, type Problems, quote } from "../../reader.ts";
-import type { VirtualL4Route } from "../../traffic_spec.ts";
+import type { VirtualL4Route } from "../../traffic_specs.ts";
 import { isServiceHost, normalHost } from "../address.ts";
 import { checkCount } from "../bounds.ts";
 import { readExportTo } from "./export_to.ts";
