@@ -181,6 +181,30 @@ describe("what is open is decided again", () => {
     expect(details(made).join()).toContain("the end user's token has expired");
   });
 
+  test("a WebSocket over HTTP/1.1 ends within a second of its user's token", async () => {
+    const first = await mesh(tokens());
+    const start = Math.floor(first.waypoint.host.clock.wallMs() / 1000);
+    const upgraded = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    const made = await started(
+      waypointLab(
+        webService("HTTP", tokens()),
+        answering(() => upgraded),
+      ),
+    );
+    const client = await made.call();
+    const head = ["GET /ws HTTP/1.1", "Host: web.shop", "Connection: Upgrade", "Upgrade: websocket"];
+    const authorization = `Authorization: Bearer ${await token(first, { exp: start + 30 })}`;
+    client.socket.write(bytes([...head, authorization, "", ""].join("\r\n")));
+    await made.lab.until(() => client.text.startsWith("HTTP/1.1 101"), "the upgrade");
+    client.socket.write(bytes("frame"));
+    await made.lab.until(() => made.served[0]?.text.endsWith("frame") === true, "a frame");
+    await made.lab.run((start + 30) * 1000 - made.waypoint.host.clock.wallMs() - 50);
+    expect(client.closes).toBe(0);
+    await made.lab.run(1_050);
+    expect(client.closes).toBe(1);
+    expect(details(made).join()).toContain("the end user's token has expired");
+  });
+
   test("a stream whose policy goes ends within a second; one that is not touched goes on", async () => {
     const made = await open("", "");
     const over = () => made.open.said.resetCode !== null || made.open.said.ended;
