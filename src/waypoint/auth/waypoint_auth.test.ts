@@ -7,6 +7,7 @@ import { MemoryFiles } from "../../pki/testing/memory_files.ts";
 import { Body } from "../body.ts";
 import type { Exchange } from "../exchange.ts";
 import { describeRequestDenial, RequestPermit } from "../request_permit.ts";
+import type { PermittedForward } from "../stages.ts";
 import { exchangeOf } from "../testing/exchanges.ts";
 import type { AuthorizerAnswer, AuthorizerQuestion } from "./authorizer.ts";
 import { type AuthBench, authBench, document, startMs, target } from "./testing/auth_bench.ts";
@@ -77,6 +78,19 @@ describe("the order of decisions", () => {
     expect(reply?.detail).toBe("denied by shop/first rule 1 (f:5:145)");
     expect(new TextDecoder().decode(reply?.body)).toBe("RBAC: access denied");
     expect(reply?.fields).toEqual(["content-type", "text/plain"]);
+  });
+
+  test("what sends a request on takes a permit: without one it does not compile", () => {
+    const forward: PermittedForward = () => {
+      throw new Error("nothing is sent");
+    };
+    const endpoint = { workload: workload("cart"), port: 1, service: null, servicePort: 1 };
+    // @ts-expect-error there is no permit
+    expect(() => forward(exchangeOf(), endpoint)).toThrow("nothing is sent");
+    // @ts-expect-error what looks like a permit is none
+    expect(() => forward(exchangeOf(), endpoint, { grounds: {}, recheck: () => null })).toThrow(
+      "nothing is sent",
+    );
   });
 
   test("a permit cannot be made elsewhere", async () => {
