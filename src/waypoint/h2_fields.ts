@@ -13,13 +13,25 @@ const connectionFields: ReadonlySet<string> = new Set([
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be sent (RFC 9113 §8.2.1).
 const unsafeValue = /[\x00\r\n\u0100-\uffff]/;
 
+const namePattern = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
+/** Names that were found to be good; there are few of them. */
+const goodNames = new Set<string>();
+const maxGoodNames = 512;
+
+function isName(name: string): boolean {
+  if (goodNames.has(name)) return true;
+  if (!namePattern.test(name)) return false;
+  if (goodNames.size < maxGoodNames) goodNames.add(name);
+  return true;
+}
+
 /** Also what a stage may have put there that no peer may be told. */
 export function withoutConnectionFields(fields: HeaderFields): string[] {
   const kept: string[] = [];
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? "";
     const value = fields[i + 1] ?? "";
-    if (connectionFields.has(name) || unsafeValue.test(value)) continue;
+    if (connectionFields.has(name) || unsafeValue.test(value) || !isName(name)) continue;
     kept.push(name, value);
   }
   return kept;

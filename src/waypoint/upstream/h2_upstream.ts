@@ -81,6 +81,20 @@ export class H2Upstream {
       );
       return true;
     }
+    // A rewrite may have put there what no path has: it is this request's fault, and not the end of a connection that others share.
+    if (
+      !sendablePath.test(request.path) ||
+      (request.authority !== "" && !sendablePath.test(request.authority)) ||
+      !methodName.test(request.method)
+    ) {
+      const error = new MeshError(
+        "http_protocol",
+        "local",
+        "the request has a path or a name that HTTP/2 cannot say",
+      );
+      attempt.fail(error, "UPE", false);
+      return true;
+    }
     const call = new H2UpstreamCall(attempt);
     const stream = this.#link.connection.request(requestHeaders(request), body === null, call);
     if (stream === null) return false;
@@ -106,6 +120,9 @@ export class H2Upstream {
         );
   }
 }
+
+const sendablePath = /^[\x21-\x7e\x80-\xff]+$/;
+const methodName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 class H2UpstreamCall implements H2StreamEvents, BodySink {
   readonly #attempt: PendingOutcome;
