@@ -136,3 +136,42 @@ test("TLS that is asked for and cannot be is an error, never a connection withou
   await made.lab.until(() => client.text.includes("HTTP/1.1 503"), "the answer");
   expect(made.served.length).toBe(0);
 });
+
+describe("connections that are carried unread", () => {
+  const limited = (tcp: string) => waypointLab(webService("TCP") + rule(`{connectionPool: {tcp: ${tcp}}}`));
+
+  test("maxConnections: the second is refused until the first has ended", async () => {
+    const made = await limited("{maxConnections: 1}");
+    const first = await made.call();
+    await made.lab.until(() => made.served.length === 1, "the first");
+    const second = await made.call();
+    await made.lab.until(() => second.closes === 1, "the refusal");
+    first.socket.reset();
+    await made.lab.until(() => made.served[0]?.closes === 1, "the end of the first");
+    await made.lab.run(200);
+    await made.call();
+    await made.lab.until(() => made.served.length === 2, "the third");
+  });
+
+  test("idleTimeout: silence ends it, and what is said puts that off", async () => {
+    const made = await limited("{idleTimeout: 10s}");
+    const client = await made.call();
+    await made.lab.until(() => made.served.length === 1, "the connection");
+    await made.lab.run(9_000);
+    client.socket.write(bytes("x"));
+    await made.lab.run(9_000);
+    expect(client.closes).toBe(0);
+    await made.lab.until(() => client.closes === 1 && made.served[0]?.closes === 1, "the end", 15_000);
+  });
+
+  test("maxConnectionDuration: it ends whatever is said", async () => {
+    const made = await limited("{maxConnectionDuration: 5s}");
+    const client = await made.call();
+    for (let second = 0; second < 4; second++) {
+      client.socket.write(bytes("x"));
+      await made.lab.run(1_000);
+    }
+    expect(client.closes).toBe(0);
+    await made.lab.until(() => client.closes === 1, "the end", 3_000);
+  });
+});

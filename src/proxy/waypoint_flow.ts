@@ -34,8 +34,10 @@ export interface WaypointCall {
     readonly ip: IpAddress | null;
     readonly port: number;
   };
-  /** Carries bytes unread. @param early who has had the socket until now. */
-  copy(early: Early, upstream: Socket): void;
+  /** Carries bytes unread. @param early who has had the socket until now. @param onOver exactly once. */
+  copy(early: Early, upstream: Socket, onOver: () => void): void;
+  /** Both ways, so far. */
+  readonly carriedBytes: number;
   /** It came to its end; null for an orderly one. */
   finish(error: MeshError | null): void;
   /** It has come to its end. */
@@ -154,10 +156,11 @@ class Call implements WaypointCall {
     };
   }
 
-  copy(early: Early, upstream: Socket): void {
+  copy(early: Early, upstream: Socket, onOver: () => void): void {
     const connection = this.#connection;
     if (connection.ended) {
       upstream.reset();
+      onOver();
       return;
     }
     // The copy counts by itself.
@@ -167,7 +170,10 @@ class Call implements WaypointCall {
       new SocketEnd(upstream),
       connection.record,
       this.#clock,
-      (error) => connection.finish(error),
+      (error) => {
+        connection.finish(error);
+        onOver();
+      },
     );
     connection.onAbort = (error) => copy.abort(error);
     copy.start();
@@ -175,6 +181,11 @@ class Call implements WaypointCall {
 
   finish(error: MeshError | null): void {
     this.#connection.finish(error);
+  }
+
+  get carriedBytes(): number {
+    const { bytesToUpstream, bytesToDownstream } = this.#connection.record;
+    return bytesToUpstream + bytesToDownstream;
   }
 
   get isOver(): boolean {

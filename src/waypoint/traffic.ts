@@ -193,10 +193,9 @@ export class Traffic {
       return localReply(503, "UH", "", `no healthy endpoint for ${destination.service}:${destination.port}`);
     const { workload: chosen, targetPort } = host.endpoint;
     const target = this.clusters.serviceOf(destination.service);
-    const { policy } = cluster ?? {};
     return {
       ...{ workload: chosen, port: targetPort, service: target, servicePort: destination.port },
-      ...(policy === undefined ? {} : { policy }),
+      ...(cluster === null ? {} : { policy: cluster.policy, circuit: cluster.circuit }),
     };
   }
 }

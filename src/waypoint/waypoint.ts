@@ -8,6 +8,7 @@ import type { AppProtocol } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { VerifiedPeer } from "../pki/trust/verifier.ts";
 import type { Answer } from "./app.ts";
+import { boundCarried } from "./carried_bounds.ts";
 import type { Downstream, Endpoint, LocalReply } from "./exchange.ts";
 import { OpenExchanges } from "./open_exchanges.ts";
 import type { RequestPermit } from "./request_permit.ts";
@@ -28,7 +29,14 @@ export interface ThroughCall {
     readonly ip: Downstream["destination"]["ip"];
     readonly port: number;
   };
-  copy(early: { handOver(handler: SocketHandler): void; readonly isPaused: boolean }, upstream: Socket): void;
+  /** @param onOver exactly once. */
+  copy(
+    early: { handOver(handler: SocketHandler): void; readonly isPaused: boolean },
+    upstream: Socket,
+    onOver: () => void,
+  ): void;
+  /** Both ways, so far. */
+  readonly carriedBytes: number;
   finish(error: MeshError | null): void;
   readonly isOver: boolean;
   /** Cuts it, whatever carries it by now. */
@@ -130,7 +138,8 @@ export class Waypoint {
   }
 
   async #copy(call: ThroughCall, sniffer: Sniffer, downstream: Downstream): Promise<void> {
-    const { stages, connect } = this.#parts;
+    const { clock, stages, connect } = this.#parts;
+    let onOver: (() => void) | null = null;
     try {
       const permit = await stages.admit(downstream);
       if (!("grounds" in permit)) throw refusal(permit, "policy");
@@ -138,9 +147,11 @@ export class Waypoint {
       if (!("workload" in endpoint)) throw refusal(endpoint, "upstream");
       this.#carried.set(call, permit);
       this.#arm();
+      onOver = boundCarried(clock, endpoint, call);
       const upstream = await connect(endpoint, downstream, permit);
-      call.copy(sniffer, upstream);
+      call.copy(sniffer, upstream, onOver);
     } catch (thrown) {
+      onOver?.();
       call.finish(faultOf(thrown));
       call.socket.reset();
     }
