@@ -1,5 +1,5 @@
 /** TLS toward servers outside the mesh, as DestinationRules ask for it, with certificates made by openssl: taken, and refused. */
-import { mkdirSync } from "node:fs";
+import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { TestAuthority } from "../peer/lab/authority.ts";
 import { scratchDirectory } from "../peer/lab/cleanup.ts";
@@ -15,6 +15,8 @@ interface Case {
 }
 
 interface Files {
+  /** With a folder in it for the documents' namespace. */
+  readonly folder: string;
   readonly roots: string;
   readonly otherRoots: string;
   readonly server: { readonly certPath: string; readonly keyPath: string };
@@ -72,6 +74,7 @@ export function outsideTls(): readonly Suite[] {
       name: `outside${index}`,
       missing: node === null ? "node" : null,
       protocol: "HTTP",
+      files: () => files().folder,
       outside: () => `{tls: {${each.tls(files())}}}`,
       command: (address, port) => {
         const { server, roots } = files();
@@ -112,10 +115,17 @@ function makeFiles(): Files {
   };
   const authority = TestAuthority.create(folder("one"), "outside");
   const other = TestAuthority.create(folder("other"), "other");
+  const named = folder("files/shop");
+  const put = (path: string, name: string) => {
+    copyFileSync(path, join(named, name));
+    return join(named, name);
+  };
+  const client = authority.issue({ name: "caller", subjectAltNames: ["DNS:caller.example"] });
   return {
-    roots: authority.certPath,
-    otherRoots: other.certPath,
+    folder: join(directory, "files"),
+    roots: put(authority.certPath, "roots.pem"),
+    otherRoots: put(other.certPath, "other.pem"),
     server: authority.issue({ name: "server", subjectAltNames: ["DNS:api.example"] }),
-    client: authority.issue({ name: "caller", subjectAltNames: ["DNS:caller.example"] }),
+    client: { certPath: put(client.certPath, "caller.pem"), keyPath: put(client.keyPath, "caller.key") },
   };
 }

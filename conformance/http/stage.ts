@@ -13,6 +13,8 @@ export interface Backend {
   readonly protocol: "HTTP" | "HTTP2";
   /** `trafficPolicy` of a server outside the mesh; left out for an application of it. */
   readonly outside?: () => string;
+  /** The waypoint's folder of files that documents name; one for all. */
+  readonly files?: () => string;
   readonly command: (address: string, port: number, directory: string) => readonly string[];
   /** What it has seen since the last time; asked around the mesh. */
   readonly log: (address: string, port: number, directory: string) => Promise<readonly string[]>;
@@ -119,7 +121,13 @@ export async function openStage(directory: string, made: readonly Backend[]): Pr
         (line) => line.includes("new SVID"),
       );
     await node("application");
-    await node("waypoint", "--waypoint", "shop/waypoint");
+    const files = made.find((backend) => backend.files !== undefined)?.files?.();
+    await node(
+      "waypoint",
+      "--waypoint",
+      "shop/waypoint",
+      ...(files === undefined ? [] : ["--waypoint-files", files]),
+    );
     await node(
       "caller",
       ...made.flatMap((_, index) => [

@@ -43,7 +43,7 @@ export function nodeConfig(plan: Plan, machine: MachinePlan): Config {
     rootNamespace: "istio-system",
     workloads: null,
     waypoints: [],
-    waypointSettings: { middlewareDirectory: null, accessLog: null, traces: null },
+    waypointSettings: { middlewareDirectory: null, filesDirectory: null, accessLog: null, traces: null },
     ca: {
       kind: "files",
       certificatePath: `${pkiFolder}/ca.pem`,

@@ -4,9 +4,11 @@ import { MemoryWorld } from "../../host/memory/world.ts";
 import { workload } from "../../mesh/testing/fixture.ts";
 import { defaultDestinationPolicy, type UpstreamTls } from "../../mesh/traffic/destination_policy.ts";
 import type { Endpoint } from "../../waypoint/exchange.ts";
+import { NamedFiles } from "../../waypoint/named_files.ts";
 import { UpstreamTlsDial } from "./upstream_tls.ts";
 
 const simple: UpstreamTls = {
+  namespace: "shop",
   mode: "simple",
   sni: "",
   caCertificates: null,
@@ -20,7 +22,8 @@ const simple: UpstreamTls = {
 const wanted = { http: 1, authority: "api.example:443" } as const;
 
 function dialOf() {
-  return new UpstreamTlsDial(new MemoryWorld(1).machine("one", { addresses: ["10.0.0.1"] }).start());
+  const host = new MemoryWorld(1).machine("one", { addresses: ["10.0.0.1"] }).start();
+  return new UpstreamTlsDial(host, new NamedFiles(host.files, null));
 }
 
 function endpointOf(policy: Partial<typeof defaultDestinationPolicy> | null): Endpoint {

@@ -11,6 +11,7 @@ import { runtimeProvider } from "../../pki/crypto/provider.ts";
 import { ServerCertificateVerifier } from "../../pki/trust/server_certificate.ts";
 import { secure } from "../../transport/dial.ts";
 import type { Endpoint } from "../../waypoint/exchange.ts";
+import type { NamedFiles } from "../../waypoint/named_files.ts";
 import type { Wanted } from "../../waypoint/upstream/forward.ts";
 
 /** Where distributions keep the roots that the system trusts. */
@@ -23,9 +24,12 @@ const systemRoots = [
 
 export class UpstreamTlsDial {
   readonly #host: Pick<Host, "clock" | "net" | "files">;
+  readonly #named: NamedFiles;
 
-  constructor(host: Pick<Host, "clock" | "net" | "files">) {
+  /** @param named files that documents name. */
+  constructor(host: Pick<Host, "clock" | "net" | "files">, named: NamedFiles) {
     this.#host = host;
+    this.#named = named;
   }
 
   /** @returns null when the destination has no TLS of its own. @throws MeshError `unsupported` for what cannot be done. */
@@ -74,16 +78,16 @@ export class UpstreamTlsDial {
 
   /** Read for each connection: files may be renewed, and connections are kept. */
   async #credentials({
+    namespace,
     caCertificates,
     clientCertificate,
     privateKey,
   }: UpstreamTls): Promise<TlsCredentials> {
-    const { files } = this.#host;
+    const read = (name: string) => this.#named.readText(namespace, name);
     return {
-      certificateChainPem: clientCertificate === null ? "" : await files.readText(clientCertificate),
-      privateKeyPem: privateKey === null ? "" : await files.readText(privateKey),
-      trustedRootsPem:
-        caCertificates === null ? await this.#systemRoots() : await files.readText(caCertificates),
+      certificateChainPem: clientCertificate === null ? "" : await read(clientCertificate),
+      privateKeyPem: privateKey === null ? "" : await read(privateKey),
+      trustedRootsPem: caCertificates === null ? await this.#systemRoots() : await read(caCertificates),
     };
   }
 

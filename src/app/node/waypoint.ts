@@ -11,6 +11,7 @@ import { waypointApp } from "../../waypoint/app.ts";
 import { Authorizers } from "../../waypoint/auth/authorizers.ts";
 import { WaypointAuth } from "../../waypoint/auth/waypoint_auth.ts";
 import { normaliseTarget } from "../../waypoint/match/normalise.ts";
+import { NamedFiles } from "../../waypoint/named_files.ts";
 import { TrafficPlanner } from "../../waypoint/traffic_planner.ts";
 import { Forwarder } from "../../waypoint/upstream/forward.ts";
 import { Waypoint } from "../../waypoint/waypoint.ts";
@@ -45,7 +46,10 @@ export function openWaypoint(
     onPlan: update,
   });
   context.locals.subscribe(() => planner.refresh());
-  const upstreamTls = new UpstreamTlsDial(host);
+  const upstreamTls = new UpstreamTlsDial(
+    host,
+    new NamedFiles(host.files, config.waypointSettings.filesDirectory),
+  );
   const forwarder = new Forwarder(clock, async (endpoint, downstream, wanted) => {
     const secure = upstreamTls.of(endpoint, wanted);
     return await dial.connect({

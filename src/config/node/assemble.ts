@@ -41,6 +41,7 @@ export function assembleConfig(
     waypoints: values.waypoints,
     waypointSettings: {
       middlewareDirectory: values.waypointMiddleware,
+      filesDirectory: values.waypointFiles,
       accessLog: values.waypointAccessLog,
       traces:
         values.waypointTraces === null

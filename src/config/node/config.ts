@@ -10,6 +10,8 @@ import type { EntryPoint, LocalPort } from "../value.ts";
 export interface WaypointConfig {
   /** Where the files are that Middleware documents name; null: there are none. */
   readonly middlewareDirectory: string | null;
+  /** Where the files are that other documents name, in a folder for each namespace; null: they may name none. */
+  readonly filesDirectory: string | null;
   /** A format string of Envoy's operators; null: lines with named fields. */
   readonly accessLog: string | null;
   /** Null: traces pass through as they come. */

@@ -31,6 +31,12 @@ export const waypointSettings = {
     group,
     help: "the folder of the files that Middleware documents name; what is in it runs with all that this process may do",
   }),
+  waypointFiles: optional(readNonEmpty, {
+    flag: "--waypoint-files",
+    hint: "DIRECTORY",
+    group,
+    help: "the folder of keys, roots and passwords that documents name, with a folder in it for each namespace",
+  }),
   waypointAccessLog: optional(readNonEmpty, {
     flag: "--waypoint-access-log",
     hint: "FORMAT",

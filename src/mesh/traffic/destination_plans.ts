@@ -112,6 +112,7 @@ export class DestinationPlans {
       if (target === undefined) continue;
       const { hostname, subjectAltNames } = document.spec;
       return {
+        namespace: document.metadata.namespace,
         mode: "simple",
         sni: hostname,
         caCertificates: null,

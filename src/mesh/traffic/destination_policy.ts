@@ -136,6 +136,8 @@ export interface OutlierDetection {
 }
 
 export interface UpstreamTls {
+  /** Of the document that says it: whose files are meant. */
+  readonly namespace: string;
   readonly mode: "simple" | "mutual";
   /** "": the authority of the request for HTTP, the destination's host name else. */
   readonly sni: string;

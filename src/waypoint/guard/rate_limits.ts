@@ -28,7 +28,11 @@ export interface RateLimitsContext {
   /** Those that are for the service or workload that the exchange called. The same values as long as no document changed. */
   readonly limits: (exchange: Exchange) => readonly RateLimit[];
   readonly matches: (matches: readonly HttpMatch[]) => (exchange: Exchange) => boolean;
-  readonly shared: (store: Exclude<RateLimitStore, { readonly kind: "local" }>) => SharedStore;
+  /** @param namespace of the limit's document. */
+  readonly shared: (
+    store: Exclude<RateLimitStore, { readonly kind: "local" }>,
+    namespace: string,
+  ) => SharedStore;
 }
 
 interface CompiledRule {
@@ -203,7 +207,10 @@ export class RateLimits {
     if (known !== undefined) return known;
     const compiled = {
       limit,
-      shared: limit.store.kind === "local" ? null : this.#context.shared(limit.store),
+      shared:
+        limit.store.kind === "local"
+          ? null
+          : this.#context.shared(limit.store, limit.key.split("/")[0] ?? ""),
       rules: limit.rules.map((rule): CompiledRule => {
         const fits = rule.matches.length === 0 ? null : this.#context.matches(rule.matches);
         return {

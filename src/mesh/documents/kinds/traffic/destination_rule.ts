@@ -27,8 +27,8 @@ export function readDestinationRule(
     return null;
   }
   const host = readHost(spec, problems);
-  const policy = readTrafficPolicy(spec, problems);
-  const subsets = readSubsets(spec, problems);
+  const policy = readTrafficPolicy(spec, metadata.namespace, problems);
+  const subsets = readSubsets(spec, metadata.namespace, problems);
   const exportTo = readExportTo(spec, metadata.namespace, problems);
   if (host === null) return null;
   return {
@@ -52,14 +52,14 @@ function readHost(spec: ObjectReader, problems: Problems): Located<string> | nul
   return { value: normalHost(host.value), at: host.at };
 }
 
-function readSubsets(spec: ObjectReader, problems: Problems): readonly SubsetSpec[] {
+function readSubsets(spec: ObjectReader, namespace: string, problems: Problems): readonly SubsetSpec[] {
   const readers = spec.objects("subsets", { known: ["name", "labels", "trafficPolicy"] });
   checkCount(spec, "subsets", readers.length, trafficLimits.maxSubsets, problems);
   const seen = new Set<string>();
   return readers.flatMap((reader): SubsetSpec[] => {
     const name = reader.requiredString("name");
     const labels = readLabels(reader, "labels", problems);
-    const policy = readTrafficPolicy(reader, problems);
+    const policy = readTrafficPolicy(reader, namespace, problems);
     if (name === null) return [];
     if (!isDnsLabel(name.value))
       problems.add(name.at, `${reader.path("name")}: ${quote(name.value)} is not a name`, name.value);

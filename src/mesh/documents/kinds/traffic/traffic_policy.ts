@@ -20,27 +20,40 @@ const fields = {
 };
 const most = 4_294_967_295;
 
-export function readTrafficPolicy(owner: ObjectReader, problems: Problems): TrafficPolicySpec | null {
+/** @param namespace of the document: whose files are meant. */
+export function readTrafficPolicy(
+  owner: ObjectReader,
+  namespace: string,
+  problems: Problems,
+): TrafficPolicySpec | null {
   const reader = owner.object("trafficPolicy", fields);
   if (reader === null) return null;
   if (reader.isEmpty) problems.add(reader.at, `${reader.name} is empty; remove it`);
-  return { at: reader.at, ...readParts(reader, problems), ports: readPorts(reader, problems) };
+  return {
+    at: reader.at,
+    ...readParts(reader, namespace, problems),
+    ports: readPorts(reader, namespace, problems),
+  };
 }
 
-function readParts(reader: ObjectReader, problems: Problems): PolicyParts {
+function readParts(reader: ObjectReader, namespace: string, problems: Problems): PolicyParts {
   const proxyProtocol = reader.object("proxyProtocol", { known: ["version"] });
   const version = proxyProtocol?.choice("version", ["V1", "V2"])?.value ?? "V1";
   return {
     ...readLoadBalancer(reader, problems),
     pool: readPool(reader, problems),
     outlier: readOutlier(reader, problems),
-    tls: readUpstreamTls(reader, problems),
+    tls: readUpstreamTls(reader, namespace, problems),
     proxyProtocol: proxyProtocol === null ? null : version === "V2" ? 2 : 1,
     retryBudget: readBudget(reader, problems),
   };
 }
 
-function readPorts(policy: ObjectReader, problems: Problems): ReadonlyMap<number, PolicyParts> {
+function readPorts(
+  policy: ObjectReader,
+  namespace: string,
+  problems: Problems,
+): ReadonlyMap<number, PolicyParts> {
   const ports = new Map<number, PolicyParts>();
   const readers = policy.objects("portLevelSettings", { known: ["port", ...portParts] });
   checkCount(policy, "portLevelSettings", readers.length, trafficLimits.maxPortPolicies, problems);
@@ -53,7 +66,7 @@ function readPorts(policy: ObjectReader, problems: Problems): ReadonlyMap<number
     if (number === null) continue;
     if (ports.has(number.value))
       problems.add(number.at, `${policy.path("portLevelSettings")}: ${number.value} is given twice`);
-    ports.set(number.value, readParts(reader, problems));
+    ports.set(number.value, readParts(reader, namespace, problems));
   }
   return ports;
 }

@@ -12,7 +12,11 @@ const fields = {
   unsupported: { credentialName: "Secrets are not supported; name files of the waypoint's host" },
 };
 
-export function readUpstreamTls(policy: ObjectReader, problems: Problems): UpstreamTls | null {
+export function readUpstreamTls(
+  policy: ObjectReader,
+  namespace: string,
+  problems: Problems,
+): UpstreamTls | null {
   const reader = policy.object("tls", fields);
   if (reader === null) return null;
   const mode = reader.choice("mode", ["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"]);
@@ -51,6 +55,7 @@ export function readUpstreamTls(policy: ObjectReader, problems: Problems): Upstr
     return null;
   }
   return {
+    namespace,
     mode: mode.value === "MUTUAL" ? "mutual" : "simple",
     sni: sni?.value ?? "",
     caCertificates: file("caCertificates"),
