@@ -159,7 +159,7 @@ export class H1Upstream implements SocketHandler, BodySink {
   onData(bytes: Uint8Array): void {
     if (this.#isGone) return;
     this.#machine.receive(bytes);
-    // Not from within: what follows the answer must be seen before the connection is anybody's again.
+    // Not from within: what follows the answer must be seen before the connection is given to another request.
     this.#complete();
   }
 

@@ -1,5 +1,5 @@
 /**
- * Reads the one answer that comes on a connection (RFC 9112 §2.2, §6, §7). Strict, because its sender may be anybody: what is ambiguous about an
+ * Reads the one answer that comes on a connection (RFC 9112 §2.2, §6, §7). Strict, because its sender may be any server: what is ambiguous about an
  * answer's end is refused, and nothing is kept beyond the caller's bound.
  */
 import { MeshError } from "../../base/errors.ts";
