@@ -33,6 +33,7 @@ const commands = {
     args[0] === "control"
       ? [[bun, "conformance/demo/control.ts", ...args.slice(1)]]
       : [[bun, "conformance/demo/demo.ts", ...args]],
+  mutants: (args) => [[bun, "scripts/mutants.ts", ...args]],
   sim: (args) => [[bun, "conformance/sim/run.ts", ...args]],
   h2spec: (args) => [
     [bun, "scripts/peers.ts", "go"],

@@ -37,7 +37,7 @@ const suites: readonly Suite[] = [
   { name: "check", limitMs: 180_000, run: runChecks },
   // Property tests stand beside the unit they test.
   bunSuite("unit", 1_200_000, ["src", "wasm", "scripts", "bench", ...conformanceFolders(["namespaces"])]),
-  programSuite("simulation", 900_000, "conformance/sim/run.ts", ["--seeds=200", "--fresh", "--no-keep"]),
+  programSuite("simulation", 900_000, "conformance/sim/run.ts", ["--seeds=200", "--no-keep"]),
   programSuite("simulator", 400_000, "conformance/sim/run.ts", ["--mutants", "--sample=6"]),
   programSuite("istio", 120_000, "conformance/run.ts", ["istio"]),
   programSuite("h2spec", 300_000, "conformance/spec/h2spec.ts", []),

@@ -70,7 +70,10 @@ async function tryIn(copy: string, mutant: Mutant): Promise<Fate> {
     text.replace(mutant.from, () => mutant.to),
   );
   try {
-    const known = await simulate(copy, mutant.trips, [`--seed=${mutant.seed}`], seedLimitMs);
+    const known =
+      mutant.seed === null
+        ? null
+        : await simulate(copy, mutant.trips, [`--seed=${mutant.seed}`], seedLimitMs);
     if (known === "timed out") return { killed: false, text: `seed ${mutant.seed} timed out` };
     if (known !== null && judge(mutant, known).killed) return judge(mutant, known);
     // Seeds change what they draw when the simulator changes: another one has to do it then.
@@ -79,18 +82,19 @@ async function tryIn(copy: string, mutant: Mutant): Promise<Fate> {
     if (found === "timed out") return { killed: false, text: "timed out" };
     if (found === null) return { killed: false, text: "lives" };
     const fate = judge(mutant, found);
-    return { ...fate, text: `${fate.text} (the list says seed ${mutant.seed})` };
+    return { ...fate, text: `${fate.text} (the list says ${mutant.seed ?? "none"})` };
   } finally {
     await writeFile(path, text);
   }
 }
 
-/** Another part of the list each day, all of it in turn. */
+/** Of those whose seed is known, another part each day, all of them in turn: quick enough for every run of CI. */
 function sampleOf(count: number): readonly Mutant[] {
   const day = Math.floor(Date.now() / 86_400_000);
+  const known = mutants.filter(({ seed }) => seed !== null);
   return Array.from(
-    { length: Math.min(count, mutants.length) },
-    (_, index) => mutants[(day * count + index) % mutants.length],
+    { length: Math.min(count, known.length) },
+    (_, index) => known[(day * count + index) % known.length],
   ).filter((mutant) => mutant !== undefined);
 }
 

@@ -245,11 +245,11 @@ export class MemorySocket implements Socket, LinkEnd {
 
   #tell(): void {
     this.#owner.schedule.io(0, this.#owner, () => {
-      const handler = this.#handler;
-      if (handler === null || this.#gone === null || this.#told) return;
+      if (this.#handler === null || this.#gone === null || this.#told) return;
       this.#told = true;
-      for (const bytes of this.#left.splice(0)) handler.onData(bytes);
-      handler.onClose(this.#gone.error);
+      // Whoever is told of the last words may hand the socket on, as on the real host: the end is for who has it then.
+      for (const bytes of this.#left.splice(0)) this.#handler?.onData(bytes);
+      this.#handler?.onClose(this.#gone.error);
     });
   }
 

@@ -144,6 +144,27 @@ describe("connections", () => {
     expect(world.links.size).toBe(0);
   });
 
+  test("who takes a socket over while its last words are told is told of its end", async () => {
+    const { world, client, server } = twoHosts();
+    const { near, far } = await sockets(world, client, server);
+    const heard: string[] = [];
+    const listener = (name: string, onData: () => void) => ({
+      onData: () => {
+        heard.push(`${name}: data`);
+        onData();
+      },
+      onDrain() {},
+      onEnd() {},
+      onClose: () => void heard.push(`${name}: closed`),
+    });
+    far.write(text("last words"));
+    far.resetAfterSent();
+    await world.run(world.nowMs + 100);
+    near.setHandler(listener("first", () => near.setHandler(listener("second", () => {}))));
+    await world.run(world.nowMs + 100);
+    expect(heard).toEqual(["first: data", "second: closed"]);
+  });
+
   test("the end of another partition lets nothing of this one overtake", async () => {
     const { world, client, server } = twoHosts();
     const { near, far } = await pair(world, client, server);
