@@ -75,3 +75,7 @@ test("a policy that a workload names only now counts at its next change", () => 
     "bank",
   ]);
 });
+
+test("a policy of the whole mesh from before the first change, when it is removed: all", () => {
+  expect(touched({ policies: { remove: ["istio-system/all"] } })).toEqual(["cart", "bank"]);
+});

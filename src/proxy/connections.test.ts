@@ -84,6 +84,15 @@ describe("register of open connections", () => {
     expect(lines[1]?.fields.error).toBe("bug: a bug of ours: x is not a function");
   });
 
+  test("what has ended is not torn down again", () => {
+    const connection = open("inbound", "cart");
+    let torn = 0;
+    connection.onAbort = () => void torn++;
+    connection.finish(null);
+    connection.abort(new MeshError("policy_changed", "policy", "closed"));
+    expect(torn).toBe(0);
+  });
+
   test("one record a connection: the first reason counts, however many follow", () => {
     const connection = open("inbound", "cart");
     connection.record.bytesToUpstream = 10;

@@ -8,6 +8,7 @@ import { parseCertificate } from "../x509/certificate.ts";
 import { X509Certificate } from "../x509/peculiar.ts";
 import { type DerElement, DerReader, derTag } from "./der.ts";
 import {
+  bytesEqual,
   readBitString,
   readBoolean,
   readGeneralizedTime,
@@ -155,4 +156,11 @@ test("a certificate larger than the limit is refused, one of that size is read u
   };
   expect(() => parseCertificate(make(pkiLimits.maxCertificateBytes + 1))).toThrow("larger than the limit");
   expect(() => parseCertificate(make(pkiLimits.maxCertificateBytes))).toThrow("DER tag");
+});
+
+test("a small integer with its highest bit set is negative, and equal bytes are of one length", () => {
+  expect(isRefused(() => readSmallInteger(bytes(0x80)))).toBe(true);
+  expect(bytesEqual(bytes(1, 2), bytes(1, 2))).toBe(true);
+  expect(bytesEqual(bytes(1, 2), bytes(1, 2, 3))).toBe(false);
+  expect(bytesEqual(bytes(1, 2, 3), bytes(1, 2))).toBe(false);
 });
