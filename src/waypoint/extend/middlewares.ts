@@ -105,7 +105,11 @@ export class Middlewares {
   async #load(document: MiddlewareDocument, before: Loaded | null): Promise<Loaded> {
     const { folder, files, process } = this.#options;
     if (folder === null)
-      return this.#broken(document, null, "this waypoint has no folder of middleware (--middleware)");
+      return this.#broken(
+        document,
+        null,
+        "this waypoint has no folder of middleware (--waypoint-middleware)",
+      );
     const path = `${folder}/${document.file.value}`;
     try {
       const bytes = await files.readBytes(path);
