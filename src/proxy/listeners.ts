@@ -1,7 +1,8 @@
 /** Every port this node listens on, from the settings and the workloads that run here; the set follows when the workloads change. */
 import { faultOf, MeshError } from "../base/errors.ts";
 import { formatSocketAddress, type HostPort, type IpAddress, type SocketAddress } from "../base/ip.ts";
-import type { Listener, Socket } from "../host/host.ts";
+import { proxyLimits } from "../base/limits/proxy.ts";
+import type { Listener, Socket, Timer } from "../host/host.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { EarlySocket } from "./carry/early_socket.ts";
 import { EntryHandshake, type EntryProtocol } from "./entry/entry.ts";
@@ -44,6 +45,9 @@ export class Listeners {
   readonly #flows: Flows;
   readonly #fixed: Listener[] = [];
   readonly #inbound = new Map<string, Listener>();
+  /** Addresses that could not be had, with what was said of it. */
+  readonly #missing = new Map<string, string>();
+  #retry: Timer | null = null;
   #closed = false;
 
   /** @throws MeshError `address_in_use`, `permission_denied` with the address: a port that was asked for and cannot be had is not left out silently. */
@@ -67,6 +71,7 @@ export class Listeners {
 
   close(): void {
     this.#closed = true;
+    this.#retry?.cancel();
     for (const listener of [...this.#fixed, ...this.#inbound.values()]) listener.close();
   }
 
@@ -95,7 +100,10 @@ export class Listeners {
     this.#fixed.push(this.#context.own.listen({ address, tls, onRefused: this.#onRefused }, onAccept));
   }
 
-  /** @param strict at start a workload's port that cannot be had is an error; later it is said aloud and the rest goes on. */
+  /**
+   * @param strict at start a workload's port that cannot be had is an error. Later it is said aloud, the rest goes on, and it is tried
+   * again until it is there: the host had no descriptors, or its interface gets the address in a moment.
+   */
   #followWorkloads(strict: boolean): void {
     if (this.#closed || this.#settings.bindInbound !== "addresses") return;
     const wanted = new Map<string, IpAddress>();
@@ -107,6 +115,7 @@ export class Listeners {
       listener.close();
       this.#inbound.delete(text);
     }
+    for (const text of this.#missing.keys()) if (!wanted.has(text)) this.#missing.delete(text);
     for (const [text, ip] of wanted) {
       if (this.#inbound.has(text)) continue;
       const address = { ip, port: this.#settings.hbonePort };
@@ -116,19 +125,27 @@ export class Listeners {
           text,
           this.#context.own.listen({ address, tls: true, onRefused: this.#onRefused }, accept),
         );
+        if (this.#missing.delete(text))
+          this.#context.logger.log("info", "listener", `accepts HBONE on ${formatSocketAddress(address)}`);
       } catch (thrown) {
         const error = faultOf(thrown);
         if (strict) throw error;
-        this.#context.logger.log(
-          "error",
-          "listener",
-          `cannot accept HBONE on ${formatSocketAddress(address)}`,
-          {
-            error: error.message,
-          },
-        );
+        this.#tellMissing(text, address, error.message);
       }
     }
+    this.#retry?.cancel();
+    if (this.#missing.size > 0)
+      this.#retry = this.#context.clock.setTimer(proxyLimits.listenRetryMs, () =>
+        this.#followWorkloads(false),
+      );
+  }
+
+  /** Once for each reason, not once a try. */
+  #tellMissing(text: string, address: SocketAddress, reason: string): void {
+    if (this.#missing.get(text) === reason) return;
+    this.#missing.set(text, reason);
+    const message = `cannot accept HBONE on ${formatSocketAddress(address)}; trying again`;
+    this.#context.logger.log("error", "listener", message, { error: reason });
   }
 
   readonly #onRefused = (error: MeshError): void => {

@@ -29,6 +29,8 @@ export const proxyLimits = {
   workloadWaitMs: 5_000,
   /** How often this host's addresses are looked at: which workloads run here may hang on them. */
   hostAddressesPollMs: 1_000,
+  /** How soon a workload's port that could not be had is tried again. */
+  listenRetryMs: 1_000,
   /** Streams we open on one HBONE connection; ztunnel's POOL_MAX_STREAMS_PER_CONNECTION. */
   maxStreamsPerConnection: 100,
   /** A pooled connection without streams is closed after this; ztunnel's POOL_UNUSED_RELEASE_TIMEOUT. */
