@@ -242,6 +242,7 @@ async function build(
           mesh: authority,
           knowledge: {
             nodes: () => activeNodes(state, members),
+            ownSerials: (node) => ownSerials(state, node),
             isGone: (holder) => members.isGone(holder),
             acknowledged: () => acknowledgedBundles(xds, [administrator, controlId], authority),
           },
@@ -364,6 +365,12 @@ function policyOf({ policies }: MeshState): ControlPolicy {
 function* activeNodes(state: ControlState, members: GroupMembers): Iterable<string> {
   for (const { node, revokedAtMs } of state.registrations.list())
     if (revokedAtMs === null) if (!members.isGone(node)) yield node;
+}
+
+function ownSerials(state: ControlState, node: string): readonly string[] | null {
+  const { currentSerial = null, pendingSerial = null } = state.registrations.byNode(node) ?? {};
+  if (currentSerial === null) return null;
+  return pendingSerial === null ? [currentSerial] : [currentSerial, pendingSerial];
 }
 
 function acknowledgedBundles(

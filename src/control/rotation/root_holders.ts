@@ -1,6 +1,7 @@
 /** Who is known to hold a root, and who still has leaves of an authority. */
 import { rotationLimits } from "../../base/limits/control.ts";
 import type { Watch } from "../../base/watch.ts";
+import { nodeNamespace } from "../../mesh/identity.ts";
 import { parseRoots } from "../../pki/trust/anchors.ts";
 import type { PublishedBundle } from "../../pki/trust/trust_bundle.ts";
 import type { Certificate } from "../../pki/x509/certificate.ts";
@@ -10,6 +11,11 @@ import type { IssuedRow, KeyRecords } from "../records/keys.ts";
 export interface NodeKnowledge {
   /** Nodes that have joined and are not revoked, connected or not: each of them will come back. */
   nodes(): Iterable<string>;
+  /**
+   * Serial numbers of the certificates of its own that a node may go by: the one it was seen with, and the one it was given since. Null
+   * for whoever is no node, or where that was not recorded.
+   */
+  ownSerials?(node: string): readonly string[] | null;
   /** Whether a host that has joined will not come back: a member of a group that has scaled in. */
   isGone?(holder: string): boolean;
   /** The version of the bundle that a node has acknowledged last. A real ztunnel asks for no bundle and has none. */
@@ -44,7 +50,7 @@ export class BundleHistory {
   }
 }
 
-/** A leaf that is valid, and the newest of those that its holder has of that identity. */
+/** A leaf that is valid and the newest of those that its holder has of that identity, or one that a host may go by itself. */
 export interface CurrentLeaf {
   readonly holder: string;
   readonly identity: string;
@@ -52,14 +58,22 @@ export interface CurrentLeaf {
   readonly issuedAtMs: number;
 }
 
-/** A host that is revoked is not believed and not waited for. */
+/**
+ * A host that is revoked is not believed and not waited for. A host's own certificate counts once the host was seen with it: a renewed
+ * one may have been lost on the way, or not have been kept on a disk that is full, and the host goes on with the one before.
+ */
 export function currentLeaves(
   records: Pick<KeyRecords, "certificates" | "revocations">,
   nowMs: number,
+  ownSerials: NonNullable<NodeKnowledge["ownSerials"]> = () => null,
 ): readonly CurrentLeaf[] {
   const newest = new Map<string, IssuedRow>();
   for (const row of records.certificates.all({ validAtMs: nowMs })) {
-    const key = `${row.requestedBy} ${row.identity}`;
+    const own = row.identity.endsWith(`/ns/${nodeNamespace}/sa/${row.requestedBy}`)
+      ? ownSerials(row.requestedBy)
+      : null;
+    if (own !== null && !own.includes(row.serial)) continue;
+    const key = `${row.requestedBy} ${row.identity}${own === null ? "" : ` ${row.issuerKey}`}`;
     const held = newest.get(key);
     if (held === undefined || row.issuedAtMs > held.issuedAtMs) newest.set(key, row);
   }

@@ -3,7 +3,7 @@ import { asMeshError, MeshError } from "../../base/errors.ts";
 import { keysLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
 import { outcomeOf } from "../../base/testing/rejection.ts";
-import type { SpiffeId } from "../../mesh/identity.ts";
+import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import { decodePemLabel } from "../../pki/der/pem.ts";
 import { TrustVerifier } from "../../pki/trust/verifier.ts";
 import { parseCertificate } from "../../pki/x509/certificate.ts";
@@ -41,6 +41,11 @@ class Nodes {
   }
 
   readonly gone = new Set<string>();
+  readonly serials = new Map<string, readonly string[]>();
+
+  ownSerials(node: string): readonly string[] | null {
+    return this.serials.get(node) ?? null;
+  }
 
   isGone(holder: string): boolean {
     return this.gone.has(holder);
@@ -66,6 +71,30 @@ async function leaf(setup: Setup, id: SpiffeId, node: string): Promise<readonly 
   await setup.clock.advance(10);
   return (await issue(setup.mesh, id, node)).chain;
 }
+
+test("a host that was given a certificate of the new root, and was not seen with it, still goes by the old one: its disk may be full", async () => {
+  const setup = await openMesh();
+  const { clock } = setup;
+  const nodes = new Nodes("edge-1");
+  nodes.follow("edge-1", setup);
+  const edge = new SpiffeId(trustDomain, nodeNamespace, "edge-1");
+  const serialOf = ([own]: readonly Uint8Array[]) => parseCertificate(own ?? new Uint8Array()).serialNumber;
+  const shown = serialOf(await leaf(setup, edge, "edge-1"));
+  nodes.serials.set("edge-1", [shown]);
+  const rotation = rotate(setup, nodes);
+  await rotation.start("root");
+  await clock.advance(2_000);
+  expect(rotation.progress()).toMatchObject({ phase: "reissuing" });
+  // Twice: the first one that it could not keep is of no more account than the second.
+  await leaf(setup, edge, "edge-1");
+  const given = serialOf(await leaf(setup, edge, "edge-1"));
+  nodes.serials.set("edge-1", [shown, given]);
+  expect(rotation.progress().waiting).toMatchObject({ what: "leaf", names: [`edge-1 (${edge})`] });
+  expect(rotation.finish().done).toBe(false);
+  nodes.serials.set("edge-1", [given]);
+  expect(rotation.progress().waiting).toMatchObject({ what: "finish" });
+  expect(rotation.finish()).toMatchObject({ done: true, progress: { phase: "idle" } });
+});
 
 test("what holds a rotation up can be abandoned, step by step, and a group that has scaled in is not waited for", async () => {
   const setup = await openMesh();

@@ -206,7 +206,9 @@ export class Rotation {
     // There is nothing to wait for, and no reason to look at every certificate.
     if (phaseOf({ authorities: found, lackingRoot: [] }) === "idle")
       return { authorities: found, lackingRoot: [] };
-    const leaves = currentLeaves(records, nowMs).filter(({ holder }) => !this.#isGone(holder));
+    const { knowledge } = this.#options;
+    const ownSerials = (node: string) => knowledge.ownSerials?.(node) ?? null;
+    const leaves = currentLeaves(records, nowMs, ownSerials).filter(({ holder }) => !this.#isGone(holder));
     const keyOf = new Map(view.authorities.map(({ id, certificate }) => [id, certificate.authorityKey]));
     const held = found.map((one) => ({ ...one, holders: holdersOf(keyOf.get(one.id) ?? "", leaves) }));
     return { authorities: held, lackingRoot: this.#lackingRoot(view, leaves) };
