@@ -7,8 +7,8 @@ export const middlewareLimits = {
   maxFileBytes: 1024 * 1024,
   maxOrder: 1_000_000,
   maxConfigEntries: 256,
-  /** Middleware in one chain. */
-  maxChain: 32,
+  /** Middlewares of one namespace that a waypoint loads. */
+  maxPerNamespace: 32,
   /** Names of counters that one middleware may use. */
   maxCounters: 64,
 } as const;

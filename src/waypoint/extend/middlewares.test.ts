@@ -279,13 +279,16 @@ describe("files", () => {
     expect(made.status[0]?.error).not.toBeNull();
   });
 
-  test("no more in one chain than the bound, and one past it refuses rather than being skipped", async () => {
+  test("no more of one namespace than the bound, one past it refuses rather than being skipped, and another namespace has its own", async () => {
     const names = Array.from(
-      { length: middlewareLimits.maxChain + 1 },
+      { length: middlewareLimits.maxPerNamespace + 1 },
       (_, i) => `m${String(i).padStart(2, "0")}`,
     );
     const { update, ask } = await scene(Object.fromEntries(names.map((name) => [name, pass])));
-    await update(...names.slice(0, -1).map((name) => documentOf(name)));
+    const within = names.slice(0, -1).map((name) => documentOf(name));
+    const [last = ""] = names.slice(-1);
+    const other = documentOf(last, { order: 1 });
+    await update(...within, { ...other, metadata: { ...other.metadata, namespace: "bank" } });
     expect((await ask()).text).toBe("app");
     await update(...names.map((name) => documentOf(name)));
     expect((await ask()).text).toContain("are in force already");

@@ -92,12 +92,19 @@ export class Middlewares {
       );
       const known = new Map(this.#loaded.map((loaded) => [nameOf(loaded.document), loaded]));
       const loaded: Loaded[] = [];
-      for (const document of documents.slice(0, middlewareLimits.maxChain))
-        loaded.push(await this.#load(document, known.get(nameOf(document)) ?? null));
-      for (const document of documents.slice(middlewareLimits.maxChain))
-        loaded.push(
-          this.#broken(document, null, `more than ${middlewareLimits.maxChain} are in force already`),
-        );
+      // Counted by namespace: no tenant's documents take the place of another's.
+      const counts = new Map<string, number>();
+      for (const document of documents) {
+        const { namespace } = document.metadata;
+        const count = (counts.get(namespace) ?? 0) + 1;
+        counts.set(namespace, count);
+        if (count <= middlewareLimits.maxPerNamespace)
+          loaded.push(await this.#load(document, known.get(nameOf(document)) ?? null));
+        else {
+          const reason = `more than ${middlewareLimits.maxPerNamespace} of ${namespace} are in force already`;
+          loaded.push(this.#broken(document, null, reason));
+        }
+      }
       this.#loaded = loaded;
     }
   }
