@@ -75,7 +75,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a paused reader is never resumed",
     trips: ["progress", "records"],
-    seed: null,
+    seed: 233,
     file: "src/proxy/carry/socket_end.ts",
     from: "if (this.#keptByOther === 0) this.#socket.resume();\n  }\n\n  stop()",
     to: "}\n\n  stop()",
@@ -123,7 +123,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "bytes that came before the connection was carried are forgotten",
     trips: ["records", "progress", "delivery"],
-    seed: null,
+    seed: 233,
     file: "src/proxy/carry/early_stream.ts",
     from: "for (const chunk of this.#chunks) events.onData(chunk, false);",
     to: "",
@@ -180,8 +180,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "a connection is recorded twice",
-    trips: ["records"],
-    seed: null,
+    trips: ["records", "broken"],
+    seed: 21,
     file: "src/proxy/telemetry.ts",
     from: "if (this.#closed) return;\n    this.#closed = true;\n    const series = this.#count();",
     to: "this.#closed = true;\n    this.flushBytes();\n    this.#telemetry.closed(this, this.#series, error);",
@@ -205,7 +205,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "output that vanished with a reset stream silences what comes after it",
     trips: ["progress"],
-    seed: null,
+    seed: 1,
     file: "src/wire/h2/connection_state.ts",
     from: "if (!this.wantsOutput) {",
     to: "if (!this.wantsOutput) {\n      return;\n    }\n    if (false as boolean) {",
@@ -213,7 +213,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a client that comes back is taken to hold what there is",
     trips: ["control"],
-    seed: null,
+    seed: 21,
     file: "src/wire/ads/server_subscription.ts",
     from: "this.#held = new Map(first.heldVersions ?? Object.entries(first.initialResourceVersions));",
     to: "this.#held = new Map(first.heldVersions ?? Object.entries(first.initialResourceVersions)); if (this.#held.size > 0) { this.#held = null; this.#answered = true; this.#upsertsGiven = set.revision; this.#removalsGiven = set.revision; }",
@@ -221,7 +221,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "removals that a control plane sends are lost",
     trips: ["control"],
-    seed: null,
+    seed: 21,
     file: "src/agent/xds/mesh_resources.ts",
     from: "for (const name of delivery.removed) this.#forget(name, change);",
     to: "",
@@ -229,7 +229,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a control plane sends workloads before their policies",
     trips: ["control"],
-    seed: null,
+    seed: 165,
     file: "src/wire/ads/server_session.ts",
     from: "if (typeUrl === addressType && this.#policiesMissing(nowMs)) return null;",
     to: "",
@@ -237,7 +237,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "pushed revocation lists are acknowledged and put away",
     trips: ["authorization"],
-    seed: null,
+    seed: 2,
     file: "src/agent/xds/trust_resources.ts",
     from: "crls.map((bytes, index)",
     to: "crls.slice(0, 0).map((bytes, index)",
@@ -245,7 +245,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "streams of hosts that were thrown out go on",
     trips: ["control"],
-    seed: null,
+    seed: 165,
     file: "src/control/xds/server.ts",
     from: "({ caller }) => caller !== null && predicate(caller)",
     to: "({ caller }) => caller !== null && predicate(caller) && false",
@@ -253,7 +253,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "one resource that cannot be read takes its neighbours along",
     trips: ["control"],
-    seed: null,
+    seed: 21,
     file: "src/agent/xds/mesh_resources.ts",
     from: "if (finished !== null) this.#options.store.apply(finished);",
     to: "if (finished !== null && rejected.length === 0) this.#options.store.apply(finished);",
@@ -261,7 +261,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a certificate that was issued is taken for a root that is held",
     trips: ["control", "convergence"],
-    seed: null,
+    seed: 15,
     file: "src/control/rotation/root_holders.ts",
     from: "return !nodes.has(name) && (fetchedAtMs",
     to: "return (fetchedAtMs",
@@ -269,15 +269,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a stream to the control plane that ended is not opened again",
     trips: ["control"],
-    seed: null,
+    seed: 21,
     file: "src/agent/xds/xds_client.ts",
     from: "if (!this.#closed) this.#timer = clock.setTimer(delayMs, () => void this.#connect());",
     to: "void delayMs;",
   },
   {
     name: "half a document is taken for a whole one",
-    trips: ["authorization"],
-    seed: null,
+    trips: ["authorization", "records"],
+    seed: 233,
     file: "src/agent/files/ingest.ts",
     from: "if (before === null) return files;",
     to: "if (before === null || before !== null) return files;",
