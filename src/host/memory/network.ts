@@ -115,7 +115,10 @@ export class MemoryNetwork implements Network {
 
   /** Connections that waited for a descriptor are taken, from an event of their own. */
   onDescriptorFree(): void {
-    if (this.#host.descriptorLimit === Number.POSITIVE_INFINITY) return;
+    if (this.#host.descriptorLimit !== Number.POSITIVE_INFINITY) this.acceptWaiting();
+  }
+
+  acceptWaiting(): void {
     this.#host.schedule.io(0, this.#host, () => {
       for (const listener of [...this.#listeners]) listener.accept();
     });

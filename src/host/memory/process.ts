@@ -65,11 +65,10 @@ export class MemoryHost implements Host, NetworkedProcess {
   /** What the other end of a Unix socket is told of this process. */
   readonly credentials: PeerCredentials;
   readonly schedule: Schedule;
-  /** Sockets and listeners this process may have at one time. */
-  descriptorLimit = Number.POSITIVE_INFINITY;
   /** Standard output takes nothing: a full disk or a closed pipe behind it. */
   outputBroken = false;
   readonly #network: MemoryNetwork;
+  #descriptorLimit = Number.POSITIVE_INFINITY;
   readonly #sockets = new Set<MemorySocket>();
   readonly #signalListeners = new Set<(signal: SignalName) => void>();
   #connecting = 0;
@@ -97,6 +96,18 @@ export class MemoryHost implements Host, NetworkedProcess {
   /** Null while it runs or when it was killed. */
   get exitCode(): number | null {
     return this.#exitCode;
+  }
+
+  /** Sockets and listeners this process may have at one time. */
+  get descriptorLimit(): number {
+    return this.#descriptorLimit;
+  }
+
+  /** What waits in a backlog is accepted as soon as there is room. */
+  set descriptorLimit(limit: number) {
+    const isMore = limit > this.#descriptorLimit;
+    this.#descriptorLimit = limit;
+    if (isMore) this.#network.acceptWaiting();
   }
 
   /** Sockets, listeners and connects under way. */

@@ -251,6 +251,9 @@ describe("connecting", () => {
     accepted[0]?.reset();
     await world.run(world.nowMs + 50);
     expect(accepted.length).toBe(2);
+    server.descriptorLimit = Number.POSITIVE_INFINITY;
+    await world.run(world.nowMs + 50);
+    expect(accepted.length).toBe(3);
   });
 
   test("capture redirects applications, but neither the tunnel's own traffic nor excluded ports", async () => {
