@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { Clock } from "../host/host.ts";
 import { meshLimits } from "./limits/mesh.ts";
-import { TimeSlice } from "./time_slice.ts";
+import { sweep, TimeSlice } from "./time_slice.ts";
 
 test("steps run to their end, and everybody else has a turn at the end of each slice", async () => {
   let now = 0;
@@ -25,4 +25,29 @@ test("steps run to their end, and everybody else has a turn at the end of each s
   expect(await new TimeSlice(clock).run(work())).toBe("done");
   expect(meshLimits.parseSliceMs).toBe(5);
   expect(order).toEqual(["others at 6", "others at 12"]);
+});
+
+test("what is open is visited in slices, each item once, whoever takes long", () => {
+  let nowMs = 0;
+  const deferred: (() => void)[] = [];
+  const clock = { now: () => nowMs, defer: (work: () => void) => void deferred.push(work) };
+  const seen: number[] = [];
+  let turns = 1;
+  let isDone = false;
+  const items = Array.from({ length: 1_000 }, (_, index) => index);
+  const visit = (item: number): void => {
+    seen.push(item);
+    nowMs++;
+  };
+  sweep(clock, items, visit, () => {
+    isDone = true;
+  });
+  // Looked at every 32 items: a slice is over by then.
+  expect(seen.length).toBe(32);
+  expect(isDone).toBe(false);
+  for (let work = deferred.shift(); work !== undefined; work = deferred.shift()) {
+    turns++;
+    work();
+  }
+  expect([seen, isDone, turns]).toEqual([items, true, 32]);
 });

@@ -1,6 +1,7 @@
 /** Long work in slices: between two of them, connections have their turn. */
 
 import { meshLimits } from "./limits/mesh.ts";
+import { proxyLimits } from "./limits/proxy.ts";
 
 /** The part of a clock that is needed here; the host's `Clock` fits. */
 export interface SliceClock {
@@ -34,6 +35,32 @@ export class TimeSlice {
       await this.giveWay();
     }
   }
+}
+
+/**
+ * Visits each of what is open, since others must not wait for a hundred thousand. The first slice runs now: where there are few, all is
+ * done when it returns. Some of them may have ended meanwhile; `visit` looks.
+ */
+export function sweep<T>(
+  clock: SliceClock,
+  items: readonly T[],
+  visit: (item: T) => void,
+  onDone: () => void = () => {},
+): void {
+  let index = 0;
+  const slice = (): void => {
+    const from = index;
+    const untilMs = clock.now() + proxyLimits.recheckSliceMs;
+    for (; index < items.length; index++) {
+      if (index > from && index % 32 === 0 && clock.now() >= untilMs) {
+        clock.defer(slice);
+        return;
+      }
+      visit(items[index] as T);
+    }
+    onDone();
+  };
+  slice();
 }
 
 /** Runs the steps to their end at once: for who has nothing else to serve. */

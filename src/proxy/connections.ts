@@ -5,6 +5,7 @@
 import { MeshError } from "../base/errors.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Gauge, MetricRegistry } from "../base/metrics.ts";
+import { sweep } from "../base/time_slice.ts";
 import type { Clock } from "../host/host.ts";
 import type { VerifiedPeer } from "../pki/trust/verifier.ts";
 import type { Parties } from "./parties.ts";
@@ -119,11 +120,7 @@ export class ConnectionRegistry {
       byUid.set(uid, known);
       if (known) touched.push(connection);
     }
-    this.#sweep(
-      touched,
-      (connection) => connection.underPolicy?.decide() ?? null,
-      () => {},
-    );
+    this.#sweep(touched, (connection) => connection.underPolicy?.decide() ?? null);
   }
 
   /**
@@ -143,25 +140,16 @@ export class ConnectionRegistry {
     this.#sweep([...this.#open], verdictOn, onDone);
   }
 
-  /** The first slice now: where there are few, the change is complete when it returns. */
   #sweep(
     connections: readonly Connection[],
     verdictOn: (connection: Connection) => MeshError | null,
-    onDone: () => void,
-    from = 0,
+    onDone?: () => void,
   ): void {
-    const untilMs = this.#clock.now() + proxyLimits.recheckSliceMs;
-    for (let index = from; index < connections.length; index++) {
-      if (index > from && index % 32 === 0 && this.#clock.now() >= untilMs) {
-        this.#clock.defer(() => this.#sweep(connections, verdictOn, onDone, index));
-        return;
-      }
-      const connection = connections[index];
-      if (connection === undefined || connection.ended) continue;
-      const error = verdictOn(connection);
+    const visit = (connection: Connection): void => {
+      const error = connection.ended ? null : verdictOn(connection);
       if (error !== null) connection.abort(error);
-    }
-    onDone();
+    };
+    sweep(this.#clock, connections, visit, onDone);
   }
 
   /** Ends everything that is still open. */

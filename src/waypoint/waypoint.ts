@@ -3,6 +3,7 @@ import { faultOf, MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
 import { authLimits } from "../base/limits/auth.ts";
 import { servingLimits } from "../base/limits/serving.ts";
+import { sweep } from "../base/time_slice.ts";
 import type { Clock, Socket, SocketHandler, Timer } from "../host/host.ts";
 import type { AppProtocol } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -104,14 +105,14 @@ export class Waypoint {
   recheck(): void {
     const { recheck, recheckConnection } = this.#parts.stages;
     this.exchanges.recheck(recheck);
-    for (const [call, permit] of this.#carried) {
+    sweep(this.#parts.clock, [...this.#carried], ([call, permit]) => {
       if (call.isOver) {
         this.#carried.delete(call);
-        continue;
+        return;
       }
       const ending = recheckConnection(permit);
       if (ending !== null) call.abort(ending.error);
-    }
+    });
   }
 
   #arm(): void {
