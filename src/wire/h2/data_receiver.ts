@@ -83,41 +83,51 @@ export class DataReceiver {
         return;
       }
     }
-    const gathered = stream.gathered;
     if (!endStream && bytes.length < this.#state.limits.gatherBelowBytes) {
-      if (gathered === null) this.#gathering.push(stream);
-      stream.gathered = gathered === null ? [bytes] : gathered;
-      gathered?.push(bytes);
+      this.#gather(stream, bytes);
       return;
     }
-    if (gathered !== null) this.#deliver(stream, gathered);
+    if (stream.gathered !== null) this.#deliver(stream);
     if (stream.closed) return;
     if (endStream) stream.remoteEnded = true;
     stream.events.onData(bytes, endStream);
     if (endStream) this.#state.closeIfEnded(stream);
   }
 
-  /** What is left of this `receive`, each stream's in one piece. Streams may end, and more may be said, from within. */
-  deliverGathered(): void {
-    if (this.#gathering.length === 0) return;
-    for (const stream of this.#gathering.splice(0))
-      if (stream.gathered !== null) this.#deliver(stream, stream.gathered);
+  /** One small piece in a read is the common case: it makes no list. */
+  #gather(stream: StreamState, bytes: Uint8Array): void {
+    if (stream.gathered === null) {
+      stream.gathered = bytes;
+      this.#gathering.push(stream);
+    } else if (stream.gatheredMore === null) stream.gatheredMore = [bytes];
+    else stream.gatheredMore.push(bytes);
   }
 
-  #deliver(stream: StreamState, pieces: readonly Uint8Array[]): void {
+  /** What is left of this `receive`, each stream's in one piece. Streams may end, and more may be said, from within. */
+  deliverGathered(): void {
+    const { length } = this.#gathering;
+    if (length === 0) return;
+    const only = length === 1 ? this.#gathering.pop() : undefined;
+    if (only !== undefined) this.#deliver(only);
+    else for (const stream of this.#gathering.splice(0)) this.#deliver(stream);
+  }
+
+  #deliver(stream: StreamState): void {
+    const { gathered, gatheredMore } = stream;
     stream.gathered = null;
-    const first = pieces[0];
-    if (stream.closed || first === undefined) return;
-    stream.events.onData(pieces.length === 1 ? first : joined(pieces), false);
+    stream.gatheredMore = null;
+    if (stream.closed || gathered === null) return;
+    stream.events.onData(gatheredMore === null ? gathered : joined(gathered, gatheredMore), false);
   }
 }
 
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  let length = 0;
-  for (const piece of pieces) length += piece.length;
+function joined(first: Uint8Array, more: readonly Uint8Array[]): Uint8Array {
+  let length = first.length;
+  for (const piece of more) length += piece.length;
   const whole = new Uint8Array(length);
-  let at = 0;
-  for (const piece of pieces) {
+  whole.set(first);
+  let at = first.length;
+  for (const piece of more) {
     whole.set(piece, at);
     at += piece.length;
   }

@@ -60,7 +60,9 @@ export class StreamState implements H2Stream {
   /** The owner gives back what it holds after the end too, see `H2Stream.holdPastEnd`. */
   heldPastEnd = false;
   /** Small pieces of DATA of this `receive`, not told yet. */
-  gathered: Uint8Array[] | null = null;
+  gathered: Uint8Array | null = null;
+  /** Those that came after it in the same read. */
+  gatheredMore: Uint8Array[] | null = null;
   /** What content-length promised and has not come; -1 without a promise (RFC 9113 §8.1.1). */
   contentRemaining = -1;
 
