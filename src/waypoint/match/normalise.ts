@@ -52,22 +52,43 @@ function canonicalPath(path: string): string | null {
   return `/${kept.join("/")}`;
 }
 
-/** Unreserved characters as themselves (RFC 3986 §6.2.2.2), backslashes as slashes, what must be escaped escaped; all else as it is. */
+/**
+ * Unreserved characters as themselves (RFC 3986 §6.2.2.2), backslashes as slashes, what must be escaped escaped; all else as it is. No
+ * character that becomes itself makes an escape of a percent sign that was none before: the next reader would decode that one, too, and
+ * find another path than policy has seen (`%%361` is no `a`; googleurl `CheckForNestedEscapes`).
+ */
 function decodedPath(path: string): string | null {
   let text = "";
+  /** Where `text` has its last percent sign that begins no escape. */
+  let barePercentAt = -3;
   for (let i = 0; i < path.length; i++) {
     const char = path.charCodeAt(i);
+    if (char === 0) return null;
     if (char === 0x5c) text += "/";
     else if (char === 0x25) {
       const code = hexAt(path, i + 1);
       if (code === 0) return null;
-      if (code !== null && isUnreserved(code)) text += String.fromCharCode(code);
-      else text += path.slice(i, code === null ? i + 1 : i + 3);
-      if (code !== null) i += 2;
+      if (code === null) {
+        barePercentAt = text.length;
+        text += "%";
+        continue;
+      }
+      i += 2;
+      if (isUnreserved(code))
+        text = withoutNewEscape(text + String.fromCharCode(code), barePercentAt, path[i + 1]);
+      else text += path.slice(i - 2, i + 1);
     } else if (isEscaped(char)) text += escapedChar(char);
     else text += path[i] ?? "";
   }
   return text;
+}
+
+/** @param text ends with a character that was decoded. @param next what follows it. */
+function withoutNewEscape(text: string, barePercentAt: number, next = ""): string {
+  if (barePercentAt < text.length - 3) return text;
+  const behind = text.slice(barePercentAt + 1);
+  const isEscape = hexAt(behind.length === 1 ? behind + next : behind, 0) !== null;
+  return isEscape ? `${text.slice(0, barePercentAt)}%25${behind}` : text;
 }
 
 function hexAt(text: string, at: number): number | null {
