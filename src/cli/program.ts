@@ -1,4 +1,4 @@
-/** The command line: commands, options and the help that teaches them. No command does its work here. */
+/** The command line: commands, options and the help that teaches them. Only commands of a few lines do their work here. */
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
@@ -15,7 +15,6 @@ import { type ShowFlags, show } from "./control/show.ts";
 import { examples, overview } from "./help.ts";
 import { removeCaptureRules, showCapture } from "./node/capture.ts";
 import { get } from "./node/get.ts";
-import { drain, logLevel } from "./node/operate.ts";
 import { resources } from "./node/resources.ts";
 import { runNode } from "./node/run.ts";
 import { reportConfigErrors } from "./report.ts";
@@ -299,4 +298,24 @@ function versionLine(bindings: CliBindings): string {
   const { version = "unknown", ...rest } = bindings.version;
   const details = Object.entries(rest).map(([name, value]) => `${name} ${value}`);
   return `fairlead ${version} (${details.join(", ")})`;
+}
+
+/** `fairlead drain`. */
+async function drain(bindings: CliBindings, admin: AdminTarget): Promise<ExitCode> {
+  await post(bindings, admin, "/quitquitquit");
+  bindings.terminal.out("the node waits for open connections to finish, then stops\n");
+  return 0;
+}
+
+/** `fairlead log-level`. @param level null shows it. */
+async function logLevel(bindings: CliBindings, admin: AdminTarget, level: string | null): Promise<ExitCode> {
+  const query = level === null ? "" : `?level=${encodeURIComponent(level)}`;
+  bindings.terminal.out(await post(bindings, admin, `/logging${query}`));
+  return 0;
+}
+
+async function post(bindings: CliBindings, admin: AdminTarget, path: string): Promise<string> {
+  const { status, text } = await bindings.askAdmin(admin, "POST", path);
+  if (status === 200) return text;
+  throw new MeshError(status === 403 ? "permission_denied" : "io", "upstream", text.trim());
 }

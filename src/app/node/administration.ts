@@ -15,8 +15,9 @@ import type { LogWriter } from "../../host/log_writer.ts";
 import { dumpMesh } from "../../mesh/codec/dump.ts";
 import { serviceKey } from "../../mesh/service.ts";
 import type { Workload } from "../../mesh/workload.ts";
+import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
 import type { SecretEntry } from "../../pki/svid/secrets.ts";
-import { describeCertificates } from "../../pki/x509/describe.ts";
+import { parseCertificate } from "../../pki/x509/certificate.ts";
 import type { Connection } from "../../proxy/connections.ts";
 import type { Party } from "../../proxy/parties.ts";
 import type { HttpApp, Ports } from "../served.ts";
@@ -127,4 +128,12 @@ function partyEntry(party: Party, identity: string | null): PartyEntry {
 
 function workloadName(workload: Workload | null): string | null {
   return workload === null ? null : `${workload.namespace}/${workload.name}`;
+}
+
+/** Each certificate of a PEM text, in order. */
+function describeCertificates(pem: string): CertificateEntry["roots"] {
+  return decodePemLabel(pem, "CERTIFICATE").map((der) => {
+    const { serialNumber, notBeforeMs, notAfterMs } = parseCertificate(der);
+    return { pem: encodePem("CERTIFICATE", der), serialNumber, notBeforeMs, notAfterMs };
+  });
 }

@@ -1,19 +1,21 @@
-/** The commands that have to do with a control plane. No command does its work here. */
+/** The commands that have to do with a control plane. Only commands of a few lines do their work here. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { controlPlaneSettingNames } from "../../config/settings.ts";
 import type { CliBindings, ExitCode } from "../bindings.ts";
 import { examples } from "../help.ts";
-import { addSettingOptions } from "../setting_options.ts";
+import { reportConfigErrors } from "../report.ts";
+import { addSettingOptions, loadControlPlaneFromOptions } from "../setting_options.ts";
 import type { Style } from "../style.ts";
+import { untilEnded } from "../until_ended.ts";
 import { type AuditFlags, audit } from "./audit.ts";
 import { type AuditVerifyFlags, verifyAudit } from "./audit_verify.ts";
 import { type AuthorityFlags, exportRoots, rootKey, rotate } from "./authority.ts";
 import { backup, type PruneFlags, prune, restore } from "./backup.ts";
+import type { StartedControl } from "./bindings.ts";
 import { apply, type ChangeFlags, deleteDocuments, diff, rollback } from "./change.ts";
 import { addClientOptions } from "./client.ts";
 import { createJoinToken, type JoinTokenFlags, revokeJoinToken } from "./join_token.ts";
 import { type RevokeFlags, removeNode, revoke } from "./revoke.ts";
-import { runControl } from "./run.ts";
 import { type ShowFlags, show, showStatus } from "./show.ts";
 
 /** What every command is made with. */
@@ -269,4 +271,28 @@ function addState(program: Command, { bindings, style, finish }: Making): void {
     .action(async (path: string, options: { readonly stateDirectory: string; readonly overwrite?: true }) =>
       finish(await restore(bindings, path, options)),
     );
+}
+
+/** `fairlead control`: start, say what to do next, and stop in order. */
+async function runControl(
+  bindings: CliBindings,
+  style: Style,
+  options: Readonly<Record<string, unknown>>,
+): Promise<ExitCode> {
+  const { config, errors } = await loadControlPlaneFromOptions(bindings, options);
+  if (config === null) return reportConfigErrors(bindings.terminal, errors);
+  const started = await bindings.control.start(config);
+  if (bindings.terminal.isTerminal) bindings.terminal.error(describeStarted(started, style));
+  await untilEnded(bindings, started);
+  return 0;
+}
+
+function describeStarted({ address, url, administratorPath }: StartedControl, style: Style): string {
+  const lines = [style.bold("the control plane is up")];
+  const say = (what: string, value: string): number => lines.push(`  ${style.dim(what.padEnd(14))} ${value}`);
+  say("listening", `${address}; nodes reach it as ${url}`);
+  say("administrator", administratorPath);
+  say("a host joins", "fairlead join-token create --node NAME");
+  say("documents", "fairlead apply -f mesh/");
+  return `${lines.join("\n")}\n`;
 }
