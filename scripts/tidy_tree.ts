@@ -1,6 +1,6 @@
 /** Rules about the tree as a whole: circles of imports, files that nothing imports, folders that grew too large, sub-folders' directions. */
 import { dirname, join, normalize } from "node:path/posix";
-import { type SourceFile, unclearWords } from "./tidy_rules.ts";
+import { maxLines, type SourceFile, unclearWords } from "./tidy_rules.ts";
 import { importsOf } from "./tidy_source.ts";
 
 /** Files of the product that nothing imports because they are where a program or a test world begins. */
@@ -8,6 +8,9 @@ const entryPoints: ReadonlySet<string> = new Set(["src/main.ts", "src/host/memor
 
 /** Product files in one folder, tests and generated files not counted. More than that and a prefix begins to do a folder's work. */
 const maxFilesInFolder = 25;
+
+/** A file of fewer lines with one caller goes into it, where it fits and no test is its own. */
+const smallLines = 40;
 
 /**
  * Inside a folder: which rooms a room may import. "" is the folder itself. A folder with sub-folders that is not here has no rule yet,
@@ -138,6 +141,10 @@ export function measureTree(files: readonly SourceFile[]): TreeFigures {
       ...withoutImporter.map(
         (path) => `${path}: nothing in the product imports it; remove it, or move it to testing/`,
       ),
+      ...smallWithOneCaller(files, graph).map(
+        ([path, caller]) =>
+          `${path}: under ${smallLines} lines, with one caller and no test; move it into ${caller}, or test it`,
+      ),
       ...[...folders]
         .filter(([, count]) => count > maxFilesInFolder)
         .map(
@@ -191,6 +198,31 @@ export function findCircles(graph: ReadonlyMap<string, readonly string[]>): stri
   };
   for (const node of graph.keys()) if (!order.has(node)) visit(node);
   return circles;
+}
+
+/** Small files that are no idea of their own: one file calls them, no test does, and they would fit into their caller. */
+function smallWithOneCaller(
+  files: readonly SourceFile[],
+  graph: ReadonlyMap<string, readonly string[]>,
+): [path: string, caller: string][] {
+  const lines = new Map(files.map(({ path, text }) => [path, text.split("\n").length - 1]));
+  const tested = new Set([...importGraph(files)].flatMap(([path, to]) => (isProduct(path) ? [] : to)));
+  const callers = new Map<string, string[]>();
+  for (const [path, targets] of graph)
+    for (const target of new Set(targets)) callers.set(target, [...(callers.get(target) ?? []), path]);
+  return [...callers].flatMap(([path, [caller, ...others]]) => {
+    const own = lines.get(path) ?? 0;
+    const isSmall =
+      sameFolder(path, caller ?? "") && own < smallLines && own + (lines.get(caller ?? "") ?? 0) <= maxLines;
+    return caller !== undefined && others.length === 0 && isSmall && !tested.has(path)
+      ? [[path, caller]]
+      : [];
+  });
+}
+
+/** Of another folder's file it may be that it cannot be there: only `host/` knows the runtime. */
+function sameFolder(one: string, other: string): boolean {
+  return roomOf(one)[0] === roomOf(other)[0];
 }
 
 function countByFolder(files: readonly SourceFile[]): Map<string, number> {

@@ -195,7 +195,13 @@ describe("the rules themselves", () => {
     const file = (path: string, text = "") => ({ path, text });
     const findings = (...files: { path: string; text: string }[]) => measureTree(files).findings.join("\n");
     expect(findings(file("src/base/lonely.ts"))).toContain("nothing in the product imports it");
-    expect(findings(file("src/main.ts", 'import "./base/a.ts";\n'), file("src/base/a.ts"))).toBe("");
+    const called = [file("src/base/c.ts", 'import "./a.ts";\n'), file("src/base/a.ts", "\n".repeat(39))];
+    expect(findings(...called)).toContain("with one caller and no test; move it into src/base/c.ts");
+    const small = (...files: { path: string; text: string }[]) => findings(...files).includes("one caller");
+    expect(small(...called, file("src/base/b.test.ts", 'import "./a.ts";\n'))).toBe(false);
+    expect(small(called[0] ?? file(""), file("src/base/a.ts", "\n".repeat(40)))).toBe(false);
+    const full = (lines: number) => file("src/base/c.ts", `import "./a.ts";${"\n".repeat(lines)}`);
+    expect([361, 362].map((lines) => small(full(lines), ...called.slice(1)))).toEqual([true, false]);
     const crowd = Array.from({ length: 26 }, (_, index) => file(`src/base/n${index}.ts`));
     expect(findings(...crowd)).toContain("26 files, 25 at the most");
     expect(findings(...crowd.slice(1))).not.toContain("at the most");
