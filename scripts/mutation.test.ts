@@ -1,6 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { findMutants, nameOf, nearestTests, readTree } from "./mutation.ts";
+import { withSwitches } from "./mutation_switches.ts";
+
+const tried = /^src\/(policy|pki|proxy|agent|control\/(identity|ca|keys))\//;
 
 const text = `/** a === b in a comment */
 interface Shape { readonly kind: "one" | "two" }
@@ -41,12 +44,59 @@ describe("mutants of a file", () => {
   });
 });
 
+describe("switches", () => {
+  function switched(source: string): string {
+    const numbered = findMutants("src/proxy/x.ts", source).map((mutant, id) => ({ id, mutant }));
+    return withSwitches(source, numbered);
+  }
+
+  test("an expression is there twice, and the others are switched inside the one that is whole", () => {
+    expect(switched("if (a === b) f();\n")).toBe(
+      "if (($mutant(0) ? (false as boolean) : $mutant(1) ? (a !== b) : (a === b))) f();\n",
+    );
+    expect(switched('return { kind: "x", ok: g(a, b && c) };\n')).toBe(
+      'return { kind: ($mutant(0) ? ("mutant") : ("x")), ok: g(a, ($mutant(1) ? (b || c) : (b && c))) };\n',
+    );
+  });
+
+  test("one at a time does what the mutant does", () => {
+    const source =
+      "const judge = (a, b) => { if (a > b && a !== 7) return true; return a === 0 ? b < 0 : b >= 9; };\n";
+    const inputs = [-1, 0, 1, 7, 9].flatMap((a) => [-1, 0, 1, 7, 9].map((b) => [a, b] as const));
+    const judged = (text: string, active: number): unknown => {
+      const judge = new Function(
+        "$mutant",
+        `${new Bun.Transpiler({ loader: "ts" }).transformSync(text)}; return judge;`,
+      );
+      return inputs.map((input) => judge((id: number) => id === active)(...input));
+    };
+    const mutants = findMutants("src/proxy/x.ts", source);
+    expect(mutants.length).toBe(8);
+    expect(judged(switched(source), -1)).toEqual(judged(source, -1));
+    for (const [id, { from, to, replacement }] of mutants.entries()) {
+      const alone = source.slice(0, from) + replacement + source.slice(to);
+      expect([id, judged(switched(source), id)]).toEqual([id, judged(alone, -1)]);
+      expect(judged(alone, -1)).not.toEqual(judged(source, -1));
+    }
+  });
+
+  test("every mutant of the folders can be switched", () => {
+    for (const [path, source] of readTree(join(import.meta.dir, "..")).sources)
+      if (tried.test(path)) {
+        const numbered = findMutants(path, source).map((mutant, id) => ({ id, mutant }));
+        expect(withSwitches(source, numbered).match(/\$mutant\(/g)?.length ?? 0).toBeGreaterThanOrEqual(
+          numbered.length,
+        );
+      }
+  });
+});
+
 test("the nearest tests are its own, those that import it, and those beside it", () => {
   const tree = readTree(join(import.meta.dir, ".."));
   expect(nearestTests(tree, "src/proxy/connections.ts")[0]).toBe("src/proxy/connections.test.ts");
   expect(nearestTests(tree, "src/pki/x509/certificate.ts").length).toBeGreaterThan(0);
   expect(nearestTests(tree, "src/proxy/inbound.ts")).toContain("conformance/flows/inbound.test.ts");
   for (const path of tree.sources.keys())
-    if (/^src\/(policy|pki|proxy|agent|control\/(identity|ca|keys))\//.test(path))
+    if (tried.test(path) && findMutants(path, tree.sources.get(path) ?? "").length > 0)
       expect(`${path} ${nearestTests(tree, path).length > 0}`).toBe(`${path} true`);
 });

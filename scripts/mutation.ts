@@ -59,7 +59,7 @@ export function findMutants(path: string, text: string): readonly Mutant[] {
       replacement: match[1] === "true" ? "false" : "true",
     });
   // Values of labels and fields: `reporter: "source"`.
-  for (const match of text.matchAll(/\b[a-z_]+: "([a-z_]+)"/g))
+  for (const match of text.matchAll(/\b[a-z_]+: "([a-z_]+)"(?! \||\)? \}>)/g))
     if (
       code.slice(match.index, match.index + 3) === text.slice(match.index, match.index + 3) &&
       !isTypeLine(code, match.index)
@@ -104,8 +104,8 @@ function isTypeLine(code: string, at: number): boolean {
 export interface Tree {
   /** Files of src/ that are no tests. */
   readonly sources: ReadonlyMap<string, string>;
-  /** Path of a test → what it imports of src/, tests' own support included and looked through. */
-  readonly tests: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Path of a test → how many imports away every file is that it brings in. */
+  readonly tests: ReadonlyMap<string, ReadonlyMap<string, number>>;
 }
 
 export function readTree(root: string): Tree {
@@ -116,21 +116,18 @@ export function readTree(root: string): Tree {
       .sort()
       .map((path) => [path, readFileSync(join(root, path), "utf8")]);
   const src = new Map(below("src"));
-  const flows = new Map(below("conformance/flows"));
-  const all = new Map([...src, ...flows]);
-  const importedBy = (path: string): readonly string[] =>
-    importsOf(all.get(path) ?? "")
-      .filter(({ specifier, typeOnly }) => specifier.startsWith(".") && !typeOnly)
-      .map(({ specifier }) => normalize(join(dirname(path), specifier)));
-  const tests = new Map<string, ReadonlySet<string>>();
-  for (const path of all.keys()) {
-    if (!path.endsWith(".test.ts")) continue;
-    const imported = new Set(importedBy(path));
-    for (const support of [...imported])
-      if (support.includes("/testing/") || support.startsWith("conformance/"))
-        for (const further of importedBy(support)) imported.add(further);
-    tests.set(path, imported);
-  }
+  const all = new Map([...src, ...below("conformance/flows")]);
+  const imports = new Map<string, readonly string[]>();
+  for (const [path, text] of all)
+    imports.set(
+      path,
+      importsOf(text)
+        .filter(({ specifier, typeOnly }) => specifier.startsWith(".") && !typeOnly)
+        .map(({ specifier }) => normalize(join(dirname(path), specifier)))
+        .filter((imported) => all.has(imported)),
+    );
+  const tests = new Map<string, ReadonlyMap<string, number>>();
+  for (const path of all.keys()) if (path.endsWith(".test.ts")) tests.set(path, distances(imports, path));
   const sources = new Map(
     [...src].filter(
       ([path]) => !path.endsWith(".test.ts") && !path.includes("/testing/") && !path.endsWith(".gen.ts"),
@@ -139,22 +136,31 @@ export function readTree(root: string): Tree {
   return { sources, tests };
 }
 
-/** Tests that take their time have their own reasons; a mutant is looked for by quicker ones. */
-const slow = /kill\.test|traps\.test|converge\.test|limbo/;
-const mostTests = 6;
+function distances(
+  imports: ReadonlyMap<string, readonly string[]>,
+  from: string,
+): ReadonlyMap<string, number> {
+  const found = new Map([[from, 0]]);
+  for (const [path, distance] of found)
+    for (const imported of imports.get(path) ?? [])
+      if (!found.has(imported)) found.set(imported, distance + 1);
+  return found;
+}
 
-/** Its own test, those that import it, those of its folder; where there are none, the flows. */
+/** Tests that start processes, wait for the wall clock or take minutes have their own reasons; a mutant is looked for by others. */
+const unsuited = /^src\/(?:app|main|cli|host)|kill\.test|converge\.test|limbo|tidy\.test/;
+const mostTests = 12;
+
+/** Its own test, those of its folder, and those that import it by the fewest steps. */
 export function nearestTests({ tests }: Tree, path: string): readonly string[] {
-  const own = path.replace(/\.ts$/, ".test.ts");
   const folder = `${dirname(path)}/`;
-  const ranked = [
-    ...(tests.has(own) ? [own] : []),
-    ...[...tests].filter(([, imported]) => imported.has(path)).map(([test]) => test),
-    ...[...tests.keys()].filter((test) => test.startsWith(folder)),
-  ].filter((test) => !slow.test(test));
-  const nearest = [...new Set(ranked)].slice(0, mostTests);
-  const flows = [...tests.keys()].filter((test) => test.startsWith("conformance/flows/"));
-  return path.startsWith("src/proxy/") || nearest.length === 0
-    ? [...new Set([...nearest, ...flows.filter((test) => /inbound|outbound|two_nodes|names/.test(test))])]
-    : nearest;
+  const ranked: { test: string; distance: number }[] = [];
+  for (const [test, found] of tests) {
+    const distance = found.get(path);
+    if (distance === undefined || unsuited.test(test)) continue;
+    const isOwn = test === path.replace(/\.ts$/, ".test.ts");
+    ranked.push({ test, distance: isOwn ? 0 : test.startsWith(folder) ? Math.min(1, distance) : distance });
+  }
+  ranked.sort((a, b) => a.distance - b.distance);
+  return ranked.slice(0, mostTests).map(({ test }) => test);
 }

@@ -39,7 +39,7 @@ const suites: readonly Suite[] = [
   bunSuite("unit", 1_200_000, ["src", "wasm", "scripts", "bench", ...conformanceFolders(["namespaces"])]),
   programSuite("simulation", 900_000, "conformance/sim/run.ts", ["--seeds=200", "--no-keep"]),
   programSuite("simulator", 400_000, "conformance/sim/run.ts", ["--mutants", "--sample=6"]),
-  programSuite("mutants", 300_000, "scripts/mutants.ts", ["--kept=5"]),
+  programSuite("mutants", 300_000, "scripts/mutants.ts", ["--sample=40", "src/pki/der"]),
   programSuite("istio", 120_000, "conformance/run.ts", ["istio"]),
   programSuite("h2spec", 300_000, "conformance/spec/h2spec.ts", []),
   programSuite("peers", 500_000, "conformance/run.ts", ["peer"]),

@@ -7,12 +7,16 @@ import { Forge, type Forged } from "../testing/forge.ts";
 import { parseCertificate } from "../x509/certificate.ts";
 import { X509Certificate } from "../x509/peculiar.ts";
 import { type DerElement, DerReader, derTag } from "./der.ts";
+import { printable } from "./distinguished_name.ts";
+import { encodeDer, encodeTime, encodeUnsigned } from "./encode.ts";
 import {
   bytesEqual,
+  latin1,
   readBitString,
   readBoolean,
   readGeneralizedTime,
   readInteger,
+  readOctetAlignedBits,
   readOid,
   readSmallInteger,
   readUtcTime,
@@ -49,6 +53,26 @@ test("lengths: minimal and definite only, and never past the end", () => {
   ]) {
     expect(isRefused(() => element(...bad))).toBe(true);
   }
+  // Each for its own reason, and not because what is misread happens to run past the end.
+  for (const [bad, why] of [
+    [[0x1f, 0x01, 0x00], "tag of more than one byte"],
+    [[0x04, 0x80, ...new Array(128).fill(0)], "indefinite or too long"],
+    [[0x04, 0x84, 0x01, 0x00, 0x00, 0x00], "runs past the end"],
+    [[0x04, 0x85, 0x01, 0x00, 0x00, 0x00, 0x00], "indefinite or too long"],
+    [[0x04, 0x81], "ends inside an element"],
+    [[0x04, 0x82, 0x01], "ends inside an element"],
+  ] as const)
+    expect(() => element(...bad)).toThrow(why);
+});
+
+test("what is written has the shortest length, and is read again", () => {
+  for (const length of [0, 127, 128, 255, 256, 65_536]) {
+    const content = new Uint8Array(length).fill(7);
+    const written = encodeDer(derTag.octetString, content);
+    expect(written.length - length).toBe(length < 128 ? 2 : length < 256 ? 3 : length < 65_536 ? 4 : 5);
+    expect(new DerReader(written).content(derTag.octetString)).toEqual(content);
+  }
+  expect([encodeUnsigned(127n), encodeUnsigned(128n)]).toEqual([bytes(2, 1, 127), bytes(2, 2, 0, 128)]);
 });
 
 test("trailing bytes and wrong tags are errors, an optional element is not", () => {
@@ -72,14 +96,18 @@ test("values that DER writes in one way only", () => {
   expect(readSmallInteger(bytes(0x7f, 0xff, 0xff, 0xff))).toBe(2 ** 31 - 1);
   for (const bad of [bytes(0xff), bytes(1, 0, 0, 0, 0)])
     expect(isRefused(() => readSmallInteger(bad))).toBe(true);
-  for (const bad of [bytes(), bytes(8, 0), bytes(1), bytes(1, 0x81)])
+  for (const bad of [bytes(), bytes(8, 0), bytes(1), bytes(1, 0x81), bytes(7, 0x40)])
     expect(isRefused(() => readBitString(bad))).toBe(true);
+  expect(readBitString(bytes(7, 0x80))).toEqual({ bytes: bytes(0x80), unusedBits: 7 });
+  expect(readOctetAlignedBits(bytes(0, 0x80))).toEqual(bytes(0x80));
+  expect(isRefused(() => readOctetAlignedBits(bytes(7, 0x80)))).toBe(true);
 });
 
 test("object identifiers", () => {
   expect(readOid(bytes(0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2))).toBe("1.2.840.10045.4.3.2");
   expect(readOid(bytes(0x55, 0x1d, 0x11))).toBe("2.5.29.17");
   expect(readOid(bytes(0x88, 0x37, 3))).toBe("2.999.3");
+  expect(readOid(bytes(0x2a, 0x81, 0x80, 0x00))).toBe("1.2.16384");
   const huge = bytes(0x2a, ...new Array(12).fill(0xff), 0x7f);
   for (const bad of [bytes(), bytes(0x2a, 0x86), bytes(0x2a, 0x80, 1), huge])
     expect(isRefused(() => readOid(bad))).toBe(true);
@@ -95,6 +123,8 @@ test("times exist, and have no other form than RFC 5280's", () => {
     "251301000000Z",
     "251200000000Z",
     "250101240000Z",
+    "250101006000Z",
+    "250101000060Z",
     "2501010000Z",
     "250101000000+0000",
     "",
@@ -104,6 +134,26 @@ test("times exist, and have no other form than RFC 5280's", () => {
   for (const bad of ["20250101000000.5Z", "20250101000000", "00500101000000Z", "20250101006000Z"]) {
     expect(isRefused(() => readGeneralizedTime(text(bad)))).toBe(true);
   }
+});
+
+test("times are written in the form that RFC 5280 wants of their year", () => {
+  for (const [iso, form] of [
+    ["1949-12-31T23:59:59Z", "19491231235959Z"],
+    ["1950-01-01T00:00:00Z", "500101000000Z"],
+    ["2049-12-31T23:59:59Z", "491231235959Z"],
+    ["2050-01-01T00:00:00Z", "20500101000000Z"],
+  ] as const) {
+    const { tag, content } = new DerReader(encodeTime(Date.parse(iso))).element();
+    expect(latin1(content)).toBe(form);
+    expect(tag === derTag.utcTime ? readUtcTime(content) : readGeneralizedTime(content)).toBe(
+      Date.parse(iso),
+    );
+  }
+});
+
+test("what a stranger wrote is cut past 120 characters, and says so", () => {
+  expect(printable("a".repeat(120))).toBe("a".repeat(120));
+  expect(printable("b".repeat(121))).toBe(`${"b".repeat(120)}…`);
 });
 
 test("no bytes make the certificate parser do anything but refuse", () => {

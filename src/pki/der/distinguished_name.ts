@@ -1,5 +1,5 @@
 /** Names of X.509 for people to read. For decisions names are compared as DER bytes, never as this text. */
-import { DerReader, derTag, readSingle } from "./der.ts";
+import { derTag, readSingle } from "./der.ts";
 import { latin1, readOid } from "./values.ts";
 
 const attributes: Readonly<Record<string, string>> = {
@@ -31,11 +31,6 @@ export function formatName(name: Uint8Array): string {
     } while (!set.atEnd);
   }
   return parts.length === 0 ? "(empty name)" : parts.join(", ").slice(0, shown);
-}
-
-/** A name without attributes. */
-export function isEmptyName(name: Uint8Array): boolean {
-  return new DerReader(name).content(derTag.sequence).length === 0;
 }
 
 /** What a stranger wrote, made fit for a log: printable ASCII, the rest escaped, cut. */

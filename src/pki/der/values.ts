@@ -101,11 +101,11 @@ function timeOf(year: number, match: RegExpExecArray): number {
     number,
   ];
   const time = Date.UTC(year, month - 1, day, hour, minute, second);
-  // Date.UTC carries the 31st of February over into March; a time that does not come back as written is none.
+  // Date.UTC carries the 31st of February over into March, and the 60th second into the next minute: a time that does
+  // not come back as written is none.
   const back = new Date(time);
   const same = back.getUTCMonth() === month - 1 && back.getUTCDate() === day && back.getUTCHours() === hour;
-  if (!same || back.getUTCMinutes() !== minute || back.getUTCSeconds() !== second)
-    throw malformed("time does not exist");
+  if (!same || back.getUTCMinutes() !== minute) throw malformed("time does not exist");
   // Date.UTC takes the years 0 to 99 for 19xx.
   if (back.getUTCFullYear() !== year) throw malformed("time does not exist");
   return time;

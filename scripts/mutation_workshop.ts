@@ -1,0 +1,228 @@
+/** A copy of the program with all the mutants in it, and processes that try them, one after the other. */
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Mutant, nearestTests, type Tree } from "./mutation.ts";
+import type { Begun, Order, Ran, Report } from "./mutation_driver.ts";
+import { type Numbered, withSwitches } from "./mutation_switches.ts";
+
+export type Fate = "killed" | "hangs" | "lives" | "no test reaches it";
+
+export function isKilled(fate: Fate): boolean {
+  return fate === "killed" || fate === "hangs";
+}
+
+/** A test with a mutant in the program may take so many times as long as without, and this much besides: only a hang reaches it. */
+const slowerAtMost = 10;
+const slackMs = 5_000;
+/** What comes before a test and after it: to begin a process, load files, clean up. */
+const aroundMs = 60_000;
+/** One test of the program as it is. */
+const baselineLimitMs = 120_000;
+/** Slower tests have their own reasons; a mutant is looked for by quicker ones. */
+const slowTestMs = 10_000;
+/** So much of tests as they usually take is enough for one mutant. */
+const enoughMs = 8_000;
+
+type Answer = Report | "hung" | { readonly error: string };
+
+/** One process that runs tests on demand. */
+class Runner {
+  readonly #copy: string;
+  readonly #environment: Record<string, string>;
+  #child: Bun.Subprocess | null = null;
+  #answer: (answer: Answer | Begun | "ready") => void = () => {};
+
+  constructor(copy: string, mutants: number, active: number | null) {
+    this.#copy = copy;
+    this.#environment = { MUTANTS: String(mutants), ...(active === null ? {} : { MUTANT: String(active) }) };
+  }
+
+  async ask(order: Order): Promise<Answer> {
+    const child = this.#child ?? (await this.#start());
+    const answer = await this.#next(() => child.send(order));
+    if (answer === "hung") await this.end();
+    return answer === "ready" ? { error: "it began again" } : answer;
+  }
+
+  async #start(): Promise<Bun.Subprocess> {
+    let started: Bun.Subprocess | null = null;
+    await this.#next(() => {
+      const child = Bun.spawn([process.execPath, "test", "./scripts/mutation_driver.test.ts"], {
+        cwd: this.#copy,
+        env: { ...process.env, ...this.#environment },
+        stdin: "ignore",
+        stdout: "ignore",
+        stderr: "ignore",
+        ipc: (message) => {
+          if (this.#child === child) this.#answer(message);
+        },
+        onExit: () => {
+          if (this.#child !== child) return;
+          this.#child = null;
+          this.#answer({ error: "the process ended" });
+        },
+      });
+      started = child;
+      this.#child = child;
+    });
+    if (started === null) throw new Error("the runner did not start");
+    return started;
+  }
+
+  #next(begin: () => void): Promise<Answer | "ready"> {
+    return new Promise((resolve) => {
+      let timer = setTimeout(() => resolve("hung"), aroundMs);
+      this.#answer = (answer) => {
+        clearTimeout(timer);
+        if (typeof answer === "string" || !("limitMs" in answer)) resolve(answer);
+        // A test that keeps the loop to itself is told from outside.
+        else timer = setTimeout(() => resolve("hung"), answer.limitMs + aroundMs / 10);
+      };
+      begin();
+    });
+  }
+
+  async end(): Promise<void> {
+    const child = this.#child;
+    this.#child = null;
+    child?.kill("SIGKILL");
+    await child?.exited;
+  }
+}
+
+export class Workshop {
+  readonly #copy: string;
+  readonly #tree: Tree;
+  readonly #numbered: readonly Numbered[];
+  /** What every test takes and reaches without a mutant. */
+  readonly #baselines = new Map<string, Promise<readonly Ran[]>>();
+  readonly #reachedByLoading = new Set<number>();
+  readonly #killers = new Map<string, number>();
+
+  constructor(copy: string, tree: Tree, chosen: readonly Mutant[]) {
+    this.#copy = copy;
+    this.#tree = tree;
+    this.#numbered = chosen.map((mutant, id) => ({ id, mutant }));
+  }
+
+  /** Puts switches into the copy's sources, and a register in the place of `bun:test`. */
+  async prepare(): Promise<void> {
+    for (const [path, text] of this.#tree.sources) {
+      const those = this.#numbered.filter(({ mutant }) => mutant.path === path);
+      if (those.length === 0) continue;
+      await writeFile(join(this.#copy, path), withSwitches(text, those));
+    }
+    for (const folder of ["src", "conformance"])
+      for (const name of await readdir(join(this.#copy, folder), { recursive: true })) {
+        if (!name.endsWith(".ts")) continue;
+        const path = join(this.#copy, folder, name);
+        const text = await readFile(path, "utf8");
+        if (!text.includes('from "bun:test"')) continue;
+        const instead = JSON.stringify(join(this.#copy, "scripts/mutation_bun_test.ts"));
+        await writeFile(path, text.replaceAll('from "bun:test"', `from ${instead}`));
+      }
+    const driver = join(this.#copy, "scripts/mutation_driver.ts");
+    await writeFile(driver.replace(/\.ts$/, ".test.ts"), await readFile(driver, "utf8"));
+  }
+
+  async tryAll(workers: number, onFate: (mutant: Mutant, fate: Fate) => void): Promise<void> {
+    const queue = [...this.#numbered];
+    const work = async (): Promise<void> => {
+      const runner = new Runner(this.#copy, this.#numbered.length, null);
+      for (let one = queue.shift(); one !== undefined; one = queue.shift())
+        onFate(one.mutant, await this.#try(runner, one));
+      await runner.end();
+    };
+    await Promise.all(Array.from({ length: workers }, work));
+  }
+
+  async #try(runner: Runner, one: Numbered): Promise<Fate> {
+    const tests = await this.#tests(one, ({ reached }) => reached.includes(one.id), runner);
+    if (tests.length === 0) {
+      if (!this.#reachedByLoading.has(one.id)) return "no test reaches it";
+      return this.#alone(one.id, await this.#tests(one, () => true, runner));
+    }
+    const answer = await runner.ask(orderOf(one.id, tests));
+    if (answer === "hung") return this.#alone(one.id, tests);
+    if ("error" in answer) {
+      await runner.end();
+      return this.#alone(one.id, tests);
+    }
+    const last = answer.ran.at(-1);
+    if (last === undefined || last.failure === null) return this.#alone(one.id, tests);
+    if (answer.spoilt || last.hung) {
+      await runner.end();
+      return this.#alone(one.id, tests);
+    }
+    this.#killers.set(keyOf(last), (this.#killers.get(keyOf(last)) ?? 0) + 1);
+    return "killed";
+  }
+
+  /** In a process of its own, with the mutant there from the start: nothing that an earlier one left behind has a part in it. */
+  async #alone(id: number, tests: readonly Ran[]): Promise<Fate> {
+    if (tests.length === 0) return "no test reaches it";
+    const runner = new Runner(this.#copy, this.#numbered.length, id);
+    const answer = await runner.ask(orderOf(id, tests));
+    await runner.end();
+    if (answer === "hung") return "hangs";
+    if ("error" in answer) return "killed";
+    const last = answer.ran.at(-1);
+    return last === undefined || last.failure === null ? "lives" : last.hung ? "hangs" : "killed";
+  }
+
+  /** The nearest tests that pass without a mutant: first those that have noticed others, then the quickest. */
+  async #tests({ mutant }: Numbered, wanted: (ran: Ran) => boolean, runner: Runner): Promise<readonly Ran[]> {
+    const files = nearestTests(this.#tree, mutant.path);
+    const found: Ran[] = [];
+    for (const file of files) {
+      const ran = await this.#baseline(file, runner);
+      found.push(...ran.filter((one) => one.failure === null && one.tookMs < slowTestMs && wanted(one)));
+    }
+    const noticed = (one: Ran): number => this.#killers.get(keyOf(one)) ?? 0;
+    const own = mutant.path.replace(/\.ts$/, ".test.ts");
+    const cost = (one: Ran): number => one.tookMs / (1 + noticed(one) + (one.file === own ? 5 : 0));
+    found.sort((a, b) => cost(a) - cost(b));
+    let sumMs = 0;
+    return found.filter(({ tookMs }) => {
+      sumMs += tookMs;
+      return sumMs < enoughMs;
+    });
+  }
+
+  #baseline(file: string, runner: Runner): Promise<readonly Ran[]> {
+    const known = this.#baselines.get(file);
+    if (known !== undefined) return known;
+    const made = this.#runBaseline(file, runner);
+    this.#baselines.set(file, made);
+    return made;
+  }
+
+  async #runBaseline(file: string, runner: Runner): Promise<readonly Ran[]> {
+    const answer = await runner.ask({
+      mutant: -1,
+      tests: [[file, -1, baselineLimitMs]],
+      untilFailure: false,
+    });
+    if (answer === "hung" || "error" in answer) {
+      await runner.end();
+      console.log(`! ${file} cannot be used: ${answer === "hung" ? "it does not end" : answer.error}`);
+      return [];
+    }
+    for (const { name, failure } of answer.ran)
+      if (failure !== null) console.log(`! ${file}: "${name}" fails without a mutant: ${failure}`);
+    for (const id of answer.loaded) this.#reachedByLoading.add(id);
+    return answer.ran;
+  }
+}
+
+function keyOf({ file, index }: Ran): string {
+  return `${file} ${index}`;
+}
+
+function orderOf(mutant: number, tests: readonly Ran[]): Order {
+  return {
+    mutant,
+    tests: tests.map(({ file, index, tookMs }) => [file, index, tookMs * slowerAtMost + slackMs] as const),
+    untilFailure: true,
+  };
+}
