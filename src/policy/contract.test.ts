@@ -1,5 +1,6 @@
 /** What every policy engine does, run for each of them. The first part is ztunnel's own table of cases (`rbac.rs`, tests). */
 import { describe, expect, test } from "bun:test";
+import { policyLimits } from "../base/limits/policy.ts";
 import type { Authorization, Match } from "../mesh/authorization.ts";
 import { SpiffeId } from "../mesh/identity.ts";
 import type { Decision, PolicyConnection } from "./decision.ts";
@@ -227,6 +228,23 @@ function policyContract(name: string, createEngine: (options: PolicyEngineOption
       const text = decision.allowed ? "" : (decision.policy ?? "");
       expect(text).toMatch(/^(shop\/allow-\d{4},)+shop\/allow-\d{4} and \d+ more$/);
       expect(text.split(",").length + Number(/and (\d+) more/.exec(text)?.[1])).toBe(300);
+    });
+
+    test("names are told as far as there is room for whole ones", () => {
+      const { maxDenialNameChars } = policyLimits;
+      const second = (length: number) => `shop/${"z".repeat(length - "shop/".length)}`;
+      const fits = second(maxDenialNameChars - "shop/a,".length);
+      for (const last of [fits, `${fits}z`]) {
+        const told = last === fits ? `shop/a,${fits}` : "shop/a and 1 more";
+        expect(told.length <= maxDenialNameChars).toBe(true);
+        const allow = ["a", last.slice("shop/".length)].map((each) => policy({ name: each }));
+        expect(load(allow).decide(workload(), tls)).toMatchObject({
+          reason: "no_allow_matched",
+          policy: told,
+        });
+        const naming = workload({ authorizationPolicies: ["shop/a", last] });
+        expect(load([]).decide(naming, tls)).toMatchObject({ reason: "policy_missing", policy: told });
+      }
     });
 
     test("DENY goes before ALLOW; the rule's place is given, else the policy's", () => {

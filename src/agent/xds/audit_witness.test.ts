@@ -25,20 +25,23 @@ interface Signer {
   readonly keyPem: string;
 }
 
+/** Heads of many days are signed by it. */
+const longAgo = { notBefore: new Date(Date.now() - 365 * witnessLimits.dayMs) };
+
 let root: Forged;
 let signer: Signer;
 let stranger: Signer;
 let otherIdentity: Signer;
 
 async function signerOf(issuer: Forged, forge: Forge, uri: string): Promise<Signer> {
-  const leaf = await forge.leaf(issuer, { uris: [uri], extendedKeyUsage: [serverAuth] });
+  const leaf = await forge.leaf(issuer, { uris: [uri], extendedKeyUsage: [serverAuth], ...longAgo });
   const der = await crypto.subtle.exportKey("pkcs8", leaf.keys.privateKey);
   return { chainPem: leaf.pem, keyPem: encodePem("PRIVATE KEY", new Uint8Array(der)) };
 }
 
 beforeAll(async () => {
   const forge = new Forge(provider, Date.now());
-  root = await forge.ca();
+  root = await forge.ca(longAgo);
   signer = await signerOf(root, forge, id.uri);
   stranger = await signerOf(await forge.ca({ subject: "CN=other" }), forge, id.uri);
   otherIdentity = await signerOf(root, forge, "spiffe://mesh.example/ns/shop/sa/cart");
@@ -66,9 +69,9 @@ class Log {
       by = signer,
       state = stateId,
       digests = this.digests.slice(since, at),
-    }: { by?: Signer; state?: string; digests?: readonly Uint8Array[] } = {},
+      atMs = Date.now(),
+    }: { by?: Signer; state?: string; digests?: readonly Uint8Array[]; atMs?: number } = {},
   ): Promise<Uint8Array> {
-    const atMs = Date.now();
     const hash = this.hashes[at] ?? new Uint8Array(32);
     const signature = await signHead(state, { id: at, hash: hash.toHex(), atMs }, by.keyPem, provider);
     return encodeAuditHeadMessage({
@@ -189,6 +192,29 @@ test("what was found first stays, however many contradictions come after it", as
   expect(conflicts).toHaveLength(witnessLimits.maxConflicts);
   expect([conflicts[0]?.before.id, conflicts[0]?.after.id]).toEqual([41, 7]);
   expect((await open(files)).witness.status.conflicts[0]?.before.id).toBe(41);
+});
+
+test("of the days before the newest heads one each stays, as many as there is room for", async () => {
+  const { recentHeads, maxHeads, dayMs } = witnessLimits;
+  const log = new Log(200);
+  const { take, witness } = await open();
+  const midnightMs = Math.floor(Date.now() / dayMs) * dayMs - 100 * dayMs;
+  const heads: number[] = [];
+  let row = 0;
+  const send = async (atMs: number): Promise<void> => {
+    row++;
+    expect(await take(await log.head(row, row - 1, { atMs }))).toBeNull();
+    heads.push(witness.status.heads);
+  };
+  for (let n = 0; n < recentHeads + 5; n++) await send(midnightMs + n);
+  // The newest ones, and the last of those that were before them on the same day is among them.
+  expect(heads.slice(-6)).toEqual(Array(6).fill(recentHeads));
+  await send(midnightMs + dayMs);
+  expect(witness.status.heads).toBe(recentHeads);
+  for (let day = 2; day < 90; day++) await send(midnightMs + day * dayMs);
+  expect([Math.max(...heads), witness.status.heads]).toEqual([maxHeads, maxHeads]);
+  // One head fewer than there is room for was there before the last that fitted.
+  expect(heads).toContain(maxHeads - 1);
 });
 
 test("a file that is damaged is said, and heads are kept all the same", async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { workloadApiLimits } from "../../base/limits/agent.ts";
 import { loadConfig } from "../load.ts";
 import type { SettingName } from "../settings.ts";
 
@@ -46,6 +47,15 @@ describe("the identity socket in the configuration", () => {
       "--identity-socket: needs --identity-for: without it, no program gets an identity there",
     ]);
     expect(errorsOf({ identityFor: rules })).toEqual(["--identity-for: needs --identity-socket PATH"]);
+  });
+
+  test("as many rules as there is room for, and not one more", () => {
+    const users = (count: number) => Array.from({ length: count }, (_, uid) => `uid=${uid}=shop/cart`);
+    const { maxIdentityRules } = workloadApiLimits;
+    expect(errorsOf({ identitySocket: ["/s"], identityFor: users(maxIdentityRules) })).toEqual([]);
+    expect(errorsOf({ identitySocket: ["/s"], identityFor: users(maxIdentityRules + 1) })).toEqual([
+      "--identity-for: given 1001 times; at most 1000",
+    ]);
   });
 
   for (const text of ["cart", "uid=1=fairlead-nodes/edge-1", "pid=1=shop/cart", "uid=1=spiffe://x/y"])
