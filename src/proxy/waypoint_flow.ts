@@ -163,12 +163,12 @@ class Call implements WaypointCall {
       onOver();
       return;
     }
-    // The copy counts by itself.
-    this.#stream.counters = null;
+    // The stream counts what passes it, and has counted what was looked at before this.
+    const uncounted = { bytesToUpstream: 0, bytesToDownstream: 0 };
     const copy = new Copy(
       new SocketEnd(this.#stream, early),
       new SocketEnd(upstream),
-      connection.record,
+      uncounted,
       this.#clock,
       (error) => {
         connection.finish(error);

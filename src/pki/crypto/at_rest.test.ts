@@ -37,9 +37,18 @@ for (const provider of providers) {
         bent[at] = (bent[at] ?? 0) ^ 0x80;
         expect(await failure(vault.open("ca-1", bent))).toContain("cannot be opened");
       }
-      for (const length of [0, 1, 20, 36, envelope.length - 1]) {
-        expect(await failure(vault.open("ca-1", envelope.slice(0, length)))).toContain("cannot be opened");
-      }
+      for (const [length, why] of [
+        [0, "it is of version ?, not 1"],
+        [1, "it is cut short"],
+        [36, "it is cut short"],
+        [37, "it is damaged"],
+        [envelope.length - 1, "it is damaged"],
+      ] as const)
+        expect(await failure(vault.open("ca-1", envelope.slice(0, length)))).toContain(why);
+      expect(await failure(vault.open("ca-1", Uint8Array.of(2, ...envelope.slice(1))))).toContain(
+        "it is of version 2, not 1",
+      );
+      expect(await vault.open("ca-1", await vault.seal("ca-1", new Uint8Array()))).toEqual(new Uint8Array());
     });
 
     test("move to a new key-encryption key while the old one is still given", async () => {
