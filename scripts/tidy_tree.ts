@@ -46,8 +46,9 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
     convert: ["", "documents", "store", "traffic"],
     codec: ["", "store"],
     route: ["", "store"],
+    targets: ["", "documents"],
   },
-  policy: { "": [], wasm: [""] },
+  policy: { "": ["explain"], wasm: [""], explain: [""] },
   pki: {
     der: [],
     crypto: ["der"],
@@ -95,7 +96,7 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
   },
   admin: { "": [], node: [""], control: [""] },
   config: { "": ["node", "control"], node: [""], control: ["", "node"] },
-  cli: { "": ["node", "control"], node: [""], control: [""] },
+  cli: { "": ["node", "control", "explain"], node: [""], control: [""], explain: ["", "control"] },
   app: { "": [], node: [""], control: ["", "node"], command: ["", "node", "control"] },
 };
 

@@ -223,6 +223,30 @@ async function withPeerAuthorization(backend: Node): Promise<void> {
     line ?? "no such line in the log",
   );
   if (line !== null) story.show(essence(line));
+  await explained(backend, line);
+}
+
+/** What an operator asks next: why, and what would have to change. */
+async function explained(backend: Node, line: string | null): Promise<void> {
+  const at = ["--admin", `${backend.member.ip}:${adminPort}`];
+  const words = ["explain", "--from", "shop/reports", "--to", "backend.shop.mesh", "--port", "80"];
+  story.tell(`$ fairlead ${words.join(" ")}`);
+  const { output } = await processes.run([...fairlead, ...words, ...at]);
+  story.check(
+    /^denied: shop\/reports/.test(output) &&
+      /callers\.yaml:\d+/.test(output) &&
+      output.includes("sa/reports"),
+    "explain says which policy refuses it, where, and what would have to change",
+    output,
+  );
+  story.show(output.replaceAll(`${mesh}/`, ""));
+  const id = /\bid=(\d+)/.exec(line ?? "")?.[1] ?? "";
+  const past = await processes.run([...fairlead, "explain", "--connection", id, ...at]);
+  story.check(
+    past.output.includes("policy_denied") && past.output.includes("sa/reports"),
+    "and says the same of the connection that was refused, by the id in its access line",
+    past.output,
+  );
 }
 
 async function withChange(backend: Node): Promise<void> {

@@ -10,6 +10,8 @@ AuthorizationPolicy):
   fairlead validate mesh/          check them
   fairlead up -f mesh/             run them on this host
   fairlead get connections         show open connections, and the policy that allowed each
+  fairlead explain --from shop/reports --to backend.shop.mesh
+                                   say why that is allowed or denied
 
 Several hosts share a control plane:
 
@@ -77,6 +79,22 @@ const all = {
       "fairlead get documents --control https://127.0.0.1:15012 -o yaml",
     ],
   ],
+  explain: [
+    [
+      "May reports reach the backend, by the node that runs here?",
+      "fairlead explain --from shop/reports --to backend.shop.mesh --port 80",
+    ],
+    [
+      "By documents that are in force nowhere yet:",
+      "fairlead explain -f mesh/ --from shop/reports --to shop/backend",
+    ],
+    [
+      "Why was that connection refused? Its access line ends with id=4711:",
+      "fairlead explain --connection 4711",
+    ],
+    ["Does the backend still take plain text?", "fairlead explain --from outside --to shop/backend"],
+  ],
+  "policy test": [["Before a change is applied:", "fairlead policy test mesh/"]],
   drain: [["Before this host is shut down:", "fairlead drain"]],
   "log-level": [["See every decision for a while:", "fairlead log-level debug"]],
   control: [

@@ -248,6 +248,133 @@ describe("fairlead validate", () => {
   });
 });
 
+const shop = `apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: frontend, namespace: shop, labels: &a {app: frontend, networking.istio.io/tunnel: http}}
+spec: {address: 10.0.0.1, serviceAccount: frontend, labels: *a}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: backend, namespace: shop, labels: &b {app: backend, networking.istio.io/tunnel: http}}
+spec: {address: 10.0.0.2, serviceAccount: backend, labels: *b}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: reports, namespace: shop, labels: &c {app: reports, networking.istio.io/tunnel: http}}
+spec: {address: 10.0.0.3, serviceAccount: reports, labels: *c}
+---
+${good}`;
+
+const policyTest = `---
+apiVersion: fairlead.dev/v1
+kind: PolicyTest
+metadata: {name: callers, namespace: shop}
+spec:
+  tests:
+  - to: shop/backend:80
+    allowed: [shop/frontend]
+    denied: [shop/reports]
+`;
+
+describe("fairlead explain", () => {
+  test("by documents: who, which policy and rule, where, and what would have to change", async () => {
+    const files = { "mesh.yaml": shop };
+    const denied = await run("explain -f mesh.yaml --from shop/reports --to shop/backend --port 80", {
+      files,
+    });
+    expect([denied.code, denied.error]).toEqual([1, ""]);
+    expect(denied.out).toBe(`denied: shop/reports → shop/backend:80
+  identity  spiffe://cluster.local/ns/shop/sa/reports
+  route     HBONE (mutual TLS) to the workload
+  at        shop/backend 10.0.0.2:80
+            denied: no rule of the ALLOW policy shop/only-frontend matches (mesh.yaml:16:1)
+  change    rule 0 of shop/only-frontend (mesh.yaml:21:5) would allow it if principals listed "cluster.local/ns/shop/sa/reports" (it has "cluster.local/ns/shop/sa/frontend")
+`);
+    const allowed = await run("explain -f mesh.yaml --from shop/frontend --to shop/backend:80 --json", {
+      files,
+    });
+    expect([allowed.code, JSON.parse(allowed.out).verdict]).toEqual([0, "allowed"]);
+  });
+
+  test("by a node: the question as it is, and the node's words", async () => {
+    const asked: string[] = [];
+    const answers = {
+      "/explain?from=shop%2Fx&to=b.shop&port=80": JSON.stringify({
+        verdict: "denied",
+        from: "shop/x",
+        to: "b.shop:80",
+      }),
+      "/explain?connection=7": JSON.stringify({
+        connection: {
+          id: 7,
+          direction: "inbound",
+          error: "policy_denied: y",
+          endedAtMs: 0,
+          source: {},
+          destination: {},
+        },
+        now: { because: "allowed by rule 0 of shop/p", change: [], dryRuns: [] },
+      }),
+    };
+    const found = await run("explain --from shop/x --to b.shop --port 80", { asked, answers });
+    expect([found.code, found.out.split("\n")[0]]).toEqual([1, "denied: shop/x → b.shop:80"]);
+    const past = await run("explain --connection 7", { asked, answers });
+    expect([
+      past.code,
+      past.out.includes("policy_denied: y"),
+      past.out.includes("allowed by rule 0 of shop/p"),
+    ]).toEqual([0, true, true]);
+    expect(asked).toEqual(["GET /explain?from=shop%2Fx&to=b.shop&port=80", "GET /explain?connection=7"]);
+  });
+
+  for (const [words, message] of [
+    ["explain", "give --from and --to"],
+    ["explain --from a/b", "give --from and --to"],
+    ["explain --connection 7 --from a/b", "takes no other words"],
+    ["explain -f mesh.yaml --from shop/x --to shop/backend:80", "no workload of the mesh is called shop/x"],
+    ["explain -f mesh.yaml --from shop/reports --to shop/backend", "give --port"],
+    ["explain -f mesh.yaml --control https://c:1 --from a/b --to c/d", "exclude each other"],
+    ["explain --from a/b --to c/d --port 65536", "is not a number from 1 to 65535"],
+    ["explain --connection x", "is not a number"],
+  ] as const)
+    test(`${words} is a wrong call`, async () => {
+      const found = await run(words, { files: { "mesh.yaml": shop } });
+      expect([found.code, found.out]).toEqual([2, ""]);
+      expect(found.error).toContain(message);
+    });
+});
+
+describe("policy tests", () => {
+  test("pass, and are counted; without any it is a failure", async () => {
+    const good = await run("policy test mesh.yaml", { files: { "mesh.yaml": shop + policyTest } });
+    expect([good.code, good.out.endsWith("2 passed, 0 failed\n")]).toEqual([0, true]);
+    const none = await run("policy test mesh.yaml", { files: { "mesh.yaml": shop } });
+    expect([none.code, none.error]).toEqual([1, "there is no PolicyTest in these files\n"]);
+  });
+
+  test("one that fails says where it is and where the policy is; validate refuses it as well", async () => {
+    const files = {
+      "mesh.yaml":
+        shop + policyTest.replace("denied: [shop/reports]", "").replace("[shop/frontend]", "[shop/reports]"),
+    };
+    for (const words of ["policy test mesh.yaml", "validate mesh.yaml"]) {
+      const found = await run(words, { files });
+      expect(found.code).toBe(1);
+      expect(found.out).toMatch(
+        /mesh\.yaml:30:15.*PolicyTest shop\/callers: shop\/reports → shop\/backend:80 must be allowed, and is denied.*mesh\.yaml:16:1/,
+      );
+    }
+    const json = JSON.parse((await run("policy test --json mesh.yaml", { files })).out);
+    expect([json.passed, json.failed, json.calls[0].passed]).toEqual([0, 1, false]);
+  });
+
+  test("policies that are refused deny, and say so", async () => {
+    const files = { "mesh.yaml": shop.replace("principals:", "princpals:") + policyTest };
+    const found = await run("policy test mesh.yaml", { files });
+    expect([found.code, found.error.includes("princpals")]).toEqual([1, true]);
+  });
+});
+
 describe("fairlead get", () => {
   const dump = JSON.stringify({
     workloads: [

@@ -12,6 +12,7 @@ import { addClientOptions } from "./control/client.ts";
 import { addControlCommands } from "./control/commands.ts";
 import { controlResources } from "./control/resources.ts";
 import { type ShowFlags, show } from "./control/show.ts";
+import { addExplain, addPolicy } from "./explain/commands.ts";
 import { examples, overview } from "./help.ts";
 import { removeCaptureRules, showCapture } from "./node/capture.ts";
 import { get } from "./node/get.ts";
@@ -65,6 +66,14 @@ function buildProgram(bindings: CliBindings, style: Style, finish: (code: ExitCo
   addNodeCommand(program, "node", bindings, style, finish);
   addValidate(program, bindings, style, finish);
   addGet(program, bindings, style, finish);
+  addExplain<AdminPlace>(program, {
+    bindings,
+    style,
+    finish,
+    adminOption,
+    targetOf: (place) => targetOf(bindings, place),
+  });
+  addPolicy(program, { bindings, style, finish });
   addDrain(program, bindings, style, finish);
   addLogLevel(program, bindings, style, finish);
   addCapture(program, bindings, style, finish);

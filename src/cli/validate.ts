@@ -1,11 +1,14 @@
 /** `fairlead validate`: the same reading and conversion a node does, without a node. */
 
+import { runSteps } from "../base/time_slice.ts";
 import type { Config } from "../config/node/config.ts";
 import { convertDocuments } from "../mesh/convert/convert_documents.ts";
 import { type ParsedEntry, parseDocument } from "../mesh/documents/parse.ts";
 import { splitDocuments } from "../mesh/documents/yaml.ts";
 import { type DocumentError, formatLocation, type Location } from "../mesh/location.ts";
+import { runPolicyTests } from "../policy/explain/policy_tests.ts";
 import type { CliBindings, ExitCode } from "./bindings.ts";
+import { explainedDocuments } from "./explain/mesh_of_files.ts";
 import { type Finding, formatFinding } from "./located.ts";
 import type { Style } from "./style.ts";
 
@@ -103,7 +106,13 @@ function check(
       accepted: document === null ? own.length === 0 : accepted.has(formatLocation(location)),
     }),
   );
-  return { resources, findings: inOrder([...errors, ...warnings], files) };
+  const tests = documents.some(({ kind }) => kind === "PolicyTest")
+    ? runSteps(runPolicyTests(explainedDocuments(documents, converted, config)))
+    : [];
+  const broken = tests.flatMap(({ passed, location, document, message }): readonly Finding[] =>
+    passed ? [] : [{ severity: "error", location, resource: document, message }],
+  );
+  return { resources, findings: inOrder([...errors, ...warnings, ...broken], files) };
 }
 
 /** By file as given, then by line: the order in which they are mended. */

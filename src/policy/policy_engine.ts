@@ -2,7 +2,7 @@
 import type { policyLimits } from "../base/limits/policy.ts";
 import type { Authorization } from "../mesh/authorization.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { Decision, PolicyConnection } from "./decision.ts";
+import type { Decision, Permit, PolicyConnection } from "./decision.ts";
 
 /**
  * The policies that apply to a workload are in one order, and the first that decides is the one a decision names:
@@ -26,6 +26,9 @@ export interface PolicyEngine {
 
   /** Synchronous, and without side effects but `onDryRun`. */
   decide(workload: Workload, connection: PolicyConnection): Decision;
+
+  /** What policies in dry run would have refused of what was let in (`dry_run.ts`); null for nothing. */
+  wouldDeny(workload: Workload, permit: Permit): string | null;
 
   /** The names in `workload.authorizationPolicies` that no loaded policy has: the caller may wait for them, bounded. */
   missing(workload: Workload): readonly string[];

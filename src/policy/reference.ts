@@ -12,9 +12,10 @@ import type { Authorization, Match, Rule, ServiceAccountMatch, StringMatch } fro
 import { authorizationKey } from "../mesh/authorization.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { Decision, PolicyConnection } from "./decision.ts";
+import type { Decision, Permit, PolicyConnection } from "./decision.ts";
 import { mintPermit } from "./decision.ts";
 import { deniedByRule, joinNames, noAllowMatched, policyMissing } from "./denial.ts";
+import { DryRunPolicies } from "./dry_run.ts";
 import type { DryRunListener, PolicyEngine, PolicyEngineOptions } from "./policy_engine.ts";
 
 export function createReferenceEngine(options: PolicyEngineOptions): PolicyEngine {
@@ -25,6 +26,7 @@ class ReferenceEngine implements PolicyEngine {
   onDryRun: DryRunListener | null = null;
   version = 0;
   readonly #options: PolicyEngineOptions;
+  readonly #dryRuns = new DryRunPolicies();
   #policies = new Map<string, Authorization>();
 
   constructor(options: PolicyEngineOptions) {
@@ -34,7 +36,12 @@ class ReferenceEngine implements PolicyEngine {
   update(policies: Iterable<Authorization>): void {
     this.#policies = new Map();
     for (const policy of policies) this.#policies.set(authorizationKey(policy), policy);
+    this.#dryRuns.update(this.#policies.values());
     this.version++;
+  }
+
+  wouldDeny(workload: Workload, permit: Permit): string | null {
+    return this.#dryRuns.wouldDeny(workload, permit);
   }
 
   missing(workload: Workload): readonly string[] {

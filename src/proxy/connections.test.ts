@@ -51,7 +51,11 @@ beforeEach(() => {
     log: (level, _target, message, fields = {}) => void lines.push({ level, message, fields }),
   };
   deferred = [];
-  const clock = { now: () => nowMs, defer: (work: () => void) => void deferred.push(work) } as Clock;
+  const clock = {
+    now: () => nowMs,
+    wallMs: () => nowMs,
+    defer: (work: () => void) => void deferred.push(work),
+  } as Clock;
   telemetry = new Telemetry(clock, logger, metrics);
   registry = new ConnectionRegistry(clock, telemetry, metrics);
 });
@@ -125,6 +129,8 @@ describe("register of open connections", () => {
           "tls.group": null,
           duration: "17ms",
           error: "policy_changed: closed",
+          dry_run: null,
+          id: connection.id,
         },
       ],
     ]);

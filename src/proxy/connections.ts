@@ -19,23 +19,23 @@ export interface UnderPolicy {
 }
 
 export class Connection {
-  readonly id: number;
   readonly record: ConnectionRecord;
   /** The tunnel's peer, whose certificate may be revoked meanwhile; null for plaintext. */
   peer: VerifiedPeer | null = null;
   /** Null where no policy applies (outbound), and before the first decision. */
   underPolicy: UnderPolicy | null = null;
-  /** `namespace/name` of the ALLOW policy that let it in; null when none was needed. */
-  allowedBy: string | null = null;
   /** Tears down whatever this connection has by now; each step sets its own. */
   onAbort: ((error: MeshError) => void) | null = null;
   readonly #registry: ConnectionRegistry;
   #ended = false;
 
-  constructor(registry: ConnectionRegistry, id: number, record: ConnectionRecord) {
+  constructor(registry: ConnectionRegistry, record: ConnectionRecord) {
     this.#registry = registry;
-    this.id = id;
     this.record = record;
+  }
+
+  get id(): number {
+    return this.record.id;
   }
 
   get ended(): boolean {
@@ -64,7 +64,6 @@ export class ConnectionRegistry {
   readonly #open = new Set<Connection>();
   readonly #perPeer = new Map<string, number>();
   readonly #gauges: Readonly<Record<Parties["direction"], Gauge>>;
-  #nextId = 1;
 
   constructor(clock: Pick<Clock, "now" | "defer">, telemetry: Telemetry, metrics: MetricRegistry) {
     this.#clock = clock;
@@ -87,7 +86,7 @@ export class ConnectionRegistry {
 
   /** @returns a MeshError `limit_reached` (blame peer for its own limit, local for ours) instead; it is on record then, and must not be recorded again. */
   open(parties: Parties): Connection | MeshError {
-    const connection = new Connection(this, this.#nextId++, this.#telemetry.opened(parties));
+    const connection = new Connection(this, this.#telemetry.opened(parties));
     const refusal = this.#refusal(parties);
     this.#add(connection);
     if (refusal === null) return connection;

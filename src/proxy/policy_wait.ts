@@ -39,10 +39,12 @@ export async function decideWhenReady(
       );
     },
   };
+  connection.record.asked = { workloadUid: local.uid, connection: asked };
   const decision = decideNow(context, connection, local, asked);
   if (decision instanceof MeshError) return decision;
   if (!decision.allowed) return denialError(decision);
-  connection.allowedBy = decision.policy;
+  connection.record.allowedBy = decision.policy;
+  connection.record.dryRun = context.engine.wouldDeny(local, decision);
   return decision;
 }
 

@@ -6,7 +6,9 @@ import type { LogFields, Logger } from "../base/log.ts";
 import type { Counter, MetricRegistry } from "../base/metrics.ts";
 import type { Clock } from "../host/host.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
+import type { Workload } from "../mesh/workload.ts";
 import type { CopyCounters } from "./carry/copy.ts";
+import { type AskedPolicy, ConnectionHistory, type EndedConnection } from "./connection_history.ts";
 import { type Labels, labelNames, makeLabels, type Parties, partyKey } from "./parties.ts";
 
 /** ztunnel's `response_flags` (`metrics.rs`). */
@@ -39,10 +41,13 @@ interface Series {
 export class Telemetry {
   /** Where what is counted beside connections goes. */
   readonly metrics: MetricRegistry;
+  /** What `fairlead explain --connection` is asked about. */
+  readonly history = new ConnectionHistory();
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #families;
   readonly #series = new Map<string, Series>();
+  #lastId = 0;
 
   constructor(clock: Clock, logger: Logger, metrics: MetricRegistry) {
     this.#clock = clock;
@@ -84,7 +89,7 @@ export class Telemetry {
 
   /** A connection whose parties are known begins. */
   opened(parties: Parties): ConnectionRecord {
-    return new ConnectionRecord(parties, this.#clock.now(), this);
+    return new ConnectionRecord(++this.#lastId, parties, this.#clock.now(), this);
   }
 
   /** A connection that was refused before its parties were known: no metrics, one line. */
@@ -96,11 +101,28 @@ export class Telemetry {
   ): void {
     this.#countRevoked(direction, error);
     this.#reportBug(error);
-    this.#logger.log("warn", "access", "connection failed", {
-      "src.addr": formatSocketAddress(source),
-      "dst.addr": typeof destination === "string" ? destination : formatSocketAddress(destination),
+    const id = ++this.#lastId;
+    const sourceText = formatSocketAddress(source);
+    const destinationText = typeof destination === "string" ? destination : formatSocketAddress(destination);
+    const errorText = `${error.code}: ${error.message}`;
+    this.history.add({
+      id,
+      endedAtMs: this.#clock.wallMs(),
+      durationMs: 0,
       direction,
-      error: `${error.code}: ${error.message}`,
+      source: { address: sourceText, workload: null, identity: null },
+      destination: { address: destinationText, workload: null, identity: null },
+      policy: null,
+      dryRun: null,
+      error: errorText,
+      asked: null,
+    });
+    this.#logger.log("warn", "access", "connection failed", {
+      "src.addr": sourceText,
+      "dst.addr": destinationText,
+      direction,
+      error: errorText,
+      id,
     });
   }
 
@@ -135,7 +157,10 @@ export class Telemetry {
       "tls.group": record.tls?.keyExchange ?? null,
       duration: `${durationMs}ms`,
       error: error === null ? null : `${error.code}: ${error.message}`,
+      dry_run: record.dryRun,
+      id: record.id,
     });
+    this.history.add(ended(record, this.#clock.wallMs(), durationMs, error));
   }
 
   #countRevoked(direction: Parties["direction"], error: MeshError | null): void {
@@ -177,6 +202,14 @@ export class Telemetry {
 
 /** The one record of a connection. Its byte counters are written by the copy and flushed into the metrics at a scrape and at the end. */
 export class ConnectionRecord implements CopyCounters {
+  /** In the access log, and of this run of the node alone. */
+  readonly id: number;
+  /** What policy was asked; null where it was not. */
+  asked: AskedPolicy | null = null;
+  /** `namespace/name` of the ALLOW policy that let it in. */
+  allowedBy: string | null = null;
+  /** What policies in dry run would have refused of it. */
+  dryRun: string | null = null;
   #parties: Parties;
   /** Monotonic. */
   readonly openedAtMs: number;
@@ -193,7 +226,8 @@ export class ConnectionRecord implements CopyCounters {
   #flushedToDownstream = 0;
   #closed = false;
 
-  constructor(parties: Parties, openedAtMs: number, telemetry: Telemetry) {
+  constructor(id: number, parties: Parties, openedAtMs: number, telemetry: Telemetry) {
+    this.id = id;
     this.#parties = parties;
     this.openedAtMs = openedAtMs;
     this.#telemetry = telemetry;
@@ -289,6 +323,37 @@ function partyFields(record: ConnectionRecord): LogFields {
     "dst.identity": record.verifiedDestination?.uri ?? null,
     "dst.cluster": orNull(destination.workload?.clusterId),
     direction,
+  };
+}
+
+function ended(
+  record: ConnectionRecord,
+  endedAtMs: number,
+  durationMs: number,
+  error: MeshError | null,
+): EndedConnection {
+  const { direction, source, destination } = record.parties;
+  const name = (workload: Workload | null) =>
+    workload === null ? null : `${workload.namespace}/${workload.name}`;
+  return {
+    id: record.id,
+    endedAtMs,
+    durationMs,
+    direction,
+    source: {
+      address: formatAddress(source.address),
+      workload: name(source.workload),
+      identity: source.identity?.uri ?? null,
+    },
+    destination: {
+      address: formatAddress(destination.address),
+      workload: name(destination.workload),
+      identity: record.verifiedDestination?.uri ?? null,
+    },
+    policy: record.allowedBy,
+    dryRun: record.dryRun,
+    error: error === null ? null : `${error.code}: ${error.message}`,
+    asked: record.asked,
   };
 }
 

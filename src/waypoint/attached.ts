@@ -1,9 +1,9 @@
 /** Whether a document is for what an exchange called, by its targets: the same rules as for policies. */
 import type { GatewayDocument, MiddlewareDocument } from "../mesh/documents/document.ts";
 import type { Service } from "../mesh/service.ts";
+import { identitiesOf, ownGateways } from "../mesh/targets/own_gateways.ts";
+import { serviceTargets, targetKey, waypointTargets } from "../mesh/targets/targets.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { identitiesOf, ownGateways } from "./auth/own_gateways.ts";
-import { serviceTargets, targetKey, waypointTargets } from "./auth/targets.ts";
 import type { Downstream } from "./exchange.ts";
 
 export class Attachment {

@@ -6,13 +6,13 @@ import type { DocumentsInForce } from "../mesh/documents/in_force.ts";
 import { gatewayHas } from "../mesh/route/gateway.ts";
 import { type Service, serviceKey } from "../mesh/service.ts";
 import type { MeshStore } from "../mesh/store/store.ts";
+import { identitiesOf, ownGateways } from "../mesh/targets/own_gateways.ts";
 import type { DestinationPlan } from "../mesh/traffic/destination_policy.ts";
 import { planTrafficInSteps } from "../mesh/traffic/plan_traffic.ts";
 import type { RateLimit, RateLimitTarget } from "../mesh/traffic/rate_limit.ts";
 import type { RoutePlan } from "../mesh/traffic/route_plan.ts";
 import { noTraffic, type TrafficPlan } from "../mesh/traffic/traffic_plan.ts";
 import type { Workload } from "../mesh/workload.ts";
-import { identitiesOf, ownGateways } from "./auth/own_gateways.ts";
 
 export interface PlannerParts {
   readonly clock: Clock;

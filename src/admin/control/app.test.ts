@@ -44,6 +44,7 @@ const reads = [
   "/v1/audit?after=0",
   "/v1/audit?actor=red-secret-actor",
   "/v1/status",
+  "/v1/explain?from=red/red-secret&to=red/x",
   "/v1/administrators",
   "/v1/backup",
 ];
@@ -846,4 +847,17 @@ test("pages of the audit log are whole and in order, also when they are read in 
   expect(await idsOf("blueauditor", "limit=1000&after=0")).toEqual(
     control.audit.filter(({ namespace }) => namespace === "blue").map(({ id }) => id),
   );
+});
+
+describe("explanations", () => {
+  test("are for those who may read all documents: a part of them would give a wrong answer", async () => {
+    const control = world();
+    const ask = (who: string, query: string) => control.ask(who, "GET", `/v1/explain?${query}`);
+    const found = await ask("root", "from=shop/a&to=shop/b&port=80");
+    expect([found.status, found.json()]).toMatchObject([200, { verdict: "allowed", port: 80 }]);
+    expect((await ask("blue", "from=blue/a&to=blue/b")).status).toBe(403);
+    expect((await ask("root", "from=shop/nobody&to=shop/b")).status).toBe(422);
+    expect((await ask("root", "from=shop/a")).status).toBe(400);
+    expect((await ask("root", "from=shop/a&to=b&port=x")).status).toBe(400);
+  });
 });

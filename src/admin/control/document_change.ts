@@ -91,6 +91,11 @@ export function* tellChange(session: Session, result: ChangeResult): Generator<v
       throw new Problem(404, hide(result.message));
     case "invalid":
       throw new Problem(422, `${many(errors.length, "error")}; nothing was changed`, { errors });
+    case "test_failed":
+      throw new Problem(422, result.message, {
+        errors,
+        canForce: session.mayInMesh("documents.write"),
+      });
     case "forbidden":
       throw new Problem(403, "you may not change these documents; nothing was changed", { errors });
     case "owned":

@@ -55,6 +55,17 @@ export function addOperationRoutes(app: ControlApp): void {
       throw new Problem(400, `more than ${auditLimits.maxKnownHeads} heads`);
     return context.json(await session.sources.audit.check(heads, body.flag("archive")));
   });
+  app.get("/v1/explain", async (context) => {
+    const session = context.get("session");
+    // A part of the documents would give a wrong answer, and the whole answer tells of all of them.
+    session.demand("documents.read", null, "explanations");
+    const { from, to, port } = context.req.query();
+    if (from === undefined || to === undefined) throw new Problem(400, "give from and to");
+    const question = { from, to, port: queryInteger(port, "port") };
+    const answered = await session.sources.explain(question);
+    if (answered.kind === "unclear") throw new Problem(422, answered.message);
+    return context.json(answered.answer);
+  });
   app.post("/v1/prune", async (context) => {
     const session = context.get("session");
     session.demand("backup", null, "the state");

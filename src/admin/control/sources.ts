@@ -21,6 +21,7 @@ import type { Revocation, RevocationCursor } from "../../control/records/revocat
 import type { StoredToken, TokenBinding } from "../../control/records/tokens.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import type { DocumentError, DocumentWarning } from "../../mesh/location.ts";
+import type { CallQuestion, ExplainAnswer } from "../explained.ts";
 
 /** Never its secret, nor the hash of it. */
 export type TokenEntry = Omit<StoredToken, "secretHash" | "byNamespace">;
@@ -75,6 +76,8 @@ export interface ControlSources {
     readonly force?: boolean;
   }): boolean | Promise<boolean>;
   status(): ControlStatus;
+  /** Why something is allowed or denied, by all documents; in slices. */
+  explain(question: CallQuestion): Promise<ExplainAnswer>;
   /** A copy of the whole state as of now, to be read while everything goes on. @throws MeshError `limit_reached` while another is read. */
   backup(): StateCopy;
 }
@@ -189,7 +192,9 @@ export type ChangeResult =
   | { readonly outcome: "applied" | "planned"; readonly version: number; readonly plan: ChangePlan }
   | {
       readonly outcome: "refused";
-      readonly because: "invalid" | "forbidden" | "owned" | "conflict" | "busy" | "unknown" | "lock_out";
+      readonly because:
+        | ("invalid" | "forbidden" | "owned" | "conflict")
+        | ("busy" | "unknown" | "lock_out" | "test_failed");
       readonly version: number;
       readonly message: string;
       readonly errors: readonly DocumentError[];

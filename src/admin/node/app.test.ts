@@ -49,6 +49,10 @@ function sources(changes: Partial<AdminSources> = {}): AdminSources & { readonly
     ],
     connections: () => [connection],
     documents: () => ({ documents: [], errors: [] }),
+    explain: async (question) =>
+      "connection" in question
+        ? { kind: "unclear", message: `connection ${question.connection} is not known` }
+        : { kind: "answer", answer: question },
     control: () => null,
     identitySocket: () => null,
     metrics: new MetricRegistry(),
@@ -83,6 +87,24 @@ describe("administration", () => {
     expect(await (await ask(alone, "/control")).json()).toEqual({ control: [] });
     expect(await (await ask(alone, "/identity_socket")).json()).toEqual({ sockets: [] });
     expect(await (await ask(app, "/identity_socket")).json()).toEqual({ sockets: [socket] });
+  });
+
+  test("/explain hands on what is asked, and says what is not clear", async () => {
+    const app = createAdminApp(sources(), open);
+    expect(await (await ask(app, "/explain?from=shop/a&to=shop/b")).json()).toEqual({
+      from: "shop/a",
+      to: "shop/b",
+      port: null,
+    });
+    expect(await (await ask(app, "/explain?from=a&to=b&port=80")).json()).toEqual({
+      from: "a",
+      to: "b",
+      port: 80,
+    });
+    const past = await ask(app, "/explain?connection=7");
+    expect([past.status, await past.text()]).toEqual([422, "connection 7 is not known\n"]);
+    for (const query of ["", "?from=a", "?from=a&to=b&port=x", "?connection=-1"])
+      expect((await ask(app, `/explain${query}`)).status).toBe(400);
   });
 
   test("/config_dump has ztunnel's keys and its form of certificates", async () => {

@@ -14,6 +14,10 @@ const pages: readonly (readonly [path: string, description: string])[] = [
   ["config_dump", "everything this node knows: workloads, services, policies, certificates, configuration"],
   ["connections", "open connections: between whom, and which policy allowed each"],
   ["documents", "mesh documents: accepted, refused, and why"],
+  [
+    "explain",
+    "?from=…&to=…&port=…: allowed or denied, and why; ?connection=ID: the same of one that has ended",
+  ],
   ["control", "the connection of this host to its control plane"],
   ["identity_socket", "identities for local programs: the rules, and which program has taken which"],
   ["stats/prometheus", "metrics, as on the metrics port"],
@@ -83,6 +87,7 @@ function addReads<E extends Env>(app: Hono<E>, sources: AdminSources): void {
   app.get("/config_dump", (context) => pretty(context, dumpConfig(sources)));
   app.get("/connections", (context) => pretty(context, listConnections(sources.connections())));
   app.get("/documents", (context) => pretty(context, sources.documents()));
+  app.get("/explain", (context) => explain(context, sources));
   app.get("/control", (context) => pretty(context, { control: present(sources.control()) }));
   app.get("/identity_socket", (context) => pretty(context, { sockets: present(sources.identitySocket()) }));
   // Envoy serves its metrics here too; `fairlead get traffic` needs no second address.
@@ -104,6 +109,21 @@ async function refuseBrowsers(context: Context, next: Next): Promise<Response | 
     );
   await next();
   return undefined;
+}
+
+async function explain(context: Context, sources: AdminSources): Promise<Response> {
+  const { from, to, port, connection } = context.req.query();
+  const number = (text: string): number | null => (/^[0-9]{1,15}$/.test(text) ? Number(text) : null);
+  const id = connection === undefined ? null : number(connection);
+  const portNumber = port === undefined ? null : number(port);
+  const isWrong =
+    id === null && (from === undefined || to === undefined || (port !== undefined && portNumber === null));
+  if (isWrong) return context.text("give from and to, and port if need be; or connection\n", 400);
+  const question = id === null ? { from: from ?? "", to: to ?? "", port: portNumber } : { connection: id };
+  const answered = await sources.explain(question);
+  return answered.kind === "answer"
+    ? pretty(context, answered.answer)
+    : context.text(`${answered.message}\n`, 422);
 }
 
 function pretty(context: Context, value: unknown): Response {

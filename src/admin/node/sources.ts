@@ -3,6 +3,7 @@ import type { LogLevel } from "../../base/log.ts";
 import type { MetricRegistry } from "../../base/metrics.ts";
 import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";
 import type { DocumentError } from "../../mesh/location.ts";
+import type { CallQuestion, ExplainAnswer } from "../explained.ts";
 
 export interface AdminSources {
   /** JSON values in ztunnel's shape (`mesh/codec/dump.ts`). */
@@ -19,6 +20,8 @@ export interface AdminSources {
   /** Every open connection; listing them does not copy them first. */
   connections(): Iterable<ConnectionEntry>;
   documents(): DocumentsEntry;
+  /** Why something is allowed or denied, as values; in slices. */
+  explain(question: ExplainQuestion): Promise<ExplainAnswer>;
   /** Null without a control plane. */
   control(): ControlEntry | null;
   /** Null without one. */
@@ -32,6 +35,11 @@ export interface AdminSources {
   /** Begins to drain and returns at once. */
   drain(caller: string): void;
 }
+
+export type ExplainQuestion =
+  | CallQuestion
+  /** A connection that has ended, by the `id` of its access line. */
+  | { readonly connection: number };
 
 /** One identity of this host. */
 export interface CertificateEntry {

@@ -19,7 +19,6 @@ import { followDocumentFiles } from "../../control/documents/document_files.ts";
 import { GroupMembers, groupIdentity } from "../../control/documents/group_members.ts";
 import { joinClaims } from "../../control/documents/join_claims.ts";
 import { JoinedHosts, joinedAddresses } from "../../control/documents/joined_hosts.ts";
-import type { ControlPolicy } from "../../control/documents/lock_out.ts";
 import { MeshDocuments } from "../../control/documents/mesh_documents.ts";
 import { AuthorityList } from "../../control/keys/authority_description.ts";
 import { MeshAuthority } from "../../control/keys/mesh_authority.ts";
@@ -32,14 +31,11 @@ import { WaypointIdentities } from "../../control/xds/waypoint_callers.ts";
 import type { Host, Listener } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
-import type { MeshState } from "../../mesh/store/change.ts";
 import { MeshStore } from "../../mesh/store/store.ts";
 import { type CryptoProvider, peculiarProvider, runtimeProvider } from "../../pki/crypto/provider.ts";
 import { controlServiceAccount } from "../../pki/trust/audit_head.ts";
 import type { TrustBundle } from "../../pki/trust/trust_bundle.ts";
 import { TrustVerifier } from "../../pki/trust/verifier.ts";
-import { describeDenial } from "../../policy/decision.ts";
-import { createReferenceEngine } from "../../policy/reference.ts";
 import { serveHttp } from "../../transport/http/serve.ts";
 import { type RpcPeer, RpcServer } from "../../transport/rpc/server.ts";
 import { GrpcService } from "../../wire/grpc/server.ts";
@@ -48,6 +44,7 @@ import { versionFields } from "../version.ts";
 import { keepAudit } from "./audit.ts";
 import { GivenFiles, reachOf } from "./given.ts";
 import type { ControlParts } from "./parts.ts";
+import { policyOf, policyTester } from "./policies.ts";
 import { controlSources, pendingNames, removeHalfBackups } from "./sources.ts";
 
 export interface RunningControl {
@@ -134,6 +131,7 @@ async function build(
       policyOf,
     }),
     hosts,
+    policyTester: policyTester(config.rootNamespace),
   });
   life.onStop(() => documents.close());
   life.onStop(await followDocumentFiles({ host, logger, documents, paths: config.meshPaths }));
@@ -345,21 +343,6 @@ async function followBundle(trust: TrustVerifier, authority: MeshAuthority, life
   };
   await take(authority.bundle.value);
   life.onStop(authority.bundle.subscribe((bundle) => void take(bundle)));
-}
-
-/** What policies say to a caller in plain text: nodes and people come to the control plane so. */
-function policyOf({ policies }: MeshState): ControlPolicy {
-  const engine = createReferenceEngine({ missingPolicy: "deny" });
-  engine.update(policies);
-  return (workload, { source, destination, port }) => {
-    const decision = engine.decide(workload, {
-      sourceIp: source,
-      sourceIdentity: null,
-      destinationIp: destination,
-      destinationPort: port,
-    });
-    return decision.allowed ? null : describeDenial(decision);
-  };
 }
 
 function* activeNodes(state: ControlState, members: GroupMembers): Iterable<string> {

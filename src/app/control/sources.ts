@@ -31,6 +31,7 @@ import { SpiffeId } from "../../mesh/identity.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import { versionFields } from "../version.ts";
 import type { ControlParts } from "./parts.ts";
+import { explainOnControl } from "./policies.ts";
 
 export function controlSources(
   host: Host,
@@ -88,6 +89,7 @@ export function controlSources(
       check: (known, withArchive) => checkAudit(host, parts, known, withArchive),
     },
     makeRoom: (bounds) => (parts.archive ?? state).makeRoom(bounds),
+    explain: (question) => explainOnControl(clock, parts.store, documents, config.rootNamespace, question),
     status: () => {
       const health = state.health.value;
       return {

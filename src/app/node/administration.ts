@@ -23,6 +23,7 @@ import type { Party } from "../../proxy/parties.ts";
 import type { HttpApp, Ports } from "../served.ts";
 import { versionFields } from "../version.ts";
 import { openAdminSocket } from "./admin_socket.ts";
+import { explainOnNode } from "./explain.ts";
 import type { IdentitySocket } from "./identity.ts";
 import type { PreparedNode } from "./node.ts";
 
@@ -70,6 +71,7 @@ function adminSources(
       for (const connection of context.connections) yield connectionEntry(connection, context.clock.now());
     },
     documents: () => node.documents(),
+    explain: (question) => explainOnNode(node, config, question),
     control: () => node.control(),
     identitySocket: () => identitySocketEntry(node.identitySocket),
     metrics: node.metrics,
@@ -118,7 +120,7 @@ function connectionEntry(connection: Connection, now: number): ConnectionEntry {
     ageMs: Math.round(now - record.openedAtMs),
     bytesSent: outbound ? record.bytesToUpstream : record.bytesToDownstream,
     bytesReceived: outbound ? record.bytesToDownstream : record.bytesToUpstream,
-    policy: connection.allowedBy,
+    policy: record.allowedBy,
   };
 }
 

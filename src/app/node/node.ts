@@ -18,6 +18,7 @@ import type { Capture } from "../../host/capture/capture.ts";
 import { opensIpv6Sockets } from "../../host/capture/host_facts.ts";
 import type { Host, Network } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
+import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import { type MeshChange, MeshStore } from "../../mesh/store/store.ts";
 import { type CryptoProvider, peculiarProvider, runtimeProvider } from "../../pki/crypto/provider.ts";
 import { SecretManager } from "../../pki/svid/secrets.ts";
@@ -41,6 +42,7 @@ import { versionFields } from "../version.ts";
 import { registerCaptureMetrics, startCapture } from "./capture.ts";
 import { type IdentitySocket, openIdentitySocket, prefetchIdentities } from "./identity.ts";
 import { CrlSets, followControl, followFiles, type MeshSource } from "./mesh_source.ts";
+import { followPolicyTests } from "./policy_tests.ts";
 import { openSigner } from "./signer.ts";
 import { openWaypoint } from "./waypoint.ts";
 
@@ -56,6 +58,8 @@ export interface PreparedNode {
   /** Resolves when it listens. Rejects with a MeshError when it cannot, or was stopped before it could. */
   readonly listening: Promise<NodeTunnel>;
   documents(): DocumentsEntry;
+  /** Null where documents are not known: the mesh comes from a control plane. */
+  inForce(): DocumentsInForce | null;
   /** How it stands with its control plane; null without one. */
   control(): ControlStatus | null;
   /** Where local programs get identities; null without one. */
@@ -130,7 +134,7 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
     if (change.policies !== undefined) engine.update(store.policies());
   });
   engine.onDryRun = (policy, rule, action, connection) =>
-    logger.log("info", "policy", "dry run matched", {
+    logger.log("info", "policy", `dry run: would have been ${action === "DENY" ? "denied" : "allowed"}`, {
       policy,
       rule,
       action,
@@ -151,7 +155,10 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
         });
   life.onStop(() => mesh.close());
   // Files are read before anything else is made of them; a control plane may be long in coming.
-  if (membership === null) await mesh.ready;
+  if (membership === null) {
+    life.onStop(followPolicyTests(clock, logger, store, mesh.inForce, config));
+    await mesh.ready;
+  }
 
   // Flows.
   const telemetry = new Telemetry(clock, logger, metrics);
@@ -207,6 +214,7 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
     createdAuthority: signing.created,
     listening,
     documents: () => mesh.documents(),
+    inForce: () => (membership === null ? mesh.inForce.value : null),
     control: () => mesh.control(),
     identitySocket: socket,
     pending: () => [

@@ -58,6 +58,11 @@ export const meshLimits = {
   maxPlaceLength: 2048,
   /** Names of Kubernetes objects, in characters. */
   maxNameLength: 253,
+  /** Tests of one PolicyTest, and callers of one test: each is a decision at every change of documents. */
+  maxPolicyTests: 256,
+  maxTestCallers: 64,
+  /** All decisions of one namespace's tests; what is beyond is not run, and says so. */
+  maxTestedCallsPerNamespace: 4_096,
   /** `targetRefs` entries; Istio's schema. */
   maxTargetRefs: 16,
   /** `serviceAccounts` entries, and as many of `notServiceAccounts`; Istio's schema. */

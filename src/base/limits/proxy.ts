@@ -53,6 +53,8 @@ export const proxyLimits = {
   entryTimeoutMs: 10_000,
   /** What a client may send before its connection is made; more waits in its kernel. */
   earlyBytes: 64 * 1024,
+  /** Connections that have ended and can still be asked about, some 1 KiB each. */
+  maxEndedConnections: 1_024,
   /** Label sets kept at hand, so that a connection does not write its labels again. */
   telemetrySeries: 4_096,
   /** PING on an idle HBONE connection, and how long its answer may take; ztunnel's values. */

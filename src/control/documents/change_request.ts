@@ -1,6 +1,8 @@
 /** How the mesh's documents are changed, and what comes of it. */
 import type { DocumentError, DocumentWarning } from "../../mesh/location.ts";
+import type { DocumentVersion, StoredDocument } from "../records/document_versions.ts";
 import type { DocumentDiff, DocumentIdentity, MeshEffect } from "./document_diff.ts";
+import type { ReadDocument } from "./document_input.ts";
 import type { ControlPlaneFacts, LockOut } from "./lock_out.ts";
 
 export interface ChangeRequest {
@@ -25,6 +27,14 @@ export interface ApplyRequest extends ChangeRequest {
   readonly prune?: readonly string[] | "all";
   /** Told the key of each document that the texts name, changed or not, before anything else; what it throws ends the change. */
   readonly onNamed?: (key: string) => void;
+}
+
+/** A change that has been found good. */
+export interface Intent {
+  readonly action: DocumentVersion["action"];
+  readonly detail: string;
+  readonly documents: readonly StoredDocument[];
+  readonly fresh: readonly ReadDocument[];
 }
 
 /** What a change does. */
@@ -60,6 +70,8 @@ export interface ChangeRefusal {
     | "busy"
     /** No such document or version. */
     | "unknown"
+    /** PolicyTests fail that passed before, or that came with the change: `errors`; `force` goes on. */
+    | "test_failed"
     /** `lockOuts` say how; `force` goes on, unless one is `reserved`. */
     | "lock_out";
   readonly version: number;

@@ -30,6 +30,7 @@ import {
   type ChangeRefusal,
   type ChangeRequest,
   type ChangeResult,
+  type Intent,
   withFacts,
 } from "./change_request.ts";
 import {
@@ -49,13 +50,14 @@ import {
   owningNamespace,
   type Replacement,
 } from "./document_diff.ts";
-import { type InputText, type ReadDocument, readInput } from "./document_input.ts";
+import { type InputText, readInput } from "./document_input.ts";
 import { type ControlPlaneFacts, findLockOuts, lockedOutBy } from "./lock_out.ts";
 import { checkOwnership, isAboveOwners, touchedDocuments } from "./owned_changes.ts";
 import { type HostDirectory, Ownership } from "./ownership.ts";
 import { checkErrors, checkLockOuts, checkTenancy, refusal, tellErrors } from "./refusing.ts";
 import { overShare } from "./shares.ts";
 import { findStored, replaceStored, stampStored } from "./stored_set.ts";
+import { checkPolicyTests, type PolicyTester } from "./tested_policies.ts";
 
 export interface MeshDocumentsOptions {
   readonly clock: Clock;
@@ -70,20 +72,14 @@ export interface MeshDocumentsOptions {
   readonly facts: () => ControlPlaneFacts;
   /** None when left out. */
   readonly hosts?: HostDirectory;
+  /** PolicyTests are not run when left out. */
+  readonly policyTester?: PolicyTester;
 }
 
 const noHosts: HostDirectory = { byNode: () => null, within: () => [] };
 const refusedMessage = "a member of a WorkloadGroup is left out";
 const leftOutMessage =
   "a member of a WorkloadGroup is left out, because nodes could no longer reach the control plane";
-
-/** A change that has been found good. */
-interface Intent {
-  readonly action: DocumentVersion["action"];
-  readonly detail: string;
-  readonly documents: readonly StoredDocument[];
-  readonly fresh: readonly ReadDocument[];
-}
 
 export class MeshDocuments {
   readonly #options: MeshDocumentsOptions;
@@ -320,6 +316,10 @@ export class MeshDocuments {
     );
     const lockedOut = checkLockOuts(lockOuts, request, version);
     if (lockedOut !== null) return this.#records.refuse(lockedOut, intent, request);
+    const { policyTester: tester, context } = this.#options;
+    const testing = { tester, rootNamespace: context.rootNamespace, version, slice };
+    const broken = await checkPolicyTests(this.#set, next, replacements, request, testing);
+    if (broken !== null) return this.#records.refuse(broken, intent, request);
     const change = await slice.run(diffStatesInSteps(this.#state, next.conversion));
     const keys = await slice.run(mapInSteps(replacements, ({ change: { key } }) => key));
     const plan: ChangePlan = {

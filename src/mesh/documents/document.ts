@@ -303,6 +303,22 @@ export interface TelemetryDocument extends Document {
   readonly disabledMetrics: ReadonlySet<string> | null;
 }
 
+/** `fairlead.dev/v1`: who may reach what, and who may not. It changes nothing; a change of documents that breaks it is refused. */
+export interface PolicyTestDocument extends Document {
+  readonly kind: "PolicyTest";
+  readonly tests: readonly PolicyTestCase[];
+}
+
+/** Parties are in the words of `fairlead explain`. */
+export interface PolicyTestCase {
+  readonly at: Location;
+  readonly to: Located<string>;
+  /** Null: the only one that there is. */
+  readonly port: number | null;
+  readonly allowed: readonly Located<string>[];
+  readonly denied: readonly Located<string>[];
+}
+
 export type MeshDocument =
   | TrafficDocument
   | NamespaceDocument
@@ -317,7 +333,8 @@ export type MeshDocument =
   | AccessConditionDocument
   | MeshConfigDocument
   | MiddlewareDocument
-  | TelemetryDocument;
+  | TelemetryDocument
+  | PolicyTestDocument;
 
 /** @param namespace "" for a document that is in none. */
 export function resourceName(kind: string, namespace: string, name: string): string {

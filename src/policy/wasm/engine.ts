@@ -6,8 +6,9 @@ import { assert } from "../../base/assert.ts";
 import { policyLimits } from "../../base/limits/policy.ts";
 import type { Authorization } from "../../mesh/authorization.ts";
 import type { Workload } from "../../mesh/workload.ts";
-import { type Decision, mintPermit, type PolicyConnection } from "../decision.ts";
+import { type Decision, mintPermit, type Permit, type PolicyConnection } from "../decision.ts";
 import { deniedByRule, engineUnavailable } from "../denial.ts";
+import { DryRunPolicies } from "../dry_run.ts";
 import type { DryRunListener, PolicyEngine, PolicyEngineOptions, PolicyLimits } from "../policy_engine.ts";
 import { PolicySet } from "../policy_set.ts";
 import type { RuleOrigin } from "./compile.ts";
@@ -23,6 +24,7 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
 
 class WasmPolicyEngine implements PolicyEngine {
   onDryRun: DryRunListener | null = null;
+  readonly #dryRuns = new DryRunPolicies();
   #active: LoadedPolicies;
   #idle: LoadedPolicies;
 
@@ -37,8 +39,14 @@ class WasmPolicyEngine implements PolicyEngine {
   }
 
   update(policies: Iterable<Authorization>): void {
-    this.#idle.replace(new PolicySet(policies), this.version + 1, this.#active);
+    const all = [...policies];
+    this.#idle.replace(new PolicySet(all), this.version + 1, this.#active);
     [this.#active, this.#idle] = [this.#idle, this.#active];
+    this.#dryRuns.update(all);
+  }
+
+  wouldDeny(workload: Workload, permit: Permit): string | null {
+    return this.#dryRuns.wouldDeny(workload, permit);
   }
 
   missing(workload: Workload): readonly string[] {

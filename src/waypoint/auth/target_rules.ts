@@ -14,14 +14,14 @@ import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import type { RefusedForWaypoint } from "../../mesh/documents/refused_policy.ts";
 import type { JwtRule } from "../../mesh/documents/security.ts";
 import type { Service } from "../../mesh/service.ts";
+import { identitiesOf, ownGateways } from "../../mesh/targets/own_gateways.ts";
+import { serviceTargets, type TargetKey, targetKey, waypointTargets } from "../../mesh/targets/targets.ts";
 import type { Downstream } from "../exchange.ts";
 import { Authentication } from "./authentication.ts";
 import { type Condition, conditionsOf } from "./conditions.ts";
 import { IssuerKeys, type KeyReader } from "./issuer_keys.ts";
 import { layer7Policy } from "./layer7_policy.ts";
-import { identitiesOf, ownGateways } from "./own_gateways.ts";
 import { PolicySections } from "./policy_sections.ts";
-import { serviceTargets, type TargetKey, targetKey, waypointTargets } from "./targets.ts";
 import { RuleVerifier, TokenRoom } from "./token_verifier.ts";
 import { TrustDomains } from "./trust_domains.ts";
 

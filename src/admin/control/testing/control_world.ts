@@ -577,6 +577,10 @@ export class ControlWorld {
           return (afterId === undefined ? rows.reverse() : rows).slice(0, limit);
         },
       },
+      explain: async ({ from, to, port }) =>
+        from === "shop/nobody"
+          ? { kind: "unclear", message: "no workload of the mesh is called shop/nobody or runs as it" }
+          : { kind: "answer", answer: { verdict: "allowed", from, to, port } },
       status: () => ({
         version: { version: "1" },
         startedAtMs: 0,

@@ -5,6 +5,7 @@ import type { ObjectReader, Problems } from "../reader.ts";
 import { readGateway } from "./gateway.ts";
 import { readGrant } from "./grant.ts";
 import { readMiddleware } from "./middleware.ts";
+import { readPolicyTest } from "./policy_test.ts";
 import { readAccessCondition } from "./security/access_condition.ts";
 import { readAuthorizationPolicy } from "./security/authorization_policy.ts";
 import { readMeshConfig } from "./security/mesh_config.ts";
@@ -66,6 +67,7 @@ const table: Readonly<Record<MeshKind, Kind>> = {
   RateLimit: { ...fairlead, read: readRateLimit },
   Telemetry: { group: "telemetry.istio.io", versions: ["v1", "v1alpha1"], read: readTelemetry },
   Middleware: { ...fairlead, read: readMiddleware },
+  PolicyTest: { ...fairlead, read: readPolicyTest },
 };
 
 export function kindNamed(name: string): MeshKind | null {

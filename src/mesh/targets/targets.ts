@@ -1,5 +1,5 @@
 /** For what a waypoint's policies are (Istio `pilot/pkg/model/policyattachment.go`): by their targets alone, never by selectors. */
-import type { Service } from "../../mesh/service.ts";
+import type { Service } from "../service.ts";
 
 export interface WaypointIdentity {
   readonly namespace: string;

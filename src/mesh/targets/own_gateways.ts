@@ -1,7 +1,7 @@
 /** Which Gateways a waypoint is an instance of: those whose address is its own, or one of a service that it belongs to. */
-import type { GatewayDocument } from "../../mesh/documents/document.ts";
-import type { Service } from "../../mesh/service.ts";
-import type { Workload } from "../../mesh/workload.ts";
+import type { GatewayDocument } from "../documents/document.ts";
+import type { Service } from "../service.ts";
+import type { Workload } from "../workload.ts";
 import type { WaypointIdentity } from "./targets.ts";
 
 /** The only class of Gateways that is read. */
