@@ -1,4 +1,5 @@
 /** A mesh with a waypoint: cart calls web, whose traffic passes `shop/waypoint` on a host of its own. */
+import type { SettingName } from "../../src/config/settings.ts";
 import type { Recorder } from "../../src/host/testing/recorder.ts";
 import { FlowLab, type LabNode, workloadEntry } from "./lab.ts";
 
@@ -47,12 +48,16 @@ export async function waypointLab(
   documents: string,
   onAccept?: (peer: Recorder) => void,
   cartPorts = "10.0.0.1:8080=web.shop:80",
+  settings: Partial<Record<SettingName, string>> = {},
 ): Promise<WaypointLab> {
   const lab = await FlowLab.create();
   const mesh =
     workloadEntry("cart", "10.0.0.1") + workloadEntry("web", "10.0.0.3") + waypointEntry + documents;
   const cart = await lab.node("one", ["10.0.0.1"], mesh, { localPorts: cartPorts });
-  const waypoint = await lab.node("waypoint", ["10.0.0.9"], mesh, { waypoints: "shop/waypoint" });
+  const waypoint = await lab.node("waypoint", ["10.0.0.9"], mesh, {
+    ...settings,
+    waypoints: "shop/waypoint",
+  });
   const web = await lab.node("two", ["10.0.0.3"], mesh);
   const served = lab.application(web.host, "10.0.0.3:8080", onAccept);
   return { lab, cart, waypoint, web, served, call: () => lab.connect(cart.host, "10.0.0.1:8080") };

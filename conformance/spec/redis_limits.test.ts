@@ -1,12 +1,18 @@
 /** Rate limits that waypoints share, against a real Redis server: the same verdicts as the algorithm's own, and one count for all. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { UpstreamTlsDial } from "../../src/app/node/upstream_tls.ts";
 import { createBunHost } from "../../src/host/bun/host.ts";
+import type { UpstreamTls } from "../../src/mesh/traffic/destination_policy.ts";
+import { runtimeProvider } from "../../src/pki/crypto/provider.ts";
+import { encodePem } from "../../src/pki/der/pem.ts";
+import { Forge, type Forged } from "../../src/pki/testing/forge.ts";
 import { judge } from "../../src/waypoint/guard/gcra.ts";
 import { RedisClient } from "../../src/waypoint/guard/redis_client.ts";
 import { takeFromRedis } from "../../src/waypoint/guard/redis_limits.ts";
+import { NamedFiles } from "../../src/waypoint/named_files.ts";
 
 const program = Bun.which("redis-server");
 if (program === null)
@@ -21,6 +27,7 @@ const clients: RedisClient[] = [];
 function client(password: string | null = "secret"): RedisClient {
   const made = new RedisClient(host, {
     address: { host: "127.0.0.1", port },
+    secure: null,
     password: async () => password,
     database: 1,
     timeoutMs: 5_000,
@@ -122,6 +129,85 @@ describe.skipIf(program === null)("a real Redis", () => {
       await Bun.sleep(50);
     }
     expect.unreachable("the server is not used again");
+  });
+});
+
+describe.skipIf(program === null)("a real Redis that speaks TLS alone", () => {
+  const securePort = port + 1;
+  const { clock, net, files } = host;
+  const tlsDial = new UpstreamTlsDial(
+    { clock, net, files },
+    new NamedFiles(files, directory),
+    runtimeProvider(),
+  );
+  let redis: Bun.Subprocess | null = null;
+
+  const secured = (tls: Partial<UpstreamTls>, name = "127.0.0.1"): RedisClient => {
+    const asked: UpstreamTls = {
+      ...{ namespace: "shop", mode: "simple", sni: "", caCertificates: "ca.pem", caCrl: null },
+      ...{ clientCertificate: null, privateKey: null, subjectAltNames: [], insecureSkipVerify: false },
+      location: { file: "limit.yaml", line: 1, column: 1 },
+      ...tls,
+    };
+    const made = new RedisClient(host, {
+      address: { host: "127.0.0.1", port: securePort },
+      secure: (socket) => tlsDial.secure(socket, asked, name, null),
+      password: async () => null,
+      database: 0,
+      timeoutMs: 5_000,
+    });
+    clients.push(made);
+    return made;
+  };
+  const mutual = { mode: "mutual", clientCertificate: "client.pem", privateKey: "client-key.pem" } as const;
+
+  beforeAll(async () => {
+    const folder = join(directory, "shop");
+    mkdirSync(folder, { recursive: true });
+    const forge = new Forge(runtimeProvider(), Date.now());
+    const [ca, other] = [await forge.ca(), await forge.ca({ subject: "CN=other root" })];
+    const put = async (name: string, made: Forged) => {
+      const key = new Uint8Array(await crypto.subtle.exportKey("pkcs8", made.keys.privateKey));
+      writeFileSync(join(folder, `${name}.pem`), made.pem);
+      writeFileSync(join(folder, `${name}-key.pem`), encodePem("PRIVATE KEY", key));
+    };
+    await put("ca", ca);
+    await put("other", other);
+    await put("server", await forge.leaf(ca, { uris: [], ipAddresses: ["127.0.0.1"] }));
+    await put("client", await forge.leaf(ca));
+    const file = (name: string) => join(folder, `${name}.pem`);
+    const options = ["--port", "0", "--tls-port", `${securePort}`, "--bind", "127.0.0.1", "--save", ""];
+    options.push("--tls-cert-file", file("server"), "--tls-key-file", file("server-key"));
+    options.push("--tls-ca-cert-file", file("ca"), "--tls-auth-clients", "yes", "--dir", directory);
+    redis = Bun.spawn([program ?? "", ...options], { stdout: "ignore", stderr: "ignore" });
+    for (let i = 0; i < 200; i++) {
+      if ((await message(secured(mutual).command(["PING"]))) === "") return;
+      await Bun.sleep(50);
+    }
+    throw new Error("redis-server did not start");
+  });
+  afterAll(() => redis?.kill());
+
+  test("two waypoints share one count over it", async () => {
+    const [one, two] = [secured(mutual), secured(mutual)];
+    const rate = { requests: 5, periodMs: 600_000, burst: 5 };
+    const verdicts = await Promise.all(
+      Array.from({ length: 12 }, (_, i) => takeFromRedis(i % 2 === 0 ? one : two, "shared", rate)),
+    );
+    expect(verdicts.filter(({ allowed }) => allowed)).toHaveLength(5);
+  });
+
+  test("who is not who it should be is not asked, and who shows no certificate gets no answer", async () => {
+    expect(await message(secured({ ...mutual, caCertificates: "other.pem" }).command(["PING"]))).toContain(
+      "is not trusted as the destination",
+    );
+    expect(await message(secured(mutual, "redis.example").command(["PING"]))).toContain(
+      "its certificate is for",
+    );
+    expect(await message(secured({}).command(["PING"]))).not.toBe("");
+    expect(await message(secured({ ...mutual, caCertificates: "none.pem" }).command(["PING"]))).toContain(
+      "none.pem",
+    );
   });
 });
 

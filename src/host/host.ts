@@ -182,6 +182,13 @@ export interface Network {
   /** @throws MeshError `connect_refused` (no listener), `connect_unreachable` (no such file), `connect_timeout`, blame upstream; `permission_denied`, `descriptors_exhausted`, `unsupported`, blame local. */
   connectUnix(path: string, timeoutMs: number): Promise<Socket>;
   /**
+   * Two connected sockets that no other process has: for what only takes a socket of the kernel, TLS among it, inside something that is
+   * none. A reset of one may look like an orderly end at the other. Linux only.
+   *
+   * @throws MeshError, blame local: `descriptors_exhausted`, `unsupported`.
+   */
+  socketPair(): Promise<readonly [Socket, Socket]>;
+  /**
    * A socket that sends datagrams to one receiver: an address (UDP), or the path of a Unix datagram socket (`/dev/log`). Linux only.
    *
    * @throws MeshError, blame upstream: `connect_refused`, `connect_unreachable`; blame local: `descriptors_exhausted`, `permission_denied`,

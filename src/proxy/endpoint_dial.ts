@@ -10,6 +10,7 @@ import type { Workload } from "../mesh/workload.ts";
 import { connectHeaders } from "../wire/hbone.ts";
 import { formatBaggage, formatForwarded } from "../wire/headers.ts";
 import { workloadBaggage } from "./baggage.ts";
+import { securedInside } from "./carry/inner_socket.ts";
 import { StreamSocket } from "./carry/stream_socket.ts";
 import { attemptOrder, firstOf } from "./names/attempts.ts";
 import { applicationAddress, type NodeContext } from "./node_context.ts";
@@ -24,8 +25,15 @@ export interface EndpointCall {
   readonly service: Service | null;
   /** Of the client, for whoever logs it at the other end. */
   readonly client: SocketAddress;
-  /** TLS of the destination's own, before a byte is sent; left out for none. */
-  readonly secure?: (socket: Socket) => Promise<Socket>;
+  /** What the destination wants of each connection, before a byte of a request; left out for nothing. */
+  readonly opening?: EndpointOpening;
+}
+
+export interface EndpointOpening {
+  /** Sent first, as it is: a PROXY protocol header. Null for none. */
+  readonly header: Uint8Array | null;
+  /** TLS of the destination's own. Null for none. */
+  readonly secure: ((socket: Socket) => Promise<Socket>) | null;
 }
 
 export class EndpointDial {
@@ -46,16 +54,18 @@ export class EndpointDial {
     });
     if (route.protocol === "REFUSED") throw new MeshError(route.code, "upstream", route.message);
     const targets = await this.#targets(route.dial);
-    if (route.protocol === "TCP") {
-      const socket = await this.#connectPlain(targets);
-      return call.secure === undefined ? socket : call.secure(socket);
+    const isTunnel = route.protocol !== "TCP";
+    const socket = isTunnel
+      ? await this.#connectTunnel(call, route, targets)
+      : await this.#connectPlain(targets);
+    const { header = null, secure = null } = call.opening ?? {};
+    // A connection that has just been made has room for it.
+    if (header !== null && socket.write(header) < header.length) {
+      socket.reset();
+      throw new MeshError("connection_closed", "upstream", "the connection took no PROXY protocol header");
     }
-    // Never left out in silence: what its documents ask for the destination would not get.
-    if (call.secure !== undefined) {
-      const message = `${call.workload.name} is reached over HBONE, and TLS of its own inside of it is not supported`;
-      throw new MeshError("unsupported", "local", message);
-    }
-    return this.#connectTunnel(call, route, targets);
+    if (secure === null) return socket;
+    return isTunnel ? securedInside(this.#context, socket, secure) : secure(socket);
   }
 
   async #targets(dial: TcpRoute["dial"]): Promise<readonly SocketAddress[]> {

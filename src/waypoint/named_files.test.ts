@@ -8,6 +8,10 @@ const files = {
     read.push(path);
     return "text";
   },
+  readBytes: async (path: string) => {
+    read.push(path);
+    return new Uint8Array(0);
+  },
 };
 
 describe("files that documents name", () => {

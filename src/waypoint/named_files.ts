@@ -10,11 +10,11 @@ const plainName = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}$/;
 const namespaceName = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 export class NamedFiles {
-  readonly #files: Pick<Files, "readText">;
+  readonly #files: Pick<Files, "readText" | "readBytes">;
   readonly #directory: string | null;
 
   /** @param directory null: documents may name no files. */
-  constructor(files: Pick<Files, "readText">, directory: string | null) {
+  constructor(files: Pick<Files, "readText" | "readBytes">, directory: string | null) {
     this.#files = files;
     this.#directory = directory;
   }
@@ -25,6 +25,15 @@ export class NamedFiles {
    * @throws MeshError `configuration` for what is not in that folder; `io`.
    */
   async readText(namespace: string, name: string): Promise<string> {
+    return await this.#files.readText(this.#pathOf(namespace, name));
+  }
+
+  /** As `readText`. */
+  async readBytes(namespace: string, name: string): Promise<Uint8Array> {
+    return await this.#files.readBytes(this.#pathOf(namespace, name));
+  }
+
+  #pathOf(namespace: string, name: string): string {
     const directory = this.#directory;
     if (directory === null)
       throw new MeshError(
@@ -40,6 +49,6 @@ export class NamedFiles {
         "local",
         `documents of ${namespace} may name files in ${folder} alone, not ${name}`,
       );
-    return await this.#files.readText(`${folder}${plain}`);
+    return `${folder}${plain}`;
   }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { parseSocketAddress, type SocketAddress } from "../base/ip.ts";
-import { encodeProxyHeader } from "./proxy_protocol.ts";
+import { encodeProxyHeader, encodeProxyLine } from "./proxy_protocol.ts";
 
 function address(text: string): SocketAddress {
   const parsed = parseSocketAddress(text);
@@ -31,4 +31,15 @@ describe("PROXY protocol v2 (proxy-protocol.txt §2.2)", () => {
       "21002400000000000000000000ffff0a000001",
     );
   });
+});
+
+test("PROXY protocol v1 (§2.1): families are one, and unknown addresses are said to be", () => {
+  const line = (source: string, destination: string | null) =>
+    new TextDecoder().decode(
+      encodeProxyLine(address(source), destination === null ? null : address(destination)),
+    );
+  expect(line("10.0.0.1:258", "10.0.0.2:80")).toBe("PROXY TCP4 10.0.0.1 10.0.0.2 258 80\r\n");
+  expect(line("[2001:db8::1]:1", "[2001:db8::2]:2")).toBe("PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n");
+  expect(line("10.0.0.1:1", "[2001:db8::2]:2")).toBe("PROXY TCP6 ::ffff:10.0.0.1 2001:db8::2 1 2\r\n");
+  expect(line("10.0.0.1:1", null)).toBe("PROXY UNKNOWN\r\n");
 });

@@ -306,6 +306,7 @@ function markedHost(host: Host, mark: number): Host {
     tlsClient: (socket, options) => net.tlsClient(socket, options),
     listenUnix: (path, mode, onAccept) => net.listenUnix(path, mode, onAccept),
     connectUnix: (path, timeoutMs) => net.connectUnix(path, timeoutMs),
+    socketPair: () => net.socketPair(),
     openDatagrams: (to) => net.openDatagrams(to),
     speech: (socket) => net.speech(socket),
     peerCredentials: (socket) => net.peerCredentials(socket),

@@ -1,8 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
+import { parseSocketAddress, type SocketAddress } from "../../base/ip.ts";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import { MemoryWorld } from "../../host/memory/world.ts";
 import { workload } from "../../mesh/testing/fixture.ts";
 import { defaultDestinationPolicy, type UpstreamTls } from "../../mesh/traffic/destination_policy.ts";
+import { peculiarProvider } from "../../pki/crypto/provider.ts";
+import { MemoryFiles } from "../../pki/testing/memory_files.ts";
 import type { Endpoint } from "../../waypoint/exchange.ts";
 import { NamedFiles } from "../../waypoint/named_files.ts";
 import { UpstreamTlsDial } from "./upstream_tls.ts";
@@ -11,7 +15,7 @@ const simple: UpstreamTls = {
   namespace: "shop",
   mode: "simple",
   sni: "",
-  caCertificates: null,
+  caCertificates: "roots.pem",
   caCrl: null,
   clientCertificate: null,
   privateKey: null,
@@ -21,9 +25,19 @@ const simple: UpstreamTls = {
 };
 const wanted = { http: 1, authority: "api.example:443" } as const;
 
+function at(text: string): SocketAddress {
+  const parsed = parseSocketAddress(text);
+  if (parsed === null) throw new Error(text);
+  return parsed;
+}
+
+const client = { source: at("10.0.0.1:258"), destination: at("10.0.0.2:443") };
+
 function dialOf() {
-  const host = new MemoryWorld(1).machine("one", { addresses: ["10.0.0.1"] }).start();
-  return new UpstreamTlsDial(host, new NamedFiles(host.files, null));
+  const { clock, net } = new MemoryWorld(1).machine("one", { addresses: ["10.0.0.1"] }).start();
+  const files = new MemoryFiles();
+  files.put("/files/shop/roots.pem", "roots");
+  return new UpstreamTlsDial({ clock, net, files }, new NamedFiles(files, "/files"), peculiarProvider());
 }
 
 function endpointOf(policy: Partial<typeof defaultDestinationPolicy> | null): Endpoint {
@@ -31,21 +45,41 @@ function endpointOf(policy: Partial<typeof defaultDestinationPolicy> | null): En
   return policy === null ? made : { ...made, policy: { ...defaultDestinationPolicy, ...policy } };
 }
 
-describe("TLS toward a destination", () => {
-  test("is none where documents ask for none", () => {
-    expect(dialOf().of(endpointOf(null), wanted)).toBeNull();
-    expect(dialOf().of(endpointOf({}), wanted)).toBeNull();
+async function headerText(version: 1 | 2, of: Parameters<UpstreamTlsDial["of"]>[1]): Promise<string> {
+  const opening = await dialOf().of(endpointOf({ proxyProtocol: version }), of, wanted);
+  expect(opening?.secure).toBeNull();
+  return String.fromCharCode(...(opening?.header ?? []));
+}
+
+describe("what a destination wants of each connection", async () => {
+  test("is nothing where documents ask for nothing", async () => {
+    expect(await dialOf().of(endpointOf(null), client, wanted)).toBeNull();
+    expect(await dialOf().of(endpointOf({}), client, wanted)).toBeNull();
   });
 
-  test("is an error, not a connection without it, where it cannot be as it is asked for", () => {
-    for (const policy of [{ proxyProtocol: 2 as const }, { tls: { ...simple, caCrl: "/crl" } }]) {
-      try {
-        dialOf().of(endpointOf(policy), wanted);
-        expect.unreachable();
-      } catch (error) {
-        expect(error instanceof MeshError ? error.code : error).toBe("unsupported");
-      }
-    }
-    expect(dialOf().of(endpointOf({ tls: simple }), wanted)).toBeFunction();
+  test("is TLS, or a PROXY header that tells of the client, or both", async () => {
+    expect(await dialOf().of(endpointOf({ tls: simple }), client, wanted)).toMatchObject({ header: null });
+    expect(await headerText(1, client)).toBe("PROXY TCP4 10.0.0.1 10.0.0.2 258 443\r\n");
+    expect(await headerText(2, client)).toStartWith("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\0\0\x01");
+    const both = await dialOf().of(endpointOf({ tls: simple, proxyProtocol: 2 }), client, wanted);
+    expect(both?.secure).toBeFunction();
+    expect(both?.header).not.toBeNull();
+  });
+
+  test("is an error before anything is dialled, where a file of it cannot be had", async () => {
+    for (const named of [
+      { caCertificates: "none.pem" },
+      { caCrl: "none.pem" },
+      { caCertificates: "/etc/passwd" },
+    ])
+      expect(
+        await rejectionOf(dialOf().of(endpointOf({ tls: { ...simple, ...named } }), client, wanted)),
+      ).toBeInstanceOf(MeshError);
+  });
+
+  test("tells no addresses where the client called a name", async () => {
+    const named = { ...client, destination: { ip: null, port: 443 } };
+    expect(await headerText(1, named)).toBe("PROXY UNKNOWN\r\n");
+    expect(await headerText(2, named)).toEndWith("QUIT\n\x20\0\0\0");
   });
 });

@@ -1,18 +1,21 @@
 /**
- * TLS that documents ask for toward a destination (DestinationRule `tls`, BackendTLSPolicy): to servers outside the mesh, verified before a
- * byte is sent. What cannot be done as it is asked for is an error of the request, never a connection without it.
+ * What documents ask for of each connection to a destination: a PROXY protocol header, and TLS (DestinationRule `tls`, BackendTLSPolicy) to
+ * servers outside the mesh or inside HBONE, verified before a byte is sent. What cannot be done as it is asked for is an error of the
+ * request, never a connection without it.
  */
 import { MeshError } from "../../base/errors.ts";
 import { parseHostPort } from "../../base/ip.ts";
 import { proxyLimits } from "../../base/limits/proxy.ts";
 import type { Host, Socket, TlsCredentials } from "../../host/host.ts";
 import type { UpstreamTls } from "../../mesh/traffic/destination_policy.ts";
-import { runtimeProvider } from "../../pki/crypto/provider.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import { ServerCertificateVerifier } from "../../pki/trust/server_certificate.ts";
+import type { EndpointOpening } from "../../proxy/endpoint_dial.ts";
 import { secure } from "../../transport/dial.ts";
-import type { Endpoint } from "../../waypoint/exchange.ts";
+import type { Downstream, Endpoint } from "../../waypoint/exchange.ts";
 import type { NamedFiles } from "../../waypoint/named_files.ts";
 import type { Wanted } from "../../waypoint/upstream/forward.ts";
+import { encodeProxyHeader, encodeProxyLine } from "../../wire/proxy_protocol.ts";
 
 /** Where distributions keep the roots that the system trusts. */
 const systemRoots = [
@@ -22,61 +25,103 @@ const systemRoots = [
   "/etc/ssl/cert.pem",
 ];
 
+/** The parts of a host that are needed. */
+type HostParts = Pick<Host, "clock" | "net" | "files">;
+
+interface Ready {
+  readonly credentials: TlsCredentials;
+  readonly verify: (chain: readonly Uint8Array[]) => Promise<void>;
+}
+
 export class UpstreamTlsDial {
-  readonly #host: Pick<Host, "clock" | "net" | "files">;
+  readonly #host: HostParts;
   readonly #named: NamedFiles;
+  readonly #provider: CryptoProvider;
 
   /** @param named files that documents name. */
-  constructor(host: Pick<Host, "clock" | "net" | "files">, named: NamedFiles) {
+  constructor(host: HostParts, named: NamedFiles, provider: CryptoProvider) {
     this.#host = host;
     this.#named = named;
+    this.#provider = provider;
   }
 
-  /** @returns null when the destination has no TLS of its own. @throws MeshError `unsupported` for what cannot be done. */
-  of({ policy, service }: Endpoint, wanted: Wanted): ((socket: Socket) => Promise<Socket>) | null {
+  /**
+   * @returns null when the destination wants nothing of its own. @throws MeshError `configuration`, `io` for files that cannot be had: nothing
+   *   is dialled then.
+   */
+  async of(
+    { policy, service }: Endpoint,
+    { source, destination }: Pick<Downstream, "source" | "destination">,
+    wanted: Wanted,
+  ): Promise<EndpointOpening | null> {
     if (policy === undefined) return null;
     const { tls, proxyProtocol } = policy;
-    if (proxyProtocol !== null)
-      throw new MeshError("unsupported", "local", "proxyProtocol of a DestinationRule is not supported");
-    if (tls === null) return null;
-    if (tls.caCrl !== null)
-      throw new MeshError("unsupported", "local", "caCrl of a DestinationRule is not supported");
-    const name = serverName(tls, wanted.authority, service?.hostname ?? "");
-    return (socket) => this.#secure(socket, tls, name, wanted.http);
+    if (tls === null && proxyProtocol === null) return null;
+    const name = tls === null ? "" : serverName(tls, wanted.authority, service?.hostname ?? "");
+    const ready = tls === null ? null : await this.#prepare(tls, name);
+    return {
+      header: proxyProtocol === null ? null : proxyHeader(proxyProtocol, source, destination),
+      secure: ready === null ? null : (socket) => this.#handshake(socket, ready, name, wanted.http),
+    };
   }
 
-  async #secure(socket: Socket, tls: UpstreamTls, name: string, http: Wanted["http"]): Promise<Socket> {
+  /** @param name by which the server is asked for and verified; "" sends none. @throws MeshError; the socket is gone then. */
+  async secure(socket: Socket, tls: UpstreamTls, name: string, http: Wanted["http"]): Promise<Socket> {
+    let ready: Ready;
     try {
-      const credentials = await this.#credentials(tls);
-      const options = {
-        credentials,
-        alpn: http === 2 ? ["h2"] : [],
-        timeoutMs: proxyLimits.handshakeTimeoutMs,
-      };
-      const verify = tls.insecureSkipVerify ? async () => {} : this.#verifier(tls, name, credentials);
-      return (await secure(this.#host.net, socket, options, name === "" ? null : name, verify)).tls;
+      ready = await this.#prepare(tls, name);
     } catch (error) {
       socket.reset();
       throw error;
     }
+    return await this.#handshake(socket, ready, name, http);
   }
 
-  #verifier({ subjectAltNames }: UpstreamTls, name: string, { trustedRootsPem }: TlsCredentials) {
-    const [host = name, ...alternativeHosts] = subjectAltNames;
+  /** Read for each connection: files may be renewed, and connections are kept. */
+  async #prepare(tls: UpstreamTls, name: string): Promise<Ready> {
+    const credentials = await this.#credentials(tls);
+    const verify = tls.insecureSkipVerify
+      ? async () => {}
+      : await this.#verifier(tls, name, credentials.trustedRootsPem);
+    return { credentials, verify };
+  }
+
+  async #handshake(
+    socket: Socket,
+    { credentials, verify }: Ready,
+    name: string,
+    http: Wanted["http"],
+  ): Promise<Socket> {
+    const options = {
+      credentials,
+      alpn: http === 2 ? ["h2"] : [],
+      timeoutMs: proxyLimits.handshakeTimeoutMs,
+    };
+    return (await secure(this.#host.net, socket, options, name === "" ? null : name, verify)).tls;
+  }
+
+  async #verifier(
+    { subjectAltNames, namespace, caCrl }: UpstreamTls,
+    name: string,
+    rootsPem: string,
+  ): Promise<(chain: readonly Uint8Array[]) => Promise<void>> {
+    const revoked = caCrl === null ? null : await this.#named.readBytes(namespace, caCrl);
     const verifier = new ServerCertificateVerifier({
       clock: this.#host.clock,
-      provider: runtimeProvider(),
-      host,
-      alternativeHosts,
-      trust: { kind: "roots", rootsPem: () => trustedRootsPem },
+      provider: this.#provider,
+      host: name,
+      alternativeHosts: [],
+      trust: { kind: "roots", rootsPem: () => rootsPem },
       role: "the destination",
+      // As Envoy has it, the name is not looked at then.
+      ...(subjectAltNames.length === 0 ? {} : { names: subjectAltNames }),
+      ...(caCrl === null || revoked === null ? {} : { revocationLists: { name: caCrl, bytes: revoked } }),
     });
-    return async (chain: readonly Uint8Array[]): Promise<void> => {
+    return async (chain) => {
       await verifier.verify(chain);
     };
   }
 
-  /** Read for each connection: files may be renewed, and connections are kept. */
   async #credentials({
     namespace,
     caCertificates,
@@ -100,6 +145,16 @@ export class UpstreamTlsDial {
       `this host has no trusted roots in ${systemRoots.join(", ")}`,
     );
   }
+}
+
+/** Null in `destination` where the client called a name: then no address can be told. */
+function proxyHeader(
+  version: 1 | 2,
+  source: Downstream["source"],
+  { ip, port }: Downstream["destination"],
+): Uint8Array {
+  const called = ip === null ? null : { ip, port };
+  return version === 1 ? encodeProxyLine(source, called) : encodeProxyHeader(source, called, null);
 }
 
 /** Its own, else the request's, else the name by which the service is known. */

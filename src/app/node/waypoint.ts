@@ -5,11 +5,13 @@ import type { Config } from "../../config/node/config.ts";
 import type { Host } from "../../host/host.ts";
 import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import type { Workload } from "../../mesh/workload.ts";
+import { peculiarProvider, runtimeProvider } from "../../pki/crypto/provider.ts";
 import type { EndpointDial } from "../../proxy/endpoint_dial.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
 import { waypointApp } from "../../waypoint/app.ts";
 import { Authorizers } from "../../waypoint/auth/authorizers.ts";
 import { WaypointAuth } from "../../waypoint/auth/waypoint_auth.ts";
+import { SharedStores } from "../../waypoint/guard/shared_stores.ts";
 import { normaliseTarget } from "../../waypoint/match/normalise.ts";
 import { NamedFiles } from "../../waypoint/named_files.ts";
 import { TrafficPlanner } from "../../waypoint/traffic_planner.ts";
@@ -22,7 +24,7 @@ import { waypointStages } from "./waypoint_stages.ts";
 export function openWaypoint(
   context: NodeContext,
   host: Host,
-  config: Pick<Config, "waypoints" | "waypointSettings" | "trustDomain" | "rootNamespace">,
+  config: Pick<Config, "waypoints" | "waypointSettings" | "trustDomain" | "rootNamespace" | "cryptoProvider">,
   inForce: Watch<DocumentsInForce | null>,
   dial: EndpointDial,
 ): Waypoint {
@@ -36,7 +38,13 @@ export function openWaypoint(
     rootNamespace: config.rootNamespace,
     serviceByKey: (key) => store.serviceByKey(key),
   });
-  const { stages, update } = waypointStages(context, host, config, auth);
+  const named = new NamedFiles(host.files, config.waypointSettings.filesDirectory);
+  const provider = config.cryptoProvider === "runtime" ? runtimeProvider() : peculiarProvider();
+  const upstreamTls = new UpstreamTlsDial(host, named, provider);
+  const shared = new SharedStores(host, named, (socket, tls, name, http) =>
+    upstreamTls.secure(socket, tls, name, http),
+  );
+  const { stages, update } = waypointStages(context, host, config, auth, shared);
   const isWaypoint = ({ namespace, name }: Workload) => config.waypoints.includes(`${namespace}/${name}`);
   // For as long as the process: a waypoint that drains still serves what is open.
   const planner = new TrafficPlanner({
@@ -46,19 +54,15 @@ export function openWaypoint(
     onPlan: update,
   });
   context.locals.subscribe(() => planner.refresh());
-  const upstreamTls = new UpstreamTlsDial(
-    host,
-    new NamedFiles(host.files, config.waypointSettings.filesDirectory),
-  );
   const forwarder = new Forwarder(clock, async (endpoint, downstream, wanted) => {
-    const secure = upstreamTls.of(endpoint, wanted);
+    const opening = await upstreamTls.of(endpoint, downstream, wanted);
     return await dial.connect({
       source: downstream.waypoint,
       workload: endpoint.workload,
       port: endpoint.port,
       service: endpoint.service,
       client: downstream.source,
-      ...(secure === null ? {} : { secure }),
+      ...(opening === null ? {} : { opening }),
     });
   });
   const waypoint = new Waypoint({

@@ -7,8 +7,7 @@ import type { TrafficPlan } from "../../mesh/traffic/traffic_plan.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
 import { answered } from "../../waypoint/app.ts";
 import { Attachment } from "../../waypoint/attached.ts";
-import { SharedStores } from "../../waypoint/guard/shared_stores.ts";
-import { NamedFiles } from "../../waypoint/named_files.ts";
+import type { SharedStores } from "../../waypoint/guard/shared_stores.ts";
 import type { AuthStages, Stages } from "../../waypoint/stages.ts";
 import { type AccessFormat, compileFormat } from "../../waypoint/telemetry/access_format.ts";
 import { SpanExport } from "../../waypoint/telemetry/spans.ts";
@@ -28,6 +27,7 @@ export function waypointStages(
   host: Host,
   config: Pick<Config, "waypointSettings" | "rootNamespace" | "waypoints">,
   auth: AuthStages,
+  shared: SharedStores,
 ): WaypointStages {
   const { clock, logger, random, store, telemetry } = context;
   const { waypointSettings, rootNamespace } = config;
@@ -44,7 +44,7 @@ export function waypointStages(
       reply: answered,
       applies: (document, { downstream }) => attachment.isFor(document, downstream),
     },
-    shared: new SharedStores(host, new NamedFiles(host.files, waypointSettings.filesDirectory)).of,
+    shared: shared.of,
     accessFormat: formatOf(waypointSettings.accessLog),
     tracing: tracingOf(context, host, config),
   });

@@ -53,6 +53,7 @@ function bunNetwork(clock: Clock, linux: LinuxSockets | null): Network {
     tlsClient: (socket, options) => bunTls(context, socket, options, "client"),
     listenUnix: (path, mode, onAccept) => unix.listen(path, mode, onAccept),
     connectUnix: (path, timeoutMs) => unix.connect(path, timeoutMs),
+    socketPair: () => unix.pair(),
     openDatagrams: (to) => openDatagrams(to, context.descriptorCeiling),
     peerCredentials: (socket) => unix.peerCredentials(socket),
     speech: (socket) => speech(linux, socket),

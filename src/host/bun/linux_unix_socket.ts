@@ -20,6 +20,7 @@ export const maxUnixPathBytes = 107;
 
 const SYMBOLS = {
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },
+  socketpair: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" },
   connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
   close: { args: ["i32"], returns: "i32" },
   getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
@@ -36,6 +37,7 @@ export class LinuxUnixSockets {
   readonly #credentials = new Int32Array(new ArrayBuffer(UCRED_BYTES));
   readonly #groups = new Uint32Array(new ArrayBuffer(4 * maxGroups));
   readonly #length = new Uint32Array(new ArrayBuffer(4));
+  readonly #pair = new Int32Array(new ArrayBuffer(8));
 
   private constructor(library: Library, errno: Pointer) {
     this.#library = library;
@@ -62,6 +64,17 @@ export class LinuxUnixSockets {
     const errno = this.#readErrno();
     this.#library.close(fd);
     throw new SystemCallError("connect", errno);
+  }
+
+  /** @returns two connected descriptors, which are the caller's. @throws SystemCallError. */
+  pair(descriptorCeiling: number): readonly [number, number] {
+    if (this.#library.socketpair(AF_UNIX, SOCK_STREAM_NONBLOCK_CLOEXEC, 0, this.#pair) !== 0)
+      throw new SystemCallError("socketpair", this.#readErrno());
+    const [first = -1, second = -1] = this.#pair;
+    if (Math.max(first, second) < descriptorCeiling) return [first, second];
+    this.#library.close(first);
+    this.#library.close(second);
+    throw new SystemCallError("socketpair", EMFILE);
   }
 
   close(fd: number): void {

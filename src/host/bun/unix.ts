@@ -81,6 +81,26 @@ export class BunUnixNetwork {
     }
   }
 
+  /** @throws MeshError as `Network.socketPair` says. */
+  async pair(): Promise<readonly [Socket, Socket]> {
+    const linux = this.#demandLinux();
+    try {
+      const [near, far] = linux.pair(this.#context.descriptorCeiling);
+      const first = await this.#adopt(linux, near, "a pair of sockets").catch((error) => {
+        linux.close(far);
+        throw error;
+      });
+      const second = await this.#adopt(linux, far, "a pair of sockets").catch((error) => {
+        first.reset();
+        throw error;
+      });
+      return [first, second];
+    } catch (thrown) {
+      if (!(thrown instanceof SystemCallError)) throw thrown;
+      throw connectError(errnoName(thrown.errno), "a pair of sockets");
+    }
+  }
+
   peerCredentials(socket: Socket): PeerCredentials | null {
     return socket instanceof BunUnixSocket ? socket.credentials : null;
   }

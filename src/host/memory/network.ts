@@ -20,7 +20,7 @@ import type { MachineNetwork } from "./machine_network.ts";
 import type { NetworkedProcess } from "./networked_process.ts";
 import { assertUnread, MemorySocket } from "./socket.ts";
 import { memoryTls } from "./tls.ts";
-import { memoryConnectUnix, memoryListenUnix } from "./unix.ts";
+import { memoryConnectUnix, memoryListenUnix, memorySocketPair } from "./unix.ts";
 
 export class MemoryNetwork implements Network {
   readonly #host: NetworkedProcess;
@@ -75,6 +75,10 @@ export class MemoryNetwork implements Network {
 
   connectUnix(path: string, timeoutMs: number): Promise<Socket> {
     return memoryConnectUnix(this.#host, this.#machine, path, timeoutMs);
+  }
+
+  socketPair(): Promise<readonly [Socket, Socket]> {
+    return memorySocketPair(this.#host, this.#machine);
   }
 
   openDatagrams(): Datagrams {

@@ -250,13 +250,14 @@ class MemoryTlsSocket implements TlsSocket, SocketHandler {
     const alpn = hello === null ? undefined : this.#options.alpn.find((name) => hello.alpn.includes(name));
     const refusal = this.#judge(hello, alpn);
     // TLS 1.3: the client believes in its handshake before the server has seen the certificate that is not there.
-    if (this.#role === "server" && alpn !== undefined) this.#sendHello([alpn]);
-    if (refusal !== null || hello === null || alpn === undefined) {
+    if (this.#role === "server" && (alpn !== undefined || this.#options.alpn.length === 0))
+      this.#sendHello(alpn === undefined ? [] : [alpn]);
+    if (refusal !== null || hello === null) {
       this.#lose(refusal ?? handshakeError("a malformed hello"));
       return;
     }
     this.#peer = hello;
-    this.#alpn = alpn;
+    this.#alpn = alpn ?? null;
     if (this.#role === "client") this.#send(encodeRecord(recordType.finished, new Uint8Array(32)));
     this.#established = true;
     this.#settled = true;
@@ -268,7 +269,7 @@ class MemoryTlsSocket implements TlsSocket, SocketHandler {
 
   #judge(hello: Hello | null, alpn: string | undefined): MeshError | null {
     if (hello === null) return handshakeError("a malformed hello");
-    if (alpn === undefined) {
+    if (alpn === undefined && this.#options.alpn.length > 0) {
       const message = `no protocol of ${this.#options.alpn.join(", ")} was negotiated`;
       return new MeshError("tls_parameters", "peer", message);
     }

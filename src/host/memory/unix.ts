@@ -56,6 +56,25 @@ export async function memoryConnectUnix(
   }
 }
 
+export async function memorySocketPair(
+  host: NetworkedProcess,
+  machine: MachineNetwork,
+): Promise<readonly [Socket, Socket]> {
+  if (!host.takeDescriptor()) throw connectError("EMFILE", "a pair of sockets");
+  if (!host.takeDescriptor()) {
+    host.giveDescriptor();
+    throw connectError("EMFILE", "a pair of sockets");
+  }
+  host.giveDescriptor();
+  host.giveDescriptor();
+  const link = machine.newLink(machine.machine, machine.machine);
+  const near = unixSocket(host, link, "client", host.credentials);
+  const far = unixSocket(host, link, "server", host.credentials);
+  host.addSocket(near);
+  host.addSocket(far);
+  return [near, far];
+}
+
 /** @returns null while the backlog is full. */
 function attempt(host: NetworkedProcess, machine: MachineNetwork, path: string): Socket | null {
   if (Buffer.byteLength(path) > maxPathBytes) throw connectError("ENAMETOOLONG", path);

@@ -39,6 +39,20 @@ export function contractUnix(fixture: () => HostFixture): void {
     close();
   });
 
+  test("a pair of sockets is connected: bytes both ways, and each side ends by itself", async () => {
+    const [near, far] = await fixture().settled(net().socketPair());
+    const [first, second] = [new Recorder(near), new Recorder(far)];
+    const sent = pattern(1024 * 1024);
+    await writeAll(fixture(), first, sent);
+    first.socket.end();
+    await fixture().until(() => second.ends === 1, "the first end");
+    expect(Buffer.compare(second.bytes, sent)).toBe(0);
+    second.socket.write(bytesOf("answer"));
+    second.socket.end();
+    await fixture().until(() => first.closes === 1 && second.closes === 1, "both closes");
+    expect([first.text, first.error, second.error]).toEqual(["answer", null, null]);
+  });
+
   test("a TCP connection has no such credentials", async () => {
     const { client, server, close } = await connectPair(fixture());
     for (const socket of [client, server]) expect(net().peerCredentials(socket)).toBeNull();

@@ -1,5 +1,6 @@
 /** `fairlead.dev/v1 RateLimit`: how many requests of whom a service takes in a time. */
 import type { Location } from "../location.ts";
+import type { UpstreamTls } from "./destination_policy.ts";
 import type { HttpMatch } from "./route_plan.ts";
 
 export interface RateLimit {
@@ -61,6 +62,8 @@ export type RateLimitStore =
   | {
       readonly kind: "redis";
       readonly address: { readonly host: string; readonly port: number };
+      /** Null: in plain text. */
+      readonly tls: UpstreamTls | null;
       /** A file that holds the password; null for none. */
       readonly passwordFile: string | null;
       readonly database: number;
@@ -71,6 +74,7 @@ export type RateLimitStore =
   | {
       readonly kind: "rls";
       readonly address: { readonly host: string; readonly port: number };
+      readonly tls: UpstreamTls | null;
       readonly domain: string;
       readonly timeoutMs: number;
       readonly whenAway: WhenAway;

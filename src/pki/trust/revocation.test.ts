@@ -3,22 +3,14 @@ import { asMeshError, MeshError } from "../../base/errors.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import { silentLogger } from "../../base/log.ts";
 import { outcomeOf } from "../../base/testing/rejection.ts";
-import type { CryptoProvider } from "../crypto/provider.ts";
-import { buffer } from "../crypto/signature.ts";
 import { encodePem } from "../der/pem.ts";
 import { FakeClock } from "../testing/fake_clock.ts";
 import { Forge, type Forged } from "../testing/forge.ts";
+import { forgeList, type ListOptions } from "../testing/forge_list.ts";
 import { MemoryFiles } from "../testing/memory_files.ts";
 import { providers } from "../testing/providers.ts";
 import { parseRevocationList } from "../x509/crl.ts";
-import {
-  AuthorityKeyIdentifierExtension,
-  Extension,
-  KeyUsageFlags,
-  X509Certificate,
-  X509CrlGenerator,
-  X509CrlReason,
-} from "../x509/peculiar.ts";
+import { Extension, KeyUsageFlags, X509CrlReason } from "../x509/peculiar.ts";
 import type { CrlStatus } from "./revocation.ts";
 import { followTrustFiles } from "./trust_files.ts";
 import { TrustVerifier } from "./verifier.ts";
@@ -26,52 +18,6 @@ import { TrustVerifier } from "./verifier.ts";
 const nowMs = Date.parse("2026-11-22T12:00:00Z");
 const hour = 3_600_000;
 const expectation = { usage: "clientAuth", identities: null } as const;
-
-interface ListOptions {
-  readonly number?: number | null;
-  readonly thisUpdateMs?: number;
-  readonly nextUpdateMs?: number | null;
-  readonly signWith?: CryptoKeyPair;
-  readonly extra?: readonly Extension[];
-  readonly reason?: X509CrlReason;
-  readonly keyId?: boolean;
-}
-
-async function makeList(
-  provider: CryptoProvider,
-  issuer: Forged,
-  serialNumbers: readonly string[],
-  options: ListOptions = {},
-): Promise<Uint8Array> {
-  const {
-    number = 1,
-    nextUpdateMs = nowMs + hour,
-    thisUpdateMs = nowMs - 1000,
-    signWith = issuer.keys,
-  } = options;
-  const keyId = issuer.parsed.extensions.subjectKeyId ?? "";
-  const list = await X509CrlGenerator.create(
-    {
-      issuer: new X509Certificate(buffer(issuer.der)).subjectName,
-      thisUpdate: new Date(thisUpdateMs),
-      ...(nextUpdateMs === null ? {} : { nextUpdate: new Date(nextUpdateMs) }),
-      signingKey: signWith.privateKey,
-      signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
-      entries: serialNumbers.map((serialNumber) => ({
-        serialNumber,
-        revocationDate: new Date(nowMs - hour),
-        ...(options.reason === undefined ? {} : { reason: options.reason }),
-      })),
-      extensions: [
-        ...(number === null ? [] : [new Extension("2.5.29.20", false, Uint8Array.of(2, 1, number))]),
-        ...(options.keyId === false ? [] : [new AuthorityKeyIdentifierExtension(keyId)]),
-        ...(options.extra ?? []),
-      ],
-    },
-    provider.crypto,
-  );
-  return new Uint8Array(list.rawData);
-}
 
 const summary = (statuses: readonly CrlStatus[]): unknown[] =>
   statuses.map(({ state, message }) => [state, message]);
@@ -103,7 +49,7 @@ for (const provider of providers) {
     }
 
     const list = (serialNumbers: readonly string[], options: ListOptions = {}): Promise<Uint8Array> =>
-      makeList(provider, root, serialNumbers, options);
+      forgeList(nowMs, provider, root, serialNumbers, options);
     const source = (bytes: Uint8Array): { name: string; bytes: Uint8Array } => ({ name: "crl", bytes });
 
     test("a revoked peer is refused, 200 tries each way, and its open connection is told by the change", async () => {
@@ -139,7 +85,8 @@ for (const provider of providers) {
         number: null,
         nextUpdateMs: null,
       });
-      const text = encodePem("X509 CRL", await makeList(provider, rekeyed, [])) + encodePem("X509 CRL", held);
+      const text =
+        encodePem("X509 CRL", await forgeList(nowMs, provider, rekeyed, [])) + encodePem("X509 CRL", held);
       expect(summary(await trust.setCrls([source(new TextEncoder().encode(text))]))).toEqual([
         inForce,
         inForce,
@@ -189,7 +136,7 @@ for (const provider of providers) {
 
       // The intermediate's own list, before anyone has shown the intermediate.
       const early = makeTrust();
-      const own = await makeList(provider, intermediate, [leaf.parsed.serialNumber]);
+      const own = await forgeList(nowMs, provider, intermediate, [leaf.parsed.serialNumber]);
       const [pending] = await early.setCrls([source(own)]);
       expect(pending?.state).toBe("pending");
       expect(await codeOf(early.verify(chain, expectation))).toBe("certificate_revoked");
@@ -283,7 +230,7 @@ for (const provider of providers) {
       trust.setRoots(mute.pem);
       const [leaf, other] = [await forge.leaf(mute), await forge.leaf(mute)];
       const [status] = await trust.setCrls([
-        source(await makeList(provider, mute, [leaf.parsed.serialNumber])),
+        source(await forgeList(nowMs, provider, mute, [leaf.parsed.serialNumber])),
       ]);
       expect(status).toMatchObject({ state: "refused", message: "its issuer has no key usage cRLSign" });
       expect(await codeOf(trust.verify([leaf.der], expectation))).toBe("certificate_revoked");
@@ -356,7 +303,7 @@ test("an issuer that was forgotten, as there were more than the limit, leaves it
     const [intermediate, leaf, peer] = [intermediates[index], leaves[index], peers[index]];
     if (intermediate === undefined || leaf === undefined || peer === undefined)
       throw new Error("no such peer");
-    const bytes = await makeList(provider, intermediate, [leaf.parsed.serialNumber]);
+    const bytes = await forgeList(nowMs, provider, intermediate, [leaf.parsed.serialNumber]);
     const [status] = await trust.setCrls([{ name: "crl", bytes }]);
     return [status?.state, trust.recheck(peer)?.code];
   };

@@ -3,8 +3,10 @@ import { MeshError } from "../../base/errors.ts";
 import { silentLogger } from "../../base/log.ts";
 import { outcomeOf } from "../../base/testing/rejection.ts";
 import { runtimeProvider } from "../crypto/provider.ts";
+import { encodePem } from "../der/pem.ts";
 import { FakeClock } from "../testing/fake_clock.ts";
 import { clientAuth, Forge, type Forged, type ForgeOptions } from "../testing/forge.ts";
+import { forgeList, type ListOptions } from "../testing/forge_list.ts";
 import { MemoryFiles } from "../testing/memory_files.ts";
 import { keyPin, parseKeyPin } from "./pin.ts";
 import {
@@ -211,6 +213,52 @@ describe("a pin", () => {
       text.replace("sha256", "sha1"),
     ])
       expect(() => parseKeyPin(wrong)).toThrow(MeshError);
+  });
+});
+
+describe("names in place of the host's", () => {
+  test("a URI is compared as it is written, and the host counts no more", async () => {
+    const uri = "spiffe://cluster.local/ns/shop/sa/web";
+    const chain = [await server({ uris: [uri] })];
+    expect(await outcome(chain, { names: [uri] })).toBe("root");
+    expect(await outcome(chain, { names: ["other.example", "control.example"] })).toBe("root");
+    for (const name of [`${uri}x`, uri.toUpperCase(), "other.example"])
+      expect(await outcome(chain, { names: [name] })).toBe("certificate_unexpected");
+  });
+});
+
+describe("revocation lists of a destination", () => {
+  const by = async (serials: readonly string[], issuer: Forged, options: ListOptions = {}) => ({
+    name: "crl.pem",
+    bytes: await forgeList(nowMs, provider, issuer, serials, options),
+  });
+
+  test("who is on one is refused, and so is whom no fresh and genuine one covers", async () => {
+    const leaf = await server({ serialNumber: "77" });
+    const good = await by([], root);
+    expect(await outcome([leaf], { revocationLists: good })).toBe("root");
+    expect(await outcome([leaf], { revocationLists: await by(["77"], root) })).toBe("certificate_revoked");
+    for (const revocationLists of [
+      await by([], otherRoot),
+      await by([], root, { nextUpdateMs: nowMs - 1 }),
+      await by([], root, { signWith: otherRoot.keys }),
+      { name: "crl.pem", bytes: new TextEncoder().encode("damaged") },
+    ])
+      expect(await outcome([leaf], { revocationLists })).toBe("certificate_revocation_unknown");
+  });
+
+  test("each certificate of the chain is looked at", async () => {
+    const between = await forge.ca({ subject: "CN=between", issuer: root, serialNumber: "88" });
+    const leaf = await server({}, between);
+    const lists = async (rootSerials: readonly string[]) => {
+      const parts = [await by(rootSerials, root), await by([], between)];
+      const pem = parts.map(({ bytes }) => encodePem("X509 CRL", bytes)).join("");
+      return { name: "crl.pem", bytes: new TextEncoder().encode(pem) };
+    };
+    expect(await outcome([leaf, between], { revocationLists: await lists([]) })).toBe("root");
+    expect(await outcome([leaf, between], { revocationLists: await lists(["88"]) })).toBe(
+      "certificate_revoked",
+    );
   });
 });
 

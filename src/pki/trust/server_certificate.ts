@@ -12,7 +12,8 @@ import { parseRoots, TrustAnchors } from "./anchors.ts";
 import { validatePath } from "./path.ts";
 import { checkPresented } from "./peer_expectation.ts";
 import { type KeyPin, keyPin } from "./pin.ts";
-import { isServerFor, serverNames } from "./server_name.ts";
+import { type CrlSource, RevocationLists } from "./revocation.ts";
+import { hasUri, isServerFor, isUri, serverNames } from "./server_name.ts";
 
 /** What a server's chain must lead to. */
 export type ServerTrust =
@@ -31,6 +32,10 @@ export interface ServerCertificateOptions {
   readonly trust: ServerTrust;
   /** What it should be, for people; the control plane when left out. */
   readonly role?: string;
+  /** In place of `host`: DNS names, addresses or URIs, of which its certificate must have one. */
+  readonly names?: readonly string[];
+  /** Each certificate of its chain must be covered by one of these, and not be on it. Left out: revocation is not looked at. */
+  readonly revocationLists?: CrlSource;
 }
 
 export interface VerifiedServer {
@@ -78,15 +83,42 @@ export class ServerCertificateVerifier {
       { leaf, intermediates: others, anchors, usage: "serverAuth", nowMs },
       this.#verifier,
     );
-    const { host, alternativeHosts } = this.#options;
-    if (![host, ...alternativeHosts].some((name) => isServerFor(leaf, name)))
+    const { host, alternativeHosts, names = [host, ...alternativeHosts] } = this.#options;
+    if (!names.some((name) => (isUri(name) ? hasUri(leaf, name) : isServerFor(leaf, name))))
       throw new MeshError("certificate_unexpected", "peer", `its certificate is for: ${serverNames(leaf)}`);
+    if (this.#options.revocationLists !== undefined)
+      await this.#checkRevocation(certificates, this.#options.revocationLists, nowMs);
     const root = certificates[certificates.length - 1] ?? leaf;
     return {
       rootPem: encodePem("CERTIFICATE", root.der),
       serialNumber: leaf.serialNumber,
       notAfterMs: Math.min(...certificates.map((one) => one.notAfterMs)),
     };
+  }
+
+  /** As OpenSSL with X509_V_FLAG_CRL_CHECK_ALL, which Envoy sets: a certificate that no list covers is not believed. */
+  async #checkRevocation(
+    certificates: readonly Certificate[],
+    source: CrlSource,
+    nowMs: number,
+  ): Promise<void> {
+    const lists = new RevocationLists(this.#verifier);
+    await lists.replace([source], certificates.slice(1));
+    for (const [at, { serialNumber }] of certificates.slice(0, -1).entries()) {
+      const issuer = certificates[at + 1];
+      if (issuer === undefined) break;
+      const { authorityKey, subject } = issuer;
+      const finding = lists.look({ authorityKey, issuer: subject, serialNumber }, nowMs);
+      if (finding === "good") continue;
+      const isKnown = finding === "revoked";
+      throw new MeshError(
+        isKnown ? "certificate_revoked" : "certificate_revocation_unknown",
+        "peer",
+        isKnown
+          ? `the certificate with serial ${serialNumber} is revoked`
+          : `no fresh revocation list in ${source.name} covers the certificate with serial ${serialNumber}`,
+      );
+    }
   }
 
   async #anchors(presented: readonly Certificate[]): Promise<TrustAnchors> {

@@ -19,10 +19,20 @@ export function isServerFor(certificate: Certificate, host: string): boolean {
   return names.some((name) => name.kind === "dns" && matches(name.value.toLowerCase(), wanted));
 }
 
+/** Whether a name that is wanted is a URI, as SPIFFE's are. */
+export function isUri(name: string): boolean {
+  return name.includes("://");
+}
+
+/** A URI is compared as it is written: SPIFFE-ID §2 leaves no other spelling. */
+export function hasUri(certificate: Certificate, uri: string): boolean {
+  return certificate.extensions.subjectAltNames.some((name) => name.kind === "uri" && name.value === uri);
+}
+
 /** The names a certificate has, for messages. */
 export function serverNames(certificate: Certificate): string {
   const names = certificate.extensions.subjectAltNames.flatMap((name) => {
-    if (name.kind === "dns") return [printable(name.value)];
+    if (name.kind === "dns" || name.kind === "uri") return [printable(name.value)];
     if (name.kind === "ip")
       return [IpAddress.fromBytes(name.bytes)?.text ?? "an IP address of no known length"];
     return [];

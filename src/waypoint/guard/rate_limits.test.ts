@@ -10,6 +10,7 @@ import { RateLimits, type SharedStore } from "./rate_limits.ts";
 const redis = (whenAway: "local" | "allow" | "deny"): RateLimitStore => ({
   kind: "redis",
   address: { host: "redis", port: 6379 },
+  tls: null,
   passwordFile: null,
   database: 0,
   timeoutMs: 50,

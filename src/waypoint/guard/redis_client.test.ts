@@ -38,6 +38,7 @@ function scene(answer: (command: string) => string, password: string | null = nu
   const host = world.host("waypoint", { addresses: ["10.0.0.1"] });
   const client = new RedisClient(host, {
     address: { host: serverAddress.ip, port: serverAddress.port },
+    secure: null,
     password: async () => password,
     database: password === null ? 0 : 3,
     timeoutMs: 100,

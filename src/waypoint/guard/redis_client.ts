@@ -9,6 +9,8 @@ import { encodeCommand, RespReader, type RespReply } from "../../wire/resp.ts";
 
 export interface RedisSettings {
   readonly address: HostPort;
+  /** TLS over a connection that has just been made, the server verified; null for plain text. */
+  readonly secure: ((socket: Socket) => Promise<Socket>) | null;
   /** Read for each connection, so that a new one counts at once. */
   readonly password: () => Promise<string | null>;
   readonly database: number;
@@ -99,10 +101,11 @@ export class RedisClient {
 
   async #connect(): Promise<Socket> {
     const { net } = this.#host;
-    const { address, password, database } = this.#settings;
+    const { address, secure, password, database } = this.#settings;
     try {
       const secret = await password();
-      const socket = await dial(net, address, redisLimits.connectTimeoutMs);
+      const dialled = await dial(net, address, redisLimits.connectTimeoutMs);
+      const socket = secure === null ? dialled : await secure(dialled);
       const reader = new RespReader();
       socket.setHandler({
         onData: (bytes) => this.#receive(reader, bytes),

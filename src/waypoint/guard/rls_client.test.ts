@@ -48,6 +48,7 @@ function scene(answer: (request: RateLimitRequest) => RateLimitResponse | Promis
   });
   const client = new RlsClient(world.host("waypoint", { addresses: ["10.0.0.1"] }), {
     address: { host: "10.0.0.2", port: 8081 },
+    secure: null,
     domain: "shop",
     timeoutMs: 100,
   });

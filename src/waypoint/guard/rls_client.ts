@@ -4,7 +4,7 @@ import { backoffMs } from "../../base/backoff.ts";
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import type { HostPort } from "../../base/ip.ts";
 import { redisLimits } from "../../base/limits/redis.ts";
-import type { Host } from "../../host/host.ts";
+import type { Host, Socket } from "../../host/host.ts";
 import type { RateLimitRule } from "../../mesh/traffic/rate_limit.ts";
 import { dial } from "../../transport/dial.ts";
 import { H2Link } from "../../transport/h2_link.ts";
@@ -25,6 +25,8 @@ const shouldRateLimit = describeMethod(RateLimitService.method.shouldRateLimit);
 
 export interface RlsSettings {
   readonly address: HostPort;
+  /** TLS over a connection that has just been made, the server verified; null for plain text. */
+  readonly secure: ((socket: Socket) => Promise<Socket>) | null;
   readonly domain: string;
   readonly timeoutMs: number;
 }
@@ -94,13 +96,14 @@ export class RlsClient implements SharedStore {
 
   async #dial(): Promise<Channel> {
     const { clock, net } = this.#host;
-    const { address } = this.#settings;
-    const socket = await dial(net, address, redisLimits.connectTimeoutMs);
+    const { address, secure } = this.#settings;
+    const dialled = await dial(net, address, redisLimits.connectTimeoutMs);
+    const socket = secure === null ? dialled : await secure(dialled);
     const link = new H2Link(clock, socket, { role: "client" }, {});
     const authority = `${address.host}:${address.port}`;
     const client = new GrpcClient(link.connection, {
       authority,
-      scheme: "http",
+      scheme: secure === null ? "http" : "https",
       clock,
       userAgent: "fairlead",
     });

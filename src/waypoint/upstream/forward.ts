@@ -3,6 +3,7 @@
  * connection belongs to one waypoint identity and one endpoint; what decides who sees whom was decided when it was dialled.
  */
 import { faultOf, MeshError } from "../../base/errors.ts";
+import { formatSocketAddress } from "../../base/ip.ts";
 import { servingLimits } from "../../base/limits/serving.ts";
 import type { Clock, Socket, Timer } from "../../host/host.ts";
 import {
@@ -291,10 +292,12 @@ export class Forwarder {
   }
 
   /** A connection is shared by those alone who would have made the same one. */
-  #poolOf({ downstream: { waypoint }, request }: Exchange, endpoint: Endpoint): Pool {
+  #poolOf(exchange: Exchange, endpoint: Endpoint): Pool {
+    const { request } = exchange;
+    const { waypoint } = exchange.downstream;
     const { workload, port, service, policy } = endpoint;
     const limits = policy?.pool ?? defaultConnectionPool;
-    const tls = policy === undefined ? "" : tlsKey(policy, request.authority);
+    const tls = policy === undefined ? "" : openingKey(policy, request.authority, exchange.downstream);
     const key = `${waypoint.uid}|${waypoint.identity.uri}|${workload.uid}|${workload.identity.uri}|${port}|${service?.hostname ?? ""}|${tls}`;
     const known = this.#pools.get(key);
     if (known !== undefined) {
@@ -343,20 +346,24 @@ function tooMany(): MeshError {
   return new MeshError("limit_reached", "upstream", "as many connections as may be are open");
 }
 
-const tlsKeys = new WeakMap<DestinationPolicy, string>();
+const openingKeys = new WeakMap<DestinationPolicy, string>();
 
-function tlsKey(policy: DestinationPolicy, authority: string): string {
-  let key = tlsKeys.get(policy);
+function openingKey(policy: DestinationPolicy, authority: string, client: Downstream): string {
+  let key = openingKeys.get(policy);
   if (key === undefined) {
     const { tls, proxyProtocol } = policy;
     key =
       tls === null && proxyProtocol === null
         ? ""
         : JSON.stringify([{ ...tls, location: null }, proxyProtocol]);
-    tlsKeys.set(policy, key);
+    openingKeys.set(policy, key);
   }
   // Without a name of its own the server is asked for by the request's.
-  return policy.tls?.sni === "" ? `${key}${authority}` : key;
+  const named = policy.tls?.sni === "" ? `${key}${authority}` : key;
+  if (policy.proxyProtocol === null) return named;
+  // The header tells of one client, so that no other may use the connection.
+  const { source, destination } = client;
+  return `${named}|${formatSocketAddress(source)}|${destination.ip?.text ?? ""}|${destination.port}`;
 }
 
 const maxTurns = 4;

@@ -1,6 +1,7 @@
 /** RateLimit (`fairlead.dev/v1`): how many requests of whom a service takes in a time. */
 import { trafficLimits } from "../../../../base/limits/traffic.ts";
 import type { Location } from "../../../location.ts";
+import type { UpstreamTls } from "../../../traffic/destination_policy.ts";
 import type {
   RateLimitKey,
   RateLimitRule,
@@ -68,7 +69,7 @@ export function readRateLimit(
     spec: {
       targets,
       rules,
-      store: readStore(spec, problems),
+      store: readStore(spec, metadata.namespace, problems),
       headers: readFlag(spec, "headers", problems) ?? true,
       dryRun: readFlag(spec, "dryRun", problems) ?? false,
     },
@@ -145,9 +146,9 @@ function readLimit(rule: ObjectReader, problems: Problems): TokenLimit {
 }
 
 const storeFields = { known: ["type", "redis", "rls"] };
-const placeFields = ["address", "timeout", "whenAway"];
+const placeFields = ["address", "tls", "timeout", "whenAway"];
 
-function readStore(spec: ObjectReader, problems: Problems): RateLimitStore {
+function readStore(spec: ObjectReader, namespace: string, problems: Problems): RateLimitStore {
   const reader = spec.object("store", storeFields);
   const type = reader?.choice("type", ["Local", "Redis", "RLS"])?.value ?? "Local";
   if (reader === null || type === "Local") {
@@ -166,7 +167,8 @@ function readStore(spec: ObjectReader, problems: Problems): RateLimitStore {
     if (!reader.has(field)) problems.add(reader.at, `${reader.path(field)} is missing`);
     return { kind: "local" };
   }
-  const address = readAddress(place, problems);
+  const { isSecured, ...address } = readAddress(place, type === "Redis", problems);
+  const tls = readStoreTls(place, namespace, isSecured, problems);
   const timeoutMs = readTime(place, "timeout", problems) ?? 100;
   const whenAway = readWhenAway(place);
   if (type === "Redis") {
@@ -174,13 +176,50 @@ function readStore(spec: ObjectReader, problems: Problems): RateLimitStore {
     return {
       kind: "redis",
       address,
+      tls,
       passwordFile: place.string("passwordFile")?.value ?? null,
       database,
       timeoutMs,
       whenAway,
     };
   }
-  return { kind: "rls", address, domain: place.requiredString("domain")?.value ?? "", timeoutMs, whenAway };
+  const domain = place.requiredString("domain")?.value ?? "";
+  return { kind: "rls", address, tls, domain, timeoutMs, whenAway };
+}
+
+/** Files are those of the document's namespace, as everywhere. @param isSecured the address says that TLS is spoken. */
+function readStoreTls(
+  place: ObjectReader,
+  namespace: string,
+  isSecured: boolean,
+  problems: Problems,
+): UpstreamTls | null {
+  const reader = place.object("tls", { known: ["caFile", "certificateFile", "keyFile", "serverName"] });
+  if (reader === null && (!isSecured || place.has("tls"))) return null;
+  const file = (field: string): string | null => reader?.string(field)?.value || null;
+  const certificate = file("certificateFile");
+  const key = file("keyFile");
+  if (reader !== null && (certificate === null) !== (key === null))
+    problems.add(reader.at, `${reader.name} must have both certificateFile and keyFile, or neither`);
+  const serverName = reader?.string("serverName") ?? null;
+  if (reader !== null && serverName !== null && !isHostname(serverName.value))
+    problems.add(
+      serverName.at,
+      `${reader.path("serverName")}: ${quote(serverName.value)} is not a host name`,
+      serverName.value,
+    );
+  return {
+    namespace,
+    mode: certificate === null ? "simple" : "mutual",
+    sni: serverName?.value ?? "",
+    caCertificates: file("caFile"),
+    caCrl: null,
+    clientCertificate: certificate,
+    privateKey: key,
+    subjectAltNames: [],
+    insecureSkipVerify: false,
+    location: reader?.at ?? place.at,
+  };
 }
 
 /** Said aloud: both answers are wrong for somebody. */
@@ -189,16 +228,25 @@ function readWhenAway(place: ObjectReader): WhenAway {
   return word === "Local" ? "local" : word === "Allow" ? "allow" : "deny";
 }
 
+/** @param takesScheme `redis://` and `rediss://` may come first. */
 function readAddress(
   place: ObjectReader,
+  takesScheme: boolean,
   problems: Problems,
-): { readonly host: string; readonly port: number } {
+): { readonly host: string; readonly port: number; readonly isSecured: boolean } {
   const read = place.requiredString("address");
-  const match = /^(?:\[([0-9A-Fa-f:]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(read?.value ?? "");
+  const scheme = takesScheme ? (/^rediss?:\/\//.exec(read?.value ?? "")?.[0] ?? "") : "";
+  const match = /^(?:\[([0-9A-Fa-f:]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(read?.value.slice(scheme.length) ?? "");
   const host = match?.[1] ?? match?.[2] ?? "";
   const port = Number(match?.[3] ?? 0);
   const isHost = match?.[1] !== undefined || isHostname(host) || /^\d+(\.\d+){3}$/.test(host);
   if (read !== null && (!isHost || port < 1 || port > 65_535))
     problems.add(read.at, `${place.path("address")}: ${quote(read.value)} is not host:port`, read.value);
-  return { host, port };
+  if (scheme === "redis://" && place.has("tls"))
+    problems.add(
+      place.where("tls"),
+      `${place.path("tls")} cannot be given with redis://, which is plain text`,
+      "tls",
+    );
+  return { host, port, isSecured: scheme === "rediss://" };
 }

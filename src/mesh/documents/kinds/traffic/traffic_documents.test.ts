@@ -182,6 +182,34 @@ describe("every kind with every field that it takes", () => {
     expect(spec.store).toMatchObject({ kind: "redis", whenAway: "deny", database: 2, timeoutMs: 50 });
   });
 
+  test.each([
+    [
+      "{address: 'rediss://r.example:6380'}",
+      { mode: "simple", sni: "", caCertificates: null, namespace: "shop" },
+    ],
+    ["{address: 'r.example:6380', tls: {}}", { mode: "simple", clientCertificate: null }],
+    [
+      "{address: 'rediss://[::1]:1', tls: {caFile: ca.pem, certificateFile: c.pem, keyFile: k.pem, serverName: r.example}}",
+      {
+        mode: "mutual",
+        caCertificates: "ca.pem",
+        clientCertificate: "c.pem",
+        privateKey: "k.pem",
+        sni: "r.example",
+      },
+    ],
+    ["{address: 'redis://r.example:6379'}", null],
+    ["{address: 'r.example:6379'}", null],
+  ])("TLS to a Redis server: %s", (redis, tls) => {
+    const read = one(
+      `apiVersion: fairlead.dev/v1\nkind: RateLimit\nmetadata: {name: a, namespace: shop}\nspec: {targetRefs: [{kind: Service, name: a}], rules: [{limit: {requests: 1, unit: SECOND}}], store: {type: Redis, redis: ${redis}}}\n`,
+    ) as RateLimitDocument;
+    const { store } = read.spec;
+    if (store.kind !== "redis") throw new Error(store.kind);
+    if (tls === null) expect(store.tls).toBeNull();
+    else expect(store.tls).toMatchObject(tls);
+  });
+
   test("retries without conditions have Istio's", () => {
     const read = one(
       "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec: {hosts: [a.mesh], http: [{route: [{destination: {host: a.mesh}}], retries: {attempts: 1}}]}\n",
@@ -538,6 +566,21 @@ describe("and what a RateLimit cannot say", () => {
       "a header without a name",
       `${target}\nrules: [{keys: [{by: Header}], limit: {requests: 1, unit: SECOND}}]`,
       "6:19 spec.rules[0].keys[0].name is missing",
+    ],
+    [
+      "TLS in plain text",
+      `${target}\nrules: [{limit: {requests: 1, unit: SECOND}}]\nstore: {type: Redis, redis: {address: "redis://a:1", tls: {}}}`,
+      "7:56 spec.store.redis.tls cannot be given with redis://, which is plain text",
+    ],
+    [
+      "a certificate without its key",
+      `${target}\nrules: [{limit: {requests: 1, unit: SECOND}}]\nstore: {type: Redis, redis: {address: "a:1", tls: {certificateFile: c.pem}}}`,
+      "7:53 spec.store.redis.tls must have both certificateFile and keyFile, or neither",
+    ],
+    [
+      "a scheme of the rate limit service",
+      `${target}\nrules: [{limit: {requests: 1, unit: SECOND}}]\nstore: {type: RLS, rls: {domain: d, address: "rediss://a:1"}}`,
+      '7:48 spec.store.rls.address: "rediss://a:1" is not host:port',
     ],
     [
       "a name twice",
