@@ -24,6 +24,9 @@ const pythonPackages: readonly string[] = [
   // An independent client of xDS and of the CA.
   "cryptography==50.0.2",
   "grpcio==1.85.1",
+  // A receiver of OTLP by OpenTelemetry's own messages, and Prometheus' own reader of OpenMetrics.
+  "opentelemetry-proto==1.45.2",
+  "prometheus-client==0.26.0",
   // Autobahn's WebSocket cases, and an application that they are tried on.
   "kosoku==0.1.0",
   "websockets==17.4",

@@ -43,7 +43,15 @@ export function nodeConfig(plan: Plan, machine: MachinePlan): Config {
     rootNamespace: "istio-system",
     workloads: null,
     waypoints: [],
-    waypointSettings: { middlewareDirectory: null, filesDirectory: null, accessLog: null, traces: null },
+    waypointSettings: {
+      middlewareDirectory: null,
+      filesDirectory: null,
+      accessLog: null,
+      traces: null,
+      logs: null,
+      metrics: null,
+      otlp: { encoding: "protobuf", headersPath: null, rootPath: null },
+    },
     ca: {
       kind: "files",
       certificatePath: `${pkiFolder}/ca.pem`,

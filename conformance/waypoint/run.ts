@@ -5,6 +5,8 @@ import { tryAuthorizers } from "./auth/authorizers.ts";
 import { compareWithEnvoy } from "./auth/envoy.ts";
 import { type AskedRequest, routeCases } from "./route_cases.ts";
 import { openRouteStage } from "./route_stage.ts";
+import { tryCollectors } from "./telemetry/otlp.ts";
+import { tryTlsInside } from "./tls_inside.ts";
 
 /** @returns the exit code. */
 export async function waypointConformance(argv: readonly string[]): Promise<number> {
@@ -38,6 +40,16 @@ export async function waypointConformance(argv: readonly string[]): Promise<numb
     if (wanted === undefined || `auth ${name}`.includes(wanted)) tell(`auth ${name}`, fault);
   });
   if (unjudged !== null) counts.skipped++;
+  await tryTlsInside(scratchDirectory("waypoint_tls"), (name, fault) => {
+    if (wanted === undefined || name.includes(wanted)) tell(name, fault);
+  });
+  const untold = await tryCollectors(scratchDirectory("waypoint_collectors"), (name, fault) => {
+    if (wanted === undefined || name.includes(wanted)) tell(name, fault);
+  });
+  if (untold !== null) {
+    counts.skipped++;
+    console.log(`skipped OTLP: ${untold}`);
+  }
   const unasked = await tryAuthorizers(scratchDirectory("waypoint_authorizers"), (name, fault) => {
     if (wanted === undefined || `auth ${name}`.includes(wanted)) tell(`auth ${name}`, fault);
   });

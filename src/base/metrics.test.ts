@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { adminLimits } from "./limits/admin.ts";
-import { MetricRegistry } from "./metrics.ts";
+import { MetricRegistry, readLabels, writeLabels } from "./metrics.ts";
 import { negotiateMetricsFormat, writeMetrics } from "./metrics_text.ts";
 
 describe("metrics", () => {
@@ -44,6 +44,34 @@ describe("metrics", () => {
       `a{x="${"y".repeat(adminLimits.maxLabelValueLength)}"} 0\n`,
     );
   });
+});
+
+test("labels are read as they were written, whatever is in them", () => {
+  const pairs = [
+    ["a", 'x"y'],
+    ["b", "back\\slash, \\n and\nline"],
+    ["c", ""],
+    ["d", 'le="0",e="1"'],
+  ] as const;
+  expect(readLabels(writeLabels(pairs))).toEqual(pairs.map(([name, value]) => [name, value]));
+  expect(readLabels("")).toEqual([]);
+});
+
+test("label sets that were not declared have room of their own, and take none of the others'", () => {
+  const family = new MetricRegistry(4).counter("a", "A.", ["x"]);
+  for (const x of ["1", "2", "3"]) family.with({ x }).add(1);
+  for (const y of ["1", "2"]) expect(family.withWritten(writeLabels([["y", y]]))).not.toBeNull();
+  expect(family.withWritten('y="3"')).toBeNull();
+  expect(family.withWritten('y="1"')).not.toBeNull();
+  family.with({ x: "4" }).add(1);
+  expect([...family.series()].map(([labels]) => labels)).toEqual([
+    'x="1"',
+    'x="2"',
+    'x="3"',
+    'y="1"',
+    'y="2"',
+    'x="4"',
+  ]);
 });
 
 describe("text formats", () => {

@@ -32,23 +32,38 @@ export class Gauge {
   }
 }
 
+/** One of the values that were counted, and the trace in which it came about. */
+export interface Exemplar {
+  readonly value: number;
+  /** Milliseconds since the Unix epoch. */
+  readonly wallMs: number;
+  readonly traceId: string;
+  readonly spanId: string;
+}
+
 /** How often values fell at or below each of the family's bucket bounds. */
 export class Histogram {
-  readonly #bounds: readonly number[];
-  /** One more than there are bounds: the last is for everything above. */
-  readonly #counts: Float64Array;
+  readonly bounds: readonly number[];
+  /** Of each bucket by itself. One more than there are bounds: the last is for everything above. */
+  readonly counts: Float64Array;
+  /** The latest of each bucket. Empty until there is one. */
+  exemplars: (Exemplar | null)[] = [];
   #sum = 0;
 
   constructor(bounds: readonly number[]) {
-    this.#bounds = bounds;
-    this.#counts = new Float64Array(bounds.length + 1);
+    this.bounds = bounds;
+    this.counts = new Float64Array(bounds.length + 1);
   }
 
-  observe(value: number): void {
+  /** @param trace of the value, where there is one that somebody keeps. */
+  observe(value: number, trace: Omit<Exemplar, "value"> | null = null): void {
     let index = 0;
-    while (index < this.#bounds.length && value > (this.#bounds[index] ?? 0)) index++;
-    this.#counts[index] = (this.#counts[index] ?? 0) + 1;
+    while (index < this.bounds.length && value > (this.bounds[index] ?? 0)) index++;
+    this.counts[index] = (this.counts[index] ?? 0) + 1;
     this.#sum += value;
+    if (trace === null) return;
+    if (this.exemplars.length === 0) this.exemplars = new Array(this.counts.length).fill(null);
+    this.exemplars[index] = { value, ...trace };
   }
 
   get sum(): number {
@@ -56,15 +71,20 @@ export class Histogram {
   }
 
   get count(): number {
-    return this.#counts.reduce((total, count) => total + count, 0);
+    return this.counts.reduce((total, count) => total + count, 0);
   }
 
   /** Cumulative, as the text formats want it, the `+Inf` bucket last. */
-  buckets(): readonly { readonly upperBound: number; readonly count: number }[] {
+  buckets(): readonly {
+    readonly upperBound: number;
+    readonly count: number;
+    readonly exemplar: Exemplar | null;
+  }[] {
     let total = 0;
-    return Array.from(this.#counts, (count, index) => {
+    return Array.from(this.counts, (count, index) => {
       total += count;
-      return { upperBound: this.#bounds[index] ?? Number.POSITIVE_INFINITY, count: total };
+      const upperBound = this.bounds[index] ?? Number.POSITIVE_INFINITY;
+      return { upperBound, count: total, exemplar: this.exemplars[index] ?? null };
     });
   }
 }
@@ -82,6 +102,8 @@ export class MetricFamily<Label extends string, Child> {
   readonly #maxSeries: number;
   /** By written labels, `a="x",b="y"`, in the declared order. */
   readonly #children = new Map<string, Child>();
+  /** Of `#children`, those with labels that were not declared. */
+  #odd = 0;
   #dropped = 0;
 
   constructor(
@@ -107,13 +129,25 @@ export class MetricFamily<Label extends string, Child> {
    * labels all say `overflow`: what peers and documents name must never grow our memory without end.
    */
   with(values: Readonly<Record<Label, string>>): Child {
-    const key = this.#labels.map((label) => `${label}="${escapeLabelValue(values[label])}"`).join(",");
+    const key = writeLabels(this.#labels.map((label) => [label, values[label]]));
     const existing = this.#children.get(key);
     if (existing !== undefined) return existing;
-    if (this.#children.size < this.#maxSeries) return this.#add(key);
+    if (this.#children.size - this.#odd < this.#maxSeries) return this.#add(key);
     this.#dropped++;
     const overflow = this.#labels.map((label) => `${label}="overflow"`).join(",");
     return this.#children.get(overflow) ?? this.#add(overflow);
+  }
+
+  /** As written by `writeLabels`, whatever labels these are. They have room of their own, half of the family's. @returns null when it is full. */
+  withWritten(key: string): Child | null {
+    const existing = this.#children.get(key);
+    if (existing !== undefined) return existing;
+    if (this.#odd >= this.#maxSeries / 2) {
+      this.#dropped++;
+      return null;
+    }
+    this.#odd++;
+    return this.#add(key);
   }
 
   /** How many times a label set was asked for that had no room. */
@@ -203,6 +237,19 @@ export class MetricRegistry {
 
 const metricName = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
 const labelName = /^(?!__|le$)[a-zA-Z_][a-zA-Z0-9_]*$/;
+
+/** `a="x",b="y"`: the key of a label set. */
+export function writeLabels(pairs: readonly (readonly [name: string, value: string])[]): string {
+  return pairs.map(([name, value]) => `${name}="${escapeLabelValue(value)}"`).join(",");
+}
+
+/** What `writeLabels` has written. */
+export function readLabels(written: string): readonly (readonly [name: string, value: string])[] {
+  const pairs: [string, string][] = [];
+  for (const [, name = "", value = ""] of written.matchAll(/([^=,"]+)="((?:\\.|[^"\\])*)"/g))
+    pairs.push([name, value.replaceAll(/\\(.)/g, (_, char: string) => (char === "n" ? "\n" : char))]);
+  return pairs;
+}
 
 /** Backslash, quote and line feed are escaped; a value that is too long is cut, because peers name things too. */
 function escapeLabelValue(value: string): string {

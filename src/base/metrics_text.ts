@@ -1,5 +1,5 @@
 /** The two text formats of metrics: OpenMetrics 1.0 and the older Prometheus text format 0.0.4. */
-import { type AnyFamily, Counter, Gauge, Histogram, type MetricRegistry } from "./metrics.ts";
+import { type AnyFamily, Counter, type Exemplar, Gauge, Histogram, type MetricRegistry } from "./metrics.ts";
 
 export type MetricsFormat = "openmetrics" | "prometheus";
 
@@ -34,21 +34,34 @@ function writeFamily(lines: string[], family: AnyFamily, format: MetricsFormat):
   const described = format === "openmetrics" ? family.name : sample;
   lines.push(`# HELP ${described} ${escapeHelp(family.help, format)}`, `# TYPE ${described} ${family.type}`);
   for (const [labels, child] of family.series()) {
-    if (child instanceof Histogram) writeHistogram(lines, family.name, labels, child);
+    if (child instanceof Histogram) writeHistogram(lines, family.name, labels, child, format);
     else if (child instanceof Counter || child instanceof Gauge)
       lines.push(`${sample}${braces(labels)} ${writeNumber(child.value)}`);
   }
 }
 
-function writeHistogram(lines: string[], name: string, labels: string, histogram: Histogram): void {
-  for (const bucket of histogram.buckets()) {
-    const bound = `le="${writeBound(bucket.upperBound)}"`;
-    lines.push(`${name}_bucket{${labels === "" ? bound : `${labels},${bound}`}} ${bucket.count}`);
+function writeHistogram(
+  lines: string[],
+  name: string,
+  labels: string,
+  histogram: Histogram,
+  format: MetricsFormat,
+): void {
+  for (const { upperBound, count, exemplar } of histogram.buckets()) {
+    const bound = `le="${writeBound(upperBound)}"`;
+    // The older format has no place for exemplars.
+    const shown = exemplar === null || format === "prometheus" ? "" : writeExemplar(exemplar);
+    lines.push(`${name}_bucket{${labels === "" ? bound : `${labels},${bound}`}} ${count}${shown}`);
   }
   lines.push(
     `${name}_sum${braces(labels)} ${writeNumber(histogram.sum)}`,
     `${name}_count${braces(labels)} ${histogram.count}`,
   );
+}
+
+/** OpenMetrics 1.0, "Exemplars": labels of 128 characters at most, the value, and seconds since the epoch. */
+function writeExemplar({ traceId, spanId, value, wallMs }: Exemplar): string {
+  return ` # {trace_id="${traceId}",span_id="${spanId}"} ${writeNumber(value)} ${(wallMs / 1000).toFixed(3)}`;
 }
 
 function braces(labels: string): string {

@@ -85,15 +85,74 @@ describe("what Telemetry documents say", () => {
     const rule = rules.of(downstream);
     expect(rule.isLogged(record(200))).toBe(true);
     expect(rule.samplingPercent).toBe(10);
-    expect(rule.disabledMetrics.has("REQUEST_COUNT")).toBe(true);
+    expect(rule.metrics?.disabled.has("REQUEST_COUNT")).toBe(true);
     const elsewhere = exchangeOf({ downstream: { service: service("web", { 80: 80 }) } });
     expect(rules.of(elsewhere.downstream).isLogged(record(200))).toBe(false);
   });
 
-  test("no spans is no sampling", () => {
-    const { rules } = rulesOf(
-      telemetry("shop", "tracing: [{disableSpanReporting: true, randomSamplingPercentage: 50}]"),
+  test("no spans are none, whoever began the trace", () => {
+    const { rules } = rulesOf(telemetry("shop", "tracing: [{disableSpanReporting: true}]"));
+    expect(rules.of(downstream).hasSpans).toBe(false);
+    expect(rulesOf().rules.of(downstream).hasSpans).toBe(true);
+  });
+
+  test("a document that names the collector alone leaves no line in the log, and the other way round", () => {
+    for (const [provider, logged, collected] of [
+      ["otel", false, true],
+      ["envoy", true, false],
+    ] as const) {
+      const { rules } = rulesOf(telemetry("shop", `accessLogging: [{providers: [{name: ${provider}}]}]`));
+      const { isLogged, isCollected } = rules.of(downstream);
+      expect([isLogged(record(200)), isCollected(record(200))]).toEqual([logged, collected]);
+    }
+  });
+
+  test("attributes of spans: literal, header, format, and whose service it is", () => {
+    const { rules, log } = rulesOf(
+      telemetry(
+        "shop",
+        `tracing:
+- customTags:
+    tier: {literal: {value: gold}}
+    a: {header: {name: X-A}}
+    b: {header: {name: X-B, defaultValue: none}}
+    c: {header: {name: X-C}}
+    way: {formatter: {value: "%REQ(:METHOD)% %RESPONSE_CODE%"}}
+    bad: {formatter: {value: "%NO_SUCH%"}}`,
+      ),
     );
-    expect(rules.of(downstream).samplingPercent).toBe(0);
+    expect(rules.of(downstream).spanAttributes?.(record(207))).toEqual({
+      ...{ tier: "gold", a: "1", b: "none", way: "GET 207" },
+    });
+    expect(log).toEqual(["a formatter of a Telemetry cannot be used; its spans go without it"]);
+  });
+
+  test("labels of metrics: by expression, taken away, and unknown where it fails", () => {
+    const { rules, log } = rulesOf(
+      telemetry(
+        "shop",
+        `metrics:
+- overrides:
+  - tagOverrides:
+      host: {value: request.host}
+      code: {value: "response.code / 100"}
+      gone: {operation: REMOVE}
+      failing: {value: no.such}
+      broken: {value: "1 +"}
+  - {match: {metric: RESPONSE_SIZE}, disabled: true}`,
+      ),
+    );
+    const rule = rules.of(downstream).metrics;
+    expect([...(rule?.disabled ?? [])]).toEqual(["RESPONSE_SIZE"]);
+    const made = record(404);
+    const tags = rule?.tags?.(made).get("REQUEST_COUNT");
+    expect(Object.fromEntries(tags ?? [])).toEqual({
+      host: made.exchange.request.authority,
+      code: "4",
+      gone: null,
+      failing: "unknown",
+      broken: "unknown",
+    });
+    expect(log).toEqual(["a label of a Telemetry cannot be used; it is unknown"]);
   });
 });

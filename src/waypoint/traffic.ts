@@ -22,8 +22,7 @@ import { RouteStages } from "./match/route_stages.ts";
 import { streamDestination } from "./match/stream_route.ts";
 import type { AuthStages, Stages } from "./stages.ts";
 import type { AccessFormat } from "./telemetry/access_format.ts";
-import { RequestTelemetry } from "./telemetry/request_telemetry.ts";
-import type { SpanExport } from "./telemetry/spans.ts";
+import { RequestTelemetry, type RequestTelemetryOptions } from "./telemetry/request_telemetry.ts";
 import type { TelemetryRules } from "./telemetry_rules.ts";
 import { Attempts } from "./upstream/attempts.ts";
 import { Clusters } from "./upstream/clusters.ts";
@@ -42,7 +41,8 @@ export interface TrafficOptions {
   readonly shared: RateLimitsContext["shared"];
   readonly rules: TelemetryRules;
   readonly accessFormat: AccessFormat | null;
-  readonly tracing: { readonly spans: SpanExport; readonly samplingPercent: number } | null;
+  readonly logs: RequestTelemetryOptions["logs"];
+  readonly tracing: RequestTelemetryOptions["tracing"];
 }
 
 type TrafficStages = Omit<Stages, keyof AuthStages>;
@@ -72,12 +72,9 @@ export class Traffic {
       logger,
       metrics,
       format: options.accessFormat,
-      isLogged: (record) => options.rules.of(record.exchange.downstream).isLogged(record),
-      tracing:
-        options.tracing === null
-          ? null
-          : { spans: options.tracing.spans, samplingPercent: (exchange) => this.#sampling(exchange) },
-      disabledMetrics: ({ downstream }) => options.rules.of(downstream).disabledMetrics,
+      rule: (downstream) => options.rules.of(downstream),
+      logs: options.logs,
+      tracing: options.tracing,
     });
     this.clusters = new Clusters({
       clock,
@@ -155,11 +152,6 @@ export class Traffic {
       },
       connect: (downstream) => this.#connect(downstream),
     };
-  }
-
-  #sampling({ downstream }: Exchange): number {
-    const { rules, tracing } = this.#options;
-    return rules.of(downstream).samplingPercent ?? tracing?.samplingPercent ?? 0;
   }
 
   #limitsFor({ downstream: { service } }: Exchange): readonly RateLimit[] {

@@ -44,7 +44,7 @@ export function openWaypoint(
   const shared = new SharedStores(host, named, (socket, tls, name, http) =>
     upstreamTls.secure(socket, tls, name, http),
   );
-  const { stages, update } = waypointStages(context, host, config, auth, shared);
+  const { stages, update, flush } = waypointStages(context, host, config, auth, shared);
   const isWaypoint = ({ namespace, name }: Workload) => config.waypoints.includes(`${namespace}/${name}`);
   // For as long as the process: a waypoint that drains still serves what is open.
   const planner = new TrafficPlanner({
@@ -76,7 +76,10 @@ export function openWaypoint(
       logger,
     ),
     connect: (endpoint, downstream) => forwarder.connect(endpoint, downstream, { http: null, authority: "" }),
-    drainUpstreams: () => forwarder.drain(),
+    drainUpstreams: () => {
+      forwarder.drain();
+      flush();
+    },
   });
   secrets.subscribe((svid) => {
     if (context.locals.all.some((local) => waypoint.serves(local) && local.identity.equals(svid.id)))

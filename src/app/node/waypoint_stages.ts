@@ -1,5 +1,6 @@
 /** The stages of a node's waypoint: who may, and what is done with traffic. */
 import { MeshError } from "../../base/errors.ts";
+import { otlpLimits } from "../../base/limits/otlp.ts";
 import type { Config } from "../../config/node/config.ts";
 import type { Host } from "../../host/host.ts";
 import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
@@ -10,15 +11,21 @@ import { Attachment } from "../../waypoint/attached.ts";
 import type { SharedStores } from "../../waypoint/guard/shared_stores.ts";
 import type { AuthStages, Stages } from "../../waypoint/stages.ts";
 import { type AccessFormat, compileFormat } from "../../waypoint/telemetry/access_format.ts";
-import { SpanExport } from "../../waypoint/telemetry/spans.ts";
+import { Collector } from "../../waypoint/telemetry/collector.ts";
+import { MetricExport } from "../../waypoint/telemetry/metric_export.ts";
+import { OtlpQueue } from "../../waypoint/telemetry/otlp_queue.ts";
 import { TelemetryRules } from "../../waypoint/telemetry_rules.ts";
 import { Traffic } from "../../waypoint/traffic.ts";
+import type { OtlpLog, OtlpSpan } from "../../wire/otlp/items.ts";
+import { encodeLogs, encodeSpans } from "../../wire/otlp/otlp.ts";
 import { versionFields } from "../version.ts";
 
 export interface WaypointStages {
   readonly stages: Stages;
   /** Requests that are under way keep the rules they have. */
   update(plan: TrafficPlan, documents: DocumentsInForce): void;
+  /** What is told to collectors goes there now, before the process ends. */
+  flush(): void;
 }
 
 /** @throws MeshError `configuration` for a format of the access log that is none. */
@@ -33,6 +40,7 @@ export function waypointStages(
   const { waypointSettings, rootNamespace } = config;
   const attachment = new Attachment(rootNamespace, (key) => store.serviceByKey(key));
   const rules = new TelemetryRules(logger, attachment, rootNamespace);
+  const exported = exportsOf(context, host, config);
   const traffic = new Traffic({
     rules,
     ...{ clock, random, logger, store, metrics: telemetry.metrics },
@@ -46,10 +54,12 @@ export function waypointStages(
     },
     shared: shared.of,
     accessFormat: formatOf(waypointSettings.accessLog),
-    tracing: tracingOf(context, host, config),
+    logs: exported.logs,
+    tracing: exported.tracing,
   });
   return {
     stages: { ...auth, ...traffic.stages },
+    flush: exported.flush,
     update: (plan, { documents }) => {
       attachment.update(documents.flatMap((document) => (document.kind === "Gateway" ? document : [])));
       rules.update(documents.flatMap((document) => (document.kind === "Telemetry" ? document : [])));
@@ -69,18 +79,60 @@ function formatOf(text: string | null): AccessFormat | null {
   throw new MeshError("configuration", "local", `--waypoint-access-log: ${message} (character ${column})`);
 }
 
-function tracingOf(
-  { clock, logger }: NodeContext,
-  { http, name }: Host,
-  {
-    waypointSettings: { traces },
-    waypoints: [waypoint = "waypoint"],
-  }: Pick<Config, "waypointSettings" | "waypoints">,
+/** What goes to collectors. All that is counted of it has a name of its own: what is lost there must be seen elsewhere. */
+function exportsOf(
+  { clock, logger, random, telemetry: { metrics } }: NodeContext,
+  { http, files, name }: Host,
+  { waypointSettings, waypoints: [waypoint = "waypoint"] }: Pick<Config, "waypointSettings" | "waypoints">,
 ) {
-  if (traces === null) return null;
-  const { url, samplingPercent } = traces;
+  const { traces, logs, metrics: metricSettings, otlp } = waypointSettings;
   const version = versionFields(name).version ?? "unknown";
-  // As Istio names a service to its tracers: workload, then namespace.
-  const serviceName = waypoint.split("/").reverse().join(".");
-  return { samplingPercent, spans: new SpanExport({ clock, logger, http, url, version, serviceName }) };
+  const source = {
+    // As Istio names a service to its tracers: workload, then namespace.
+    resource: { "service.name": waypoint.split("/").reverse().join("."), "service.version": version },
+    scope: "fairlead.waypoint",
+    version,
+  };
+  const items = metrics.counter(
+    "fairlead_otlp_items",
+    "Spans, log records and points of metrics for collectors",
+    ["signal", "outcome"],
+  );
+  const counted = (signal: string) => ({
+    sent: items.with({ signal, outcome: "sent" }),
+    lost: items.with({ signal, outcome: "lost" }),
+  });
+  const { encoding } = otlp;
+  const collector = (url: string) => new Collector({ http, files, url, ...otlp });
+  const common = { clock, random, logger };
+  const spans =
+    traces === null
+      ? null
+      : new OtlpQueue<OtlpSpan>({
+          ...{ ...common, collector: collector(traces.url), what: "spans", ...counted("traces") },
+          maxQueued: otlpLimits.maxQueuedSpans,
+          encode: (batch) => encodeSpans(source, batch, encoding),
+        });
+  const records =
+    logs === null
+      ? null
+      : new OtlpQueue<OtlpLog>({
+          ...{ ...common, collector: collector(logs.url), what: "log records", ...counted("logs") },
+          maxQueued: otlpLimits.maxQueuedLogs,
+          encode: (batch) => encodeLogs(source, batch, encoding),
+        });
+  const points =
+    metricSettings === null
+      ? null
+      : new MetricExport({
+          ...{ clock, logger, metrics, source, intervalMs: metricSettings.intervalMs },
+          ...{ collector: collector(metricSettings.url), ...counted("metrics") },
+        });
+  return {
+    logs: records,
+    tracing: spans === null || traces === null ? null : { spans, samplingPercent: traces.samplingPercent },
+    flush: () => {
+      for (const one of [spans, records, points]) one?.flush();
+    },
+  };
 }

@@ -22,12 +22,8 @@ export const waypointLimits = {
   maxMirrors: 1_000,
   /** A copy's answer is waited for, so that its connection can be used again, and no longer. */
   mirrorTimeoutMs: 15_000,
-  /** Spans that wait for the collector; those beyond are lost and counted. OpenTelemetry's defaults (`OTEL_BSP_*`). */
-  maxQueuedSpans: 2_048,
-  spanBatch: 512,
-  spanDelayMs: 5_000,
-  spanTimeoutMs: 10_000,
-  maxCollectorAnswerBytes: 64 * 1024,
+  /** Label sets of one metric that Telemetry documents of one namespace make by tagOverrides; those beyond have `overflow` as their values. */
+  maxTaggedSeries: 1_000,
   /** An ejection grows with each repetition, up to this (Envoy `max_ejection_time`). */
   maxEjectionMs: 300_000,
 } as const;

@@ -47,6 +47,16 @@ export function assembleConfig(
         values.waypointTraces === null
           ? null
           : { url: values.waypointTraces, samplingPercent: values.waypointTraceSampling },
+      logs: values.waypointLogs === null ? null : { url: values.waypointLogs },
+      metrics:
+        values.waypointMetrics === null
+          ? null
+          : { url: values.waypointMetrics, intervalMs: values.waypointMetricsInterval },
+      otlp: {
+        encoding: values.waypointOtlpEncoding,
+        headersPath: values.waypointOtlpHeaders,
+        rootPath: values.waypointOtlpRoot,
+      },
     },
     ca,
     crlPath: values.crl,

@@ -16,6 +16,18 @@ export interface WaypointConfig {
   readonly accessLog: string | null;
   /** Null: traces pass through as they come. */
   readonly traces: { readonly url: string; readonly samplingPercent: number } | null;
+  /** A collector of log records of requests; null: there is none. */
+  readonly logs: { readonly url: string } | null;
+  /** A collector of all metrics of this node; null: there is none. */
+  readonly metrics: { readonly url: string; readonly intervalMs: number } | null;
+  /** How all three collectors are spoken to. */
+  readonly otlp: {
+    readonly encoding: "protobuf" | "json";
+    /** A file of `Name: value` lines; null for none. */
+    readonly headersPath: string | null;
+    /** Roots by which collectors are known; null for the system's. */
+    readonly rootPath: string | null;
+  };
 }
 
 export interface Config {

@@ -1,6 +1,8 @@
 /** Settings of a host that is a waypoint. */
+
+import { otlpLimits } from "../../base/limits/otlp.ts";
 import { many, one, optional } from "../setting.ts";
-import { Invalid, type Reader, readNonEmpty, readWorkloadName } from "../value.ts";
+import { Invalid, type Reader, readDuration, readNonEmpty, readWord, readWorkloadName } from "../value.ts";
 
 const group = "Waypoint";
 
@@ -9,14 +11,17 @@ const readPercent: Reader<number> = (text) => {
   return percent >= 0 && percent <= 100 ? percent : new Invalid("not a share in percent (0 to 100)");
 };
 
-const readCollector: Reader<string> = (text) => {
-  const url = URL.canParse(text) ? new URL(text) : null;
-  if (url === null || !/^https?:$/.test(url.protocol)) return new Invalid("not http(s)://HOST[:PORT][/PATH]");
-  if (url.username !== "" || url.password !== "") return new Invalid("an address with a password");
-  // A base address gets the path of traces (OTLP Specification, "OTLP/HTTP Request").
-  if (url.pathname === "/") url.pathname = "/v1/traces";
-  return url.href;
-};
+const readCollector =
+  (path: string): Reader<string> =>
+  (text) => {
+    const url = URL.canParse(text) ? new URL(text) : null;
+    if (url === null || !/^https?:$/.test(url.protocol))
+      return new Invalid("not http(s)://HOST[:PORT][/PATH]");
+    if (url.username !== "" || url.password !== "") return new Invalid("an address with a password");
+    // A base address gets the path of its signal (OTLP Specification, "OTLP/HTTP Request").
+    if (url.pathname === "/") url.pathname = path;
+    return url.href;
+  };
 
 export const waypointSettings = {
   waypoints: many(readWorkloadName, {
@@ -43,7 +48,7 @@ export const waypointSettings = {
     group,
     help: "the access log's lines by Envoy's operators, %REQ(:PATH)% and so on; by default they have named fields",
   }),
-  waypointTraces: optional(readCollector, {
+  waypointTraces: optional(readCollector("/v1/traces"), {
     flag: "--waypoint-traces",
     hint: "URL",
     group,
@@ -54,5 +59,41 @@ export const waypointSettings = {
     hint: "PERCENT",
     group,
     help: "how many of the requests that come without a trace begin one",
+  }),
+  waypointLogs: optional(readCollector("/v1/logs"), {
+    flag: "--waypoint-logs",
+    hint: "URL",
+    group,
+    help: "a collector that takes a log record of each request by OTLP over HTTP, beside the access log",
+  }),
+  waypointMetrics: optional(readCollector("/v1/metrics"), {
+    flag: "--waypoint-metrics",
+    hint: "URL",
+    group,
+    help: "a collector that takes this node's metrics by OTLP over HTTP, beside the metrics port",
+  }),
+  waypointMetricsInterval: one(readDuration(otlpLimits.minMetricsIntervalMs, 86_400_000), "60s", {
+    flag: "--waypoint-metrics-interval",
+    hint: "DURATION",
+    group,
+    help: "how often metrics are sent to a collector",
+  }),
+  waypointOtlpEncoding: one(readWord("protobuf", "json"), "protobuf", {
+    flag: "--waypoint-otlp-encoding",
+    hint: "protobuf|json",
+    group,
+    help: "how collectors are spoken to",
+  }),
+  waypointOtlpHeaders: optional(readNonEmpty, {
+    flag: "--waypoint-otlp-headers",
+    hint: "PATH",
+    group,
+    help: "a file of headers for collectors, a line `Name: value` each; read again for each request",
+  }),
+  waypointOtlpRoot: optional(readNonEmpty, {
+    flag: "--waypoint-otlp-root",
+    hint: "PATH",
+    group,
+    help: "the roots by which collectors are known; the system's without it",
   }),
 };

@@ -283,12 +283,38 @@ export interface AccessLogRule {
   readonly filter: Located<string> | null;
 }
 
+/** Which requests have a line in the log, and which a log record at the collector; null: none. */
+export interface AccessLogging {
+  readonly log: AccessLogRule | null;
+  readonly collector: AccessLogRule | null;
+}
+
 export interface TracingRule {
   /** Null: not said. */
   readonly samplingPercent: number | null;
   /** No spans. */
   readonly isDisabled: boolean;
+  /** Spans say of which canonical service they are, and so on. */
+  readonly hasIstioTags: boolean;
+  /** By the attribute's name. */
+  readonly customTags: ReadonlyMap<string, CustomTag>;
 }
+
+export type CustomTag =
+  | { readonly kind: "literal"; readonly value: string }
+  /** @member name in lower case. @member otherwise when there is no such header; null: no attribute. */
+  | { readonly kind: "header"; readonly name: string; readonly otherwise: string | null }
+  /** Operators of Envoy's. */
+  | { readonly kind: "format"; readonly text: Located<string> };
+
+export interface MetricOverride {
+  readonly isDisabled: boolean;
+  /** By the label's name. */
+  readonly tags: ReadonlyMap<string, TagOverride>;
+}
+
+/** An expression in CEL; null: the metric has no such label. */
+export type TagOverride = Located<string> | null;
 
 /** What waypoints tell of requests. Each part is null when the document says nothing of it. */
 export interface TelemetryDocument extends Document {
@@ -297,10 +323,10 @@ export interface TelemetryDocument extends Document {
   readonly targetRefs: readonly Located<string>[];
   /** It is for workloads, and so for no waypoint. */
   readonly hasSelector: boolean;
-  readonly accessLog: AccessLogRule | null;
+  readonly accessLog: AccessLogging | null;
   readonly tracing: TracingRule | null;
-  /** Istio's names, `REQUEST_COUNT` and so on. */
-  readonly disabledMetrics: ReadonlySet<string> | null;
+  /** By Istio's names, `REQUEST_COUNT` and so on. */
+  readonly metrics: ReadonlyMap<string, MetricOverride> | null;
 }
 
 /** `fairlead.dev/v1`: who may reach what, and who may not. It changes nothing; a change of documents that breaks it is refused. */

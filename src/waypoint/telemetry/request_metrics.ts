@@ -1,9 +1,17 @@
 /** Istio's standard metrics of HTTP and gRPC, by the names and labels of a waypoint (https://istio.io/latest/docs/reference/config/metrics/). */
-import type { Counter, Histogram, MetricRegistry } from "../../base/metrics.ts";
+import type { Counter, Histogram, MetricFamily, MetricRegistry } from "../../base/metrics.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import type { Downstream } from "../exchange.ts";
 import { type RequestRecord, requestProtocol } from "./request_record.ts";
+import { TaggedLabels } from "./tagged_labels.ts";
+import type { MetricRule } from "./telemetry_rule.ts";
+
+/** Hexadecimal. */
+export interface Trace {
+  readonly traceId: string;
+  readonly spanId: string;
+}
 
 const labelNames = [
   "reporter",
@@ -41,6 +49,8 @@ const bounds = [
   1_800_000, 3_600_000,
 ];
 
+const none: ReadonlySet<string> = new Set();
+
 interface Series {
   readonly requests: Counter;
   readonly duration: Histogram;
@@ -50,6 +60,7 @@ interface Series {
 
 export class RequestMetrics {
   readonly #families;
+  readonly #tagged = new TaggedLabels();
   /** One request costs two look-ups and no string: by connection, then by endpoint and outcome. */
   readonly #byConnection = new WeakMap<Downstream, Map<Workload | null, Map<string, Series>>>();
 
@@ -83,25 +94,49 @@ export class RequestMetrics {
     };
   }
 
-  /** @param disabled Istio's names of those that do not count it. */
-  count(record: RequestRecord, disabled: ReadonlySet<string>): void {
-    const series = this.#seriesOf(record);
-    if (disabled.size === 0 || !disabled.has("REQUEST_COUNT")) series.requests.add(1);
-    if (!disabled.has("REQUEST_DURATION")) series.duration.observe(record.durationMs);
-    if (!disabled.has("REQUEST_SIZE")) series.requestBytes.observe(record.requestBytes);
-    if (!disabled.has("RESPONSE_SIZE")) series.responseBytes.observe(record.responseBytes);
+  /** @param trace of the request, where its spans are kept. */
+  count(record: RequestRecord, rule: MetricRule | null, trace: Trace | null): void {
+    const exemplar = trace === null ? null : { ...trace, wallMs: record.startedWallMs + record.durationMs };
+    const { requests, duration, requestBytes, responseBytes } =
+      rule === null || rule.tags === null ? this.#seriesOf(record) : this.#taggedSeries(record, rule);
+    const disabled = rule?.disabled ?? none;
+    if (!disabled.has("REQUEST_COUNT")) requests.add(1);
+    if (!disabled.has("REQUEST_DURATION")) duration.observe(record.durationMs, exemplar);
+    if (!disabled.has("REQUEST_SIZE")) requestBytes.observe(record.requestBytes);
+    if (!disabled.has("RESPONSE_SIZE")) responseBytes.observe(record.responseBytes);
   }
 
   /** Of a gRPC call, at its end. */
-  countMessages(
-    record: RequestRecord,
-    requests: number,
-    responses: number,
-    disabled: ReadonlySet<string>,
-  ): void {
+  countMessages(record: RequestRecord, requests: number, responses: number, rule: MetricRule | null): void {
+    const child = this.#childrenBy(record, rule);
+    const { requestMessages, responseMessages } = this.#families;
+    const disabled = rule?.disabled ?? none;
+    if (!disabled.has("GRPC_REQUEST_MESSAGES")) child("GRPC_REQUEST_MESSAGES", requestMessages).add(requests);
+    if (!disabled.has("GRPC_RESPONSE_MESSAGES"))
+      child("GRPC_RESPONSE_MESSAGES", responseMessages).add(responses);
+  }
+
+  #taggedSeries(record: RequestRecord, rule: MetricRule): Series {
+    const child = this.#childrenBy(record, rule);
+    const { requests, duration, requestBytes, responseBytes } = this.#families;
+    return {
+      requests: child("REQUEST_COUNT", requests),
+      duration: child("REQUEST_DURATION", duration),
+      requestBytes: child("REQUEST_SIZE", requestBytes),
+      responseBytes: child("RESPONSE_SIZE", responseBytes),
+    };
+  }
+
+  /** @returns what finds the child of a metric that counts this request. */
+  #childrenBy(record: RequestRecord, rule: MetricRule | null) {
     const labels = labelsOf(record);
-    if (!disabled.has("GRPC_REQUEST_MESSAGES")) this.#families.requestMessages.with(labels).add(requests);
-    if (!disabled.has("GRPC_RESPONSE_MESSAGES")) this.#families.responseMessages.with(labels).add(responses);
+    const tags = rule?.tags?.(record) ?? null;
+    return <Child>(name: string, family: MetricFamily<(typeof labelNames)[number], Child>): Child => {
+      const ofMetric = tags?.get(name);
+      if (rule === null || ofMetric === undefined || ofMetric.size === 0) return family.with(labels);
+      const [first, instead] = this.#tagged.written(name, rule.namespace, labels, ofMetric);
+      return family.withWritten(first) ?? family.withWritten(instead) ?? family.with(labels);
+    };
   }
 
   #seriesOf(record: RequestRecord): Series {

@@ -4,52 +4,41 @@ import { waypointLimits } from "../../base/limits/waypoint.ts";
 import type { LogFields } from "../../base/log.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import { writeMetrics } from "../../base/metrics_text.ts";
-import type { HttpRequest } from "../../host/host.ts";
 import { MemoryWorld } from "../../host/memory/world.ts";
 import { ip, service, workload } from "../../mesh/testing/fixture.ts";
+import type { OtlpLog, OtlpSpan } from "../../wire/otlp/items.ts";
 import { Body } from "../body.ts";
 import { type Exchange, field } from "../exchange.ts";
 import { localReply } from "../local_reply.ts";
+import { noTelemetryRule } from "../telemetry_rules.ts";
 import { exchangeOf, ruleOf } from "../testing/exchanges.ts";
 import { MessageCount } from "./message_count.ts";
 import { RequestTelemetry } from "./request_telemetry.ts";
-import { SpanExport } from "./spans.ts";
+import type { TelemetryRule } from "./telemetry_rule.ts";
 
-function scene(samplingPercent: number | null = null, answer: () => number = () => 200) {
+function scene(samplingPercent: number | null = null, rule: Partial<TelemetryRule> = {}) {
   const world = new MemoryWorld(1);
   const { clock, random } = world.host("waypoint", { addresses: ["10.0.0.1"] });
   const metrics = new MetricRegistry();
   const lines: { level: string; fields: LogFields }[] = [];
-  const posted: unknown[] = [];
-  const http = {
-    send: async ({ body }: HttpRequest) => {
-      posted.push(JSON.parse(new TextDecoder().decode(body)));
-      return { status: answer(), headers: new Map<string, string>(), body: new Uint8Array(0) };
-    },
-  };
+  const spans: OtlpSpan[] = [];
+  const logs: OtlpLog[] = [];
   const logger = {
     log: (level: string, _target: string, _message: string, fields: LogFields = {}) =>
       lines.push({ level, fields }),
   };
-  const spans = new SpanExport({
-    clock,
-    http: http as never,
-    logger,
-    url: "http://collector/v1/traces",
-    serviceName: "waypoint.shop",
-    version: "1",
-  });
   const telemetry = new RequestTelemetry({
     clock,
     random,
     logger,
     metrics,
     format: null,
-    isLogged: () => true,
-    tracing: samplingPercent === null ? null : { spans, samplingPercent: () => samplingPercent },
-    disabledMetrics: () => new Set(),
+    rule: () => ({ ...noTelemetryRule, ...rule }),
+    logs: { add: (log) => void logs.push(log) },
+    tracing:
+      samplingPercent === null ? null : { spans: { add: (span) => void spans.push(span) }, samplingPercent },
   });
-  return { world, telemetry, metrics, lines, posted, spans };
+  return { world, telemetry, metrics, lines, spans, logs };
 }
 
 const caller = workload("web-1", {
@@ -212,8 +201,8 @@ describe("the access line", () => {
 describe("traces", () => {
   const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-  test("a caller's trace goes on: our span is its child, and the upstream's parent is ours", async () => {
-    const { telemetry, posted, world } = scene(0);
+  test("a caller's trace goes on: our span is its child, and the upstream's parent is ours", () => {
+    const { telemetry, spans } = scene(0);
     const exchange = called(["traceparent", parent]);
     telemetry.begin(exchange);
     const sent = field(exchange.request.fields, "traceparent") ?? "";
@@ -221,11 +210,28 @@ describe("traces", () => {
     expect(sent).not.toBe(parent);
     exchange.response = { status: 503, fields: [] };
     telemetry.end(exchange);
-    await world.run(waypointLimits.spanDelayMs + 1);
-    const span = JSON.stringify(posted[0]);
-    expect(span).toContain(`"spanId":"${sent.split("-")[2]}"`);
-    expect(span).toContain('"parentSpanId":"00f067aa0ba902b7"');
-    expect(span).toContain('"status":{"code":2}');
+    expect(spans[0]).toMatchObject({
+      spanId: sent.split("-")[2] ?? "",
+      parentId: "00f067aa0ba902b7",
+      isError: true,
+      attributes: {
+        "istio.canonical_service": "cart",
+        "istio.namespace": "store",
+        "istio.cluster_id": "east",
+      },
+    });
+  });
+
+  test("no span where documents want none, and what they add to one", () => {
+    const silent = scene(100, { hasSpans: false });
+    const adding = scene(100, { spanAttributes: () => ({ tier: "gold" }) });
+    for (const { telemetry } of [silent, adding]) {
+      const exchange = called(["traceparent", parent]);
+      telemetry.begin(exchange);
+      telemetry.end(exchange);
+    }
+    expect(silent.spans).toEqual([]);
+    expect(adding.spans[0]?.attributes.tier).toBe("gold");
   });
 
   test("a request without one begins one, as often as the sampling says", () => {
@@ -238,7 +244,7 @@ describe("traces", () => {
       telemetry.begin(exchange);
       expect(field(exchange.request.fields, "traceparent")?.split("-")[3]).toBe(flag);
       telemetry.end(exchange);
-      expect(spans.waiting).toBe(percent / 100);
+      expect(spans.length).toBe(percent / 100);
     }
   });
 
@@ -249,28 +255,116 @@ describe("traces", () => {
     expect(exchange.request.fields).toEqual(["traceparent", parent, "x-request-id", "1"]);
   });
 
-  test("a collector that is away costs the bound and is said once; what comes later is sent", async () => {
-    let status = 503;
-    const { telemetry, spans, world, lines, posted } = scene(100, () => status);
-    const some = (count: number) => {
-      for (let i = 0; i < count; i++) {
-        const exchange = called();
-        telemetry.begin(exchange);
-        telemetry.end(exchange);
-      }
-    };
-    some(waypointLimits.spanBatch + waypointLimits.maxQueuedSpans);
-    expect(spans.waiting).toBe(waypointLimits.maxQueuedSpans);
-    some(1);
-    expect(spans.lost).toBe(1);
-    await world.run(60_000);
-    expect(spans.waiting).toBe(0);
-    expect(lines.filter(({ fields }) => "url" in fields)).toHaveLength(1);
-    status = 200;
-    some(1);
-    await world.run(120_000);
-    expect(spans.sent).toBe(1);
-    expect(posted.length).toBeGreaterThan(1);
+  test("documents say how many begin one, in place of the setting", () => {
+    const { telemetry, spans } = scene(0, { samplingPercent: 100 });
+    const exchange = called();
+    telemetry.begin(exchange);
+    telemetry.end(exchange);
+    expect(spans.length).toBe(1);
+  });
+});
+
+describe("log records for a collector", () => {
+  test("have what the line has, and the trace; a rule decides on them by itself", () => {
+    const { telemetry, logs, lines } = scene(100, { isLogged: () => false });
+    const exchange = called();
+    telemetry.begin(exchange);
+    exchange.response = { status: 503, fields: [] };
+    telemetry.end(exchange);
+    expect(lines).toEqual([]);
+    expect(logs[0]).toMatchObject({ severity: "ERROR", body: "GET /secret 503" });
+    expect(logs[0]?.attributes).toMatchObject({ method: "GET", status: 503, "dst.workload": "cart-1" });
+    expect(logs[0]?.attributes.route).toBeUndefined();
+    expect(logs[0]?.traceId).toMatch(/^[0-9a-f]{32}$/);
+    const none = scene(null, { isCollected: () => false });
+    none.telemetry.begin(exchange);
+    none.telemetry.end(exchange);
+    expect([none.logs.length, none.lines.length]).toEqual([0, 1]);
+  });
+});
+
+describe("exemplars", () => {
+  const sampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  const bucketOf = (metrics: MetricRegistry, format: "openmetrics" | "prometheus") =>
+    writeMetrics(metrics, format)
+      .split("\n")
+      .filter(
+        (line) => line.startsWith("istio_request_duration_milliseconds_bucket") && line.includes("# {"),
+      );
+
+  test("the duration of a request with a trace that is kept names it, in OpenMetrics alone", () => {
+    for (const percent of [0, null]) {
+      const { telemetry, metrics } = scene(percent);
+      const exchange = called(["traceparent", sampled]);
+      telemetry.begin(exchange);
+      telemetry.end(exchange);
+      const [line = "", ...others] = bucketOf(metrics, "openmetrics");
+      expect(others).toEqual([]);
+      expect(line).toMatch(
+        /le="0\.5"\} 1 # \{trace_id="4bf92f3577b34da6a3ce929d0e0e4736",span_id="[0-9a-f]{16}"\} 0 \d+\.\d{3}$/,
+      );
+      expect(bucketOf(metrics, "prometheus")).toEqual([]);
+    }
+  });
+
+  test("a trace that is not kept is none", () => {
+    const { telemetry, metrics } = scene(0);
+    const exchange = called();
+    telemetry.begin(exchange);
+    telemetry.end(exchange);
+    expect(bucketOf(metrics, "openmetrics")).toEqual([]);
+  });
+});
+
+describe("labels that documents ask for", () => {
+  const counts = (metrics: MetricRegistry) =>
+    writeMetrics(metrics, "prometheus")
+      .split("\n")
+      .filter((line) => line.startsWith("istio_requests_total{"));
+  const counting = (telemetry: RequestTelemetry, path: string) => {
+    const exchange = called();
+    exchange.request.path = path;
+    telemetry.begin(exchange);
+    telemetry.end(exchange);
+  };
+
+  test("take the place of the usual ones, are added, or are away, of the metric they are for", () => {
+    const tags = new Map([
+      ["source_app", "mine"],
+      ["tier", "gold"],
+      ["source_version", null],
+    ] as const);
+    const { telemetry, metrics } = scene(null, {
+      metrics: {
+        namespace: "shop",
+        disabled: new Set(["REQUEST_SIZE"]),
+        tags: () => new Map([["REQUEST_COUNT", tags]]),
+      },
+    });
+    counting(telemetry, "/");
+    const [line = ""] = counts(metrics);
+    expect(line).toContain('source_app="mine"');
+    expect(line).toContain('tier="gold"');
+    expect(line).not.toContain("source_version=");
+    const text = writeMetrics(metrics, "prometheus");
+    expect(text).toMatch(
+      /istio_request_duration_milliseconds_count\{.*source_app="web".*source_version="v1"/,
+    );
+    expect(text).not.toMatch(/istio_request_bytes_count\{.*\} 1/);
+  });
+
+  test("of one namespace make a bounded number of label sets; those beyond share one", () => {
+    const { telemetry, metrics } = scene(null, {
+      metrics: {
+        namespace: "shop",
+        disabled: new Set(),
+        tags: ({ exchange }) => new Map([["REQUEST_COUNT", new Map([["path", exchange.request.path]])]]),
+      },
+    });
+    for (let i = 0; i < waypointLimits.maxTaggedSeries + 50; i++) counting(telemetry, `/${i}`);
+    const lines = counts(metrics);
+    expect(lines.length).toBe(waypointLimits.maxTaggedSeries + 1);
+    expect(lines.find((line) => line.includes('path="overflow"'))).toEndWith(" 50");
   });
 });
 

@@ -1,14 +1,16 @@
-/** The first and the last word on each request: its place in a trace when it begins; its metrics, its access line and its span when it is over. Each once. */
+/** The first and the last word on each request: its place in a trace when it begins; its metrics, its access line, its log record and its span when it is over. Each once. */
 import { formatSocketAddress } from "../../base/ip.ts";
 import type { LogFields, Logger } from "../../base/log.ts";
 import type { MetricRegistry } from "../../base/metrics.ts";
 import type { Clock, Random } from "../../host/host.ts";
-import { type Exchange, field } from "../exchange.ts";
+import type { OtlpLog, OtlpSpan } from "../../wire/otlp/items.ts";
+import { type Downstream, type Exchange, field } from "../exchange.ts";
 import type { AccessFormat } from "./access_format.ts";
 import { MessageCount } from "./message_count.ts";
+import type { OtlpQueue } from "./otlp_queue.ts";
 import { RequestMetrics } from "./request_metrics.ts";
 import { destinationName, type RequestRecord, recordOf, requestProtocol } from "./request_record.ts";
-import type { SpanExport } from "./spans.ts";
+import type { TelemetryRule } from "./telemetry_rule.ts";
 import { readTraceContext, type TraceContext, withTraceContext } from "./trace_context.ts";
 
 export interface RequestTelemetryOptions {
@@ -18,16 +20,16 @@ export interface RequestTelemetryOptions {
   readonly metrics: MetricRegistry;
   /** Null: the lines have named fields, like those of connections. */
   readonly format: AccessFormat | null;
-  /** Which requests have a line. */
-  readonly isLogged: (record: RequestRecord) => boolean;
+  /** What Telemetry documents say of it. */
+  readonly rule: (downstream: Downstream) => TelemetryRule;
+  /** Log records of requests; null: to no collector. */
+  readonly logs: Pick<OtlpQueue<OtlpLog>, "add"> | null;
   /** Null: traces are passed on as they come, and no span is made. */
   readonly tracing: {
-    readonly spans: SpanExport;
-    /** How likely a request that comes without a trace begins one. */
-    readonly samplingPercent: (exchange: Exchange) => number;
+    readonly spans: Pick<OtlpQueue<OtlpSpan>, "add">;
+    /** How likely a request that comes without a trace begins one, where documents do not say. */
+    readonly samplingPercent: number;
   } | null;
-  /** Istio's names of metrics that do not count it. */
-  readonly disabledMetrics: (exchange: Exchange) => ReadonlySet<string>;
 }
 
 /** What is kept of a request that is under way. */
@@ -77,29 +79,34 @@ export class RequestTelemetry {
     const open = this.#open.get(exchange);
     if (open === undefined) return;
     this.#open.delete(exchange);
-    const { clock, isLogged, tracing } = this.#options;
+    const { clock, tracing, logs } = this.#options;
     const record = recordOf(exchange, clock.now(), clock.wallMs());
-    const disabled = this.#options.disabledMetrics(exchange);
-    this.#metrics.count(record, disabled);
+    const rule = this.#options.rule(exchange.downstream);
+    const { trace } = open;
+    // A trace that is not kept would lead nowhere.
+    this.#metrics.count(record, rule.metrics, trace?.sampled === true ? trace : null);
     if (open.requestMessages !== null)
       this.#metrics.countMessages(
         record,
         open.requestMessages.messages,
         this.#responses.get(exchange)?.messages ?? 0,
-        disabled,
+        rule.metrics,
       );
-    if (isLogged(record)) this.#log(record, open.trace);
-    if (tracing !== null && open.trace?.sampled === true) tracing.spans.add(spanFor(record, open.trace));
+    if (rule.isLogged(record)) this.#log(record, trace);
+    if (logs !== null && rule.isCollected(record)) logs.add(this.#logRecord(record, trace));
+    if (tracing !== null && trace?.sampled === true && rule.hasSpans)
+      tracing.spans.add(spanFor(record, trace, rule.spanAttributes?.(record) ?? {}));
   }
 
   #beginTrace(exchange: Exchange): Open["trace"] {
     const { tracing, random } = this.#options;
     if (tracing === null) {
       const seen = readTraceContext(exchange.request.fields);
-      return seen === null ? null : { ...seen, sampled: false, parentId: "" };
+      return seen === null ? null : { ...seen, sampled: seen.sampled === true, parentId: "" };
     }
     const caller = readTraceContext(exchange.request.fields);
-    const sampled = caller?.sampled ?? random.float() * 100 < tracing.samplingPercent(exchange);
+    const { samplingPercent } = this.#options.rule(exchange.downstream);
+    const sampled = caller?.sampled ?? random.float() * 100 < (samplingPercent ?? tracing.samplingPercent);
     const trace = {
       traceId: caller?.traceId ?? this.#hex(16),
       spanId: this.#hex(8),
@@ -129,15 +136,31 @@ export class RequestTelemetry {
 
   #log(record: RequestRecord, trace: Open["trace"]): void {
     const { logger, format } = this.#options;
-    const level =
-      record.status === 0 || record.status >= 500
-        ? "error"
-        : record.exchange.reply === null
-          ? "info"
-          : "warn";
+    const level = levelOf(record);
     if (format === null) logger.log(level, "access", "request complete", lineFields(record, trace));
     else logger.log(level, "access", format(record));
   }
+
+  #logRecord(record: RequestRecord, trace: Open["trace"]): OtlpLog {
+    const { format } = this.#options;
+    const { request } = record.exchange;
+    const attributes: Record<string, string | number | boolean> = {};
+    for (const [name, value] of Object.entries(lineFields(record, trace)))
+      if (value !== null && value !== undefined) attributes[name] = value;
+    return {
+      wallMs: record.startedWallMs + record.durationMs,
+      severity: ({ error: "ERROR", warn: "WARN", info: "INFO" } as const)[levelOf(record)],
+      body: format?.(record) ?? `${request.method} ${withoutQuery(request.path)} ${record.status}`,
+      attributes,
+      traceId: trace?.traceId ?? "",
+      spanId: trace?.spanId ?? "",
+    };
+  }
+}
+
+function levelOf({ status, exchange }: RequestRecord): "error" | "warn" | "info" {
+  if (status === 0 || status >= 500) return "error";
+  return exchange.reply === null ? "info" : "warn";
 }
 
 /** A query may hold a token or a name; a format string says so where an operator wants it in the log. */
@@ -181,7 +204,11 @@ function withoutQuery(path: string): string {
 }
 
 /** OpenTelemetry's semantic conventions for HTTP servers: a server's span is in error from 500 on. */
-function spanFor(record: RequestRecord, trace: NonNullable<Open["trace"]>) {
+function spanFor(
+  record: RequestRecord,
+  trace: NonNullable<Open["trace"]>,
+  others: Readonly<Record<string, string>>,
+): OtlpSpan {
   const { exchange, status } = record;
   const { request, downstream, endpoint, rule } = exchange;
   return {
@@ -211,6 +238,7 @@ function spanFor(record: RequestRecord, trace: NonNullable<Open["trace"]>) {
         ? {}
         : { "rpc.system": "grpc", "rpc.grpc.status_code": Number(record.grpcStatus) }),
       ...(endpoint === null ? {} : { "fairlead.endpoint": endpoint.workload.name }),
+      ...others,
     },
   };
 }

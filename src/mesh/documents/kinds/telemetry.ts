@@ -4,24 +4,44 @@
  */
 import { trafficLimits } from "../../../base/limits/traffic.ts";
 import type { Location } from "../../location.ts";
-import type { AccessLogRule, Metadata, TelemetryDocument, TracingRule } from "../document.ts";
-import type { ObjectReader, Problems } from "../reader.ts";
+import type {
+  AccessLogging,
+  AccessLogRule,
+  CustomTag,
+  Metadata,
+  MetricOverride,
+  TagOverride,
+  TelemetryDocument,
+  TracingRule,
+} from "../document.ts";
+import { ObjectReader, type Problems, quote } from "../reader.ts";
 import { checkCount } from "./bounds.ts";
 import { readSelector } from "./labels.ts";
 import { readTargetRefs } from "./target_ref.ts";
-import { readFlag, readNumber } from "./traffic/scalars.ts";
+import { readFlag, readHeaderName, readNumber } from "./traffic/scalars.ts";
 
 const fields = {
   known: ["selector", "targetRef", "targetRefs", "accessLogging", "tracing", "metrics"],
 };
 const modes = ["CLIENT_AND_SERVER", "CLIENT", "SERVER"] as const;
-const providerReason = "there is one place for each: the log, --waypoint-traces and the metrics' port";
+/** What each part is told to. Names of Istio's MeshConfig mean nothing here: each place is a setting of the waypoint. */
+const providers = {
+  accessLogging: { envoy: "log", otel: "collector", opentelemetry: "collector" },
+  tracing: { otel: "collector", opentelemetry: "collector" },
+  metrics: { prometheus: "port" },
+} as const;
+const places = {
+  accessLogging: "envoy (the log) and otel (--waypoint-logs)",
+  tracing: "otel (--waypoint-traces)",
+  metrics: "prometheus",
+} as const;
 const logFields = { known: ["match", "providers", "disabled", "filter"] };
 const tracingFields = {
-  known: ["match", "providers", "randomSamplingPercentage", "disableSpanReporting"],
+  known: [
+    ...["match", "providers", "randomSamplingPercentage", "disableSpanReporting", "customTags"],
+    "enableIstioTags",
+  ],
   unsupported: {
-    customTags: "spans have the attributes of OpenTelemetry's conventions",
-    enableIstioTags: "spans have the attributes of OpenTelemetry's conventions",
     useRequestIdForTraceSampling: "a trace is begun by chance, or goes on as its caller says",
     disableContextPropagation: "a caller's trace is always passed on",
   },
@@ -30,10 +50,13 @@ const metricFields = {
   known: ["providers", "overrides"],
   unsupported: { reportingInterval: "metrics are read when they are asked for" },
 };
-const overrideFields = {
-  known: ["match", "disabled"],
-  unsupported: { tagOverrides: "the labels of Istio's metrics are fixed here" },
+const overrideFields = { known: ["match", "disabled", "tagOverrides"] };
+const customTagFields = {
+  known: ["literal", "header", "formatter"],
+  unsupported: { environment: "what is in the waypoint's environment is its operator's, not a document's" },
 };
+/** As Prometheus has them, but for those that the text formats need themselves. */
+const labelName = /^(?!__|le$|quantile$)[a-zA-Z_][a-zA-Z0-9_]{0,99}$/;
 /** Of requests, as `metrics[].overrides[].match.metric` calls them; those of TCP are counted by node tunnels. */
 const requestMetrics = [
   "REQUEST_COUNT",
@@ -62,7 +85,7 @@ export function readTelemetry(
     hasSelector: false,
     accessLog: null,
     tracing: null,
-    disabledMetrics: null,
+    metrics: null,
   };
   if (spec === null) return { ...base, ...nothing };
   const selector = readSelector(spec, "selector", "matchLabels", problems);
@@ -76,38 +99,57 @@ export function readTelemetry(
     ...base,
     targetRefs: readTargetRefs(spec, problems),
     hasSelector: selector !== null,
-    accessLog: lastForServers(spec, "accessLogging", logFields, problems, readAccessLog),
-    tracing: lastForServers(spec, "tracing", tracingFields, problems, readTracing),
-    disabledMetrics: readMetrics(spec, problems),
+    accessLog: readAccessLogging(spec, problems),
+    tracing: readTracings(spec, problems),
+    metrics: readMetrics(spec, problems),
   };
 }
 
-/** A waypoint reports as a server does; of several that are for it the last counts. */
-function lastForServers<T>(
-  spec: ObjectReader,
-  field: string,
-  table: { readonly known: readonly string[]; readonly unsupported?: Readonly<Record<string, string>> },
-  problems: Problems,
-  read: (reader: ObjectReader, problems: Problems) => T,
-): T | null {
-  const items = spec.objects(field, table);
-  checkCount(spec, field, items.length, trafficLimits.maxMatches, problems);
-  let last: T | null = null;
-  for (const item of items) {
-    refuseProviders(item, problems);
-    const mode = item.object("match", { known: ["mode"] })?.choice("mode", modes)?.value;
-    const value = read(item, problems);
-    if (mode !== "CLIENT") last = value;
-  }
-  return last;
+/** A waypoint reports as a server does. */
+function isForServers(item: ObjectReader): boolean {
+  return item.object("match", { known: ["mode"] })?.choice("mode", modes)?.value !== "CLIENT";
 }
 
-function refuseProviders(item: ObjectReader, problems: Problems): void {
-  for (const provider of item.objects("providers", { known: ["name"] })) {
+/** @returns the places that the providers are; all of them without any. */
+function readPlaces<Part extends keyof typeof providers>(
+  part: Part,
+  item: ObjectReader,
+  problems: Problems,
+): ReadonlySet<string> {
+  const known: Readonly<Record<string, string>> = providers[part];
+  const named = item.objects("providers", { known: ["name"] });
+  const found = named.flatMap((provider) => {
     const name = provider.requiredString("name");
-    if (name !== null && !["envoy", "prometheus", "otel", "opentelemetry"].includes(name.value))
-      problems.warn(name.at, "Ignored", `the provider ${name.value} is not looked at: ${providerReason}`);
+    if (name === null) return [];
+    const place = Object.hasOwn(known, name.value) ? known[name.value] : undefined;
+    if (place !== undefined) return place;
+    problems.add(
+      name.at,
+      `${provider.path("name")}: there is no provider ${quote(name.value)} here, only ${places[part]}`,
+      name.value,
+      Object.keys(known),
+    );
+    return [];
+  });
+  return new Set(named.length === 0 ? Object.values(known) : found);
+}
+
+/** Of several for one place the last counts; a place that no provider names gets nothing. */
+function readAccessLogging(spec: ObjectReader, problems: Problems): AccessLogging | null {
+  const items = spec.objects("accessLogging", logFields);
+  checkCount(spec, "accessLogging", items.length, trafficLimits.maxMatches, problems);
+  let isSaid = false;
+  let log: AccessLogRule | null = null;
+  let collector: AccessLogRule | null = null;
+  for (const item of items) {
+    const named = readPlaces("accessLogging", item, problems);
+    const rule = readAccessLog(item, problems);
+    if (!isForServers(item)) continue;
+    isSaid = true;
+    if (named.has("log")) log = rule;
+    if (named.has("collector")) collector = rule;
   }
+  return isSaid ? { log, collector } : null;
 }
 
 function readAccessLog(item: ObjectReader, problems: Problems): AccessLogRule {
@@ -115,19 +157,62 @@ function readAccessLog(item: ObjectReader, problems: Problems): AccessLogRule {
   return { isDisabled: readFlag(item, "disabled", problems) ?? false, filter };
 }
 
-function readTracing(item: ObjectReader, problems: Problems): TracingRule {
-  return {
-    samplingPercent: readNumber(item, "randomSamplingPercentage", 0, 100, problems),
-    isDisabled: readFlag(item, "disableSpanReporting", problems) ?? false,
-  };
+/** Of several the last counts. */
+function readTracings(spec: ObjectReader, problems: Problems): TracingRule | null {
+  const items = spec.objects("tracing", tracingFields);
+  checkCount(spec, "tracing", items.length, trafficLimits.maxMatches, problems);
+  let last: TracingRule | null = null;
+  for (const item of items) {
+    readPlaces("tracing", item, problems);
+    const rule = {
+      samplingPercent: readNumber(item, "randomSamplingPercentage", 0, 100, problems),
+      isDisabled: readFlag(item, "disableSpanReporting", problems) ?? false,
+      hasIstioTags: readFlag(item, "enableIstioTags", problems) ?? true,
+      customTags: readCustomTags(item, problems),
+    };
+    if (isForServers(item)) last = rule;
+  }
+  return last;
 }
 
-/** Null when the document says nothing of metrics. */
-function readMetrics(spec: ObjectReader, problems: Problems): ReadonlySet<string> | null {
+function readCustomTags(item: ObjectReader, problems: Problems): ReadonlyMap<string, CustomTag> {
+  const entries = item.map("customTags");
+  checkCount(item, "customTags", entries.length, trafficLimits.maxMatches, problems);
+  const tags = new Map<string, CustomTag>();
+  for (const { key, value } of entries) {
+    const path = `${item.path("customTags")}.${key}`;
+    const reader = ObjectReader.of(value, path, customTagFields, problems);
+    if (reader === null) continue;
+    if (customTagFields.known.filter((kind) => reader.has(kind)).length !== 1) {
+      if (!reader.has("environment"))
+        problems.add(reader.at, `${path} must have one of ${customTagFields.known.join(", ")}`);
+      continue;
+    }
+    const tag = readCustomTag(reader, problems);
+    if (tag !== null) tags.set(key, tag);
+  }
+  return tags;
+}
+
+function readCustomTag(reader: ObjectReader, problems: Problems): CustomTag | null {
+  const literal = reader.object("literal", { known: ["value"] })?.requiredString("value") ?? null;
+  if (literal !== null) return { kind: "literal", value: literal.value };
+  const text = reader.object("formatter", { known: ["value"] })?.requiredString("value") ?? null;
+  if (text !== null) return { kind: "format", text };
+  const header = reader.object("header", { known: ["name", "defaultValue"] });
+  const name = header?.requiredString("name") ?? null;
+  if (header === null || name === null) return null;
+  const valid = readHeaderName(name, header.path("name"), problems);
+  const otherwise = header.string("defaultValue")?.value || null;
+  return valid === null ? null : { kind: "header", name: valid, otherwise };
+}
+
+/** Null when the document says nothing of metrics. Later ones add to those before. */
+function readMetrics(spec: ObjectReader, problems: Problems): ReadonlyMap<string, MetricOverride> | null {
   if (!spec.has("metrics")) return null;
-  const disabled = new Set<string>();
+  const said = new Map<string, { isDisabled: boolean; tags: Map<string, TagOverride> }>();
   for (const item of spec.objects("metrics", metricFields)) {
-    refuseProviders(item, problems);
+    readPlaces("metrics", item, problems);
     for (const override of item.objects("overrides", overrideFields)) {
       const match = override.object("match", {
         known: ["metric", "mode"],
@@ -135,13 +220,39 @@ function readMetrics(spec: ObjectReader, problems: Problems): ReadonlySet<string
       });
       const mode = match?.choice("mode", modes)?.value;
       const metric = match?.choice("metric", metrics)?.value ?? "ALL_METRICS";
-      const isDisabled = readFlag(override, "disabled", problems) ?? false;
+      const disabled = readFlag(override, "disabled", problems);
+      const tags = readTagOverrides(override, problems);
       if (mode === "CLIENT") continue;
       for (const name of metric === "ALL_METRICS" ? requestMetrics : [metric]) {
-        if (isDisabled) disabled.add(name);
-        else disabled.delete(name);
+        const before = said.get(name);
+        said.set(name, {
+          isDisabled: disabled ?? before?.isDisabled ?? false,
+          tags: new Map([...(before?.tags ?? []), ...tags]),
+        });
       }
     }
   }
-  return disabled;
+  return said;
+}
+
+function readTagOverrides(override: ObjectReader, problems: Problems): ReadonlyMap<string, TagOverride> {
+  const entries = override.map("tagOverrides");
+  checkCount(override, "tagOverrides", entries.length, trafficLimits.maxMatches, problems);
+  const tags = new Map<string, TagOverride>();
+  for (const { key, keyAt, value } of entries) {
+    const path = `${override.path("tagOverrides")}.${key}`;
+    const reader = ObjectReader.of(value, path, { known: ["operation", "value"] }, problems);
+    if (reader === null) continue;
+    if (!labelName.test(key)) problems.add(keyAt, `${path}: ${quote(key)} is not the name of a label`, key);
+    const operation = reader.choice("operation", ["UPSERT", "REMOVE"])?.value ?? "UPSERT";
+    if (operation === "REMOVE") {
+      if (reader.has("value"))
+        problems.add(reader.where("value"), `${path}.value cannot be given with REMOVE`, "value");
+      tags.set(key, null);
+      continue;
+    }
+    const expression = reader.requiredString("value");
+    if (expression !== null) tags.set(key, expression);
+  }
+  return tags;
 }

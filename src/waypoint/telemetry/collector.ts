@@ -1,0 +1,91 @@
+/** A collector of the OpenTelemetry protocol over HTTP: one request, and what its answer means (OTLP Specification, "OTLP/HTTP Response"). */
+import { MeshError } from "../../base/errors.ts";
+import { otlpLimits } from "../../base/limits/otlp.ts";
+import type { Files, HttpClient, HttpResponse } from "../../host/host.ts";
+import { type OtlpEncoding, otlpContentType } from "../../wire/otlp/items.ts";
+import { rejectedItems } from "../../wire/otlp/otlp.ts";
+
+export interface CollectorOptions {
+  readonly http: HttpClient;
+  readonly files: Pick<Files, "readText">;
+  /** `http://collector:4318/v1/traces`. */
+  readonly url: string;
+  readonly encoding: OtlpEncoding;
+  /** `Name: value` lines, read for each request: a credential in it may be replaced. Null for none. */
+  readonly headersPath: string | null;
+  /** Roots by which it is known; null for the system's. */
+  readonly rootPath: string | null;
+}
+
+export type SendOutcome =
+  | { readonly kind: "taken"; readonly rejected: number }
+  /** What is lost by it is lost: the same again would be refused again. */
+  | { readonly kind: "refused"; readonly reason: string }
+  /** @member afterMs as the collector says; null when it says nothing. */
+  | { readonly kind: "later"; readonly reason: string; readonly afterMs: number | null };
+
+export class Collector {
+  readonly #options: CollectorOptions;
+
+  constructor(options: CollectorOptions) {
+    this.#options = options;
+  }
+
+  get url(): string {
+    return this.#options.url;
+  }
+
+  get encoding(): OtlpEncoding {
+    return this.#options.encoding;
+  }
+
+  /** Never rejects. */
+  async send(body: Uint8Array): Promise<SendOutcome> {
+    const { http, files, url, encoding, headersPath, rootPath } = this.#options;
+    try {
+      const headers = headersPath === null ? {} : readHeaders(await files.readText(headersPath), headersPath);
+      const answer = await http.send({
+        method: "POST",
+        url,
+        headers: { ...headers, "content-type": otlpContentType[encoding] },
+        body,
+        timeoutMs: otlpLimits.timeoutMs,
+        maxResponseBytes: otlpLimits.maxAnswerBytes,
+        // Named by who runs the waypoint, in its own settings, and mostly a private address.
+        reach: "any",
+        ...(rootPath === null ? {} : { trustedRootsPem: await files.readText(rootPath) }),
+      });
+      return judge(answer, encoding);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      return { kind: "later", reason, afterMs: null };
+    }
+  }
+}
+
+const retryable: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+
+function judge({ status, headers, body }: HttpResponse, encoding: OtlpEncoding): SendOutcome {
+  if (status >= 200 && status <= 299) return { kind: "taken", rejected: rejectedItems(body, encoding) };
+  const reason = `the collector answers ${status}`;
+  if (!retryable.has(status)) return { kind: "refused", reason };
+  // Seconds; a date is not understood, and is as if nothing were said.
+  const seconds = /^\d{1,9}$/.test(headers["retry-after"] ?? "") ? Number(headers["retry-after"]) : null;
+  const afterMs = seconds === null ? null : Math.min(seconds * 1000, otlpLimits.maxRetryAfterMs);
+  return { kind: "later", reason, afterMs };
+}
+
+/** @throws MeshError `configuration`, which repeats no value: they are secrets. */
+function readHeaders(text: string, path: string): Readonly<Record<string, string>> {
+  const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "" && !line.startsWith("#"));
+  if (lines.length > otlpLimits.maxHeaders)
+    throw new MeshError("configuration", "local", `${path} has more than ${otlpLimits.maxHeaders} headers`);
+  return Object.fromEntries(
+    lines.map((line, index) => {
+      const [, name, value] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*(.*?)\s*$/.exec(line) ?? [];
+      if (name === undefined || value === undefined)
+        throw new MeshError("configuration", "local", `${path}, line ${index + 1}: not "Name: value"`);
+      return [name.toLowerCase(), value];
+    }),
+  );
+}
