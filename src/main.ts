@@ -3,7 +3,9 @@ import { cliBindings } from "./app/command/bindings.ts";
 import { runCli } from "./cli/program.ts";
 import { createBunHost } from "./host/bun/host.ts";
 import { serveHttp } from "./host/bun/serve_http.ts";
-import { ask, print } from "./host/bun/terminal.ts";
+import { ask, onKey, print, screenSize } from "./host/bun/terminal.ts";
 
 const host = createBunHost();
-host.process.exit(await runCli(cliBindings(host, { serveHttp, print, ask })));
+host.process.exit(
+  await runCli(cliBindings(host, { serveHttp, print, ask, screen: { onKey, size: screenSize } })),
+);

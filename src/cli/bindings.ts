@@ -31,10 +31,31 @@ export interface CliBindings {
     method: "GET" | "POST",
     path: string,
   ): Promise<{ readonly status: number; readonly text: string }>;
+  readonly live: LiveBindings;
   readonly control: ControlBindings;
   readonly capture: CaptureBindings;
   /** SIGTERM and SIGINT. @returns a function that ends the subscription. */
   onStopSignal(listener: () => void): () => void;
+}
+
+/** What shows things as they happen needs: a screen, keys, time. */
+export interface LiveBindings {
+  /** Null where the output is no terminal. */
+  size(): { readonly columns: number; readonly rows: number } | null;
+  /** Each key at once, as the terminal sends it, without showing it. @returns a function that ends it; the terminal is as before then. */
+  onKey(listener: (pressed: string) => void): () => void;
+  /** @returns false when the reader has gone. */
+  write(text: string): boolean;
+  /** Monotonic milliseconds. */
+  now(): number;
+  /** @returns false when a signal to stop came first. */
+  sleep(ms: number): Promise<boolean>;
+  /**
+   * Hands on what a node's socket answers, as it comes, until `take` returns false, the node ends it, or a signal to stop comes.
+   *
+   * @throws MeshError as `askAdmin`, and `io` with the node's words when it refuses.
+   */
+  follow(node: AdminTarget, path: string, take: (text: string) => boolean): Promise<void>;
 }
 
 /** The capture rules of this host, whoever installed them. */

@@ -95,6 +95,14 @@ const all = {
     ["Does the backend still take plain text?", "fairlead explain --from outside --to shop/backend"],
   ],
   "policy test": [["Before a change is applied:", "fairlead policy test mesh/"]],
+  tap: [
+    ["What is refused, as it happens:", "fairlead tap --failed"],
+    ["All that one service is asked, for a program:", "fairlead tap --to shop/backend --json"],
+  ],
+  top: [
+    ["Which services are busy, and which refuse:", "fairlead top"],
+    ["One reading over ten seconds, for a log:", "fairlead top --every 10s | cat"],
+  ],
   drain: [["Before this host is shut down:", "fairlead drain"]],
   "log-level": [["See every decision for a while:", "fairlead log-level debug"]],
   control: [

@@ -1,20 +1,18 @@
 /** The command line: commands, options and the help that teaches them. Only commands of a few lines do their work here. */
-import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { MeshError } from "../base/errors.ts";
-import type { SocketAddress } from "../base/ip.ts";
-import { ports } from "../base/limits/ports.ts";
 import { namesControlPlane } from "../config/control/client.ts";
-import { adminSocketPaths } from "../config/node/admin_socket.ts";
 import { joinSettingNames, nodeSettingNames } from "../config/settings.ts";
-import { Invalid, readAddress } from "../config/value.ts";
-import type { AdminTarget, CliBindings, ExitCode } from "./bindings.ts";
+import type { CliBindings, ExitCode } from "./bindings.ts";
 import { addClientOptions } from "./control/client.ts";
 import { addControlCommands } from "./control/commands.ts";
 import { controlResources } from "./control/resources.ts";
 import { type ShowFlags, show } from "./control/show.ts";
 import { addExplain, addPolicy } from "./explain/commands.ts";
 import { examples, overview } from "./help.ts";
+import { type AdminPlace, adminOption, targetOf } from "./node/admin_place.ts";
 import { removeCaptureRules, showCapture } from "./node/capture.ts";
+import { addNodeCommands } from "./node/commands.ts";
 import { get } from "./node/get.ts";
 import { resources } from "./node/resources.ts";
 import { runNode } from "./node/run.ts";
@@ -74,8 +72,7 @@ function buildProgram(bindings: CliBindings, style: Style, finish: (code: ExitCo
     targetOf: (place) => targetOf(bindings, place),
   });
   addPolicy(program, { bindings, style, finish });
-  addDrain(program, bindings, style, finish);
-  addLogLevel(program, bindings, style, finish);
+  addNodeCommands(program, bindings, style, finish);
   addCapture(program, bindings, style, finish);
   addControlCommands(program, { bindings, style, finish });
   addVersion(program, bindings);
@@ -219,75 +216,6 @@ async function getFrom(
   return get(bindings, style, { resource, output, namespace, admin: targetOf(bindings, admin) });
 }
 
-const defaultAdmin = `127.0.0.1:${ports.admin}`;
-
-/** The port, or the socket itself. */
-type AdminPlace = SocketAddress | { readonly socket: string };
-
-function adminOption(): Option {
-  return new Option("--admin <IP:PORT|unix:PATH>", "the node to ask: its administration port, or its socket")
-    .argParser(parseAdmin)
-    .default(parseAdmin(defaultAdmin), defaultAdmin);
-}
-
-function targetOf(bindings: CliBindings, place: AdminPlace): AdminTarget {
-  if ("socket" in place) return { sockets: [place.socket], address: null };
-  return { sockets: adminSocketPaths(bindings.environment, place), address: place };
-}
-
-function addDrain(
-  program: Command,
-  bindings: CliBindings,
-  style: Style,
-  finish: (code: ExitCode) => void,
-): void {
-  program
-    .command("drain")
-    .summary("let a running node's connections finish, then stop it")
-    .description(
-      "Asks a running node at its administration socket. Root, the node's own user and its --admin-group may do this.",
-    )
-    .addOption(adminOption())
-    .addHelpText("after", examples("drain", style))
-    .action(async ({ admin }: { readonly admin: AdminPlace }) =>
-      finish(await drain(bindings, targetOf(bindings, admin))),
-    );
-}
-
-function addLogLevel(
-  program: Command,
-  bindings: CliBindings,
-  style: Style,
-  finish: (code: ExitCode) => void,
-): void {
-  program
-    .command("log-level")
-    .summary("show or change a running node's log level")
-    .description(
-      "Asks a running node at its administration socket. Root, the node's own user and its --admin-group may do this.",
-    )
-    .addArgument(
-      new Argument("[LEVEL]", "the new level; without it, the level is shown").choices([
-        "debug",
-        "info",
-        "warn",
-        "error",
-      ]),
-    )
-    .addOption(adminOption())
-    .addHelpText("after", examples("log-level", style))
-    .action(async (level: string | undefined, { admin }: { readonly admin: AdminPlace }) =>
-      finish(await logLevel(bindings, targetOf(bindings, admin), level ?? null)),
-    );
-}
-
-function parseAdmin(text: string): AdminPlace {
-  if (text.startsWith("unix:") && text.length > "unix:".length) return { socket: text.slice("unix:".length) };
-  const address = readAddress(text);
-  if (address instanceof Invalid) throw new InvalidArgumentError(`"${text}" is ${address.reason}`);
-  return address;
-}
-
 function addVersion(program: Command, bindings: CliBindings): void {
   program
     .command("version")
@@ -307,24 +235,4 @@ function versionLine(bindings: CliBindings): string {
   const { version = "unknown", ...rest } = bindings.version;
   const details = Object.entries(rest).map(([name, value]) => `${name} ${value}`);
   return `fairlead ${version} (${details.join(", ")})`;
-}
-
-/** `fairlead drain`. */
-async function drain(bindings: CliBindings, admin: AdminTarget): Promise<ExitCode> {
-  await post(bindings, admin, "/quitquitquit");
-  bindings.terminal.out("the node waits for open connections to finish, then stops\n");
-  return 0;
-}
-
-/** `fairlead log-level`. @param level null shows it. */
-async function logLevel(bindings: CliBindings, admin: AdminTarget, level: string | null): Promise<ExitCode> {
-  const query = level === null ? "" : `?level=${encodeURIComponent(level)}`;
-  bindings.terminal.out(await post(bindings, admin, `/logging${query}`));
-  return 0;
-}
-
-async function post(bindings: CliBindings, admin: AdminTarget, path: string): Promise<string> {
-  const { status, text } = await bindings.askAdmin(admin, "POST", path);
-  if (status === 200) return text;
-  throw new MeshError(status === 403 ? "permission_denied" : "io", "upstream", text.trim());
 }

@@ -52,4 +52,28 @@ describe("log writer", () => {
     tick();
     expect(writer.lost).toBe(2);
   });
+
+  test("whoever watches a target hears all of it, whatever the level, and nothing of another", () => {
+    const written: string[] = [];
+    const { writer, tick } = writerTo((text) => written.push(text) > 0);
+    const heard: string[] = [];
+    const wants = () => [
+      writer.wants("debug", "access"),
+      writer.wants("debug", "xds"),
+      writer.wants("info", "xds"),
+    ];
+    expect(wants()).toEqual([false, false, true]);
+    const end = writer.watch("access", ({ level, message, fields }) =>
+      heard.push(`${level} ${message} ${JSON.stringify(fields)}`),
+    );
+    expect(wants()).toEqual([true, false, true]);
+    writer.log("debug", "access", "one", { a: 1 });
+    writer.log("error", "xds", "two");
+    end();
+    writer.log("error", "access", "three");
+    tick();
+    expect(heard).toEqual(['debug one {"a":1}']);
+    expect(written.join("")).not.toContain("one");
+    expect(wants()).toEqual([false, false, true]);
+  });
 });

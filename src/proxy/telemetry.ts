@@ -141,6 +141,12 @@ export class Telemetry {
     return this.#find(parties);
   }
 
+  /** For `ConnectionRecord` alone. ztunnel says this at debug too. */
+  counted(record: ConnectionRecord): void {
+    if (this.#logger.wants?.("debug", "access") === true)
+      this.#logger.log("debug", "access", "connection opened", partyFields(record));
+  }
+
   /** For `ConnectionRecord` alone. */
   closed(record: ConnectionRecord, series: Series, error: MeshError | null): void {
     const flag = error === null ? "-" : responseFlag(error.code);
@@ -250,6 +256,7 @@ export class ConnectionRecord implements CopyCounters {
     const series = this.#telemetry.seriesOf(this.#parties);
     series.opened.add(1);
     this.#series = series;
+    this.#telemetry.counted(this);
     return series;
   }
 

@@ -61,6 +61,7 @@ function sources(changes: Partial<AdminSources> = {}): AdminSources & { readonly
     setLogLevel: (wanted) => {
       level = wanted;
     },
+    watchRecords: () => () => {},
     drain: () => {
       drains++;
     },
@@ -183,7 +184,9 @@ describe("administration", () => {
         const answer = await ask(createAdminApp(given, open), path, { method });
         expect([answer.status, await answer.text()]).toEqual([
           403,
-          expect.stringContaining("ask at /run/fairlead/admin.sock (fairlead drain, fairlead log-level)"),
+          expect.stringContaining(
+            "ask at /run/fairlead/admin.sock (fairlead drain, fairlead log-level, fairlead tap)",
+          ),
         ]);
       }
     }

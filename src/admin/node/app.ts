@@ -9,6 +9,7 @@ import type { LogLevel } from "../../base/log.ts";
 import { writeMetrics } from "../../base/metrics_text.ts";
 import { dumpCertificates } from "./certificates.ts";
 import type { AdminSources, ConnectionEntry } from "./sources.ts";
+import { Taps } from "./tap.ts";
 
 const pages: readonly (readonly [path: string, description: string])[] = [
   ["config_dump", "everything this node knows: workloads, services, policies, certificates, configuration"],
@@ -21,6 +22,7 @@ const pages: readonly (readonly [path: string, description: string])[] = [
   ["control", "the connection of this host to its control plane"],
   ["identity_socket", "identities for local programs: the rules, and which program has taken which"],
   ["stats/prometheus", "metrics, as on the metrics port"],
+  ["tap", "on the socket: connections and requests as they come; ?from= ?to= ?failed=1"],
   ["logging", "on the socket, POST: show the log level; POST ?level=debug|info|warn|error: change it"],
   ["quitquitquit", "on the socket, POST: drain and stop"],
 ];
@@ -31,6 +33,7 @@ export function createAdminApp(sources: AdminSources, access: PortAccess): Hono 
   app.use(refuseBrowsers);
   if (access.reads === "socket") app.use(refuseReads(access));
   addReads(app, sources);
+  app.all("/tap", (context) => context.text(`/tap is not for the port: ${wayIn(access)}\n`, 403));
   for (const path of ["/logging", "/quitquitquit"])
     app.all(path, (context) => context.text(`${path} changes this node: ${wayIn(access)}\n`, 403));
   return app;
@@ -45,6 +48,8 @@ export interface SocketBindings {
 export function createSocketAdminApp(sources: AdminSources): Hono<{ Bindings: SocketBindings }> {
   const app = new Hono<{ Bindings: SocketBindings }>();
   addReads(app, sources);
+  const taps = new Taps((listener) => sources.watchRecords(listener));
+  app.get("/tap", (context) => openTap(context, taps));
   app.post("/logging", (context) => changeLogLevel(context, sources, context.env.caller));
   app.post("/quitquitquit", (context) => {
     sources.drain(context.env.caller);
@@ -66,7 +71,7 @@ export interface PortAccess {
 function wayIn({ socketPath }: PortAccess): string {
   return socketPath === null
     ? "this node has no administration socket (--admin-socket)"
-    : `ask at ${socketPath} (fairlead drain, fairlead log-level)`;
+    : `ask at ${socketPath} (fairlead drain, fairlead log-level, fairlead tap)`;
 }
 
 /** Metrics are on a port of their own, for everyone. */
@@ -152,6 +157,17 @@ function dumpConfig(sources: AdminSources): unknown {
 /** A list of what there is at most one of, as every other page has lists. */
 function present<T>(value: T | null): readonly T[] {
   return value === null ? [] : [value];
+}
+
+function openTap(context: Context, taps: Taps): Response {
+  const { from, to, failed } = context.req.query();
+  const stream = taps.open(
+    { from: from ?? null, to: to ?? null, failed: failed === "1" },
+    context.req.raw.signal,
+  );
+  return stream === null
+    ? context.text(`${adminLimits.maxTaps} programs watch this node already; end one of them\n`, 503)
+    : context.body(stream, 200, { "content-type": "application/x-ndjson" });
 }
 
 function listConnections(connections: Iterable<ConnectionEntry>): unknown {

@@ -1,5 +1,5 @@
 /** What administration shows and does. `app/node/` fills it; nothing here knows the parts it comes from. */
-import type { LogLevel } from "../../base/log.ts";
+import type { LogEntry, LogLevel } from "../../base/log.ts";
 import type { MetricRegistry } from "../../base/metrics.ts";
 import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";
 import type { DocumentError } from "../../mesh/location.ts";
@@ -32,6 +32,8 @@ export interface AdminSources {
   logLevel(): LogLevel;
   /** @param caller who wants it, in words for the log. */
   setLogLevel(level: LogLevel, caller: string): void;
+  /** Adds a listener for what the access log says of connections and requests. @returns a function that ends it. */
+  watchRecords(listener: (entry: LogEntry) => void): () => void;
   /** Begins to drain and returns at once. */
   drain(caller: string): void;
 }

@@ -15,32 +15,70 @@ interface Answer {
 /** @throws MeshError as `CliBindings.askAdmin`. */
 export async function askAdmin(
   host: Host,
-  { sockets, address }: AdminTarget,
+  target: AdminTarget,
   method: "GET" | "POST",
   path: string,
 ): Promise<Answer> {
+  const { address } = target;
+  try {
+    return await atFirstSocket(target, (socket) => askSocket(host, socket, method, path));
+  } catch (thrown) {
+    if (!(thrown instanceof NoSocket)) throw thrown;
+    if (method === "GET" && address !== null)
+      return await httpGet(address, path, adminLimits.clientTimeoutMs);
+    throw thrown.reason;
+  }
+}
+
+/** @throws MeshError as `LiveBindings.follow`. */
+export async function followAdmin(
+  host: Host,
+  target: AdminTarget,
+  path: string,
+  take: (text: string) => boolean,
+): Promise<void> {
+  try {
+    await atFirstSocket(target, (socket) => followSocket(host, socket, path, take));
+  } catch (thrown) {
+    throw thrown instanceof NoSocket ? thrown.reason : thrown;
+  }
+}
+
+/** None of the sockets was there for us. */
+class NoSocket extends Error {
+  readonly reason: MeshError;
+  constructor(reason: MeshError) {
+    super(reason.message);
+    this.reason = reason;
+  }
+}
+
+/** @throws NoSocket; MeshError when one is there and fails: it has more to say than those that are not. */
+async function atFirstSocket<T>({ sockets }: AdminTarget, ask: (socket: string) => Promise<T>): Promise<T> {
   let denied: MeshError | null = null;
   for (const socket of sockets) {
     try {
-      return await askSocket(host, socket, method, path);
+      return await ask(socket);
     } catch (thrown) {
       const error = asMeshError(thrown, "connect_refused", "upstream");
       if (error.code === "permission_denied") denied = error;
-      // One that is there and fails has more to say than those that are not.
       else if (!isAbsent(error)) throw error;
     }
   }
-  if (method === "GET" && address !== null) return await httpGet(address, path, adminLimits.clientTimeoutMs);
   if (denied !== null)
-    throw new MeshError(
-      "permission_denied",
-      "local",
-      `the node's socket is for root, the node's own user and its --admin-group: ${denied.message}`,
+    throw new NoSocket(
+      new MeshError(
+        "permission_denied",
+        "local",
+        `the node's socket is for root, the node's own user and its --admin-group: ${denied.message}`,
+      ),
     );
-  throw new MeshError(
-    "connect_refused",
-    "upstream",
-    `no node answers at ${sockets.join(", ")}. Is one running? If its socket is elsewhere, give --admin unix:PATH`,
+  throw new NoSocket(
+    new MeshError(
+      "connect_refused",
+      "upstream",
+      `no node answers at ${sockets.join(", ")}. Is one running? If its socket is elsewhere, give --admin unix:PATH`,
+    ),
   );
 }
 
@@ -55,6 +93,37 @@ async function askSocket(host: Host, socket: string, method: string, path: strin
     const body = await readAll(answer.body, adminLimits.maxAnswerBytes);
     return { status: answer.status, text: new TextDecoder().decode(body) };
   } finally {
+    connection.close();
+  }
+}
+
+async function followSocket(
+  host: Host,
+  socket: string,
+  path: string,
+  take: (text: string) => boolean,
+): Promise<void> {
+  const connection = await HttpConnection.openUnix(host, socket);
+  const stopped = new AbortController();
+  const unsubscribe = host.process.onSignal(() =>
+    stopped.abort(new MeshError("connection_closed", "local", "stopped")),
+  );
+  try {
+    const answer = await connection.request({ method: "GET", path, headers: {}, body: null }, stopped.signal);
+    if (answer.status !== 200) {
+      const words = new TextDecoder().decode(await readAll(answer.body, adminLimits.maxAnswerBytes)).trim();
+      throw new MeshError("io", "upstream", `the node refused ${path} (${answer.status}): ${words}`);
+    }
+    const decoder = new TextDecoder();
+    const reader = answer.body.getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done || !take(decoder.decode(value, { stream: true }))) return;
+    }
+  } catch (thrown) {
+    if (!stopped.signal.aborted) throw thrown;
+  } finally {
+    unsubscribe();
     connection.close();
   }
 }

@@ -1,7 +1,7 @@
 /** What the command line is handed: this program's parts as a few functions. */
 import type { ControlStatus } from "../../agent/join/control_status.ts";
 import { ports } from "../../base/limits/ports.ts";
-import type { CliBindings, StartedNode } from "../../cli/bindings.ts";
+import type { CliBindings, LiveBindings, StartedNode } from "../../cli/bindings.ts";
 import type { Config } from "../../config/node/config.ts";
 import { readMeshFiles, refuseMissing } from "../../files/mesh_files.ts";
 import type { ServeHttp } from "../../host/bun/serve_http.ts";
@@ -12,27 +12,28 @@ import { serveAdministration } from "../node/administration.ts";
 import { prepareNode } from "../node/node.ts";
 import { openLog, serveProgram } from "../served.ts";
 import { versionFields } from "../version.ts";
-import { askAdmin } from "./admin_client.ts";
-import { controlBindings } from "./control_bindings.ts";
+import { askAdmin, followAdmin } from "./admin_client.ts";
+import { controlBindings, sleep } from "./control_bindings.ts";
 import { readControlDocument } from "./control_documents.ts";
 
 /** Outside of a Host because the simulator has no use for it. */
 export interface Outside {
   readonly serveHttp: ServeHttp;
   /** Writes all of it to standard output (1) or error (2), waiting for a slow reader. */
-  readonly print: (descriptor: 1 | 2, text: string) => void;
+  readonly print: (descriptor: 1 | 2, text: string) => boolean;
   /** Asks the person at the terminal; null when there is none. */
   readonly ask: (question: string) => string | null;
+  readonly screen: Pick<LiveBindings, "size" | "onKey">;
 }
 
-export function cliBindings(host: Host, { serveHttp, print, ask }: Outside): CliBindings {
+export function cliBindings(host: Host, { serveHttp, print, ask, screen }: Outside): CliBindings {
   return {
     arguments: host.process.arguments,
     environment: host.process.environment,
     terminal: {
       isTerminal: host.process.isTerminal,
-      out: (text) => print(1, text),
-      error: (text) => print(2, text),
+      out: (text) => void print(1, text),
+      error: (text) => void print(2, text),
     },
     version: versionFields(host.name),
     readText: (path) => host.files.readText(path),
@@ -43,6 +44,13 @@ export function cliBindings(host: Host, { serveHttp, print, ask }: Outside): Cli
     capture: {
       status: () => captureStatus(host, ports.hbone),
       remove: () => removeCapture(host),
+    },
+    live: {
+      ...screen,
+      write: (text) => print(1, text),
+      now: () => host.clock.now(),
+      sleep: (ms) => sleep(host, ms),
+      follow: (node, path, take) => followAdmin(host, node, path, take),
     },
     control: controlBindings(host, { serveHttp, ask }),
     onStopSignal: (listener) =>

@@ -29,17 +29,21 @@ export function controlBindings(host: Host, { serveHttp, ask }: ControlOutside):
     },
     exists: (path) => host.files.exists(path),
     ask: async (question) => ask(question),
-    sleep: (ms) =>
-      new Promise((resolve) => {
-        const timer = host.clock.setTimer(ms, () => finish(true));
-        const unsubscribe = host.process.onSignal(() => finish(false));
-        const finish = (whole: boolean): void => {
-          timer.cancel();
-          unsubscribe();
-          resolve(whole);
-        };
-      }),
+    sleep: (ms) => sleep(host, ms),
   };
+}
+
+/** @returns false when a signal came first. */
+export function sleep(host: Host, ms: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = host.clock.setTimer(ms, () => finish(true));
+    const unsubscribe = host.process.onSignal(() => finish(false));
+    const finish = (whole: boolean): void => {
+      timer.cancel();
+      unsubscribe();
+      resolve(whole);
+    };
+  });
 }
 
 /** A control plane with its metrics and readiness. */

@@ -1,13 +1,14 @@
 /** The administration socket on a machine with several users. */
 import { describe, expect, test } from "bun:test";
 import type { SocketBindings } from "../../admin/node/app.ts";
+import { Taps } from "../../admin/node/tap.ts";
 import { rejectionOf } from "../../base/testing/rejection.ts";
 import type { AdminSocketConfig } from "../../config/node/config.ts";
 import type { Host } from "../../host/host.ts";
 import { LogWriter } from "../../host/log_writer.ts";
 import { type MemoryMachine, MemoryWorld } from "../../host/memory/world.ts";
-import { askAdmin } from "../command/admin_client.ts";
-import { mayAdminister, openAdminSocket } from "./admin_socket.ts";
+import { askAdmin, followAdmin } from "../command/admin_client.ts";
+import { mayAdminister, openAdminSocket, type SocketApp } from "./admin_socket.ts";
 
 const path = "/run/fairlead/admin.sock";
 const app = {
@@ -18,13 +19,17 @@ const app = {
 interface Opened {
   readonly world: MemoryWorld;
   readonly machine: MemoryMachine;
+  readonly logger: LogWriter;
   readonly opened: string | null;
   readonly log: readonly string[];
   close(): void;
 }
 
 /** A node of user 900, with that socket. */
-async function open(config: Partial<AdminSocketConfig> | null): Promise<Opened> {
+async function open(
+  config: Partial<AdminSocketConfig> | null,
+  serve: (logger: LogWriter) => SocketApp = () => app,
+): Promise<Opened> {
   const world = new MemoryWorld(1);
   const machine = world.machine("one", { addresses: ["10.0.0.1"] });
   const node: Host = machine.start({ user: { uid: 900, gid: 900 } });
@@ -37,10 +42,11 @@ async function open(config: Partial<AdminSocketConfig> | null): Promise<Opened> 
   const closes: (() => void)[] = [];
   const ports = { serve: () => null, onClose: (close: () => void) => void closes.push(close) };
   const given = config === null ? null : { path, isNamed: true, group: null, ...config };
-  const opened = await world.settle(openAdminSocket(node, given, logger, ports, app));
+  const opened = await world.settle(openAdminSocket(node, given, logger, ports, serve(logger)));
   return {
     world,
     machine,
+    logger,
     opened,
     get log() {
       logger.flush();
@@ -105,5 +111,65 @@ describe("the administration socket", () => {
     expect(mayAdminister(caller, 900, 701)).toBe(false);
     expect(mayAdminister(caller, 900, null)).toBe(false);
     expect(mayAdminister(null, 900, 700)).toBe(false);
+  });
+});
+
+describe("records that are followed", () => {
+  const target = { sockets: [path], address: null };
+
+  const everything = { from: null, to: null, failed: false };
+
+  /** A node whose log is followed by one client until `take` says no. */
+  async function following(take: (text: string) => boolean, uid = 0) {
+    const opened = await open({}, (logger) => {
+      const taps = new Taps((listener) => logger.watch("access", listener));
+      return { fetch: (request) => new Response(taps.open(everything, request.signal)) };
+    });
+    const host = opened.machine.start({ user: { uid, gid: uid } });
+    const followed = followAdmin(host, target, "/tap", take);
+    return { ...opened, host, followed, isWatched: () => opened.logger.wants("debug", "access") };
+  }
+
+  const soon = (world: MemoryWorld): Promise<void> => world.run(world.nowMs + 50);
+
+  test("come as they are said, until the reader has had enough; then the node is rid of it", async () => {
+    const seen: string[] = [];
+    const take = (text: string): boolean => {
+      seen.push(text);
+      return !text.includes("three");
+    };
+    const { logger, world, followed, isWatched } = await following(take);
+    await soon(world);
+    expect(isWatched()).toBe(true);
+    logger.log("info", "access", "one");
+    logger.log("info", "xds", "two");
+    await soon(world);
+    expect(seen.join("")).toContain('"message":"one"');
+    logger.log("debug", "access", "three");
+    await world.settle(followed);
+    await soon(world);
+    expect([isWatched(), seen.join("").includes("two")]).toEqual([false, false]);
+  });
+
+  test("a client that is killed while nothing is said is forgotten", async () => {
+    const { host, world, isWatched } = await following(() => true);
+    await soon(world);
+    expect(isWatched()).toBe(true);
+    host.kill();
+    await soon(world);
+    expect(isWatched()).toBe(false);
+  });
+
+  test("end with the node; a user who may not look is told so", async () => {
+    const ended = await following(() => true);
+    await soon(ended.world);
+    ended.close();
+    expect(await ended.world.settle(rejectionOf(ended.followed))).toMatchObject({
+      code: "connection_closed",
+    });
+    const refused = await following(() => true, 1001);
+    expect(await refused.world.settle(rejectionOf(refused.followed))).toMatchObject({
+      code: "permission_denied",
+    });
   });
 });

@@ -81,6 +81,7 @@ function adminSources(
       logger.log("info", "admin", "log level changed", { from: logger.level, to: level, by: caller });
       logger.level = level;
     },
+    watchRecords: (listener) => logger.watch("access", listener),
     drain: (caller) => {
       logger.log("info", "admin", "asked to drain and stop", { by: caller });
       onDrain();

@@ -12,4 +12,9 @@ export const adminLimits = {
   maxAnswerBytes: 512 * 1024 * 1024,
   /** Connections that `/connections` lists; it says how many there are. */
   maxListedConnections: 10_000,
+  /** Programs that may watch connections and requests (`fairlead tap`) at one time. */
+  maxTaps: 8,
+  /** Records that wait for a slow one of them, and their characters; further ones are counted and left out. */
+  maxTapRecords: 4_096,
+  maxTapChars: 4 * 1024 * 1024,
 } as const;

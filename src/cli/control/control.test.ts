@@ -8,6 +8,7 @@ import type { ControlClientConfig } from "../../config/control/client.ts";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
 import type { CliBindings, ExitCode } from "../bindings.ts";
 import { runCli } from "../program.ts";
+import { FakeLive } from "../testing/live.ts";
 import { noCapture } from "../testing/no_capture.ts";
 import { noControl } from "../testing/no_control.ts";
 
@@ -126,6 +127,7 @@ async function run(words: readonly string[] | string, world: World = {}): Promis
         return next !== undefined;
       },
     },
+    live: new FakeLive(),
     capture: noCapture,
     onStopSignal: () => () => {},
   };

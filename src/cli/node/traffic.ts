@@ -13,7 +13,7 @@ export interface TrafficRow {
   bytesToSource: number;
 }
 
-interface Sample {
+export interface Sample {
   readonly name: string;
   readonly labels: ReadonlyMap<string, string>;
   readonly value: number;
@@ -80,7 +80,7 @@ function describeParty(labels: Sample["labels"], side: "source" | "destination")
   return side === "destination" ? (labels.get("destination_service") ?? "unknown") : "unknown";
 }
 
-function* samplesOf(metricsText: string): Iterable<Sample> {
+export function* samplesOf(metricsText: string): Iterable<Sample> {
   for (const line of metricsText.split("\n")) {
     const match = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$/.exec(line);
     if (match === null) continue;

@@ -5,18 +5,40 @@
 import { writeSync } from "node:fs";
 import { systemErrorName } from "../socket_errors.ts";
 
-/** Returns early, and quietly, when the reader has gone (`fairlead get … | head`). */
-export function print(descriptor: 1 | 2, text: string): void {
+/** Returns early, and quietly, when the reader has gone (`fairlead get … | head`). @returns false then. */
+export function print(descriptor: 1 | 2, text: string): boolean {
   let rest: Uint8Array = new TextEncoder().encode(text);
   while (rest.length > 0) {
     try {
       rest = rest.subarray(writeSync(descriptor, rest));
     } catch (thrown) {
       // The descriptor may have been made non-blocking by whoever shares it.
-      if (systemErrorName(thrown) !== "EAGAIN") return;
+      if (systemErrorName(thrown) !== "EAGAIN") return false;
       Bun.sleepSync(1);
     }
   }
+  return true;
+}
+
+/** Null where the output is no terminal, or one that does not say. */
+export function screenSize(): { readonly columns: number; readonly rows: number } | null {
+  const { isTTY, columns, rows } = process.stdout;
+  return isTTY === true && columns > 0 && rows > 0 ? { columns, rows } : null;
+}
+
+/** Each key at once and unseen. @returns a function that gives the terminal back as it was. */
+export function onKey(listener: (pressed: string) => void): () => void {
+  const { stdin } = process;
+  if (stdin.isTTY !== true) return () => {};
+  const take = (bytes: Uint8Array): void => listener(new TextDecoder().decode(bytes));
+  stdin.setRawMode(true);
+  stdin.on("data", take);
+  stdin.resume();
+  return () => {
+    stdin.off("data", take);
+    stdin.pause();
+    stdin.setRawMode(false);
+  };
 }
 
 /** Waits for one line. @returns null without a terminal, or when the input has ended. */
