@@ -2,7 +2,7 @@
  * Watching a path: the system's events for speed, and a look every two seconds for certainty, because events get lost
  * (network file systems, queue overflow, a path that did not exist yet, a mount over it).
  */
-import { type FSWatcher, watch } from "node:fs";
+import { type FSWatcher, statSync, watch } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { hostLimits } from "../../base/limits/host.ts";
@@ -33,7 +33,10 @@ class PathWatch {
     this.#onChange = onChange;
   }
 
+  /** What happens from here on is heard, though the first look takes its time: only what lies deeper is watched after it. */
   start(): void {
+    const isDirectory = statSync(this.#path, { throwIfNoEntry: false })?.isDirectory() === true;
+    this.#arm([isDirectory ? this.#path : dirname(this.#path)]);
     void this.#look();
   }
 
@@ -74,10 +77,17 @@ class PathWatch {
 
   #noteChange(): void {
     if (this.#stopped || this.#changeTimer !== null) return;
-    this.#changeTimer = this.#clock.setTimer(hostLimits.watchCoalesceMs, () => {
-      this.#changeTimer = null;
-      this.#onChange();
-    });
+    this.#changeTimer = this.#clock.setTimer(hostLimits.watchCoalesceMs, () => void this.#tell());
+  }
+
+  /** What is there now is what is told of: the next look would find it different from before, and tell of it a second time. */
+  async #tell(): Promise<void> {
+    const { signature } = await describe(this.#path);
+    this.#changeTimer = null;
+    if (this.#stopped) return;
+    // Before the first look there is nothing to compare with, and that look arms the watch.
+    if (this.#signature !== null) this.#signature = signature;
+    this.#onChange();
   }
 
   #arm(directories: readonly string[]): void {

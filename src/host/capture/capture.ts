@@ -30,6 +30,8 @@ export class Capture {
   #lookedMs = Number.NEGATIVE_INFINITY;
   /** Something was removed while a look was under way, or right after one. */
   #isDue = false;
+  /** Who asked for the look that is under way: the kernel, which told of something, or the clock. */
+  #noticedBy: "kernel" | "look" = "look";
   readonly #monitor: RuleMonitor;
   #looks = 0;
   #repairs = 0;
@@ -84,8 +86,9 @@ export class Capture {
   #lookLater(): void {
     if (this.#removed) return;
     const delayMs = this.#isDue ? hostLimits.captureSoonMs : hostLimits.captureLookMs;
+    const askedBy = this.#isDue ? "kernel" : "look";
     this.#isDue = false;
-    this.#timer = this.#host.clock.setTimer(delayMs, () => this.#lookNow());
+    this.#timer = this.#host.clock.setTimer(delayMs, () => this.#lookNow(askedBy));
   }
 
   /** What is removed by others is found at once, and not by the next look: until then it is a way around the listener. */
@@ -97,11 +100,12 @@ export class Capture {
     const sinceMs = this.#host.clock.now() - this.#lookedMs;
     this.#timer = this.#host.clock.setTimer(Math.max(0, hostLimits.captureSoonMs - sinceMs), () => {
       this.#isDue = false;
-      this.#lookNow();
+      this.#lookNow("kernel");
     });
   }
 
-  #lookNow(): void {
+  #lookNow(askedBy: "kernel" | "look"): void {
+    this.#noticedBy = askedBy;
     this.#isLooking = true;
     this.#looking = this.#look().finally(() => {
       this.#isLooking = false;
@@ -131,7 +135,8 @@ export class Capture {
   }
 
   async #repair(wrong: string): Promise<void> {
-    if (!this.#missing) this.#logger.log("error", "capture", `${wrong}; putting them back`, {});
+    if (!this.#missing)
+      this.#logger.log("error", "capture", `${wrong}; putting them back`, { noticed_by: this.#noticedBy });
     this.#missing = true;
     try {
       await this.#reload();

@@ -38,6 +38,8 @@ export async function followTrustFiles(options: TrustFileOptions): Promise<() =>
 
 class Follower {
   readonly #options: TrustFileOptions;
+  /** What was logged of each list last, and of which bytes. */
+  readonly #logged = new Map<string, { readonly bytes: Uint8Array; readonly words: string }>();
 
   constructor(options: TrustFileOptions) {
     this.#options = options;
@@ -54,7 +56,10 @@ class Follower {
     const sources: CrlSource[] = [];
     for (const path of crlPaths) sources.push({ name: path, bytes: await files.readBytes(path) });
     const statuses = await trust.setCrls(sources);
-    for (const { source, state, stale, message, entries, issuer } of statuses) {
+    for (const status of statuses) {
+      const { source, state, stale, message, entries, issuer } = status;
+      const read = sources.find(({ name }) => name === source)?.bytes ?? new Uint8Array();
+      if (!this.#isNews(status, read)) continue;
       const level = state === "in_force" && !stale ? "info" : "warn";
       logger.log(level, "pki", `revocation list ${state}`, {
         source,
@@ -65,6 +70,14 @@ class Follower {
       });
     }
     return statuses;
+  }
+
+  /** One change of a file may be told more than once, and is one line of the log: that of the same bytes, with the same outcome. */
+  #isNews(status: CrlStatus, bytes: Uint8Array): boolean {
+    const words = JSON.stringify(status);
+    const before = this.#logged.get(status.source);
+    this.#logged.set(status.source, { bytes, words });
+    return before === undefined || before.words !== words || !sameBytes(before.bytes, bytes);
   }
 
   watch(): () => void {
@@ -86,6 +99,10 @@ class Follower {
       this.#options.logger.log("error", "pki", `the last good ${what} stay in force`, { reason });
     }
   }
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }
 
 /** One run at a time; however many calls come during a run, one more follows it. */
