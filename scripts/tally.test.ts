@@ -7,6 +7,7 @@ import {
   parseJunit,
   parseTally,
   skippedNames,
+  whatFailed,
 } from "./tally.ts";
 
 const junit = `<?xml version="1.0"?>
@@ -50,6 +51,21 @@ describe("tally", () => {
     const output =
       "  ✓ good\n  ✗ the stream is cut\nfailed: seed 7\n        × 1: Sends a PING\n3 passed, 3 failed\n";
     expect(failureLines(output)).toEqual(["✗ the stream is cut", "failed: seed 7", "× 1: Sends a PING"]);
+    const others =
+      "failed  node: PING: a turn of 80 ms\nok   one\nFAIL two: the application saw a\n1 passed, 2 failed\n";
+    expect(failureLines(others)).toEqual([
+      "failed  node: PING: a turn of 80 ms",
+      "FAIL two: the application saw a",
+    ]);
+  });
+
+  test("a suite that failed is named, whether it said which case or was stopped before it could", () => {
+    const one = { passed: 3, failed: 1, skipped: 0 };
+    expect(whatFailed("http", one, ["FAIL a"], "")).toEqual(["http: FAIL a"]);
+    expect(whatFailed("http", { ...one, failed: 0 }, ["FAIL a"], "")).toEqual([]);
+    expect(whatFailed("http", one, [], "ok b\n\nstopped after 9 s\n")).toEqual([
+      "http: 1 failed, and it named none; it ended with: ok b | stopped after 9 s",
+    ]);
   });
 
   test("tallies add up", () => {

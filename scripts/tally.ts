@@ -58,9 +58,23 @@ export function failedNames(xml: string): readonly string[] {
   });
 }
 
-/** Lines in which a program says that one of its cases failed. */
+/** Lines in which a program says that one of its cases failed, in the words of any of ours. */
 export function failureLines(output: string): readonly string[] {
-  return [...output.matchAll(/^\s*((?:failed:|✗|×) .*)$/gm)].map((match) => match[1] ?? "");
+  const lines = output.matchAll(/^\s*((?:failed:|failed {2}|FAIL|✗|×|seed \S+ failed) ?.*)$/gm);
+  return [...lines].map((match) => match[1] ?? "");
+}
+
+/** What is said of a suite that failed: the names of its cases, and where it gave none, that it did and its last words. */
+export function whatFailed(
+  suite: string,
+  { failed }: Tally,
+  names: readonly string[],
+  output: string,
+): readonly string[] {
+  if (failed === 0) return [];
+  if (names.length > 0) return names.map((name) => `${suite}: ${name}`);
+  const last = output.split("\n").filter((line) => line.trim() !== "");
+  return [`${suite}: ${failed} failed, and it named none; it ended with: ${last.slice(-3).join(" | ")}`];
 }
 
 function unescapeXml(text: string): string {

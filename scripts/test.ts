@@ -17,15 +17,21 @@ import {
   parseTally,
   skippedNames,
   type Tally,
+  whatFailed,
 } from "./tally.ts";
 
 const root = join(import.meta.dir, "..");
 const bun = process.execPath;
 const bin = join(root, "node_modules", ".bin");
 
+/** Of one test. A test that waits for a process must not fail because the machine is busy: only a hang reaches this. */
+const testLimitMs = 300_000;
+/** Of a suite. They take from seconds to ten minutes on a quiet machine, and several times as long on a busy one. */
+const suiteLimitMs = 45 * 60_000;
+
 interface Suite {
   readonly name: string;
-  /** A suite that takes longer is stopped and has failed. */
+  /** A suite that takes longer is stopped and has failed: it hangs. */
   readonly limitMs: number;
   run(limitMs: number): Promise<Tally>;
 }
@@ -34,24 +40,24 @@ interface Suite {
 const failures: string[] = [];
 
 const suites: readonly Suite[] = [
-  { name: "check", limitMs: 180_000, run: runChecks },
+  { name: "check", limitMs: suiteLimitMs, run: runChecks },
   // Property tests stand beside the unit they test.
-  bunSuite("unit", 1_200_000, ["src", "wasm", "scripts", "bench", ...conformanceFolders(["namespaces"])]),
-  programSuite("simulation", 900_000, "conformance/sim/run.ts", ["--seeds=200", "--no-keep"]),
-  programSuite("simulator", 400_000, "conformance/sim/run.ts", ["--mutants", "--sample=6"]),
-  programSuite("mutants", 300_000, "scripts/mutants.ts", ["--sample=40", "src/pki/der"]),
-  programSuite("istio", 120_000, "conformance/run.ts", ["istio"]),
-  programSuite("h2spec", 300_000, "conformance/spec/h2spec.ts", []),
-  programSuite("peers", 500_000, "conformance/run.ts", ["peer"]),
-  programSuite("control", 400_000, "conformance/run.ts", ["control"]),
-  programSuite("tenants", 120_000, "conformance/run.ts", ["tenants"]),
-  programSuite("adversary", 300_000, "conformance/run.ts", ["adversary"]),
-  programSuite("http", 120_000, "conformance/run.ts", ["http"]),
-  programSuite("waypoint", 120_000, "conformance/run.ts", ["waypoint"]),
-  programSuite("capture", 400_000, "conformance/run.ts", ["capture"]),
-  bunSuite("namespaces", 300_000, ["conformance/namespaces"]),
-  programSuite("demo", 90_000, "conformance/demo/demo.ts", []),
-  programSuite("control demo", 180_000, "conformance/demo/control.ts", []),
+  bunSuite("unit", ["src", "wasm", "scripts", "bench", ...conformanceFolders(["namespaces"])]),
+  programSuite("simulation", "conformance/sim/run.ts", ["--seeds=200", "--no-keep"]),
+  programSuite("simulator", "conformance/sim/run.ts", ["--mutants", "--sample=6"]),
+  programSuite("mutants", "scripts/mutants.ts", ["--sample=40", "src/pki/der"]),
+  programSuite("istio", "conformance/run.ts", ["istio"]),
+  programSuite("h2spec", "conformance/spec/h2spec.ts", []),
+  programSuite("peers", "conformance/run.ts", ["peer"]),
+  programSuite("control", "conformance/run.ts", ["control"]),
+  programSuite("tenants", "conformance/run.ts", ["tenants"]),
+  programSuite("adversary", "conformance/run.ts", ["adversary"]),
+  programSuite("http", "conformance/run.ts", ["http"]),
+  programSuite("waypoint", "conformance/run.ts", ["waypoint"]),
+  programSuite("capture", "conformance/run.ts", ["capture"]),
+  bunSuite("namespaces", ["conformance/namespaces"]),
+  programSuite("demo", "conformance/demo/demo.ts", []),
+  programSuite("control demo", "conformance/demo/control.ts", []),
 ];
 
 /** Every folder of conformance/ but those that are suites of their own. */
@@ -79,10 +85,10 @@ async function runChecks(limitMs: number): Promise<Tally> {
   return tally;
 }
 
-function bunSuite(name: string, limitMs: number, folders: readonly string[]): Suite {
+function bunSuite(name: string, folders: readonly string[]): Suite {
   return {
     name,
-    limitMs,
+    limitMs: suiteLimitMs,
     run: async (limit) => {
       const present = folders.filter(hasTests).map((folder) => `./${folder}`);
       if (present.length === 0) return emptyTally;
@@ -90,15 +96,13 @@ function bunSuite(name: string, limitMs: number, folders: readonly string[]): Su
       try {
         const report = join(scratch, "junit.xml");
         const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
-        // A test that waits for a process must not fail because the machine is busy: only a hang reaches this.
-        const { exitCode } = await runCommand(
-          [bun, "test", "--timeout=60000", ...reporter, ...present],
-          limit,
-        );
+        const command = [bun, "test", `--timeout=${testLimitMs}`, ...reporter, ...present];
+        const { exitCode, output } = await runCommand(command, limit);
         const xml = existsSync(report) ? await readFile(report, "utf8") : "";
-        failures.push(...failedNames(xml).map((line) => `${name}: ${line}`));
         for (const skipped of skippedNames(xml)) console.log(`skipped: ${skipped}`);
-        return judge(parseJunit(xml), exitCode);
+        const tally = judge(parseJunit(xml), exitCode);
+        failures.push(...whatFailed(name, tally, failedNames(xml), output));
+        return tally;
       } finally {
         await rm(scratch, { recursive: true, force: true });
       }
@@ -115,15 +119,15 @@ function hasTests(folder: string): boolean {
 }
 
 /** A program that prints its own closing line. */
-function programSuite(name: string, limitMs: number, path: string, args: readonly string[]): Suite {
+function programSuite(name: string, path: string, args: readonly string[]): Suite {
   return {
     name,
-    limitMs,
+    limitMs: suiteLimitMs,
     run: async (limit) => {
       if (!existsSync(join(root, path))) return emptyTally;
       const { exitCode, output } = await runCommand([bun, path, ...args], limit);
       const tally = judge(parseTally(output), exitCode);
-      if (tally.failed > 0) failures.push(...failureLines(output).map((line) => `${name}: ${line}`));
+      failures.push(...whatFailed(name, tally, failureLines(output), output));
       return tally;
     },
   };
@@ -139,13 +143,14 @@ async function runCommand(
   command: readonly string[],
   limitMs: number,
 ): Promise<{ readonly exitCode: number; readonly output: string }> {
+  let output = "";
   const child = Bun.spawn([...command], { cwd: root, stdin: "ignore", stdout: "pipe", stderr: "inherit" });
   const timer = setTimeout(() => {
+    output += `stopped after ${limitMs / 1000} s\n`;
     console.log(`stopped after ${limitMs / 1000} s`);
     child.kill("SIGKILL");
   }, limitMs);
   const decoder = new TextDecoder();
-  let output = "";
   for await (const chunk of child.stdout) {
     process.stdout.write(chunk);
     output += decoder.decode(chunk, { stream: true });
@@ -180,12 +185,15 @@ async function main(): Promise<void> {
     const empty = ran.passed + ran.failed + ran.skipped === 0;
     if (empty) console.log(`${suite.name}: no test ran, which is a failure`);
     const tally = empty ? oneFailure : ran;
+    if (empty) failures.push(`${suite.name}: no test ran`);
     total = addTallies(total, tally);
     const seconds = ((performance.now() - started) / 1000).toFixed(1).padStart(6);
     rows.push(`${suite.name.padEnd(13)} ${seconds} s  ${formatTally(tally)}`);
   }
+  console.log(`\n${rows.join("\n")}`);
+  // Last, where somebody looks who sees the end alone.
   if (failures.length > 0) console.log(`\n── what failed ──\n${failures.join("\n")}`);
-  console.log(`\n${rows.join("\n")}\n\n${formatTally(total)}`);
+  console.log(`\n${formatTally(total)}`);
   process.exit(total.failed === 0 ? 0 : 1);
 }
 
