@@ -66,12 +66,11 @@ function up(...more: readonly string[]) {
 }
 
 async function untilReady(): Promise<void> {
-  for (let tries = 0; tries < 200; tries++) {
+  for (const endMs = performance.now() + 60_000; performance.now() < endMs; await Bun.sleep(50)) {
     const response = await fetch(`http://${ip}:15021/healthz/ready`).catch(() => null);
     if (response?.status === 200) return;
-    await Bun.sleep(50);
   }
-  throw new Error("the node did not become ready in 10 s");
+  throw new Error("the node does not become ready");
 }
 
 describe("a running node", () => {
@@ -172,7 +171,7 @@ test("fairlead drain ends a node in order; a POST to its port does not, nor chan
   } finally {
     node.kill("SIGKILL");
   }
-}, 30_000);
+}, 300_000);
 
 test("with --admin-reads socket, get asks by the socket, and the port tells nothing", async () => {
   const socket = join(folder, "own.sock");
@@ -187,7 +186,7 @@ test("with --admin-reads socket, get asks by the socket, and the port tells noth
     node.kill("SIGTERM");
     await node.exited;
   }
-}, 30_000);
+}, 300_000);
 
 test("a runtime told to trust anybody is not started", async () => {
   const { code, error } = await run(["up", "-f", folder], { NODE_TLS_REJECT_UNAUTHORIZED: "0" });

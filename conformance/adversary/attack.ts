@@ -4,8 +4,6 @@ import type { DoorName, Stage } from "./stage.ts";
 export interface Attack {
   readonly name: string;
   readonly door: DoorName;
-  /** How long it may take; 30 s when left out. */
-  readonly timeoutMs?: number;
   /** What the attacker does; resolves when it has done enough, or is shut out. What it throws as MeshError is the door's refusal. */
   run(stage: Stage): Promise<void>;
 }

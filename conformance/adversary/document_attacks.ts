@@ -102,7 +102,6 @@ function attack(
   return {
     name: `control: documents, ${name}`,
     door: "control",
-    timeoutMs: 120_000,
     run: async (stage) => {
       const administration = await Administration.open(stage, writer);
       try {

@@ -8,6 +8,7 @@ import { aggregatedDiscovery } from "../../src/wire/grpc/services.ts";
 import type { H2StreamEvents } from "../../src/wire/h2/stream.ts";
 import { connectHeaders } from "../../src/wire/hbone.ts";
 import { DeltaDiscoveryRequestSchema } from "../../src/wire/messages/envoy_discovery.gen.ts";
+import { hangMs } from "../peer/lab/eventually.ts";
 import { type DoorName, host, type Stage } from "./stage.ts";
 
 export interface Seen {
@@ -92,7 +93,7 @@ export class HonestCaller {
     });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const metadata = ["authorization", `Bearer ${await this.#stage.token()}`];
-    const timer = setTimeout(() => reject(new Error("no answer within 5 s")), 5_000);
+    const timer = setTimeout(() => reject(new Error("no answer")), hangMs);
     try {
       const events = {
         onMessage: () => resolve(),
@@ -118,7 +119,7 @@ export class HonestCaller {
 
 function echo(link: H2Link, authority: string): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const timer = setTimeout(() => reject(new Error("no answer within 5 s")), 5_000);
+  const timer = setTimeout(() => reject(new Error("no answer")), hangMs);
   const events: H2StreamEvents = {
     onHeaders(headers) {
       if (headers[1] === "200") stream?.sendData(new TextEncoder().encode("hello"), false);

@@ -1,6 +1,7 @@
 /** `npm run conformance -- adversary` */
 import { parseArgs } from "node:util";
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
+import { bulkHangMs } from "../peer/lab/eventually.ts";
 import type { Attack } from "./attack.ts";
 import { controlAttacks } from "./control_attacks.ts";
 import { documentAttacks } from "./document_attacks.ts";
@@ -15,7 +16,6 @@ const attacks: readonly Attack[] = [...h2Attacks, ...doorAttacks, ...controlAtta
 const longestTurnMs = 50;
 /** A collector's pause, or a neighbour's load, is no attacker's doing: it does not come three times. */
 const attempts = 3;
-const attackTimeoutMs = 30_000;
 
 const usage = `usage: npm run conformance -- adversary [--only TEXT]
 
@@ -71,8 +71,7 @@ async function attempt(stage: Stage, attack: Attack): Promise<Result> {
   await subject.longestTurn();
   let broken: string | null = null;
   const { promise: late, reject } = Promise.withResolvers<never>();
-  const { timeoutMs = attackTimeoutMs } = attack;
-  const timer = setTimeout(() => reject(new Error(`it was not over in ${timeoutMs} ms`)), timeoutMs);
+  const timer = setTimeout(() => reject(new Error(`it was not over in ${bulkHangMs} ms`)), bulkHangMs);
   try {
     await Promise.race([attack.run(stage), late]);
   } catch (error) {

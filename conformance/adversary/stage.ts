@@ -14,6 +14,7 @@ import { SecretManager } from "../../src/pki/svid/secrets.ts";
 import { keySet, signToken, type TestKey, testKey } from "../../src/pki/testing/token_issuer.ts";
 import { TrustVerifier } from "../../src/pki/trust/verifier.ts";
 import { freePort } from "../control/free_port.ts";
+import { hangMs } from "../peer/lab/eventually.ts";
 import { RawPeer } from "./raw_peer.ts";
 import { SubjectProcess } from "./subject_process.ts";
 
@@ -84,7 +85,7 @@ export class Stage {
     const ip = from === null ? null : parse(from);
     return host.net.connect({
       to: this.#address(door),
-      timeoutMs: 5_000,
+      timeoutMs: hangMs,
       ...(ip === null ? {} : { from: { ip, port: 0, transparent: false } }),
     });
   }
@@ -99,7 +100,7 @@ export class Stage {
     return await host.net.tlsClient(socket, {
       credentials: credentials ?? { certificateChainPem: "", privateKeyPem: "", trustedRootsPem: "" },
       alpn: ["h2"],
-      timeoutMs: 5_000,
+      timeoutMs: hangMs,
     });
   }
 

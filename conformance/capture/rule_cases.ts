@@ -1,6 +1,7 @@
 /** The rules of a node: got around by no packet, put back when they are removed, gone when it ends. */
-import { eventually } from "../namespaces/eventually.ts";
+
 import type { NodeProcess } from "../namespaces/node_process.ts";
+import { eventually } from "../peer/lab/eventually.ts";
 import { runToEnd } from "../peer/lab/subprocess.ts";
 import { equal, type Group, holds } from "./group.ts";
 import { outside, vm } from "./place.ts";
@@ -53,9 +54,13 @@ export const around: Group = {
       equal(await outbound.read(12), "before after", "the outbound connection");
     });
     await check(this.cases[2] ?? "", async () => {
-      const began = performance.now();
       equal(await caller.call(vm.ip, applicationPort), "reset", "a plain call");
-      holds(performance.now() - began < 2_000, "it took two seconds");
+      // By policy, and not because something was waited for in vain.
+      await node.line({
+        scope: "access",
+        "src.addr": new RegExp(`^${outside.ip}:`),
+        error: /^policy_denied: /,
+      });
     });
     // As firewalls do that are loaded after us.
     runToEnd(place.vm.command([stage.iptables, "-I", "INPUT", "1", "-p", "tcp", "-j", "ACCEPT"]));
@@ -65,17 +70,26 @@ export const around: Group = {
     for (const [how, suffix, from, to] of packets)
       await check(packetCase(how), async () => {
         // Without the ACK the same packet is taken by the listener: the sender does send what it should.
-        stage.send(`syn${suffix}`, from, ++sport, to, applicationPort);
-        equal(await stage.halfOpen(sport), inboundPort, "the port of a SYN by itself");
+        const arrives = async (): Promise<void> => {
+          stage.send(`syn${suffix}`, from, ++sport, to, applicationPort);
+          const own = sport;
+          const port = await eventually("a SYN by itself", () => stage.halfOpen(own));
+          equal(port, inboundPort, "the port of a SYN by itself");
+        };
+        await arrives();
+        const around: number[] = [];
         for (const port of [applicationPort, laterPort]) {
           stage.send(`ack${suffix}`, from, ++sport, to, port);
           stage.send(`syn${suffix}`, from, sport, to, port);
-          const reached = await stage.halfOpen(sport);
+          around.push(sport);
+        }
+        // What was sent later is there: so is what was sent before it, if it is anywhere.
+        await arrives();
+        for (const reached of around.map((own) => stage.halfOpen(own)))
           holds(
             reached === null || reached === inboundPort,
             `a SYN after a bare ACK came to port ${reached}`,
           );
-        }
       });
   },
 };
@@ -124,7 +138,8 @@ const flushes: readonly (readonly [
   ],
 ];
 
-const exposure = "A3 what a flush leaves open is closed at once, and not by the next look";
+const exposure =
+  "A3 what a flush leaves open is closed as soon as the kernel tells of it, and not by the next look";
 
 export const watched: Group = {
   cases: [
@@ -145,8 +160,8 @@ export const watched: Group = {
       await check(name, async () => {
         const before = repairs(node);
         for (const argv of byBackend[backend] ?? []) runToEnd(place.vm.command(argv));
-        await eventually("unready", 8_000, () => readiness(node) !== 200 || repairs(node) > before);
-        await eventually("put back", 8_000, () => repairs(node) > before && readiness(node) === 200);
+        await eventually("unready", () => readiness(node) !== 200 || repairs(node) > before);
+        await eventually("put back", () => repairs(node) > before && readiness(node) === 200);
         await node.line({ scope: "capture", message: /another program; putting them back$/ });
         await node.line({ scope: "capture", message: /^the capture rules are back$/ });
         equal(await caller.call(vm.ip, applicationPort), "reset", "a plain call afterwards");
@@ -162,15 +177,22 @@ export const watched: Group = {
         const before = repairs(node);
         for (const argv of flushes[0]?.[1][backend] ?? []) runToEnd(place.vm.command(argv));
         const flushedMs = performance.now();
-        await eventually("put back", 8_000, () => isThere());
+        await eventually("put back", () => isThere());
         longestMs = Math.max(longestMs, performance.now() - flushedMs);
-        await eventually("counted", 8_000, () => repairs(node) > before && readiness(node) === 200);
+        await eventually("counted", () => repairs(node) > before && readiness(node) === 200);
       }
       console.log(
         `        ${backend}: put back ${longestMs.toFixed(0)} ms after a flush, at the latest of six`,
       );
-      // What iptables-legacy does no program tells: there it is the look of each second.
-      holds(longestMs < (backend === "iptables-legacy" ? 2_500 : 600), `after ${longestMs.toFixed(0)} ms`);
+      const noticed = node.log
+        .filter(
+          ({ scope, message }) => scope === "capture" && /another program; putting them back$/.test(message),
+        )
+        .slice(-6)
+        .map((line) => line.noticed_by);
+      // A look may be on its way at that moment, but not six times. What iptables-legacy does no program tells.
+      const wanted = backend === "iptables-legacy" ? "look" : "kernel";
+      holds(noticed.includes(wanted), `noticed by ${noticed.join(", ")}`);
     });
     await check("A4 with a node running, remove refuses", async () => {
       const refused = stage.fairlead("capture", "remove");
@@ -181,7 +203,7 @@ export const watched: Group = {
       await node.process.exited;
       const next = stage.node(place.vm);
       const answers = new Set<string>();
-      const calls = eventually("ready", 20_000, async () => {
+      const calls = eventually("ready", async () => {
         answers.add(await caller.call(vm.ip, applicationPort));
         return readiness(next) === 200;
       });
@@ -218,7 +240,7 @@ export const watched: Group = {
 
 function readiness(node: NodeProcess): number {
   const url = "http://127.0.0.1:15021/healthz/ready";
-  const argv = ["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", url];
+  const argv = ["curl", "-s", "-m", "60", "-o", "/dev/null", "-w", "%{http_code}", url];
   return Number(Bun.spawnSync(node.host.command(argv)).stdout.toString());
 }
 

@@ -82,19 +82,14 @@ export class Stage {
     runToEnd(this.place.outside.command([process.execPath, script, ...words]));
   }
 
-  /** To which port of the VM the connection from `sport` came, of those that wait for the end of their handshake. */
-  async halfOpen(sport: number): Promise<number | null> {
+  /** To which port of the VM the connection from `sport` came, of those that wait for the end of their handshake now. */
+  halfOpen(sport: number): number | null {
     const remote = `:${sport.toString(16).toUpperCase().padStart(4, "0")}`;
-    const deadline = performance.now() + 400;
-    do {
-      const table = runToEnd(this.place.vm.command(["cat", "/proc/net/tcp", "/proc/net/tcp6"]));
-      for (const line of table.split("\n")) {
-        const [, local = "", to = "", state] = line.trim().split(/\s+/);
-        if (state === synReceived && to.endsWith(remote))
-          return Number.parseInt(local.split(":")[1] ?? "", 16);
-      }
-      await Bun.sleep(25);
-    } while (performance.now() < deadline);
+    const table = runToEnd(this.place.vm.command(["cat", "/proc/net/tcp", "/proc/net/tcp6"]));
+    for (const line of table.split("\n")) {
+      const [, local = "", to = "", state] = line.trim().split(/\s+/);
+      if (state === synReceived && to.endsWith(remote)) return Number.parseInt(local.split(":")[1] ?? "", 16);
+    }
     return null;
   }
 

@@ -3,6 +3,7 @@ import { createPublicKey } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { base64url } from "../../src/pki/testing/token_issuer.ts";
+import { hangMs } from "../peer/lab/eventually.ts";
 import { Subprocess } from "../peer/lab/subprocess.ts";
 import type { Tally } from "../peer/tally.ts";
 import { findPythonWithGrpc } from "./certificates.ts";
@@ -10,7 +11,6 @@ import { ControlProcess, fairleadArgv } from "./control_process.ts";
 import { freePort } from "./free_port.ts";
 
 const prefix = "bad input";
-const exitTimeoutMs = 20_000;
 
 export async function badInputSuite(tally: Tally, directory: string): Promise<void> {
   const own = join(directory, "bad_input");
@@ -226,7 +226,7 @@ async function startAgain(state: string): Promise<Ended> {
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
-    timeout: exitTimeoutMs,
+    timeout: hangMs,
   });
   const [out, err] = await Promise.all([
     new Response(child.stdout).text(),

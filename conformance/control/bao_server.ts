@@ -1,6 +1,7 @@
 /** A real OpenBao with storage on disk, so that it can be killed and come back as it was: sealed, and with all it knew. */
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { hangMs } from "../peer/lab/eventually.ts";
 import { Subprocess } from "../peer/lab/subprocess.ts";
 import { type Found, repository } from "../peer/lab/tools.ts";
 
@@ -99,7 +100,7 @@ export class BaoServer {
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       tls: { ca: this.rootPem },
-      signal: AbortSignal.timeout(20_000),
+      signal: AbortSignal.timeout(hangMs),
     });
     const text = await response.text();
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text.trim()}`);
@@ -107,12 +108,13 @@ export class BaoServer {
   }
 
   async #until(probe: () => Promise<unknown>): Promise<void> {
-    for (let attempt = 0; ; attempt++) {
+    const endMs = performance.now() + hangMs;
+    for (;;) {
       try {
         await probe();
         return;
       } catch (error) {
-        if (attempt === 100 || this.#process?.running !== true) throw error;
+        if (performance.now() > endMs || this.#process?.running !== true) throw error;
         await Bun.sleep(100);
       }
     }

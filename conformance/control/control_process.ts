@@ -7,8 +7,6 @@ import { keySet, signToken, type TestKey, testKey } from "../../src/pki/testing/
 import { Subprocess } from "../peer/lab/subprocess.ts";
 import { repository } from "../peer/lab/tools.ts";
 
-const readyTimeoutMs = 20_000;
-
 export interface CommandResult {
   readonly code: number;
   readonly out: string;
@@ -128,7 +126,7 @@ ${options.issuers === undefined ? "" : `---\n${options.issuers.replaceAll("KEYS"
       logPath: join(this.directory, `control_${++this.#starts}.log`),
     });
     this.#process = started;
-    await started.waitForLine((line) => line.includes('"message":"listening"'), readyTimeoutMs);
+    await started.waitForLine((line) => line.includes('"message":"listening"'));
   }
 
   /** SIGKILL. */

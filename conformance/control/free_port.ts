@@ -1,7 +1,21 @@
-/** A port on loopback that no process has now. */
+const first = 10_000;
+const count = 18_000;
+const given = new Set<number>();
+
+/**
+ * A port on loopback that no process has now, and that none is given by chance before it is opened: it is below those that kernels take
+ * for connections (`net.ipv4.ip_local_port_range`, from 32768), and is not given twice.
+ */
 export function freePort(): number {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
+  for (;;) {
+    const port = first + Math.floor(Math.random() * count);
+    if (given.has(port)) continue;
+    given.add(port);
+    try {
+      Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } }).stop(true);
+      return port;
+    } catch {
+      // Somebody has it.
+    }
+  }
 }

@@ -22,6 +22,7 @@ class EchoServer {
   readonly port = freePort();
   readonly #certificates: GrpcCertificates;
   readonly #host = createBunHost();
+  readonly #hanging: string[] = [];
   readonly #cancelled: string[] = [];
   readonly #streamsOf = new Map<RpcPeer, number>();
   #flooded = 0;
@@ -66,6 +67,7 @@ class EchoServer {
       .unary(method("Metadata"), async (_message, call) => bytesOf(JSON.stringify(metadataOf(call))))
       .unary(method("Hang"), (message, call) => {
         const name = textOf(message);
+        this.#hanging.push(name);
         return new Promise((_, reject) => {
           call.cancelled.addEventListener("abort", () => {
             this.#cancelled.push(name);
@@ -73,6 +75,7 @@ class EchoServer {
           });
         });
       })
+      .unary(method("Hanging"), async () => bytesOf(JSON.stringify(this.#hanging)))
       .unary(method("Cancelled"), async () => bytesOf(JSON.stringify(this.#cancelled)))
       .unary(method("Chain"), async (_message, call) => bytesOf(String(call.peer.chain.length)))
       .unary(method("Flooded"), async () => bytesOf(String(this.#flooded)))

@@ -5,6 +5,7 @@
  * a service account that a workload of the mesh has: `ISTIOD_WORKLOAD`, `namespace/name`. `ISTIOD_NAME` is the name in its certificate,
  * when that is not the host. Without it the same checks run against a script of what istiod says, which is not counted as istiod.
  */
+
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ControlServer } from "../../src/agent/join/control_server.ts";
@@ -14,6 +15,7 @@ import { createBunHost } from "../../src/host/bun/host.ts";
 import { runtimeProvider } from "../../src/pki/crypto/provider.ts";
 import { NodeSchema } from "../../src/wire/messages/envoy_core.gen.ts";
 import { newMessage } from "../../src/wire/messages/message.ts";
+import { comesTrue } from "../peer/lab/eventually.ts";
 import { Subprocess } from "../peer/lab/subprocess.ts";
 import { Tally } from "../peer/tally.ts";
 import { fairleadArgv } from "./control_process.ts";
@@ -139,7 +141,7 @@ class IstiodLab {
 }
 
 async function joins(tally: Tally, prefix: string, lab: IstiodLab): Promise<void> {
-  const isReady = await eventually(() => lab.isReady(), 15_000);
+  const isReady = await comesTrue(() => lab.isReady());
   tally.check(
     `${prefix}: the node takes its mesh and is ready`,
     isReady ? null : lab.node.log().slice(-2000),
@@ -152,7 +154,7 @@ async function joins(tally: Tally, prefix: string, lab: IstiodLab): Promise<void
     `${prefix}: its own workload is in the mesh`,
     own === undefined ? `${workloads.length} others are` : null,
   );
-  const issued = await eventually(() => lab.node.log().includes("new SVID"), 15_000);
+  const issued = await comesTrue(() => lab.node.log().includes("new SVID"));
   tally.check(`${prefix}: the CA gives it an SVID`, issued ? null : lab.node.log().slice(-2000));
 }
 
@@ -164,15 +166,15 @@ async function outage(
   meanwhile: () => void | Promise<void>,
 ): Promise<void> {
   lab.relay.cut(true);
-  const noticed = await eventually(async () => (await lab.xds())?.connected === false, 5_000);
+  const noticed = await comesTrue(async () => (await lab.xds())?.connected === false);
   tally.check(`${prefix}: a network that is cut is reported`, noticed ? null : await lab.get("/control"));
   tally.check(`${prefix}: and the mesh stays`, (await lab.isReady()) ? null : "the node is not ready");
   await meanwhile();
   lab.relay.cut(false);
-  const back = await eventually(async () => {
+  const back = await comesTrue(async () => {
     const xds = await lab.xds();
     return xds?.connected === true && xds.current;
-  }, 25_000);
+  });
   tally.check(`${prefix}: it comes back by itself`, back ? null : await lab.get("/control"));
 }
 
@@ -220,7 +222,7 @@ async function rawResources(
   try {
     const answered = await Promise.race([
       client.ready.then(() => "given" as const),
-      eventually(() => client.status().error !== null, 10_000).then(() => "refused" as const),
+      comesTrue(() => client.status().error !== null).then(() => "refused" as const),
     ]);
     const found = client
       .documents(serviceEntries)
@@ -248,10 +250,7 @@ async function wrongToken(tally: Tally, prefix: string, lab: IstiodLab): Promise
   const path = join(lab.directory, "wrong_token");
   writeFileSync(path, "wrong");
   lab.startNode(path);
-  const told = await eventually(
-    () => /token/.test(lab.node.log()) && /refus|unauthent/i.test(lab.node.log()),
-    10_000,
-  );
+  const told = await comesTrue(() => /token/.test(lab.node.log()) && /refus|unauthent/i.test(lab.node.log()));
   const isReady = await lab.isReady();
   tally.check(
     `${prefix}: a wrong token is refused, and said`,
@@ -278,7 +277,7 @@ async function standInSuite(tally: Tally, directory: string): Promise<void> {
     argv: [python.path, join(import.meta.dir, "python/istiod_stand_in.py"), at("facts.json")],
     logPath: at("script.log"),
   });
-  const { port } = JSON.parse(await script.waitForLine((line) => line.startsWith('{"port"'), 15_000));
+  const { port } = JSON.parse(await script.waitForLine((line) => line.startsWith('{"port"')));
   const lab = new IstiodLab(
     {
       host: "127.0.0.1",
@@ -301,10 +300,10 @@ async function standInSuite(tally: Tally, directory: string): Promise<void> {
       writeFileSync(at("token"), "cart2");
       await obey(script, `tokens ${JSON.stringify({ ...tokens, cart1: undefined, cart2: tokens.cart1 })}`);
     });
-    const gone = await eventually(async () => {
+    const gone = await comesTrue(async () => {
       const dump = await lab.get("/config_dump");
       return !dump.includes("127.9.0.8") && !dump.includes("only-cart");
-    }, 5_000);
+    });
     tally.check(
       `${prefix}: what went away meanwhile is gone, policies too`,
       gone ? null : "it is still there",
@@ -327,7 +326,7 @@ async function scripted(tally: Tally, prefix: string, lab: IstiodLab, script: Su
       : null,
   );
   const shows = (text: string, isThere: boolean): Promise<boolean> =>
-    eventually(async () => (await lab.get("/config_dump")).includes(text) === isThere, 5_000);
+    comesTrue(async () => (await lab.get("/config_dump")).includes(text) === isThere);
   await obey(script, "workload late");
   tally.check(`${prefix}: a workload comes`, (await shows("127.9.0.7", true)) ? null : "it does not");
   await obey(script, "no-workload late");
@@ -335,7 +334,7 @@ async function scripted(tally: Tally, prefix: string, lab: IstiodLab, script: Su
   await obey(script, "policy only-cart");
   tally.check(`${prefix}: a policy without a version comes`, (await shows("only-cart", true)) ? null : "no");
   await obey(script, "bad");
-  const refused = await eventually(() => /"nack": "[^"]*WorkloadEntry\/shop\/bad/.test(script.log()), 5_000);
+  const refused = await comesTrue(() => /"nack": "[^"]*WorkloadEntry\/shop\/bad/.test(script.log()));
   tally.check(`${prefix}: a bad resource is refused by name`, refused ? null : script.log().slice(-1000));
   tally.check(`${prefix}: what came with it is taken`, (await shows("127.9.0.8", true)) ? null : "it is not");
   // As with ztunnel, a first answer that was refused in part does not count as the whole mesh.
@@ -345,16 +344,7 @@ async function scripted(tally: Tally, prefix: string, lab: IstiodLab, script: Su
 async function obey(script: Subprocess, command: string): Promise<void> {
   const before = script.lines().filter((line) => line.startsWith('{"done"')).length;
   script.writeLine(command);
-  await eventually(() => script.lines().filter((line) => line.startsWith('{"done"')).length > before, 5_000);
-}
-
-async function eventually(holds: () => boolean | Promise<boolean>, timeoutMs: number): Promise<boolean> {
-  const deadline = performance.now() + timeoutMs;
-  while (!(await holds())) {
-    if (performance.now() > deadline) return false;
-    await Bun.sleep(50);
-  }
-  return true;
+  await comesTrue(() => script.lines().filter((line) => line.startsWith('{"done"')).length > before);
 }
 
 if (import.meta.main) {

@@ -1,6 +1,7 @@
 /** Delta xDS of a running `fairlead control`, rule by rule, under a client that shares nothing with ours: grpcio, protobuf and h2. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { bulkHangMs } from "../peer/lab/eventually.ts";
 import { Subprocess } from "../peer/lab/subprocess.ts";
 import { repository } from "../peer/lab/tools.ts";
 import { Tally } from "../peer/tally.ts";
@@ -9,7 +10,7 @@ import { freePort } from "./free_port.ts";
 import { findPythonWithProtobuf } from "./python_peer.ts";
 
 const prefix = "python grpcio → xDS";
-const deadlineMs = 120_000;
+const deadlineMs = 2 * bulkHangMs;
 
 /** What the client has done that it cannot do itself. */
 type Wish =

@@ -5,6 +5,7 @@
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { comesTrue, hangMs } from "../peer/lab/eventually.ts";
 import { openNamespaces, type Place, type Side } from "../peer/lab/place.ts";
 import { runToEnd, Subprocess } from "../peer/lab/subprocess.ts";
 import type { AccessRecord } from "../peer/subjects/subject.ts";
@@ -128,7 +129,7 @@ export class ZtunnelLab {
       RUST_LOG: "info,ztunnel::xds=debug",
       ...environment,
     });
-    await this.tunnel.waitForLine((line) => line.includes("marking server ready"), 15_000);
+    await this.tunnel.waitForLine((line) => line.includes("marking server ready"));
   }
 
   /** What istiod's ConfigMap `istio-ca-root-cert` does on Kubernetes: the roots of now into ztunnel's file, which it watches. */
@@ -200,7 +201,7 @@ export class ZtunnelLab {
     for (const side of [this.place.client, this.place.server]) {
       const argv = [this.#python, script, "serve", side.address, String(appPort)];
       const app = this.#spawn(`app_${side.name}`, side, argv);
-      await app.waitForLine((line) => line === "serving", 10_000);
+      await app.waitForLine((line) => line === "serving");
     }
   }
 
@@ -221,8 +222,8 @@ export class ZtunnelLab {
   }
 
   async #ready(what: string, side: Side, url: string): Promise<void> {
-    const deadline = performance.now() + 15_000;
-    while (Bun.spawnSync(side.command(["curl", "-sf", "-m", "2", url])).exitCode !== 0) {
+    const deadline = performance.now() + hangMs;
+    while (Bun.spawnSync(side.command(["curl", "-sf", "-m", "60", url])).exitCode !== 0) {
       if (!this.node.running || performance.now() > deadline)
         throw new Error(`${what} did not become ready:\n${this.node.log()}`);
       await Bun.sleep(50);
@@ -240,7 +241,7 @@ export class HeldConnection {
   }
 
   /** One more line there and back. @returns why not, or null. */
-  async exchange(timeoutMs = 8_000): Promise<string | null> {
+  async exchange(timeoutMs = hangMs): Promise<string | null> {
     const line = `line ${++this.#sent}`;
     this.#process.writeLine(line);
     try {
@@ -254,15 +255,9 @@ export class HeldConnection {
     }
   }
 
-  /** @returns how long until the other end, or what is between, ended it; null when it did not. */
-  async endedWithin(timeoutMs: number): Promise<number | null> {
-    const startedAt = performance.now();
-    try {
-      await this.#process.waitForLine((one) => one.startsWith("ended"), timeoutMs);
-      return performance.now() - startedAt;
-    } catch {
-      return null;
-    }
+  /** Waits for the other end, or what is between, to end it. @returns false when it does not. */
+  ended(): Promise<boolean> {
+    return comesTrue(() => this.#process.lines().some((one) => one.startsWith("ended")));
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,7 @@
 /** The processes of the control plane's demo, and what an administrator and a workload say to them. */
+
 import { join, resolve } from "node:path";
+import { comesTrue } from "../peer/lab/eventually.ts";
 import {
   adminPort,
   choosePlaces,
@@ -9,7 +11,7 @@ import {
   type Member,
   readinessPort,
 } from "./places.ts";
-import { eventually, Processes, type Running } from "./processes.ts";
+import { Processes, type Running } from "./processes.ts";
 import { type Answer, call } from "./visitor.ts";
 
 const root = join(import.meta.dir, "..", "..");
@@ -140,7 +142,7 @@ interface Rotation {
 }
 
 export async function rotationIs(holds: (rotation: Rotation["rotation"]) => boolean): Promise<boolean> {
-  return await eventually(20_000, async () => {
+  return await comesTrue(async () => {
     const answer = (await administerJson("ca", "rotate", "status")) as Rotation | null;
     return answer !== null && holds(answer.rotation);
   });

@@ -2,8 +2,11 @@
  * `npm run demo [-- dist/fairlead]`: the life of a request through a mesh, on real processes, without root, in under a
  * minute. Every claim is checked; the exit code says whether all of them held.
  */
+
 import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { freePort } from "../control/free_port.ts";
+import { comesTrue } from "../peer/lab/eventually.ts";
 import { meshDocuments, onlyFrom, strict } from "./documents.ts";
 import { forgeCertificate } from "./forged.ts";
 import {
@@ -16,7 +19,7 @@ import {
   type Member,
   readinessPort,
 } from "./places.ts";
-import { eventually, Processes, type Running } from "./processes.ts";
+import { Processes, type Running } from "./processes.ts";
 import { Story } from "./story.ts";
 import { type Answer, call, callWithCertificate, OpenStream } from "./visitor.ts";
 import { tellOfWaypoint } from "./waypoint_story.ts";
@@ -76,7 +79,7 @@ async function policiesOf(node: Node): Promise<string> {
 }
 
 async function isInForce(node: Node, policy: string): Promise<boolean> {
-  return await eventually(5000, async () => (await policiesOf(node)).includes(policy));
+  return await comesTrue(async () => (await policiesOf(node)).includes(policy));
 }
 
 /** From a workload of the mesh, through its own node tunnel. */
@@ -94,7 +97,7 @@ function describe(answer: Answer): string {
 async function findLine({ running }: Node, ...words: readonly string[]): Promise<string | null> {
   const find = (): string | undefined =>
     running.lines.find((line) => words.every((word) => line.includes(word)));
-  await eventually(3000, () => find() !== undefined);
+  await comesTrue(() => find() !== undefined);
   return find() ?? null;
 }
 
@@ -111,7 +114,7 @@ async function start(): Promise<readonly [frontend: Node, backend: Node, reports
   );
   story.tell("Each has a fairlead node of its own; there is one CA, made by the first node that starts.");
   await Bun.write(join(mesh, "mesh.yaml"), meshDocuments(places));
-  const applicationPort = 20_000 + (process.pid % 20_000);
+  const applicationPort = freePort();
   processes.start("backend", [
     process.execPath,
     join(import.meta.dir, "application.ts"),
@@ -125,13 +128,12 @@ async function start(): Promise<readonly [frontend: Node, backend: Node, reports
   const application = ["--application", `${places.backend.ip}:${backendPort}=127.0.0.1:${applicationPort}`];
   // The first makes the CA; the others find it.
   const backend = startNode(places.backend, application);
-  const up = await eventually(15_000, () => isReady(backend));
+  const up = await comesTrue(() => isReady(backend));
   const others = [
     startNode(places.frontend, entry(places.frontend)),
     startNode(places.reports, entry(places.reports)),
   ] as const;
-  const allUp =
-    up && (await eventually(15_000, async () => (await Promise.all(others.map(isReady))).every(Boolean)));
+  const allUp = up && (await comesTrue(async () => (await Promise.all(others.map(isReady))).every(Boolean)));
   if (
     !story.check(
       allUp,
@@ -140,7 +142,7 @@ async function start(): Promise<readonly [frontend: Node, backend: Node, reports
     )
   )
     return null;
-  const answered = await eventually(5000, async () => (await callAs(places.frontend)).status === 200);
+  const answered = await comesTrue(async () => (await callAs(places.frontend)).status === 200);
   story.check(
     answered,
     "the frontend reaches the backend through the mesh",
@@ -252,17 +254,17 @@ async function explained(backend: Node, line: string | null): Promise<void> {
 async function withChange(backend: Node): Promise<void> {
   story.chapter("4  An open connection is cut when policy changes");
   const stream = new OpenStream(places.frontend.ip, entryPort, credential);
-  const flows = await eventually(5000, () => stream.ticks >= 3);
+  const flows = await comesTrue(() => stream.ticks >= 3);
   story.check(flows, "the frontend listens to a stream that does not end", `${stream.ticks} ticks`);
   story.tell("Now the policy lists reports instead of the frontend.");
   const changedAt = performance.now();
   await publish("callers.yaml", onlyFrom("reports"));
-  await eventually(5000, () => stream.endedAtMs !== null);
+  await comesTrue(() => stream.endedAtMs !== null);
   const tookMs = Math.round((stream.endedAtMs ?? Number.POSITIVE_INFINITY) - changedAt);
   story.check(
-    tookMs < 5000,
+    stream.endedAtMs !== null,
     `the stream is cut ${tookMs} ms after the file was written`,
-    "it still flows after 5 s",
+    "it still flows",
   );
   const line = await findLine(backend, "policy_changed");
   story.check(line !== null, "its record says why", "no line of the log says policy_changed");
@@ -318,7 +320,7 @@ async function tell(): Promise<void> {
 async function behindWaypoint(): Promise<void> {
   let waypoint: Node | null = null;
   const version = (member: Member, index: number, status: string): Node => {
-    const port = 20_000 + ((process.pid + index) % 20_000);
+    const port = freePort();
     processes.start(member.name, [
       process.execPath,
       join(import.meta.dir, "application.ts"),
@@ -336,7 +338,7 @@ async function behindWaypoint(): Promise<void> {
     start: async () => {
       waypoint = startNode(places.waypoint, ["--waypoint", "shop/waypoint"]);
       const nodes = [waypoint, version(places.newer, 1, "200"), version(places.broken, 2, "503")];
-      return await eventually(20_000, async () => (await Promise.all(nodes.map(isReady))).every(Boolean));
+      return await comesTrue(async () => (await Promise.all(nodes.map(isReady))).every(Boolean));
     },
     lines: () => waypoint?.running.lines ?? [],
   });

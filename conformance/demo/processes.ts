@@ -75,13 +75,3 @@ async function readLines(stream: ReadableStream<Uint8Array>, lines: string[]): P
   }
   if (rest !== "") lines.push(rest);
 }
-
-/** Asks until it holds. @returns false after `limitMs`. */
-export async function eventually(limitMs: number, holds: () => boolean | Promise<boolean>): Promise<boolean> {
-  const end = performance.now() + limitMs;
-  do {
-    if (await holds()) return true;
-    await Bun.sleep(25);
-  } while (performance.now() < end);
-  return false;
-}

@@ -1,4 +1,5 @@
 /** A caller that calls again and again, and remembers every call that was not answered. */
+import { comesTrue } from "../peer/lab/eventually.ts";
 import type { Answer } from "./visitor.ts";
 
 export interface CallTally {
@@ -18,7 +19,9 @@ export class SteadyCaller {
     this.#work = this.#run(call);
   }
 
-  async stop(): Promise<CallTally> {
+  /** @param least calls that are made before it stops, however long they take. */
+  async stop(least: number): Promise<CallTally> {
+    await comesTrue(() => this.#calls >= least);
     this.#stopped = true;
     await this.#work;
     return { calls: this.#calls, failures: this.#failures };

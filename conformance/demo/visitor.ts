@@ -1,6 +1,7 @@
 /** How a stranger calls the backend: by plain TCP, or with a certificate of their own making. */
 import { connect as connectTcp } from "node:net";
 import { connect as connectTls } from "node:tls";
+import { hangMs } from "../peer/lab/eventually.ts";
 
 /** What came back: an HTTP status, or how the connection ended without one. */
 export interface Answer {
@@ -9,7 +10,8 @@ export interface Answer {
   readonly ending: string;
 }
 
-const limitMs = 5000;
+/** A hang alone reaches it. */
+const limitMs = hangMs;
 
 /** Where the end user's token is; the application has its own credential in `authorization`. */
 function userToken(token: string): string {

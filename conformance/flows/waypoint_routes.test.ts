@@ -204,7 +204,7 @@ describe("a request goes where its VirtualService says", () => {
     expect(counts.other).toBe(0);
     expect(status(await ask(get("/nowhere")))).toBe("503 Service Unavailable");
     expect(status(await ask(get("/empty")))).toBe("503 Service Unavailable");
-  }, 30_000);
+  }, 300_000);
 
   test("however its path is spelled", async () => {
     const { ask } = await routed(

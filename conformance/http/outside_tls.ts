@@ -94,6 +94,7 @@ export function outsideTls(): readonly Suite[] {
     return {
       name: `TLS to outside: ${each.name}`,
       missing: backend.missing,
+      cases: 1,
       backend,
       run: async (stage, at) => {
         const { hostname, port } = stage.target(at);

@@ -1,5 +1,6 @@
 /** `npm run conformance -- http`: requests that two parsers could read differently, through a waypoint to applications of several makes. */
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
+import { comesTrue, hangMs } from "../peer/lab/eventually.ts";
 import { type Attack, attacks } from "./attacks.ts";
 import { type Backend, backends, openStage, type Stage } from "./stage.ts";
 import { suites } from "./suites.ts";
@@ -13,8 +14,10 @@ export async function httpConformance(argv: readonly string[]): Promise<number> 
     if (missing !== null) console.log(`skipped ${name}: ${missing} is not here`);
   const wanted = argv[0];
   const chosen = attacks.filter(({ name }) => wanted === undefined || name.includes(wanted));
-  const others = suites().filter(({ name, missing }) => {
+  let skipped = 0;
+  const others = suites().filter(({ name, missing, cases }) => {
     if (missing !== null) console.log(`skipped ${name}: ${missing} is not here`);
+    if (missing !== null && wanted === undefined) skipped += cases;
     return missing === null && wanted === undefined;
   });
   const directory = scratchDirectory("http");
@@ -25,7 +28,13 @@ export async function httpConformance(argv: readonly string[]): Promise<number> 
     for (const [index, backend] of made.entries()) {
       await stage.log(index);
       for (const attack of chosen) {
-        const fault = await tryAttack(stage, index, backend, attack);
+        let fault = await tryAttack(stage, index, backend, attack);
+        // What an application was told late of the request before, which was cut off, is no fault of this one: it does not come again.
+        for (let more = 0; more < 2 && fault?.startsWith("the application saw") === true; more++) {
+          await Bun.sleep(500);
+          await stage.log(index);
+          fault = await tryAttack(stage, index, backend, attack);
+        }
         if (fault === null) passed++;
         else failed++;
         console.log(
@@ -36,6 +45,7 @@ export async function httpConformance(argv: readonly string[]): Promise<number> 
     for (const [index, suite] of others.entries()) {
       const outcome = await suite.run(stage, made.length + index, directory);
       passed += outcome.passed;
+      skipped += outcome.skipped ?? 0;
       failed += outcome.failures.length;
       console.log(
         `${outcome.failures.length === 0 ? "ok  " : "FAIL"} ${suite.name}: ${outcome.passed} cases`,
@@ -45,7 +55,7 @@ export async function httpConformance(argv: readonly string[]): Promise<number> 
   } finally {
     await stage.stop();
   }
-  const skipped = (all.length - made.length) * chosen.length;
+  skipped += (all.length - made.length) * chosen.length;
   console.log(`${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`);
   return failed === 0 && passed > 0 ? 0 : 1;
 }
@@ -57,11 +67,10 @@ async function tryAttack(
   backend: Backend,
   attack: Attack,
 ): Promise<string | null> {
-  const answer = await exchange(
-    stage.target(index),
-    attack.bytes,
-    attack.sees === "refused" ? 1 : attack.sees.length,
-  );
+  const answer =
+    attack.sees === "refused"
+      ? await exchange(stage.target(index), attack.bytes, 1, refusalMs)
+      : await exchange(stage.target(index), attack.bytes, attack.sees.length, hangMs);
   const statuses = [...answer.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map((match) => match[1] ?? "");
   const seen = (
     await settled(() => stage.log(index), attack.sees === "refused" ? 0 : attack.sees.length)
@@ -83,15 +92,19 @@ async function tryAttack(
   return statuses.join() === expected.map(() => "200").join() ? null : `answers ${statuses.join(", ")}`;
 }
 
+/** What is refused may get no answer: only that it is not taken is asked for. */
+const refusalMs = 3_000;
+
 /** Sends all of it, and reads until the connection ends, or so many answers are whole and nothing more comes. */
 async function exchange(
   target: { hostname: string; port: number },
   bytes: string,
   answers: number,
+  limitMs: number,
 ): Promise<string> {
   let text = "";
   const { promise, resolve } = Promise.withResolvers<void>();
-  const limit = setTimeout(resolve, 3_000);
+  const limit = setTimeout(resolve, limitMs);
   let quiet: Timer | undefined;
   let pending: Uint8Array = Uint8Array.from(bytes, (character) => character.charCodeAt(0));
   const write = (socket: Bun.Socket): void => {
@@ -119,13 +132,16 @@ async function exchange(
   return text;
 }
 
+/** Every answer is there by then: what the application has seen is on its way at the most. */
+const settledMs = 10_000;
+
 /** What is late is seen all the same: a request that was cut off is told to the application last. */
 async function settled(read: () => Promise<readonly string[]>, wanted: number): Promise<readonly string[]> {
-  const lines = [...(await read())];
-  for (let turn = 0; turn < 20 && lines.length < wanted; turn++) {
-    await Bun.sleep(10);
+  const lines: string[] = [];
+  await comesTrue(async () => {
     lines.push(...(await read()));
-  }
+    return lines.length >= wanted;
+  }, settledMs);
   await Bun.sleep(5);
   lines.push(...(await read()));
   return lines;

@@ -77,13 +77,15 @@ export interface Stage {
 export interface Suite {
   readonly name: string;
   readonly missing: string | null;
+  /** How many are skipped where it is missing. */
+  readonly cases: number;
   readonly backend: Backend;
   /** @param index of the backend. @returns each case that failed; `passed` is how many did not. */
   run(
     stage: Stage,
     index: number,
     directory: string,
-  ): Promise<{ readonly passed: number; readonly failures: readonly string[] }>;
+  ): Promise<{ readonly passed: number; readonly skipped?: number; readonly failures: readonly string[] }>;
 }
 
 export async function openStage(directory: string, made: readonly Backend[]): Promise<Stage> {
@@ -97,7 +99,7 @@ export async function openStage(directory: string, made: readonly Backend[]): Pr
   ): Promise<void> => {
     const process = Subprocess.start({ name, argv, logPath: join(directory, `${name}.log`) });
     started.push(process);
-    await process.waitForLine(isReady, 20_000);
+    await process.waitForLine(isReady);
   };
   try {
     for (const [index, backend] of made.entries())

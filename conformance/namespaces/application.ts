@@ -1,10 +1,9 @@
 /** An application on one of the hosts, from the test's side. */
 import { join } from "node:path";
+import { bulkHangMs, eventually, hangMs } from "../peer/lab/eventually.ts";
 import type { Behaviour, Command, Held, Told } from "./agent_protocol.ts";
-import { eventually } from "./eventually.ts";
 import type { Host } from "./hosts.ts";
 
-const openLimitMs = 10_000;
 const running = new Set<Application>();
 
 /** For the end of the program. */
@@ -31,7 +30,7 @@ export class Application {
   async listen(ip: string, port: number, behaviour: Behaviour): Promise<Listening> {
     const id = `l${this.#ids++}`;
     this.#say({ do: "listen", id, ip, port, behaviour });
-    await this.told(id, "open", openLimitMs);
+    await this.told(id, "open");
     return new Listening(this, id);
   }
 
@@ -53,28 +52,24 @@ export class Application {
     const refused = await peer.opened();
     // An RST right behind the handshake may be there before the application looks.
     if (refused !== null) return refused === "ECONNRESET" ? "reset" : refused;
-    await eventually(
-      `an answer of ${to}`,
-      openLimitMs,
-      () => peer.text.includes("\n") || peer.closed !== null,
-    );
+    await eventually(`an answer of ${to}`, () => peer.text.includes("\n") || peer.closed !== null);
     peer.end();
     const how = await peer.untilClosed();
     return peer.text === "" ? how : (peer.text.split("\n")[0] ?? "");
   }
 
   /** Opens and keeps many connections to a server that greets. Resolves when each is open or has failed. */
-  async hold(to: string, port: number, from: string, count: number, limitMs: number): Promise<Held> {
+  async hold(to: string, port: number, from: string, count: number): Promise<Held> {
     const id = `h${this.#ids++}`;
     this.#say({ do: "hold", id, to, port, from, count, lanes: 100 });
-    return await this.told(id, "held", limitMs);
+    return await this.told(id, "held", bulkHangMs);
   }
 
   /** What has become of those by now. */
   async count(): Promise<Held> {
     const id = `n${this.#ids++}`;
     this.#say({ do: "count", id });
-    return await this.told(id, "held", openLimitMs);
+    return await this.told(id, "held");
   }
 
   /** Everything that was told about one connection or listener, in order. */
@@ -86,12 +81,15 @@ export class Application {
   told<E extends Told["event"]>(
     id: string,
     event: E,
-    limitMs: number,
+    limitMs: number = hangMs,
   ): Promise<Told & { readonly event: E }> {
     const find = (): (Told & { readonly event: E }) | undefined =>
       this.#told.find((line): line is Told & { readonly event: E } => line.on === id && line.event === event);
-    return eventually(`${event} of ${this.host.name} ${id}`, limitMs, find, () =>
-      JSON.stringify(this.about(id)),
+    return eventually(
+      `${event} of ${this.host.name} ${id}`,
+      find,
+      () => JSON.stringify(this.about(id)),
+      limitMs,
     );
   }
 
@@ -137,7 +135,7 @@ export class Peer {
   /** Null when it was opened, else the reason. */
   async opened(): Promise<string | null> {
     const find = () => this.#events.find((line) => line.event === "open" || line.event === "failed");
-    const line = await eventually(`an answer to ${this.id}`, openLimitMs, find);
+    const line = await eventually(`an answer to ${this.id}`, find);
     return line.event === "failed" ? line.reason : null;
   }
 
@@ -157,41 +155,37 @@ export class Peer {
   }
 
   /** The first `length` characters that came. */
-  async read(length: number, limitMs = 5_000): Promise<string> {
-    await this.#until(`${length} characters`, limitMs, () => this.text.length >= length);
+  async read(length: number): Promise<string> {
+    await this.#until(`${length} characters`, () => this.text.length >= length);
     return this.text;
   }
 
   /** The first line that came, without its end. */
-  async line(limitMs = 5_000): Promise<string> {
-    await this.#until("a line", limitMs, () => this.text.includes("\n"));
+  async line(): Promise<string> {
+    await this.#until("a line", () => this.text.includes("\n"));
     return this.text.split("\n")[0] ?? "";
   }
 
-  async untilEnded(limitMs = 5_000): Promise<void> {
-    await this.#until("its end", limitMs, () => this.ended);
+  async untilEnded(): Promise<void> {
+    await this.#until("its end", () => this.ended);
   }
 
-  async untilClosed(limitMs = 5_000): Promise<"orderly" | "reset"> {
+  async untilClosed(): Promise<"orderly" | "reset"> {
     return await eventually(
       `the close of ${this.id}`,
-      limitMs,
       () => this.closed,
       () => this.#describe(),
     );
   }
 
   /** @returns how many bytes and their digest. */
-  transferred(
-    which: "sent" | "received",
-    limitMs: number,
-  ): Promise<{ readonly bytes: number; readonly digest: string }> {
-    return this.#application.told(this.id, which, limitMs);
+  transferred(which: "sent" | "received"): Promise<{ readonly bytes: number; readonly digest: string }> {
+    return this.#application.told(this.id, which, bulkHangMs);
   }
 
   /** The address that a server sees its caller have. */
-  async seen(limitMs = 5_000): Promise<string> {
-    return (await this.#application.told(this.id, "accepted", limitMs)).seen;
+  async seen(): Promise<string> {
+    return (await this.#application.told(this.id, "accepted")).seen;
   }
 
   send(text: string): void {
@@ -210,8 +204,8 @@ export class Peer {
     return this.#application.about(this.id);
   }
 
-  async #until(what: string, limitMs: number, holds: () => boolean): Promise<void> {
-    await eventually(`${what} of ${this.id}`, limitMs, holds, () => this.#describe());
+  async #until(what: string, holds: () => boolean): Promise<void> {
+    await eventually(`${what} of ${this.id}`, holds, () => this.#describe());
   }
 
   #describe(): string {

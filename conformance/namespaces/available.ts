@@ -1,5 +1,6 @@
 /** Whether these tests can run here. Where they cannot, each is skipped by name, and the name says why. */
 import { test } from "bun:test";
+import { hangMs } from "../peer/lab/eventually.ts";
 
 function whyNot(): string | null {
   if (process.platform !== "linux") return "network namespaces need Linux";
@@ -14,8 +15,12 @@ function whyNot(): string | null {
 export const unavailable = whyNot();
 if (unavailable !== null) console.warn(`skipping the tests in network namespaces: ${unavailable}`);
 
-/** A test that has `limitMs` for itself. */
-export function namespaceTest(name: string, limitMs: number, body: () => Promise<void>): void {
-  if (unavailable === null) test(name, body, limitMs);
+/** Each wait within a test has a limit of its own, which says what it waited for; this one is above them all. */
+const testLimitMs = 10 * hangMs;
+/** Of what is done before all tests, and after them. */
+export const hookLimitMs = 5 * hangMs;
+
+export function namespaceTest(name: string, body: () => Promise<void>): void {
+  if (unavailable === null) test(name, body, testLimitMs);
   else test.skip(`${name} (${unavailable})`, body);
 }

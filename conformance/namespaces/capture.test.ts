@@ -1,10 +1,10 @@
 /** Applications that know of nothing are carried over HBONE, and nothing else crosses the cable. */
 import { afterAll, beforeAll, describe, expect } from "bun:test";
+import { eventually } from "../peer/lab/eventually.ts";
 import { runToEnd } from "../peer/lab/subprocess.ts";
 import type { Application } from "./application.ts";
-import { namespaceTest, unavailable } from "./available.ts";
+import { hookLimitMs, namespaceTest, unavailable } from "./available.ts";
 import { onlyFrom } from "./documents.ts";
-import { eventually } from "./eventually.ts";
 import { cart, db, dbService, Lab } from "./lab.ts";
 import { fromSource, type LogLine, type NodeProcess } from "./node_process.ts";
 
@@ -24,12 +24,12 @@ describe("captured TCP", () => {
     }
     await server.listen("10.78.0.2", 22, { kind: "greet" });
     nodes = await lab.nodes();
-  }, 30_000);
-  afterAll(() => lab?.close(), 30_000);
+  }, hookLimitMs);
+  afterAll(() => lab?.close(), hookLimitMs);
 
   /** What a node wrote since it had `before` records, once there is something. */
   async function written(node: NodeProcess, before: number): Promise<readonly LogLine[]> {
-    await eventually("an access line", 5_000, () => node.records.length > before);
+    await eventually("an access line", () => node.records.length > before);
     return node.records.slice(before);
   }
 
@@ -55,47 +55,43 @@ describe("captured TCP", () => {
     },
   ];
   for (const { name, to, port, from, at, service } of ways) {
-    namespaceTest(
-      `to ${name}: the caller's address is seen, both identities are on record`,
-      15_000,
-      async () => {
-        const before = { client: nodes.client.records.length, server: nodes.server.records.length };
-        const peer = caller.connect(to, port, { from });
-        const greeting = `you are ${from}\n`;
-        expect(await peer.read(greeting.length)).toBe(greeting);
-        peer.send("hello");
-        expect(await peer.read(greeting.length + 5)).toBe(`${greeting}hello`);
-        peer.end();
-        expect(await peer.untilClosed()).toBe("orderly");
-        const both = {
-          message: "connection complete",
-          "src.identity": cart.id,
-          "dst.identity": db.id,
-          "dst.hbone_addr": `${at}:${targetPort}`,
-        };
-        const client = await written(nodes.client, before.client);
-        const counts = { bytes_sent: 5, bytes_recv: greeting.length + 5 };
-        expect(client).toMatchObject([{ ...both, direction: "outbound", ...counts }]);
-        expect(client[0]?.["dst.service"]).toBe(service);
-        const counted = { bytes_sent: greeting.length + 5, bytes_recv: 5 };
-        expect(await written(nodes.server, before.server)).toMatchObject([
-          { ...both, direction: "inbound", ...counted },
-        ]);
-      },
-    );
+    namespaceTest(`to ${name}: the caller's address is seen, both identities are on record`, async () => {
+      const before = { client: nodes.client.records.length, server: nodes.server.records.length };
+      const peer = caller.connect(to, port, { from });
+      const greeting = `you are ${from}\n`;
+      expect(await peer.read(greeting.length)).toBe(greeting);
+      peer.send("hello");
+      expect(await peer.read(greeting.length + 5)).toBe(`${greeting}hello`);
+      peer.end();
+      expect(await peer.untilClosed()).toBe("orderly");
+      const both = {
+        message: "connection complete",
+        "src.identity": cart.id,
+        "dst.identity": db.id,
+        "dst.hbone_addr": `${at}:${targetPort}`,
+      };
+      const client = await written(nodes.client, before.client);
+      const counts = { bytes_sent: 5, bytes_recv: greeting.length + 5 };
+      expect(client).toMatchObject([{ ...both, direction: "outbound", ...counts }]);
+      expect(client[0]?.["dst.service"]).toBe(service);
+      const counted = { bytes_sent: greeting.length + 5, bytes_recv: 5 };
+      expect(await written(nodes.server, before.server)).toMatchObject([
+        { ...both, direction: "inbound", ...counted },
+      ]);
+    });
   }
 
-  namespaceTest("curl gets its page, and the server sees curl's own address", 15_000, async () => {
+  namespaceTest("curl gets its page, and the server sees curl's own address", async () => {
     for (const [from, url] of [
       [cart.ip, `http://${db.ip}:8080/`],
       [cart.ip6, `http://[${db.ip6}]:8080/`],
     ] as const) {
-      const words = ["curl", "-s", "-g", "-m", "5", "--interface", from, url];
+      const words = ["curl", "-s", "-g", "-m", "60", "--interface", from, url];
       expect(runToEnd(lab.hosts.client.command(words))).toBe(`you are ${from}\n`);
     }
   });
 
-  namespaceTest("a destination without a listener is refused, not left open", 15_000, async () => {
+  namespaceTest("a destination without a listener is refused, not left open", async () => {
     const peer = caller.connect(db.ip, 9, { from: cart.ip });
     await peer.opened();
     expect(await peer.untilClosed()).toBe("reset");
@@ -104,17 +100,13 @@ describe("captured TCP", () => {
     });
   });
 
-  namespaceTest(
-    "a port that the service does not have is refused here, not tried in the clear",
-    15_000,
-    async () => {
-      expect(await caller.call(dbService.ip, dbService.port + 1, cart.ip)).toBe("reset");
-      const { error } = await nodes.client.line({ "dst.addr": `${dbService.ip}:${dbService.port + 1}` });
-      expect(error).toMatch(/^no_/);
-    },
-  );
+  namespaceTest("a port that the service does not have is refused here, not tried in the clear", async () => {
+    expect(await caller.call(dbService.ip, dbService.port + 1, cart.ip)).toBe("reset");
+    const { error } = await nodes.client.line({ "dst.addr": `${dbService.ip}:${dbService.port + 1}` });
+    expect(error).toMatch(/^no_/);
+  });
 
-  namespaceTest("an open connection ends when policy changes, and its record says why", 15_000, async () => {
+  namespaceTest("an open connection ends when policy changes, and its record says why", async () => {
     const peer = caller.connect(db.ip, dbService.targetPort, { from: cart.ip });
     await peer.line();
     lab.publish("callers", onlyFrom("db", "somebody-else"));
@@ -124,12 +116,12 @@ describe("captured TCP", () => {
     expect(line.error).toContain("shop/db-callers");
     expect(await caller.call(db.ip, dbService.targetPort, cart.ip)).toBe("reset");
     lab.publish("callers", onlyFrom("db", "cart"));
-    await eventually("to be let in again", 5_000, async () => {
+    await eventually("to be let in again", async () => {
       return (await caller.call(db.ip, dbService.targetPort, cart.ip)) === `you are ${cart.ip}`;
     });
   });
 
-  namespaceTest("`fairlead get traffic` says who talked to whom, and how safely", 15_000, async () => {
+  namespaceTest("`fairlead get traffic` says who talked to whom, and how safely", async () => {
     const words = [...fromSource, "get", "traffic", "-o", "json"];
     const rows = JSON.parse(runToEnd(lab.hosts.server.command(words))) as {
       source: string;
@@ -142,7 +134,6 @@ describe("captured TCP", () => {
 
   namespaceTest(
     "nothing but port 15008 crossed the cable; what should cross beside it is counted",
-    15_000,
     async () => {
       const { hbone, other } = lab.hosts.crossing();
       expect(other).toBe(0);

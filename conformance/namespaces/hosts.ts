@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { hangMs } from "../peer/lab/eventually.ts";
 import { runToEnd } from "../peer/lab/subprocess.ts";
 
 export interface Host {
@@ -101,7 +102,7 @@ function setUp(host: Host, own: readonly string[], others: readonly string[]): v
 
 /** The kernel takes up to a second to call a link up, and until then its addresses are not listed. */
 function waitForLink({ namespace }: Host): void {
-  const deadline = performance.now() + 5_000;
+  const deadline = performance.now() + hangMs;
   while (!runToEnd(["ip", "-n", namespace, "-o", "link", "show", "eth0"]).includes("state UP")) {
     if (performance.now() > deadline) throw new Error(`the link of ${namespace} does not come up`);
     Bun.sleepSync(10);

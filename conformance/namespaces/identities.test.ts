@@ -1,9 +1,9 @@
 /** Several workloads on one host: each shows its own identity and is called by it, in both directions. */
 import { afterAll, beforeAll, describe, expect } from "bun:test";
+import { eventually } from "../peer/lab/eventually.ts";
 import type { Application } from "./application.ts";
-import { namespaceTest, unavailable } from "./available.ts";
+import { hookLimitMs, namespaceTest, unavailable } from "./available.ts";
 import { onlyFrom, workload } from "./documents.ts";
-import { eventually } from "./eventually.ts";
 import { Lab } from "./lab.ts";
 import type { NodeProcess } from "./node_process.ts";
 
@@ -33,8 +33,8 @@ describe("several workloads on one host", () => {
     }
     const { client, server } = await lab.nodes();
     for (const name of Object.keys(all)) nodes.set(name, name in hosts.client ? client : server);
-  }, 30_000);
-  afterAll(() => lab?.close(), 30_000);
+  }, hookLimitMs);
+  afterAll(() => lab?.close(), hookLimitMs);
 
   function of<T>(map: ReadonlyMap<string, T>, name: string): T {
     const found = map.get(name);
@@ -52,7 +52,7 @@ describe("several workloads on one host", () => {
     { from: "db", to: "web", allowed: false },
   ];
   for (const { from, to, allowed } of calls) {
-    namespaceTest(`${from} calls ${to}: ${allowed ? "permitted" : "refused by policy"}`, 15_000, async () => {
+    namespaceTest(`${from} calls ${to}: ${allowed ? "permitted" : "refused by policy"}`, async () => {
       const source = all[from] ?? "";
       const answer = await of(applications, from).call(all[to] ?? "", port, source);
       expect(answer).toBe(allowed ? `you are ${source}` : "reset");
@@ -69,10 +69,10 @@ describe("several workloads on one host", () => {
     });
   }
 
-  namespaceTest("a host has the certificates of its own workloads and of no others", 15_000, async () => {
+  namespaceTest("a host has the certificates of its own workloads and of no others", async () => {
     for (const [side, own] of Object.entries(hosts)) {
       const node = of(nodes, side === "client" ? "cart" : "db");
-      const names = await eventually("both certificates", 5_000, () => {
+      const names = await eventually("both certificates", () => {
         const shown = node.certificates().map(({ identity }) => identity);
         return shown.length === 2 && shown;
       });

@@ -2,12 +2,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { eventually } from "../peer/lab/eventually.ts";
 import { runToEnd } from "../peer/lab/subprocess.ts";
 import { repository } from "../peer/lab/tools.ts";
 import type { Application, Listening } from "./application.ts";
-import { namespaceTest, unavailable } from "./available.ts";
+import { hookLimitMs, namespaceTest, unavailable } from "./available.ts";
 import { workload } from "./documents.ts";
-import { eventually } from "./eventually.ts";
 import { cart, db, Lab } from "./lab.ts";
 
 const port = 7500;
@@ -24,17 +24,16 @@ describe("SIGTERM", () => {
     caller = lab.application(lab.hosts.client);
     listening = await lab.application(lab.hosts.server).listen(db.ip, port, { kind: "greet" });
     await lab.node(lab.hosts.client, [...capture, "--drain-deadline", "1s"]).ready();
-  }, 30_000);
-  afterAll(() => lab?.close(), 30_000);
+  }, hookLimitMs);
+  afterAll(() => lab?.close(), hookLimitMs);
 
-  namespaceTest("takes nothing new, lets what is open finish, then ends with 0 at once", 30_000, async () => {
-    const server = await lab.node(lab.hosts.server, [...capture, "--drain-deadline", "60s"]).ready();
+  namespaceTest("takes nothing new, lets what is open finish, then ends with 0 at once", async () => {
+    const server = await lab.node(lab.hosts.server, [...capture, "--drain-deadline", "1h"]).ready();
     const peer = caller.connect(db.ip, port, { from: cart.ip });
     const greeting = await peer.line();
     server.process.signal("SIGTERM");
     await eventually(
       "not to be ready any more",
-      5_000,
       () => server.get("http://127.0.0.1:15021/healthz/ready") === null,
     );
     const accepted = listening.accepted;
@@ -45,36 +44,34 @@ describe("SIGTERM", () => {
     expect(server.process.running).toBe(true);
     peer.end();
     expect(await peer.untilClosed()).toBe("orderly");
-    const endedAt = performance.now();
+    // Its deadline is an hour away.
+    await eventually("the end of the node", () => !server.process.running);
     expect(await server.process.exited).toBe(0);
-    expect(performance.now() - endedAt).toBeLessThan(10_000);
     const record = await server.line({ direction: "inbound", message: "connection complete" });
     expect(record.error).toBeUndefined();
     expect(server.captureRules()).toEqual([]);
   });
 
-  namespaceTest("cuts at its deadline what does not finish, says so, and ends with 0", 30_000, async () => {
+  namespaceTest("cuts at its deadline what does not finish, says so, and ends with 0", async () => {
     const server = await lab.node(lab.hosts.server, [...capture, "--drain-deadline", "1500ms"]).ready();
     const peer = caller.connect(db.ip, port, { from: cart.ip });
     await peer.line();
     const signalledAt = performance.now();
     server.process.signal("SIGTERM");
-    expect(await peer.untilClosed(10_000)).toBe("reset");
+    expect(await peer.untilClosed()).toBe("reset");
     expect(performance.now() - signalledAt).toBeGreaterThan(1_400);
     expect(await server.process.exited).toBe(0);
-    expect(performance.now() - signalledAt).toBeLessThan(10_000);
     const record = await server.line({ direction: "inbound", message: "connection complete" });
     expect(record.error).toMatch(/^draining: /);
   });
 
-  namespaceTest("a second one does not wait", 30_000, async () => {
-    const server = await lab.node(lab.hosts.server, [...capture, "--drain-deadline", "60s"]).ready();
+  namespaceTest("a second one does not wait", async () => {
+    const server = await lab.node(lab.hosts.server, [...capture, "--drain-deadline", "1h"]).ready();
     const peer = caller.connect(db.ip, port, { from: cart.ip });
     await peer.line();
     server.process.signal("SIGTERM");
     await eventually(
       "not to be ready any more",
-      5_000,
       () => server.get("http://127.0.0.1:15021/healthz/ready") === null,
     );
     expect(peer.closed).toBeNull();
@@ -86,7 +83,7 @@ describe("SIGTERM", () => {
 });
 
 describe("a start before the network is there", () => {
-  namespaceTest("a workload whose address comes later is served from then on", 30_000, async () => {
+  namespaceTest("a workload whose address comes later is served from then on", async () => {
     const late = "10.78.0.99";
     const lab = new Lab("late", workload("cart", cart.ip) + workload("late", late));
     try {
@@ -95,7 +92,7 @@ describe("a start before the network is there", () => {
       runToEnd(["ip", "-n", lab.hosts.server.namespace, "addr", "add", `${late}/24`, "dev", "eth0"]);
       await lab.application(lab.hosts.server).listen(late, port, { kind: "greet" });
       const caller = lab.application(lab.hosts.client);
-      await eventually("to be served", 5_000, async () => {
+      await eventually("to be served", async () => {
         return (await caller.call(late, port, cart.ip)) === `you are ${cart.ip}`;
       });
       expect(nodes.server.certificate("late").identity).toBe("spiffe://cluster.local/ns/shop/sa/late");
@@ -110,11 +107,10 @@ describe("a start that is refused", () => {
   beforeAll(() => {
     if (unavailable === null) lab = new Lab("refused");
   });
-  afterAll(() => lab?.close(), 30_000);
+  afterAll(() => lab?.close(), hookLimitMs);
 
   namespaceTest(
     "because a port is taken, whichever: the words name it, and nothing stays behind",
-    60_000,
     async () => {
       const taken = [
         { ip: db.ip, port: 15008 },
@@ -146,7 +142,7 @@ describe("a start that is refused", () => {
     up: () => ["--state-directory", join(lab.directory, "state")],
   };
   for (const role of ["node", "up"] as const) {
-    namespaceTest(`because the documents of \`${role}\` are not there`, 20_000, async () => {
+    namespaceTest(`because the documents of \`${role}\` are not there`, async () => {
       const words = [role, "-f", join(lab.directory, "nothing"), ...capture, ...identity[role]()];
       const node = lab.run(lab.hosts.server, words);
       expect(await node.process.exited).toBe(1);
@@ -154,7 +150,7 @@ describe("a start that is refused", () => {
       expect(node.captureRules()).toEqual([]);
     });
 
-    namespaceTest(`because the runtime of \`${role}\` was told to trust anybody`, 20_000, async () => {
+    namespaceTest(`because the runtime of \`${role}\` was told to trust anybody`, async () => {
       const env = { NODE_TLS_REJECT_UNAUTHORIZED: "0" };
       const words = [role, "-f", lab.meshPath, ...capture, ...identity[role]()];
       const node = lab.run(lab.hosts.server, words, { env });
@@ -164,7 +160,7 @@ describe("a start that is refused", () => {
     });
   }
 
-  namespaceTest("because the key is another certificate's", 20_000, async () => {
+  namespaceTest("because the key is another certificate's", async () => {
     const { certPath } = lab.authority;
     const { keyPath } = lab.authority.issueFor(db.id, "other");
     const files = ["--ca-cert", certPath, "--ca-key", keyPath, "--ca-root", certPath];
@@ -182,7 +178,6 @@ describe("the built binary", () => {
   else
     namespaceTest(
       "carries a call, shows what it knows, and cleans up, without source or modules beside it",
-      60_000,
       async () => {
         const lab = new Lab("binary");
         try {

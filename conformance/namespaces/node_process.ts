@@ -1,11 +1,9 @@
 /** A fairlead node as a process on one of the hosts, watched by its log, its ports and its exit code. */
 import { join } from "node:path";
+import { eventually } from "../peer/lab/eventually.ts";
 import { runToEnd, Subprocess } from "../peer/lab/subprocess.ts";
 import { repository } from "../peer/lab/tools.ts";
-import { eventually } from "./eventually.ts";
 import type { Host } from "./hosts.ts";
-
-const readyLimitMs = 20_000;
 
 /** From source; a test of the built binary names that. */
 export const fromSource: readonly string[] = [process.execPath, join(repository, "src/main.ts")];
@@ -54,7 +52,6 @@ export class NodeProcess {
   async ready(): Promise<this> {
     await eventually(
       `${this.process.name} ready`,
-      readyLimitMs,
       () => {
         if (!this.process.running) throw new Error(`${this.process.name} ended:\n${this.process.log()}`);
         return this.get("http://127.0.0.1:15021/healthz/ready") !== null;
@@ -66,7 +63,7 @@ export class NodeProcess {
 
   /** From an address of its own host; null when the answer was no 200. */
   get(url: string): string | null {
-    const { exitCode, stdout } = Bun.spawnSync(this.host.command(["curl", "-sf", "-m", "5", "-g", url]));
+    const { exitCode, stdout } = Bun.spawnSync(this.host.command(["curl", "-sf", "-m", "60", "-g", url]));
     return exitCode === 0 ? stdout.toString() : null;
   }
 
@@ -82,17 +79,16 @@ export class NodeProcess {
   }
 
   /** The first line with all of `fields`. @throws with the end of the log when it does not come. */
-  line(fields: Readonly<Record<string, string | RegExp>>, limitMs = 5_000): Promise<LogLine> {
+  line(fields: Readonly<Record<string, string | number | RegExp>>): Promise<LogLine> {
     const matches = (line: LogLine): boolean =>
       Object.entries(fields).every(([name, wanted]) => {
         const value = line[name];
         return (
-          typeof value === "string" && (typeof wanted === "string" ? value === wanted : wanted.test(value))
+          value === wanted || (typeof value === "string" && wanted instanceof RegExp && wanted.test(value))
         );
       });
     return eventually(
       `a line of ${this.process.name} with ${Object.entries(fields).map(([name, value]) => `${name}=${value}`)}`,
-      limitMs,
       () => this.log.find(matches),
       () => this.process.lines().slice(-12).join("\n"),
     );

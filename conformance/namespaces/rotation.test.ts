@@ -3,16 +3,14 @@ import { afterAll, beforeAll, describe, expect } from "bun:test";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { configLimits } from "../../src/base/limits/config.ts";
+import { eventually } from "../peer/lab/eventually.ts";
 import type { Application } from "./application.ts";
-import { namespaceTest, unavailable } from "./available.ts";
-import { eventually } from "./eventually.ts";
+import { hookLimitMs, namespaceTest, unavailable } from "./available.ts";
 import { cart, db, Lab } from "./lab.ts";
 import type { NodeProcess } from "./node_process.ts";
 
 const port = 7200;
 const rotations = 2;
-/** A short life is renewed after a third of it. */
-const rotationLimitMs = configLimits.minSvidLifetimeMs / 3 + 10_000;
 
 describe("certificates that live a minute", () => {
   let lab: Lab;
@@ -31,17 +29,17 @@ describe("certificates that live a minute", () => {
     const settings = ["--svid-lifetime", `${configLimits.minSvidLifetimeMs / 1_000}s`];
     server = await lab.run(lab.hosts.server, [...words, ...settings]).ready();
     client = await lab.run(lab.hosts.client, [...words, ...settings]).ready();
-  }, 40_000);
-  afterAll(() => lab?.close(), 30_000);
+  }, hookLimitMs);
+  afterAll(() => lab?.close(), hookLimitMs);
 
-  namespaceTest("are renewed under an open connection, and new ones show the new one", 70_000, async () => {
+  namespaceTest("are renewed under an open connection, and new ones show the new one", async () => {
     const lasting = caller.connect(db.ip, port, { from: cart.ip });
     const greeting = await lasting.line();
     const seen = [client.certificate("cart").serialNumber];
     const seenAtServer = [server.certificate("db").serialNumber];
     for (let turn = 1; turn <= rotations; turn++) {
       const next = (node: NodeProcess, account: string, before: readonly string[]): Promise<string> =>
-        eventually(`another certificate of ${account}`, rotationLimitMs, async () => {
+        eventually(`another certificate of ${account}`, async () => {
           await Bun.sleep(250);
           const { serialNumber } = node.certificate(account);
           return !before.includes(serialNumber) && serialNumber;
@@ -57,7 +55,7 @@ describe("certificates that live a minute", () => {
     lasting.end();
     expect(await lasting.untilClosed()).toBe("orderly");
     for (const node of [client, server]) {
-      await eventually("a record of each", 5_000, () => node.records.length > rotations);
+      await eventually("a record of each", () => node.records.length > rotations);
       expect(node.records.length).toBe(rotations + 1);
       expect(node.records.filter(({ error }) => error !== undefined)).toEqual([]);
     }
@@ -68,7 +66,6 @@ describe("certificates that live a minute", () => {
 
   namespaceTest(
     "leave no key on disk but the authority's, nor in what the kernel shows of the process",
-    10_000,
     async () => {
       const holders = readdirSync(lab.directory, { recursive: true, encoding: "utf8" })
         .filter((name) => !name.startsWith("pki"))

@@ -1,9 +1,9 @@
 /** What capture takes, what it leaves alone, and that its rules come and go with the node. */
 import { afterAll, beforeAll, describe, expect } from "bun:test";
+import { eventually } from "../peer/lab/eventually.ts";
 import type { Application, Listening } from "./application.ts";
-import { namespaceTest, unavailable } from "./available.ts";
+import { hookLimitMs, namespaceTest, unavailable } from "./available.ts";
 import { strictMutualTls, workload } from "./documents.ts";
-import { eventually } from "./eventually.ts";
 import { cart, db, Lab, shop } from "./lab.ts";
 import type { NodeProcess } from "./node_process.ts";
 
@@ -25,22 +25,18 @@ describe("what is captured and what is not", () => {
     client = lab.node(lab.hosts.client, ["--capture", "redirect", "--capture-exclude", `${open}/32`]);
     server = lab.node(lab.hosts.server, ["--capture", "redirect", "--capture-exclude-port", "9000"]);
     await Promise.all([client.ready(), server.ready()]);
-  }, 30_000);
-  afterAll(() => lab?.close(), 30_000);
+  }, hookLimitMs);
+  afterAll(() => lab?.close(), hookLimitMs);
 
-  namespaceTest(
-    "port 22 is reached directly from outside and from inside, also of a workload",
-    10_000,
-    async () => {
-      for (const ip of ["10.78.0.2", "fd78::2", db.ip]) await answerer.listen(ip, 22, { kind: "greet" });
-      expect(await caller.call("10.78.0.2", 22)).toBe("you are 10.78.0.1");
-      expect(await caller.call("fd78::2", 22, "fd78::1")).toBe("you are fd78::1");
-      expect(await caller.call(db.ip, 22, cart.ip)).toBe(`you are ${cart.ip}`);
-      expect([...client.records, ...server.records]).toEqual([]);
-    },
-  );
+  namespaceTest("port 22 is reached directly from outside and from inside, also of a workload", async () => {
+    for (const ip of ["10.78.0.2", "fd78::2", db.ip]) await answerer.listen(ip, 22, { kind: "greet" });
+    expect(await caller.call("10.78.0.2", 22)).toBe("you are 10.78.0.1");
+    expect(await caller.call("fd78::2", 22, "fd78::1")).toBe("you are fd78::1");
+    expect(await caller.call(db.ip, 22, cart.ip)).toBe(`you are ${cart.ip}`);
+    expect([...client.records, ...server.records]).toEqual([]);
+  });
 
-  namespaceTest("loopback, and a host's own addresses, are reached directly", 10_000, async () => {
+  namespaceTest("loopback, and a host's own addresses, are reached directly", async () => {
     for (const ip of ["127.0.0.1", "::1", "10.78.0.1"]) {
       await caller.listen(ip, 8081, { kind: "greet" });
       expect(await caller.call(ip, 8081)).toBe(`you are ${ip}`);
@@ -48,26 +44,21 @@ describe("what is captured and what is not", () => {
     expect(client.records).toEqual([]);
   });
 
-  namespaceTest(
-    "what the node itself sends is not captured again: one connection, one record",
-    10_000,
-    async () => {
-      const outside = await answerer.listen("10.78.0.2", 9000, { kind: "greet" });
-      const peer = caller.connect("10.78.0.2", 9000, { from: cart.ip });
-      expect(await peer.line()).toStartWith("you are 10.78.0.");
-      peer.end();
-      expect(await peer.untilClosed()).toBe("orderly");
-      const record = await client.line({ scope: "access", "dst.addr": "10.78.0.2:9000" });
-      expect(record).toMatchObject({ direction: "outbound", "src.workload": "cart" });
-      expect(record["dst.hbone_addr"]).toBeUndefined();
-      expect(client.records.length).toBe(1);
-      expect(outside.accepted).toBe(1);
-    },
-  );
+  namespaceTest("what the node itself sends is not captured again: one connection, one record", async () => {
+    const outside = await answerer.listen("10.78.0.2", 9000, { kind: "greet" });
+    const peer = caller.connect("10.78.0.2", 9000, { from: cart.ip });
+    expect(await peer.line()).toStartWith("you are 10.78.0.");
+    peer.end();
+    expect(await peer.untilClosed()).toBe("orderly");
+    const record = await client.line({ scope: "access", "dst.addr": "10.78.0.2:9000" });
+    expect(record).toMatchObject({ direction: "outbound", "src.workload": "cart" });
+    expect(record["dst.hbone_addr"]).toBeUndefined();
+    expect(client.records.length).toBe(1);
+    expect(outside.accepted).toBe(1);
+  });
 
   namespaceTest(
     "the capture ports themselves refuse whoever calls them, from here and from there",
-    10_000,
     async () => {
       const calls = ["127.0.0.1", "10.78.0.1", "::1", open].flatMap((ip) =>
         [15001, 15006].map((port) => ({ ip, port })),
@@ -82,33 +73,28 @@ describe("what is captured and what is not", () => {
         node.records.filter(({ error }) => String(error).startsWith("self_call"));
       await eventually(
         "a record of each",
-        5_000,
         () => refusals(client).length === 6 && refusals(server).length === 2,
       );
     },
   );
 
-  namespaceTest(
-    "plain text from outside is permitted, and under STRICT refused without a byte",
-    20_000,
-    async () => {
-      const listening = await answerer.listen(open, 8080, { kind: "greet" });
-      const permitted = caller.connect(open, 8080, { from: cart.ip });
-      expect(await permitted.line()).toBe(`you are ${cart.ip}`);
-      lab.publish("strict", strictMutualTls);
-      // What is open falls under it as well.
-      expect(await permitted.untilClosed()).toBe("reset");
-      const cut = await server.line({ error: /^policy_changed: / });
-      expect(cut).toMatchObject({ direction: "inbound", "dst.workload": "open", "src.workload": "cart" });
-      expect(cut["src.identity"]).toBeUndefined();
-      const refused = caller.connect(open, 8080, { from: cart.ip });
-      refused.send("hello");
-      expect(await refused.untilClosed()).toBe("reset");
-      expect(refused.text).toBe("");
-      await server.line({ error: /^policy_denied: .*strict/i });
-      expect(listening.accepted).toBe(1);
-    },
-  );
+  namespaceTest("plain text from outside is permitted, and under STRICT refused without a byte", async () => {
+    const listening = await answerer.listen(open, 8080, { kind: "greet" });
+    const permitted = caller.connect(open, 8080, { from: cart.ip });
+    expect(await permitted.line()).toBe(`you are ${cart.ip}`);
+    lab.publish("strict", strictMutualTls);
+    // What is open falls under it as well.
+    expect(await permitted.untilClosed()).toBe("reset");
+    const cut = await server.line({ error: /^policy_changed: / });
+    expect(cut).toMatchObject({ direction: "inbound", "dst.workload": "open", "src.workload": "cart" });
+    expect(cut["src.identity"]).toBeUndefined();
+    const refused = caller.connect(open, 8080, { from: cart.ip });
+    refused.send("hello");
+    expect(await refused.untilClosed()).toBe("reset");
+    expect(refused.text).toBe("");
+    await server.line({ error: /^policy_denied: .*strict/i });
+    expect(listening.accepted).toBe(1);
+  });
 });
 
 describe("the rules of a node", () => {
@@ -122,27 +108,22 @@ describe("the rules of a node", () => {
     lab = new Lab("rule-life");
     caller = lab.application(lab.hosts.client);
     listening = await lab.application(lab.hosts.server).listen("10.78.0.2", 9000, { kind: "greet" });
-  }, 30_000);
-  afterAll(() => lab?.close(), 30_000);
+  }, hookLimitMs);
+  afterAll(() => lab?.close(), hookLimitMs);
 
-  namespaceTest(
-    "are gone after SIGTERM, and after two of them, and plain TCP flows again",
-    20_000,
-    async () => {
-      for (const signals of [1, 2]) {
-        const node = await lab.node(lab.hosts.client, settings).ready();
-        expect(node.captureRules()).not.toEqual([]);
-        for (let sent = 0; sent < signals; sent++) node.process.signal("SIGTERM");
-        expect(await node.process.exited).toBe(0);
-        expect(node.captureRules()).toEqual([]);
-        expect(await caller.call("10.78.0.2", 9000)).toBe("you are 10.78.0.1");
-      }
-    },
-  );
+  namespaceTest("are gone after SIGTERM, and after two of them, and plain TCP flows again", async () => {
+    for (const signals of [1, 2]) {
+      const node = await lab.node(lab.hosts.client, settings).ready();
+      expect(node.captureRules()).not.toEqual([]);
+      for (let sent = 0; sent < signals; sent++) node.process.signal("SIGTERM");
+      expect(await node.process.exited).toBe(0);
+      expect(node.captureRules()).toEqual([]);
+      expect(await caller.call("10.78.0.2", 9000)).toBe("you are 10.78.0.1");
+    }
+  });
 
   namespaceTest(
     "are not needed to keep a host out: without a node it speaks plain text, and STRICT refuses it",
-    20_000,
     async () => {
       lab.publish("strict", strictMutualTls);
       const server = await lab.node(lab.hosts.server, settings).ready();
@@ -156,7 +137,6 @@ describe("the rules of a node", () => {
 
   namespaceTest(
     "stay after kill -9, so that nothing leaves the mesh unseen; the next start replaces them",
-    20_000,
     async () => {
       const killed = await lab.node(lab.hosts.client, settings).ready();
       killed.process.signal("SIGKILL");
@@ -173,7 +153,7 @@ describe("the rules of a node", () => {
     },
   );
 
-  namespaceTest("are left to the node that has them by one that cannot start beside it", 20_000, async () => {
+  namespaceTest("are left to the node that has them by one that cannot start beside it", async () => {
     const first = await lab.node(lab.hosts.client, settings).ready();
     const rules = first.captureRules();
     const second = lab.node(lab.hosts.client, [

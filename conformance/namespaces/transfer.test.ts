@@ -1,7 +1,7 @@
 /** TCP as applications know it, through two nodes: bulk, half-close, who speaks first, and RST. */
 import { afterAll, beforeAll, describe, expect } from "bun:test";
 import type { Application, Listening, Peer } from "./application.ts";
-import { namespaceTest, unavailable } from "./available.ts";
+import { hookLimitMs, namespaceTest, unavailable } from "./available.ts";
 import { cart, db, Lab } from "./lab.ts";
 import type { NodeProcess } from "./node_process.ts";
 
@@ -19,8 +19,8 @@ describe("TCP through two nodes", () => {
     caller = lab.application(lab.hosts.client);
     answerer = lab.application(lab.hosts.server);
     nodes = await lab.nodes();
-  }, 30_000);
-  afterAll(() => lab?.close(), 30_000);
+  }, hookLimitMs);
+  afterAll(() => lab?.close(), hookLimitMs);
 
   let nextPort = 7100;
   async function serve(
@@ -31,16 +31,15 @@ describe("TCP through two nodes", () => {
     return { listening, dial: (options = {}) => caller.connect(db.ip, port, { from: cart.ip, ...options }) };
   }
 
-  namespaceTest("200 MiB each way at once arrive as they were sent", 90_000, async () => {
+  namespaceTest("200 MiB each way at once arrive as they were sent", async () => {
     const { listening, dial } = await serve({ kind: "exchange", bytes: bulkBytes });
     const started = performance.now();
     const [near, far] = [dial({ bytes: bulkBytes }), listening.peer(0)];
-    const limitMs = 80_000;
     const [sent, received, back, arrived] = await Promise.all([
-      near.transferred("sent", limitMs),
-      far.transferred("received", limitMs),
-      far.transferred("sent", limitMs),
-      near.transferred("received", limitMs),
+      near.transferred("sent"),
+      far.transferred("received"),
+      far.transferred("sent"),
+      near.transferred("received"),
     ]);
     const seconds = (performance.now() - started) / 1_000;
     console.log(`200 MiB each way in ${seconds.toFixed(1)} s`);
@@ -57,7 +56,7 @@ describe("TCP through two nodes", () => {
     }
   });
 
-  namespaceTest("a caller that has ended is still answered", 15_000, async () => {
+  namespaceTest("a caller that has ended is still answered", async () => {
     const { dial } = await serve({ kind: "answer_at_end" });
     const peer = dial();
     await peer.opened();
@@ -69,7 +68,7 @@ describe("TCP through two nodes", () => {
     expect(await peer.untilClosed()).toBe("orderly");
   });
 
-  namespaceTest("a server that has ended is still spoken to", 15_000, async () => {
+  namespaceTest("a server that has ended is still spoken to", async () => {
     const { listening, dial } = await serve({ kind: "told" });
     const peer = dial();
     const far = listening.peer(0);
@@ -84,14 +83,14 @@ describe("TCP through two nodes", () => {
     expect([await peer.untilClosed(), await far.untilClosed()]).toEqual(["orderly", "orderly"]);
   });
 
-  namespaceTest("a server that speaks first is heard before the caller says a word", 15_000, async () => {
+  namespaceTest("a server that speaks first is heard before the caller says a word", async () => {
     const { dial } = await serve({ kind: "greet" });
     const peer = dial();
     expect(await peer.line()).toBe(`you are ${cart.ip}`);
     peer.end();
   });
 
-  namespaceTest("a caller's RST is an RST at the server", 15_000, async () => {
+  namespaceTest("a caller's RST is an RST at the server", async () => {
     const { listening, dial } = await serve({ kind: "told" });
     const peer = dial();
     peer.send("hello");
@@ -102,26 +101,22 @@ describe("TCP through two nodes", () => {
     await nodes.client.line({ direction: "outbound", error: /^connection_reset: / });
   });
 
-  namespaceTest(
-    "a server's RST is an RST at the caller, also right after it has accepted",
-    15_000,
-    async () => {
-      const { dial } = await serve({ kind: "reset_on_data" });
-      const peer = dial();
-      await peer.opened();
-      peer.send("hello");
-      expect(await peer.untilClosed()).toBe("reset");
-      await nodes.server.line({ direction: "inbound", error: /^connection_reset: / });
+  namespaceTest("a server's RST is an RST at the caller, also right after it has accepted", async () => {
+    const { dial } = await serve({ kind: "reset_on_data" });
+    const peer = dial();
+    await peer.opened();
+    peer.send("hello");
+    expect(await peer.untilClosed()).toBe("reset");
+    await nodes.server.line({ direction: "inbound", error: /^connection_reset: / });
 
-      const { listening, dial: dialAgain } = await serve({ kind: "told" });
-      const again = dialAgain();
-      await listening.peer(0).seen();
-      listening.peer(0).reset();
-      expect(await again.untilClosed()).toBe("reset");
-    },
-  );
+    const { listening, dial: dialAgain } = await serve({ kind: "told" });
+    const again = dialAgain();
+    await listening.peer(0).seen();
+    listening.peer(0).reset();
+    expect(await again.untilClosed()).toBe("reset");
+  });
 
-  namespaceTest("a reader that stalls holds its sender back, and others go on", 30_000, async () => {
+  namespaceTest("a reader that stalls holds its sender back, and others go on", async () => {
     const { listening, dial } = await serve({ kind: "stalled" });
     const peer = dial({ bytes: bulkBytes });
     await listening.peer(0).seen();

@@ -104,7 +104,7 @@ export class GoPeer {
       logPath: join(this.#lab.directory, `go_${command}.log`),
     });
     this.#started.push(process);
-    await process.waitForLine((line) => line.includes('"event":"ready"'), 5000);
+    await process.waitForLine((line) => line.includes('"event":"ready"'));
     return process;
   }
 

@@ -2,9 +2,9 @@
 
 import { IpAddress } from "../../src/base/ip.ts";
 import type { MeshStore } from "../../src/mesh/store/store.ts";
+import { comesTrue } from "../peer/lab/eventually.ts";
 import { endpoint, gateway, grant, group, service, vip, workload } from "./documents.ts";
-import type { Answer } from "./world.ts";
-import { until, type World } from "./world.ts";
+import type { Answer, World } from "./world.ts";
 
 export type Check = (name: string, run: () => Promise<string | null>) => Promise<void>;
 
@@ -76,7 +76,7 @@ export async function ownershipCases(world: World, check: Check): Promise<void> 
           .filter((one) => one.hostname === "api.shop.example")
           .map((one) => `${one.namespace} ${one.canonical}`)
           .sort();
-      const isThere = await until(() => canonical().length === 2);
+      const isThere = await comesTrue(() => canonical().length === 2);
       await must(shop.apply(service("shop/shop-secret", "api.shop.example", ", location: MESH_EXTERNAL")));
       await Bun.sleep(200);
       const found = canonical().join(", ");
@@ -175,7 +175,7 @@ async function members(world: World, check: Check, mesh: MeshStore): Promise<voi
       { addresses: ["10.10.0.7"], node: "zebra" },
     );
     if (typeof joined === "string") return joined;
-    return (await until(() => at("10.10.0.7") === "shop")) ? null : `it is ${at("10.10.0.7")}`;
+    return (await comesTrue(() => at("10.10.0.7") === "shop")) ? null : `it is ${at("10.10.0.7")}`;
   });
   // Their own, and first by the alphabet: at every node the address stays with who came first.
   await check("a document of the same tenant, or of the mesh, at its member's address", async () => {

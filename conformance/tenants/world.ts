@@ -249,11 +249,4 @@ function operatorToken(control: ControlProcess, sub: string, jti: string): Promi
   return control.tokenOf({ iss: people, aud: ["fairlead"], sub, jti });
 }
 
-/** Waits for what comes by a stream. */
-export async function until(holds: () => boolean | Promise<boolean>): Promise<boolean> {
-  for (const begunMs = performance.now(); performance.now() - begunMs < 10_000; await Bun.sleep(20))
-    if (await holds()) return true;
-  return false;
-}
-
 export const issuerOfPeople = people;

@@ -1,5 +1,6 @@
 /** One request over a connection of its own, and what came of it. */
 import { connect } from "node:net";
+import { hangMs } from "../peer/lab/eventually.ts";
 import type { AskedRequest } from "./route_cases.ts";
 
 export interface Seen {
@@ -74,7 +75,7 @@ function exchange(host: string, port: number, bytes: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = "";
     const socket = connect({ host, port }, () => socket.write(bytes, "latin1"));
-    socket.setTimeout(10_000, () => socket.destroy(new Error("no answer within 10 s")));
+    socket.setTimeout(hangMs, () => socket.destroy(new Error("no answer")));
     socket.on("data", (piece) => {
       text += piece.toString("latin1");
     });

@@ -45,7 +45,7 @@ export async function openRouteStage(directory: string, cases: readonly RouteCas
   const start = async (name: string, argv: readonly string[], ready: string): Promise<void> => {
     const process = Subprocess.start({ name, argv, logPath: join(directory, `${name}.log`) });
     started.push(process);
-    await process.waitForLine((line) => line.includes(ready), 30_000);
+    await process.waitForLine((line) => line.includes(ready));
   };
   const port = (index: number) => firstPort + index;
   try {

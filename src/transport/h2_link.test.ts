@@ -15,7 +15,7 @@ afterAll(() => listener.close());
 
 async function connected(): Promise<{ readonly client: Socket; readonly server: Socket }> {
   const server = new Promise<Socket>((resolve) => accepted.push(resolve));
-  const client = await host.net.connect({ to: listener.address, timeoutMs: 1_000 });
+  const client = await host.net.connect({ to: listener.address, timeoutMs: 60_000 });
   return { client, server: await server };
 }
 
@@ -29,10 +29,8 @@ const quiet: H2StreamEvents = {
 };
 const connect = [":method", "CONNECT", ":authority", "10.0.0.7:8080"];
 
-async function until(condition: () => boolean, limitMs: number): Promise<number> {
-  const startedMs = performance.now();
-  while (!condition() && performance.now() - startedMs < limitMs) await Bun.sleep(10);
-  return performance.now() - startedMs;
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await Bun.sleep(10);
 }
 
 test("an end in order: HTTP/2 is over first, then the socket is gone, each told once; the error is HTTP/2's", async () => {
@@ -49,9 +47,9 @@ test("an end in order: HTTP/2 is over first, then the socket is gone, each told 
   const caller = new H2Link(host.clock, client, { role: "client" }, {});
   caller.start();
   caller.connection.request(connect, true, quiet);
-  await until(() => caller.openStreams === 0, 2_000);
+  await until(() => caller.openStreams === 0);
   caller.drain();
-  await until(() => told.length === 2, 2_000);
+  await until(() => told.length === 2);
   expect(told).toEqual(["over", "gone well"]);
   link.close();
   link.drain();
@@ -77,9 +75,9 @@ test("a peer that breaks off: the streams are reset, HTTP/2 is over, and the rea
   const caller = new H2Link(host.clock, client, { role: "client" }, {});
   caller.start();
   caller.connection.request(connect, false, quiet);
-  await until(() => link.openStreams === 1, 2_000);
+  await until(() => link.openStreams === 1);
   caller.abort();
-  await until(() => told.length === 3, 2_000);
+  await until(() => told.length === 3);
   expect(told).toEqual(["reset", "over", "gone connection_closed"]);
   expect(link.openStreams).toBe(0);
 });

@@ -97,7 +97,7 @@ def call(method, request, token=None, node=None, headers=()):
     metadata = list(headers) + ([("authorization", f"Bearer {token}")] if token is not None else [])
     with channel(*(node or (None, None))) as connection:
         try:
-            return parse(connection.unary_unary(method)(request, metadata=metadata, timeout=10))
+            return parse(connection.unary_unary(method)(request, metadata=metadata, timeout=60))
         except grpc.RpcError as error:
             return error.code().name, error.details()
 
@@ -170,7 +170,7 @@ def profile():
     extended = set(leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     expect(extended, {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}, "extended key usage")
     backdate = time.time() - leaf.not_valid_before_utc.timestamp()
-    if not 0 <= backdate <= 180:
+    if not 0 <= backdate <= 600:
         raise Failure(f"begins {backdate} s ago")
 
 
@@ -184,10 +184,12 @@ def others_names():
 def lifetimes():
     for seconds, wanted in [(0, 86400), (3600, 3600), (-1, 86400), (10**12, 48 * 3600), (2**63 - 1, 48 * 3600)]:
         key, csr = new_csr()
+        asked = time.time()
         leaf, _ = issued(create(csr, seconds=seconds), key, CART)
-        left = leaf.not_valid_after_utc.timestamp() - time.time()
-        if abs(left - wanted) > 5:
-            raise Failure(f"asked for {seconds} s, got {left:.0f} s")
+        # It was issued at some time between then and now.
+        end = leaf.not_valid_after_utc.timestamp()
+        if not asked + wanted - 5 <= end <= time.time() + wanted + 5:
+            raise Failure(f"asked for {seconds} s, got {end - asked:.0f} s")
 
 
 def key_kinds():
@@ -301,7 +303,7 @@ def pin_is_the_presented_root():
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
     host, port = facts["target"].split(":")
-    with socket.create_connection((host, int(port)), 5) as raw, context.wrap_socket(raw) as secured:
+    with socket.create_connection((host, int(port)), 60) as raw, context.wrap_socket(raw) as secured:
         expect(secured.version(), "TLSv1.3")
         chain = secured._sslobj.get_unverified_chain()
     root = x509.load_pem_x509_certificate(chain[-1].public_bytes().encode() if isinstance(chain[-1].public_bytes(), str) else chain[-1].public_bytes())

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import time
 
 import grpc
 
@@ -82,14 +83,18 @@ async def unknown_method(channel):
 
 
 async def deadline(channel):
-    code, _ = await code_of(unary(channel, "Hang")(b"deadline", timeout=0.2))
-    expect(code, grpc.StatusCode.DEADLINE_EXCEEDED)
+    # Longer each time, until the call has reached its handler before it was over.
+    seconds = 0.2
+    while "deadline" not in json.loads(await unary(channel, "Hanging")(b"")):
+        code, _ = await code_of(unary(channel, "Hang")(b"deadline", timeout=seconds))
+        expect(code, grpc.StatusCode.DEADLINE_EXCEEDED)
+        seconds *= 3
     await was_cancelled(channel, "deadline")
 
 
 async def cancellation(channel):
     call = unary(channel, "Hang")(b"cancel")
-    await asyncio.sleep(0.2)
+    await hangs(channel, "cancel")
     call.cancel()
     await was_cancelled(channel, "cancel")
 
@@ -97,7 +102,7 @@ async def cancellation(channel):
 async def lost_connection_cancels(channel):
     other = new_channel()
     call = unary(other, "Hang")(b"lost")
-    await asyncio.sleep(0.3)
+    await hangs(channel, "lost")
     await other.close(grace=0)
     try:
         await call
@@ -106,12 +111,22 @@ async def lost_connection_cancels(channel):
     await was_cancelled(channel, "lost")
 
 
+async def hangs(channel, name):
+    """Waits until the call is at its handler."""
+    while name not in json.loads(await unary(channel, "Hanging")(b"")):
+        await asyncio.sleep(0.02)
+
+
+# A hang alone reaches it, however busy the machine is.
+HANG = 60.0
+
+
 async def was_cancelled(channel, name):
-    for _ in range(100):
-        if name in json.loads(await unary(channel, "Cancelled")(b"")):
-            return
+    end = time.monotonic() + HANG
+    while name not in json.loads(await unary(channel, "Cancelled")(b"")):
+        if time.monotonic() > end:
+            raise Failure(f"the handler of {name} was not told")
         await asyncio.sleep(0.05)
-    raise Failure(f"the handler of {name} was not told")
 
 
 async def bidirectional(channel):
@@ -212,7 +227,7 @@ async def survives_a_drain(channel):
     expect(await call.read(), b"during")
     await call.done_writing()
     expect(await call.code(), grpc.StatusCode.OK)
-    expect(await unary(channel, "Unary")(b"after", wait_for_ready=True, timeout=10), b"after")
+    expect(await unary(channel, "Unary")(b"after", wait_for_ready=True, timeout=HANG), b"after")
 
 
 CASES = [

@@ -9,6 +9,7 @@ import grpc
 with open(sys.argv[1], encoding="utf-8") as file:
     facts = json.load(file)
 cancelled = []
+hanging = []
 
 
 async def unary(request, _context):
@@ -34,8 +35,9 @@ async def metadata(_request, context):
 
 
 async def hang(request, _context):
+    hanging.append(request.decode())
     try:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
     except asyncio.CancelledError:
         cancelled.append(request.decode())
         raise
@@ -44,6 +46,10 @@ async def hang(request, _context):
 
 async def told(_request, _context):
     return json.dumps(cancelled).encode()
+
+
+async def reached(_request, _context):
+    return json.dumps(hanging).encode()
 
 
 async def flood(requests, _context):
@@ -75,6 +81,7 @@ def handlers():
             "Metadata": one(metadata),
             "Hang": one(hang),
             "Cancelled": one(told),
+            "Hanging": one(reached),
             "Chain": one(chain),
             "Refuse": one(trailers_only),
             "Stream": grpc.stream_stream_rpc_method_handler(stream),

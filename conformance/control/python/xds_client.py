@@ -62,7 +62,7 @@ def ask(**request):
 
 
 # What has to come is waited for until it is there; so long only where it never comes, however busy the machine is.
-HANG = 30.0
+HANG = 60.0
 
 # What was applied is pushed once it has been quiet for a moment; who connects within it is told of it a moment later.
 QUIET = 0.1
@@ -221,7 +221,7 @@ def unary(method, request, answer, token=None, credentials=(None, None)):
     headers = [("authorization", f"Bearer {token}")] if token is not None else []
     with channel(*credentials) as connection:
         call = connection.unary_unary(method, message(request.DESCRIPTOR.full_name).SerializeToString, message(answer).FromString)
-        return call(request, metadata=headers, timeout=10)
+        return call(request, metadata=headers, timeout=HANG)
 
 
 def join(node):
@@ -245,7 +245,7 @@ class RawStream:
         context = ssl.create_default_context(cadata=facts["roots"])
         context.set_alpn_protocols(["h2"])
         host, port = facts["target"].split(":")
-        self.socket = context.wrap_socket(socket.create_connection((host, int(port)), 5), server_hostname=host)
+        self.socket = context.wrap_socket(socket.create_connection((host, int(port)), HANG), server_hostname=host)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
         self.h2.initiate_connection()
         # Of DATA: what was looked at and not yet handed out, and what no window was opened for.

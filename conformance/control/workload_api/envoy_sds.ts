@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import type { Svid } from "../../../src/pki/svid/svid.ts";
+import { hangMs } from "../../peer/lab/eventually.ts";
 import { Subprocess } from "../../peer/lab/subprocess.ts";
 import { findEnvoy } from "../../peer/lab/tools.ts";
 import type { Tally } from "../../peer/tally.ts";
@@ -205,7 +206,7 @@ class SdsRun {
         const status = /^HTTP\/1\.1 ([0-9]{3}) /.exec(text)?.[1];
         resolve({ status: status === undefined ? null : Number(status), chain });
       });
-      client.setTimeout(2_000, () => client.destroy());
+      client.setTimeout(hangMs, () => client.destroy());
     });
   }
 }

@@ -16,6 +16,7 @@ import { SecretManager } from "../../../src/pki/svid/secrets.ts";
 import type { Svid } from "../../../src/pki/svid/svid.ts";
 import type { TrustBundle } from "../../../src/pki/trust/trust_bundle.ts";
 import { TrustVerifier } from "../../../src/pki/trust/verifier.ts";
+import { eventually } from "../../peer/lab/eventually.ts";
 
 const trustDomain = "cluster.local";
 export const cart = new SpiffeId(trustDomain, "shop", "cart");
@@ -130,11 +131,7 @@ function readRule(text: string) {
   return rule;
 }
 
-/** @throws after five seconds. */
+/** @throws Error when it hangs. */
 export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadlineMs = performance.now() + 5_000;
-  while (!(await condition())) {
-    if (performance.now() > deadlineMs) throw new Error(`waited in vain for ${what}`);
-    await Bun.sleep(20);
-  }
+  await eventually(what, condition);
 }

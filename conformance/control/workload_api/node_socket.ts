@@ -9,7 +9,6 @@ import { freePort } from "../free_port.ts";
 import { until } from "./identity_socket.ts";
 
 const cart = "spiffe://cluster.local/ns/shop/sa/cart";
-const startTimeoutMs = 20_000;
 
 /** @param directory of the whole run. */
 export async function nodeSocketSuite(tally: Tally, directory: string): Promise<void> {
@@ -111,7 +110,7 @@ class NodeProcess {
       logPath: join(this.#directory, `node_${++this.#started}.log`),
     });
     this.#process = started;
-    await started.waitForLine((line) => line.includes("identities for local programs"), startTimeoutMs);
+    await started.waitForLine((line) => line.includes("identities for local programs"));
   }
 
   /** SIGTERM. @returns the exit code; null when it did not run. */

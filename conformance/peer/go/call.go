@@ -48,11 +48,11 @@ func runCalls(f *flags) error {
 
 // dial takes the address from -ports: name=ip:port there.
 func (k *callCases) dial(port string) (*net.TCPConn, error) {
-	conn, err := net.DialTimeout("tcp", k.flags.portOf(port), 5*time.Second)
+	conn, err := net.DialTimeout("tcp", k.flags.portOf(port), patience)
 	if err != nil {
 		return nil, err
 	}
-	_ = conn.SetDeadline(time.Now().Add(25 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(5 * patience))
 	return conn.(*net.TCPConn), nil
 }
 
@@ -168,7 +168,7 @@ func (k *callCases) resets() error {
 	if _, err := io.WriteString(conn, "reset\n"); err != nil {
 		return err
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(3 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	got, err := io.ReadAll(conn)
 	if isTimeout(err) {
 		return fmt.Errorf("still open after the application's reset")
@@ -223,7 +223,7 @@ func (k *callCases) closedWithoutByte(port string) error {
 	}
 	defer conn.Close()
 	_, _ = io.WriteString(conn, "echo\nsecret")
-	_ = conn.SetReadDeadline(time.Now().Add(12 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	got, err := io.ReadAll(conn)
 	if isTimeout(err) {
 		return fmt.Errorf("not closed")

@@ -59,7 +59,7 @@ func (k *inboundCases) tunnel(c *h2conn, port string) (*h2stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	status, err := s.awaitStatus(10 * time.Second)
+	status, err := s.awaitStatus(patience)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (k *inboundCases) echo(c *h2conn) error {
 	if err := s.send([]byte("echo\nhello"), true); err != nil {
 		return err
 	}
-	got, err := s.awaitEnd(5 * time.Second)
+	got, err := s.awaitEnd(patience)
 	if err == nil && string(got) != "hello" {
 		err = fmt.Errorf("echoed %q", got)
 	}
@@ -100,7 +100,7 @@ func (k *inboundCases) refusal(fields [][2]string, statuses ...int) func() error
 		if err != nil {
 			return err
 		}
-		status, err := s.awaitStatus(12 * time.Second)
+		status, err := s.awaitStatus(patience)
 		if err != nil {
 			return err
 		}
@@ -111,7 +111,7 @@ func (k *inboundCases) refusal(fields [][2]string, statuses ...int) func() error
 		if !found {
 			return fmt.Errorf("status %d, expected %v", status, statuses)
 		}
-		got, err := s.awaitEnd(2 * time.Second)
+		got, err := s.awaitEnd(patience)
 		if err == nil && len(got) > 0 {
 			err = fmt.Errorf("%d bytes with the refusal", len(got))
 		}
@@ -145,7 +145,7 @@ func (k *inboundCases) answers() []check {
 			if err != nil {
 				return err
 			}
-			got, err := s.awaitBytes(len(bannerText), 3*time.Second)
+			got, err := s.awaitBytes(len(bannerText), patience)
 			if err == nil && string(got) != bannerText {
 				err = fmt.Errorf("%q", got)
 			}

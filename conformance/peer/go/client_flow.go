@@ -36,7 +36,7 @@ func (k *inboundCases) flow() []check {
 			if err != nil {
 				return err
 			}
-			_, err = s.awaitBytes(len(bannerText), 3*time.Second)
+			_, err = s.awaitBytes(len(bannerText), patience)
 			return err
 		})},
 		{"stalled-reader-blocks-no-other", k.with(&h2options{connectionWindow: 16 * megabyte}, func(c *h2conn) error {
@@ -48,7 +48,7 @@ func (k *inboundCases) flow() []check {
 			if err := stalled.send([]byte("send 8000000\n"), false); err != nil {
 				return err
 			}
-			if _, err := stalled.awaitBytes(defaultWindow, 3*time.Second); err != nil {
+			if _, err := stalled.awaitBytes(defaultWindow, patience); err != nil {
 				return err
 			}
 			for range 20 {
@@ -103,7 +103,7 @@ func (k *inboundCases) flow() []check {
 				if err != nil {
 					return err
 				}
-				if err := c.await("PING answer", time.Second, func() bool { return c.pongs > before }); err != nil {
+				if err := c.await("PING answer", patience, func() bool { return c.pongs > before }); err != nil {
 					return err
 				}
 			}
@@ -128,13 +128,13 @@ func (k *inboundCases) zeroWindow(c *h2conn) error {
 	if err := s.grant(4); err != nil {
 		return err
 	}
-	if got, err := s.awaitBytes(4, 3*time.Second); err != nil || string(got) != bannerText[:4] {
+	if got, err := s.awaitBytes(4, patience); err != nil || string(got) != bannerText[:4] {
 		return fmt.Errorf("%q, %v", got, err)
 	}
 	if err := s.grant(1000); err != nil {
 		return err
 	}
-	_, err = s.awaitBytes(len(bannerText), 3*time.Second)
+	_, err = s.awaitBytes(len(bannerText), patience)
 	return err
 }
 
@@ -147,7 +147,7 @@ func (k *inboundCases) download(c *h2conn, n int64) error {
 	if err := s.send(fmt.Appendf(nil, "send %d\n", n), true); err != nil {
 		return err
 	}
-	got, err := s.awaitEnd(25 * time.Second)
+	got, err := s.awaitEnd(patience)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func (k *inboundCases) oddities() []check {
 			if err != nil {
 				return err
 			}
-			if status, err := s.awaitStatus(3 * time.Second); err != nil || status != 200 {
+			if status, err := s.awaitStatus(patience); err != nil || status != 200 {
 				return fmt.Errorf("status %d, %v", status, err)
 			}
 			err = c.write(func(w *http2.Framer) error {
@@ -39,7 +39,7 @@ func (k *inboundCases) oddities() []check {
 			if err != nil {
 				return err
 			}
-			got, err := s.awaitEnd(3 * time.Second)
+			got, err := s.awaitEnd(patience)
 			if err == nil && string(got) != "padded" {
 				err = fmt.Errorf("%q", got)
 			}
@@ -60,7 +60,7 @@ func (k *inboundCases) oddities() []check {
 			if err != nil {
 				return err
 			}
-			status, err := s.awaitStatus(3 * time.Second)
+			status, err := s.awaitStatus(patience)
 			if err == nil && status != 200 {
 				err = fmt.Errorf("status %d", status)
 			}
@@ -71,7 +71,7 @@ func (k *inboundCases) oddities() []check {
 			if err != nil {
 				return err
 			}
-			status, err := s.awaitStatus(3 * time.Second)
+			status, err := s.awaitStatus(patience)
 			if err == nil && status != 200 {
 				err = fmt.Errorf("status %d", status)
 			}
@@ -196,7 +196,7 @@ func (k *inboundCases) oddities() []check {
 			if err := s.send([]byte("echo\nafter"), true); err != nil {
 				return err
 			}
-			got, err := s.awaitEnd(3 * time.Second)
+			got, err := s.awaitEnd(patience)
 			if err == nil && string(got) != "after" {
 				err = fmt.Errorf("%q", got)
 			}
@@ -213,7 +213,7 @@ func (k *inboundCases) malformed(fields [][2]string) func() error {
 		if err != nil {
 			return err
 		}
-		_ = c.await("a verdict", 3*time.Second, func() bool { return s.answered || s.reset != nil || len(c.goAways) > 0 })
+		_ = c.await("a verdict", patience, func() bool { return s.answered || s.reset != nil || len(c.goAways) > 0 })
 		switch {
 		case s.answered && !strings.HasPrefix(valueOf(s.headers, ":status"), "4"):
 			return fmt.Errorf("answered %s", valueOf(s.headers, ":status"))
@@ -235,7 +235,7 @@ func (k *inboundCases) offence(commit func(*h2conn) error) func() error {
 		}
 		defer c.close()
 		_ = commit(c)
-		_ = c.await("the end of the connection", 5*time.Second, func() bool { return len(c.goAways) > 0 })
+		_ = c.await("the end of the connection", patience, func() bool { return len(c.goAways) > 0 })
 		if len(c.goAways) == 0 && c.err == nil {
 			return fmt.Errorf("the connection was left open")
 		}
@@ -261,7 +261,7 @@ func (k *inboundCases) flood(commit func(*h2conn) error) func() error {
 		}
 		select {
 		case err = <-done:
-		case <-time.After(15 * time.Second):
+		case <-time.After(patience):
 			err = fmt.Errorf("the flood is neither taken nor cut")
 		}
 		if err != nil {
@@ -349,7 +349,7 @@ func (k *inboundCases) drain() []check {
 		if err := syscall.Kill(k.flags.pid, syscall.SIGTERM); err != nil {
 			return err
 		}
-		if err := c.await("GOAWAY", 3*time.Second, func() bool { return len(c.goAways) > 0 }); err != nil {
+		if err := c.await("GOAWAY", patience, func() bool { return len(c.goAways) > 0 }); err != nil {
 			return err
 		}
 		if code := c.goAways[0].ErrCode; code != http2.ErrCodeNo {
@@ -358,7 +358,7 @@ func (k *inboundCases) drain() []check {
 		if err := s.send([]byte("echo\nlast words"), true); err != nil {
 			return err
 		}
-		if got, err := s.awaitEnd(3 * time.Second); err != nil || string(got) != "last words" {
+		if got, err := s.awaitEnd(patience); err != nil || string(got) != "last words" {
 			return fmt.Errorf("%q, %v", got, err)
 		}
 		late, err := dialH2(k.flags.target, k.config, nil)

@@ -24,7 +24,7 @@ func (k *inboundCases) streams() []check {
 			if err := s.send([]byte("bye\n"), false); err != nil {
 				return err
 			}
-			if got, err := s.awaitEnd(5 * time.Second); err != nil || string(got) != "bye\n" {
+			if got, err := s.awaitEnd(patience); err != nil || string(got) != "bye\n" {
 				return fmt.Errorf("%q, %v", got, err)
 			}
 			// The other direction is still open; the application says what it got, see "bye" in the suite.
@@ -47,10 +47,10 @@ func (k *inboundCases) streams() []check {
 			if err := s.send([]byte("reset\n"), false); err != nil {
 				return err
 			}
-			if _, err := s.awaitBytes(len("resetting\n"), 3*time.Second); err != nil {
+			if _, err := s.awaitBytes(len("resetting\n"), patience); err != nil {
 				return err
 			}
-			err = c.await("the end of the stream", 3*time.Second, func() bool { return s.ended || s.reset != nil })
+			err = c.await("the end of the stream", patience, func() bool { return s.ended || s.reset != nil })
 			if err != nil {
 				return err
 			}
@@ -81,7 +81,7 @@ func (k *inboundCases) streams() []check {
 			if err := s.send([]byte("echo\nearly"), true); err != nil {
 				return err
 			}
-			got, err := s.awaitEnd(5 * time.Second)
+			got, err := s.awaitEnd(patience)
 			if err == nil && string(got) != "early" {
 				err = fmt.Errorf("%q", got)
 			}
@@ -144,7 +144,7 @@ func (k *inboundCases) count(c *h2conn, n int64) error {
 	if err := s.send(append([]byte("count\n"), payload...), true); err != nil {
 		return err
 	}
-	got, err := s.awaitEnd(20 * time.Second)
+	got, err := s.awaitEnd(patience)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (k *inboundCases) count(c *h2conn, n int64) error {
 
 // overTheLimit opens one stream more than the node said it takes.
 func (k *inboundCases) overTheLimit(c *h2conn) error {
-	if err := c.await("SETTINGS", 3*time.Second, func() bool { return len(c.settings) > 0 }); err != nil {
+	if err := c.await("SETTINGS", patience, func() bool { return len(c.settings) > 0 }); err != nil {
 		return err
 	}
 	limit := c.peerSetting(http2.SettingMaxConcurrentStreams, 0)
@@ -175,7 +175,7 @@ func (k *inboundCases) overTheLimit(c *h2conn) error {
 	if err != nil {
 		return err
 	}
-	if status, err := over.awaitStatus(3 * time.Second); err == nil {
+	if status, err := over.awaitStatus(patience); err == nil {
 		return fmt.Errorf("status %d for stream %d", status, limit+1)
 	}
 	if over.reset == nil || (*over.reset != http2.ErrCodeRefusedStream && *over.reset != http2.ErrCodeProtocol) {
@@ -199,7 +199,7 @@ func (k *inboundCases) cancelDownloads(c *h2conn) error {
 		if err := s.send([]byte("send 100000000\n"), false); err != nil {
 			return err
 		}
-		if _, err := s.awaitBytes(i*200_000, 5*time.Second); err != nil {
+		if _, err := s.awaitBytes(i*200_000, patience); err != nil {
 			return fmt.Errorf("download %d: %w", i, err)
 		}
 		if err := s.sendReset(http2.ErrCodeCancel); err != nil {

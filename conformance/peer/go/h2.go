@@ -71,7 +71,7 @@ type h2options struct {
 const defaultWindow = 65535
 
 func dialH2(target string, config *tls.Config, o *h2options) (*h2conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", target)
 	if err != nil {
@@ -424,7 +424,7 @@ func (s *h2stream) send(data []byte, endStream bool) error {
 	for first := true; first || len(data) > 0; first = false {
 		n := int64(0)
 		if len(data) > 0 {
-			err := c.await("window to send", 15*time.Second, func() bool {
+			err := c.await("window to send", patience, func() bool {
 				return s.reset != nil || (s.sendWindow > 0 && c.sendWindow > 0)
 			})
 			if err != nil {

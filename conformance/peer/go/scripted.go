@@ -48,7 +48,7 @@ var scripts = map[string]script{
 		if err := s.send([]byte("bye\n"), true); err != nil {
 			return err
 		}
-		got, err := s.awaitEnd(10 * time.Second)
+		got, err := s.awaitEnd(patience)
 		emit(appEvent{Event: "bye", Bytes: int64(len(got) - len("bye\n"))})
 		return err
 	},
@@ -107,7 +107,7 @@ var scripts = map[string]script{
 		return nil
 	},
 	"mute": func(c *h2conn, s *h2stream) error {
-		err := c.await("the client to give up", 25*time.Second, func() bool { return s.reset != nil })
+		err := c.await("the client to give up", patience, func() bool { return s.reset != nil })
 		emit(map[string]any{"event": "gave-up", "error": fmt.Sprint(err)})
 		return nil
 	},
@@ -129,7 +129,7 @@ var scripts = map[string]script{
 		if err := c.write(func(w *http2.Framer) error { return w.WritePing(false, [8]byte{9}) }); err != nil {
 			return err
 		}
-		err := c.await("PING answer", 2*time.Second, func() bool { return c.pongs > before })
+		err := c.await("PING answer", patience, func() bool { return c.pongs > before })
 		status := "200"
 		if err != nil {
 			status = "503"
@@ -150,7 +150,7 @@ var scripts = map[string]script{
 		if err != nil {
 			return err
 		}
-		if err := c.await("SETTINGS ACK", 3*time.Second, func() bool { return c.settingsAcks > acks }); err != nil {
+		if err := c.await("SETTINGS ACK", patience, func() bool { return c.settingsAcks > acks }); err != nil {
 			return err
 		}
 		c.mu.Lock()
@@ -233,7 +233,7 @@ func echoScript(c *h2conn, s *h2stream) error {
 func echoBack(s *h2stream) error {
 	c := s.conn
 	for at := 0; ; {
-		err := c.await("bytes", 25*time.Second, func() bool { return s.data.Len() > at || s.ended || s.reset != nil })
+		err := c.await("bytes", patience, func() bool { return s.data.Len() > at || s.ended || s.reset != nil })
 		if err != nil {
 			return nil
 		}

@@ -56,7 +56,7 @@ func (k *callCases) exchange(port, send, want string) error {
 	if err := conn.CloseWrite(); err != nil {
 		return err
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	got, err := io.ReadAll(conn)
 	if err == nil && string(got) != want {
 		err = fmt.Errorf("%q", got)
@@ -71,7 +71,7 @@ func (k *callCases) receives(port, want string) error {
 		return err
 	}
 	defer conn.Close()
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	got, err := io.ReadAll(conn)
 	if isTimeout(err) {
 		return fmt.Errorf("%q, and then left open", got)
@@ -107,7 +107,7 @@ func (k *callCases) overrun() error {
 	defer conn.Close()
 	// Not reading: only the node's own window stands between the server and its memory.
 	time.Sleep(time.Second)
-	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	n, err := io.Copy(io.Discard, conn)
 	if isTimeout(err) {
 		return fmt.Errorf("left open after %d bytes", n)

@@ -94,7 +94,7 @@ func proxyConnect(f *flags, w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	upstream, err := net.DialTimeout("tcp", r.Host, 5*time.Second)
+	upstream, err := net.DialTimeout("tcp", r.Host, patience)
 	if err != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return

@@ -136,7 +136,7 @@ func tryOnce(f *flags, config *tls.Config) (bool, string) {
 	if err != nil {
 		return false, reasonOf(err)
 	}
-	status, err := s.awaitStatus(5 * time.Second)
+	status, err := s.awaitStatus(patience)
 	if err != nil {
 		return false, reasonOf(err)
 	}

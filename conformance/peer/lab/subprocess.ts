@@ -1,5 +1,6 @@
 /** Real processes under test: started, watched by what they write, measured through /proc, and always ended. */
 import { closeSync, openSync, readFileSync } from "node:fs";
+import { hangMs } from "./eventually.ts";
 
 export interface SubprocessOptions {
   /** For messages. */
@@ -90,7 +91,7 @@ export class Subprocess {
   }
 
   /** @throws when nothing matching was written in time, with the end of the log. */
-  async waitForLine(matches: (line: string) => boolean, timeoutMs: number): Promise<string> {
+  async waitForLine(matches: (line: string) => boolean, timeoutMs: number = hangMs): Promise<string> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       const wasRunning = this.running;

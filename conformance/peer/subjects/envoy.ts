@@ -21,7 +21,7 @@ export function envoySubject(found: Found): NodeSubject {
       ]),
       logPath: join(lab.directory, `envoy_${role}.log`),
     });
-    await process.waitForLine((line) => line.includes("starting main dispatch loop"), 10_000);
+    await process.waitForLine((line) => line.includes("starting main dispatch loop"));
     return {
       process,
       dial: (port) =>

@@ -1,14 +1,14 @@
 /** Ours: a real `fairlead node` process, from source or from a built binary. */
+
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { hangMs } from "../lab/eventually.ts";
 import { allowedPorts, everyPort, type Lab } from "../lab/lab.ts";
 import type { Side } from "../lab/place.ts";
 import { Subprocess } from "../lab/subprocess.ts";
 import { repository } from "../lab/tools.ts";
 import type { NodeSubject, RunningNode } from "./subject.ts";
 import { accessRecord } from "./ztunnel_log.ts";
-
-const readyTimeoutMs = 15_000;
 
 /** @param built a binary; by default the one `FAIRLEAD` names, else the source. */
 export function fairleadSubject(built: string | undefined = process.env.FAIRLEAD): NodeSubject {
@@ -79,8 +79,8 @@ function entrance(lab: Lab): string[] {
 }
 
 async function ready(process: Subprocess, side: Side, address: string): Promise<void> {
-  const deadline = performance.now() + readyTimeoutMs;
-  const probe = side.command(["curl", "-sf", "-m", "2", `http://${address}/healthz/ready`]);
+  const deadline = performance.now() + hangMs;
+  const probe = side.command(["curl", "-sf", "-m", "60", `http://${address}/healthz/ready`]);
   while (Bun.spawnSync(probe).exitCode !== 0) {
     if (!process.running || performance.now() > deadline)
       throw new Error(`${process.name} did not become ready:\n${process.log()}`);

@@ -30,7 +30,7 @@ export function ztunnelSubject(found: Ztunnel | { readonly missing: string }): N
         ...(lab.crlPath === null ? {} : { CRL_PATH: lab.crlPath }),
       },
     });
-    await process.waitForLine((line) => line.includes("marking server ready"), 10_000);
+    await process.waitForLine((line) => line.includes("marking server ready"));
     return {
       process,
       dial: (port) => `${lab.place.server.address}:${port}`,

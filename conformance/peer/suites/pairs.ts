@@ -1,5 +1,7 @@
 /** One implementation's outbound in front of another's inbound, the application at each end knowing nothing of either. */
+
 import { GoPeer, recordOutcome, recordOutcomes } from "../go_peer.ts";
+import { comesTrue } from "../lab/eventually.ts";
 import type { NodeSubject } from "../subjects/subject.ts";
 import { byeHeard, deniedSaw, identitiesLogged } from "./inbound.ts";
 import { inLab, type SuiteContext } from "./suite.ts";
@@ -26,7 +28,8 @@ export async function pairSuite(
       for (const name of left(inbound))
         tally.skip(`${prefix}: ${name}`, "decided by luck behind Envoy, see pairs.ts");
       // Records are written when a connection has ended on both sides.
-      await Bun.sleep(500);
+      await comesTrue(() => [inboundNode, outboundNode].every((node) => identitiesLogged(node) === null));
+      await comesTrue(() => byeHeard(app) === null);
       recordOutcome(tally, prefix, prefix, "denied-application-saw-nothing", deniedSaw(app));
       recordOutcome(tally, prefix, prefix, "bytes-after-half-close-arrived", byeHeard(app));
       recordOutcome(tally, prefix, prefix, "identities-in-inbound-log", identitiesLogged(inboundNode));

@@ -85,7 +85,7 @@ export async function pythonServerSuite(context: SuiteContext, subject: NodeSubj
       ]),
       logPath: join(lab.directory, "python_server.log"),
     });
-    await process.waitForLine((line) => line.includes('"ready"'), 5000);
+    await process.waitForLine((line) => line.includes('"ready"'));
     const node = await subject.startOutbound(lab);
     try {
       const peer = new GoPeer(context.goPath, lab);

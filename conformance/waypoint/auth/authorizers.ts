@@ -1,4 +1,5 @@
 /** External authorizers of other makes: grpcio's server speaking `envoy.service.auth.v3`, and Python's HTTP server. */
+
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { createBunHost } from "../../../src/host/bun/host.ts";
@@ -7,6 +8,7 @@ import { dial } from "../../../src/transport/dial.ts";
 import type { AuthorizerAnswer } from "../../../src/waypoint/auth/authorizer.ts";
 import { Authorizers } from "../../../src/waypoint/auth/authorizers.ts";
 import { exchangeOf } from "../../../src/waypoint/testing/exchanges.ts";
+import { hangMs } from "../../peer/lab/eventually.ts";
 import { Subprocess } from "../../peer/lab/subprocess.ts";
 import { findPython, repository } from "../../peer/lab/tools.ts";
 
@@ -33,13 +35,13 @@ export async function tryAuthorizers(
     ...{ name: "authorizer", argv: [python.path, script], logPath: join(directory, "authorizer.log") },
   });
   try {
-    const ports = JSON.parse(await server.waitForLine((line) => line.startsWith("{"), 20_000)) as Record<
+    const ports = JSON.parse(await server.waitForLine((line) => line.startsWith("{"))) as Record<
       "grpc" | "http",
       number
     >;
     const host = createBunHost();
     const authorizers = new Authorizers(host.clock, ({ port }) =>
-      dial(host.net, { host: "127.0.0.1", port }, 2_000),
+      dial(host.net, { host: "127.0.0.1", port }, hangMs),
     );
     const asking =
       (authorizer: ExternalAuthorizer): Ask =>
@@ -56,8 +58,10 @@ export async function tryAuthorizers(
       const answer = await ask;
       tell(name, wanted(answer) ? null : JSON.stringify(answer));
     };
-    await overGrpc(asking({ ...base, kind: "grpc", port: ports.grpc }), check);
-    await overHttp(asking({ ...base, ...http, kind: "http", port: ports.http }), check);
+    const grpc = { ...base, kind: "grpc", port: ports.grpc } as const;
+    await overGrpc(asking(grpc), asking({ ...grpc, timeoutMs: hastyMs }), check);
+    const overPlain = { ...base, ...http, kind: "http", port: ports.http } as const;
+    await overHttp(asking(overPlain), asking({ ...overPlain, timeoutMs: hastyMs }), check);
     await check(
       "an authorizer that does not listen",
       asking({ ...base, kind: "grpc", port: 1 })({ path: "/allow" }),
@@ -70,8 +74,10 @@ export async function tryAuthorizers(
   return null;
 }
 
+/** For an answer that does not come. */
+const hastyMs = 1_000;
 const base = {
-  ...{ at: { file: "f", line: 1, column: 1 }, name: "judge", service: "judge.example", timeoutMs: 1_000 },
+  ...{ at: { file: "f", line: 1, column: 1 }, name: "judge", service: "judge.example", timeoutMs: hangMs },
   ...{ failOpen: false, statusOnError: 403 },
   body: { maxBytes: 100, allowPartial: true, packAsBytes: false },
 };
@@ -90,7 +96,7 @@ type Check = (
   wanted: (answer: AuthorizerAnswer) => boolean,
 ) => Promise<void>;
 
-async function overGrpc(ask: Ask, check: Check): Promise<void> {
+async function overGrpc(ask: Ask, askHastily: Ask, check: Check): Promise<void> {
   const said = (name: string) => `grpcio: ${name}`;
   await check(said("OK with changes"), ask({ path: "/allow?a=b" }), (answer) =>
     same(answer, {
@@ -137,7 +143,11 @@ async function overGrpc(ask: Ask, check: Check): Promise<void> {
       same({ ...answer, body: text(answer) }, { kind: "denied", status: 403, fields: [], body: "" }),
     );
   for (const path of ["/contradiction", "/abort", "/hang", "/garbage"])
-    await check(said(`no answer to go by: ${path}`), ask({ path }), ({ kind }) => kind === "failed");
+    await check(
+      said(`no answer to go by: ${path}`),
+      (path === "/hang" ? askHastily : ask)({ path }),
+      ({ kind }) => kind === "failed",
+    );
   await check(
     said("after all that it is asked again"),
     ask({ path: "/allow" }),
@@ -145,7 +155,7 @@ async function overGrpc(ask: Ask, check: Check): Promise<void> {
   );
 }
 
-async function overHttp(ask: Ask, check: Check): Promise<void> {
+async function overHttp(ask: Ask, askHastily: Ask, check: Check): Promise<void> {
   const said = (name: string) => `HTTP: ${name}`;
   await check(said("200 allows, with the headers that are wanted"), ask({ path: "/allow" }), (answer) =>
     same(answer, {
@@ -204,7 +214,7 @@ async function overHttp(ask: Ask, check: Check): Promise<void> {
   await check(said("only 200 allows"), ask({ path: "/created" }), ({ kind }) => kind === "denied");
   await check(said("HEAD"), ask({ path: "/allow", method: "HEAD" }), ({ kind }) => kind === "allowed");
   await check(said("5xx is no answer"), ask({ path: "/broken" }), ({ kind }) => kind === "failed");
-  await check(said("late"), ask({ path: "/hang" }), ({ kind }) => kind === "failed");
+  await check(said("late"), askHastily({ path: "/hang" }), ({ kind }) => kind === "failed");
 }
 
 function text(answer: AuthorizerAnswer): string {

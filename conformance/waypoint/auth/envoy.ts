@@ -1,4 +1,5 @@
 /** The same rules and tokens for a real Envoy and for our stages: the same requests get the same answers. */
+
 import { mkdirSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -10,6 +11,7 @@ import { layer7Policy } from "../../../src/waypoint/auth/layer7_policy.ts";
 import { authBench } from "../../../src/waypoint/auth/testing/auth_bench.ts";
 import { TrustDomains } from "../../../src/waypoint/auth/trust_domains.ts";
 import { normaliseTarget } from "../../../src/waypoint/match/normalise.ts";
+import { hangMs } from "../../peer/lab/eventually.ts";
 import { Subprocess } from "../../peer/lab/subprocess.ts";
 import { findEnvoy } from "../../peer/lab/tools.ts";
 import { type AuthCase, type AuthRequest, authCases } from "./envoy_cases.ts";
@@ -39,10 +41,7 @@ export async function compareWithEnvoy(
   const argv = [envoy.path, "-c", path, "--disable-hot-restart", "--concurrency", "1", "--log-level", "info"];
   const process = Subprocess.start({ name: "envoy", argv, logPath: join(directory, "envoy_auth.log") });
   try {
-    await process.waitForLine(
-      (line) => line.includes("all dependencies initialized. starting workers"),
-      20_000,
-    );
+    await process.waitForLine((line) => line.includes("all dependencies initialized. starting workers"));
     for (const [index, one] of cases.entries()) await runCase(one, firstPort + index, tell);
   } finally {
     await process.stop();
@@ -136,7 +135,7 @@ function askEnvoy(
     const socket = connect({ host: address, port }, () =>
       socket.write(`${[...lines, "Connection: close"].join("\r\n")}\r\n\r\n`, "latin1"),
     );
-    socket.setTimeout(10_000, () => socket.destroy(new Error("no answer within 10 s")));
+    socket.setTimeout(hangMs, () => socket.destroy(new Error("no answer")));
     socket.on("data", (piece) => {
       text += piece.toString("latin1");
       const answer = readAnswer(text);

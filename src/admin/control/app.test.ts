@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { controlAdminLimits } from "../../base/limits/control.ts";
+import { cpuTimer } from "../../base/testing/cpu_time.ts";
 import { ControlWorld, people, policy, uriOf } from "./testing/control_world.ts";
 
 function world(): ControlWorld {
@@ -201,9 +202,10 @@ describe("a tenant never sees a byte of another's", () => {
       lockOuts: [],
       errors,
     };
-    const started = performance.now();
+    const cpuMs = cpuTimer();
     const answer = await control.ask("blue", "POST", "/v1/apply", asDocument("blue", "a"));
-    expect(performance.now() - started).toBeLessThan(1_500);
+    // Errors times documents took many times as long.
+    expect(cpuMs()).toBeLessThan(3_000);
     expect(answer.text).not.toMatch(/red-secret-[0-4][0-9]{3}\.yaml/);
     expect(answer.text).toContain("red-secret-5999.yaml");
   });

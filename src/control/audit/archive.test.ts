@@ -161,7 +161,7 @@ test("all kinds of rows are in segments before they go, and the chain leads from
     intact: false,
     reason: expect.stringContaining("row 1199 is not the one that the signed head names"),
   });
-}, 30_000);
+}, 300_000);
 
 test("a segment that was changed, removed, or put in another's place is found, and an older archive in the place of this one", async () => {
   const lab = await Lab.open();
@@ -190,7 +190,7 @@ test("a segment that was changed, removed, or put in another's place is found, a
   await lab.makeRoom(10);
   lab.state.settings.set("archive.head", JSON.stringify(older));
   expect((await lab.check()).reason).toContain("as the newest, and the audit log");
-}, 30_000);
+}, 300_000);
 
 test("rows stay while the archive cannot be written, which is said once; what cannot stay goes without it, said and counted", async () => {
   const lab = await Lab.open();

@@ -87,5 +87,6 @@ test(
     }
     expect(acknowledged).toBeGreaterThan(0);
   },
-  30_000 + kills * 5_000,
+  // Only a hang reaches this: how long so many processes take is the machine's.
+  300_000 + kills * 10_000,
 );

@@ -64,7 +64,7 @@ test("is whole as of its beginning, whatever is written meanwhile, and nothing w
   expect(restored.settings.get("round")).toBe("before");
   expect(restored.check()).toEqual([]);
   restored.close();
-}, 60_000);
+}, 300_000);
 
 test("a state that is closed while it is copied fails the copy, and is whole", async () => {
   const state = await ControlState.open(host, join(directory, "three"), silentLogger, options);

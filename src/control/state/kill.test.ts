@@ -38,10 +38,13 @@ async function runAndKill(
   const decoder = new TextDecoder();
   let output = "";
   let timer: ReturnType<typeof setTimeout> | null = null;
+  // A machine that is busy lets the writer do next to nothing in that time: every other one gets as far as a second line.
+  const least = mode !== "migrate" && round % 2 === 0 ? 2 : 1;
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
     output += decoder.decode(value, { stream: true });
+    if (output.split("\n").length <= least) continue;
     timer ??= setTimeout(() => child.kill("SIGKILL"), afterFirstLineMs);
   }
   if (timer !== null) clearTimeout(timer);
@@ -151,7 +154,7 @@ test("a second process is refused while the first one runs, and has it at once w
   const state = await open(directory);
   expect(state.check()).toEqual([]);
   state.close();
-}, 30_000);
+}, 300_000);
 
 /** Whole, whenever its making was interrupted, once one was acknowledged. */
 function checkBackup(path: string, said: readonly string[]): void {

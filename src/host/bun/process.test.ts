@@ -20,12 +20,12 @@ function isRunning(pid: number): boolean {
 
 describe("the process", () => {
   test("a program gets its input, and gives its output and exit code", async () => {
-    const result = await runProgram("sh", ["-c", "cat; echo wrong >&2; exit 3"], "in ", 5_000);
+    const result = await runProgram("sh", ["-c", "cat; echo wrong >&2; exit 3"], "in ", 60_000);
     expect(result).toEqual({ exitCode: 3, output: "in wrong\n" });
   });
 
   test("a program that is not there is io, blame local", async () => {
-    expect(await rejectionOf(runProgram("no-such-program-here", [], "", 5_000))).toMatchObject({
+    expect(await rejectionOf(runProgram("no-such-program-here", [], "", 60_000))).toMatchObject({
       code: "io",
       blame: "local",
       message: expect.stringContaining("no-such-program-here"),
@@ -33,10 +33,9 @@ describe("the process", () => {
   });
 
   test("a program is killed after its time", async () => {
-    const startedMs = performance.now();
+    // By itself it would end with 0.
     const result = await runProgram("sleep", ["20"], "", 100);
     expect(result.exitCode).toBe(143);
-    expect(performance.now() - startedMs).toBeLessThan(5_000);
   });
 
   test("output is kept up to its bound", async () => {
@@ -44,7 +43,7 @@ describe("the process", () => {
       "head",
       ["-c", String(hostLimits.maxRunOutputBytes + 5_000), "/dev/zero"],
       "",
-      5_000,
+      60_000,
     );
     expect([result.exitCode, result.output.length]).toEqual([0, hostLimits.maxRunOutputBytes]);
   });
@@ -52,8 +51,14 @@ describe("the process", () => {
   test("a program that goes on is told of, until it is stopped, or ends; its input ends with us", async () => {
     let outputs = 0;
     const ended = Promise.withResolvers<void>();
-    followProgram("sh", ["-c", "echo one; sleep 0.1; echo two"], {
-      onOutput: () => void outputs++,
+    const heard = join(mkdtempSync(join(tmpdir(), "follow-")), "heard");
+    // The second line comes once the first was told.
+    const program = `echo one; while [ ! -e ${heard} ]; do sleep 0.01; done; echo two`;
+    followProgram("sh", ["-c", program], {
+      onOutput: () => {
+        outputs++;
+        writeFileSync(heard, "");
+      },
       onEnd: () => ended.resolve(),
     });
     await ended.promise;
@@ -69,8 +74,7 @@ describe("the process", () => {
     await first.promise;
     const pid = Number((await Bun.file(pidFile).text()).trim());
     followed.stop();
-    for (let count = 0; count < 100 && isRunning(pid); count++) await Bun.sleep(20);
-    expect(isRunning(pid)).toBe(false);
+    while (isRunning(pid)) await Bun.sleep(20);
     expect(ends).toBe(0);
     expect(() => followProgram("no-such-program-here", [], { onOutput() {}, onEnd() {} })).toThrow(
       "no-such-program-here",
@@ -78,15 +82,20 @@ describe("the process", () => {
   });
 
   test("a pipe without a reader costs lines, not time", async () => {
-    const child = Bun.spawn(["sh", "-c", `"${process.execPath}" "${probe}" output | sleep 1`], {
-      stderr: "pipe",
-    });
-    const { written, lost, tookMs } = JSON.parse(await new Response(child.stderr).text());
+    // Whoever has the other end reads nothing, and waits until the writer says that it is through.
+    const through = join(mkdtempSync(join(tmpdir(), "through-")), "through");
+    const idle = `while [ ! -e ${through} ]; do sleep 0.05; done`;
+    const child = Bun.spawn(
+      ["sh", "-c", `{ "${process.execPath}" "${probe}" output; : > ${through}; } | { ${idle}; }`],
+      {
+        stderr: "pipe",
+      },
+    );
+    const { written, lost } = JSON.parse(await new Response(child.stderr).text());
     // A pipe holds 64 KiB.
     expect(written).toBeGreaterThan(10);
     expect(written).toBeLessThan(1_024);
     expect(lost).toBe(true);
-    expect(tookMs).toBeLessThan(500);
   });
 
   test("signals are heard, and exit has its code", async () => {
@@ -103,7 +112,7 @@ describe("the process", () => {
   });
 
   test("a bug in a handler is heard, and ends its connection alone", async () => {
-    const ran = await runProgram(process.execPath, [probe, "bug"], "", 10_000);
+    const ran = await runProgram(process.execPath, [probe, "bug"], "", 60_000);
     expect(JSON.parse(ran.output)).toEqual([
       "bug in accept",
       "bug in data",
@@ -140,10 +149,10 @@ test("a compiled binary has FFI, TLS, Unix sockets, and roots for HTTPS", async 
       process.execPath,
       ["build", "--compile", probe, "--outfile", binary],
       "",
-      30_000,
+      300_000,
     );
     expect(built.exitCode).toBe(0);
-    const ran = await runProgram(binary, ["self"], "", 10_000);
+    const ran = await runProgram(binary, ["self"], "", 60_000);
     expect(JSON.parse(ran.output)).toEqual({
       standalone: true,
       sourceByForeignFunction: "127.0.0.9",
@@ -157,7 +166,7 @@ test("a compiled binary has FFI, TLS, Unix sockets, and roots for HTTPS", async 
   } finally {
     rmSync(directory, { recursive: true });
   }
-}, 60_000);
+}, 300_000);
 
 describe("modules", () => {
   const folder = mkdtempSync(join(tmpdir(), "fairlead-module-"));

@@ -72,7 +72,7 @@ const resetter = `
   import { createBunHost } from ${JSON.stringify(`${import.meta.dir}/host.ts`)};
   const to = { ip: IpAddress.parse("127.0.0.1"), port: Number(process.argv.at(-1)) };
   const { net } = createBunHost();
-  const dialled = Array.from({ length: ${crowd} }, () => net.connect({ to, timeoutMs: 5000 }));
+  const dialled = Array.from({ length: ${crowd} }, () => net.connect({ to, timeoutMs: 60000 }));
   const sockets = await Promise.all(dialled);
   for (const socket of sockets) socket.setHandler({ onData() {}, onDrain() {}, onEnd() {}, onClose() {} });
   await Bun.stdin.text();

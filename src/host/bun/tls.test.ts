@@ -34,7 +34,7 @@ async function meet(
       .tlsServer(socket, {
         credentials: { ...credentials, certificateChainPem },
         alpn: ["h2"],
-        timeoutMs: 3_000,
+        timeoutMs: 60_000,
         clientCertificate: "request",
       })
       .then(outcome.resolve, outcome.resolve);

@@ -65,7 +65,7 @@ describe("TLS handshakes (bun_tls.ts)", () => {
   });
 
   test("a TLS 1.2 client and a ChaCha20 client are refused", async () => {
-    if ((await runProgram("sh", ["-c", "command -v openssl"], "", 5_000)).exitCode !== 0)
+    if ((await runProgram("sh", ["-c", "command -v openssl"], "", 60_000)).exitCode !== 0)
       return console.warn("bun_traps: no openssl command, so foreign TLS clients are NOT tested here");
     expect(await foreignClient(["-tls1_2"])).toBe("tls_handshake");
     expect(await foreignClient(["-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"])).toBe("tls_parameters");
@@ -181,7 +181,7 @@ describe("memory", () => {
       });
     });
     const once = async () => {
-      const plain = await host.net.connect({ to: listener.address, timeoutMs: 20_000 });
+      const plain = await host.net.connect({ to: listener.address, timeoutMs: 60_000 });
       const client = await host.net.tlsClient(plain, tlsOptions(authority.client.credentials));
       const { promise, resolve } = Promise.withResolvers<void>();
       client.setHandler({ onData: () => client.end(), onDrain() {}, onEnd() {}, onClose: () => resolve() });
@@ -208,7 +208,7 @@ describe("memory", () => {
     );
     expect(Math.min(...bytesEach)).toBeLessThan(4 * 1_024);
     listener.close();
-  }, 90_000);
+  }, 300_000);
 });
 
 function address(text: string): IpAddress {
@@ -218,7 +218,7 @@ function address(text: string): IpAddress {
 }
 
 function tlsOptions(credentials: TlsOptions["credentials"]): TlsOptions {
-  return { credentials, alpn: ["h2"], timeoutMs: 20_000 };
+  return { credentials, alpn: ["h2"], timeoutMs: 60_000 };
 }
 
 function serverFiles(): { readonly cert: string; readonly key: string; readonly ca: string } {
@@ -230,7 +230,7 @@ async function pair(): Promise<{ readonly client: Socket; readonly server: Socke
   const accepted = Promise.withResolvers<Socket>();
   const listener = host.net.listen({ address: { ip: loopback, port: 0 } }, accepted.resolve);
   cleanups.push(() => listener.close());
-  const client = await host.net.connect({ to: listener.address, timeoutMs: 1_000 });
+  const client = await host.net.connect({ to: listener.address, timeoutMs: 60_000 });
   return { client, server: await accepted.promise };
 }
 
@@ -290,7 +290,7 @@ async function tampered(change: (bytes: Uint8Array) => void): Promise<Socket> {
     host.net.tlsServer(socket, tlsOptions(authority.server.credentials)).catch(() => {});
   });
   const between = host.net.listen({ address: { ip: loopback, port: 0 } }, async (near) => {
-    const far = await host.net.connect({ to: server.address, timeoutMs: 1_000 });
+    const far = await host.net.connect({ to: server.address, timeoutMs: 60_000 });
     near.setHandler({
       onData: (bytes) => far.write(bytes),
       onDrain() {},
@@ -311,7 +311,7 @@ async function tampered(change: (bytes: Uint8Array) => void): Promise<Socket> {
     () => server.close(),
     () => between.close(),
   );
-  const plain = await host.net.connect({ to: between.address, timeoutMs: 1_000 });
+  const plain = await host.net.connect({ to: between.address, timeoutMs: 60_000 });
   return await host.net.tlsClient(plain, tlsOptions(authority.client.credentials));
 }
 
@@ -325,7 +325,7 @@ async function serverOutcome(credentials: TlsOptions["credentials"]): Promise<st
     );
   });
   cleanups.push(() => listener.close());
-  const plain = await host.net.connect({ to: listener.address, timeoutMs: 1_000 });
+  const plain = await host.net.connect({ to: listener.address, timeoutMs: 60_000 });
   host.net.tlsClient(plain, tlsOptions(credentials)).catch(() => {});
   return await outcome.promise;
 }
@@ -346,7 +346,7 @@ async function foreignClient(args: readonly string[]): Promise<string> {
   const { certificateChainPem, privateKeyPem } = authority.client.credentials;
   const pem = JSON.stringify(certificateChainPem + privateKeyPem).replaceAll("\\n", "\n");
   const command = `f=$(mktemp); printf '%s' ${pem} > "$f"; openssl s_client -connect 127.0.0.1:${listener.address.port} -alpn h2 -cert "$f" -cert_chain "$f" -key "$f" ${args.join(" ")}; rm "$f"`;
-  await runProgram("sh", ["-c", command], "", 5_000);
+  await runProgram("sh", ["-c", command], "", 60_000);
   return await outcome.promise;
 }
 

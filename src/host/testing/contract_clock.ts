@@ -58,7 +58,7 @@ export function contractClock(fixture: () => HostFixture): void {
       }),
     );
     const clients = await fixture().settled(
-      Promise.all([1, 2, 3, 4].map(() => host.net.connect({ to: listener.address, timeoutMs: 1_000 }))),
+      Promise.all([1, 2, 3, 4].map(() => host.net.connect({ to: listener.address, timeoutMs: 60_000 }))),
     );
     await fixture().pass(20);
     // Written in one go: all four are readable before the loop looks again.

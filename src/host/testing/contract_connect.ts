@@ -36,7 +36,7 @@ export function contractConnect(fixture: () => HostFixture): void {
     close();
     close();
     expect(
-      await rejectionOf(fixture().settled(net().connect({ to: client.remote, timeoutMs: 1_000 }))),
+      await rejectionOf(fixture().settled(net().connect({ to: client.remote, timeoutMs: 60_000 }))),
     ).toMatchObject({ code: "connect_refused", blame: "upstream" });
     const receiver = new Recorder(server);
     client.write(bytesOf("still here"));
@@ -51,7 +51,7 @@ export function contractConnect(fixture: () => HostFixture): void {
     const listener = net().listen({ address: anyPort() }, () => {});
     listener.close();
     expect(
-      await rejectionOf(fixture().settled(net().connect({ to: listener.address, timeoutMs: 1_000 }))),
+      await rejectionOf(fixture().settled(net().connect({ to: listener.address, timeoutMs: 60_000 }))),
     ).toMatchObject({
       code: "connect_refused",
       blame: "upstream",
@@ -76,7 +76,7 @@ export function contractConnect(fixture: () => HostFixture): void {
     const listener = net().listen({ address: anyPort() }, (socket) => accepted.push(socket));
     const sockets = await fixture().settled(
       Promise.all(
-        Array.from({ length: 50 }, () => net().connect({ to: listener.address, timeoutMs: 2_000 })),
+        Array.from({ length: 50 }, () => net().connect({ to: listener.address, timeoutMs: 60_000 })),
       ),
     );
     await fixture().until(() => accepted.length === 50, "fifty accepts");

@@ -15,7 +15,7 @@ export function contractTls(fixture: () => HostFixture): void {
   const options = (credentials: TlsCredentials, alpn: readonly string[] = ["h2"]): TlsOptions => ({
     credentials,
     alpn,
-    timeoutMs: 3_000,
+    timeoutMs: 60_000,
   });
   const good = async () => {
     const { client, server } = await testAuthority();

