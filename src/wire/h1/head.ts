@@ -91,14 +91,15 @@ export class HeadReader {
 
   /** Behind CR LF CR LF, or behind the first bare LF; -1 when neither has come. */
   #findEnd(from: number): number {
-    return headEnd(this.#held.subarray(0, this.#length), from);
+    return headEnd(this.#held.subarray(0, this.#length), from, 0);
   }
 }
 
-function headEnd(bytes: Uint8Array, from: number): number {
+/** @param start of the head: what is before it is another message's, or an empty line that was passed over. */
+function headEnd(bytes: Uint8Array, from: number, start: number): number {
   for (let at = bytes.indexOf(lineFeed, from); at !== -1; at = bytes.indexOf(lineFeed, at + 1)) {
-    if (bytes[at - 1] !== carriageReturn) return at + 1;
-    if (at >= 3 && bytes[at - 2] === lineFeed && bytes[at - 3] === carriageReturn) return at + 1;
+    if (at === start || bytes[at - 1] !== carriageReturn) return at + 1;
+    if (at >= start + 3 && bytes[at - 2] === lineFeed && bytes[at - 3] === carriageReturn) return at + 1;
   }
   return -1;
 }
@@ -109,7 +110,7 @@ export function wholeHead(
   from: number,
   maxBytes: number,
 ): { readonly head: string; readonly end: number } | null {
-  const end = headEnd(bytes, from);
+  const end = headEnd(bytes, from, from);
   if (end === -1 || end - from > maxBytes) return null;
   // As in `HeadReader`: what ends with a bare line feed is for the parser to refuse.
   const isWhole = bytes[end - 2] === carriageReturn && end - from >= 4;

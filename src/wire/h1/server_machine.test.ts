@@ -71,6 +71,16 @@ describe("requests one after the other", () => {
     }
   });
 
+  test("an empty line before a request is passed over, and what follows it is not judged by it", () => {
+    const request = `GET / HTTP/1.1\r\n${host}\r\n`;
+    for (const sizes of [[100], [1], [2, 100], [1, 2, 1]]) {
+      expect(read(`\r\n${request}`, sizes)).toEqual(["GET / host|a", "."]);
+      // Two are no request; which they are is known by what follows, however they are cut.
+      expect(read("\r\n\r\n", sizes)).toEqual([]);
+      expect(read(`\r\n\r\n${request}`, sizes)).toEqual(["fault"]);
+    }
+  });
+
   test("the next one is not looked at before it is asked for", () => {
     let requests = 0;
     const machine = new H1ServerMachine({
