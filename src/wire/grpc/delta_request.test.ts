@@ -22,6 +22,17 @@ function encode(fields: MessageInitShape<typeof DeltaDiscoveryRequestSchema>): U
 const text = fc.string({ maxLength: 12, unit: "grapheme" });
 
 describe("a delta request that is read in steps", () => {
+  test.each([
+    ["a value that ends beyond its entry", "2a090a016112093132333432013263636363"],
+    ["an unknown field that does", "2a090a04676d617849010203"],
+    ["a field without a number", "2a060a016100ff01"],
+    ["the start of a group", "2a050a0161130a"],
+  ])("refuses %s, at once and in steps", (_, hex) => {
+    const bytes = Uint8Array.fromHex(hex);
+    expect(() => deltaRequestCodec.decode(bytes)).toThrow();
+    expect(() => decodeInSteps(bytes)).toThrow();
+  });
+
   test("is what it is read at once, with what the client holds in a Map", () => {
     fc.assert(
       fc.property(

@@ -22,7 +22,11 @@ const versionsField = 5;
 /** Below a millisecond. */
 const entriesPerStep = 500;
 
-const whole = messageCodec(DeltaDiscoveryRequestSchema, bounds);
+/** In steps each entry is looked at when it is read. */
+const whole = messageCodec(DeltaDiscoveryRequestSchema, {
+  ...bounds,
+  5: { most: adsLimits.maxInitialVersions, refusal: "too many initial versions", entries: true },
+});
 
 export const deltaRequestCodec: MessageCodec<DeltaRequestMessage> = { ...whole, decodeInSteps };
 
@@ -63,7 +67,7 @@ function readEntry(entry: Uint8Array, into: Map<string, string>): void {
   let version = "";
   const reader = new FieldReader(entry);
   while (reader.next()) {
-    if (!reader.isWhole) throw new Error("the message ends within a field");
+    if (!reader.isPlain) throw new Error("a field of an entry is malformed");
     if (reader.wireType !== 2) continue;
     const value = entry.subarray(reader.valueAt, reader.at);
     if (reader.field === 1) name = utf8.decode(value);

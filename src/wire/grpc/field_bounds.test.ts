@@ -142,6 +142,20 @@ describe("fields of a message, those of messages within it counted", () => {
     expect(checkMessage(JoinRequestSchema, new Uint8Array([0x32, 2, 0x10, 0x01]), 100)).toBe("malformed");
   });
 
+  test("a field that ends beyond its message is refused: a decoder would read on in what is behind", () => {
+    // node { id: 9 bytes, of which the node has two }, and response_nonce behind it.
+    const bytes = new Uint8Array([0x0a, 4, 0x0a, 9, 0x61, 0x62, 0x32, 5, 0x31, 0x32, 0x33, 0x34, 0x35]);
+    expect(fromBinary(schema, bytes).node?.id).toContain("12345");
+    expect(checkMessage(schema, bytes, 100)).toBe("malformed");
+    // The same in an entry of a map, and of one whose entries are looked at although it has a bound of its own.
+    const label = new Uint8Array([0x32, 4, 0x0a, 9, 0x61, 0x62, 0x32, 5, 0x31, 0x32, 0x33, 0x34, 0x35]);
+    expect(checkMessage(JoinRequestSchema, label, 100)).toBe("malformed");
+    const versions = new Uint8Array([0x2a, 4, 0x0a, 9, 0x61, 0x62, 0x32, 5, 0x31, 0x32, 0x33, 0x34, 0x35]);
+    const bound = { most: 10, refusal: "too many" };
+    expect(checkMessage(schema, versions, 100, { 5: { ...bound, entries: true } })).toBe("malformed");
+    expect(checkMessage(schema, versions, 100, { 5: bound })).toBeNull();
+  });
+
   test("every message that we write ourselves may be read", () => {
     const metadata = { a: 1.5, b: true, c: null, d: ["x", { e: "f" }] };
     const one = create(schema, { node: { id: "i", metadata }, errorDetail: { code: 3, message: "m" } });

@@ -5,7 +5,14 @@
 import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 
 /** Field number → how often it may be there, at the top of the message, and what is said when it is there more often. */
-export type FieldBounds = Readonly<Record<number, { readonly most: number; readonly refusal: string }>>;
+export type FieldBounds = Readonly<Record<number, FieldBound>>;
+
+interface FieldBound {
+  readonly most: number;
+  readonly refusal: string;
+  /** Of a map: its entries are looked at as well, because the decoder is one that does not (see `checkMessage`). */
+  readonly entries?: true;
+}
 
 /**
  * Looks through a message before it is decoded: `many` when it holds more fields than `most`, messages within it and entries of maps counted,
@@ -45,12 +52,18 @@ function spend(
   const counts = new Map<number, number>();
   while (budget.left >= 0 && !budget.isMalformed && reader.next()) {
     const field = known.get(reader.field);
-    if (field !== undefined && !isWrittenAs(field, reader.wireType)) budget.isMalformed = true;
+    // A decoder skips what it does not know without a look at where it ends, and reads on in what is behind this message.
+    if (!reader.isWhole || (field !== undefined && !isWrittenAs(field, reader.wireType)))
+      budget.isMalformed = true;
     const bound = apart[reader.field];
     if (bound !== undefined) {
       const count = (counts.get(reader.field) ?? 0) + 1;
       counts.set(reader.field, count);
-      if (count <= bound.most) continue;
+      if (count <= bound.most) {
+        if (bound.entries === true && field?.fieldKind === "map" && reader.wireType === lengthDelimited)
+          budget.isMalformed ||= isMalformedEntry(field, bytes.subarray(reader.valueAt, reader.at), depth);
+        continue;
+      }
       budget.beyond = reader.field;
       return;
     }
@@ -67,6 +80,16 @@ function spend(
   }
 }
 
+function isMalformedEntry(
+  field: DescField & { fieldKind: "map" },
+  entry: Uint8Array,
+  depth: number,
+): boolean {
+  const budget: Budget = { left: entry.length, isMalformed: false, beyond: null };
+  spendEntry(field, entry, budget, depth + 1);
+  return budget.isMalformed;
+}
+
 /** A map's entry is a message of its own: field 1 is the key, field 2 the value. */
 function spendEntry(
   field: DescField & { fieldKind: "map" },
@@ -77,7 +100,8 @@ function spendEntry(
   const reader = new FieldReader(entry);
   while (budget.left >= 0 && !budget.isMalformed && reader.next()) {
     budget.left--;
-    if (reader.field === 1) budget.isMalformed = reader.wireType !== wireTypes[field.mapKey];
+    if (!reader.isPlain) budget.isMalformed = true;
+    else if (reader.field === 1) budget.isMalformed = reader.wireType !== wireTypes[field.mapKey];
     if (reader.field !== 2) continue;
     const wanted = field.message === undefined ? scalarWireType(field) : lengthDelimited;
     if (reader.wireType !== wanted) budget.isMalformed = true;
@@ -127,6 +151,8 @@ function fieldsOf(schema: DescMessage): ReadonlyMap<number, DescField> {
 const fieldsBySchema = new WeakMap<DescMessage, ReadonlyMap<number, DescField>>();
 const maxDepth = 64;
 const lengthDelimited = 2;
+
+const wireTypesOfFields: ReadonlySet<number> = new Set([0, 1, lengthDelimited, 5]);
 
 /** The fields at the top of a message, one after the other, nothing decoded. What is no message ends it, or is skipped to its end. */
 export class FieldReader {
@@ -185,6 +211,11 @@ export class FieldReader {
     }
     this.at = at;
     return true;
+  }
+
+  /** Whether the field that was read last is whole, has a number, and is no part of a group, which only fields of old have. */
+  get isPlain(): boolean {
+    return this.isWhole && this.field !== 0 && wireTypesOfFields.has(this.wireType);
   }
 
   /** Whether the bytes end with the field that was read last, and not within it. */
