@@ -155,3 +155,25 @@ describe("no expression is slow", () => {
     }
   });
 });
+
+test.each([
+  "\\\u00e9",
+  "\\\u0080",
+  "[\\\u00ff]",
+  "[[:foo:]]",
+  "[[:]a:]]",
+  "[[:Alpha:]]",
+  "{1,3}",
+  "a|{2}",
+  "({2})",
+  "(?i){3}",
+])("RE2 does not take %s, so neither do we", (source) => {
+  expect(() => RE2JS.compile(source)).toThrow();
+  expect(() => new Pattern(source)).toThrow(PatternError);
+});
+
+test("a brace that begins no count is a character", () => {
+  expect(new Pattern("{a").matches("{a")).toBe(true);
+  expect(new Pattern("{*").matches("{{{")).toBe(true);
+  expect(new Pattern("a{,2}").matches("a{,2}")).toBe(true);
+});

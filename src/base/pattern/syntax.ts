@@ -121,7 +121,7 @@ class Parser {
   }
 
   #quantifierFollows(): boolean {
-    return ["*", "+", "?"].some((sign) => this.#sees(sign));
+    return ["*", "+", "?"].some((sign) => this.#sees(sign)) || this.#counted() !== null;
   }
 
   #quantified(item: Expression): Expression {
@@ -137,7 +137,7 @@ class Parser {
     if (this.#take("*")) return { least: 0, most: null };
     if (this.#take("+")) return { least: 1, most: null };
     if (this.#take("?")) return { least: 0, most: 1 };
-    const counted = /^\{(\d+)(?:(,)(\d*))?\}/.exec(this.#source.slice(this.#at, this.#at + 24));
+    const counted = this.#counted();
     if (counted === null) return null;
     this.#at += counted[0].length;
     const least = Number(counted[1]);
@@ -148,8 +148,15 @@ class Parser {
     return { least, most };
   }
 
+  /** `{2,3}`; anything else that begins with a brace is itself. */
+  #counted(): RegExpExecArray | null {
+    return /^\{(\d+)(?:(,)(\d*))?\}/.exec(this.#source.slice(this.#at, this.#at + 24));
+  }
+
   /** Null for what has no width and cannot be repeated: a change of flags. */
   #atom(): Expression | null {
+    const counted = this.#counted();
+    if (counted !== null) throw new PatternError(`there is nothing before ${counted[0]} to repeat`);
     const char = this.#source[this.#at] ?? "";
     this.#at++;
     switch (char) {
@@ -250,7 +257,8 @@ class Parser {
     }
     const char = rest[0] ?? "";
     const control = controls[char];
-    if (control === undefined && (char === "" || /[A-Za-z0-9]/.test(char)))
+    // RE2: of what is no letter and no digit only ASCII may be escaped.
+    if (control === undefined && (char === "" || /[A-Za-z0-9\x80-\uffff]/.test(char)))
       throw new PatternError(char === "" ? "it ends with a backslash" : `\\${char} is not known`);
     this.#at++;
     return control ?? char.charCodeAt(0);
@@ -273,8 +281,9 @@ class Parser {
   }
 
   #namedClass(ranges: number[]): boolean {
-    const rest = this.#source.slice(this.#at, this.#at + 16);
-    const named = /^\[:(\^?)([a-z]+):\]/.exec(rest);
+    const rest = this.#source.slice(this.#at);
+    // Whatever is between the two signs is a name (RE2 `MaybeParsePosixClass`).
+    const named = /^\[:(\^?)([\s\S]*?):\]/.exec(rest);
     if (named !== null) {
       const found = Object.hasOwn(posix, named[2] ?? "") ? posix[named[2] ?? ""] : undefined;
       if (found === undefined) throw new PatternError(`${named[0]} is no class`);
