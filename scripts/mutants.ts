@@ -114,7 +114,11 @@ async function main(args: readonly string[]): Promise<number> {
     const workshop = new Workshop(copy, tree, chosen);
     await workshop.prepare();
     const workers = numberAfter(args, "workers") ?? Math.min(availableParallelism(), 4);
-    await workshop.tryAll(workers, (mutant, fate) => results.add(mutant, fate));
+    let tried = 0;
+    await workshop.tryAll(workers, (mutant, fate) => {
+      results.add(mutant, fate);
+      if (++tried % 100 === 0) console.log(`  ${tried} of ${chosen.length}`);
+    });
   } finally {
     await rm(copy, { recursive: true, force: true });
   }

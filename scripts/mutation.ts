@@ -149,11 +149,21 @@ function distances(
 
 /** Tests that start processes, wait for the wall clock or take minutes have their own reasons; a mutant is looked for by others. */
 const unsuited = /^src\/(?:app|main|cli|host)|kill\.test|converge\.test|limbo|tidy\.test/;
-const mostTests = 12;
+const mostOfArea = 24;
+const mostOfOthers = 6;
 
-/** Its own test, those of its folder, and those that import it by the fewest steps. */
+/** `src/pki`, `src/control/ca` */
+function areaOf(path: string): string {
+  return path
+    .split("/")
+    .slice(0, path.startsWith("src/control/") ? 3 : 2)
+    .join("/");
+}
+
+/** Its own test, those of its area by the fewest imports on the way to it, and the nearest of others. */
 export function nearestTests({ tests }: Tree, path: string): readonly string[] {
   const folder = `${dirname(path)}/`;
+  const area = `${areaOf(path)}/`;
   const ranked: { test: string; distance: number }[] = [];
   for (const [test, found] of tests) {
     const distance = found.get(path);
@@ -162,5 +172,12 @@ export function nearestTests({ tests }: Tree, path: string): readonly string[] {
     ranked.push({ test, distance: isOwn ? 0 : test.startsWith(folder) ? Math.min(1, distance) : distance });
   }
   ranked.sort((a, b) => a.distance - b.distance);
-  return ranked.slice(0, mostTests).map(({ test }) => test);
+  const names = ranked.map(({ test }) => test);
+  // The flows of the proxy are tested as a whole.
+  const isOfArea = (test: string): boolean =>
+    test.startsWith(area) || (area === "src/proxy/" && test.startsWith("conformance/flows/"));
+  return [
+    ...names.filter(isOfArea).slice(0, mostOfArea),
+    ...names.filter((test) => !isOfArea(test)).slice(0, mostOfOthers),
+  ];
 }

@@ -176,6 +176,8 @@ bunTest(
       orders.push(order);
       wake();
     });
+    // Its parent was stopped.
+    process.on("disconnect", () => process.exit(0));
     process.send?.("ready");
     for (;;) {
       const order = orders.shift();

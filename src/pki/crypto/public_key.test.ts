@@ -3,7 +3,7 @@ import { asMeshError } from "../../base/errors.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import { Forge } from "../testing/forge.ts";
 import { providers } from "../testing/providers.ts";
-import { publicKeyKind, signatureScheme } from "./public_key.ts";
+import { ecdsaSignatureToRaw, publicKeyKind, signatureScheme } from "./public_key.ts";
 import { SignatureVerifier } from "./signature.ts";
 
 function element(tag: number, ...parts: readonly (readonly number[])[]): number[] {
@@ -62,7 +62,8 @@ test("RSA keys: not shorter, not longer, not negative, and of an exponent that i
   expect(kind(rsa(pkiLimits.maxRsaBits))).toBe("RSA");
   expect(kind(rsa(pkiLimits.maxRsaBits + 1))).toBe("certificate_algorithm");
   expect(kind(rsa(2048, [3]))).toBe("RSA");
-  for (const exponent of [[1], [2], [0x80], [1, 0, 0], [1, 0, 0, 0, 0, 1]]) {
+  expect(kind(rsa(2048, [1, 0, 0, 0, 1]))).toBe("RSA");
+  for (const exponent of [[1], [2], [0x80], [0x80, 1], [1, 0, 0], [1, 0, 0, 0, 0, 1]]) {
     expect(kind(rsa(2048, exponent))).toBe("certificate_algorithm");
   }
   expect(kind(rsa(2048, [1, 0, 1], []))).toBe("certificate_malformed");
@@ -104,6 +105,25 @@ test("signature algorithms: only what is written exactly so", () => {
   expect(scheme(pss("203", "203", "40"))).toBe("RSA-PSS with SHA-512");
   expect(scheme(pss("201", "202", "20"))).toBe("certificate_algorithm");
   expect(scheme(pss("201", "201", "00"))).toBe("certificate_algorithm");
+});
+
+test("an ECDSA signature is two numbers that are not negative and fit their curve", () => {
+  const raw = (r: readonly number[], s: readonly number[], kind: "P-256" | "P-384" = "P-256"): unknown =>
+    outcome(() => {
+      const signature = Uint8Array.from(element(0x30, element(2, r), element(2, s)));
+      return [...ecdsaSignatureToRaw(signature, kind)];
+    });
+  const of = (length: number, first: number): number[] => [first, ...new Array(length - 1).fill(9)];
+  const zeros = (length: number): number[] => new Array(length).fill(0);
+  expect(raw([5], [6])).toEqual([...zeros(31), 5, ...zeros(31), 6]);
+  expect(raw([5], [6], "P-384")).toEqual([...zeros(47), 5, ...zeros(47), 6]);
+  expect(raw(of(32, 0x7f), [0, ...of(32, 0x80)])).toEqual([...of(32, 0x7f), ...of(32, 0x80)]);
+  for (const bad of [of(33, 1), of(33, 0x80), of(2, 0x80)]) {
+    expect(raw(bad, [6])).toBe("certificate_malformed");
+    expect(raw([5], bad)).toBe("certificate_malformed");
+  }
+  expect(raw([5], of(48, 1), "P-384")).toBeArrayOfSize(96);
+  expect(raw([5], of(49, 1), "P-384")).toBe("certificate_malformed");
 });
 
 for (const provider of providers) {
