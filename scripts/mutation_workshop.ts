@@ -21,7 +21,7 @@ const baselineLimitMs = 120_000;
 /** Slower tests have their own reasons; a mutant is looked for by quicker ones. */
 const slowTestMs = 10_000;
 /** So much of tests as they usually take is enough for one mutant. */
-const enoughMs = 8_000;
+const enoughMs = 3_000;
 
 type Answer = Report | "hung" | { readonly error: string };
 
@@ -149,7 +149,9 @@ export class Workshop {
       return this.#alone(one.id, tests);
     }
     const last = answer.ran.at(-1);
-    if (last === undefined || last.failure === null) return this.#alone(one.id, tests);
+    // What is made once, when files are loaded, is not made again with the mutant.
+    if (last === undefined || last.failure === null)
+      return this.#reachedByLoading.has(one.id) ? this.#alone(one.id, tests) : "lives";
     if (answer.spoilt || last.hung) {
       await runner.end();
       return this.#alone(one.id, tests);

@@ -4,8 +4,8 @@ export const authLimits = {
   maxJwtRules: 256,
   /** Audiences, locations and the like of one rule. */
   maxRuleItems: 256,
-  /** An inline set of keys: as large as one that is fetched may be. */
-  maxInlineKeySetChars: 256 * 1024,
+  /** An inline set of keys; the document around it may have 256 KiB. */
+  maxInlineKeySetChars: 192 * 1024,
   /** Reading an issuer's keys; Istio's default. */
   keySetTimeoutMs: 5_000,
   /** Hops of X-Forwarded-For that can be said to be trusted; no installation has more proxies in a row. */

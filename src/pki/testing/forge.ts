@@ -52,6 +52,8 @@ export interface ForgeOptions {
   /** Null for no extension. */
   readonly basicConstraints?: { readonly ca: boolean; readonly pathLength?: number } | null;
   readonly keyUsage?: number | null;
+  /** Null for no extension; else it is made of the key. */
+  readonly subjectKeyId?: null;
   readonly extendedKeyUsage?: readonly string[] | null;
   readonly uris?: readonly string[];
   readonly dnsNames?: readonly string[];
@@ -156,7 +158,9 @@ export class Forge {
       keyUsage ? new KeyUsagesExtension(keyUsage, true) : null,
       extendedKeyUsage ? new ExtendedKeyUsageExtension([...extendedKeyUsage]) : null,
       names.length > 0 ? new SubjectAlternativeNameExtension(names, true) : null,
-      await SubjectKeyIdentifierExtension.create(keys.publicKey, false, this.provider.crypto),
+      options.subjectKeyId === null
+        ? null
+        : await SubjectKeyIdentifierExtension.create(keys.publicKey, false, this.provider.crypto),
       issuerKeyId === null ? null : new AuthorityKeyIdentifierExtension(issuerKeyId),
       ...(options.extra ?? []),
     ];
