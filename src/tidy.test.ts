@@ -250,16 +250,16 @@ describe("the rules themselves", () => {
     );
   });
 
-  test("bounds without a test are found, times are none", () => {
+  test("bounds without a test are found; times and how work is cut are none", () => {
     const limits = [
       {
         path: "src/base/limits/x.ts",
-        text: "export const xLimits = {\n  maxThings: 3,\n  waitMs: 5,\n} as const;\n",
+        text: "export const xLimits = {\n  maxThings: 3,\n  waitMs: 5,\n  windowBytes: 7,\n  pageWindowBytes: 9,\n  joinedBytes: 11,\n} as const;\n",
       },
     ];
     const naming = (text: string) => untestedBounds(limits, [{ path: "src/x.test.ts", text }]);
-    expect(naming("xLimits.maxThingsElsewhere")).toEqual(["xLimits.maxThings"]);
-    expect(naming("const { maxThings } = xLimits;")).toEqual([]);
+    expect(naming("xLimits.maxThingsElsewhere")).toEqual(["xLimits.maxThings", "xLimits.windowBytes"]);
+    expect(naming("const { maxThings, windowBytes } = xLimits;")).toEqual([]);
   });
 
   test("names, length, barrels and forbidden words are found", () => {

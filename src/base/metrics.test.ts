@@ -37,6 +37,14 @@ describe("metrics", () => {
     expect(family.dropped).toBe(98);
   });
 
+  test("the bound of a registry that is given none", () => {
+    const family = new MetricRegistry().counter("a", "A.", ["peer"]);
+    for (let index = 0; index < adminLimits.maxSeriesPerMetric; index++) family.with({ peer: `p${index}` });
+    expect([family.dropped, [...family.series()].length]).toEqual([0, adminLimits.maxSeriesPerMetric]);
+    expect(family.with({ peer: "new" })).toBe(family.with({ peer: "newer" }));
+    expect([family.dropped, [...family.series()].length]).toEqual([2, adminLimits.maxSeriesPerMetric + 1]);
+  });
+
   test("a label value is cut at its bound", () => {
     const registry = new MetricRegistry();
     registry.gauge("a", "A.", ["x"]).with({ x: "y".repeat(adminLimits.maxLabelValueLength + 1) });

@@ -74,6 +74,22 @@ describe("who makes room", () => {
     expect(door.size).toBe(3);
   });
 
+  test("so many are asked whether they spoke; behind those that did a silent one is found when it comes to its turn", async () => {
+    for (const [spoken, evicted] of [
+      [doorLimits.maxAsked - 1, true],
+      [doorLimits.maxAsked, false],
+    ] as const) {
+      const { door, enter } = opened({ maxUnproven: spoken + 1 });
+      for (let index = 0; index < spoken; index++) await enter(`10.1.${index}.1`, true);
+      const silent = await enter("10.2.0.1");
+      expect(await code(enter("10.3.0.1", true))).toBe(evicted ? null : "limit_reached");
+      expect(silent.signal.aborted).toBe(evicted);
+      // Those that were asked need not be asked again.
+      expect(await code(enter("10.4.0.1", true))).toBe(evicted ? "limit_reached" : null);
+      expect([silent.signal.aborted, door.size]).toEqual([true, spoken + 1]);
+    }
+  });
+
   test("one of the same address, of the same /24 and of the same /48 where those are too many", async () => {
     const address = opened({ maxUnprovenPerAddress: 1 });
     const [other, first] = [await address.enter("10.0.0.1"), await address.enter("10.0.0.2")];

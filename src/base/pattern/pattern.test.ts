@@ -108,6 +108,10 @@ describe("what is no expression", () => {
   });
 
   test("its bounds are reached, and one less is taken", () => {
+    const { maxRepeat } = patternLimits;
+    expect(new Pattern(`a{${maxRepeat}}`).matches("a".repeat(maxRepeat))).toBe(true);
+    for (const more of [`{${maxRepeat + 1}}`, `{2,${maxRepeat + 1}}`])
+      expect(() => new Pattern(`a${more}`)).toThrow(PatternError);
     expect(() => new Pattern("a".repeat(patternLimits.maxChars))).not.toThrow();
     expect(() => new Pattern("a".repeat(patternLimits.maxChars + 1))).toThrow(PatternError);
     const nested = (depth: number) => "(".repeat(depth) + ")".repeat(depth);

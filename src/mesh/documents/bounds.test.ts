@@ -1,148 +1,163 @@
-/** What one document may hold: at each bound it is taken, and one past it refused, with the bound in the message or the place of it. */
+/** Every bound of a document: the largest that is taken, and one more, which is refused by name. */
 import { describe, expect, test } from "bun:test";
-import { authLimits } from "../../base/limits/auth.ts";
 import { meshLimits } from "../../base/limits/mesh.ts";
-import { middlewareLimits } from "../../base/limits/middleware.ts";
-import { waypointLimits } from "../../base/limits/waypoint.ts";
 import { parseDocuments } from "./parse.ts";
-import { parseYaml, splitDocuments } from "./yaml.ts";
-
-function errorsOf(kind: string, group: string, spec: string): readonly string[] {
-  const metadata = kind === "MeshConfig" ? "name: default" : "name: d, namespace: shop";
-  const text = `apiVersion: ${group}/v1\nkind: ${kind}\nmetadata: {${metadata}}\nspec:\n${spec.replace(/^/gm, "  ")}\n`;
-  return parseDocuments([{ path: "f", text }]).errors.map(({ message }) => message);
-}
 
 const list = (count: number, item: (index: number) => string): string =>
-  `[${Array.from({ length: count }, (_, index) => item(index)).join(", ")}]`;
-const target = "targetRefs: [{kind: Service, name: cart}]\n";
-const keySet = (chars: number): string => {
-  const empty = '{"keys": [{"kty": "RSA", "kid": ""}]}';
-  return empty.replace('""', `"${"k".repeat(chars - empty.length)}"`);
-};
+  Array.from({ length: count }, (_, index) => item(index)).join(", ");
 
-describe("a document", () => {
-  const bounds: readonly (readonly [
-    what: string,
-    bound: number,
-    errors: (count: number) => readonly string[],
-  ])[] = [
-    [
-      "the order of a middleware",
-      middlewareLimits.maxOrder,
-      (count) => errorsOf("Middleware", "fairlead.dev", `${target}file: a.ts\norder: ${count}`),
-    ],
-    [
-      "the order of a middleware that comes first",
-      middlewareLimits.maxOrder,
-      (count) => errorsOf("Middleware", "fairlead.dev", `${target}file: a.ts\norder: -${count}`),
-    ],
-    [
-      "settings of a middleware",
-      middlewareLimits.maxConfigEntries,
-      (count) =>
-        errorsOf(
-          "Middleware",
-          "fairlead.dev",
-          `${target}file: a.ts\nconfig: {${list(count, (index) => `k${index}: v`).slice(1, -1)}}`,
-        ),
-    ],
-    [
-      "conditions",
-      authLimits.maxConditions,
-      (count) =>
-        errorsOf(
-          "AccessCondition",
-          "fairlead.dev",
-          `${target}conditions: ${list(count, () => '{expression: "true", message: no}')}`,
-        ),
-    ],
-    [
-      "external authorizers",
-      authLimits.maxAuthorizers,
-      (count) =>
-        errorsOf(
-          "MeshConfig",
-          "fairlead.dev",
-          `extensionProviders: ${list(count, (index) => `{name: a${index}, envoyExtAuthzGrpc: {service: shop/a.example, port: 1}}`)}`,
-        ),
-    ],
-    [
-      "audiences of an issuer",
-      authLimits.maxRuleItems,
-      (count) =>
-        errorsOf(
-          "RequestAuthentication",
-          "security.istio.io",
-          `jwtRules:\n- issuer: i\n  jwks: '{"keys": [{"kty": "RSA"}]}'\n  audiences: ${list(count, (index) => `a${index}`)}`,
-        ),
-    ],
-    [
-      "characters of keys in a document",
-      authLimits.maxInlineKeySetChars,
-      (count) =>
-        errorsOf(
-          "RequestAuthentication",
-          "security.istio.io",
-          `jwtRules:\n- issuer: i\n  jwks: '${keySet(count)}'`,
-        ),
-    ],
-    [
-      "characters of a workload's address",
-      meshLimits.maxAddressLength,
-      (count) => errorsOf("WorkloadEntry", "networking.istio.io", `address: ${hostName(count)}`),
-    ],
-  ];
-  test.each(bounds)("%s", (_, bound, errors) => {
-    expect(errors(bound).filter((message) => !message.includes("host name"))).toEqual([]);
-    const [error = ""] = errors(bound + 1);
-    expect(error).toContain(String(bound));
-  });
-
-  test("the size of a Maglev table, which is a prime", () => {
-    const errors = (size: number): string =>
-      errorsOf(
-        "DestinationRule",
-        "networking.istio.io",
-        `host: a\ntrafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: ${size}}}}}`,
-      ).join();
-    const { maxMaglevTableSize } = waypointLimits;
-    expect(errors(maxMaglevTableSize)).toBe("");
-    expect(errors(maxMaglevTableSize - 1)).toContain("must be a prime number");
-    expect(errors(maxMaglevTableSize + 1)).toContain(String(maxMaglevTableSize));
-  });
-
-  const firstErrorOf = (text: string): string => {
-    const cut = splitDocuments("f", text);
-    if ("message" in cut) return cut.message;
-    const [document] = cut;
-    if (document === undefined) return "no document";
-    const parsed = parseYaml(document);
-    return "errors" in parsed ? (parsed.errors[0]?.message ?? "") : "";
-  };
-
-  test("values, those that aliases stand for among them", () => {
-    const { maxNodesPerDocument } = meshLimits;
-    // The list, and in it a hundred lists of 201 values each, all but the first by an alias, which is one more.
-    const text = (lists: number, more: number): string =>
-      `- &one [${"1, ".repeat(199)}1]\n${"- *one\n".repeat(lists - 1)}${"- 1\n".repeat(more)}`;
-    const more = maxNodesPerDocument - 1 - 201 - 99 * 202;
-    expect(firstErrorOf(text(100, more))).toBe("");
-    expect(firstErrorOf(text(100, more + 1))).toContain(`more than ${maxNodesPerDocument} values`);
-  });
-
-  test("words and signs, which are counted a thousand at a time", () => {
-    const { maxTokensPerDocument } = meshLimits;
-    const text = (words: number): string => `[${"1,".repeat((words - 2) / 2)}]\n`;
-    expect(firstErrorOf(text(maxTokensPerDocument - 1_000))).not.toContain("words and signs");
-    expect(firstErrorOf(text(maxTokensPerDocument + 2_002))).toContain(
-      `more than ${maxTokensPerDocument} words and signs`,
-    );
-  });
-});
-
-/** A host name of so many characters. */
-function hostName(chars: number): string {
-  const label = "a".repeat(60);
-  return `${label}.${label}.${label}.${label}.`.padEnd(chars, "b").slice(0, chars);
+function problemsOf(text: string): readonly string[] {
+  return parseDocuments([{ path: "a.yaml", text }]).errors.map(({ message }) => message);
 }
+
+const document = (apiVersion: string, kind: string, spec: string): string =>
+  `apiVersion: ${apiVersion}\nkind: ${kind}\nmetadata: {name: a, namespace: shop}\nspec: ${spec}\n`;
+const policy = (spec: string) => document("security.istio.io/v1", "AuthorizationPolicy", spec);
+const serviceEntry = (spec: string) => document("networking.istio.io/v1", "ServiceEntry", spec);
+const workloadEntry = (spec: string) => document("networking.istio.io/v1", "WorkloadEntry", spec);
+const service = (more: string) => serviceEntry(`{hosts: [a.example], resolution: STATIC, ${more}}`);
+const ports = "ports: [{number: 80, name: tcp, protocol: TCP}]";
+const label = (index: number) => `l${index}: "1"`;
+const address = (index: number) => `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}`;
+
+interface Bound {
+  readonly name: string;
+  readonly most: number;
+  readonly text: (count: number) => string;
+  readonly says: RegExp;
+}
+
+const bounds: readonly Bound[] = [
+  {
+    name: "rules of a policy",
+    most: meshLimits.maxRulesPerPolicy,
+    text: (count) => policy(`{rules: [${list(count, () => "{}")}]}`),
+    says: /rules/,
+  },
+  {
+    name: "from of a rule",
+    most: meshLimits.maxAlternatives,
+    text: (count) => policy(`{rules: [{from: [${list(count, () => "{source: {namespaces: [a]}}")}]}]}`),
+    says: /from/,
+  },
+  {
+    name: "to of a rule",
+    most: meshLimits.maxAlternatives,
+    text: (count) => policy(`{rules: [{to: [${list(count, () => '{operation: {ports: ["80"]}}')}]}]}`),
+    says: /to/,
+  },
+  {
+    name: "service accounts of a source",
+    most: meshLimits.maxServiceAccounts,
+    text: (count) =>
+      policy(`{rules: [{from: [{source: {serviceAccounts: [${list(count, (index) => `sa${index}`)}]}}]}]}`),
+    says: /serviceAccounts/,
+  },
+  {
+    name: "labels of a policy's selector",
+    most: meshLimits.maxSelectorLabels,
+    text: (count) => policy(`{selector: {matchLabels: {${list(count, label)}}}}`),
+    says: /matchLabels/,
+  },
+  {
+    name: "targetRefs of a policy",
+    most: meshLimits.maxTargetRefs,
+    text: (count) =>
+      policy(`{targetRefs: [${list(count, (index) => `{group: "", kind: Service, name: s${index}}`)}]}`),
+    says: /targetRefs/,
+  },
+  {
+    name: "characters of a targetRef's name",
+    most: meshLimits.maxNameLength,
+    text: (count) => policy(`{targetRefs: [{group: "", kind: Service, name: ${"n".repeat(count)}}]}`),
+    says: /name/,
+  },
+  {
+    name: "hosts of a ServiceEntry",
+    most: meshLimits.maxServiceItems,
+    text: (count) =>
+      serviceEntry(
+        `{hosts: [${list(count, (index) => `h${index}.example`)}], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}]}`,
+      ),
+    says: /hosts/,
+  },
+  {
+    name: "addresses of a ServiceEntry",
+    most: meshLimits.maxServiceItems,
+    text: (count) => service(`${ports}, addresses: [${list(count, (index) => address(index + 1))}]`),
+    says: /addresses/,
+  },
+  {
+    name: "ports of a ServiceEntry",
+    most: meshLimits.maxServiceItems,
+    text: (count) =>
+      service(`ports: [${list(count, (index) => `{number: ${index + 1}, name: p${index}, protocol: TCP}`)}]`),
+    says: /ports/,
+  },
+  {
+    name: "endpoints of a ServiceEntry",
+    most: meshLimits.maxEndpoints,
+    text: (count) =>
+      service(`${ports}, endpoints: [${list(count, (index) => `{address: ${address(index + 1)}}`)}]`),
+    says: /endpoints/,
+  },
+  {
+    name: "ports of a workload",
+    most: meshLimits.maxEndpointPorts,
+    text: (count) =>
+      workloadEntry(`{address: 10.0.0.1, ports: {${list(count, (index) => `p${index}: ${index + 1}`)}}}`),
+    says: /ports/,
+  },
+  {
+    name: "labels of a workload",
+    most: meshLimits.maxLabels,
+    text: (count) => workloadEntry(`{address: 10.0.0.1, labels: {${list(count, label)}}}`),
+    says: /labels/,
+  },
+  {
+    name: "characters of a workload's network",
+    most: meshLimits.maxPlaceLength,
+    text: (count) => workloadEntry(`{address: 10.0.0.1, network: ${"n".repeat(count)}}`),
+    says: /network/,
+  },
+  {
+    name: "characters of a workload's locality",
+    most: meshLimits.maxPlaceLength,
+    text: (count) => workloadEntry(`{address: 10.0.0.1, locality: ${"n".repeat(count)}}`),
+    says: /locality/,
+  },
+  {
+    name: "nodes of a Grant",
+    most: meshLimits.maxGrantItems,
+    text: (count) =>
+      document(
+        "fairlead.dev/v1",
+        "Grant",
+        `{namespaces: [shop], nodes: [${list(count, (index) => `n${index}`)}]}`,
+      ).replace("namespace: shop", "namespace: istio-system"),
+    says: /nodes/,
+  },
+  {
+    name: "aliases",
+    most: meshLimits.maxAliasesPerDocument,
+    text: (count) => `x: &a 1\ny: [${list(count, () => "*a")}]\n`,
+    says: /aliases/,
+  },
+  {
+    name: "collections within collections",
+    most: meshLimits.maxNodeDepth,
+    text: (count) => `x: ${"[".repeat(count)}${"]".repeat(count)}\n`,
+    says: /nested more than/,
+  },
+];
+
+describe("the bounds of a document", () => {
+  for (const { name, most, text, says } of bounds)
+    test(`${name}: so many are taken, and one more is refused`, () => {
+      const complains = (count: number) => problemsOf(text(count)).filter((what) => says.test(what));
+      expect(complains(most)).toEqual([]);
+      const [first] = complains(most + 1);
+      expect(first).toMatch(says);
+      expect(first).toMatch(/more than|takes|at most|longer|nested|characters|has \d+/);
+    });
+});

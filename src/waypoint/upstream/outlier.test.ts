@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { waypointLimits } from "../../base/limits/waypoint.ts";
 import type { OutlierDetection } from "../../mesh/traffic/destination_policy.ts";
 import { countOutcome, eject, newEjectionState, type Outcome, sweep } from "./outlier.ts";
 
@@ -82,4 +83,31 @@ describe("how long and how many", () => {
       eject({ ...policy, maxEjectionPercent: 10 }, newEjectionState(), { ejected: 0, hosts: 4, now: 0 }),
     ).toBe(false);
   });
+});
+
+test("an ejection gets longer each time, up to a bound, which a longer base moves", () => {
+  const lengths = (baseEjectionMs: number, times: number): readonly number[] => {
+    const state = newEjectionState();
+    return Array.from({ length: times }, () => {
+      expect(
+        eject({ ...policy, baseEjectionMs, maxEjectionPercent: 100 }, state, {
+          ejected: 0,
+          hosts: 3,
+          now: 1_000,
+        }),
+      ).toBe(true);
+      const until = state.ejectedUntil ?? 0;
+      state.ejectedUntil = null;
+      return until - 1_000;
+    });
+  };
+  const { maxEjectionMs } = waypointLimits;
+  expect(lengths(maxEjectionMs / 3, 5)).toEqual([
+    maxEjectionMs / 3,
+    (2 * maxEjectionMs) / 3,
+    maxEjectionMs,
+    maxEjectionMs,
+    maxEjectionMs,
+  ]);
+  expect(lengths(maxEjectionMs + 1, 2)).toEqual([maxEjectionMs + 1, maxEjectionMs + 1]);
 });
