@@ -15,6 +15,8 @@ const suites: readonly { readonly name: string; readonly cases: () => Iterable<M
 const args = process.argv.slice(2);
 const jsonAt = args.indexOf("--json");
 const jsonFile = jsonAt === -1 ? null : args.splice(jsonAt, 2)[1];
+const quickAt = args.indexOf("--quick");
+const quick = quickAt === -1 ? [] : args.splice(quickAt, 1);
 const [word = ""] = args;
 
 console.log(`${cpus()[0]?.model ?? "unknown CPU"}, ${cpus().length} cores, Bun ${Bun.version}\n`);
@@ -38,11 +40,13 @@ for (const suite of suites) {
     );
   }
 }
-// The HTTP/2 engine drives two ends at once and counts CPU time: it has a table of its own.
-if (word === "" || word === "h2") {
-  const engine = [process.execPath, join(import.meta.dir, "h2.ts")];
-  await Bun.spawn(engine, { stdio: ["ignore", "inherit", "inherit"] }).exited;
-}
+// Engines that drive both ends at once and count CPU time have tables of their own.
+for (const engine of ["h2", "waypoint"])
+  if (word === "" || word === engine) {
+    const argv = [process.execPath, join(import.meta.dir, `${engine}.ts`), ...quick];
+    const code = await Bun.spawn(argv, { stdio: ["ignore", "inherit", "inherit"] }).exited;
+    if (code !== 0) process.exit(code);
+  }
 if (jsonFile !== null) {
   const meta = {
     date: new Date().toISOString(),

@@ -19,4 +19,4 @@ export interface LogEntry {
   readonly fields: LogFields | undefined;
 }
 
-export const silentLogger: Logger = { log() {} };
+export const silentLogger: Logger = { log() {}, wants: () => false };

@@ -155,8 +155,10 @@ export class Telemetry {
     const counters = this.#closedCounters(series, flag);
     counters.closed.add(1);
     counters.failed?.add(1);
+    const level = error === null ? "info" : "error";
+    if (this.#logger.wants?.(level, "access") === false) return;
     const durationMs = Math.round(this.#clock.now() - record.openedAtMs);
-    this.#logger.log(error === null ? "info" : "error", "access", "connection complete", {
+    this.#logger.log(level, "access", "connection complete", {
       ...partyFields(record),
       ...byteFields(record),
       "tls.suite": record.tls?.cipherSuite ?? null,

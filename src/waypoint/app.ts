@@ -1,11 +1,13 @@
 /**
- * The waypoint's pipeline: one Hono application. `c.env` is the Exchange; what `c.req.raw` and `c.res` hold is made when somebody looks
- * at it (`lazy_request.ts`, `lazy_response.ts`), so that a request without user code pays for neither.
+ * The waypoint's pipeline on one screen: telemetry, who calls, whether they may, users' middleware, and the way on. Middleware of users is
+ * a Hono application with what is behind it as its innermost handler: `c.env` is the Exchange, and what `c.req.raw` and `c.res` hold is made
+ * when somebody looks at it (`lazy_request.ts`, `lazy_response.ts`). A request without user code takes the same stages in the same order, and
+ * pays for no Context and for no promise but that of its upstream.
  */
 import { type Context, Hono, type MiddlewareHandler, type Next } from "hono";
 import { faultOf } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import type { Exchange } from "./exchange.ts";
+import type { Exchange, LocalReply } from "./exchange.ts";
 import { LazyRequest } from "./lazy_request.ts";
 import { LazyResponse } from "./lazy_response.ts";
 import { localReply, replyBody, replyHead } from "./local_reply.ts";
@@ -13,51 +15,86 @@ import type { PermittedForward, Stage, Stages, Verdict } from "./stages.ts";
 
 type Env = { Bindings: Exchange };
 type Step = MiddlewareHandler<Env>;
+type MaybeLater = void | Promise<void>;
 
-/** Answers one exchange: `response` and `responseBody` are set when it resolves, which it always does. */
-export type Answer = (exchange: Exchange) => Promise<void>;
+/**
+ * Answers one exchange: `response` and `responseBody` are set when `onAnswered` is called. It is called once, whatever happens, and never
+ * from within.
+ */
+export type Answer = (exchange: Exchange, onAnswered: () => void) => void;
 
 export function waypointApp(stages: Stages, forward: PermittedForward, logger: Logger): Answer {
+  const decide = inTurn([begun(stages), stages.authenticate, stages.authorize]);
+  const carry = inTurn([
+    ...[stages.route, stages.limit, stages.rewrite, stages.fault],
+    attempt(stages, forward),
+  ]);
+  const bug = (thrown: unknown, what: string): LocalReply => {
+    const { message, cause } = faultOf(thrown);
+    const error = cause instanceof Error ? (cause.stack ?? message) : message;
+    logger.log("error", "bug", `please report this bug of fairlead: ${what}`, { error });
+    return localReply(500, "-", "internal error", message, 13);
+  };
+
   const app = new Hono<Env>({ getPath: () => "/" });
-  app.use(recorded(stages));
-  app.use(gate(inTurn([stages.authenticate, stages.authorize])));
   app.use(users(stages));
   app.use(responding(stages));
-  app.use(gate(inTurn([stages.route, stages.limit, stages.rewrite, stages.fault])));
-  app.use(gate(attempt(stages, forward)));
+  app.use(gate(carry));
   app.all("*", (c) => new LazyResponse(c.env));
-  app.onError((error, c) => {
-    const { message, cause } = faultOf(error);
-    const stack = cause instanceof Error ? (cause.stack ?? message) : message;
-    logger.log("error", "bug", "please report this bug of fairlead: a request could not be answered", {
-      error: stack,
-    });
-    return answered(c, localReply(500, "-", "internal error", message, 13));
-  });
-  return async (exchange) => {
+  app.onError((error, c) => answered(c, bug(error, "a request could not be answered")));
+
+  const throughUsers = async (exchange: Exchange): Promise<void> => {
     try {
-      await app.fetch(new LazyRequest(exchange), exchange);
+      LazyResponse.take(await app.fetch(new LazyRequest(exchange), exchange), exchange);
     } catch (thrown) {
       // Hono's own: the answer is there, unless it was user code's and no answer at all.
-      const { message } = faultOf(thrown);
-      logger.log("error", "bug", "please report this bug of fairlead: an answer could not be taken", {
-        error: message,
-      });
-      if (exchange.response !== null) return;
-      const reply = localReply(500, "-", "internal error", message, 13);
-      exchange.reply = reply;
-      exchange.response = replyHead(exchange, reply);
-      exchange.responseBody = replyBody(exchange, reply);
+      const reply = bug(thrown, "an answer could not be taken");
+      if (exchange.response === null) settle(exchange, reply);
     }
+  };
+  const carried = (exchange: Exchange, verdict: Verdict): void => {
+    if (verdict !== null) settle(exchange, verdict);
+    respond(stages, exchange);
+  };
+  const decided = (exchange: Exchange, verdict: Verdict): MaybeLater => {
+    if (verdict !== null) return settle(exchange, verdict);
+    if (stages.middleware(exchange).length > 0) return throughUsers(exchange);
+    return whenKnown(exchange, carry, carried);
+  };
+  const failed = (exchange: Exchange, thrown: unknown): void => {
+    try {
+      carried(exchange, bug(thrown, "a request could not be answered"));
+    } catch (again) {
+      settle(exchange, bug(again, "an answer could not be changed"));
+    }
+  };
+  const whenKnown = (
+    exchange: Exchange,
+    stage: Stage,
+    then: (exchange: Exchange, verdict: Verdict) => MaybeLater,
+  ): MaybeLater => {
+    try {
+      const verdict = stage(exchange);
+      if (!(verdict instanceof Promise)) return then(exchange, verdict);
+      return verdict
+        .then((later) => then(exchange, later))
+        .catch((thrown: unknown) => failed(exchange, thrown));
+    } catch (thrown) {
+      return failed(exchange, thrown);
+    }
+  };
+  return (exchange, onAnswered) => {
+    void (whenKnown(exchange, decide, decided) ?? atOnce).then(onAnswered);
   };
 }
 
-/** Telemetry, and what becomes of an answer that user code has put in the place of the upstream's. */
-function recorded(stages: Stages): Step {
-  return async (c, next) => {
-    stages.begin(c.env);
-    await next();
-    LazyResponse.take(c.res, c.env);
+const atOnce = Promise.resolve();
+
+/** Telemetry sees each request before anybody else. */
+function begun(stages: Stages): Stage {
+  return (exchange) => {
+    stages.begin(exchange);
+    return null;
   };
 }
 
@@ -80,7 +117,9 @@ function inTurn(stages: readonly Stage[], from = 0): Stage {
     for (let index = from; index < stages.length; index++) {
       const verdict = stages[index]?.(exchange) ?? null;
       if (verdict instanceof Promise)
-        return verdict.then((later) => later ?? inTurn(stages, index + 1)(exchange));
+        return index === stages.length - 1
+          ? verdict
+          : verdict.then((later) => later ?? inTurn(stages, index + 1)(exchange));
       if (verdict !== null) return verdict;
     }
     return null;
@@ -96,32 +135,37 @@ function attempt(stages: Stages, forward: PermittedForward): Stage {
   };
 }
 
-/** For middleware of users that failed, too: our answer takes the place of whatever there was. */
-export function answered(c: Context<Env>, reply: NonNullable<Verdict>): Response {
-  const exchange = c.env;
+/** Our answer takes the place of whatever there was. */
+function settle(exchange: Exchange, reply: LocalReply): void {
   // What had been on its way as an answer is not any more.
   exchange.responseBody?.cancel(null);
   exchange.reply = reply;
   exchange.response = replyHead(exchange, reply);
   exchange.responseBody = replyBody(exchange, reply);
-  return new LazyResponse(exchange);
+}
+
+/** For middleware of users that failed, too. */
+export function answered(c: Context<Env>, reply: LocalReply): Response {
+  settle(c.env, reply);
+  return new LazyResponse(c.env);
+}
+
+function respond(stages: Stages, exchange: Exchange): void {
+  stages.respond(exchange);
+  const { added, response } = exchange;
+  if (added !== null && response !== null) response.fields.push(...added);
 }
 
 function responding(stages: Stages): Step {
   return async (c, next) => {
     await next();
-    stages.respond(c.env);
-    const { added, response } = c.env;
-    if (added !== null && response !== null) response.fields.push(...added);
+    respond(stages, c.env);
   };
 }
 
 /** Middleware of users, in its order, as if it had been added to the application for this service alone. */
 function users(stages: Stages): Step {
-  return (c, next) => {
-    const handlers = stages.middleware(c.env);
-    return handlers.length === 0 ? next() : run(handlers, 0, c, next);
-  };
+  return (c, next) => run(stages.middleware(c.env), 0, c, next);
 }
 
 async function run(

@@ -66,10 +66,10 @@ export class Serving {
     for (const served of [...this.#served]) served.drain();
   }
 
-  /** A request begins. Resolves when there is an answer, and never rejects. */
-  answer(exchange: Exchange): Promise<void> {
+  /** A request begins. @param onAnswered there is an answer; once, always, and never from within. */
+  answer(exchange: Exchange, onAnswered: () => void): void {
     this.exchanges.add(exchange);
-    return this.#answer(exchange);
+    this.#answer(exchange, onAnswered);
   }
 
   /** The last byte of the answer was given on, or none will be. @param error null for an orderly end. */

@@ -8,7 +8,7 @@ import { formatLocation } from "../../mesh/location.ts";
 import { serviceKey } from "../../mesh/service.ts";
 import type { Destination, HttpRule, RoutePlan, WeightedDestination } from "../../mesh/traffic/route_plan.ts";
 import { routeKey, type TrafficPlan } from "../../mesh/traffic/traffic_plan.ts";
-import type { Exchange, LocalReply } from "../exchange.ts";
+import type { Downstream, Exchange, LocalReply } from "../exchange.ts";
 import { localReply } from "../local_reply.ts";
 import type { Stages, Verdict } from "../stages.ts";
 import { chooseDestination, decideFault } from "./chance.ts";
@@ -23,6 +23,8 @@ export class RouteStages implements Pick<Stages, "route" | "rewrite" | "fault"> 
   #plan: TrafficPlan;
   /** By the rules that it is compiled of: services that share them share it, and a change of one service costs the others nothing. */
   readonly #indexes = new WeakMap<readonly HttpRule[], RouteIndex>();
+  /** Of connections, so that their requests look nothing up. */
+  #planned = new WeakMap<Downstream, RoutePlan | null>();
   readonly #compiled = new WeakMap<HttpRule, CompiledRule>();
   /** Answered here: their answer says of origins what it should. */
   readonly #preflights = new WeakSet<Exchange>();
@@ -36,14 +38,12 @@ export class RouteStages implements Pick<Stages, "route" | "rewrite" | "fault"> 
   /** Requests that are under way keep the rule they have. */
   update(plan: TrafficPlan): void {
     this.#plan = plan;
+    this.#planned = new WeakMap();
   }
 
   readonly route = (exchange: Exchange): Verdict => {
-    const { service, destination } = exchange.downstream;
-    // A workload that is called by its own address has no routes.
-    if (service === null) return null;
-    const plan = this.#plan.routes.get(routeKey(serviceKey(service), destination.port));
-    if (plan === undefined || plan.http.length === 0) return null;
+    const plan = this.#planOf(exchange.downstream);
+    if (plan === null || plan.http.length === 0) return null;
     const found = this.#index(plan).find(exchange.request);
     if (found === null)
       return localReply(404, "NR", "", `no route of ${plan.service}, port ${plan.port}, takes this request`);
@@ -51,6 +51,19 @@ export class RouteStages implements Pick<Stages, "route" | "rewrite" | "fault"> 
     exchange.match = found.match;
     return this.#preflight(exchange, found.rule) ?? this.#act(exchange, found.rule);
   };
+
+  #planOf(downstream: Downstream): RoutePlan | null {
+    const known = this.#planned.get(downstream);
+    if (known !== undefined) return known;
+    const { service, destination } = downstream;
+    // A workload that is called by its own address has no routes.
+    const plan =
+      service === null
+        ? null
+        : (this.#plan.routes.get(routeKey(serviceKey(service), destination.port)) ?? null);
+    this.#planned.set(downstream, plan);
+    return plan;
+  }
 
   readonly rewrite = (exchange: Exchange): Verdict => {
     const { rule, request } = exchange;

@@ -4,7 +4,7 @@ import { servingLimits } from "../../base/limits/serving.ts";
 import type { Socket, SocketHandler } from "../../host/host.ts";
 import type { Framing, RequestHead as H1Head, HeadFault } from "../../wire/h1/head.ts";
 import { encodeAnswer } from "../../wire/h1/message_writer.ts";
-import { type ReadRequest, readRequest } from "../../wire/h1/request_rules.ts";
+import { type ReadRequest, type RequestMemory, readRequest } from "../../wire/h1/request_rules.ts";
 import { H1ServerMachine } from "../../wire/h1/server_machine.ts";
 import type { HeaderFields } from "../../wire/h2/headers.ts";
 import { Body } from "../body.ts";
@@ -26,6 +26,7 @@ export class H1Connection implements SocketHandler, Served {
   readonly #downstream: Downstream;
   readonly #onOver: (error: MeshError | null) => void;
   readonly #machine: H1ServerMachine;
+  readonly #lines: RequestMemory = { lines: null, minorVersion: 1, read: null };
   #current: Current | null = null;
   /** Received and not read: requests that were sent ahead. */
   #unread: Uint8Array | null = null;
@@ -134,7 +135,7 @@ export class H1Connection implements SocketHandler, Served {
   #onRequest(head: H1Head, framing: Framing): void {
     this.#headSinceMs = null;
     this.#requestIsWhole = false;
-    const request = readRequest(head);
+    const request = readRequest(head, this.#lines);
     if ("status" in request) {
       this.#refuse(request.status, request.reason, true);
       return;
@@ -175,7 +176,7 @@ export class H1Connection implements SocketHandler, Served {
       if (bytes !== null) this.#write(bytes);
     };
     exchange.onAbort((error) => this.#onAbort(current, error));
-    void this.#serving.answer(exchange).then(() => this.#respond(current));
+    this.#serving.answer(exchange, () => this.#respond(current));
   }
 
   #respond(current: Current): void {

@@ -55,7 +55,7 @@ export class H2Exchange implements H2StreamEvents, BodySink {
         this.#stream.sendHeaders([":status", String(status), ...withoutConnectionFields(fields)], false);
     };
     exchange.onAbort((error) => this.#onAbort(error));
-    void this.#serving.answer(exchange).then(() => this.#respond());
+    this.#serving.answer(exchange, () => this.#respond());
   }
 
   /** From outside: neither end moves. */

@@ -51,18 +51,34 @@ const bounds = [
 
 const none: ReadonlySet<string> = new Set();
 
-interface Series {
+/** What tells one request's series from another's, beside its connection and its endpoint. */
+interface Outcome {
+  readonly status: number;
+  readonly flags: string;
+  readonly grpcStatus: string | null;
+  readonly protocol: string;
+  readonly service: string;
+}
+
+interface Children {
   readonly requests: Counter;
   readonly duration: Histogram;
   readonly requestBytes: Histogram;
   readonly responseBytes: Histogram;
 }
 
+interface Series extends Outcome, Children {}
+
+interface ByOutcome {
+  last: Series | null;
+  readonly all: Map<string, Series>;
+}
+
 export class RequestMetrics {
   readonly #families;
   readonly #tagged = new TaggedLabels();
-  /** One request costs two look-ups and no string: by connection, then by endpoint and outcome. */
-  readonly #byConnection = new WeakMap<Downstream, Map<Workload | null, Map<string, Series>>>();
+  /** One request costs two look-ups and no string: by connection, then by endpoint; its outcome is mostly that of the one before. */
+  readonly #byConnection = new WeakMap<Downstream, Map<Workload | null, ByOutcome>>();
 
   constructor(metrics: MetricRegistry) {
     this.#families = {
@@ -116,7 +132,7 @@ export class RequestMetrics {
       child("GRPC_RESPONSE_MESSAGES", responseMessages).add(responses);
   }
 
-  #taggedSeries(record: RequestRecord, rule: MetricRule): Series {
+  #taggedSeries(record: RequestRecord, rule: MetricRule): Children {
     const child = this.#childrenBy(record, rule);
     const { requests, duration, requestBytes, responseBytes } = this.#families;
     return {
@@ -149,23 +165,39 @@ export class RequestMetrics {
     const workload = endpoint?.workload ?? null;
     let byOutcome = byEndpoint.get(workload);
     if (byOutcome === undefined) {
-      byOutcome = new Map();
+      byOutcome = { last: null, all: new Map() };
       byEndpoint.set(workload, byOutcome);
     }
-    const outcome = `${record.status}|${record.flags}|${record.grpcStatus ?? ""}|${requestProtocol(record.exchange)}|${
-      record.exchange.destination?.service ?? ""
-    }`;
-    const known = byOutcome.get(outcome);
-    if (known !== undefined) return known;
+    const { status, flags, grpcStatus, exchange } = record;
+    const protocol = requestProtocol(exchange);
+    const service = exchange.destination?.service ?? "";
+    const { last } = byOutcome;
+    if (
+      last !== null &&
+      last.status === status &&
+      last.flags === flags &&
+      last.grpcStatus === grpcStatus &&
+      last.protocol === protocol &&
+      last.service === service
+    )
+      return last;
+    const outcome = `${status}|${flags}|${grpcStatus ?? ""}|${protocol}|${service}`;
+    const known = byOutcome.all.get(outcome);
+    if (known !== undefined) {
+      byOutcome.last = known;
+      return known;
+    }
     const labels = labelsOf(record);
     const { requests, duration, requestBytes, responseBytes } = this.#families;
-    const series = {
+    const series: Series = {
+      ...{ status, flags, grpcStatus, protocol, service },
       requests: requests.with(labels),
       duration: duration.with(labels),
       requestBytes: requestBytes.with(labels),
       responseBytes: responseBytes.with(labels),
     };
-    byOutcome.set(outcome, series);
+    byOutcome.all.set(outcome, series);
+    byOutcome.last = series;
     return series;
   }
 }

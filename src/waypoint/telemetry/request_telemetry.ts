@@ -137,6 +137,7 @@ export class RequestTelemetry {
   #log(record: RequestRecord, trace: Open["trace"]): void {
     const { logger, format } = this.#options;
     const level = levelOf(record);
+    if (logger.wants?.(level, "access") === false) return;
     if (format === null) logger.log(level, "access", "request complete", lineFields(record, trace));
     else logger.log(level, "access", format(record));
   }

@@ -8,7 +8,7 @@ import type { Clock, Timer } from "../../host/host.ts";
 import { serviceKey } from "../../mesh/service.ts";
 import type { DestinationPolicy } from "../../mesh/traffic/destination_policy.ts";
 import { type Destination, defaultRetryPolicy, type RetryPolicy } from "../../mesh/traffic/route_plan.ts";
-import { type Endpoint, type Exchange, field, type LocalReply } from "../exchange.ts";
+import { type Downstream, type Endpoint, type Exchange, field, type LocalReply } from "../exchange.ts";
 import { localReply } from "../local_reply.ts";
 import type { Attempt, Forward, Outcome, Verdict } from "../stages.ts";
 import type { Cluster } from "./cluster.ts";
@@ -33,22 +33,11 @@ export interface AttemptsContext {
   readonly mirror: (exchange: Exchange, forward: Forward) => void;
 }
 
-/** What an exchange holds until its end. */
-interface Holding {
-  cluster: Cluster | null;
-  /** The host of the attempt that is under way or was answered. */
-  host: UpstreamHost | null;
-  outcome: HostOutcome | null;
-  overall: Timer | null;
-  current: Attempt | null;
-  /** The time is over; no further attempt is made. */
-  isLate: boolean;
-  wake: (() => void) | null;
-}
-
 export class Attempts {
   readonly #context: AttemptsContext;
-  readonly #open = new Map<Exchange, Holding>();
+  readonly #open = new Map<Exchange, Tries>();
+  /** What is called without a route, of connections: so that their requests make nothing of it. */
+  readonly #called = new WeakMap<Downstream, Destination>();
 
   constructor(context: AttemptsContext) {
     this.#context = context;
@@ -60,102 +49,200 @@ export class Attempts {
   }
 
   /** The stage. Resolves when there is an answer, the upstream's or ours. */
-  async run(exchange: Exchange, forward: Forward): Promise<Verdict> {
-    const destination = destinationOf(exchange);
+  run(exchange: Exchange, forward: Forward): Promise<Verdict> {
+    const destination = exchange.destination ?? this.#calledBy(exchange.downstream);
     if (destination?.missing != null)
-      return localReply(destination.missing.status, "NR", "", destination.missing.detail);
+      return Promise.resolve(localReply(destination.missing.status, "NR", "", destination.missing.detail));
     const cluster =
       destination === null ? null : this.#context.clusters.of(destination, exchange.downstream.waypoint);
     if (cluster === null && destination !== null)
-      return noUpstream(`${destination.service}:${destination.port} has no endpoints`);
-    if (cluster !== null && !cluster.circuit.take("requests")) return overflow("requests");
-    const holding: Holding = {
-      cluster,
-      host: null,
-      outcome: null,
-      overall: null,
-      current: null,
-      isLate: false,
-      wake: null,
-    };
-    this.#open.set(exchange, holding);
-    const limit = timeLimit(exchange.rule?.timeoutMs ?? null, exchange.request, exchange.isGrpc);
-    if (limit !== null) holding.overall = this.#startClock(exchange, holding, limit);
-    exchange.onAbort(() => holding.wake?.());
-    this.#context.mirror(exchange, forward);
-    return await this.#attempts(exchange, holding, limit, forward);
+      return Promise.resolve(noUpstream(`${destination.service}:${destination.port} has no endpoints`));
+    if (cluster !== null && !cluster.circuit.take("requests")) return Promise.resolve(overflow("requests"));
+    const to = destination === null || cluster === null ? null : { destination, cluster };
+    const tries = new Tries(this.#context, exchange, to, forward);
+    this.#open.set(exchange, tries);
+    return new Promise((resolve, reject) => tries.start(resolve, reject));
   }
 
   /** The exchange is over, however it ended: gives back all that it held. */
   ended(exchange: Exchange): void {
-    const holding = this.#open.get(exchange);
-    if (holding === undefined) return;
+    const tries = this.#open.get(exchange);
+    if (tries === undefined) return;
     this.#open.delete(exchange);
-    holding.overall?.cancel();
-    this.#leave(holding);
-    holding.cluster?.circuit.give("requests");
+    tries.giveBack();
   }
 
-  async #attempts(
-    exchange: Exchange,
-    holding: Holding,
-    limit: TimeLimit | null,
-    forward: Forward,
-  ): Promise<Verdict> {
-    const { rule } = exchange;
-    const policy = rule === null ? defaultRetryPolicy : rule.retries;
-    const tried: UpstreamHost[] = [];
-    // Only what can be said again may be tried again; what is too long to keep is sent once.
-    if (policy !== null && policy.attempts > 0) exchange.body?.keep(waypointLimits.retryBodyBytes);
-    for (let attempt = 1; ; attempt++) {
-      const endpoint = this.#next(exchange, holding, policy, tried);
-      if (!("workload" in endpoint)) return endpoint;
-      const end = await this.#once(exchange, holding, endpoint, policy, forward);
-      if (exchange.error !== null) return null;
-      if (holding.isLate)
-        return limit?.isDeadline === true ? pastDeadline() : timedOut("the route's timeout is over");
-      const again =
-        policy !== null &&
-        attempt <= policy.attempts &&
-        mayRetry(policy, exchange.request.method, end) &&
-        (exchange.body === null || exchange.body.rewind());
-      if (!again) return this.#conclude(exchange, holding, end, policy !== null && attempt > policy.attempts);
-      if (holding.cluster !== null && !holding.cluster.circuit.take("retries"))
-        return this.#conclude(exchange, holding, end, false);
-      if (end.kind === "answered") end.body?.cancel(null);
-      if (holding.host !== null && policy.avoidTried) tried.push(holding.host);
-      this.#leave(holding);
-      await this.#pause(holding, retryDelayMs(policy, attempt, this.#context.random()));
-      holding.cluster?.circuit.give("retries");
-      if (exchange.error !== null) return null;
-      if (holding.isLate)
-        return limit?.isDeadline === true ? pastDeadline() : timedOut("the route's timeout is over");
+  /** Null for a workload's own address. */
+  #calledBy(downstream: Downstream): Destination | null {
+    const { service, destination: called } = downstream;
+    if (service === null) return null;
+    let destination = this.#called.get(downstream);
+    if (destination === undefined) {
+      destination = { service: serviceKey(service), port: called.port, subset: null, missing: null };
+      this.#called.set(downstream, destination);
     }
+    return destination;
+  }
+}
+
+/** Where an exchange goes: a choice of endpoints. */
+interface Target {
+  readonly destination: Destination;
+  readonly cluster: Cluster;
+}
+
+/**
+ * One exchange on its way, and what it holds until its end. Nothing is waited for but what each attempt comes to: most exchanges have one, and
+ * pay for no more.
+ */
+class Tries {
+  readonly #context: AttemptsContext;
+  readonly #exchange: Exchange;
+  /** Null for a workload's own address. */
+  readonly #to: Target | null;
+  readonly #forward: Forward;
+  readonly #policy: RetryPolicy | null;
+  #limit: TimeLimit | null = null;
+  #attempt = 0;
+  #tried: readonly UpstreamHost[] = noHosts;
+  /** The host of the attempt that is under way or was answered. */
+  #host: UpstreamHost | null = null;
+  #hostOutcome: HostOutcome | null = null;
+  #overall: Timer | null = null;
+  /** For one try. */
+  #perTry: Timer | null = null;
+  #isTryLate = false;
+  #current: Attempt | null = null;
+  /** The time is over; no further attempt is made. */
+  #isLate = false;
+  #wake: (() => void) | null = null;
+  #resolve: (verdict: Verdict) => void = () => {};
+  #reject: (bug: unknown) => void = () => {};
+
+  constructor(context: AttemptsContext, exchange: Exchange, to: Target | null, forward: Forward) {
+    this.#context = context;
+    this.#exchange = exchange;
+    this.#to = to;
+    this.#forward = forward;
+    this.#policy = exchange.rule === null ? defaultRetryPolicy : exchange.rule.retries;
+  }
+
+  start(resolve: (verdict: Verdict) => void, reject: (bug: unknown) => void): void {
+    this.#resolve = resolve;
+    this.#reject = reject;
+    const exchange = this.#exchange;
+    this.#limit = timeLimit(exchange.rule?.timeoutMs ?? null, exchange.request, exchange.isGrpc);
+    if (this.#limit !== null) this.#overall = this.#startClock(this.#limit);
+    this.#context.mirror(exchange, this.#forward);
+    // Only what can be said again may be tried again; what is too long to keep is sent once.
+    if (this.#policy !== null && this.#policy.attempts > 0)
+      exchange.body?.keep(waypointLimits.retryBodyBytes);
+    this.#once();
+  }
+
+  giveBack(): void {
+    this.#overall?.cancel();
+    this.#leave();
+    this.#to?.cluster.circuit.give("requests");
+  }
+
+  #once(): void {
+    const exchange = this.#exchange;
+    const endpoint = this.#next();
+    if (!("workload" in endpoint)) {
+      this.#resolve(endpoint);
+      return;
+    }
+    this.#attempt++;
+    exchange.endpoint = endpoint;
+    exchange.attempts++;
+    const attempt = this.#forward(exchange, endpoint);
+    this.#current = attempt;
+    const perTryMs = this.#policy?.perTryTimeoutMs ?? null;
+    if (perTryMs !== null && perTryMs !== 0) this.#boundTry(attempt, perTryMs);
+    attempt.outcome.then((outcome) => this.#carefully(() => this.#onOutcome(outcome)), this.#reject);
+  }
+
+  /** What is thrown here is a bug of ours, and has the request answered. */
+  #carefully(work: () => void): void {
+    try {
+      work();
+    } catch (bug) {
+      this.#reject(bug);
+    }
+  }
+
+  #boundTry(attempt: Attempt, ms: number): void {
+    this.#perTry = this.#context.clock.setTimer(ms, () => {
+      this.#perTry = null;
+      this.#isTryLate = true;
+      attempt.cancel(
+        new MeshError("idle_timeout", "upstream", `the upstream did not answer within ${ms} ms`),
+      );
+    });
+  }
+
+  #onOutcome(outcome: Outcome): void {
+    const exchange = this.#exchange;
+    const end: AttemptEnd = this.#isTryLate && outcome.kind === "failed" ? { kind: "timeout" } : outcome;
+    this.#perTry?.cancel();
+    this.#perTry = null;
+    this.#isTryLate = false;
+    // A client that left says nothing of the host, nor does a bound of ours.
+    if (exchange.error === null && !(end.kind === "failed" && end.flag === "UO"))
+      this.#hostOutcome = this.#isLate ? { local: "timeout" } : hostOutcome(end);
+    if (this.#isOver()) return;
+    const policy = this.#policy;
+    const isExhausted = policy !== null && this.#attempt > policy.attempts;
+    const again =
+      policy !== null &&
+      !isExhausted &&
+      mayRetry(policy, exchange.request.method, end) &&
+      (exchange.body === null || exchange.body.rewind());
+    if (!again) this.#conclude(end, isExhausted);
+    else if (this.#to?.cluster.circuit.take("retries") === false) this.#conclude(end, false);
+    else this.#again(policy, end);
+  }
+
+  /** The client is gone, or the time is: told then. */
+  #isOver(): boolean {
+    if (this.#exchange.error !== null) this.#resolve(null);
+    else if (this.#isLate)
+      this.#resolve(
+        this.#limit?.isDeadline === true ? pastDeadline() : timedOut("the route's timeout is over"),
+      );
+    else return false;
+    return true;
+  }
+
+  #again(policy: RetryPolicy, end: AttemptEnd): void {
+    if (end.kind === "answered") end.body?.cancel(null);
+    if (this.#host !== null && policy.avoidTried) this.#tried = [...this.#tried, this.#host];
+    this.#leave();
+    this.#pause(retryDelayMs(policy, this.#attempt, this.#context.random()), () => {
+      this.#to?.cluster.circuit.give("retries");
+      if (!this.#isOver()) this.#once();
+    });
   }
 
   /** Which endpoint is next, and marks it as taken. */
-  #next(
-    exchange: Exchange,
-    holding: Holding,
-    policy: RetryPolicy | null,
-    tried: readonly UpstreamHost[],
-  ): Endpoint | LocalReply {
-    const { clock, random, hash, session } = this.#context;
-    const { cluster } = holding;
-    const { downstream } = exchange;
-    const destination = destinationOf(exchange);
-    if (cluster === null || destination === null) {
-      const { workload, destination: called } = downstream;
+  #next(): Endpoint | LocalReply {
+    const { clock, random, hash, session, clusters } = this.#context;
+    const exchange = this.#exchange;
+    if (this.#to === null) {
+      const { workload, destination: called } = exchange.downstream;
       if (workload === null) return noUpstream("neither a service nor a workload was called");
       return { workload, port: called.port, service: null, servicePort: called.port };
     }
+    const { cluster, destination } = this.#to;
+    const tried = this.#tried;
     const held = tried.length === 0 ? session(exchange) : null;
     const host =
       (held === null ? null : cluster.usable(held)) ??
       cluster.choose({
         hash: hash(exchange, cluster.policy),
         tried,
-        remoteLocalities: policy?.remoteLocalities === true && tried.length > 0,
+        remoteLocalities: this.#policy?.remoteLocalities === true && tried.length > 0,
         random,
         now: clock.now(),
       });
@@ -167,98 +254,59 @@ export class Attempts {
           : `${ejected} of ${hosts.length} endpoints of ${destination.service}:${destination.port} are ejected`,
       );
     }
-    holding.host = host;
-    holding.outcome = null;
+    this.#host = host;
+    this.#hostOutcome = null;
     cluster.begun(host);
-    const { workload, targetPort } = host.endpoint;
-    const service = this.#context.clusters.serviceOf(destination.service);
-    return {
-      ...{ workload, port: targetPort, service, servicePort: destination.port },
-      ...{ policy: cluster.policy, circuit: cluster.circuit },
-    };
+    return cluster.endpointFor(host, clusters.serviceOf(destination.service), destination.port);
   }
 
-  async #once(
-    exchange: Exchange,
-    holding: Holding,
-    endpoint: Endpoint,
-    policy: RetryPolicy | null,
-    forward: Forward,
-  ): Promise<AttemptEnd> {
-    exchange.endpoint = endpoint;
-    exchange.attempts++;
-    const attempt = forward(exchange, endpoint);
-    holding.current = attempt;
-    const perTryMs = policy?.perTryTimeoutMs ?? null;
-    const end =
-      perTryMs === null || perTryMs === 0 ? await attempt.outcome : await this.#within(attempt, perTryMs);
-    // A client that left says nothing of the host.
-    if (exchange.error === null) holding.outcome = holding.isLate ? { local: "timeout" } : hostOutcome(end);
-    // Nor does a bound of ours.
-    if (end.kind === "failed" && end.flag === "UO") holding.outcome = null;
-    return end;
-  }
-
-  async #within(attempt: Attempt, ms: number): Promise<AttemptEnd> {
-    let isOver = false;
-    const timer = this.#context.clock.setTimer(ms, () => {
-      isOver = true;
-      attempt.cancel(
-        new MeshError("idle_timeout", "upstream", `the upstream did not answer within ${ms} ms`),
-      );
-    });
-    const outcome = await attempt.outcome;
-    timer.cancel();
-    return isOver && outcome.kind === "failed" ? { kind: "timeout" } : outcome;
-  }
-
-  #conclude(exchange: Exchange, holding: Holding, end: AttemptEnd, isExhausted: boolean): Verdict {
-    if (end.kind === "timeout") return timedOut("the time for one try is over");
-    if (end.kind === "failed") return end.flag === "UO" ? overflow("connections") : failed(end, isExhausted);
-    exchange.response = end.head;
-    exchange.responseBody = end.body;
-    if (holding.host !== null) this.#context.answered(exchange, holding.host.key);
-    return null;
+  #conclude(end: AttemptEnd, isExhausted: boolean): void {
+    const exchange = this.#exchange;
+    if (end.kind === "timeout") this.#resolve(timedOut("the time for one try is over"));
+    else if (end.kind === "failed")
+      this.#resolve(end.flag === "UO" ? overflow("connections") : failed(end, isExhausted));
+    else {
+      exchange.response = end.head;
+      exchange.responseBody = end.body;
+      if (this.#host !== null) this.#context.answered(exchange, this.#host.key);
+      this.#resolve(null);
+    }
   }
 
   /** The whole exchange, its answer included. */
-  #startClock(exchange: Exchange, holding: Holding, { ms }: TimeLimit): Timer {
+  #startClock({ ms }: TimeLimit): Timer {
     return this.#context.clock.setTimer(ms, () => {
       const error = new MeshError("idle_timeout", "upstream", `the request took longer than ${ms} ms`);
       // Once an answer is on its way there is nothing left to say but that it is cut.
-      if (exchange.response !== null) return exchange.abort(error);
-      holding.isLate = true;
-      holding.current?.cancel(error);
-      holding.wake?.();
+      if (this.#exchange.response !== null) return this.#exchange.abort(error);
+      this.#isLate = true;
+      this.#current?.cancel(error);
+      this.#wake?.();
     });
   }
 
-  #pause(holding: Holding, ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.#context.clock.setTimer(ms, () => wake());
-      const wake = () => {
-        timer.cancel();
-        holding.wake = null;
-        resolve();
-      };
-      holding.wake = wake;
-    });
+  /** Shorter when the exchange ends, or its time. */
+  #pause(ms: number, then: () => void): void {
+    const wake = () => {
+      if (this.#wake !== wake) return;
+      timer.cancel();
+      this.#wake = null;
+      this.#carefully(then);
+    };
+    const timer = this.#context.clock.setTimer(ms, wake);
+    this.#wake = wake;
+    this.#exchange.onAbort(wake);
   }
 
-  #leave(holding: Holding): void {
-    const { cluster, host, outcome } = holding;
-    if (cluster !== null && host !== null) cluster.ended(host, outcome, this.#context.clock.now());
-    holding.host = null;
-    holding.current = null;
+  #leave(): void {
+    if (this.#to !== null && this.#host !== null)
+      this.#to.cluster.ended(this.#host, this.#hostOutcome, this.#context.clock.now());
+    this.#host = null;
+    this.#current = null;
   }
 }
 
-/** Without a route, what was called. Null for a workload's own address. */
-function destinationOf({ destination, downstream }: Exchange): Destination | null {
-  const { service, destination: called } = downstream;
-  if (destination !== null || service === null) return destination;
-  return { service: serviceKey(service), port: called.port, subset: null, missing: null };
-}
+const noHosts: readonly UpstreamHost[] = [];
 
 /** What an attempt says of the host. A gRPC status in the head counts as the HTTP status that stands for it (Envoy `grpcToHttpStatus`). */
 function hostOutcome(end: AttemptEnd): HostOutcome {

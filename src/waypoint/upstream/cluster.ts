@@ -3,7 +3,9 @@
  * the policy's balancer. It counts what is under way toward each.
  */
 import { waypointLimits } from "../../base/limits/waypoint.ts";
+import type { Service } from "../../mesh/service.ts";
 import type { DestinationPolicy } from "../../mesh/traffic/destination_policy.ts";
+import type { Endpoint } from "../exchange.ts";
 import { Circuit } from "./circuit.ts";
 import { countOutcome, type EjectionCause, eject, type Outcome, sweep } from "./outlier.ts";
 import { makePicker, type Picker } from "./picker.ts";
@@ -104,6 +106,27 @@ export class Cluster {
       .flatMap(({ healthy }) => healthy)
       .filter((host) => !request.tried.includes(host) && host.endpoint.weight > 0);
     return remote[Math.floor(request.random() * remote.length)] ?? chosen;
+  }
+
+  /** The host as an endpoint of that service's port: the same value as long as nothing of it has changed. */
+  endpointFor(host: UpstreamHost, service: Service | null, servicePort: number): Endpoint {
+    const { workload, targetPort } = host.endpoint;
+    const known = host.as;
+    if (
+      known !== null &&
+      known.workload === workload &&
+      known.port === targetPort &&
+      known.service === service &&
+      known.servicePort === servicePort &&
+      known.circuit === this.circuit
+    )
+      return known;
+    const endpoint: Endpoint = {
+      ...{ workload, port: targetPort, service, servicePort },
+      ...{ policy: this.#policy, circuit: this.circuit },
+    };
+    host.as = endpoint;
+    return endpoint;
   }
 
   /** A request is on its way to the host; `ended` follows on every way out. */

@@ -33,9 +33,21 @@ interface Kept {
   members: readonly MeshEndpoint[];
 }
 
+/** What a destination was found to be, and what that rests on. */
+interface Found {
+  readonly cluster: Cluster;
+  readonly storeVersion: number;
+  readonly plan: DestinationPlan | null;
+  readonly source: Workload;
+}
+
+type Wanted = Pick<Destination, "service" | "port" | "subset">;
+
 export class Clusters {
   readonly #context: ClustersContext;
   readonly #kept = new Map<string, Kept>();
+  /** Routes name the same destinations again and again: while nothing changes their requests look up no more than that. */
+  readonly #found = new WeakMap<Wanted, Found>();
   #storeVersion = -1;
 
   constructor(context: ClustersContext) {
@@ -52,15 +64,26 @@ export class Clusters {
   }
 
   /** @returns null for a service, port or subset that is not there. @param source the waypoint. */
-  of(
-    { service: name, port, subset }: Pick<Destination, "service" | "port" | "subset">,
+  of(wanted: Wanted, source: Workload): Cluster | null {
+    const plan = this.#context.plan(wanted.service);
+    const { version: storeVersion } = this.#context.store;
+    const found = this.#found.get(wanted);
+    if (found?.storeVersion === storeVersion && found.plan === plan && found.source === source)
+      return found.cluster;
+    const cluster = this.#look(wanted, source, plan);
+    if (cluster !== null) this.#found.set(wanted, { cluster, storeVersion, plan, source });
+    return cluster;
+  }
+
+  #look(
+    { service: name, port, subset }: Wanted,
     source: Workload,
+    plans: DestinationPlan | null,
   ): Cluster | null {
     this.#forgetGone();
-    const { store, plan, clock, events } = this.#context;
+    const { store, clock, events } = this.#context;
     const service = store.serviceByKey(name);
     if (service?.ports.has(port) !== true) return null;
-    const plans = plan(name);
     const wanted = subset === null ? null : (plans?.subsets.get(subset) ?? null);
     if (subset !== null && wanted === null) return null;
     const policy = (wanted ?? plans)?.ports.get(port) ?? defaultDestinationPolicy;

@@ -3,17 +3,14 @@
  * connection belongs to one waypoint identity and one endpoint; what decides who sees whom was decided when it was dialled.
  */
 import { faultOf, MeshError } from "../../base/errors.ts";
-import { formatSocketAddress } from "../../base/ip.ts";
 import { servingLimits } from "../../base/limits/serving.ts";
 import type { Clock, Socket, Timer } from "../../host/host.ts";
-import {
-  type ConnectionPool,
-  type DestinationPolicy,
-  defaultConnectionPool,
-} from "../../mesh/traffic/destination_policy.ts";
+import { type ConnectionPool, defaultConnectionPool } from "../../mesh/traffic/destination_policy.ts";
+import type { Workload } from "../../mesh/workload.ts";
 import type { ConnectionCircuit, Downstream, Endpoint, Exchange } from "../exchange.ts";
 import type { RequestPermit } from "../request_permit.ts";
 import type { Attempt } from "../stages.ts";
+import { mayBeSentAgain, openingKey, speaksHttp2 } from "./forward_rules.ts";
 import { H1Upstream } from "./h1_upstream.ts";
 import { H2Upstream } from "./h2_upstream.ts";
 import { PendingOutcome, upstreamGone } from "./pending_outcome.ts";
@@ -43,6 +40,8 @@ interface Pool {
   readonly waiting: PendingOutcome[];
   /** As the destination's policy has it by now. */
   limits: ConnectionPool;
+  /** It had no connection for a while, and was given up. */
+  isGone: boolean;
 }
 
 export class Forwarder {
@@ -50,6 +49,8 @@ export class Forwarder {
   /** For what is carried unread. */
   readonly connect: Connect;
   readonly #pools = new Map<string, Pool>();
+  /** Endpoints are the same values from request to request (`Cluster.endpointFor`): most find their pool without its name. */
+  readonly #known = new WeakMap<Endpoint, { readonly waypoint: Workload; readonly pool: Pool }>();
   #timer: Timer | null = null;
   #isDraining = false;
 
@@ -133,21 +134,10 @@ export class Forwarder {
   }
 
   #sendHttp1(pool: Pool, upstream: H1Upstream, attempt: PendingOutcome): void {
-    const wasUsed = upstream.uses > 0;
-    if (!wasUsed || !mayBeSentAgain(attempt)) {
-      upstream.send(attempt);
-      return;
-    }
     // The endpoint may be closing the connection just now, without having seen the request (RFC 9112 §9.3.1): once more, on a new one.
-    const first = new PendingOutcome(attempt.exchange, attempt.endpoint);
-    attempt.onCancel = (error) => first.cancel(error);
-    upstream.send(first);
-    void first.outcome.then((outcome) => {
-      if (outcome.kind === "failed" && outcome.flag === "UC" && attempt.cancelled === null) {
-        attempt.onCancel = null;
-        this.#admitHttp1(pool, attempt);
-      } else attempt.adopt(outcome);
-    });
+    if (upstream.uses > 0 && mayBeSentAgain(attempt.exchange))
+      attempt.onUnanswered = () => this.#admitHttp1(pool, attempt);
+    upstream.send(attempt);
   }
 
   /** @param circuit that counts the connection, and is given it back. */
@@ -292,18 +282,28 @@ export class Forwarder {
   }
 
   /** A connection is shared by those alone who would have made the same one. */
-  #poolOf(exchange: Exchange, endpoint: Endpoint): Pool {
-    const { request } = exchange;
-    const { waypoint } = exchange.downstream;
-    const { workload, port, service, policy } = endpoint;
+  #poolOf({ downstream, request }: Exchange, endpoint: Endpoint): Pool {
+    const { policy } = endpoint;
     const limits = policy?.pool ?? defaultConnectionPool;
-    const tls = policy === undefined ? "" : openingKey(policy, request.authority, exchange.downstream);
+    // Without a name of its own the server is asked for by the request's; a PROXY header tells of one client.
+    const isOfRequest = policy !== undefined && (policy.tls?.sni === "" || policy.proxyProtocol !== null);
+    const { waypoint } = downstream;
+    const known = isOfRequest ? undefined : this.#known.get(endpoint);
+    if (known?.waypoint === waypoint && !known.pool.isGone) {
+      known.pool.limits = limits;
+      return known.pool;
+    }
+    const opening = policy === undefined ? "" : openingKey(policy, request.authority, downstream);
+    const pool = this.#findPool(waypoint, endpoint, opening);
+    pool.limits = limits;
+    if (!isOfRequest) this.#known.set(endpoint, { waypoint, pool });
+    return pool;
+  }
+
+  #findPool(waypoint: Workload, { workload, port, service, policy }: Endpoint, tls: string): Pool {
     const key = `${waypoint.uid}|${waypoint.identity.uri}|${workload.uid}|${workload.identity.uri}|${port}|${service?.hostname ?? ""}|${tls}`;
     const known = this.#pools.get(key);
-    if (known !== undefined) {
-      known.limits = limits;
-      return known;
-    }
+    if (known !== undefined) return known;
     const pool: Pool = {
       idle: [],
       h1: new Set(),
@@ -311,7 +311,8 @@ export class Forwarder {
       opening: null,
       dialling: 0,
       waiting: [],
-      limits,
+      limits: policy?.pool ?? defaultConnectionPool,
+      isGone: false,
     };
     this.#pools.set(key, pool);
     this.#arm();
@@ -337,7 +338,9 @@ export class Forwarder {
         if (upstream.openStreams > 0) upstream.idleSinceMs = now;
         else if (upstream.idleSinceMs <= idleSinceMs) upstream.close();
       }
-      if (pool.h1.size + pool.h2.size + pool.dialling === 0 && pool.opening === null) this.#pools.delete(key);
+      if (pool.h1.size + pool.h2.size + pool.dialling > 0 || pool.opening !== null) continue;
+      pool.isGone = true;
+      this.#pools.delete(key);
     }
   }
 }
@@ -346,52 +349,4 @@ function tooMany(): MeshError {
   return new MeshError("limit_reached", "upstream", "as many connections as may be are open");
 }
 
-const openingKeys = new WeakMap<DestinationPolicy, string>();
-
-function openingKey(policy: DestinationPolicy, authority: string, client: Downstream): string {
-  let key = openingKeys.get(policy);
-  if (key === undefined) {
-    const { tls, proxyProtocol } = policy;
-    key =
-      tls === null && proxyProtocol === null
-        ? ""
-        : JSON.stringify([{ ...tls, location: null }, proxyProtocol]);
-    openingKeys.set(policy, key);
-  }
-  // Without a name of its own the server is asked for by the request's.
-  const named = policy.tls?.sni === "" ? `${key}${authority}` : key;
-  if (policy.proxyProtocol === null) return named;
-  // The header tells of one client, so that no other may use the connection.
-  const { source, destination } = client;
-  return `${named}|${formatSocketAddress(source)}|${destination.ip?.text ?? ""}|${destination.port}`;
-}
-
 const maxTurns = 4;
-const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
-
-/** RFC 9110 §9.2.2, and nothing of it would be missing. */
-function mayBeSentAgain({ exchange }: PendingOutcome): boolean {
-  return exchange.body === null && idempotent.has(exchange.request.method);
-}
-
-/** By the service's port; where it says nothing, as the client speaks (Istio's `useClientProtocol` for detected protocols). gRPC has no other. */
-function speaksHttp2(
-  exchange: Exchange,
-  { service, servicePort }: Endpoint,
-  http: ConnectionPool["http"],
-): boolean {
-  const { request } = exchange;
-  const protocol = service?.ports.get(servicePort)?.protocol ?? "UNKNOWN";
-  // An upgrade is for HTTP/1.1 where the port does not say that it speaks HTTP/2.
-  if (http === "upgrade" && request.protocol === null) return true;
-  if (http === "as-client") return request.version === "2" || exchange.isGrpc;
-  switch (protocol) {
-    case "HTTP2":
-    case "GRPC":
-      return true;
-    case "HTTP11":
-      return exchange.isGrpc;
-    default:
-      return request.version === "2";
-  }
-}

@@ -13,7 +13,7 @@ import {
   encodeRequest,
   lastChunk,
 } from "../../wire/h1/message_writer.ts";
-import { answerFields } from "../../wire/h1/request_rules.ts";
+import { type AnswerMemory, answerFields, readAnswer } from "../../wire/h1/request_rules.ts";
 import type { HeaderFields } from "../../wire/h2/headers.ts";
 import type { Body, BodySink } from "../body.ts";
 import { type Exchange, field } from "../exchange.ts";
@@ -30,6 +30,7 @@ export class H1Upstream implements SocketHandler, BodySink {
   readonly #socket: Socket;
   readonly #events: H1UpstreamEvents;
   readonly #machine: H1ClientMachine;
+  readonly #lines: AnswerMemory = { lines: null, read: null };
   #attempt: PendingOutcome | null = null;
   /** Of the answer. */
   #body: Body | null = null;
@@ -212,7 +213,7 @@ export class H1Upstream implements SocketHandler, BodySink {
 
   #onAnswer(head: StatusHead, framing: Framing): void {
     const attempt = this.#attempt;
-    const read = answerFields(head.fields);
+    const read = readAnswer(head.fields, this.#lines);
     if (attempt === null || read === null) {
       this.#onFault({ kind: "fault", reason: "a malformed Connection in the answer", isLimit: false });
       return;

@@ -17,6 +17,8 @@ export class PendingOutcome implements Attempt {
   #cancelled: MeshError | null = null;
   /** Tears down what carries the attempt; set by it. */
   onCancel: ((error: MeshError) => void) | null = null;
+  /** The connection ended before a word of the answer, and the request may be sent again: called once, in the place of the outcome. */
+  onUnanswered: (() => void) | null = null;
 
   constructor(exchange: Exchange, endpoint: Endpoint) {
     this.exchange = exchange;
@@ -59,21 +61,16 @@ export class PendingOutcome implements Attempt {
     return this.#body;
   }
 
-  /** Of another attempt that was made in this one's place. */
-  adopt(outcome: Outcome): void {
-    if (this.#isSettled) {
-      if (outcome.kind === "answered") outcome.body?.cancel(null);
-      return;
-    }
-    this.#isSettled = true;
-    if (outcome.kind === "answered") this.#body = outcome.body;
-    this.#resolve(outcome);
-  }
-
   /** No answer comes, or not all of it. */
   fail(error: MeshError, flag: Flag, mayHaveActed: boolean): void {
     if (this.#isSettled) {
       this.#body?.fail(error);
+      return;
+    }
+    const { onUnanswered } = this;
+    if (onUnanswered !== null && flag === "UC" && this.#cancelled === null) {
+      this.onUnanswered = null;
+      onUnanswered();
       return;
     }
     this.#isSettled = true;

@@ -1,5 +1,6 @@
 /** One endpoint of a cluster, with what is known of it from the requests it was sent. It outlives changes of the cluster's endpoints. */
 import type { Locality, Workload } from "../../mesh/workload.ts";
+import type { Endpoint } from "../exchange.ts";
 import { type EjectionState, newEjectionState } from "./outlier.ts";
 
 /** An endpoint as the mesh knows it. */
@@ -17,6 +18,8 @@ export class UpstreamHost {
   /** The same for the same endpoint, always: what hashes rest on. */
   readonly key: string;
   endpoint: UpstreamEndpoint;
+  /** As whoever sends to it sees it; kept by its cluster. */
+  as: Endpoint | null = null;
   /** Requests under way. */
   active = 0;
   readonly ejection: EjectionState = newEjectionState();

@@ -201,17 +201,10 @@ function parseFields(lines: readonly string[]): HeaderFields | HeadFault {
   return fields;
 }
 
-/** All values of a field (lower case), in order. */
-export function fieldValues(fields: HeaderFields, name: string): readonly string[] {
-  const values: string[] = [];
-  for (let i = 0; i + 1 < fields.length; i += 2) if (fields[i] === name) values.push(fields[i + 1] ?? "");
-  return values;
-}
-
 /** Of a request (§6.3): without a length or a coding it has no body. */
 export function requestFraming({ minorVersion, fields }: RequestHead): Framing | HeadFault {
   // §6.1: HTTP/1.0 has no codings, and a peer that says both is not one to guess about.
-  if (minorVersion === 0 && fieldValues(fields, "transfer-encoding").length > 0)
+  if (minorVersion === 0 && fields.some((text, index) => index % 2 === 0 && text === "transfer-encoding"))
     return fault("a transfer coding in HTTP/1.0");
   return framingOf(fields) ?? { kind: "none" };
 }
@@ -224,17 +217,28 @@ export function responseFraming({ status, fields }: StatusHead): Framing | HeadF
 
 /** Null when neither is said. */
 function framingOf(fields: HeaderFields): Framing | HeadFault | null {
-  const codings = fieldValues(fields, "transfer-encoding");
-  const lengths = fieldValues(fields, "content-length");
-  if (codings.length > 0) {
-    if (lengths.length > 0) return fault("both a length and a transfer coding");
-    return codings.length === 1 && codings[0]?.toLowerCase() === "chunked"
+  let codings = 0;
+  let coding = "";
+  let lengths = 0;
+  let length = "";
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = fields[i];
+    if (name === "transfer-encoding") {
+      codings++;
+      coding = fields[i + 1] ?? "";
+    } else if (name === "content-length") {
+      lengths++;
+      length = fields[i + 1] ?? "";
+    }
+  }
+  if (codings > 0) {
+    if (lengths > 0) return fault("both a length and a transfer coding");
+    return codings === 1 && coding.toLowerCase() === "chunked"
       ? { kind: "chunked" }
       : fault("a transfer coding other than chunked");
   }
-  if (lengths.length === 0) return null;
-  const [length = ""] = lengths;
-  if (lengths.length > 1) return fault("more than one length");
+  if (lengths === 0) return null;
+  if (lengths > 1) return fault("more than one length");
   return wholeNumber.test(length) ? { kind: "counted", bytes: Number(length) } : fault("a malformed length");
 }
 

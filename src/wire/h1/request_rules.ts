@@ -49,8 +49,57 @@ const hostPattern = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::[0-
 const absoluteForm = /^(https?):\/\/([^/?#]*)(.*)$/i;
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
-export function readRequest(head: RequestHead): ReadRequest | RequestRefusal {
+/** What the header lines say, without the request line. */
+interface ReadLines {
+  readonly host: string | null;
+  /** What is wrong, in the order in which it is looked for: before the request line is, and after. */
+  readonly first: RequestRefusal | null;
+  readonly last: RequestRefusal | null;
+  readonly fields: HeaderFields;
+  readonly upgrade: string | null;
+  readonly keepAlive: boolean;
+  readonly expectsContinue: boolean;
+}
+
+/** What came last on a connection. Lines that are the same (`LineMemory`) say the same, and are looked at once. */
+export interface RequestMemory {
+  lines: HeaderFields | null;
+  minorVersion: 0 | 1;
+  read: ReadLines | null;
+}
+
+export function readRequest(
+  head: RequestHead,
+  memory: RequestMemory | null = null,
+): ReadRequest | RequestRefusal {
   const { method, target, fields, minorVersion } = head;
+  let read = memory?.lines === fields && memory.minorVersion === minorVersion ? memory.read : null;
+  if (read === null) {
+    read = readLines(fields, minorVersion);
+    if (memory !== null) {
+      memory.lines = fields;
+      memory.minorVersion = minorVersion;
+      memory.read = read;
+    }
+  }
+  if (read.first !== null) return read.first;
+  const path = pathOf(method, target, read.host);
+  if (typeof path !== "string") return path;
+  if (read.last !== null) return read.last;
+  return {
+    method,
+    authority: read.host ?? "",
+    path,
+    version: minorVersion === 1 ? "1.1" : "1.0",
+    // Of its own: stages change it.
+    fields: read.fields.slice(),
+    upgrade: read.upgrade,
+    keepAlive: read.keepAlive,
+    expectsContinue: read.expectsContinue,
+  };
+}
+
+function readLines(fields: HeaderFields, minorVersion: 0 | 1): ReadLines {
   let host: string | null = null;
   let connection = "";
   let upgrade = "";
@@ -60,7 +109,7 @@ export function readRequest(head: RequestHead): ReadRequest | RequestRefusal {
     const value = fields[i + 1] ?? "";
     switch (fields[i]) {
       case "host":
-        if (host !== null) return refuse(400, "more than one Host");
+        if (host !== null) return refusedFirst(400, "more than one Host");
         host = value;
         break;
       case "connection":
@@ -76,35 +125,67 @@ export function readRequest(head: RequestHead): ReadRequest | RequestRefusal {
         expect = expect === null ? value : `${expect},${value}`;
         break;
       case "http2-settings":
-        return refuse(400, "an upgrade to h2c");
+        return refusedFirst(400, "an upgrade to h2c");
       // A gateway interface that makes environment variables of names (CGI, WSGI) reads these as the ones with a dash.
       case "content_length":
       case "transfer_encoding":
-        return refuse(400, "an underscore in a name that frames the message");
+        return refusedFirst(400, "an underscore in a name that frames the message");
     }
   }
-  if (host === null && minorVersion === 1) return refuse(400, "Host is missing");
-  if (host !== null && !hostPattern.test(host)) return refuse(400, "a malformed Host");
+  if (host === null && minorVersion === 1) return refusedFirst(400, "Host is missing");
+  if (host !== null && !hostPattern.test(host)) return refusedFirst(400, "a malformed Host");
   if (expect !== null && expect.toLowerCase() !== "100-continue")
-    return refuse(417, "an expectation other than 100-continue");
-  const path = pathOf(method, target, host);
-  if (typeof path !== "string") return path;
+    return refusedFirst(417, "an expectation other than 100-continue");
   const named = connection === "" ? noNames : namesOf(connection);
-  if (named === null) return refuse(400, "a malformed Connection");
-  for (const name of named) if (notHopByHop.has(name)) return refuse(400, `Connection names ${name}`);
-  const upgraded =
-    minorVersion === 1 && upgrade !== "" && named.has("upgrade") ? upgrade.toLowerCase() : null;
-  if (upgrade.toLowerCase().includes("h2c")) return refuse(400, "an upgrade to h2c");
+  const notOurs = named === null ? undefined : [...named].find((name) => notHopByHop.has(name));
+  const last =
+    named === null
+      ? refuse(400, "a malformed Connection")
+      : notOurs !== undefined
+        ? refuse(400, `Connection names ${notOurs}`)
+        : upgrade.toLowerCase().includes("h2c")
+          ? refuse(400, "an upgrade to h2c")
+          : null;
+  const names = named ?? noNames;
   return {
-    method,
-    authority: host ?? "",
-    path,
-    version: minorVersion === 1 ? "1.1" : "1.0",
-    fields: endToEnd(fields, named, te, minorVersion),
-    upgrade: upgraded,
-    keepAlive: minorVersion === 1 ? !named.has("close") : named.has("keep-alive"),
+    host,
+    first: null,
+    last,
+    fields: endToEnd(fields, names, te, minorVersion),
+    upgrade: minorVersion === 1 && upgrade !== "" && names.has("upgrade") ? upgrade.toLowerCase() : null,
+    keepAlive: minorVersion === 1 ? !names.has("close") : names.has("keep-alive"),
     expectsContinue: expect !== null && minorVersion === 1,
   };
+}
+
+function refusedFirst(status: RequestRefusal["status"], reason: string): ReadLines {
+  return {
+    ...{ host: null, first: refuse(status, reason), last: null, fields: [] },
+    ...{ upgrade: null, keepAlive: false, expectsContinue: false },
+  };
+}
+
+/** As `RequestMemory`, of answers. */
+export interface AnswerMemory {
+  lines: HeaderFields | null;
+  read: ReadAnswer | null;
+}
+
+interface ReadAnswer {
+  readonly fields: HeaderFields;
+  readonly close: boolean;
+}
+
+/** `answerFields` of lines that may be the last ones again. */
+export function readAnswer(
+  fields: HeaderFields,
+  memory: AnswerMemory,
+): { readonly fields: string[]; readonly close: boolean } | null {
+  if (memory.lines !== fields) {
+    memory.lines = fields;
+    memory.read = answerFields(fields);
+  }
+  return memory.read === null ? null : { fields: memory.read.fields.slice(), close: memory.read.close };
 }
 
 /** End to end: without what concerns one connection alone. For answers, whose Connection is read in the same way. @returns null for a malformed Connection. */
