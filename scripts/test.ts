@@ -56,6 +56,7 @@ const suites: readonly Suite[] = [
   programSuite("waypoint", "conformance/run.ts", ["waypoint"]),
   programSuite("capture", "conformance/run.ts", ["capture"]),
   bunSuite("namespaces", ["conformance/namespaces"]),
+  programSuite("bench", "bench/smoke.ts", []),
   programSuite("demo", "conformance/demo/demo.ts", []),
   programSuite("control demo", "conformance/demo/control.ts", []),
 ];

@@ -56,13 +56,25 @@ export function ratio(
   return moreIsBetter(measure) ? ours / theirs : theirs / ours;
 }
 
-/** One row a measure, one column a subject; then `subject` against each reference. */
+/**
+ * One row a measure, one column a subject; then `subject` against each reference. The worst against the first reference that is there comes
+ * first, and whatever cannot be compared last.
+ */
 export function table(summaries: Summaries, subject: string, references: readonly string[]): string {
   const subjects = [...summaries.keys()];
   const measures = [...new Set(subjects.flatMap((name) => [...(summaries.get(name)?.keys() ?? [])]))];
   const present = references.filter(
     (name) => summaries.has(name) && summaries.has(subject) && name !== subject,
   );
+  const [first] = present;
+  const rank = (measure: string): number =>
+    (first === undefined ? null : ratio(summaries, measure, subject, first)) ?? Number.POSITIVE_INFINITY;
+  const ranks = new Map(measures.map((measure) => [measure, rank(measure)]));
+  // Equal ranks stay in the order in which they were measured.
+  measures.sort((a, b) => {
+    const [left = 0, right = 0] = [ranks.get(a), ranks.get(b)];
+    return left === right ? 0 : left - right;
+  });
   const head = ["measure", ...subjects, ...present.map((name) => `${subject}/${name}`)];
   const rows = measures.map((measure) => [
     measure,

@@ -1,27 +1,28 @@
 /** `npm run bench -- tunnel`: the whole comparison, interleaved. */
-import { mkdirSync, writeFileSync } from "node:fs";
-import { cpus, release } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { cleanUpOnExit, scratchDirectory } from "../../conformance/peer/lab/cleanup.ts";
 import { namespacesUnavailable } from "../../conformance/peer/lab/place.ts";
-import { runToEnd } from "../../conformance/peer/lab/subprocess.ts";
-import { buildGo, findEnvoy, findZtunnel, repository } from "../../conformance/peer/lab/tools.ts";
+import { buildGo, findEnvoy, findZtunnel } from "../../conformance/peer/lab/tools.ts";
 import { envoySubject } from "../../conformance/peer/subjects/envoy.ts";
 import { fairleadSubject } from "../../conformance/peer/subjects/fairlead.ts";
 import { ztunnelSubject } from "../../conformance/peer/subjects/ztunnel.ts";
+import { Rounds } from "../rounds.ts";
+import { builtAt, builtHere } from "../subject_binary.ts";
 import { type MeasureOptions, measure } from "./measure.ts";
-import { type Run, summarize, table } from "./report.ts";
 import { bunRelay, meshSubject, plainTcp, type TunnelSubject } from "./subjects.ts";
 
-const usage = `usage: npm run bench -- tunnel [--rounds N] [--quick] [--only name,name]
+const usage = `usage: npm run bench -- tunnel [--rounds N] [--quick] [--only name,name] [--compare REF] [--anyway]
 
 Measures plain TCP, a bare Bun relay, Envoy, Fairlead and, with ZTUNNEL=path, the real ztunnel: each a pair of processes
-in two network namespaces (root), round after round in turn. Prints medians (and min–max) and writes them as JSON.
+in two network namespaces (root), round after round in turn. Prints medians (and min–max), the worst row first, and writes
+them as JSON. On a machine that does other things it refuses: such figures are nothing to publish.
 
-  --rounds N    rounds of all subjects, default 3
-  --quick       one round with short windows: a smoke test, not a measurement
-  --only LIST   these subjects only
+  --rounds N     rounds of all subjects, default 5
+  --quick        one round with short windows: a smoke test, not a measurement
+  --only LIST    these subjects only
+  --compare REF  another commit of Fairlead beside this one, built for it
+  --anyway       measure on a busy machine, too; the results say that it was one
 `;
 
 /** @returns the exit code. */
@@ -29,9 +30,11 @@ export async function benchTunnel(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
     options: {
-      rounds: { type: "string", default: "3" },
+      rounds: { type: "string", default: "5" },
       quick: { type: "boolean", default: false },
       only: { type: "string" },
+      compare: { type: "string" },
+      anyway: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -46,80 +49,53 @@ export async function benchTunnel(argv: readonly string[]): Promise<number> {
     return 1;
   }
   cleanUpOnExit();
-  const rounds = values.quick ? 1 : Number(values.rounds);
+  const scratch = scratchDirectory("bench");
+  const { quick, anyway } = values;
   const options: MeasureOptions = {
     loadPath: load.path,
-    warmUpMs: values.quick ? 300 : 500,
-    settleMs: values.quick ? 150 : 1000,
-    windowMs: values.quick ? 1000 : 2000,
-    idleConnections: 5000,
-    concurrency: [1, 32, 256],
+    warmUpMs: quick ? 100 : 500,
+    settleMs: quick ? 50 : 1000,
+    windowMs: quick ? 300 : 2000,
+    idleConnections: quick ? 500 : 5000,
+    concurrency: quick ? [32] : [1, 32, 256],
   };
-  const runs = await interleave(chooseSubjects(values.only), rounds, options);
-  if (runs.length === 0) return 1;
-  const summaries = summarize(runs);
-  console.log(`\n${table(summaries, "fairlead", ["ztunnel", "envoy"])}\n`);
-  console.log(`results: ${writeResults(runs, rounds, options)}`);
-  return 0;
+  const { loadPath: _, ...settings } = options;
+  const rounds = new Rounds({
+    name: "tunnel",
+    rounds: quick ? 1 : Number(values.rounds),
+    quick,
+    anyway,
+    settings,
+  });
+  if (!(await rounds.mayBegin())) return 1;
+  const subjects = chooseSubjects(values.only, values.compare, scratch);
+  await rounds.run(subjects, (subject, round) =>
+    measure(subject, join(scratch, `${subject.name.replace(/\W/g, "_")}_${round}`), options),
+  );
+  return rounds.conclude("fairlead", ["ztunnel", "envoy", ...comparedName(values.compare)]);
 }
 
-function chooseSubjects(only: string | undefined): TunnelSubject[] {
+function comparedName(reference: string | undefined): readonly string[] {
+  return reference === undefined ? [] : [`fairlead at ${reference}`];
+}
+
+function chooseSubjects(
+  only: string | undefined,
+  reference: string | undefined,
+  scratch: string,
+): TunnelSubject[] {
+  const wanted = only?.split(",");
   const all = [
     plainTcp,
     bunRelay,
     meshSubject(envoySubject(findEnvoy())),
     meshSubject(ztunnelSubject(findZtunnel())),
-    meshSubject(fairleadSubject(process.env.FAIRLEAD ?? build())),
-  ];
-  const wanted = only?.split(",");
+    meshSubject(fairleadSubject(builtHere(process.env.FAIRLEAD))),
+  ].filter(({ name }) => wanted === undefined || wanted.includes(name));
+  for (const name of comparedName(reference))
+    all.push({ ...meshSubject(fairleadSubject(builtAt(reference ?? "", scratch))), name });
   return all.filter((subject) => {
-    if (wanted !== undefined && !wanted.includes(subject.name)) return false;
     if (subject.missing !== null) console.error(`skipped: ${subject.name}: ${subject.missing}`);
     return subject.missing === null;
   });
-}
-
-/** What is measured is what people run: `dist/fairlead`, built for this run. */
-function build(): string {
-  runToEnd([process.execPath, join(repository, "scripts/build.ts")], { cwd: repository });
-  return join(repository, "dist/fairlead");
-}
-
-/** A B C A B C: whatever the machine does meanwhile, it does to all. */
-async function interleave(
-  subjects: readonly TunnelSubject[],
-  rounds: number,
-  options: MeasureOptions,
-): Promise<Run[]> {
-  const scratch = scratchDirectory("bench");
-  const runs: Run[] = [];
-  for (let round = 1; round <= rounds; round++) {
-    for (const subject of subjects) {
-      console.error(`round ${round} of ${rounds}: ${subject.name}`);
-      const directory = join(scratch, `${subject.name.replace(" ", "_")}_${round}`);
-      runs.push({ subject: subject.name, round, measures: await measure(subject, directory, options) });
-    }
-  }
-  return runs;
-}
-
-function writeResults(runs: readonly Run[], rounds: number, options: MeasureOptions): string {
-  const directory = join(repository, "bench/results");
-  mkdirSync(directory, { recursive: true });
-  const date = new Date().toISOString();
-  const path = join(directory, `tunnel_${date.replaceAll(":", "")}.json`);
-  const { loadPath: _, ...settings } = options;
-  const machine = {
-    kernel: release(),
-    cpu: cpus()[0]?.model ?? "unknown",
-    cores: cpus().length,
-  };
-  const summaries = Object.fromEntries(
-    [...summarize(runs)].map(([name, values]) => [name, Object.fromEntries(values)]),
-  );
-  writeFileSync(
-    path,
-    `${JSON.stringify({ date, machine, bun: Bun.version, rounds, settings, summaries, runs }, null, 1)}\n`,
-  );
-  return path;
 }

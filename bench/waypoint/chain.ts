@@ -21,11 +21,16 @@ const services = [
   { name: "two", vip: "240.3.0.2", protocol: "HTTP2", port: 28_381, caller: 28_391 },
 ];
 
-/** @param program of Fairlead. @param envoy null: Fairlead is the waypoint. @param loadPath `bench/load`, whose server is the application of HTTP/1.1. */
+/** Who is the waypoint. */
+export type WaypointSubject =
+  | { readonly name: string; readonly fairlead: string }
+  | { readonly name: string; readonly envoy: string };
+
+/** @param program Fairlead, for the nodes on both sides. @param loadPath `bench/load`, whose server is the application of HTTP/1.1. */
 export async function openChain(
   directory: string,
-  program: readonly string[],
-  envoy: string | null,
+  program: string,
+  subject: WaypointSubject,
   loadPath: string,
 ): Promise<Chain> {
   mkdirSync(directory, { recursive: true });
@@ -46,17 +51,13 @@ export async function openChain(
   const node = (name: string, ...more: readonly string[]) =>
     start(
       name,
-      [...program, "up", ...common(directory, authority), "--workload", `shop/${name}`, ...more],
+      [program, "up", ...common(directory, authority), "--workload", `shop/${name}`, ...more],
       (line) => line.includes("new SVID"),
     );
   /** Envoy writes no access log here, and neither does it. */
-  const ownWaypoint = async (): Promise<Subprocess> => {
+  const ownWaypoint = async (path: string): Promise<Subprocess> => {
     const argv = ["--workload", "shop/waypoint", "--waypoint", "shop/waypoint", "--log-level", "warn"];
-    const process = await start(
-      "waypoint",
-      [...program, "up", ...common(directory, authority), ...argv],
-      null,
-    );
+    const process = await start("waypoint", [path, "up", ...common(directory, authority), ...argv], null);
     await Bun.sleep(2_500);
     return process;
   };
@@ -73,9 +74,9 @@ export async function openChain(
     );
     await node("application");
     const waypoint =
-      envoy === null
-        ? await ownWaypoint()
-        : await start("waypoint", envoyCommand(envoy, directory, authority), (line) =>
+      "fairlead" in subject
+        ? await ownWaypoint(subject.fairlead)
+        : await start("waypoint", envoyCommand(subject.envoy, directory, authority), (line) =>
             line.includes("starting main dispatch loop"),
           );
     await node(

@@ -2,15 +2,22 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { cleanUpOnExit, scratchDirectory } from "../../conformance/peer/lab/cleanup.ts";
-import { runToEnd } from "../../conformance/peer/lab/subprocess.ts";
-import { buildGo, findEnvoy, repository } from "../../conformance/peer/lab/tools.ts";
-import { type Run, summarize, table } from "../tunnel/report.ts";
-import { type Chain, openChain } from "./chain.ts";
+import { buildGo, findEnvoy } from "../../conformance/peer/lab/tools.ts";
+import { Rounds } from "../rounds.ts";
+import { builtAt, builtHere } from "../subject_binary.ts";
+import { type Chain, openChain, type WaypointSubject } from "./chain.ts";
 
-const usage = `usage: npm run bench -- waypoint [--rounds N] [--quick] [--only fairlead|envoy]
+const usage = `usage: npm run bench -- waypoint [--rounds N] [--quick] [--only LIST] [--compare REF] [--anyway]
 
 A waypoint between two Fairlead nodes on loopback: CONNECT over mutual TLS in, HTTP through one route, CONNECT over mutual
-TLS out. HTTP/1.1 by wrk to bench/load's server, HTTP/2 by h2load to nginx. CPU time is the waypoint's alone.
+TLS out. HTTP/1.1 by wrk to bench/load's server, HTTP/2 by h2load to nginx. CPU time is the waypoint's alone. On a machine
+that does other things it refuses: such figures are nothing to publish.
+
+  --rounds N     rounds of all subjects, default 5
+  --quick        one round with short windows: a smoke test, not a measurement
+  --only LIST    of fairlead, envoy
+  --compare REF  another commit of Fairlead beside this one, built for it
+  --anyway       measure on a busy machine, too; the results say that it was one
 `;
 
 /** @returns the exit code. */
@@ -18,9 +25,11 @@ export async function benchWaypoint(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
     options: {
-      rounds: { type: "string", default: "3" },
+      rounds: { type: "string", default: "5" },
       quick: { type: "boolean", default: false },
       only: { type: "string" },
+      compare: { type: "string" },
+      anyway: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -30,47 +39,58 @@ export async function benchWaypoint(argv: readonly string[]): Promise<number> {
   }
   cleanUpOnExit();
   const load = buildGo("bench/load", "fairlead-load");
-  const envoy = findEnvoy();
   if ("missing" in load) {
     console.error(`bench waypoint cannot run: ${load.missing}`);
     return 1;
   }
-  const subjects = ["fairlead", "envoy"].filter((name) => values.only === undefined || values.only === name);
-  const program = process.env.FAIRLEAD === undefined ? build() : [process.env.FAIRLEAD];
-  const runs: Run[] = [];
-  const directory = scratchDirectory("bench_waypoint");
-  for (let round = 1; round <= (values.quick ? 1 : Number(values.rounds)); round++)
-    for (const subject of subjects) {
-      if (subject === "envoy" && "missing" in envoy) continue;
-      const path = subject === "envoy" && "path" in envoy ? envoy.path : null;
-      const chain = await openChain(join(directory, `${subject}_${round}`), program, path, load.path);
-      try {
-        const measures = await measure(chain, values.quick ? 2_000 : 5_000);
-        runs.push({ subject, round, measures });
-        console.log(`round ${round} ${subject} ${JSON.stringify(measures)}`);
-      } finally {
-        await chain.stop();
-      }
+  const { quick, anyway, compare } = values;
+  const windows: Windows = quick ? { warmUpMs: 500, windowMs: 1_000 } : { warmUpMs: 4_000, windowMs: 5_000 };
+  const rounds = new Rounds({
+    ...{ name: "waypoint", rounds: quick ? 1 : Number(values.rounds), quick, anyway },
+    settings: { ...windows },
+  });
+  if (!(await rounds.mayBegin())) return 1;
+  const scratch = scratchDirectory("bench_waypoint");
+  const own = builtHere(process.env.FAIRLEAD);
+  const wanted = values.only?.split(",");
+  const subjects: WaypointSubject[] = [{ name: "fairlead", fairlead: own }, ...envoySubjects()].filter(
+    ({ name }) => wanted === undefined || wanted.includes(name),
+  );
+  if (compare !== undefined)
+    subjects.push({ name: `fairlead at ${compare}`, fairlead: builtAt(compare, scratch) });
+  await rounds.run(subjects, async (subject, round) => {
+    const directory = join(scratch, `${subject.name.replace(/\W/g, "_")}_${round}`);
+    const chain = await openChain(directory, own, subject, load.path);
+    try {
+      return await measure(chain, windows);
+    } finally {
+      await chain.stop();
     }
-  if (runs.length === 0) return 1;
-  console.log(`\n${table(summarize(runs), "fairlead", ["envoy"])}\n`);
-  return 0;
+  });
+  return rounds.conclude("fairlead", ["envoy", `fairlead at ${compare}`]);
 }
 
-function build(): readonly string[] {
-  const path = join(repository, "dist/fairlead");
-  runToEnd([process.execPath, join(repository, "scripts/build.ts")], { cwd: repository });
-  return [path];
+function envoySubjects(): readonly WaypointSubject[] {
+  const envoy = findEnvoy();
+  if ("path" in envoy) return [{ name: "envoy", envoy: envoy.path }];
+  console.error(`skipped: envoy: ${envoy.missing}`);
+  return [];
 }
 
-async function measure(chain: Chain, windowMs: number): Promise<Record<string, number>> {
+interface Windows {
+  readonly warmUpMs: number;
+  readonly windowMs: number;
+}
+
+async function measure(chain: Chain, { warmUpMs, windowMs }: Windows): Promise<Record<string, number>> {
   const idle = chain.waypoint.memory();
   const measures: Record<string, number> = {
     "idle MB rss": idle.rssBytes / 1e6,
     "idle MB anonymous": idle.anonymousBytes / 1e6,
+    "CPU s from start to idle": chain.waypoint.cpuSeconds(),
   };
   for (const connections of [1, 32]) {
-    await wrk(chain, connections, 4);
+    await wrk(chain, connections, warmUpMs / 1000);
     const before = chain.waypoint.cpuSeconds();
     const { requests, p50Us, p99Us } = await wrk(chain, connections, windowMs / 1000);
     measures[`HTTP/1.1 requests/s at ${connections}`] = requests / (windowMs / 1000);
@@ -80,7 +100,7 @@ async function measure(chain: Chain, windowMs: number): Promise<Record<string, n
       ((chain.waypoint.cpuSeconds() - before) * 1e6) / requests;
   }
   for (const streams of [1, 32]) {
-    await h2load(chain, streams, 3);
+    await h2load(chain, streams, warmUpMs / 1000);
     const before = chain.waypoint.cpuSeconds();
     const requests = await h2load(chain, streams, windowMs / 1000);
     measures[`HTTP/2 requests/s at ${streams}`] = requests / (windowMs / 1000);
@@ -97,7 +117,7 @@ async function wrk(chain: Chain, connections: number, seconds: number) {
     "wrk",
     "-t1",
     `-c${connections}`,
-    `-d${seconds}s`,
+    `-d${Math.max(1, Math.round(seconds))}s`,
     "--latency",
     `http://${chain.http1}/item/42`,
   ]);
@@ -126,7 +146,7 @@ async function h2load(chain: Chain, streams: number, seconds: number): Promise<n
     "-c1",
     `-m${streams}`,
     "-D",
-    `${seconds}`,
+    `${Math.max(1, Math.round(seconds))}`,
     `http://${chain.http2}/`,
   ]);
   const succeeded = /(\d+) succeeded/.exec(text)?.[1];

@@ -1,0 +1,73 @@
+/** Rounds of all subjects in turn, A B C A B C: whatever the machine does meanwhile, it does to all. */
+import { busyReason, type MachineState, machineState } from "./machine.ts";
+import { writeResults } from "./results.ts";
+import { type Run, summarize, table } from "./tunnel/report.ts";
+
+export interface RoundsOptions {
+  /** Of the results' file. */
+  readonly name: string;
+  readonly rounds: number;
+  /** A smoke test: neither is the machine looked at, nor is anything written. */
+  readonly quick: boolean;
+  /** On a busy machine, too. */
+  readonly anyway: boolean;
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+export class Rounds {
+  readonly #options: RoundsOptions;
+  readonly #runs: Run[] = [];
+  readonly #states: MachineState[] = [];
+  #busy: string | null = null;
+
+  constructor(options: RoundsOptions) {
+    this.#options = options;
+  }
+
+  /** Whether the machine is quiet, or whoever measures does not mind. */
+  async mayBegin(): Promise<boolean> {
+    if (this.#options.quick) return true;
+    const reason = await this.#look();
+    if (reason === null || this.#options.anyway) return true;
+    console.error(`refused: ${reason}. Figures of a busy machine mislead; --anyway measures all the same.`);
+    return false;
+  }
+
+  async run<Subject extends { readonly name: string }>(
+    subjects: readonly Subject[],
+    measure: (subject: Subject, round: number) => Promise<Run["measures"]>,
+  ): Promise<void> {
+    for (let round = 1; round <= this.#options.rounds; round++) {
+      // What began meanwhile spoils what follows, and is told with it.
+      if (round > 1) await this.#look();
+      for (const subject of subjects) {
+        console.error(`round ${round} of ${this.#options.rounds}: ${subject.name}`);
+        this.#runs.push({ subject: subject.name, round, measures: await measure(subject, round) });
+      }
+    }
+  }
+
+  /** Prints the table and writes the results. @returns the exit code. */
+  conclude(subject: string, references: readonly string[]): number {
+    if (this.#runs.length === 0) return 1;
+    console.log(`\n${table(summarize(this.#runs), subject, references)}\n`);
+    if (this.#options.quick) {
+      console.log("a smoke test: nothing in this table is a measurement");
+      return 0;
+    }
+    const { name, rounds, settings } = this.#options;
+    const busy = this.#busy;
+    if (busy !== null) console.log(`not to be published: ${busy}`);
+    const states = this.#states;
+    console.log(`results: ${writeResults({ name, runs: this.#runs, rounds, settings, states, busy })}`);
+    return 0;
+  }
+
+  async #look(): Promise<string | null> {
+    const state = await machineState();
+    this.#states.push(state);
+    const reason = busyReason(state);
+    this.#busy ??= reason;
+    return reason;
+  }
+}
