@@ -1,34 +1,17 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { keySet, signToken, type TestKey, testKey } from "../../src/pki/testing/token_issuer.ts";
 import { H2Client, serveH2 } from "./h2_ends.ts";
 import type { FlowLab } from "./lab.ts";
+import { trackSignatures } from "./tracked_signatures.ts";
 import { answering, bytes, ok, type WaypointLab, waypointLab, webService } from "./waypoint_lab.ts";
 
 const issuer = "https://issuer.example";
 let key: TestKey;
 
-/** Signatures are checked on another thread, which simulated time has to wait for. */
-const worlds = new Set<FlowLab>();
-const { subtle } = crypto;
-const original = { verify: subtle.verify.bind(subtle), importKey: subtle.importKey.bind(subtle) };
-
-function tracked<Args extends readonly unknown[], T>(
-  work: (...args: Args) => Promise<T>,
-): (...args: Args) => Promise<T> {
-  return (...args) => {
-    const promise = work(...args);
-    for (const { world } of worlds) world.schedule.track(promise);
-    return promise;
-  };
-}
+const worlds = trackSignatures();
 
 beforeAll(async () => {
   key = await testKey("one");
-  Object.assign(subtle, { verify: tracked(original.verify), importKey: tracked(original.importKey) });
-});
-
-afterAll(() => {
-  Object.assign(subtle, original);
 });
 
 async function started(made: Promise<WaypointLab>): Promise<WaypointLab> {

@@ -163,6 +163,59 @@ describe("a waypoint of a control plane", () => {
     expect([await ask(), await ask("POST")]).toEqual(["200", "403"]);
   });
 
+  test("a tunnel with the application inside decides by documents that concern its workload, and gets no others", async () => {
+    const secret = (namespace: string) =>
+      onlyCart("GET")
+        .replace("namespace: shop", `namespace: ${namespace}`)
+        .replace("name: web,", "name: secret,");
+    const reads = (method: string) => `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: reads, namespace: shop}
+spec:
+  selector: {matchLabels: {app: web}}
+  rules: [{to: [{operation: {methods: [${method}]}}]}]
+---
+`;
+    await apply(webService("HTTP").replace("labels: {istio.io/use-waypoint: waypoint}", "labels: {}"));
+    await apply(secret("bank") + reads("GET"));
+    const cart = await join("cart", "10.0.0.1", { localPorts: "10.0.0.1:8080=web.shop:80" });
+    const web = await join("web", "10.0.0.3", { l7: "shop/web" });
+    for (const { node } of [cart, web]) await lab.world.settle(node.listening);
+    lab.application(
+      web.host,
+      "10.0.0.3:8080",
+      answering(() => ok("web")),
+    );
+    await lab.run(500);
+    const ask = async (method: string): Promise<string> => {
+      const client = await lab.connect(cart.host, "10.0.0.1:8080");
+      client.socket.write(
+        bytes(`${method} / HTTP/1.1\r\nHost: web.shop\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`),
+      );
+      await lab.until(() => client.text.includes("\r\n\r\n") || client.closes > 0, "an answer");
+      return client.text.slice(9, 12);
+    };
+    expect([await ask("GET"), await ask("POST")]).toEqual(["200", "403"]);
+    // A connection that is open goes on while its policy changes, though tunnels hear of the change first.
+    await apply(reads("POST"));
+    await lab.run(1_000);
+    expect([await ask("GET"), await ask("POST")]).toEqual(["403", "200"]);
+    await lab.world.settle(web.node.stop());
+    const { disk } = web.machine;
+    const kept = (disk.list("/state") ?? []).map(({ path }) => new TextDecoder().decode(disk.read(path)));
+    expect(kept.some((text) => text.includes("AuthorizationPolicy shop/reads"))).toBe(true);
+    expect(kept.some((text) => text.includes("bank/secret"))).toBe(false);
+  });
+
+  test("documents for a workload are not given to a host that does not run it", async () => {
+    await shop();
+    await apply(workloadEntry("thief", "10.0.0.66"));
+    const host = await join("thief", "10.0.0.66", { l7: "shop/web" });
+    await lab.run(3_000);
+    expect(host.node.pending().join()).toContain("documents for shop/web");
+    expect(host.log()).toContain("documents for shop/web are for the host that it runs on");
+  });
+
   test("another host gets no documents, though it says that it is a waypoint", async () => {
     await shop();
     const thief = workloadEntry("thief", "10.0.0.66");

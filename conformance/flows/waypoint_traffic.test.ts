@@ -116,7 +116,7 @@ describe("users' middleware", () => {
     const { ask, heads } = await traffic(middleware("mark"), {
       modules: {
         mark: (config) => async (c, next) => {
-          c.var.mesh.setRequestHeader("x-caller", c.var.mesh.peer.serviceAccount);
+          c.var.mesh.setRequestHeader("x-caller", c.var.mesh.peer?.serviceAccount ?? null);
           await next();
           c.res.headers.set("x-word", config.word ?? "");
         },

@@ -43,6 +43,7 @@ export function nodeConfig(plan: Plan, machine: MachinePlan): Config {
     rootNamespace: "istio-system",
     workloads: null,
     waypoints: [],
+    layer7: null,
     waypointSettings: {
       middlewareDirectory: null,
       filesDirectory: null,

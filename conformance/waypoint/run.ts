@@ -5,6 +5,7 @@ import { tryAuthorizers } from "./auth/authorizers.ts";
 import { compareWithEnvoy } from "./auth/envoy.ts";
 import { type AskedRequest, routeCases } from "./route_cases.ts";
 import { openRouteStage } from "./route_stage.ts";
+import { trySidecars } from "./sidecar/sidecar.ts";
 import { tryCollectors } from "./telemetry/otlp.ts";
 import { tryTlsInside } from "./tls_inside.ts";
 
@@ -55,6 +56,15 @@ export async function waypointConformance(argv: readonly string[]): Promise<numb
   });
   if (unasked !== null) counts.skipped++;
   for (const reason of [unjudged, unasked]) if (reason !== null) console.log(`skipped auth: ${reason}`);
+  if (wanted === undefined || wanted.startsWith("sidecar")) {
+    const untried = await trySidecars(scratchDirectory("waypoint_sidecar"), (name, fault) => {
+      if (wanted === undefined || `sidecar ${name}`.includes(wanted)) tell(`sidecar ${name}`, fault);
+    });
+    if (untried !== null) {
+      counts.skipped++;
+      console.log(`skipped sidecar: ${untried}`);
+    }
+  }
   const { passed, failed, skipped } = counts;
   console.log(`${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`);
   return failed === 0 && passed > 0 ? 0 : 1;

@@ -164,6 +164,13 @@ describe("configuration", () => {
     expect(errorsOf({ ...files, stateDirectory: ["d"] }).join()).toContain("cannot be given with --ca-cert");
   });
 
+  test("a process is a waypoint, or has its application inside the tunnel of one workload", () => {
+    expect(good({ l7: ["shop/web"] }).layer7).toBe("shop/web");
+    expect(errorsOf({ l7: ["shop/web"], waypoints: ["shop/waypoint"] })).toEqual([
+      "--l7: cannot be given with --waypoint: run the waypoint as a process of its own",
+    ]);
+  });
+
   test("two listeners on one address are found before the kernel finds them", () => {
     expect(errorsOf({ socks5: ["127.0.0.1:15000"] })).toEqual([
       "--socks5: 127.0.0.1:15000 is already taken by --admin",

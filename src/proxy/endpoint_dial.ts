@@ -1,10 +1,13 @@
-/** A waypoint's way to a workload: direct, over HBONE with the waypoint's own identity, or in the clear where the workload takes no HBONE. */
+/**
+ * A waypoint's way to a workload: direct, over HBONE with the waypoint's own identity, or in the clear where the workload takes no HBONE.
+ * The same for a client whose tunnel routes by itself, but through the waypoint of a service that has one.
+ */
 import { MeshError } from "../base/errors.ts";
 import { formatSocketAddress, type SocketAddress } from "../base/ip.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Socket } from "../host/host.ts";
-import { directRoute } from "../mesh/route/outbound_route.ts";
-import { authorityFor, type HboneRoute, type TcpRoute } from "../mesh/route/route.ts";
+import { directRoute, waypointRoute } from "../mesh/route/outbound_route.ts";
+import { authorityFor, type HboneRoute, type RefusedRoute, type TcpRoute } from "../mesh/route/route.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { connectHeaders } from "../wire/hbone.ts";
@@ -23,6 +26,8 @@ export interface EndpointCall {
   readonly workload: Workload;
   readonly port: number;
   readonly service: Service | null;
+  /** Of the service, when the call goes through the waypoint that the service may have; null for a waypoint's own calls, which go past it. */
+  readonly throughWaypointOf: number | null;
   /** Of the client, for whoever logs it at the other end. */
   readonly client: SocketAddress;
   /** What the destination wants of each connection, before a byte of a request; left out for nothing. */
@@ -47,18 +52,16 @@ export class EndpointDial {
 
   /** @throws MeshError `no_route`, `connect_*`, `certificate_*`, `tls_*`, `hbone_status`, `h2_*`. */
   async connect(call: EndpointCall): Promise<Socket> {
-    const route = directRoute(this.#context.store, call.source, {
-      workload: call.workload,
-      port: call.port,
-      service: call.service,
-    });
+    const route = this.#route(call);
     if (route.protocol === "REFUSED") throw new MeshError(route.code, "upstream", route.message);
     const targets = await this.#targets(route.dial);
     const isTunnel = route.protocol !== "TCP";
     const socket = isTunnel
       ? await this.#connectTunnel(call, route, targets)
       : await this.#connectPlain(targets);
-    const { header = null, secure = null } = call.opening ?? {};
+    // A waypoint on the way does what its service's documents want.
+    const isDirect = route.protocol === "TCP" || route.via === "direct";
+    const { header = null, secure = null } = (isDirect ? call.opening : null) ?? {};
     // A connection that has just been made has room for it.
     if (header !== null && socket.write(header) < header.length) {
       socket.reset();
@@ -66,6 +69,23 @@ export class EndpointDial {
     }
     if (secure === null) return socket;
     return isTunnel ? securedInside(this.#context, socket, secure) : secure(socket);
+  }
+
+  #route(call: EndpointCall): HboneRoute | TcpRoute | RefusedRoute {
+    const { store, settings, random } = this.#context;
+    const { source, workload, port, service, throughWaypointOf } = call;
+    if (service !== null && throughWaypointOf !== null) {
+      const request = { source, sourceIp: call.client.ip, network: settings.network };
+      const route = waypointRoute(store, request, service, throughWaypointOf, () => random.float());
+      if (route !== null && route.protocol !== "HBONE" && route.protocol !== "REFUSED")
+        throw new MeshError(
+          "unsupported",
+          "local",
+          `the waypoint of ${service.hostname} is on another network`,
+        );
+      if (route !== null) return route;
+    }
+    return directRoute(store, source, { workload, port, service });
   }
 
   async #targets(dial: TcpRoute["dial"]): Promise<readonly SocketAddress[]> {

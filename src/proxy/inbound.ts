@@ -23,12 +23,14 @@ import { Copy } from "./carry/copy.ts";
 import { EarlyStream } from "./carry/early_stream.ts";
 import { SocketEnd } from "./carry/socket_end.ts";
 import { StreamEnd } from "./carry/stream_end.ts";
+import { StreamSocket } from "./carry/stream_socket.ts";
 import type { Connection } from "./connections.ts";
+import { inboundPlace } from "./inside.ts";
 import { applicationAddress, type NodeContext } from "./node_context.ts";
 import type { Parties } from "./parties.ts";
 import { changedSince, decideWhenReady } from "./policy_wait.ts";
 import type { ServerTunnel } from "./tunnel/server_tunnel.ts";
-import { carryThrough, type WaypointService } from "./waypoint_flow.ts";
+import { Call, carryThrough, type WaypointService } from "./waypoint_flow.ts";
 import { connectWorkload } from "./workload_dial.ts";
 
 /** A CONNECT that is routed and registered, and waits for its decision. */
@@ -45,7 +47,7 @@ export class InboundFlow {
   readonly #context: NodeContext;
   readonly #waypoint: WaypointService | null;
 
-  /** @param waypoint who serves what goes through a waypoint of this host; null where there is none. */
+  /** @param waypoint who serves what goes through a waypoint of this host, or into a workload that has the application inside; null for neither. */
   constructor(context: NodeContext, waypoint: WaypointService | null) {
     this.#context = context;
     this.#waypoint = waypoint;
@@ -137,6 +139,25 @@ export class InboundFlow {
     if (decision instanceof MeshError) {
       connection.finish(decision);
       answer(stream, decision.blame === "policy" ? 401 : 503, null);
+      return;
+    }
+    if (this.#waypoint?.isInside(local) === true && route.proxyProtocol === null) {
+      early.onGone = null;
+      answer(stream, 200, formatBaggage(workloadBaggage(local)));
+      const { source } = connection.record.parties;
+      const { target, service } = route;
+      this.#waypoint.accept(
+        new Call(
+          connection,
+          new StreamSocket(stream, early, tunnel.destination, tunnel.source),
+          {
+            place: inboundPlace(this.#context, { local, target, permit: decision, seen: service }),
+            ...{ local, peer: tunnel.peer.id, source: tunnel.source, sourceWorkload: source.workload },
+            called: { service: null, workload: local, ip: target.ip, port: target.port },
+          },
+          this.#context.clock,
+        ),
+      );
       return;
     }
     let socket: Socket;

@@ -38,8 +38,8 @@ export class NodeTunnel {
     this.#waypoint = makeWaypoint?.(new EndpointDial(context, this.#pool)) ?? null;
     this.#hbone = new ServerTunnels(context, new InboundFlow(context, this.#waypoint));
     this.#listeners = new Listeners(context, settings, {
-      outbound: new OutboundFlow(context, this.#pool),
-      passthrough: new PassthroughFlow(context),
+      outbound: new OutboundFlow(context, this.#pool, this.#waypoint),
+      passthrough: new PassthroughFlow(context, this.#waypoint),
       hbone: this.#hbone,
     });
     const reach = new ChangeReach(context.store);

@@ -12,14 +12,22 @@ import {
 } from "../base/ip.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Socket } from "../host/host.ts";
+import { type CalledService, serviceToRoute } from "../mesh/route/client_route.ts";
 import { resolveOutbound } from "../mesh/route/outbound_route.ts";
-import { authorityFor, type HboneRoute, type NameRoute, type TcpRoute } from "../mesh/route/route.ts";
+import {
+  authorityFor,
+  type HboneRoute,
+  type NameRoute,
+  type OutboundRequest,
+  type TcpRoute,
+} from "../mesh/route/route.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { connectHeaders } from "../wire/hbone.ts";
 import { formatBaggage, formatForwarded, formatTraceparent } from "../wire/headers.ts";
 import { workloadBaggage } from "./baggage.ts";
 import { Copy, type CopyEnd } from "./carry/copy.ts";
 import type { EarlySocket } from "./carry/early_socket.ts";
+import { KeptSocket } from "./carry/kept_socket.ts";
 import { SocketEnd } from "./carry/socket_end.ts";
 import { StreamEnd } from "./carry/stream_end.ts";
 import type { Connection } from "./connections.ts";
@@ -30,6 +38,7 @@ import type { AnswerWait } from "./tunnel/answer_wait.ts";
 import type { ClientTunnel } from "./tunnel/client_tunnel.ts";
 import type { TunnelPool } from "./tunnel/pool.ts";
 import { openTunnelStream, tunnelTarget } from "./tunnel/tunnel_stream.ts";
+import { Call, type WaypointService } from "./waypoint_flow.ts";
 
 /** A connection that an entry has accepted and whose destination it knows. */
 export interface Accepted {
@@ -48,15 +57,22 @@ export class OutboundFlow {
   readonly #context: NodeContext;
   readonly #pool: TunnelPool;
   readonly #random: () => number;
+  readonly #inside: WaypointService | null;
 
-  constructor(context: NodeContext, pool: TunnelPool) {
+  /** @param inside who serves what comes from a workload that has the application inside. */
+  constructor(context: NodeContext, pool: TunnelPool, inside: WaypointService | null = null) {
     this.#context = context;
     this.#pool = pool;
+    this.#inside = inside;
     this.#random = () => context.random.float();
   }
 
   /** Carries one connection to its end. Never rejects: failures are answered, recorded, and the socket is closed. */
   async carry(accepted: Accepted): Promise<void> {
+    if (this.#inside?.isInside(accepted.source) === true) {
+      const called = serviceToRoute(this.#context.store, this.#request(accepted, accepted.destination));
+      if (called !== null) return this.#serve(this.#inside, accepted, called);
+    }
     const route = this.#route(accepted, accepted.destination);
     if (route instanceof MeshError) {
       const { telemetry } = this.#context;
@@ -77,16 +93,51 @@ export class OutboundFlow {
     }
   }
 
-  #route(accepted: Accepted, destination: SocketAddress | HostPort): LeadingRoute | MeshError {
-    const { own, settings, store } = this.#context;
-    const request = {
+  /** What is called is routed request by request, by the caller's own application of stages. */
+  #serve(inside: WaypointService, accepted: Accepted, { service, ip, port }: CalledService): void {
+    const { connections, clock } = this.#context;
+    const { socket, source, destination, early } = accepted;
+    const opened = connections.open({
+      direction: "outbound",
+      source: { address: socket.remote, workload: source, baggage: null, identity: source.identity },
+      destination: {
+        ...{
+          address: destination,
+          hboneAddress: null,
+          workload: null,
+          baggage: null,
+          service,
+          identity: null,
+        },
+      },
+    });
+    if (opened instanceof MeshError) {
+      turnAway(accepted, opened);
+      return;
+    }
+    accepted.answer?.(null);
+    const facts = {
+      place: { side: "outbound" },
+      ...{ local: source, peer: source.identity, source: socket.remote, sourceWorkload: source },
+      called: { service, workload: null, ip, port },
+    } as const;
+    inside.accept(new Call(opened, new KeptSocket(socket, early), facts, clock));
+  }
+
+  #request(accepted: Accepted, destination: SocketAddress | HostPort): OutboundRequest {
+    const { own, settings } = this.#context;
+    return {
       source: accepted.source,
       sourceIp: accepted.socket.remote.ip,
       destination,
       network: settings.network,
       isOwnListener: (target: SocketAddress) => own.isReachedAt(applicationAddress(this.#context, target)),
     };
-    const route = resolveOutbound(store, request, this.#random);
+  }
+
+  #route(accepted: Accepted, destination: SocketAddress | HostPort): LeadingRoute | MeshError {
+    const request = this.#request(accepted, destination);
+    const route = resolveOutbound(this.#context.store, request, this.#random);
     if (route.protocol === "REFUSED") return new MeshError(route.code, "local", route.message);
     if (route.protocol === "DOUBLE_HBONE")
       return new MeshError(

@@ -5,11 +5,14 @@ import type { Socket } from "../host/host.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { Copy } from "./carry/copy.ts";
 import { EarlySocket } from "./carry/early_socket.ts";
+import { KeptSocket } from "./carry/kept_socket.ts";
 import { SocketEnd } from "./carry/socket_end.ts";
 import type { Connection } from "./connections.ts";
+import { inboundPlace } from "./inside.ts";
 import { applicationAddress, type NodeContext } from "./node_context.ts";
 import type { Parties } from "./parties.ts";
 import { decideWhenReady } from "./policy_wait.ts";
+import { Call, type WaypointService } from "./waypoint_flow.ts";
 import { connectWorkload } from "./workload_dial.ts";
 
 /** A connection that is registered and waits for its decision. */
@@ -23,9 +26,12 @@ interface RegisteredCall {
 
 export class PassthroughFlow {
   readonly #context: NodeContext;
+  readonly #inside: WaypointService | null;
 
-  constructor(context: NodeContext) {
+  /** @param inside who serves what goes into a workload that has the application inside. */
+  constructor(context: NodeContext, inside: WaypointService | null = null) {
     this.#context = context;
+    this.#inside = inside;
   }
 
   /** One connection to its end. Never rejects; what is refused is closed without a byte. */
@@ -78,6 +84,22 @@ export class PassthroughFlow {
     if (decision instanceof MeshError) {
       connection.finish(decision);
       socket.reset();
+      return;
+    }
+    if (this.#inside?.isInside(local) === true) {
+      early.onGone = null;
+      this.#inside.accept(
+        new Call(
+          connection,
+          new KeptSocket(socket, early),
+          {
+            place: inboundPlace(this.#context, { local, target: destination, permit: decision, seen: null }),
+            ...{ local, peer: null, source: socket.remote, sourceWorkload: null },
+            called: { service: null, workload: local, ip: destination.ip, port: destination.port },
+          },
+          this.#context.clock,
+        ),
+      );
       return;
     }
     try {

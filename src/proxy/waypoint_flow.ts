@@ -1,16 +1,19 @@
-/** A CONNECT to a service or workload whose waypoint one of our workloads is: registered, then handed to the waypoint as a connection. */
+/**
+ * Connections that HTTP is read on: a CONNECT to a service or workload whose waypoint one of our workloads is, or one into or out of a
+ * workload whose tunnel has the application inside. Registered, then handed to the application as a connection.
+ */
 import { MeshError } from "../base/errors.ts";
 import type { IpAddress, SocketAddress } from "../base/ip.ts";
 import type { Socket } from "../host/host.ts";
+import type { SpiffeId } from "../mesh/identity.ts";
 import type { CalledThrough } from "../mesh/route/waypoint_route.ts";
-import type { Service } from "../mesh/service.ts";
+import type { AppProtocol, Service } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { VerifiedPeer } from "../pki/trust/verifier.ts";
 import type { H2Stream } from "../wire/h2/stream.ts";
 import { answerHeaders, type HboneRequest } from "../wire/hbone.ts";
 import { formatBaggage, parseBaggage } from "../wire/headers.ts";
 import { workloadBaggage } from "./baggage.ts";
-import { Copy } from "./carry/copy.ts";
+import { Copy, type CopyCounters } from "./carry/copy.ts";
 import type { EarlySocket } from "./carry/early_socket.ts";
 import type { EarlyStream } from "./carry/early_stream.ts";
 import { SocketEnd } from "./carry/socket_end.ts";
@@ -20,12 +23,26 @@ import type { NodeContext } from "./node_context.ts";
 import type { Parties } from "./parties.ts";
 import type { ServerTunnel } from "./tunnel/server_tunnel.ts";
 
-/** A connection through the waypoint. */
+/** Where the application is on the connection's way. */
+export type CallPlace =
+  | { readonly side: "waypoint" }
+  | {
+      readonly side: "inbound";
+      readonly service: Service | null;
+      readonly targets: readonly Service[];
+      readonly protocol: AppProtocol;
+      readonly application: () => Promise<Socket>;
+    }
+  | { readonly side: "outbound" };
+
+/** A connection through the waypoint's application. */
 export interface WaypointCall {
   readonly socket: Socket;
-  /** The waypoint. */
+  readonly place: CallPlace;
+  /** The waypoint, or the workload whose tunnel this is. */
   readonly local: Workload;
-  readonly peer: VerifiedPeer;
+  /** Who calls; null for plain text. */
+  readonly peer: SpiffeId | null;
   readonly source: SocketAddress;
   readonly sourceWorkload: Workload | null;
   readonly called: {
@@ -55,6 +72,8 @@ export type Early = Pick<EarlySocket, "handOver" | "isPaused">;
 export interface WaypointService {
   /** Whether the workload is a waypoint that this process is. */
   serves(local: Workload): boolean;
+  /** Whether the workload's own tunnel has the application inside: its connections both ways go through it. */
+  isInside(local: Workload): boolean;
   accept(call: WaypointCall): void;
   /** No new requests on connections that are open. */
   drain(): void;
@@ -119,31 +138,40 @@ export function carryThrough(
   const call = new Call(
     connection,
     socket,
-    { local, peer: tunnel.peer, source: tunnel.source, sourceWorkload, called },
+    {
+      place: { side: "waypoint" },
+      ...{ local, peer: tunnel.peer.id, source: tunnel.source, sourceWorkload, called },
+    },
     clock,
   );
   waypoint.accept(call);
 }
 
-type Facts = Pick<WaypointCall, "local" | "peer" | "source" | "sourceWorkload" | "called">;
+type Facts = Pick<WaypointCall, "place" | "local" | "peer" | "source" | "sourceWorkload" | "called">;
 
-class Call implements WaypointCall {
+/** Counts what passes. */
+type CountedSocket = Socket & { counters: CopyCounters | null };
+
+export class Call implements WaypointCall {
   readonly socket: Socket;
+  readonly place: CallPlace;
   readonly local: Workload;
-  readonly peer: VerifiedPeer;
+  readonly peer: SpiffeId | null;
   readonly source: SocketAddress;
   readonly sourceWorkload: Workload | null;
   readonly called: WaypointCall["called"];
   readonly #connection: Connection;
   readonly #clock: NodeContext["clock"];
-  readonly #stream: StreamSocket;
+  readonly #counted: CountedSocket;
   #onAbort: ((error: MeshError) => void) | null = null;
 
-  constructor(connection: Connection, socket: StreamSocket, facts: Facts, clock: NodeContext["clock"]) {
+  /** @param connection is registered. */
+  constructor(connection: Connection, socket: CountedSocket, facts: Facts, clock: NodeContext["clock"]) {
     this.#connection = connection;
     this.#clock = clock;
-    this.#stream = socket;
+    this.#counted = socket;
     this.socket = socket;
+    this.place = facts.place;
     socket.counters = connection.record;
     this.local = facts.local;
     this.peer = facts.peer;
@@ -163,10 +191,10 @@ class Call implements WaypointCall {
       onOver();
       return;
     }
-    // The stream counts what passes it, and has counted what was looked at before this.
+    // The socket counts what passes it, and has counted what was looked at before this.
     const uncounted = { bytesToUpstream: 0, bytesToDownstream: 0 };
     const copy = new Copy(
-      new SocketEnd(this.#stream, early),
+      new SocketEnd(this.#counted, early),
       new SocketEnd(upstream),
       uncounted,
       this.#clock,

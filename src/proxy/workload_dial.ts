@@ -9,8 +9,8 @@ import { applicationAddress, type NodeContext } from "./node_context.ts";
 
 export interface WorkloadCall {
   readonly permit: Permit;
-  /** The caller's address, shown to the application where that is set up. */
-  readonly source: SocketAddress;
+  /** The caller's address, shown to the application where that is set up; null where one connection is for several callers. */
+  readonly source: SocketAddress | null;
   /** An application that takes PROXY headers listens on loopback, as ztunnel has it (`LOCALHOST_APP_TUNNEL`); the header says who calls. */
   readonly onLoopback: boolean;
 }
@@ -40,7 +40,7 @@ export async function connectWorkload(context: DialContext, call: WorkloadCall):
     timeoutMs: proxyLimits.connectTimeoutMs,
     ...(settings.mark === null ? {} : { mark: settings.mark }),
   };
-  if (settings.originalSource === "off" || to !== target || !canShowSource(source, to))
+  if (settings.originalSource === "off" || source === null || to !== target || !canShowSource(source, to))
     return net.connect(plain);
   const shown = { ...plain, from: { ip: source.ip, port: 0, transparent: true } };
   if (settings.originalSource === "on") return net.connect(shown);

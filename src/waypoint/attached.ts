@@ -4,6 +4,7 @@ import type { Service } from "../mesh/service.ts";
 import { identitiesOf, ownGateways } from "../mesh/targets/own_gateways.ts";
 import { serviceTargets, targetKey, waypointTargets } from "../mesh/targets/targets.ts";
 import type { Workload } from "../mesh/workload.ts";
+import { enforcedServices } from "./auth/enforced_services.ts";
 import type { Downstream } from "./exchange.ts";
 
 export class Attachment {
@@ -11,6 +12,8 @@ export class Attachment {
   readonly #serviceByKey: (key: string) => Service | null;
   #gateways: readonly GatewayDocument[] = [];
   #keys = new WeakMap<Workload, WeakMap<Service | Workload, ReadonlySet<string>>>();
+  /** Of connections into and out of workloads that have the application in their tunnel. */
+  readonly #inside = new WeakMap<Downstream, ReadonlySet<string>>();
 
   constructor(rootNamespace: string, serviceByKey: (key: string) => Service | null) {
     this.#rootNamespace = rootNamespace;
@@ -30,7 +33,14 @@ export class Attachment {
     return targetRefs.some(({ value }) => keys.has(targetKey(metadata.namespace, value)));
   }
 
-  #keysOf({ waypoint, service, workload }: Downstream): ReadonlySet<string> {
+  #keysOf(downstream: Downstream): ReadonlySet<string> {
+    const { waypoint, service, workload, place } = downstream;
+    if (place.side !== "waypoint") {
+      const keys =
+        this.#inside.get(downstream) ?? new Set(enforcedServices(downstream).flatMap(serviceTargets));
+      this.#inside.set(downstream, keys);
+      return keys;
+    }
     const called = service ?? workload ?? waypoint;
     let byCalled = this.#keys.get(waypoint);
     if (byCalled === undefined) {

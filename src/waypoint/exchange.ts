@@ -4,8 +4,9 @@
  */
 import type { MeshError } from "../base/errors.ts";
 import type { IpAddress, SocketAddress } from "../base/ip.ts";
+import type { Socket } from "../host/host.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
-import type { Service } from "../mesh/service.ts";
+import type { AppProtocol, Service } from "../mesh/service.ts";
 import type { DestinationPolicy } from "../mesh/traffic/destination_policy.ts";
 import type { Destination, HttpMatch, HttpRule } from "../mesh/traffic/route_plan.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -34,10 +35,29 @@ export interface ResponseHead {
   fields: Fields;
 }
 
+/** Where on a request's way the application of stages is: at a waypoint, or inside the tunnel of a workload (sidecar mode). */
+export type Place =
+  | { readonly side: "waypoint" }
+  /** Before the workload that is called. */
+  | {
+      readonly side: "inbound";
+      /** By the port that was called, or as the client says; for telemetry only. */
+      readonly service: Service | null;
+      /** Services of the workload at this port that have no waypoint: what documents say of them is enforced here. */
+      readonly targets: readonly Service[];
+      /** What the application speaks at this port. */
+      readonly protocol: AppProtocol;
+      /** Connects to the application, by the permit that this connection got. @throws MeshError `connect_*`. */
+      readonly application: () => Promise<Socket>;
+    }
+  /** After the workload that calls: routes, and no policies. */
+  | { readonly side: "outbound" };
+
 /** What is known of a connection before its first request: all requests on it share it. */
 export interface Downstream {
-  /** Proved in the TLS handshake of the HBONE tunnel. */
-  readonly peer: SpiffeId;
+  readonly place: Place;
+  /** Proved in the TLS handshake of the HBONE tunnel; null for plain text, which a workload with the application inside may take. */
+  readonly peer: SpiffeId | null;
   /** Of the tunnel's TCP connection, or what the peer's tunnel says of its client (`Forwarded`), as ztunnel sends it. */
   readonly source: SocketAddress;
   /** When it is known by its address and the identity agrees. */
@@ -50,7 +70,7 @@ export interface Downstream {
   readonly workload: Workload | null;
   /** Of a TLS connection inside the tunnel; "" for none. */
   readonly sni: string;
-  /** The waypoint itself, whose identity is shown on. */
+  /** The waypoint itself, whose identity is shown on; in sidecar mode the workload whose tunnel this is. */
   readonly waypoint: Workload;
 }
 

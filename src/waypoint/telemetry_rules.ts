@@ -8,6 +8,7 @@ import type { Service } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Attachment } from "./attached.ts";
 import { expressionFlaw } from "./auth/conditions.ts";
+import { selects } from "./auth/target_rules.ts";
 import { type Downstream, field } from "./exchange.ts";
 import { compileFormat } from "./telemetry/access_format.ts";
 import type { RequestRecord } from "./telemetry/request_record.ts";
@@ -30,6 +31,8 @@ export class TelemetryRules {
   readonly #rootNamespace: string;
   #documents: readonly TelemetryDocument[] = [];
   #rules = new WeakMap<Workload, WeakMap<Service | Workload, TelemetryRule>>();
+  /** Of connections into and out of workloads that have the application in their tunnel. */
+  #inside = new WeakMap<Downstream, TelemetryRule>();
 
   constructor(logger: Logger, attachment: Attachment, rootNamespace: string) {
     this.#logger = logger;
@@ -38,13 +41,19 @@ export class TelemetryRules {
   }
 
   update(documents: readonly TelemetryDocument[]): void {
-    this.#documents = documents.filter(({ hasSelector }) => !hasSelector);
+    this.#documents = documents;
     this.#rules = new WeakMap();
+    this.#inside = new WeakMap();
   }
 
   of(downstream: Downstream): TelemetryRule {
     if (this.#documents.length === 0) return noTelemetryRule;
-    const { waypoint, service, workload } = downstream;
+    const { waypoint, service, workload, place } = downstream;
+    if (place.side !== "waypoint") {
+      const rule = this.#inside.get(downstream) ?? this.#make(downstream);
+      this.#inside.set(downstream, rule);
+      return rule;
+    }
     const called = service ?? workload ?? waypoint;
     let byCalled = this.#rules.get(waypoint);
     if (byCalled === undefined) {
@@ -58,8 +67,9 @@ export class TelemetryRules {
     return rule;
   }
 
-  /** Each part is of the nearest document that says something of it: for the service, the waypoint, its namespace, the mesh. */
+  /** Each part is of the nearest document that says something of it: for the service, the waypoint or workload, its namespace, the mesh. */
   #make(downstream: Downstream): TelemetryRule {
+    const isClient = downstream.place.side === "outbound";
     const ranked = this.#documents
       .map((document) => ({ document, rank: this.#rankOf(document, downstream) }))
       .filter(({ rank }) => rank > 0)
@@ -67,7 +77,7 @@ export class TelemetryRules {
         (a, b) =>
           b.rank - a.rank || (a.document.metadata.createdMs ?? 0) - (b.document.metadata.createdMs ?? 0),
       )
-      .map(({ document }) => document);
+      .map(({ document }) => (isClient ? { ...document, ...document.client } : document));
     const logging = ranked.find(({ accessLog }) => accessLog !== null);
     const traced = ranked.find(({ tracing }) => tracing !== null);
     const counted = ranked.find(({ metrics }) => metrics !== null);
@@ -84,10 +94,15 @@ export class TelemetryRules {
   }
 
   #rankOf(document: TelemetryDocument, downstream: Downstream): number {
-    const { targetRefs, metadata } = document;
+    const { targetRefs, metadata, selector } = document;
     if (targetRefs.length > 0) {
       if (!this.#attachment.isFor(document, downstream)) return 0;
       return targetRefs.some(({ value }) => /^Service(?:Entry)? /.test(value)) ? 4 : 3;
+    }
+    if (selector !== null) {
+      const { waypoint, place } = downstream;
+      const isNear = [waypoint.namespace, this.#rootNamespace].includes(metadata.namespace);
+      return place.side !== "waypoint" && isNear && selects(selector, waypoint.labels) ? 3 : 0;
     }
     if (metadata.namespace === downstream.waypoint.namespace) return 2;
     return metadata.namespace === this.#rootNamespace ? 1 : 0;
@@ -255,7 +270,7 @@ function bindings({
       headers: answered,
       grpc_status: BigInt(grpcStatus ?? 0),
     },
-    source: { principal: downstream.peer.uri, address: downstream.source.ip.text },
-    connection: { requested_server_name: downstream.sni, mtls: true },
+    source: { principal: downstream.peer?.uri ?? "", address: downstream.source.ip.text },
+    connection: { requested_server_name: downstream.sni, mtls: downstream.peer !== null },
   };
 }

@@ -11,6 +11,7 @@ import type { MeshStore } from "../mesh/store/store.ts";
 import type { RateLimit } from "../mesh/traffic/rate_limit.ts";
 import { noTraffic, type TrafficPlan } from "../mesh/traffic/traffic_plan.ts";
 import type { Workload } from "../mesh/workload.ts";
+import { enforcedServices } from "./auth/enforced_services.ts";
 import type { Downstream, Endpoint, Exchange, LocalReply } from "./exchange.ts";
 import { type AppliesTo, Middlewares, type MiddlewaresOptions } from "./extend/middlewares.ts";
 import { RateLimits, type RateLimitsContext } from "./guard/rate_limits.ts";
@@ -154,8 +155,15 @@ export class Traffic {
     };
   }
 
-  #limitsFor({ downstream: { service } }: Exchange): readonly RateLimit[] {
+  #limitsFor({ downstream }: Exchange): readonly RateLimit[] {
     if (this.#limitsOf.size === 0) return noLimits;
+    const { service, place } = downstream;
+    if (place.side !== "waypoint") {
+      const keys = enforcedServices(downstream).map(serviceKey);
+      return keys.length === 0
+        ? noLimits
+        : [...new Set(keys.flatMap((key) => this.#limitsOf.get(key) ?? []))];
+    }
     const ofAll = this.#limitsOf.get("") ?? noLimits;
     const own = service === null ? noLimits : (this.#limitsOf.get(serviceKey(service)) ?? noLimits);
     return ofAll.length === 0 ? own : own.length === 0 ? ofAll : [...ofAll, ...own];

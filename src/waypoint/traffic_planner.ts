@@ -3,6 +3,7 @@ import { runSteps, TimeSlice } from "../base/time_slice.ts";
 import type { Watch } from "../base/watch.ts";
 import type { Clock } from "../host/host.ts";
 import type { DocumentsInForce } from "../mesh/documents/in_force.ts";
+import { hasWaypoint } from "../mesh/route/client_route.ts";
 import { gatewayHas } from "../mesh/route/gateway.ts";
 import { type Service, serviceKey } from "../mesh/service.ts";
 import type { MeshStore } from "../mesh/store/store.ts";
@@ -12,6 +13,7 @@ import { planTrafficInSteps } from "../mesh/traffic/plan_traffic.ts";
 import type { RateLimit, RateLimitTarget } from "../mesh/traffic/rate_limit.ts";
 import type { RoutePlan } from "../mesh/traffic/route_plan.ts";
 import { noTraffic, type TrafficPlan } from "../mesh/traffic/traffic_plan.ts";
+import type { TrafficScope } from "../mesh/traffic/traffic_scope.ts";
 import type { Workload } from "../mesh/workload.ts";
 
 export interface PlannerParts {
@@ -22,6 +24,8 @@ export interface PlannerParts {
   readonly rootNamespace: string;
   /** The waypoints of this process: each routes its own services alone, by the documents of its own namespace and theirs. */
   readonly waypoints: () => readonly Workload[];
+  /** Sidecar mode: the one workload here whose own calls are routed. @returns null where it does not run here, or there is none. */
+  readonly client?: () => Workload | null;
   /** Once for each plan, with the documents that it was made of. */
   readonly onPlan: (plan: TrafficPlan, documents: DocumentsInForce) => void;
 }
@@ -56,7 +60,7 @@ export class TrafficPlanner {
 
   /** After the waypoints of this process may have changed. */
   refresh(): void {
-    if (!sameList(this.#planned, this.#parts.waypoints())) this.#again();
+    if (!sameList(this.#planned, this.#locals())) this.#again();
   }
 
   /** Many changes that come together are one. */
@@ -80,12 +84,18 @@ export class TrafficPlanner {
     }
   }
 
+  #locals(): readonly Workload[] {
+    const client = this.#parts.client?.() ?? null;
+    return client === null ? this.#parts.waypoints() : [client];
+  }
+
   *#plan(documents: DocumentsInForce): Generator<void, TrafficPlan> {
-    const { store, waypoints, rootNamespace } = this.#parts;
+    const { store, client, rootNamespace } = this.#parts;
     const services = [...store.services()];
     const gateways = documents.documents.filter((document) => document.kind === "Gateway");
     const plans = new Map<string, TrafficPlan>();
-    const locals = waypoints();
+    const locals = this.#locals();
+    const caller = client?.() ?? null;
     this.#planned = locals;
     const merged: Merged = { routes: new Map(), destinations: new Map(), rateLimits: new Map() };
     for (const local of locals) {
@@ -99,11 +109,14 @@ export class TrafficPlanner {
           : isServedBy(store, service, local),
       );
       const keys = new Set(served.map(serviceKey));
-      const scope = {
-        waypoint: { namespace: local.namespace, gateways: identities },
-        serves: (service: Service) => keys.has(serviceKey(service)),
-        rootNamespace,
-      };
+      const scope: TrafficScope =
+        local === caller
+          ? clientScope(local, rootNamespace)
+          : {
+              waypoint: { namespace: local.namespace, gateways: identities },
+              serves: (service: Service) => keys.has(serviceKey(service)),
+              rootNamespace,
+            };
       const before = this.#plans.get(local.uid) ?? noTraffic;
       const plan = yield* planTrafficInSteps(documents.documents, services, scope, silent, before);
       plans.set(local.uid, plan);
@@ -116,6 +129,16 @@ export class TrafficPlanner {
     this.#plans = plans;
     return { ...merged, rateLimits: [...merged.rateLimits.values()] };
   }
+}
+
+/** Calls of services that have no waypoint; what is limited in front of the workload are its own such services. */
+function clientScope(local: Workload, rootNamespace: string): TrafficScope {
+  const limits = (service: Service) => !hasWaypoint(service) && local.services.has(serviceKey(service));
+  return {
+    waypoint: { namespace: local.namespace, gateways: [], client: { labels: local.labels, limits } },
+    serves: (service) => !hasWaypoint(service),
+    rootNamespace,
+  };
 }
 
 function sameList(a: readonly Workload[], b: readonly Workload[]): boolean {

@@ -5,12 +5,12 @@ import { authLimits } from "../base/limits/auth.ts";
 import { servingLimits } from "../base/limits/serving.ts";
 import { sweep } from "../base/time_slice.ts";
 import type { Clock, Socket, SocketHandler, Timer } from "../host/host.ts";
+import type { SpiffeId } from "../mesh/identity.ts";
 import type { AppProtocol } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
-import type { VerifiedPeer } from "../pki/trust/verifier.ts";
 import type { Answer } from "./app.ts";
 import { boundCarried } from "./carried_bounds.ts";
-import type { Downstream, Endpoint, LocalReply } from "./exchange.ts";
+import type { Downstream, Endpoint, LocalReply, Place } from "./exchange.ts";
 import { OpenExchanges } from "./open_exchanges.ts";
 import type { RequestPermit } from "./request_permit.ts";
 import { type Detected, Sniffer } from "./serve/detect.ts";
@@ -19,11 +19,12 @@ import { H2ServedConnection } from "./serve/h2_connection.ts";
 import { type Normalise, Serving } from "./serving.ts";
 import type { Stages } from "./stages.ts";
 
-/** A connection that was accepted for what has this waypoint. */
+/** A connection that was accepted for what has this waypoint, or into or out of a workload whose tunnel this is inside of. */
 export interface ThroughCall {
   readonly socket: Socket;
+  readonly place: Place;
   readonly local: Workload;
-  readonly peer: VerifiedPeer;
+  readonly peer: SpiffeId | null;
   readonly source: SocketAddress;
   readonly sourceWorkload: Workload | null;
   readonly called: Pick<Downstream, "service" | "workload"> & {
@@ -49,6 +50,8 @@ export interface WaypointParts {
   readonly clock: Clock;
   /** Which workloads of this host are waypoints of this process. */
   readonly serves: (local: Workload) => boolean;
+  /** Whose own tunnel this process is, with the application inside. */
+  readonly isInside: (local: Workload) => boolean;
   readonly stages: Stages;
   readonly answer: Answer;
   readonly normalise: Normalise;
@@ -80,6 +83,10 @@ export class Waypoint {
 
   serves(local: Workload): boolean {
     return this.#parts.serves(local);
+  }
+
+  isInside(local: Workload): boolean {
+    return this.#parts.isInside(local);
   }
 
   /** Served connections of HTTP that are open. */
@@ -163,8 +170,9 @@ function refusal(reply: LocalReply, blame: "policy" | "upstream"): MeshError {
   return new MeshError(blame === "policy" ? "policy_denied" : "no_healthy_upstream", blame, reply.detail);
 }
 
-/** Of the service's port; a workload's own address has none. */
-function protocolOf({ called }: ThroughCall): AppProtocol {
+/** Of the service's port; a workload's own address has none, but where its own tunnel asks. */
+function protocolOf({ called, place }: ThroughCall): AppProtocol {
+  if (place.side === "inbound") return place.protocol;
   return called.service?.ports.get(called.port)?.protocol ?? "UNKNOWN";
 }
 
@@ -194,7 +202,8 @@ function served(protocol: AppProtocol, detected: Detected): "http1" | "http2" | 
 function downstreamOf(call: ThroughCall, sni: string): Downstream {
   const { called } = call;
   return {
-    peer: call.peer.id,
+    place: call.place,
+    peer: call.peer,
     source: call.source,
     sourceWorkload: call.sourceWorkload,
     destination: { ip: called.ip, port: called.port },

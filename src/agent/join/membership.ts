@@ -12,7 +12,7 @@ import type { CertificateSigner } from "../../pki/issue/ca.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
 import { controlServiceAccount } from "../../pki/trust/audit_head.ts";
 import type { CrlSource, CrlStatus } from "../../pki/trust/revocation.ts";
-import { addressType, authorizationType } from "../../wire/ads/delta.ts";
+import { addressType, authorizationType, layer7Field } from "../../wire/ads/delta.ts";
 import { AuditWitness } from "../xds/audit_witness.ts";
 import { DocumentClient } from "../xds/document_client.ts";
 import { MeshResources } from "../xds/mesh_resources.ts";
@@ -64,6 +64,8 @@ export interface Followed {
   onConnected(): void;
   /** Of a host that is a waypoint: takes the mesh's documents too, over a stream of their own. */
   readonly documents?: WaypointDocumentResources;
+  /** `namespace/name`: the documents are for this workload, whose tunnel has the application inside, and not for a waypoint. */
+  readonly documentsFor?: string;
 }
 
 export class ControlMembership {
@@ -164,7 +166,6 @@ export class ControlMembership {
    * @returns resolves when there is a mesh to carry traffic by.
    */
   async follow(followed: Followed): Promise<void> {
-    const { host, logger, version } = this.#options;
     const { store, refusedPolicies } = followed;
     const resources = { store, refusedPolicies, clusterId: this.facts.clusterId };
     const policies = new MeshResources(authorizationType, resources);
@@ -185,7 +186,7 @@ export class ControlMembership {
     });
     const witness = await this.#openWitness();
     const handlers: readonly ResourceHandler[] = [policies, addresses];
-    const { documents } = followed;
+    const { documents, documentsFor } = followed;
     const all = [trust, ...handlers, ...(documents === undefined ? [] : [documents])];
     const kept = this.#snapshotOptions();
     const writer = new SnapshotWriter(kept, () =>
@@ -193,19 +194,15 @@ export class ControlMembership {
     );
     this.#snapshot = writer;
     const xds = new XdsClient({
-      clock: host.clock,
-      random: host.random,
-      logger,
-      open: this.#xdsServer.openAds,
-      server: this.#xdsServer.name,
-      node: () => describeNode(this.#describe(), this.facts, version),
+      ...this.#stream(),
       handlers,
       ownHandlers: this.isMember ? [trust, witness] : [trust],
       onChange: () => writer.changed(),
       onConnected: () => followed.onConnected(),
     });
     this.#xds = xds;
-    if (documents !== undefined) this.#documents = this.#documentClient(documents, () => writer.changed());
+    if (documents !== undefined)
+      this.#documents = this.#documentClient(documents, documentsFor ?? null, () => writer.changed());
     this.#isRestoring = true;
     this.#snapshotSavedAtMs = await restoreMesh(kept, xds, this.#documents);
     this.#isRestoring = false;
@@ -216,31 +213,27 @@ export class ControlMembership {
 
   /** Istio's own documents over a stream of their own, for a waypoint in a real istiod's mesh; the caller starts and closes it. */
   documents(types: readonly string[]): DocumentClient {
-    const { host, logger, version } = this.#options;
-    return new DocumentClient({
-      clock: host.clock,
-      random: host.random,
-      logger,
-      open: this.#xdsServer.openAds,
-      server: this.#xdsServer.name,
-      node: () => describeNode(this.#describe(), this.facts, version, { GENERATOR: "api" }),
-      types,
-    });
+    return new DocumentClient({ ...this.#stream({ GENERATOR: "api" }), types });
   }
 
-  #documentClient(documents: WaypointDocumentResources, onChange: () => void): XdsClient {
+  /** A stream of its own to the control plane. @param more metadata of the node. */
+  #stream(more: Readonly<Record<string, string>> = {}) {
     const { host, logger, version } = this.#options;
-    return new XdsClient({
-      clock: host.clock,
-      random: host.random,
-      logger,
+    return {
+      ...{ clock: host.clock, random: host.random, logger },
       open: this.#xdsServer.openAds,
       server: this.#xdsServer.name,
-      subject: "documents",
-      node: () => describeNode(this.#describe(), this.facts, version),
-      handlers: [documents],
-      onChange,
-    });
+      node: () => describeNode(this.#describe(), this.facts, version, more),
+    };
+  }
+
+  #documentClient(
+    documents: WaypointDocumentResources,
+    forWorkload: string | null,
+    onChange: () => void,
+  ): XdsClient {
+    const more = forWorkload === null ? {} : { [layer7Field]: forWorkload };
+    return new XdsClient({ ...this.#stream(more), subject: "documents", handlers: [documents], onChange });
   }
 
   status(): ControlStatus {

@@ -201,6 +201,8 @@ async function build(
     waypointDocuments: {
       documents: documents.inForce,
       mayHave: (caller) => waypoints.all.some((id) => identity.mayActAs(caller, id)),
+      mayHaveFor: (caller, workload) => identity.mayActAsWorkload(caller, workload),
+      rootNamespace: config.rootNamespace,
     },
     version,
     metrics,

@@ -38,5 +38,6 @@ export async function dialAuthorizer(
     );
   return await dial.connect({
     ...{ source: waypoint, workload: chosen.workload, port: chosen.targetPort, service, client: source },
+    throughWaypointOf: null,
   });
 }

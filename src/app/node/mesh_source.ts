@@ -47,12 +47,14 @@ export interface ControlledParts {
   readonly crls: CrlSets;
   readonly secrets: SecretManager;
   readonly missingPolicy: Config["missingPolicy"];
-  /** Null on a host without a waypoint. */
+  /** Null on a host that reads no HTTP. */
   readonly documents: WaypointDocumentResources | null;
+  /** `namespace/name` of the workload whose tunnel has the application inside; null at a waypoint. */
+  readonly documentsFor: string | null;
 }
 
 export function followControl(membership: ControlMembership, parts: ControlledParts): MeshSource {
-  const { store, trust, crls, secrets, missingPolicy, documents } = parts;
+  const { store, trust, crls, secrets, missingPolicy, documents, documentsFor } = parts;
   let isReady = false;
   const ready = membership
     .follow({
@@ -73,6 +75,7 @@ export function followControl(membership: ControlMembership, parts: ControlledPa
         ),
       onConnected: () => secrets.retry(),
       ...(documents === null ? {} : { documents }),
+      ...(documentsFor === null ? {} : { documentsFor }),
     })
     .then(() => {
       isReady = true;
@@ -82,7 +85,11 @@ export function followControl(membership: ControlMembership, parts: ControlledPa
     pending: () => [
       ...(isReady ? [] : ["mesh from the control plane"]),
       // A waypoint that does not know its policies lets nothing through.
-      ...(documents?.inForce.value === null ? ["documents of the waypoint from the control plane"] : []),
+      ...(documents?.inForce.value === null
+        ? [
+            `documents ${documentsFor === null ? "of the waypoint" : `for ${documentsFor}`} from the control plane`,
+          ]
+        : []),
     ],
     documents: () => ({ documents: [], errors: [] }),
     inForce: documents?.inForce ?? new WatchSource<DocumentsInForce | null>(null),

@@ -5,7 +5,6 @@
 import type { DocumentsEntry } from "../../admin/node/sources.ts";
 import { registerControlMetrics } from "../../agent/join/control_metrics.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
-import { ControlMembership } from "../../agent/join/membership.ts";
 import { WaypointDocumentResources } from "../../agent/xds/waypoint_documents.ts";
 import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/ip.ts";
@@ -16,7 +15,7 @@ import type { Config } from "../../config/node/config.ts";
 import { refuseMissing } from "../../files/mesh_files.ts";
 import type { Capture } from "../../host/capture/capture.ts";
 import { opensIpv6Sockets } from "../../host/capture/host_facts.ts";
-import type { Host, Network } from "../../host/host.ts";
+import type { Host } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
 import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import { type MeshChange, MeshStore } from "../../mesh/store/store.ts";
@@ -38,11 +37,12 @@ import { OwnListeners } from "../../proxy/own_listeners.ts";
 import { Telemetry } from "../../proxy/telemetry.ts";
 import { UnshownSources } from "../../proxy/unshown_sources.ts";
 import { type Lifecycle, startWithin } from "../lifecycle.ts";
-import { versionFields } from "../version.ts";
 import { registerCaptureMetrics, startCapture } from "./capture.ts";
 import { type IdentitySocket, openIdentitySocket, prefetchIdentities } from "./identity.ts";
+import { joinControl } from "./join_control.ts";
 import { CrlSets, followControl, followFiles, type MeshSource } from "./mesh_source.ts";
 import { followPolicyTests } from "./policy_tests.ts";
+import { SidecarPolicies } from "./sidecar_policies.ts";
 import { openSigner } from "./signer.ts";
 import { openWaypoint } from "./waypoint.ts";
 
@@ -128,10 +128,14 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
 
   // The mesh: the engine is the store's first listener, so that whoever hears of a change decides by the new policies.
   const store = new MeshStore();
-  const engine = createPolicyEngine({ missingPolicy: config.missingPolicy });
+  const makeEngine = () => createPolicyEngine({ missingPolicy: config.missingPolicy });
+  const sidecar = config.layer7 === null ? null : new SidecarPolicies(clock, config.layer7, makeEngine);
+  const engine = sidecar?.engine ?? makeEngine();
   store.subscribe((change, version) => {
     logger.log("info", "mesh", "mesh changed", { version, ...countChanges(change) });
-    if (change.policies !== undefined) engine.update(store.policies());
+    if (change.policies === undefined) return;
+    sidecar?.expect(change.policies.upsert ?? [], change.policies.remove ?? []);
+    engine.update(store.policies());
   });
   engine.onDryRun = (policy, rule, action, connection) =>
     logger.log("info", "policy", `dry run: would have been ${action === "DENY" ? "denied" : "allowed"}`, {
@@ -150,8 +154,10 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
           crls,
           secrets,
           missingPolicy: config.missingPolicy,
-          documents:
-            config.waypoints.length === 0 ? null : new WaypointDocumentResources(clock, config.missingPolicy),
+          documents: readsDocuments(config)
+            ? new WaypointDocumentResources(clock, config.missingPolicy)
+            : null,
+          documentsFor: config.layer7,
         });
   life.onStop(() => mesh.close());
   // Files are read before anything else is made of them; a control plane may be long in coming.
@@ -199,7 +205,13 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
   const keepCapture = (installed: Capture): void => {
     capture = installed;
   };
-  const listening = listen(host, config, context, mesh, life, keepCapture).then((open) => {
+  const { rootNamespace } = membership?.facts ?? config;
+  const facts = { ...config, trustDomain, rootNamespace };
+  const makeWaypoint = readsDocuments(config)
+    ? (dial: EndpointDial) => openWaypoint(context, host, facts, mesh.inForce, dial, sidecar)
+    : null;
+  const parts = { mesh, makeWaypoint };
+  const listening = listen(host, config, context, parts, life, keepCapture).then((open) => {
     tunnel = open;
     return open;
   });
@@ -220,6 +232,7 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
     pending: () => [
       ...mesh.pending(),
       ...(config.capture.mode === "redirect" && capture?.inForce !== true ? ["capture rules"] : []),
+      ...(sidecar?.pending(context.locals.all) ?? []),
       ...pendingNames(context, draining),
     ],
     stop: () => life.stop(),
@@ -240,7 +253,7 @@ async function listen(
   host: Host,
   config: Config,
   context: NodeContext,
-  mesh: MeshSource,
+  { mesh, makeWaypoint }: { readonly mesh: MeshSource; readonly makeWaypoint: MakeWaypoint },
   life: Lifecycle,
   onCapture: (capture: Capture) => void,
 ): Promise<NodeTunnel> {
@@ -258,10 +271,6 @@ async function listen(
       );
     const hasIpv6 = await opensIpv6Sockets(host.files);
     const wildcards = anyAddresses.filter((ip) => ip.isIpv4 || hasIpv6);
-    const makeWaypoint =
-      config.waypoints.length === 0
-        ? null
-        : (dial: EndpointDial) => openWaypoint(context, host, config, mesh.inForce, dial);
     const tunnel = new NodeTunnel(context, listenerSettings(config, wildcards), makeWaypoint);
     life.onStop(() => tunnel.stop());
     // Last, so that nothing is redirected to a port that does not listen yet; and first undone.
@@ -278,44 +287,11 @@ async function listen(
   }
 }
 
-async function joinControl(
-  host: Host,
-  config: Config,
-  logger: LogWriter,
-  provider: CryptoProvider,
-): Promise<ControlMembership | null> {
-  const { control, nodeName, network, clusterId, trustDomain, rootNamespace, capture } = config;
-  if (control === null) return null;
-  return await ControlMembership.join({
-    host: capture.mode === "off" ? host : markedHost(host, capture.mark),
-    logger,
-    provider,
-    settings: control,
-    facts: { nodeName, network, clusterId, trustDomain, rootNamespace },
-    version: versionFields(host.name).version ?? "unknown",
-  });
-}
+type MakeWaypoint = ConstructorParameters<typeof NodeTunnel>[2];
 
-/** Our own connections to the control plane carry the mark, or capture would lead them back to us. */
-function markedHost(host: Host, mark: number): Host {
-  const { net } = host;
-  const marked: Network = {
-    listen: (options, onAccept) => net.listen(options, onAccept),
-    connect: (options) => net.connect({ ...options, mark }),
-    tlsServer: (socket, options) => net.tlsServer(socket, options),
-    tlsClient: (socket, options) => net.tlsClient(socket, options),
-    listenUnix: (path, mode, onAccept) => net.listenUnix(path, mode, onAccept),
-    connectUnix: (path, timeoutMs) => net.connectUnix(path, timeoutMs),
-    socketPair: () => net.socketPair(),
-    openDatagrams: (to) => net.openDatagrams(to),
-    speech: (socket) => net.speech(socket),
-    peerCredentials: (socket) => net.peerCredentials(socket),
-    originalDestination: (socket) => net.originalDestination(socket),
-    localAddresses: () => net.localAddresses(),
-    resolve: (hostname) => net.resolve(hostname),
-  };
-  const { name, clock, random, files, process, http, databases } = host;
-  return { name, clock, random, files, process, http, databases, net: marked };
+/** Whether there is HTTP to be read here, at a waypoint or inside a tunnel. */
+function readsDocuments({ waypoints, layer7 }: Config): boolean {
+  return waypoints.length > 0 || layer7 !== null;
 }
 
 function firstSvid({ locals, secrets }: NodeContext): Svid | null {

@@ -1,4 +1,4 @@
-/** The waypoint of a node: its stages put together, its way on, and what makes open requests be decided again. */
+/** The waypoint of a node, or the same inside one workload's tunnel: its stages put together, its way on, and what makes open requests be decided again. */
 
 import type { Watch } from "../../base/watch.ts";
 import type { Config } from "../../config/node/config.ts";
@@ -18,15 +18,21 @@ import { TrafficPlanner } from "../../waypoint/traffic_planner.ts";
 import { Forwarder } from "../../waypoint/upstream/forward.ts";
 import { Waypoint } from "../../waypoint/waypoint.ts";
 import { dialAuthorizer } from "./authorizer_dial.ts";
+import type { SidecarPolicies } from "./sidecar_policies.ts";
 import { UpstreamTlsDial } from "./upstream_tls.ts";
 import { waypointStages } from "./waypoint_stages.ts";
 
+/** @param sidecar of the workload whose tunnel has the application inside; null at a waypoint. */
 export function openWaypoint(
   context: NodeContext,
   host: Host,
-  config: Pick<Config, "waypoints" | "waypointSettings" | "trustDomain" | "rootNamespace" | "cryptoProvider">,
+  config: Pick<
+    Config,
+    "waypoints" | "layer7" | "waypointSettings" | "trustDomain" | "rootNamespace" | "cryptoProvider"
+  >,
   inForce: Watch<DocumentsInForce | null>,
   dial: EndpointDial,
+  sidecar: SidecarPolicies | null,
 ): Waypoint {
   const { clock, logger, secrets, store, trust } = context;
   const authorizers = new Authorizers(clock, (authorizer, downstream) =>
@@ -37,6 +43,7 @@ export function openWaypoint(
     trustDomain: config.trustDomain,
     rootNamespace: config.rootNamespace,
     serviceByKey: (key) => store.serviceByKey(key),
+    isInside: sidecar !== null,
   });
   const named = new NamedFiles(host.files, config.waypointSettings.filesDirectory);
   const provider = config.cryptoProvider === "runtime" ? runtimeProvider() : peculiarProvider();
@@ -45,22 +52,27 @@ export function openWaypoint(
     upstreamTls.secure(socket, tls, name, http),
   );
   const { stages, update, flush } = waypointStages(context, host, config, auth, shared);
+  const isInside = (workload: Workload) => sidecar?.isInside(workload) === true;
   const isWaypoint = ({ namespace, name }: Workload) => config.waypoints.includes(`${namespace}/${name}`);
   // For as long as the process: a waypoint that drains still serves what is open.
   const planner = new TrafficPlanner({
     ...{ clock, store, rootNamespace: config.rootNamespace },
     waypoints: () => context.locals.all.filter(isWaypoint),
+    client: () => context.locals.all.find(isInside) ?? null,
     documents: inForce,
     onPlan: update,
   });
   context.locals.subscribe(() => planner.refresh());
   const forwarder = new Forwarder(clock, async (endpoint, downstream, wanted) => {
+    const { place } = downstream;
+    if (place.side === "inbound") return await place.application();
     const opening = await upstreamTls.of(endpoint, downstream, wanted);
     return await dial.connect({
       source: downstream.waypoint,
       workload: endpoint.workload,
       port: endpoint.port,
       service: endpoint.service,
+      throughWaypointOf: place.side === "outbound" ? endpoint.servicePort : null,
       client: downstream.source,
       ...(opening === null ? {} : { opening }),
     });
@@ -68,6 +80,7 @@ export function openWaypoint(
   const waypoint = new Waypoint({
     clock,
     serves: isWaypoint,
+    isInside,
     stages,
     normalise: (path) => normaliseTarget(path, auth.pathNormalization),
     answer: waypointApp(
@@ -82,17 +95,25 @@ export function openWaypoint(
     },
   });
   secrets.subscribe((svid) => {
-    if (context.locals.all.some((local) => waypoint.serves(local) && local.identity.equals(svid.id)))
+    const isOurs = (local: Workload) => waypoint.serves(local) || waypoint.isInside(local);
+    if (context.locals.all.some((local) => isOurs(local) && local.identity.equals(svid.id)))
       forwarder.retire();
   });
   const take = async (documents: DocumentsInForce | null) => {
     if (documents === null) return;
     await auth.update(documents);
+    sidecar?.read(auth.workloadPolicies);
     waypoint.recheck();
   };
   inForce.subscribe((documents) => void take(documents));
   void take(inForce.value);
   store.subscribe(() => waypoint.recheck());
+  sidecar?.changes.subscribe(() =>
+    context.connections.recheckPolicy((uid) => {
+      const workload = store.workload(uid);
+      return workload !== null && isInside(workload);
+    }),
+  );
   trust.changes.subscribe(() => waypoint.recheck());
   return waypoint;
 }

@@ -22,6 +22,11 @@ export function assembleConfig(
   const identitySocket = assembleIdentitySocket(values, errors);
   const adminSocket = assembleAdminSocket(values, environment, errors);
   checkListeners(values, errors);
+  if (values.l7 !== null && values.waypoints.length > 0)
+    errors.push({
+      where: settings.l7.flag,
+      message: "cannot be given with --waypoint: run the waypoint as a process of its own",
+    });
   if (values.mesh.length === 0 && values.control === null)
     errors.push({
       where: settings.mesh.flag,
@@ -39,6 +44,7 @@ export function assembleConfig(
     rootNamespace: values.rootNamespace,
     workloads: values.workloads.length === 0 ? null : values.workloads,
     waypoints: values.waypoints,
+    layer7: values.l7,
     waypointSettings: {
       middlewareDirectory: values.waypointMiddleware,
       filesDirectory: values.waypointFiles,

@@ -48,6 +48,8 @@ export interface Config {
   readonly workloads: readonly string[] | null;
   /** `namespace/name` of the workloads that run here and are waypoints of this process. */
   readonly waypoints: readonly string[];
+  /** `namespace/name` of the one workload whose tunnel has the waypoint's application inside; null for none. */
+  readonly layer7: string | null;
   readonly waypointSettings: WaypointConfig;
   readonly ca: CaConfig;
   /** A file of revocation lists. */

@@ -1,4 +1,4 @@
-/** Settings of a host that is a waypoint. */
+/** Settings of a host that is a waypoint, or whose tunnel has a waypoint's application inside. */
 
 import { otlpLimits } from "../../base/limits/otlp.ts";
 import { many, one, optional } from "../setting.ts";
@@ -29,6 +29,12 @@ export const waypointSettings = {
     hint: "NS/NAME",
     group,
     help: "a workload of this host that is a waypoint: it takes the traffic of the services and workloads bound to it",
+  }),
+  l7: optional(readWorkloadName, {
+    flag: "--l7",
+    hint: "NS/NAME",
+    group,
+    help: "sidecar mode: the one workload of this host whose own tunnel understands HTTP, with no waypoint between",
   }),
   waypointMiddleware: optional(readNonEmpty, {
     flag: "--waypoint-middleware",

@@ -75,6 +75,8 @@ export interface ControlIdentity {
   readonly tokens: TokenVerifier;
   /** Whether the caller may have that workload's identity, and so speak for it. */
   mayActAs(caller: Caller, wanted: SpiffeId): boolean;
+  /** The same of a workload by `namespace/name`; false for one that is not in the mesh. */
+  mayActAsWorkload(caller: Caller, workload: string): boolean;
   /** Takes `CreateCertificate`, `Join` and `Renew`. */
   register<Peer extends CallPeer>(service: GrpcService<Peer>): void;
 }
@@ -135,16 +137,21 @@ export function createControlIdentity(options: ControlIdentityOptions): ControlI
     controlUrl: options.controlUrl,
     pin,
   });
+  const mayActAs = (caller: Caller, wanted: SpiffeId): boolean => {
+    const behind = issuedThrough(caller, state);
+    if (typeof behind === "string") return false;
+    const question = { wanted, trustDomain, controlId, reserved, mesh };
+    return [caller, behind].every((asking) => refuseEntitlement({ ...question, caller: asking }) === null);
+  };
   return {
     authenticator,
     refusals,
     joinTokens,
     tokens,
-    mayActAs(caller, wanted) {
-      const behind = issuedThrough(caller, state);
-      if (typeof behind === "string") return false;
-      const question = { wanted, trustDomain, controlId, reserved, mesh };
-      return [caller, behind].every((asking) => refuseEntitlement({ ...question, caller: asking }) === null);
+    mayActAs,
+    mayActAsWorkload: (caller, name) => {
+      const workload = mesh.workload(name);
+      return workload !== null && mayActAs(caller, workload.identity);
     },
     register(service) {
       service

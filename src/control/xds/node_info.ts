@@ -2,6 +2,7 @@
 import { IpAddress } from "../../base/ip.ts";
 import { adsLimits } from "../../base/limits/rpc.ts";
 import { versionSkew } from "../../base/version_skew.ts";
+import { layer7Field } from "../../wire/ads/delta.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import type { Node } from "../../wire/messages/envoy_core.gen.ts";
 import type { Caller } from "../identity/caller.ts";
@@ -17,6 +18,8 @@ export interface NodeInfo {
   readonly namespace: string;
   readonly serviceAccount: string;
   readonly version: string;
+  /** `namespace/name` of the workload whose tunnel has the waypoint's application inside; "" for none. */
+  readonly layer7: string;
   /** Which program it is, as Envoy tells it; "" when it does not. */
   readonly program: string;
 }
@@ -52,6 +55,7 @@ export function readNode(node: Node | undefined): NodeInfo {
     namespace: text(node, "NAMESPACE") || (domain.split(".")[0] ?? ""),
     serviceAccount: text(node, "SERVICE_ACCOUNT"),
     version: text(node, "ISTIO_VERSION") || userAgentVersion(node),
+    layer7: text(node, layer7Field),
     program: node.userAgentName.slice(0, adsLimits.maxNodeIdChars),
   };
 }

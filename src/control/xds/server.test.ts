@@ -548,6 +548,61 @@ describe("the documents of the mesh", () => {
     expect(acknowledgeAll(stream)).toEqual(["Document -VirtualService shop/cart"]);
   });
 
+  test("a host is given those that concern a workload of its own, and each change of them", async () => {
+    const of = (namespace: string, kind: string, name: string, text = "one"): StoredDocument => ({
+      ...stored(name, text, kind),
+      key: `${kind} ${namespace}/${name}`,
+      namespace,
+    });
+    const source = new WatchSource<readonly StoredDocument[]>([
+      of("shop", "AuthorizationPolicy", "own"),
+      of("bank", "AuthorizationPolicy", "secret"),
+      of("bank", "Middleware", "secret"),
+      of("bank", "VirtualService", "routes"),
+      of("istio-system", "RequestAuthentication", "mesh"),
+      of("", "MeshConfig", "default"),
+    ]);
+    const xds = new XdsLab({
+      waypointDocuments: {
+        documents: source,
+        mayHave: () => false,
+        mayHaveFor: (caller, workload) =>
+          caller.kind === "node" && caller.node === "edge-1" && workload === "shop/web",
+        rootNamespace: "istio-system",
+      },
+    });
+    await settle();
+    const node = (name: string, workload: string) => {
+      const described = nodeOf(name);
+      return { ...described, metadata: { ...described.metadata, FAIRLEAD_L7: workload } };
+    };
+    const stream = xds.open("edge-1");
+    await settle();
+    stream.request({ node: node("edge-1", "shop/web"), typeUrl: documentType });
+    expect(acknowledgeAll(stream)).toEqual([
+      "Document AuthorizationPolicy shop/own VirtualService bank/routes RequestAuthentication istio-system/mesh MeshConfig /default",
+    ]);
+    source.set([
+      of("shop", "AuthorizationPolicy", "own", "two"),
+      of("bank", "AuthorizationPolicy", "secret", "two"),
+    ]);
+    await settle();
+    expect(acknowledgeAll(stream)).toEqual([
+      "Document AuthorizationPolicy shop/own -VirtualService bank/routes -RequestAuthentication istio-system/mesh -MeshConfig /default",
+    ]);
+    for (const [name, workload] of [
+      ["edge-1", "bank/web"],
+      ["edge-2", "shop/web"],
+      ["edge-1", "shop"],
+    ] as const) {
+      const other = xds.open(name);
+      await settle();
+      other.request({ node: node(name, workload), typeUrl: documentType });
+      expect(other.responses).toEqual([]);
+      expect(other.error).toMatchObject({ code: grpcCode.permissionDenied });
+    }
+  });
+
   test("another node is not, whatever it asks for", async () => {
     const { xds } = lab([stored("cart", "one")]);
     await settle();

@@ -48,7 +48,11 @@ export interface XdsServerOptions {
   /** For waypoints, and for no one else: what tenants have written is not every node's to read. */
   readonly waypointDocuments?: {
     readonly documents: Watch<readonly StoredDocument[]>;
+    /** All of them. */
     readonly mayHave: (caller: Caller) => boolean;
+    /** Those that concern the workload `namespace/name`, whose tunnel has a waypoint's application inside. */
+    readonly mayHaveFor?: (caller: Caller, workload: string) => boolean;
+    readonly rootNamespace?: string;
   };
   /** For `control_plane.identifier`, after `fairlead/`. */
   readonly version: string;
@@ -110,9 +114,12 @@ export class XdsServer {
     this.#encoder = new ResponseEncoder(`${controlPlanePrefix}${options.version}`);
     this.#timer = new PushTimer(options.clock, this.#limits, (sinceMs) => void this.#push(sinceMs));
     this.#mesh = new MeshResourceSets(options.store, () => this.#timer.changed());
-    this.#documents = new WaypointDocuments(options.clock, options.waypointDocuments?.documents ?? null, () =>
-      this.#pumpAll(),
-    );
+    this.#documents = new WaypointDocuments({
+      clock: options.clock,
+      documents: options.waypointDocuments?.documents ?? null,
+      rootNamespace: options.waypointDocuments?.rootNamespace ?? "",
+      onChange: () => this.#pumpAll(),
+    });
     const { set: documents } = this.#documents;
     this.#sets = new Map(
       [this.#mesh.policies, this.#mesh.addresses, this.#trust, this.#auditHeads, documents].map((set) => [
@@ -136,8 +143,9 @@ export class XdsServer {
       logger: options.logger,
       metrics: this.#metrics,
       recheck: (caller) => options.authenticator.recheck?.(caller) ?? null,
-      openSession: (info) => this.#openSession(info),
-      refuseType: (typeUrl, caller) => (typeUrl === documentType ? this.#refuseDocuments(caller) : null),
+      openSession: (info, caller) => this.#openSession(info, caller),
+      refuseType: (typeUrl, caller, info) =>
+        typeUrl === documentType ? this.#refuseDocuments(caller, info) : null,
       isSettled: () => this.#mesh.isSettled,
       onKnown: ({ source }, caller) => {
         const whose = this.#shares.enter(caller, source);
@@ -207,15 +215,34 @@ export class XdsServer {
       subscriber.cut(new GrpcError(grpcCode.unavailable, "the control plane is stopping"));
   }
 
-  #openSession(info: NodeInfo): DeltaSession {
+  #openSession(info: NodeInfo, caller: Caller): DeltaSession {
     const implicit = info.nodeName === "" ? [] : [nodeGroup(info.nodeName)];
-    return new DeltaSession(this.#sets, this.#encoder, implicit, this.#limits);
+    return new DeltaSession(this.#setsFor(info, caller), this.#encoder, implicit, this.#limits);
+  }
+
+  /** @throws GrpcError where a host asks for a workload that is not its own: never the documents of all in their place. */
+  #setsFor(info: NodeInfo, caller: Caller): ReadonlyMap<string, ResourceSet> {
+    if (info.layer7 === "") return this.#sets;
+    const refusal = this.#refuseDocuments(caller, info);
+    if (refusal !== null) throw refusal;
+    return new Map([...this.#sets, [documentType, this.#documents.viewOf(namespaceOf(info.layer7))]]);
+  }
+
+  #mayHaveFor({ layer7 }: NodeInfo, caller: Caller): boolean {
+    return layer7 !== "" && this.#options.waypointDocuments?.mayHaveFor?.(caller, layer7) === true;
   }
 
   /** Never an empty answer: a waypoint would take it for a mesh without policies. */
-  #refuseDocuments(caller: Caller): GrpcError | null {
+  #refuseDocuments(caller: Caller, info: NodeInfo): GrpcError | null {
     if (!this.#documents.isReady)
       return new GrpcError(grpcCode.unavailable, "the documents are still being read");
+    if (info.layer7 !== "") {
+      if (this.#mayHaveFor(info, caller)) return null;
+      return new GrpcError(
+        grpcCode.permissionDenied,
+        `documents for ${info.layer7} are for the host that it runs on; no document places it on this one`,
+      );
+    }
     if (this.#options.waypointDocuments?.mayHave(caller) === true) return null;
     return new GrpcError(
       grpcCode.permissionDenied,
@@ -338,6 +365,13 @@ export class XdsServer {
   #remove(subscriber: Subscriber): void {
     this.#subscribers.delete(subscriber);
     const { caller, node, source } = subscriber;
+    if (node !== null && node.layer7 !== "") {
+      const namespace = namespaceOf(node.layer7);
+      const isWanted = [...this.#subscribers].some(
+        (other) => namespaceOf(other.node?.layer7 ?? "") === namespace,
+      );
+      if (!isWanted) this.#documents.forgetView(namespace);
+    }
     if (caller !== null) this.#shares.leave(caller, source);
     if (caller === null || node === null) return;
     const key = clientKey(caller, node);
@@ -350,6 +384,11 @@ export class XdsServer {
     this.#metrics.connected(this.#clients.size);
     this.#options.onNodeGone?.(caller, node);
   }
+}
+
+/** @param workload `namespace/name`. */
+function namespaceOf(workload: string): string {
+  return workload.slice(0, Math.max(0, workload.indexOf("/")));
 }
 
 /** A node is one client; a workload's identity may be that of many instances. */

@@ -40,9 +40,9 @@ export interface SubscriberHost {
   readonly metrics: XdsMetrics;
   /** @returns null while the caller may still be believed. */
   recheck(caller: Caller): string | null;
-  openSession(info: NodeInfo): DeltaSession;
+  openSession(info: NodeInfo, caller: Caller): DeltaSession;
   /** Why the caller may not have a type; a type that is not known is answered with nothing instead, as istiod does. */
-  refuseType(typeUrl: string, caller: Caller): GrpcError | null;
+  refuseType(typeUrl: string, caller: Caller, info: NodeInfo): GrpcError | null;
   /** False while the mesh's resources are being changed: they are not sent then, and `pump` is called after it. */
   isSettled(): boolean;
   /** It is known who calls. @throws GrpcError when they have their share of streams. */
@@ -129,7 +129,8 @@ export class Subscriber implements StreamEvents<DeltaRequestMessage> {
     if (this.#closed) return;
     const session = this.#identified?.session ?? this.#identify(request);
     if (session === null || this.#caller === null) return;
-    const refusal = this.#host.refuseType(request.typeUrl, this.#caller);
+    const info = this.#identified?.info;
+    const refusal = info === undefined ? null : this.#host.refuseType(request.typeUrl, this.#caller, info);
     if (refusal !== null) {
       this.#end(refusal);
       return;
@@ -224,7 +225,7 @@ export class Subscriber implements StreamEvents<DeltaRequestMessage> {
       if (caller === null) throw internal();
       const info = readNode(request.node);
       checkNode(info, caller);
-      const session = this.#host.openSession(info);
+      const session = this.#host.openSession(info, caller);
       this.#identified = { info, session, atMs: this.#host.clock.wallMs() };
       this.#timer?.cancel();
       this.#timer = null;

@@ -1,4 +1,7 @@
-/** The mesh's documents as resources for waypoints, which make their rules of them: each encoded once when it changes, in slices. */
+/**
+ * The mesh's documents as resources for waypoints, which make their rules of them: each encoded once when it changes, in slices. And those
+ * that concern the workloads of one namespace, for tunnels that have a waypoint's application inside.
+ */
 import { inSteps } from "../../base/steps.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
 import type { Watch } from "../../base/watch.ts";
@@ -19,19 +22,41 @@ const notForWaypoints: ReadonlySet<string> = new Set([
   "TokenIssuer",
 ]);
 
+/** What services say of themselves to whoever calls them. All else is its own namespace's, and the root namespace's. */
+const forAllNamespaces: ReadonlySet<string> = new Set([
+  ...["VirtualService", "DestinationRule", "ServiceEntry", "BackendTLSPolicy", "ReferenceGrant"],
+  ...["HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute"],
+]);
+
+interface Given {
+  readonly document: StoredDocument;
+  readonly resource: NewResource;
+}
+
+export interface WaypointDocumentsOptions {
+  readonly clock: Clock;
+  readonly documents: Watch<readonly StoredDocument[]> | null;
+  readonly rootNamespace: string;
+  /** After a set has changed. */
+  readonly onChange: () => void;
+}
+
 export class WaypointDocuments {
   readonly set = new ResourceSet(documentType);
   readonly #clock: Clock;
+  readonly #rootNamespace: string;
   readonly #onChange: () => void;
   readonly #unsubscribe: () => void;
-  #given = new Map<string, StoredDocument>();
+  /** By namespace, for as long as somebody has one. */
+  readonly #views = new Map<string, ResourceSet>();
+  #given = new Map<string, Given>();
   #wanted: readonly StoredDocument[] | null = null;
   #isRunning = false;
   #isReady = false;
 
-  /** @param onChange after the set has changed. */
-  constructor(clock: Clock, documents: Watch<readonly StoredDocument[]> | null, onChange: () => void) {
+  constructor({ clock, documents, rootNamespace, onChange }: WaypointDocumentsOptions) {
     this.#clock = clock;
+    this.#rootNamespace = rootNamespace;
     this.#onChange = onChange;
     this.#unsubscribe = documents?.subscribe((stored) => this.#want(stored)) ?? (() => {});
     if (documents !== null) this.#want(documents.value);
@@ -40,6 +65,28 @@ export class WaypointDocuments {
   /** False until the documents were taken in for the first time: to have none is to have no policy, and is not said by mistake. */
   get isReady(): boolean {
     return this.#isReady;
+  }
+
+  /** What concerns the workloads of a namespace. It is kept up to date until `forgetView`. */
+  viewOf(namespace: string): ResourceSet {
+    const known = this.#views.get(namespace);
+    if (known !== undefined) return known;
+    const view = new ResourceSet(documentType);
+    const resources = [...this.#given.values()]
+      .filter(({ document }) => this.#concerns(document, namespace))
+      .map(({ resource }) => resource);
+    view.apply(resources, []);
+    this.#views.set(namespace, view);
+    return view;
+  }
+
+  forgetView(namespace: string): void {
+    this.#views.delete(namespace);
+  }
+
+  #concerns(document: StoredDocument, namespace: string): boolean {
+    const isNear = [namespace, this.#rootNamespace, ""].includes(document.namespace);
+    return isNear || forAllNamespaces.has(document.kind);
   }
 
   close(): void {
@@ -58,30 +105,46 @@ export class WaypointDocuments {
     const slice = new TimeSlice(this.#clock);
     for (let stored = this.#wanted; stored !== null; stored = this.#wanted) {
       this.#wanted = null;
-      const next = new Map<string, StoredDocument>();
-      const upsert: NewResource[] = [];
+      const next = new Map<string, Given>();
+      const changed: Given[] = [];
       const given = this.#given;
       await slice.run(
         inSteps(stored, (document) => {
           if (notForWaypoints.has(document.kind)) return;
-          next.set(document.key, document);
-          if (!isSame(given.get(document.key), document)) upsert.push(resourceOf(document));
+          const before = given.get(document.key);
+          const now =
+            before !== undefined && isSame(before.document, document)
+              ? before
+              : { document, resource: resourceOf(document) };
+          next.set(document.key, now);
+          if (now !== before) changed.push(now);
         }),
       );
       const remove = [...given.keys()].filter((key) => !next.has(key));
       this.#given = next;
       this.#isReady = true;
-      if (this.set.apply(upsert, remove)) this.#onChange();
+      let isChanged = this.set.apply(
+        changed.map(({ resource }) => resource),
+        remove,
+      );
+      for (const [namespace, view] of this.#views) {
+        const upsert = changed.filter(({ document }) => this.#concerns(document, namespace));
+        isChanged =
+          view.apply(
+            upsert.map(({ resource }) => resource),
+            remove,
+          ) || isChanged;
+      }
+      if (isChanged) this.#onChange();
     }
     this.#isRunning = false;
   }
 }
 
-function isSame(before: StoredDocument | undefined, now: StoredDocument): boolean {
+function isSame(before: StoredDocument, now: StoredDocument): boolean {
   return (
     before === now ||
-    (before !== undefined &&
-      before.text === now.text &&
+    (before.text === now.text &&
       before.source === now.source &&
       before.line === now.line &&
       before.createdMs === now.createdMs)

@@ -316,13 +316,18 @@ export interface MetricOverride {
 /** An expression in CEL; null: the metric has no such label. */
 export type TagOverride = Located<string> | null;
 
-/** What waypoints tell of requests. Each part is null when the document says nothing of it. */
-export interface TelemetryDocument extends Document {
+/** What is told of requests. Each part is null when the document says nothing of it. */
+export interface TelemetryDocument extends Document, TelemetrySettings {
   readonly kind: "Telemetry";
   /** Empty: the namespace's waypoints, or all of the mesh in the root namespace. */
   readonly targetRefs: readonly Located<string>[];
-  /** It is for workloads, and so for no waypoint. */
-  readonly hasSelector: boolean;
+  /** Not null: it is for workloads, and so for tunnels that have a waypoint's application inside, and no waypoint. */
+  readonly selector: Labels | null;
+  /** What it says of who sends requests; the rest is of whom they are for, as which a waypoint reports. */
+  readonly client: TelemetrySettings;
+}
+
+export interface TelemetrySettings {
   readonly accessLog: AccessLogging | null;
   readonly tracing: TracingRule | null;
   /** By Istio's names, `REQUEST_COUNT` and so on. */

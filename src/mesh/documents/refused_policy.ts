@@ -24,6 +24,8 @@ export interface RefusedForWaypoint {
   readonly namespace: string;
   /** `Kind name` of each; null where it cannot be told, so it may be for whatever is in its namespace. */
   readonly targetRefs: readonly string[] | null;
+  /** Not null of a document without targets, for workloads: those it selects, or all. It concerns tunnels that have a waypoint's application inside. */
+  readonly workloads: { readonly selector: Labels | null } | null;
   readonly location: Location;
 }
 
@@ -36,19 +38,29 @@ export function isForWaypoints(kind: string): kind is RefusedForWaypoint["kind"]
   );
 }
 
-/** @returns null when it can be told that the document, were it good, would be nothing to waypoints. */
+/** @returns null when it can be told that the document, were it good, would be nothing to a waypoint or to a tunnel that has its application inside. */
 export function salvageForWaypoint(
   root: YamlNode,
   kind: RefusedForWaypoint["kind"],
   { key, namespace }: Metadata,
 ): RefusedForWaypoint | null {
-  const found = { kind, key, namespace, location: root.at };
+  const found = { kind, key, namespace, location: root.at, workloads: null };
   const spec = ObjectReader.open(root, "", new Problems())?.object("spec", specFields) ?? null;
   if (kind === "MeshConfig" || spec === null) return { ...found, targetRefs: null };
   if (spec.has("targetRef") || spec.has("targetRefs"))
     return { ...found, targetRefs: areKnownTargets(spec) ? targetNames(spec) : null };
-  // Without targets it is for tunnels, or for nothing at all; a condition has no other way to say whom it is for.
-  return kind === "AccessCondition" ? { ...found, targetRefs: null } : null;
+  // A condition has no other way to say whom it is for.
+  if (kind === "AccessCondition") return { ...found, targetRefs: null };
+  if (spec.text("action") === "AUDIT") return null;
+  return { ...found, targetRefs: [], workloads: { selector: salvagedSelector(spec) } };
+}
+
+/** Null when it has none, or none that can be read. */
+function salvagedSelector(spec: ObjectReader): Labels | null {
+  const problems = new Problems();
+  const node = spec.node("selector");
+  const labels = node === null ? null : salvageSelector(node, "matchLabels", problems);
+  return problems.any ? null : labels;
 }
 
 const specFields = {

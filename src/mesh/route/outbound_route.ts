@@ -18,7 +18,7 @@ import {
   refuse,
   type TcpRoute,
 } from "./route.ts";
-import { findTarget, type Target } from "./route_target.ts";
+import { findTarget, serviceVip, type Target } from "./route_target.ts";
 
 /** @param random uniform in [0, 1). Called once for each choice that is made. */
 export function resolveOutbound(store: MeshStore, request: OutboundRequest, random: () => number): Route {
@@ -93,6 +93,27 @@ function passthrough(target: Target, network: string): Route {
   }
   if (ip === null) return refuse("no_route", `${target.authority} has no address`);
   return { protocol: "TCP", dial: { kind: "address", address: { ip, port } }, destination: null, service };
+}
+
+/**
+ * To a service's waypoint: where a client's own routes lead to a service that has one, its policies are enforced there all the same.
+ *
+ * @param port of the service. @returns null for a service without a waypoint.
+ */
+export function waypointRoute(
+  store: MeshStore,
+  request: Omit<OutboundRequest, "destination">,
+  service: Service,
+  port: number,
+  random: () => number,
+): Route | null {
+  const waypoint = serviceWaypoint(service, random);
+  if (waypoint === null) return null;
+  const ip = serviceVip(service, request.network);
+  const authority = ip === null ? `${service.hostname}:${port}` : formatSocketAddress({ ip, port });
+  const target = { ip, port, service, authority, hostname: service.hostname };
+  const destination = { host: service.hostname, port };
+  return viaServiceWaypoint(store, { ...request, destination }, target, service, waypoint, random);
 }
 
 /** To a workload that was chosen already, past every waypoint: the way of a waypoint's own calls. */

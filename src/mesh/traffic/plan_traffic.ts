@@ -190,7 +190,7 @@ function rateLimitOf(
     if (services.length === 0)
       report.warn(document, "Unresolved", `there is no ${kind} ${namespace}/${target}`, at);
     return services
-      .filter(scope.serves)
+      .filter(waypoint?.client?.limits ?? scope.serves)
       .map((service) => ({ kind: "service", service: serviceKey(service) }));
   });
   if (targets.length === 0) return null;

@@ -9,8 +9,14 @@ export interface TrafficScope {
     readonly namespace: string;
     /** `namespace/name` of the Gateways that it is an instance of. */
     readonly gateways: readonly string[];
+    /** Sidecar mode: the workload whose own calls are routed. Its labels are known, and it is in front of its own services alone. */
+    readonly client?: {
+      readonly labels: ReadonlyMap<string, string>;
+      /** Whether the limits of a service are counted in front of the workload. */
+      readonly limits: (service: Service) => boolean;
+    };
   } | null;
-  /** Whether the waypoint is in front of the service. */
+  /** Whether the waypoint is in front of the service; in sidecar mode whether calls of it are routed by the client. */
   readonly serves: (service: Service) => boolean;
   readonly rootNamespace: string;
 }

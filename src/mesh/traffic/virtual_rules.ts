@@ -157,12 +157,19 @@ export class VirtualRules {
     };
   }
 
+  #isClient(wanted: VirtualScope["sourceLabels"]): boolean {
+    const labels = this.#scope.waypoint?.client?.labels;
+    if (labels === undefined) return wanted.size === 0;
+    for (const [name, value] of wanted) if (labels.get(name) !== value) return false;
+    return true;
+  }
+
   #l4Matches({ matches }: VirtualL4Route, port: number): VirtualL4Route["matches"] | null {
     const applicable = matches.filter(({ scope }) => this.#applies(scope, port));
     return matches.length > 0 && applicable.length === 0 ? null : applicable;
   }
 
-  /** As a waypoint of Istio's sees it: labels of clients are not known to it, and `sourceNamespace` is compared with its own. */
+  /** As a waypoint of Istio's sees it: labels of clients are not known to it, but to their own tunnels, and `sourceNamespace` is compared with its own. */
   #applies(
     { port: wanted, appliesToMesh, sourceLabels, sourceNamespace }: VirtualScope,
     port: number,
@@ -171,7 +178,7 @@ export class VirtualRules {
     return (
       (wanted === null || wanted === port) &&
       appliesToMesh !== false &&
-      sourceLabels.size === 0 &&
+      this.#isClient(sourceLabels) &&
       (sourceNamespace === null || waypoint === null || sourceNamespace === waypoint.namespace)
     );
   }

@@ -27,7 +27,7 @@ export function checkRequest(question: AuthorizerQuestion, asBytes: boolean, now
   const seconds = Math.floor(nowMs / 1000);
   return newMessage(CheckRequestSchema, {
     attributes: {
-      source: { address: address(source.ip.text, source.port), principal: peer.uri },
+      source: { address: address(source.ip.text, source.port), principal: peer?.uri ?? "" },
       destination: {
         address: address(destination.ip?.text ?? "", destination.port),
         principal: waypoint.identity.uri,

@@ -178,10 +178,10 @@ export function seenBy(facts: RequestFacts, nowMs: number): Seen {
   const bindings = {
     source: map({
       address: facts.sourceIp.text,
-      principal: peer.principal,
-      namespace: peer.namespace,
-      service_account: peer.serviceAccount,
-      trust_domain: peer.trustDomain,
+      principal: peer?.principal ?? "",
+      namespace: peer?.namespace ?? "",
+      service_account: peer?.serviceAccount ?? "",
+      trust_domain: peer?.trustDomain ?? "",
     }),
     remote: map({ address: facts.remoteIp.text }),
     destination: map({ address: facts.destinationIp?.text ?? "", port: BigInt(facts.destinationPort) }),

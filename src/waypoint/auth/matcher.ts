@@ -37,15 +37,15 @@ function positive(test: Test): Matcher {
       return (facts) => fits(claimAt(facts.http?.user?.claims, test.path));
     }
     case "principal":
-      return texts(test.texts, ({ peer }) => peer.principal);
+      return texts(test.texts, ({ peer }) => peer?.principal ?? "");
     case "namespace":
-      return ({ peer }) => test.texts.some((text) => matchesGlob(text, peer.namespace));
+      return ({ peer }) => peer !== null && test.texts.some((text) => matchesGlob(text, peer.namespace));
     case "service_account": {
       const accounts = new Set(test.texts);
-      return ({ peer }) => accounts.has(`${peer.namespace}/${peer.serviceAccount}`);
+      return ({ peer }) => peer !== null && accounts.has(`${peer.namespace}/${peer.serviceAccount}`);
     }
     case "trust_domain":
-      return texts(test.texts, ({ peer }) => peer.trustDomain);
+      return texts(test.texts, ({ peer }) => peer?.trustDomain ?? "");
     case "sni":
       return texts(test.texts, ({ sni }) => sni);
     case "host":
@@ -70,7 +70,7 @@ function positive(test: Test): Matcher {
   }
 }
 
-/** Exact texts are looked up; the others are tried one after another. A connection that is not HTTP has the subject "". */
+/** Exact texts are looked up; the others are tried one after another. A connection that is not HTTP, or has no peer, has the subject "". */
 function texts(patterns: readonly string[], subject: (facts: RequestFacts) => string): Matcher {
   const fits = textsMatcher(patterns);
   return (facts) => {

@@ -4,7 +4,8 @@ import type { SpiffeId } from "../../mesh/identity.ts";
 import type { Downstream, EndUser, Fields, RequestHead } from "../exchange.ts";
 
 export interface RequestFacts {
-  readonly peer: SpiffeId;
+  /** Null for plain text. */
+  readonly peer: SpiffeId | null;
   /** Of the connection. */
   readonly sourceIp: IpAddress;
   /** The client's, as far as the trusted proxies say it. */

@@ -106,9 +106,11 @@ export class RuleIndex {
       if (entries !== undefined) found.push(entries);
     };
     const { peer, http } = facts;
-    look("principal", "", peer.principal);
-    look("account", "", `${peer.namespace}/${peer.serviceAccount}`);
-    look("namespace", "", peer.namespace);
+    if (peer !== null) {
+      look("principal", "", peer.principal);
+      look("account", "", `${peer.namespace}/${peer.serviceAccount}`);
+      look("namespace", "", peer.namespace);
+    }
     look("port", "", String(facts.destinationPort));
     if (http === null) return found;
     look("path", "", http.path);

@@ -7,6 +7,7 @@ import type {
   AccessConditionDocument,
   AuthorizationPolicyDocument,
   GatewayDocument,
+  Labels,
   MeshConfigDocument,
   RequestAuthenticationDocument,
 } from "../../mesh/documents/document.ts";
@@ -16,9 +17,11 @@ import type { JwtRule } from "../../mesh/documents/security.ts";
 import type { Service } from "../../mesh/service.ts";
 import { identitiesOf, ownGateways } from "../../mesh/targets/own_gateways.ts";
 import { serviceTargets, type TargetKey, targetKey, waypointTargets } from "../../mesh/targets/targets.ts";
+import type { Workload } from "../../mesh/workload.ts";
 import type { Downstream } from "../exchange.ts";
 import { Authentication } from "./authentication.ts";
 import { type Condition, conditionsOf } from "./conditions.ts";
+import { enforcedServices } from "./enforced_services.ts";
 import { IssuerKeys, type KeyReader } from "./issuer_keys.ts";
 import { layer7Policy } from "./layer7_policy.ts";
 import { PolicySections } from "./policy_sections.ts";
@@ -26,6 +29,8 @@ import { RuleVerifier, TokenRoom } from "./token_verifier.ts";
 import { TrustDomains } from "./trust_domains.ts";
 
 type TargetedDocument = AuthorizationPolicyDocument | RequestAuthenticationDocument | AccessConditionDocument;
+/** Without targets it is for workloads: all of its namespace, or those that it selects. */
+type WorkloadDocument = AuthorizationPolicyDocument | RequestAuthenticationDocument;
 
 /** What the documents for one target say. */
 export interface RuleGroup {
@@ -56,6 +61,8 @@ export interface MeshFacts {
   readonly rootNamespace: string;
   /** As it is now. @param key `namespace/hostname` */
   readonly serviceByKey: (key: string) => Service | null;
+  /** Whether documents for workloads are enforced here too: sidecar mode. */
+  readonly isInside: boolean;
 }
 
 interface KeptGroup {
@@ -84,9 +91,14 @@ export class RuleSets {
     const { documents } = inForce;
     const config = documents.find((document) => document.kind === "MeshConfig") ?? null;
     const byTarget = new Map<TargetKey, TargetedDocument[]>();
+    const forWorkloads: WorkloadDocument[] = [];
     for (const document of documents) {
       if (!isTargeted(document)) continue;
       await slice.giveWay();
+      if (this.#mesh.isInside && isForWorkloads(document)) {
+        byTarget.set(workloadsKey(document), [document]);
+        forWorkloads.push(document);
+      }
       for (const { value } of document.targetRefs) {
         const key = targetKey(document.metadata.namespace, value);
         const list = byTarget.get(key) ?? [];
@@ -108,7 +120,7 @@ export class RuleSets {
     this.#groups = groups;
     this.#verifiers = made.verifiers;
     this.#keys = made.keys;
-    return new RuleSet(groups, inForce, config, this.#mesh);
+    return new RuleSet(groups, inForce, config, this.#mesh, forWorkloads);
   }
 }
 
@@ -118,6 +130,15 @@ function isTargeted(document: DocumentsInForce["documents"][number]): document i
     document.kind === "RequestAuthentication" ||
     document.kind === "AccessCondition"
   );
+}
+
+function isForWorkloads(document: TargetedDocument): document is WorkloadDocument {
+  return document.kind !== "AccessCondition" && document.targetRefs.length === 0;
+}
+
+/** Each by itself: which workloads it is for is looked at later. */
+function workloadsKey({ kind, metadata: { namespace, name } }: WorkloadDocument): TargetKey {
+  return targetKey(namespace, `workloads of ${kind} ${name}`);
 }
 
 function sameDocuments(before: readonly TargetedDocument[], now: readonly TargetedDocument[]): boolean {
@@ -197,6 +218,7 @@ export class RuleSet {
   readonly #documents: DocumentsInForce;
   readonly #gateways: readonly GatewayDocument[];
   readonly #mesh: MeshFacts;
+  readonly #forWorkloads: readonly WorkloadDocument[];
   readonly #targets = new Map<string, TargetRules>();
   /** Of connections, so that their requests look nothing up. */
   readonly #known = new WeakMap<Downstream, TargetRules>();
@@ -206,12 +228,20 @@ export class RuleSet {
     documents: DocumentsInForce,
     config: MeshConfigDocument | null,
     mesh: MeshFacts,
+    forWorkloads: readonly WorkloadDocument[],
   ) {
+    this.#forWorkloads = forWorkloads;
     this.#groups = groups;
     this.#documents = documents;
     this.#gateways = documents.documents.filter((document) => document.kind === "Gateway");
     this.config = config;
     this.#mesh = mesh;
+  }
+
+  /** `namespace/name` of the AuthorizationPolicies among the documents for workloads. */
+  get workloadPolicies(): ReadonlySet<string> {
+    const policies = this.#forWorkloads.filter(({ kind }) => kind === "AuthorizationPolicy");
+    return new Set(policies.map(({ metadata: { namespace, name } }) => `${namespace}/${name}`));
   }
 
   /** Conditions that never hold, whatever the request: their author should know. */
@@ -240,42 +270,78 @@ export class RuleSet {
   }
 
   /** What is for services does not apply where a workload's own address was called. */
-  #find({ waypoint, service }: Downstream): TargetRules {
-    const own = ownGateways(waypoint, this.#gateways, this.#mesh.serviceByKey);
-    const identities = identitiesOf(waypoint, own);
+  #find(downstream: Downstream): TargetRules {
+    const { waypoint, place } = downstream;
+    const isWaypoint = place.side === "waypoint";
+    const workload = place.side === "inbound" ? waypoint : null;
+    const own = isWaypoint ? ownGateways(waypoint, this.#gateways, this.#mesh.serviceByKey) : [];
+    const identities = isWaypoint ? identitiesOf(waypoint, own) : [];
+    const services = enforcedServices(downstream);
     const keys = [
       ...new Set(identities.flatMap((identity) => waypointTargets(identity, this.#mesh.rootNamespace))),
-      ...(service === null ? [] : serviceTargets(service)),
+      ...services.flatMap(serviceTargets),
+      ...(workload === null ? [] : this.#workloadKeys(workload)),
     ];
-    const name = JSON.stringify(keys);
+    const name = JSON.stringify([place.side, workload?.uid, keys]);
     const found = this.#targets.get(name);
     if (found !== undefined) return found;
     const namespaces = [
       "",
       this.#mesh.rootNamespace,
-      service?.namespace,
+      workload?.namespace,
+      ...services.map(({ namespace }) => namespace),
       ...identities.map((one) => one.namespace),
     ];
     const groups = keys.flatMap((key) => this.#groups.get(key)?.group ?? []);
     const rules = {
       groups,
       authentication: new Authentication([...new Set(groups.flatMap(({ verifiers }) => verifiers))]),
-      refused: this.#documents.refused.filter(({ namespace, targetRefs }) =>
-        targetRefs === null
+      refused: this.#documents.refused.filter(({ namespace, targetRefs, workloads }) => {
+        if (workloads !== null)
+          return (
+            workload !== null &&
+            this.#isOver(namespace, workload) &&
+            selects(workloads.selector, workload.labels)
+          );
+        return targetRefs === null
           ? namespaces.includes(namespace)
-          : targetRefs.some((reference) => keys.includes(targetKey(namespace, reference))),
-      ),
+          : targetRefs.some((reference) => keys.includes(targetKey(namespace, reference)));
+      }),
       hasCustom: groups.some(({ http, tcp }) => http.custom.size + tcp.custom.size > 0),
       hasConditions: groups.some(({ conditions }) => conditions.some(({ dryRun }) => !dryRun)),
       hasNotes: groups.some(
         ({ http, tcp, conditions }) =>
           http.hasNotes || tcp.hasNotes || conditions.some(({ dryRun }) => dryRun),
       ),
-      tellsPeer: own.some(({ metadata }) => metadata.annotations.get(xfccAnnotation)?.value === "true"),
+      // In front of a workload always, as Istio's sidecars do (`FORWARD_CLIENT_CERT`); a waypoint where it is asked for.
+      tellsPeer:
+        workload !== null ||
+        own.some(({ metadata }) => metadata.annotations.get(xfccAnnotation)?.value === "true"),
     };
     this.#targets.set(name, rules);
     return rules;
   }
+
+  /** Those of its namespace and of the root namespace that select it, and those that the mesh says are for it. */
+  #workloadKeys(workload: Workload): readonly TargetKey[] {
+    const named = new Set(workload.authorizationPolicies);
+    return this.#forWorkloads.flatMap((document) => {
+      const { kind, selector, metadata } = document;
+      const isNamed = kind === "AuthorizationPolicy" && named.has(`${metadata.namespace}/${metadata.name}`);
+      const isSelected = this.#isOver(metadata.namespace, workload) && selects(selector, workload.labels);
+      return isNamed || isSelected ? [workloadsKey(document)] : [];
+    });
+  }
+
+  #isOver(namespace: string, workload: Workload): boolean {
+    return namespace === workload.namespace || namespace === this.#mesh.rootNamespace;
+  }
+}
+
+/** @param selector null: all. */
+export function selects(selector: Labels | null, labels: ReadonlyMap<string, string>): boolean {
+  for (const [name, { value }] of selector ?? []) if (labels.get(name) !== value) return false;
+  return true;
 }
 
 const xfccAnnotation = "ambient.istio.io/xfcc-include-client-identity";

@@ -47,7 +47,7 @@ describe("the order of decisions", () => {
     const { clock, http } = await authBench("");
     return new WaypointAuth({
       ...{ clock, http, logger: silentLogger, files: new MemoryFiles() },
-      ...{ trustDomain: "t", rootNamespace: "r", serviceByKey: () => null },
+      ...{ trustDomain: "t", rootNamespace: "r", isInside: false, serviceByKey: () => null },
       ask: () => Promise.reject(new Error("no authorizer is asked")),
     });
   }

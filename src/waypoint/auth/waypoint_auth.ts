@@ -56,6 +56,11 @@ export class WaypointAuth implements AuthStages {
     return this.#rules?.config?.pathNormalization ?? "BASE";
   }
 
+  /** `namespace/name` of the AuthorizationPolicies for workloads that are enforced here, in sidecar mode. */
+  get workloadPolicies(): ReadonlySet<string> {
+    return this.#rules?.workloadPolicies ?? none;
+  }
+
   /** Puts the documents in force, in slices. Of several that come meanwhile the last counts. */
   update(documents: DocumentsInForce): Promise<void> {
     this.#pending = documents;
@@ -108,6 +113,8 @@ export class WaypointAuth implements AuthStages {
     const { request, downstream } = exchange;
     const rules = this.#rulesOf(downstream);
     if (rules === null) return this.#first(() => this.authenticate(exchange));
+    // Of a client's own side nothing is known that its words could be checked against: whoever serves the request does.
+    if (downstream.place.side === "outbound") return null;
     tellPeer(exchange, rules.tellsPeer);
     const result = rules.authentication.run(request);
     if (result instanceof Promise) return result.then((later) => this.#know(exchange, later));
@@ -168,6 +175,8 @@ export class WaypointAuth implements AuthStages {
   #decide(subject: Subject, exchange: Exchange | null): Decided | Promise<Decided> {
     const rules = this.#rulesOf(subject.downstream);
     if (rules === null) return this.#first(() => this.#decide(subject, exchange));
+    if (subject.downstream.place.side === "outbound")
+      return mintRequestPermit({ ...ownCall, version: this.version }, () => null);
     const asked = consultations(rules, subject.facts, this.#rules?.config ?? null);
     if (asked.length > 0) return this.#consult(subject, exchange);
     return this.#decideLocally(subject, rules, none, noFields);
@@ -266,7 +275,7 @@ export class WaypointAuth implements AuthStages {
         ...{
           policy,
           rule,
-          "src.identity": downstream.peer.uri,
+          "src.identity": downstream.peer?.uri ?? null,
           method: facts.http?.method,
           path: facts.http?.path,
         },
@@ -301,6 +310,9 @@ export class WaypointAuth implements AuthStages {
     });
   }
 }
+
+/** Policies are about who is called: they are enforced there, and not by who calls. */
+const ownCall = { policy: null, expiresAtMs: null, responseFields: noFields };
 
 /** What is decided about. */
 interface Subject {
@@ -337,7 +349,8 @@ const unknownPolicies = localReply(503, "UAEX", "", "no policy is known yet, so 
 function tellPeer({ request, downstream: { waypoint, peer } }: Exchange, isAsked: boolean): void {
   if (request.fields.includes(clientCertificate))
     request.fields = withoutFields(request.fields, [clientCertificate]);
-  if (isAsked) request.fields.push(clientCertificate, `By=${waypoint.identity.uri};URI=${peer.uri}`);
+  if (isAsked && peer !== null)
+    request.fields.push(clientCertificate, `By=${waypoint.identity.uri};URI=${peer.uri}`);
 }
 
 function applyChanges(

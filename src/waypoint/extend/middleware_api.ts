@@ -7,14 +7,14 @@ import type { MiddlewareHandler } from "hono";
 
 /** Who calls what, all of it verified. */
 export interface MeshRequest {
-  /** The calling workload, by its certificate. */
+  /** The calling workload, by its certificate; null for plain text, which only the tunnel of a workload (sidecar mode) may take. */
   readonly peer: {
     /** `spiffe://cluster.local/ns/shop/sa/web` */
     readonly uri: string;
     readonly trustDomain: string;
     readonly namespace: string;
     readonly serviceAccount: string;
-  };
+  } | null;
   /** The end user, by a token that a RequestAuthentication verified; null without one. */
   readonly user: {
     readonly issuer: string;
@@ -22,7 +22,7 @@ export interface MeshRequest {
     readonly audiences: readonly string[];
     readonly claims: Readonly<Record<string, unknown>>;
   } | null;
-  /** `namespace/hostname`; null when a workload's own address is called. */
+  /** `namespace/hostname`; null when a workload's own address is called. In sidecar mode it is told by the port, and may be one of several. */
   readonly service: string | null;
   readonly port: number;
   readonly sourceAddress: string;

@@ -104,10 +104,10 @@ describe("what a middleware can do", () => {
     const factory: MiddlewareFactory = (config) => async (c, next) => {
       const { mesh } = c.var;
       mesh.count("seen", 2);
-      mesh.log("info", "hello", { from: mesh.peer.serviceAccount });
+      mesh.log("info", "hello", { from: mesh.peer?.serviceAccount ?? null });
       mesh.setRequestHeader("X-Owner", config.owner ?? "");
       mesh.setRequestHeader("x-secret", null);
-      if (mesh.peer.serviceAccount === "other") return c.text(`no ${mesh.service}`, 403);
+      if (mesh.peer?.serviceAccount === "other") return c.text(`no ${mesh.service}`, 403);
       await next();
     };
     const { update, ask, metrics, log } = await scene({ one: factory });

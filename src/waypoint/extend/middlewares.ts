@@ -193,10 +193,12 @@ export class Middlewares {
   #context(name: string, exchange: Exchange): MeshRequest {
     const { downstream, user, request } = exchange;
     const { logger, traceId } = this.#options;
+    const { place } = downstream;
+    const service = place.side === "inbound" ? place.service : downstream.service;
     return {
       peer: downstream.peer,
       user,
-      service: downstream.service === null ? null : serviceKey(downstream.service),
+      service: service === null ? null : serviceKey(service),
       port: downstream.destination.port,
       sourceAddress: downstream.source.ip.text,
       traceId: traceId(exchange),

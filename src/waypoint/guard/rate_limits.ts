@@ -197,7 +197,7 @@ export class RateLimits {
       if (compiled.limit.dryRun && !verdict.allowed)
         this.#context.logger.log("info", "rate_limit", "dry run: this request would have been refused", {
           limit: describe(compiled.limit, rule.rule),
-          peer: exchange.downstream.peer.uri,
+          peer: exchange.downstream.peer?.uri ?? null,
           path: exchange.request.path,
         });
   }
@@ -261,7 +261,8 @@ function keyOf(keys: readonly RateLimitKey[], exchange: Exchange): string {
 function partOf(key: RateLimitKey, { downstream, request, rule, user }: Exchange): string {
   switch (key.by) {
     case "peer":
-      return downstream.peer.uri;
+      // Whoever shows no certificate shares one count.
+      return downstream.peer?.uri ?? "";
     case "service":
       return downstream.service === null ? (downstream.workload?.uid ?? "") : serviceKey(downstream.service);
     case "route":

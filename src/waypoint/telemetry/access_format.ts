@@ -80,7 +80,7 @@ const operators: Readonly<Record<string, Part>> = {
     return ip === null ? null : formatSocketAddress({ ip, port });
   },
   DOWNSTREAM_LOCAL_PORT: ({ exchange }) => String(exchange.downstream.destination.port),
-  DOWNSTREAM_PEER_URI_SAN: ({ exchange }) => exchange.downstream.peer.uri,
+  DOWNSTREAM_PEER_URI_SAN: ({ exchange }) => exchange.downstream.peer?.uri ?? null,
   REQUESTED_SERVER_NAME: ({ exchange }) => exchange.downstream.sni || null,
   ROUTE_NAME: ({ exchange }) => exchange.rule?.name ?? null,
 };

@@ -1,4 +1,4 @@
-/** Istio's standard metrics of HTTP and gRPC, by the names and labels of a waypoint (https://istio.io/latest/docs/reference/config/metrics/). */
+/** Istio's standard metrics of HTTP and gRPC, by the names and labels of a waypoint or of a sidecar (https://istio.io/latest/docs/reference/config/metrics/). */
 import type { Counter, Histogram, MetricFamily, MetricRegistry } from "../../base/metrics.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import type { Workload } from "../../mesh/workload.ts";
@@ -204,12 +204,13 @@ export class RequestMetrics {
 
 function labelsOf({ exchange, status, grpcStatus, flags }: RequestRecord): Labels {
   const { downstream, endpoint } = exchange;
-  const service = endpoint?.service ?? downstream.service;
+  const { place } = downstream;
+  const service = endpoint?.service ?? (place.side === "inbound" ? place.service : downstream.service);
   const source = partyOf(downstream.sourceWorkload, downstream.peer);
   const workload = endpoint?.workload ?? downstream.workload;
   const destination = partyOf(workload, workload?.identity ?? null);
   return {
-    reporter: "waypoint",
+    reporter: reporters[place.side],
     source_workload: source.workload,
     source_workload_namespace: source.namespace,
     source_principal: source.principal,
@@ -233,9 +234,16 @@ function labelsOf({ exchange, status, grpcStatus, flags }: RequestRecord): Label
     response_code: String(status),
     grpc_response_status: grpcStatus ?? "",
     response_flags: flags,
-    // A waypoint is reached by HBONE alone.
-    connection_security_policy: "mutual_tls",
+    connection_security_policy: securityPolicy(downstream),
   };
+}
+
+const reporters = { waypoint: "waypoint", inbound: "destination", outbound: "source" } as const;
+
+/** A waypoint is reached by HBONE alone. Who calls does not tell how it will be carried, as in Istio. */
+function securityPolicy({ place, peer }: Downstream): string {
+  if (place.side === "outbound") return "unknown";
+  return peer === null ? "none" : "mutual_tls";
 }
 
 function partyOf(workload: Workload | null, identity: SpiffeId | null) {

@@ -169,7 +169,9 @@ function lineFields(record: RequestRecord, trace: Open["trace"]): LogFields {
   const { exchange, grpcStatus } = record;
   const { request, downstream, endpoint, rule, user } = exchange;
   const [ip] = endpoint?.workload.addresses ?? [];
+  const { side } = downstream.place;
   return {
+    ...(side === "waypoint" ? {} : { direction: side }),
     method: request.method,
     host: request.authority,
     path: withoutQuery(request.path),
@@ -182,8 +184,8 @@ function lineFields(record: RequestRecord, trace: Open["trace"]): LogFields {
     attempts: exchange.attempts,
     "src.addr": formatSocketAddress(downstream.source),
     "src.workload": downstream.sourceWorkload?.name ?? null,
-    "src.namespace": downstream.sourceWorkload?.namespace ?? downstream.peer.namespace,
-    "src.identity": downstream.peer.uri,
+    "src.namespace": downstream.sourceWorkload?.namespace ?? downstream.peer?.namespace ?? null,
+    "src.identity": downstream.peer?.uri ?? null,
     "user.issuer": user?.issuer ?? null,
     "user.subject": user?.subject ?? null,
     "dst.service": destinationName(exchange),
@@ -232,7 +234,7 @@ function spanFor(
       "http.request.body.size": record.requestBytes,
       "http.response.body.size": record.responseBytes,
       "http.request.resend_count": Math.max(0, exchange.attempts - 1),
-      "fairlead.peer": downstream.peer.uri,
+      ...(downstream.peer === null ? {} : { "fairlead.peer": downstream.peer.uri }),
       "fairlead.destination": destinationName(exchange),
       "fairlead.flags": record.flags,
       ...(record.grpcStatus === null

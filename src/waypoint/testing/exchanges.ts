@@ -21,6 +21,7 @@ export function exchangeOf({
 }: ExchangeParts = {}): Exchange {
   return new Exchange(
     {
+      place: { side: "waypoint" },
       peer: new SpiffeId("cluster.local", "shop", "web"),
       source: { ip: ip("10.0.0.9"), port: 4000 },
       sourceWorkload: null,

@@ -15,6 +15,8 @@ export const trustBundleType = "type.googleapis.com/fairlead.v1.TrustBundle";
 /** Our own: signed heads of the control plane's audit log. */
 /** Ours: mesh documents, for waypoints. */
 export const documentType = "type.googleapis.com/fairlead.v1.Document";
+/** Of a node's metadata: the workload whose tunnel has a waypoint's application inside, `namespace/name`. Its documents are asked for. */
+export const layer7Field = "FAIRLEAD_L7";
 export const auditHeadType = "type.googleapis.com/fairlead.v1.AuditHead";
 
 /** How a server of ours begins `DeltaDiscoveryResponse.control_plane.identifier`. */

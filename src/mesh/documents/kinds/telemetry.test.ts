@@ -88,7 +88,10 @@ metrics:
 
   test("one with a selector is for workloads", () => {
     const { document } = read("selector: {matchLabels: {app: cart}}\naccessLogging: [{disabled: true}]");
-    expect(document).toMatchObject({ hasSelector: true, warnings: [{ reason: "Ignored" }] });
+    expect(document).toMatchObject({
+      selector: new Map([["app", { value: "cart" }]]),
+      warnings: [{ reason: "Ignored" }],
+    });
   });
 
   test("what is not acted on is refused with its place", () => {

@@ -12,9 +12,10 @@ import type {
   MetricOverride,
   TagOverride,
   TelemetryDocument,
+  TelemetrySettings,
   TracingRule,
 } from "../document.ts";
-import { ObjectReader, type Problems, quote } from "../reader.ts";
+import { ObjectReader, Problems, quote } from "../reader.ts";
 import { checkCount } from "./bounds.ts";
 import { readSelector } from "./labels.ts";
 import { readTargetRefs } from "./target_ref.ts";
@@ -80,34 +81,46 @@ export function readTelemetry(
 ): TelemetryDocument {
   const spec = root.object("spec", fields);
   const base = { kind: "Telemetry", metadata, location, warnings: [] } as const;
-  const nothing = {
-    targetRefs: [],
-    hasSelector: false,
-    accessLog: null,
-    tracing: null,
-    metrics: null,
-  };
-  if (spec === null) return { ...base, ...nothing };
+  const nothing = { accessLog: null, tracing: null, metrics: null };
+  if (spec === null) return { ...base, ...nothing, targetRefs: [], selector: null, client: nothing };
   const selector = readSelector(spec, "selector", "matchLabels", problems);
   if (selector !== null)
     problems.warn(
       spec.where("selector"),
       "Ignored",
-      "a Telemetry with a selector is for workloads, and waypoints go by targetRefs; it has no effect",
+      "a Telemetry with a selector is for workloads that have the waypoint's application in their tunnel (--l7); waypoints go by targetRefs",
     );
+  // What is wrong with it is told once.
+  const quiet = new Problems();
+  const node = root.node("spec");
+  const again = node === null ? null : ObjectReader.of(node, "spec", fields, quiet);
   return {
     ...base,
     targetRefs: readTargetRefs(spec, problems),
-    hasSelector: selector !== null,
-    accessLog: readAccessLogging(spec, problems),
-    tracing: readTracings(spec, problems),
-    metrics: readMetrics(spec, problems),
+    selector,
+    ...readSettings(spec, problems, "SERVER"),
+    client: again === null ? nothing : readSettings(again, quiet, "CLIENT"),
   };
 }
 
 /** A waypoint reports as a server does. */
-function isForServers(item: ObjectReader): boolean {
-  return item.object("match", { known: ["mode"] })?.choice("mode", modes)?.value !== "CLIENT";
+type Side = "SERVER" | "CLIENT";
+
+function readSettings(spec: ObjectReader, problems: Problems, side: Side): TelemetrySettings {
+  return {
+    accessLog: readAccessLogging(spec, problems, side),
+    tracing: readTracings(spec, problems, side),
+    metrics: readMetrics(spec, problems, side),
+  };
+}
+
+function isFor(side: Side, item: ObjectReader): boolean {
+  const mode = item.object("match", { known: ["mode"] })?.choice("mode", modes)?.value;
+  return isOf(side, mode);
+}
+
+function isOf(side: Side, mode: (typeof modes)[number] | undefined): boolean {
+  return mode === undefined || mode === "CLIENT_AND_SERVER" || mode === side;
 }
 
 /** @returns the places that the providers are; all of them without any. */
@@ -135,7 +148,7 @@ function readPlaces<Part extends keyof typeof providers>(
 }
 
 /** Of several for one place the last counts; a place that no provider names gets nothing. */
-function readAccessLogging(spec: ObjectReader, problems: Problems): AccessLogging | null {
+function readAccessLogging(spec: ObjectReader, problems: Problems, side: Side): AccessLogging | null {
   const items = spec.objects("accessLogging", logFields);
   checkCount(spec, "accessLogging", items.length, trafficLimits.maxMatches, problems);
   let isSaid = false;
@@ -144,7 +157,7 @@ function readAccessLogging(spec: ObjectReader, problems: Problems): AccessLoggin
   for (const item of items) {
     const named = readPlaces("accessLogging", item, problems);
     const rule = readAccessLog(item, problems);
-    if (!isForServers(item)) continue;
+    if (!isFor(side, item)) continue;
     isSaid = true;
     if (named.has("log")) log = rule;
     if (named.has("collector")) collector = rule;
@@ -158,7 +171,7 @@ function readAccessLog(item: ObjectReader, problems: Problems): AccessLogRule {
 }
 
 /** Of several the last counts. */
-function readTracings(spec: ObjectReader, problems: Problems): TracingRule | null {
+function readTracings(spec: ObjectReader, problems: Problems, side: Side): TracingRule | null {
   const items = spec.objects("tracing", tracingFields);
   checkCount(spec, "tracing", items.length, trafficLimits.maxMatches, problems);
   let last: TracingRule | null = null;
@@ -170,7 +183,7 @@ function readTracings(spec: ObjectReader, problems: Problems): TracingRule | nul
       hasIstioTags: readFlag(item, "enableIstioTags", problems) ?? true,
       customTags: readCustomTags(item, problems),
     };
-    if (isForServers(item)) last = rule;
+    if (isFor(side, item)) last = rule;
   }
   return last;
 }
@@ -208,7 +221,11 @@ function readCustomTag(reader: ObjectReader, problems: Problems): CustomTag | nu
 }
 
 /** Null when the document says nothing of metrics. Later ones add to those before. */
-function readMetrics(spec: ObjectReader, problems: Problems): ReadonlyMap<string, MetricOverride> | null {
+function readMetrics(
+  spec: ObjectReader,
+  problems: Problems,
+  side: Side,
+): ReadonlyMap<string, MetricOverride> | null {
   if (!spec.has("metrics")) return null;
   const said = new Map<string, { isDisabled: boolean; tags: Map<string, TagOverride> }>();
   for (const item of spec.objects("metrics", metricFields)) {
@@ -222,7 +239,7 @@ function readMetrics(spec: ObjectReader, problems: Problems): ReadonlyMap<string
       const metric = match?.choice("metric", metrics)?.value ?? "ALL_METRICS";
       const disabled = readFlag(override, "disabled", problems);
       const tags = readTagOverrides(override, problems);
-      if (mode === "CLIENT") continue;
+      if (!isOf(side, mode)) continue;
       for (const name of metric === "ALL_METRICS" ? requestMetrics : [metric]) {
         const before = said.get(name);
         said.set(name, {

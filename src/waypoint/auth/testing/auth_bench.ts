@@ -43,6 +43,7 @@ export async function authBench(text: string, ask: AskAuthorizer = noAuthorizer)
     ...{ clock, http, files: new MemoryFiles(), logger, ask },
     trustDomain: "cluster.local",
     rootNamespace: "istio-system",
+    isInside: false,
     serviceByKey: () => null,
   });
   const documents = async (next: string): Promise<void> => {

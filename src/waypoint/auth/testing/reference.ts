@@ -40,13 +40,13 @@ function anyFits(test: Test, facts: RequestFacts): boolean {
     case "port":
       return test.ports.includes(facts.destinationPort);
     case "principal":
-      return test.texts.some((text) => textFits(text, peer.principal));
+      return test.texts.some((text) => textFits(text, peer?.principal ?? ""));
     case "namespace":
-      return test.texts.some((text) => globFits(text, peer.namespace));
+      return peer !== null && test.texts.some((text) => globFits(text, peer.namespace));
     case "service_account":
-      return test.texts.includes(`${peer.namespace}/${peer.serviceAccount}`);
+      return peer !== null && test.texts.includes(`${peer.namespace}/${peer.serviceAccount}`);
     case "trust_domain":
-      return test.texts.some((text) => text === "*" || textFits(text, peer.trustDomain));
+      return peer !== null && test.texts.some((text) => text === "*" || textFits(text, peer.trustDomain));
     case "sni":
       return test.texts.some((text) => textFits(text, facts.sni));
     case "nothing":

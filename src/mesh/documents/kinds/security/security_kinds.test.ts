@@ -273,8 +273,19 @@ test("of what is refused, a waypoint knows which requests it may be about", () =
     "Gateway w",
   ]);
   expect(refused("AuthorizationPolicy", "targetRefs: [{kind: Servce, name: a}]")?.targetRefs).toBeNull();
-  expect(refused("AuthorizationPolicy", "acton: DENY")).toBeNull();
-  expect(refused("RequestAuthentication", "selector: {matchLabels: {a: b}}\njwtRules: [{}]")).toBeNull();
+  // For workloads, it is nothing to a waypoint, and a tunnel that has the application inside has to know.
+  expect(refused("AuthorizationPolicy", "acton: DENY")).toMatchObject({
+    targetRefs: [],
+    workloads: { selector: null },
+  });
+  expect(refused("AuthorizationPolicy", "action: AUDIT\nacton: DENY")).toBeNull();
+  expect(refused("RequestAuthentication", "selector: {matchLabels: {a: b}}\njwtRules: [{}]")).toMatchObject({
+    targetRefs: [],
+    workloads: { selector: new Map([["a", { value: "b" }]]) },
+  });
+  expect(refused("RequestAuthentication", "selector: {matchLabls: {a: b}}\njwtRules: [{}]")).toMatchObject({
+    workloads: { selector: null },
+  });
   expect(refused("AccessCondition", "conditions: [{}]", "fairlead.dev")?.targetRefs).toBeNull();
   expect(refused("MeshConfig", "what: ever", "fairlead.dev")).toMatchObject({
     namespace: "",
