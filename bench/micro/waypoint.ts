@@ -32,7 +32,7 @@ import { TelemetryRules } from "../../src/waypoint/telemetry_rules.ts";
 import { Traffic } from "../../src/waypoint/traffic.ts";
 import { TrafficPlanner } from "../../src/waypoint/traffic_planner.ts";
 import { Forwarder } from "../../src/waypoint/upstream/forward.ts";
-import { type ThroughCall, Waypoint } from "../../src/waypoint/waypoint.ts";
+import { Waypoint } from "../../src/waypoint/waypoint.ts";
 import type { H2Stream, H2StreamEvents } from "../../src/wire/h2/stream.ts";
 import { Loop, pipe, somewhere } from "./memory_pipe.ts";
 import { base, middleware, policies, routes } from "./waypoint_documents.ts";
@@ -75,6 +75,7 @@ async function openWaypoint(
     trustDomain: "cluster.local",
     rootNamespace: "istio-system",
     serviceByKey: (key) => store.serviceByKey(key),
+    isInside: false,
   });
   const attachment = new Attachment("istio-system", (key) => store.serviceByKey(key));
   const folder = join(tmpdir(), `fairlead_micro_${process.pid}`);
@@ -114,6 +115,7 @@ async function openWaypoint(
   const waypoint = new Waypoint({
     clock,
     serves: () => true,
+    isInside: () => false,
     stages,
     normalise: (path) => normaliseTarget(path, "BASE"),
     answer: waypointApp(
@@ -129,7 +131,8 @@ async function openWaypoint(
   const facts = {
     ...{
       local: waypointWorkload,
-      peer: { id: peer } as ThroughCall["peer"],
+      place: { side: "waypoint" } as const,
+      peer,
       source: somewhere,
       sourceWorkload: null,
     },
