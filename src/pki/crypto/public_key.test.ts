@@ -135,6 +135,8 @@ for (const provider of providers) {
     const found = await off.catch((error) => asMeshError(error, "io", "local").code);
     expect(found).toBe(provider.name === "runtime" ? "certificate_malformed" : false);
     expect(await verifier.verify(root.parsed, root.parsed)).toBe(true);
+    // Another issuer of the same name may have a key of another kind: it is none of this signature's, and no error.
+    expect(await verifier.verify(root.parsed, { publicKeyInfo: rsa(2048) })).toBe(false);
     for (const signature of [
       Uint8Array.of(0x30, 6, 2, 1, 0, 2, 1, 0),
       Uint8Array.of(0x30, 6, 2, 1, 1, 2, 1, 0xff),

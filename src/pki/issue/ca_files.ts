@@ -154,9 +154,9 @@ export async function loadOwnAuthority(
   }
 }
 
-function formatAuthority(pem: AuthorityPem): string {
-  const root = pem.rootsPem === pem.certificatePem ? "" : pem.rootsPem;
-  return `${pem.privateKeyPem}${pem.certificatePem}${pem.chainPem}${root}`;
+/** One that is made here is its own root. */
+function formatAuthority({ privateKeyPem, certificatePem }: AuthorityPem): string {
+  return `${privateKeyPem}${certificatePem}`;
 }
 
 function parseAuthority(text: string, path: string): AuthorityPem {

@@ -124,10 +124,46 @@ describe("a CA in files", () => {
     await clock.advance(10);
     expect([await issuer(), changes, followed.problem]).toEqual([2, ["CN=other"], null]);
 
+    // Nothing is read any more, and what is being read comes to nothing.
+    const reads: string[] = [];
+    const readText = files.readText.bind(files);
+    files.readText = async (path) => {
+      reads.push(path);
+      return await readText(path);
+    };
+    files.put("ca/tls.crt", other.pem);
     followed.close();
+    await clock.advance(10);
+    expect(reads).toEqual([]);
     files.put("ca/tls.crt", below.pem + above.pem);
     files.put("ca/tls.key", await keyOf(below));
     await clock.advance(10);
     expect(changes).toEqual(["CN=other"]);
+  });
+
+  test("that is closed while its files are read takes nothing over", async () => {
+    const { root, above, below, other } = await forged();
+    const files = new MemoryFiles();
+    put(files, {
+      "ca/tls.crt": below.pem + above.pem,
+      "ca/tls.key": await keyOf(below),
+      "ca/root.pem": root.pem,
+    });
+    const clock = new FakeClock(nowMs, isBusy);
+    const options = { clock, provider, trustDomain: "cluster.local", files, paths, logger: silentLogger };
+    const followed = await FollowedAuthority.open(options);
+    const changes: string[] = [];
+    followed.authority.subscribe(({ certificate }) => void changes.push(certificate.subjectText));
+    await clock.advance(10);
+    const readText = files.readText.bind(files);
+    const key = await keyOf(other);
+    put(files, { "ca/tls.crt": other.pem, "ca/tls.key": key });
+    files.readText = async (path) => {
+      const text = await readText(path);
+      if (path === paths.root) followed.close();
+      return text;
+    };
+    await clock.advance(10);
+    expect([changes, followed.authority.value.certificate.subjectText]).toEqual([[], "CN=below"]);
   });
 });

@@ -23,6 +23,7 @@ test("due at its time, and when the clock went back to before it existed", () =>
   expect(isRenewalDue(validity, 3000, 2999)).toBe(false);
   expect(isRenewalDue(validity, 3000, 3000)).toBe(true);
   expect(isRenewalDue(validity, 3000, 999)).toBe(true);
+  expect(isRenewalDue(validity, 3000, 1000)).toBe(false);
   expect(isExpired(validity, 5000)).toBe(false);
   expect(isExpired(validity, 5001)).toBe(true);
 });

@@ -201,6 +201,55 @@ for (const provider of providers) {
       secrets.close();
     });
 
+    test("each is renewed when it is due, whichever was made first, and none while it is being signed", async () => {
+      const { clock, secrets, signer } = await makeBench(provider, 8 * hour);
+      const web = new SpiffeId("cluster.local", "shop", "web");
+      await secrets.svid(cart);
+      await clock.advance(hour);
+      await secrets.svid(web);
+      await clock.advance(3 * hour);
+      expect(signer.calls).toBe(3);
+      expect(
+        [secrets.current(cart)?.notBeforeMs, secrets.current(web)?.notBeforeMs].map(
+          (ms) => (ms ?? 0) > nowMs + 2 * hour,
+        ),
+      ).toEqual([true, false]);
+      const asked: string[] = [];
+      signer.behave = ({ id }) => {
+        asked.push(id.uri);
+        return new Promise(() => {});
+      };
+      secrets.renewAll("a test");
+      await clock.advance(pkiLimits.backoffStartMs + pkiLimits.signTimeoutMs - 1_000);
+      expect(asked.sort()).toEqual([cart.uri, web.uri]);
+      secrets.close();
+    });
+
+    test("what failed is tried at once when the signer is there again; what is there, or under way, is left alone", async () => {
+      const { clock, secrets, signer } = await makeBench(provider);
+      const [web, db] = ["web", "db"].map((name) => new SpiffeId("cluster.local", "shop", name));
+      if (web === undefined || db === undefined) throw new Error("both");
+      await secrets.svid(web);
+      signer.behave = failing;
+      for (let times = 0; times < 3; times++) {
+        await reason(secrets.svid(cart));
+        await clock.advance(2 ** times * pkiLimits.backoffStartMs);
+      }
+      const calls = signer.calls;
+      signer.behave = null;
+      secrets.retry();
+      await clock.advance(1);
+      expect(signer.calls).toBe(calls + 1);
+      expect(secrets.entries().map(({ state }) => state)).toEqual(["available", "available"]);
+      signer.behave = () => new Promise(() => {});
+      void reason(secrets.svid(db));
+      await clock.advance(1);
+      secrets.retry();
+      await clock.advance(1);
+      expect(signer.calls).toBe(calls + 2);
+      secrets.close();
+    });
+
     test("a signer that hangs is given up, and does not hold its place", async () => {
       const { clock, secrets, signer } = await makeBench(provider);
       signer.behave = () => new Promise(() => {});

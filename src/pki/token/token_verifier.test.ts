@@ -75,6 +75,33 @@ describe("an issuer that is bound", () => {
     expect(await outcome(named, await of("istio-system:gateway"))).toContain("ns/istio-system/sa/gateway");
   });
 
+  test("not at all is said in the log: of an issuer of service accounts, and each time it is set", () => {
+    const lines: string[] = [];
+    const parsed = (settings: Partial<JwtIssuerSettings>) =>
+      parseJwtIssuer({ issuer, jwks: keySet(key), ...settings });
+    const clock = new FakeClock(nowMs);
+    const verifier = new TokenVerifier({
+      rootNamespace: "istio-system",
+      clock,
+      http: new FakeHttp(),
+      files: new MemoryFiles(),
+      logger: {
+        log: (level, _target, message, fields) => void lines.push(`${level} ${message} ${fields?.issuer}`),
+      },
+      trustDomain: "cluster.local",
+      issuers: [
+        parsed({ subject: "operator" }),
+        parsed({ namespaces: ["shop"] }),
+        parsed({ subject: "ns/{a}/sa/{b}" }),
+      ],
+    });
+    expect(lines).toEqual([]);
+    verifier.setIssuers([parsed({})]);
+    expect(lines).toEqual([
+      `warn an issuer is believed for every namespace but the root namespace; namespaces or serviceAccounts bind it ${issuer}`,
+    ]);
+  });
+
   test("wrongly is an error", () => {
     for (const settings of [
       { namespaces: [] },
@@ -459,6 +486,7 @@ describe("settings of an issuer", () => {
     ["inline keys without a key", { jwks: '{"keys":[]}' }],
     ["no audience", { audiences: [] }],
     ["an audience without a name", { audiences: [""] }],
+    ["a longest lifetime of nothing", { jwks: "{}", maxLifetimeMs: 0 }],
     ["a skew without end", { clockSkewMs: tokenLimits.maxClockSkewMs + 1 }],
     ["a template without a claim", { subject: "ns/shop/sa/cart" }],
     ["a template that is none", { subject: "{sub}" }],

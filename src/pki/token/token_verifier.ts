@@ -243,7 +243,6 @@ function describeFailure(error: unknown, issuer: string): TokenRefusal {
   if (error instanceof errors.JWTExpired) return refuse("expired", "it has expired", issuer);
   if (error instanceof errors.JWTClaimValidationFailed) {
     if (error.claim === "nbf") return refuse("not_yet_valid", "it is not valid yet", issuer);
-    if (error.claim === "aud") return refuse("audience", "it is for another audience", issuer);
     return refuse("claim", `claim ${error.claim} is ${error.reason}`, issuer);
   }
   if (error instanceof errors.JWSSignatureVerificationFailed)

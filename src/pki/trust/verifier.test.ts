@@ -622,6 +622,14 @@ for (const provider of providers) {
       ]) {
         expect(() => trust.setRoots(bad)).toThrow(MeshError);
       }
+      // One of two is taken away, and then nothing.
+      trust.setRoots(before.pem + after.pem);
+      expect(bumps).toBe(2);
+      const restored = await trust.verify([old.der], expectation);
+      trust.setRoots(after.pem);
+      expect([bumps, trust.recheck(restored)?.code]).toEqual([3, "certificate_untrusted"]);
+      trust.setRoots(after.pem);
+      expect(bumps).toBe(3);
       expect(() => trust.setRoots(after.pem.repeat(pkiLimits.maxRoots + 1))).toThrow(
         "more certificates than the limit",
       );
@@ -661,7 +669,11 @@ for (const provider of providers) {
       const expectation = { usage: "clientAuth", identities: null } as const;
       const peer = await trust.verify([leaf.der], expectation);
       expect(await trust.verify([leaf.der], expectation)).toBe(peer);
-      clock.jumpWall(60_999);
+      clock.jumpWall(peer.notAfterMs - nowMs);
+      expect(trust.recheck(peer)).toBeNull();
+      clock.jumpWall(1);
+      expect(trust.recheck(peer)?.code).toBe("certificate_expired");
+      clock.jumpWall(nowMs + 60_999 - peer.notAfterMs - 1);
       expect(await trust.verify([leaf.der], expectation)).toBe(peer);
       clock.jumpWall(1);
       expect(await outcome(trust.verify([leaf.der], expectation))).toBe("certificate_expired");
