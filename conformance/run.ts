@@ -6,6 +6,7 @@ import { httpConformance } from "./http/run.ts";
 import { istioConformance } from "./istio/run.ts";
 import { peerConformance } from "./peer/run.ts";
 import { tenantConformance } from "./tenants/run.ts";
+import { vmConformance } from "./vm/run.ts";
 import { waypointConformance } from "./waypoint/run.ts";
 
 const usage = `usage: npm run conformance -- <name> [flags]
@@ -15,6 +16,7 @@ const usage = `usage: npm run conformance -- <name> [flags]
   control   the control plane and its parts against other implementations
   adversary ways to make work cheaply, against a node and a control plane
   capture   what captures TCP, by each program that can install the rules (root)
+  vm        a virtual machine's life in the mesh: names, installation, checks (root)
   http      HTTP through a waypoint: requests that two parsers could read differently, h2spec, Autobahn
   waypoint  routes case by case through a waypoint, and the same routes in a real Envoy
   tenants   two tenants and an administrator of the mesh at one control plane: what the one tries against the other
@@ -36,6 +38,9 @@ switch (name) {
     break;
   case "capture":
     process.exit(await captureConformance(rest));
+    break;
+  case "vm":
+    process.exit(await vmConformance(rest));
     break;
   case "http":
     process.exit(await httpConformance(rest));

@@ -55,6 +55,7 @@ const suites: readonly Suite[] = [
   programSuite("http", "conformance/run.ts", ["http"]),
   programSuite("waypoint", "conformance/run.ts", ["waypoint"]),
   programSuite("capture", "conformance/run.ts", ["capture"]),
+  programSuite("vm", "conformance/run.ts", ["vm"]),
   bunSuite("namespaces", ["conformance/namespaces"]),
   programSuite("bench", "bench/smoke.ts", []),
   programSuite("demo", "conformance/demo/demo.ts", []),

@@ -41,6 +41,7 @@ export const importTable: Readonly<Record<string, Folder>> = {
     host: true,
     packages: ["hono", "jose", "@bufbuild/cel", "@bufbuild/re2"],
   },
+  dns: { folders: ["base", "wire", "mesh"], host: true, packages: [] },
   admin: { folders: ["base", "mesh"], packages: ["hono"] },
   config: { folders: ["base", "mesh"], packages: ["yaml"] },
   cli: { folders: ["base", "mesh", "policy", "config"], packages: ["commander", "diff"] },

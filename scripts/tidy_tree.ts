@@ -31,6 +31,7 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
     h1: ["h2", "hpack"],
     h2: ["hpack"],
     messages: [],
+    dns: [],
     grpc: ["h2", "messages"],
     ads: ["messages"],
   },
@@ -47,6 +48,7 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
     codec: ["", "store"],
     route: ["", "store"],
     targets: ["", "documents"],
+    names: [],
   },
   policy: { "": ["explain"], wasm: [""], explain: [""] },
   pki: {

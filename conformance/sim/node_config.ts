@@ -61,6 +61,7 @@ export function nodeConfig(plan: Plan, machine: MachinePlan): Config {
       rootPath: `${pkiFolder}/root.pem`,
     },
     crlPath,
+    dns: null,
     adminReads: "anyone",
     adminSocket: null,
     cryptoProvider: "peculiar",

@@ -34,6 +34,7 @@ export interface CliBindings {
   readonly live: LiveBindings;
   readonly control: ControlBindings;
   readonly capture: CaptureBindings;
+  readonly names: NamesBindings;
   /** SIGTERM and SIGINT. @returns a function that ends the subscription. */
   onStopSignal(listener: () => void): () => void;
 }
@@ -69,6 +70,13 @@ export interface CaptureBindings {
     readonly findings: readonly { readonly message: string; readonly remedy: string }[];
   }>;
   remove(): Promise<void>;
+}
+
+/** What leads this host's programs to names of the mesh, whichever run set it up. */
+export interface NamesBindings {
+  isSet(): Promise<"off" | "resolved" | "resolv-conf">;
+  /** @returns whether there was something. @throws MeshError `io`. */
+  remove(): Promise<boolean>;
 }
 
 export interface ControlDocument {

@@ -59,6 +59,10 @@ const all = {
     ["Which rules are loaded here, and do they work?", "fairlead capture status"],
     ["After a node was killed:", "fairlead capture remove"],
   ],
+  names: [
+    ["Do this host's programs ask a node for names?", "fairlead names status"],
+    ["After a node was killed:", "fairlead names remove"],
+  ],
   validate: [
     ["Check a folder and a file:", "fairlead validate mesh/ extra.yaml"],
     [

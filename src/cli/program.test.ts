@@ -7,6 +7,7 @@ import { runCli } from "./program.ts";
 import { FakeLive } from "./testing/live.ts";
 import { noCapture } from "./testing/no_capture.ts";
 import { noControl } from "./testing/no_control.ts";
+import { noNames } from "./testing/no_names.ts";
 
 const good = `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -63,6 +64,7 @@ async function run(words: string, world: World = {}): Promise<Run> {
     control: noControl,
     live: new FakeLive(),
     capture: noCapture,
+    names: noNames,
     onStopSignal: (listener) => {
       if (world.signals !== undefined) world.signals.fire = listener;
       return () => {};

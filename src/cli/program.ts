@@ -74,6 +74,7 @@ function buildProgram(bindings: CliBindings, style: Style, finish: (code: ExitCo
   addPolicy(program, { bindings, style, finish });
   addNodeCommands(program, bindings, style, finish);
   addCapture(program, bindings, style, finish);
+  addNames(program, bindings, style, finish);
   addControlCommands(program, { bindings, style, finish });
   addVersion(program, bindings);
   return program;
@@ -191,6 +192,42 @@ function addCapture(
       finish(await removeCaptureRules(bindings, force === true)),
     );
   command.addHelpText("after", examples("capture", style));
+}
+
+function addNames(
+  program: Command,
+  bindings: CliBindings,
+  style: Style,
+  finish: (code: ExitCode) => void,
+): void {
+  const command = program
+    .command("names")
+    .summary("show or undo what leads this host's programs to names of the mesh")
+    .description(
+      "Shows or undoes what `--dns-setup` sets up (root). A node that stops undoes it; after one that was killed it stays, and names are not resolved.",
+    );
+  command
+    .command("status")
+    .summary("show whether this host's resolver leads to a node")
+    .description("Prints off, resolved (systemd-resolved) or resolv-conf (/etc/resolv.conf).")
+    .action(async () => {
+      bindings.terminal.out(`${await bindings.names.isSet()}\n`);
+      finish(0);
+    });
+  command
+    .command("remove")
+    .summary("put back the resolver that was there before")
+    .description("Undoes what any earlier run has set up. A running node sets it up again.")
+    .action(async () => {
+      const found = await bindings.names.remove();
+      bindings.terminal.out(
+        found
+          ? "this host resolves names as it did before\n"
+          : "nothing of this host's resolver was set up\n",
+      );
+      finish(0);
+    });
+  command.addHelpText("after", examples("names", style));
 }
 
 /** A name that both have is asked of the control plane when there is talk of one, and not of a node. */

@@ -22,6 +22,7 @@ export type SettingGroup =
   | "Identity"
   | "Traffic"
   | "Ways in"
+  | "Names"
   | "Administration"
   | "Tuning";
 

@@ -8,6 +8,7 @@ import { pkiLimits } from "../base/limits/pki.ts";
 import { ports } from "../base/limits/ports.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
 import { controlPlaneSettings } from "./control/settings.ts";
+import { dnsSettings } from "./node/dns_settings.ts";
 import { identitySettings } from "./node/identity_settings.ts";
 import { joinSettings } from "./node/join_settings.ts";
 import { waypointSettings } from "./node/waypoint_settings.ts";
@@ -80,6 +81,7 @@ const nodeSettings = {
 
   ...joinSettings,
   ...waypointSettings,
+  ...dnsSettings,
 
   trustDomain: one(readTrustDomain, "cluster.local", {
     flag: "--trust-domain",

@@ -156,6 +156,16 @@ export interface Datagrams {
   close(): void;
 }
 
+/** A UDP socket that hears and answers many. */
+export interface UdpSocket {
+  /** The bound address; the port is real when 0 was asked for. */
+  readonly address: SocketAddress;
+  /** One datagram, or none: UDP promises nothing, so what cannot be sent now is lost, as on its way. Never throws. */
+  send(bytes: Uint8Array, to: SocketAddress): void;
+  /** Idempotent. */
+  close(): void;
+}
+
 /** Who is at the other end of a Unix socket, as the kernel knows it since the connect. */
 export interface PeerCredentials {
   readonly uid: number;
@@ -195,6 +205,15 @@ export interface Network {
    *   `unsupported`.
    */
   openDatagrams(to: SocketAddress | string): Datagrams;
+  /**
+   * UDP at an address of this host. Each datagram comes whole, in a buffer of its own.
+   *
+   * @throws MeshError, blame local: `address_in_use`, `permission_denied`, `descriptors_exhausted`, `unsupported`.
+   */
+  bindUdp(
+    address: SocketAddress,
+    onDatagram: (bytes: Uint8Array, from: SocketAddress) => void,
+  ): Promise<UdpSocket>;
   /** Null for all but Unix sockets. Still told after the connection is gone. */
   peerCredentials(socket: Socket): PeerCredentials | null;
   /** Upgrades an accepted socket that has no handler yet; a client certificate is requested and, by default, required. @throws MeshError `tls_handshake`, `certificate_missing`, `tls_parameters`. */

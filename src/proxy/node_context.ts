@@ -2,6 +2,7 @@
 import { formatSocketAddress, type SocketAddress } from "../base/ip.ts";
 import type { Logger } from "../base/log.ts";
 import type { Clock, Network, Random } from "../host/host.ts";
+import type { VirtualAddresses } from "../mesh/names/virtual_addresses.ts";
 import type { MeshStore } from "../mesh/store/store.ts";
 import type { SecretManager } from "../pki/svid/secrets.ts";
 import type { TrustVerifier } from "../pki/trust/verifier.ts";
@@ -46,6 +47,8 @@ export interface NodeContext {
   readonly own: OwnListeners;
   readonly unshown: UnshownSources;
   readonly names: Names;
+  /** Addresses that stand for names; null where none are given out. */
+  readonly virtual: VirtualAddresses | null;
   readonly connections: ConnectionRegistry;
   readonly telemetry: Telemetry;
   readonly settings: NodeSettings;

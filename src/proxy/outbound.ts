@@ -125,11 +125,13 @@ export class OutboundFlow {
   }
 
   #request(accepted: Accepted, destination: SocketAddress | HostPort): OutboundRequest {
-    const { own, settings } = this.#context;
+    const { own, settings, virtual } = this.#context;
+    // An address that stands for a name is called as the name is.
+    const name = "ip" in destination ? virtual?.nameOf(destination.ip) : null;
     return {
       source: accepted.source,
       sourceIp: accepted.socket.remote.ip,
-      destination,
+      destination: name == null ? destination : { host: name, port: destination.port },
       network: settings.network,
       isOwnListener: (target: SocketAddress) => own.isReachedAt(applicationAddress(this.#context, target)),
     };
@@ -137,6 +139,10 @@ export class OutboundFlow {
 
   #route(accepted: Accepted, destination: SocketAddress | HostPort): LeadingRoute | MeshError {
     const request = this.#request(accepted, destination);
+    if ("ip" in request.destination && this.#context.virtual?.nameOf(request.destination.ip) === null) {
+      const message = `${formatAddress(destination)} is a virtual address that stands for no service now; look its name up again`;
+      return new MeshError("no_route", "local", message);
+    }
     const route = resolveOutbound(this.#context.store, request, this.#random);
     if (route.protocol === "REFUSED") return new MeshError(route.code, "local", route.message);
     if (route.protocol === "DOUBLE_HBONE")

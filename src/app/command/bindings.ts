@@ -3,6 +3,7 @@ import type { ControlStatus } from "../../agent/join/control_status.ts";
 import { ports } from "../../base/limits/ports.ts";
 import type { CliBindings, LiveBindings, StartedNode } from "../../cli/bindings.ts";
 import type { Config } from "../../config/node/config.ts";
+import { removeResolver, resolverIsSet } from "../../dns/resolver_setup.ts";
 import { readMeshFiles, refuseMissing } from "../../files/mesh_files.ts";
 import type { ServeHttp } from "../../host/bun/serve_http.ts";
 import { removeCapture } from "../../host/capture/capture.ts";
@@ -51,6 +52,10 @@ export function cliBindings(host: Host, { serveHttp, print, ask, screen }: Outsi
       now: () => host.clock.now(),
       sleep: (ms) => sleep(host, ms),
       follow: (node, path, take) => followAdmin(host, node, path, take),
+    },
+    names: {
+      isSet: () => resolverIsSet(host),
+      remove: () => removeResolver(host),
     },
     control: controlBindings(host, { serveHttp, ask }),
     onStopSignal: (listener) =>

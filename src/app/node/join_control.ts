@@ -36,6 +36,7 @@ function markedHost(host: Host, mark: number): Host {
     listenUnix: (path, mode, onAccept) => net.listenUnix(path, mode, onAccept),
     connectUnix: (path, timeoutMs) => net.connectUnix(path, timeoutMs),
     socketPair: () => net.socketPair(),
+    bindUdp: (address, onDatagram) => net.bindUdp(address, onDatagram),
     openDatagrams: (to) => net.openDatagrams(to),
     speech: (socket) => net.speech(socket),
     peerCredentials: (socket) => net.peerCredentials(socket),

@@ -41,6 +41,7 @@ import { registerCaptureMetrics, startCapture } from "./capture.ts";
 import { type IdentitySocket, openIdentitySocket, prefetchIdentities } from "./identity.ts";
 import { joinControl } from "./join_control.ts";
 import { CrlSets, followControl, followFiles, type MeshSource } from "./mesh_source.ts";
+import { NodeNames } from "./names.ts";
 import { followPolicyTests } from "./policy_tests.ts";
 import { SidecarPolicies } from "./sidecar_policies.ts";
 import { openSigner } from "./signer.ts";
@@ -167,6 +168,7 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
   }
 
   // Flows.
+  const nodeNames = await NodeNames.open(host, config, logger, store);
   const telemetry = new Telemetry(clock, logger, metrics);
   const locals = new LocalWorkloads(clock, logger, store, {
     names: config.workloads ?? membership?.workloads ?? null,
@@ -187,7 +189,8 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
     secrets,
     trust,
     locals,
-    names: new Names(clock, net),
+    names: new Names(clock, nodeNames ?? net),
+    virtual: nodeNames?.virtual ?? null,
     unshown: new UnshownSources(clock, logger),
     own: new OwnListeners(net, reservedAddresses(config)),
     connections: new ConnectionRegistry(clock, telemetry, metrics),
@@ -210,7 +213,8 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
   const makeWaypoint = readsDocuments(config)
     ? (dial: EndpointDial) => openWaypoint(context, host, facts, mesh.inForce, dial, sidecar)
     : null;
-  const parts = { mesh, makeWaypoint };
+  const serveNames = async (): Promise<void> => nodeNames?.serve(locals, context.own, metrics, life);
+  const parts = { mesh, makeWaypoint, serveNames };
   const listening = listen(host, config, context, parts, life, keepCapture).then((open) => {
     tunnel = open;
     return open;
@@ -233,6 +237,7 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
       ...mesh.pending(),
       ...(config.capture.mode === "redirect" && capture?.inForce !== true ? ["capture rules"] : []),
       ...(sidecar?.pending(context.locals.all) ?? []),
+      ...(nodeNames?.pending ?? []),
       ...pendingNames(context, draining),
     ],
     stop: () => life.stop(),
@@ -253,7 +258,7 @@ async function listen(
   host: Host,
   config: Config,
   context: NodeContext,
-  { mesh, makeWaypoint }: { readonly mesh: MeshSource; readonly makeWaypoint: MakeWaypoint },
+  { mesh, makeWaypoint, serveNames }: ListeningParts,
   life: Lifecycle,
   onCapture: (capture: Capture) => void,
 ): Promise<NodeTunnel> {
@@ -273,6 +278,7 @@ async function listen(
     const wildcards = anyAddresses.filter((ip) => ip.isIpv4 || hasIpv6);
     const tunnel = new NodeTunnel(context, listenerSettings(config, wildcards), makeWaypoint);
     life.onStop(() => tunnel.stop());
+    await serveNames();
     // Last, so that nothing is redirected to a port that does not listen yet; and first undone.
     if (config.capture.mode === "redirect") {
       const capture = await startCapture(host, config, context);
@@ -287,7 +293,11 @@ async function listen(
   }
 }
 
-type MakeWaypoint = ConstructorParameters<typeof NodeTunnel>[2];
+interface ListeningParts {
+  readonly mesh: MeshSource;
+  readonly makeWaypoint: ConstructorParameters<typeof NodeTunnel>[2];
+  readonly serveNames: () => Promise<void>;
+}
 
 /** Whether there is HTTP to be read here, at a waypoint or inside a tunnel. */
 function readsDocuments({ waypoints, layer7 }: Config): boolean {

@@ -63,6 +63,8 @@ export const meshLimits = {
   maxTestCallers: 64,
   /** All decisions of one namespace's tests; what is beyond is not run, and says so. */
   maxTestedCallsPerNamespace: 4_096,
+  /** Of Istio's range for automatic addresses, 240.240.0.0/16, without its first and last. */
+  maxVirtualAddresses: 65_534,
   /** `targetRefs` entries; Istio's schema. */
   maxTargetRefs: 16,
   /** `serviceAccounts` entries, and as many of `notServiceAccounts`; Istio's schema. */

@@ -4,6 +4,8 @@ export const ports = {
   inboundPlaintext: 15006,
   hbone: 15008,
   socks5: 15080,
+  /** The DNS proxy. */
+  dns: 15053,
   admin: 15000,
   metrics: 15020,
   readiness: 15021,

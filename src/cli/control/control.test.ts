@@ -11,6 +11,7 @@ import { runCli } from "../program.ts";
 import { FakeLive } from "../testing/live.ts";
 import { noCapture } from "../testing/no_capture.ts";
 import { noControl } from "../testing/no_control.ts";
+import { noNames } from "../testing/no_names.ts";
 
 interface World {
   readonly control?: ControlWorld;
@@ -129,6 +130,7 @@ async function run(words: readonly string[] | string, world: World = {}): Promis
     },
     live: new FakeLive(),
     capture: noCapture,
+    names: noNames,
     onStopSignal: () => () => {},
   };
   return { code: await runCli(bindings), out, error, connected, started, written, asked };

@@ -6,7 +6,7 @@ import { examples } from "../help.ts";
 import { addSettingOptions } from "../setting_options.ts";
 import type { Style } from "../style.ts";
 import { type ExplainFlags, explainCall } from "./explain.ts";
-import { testPolicies } from "./policy_test.ts";
+import { testPolicies } from "./test_policies.ts";
 
 const meshOptions = [
   "mesh",

@@ -6,6 +6,7 @@ import { defaultStateDirectory } from "../state_directory.ts";
 import { adminSocketPaths } from "./admin_socket.ts";
 import { assembleControl } from "./assemble_join.ts";
 import type { AdminSocketConfig, CaConfig, Config, IdentitySocketConfig } from "./config.ts";
+import { assembleDns } from "./dns_settings.ts";
 
 export type LoadedConfig =
   | { readonly config: Config; readonly errors: readonly [] }
@@ -86,6 +87,7 @@ export function assembleConfig(
       containers: values.captureContainers,
       backend: values.captureBackend,
     },
+    dns: assembleDns(values),
     originalSource: values.originalSource,
     socks5: values.socks5,
     httpConnect: values.httpConnect,
@@ -186,6 +188,7 @@ function checkListeners(values: SettingValues, errors: ConfigError[]): void {
   take("admin", values.admin);
   take("metrics", values.metrics);
   take("readiness", values.readiness);
+  take("dns", values.dns);
   for (const name of ["socks5", "httpConnect", "localPorts"] as const)
     for (const entry of values[name]) take(name, entry.listen);
   const ownPorts = [values.hbonePort, values.outboundPort, values.inboundPlaintextPort];

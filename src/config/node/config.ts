@@ -30,6 +30,16 @@ export interface WaypointConfig {
   };
 }
 
+/** The DNS proxy of this host. */
+export interface DnsConfig {
+  readonly listen: SocketAddress;
+  /** How programs of this host are led to it. */
+  readonly setup: "off" | "auto" | "resolved" | "resolv-conf";
+  /** Empty: those that the host asks already. */
+  readonly upstreams: readonly SocketAddress[];
+  readonly clusterDomain: string;
+}
+
 export interface Config {
   /** Files and folders with mesh documents; empty with a control plane. */
   readonly meshPaths: readonly string[];
@@ -62,6 +72,8 @@ export interface Config {
   readonly bindInbound: "addresses" | "wildcard";
   readonly ports: { readonly hbone: number; readonly outbound: number; readonly inboundPlaintext: number };
   readonly capture: CaptureConfig;
+  /** Null: names are not answered. */
+  readonly dns: DnsConfig | null;
   readonly originalSource: "auto" | "on" | "off";
   readonly socks5: readonly EntryPoint[];
   readonly httpConnect: readonly EntryPoint[];

@@ -19,6 +19,7 @@ import { bunProcess } from "./process.ts";
 import { ResetQueue } from "./resets.ts";
 import { BunSocket } from "./socket.ts";
 import { bunTls } from "./tls.ts";
+import { bindUdp } from "./udp.ts";
 import { BunUnixNetwork } from "./unix.ts";
 
 export function createBunHost(): Host {
@@ -54,6 +55,7 @@ function bunNetwork(clock: Clock, linux: LinuxSockets | null): Network {
     listenUnix: (path, mode, onAccept) => unix.listen(path, mode, onAccept),
     connectUnix: (path, timeoutMs) => unix.connect(path, timeoutMs),
     socketPair: () => unix.pair(),
+    bindUdp: (address, onDatagram) => bindUdp(address, onDatagram),
     openDatagrams: (to) => openDatagrams(to, context.descriptorCeiling),
     peerCredentials: (socket) => unix.peerCredentials(socket),
     speech: (socket) => speech(linux, socket),

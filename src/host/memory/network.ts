@@ -12,6 +12,7 @@ import type {
   Timer,
   TlsOptions,
   TlsSocket,
+  UdpSocket,
 } from "../host.ts";
 import { connectError, listenError } from "../socket_errors.ts";
 import type { Link } from "./link.ts";
@@ -20,12 +21,14 @@ import type { MachineNetwork } from "./machine_network.ts";
 import type { NetworkedProcess } from "./networked_process.ts";
 import { assertUnread, MemorySocket } from "./socket.ts";
 import { memoryTls } from "./tls.ts";
+import { MemoryUdpSocket, type UdpReceiver } from "./udp.ts";
 import { memoryConnectUnix, memoryListenUnix, memorySocketPair } from "./unix.ts";
 
 export class MemoryNetwork implements Network {
   readonly #host: NetworkedProcess;
   readonly #machine: MachineNetwork;
   readonly #listeners = new Set<MemoryListener>();
+  readonly #datagrams = new Set<MemoryUdpSocket>();
 
   constructor(host: NetworkedProcess, machine: MachineNetwork) {
     this.#host = host;
@@ -85,6 +88,14 @@ export class MemoryNetwork implements Network {
     throw new MeshError("unsupported", "local", "the simulator has no datagrams");
   }
 
+  async bindUdp(address: SocketAddress, onDatagram: UdpReceiver): Promise<UdpSocket> {
+    const bound = new MemoryUdpSocket(this.#host, this.#machine, address, onDatagram, (closed) =>
+      this.#datagrams.delete(closed),
+    );
+    this.#datagrams.add(bound);
+    return bound;
+  }
+
   peerCredentials(socket: Socket): PeerCredentials | null {
     return socket instanceof MemorySocket ? socket.credentials : null;
   }
@@ -130,6 +141,7 @@ export class MemoryNetwork implements Network {
 
   closeAll(): void {
     for (const listener of [...this.#listeners]) listener.close();
+    for (const bound of [...this.#datagrams]) bound.close();
   }
 }
 

@@ -12,6 +12,7 @@ import { contractEnds } from "./contract_ends.ts";
 import { contractFiles } from "./contract_files.ts";
 import { contractSockets } from "./contract_sockets.ts";
 import { contractTls } from "./contract_tls.ts";
+import { contractUdp } from "./contract_udp.ts";
 import { contractUnix } from "./contract_unix.ts";
 
 /** A Host under test, and the passing of its time. */
@@ -49,6 +50,7 @@ export function hostContract(name: string, makeFixture: () => Promise<HostFixtur
     describe("sockets", () => contractSockets(fixture));
     describe("ends of a connection", () => contractEnds(fixture));
     describe("listen and connect", () => contractConnect(fixture));
+    describe("UDP", () => contractUdp(fixture));
     describe("Unix sockets", () => contractUnix(fixture));
     describe("TLS", () => contractTls(fixture));
     describe("clock and randomness", () => contractClock(fixture));

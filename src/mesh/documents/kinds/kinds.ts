@@ -5,7 +5,7 @@ import type { ObjectReader, Problems } from "../reader.ts";
 import { readGateway } from "./gateway.ts";
 import { readGrant } from "./grant.ts";
 import { readMiddleware } from "./middleware.ts";
-import { readPolicyTest } from "./policy_test.ts";
+import { readPolicyTest } from "./policy_tests.ts";
 import { readAccessCondition } from "./security/access_condition.ts";
 import { readAuthorizationPolicy } from "./security/authorization_policy.ts";
 import { readMeshConfig } from "./security/mesh_config.ts";
