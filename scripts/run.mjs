@@ -35,6 +35,8 @@ const commands = {
       : [[bun, "conformance/demo/demo.ts", ...args]],
   mutants: (args) => [[bun, "scripts/mutants.ts", ...args]],
   sim: (args) => [[bun, "conformance/sim/run.ts", ...args]],
+  fuzz: (args) => [[bun, "conformance/fuzz/run.ts", ...args]],
+  soak: (args) => [[bun, "conformance/soak/run.ts", ...args]],
   h2spec: (args) => [
     [bun, "scripts/peers.ts", "go"],
     [bun, "conformance/spec/h2spec.ts", ...args],
