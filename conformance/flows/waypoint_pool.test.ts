@@ -114,6 +114,23 @@ describe("a DestinationRule's connection pool", () => {
     await made.lab.until(() => third.text.endsWith("x"), "its answer");
   });
 
+  for (const [idleTimeout, keptMs, goneMs] of [
+    ["2s", 1_500, 3_500],
+    ["5m", 290_000, 330_000],
+  ] as const)
+    test(`http.idleTimeout ${idleTimeout}: a connection without a request is kept for so long`, async () => {
+      const documents = webService("HTTP") + rule(`{connectionPool: {http: {idleTimeout: ${idleTimeout}}}}`);
+      const made = await waypointLab(
+        documents,
+        answering(() => ok("x")),
+      );
+      await asked(made, 1);
+      await made.lab.run(keptMs);
+      expect(made.served[0]?.ends).toBe(0);
+      await made.lab.run(goneMs - keptMs);
+      expect(made.served[0]?.ends).toBe(1);
+    });
+
   test("connectTimeout: an endpoint that does not answer is given up: 503", async () => {
     const documents = webService("HTTP") + rule("{connectionPool: {tcp: {connectTimeout: 300ms}}}");
     const made = await waypointLab(documents);

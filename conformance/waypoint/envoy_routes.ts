@@ -2,6 +2,7 @@
 import type {
   CorsPolicy,
   HeaderChanges,
+  HeaderValue,
   HttpMatch,
   HttpRule,
   PathRewrite,
@@ -236,11 +237,17 @@ function redirectOf(redirect: Redirect, match: HttpMatch | null): Json {
   };
 }
 
+/** Variables are Envoy's own. */
+function formatOf(value: HeaderValue): string {
+  const parts = typeof value === "string" ? [value] : value;
+  return parts.map((part) => (typeof part === "string" ? part.replaceAll("%", "%%") : part.text)).join("");
+}
+
 function headers({ request, response }: HeaderChanges): Json {
   const option =
     (action: string) =>
-    ([key, value]: readonly [string, string]) => ({
-      header: { key, value: value.replaceAll("%", "%%") },
+    ([key, value]: readonly [string, HeaderValue]) => ({
+      header: { key, value: formatOf(value) },
       append_action: action,
     });
   const set = option("OVERWRITE_IF_EXISTS_OR_ADD");

@@ -235,6 +235,20 @@ export const routeCases: readonly RouteCase[] = [
     requests: [get("/", "v1"), get("/", "v1", { "x-set": "old", "x-add": "old", "x-gone": "old" })],
   },
   {
+    name: "variables in headers",
+    documents: virtual(`- headers:
+    request:
+      set: {x-way: "%REQ(:METHOD)% %REQ(:PATH)%, 100%%", x-tenant: "%REQ(X-T?X-U)%", x-short: "%REQ(X-T):2%"}
+      add: {x-from: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%|%PROTOCOL%"}
+    response: {set: {x-version: "%RESPONSE_CODE% %RESP(X-SECRET)%"}}
+  ${to("v1")}`),
+    requests: [
+      get("/a?b=c", 200, { "x-t": "acme" }),
+      get("/a", 200, { "x-u": "umbrella" }),
+      get("/a", 200, { "x-u": "umbrella", "x-t": "" }),
+    ],
+  },
+  {
     name: "CORS",
     documents: virtual(`- match: [{uri: {prefix: /ignore}}]
   corsPolicy: {allowOrigins: [{exact: https://shop.example}], allowMethods: [PUT], unmatchedPreflights: IGNORE}

@@ -144,6 +144,14 @@ export interface ConnectOptions {
   readonly from?: { readonly ip: IpAddress; readonly port: number; readonly transparent: boolean };
   /** SO_MARK, which keeps our own traffic out of capture (CAP_NET_ADMIN). */
   readonly mark?: number;
+  /** In place of the host's own; whole seconds, at least one. Null: the host's own. Linux only. */
+  readonly keepAlive?: KeepAlive;
+}
+
+export interface KeepAlive {
+  readonly probes: number | null;
+  readonly timeMs: number | null;
+  readonly intervalMs: number | null;
 }
 
 export interface Datagrams {

@@ -5,7 +5,7 @@
 import { MeshError } from "../base/errors.ts";
 import { formatSocketAddress, type SocketAddress } from "../base/ip.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
-import type { Socket } from "../host/host.ts";
+import type { KeepAlive, Socket } from "../host/host.ts";
 import { directRoute, waypointRoute } from "../mesh/route/outbound_route.ts";
 import { authorityFor, type HboneRoute, type RefusedRoute, type TcpRoute } from "../mesh/route/route.ts";
 import type { Service } from "../mesh/service.ts";
@@ -32,6 +32,8 @@ export interface EndpointCall {
   readonly client: SocketAddress;
   /** What the destination wants of each connection, before a byte of a request; left out for nothing. */
   readonly opening?: EndpointOpening;
+  /** Of a connection in the clear; a tunnel has its own. */
+  readonly keepAlive?: KeepAlive;
 }
 
 export interface EndpointOpening {
@@ -58,7 +60,7 @@ export class EndpointDial {
     const isTunnel = route.protocol !== "TCP";
     const socket = isTunnel
       ? await this.#connectTunnel(call, route, targets)
-      : await this.#connectPlain(targets);
+      : await this.#connectPlain(targets, call.keepAlive);
     // A waypoint on the way does what its service's documents want.
     const isDirect = route.protocol === "TCP" || route.via === "direct";
     const { header = null, secure = null } = (isDirect ? call.opening : null) ?? {};
@@ -98,14 +100,18 @@ export class EndpointDial {
     }));
   }
 
-  async #connectPlain(targets: readonly SocketAddress[]): Promise<Socket> {
+  async #connectPlain(targets: readonly SocketAddress[], keepAlive: KeepAlive | undefined): Promise<Socket> {
     const { clock, net, own, settings } = this.#context;
     const { mark } = settings;
     const attempt = (to: SocketAddress): Promise<Socket> => {
       if (own.isReachedAt(applicationAddress(this.#context, to)))
         throw new MeshError("self_call", "local", `${formatSocketAddress(to)} is this tunnel itself`);
       const timeoutMs = proxyLimits.connectTimeoutMs;
-      return net.connect({ to, timeoutMs, ...(mark === null ? {} : { mark }) });
+      return net.connect({
+        ...{ to, timeoutMs },
+        ...(mark === null ? {} : { mark }),
+        ...(keepAlive === undefined ? {} : { keepAlive }),
+      });
     };
     return firstOf({ clock, targets, attempt, discard: (late) => late.reset(), isWanted: () => true });
   }

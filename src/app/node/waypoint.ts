@@ -66,6 +66,7 @@ export function openWaypoint(
   const forwarder = new Forwarder(clock, async (endpoint, downstream, wanted) => {
     const { place } = downstream;
     if (place.side === "inbound") return await place.application();
+    const keepAlive = endpoint.policy?.pool.keepalive ?? null;
     const opening = await upstreamTls.of(endpoint, downstream, wanted);
     return await dial.connect({
       source: downstream.waypoint,
@@ -75,6 +76,7 @@ export function openWaypoint(
       throughWaypointOf: place.side === "outbound" ? endpoint.servicePort : null,
       client: downstream.source,
       ...(opening === null ? {} : { opening }),
+      ...(keepAlive === null ? {} : { keepAlive }),
     });
   });
   const waypoint = new Waypoint({

@@ -16,8 +16,12 @@ export const servingLimits = {
   lingerMs: 1_000,
   /** How often connections are looked at for these. */
   sweepMs: 1_000,
-  /** An upstream connection without a request. */
+  /** An upstream connection without a request, where no document says how long. */
   upstreamIdleMs: 60_000,
+  /** However long a document says: Envoy's default. */
+  maxUpstreamIdleMs: 3_600_000,
+  /** How often it is looked for those, at the most: a document may say a millisecond. */
+  minUpstreamSweepMs: 250,
   /** Such connections to one endpoint. */
   maxIdleUpstreams: 64,
   /** HTTP/2 inside the tunnel, both ways. */

@@ -69,6 +69,7 @@ class PendingConnect implements NativeEvents {
         to: this.#options.to,
         from: this.#options.from ?? null,
         mark: this.#options.mark ?? null,
+        keepAlive: this.#options.keepAlive ?? null,
         descriptorCeiling: this.#context.descriptorCeiling,
       });
     } catch (thrown) {

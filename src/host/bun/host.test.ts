@@ -7,6 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "../../base/assert.ts";
 import { IpAddress, type SocketAddress } from "../../base/ip.ts";
+import { hostLimits } from "../../base/limits/host.ts";
+import type { KeepAlive } from "../host.ts";
 import { type HostFixture, hostContract } from "../testing/contract.ts";
 import { createBunHost } from "./host.ts";
 
@@ -77,4 +79,36 @@ test("a file that cannot be read is told in words", async () => {
   const said = (path: string) => files.readText(path).then(String, ({ message }: Error) => message);
   expect(await said("nowhere/at/all")).toBe("cannot read nowhere/at/all: it does not exist");
   expect(await said(import.meta.dir)).toBe(`cannot read ${import.meta.dir}: it is a directory`);
+});
+
+test.skipIf(process.platform !== "linux")("keep-alive is as it is asked for, or the host's own", async () => {
+  const host = createBunHost();
+  const accepted: { reset(): void }[] = [];
+  const loopback = IpAddress.parse("127.0.0.1");
+  assert(loopback !== null, "an address");
+  const listener = host.net.listen(
+    { address: { ip: loopback, port: 0 } },
+    (socket) => void accepted.push(socket),
+  );
+  /** When the kernel will probe, in seconds (proc(5), /proc/net/tcp: "tr" 02 is the timer of keep-alive). */
+  const probedIn = async (keepAlive?: KeepAlive): Promise<number> => {
+    const options = { to: listener.address, timeoutMs: 1_000 };
+    const socket = await host.net.connect(keepAlive === undefined ? options : { ...options, keepAlive });
+    const port = socket.local.port.toString(16).toUpperCase().padStart(4, "0");
+    const line = (await Bun.file("/proc/net/tcp").text())
+      .split("\n")
+      .find((each) => each.includes(`: 0100007F:${port} `));
+    socket.reset();
+    const [, when = ""] = / 02:([0-9A-F]{8}) /.exec(line ?? "") ?? [];
+    return Number.parseInt(when, 16) / 100;
+  };
+  const asked = await probedIn({ probes: 3, timeMs: 45_000, intervalMs: 5_000 });
+  expect(asked).toBeGreaterThan(40);
+  expect(asked).toBeLessThanOrEqual(45);
+  const own = await probedIn();
+  expect(own).toBeGreaterThan(hostLimits.keepAliveIdleSeconds - 5);
+  expect(own).toBeLessThanOrEqual(hostLimits.keepAliveIdleSeconds);
+  expect(await probedIn({ probes: null, timeMs: 1e12, intervalMs: null })).toBeGreaterThan(30_000);
+  for (const socket of accepted) socket.reset();
+  listener.close();
 });

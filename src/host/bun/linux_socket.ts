@@ -5,6 +5,7 @@
 import { dlopen, type Pointer, read } from "bun:ffi";
 import { IpAddress, type SocketAddress } from "../../base/ip.ts";
 import { hostLimits } from "../../base/limits/host.ts";
+import type { KeepAlive } from "../host.ts";
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -22,6 +23,9 @@ const TCP_INFO = 11;
 const TCP_KEEPIDLE = 4;
 const TCP_KEEPINTVL = 5;
 const TCP_KEEPCNT = 6;
+/** Linux' own bounds (tcp(7), `MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPCNT`): beyond them the call fails. */
+const maxKeepAliveSeconds = 32_767;
+const maxKeepAliveProbes = 127;
 const IP_FREEBIND = 15;
 const IP_TRANSPARENT = 19;
 const IP_BIND_ADDRESS_NO_PORT = 24;
@@ -58,6 +62,7 @@ export interface DialOptions {
   readonly to: SocketAddress;
   readonly from: { readonly ip: IpAddress; readonly port: number; readonly transparent: boolean } | null;
   readonly mark: number | null;
+  readonly keepAlive: KeepAlive | null;
   /** A descriptor at or above it is given back, as if there were none (EMFILE). */
   readonly descriptorCeiling: number;
 }
@@ -126,6 +131,7 @@ export class LinuxSockets {
     try {
       if (fd >= options.descriptorCeiling) throw new SystemCallError("socket", EMFILE);
       this.tune(fd);
+      if (options.keepAlive !== null) this.#keepAlive(fd, options.keepAlive);
       if (options.mark !== null) this.#set(fd, SOL_SOCKET, SO_MARK, options.mark, "setsockopt SO_MARK");
       if (options.from !== null) this.#bind(fd, options.from);
       const length = this.#writeAddress(options.to);
@@ -148,6 +154,14 @@ export class LinuxSockets {
     this.#trySet(fd, IPPROTO_TCP, TCP_KEEPIDLE, hostLimits.keepAliveIdleSeconds);
     this.#trySet(fd, IPPROTO_TCP, TCP_KEEPINTVL, hostLimits.keepAliveIntervalSeconds);
     this.#trySet(fd, IPPROTO_TCP, TCP_KEEPCNT, hostLimits.keepAliveProbes);
+  }
+
+  #keepAlive(fd: number, { probes, timeMs, intervalMs }: KeepAlive): void {
+    const seconds = (ms: number) => Math.min(maxKeepAliveSeconds, Math.max(1, Math.round(ms / 1000)));
+    if (timeMs !== null) this.#trySet(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(timeMs));
+    if (intervalMs !== null) this.#trySet(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(intervalMs));
+    if (probes !== null)
+      this.#trySet(fd, IPPROTO_TCP, TCP_KEEPCNT, Math.min(maxKeepAliveProbes, Math.max(1, probes)));
   }
 
   /** Whoever closes it now, be it the end of the process, resets the connection (socket(7), SO_LINGER). @returns whether that was possible. */

@@ -158,7 +158,7 @@ describe("sockets (bun_socket.ts, bun_connect.ts)", () => {
     const { client } = await pair();
     const to = client.remote;
     for (let round = 0; round < 5_000; round++) {
-      const fd = linux.dial({ to, from: null, mark: null, descriptorCeiling: 1 << 20 });
+      const fd = linux.dial({ to, from: null, mark: null, keepAlive: null, descriptorCeiling: 1 << 20 });
       expect(linux.takeError(fd)).toBe(0);
       linux.close(fd);
       if (round % 500 === 0) Bun.gc(true);

@@ -2,6 +2,7 @@
  * How a service's endpoints are reached: what DestinationRules and BackendTLSPolicies say of it, put together.
  * Every field has its value: defaults are filled in, and overrides by port and subset are applied.
  */
+import { servingLimits } from "../../base/limits/serving.ts";
 import type { Location } from "../location.ts";
 
 /** Of one service that a waypoint may send to. */
@@ -173,7 +174,8 @@ export const defaultConnectionPool: ConnectionPool = {
   maxRequests: 4_294_967_295,
   maxRequestsPerConnection: 0,
   maxRetries: 4_294_967_295,
-  httpIdleTimeoutMs: 3_600_000,
+  // Envoy has an hour; of a waypoint for many services that would be many descriptors.
+  httpIdleTimeoutMs: servingLimits.upstreamIdleMs,
   http: "as-port",
   maxConcurrentStreams: 2_147_483_647,
   http2Keepalive: null,

@@ -111,9 +111,36 @@ export interface HeaderChanges {
 export interface HeaderOps {
   readonly remove: readonly string[];
   /** Replaces every value. */
-  readonly set: readonly (readonly [name: string, value: string])[];
+  readonly set: readonly (readonly [name: string, value: HeaderValue])[];
   /** Beside what is there. */
-  readonly add: readonly (readonly [name: string, value: string])[];
+  readonly add: readonly (readonly [name: string, value: HeaderValue])[];
+}
+
+/** A text, or one with variables in it. */
+export type HeaderValue = string | readonly (string | HeaderVariable)[];
+
+/** Envoy's operators that are known when a head is changed (Envoy "Custom request/response headers"). */
+export const requestOperators = [
+  "REQ",
+  "PROTOCOL",
+  "DOWNSTREAM_REMOTE_ADDRESS",
+  "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
+  "DOWNSTREAM_LOCAL_ADDRESS",
+  "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
+  "DOWNSTREAM_LOCAL_PORT",
+  "DOWNSTREAM_PEER_URI_SAN",
+  "REQUESTED_SERVER_NAME",
+] as const;
+/** And of answers. */
+export const answerOperators = [...requestOperators, "RESP", "RESPONSE_CODE", "UPSTREAM_HOST"] as const;
+
+export interface HeaderVariable {
+  readonly operator: (typeof answerOperators)[number];
+  /** Of REQ and RESP, in lower case: the first that is there counts. */
+  readonly names: readonly string[];
+  readonly maxLength: number | null;
+  /** As it was written. */
+  readonly text: string;
 }
 
 export interface Rewrite {

@@ -1,6 +1,14 @@
 import { describe, expect, test } from "bun:test";
-import type { HttpMatch, PathMatch, PathRewrite, Redirect } from "../../mesh/traffic/route_plan.ts";
+import type {
+  HeaderValue,
+  HeaderVariable,
+  HttpMatch,
+  PathMatch,
+  PathRewrite,
+  Redirect,
+} from "../../mesh/traffic/route_plan.ts";
 import type { RequestHead } from "../exchange.ts";
+import { exchangeOf } from "../testing/exchanges.ts";
 import { redirectLocation } from "./redirect.ts";
 import { changedFields, pathRewriter } from "./rewrite.ts";
 
@@ -120,6 +128,42 @@ test("headers are removed, then set, then added", () => {
       ["b", "6"],
     ],
   } as const;
-  expect(changedFields(fields, ops)).toEqual(["c", "4", "a", "new", "c", "5", "b", "6"]);
+  expect(changedFields(fields, ops, exchangeOf())).toEqual(["c", "4", "a", "new", "c", "5", "b", "6"]);
   expect(fields).toHaveLength(8);
+});
+
+describe("variables in values", () => {
+  const variable = (
+    operator: HeaderVariable["operator"],
+    names: string[] = [],
+    maxLength: number | null = null,
+  ) => ({
+    ...{ operator, names, maxLength, text: "" },
+  });
+  const set = (value: HeaderValue) => {
+    const exchange = exchangeOf({ request: { fields: ["x-tenant", "acme", "x", "forged"] } });
+    exchange.response = { status: 207, fields: ["x-v", "1"] };
+    return changedFields(["x", "forged"], { remove: [], set: [["x", value]], add: [] }, exchange);
+  };
+
+  test("say what the request, its peer and its answer are", () => {
+    expect(set(["a ", variable("REQ", ["x-tenant"]), "!"])).toEqual(["x", "a acme!"]);
+    expect(set([variable("REQ", ["x-none", ":method"])])).toEqual(["x", "GET"]);
+    expect(set([variable("REQ", ["x-tenant"], 2)])).toEqual(["x", "ac"]);
+    expect(set([variable("RESP", ["x-v"]), variable("RESPONSE_CODE")])).toEqual(["x", "1207"]);
+    expect(set([variable("DOWNSTREAM_PEER_URI_SAN")])).toEqual([
+      "x",
+      "spiffe://cluster.local/ns/shop/sa/web",
+    ]);
+    expect(set([variable("DOWNSTREAM_REMOTE_ADDRESS"), " ", variable("DOWNSTREAM_LOCAL_ADDRESS")])).toEqual([
+      "x",
+      "10.0.0.9:4000 10.96.0.1:80",
+    ]);
+    expect(set([variable("PROTOCOL"), variable("DOWNSTREAM_LOCAL_PORT")])).toEqual(["x", "HTTP/1.180"]);
+  });
+
+  test("that say nothing leave the header out, and what the client sent under its name does not stay", () => {
+    expect(set([variable("REQ", ["x-none"])])).toEqual([]);
+    expect(set([variable("REQUESTED_SERVER_NAME")])).toEqual([]);
+  });
 });

@@ -1,8 +1,9 @@
 /** Changes to heads: paths, authorities, headers. */
 import { Pattern } from "../../base/pattern/pattern.ts";
 import type { HeaderOps, HttpMatch, PathRewrite } from "../../mesh/traffic/route_plan.ts";
-import type { Fields } from "../exchange.ts";
+import type { Exchange, Fields } from "../exchange.ts";
 import { pathEnd } from "./head_view.ts";
+import { headerText } from "./header_value.ts";
 import { withoutLastSlash } from "./text_matcher.ts";
 
 /** A rewrite, ready to be applied. */
@@ -53,8 +54,8 @@ function coveredLength(path: string, match: HttpMatch | null): number {
   return covered.kind === "segments" ? withoutLastSlash(covered.value).length : path.length;
 }
 
-/** New fields; those given are left as they are. */
-export function changedFields(fields: Fields, ops: HeaderOps): Fields {
+/** New fields; those given are left as they are. @param exchange for what variables say. */
+export function changedFields(fields: Fields, ops: HeaderOps, exchange: Exchange): Fields {
   const { remove, set, add } = ops;
   if (remove.length + set.length + add.length === 0) return fields;
   const gone = new Set(remove);
@@ -64,7 +65,9 @@ export function changedFields(fields: Fields, ops: HeaderOps): Fields {
     const name = fields[i] ?? "";
     if (!gone.has(name)) changed.push(name, fields[i + 1] ?? "");
   }
-  for (const [name, value] of set) changed.push(name, value);
-  for (const [name, value] of add) changed.push(name, value);
+  for (const [name, value] of [...set, ...add]) {
+    const text = headerText(value, exchange);
+    if (text !== null) changed.push(name, text);
+  }
   return changed;
 }

@@ -68,9 +68,9 @@ export class RouteStages implements Pick<Stages, "route" | "rewrite" | "fault"> 
   readonly rewrite = (exchange: Exchange): Verdict => {
     const { rule, request } = exchange;
     if (rule === null) return null;
-    request.fields = changedFields(request.fields, rule.headers.request);
+    request.fields = changedFields(request.fields, rule.headers.request, exchange);
     const own = weighted(exchange.destination);
-    if (own !== null) request.fields = changedFields(request.fields, own.headers.request);
+    if (own !== null) request.fields = changedFields(request.fields, own.headers.request, exchange);
     const rewriter = this.#compile(rule).rewriter;
     if (rewriter !== null) request.path = rewriter(request.path, exchange.match);
     const authority = rule.rewrite?.authority ?? own?.authority ?? null;
@@ -100,9 +100,9 @@ export class RouteStages implements Pick<Stages, "route" | "rewrite" | "fault"> 
   respond(exchange: Exchange): void {
     const { rule, response } = exchange;
     if (rule === null || response === null) return;
-    response.fields = changedFields(response.fields, rule.headers.response);
+    response.fields = changedFields(response.fields, rule.headers.response, exchange);
     const own = weighted(exchange.destination);
-    if (own !== null) response.fields = changedFields(response.fields, own.headers.response);
+    if (own !== null) response.fields = changedFields(response.fields, own.headers.response, exchange);
     const { cors } = this.#compile(rule);
     if (cors !== null && !this.#preflights.has(exchange))
       response.fields = cors.answered(exchange.request, response.fields);

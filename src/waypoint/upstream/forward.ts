@@ -5,7 +5,7 @@
 import { faultOf, MeshError } from "../../base/errors.ts";
 import { servingLimits } from "../../base/limits/serving.ts";
 import type { Clock, Socket, Timer } from "../../host/host.ts";
-import { type ConnectionPool, defaultConnectionPool } from "../../mesh/traffic/destination_policy.ts";
+import { defaultConnectionPool } from "../../mesh/traffic/destination_policy.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import type { ConnectionCircuit, Downstream, Endpoint, Exchange } from "../exchange.ts";
 import type { RequestPermit } from "../request_permit.ts";
@@ -14,6 +14,7 @@ import { mayBeSentAgain, openingKey, speaksHttp2 } from "./forward_rules.ts";
 import { H1Upstream } from "./h1_upstream.ts";
 import { H2Upstream } from "./h2_upstream.ts";
 import { PendingOutcome, upstreamGone } from "./pending_outcome.ts";
+import { newPool, type Pool, sweepAfterMs, sweepPool } from "./pool.ts";
 
 /** What the connection is for: TLS has to name it. */
 export interface Wanted {
@@ -26,24 +27,6 @@ export interface Wanted {
 /** @throws MeshError when the endpoint cannot be reached as its policy says. */
 export type Connect = (endpoint: Endpoint, downstream: Downstream, wanted: Wanted) => Promise<Socket>;
 
-/** The connections to one endpoint. */
-interface Pool {
-  /** The last one to become idle is used first: the others come to their end. */
-  readonly idle: H1Upstream[];
-  readonly h1: Set<H1Upstream>;
-  readonly h2: Set<H2Upstream>;
-  /** An HTTP/2 connection that is being made, for all that wait for it. */
-  opening: Promise<H2Upstream> | null;
-  /** Connections of HTTP/1.1 that are being made. */
-  dialling: number;
-  /** Requests that wait for a connection, oldest first: as many as the circuit allows are open. */
-  readonly waiting: PendingOutcome[];
-  /** As the destination's policy has it by now. */
-  limits: ConnectionPool;
-  /** It had no connection for a while, and was given up. */
-  isGone: boolean;
-}
-
 export class Forwarder {
   readonly #clock: Clock;
   /** For what is carried unread. */
@@ -52,6 +35,7 @@ export class Forwarder {
   /** Endpoints are the same values from request to request (`Cluster.endpointFor`): most find their pool without its name. */
   readonly #known = new WeakMap<Endpoint, { readonly waypoint: Workload; readonly pool: Pool }>();
   #timer: Timer | null = null;
+  #sweepAtMs = 0;
   #isDraining = false;
 
   constructor(clock: Clock, connect: Connect) {
@@ -182,7 +166,7 @@ export class Forwarder {
     }
     upstream.idleSinceMs = this.#clock.now();
     pool.idle.push(upstream);
-    this.#arm();
+    this.#arm(pool);
   }
 
   async #overHttp2(pool: Pool, attempt: PendingOutcome): Promise<void> {
@@ -230,7 +214,7 @@ export class Forwarder {
       });
       pool.h2.add(upstream);
       upstream.idleSinceMs = this.#clock.now();
-      this.#arm();
+      this.#arm(pool);
       if (this.#isDraining) upstream.idleSinceMs = 0;
       return upstream;
     });
@@ -304,44 +288,24 @@ export class Forwarder {
     const key = `${waypoint.uid}|${waypoint.identity.uri}|${workload.uid}|${workload.identity.uri}|${port}|${service?.hostname ?? ""}|${tls}`;
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
-    const pool: Pool = {
-      idle: [],
-      h1: new Set(),
-      h2: new Set(),
-      opening: null,
-      dialling: 0,
-      waiting: [],
-      limits: policy?.pool ?? defaultConnectionPool,
-      isGone: false,
-    };
+    const pool = newPool(policy?.pool ?? defaultConnectionPool);
     this.#pools.set(key, pool);
-    this.#arm();
+    this.#arm(pool);
     return pool;
   }
 
-  #arm(): void {
-    if (this.#timer !== null) return;
-    this.#timer = this.#clock.setTimer(servingLimits.upstreamIdleMs / 4, () => {
+  /** @param pool that may need to be looked at sooner than the others. */
+  #arm(pool: Pool): void {
+    const atMs = this.#clock.now() + sweepAfterMs(pool);
+    if (this.#timer !== null && this.#sweepAtMs <= atMs) return;
+    this.#timer?.cancel();
+    this.#sweepAtMs = atMs;
+    this.#timer = this.#clock.setTimer(sweepAfterMs(pool), () => {
       this.#timer = null;
-      this.#sweep(this.#clock.now());
-      if (this.#pools.size > 0) this.#arm();
+      const now = this.#clock.now();
+      for (const [key, each] of this.#pools) if (!sweepPool(each, now)) this.#pools.delete(key);
+      for (const each of this.#pools.values()) this.#arm(each);
     });
-  }
-
-  #sweep(now: number): void {
-    for (const [key, pool] of this.#pools) {
-      const idleSinceMs = now - Math.min(servingLimits.upstreamIdleMs, pool.limits.httpIdleTimeoutMs);
-      // The oldest are first.
-      while ((pool.idle[0]?.idleSinceMs ?? Number.POSITIVE_INFINITY) <= idleSinceMs)
-        pool.idle.shift()?.close();
-      for (const upstream of [...pool.h2]) {
-        if (upstream.openStreams > 0) upstream.idleSinceMs = now;
-        else if (upstream.idleSinceMs <= idleSinceMs) upstream.close();
-      }
-      if (pool.h1.size + pool.h2.size + pool.dialling > 0 || pool.opening !== null) continue;
-      pool.isGone = true;
-      this.#pools.delete(key);
-    }
   }
 }
 

@@ -103,6 +103,9 @@ metrics:
       "metrics: [{overrides: [{match: {customMetric: mine}}]}]",
     ])
       expect(read(spec).errors[0]).toMatch(/^5:\d+ .*is not supported/);
+    expect(
+      read("tracing: [{useRequestIdForTraceSampling: false, disableContextPropagation: false}]").errors,
+    ).toEqual([]);
     for (const [spec, message] of [
       ["tracing: [{customTags: {a: {}}}]", "must have one of literal, header, formatter"],
       ["tracing: [{customTags: {a: {header: {name: 'a b'}}}}]", "is not the name of a header"],

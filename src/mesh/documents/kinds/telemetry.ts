@@ -41,11 +41,14 @@ const tracingFields = {
   known: [
     ...["match", "providers", "randomSamplingPercentage", "disableSpanReporting", "customTags"],
     "enableIstioTags",
+    "useRequestIdForTraceSampling",
+    "disableContextPropagation",
   ],
-  unsupported: {
-    useRequestIdForTraceSampling: "a trace is begun by chance, or goes on as its caller says",
-    disableContextPropagation: "a caller's trace is always passed on",
-  },
+};
+/** Said to be false, these are what is done anyway. */
+const alwaysFalse = {
+  useRequestIdForTraceSampling: "a trace is begun by chance, or goes on as its caller says",
+  disableContextPropagation: "a caller's trace is always passed on",
 };
 const metricFields = {
   known: ["providers", "overrides"],
@@ -183,6 +186,9 @@ function readTracings(spec: ObjectReader, problems: Problems, side: Side): Traci
       hasIstioTags: readFlag(item, "enableIstioTags", problems) ?? true,
       customTags: readCustomTags(item, problems),
     };
+    for (const [field, reason] of Object.entries(alwaysFalse))
+      if (readFlag(item, field, problems) === true)
+        problems.add(item.where(field), `${item.path(field)}: true is not supported: ${reason}`, field);
     if (isFor(side, item)) last = rule;
   }
   return last;

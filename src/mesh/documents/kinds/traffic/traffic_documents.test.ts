@@ -350,9 +350,24 @@ describe("what Istio refuses of a VirtualService is refused, where it is", () =>
       '7:73 spec.http[0].headers.response.set: "Host" cannot be changed here; rewrite the authority instead',
     ],
     [
-      "a variable of Envoy's",
-      http(`{${to}, headers: {request: {set: {x: "%REQ(y)%"}}}}`),
-      "7:75 spec.http[0].headers.request.set.x has a variable of Envoy's, which is not supported; a sign of percent is written %%",
+      "a variable that there is not",
+      http(`{${to}, headers: {request: {set: {x: "%RESP(y)%"}}}}`),
+      "7:75 spec.http[0].headers.request.set.x: there is no variable %RESP% for a request, only REQ, PROTOCOL, DOWNSTREAM_REMOTE_ADDRESS, DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT, DOWNSTREAM_LOCAL_ADDRESS, DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT, DOWNSTREAM_LOCAL_PORT, DOWNSTREAM_PEER_URI_SAN, REQUESTED_SERVER_NAME",
+    ],
+    [
+      "a variable without its name",
+      http(`{${to}, headers: {request: {set: {x: "%REQ()%"}}}}`),
+      "7:75 spec.http[0].headers.request.set.x: %REQ% needs the name of a header, or two: %REQ(NAME?OTHER)%",
+    ],
+    [
+      "a percent sign by itself",
+      http(`{${to}, headers: {request: {set: {x: "100%"}}}}`),
+      "7:75 spec.http[0].headers.request.set.x: a % that is not part of a variable is written %%",
+    ],
+    [
+      "a variable in the authority",
+      http(`{${to}, headers: {request: {set: {Host: "%REQ(y)%"}}}}`),
+      "7:78 spec.http[0].headers.request.set.Host has a variable of Envoy's, which is not supported here; a sign of percent is written %%",
     ],
     [
       "a line in a value",
