@@ -1,6 +1,6 @@
 /**
  * Installs the other implementations that the conformance programs and benchmarks talk to, at exact versions, into
- * `.peers/` (never into the system): `peers.ts [go|python|none]`, both by default. What cannot be installed is said
+ * `.peers/` (never into the system): `peers.ts [go|python|opa|none]`, all by default. What cannot be installed is said
  * aloud; the programs that want it then skip, aloud too.
  */
 import { existsSync } from "node:fs";
@@ -69,6 +69,21 @@ async function installGo(): Promise<void> {
   });
 }
 
+/** Open Policy Agent's engine behind Envoy's messages. Too large to be built by the suite that asks it. */
+async function installOpa(): Promise<void> {
+  const go = Bun.which("go");
+  if (go === null) throw new Error("no Go toolchain");
+  const source = join(import.meta.dir, "..", "conformance", "waypoint", "opa", "go");
+  const texts = await Promise.all(
+    ["go.mod", "go.sum", "main.go"].map((name) => readFile(join(source, name), "utf8")),
+  );
+  const digest = new Bun.CryptoHasher("sha256").update(texts.join("\n")).digest("hex");
+  await once("opa", [`fairlead-opa ${digest}`], async () => {
+    await mkdir(join(peers, "bin"), { recursive: true });
+    await run([go, "build", "-C", source, "-o", join(peers, "bin", "fairlead-opa"), "."], { GOFLAGS: "" });
+  });
+}
+
 async function installPython(): Promise<void> {
   // Not the one in here, which is about to be replaced.
   const others = (process.env.PATH ?? "").split(":").filter((folder) => !folder.startsWith(peers));
@@ -82,7 +97,11 @@ async function installPython(): Promise<void> {
   });
 }
 
-const installers: Readonly<Record<string, () => Promise<void>>> = { go: installGo, python: installPython };
+const installers: Readonly<Record<string, () => Promise<void>>> = {
+  go: installGo,
+  python: installPython,
+  opa: installOpa,
+};
 const wanted = process.argv.slice(2);
 await mkdir(peers, { recursive: true });
 for (const [name, install] of Object.entries(installers)) {

@@ -3,6 +3,7 @@ import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { ask, type Seen } from "./asked.ts";
 import { tryAuthorizers } from "./auth/authorizers.ts";
 import { compareWithEnvoy } from "./auth/envoy.ts";
+import { tryOpa } from "./opa/opa.ts";
 import { type AskedRequest, routeCases } from "./route_cases.ts";
 import { openRouteStage } from "./route_stage.ts";
 import { trySidecars } from "./sidecar/sidecar.ts";
@@ -50,6 +51,13 @@ export async function waypointConformance(argv: readonly string[]): Promise<numb
   if (untold !== null) {
     counts.skipped++;
     console.log(`skipped OTLP: ${untold}`);
+  }
+  const noOpa = await tryOpa(scratchDirectory("waypoint_opa"), (name, fault) => {
+    if (wanted === undefined || name.includes(wanted)) tell(name, fault);
+  });
+  if (noOpa !== null) {
+    counts.skipped++;
+    console.log(`skipped OPA: ${noOpa}`);
   }
   const unasked = await tryAuthorizers(scratchDirectory("waypoint_authorizers"), (name, fault) => {
     if (wanted === undefined || `auth ${name}`.includes(wanted)) tell(`auth ${name}`, fault);

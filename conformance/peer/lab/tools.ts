@@ -6,7 +6,7 @@ import { runToEnd } from "./subprocess.ts";
 export const repository = resolve(import.meta.dir, "../../..");
 
 /** Where what was built or installed for tests is kept; not under version control. */
-const peersDirectory = join(repository, ".peers");
+export const peersDirectory = join(repository, ".peers");
 
 /** A tool that is there, or why not. */
 export type Found = { readonly path: string } | { readonly missing: string };

@@ -16,7 +16,7 @@ const answer = (status: number, headers: Record<string, string> = {}, body = "")
   body: new TextEncoder().encode(body),
 });
 
-function scene(reply: Answer) {
+function scene(reply: Answer, maxQueued: number = otlpLimits.maxQueuedSpans) {
   const world = new MemoryWorld(1);
   const { clock, random, files } = world.host("waypoint", { addresses: ["10.0.0.1"] });
   const asked: { readonly atMs: number; readonly text: string; readonly request: HttpRequest }[] = [];
@@ -42,7 +42,7 @@ function scene(reply: Answer) {
   const queue = new OtlpQueue<number>({
     ...options,
     what: "spans",
-    maxQueued: otlpLimits.maxQueuedSpans,
+    maxQueued,
     encode: (items) => new TextEncoder().encode(items.join(",")),
   });
   const counts = () => ({ sent: sent.value, lost: lost.value, waiting: queue.waiting });
@@ -80,16 +80,22 @@ describe("a queue toward a collector", () => {
     expect(said).toEqual(["warn spans cannot be sent; those beyond a bound are lost meanwhile"]);
   });
 
-  test("it costs a bounded queue while it is away, and takes what is there when it is back", async () => {
-    let status = 503;
-    const { world, queue, said, counts } = scene(() => answer(status));
-    for (let i = 0; i < otlpLimits.maxQueuedSpans + otlpLimits.batch + 7; i++) queue.add(i);
-    expect(counts()).toEqual({ sent: 0, lost: 7, waiting: otlpLimits.maxQueuedSpans + otlpLimits.batch });
-    status = 200;
-    await world.run(60_000);
-    expect(counts()).toEqual({ sent: otlpLimits.maxQueuedSpans + otlpLimits.batch, lost: 7, waiting: 0 });
-    expect(said.at(-1)).toBe("info the collector takes spans again");
-  });
+  test.each([otlpLimits.maxQueuedSpans, otlpLimits.maxQueuedLogs])(
+    "it costs a queue of %d while it is away, and takes what is there when it is back",
+    async (maxQueued) => {
+      let status = 503;
+      const { world, queue, said, counts } = scene(() => answer(status), maxQueued);
+      const held = maxQueued + otlpLimits.batch;
+      for (let i = 0; i < held; i++) queue.add(i);
+      expect(counts()).toEqual({ sent: 0, lost: 0, waiting: held });
+      queue.add(held);
+      expect(counts()).toEqual({ sent: 0, lost: 1, waiting: held });
+      status = 200;
+      await world.run(60_000);
+      expect(counts()).toEqual({ sent: held, lost: 1, waiting: 0 });
+      expect(said.at(-1)).toBe("info the collector takes spans again");
+    },
+  );
 
   test("one that hangs is not asked twice, and nothing but the bound is kept", async () => {
     const { world, queue, asked, counts } = scene(() => new Promise(() => {}));
@@ -153,6 +159,17 @@ test("headers and roots are read for each request; a file that is not there is a
   texts.set("/etc/headers", "# key\nAuthorization: Bearer x\n");
   expect(await collector.send(new Uint8Array(1))).toEqual({ kind: "taken", rejected: 0 });
   expect(seen[0]?.headers).toEqual({ authorization: "Bearer x", "content-type": "application/x-protobuf" });
+  const many = (count: number) =>
+    Array.from({ length: count }, (_, index) => `X-${index}: secret`).join("\n");
+  texts.set("/etc/headers", many(otlpLimits.maxHeaders));
+  expect(await collector.send(new Uint8Array(1))).toMatchObject({ kind: "taken" });
+  texts.set("/etc/headers", many(otlpLimits.maxHeaders + 1));
+  const refused = await collector.send(new Uint8Array(1));
+  expect(refused.kind === "later" ? refused.reason : "").toBe("/etc/headers has more than 32 headers");
+  texts.set("/etc/headers", "secret");
+  const malformed = await collector.send(new Uint8Array(1));
+  expect(malformed.kind === "later" ? malformed.reason : "").toBe('/etc/headers, line 1: not "Name: value"');
+  expect(seen.length).toBe(2);
 });
 
 describe("metrics toward a collector", () => {
