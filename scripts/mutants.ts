@@ -1,8 +1,10 @@
 /**
- * `npm run mutants -- [--sample 60] [--all] [--seed N] [PATH …]`: breaks one guard, comparison, label or return at a time in the folders
+ * `npm run mutants -- [--sample 60] [--all] [--seed N] [--again OUTPUT] [PATH …]`: breaks one guard, comparison, label or return at a time in the folders
  * that decide about trust and traffic, runs the nearest tests that reach it, and says which mutants live. One that lives and is not in
- * `mutants_kept.json` with its reason is a failure. A sample is another one each day, unless there is a seed.
+ * `mutants_kept.json` with its reason is a failure. A sample is another one each day, unless there is a seed. `--again` tries those
+ * that an earlier run's output names.
  */
+import { readFileSync } from "node:fs";
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -48,6 +50,13 @@ function numberAfter(args: readonly string[], name: string): number | null {
 }
 
 function choose(all: readonly Mutant[], args: readonly string[]): readonly Mutant[] {
+  const again = args.indexOf("--again");
+  if (again >= 0) {
+    const output = readFileSync(args[again + 1] ?? "", "utf8").split("\n");
+    return all.filter((mutant) =>
+      output.some((line) => line.startsWith("✗ ") && line.endsWith(`: ${nameOf(mutant)}`)),
+    );
+  }
   const paths = args.filter((arg) => arg.startsWith("src/"));
   const those =
     paths.length === 0 ? all : all.filter(({ path }) => paths.some((part) => path.startsWith(part)));

@@ -22,6 +22,8 @@ export interface Ran {
   readonly failure: string | null;
   readonly hung: boolean;
   readonly tookMs: number;
+  /** Of the processor: what it costs, however busy the machine is. */
+  readonly cpuMs: number;
   /** Mutants whose expression was evaluated. */
   readonly reached: readonly number[];
 }
@@ -85,6 +87,7 @@ class Session {
     const scopes = scopesOf(scope);
     stray = null;
     const startedMs = performance.now();
+    const usage = process.cpuUsage();
     let failure: string | null = null;
     let hung = false;
     try {
@@ -106,7 +109,18 @@ class Session {
     if (stray !== null) failure ??= `unhandled: ${String(stray)}`.slice(0, 300);
     const before = scopes.flatMap((one) => this.#reachedBy.get(one) ?? []);
     const tookMs = performance.now() - startedMs;
-    return { file, index, name, failure, hung, tookMs, reached: [...new Set([...before, ...takeReached()])] };
+    const { user, system } = process.cpuUsage(usage);
+    const cpuMs = (user + system) / 1_000;
+    return {
+      file,
+      index,
+      name,
+      failure,
+      hung,
+      tookMs,
+      cpuMs,
+      reached: [...new Set([...before, ...takeReached()])],
+    };
   }
 
   async #enter(scope: Scope): Promise<void> {

@@ -76,6 +76,49 @@ test("a key of another type, or a version that is gone, is refused", async () =>
   );
 });
 
+test("an intermediate is revoked by its number as Vault writes it, and its list is read; what is not there is said", async () => {
+  const asked: unknown[] = [];
+  const pki = (answers: Readonly<Record<string, VaultData | null>>) => {
+    const session = {
+      request: async (method: string, path: string, body: VaultData | null = null) => {
+        asked.push([method, path, body]);
+        return answers[path] ?? null;
+      },
+    };
+    return new VaultPkiCertifier({
+      session,
+      provider,
+      trustDomain,
+      mount: "team/pki",
+      issuer: null,
+      rootsPem: null,
+    });
+  };
+  const crl = encodePem("X509 CRL", Uint8Array.of(0x30, 0));
+  const both = { "team/pki/revoke": {}, "team/pki/issuer/default/crl": { crl } };
+  expect(await pki(both).revoke(["0a1bff", "07"])).toEqual(Uint8Array.of(0x30, 0));
+  expect(asked).toEqual([
+    ["POST", "team/pki/revoke", { serial_number: "0a:1b:ff" }],
+    ["POST", "team/pki/revoke", { serial_number: "07" }],
+    ["GET", "team/pki/issuer/default/crl", null],
+  ]);
+  expect(await failure(pki({ "team/pki/issuer/default/crl": { crl } }).revoke(["0a"]))).toBe(
+    "authority_unavailable upstream: Vault's PKI engine does not know the intermediate 0a, so it cannot be revoked",
+  );
+  expect(await failure(pki({ "team/pki/revoke": {} }).revoke(["0a"]))).toContain(
+    "has returned no revocation list",
+  );
+  const key = { algorithm: { name: "Ed25519" }, sign: async () => new Uint8Array(64) };
+  const question = {
+    kind: "intermediate",
+    key,
+    publicKeyInfo: new Uint8Array(),
+    root: null,
+    lifetimeMs: 1e9,
+  } as const;
+  expect(await failure(pki({}).certify(question))).not.toBe("done");
+});
+
 test("Vault's chain is put in order up to the root, and without a root it is refused", async () => {
   const forge = new Forge(provider, nowMs);
   const root = await forge.ca({ subject: "CN=top" });

@@ -136,6 +136,75 @@ describe("a session with Vault", () => {
     session.close();
   });
 
+  test("says in the log when Vault goes and comes, once each, and how it is", async () => {
+    const vault = new FakeVault();
+    const lines: string[] = [];
+    const logger = {
+      log: (level: string, _target: string, message: string, fields = {}) =>
+        void lines.push(`${level} ${message} ${JSON.stringify(fields)}`),
+    };
+    const { session, clock } = open(vault, { logger });
+    const name = "https://vault.example:8200";
+    expect(session.status()).toEqual({ address: name, state: "new", message: null });
+    for (let times = 0; times < 2; times++) await session.request("GET", "x");
+    expect(lines).toEqual([
+      `info logged in {"address":"${name}","lease_ms":60000}`,
+      `info Vault is ready {"address":"${name}","error":null}`,
+    ]);
+    lines.length = 0;
+    vault.fault = gone;
+    for (let times = 0; times < 2; times++) {
+      const waiting = failure(session.request("GET", "x"));
+      await clock.advance(keysLimits.keyWaitMs);
+      expect(await waiting).toContain("connection refused");
+    }
+    expect(lines).toEqual([`warn Vault is away {"address":"${name}","error":"connection refused"}`]);
+    vault.fault = null;
+    await session.request("GET", "x");
+    expect(lines.slice(1)).toEqual([`info Vault is ready {"address":"${name}","error":null}`]);
+    expect(session.status()).toEqual({ address: name, state: "ready", message: null });
+    session.close();
+  });
+
+  test("has nothing where Vault has nothing, and asks nothing once it is closed", async () => {
+    const vault = new FakeVault((request) =>
+      json(request.url.endsWith("/none") ? 404 : 200, { data: { value: 7 } }),
+    );
+    const { session } = open(vault);
+    expect(await session.request("GET", "none")).toBeNull();
+    expect(await session.request("POST", "some", { a: 1 })).toEqual({ value: 7 });
+    const [without, withBody] = vault.requests.slice(-2);
+    expect([without?.headers?.["content-type"], without?.body]).toEqual([undefined, undefined]);
+    expect([withBody?.headers?.["content-type"], new TextDecoder().decode(withBody?.body)]).toEqual([
+      "application/json",
+      '{"a":1}',
+    ]);
+    session.close();
+    const { length } = vault.requests;
+    expect(await failure(session.request("GET", "some"))).toBe("stopped local: the control plane stops");
+    expect(vault.requests.length).toBe(length);
+  });
+
+  test("goes on with a token that cannot be renewed for now, and replaces one that cannot be renewed at all", async () => {
+    const vault = new FakeVault();
+    const { session, clock } = open(vault);
+    await session.request("GET", "x");
+    vault.fault = gone;
+    await clock.advance(45_000);
+    vault.fault = null;
+    expect([vault.logins, vault.renewals]).toEqual([1, 0]);
+    await clock.advance(keysLimits.vaultBackoff.backoffMaxMs);
+    expect([vault.logins, vault.renewals > 0]).toEqual([1, true]);
+    session.close();
+    const fixed = new FakeVault();
+    fixed.isRenewable = false;
+    const other = open(fixed);
+    await other.session.request("GET", "x");
+    await other.clock.advance(50_000);
+    expect([fixed.logins, fixed.renewals]).toEqual([2, 0]);
+    other.session.close();
+  });
+
   test("does not follow to where a standby points, and refuses a crowd beyond its bound", async () => {
     const vault = new FakeVault();
     const { session, clock } = open(vault);
