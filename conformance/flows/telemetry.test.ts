@@ -167,7 +167,9 @@ const carried = { opened: 1, closed: 1, received: 7, sent: 13 };
 /** Of an access line, what does not depend on time and chance. */
 function fields(line: AccessLine | undefined): Record<string, unknown> {
   return Object.fromEntries(
-    Object.entries(line ?? {}).filter(([key]) => !["time", "scope", "duration", "tls.suite"].includes(key)),
+    Object.entries(line ?? {}).filter(
+      ([key]) => !["time", "scope", "duration", "tls.suite", "id"].includes(key),
+    ),
   );
 }
 
