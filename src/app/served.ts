@@ -1,6 +1,7 @@
 /** A program as a process serves it: its metrics, its bugs told, its HTTP ports; whoever ends it, they end with it. */
 import { registerProcessMetrics } from "../admin/process_metrics.ts";
 import type { SocketAddress } from "../base/ip.ts";
+import { hostLimits } from "../base/limits/host.ts";
 import type { MetricRegistry } from "../base/metrics.ts";
 import type { Config } from "../config/node/config.ts";
 import type { ServeHttp } from "../host/bun/serve_http.ts";
@@ -12,6 +13,8 @@ import { versionFields } from "./version.ts";
 /** A node or a control plane. */
 export interface Program {
   readonly metrics: MetricRegistry;
+  /** Whether nothing is under way; left out for a program that always has something to do. */
+  readonly isIdle?: () => boolean;
   /** What is open ends, then everything stops. */
   drain(): Promise<void>;
   stop(): Promise<void>;
@@ -102,10 +105,26 @@ export async function serveProgram(options: ServedOptions): Promise<Served> {
     await program.stop();
     throw error;
   }
+  void started.then(
+    () => giveBackWhenIdle(host, program, closes),
+    () => {},
+  );
   started.catch((error) => {
     if (isEnding) return;
     closeAll();
     reject(error);
   });
   return { ended, drain, stop: () => end(program.stop()) };
+}
+
+/** Once, after the start: at the first moment when there is nothing to do. */
+function giveBackWhenIdle(host: Host, { isIdle }: Program, closes: (() => void)[]): void {
+  if (isIdle === undefined) return;
+  const look = () =>
+    host.clock.setTimer(hostLimits.settledMs, () => {
+      if (isIdle()) host.process.giveBackMemory();
+      else timer = look();
+    });
+  let timer = look();
+  closes.push(() => timer.cancel());
 }

@@ -310,6 +310,11 @@ export interface Process {
   follow(program: string, args: readonly string[], events: FollowEvents): { stop(): void };
   /** Resident memory, bytes. */
   residentBytes(): number;
+  /**
+   * Gives back what only the start needed: garbage, and code that ran once. What runs later is had again as it is needed, so not while there is
+   * something to do.
+   */
+  giveBackMemory(): void;
   /** CPU time of this process so far, microseconds. */
   cpuMicros(): number;
 }

@@ -87,7 +87,7 @@ async function startServed(host: Host, serveHttp: ServeHttp, config: Config): Pr
     host,
     logger,
     serveHttp,
-    program: node,
+    program: { ...node, isIdle: () => node.context.connections.size === 0 && node.pending().length === 0 },
     unit: "connection",
     open: (ports, drain) => serveAdministration(host, node, config, logger, ports, drain),
     started: node.listening,

@@ -82,11 +82,7 @@ class PendingConnect implements NativeEvents {
       fd,
       allowHalfOpen: true,
       data: this,
-      socket: this.#callbacks((native) => {
-        // Bun opens at once; the connection stands when the descriptor becomes writable.
-        this.#native = native;
-        if (this.#settled) native.terminate();
-      }),
+      socket: descriptorCallbacks,
     }).catch((thrown) => {
       linux.close(fd);
       this.#fail(systemErrorName(thrown) ?? String(thrown));
@@ -105,12 +101,13 @@ class PendingConnect implements NativeEvents {
       port: to.port,
       allowHalfOpen: true,
       data: this,
-      socket: this.#callbacks((native) => {
-        this.#native = native;
-        if (this.#settled) native.terminate();
-        else this.onNativeDrain(native);
-      }),
+      socket: addressCallbacks,
     }).catch((thrown) => this.#fail(systemErrorName(thrown) ?? String(thrown)));
+  }
+
+  onNativeOpen(native: NativeSocket): void {
+    this.#native = native;
+    if (this.#settled) native.terminate();
   }
 
   onNativeDrain(native: NativeSocket): void {
@@ -136,11 +133,6 @@ class PendingConnect implements NativeEvents {
     this.#fail(systemErrorName(error) ?? "ECONNREFUSED");
   }
 
-  #callbacks(open: (native: NativeSocket) => void): Bun.SocketHandler<NativeEvents> {
-    // With a connectError callback Bun does not report the rejection a second time as an unhandled one.
-    return { ...socketCallbacks, open, connectError: () => {} };
-  }
-
   #failDial(thrown: SystemCallError): void {
     this.#settle();
     const target = formatSocketAddress(this.#options.to);
@@ -164,3 +156,22 @@ class PendingConnect implements NativeEvents {
     this.#timer.cancel();
   }
 }
+
+/** One object for all connections, as `socketCallbacks` is. With a connectError callback Bun does not report the rejection a second time as an unhandled one. */
+const descriptorCallbacks: Bun.SocketHandler<NativeEvents> = {
+  ...socketCallbacks,
+  // Bun opens at once; the connection stands when the descriptor becomes writable.
+  open(native) {
+    if (native.data instanceof PendingConnect) native.data.onNativeOpen(native);
+  },
+  connectError() {},
+};
+
+const addressCallbacks: Bun.SocketHandler<NativeEvents> = {
+  ...descriptorCallbacks,
+  open(native) {
+    if (!(native.data instanceof PendingConnect)) return;
+    native.data.onNativeOpen(native);
+    native.data.onNativeDrain(native);
+  },
+};

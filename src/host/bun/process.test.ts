@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { hostLimits } from "../../base/limits/host.ts";
 import { rejectionOf } from "../../base/testing/rejection.ts";
 import { bunProcess, followProgram, runProgram } from "./process.ts";
+import { cleanRuns, readOnlyFiles } from "./released_memory.ts";
 
 const probe = join(import.meta.dir, "../testing/host_probe.ts");
 
@@ -191,4 +192,54 @@ describe("modules", () => {
     rmSync(folder, { recursive: true });
     expect(await rejectionOf(loadModule(path, "e"))).toMatchObject(fault);
   });
+});
+
+test("what is of a file and cannot be written is looked at; nothing else", () => {
+  const maps = [
+    "00400000-00452000 r-xp 00000000 08:02 173521 /usr/bin/program",
+    "00652000-00655000 rw-p 00052000 08:02 173521 /usr/bin/program",
+    "00700000-00701000 r--p 00052000 08:02 173521 /usr/bin/program",
+    "00800000-00801000 r--s 00052000 08:02 173521 /usr/share/shared",
+    "7f0000000000-7f0000010000 rwxp 00000000 00:00 0 ",
+    "7f0000010000-7f0000020000 r--p 00000000 00:00 0 ",
+    "7f0000020000-7f0000030000 r-xp 00000000 00:00 0 [vdso]",
+    "7fff00000000-7fff00002000 r-xp 00000000 08:02 135522 /lib/libc.so (deleted)",
+    "",
+  ].join("\n");
+  expect(readOnlyFiles(maps)).toEqual([
+    { start: 0x400000n, bytes: 0x52000n },
+    { start: 0x700000n, bytes: 0x1000n },
+    { start: 0x7fff00000000n, bytes: 0x2000n },
+  ]);
+});
+
+test("pages that are the process's own are left alone, and so are those that are not there", () => {
+  const present = 1n << 63n;
+  const file = present | (1n << 61n);
+  const swapped = (1n << 62n) | (1n << 61n);
+  const pages = [file, file, present, 0n, swapped, file, present | (1n << 55n), file];
+  expect(cleanRuns(0x10000n, BigUint64Array.from(pages))).toEqual([
+    { start: 0x10000n, bytes: 0x2000n },
+    { start: 0x15000n, bytes: 0x1000n },
+    { start: 0x17000n, bytes: 0x1000n },
+  ]);
+  expect(cleanRuns(0x10000n, BigUint64Array.from([]))).toEqual([]);
+});
+
+test.if(process.platform === "linux")("a program that gives it back goes on, with less", async () => {
+  const program = `
+    import { readFileSync } from "node:fs";
+    import { giveBackMemory } from "./src/host/bun/released_memory.ts";
+    const fileKb = () => Number(/^RssFile:\\s+(\\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))[1]);
+    const before = fileKb();
+    giveBackMemory();
+    await Bun.sleep(${hostLimits.settledMs + 500});
+    console.log(JSON.stringify({ before, after: fileKb(), still: [3, 1, 2].toSorted().join("") }));`;
+  const child = Bun.spawn([process.execPath, "-e", program], {
+    cwd: join(import.meta.dir, "../../.."),
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const { before, after, still } = JSON.parse(await new Response(child.stdout).text());
+  expect(still).toBe("123");
+  expect(after).toBeLessThan(0.8 * before);
 });

@@ -4,6 +4,7 @@ import { MeshError } from "../../base/errors.ts";
 import { hostLimits } from "../../base/limits/host.ts";
 import type { FollowEvents, Process } from "../host.ts";
 import type { LinuxSockets } from "./linux_socket.ts";
+import { giveBackMemory } from "./released_memory.ts";
 
 const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 
@@ -52,6 +53,7 @@ export function bunProcess(linux: LinuxSockets | null): Process {
     run: (program, args, input) => runProgram(program, args, input ?? "", hostLimits.runTimeoutMs),
     follow: followProgram,
     residentBytes: () => process.memoryUsage.rss(),
+    giveBackMemory,
     cpuMicros() {
       const { user, system } = process.cpuUsage();
       return user + system;

@@ -192,6 +192,7 @@ export class MemoryHost implements Host, NetworkedProcess {
         throw new MeshError("io", "local", `${program}: no such program`);
       },
       residentBytes: () => 64 * 1024 * 1024,
+      giveBackMemory: () => {},
       cpuMicros: () => this.schedule.steps,
     };
   }
