@@ -12,12 +12,12 @@ import { type NativeEvents, type NativeSocket, type SocketContext, socketCallbac
 import { BunSocket } from "./socket.ts";
 import {
   handshakeError,
+  isVerificationCode,
   nativeTlsOptions,
   readSession,
   type TlsRole,
   type TlsSession,
 } from "./tls_session.ts";
-import { isVerificationCode } from "./tls_verification_codes.ts";
 
 /** @throws MeshError `tls_handshake`, `tls_parameters`, `certificate_missing`; blame peer. */
 export function bunTls(

@@ -124,3 +124,69 @@ export function handshakeError(message: string): MeshError {
 function parametersError(message: string): MeshError {
   return new MeshError("tls_parameters", "peer", message);
 }
+
+/**
+ * OpenSSL's names for what can be wrong with a certificate (X509_V_ERR_*, as Node and Bun spell them). A TLS handshake
+ * that ends with one of these was itself completed: both sides hold the keys, and only the runtime's opinion of the
+ * certificate is negative. Any other error is a handshake that failed.
+ */
+const codes: ReadonlySet<string> = new Set([
+  "AKID_ISSUER_SERIAL_MISMATCH",
+  "AKID_SKID_MISMATCH",
+  "APPLICATION_VERIFICATION",
+  "CERT_CHAIN_TOO_LONG",
+  "CERT_HAS_EXPIRED",
+  "CERT_NOT_YET_VALID",
+  "CERT_REJECTED",
+  "CERT_REVOKED",
+  "CERT_SIGNATURE_FAILURE",
+  "CERT_UNTRUSTED",
+  "CRL_HAS_EXPIRED",
+  "CRL_NOT_YET_VALID",
+  "CRL_PATH_VALIDATION_ERROR",
+  "CRL_SIGNATURE_FAILURE",
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "DIFFERENT_CRL_SCOPE",
+  "EE_KEY_TOO_SMALL",
+  "ERROR_IN_CERT_NOT_AFTER_FIELD",
+  "ERROR_IN_CERT_NOT_BEFORE_FIELD",
+  "ERROR_IN_CRL_LAST_UPDATE_FIELD",
+  "ERROR_IN_CRL_NEXT_UPDATE_FIELD",
+  "ERR_TLS_CERT_ALTNAME_INVALID",
+  "EXCLUDED_VIOLATION",
+  "HOSTNAME_MISMATCH",
+  "INVALID_CA",
+  "INVALID_EXTENSION",
+  "INVALID_NON_CA",
+  "INVALID_POLICY_EXTENSION",
+  "INVALID_PURPOSE",
+  "IP_ADDRESS_MISMATCH",
+  "KEYUSAGE_NO_CERTSIGN",
+  "KEYUSAGE_NO_CRL_SIGN",
+  "KEYUSAGE_NO_DIGITAL_SIGNATURE",
+  "NAME_CONSTRAINTS_WITHOUT_SANS",
+  "NO_EXPLICIT_POLICY",
+  "PATH_LENGTH_EXCEEDED",
+  "PERMITTED_VIOLATION",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "SUBJECT_ISSUER_MISMATCH",
+  "SUBTREE_MINMAX",
+  "UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY",
+  "UNABLE_TO_DECRYPT_CERT_SIGNATURE",
+  "UNABLE_TO_GET_CRL",
+  "UNABLE_TO_GET_CRL_ISSUER",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+  "UNHANDLED_CRITICAL_CRL_EXTENSION",
+  "UNHANDLED_CRITICAL_EXTENSION",
+  "UNNESTED_RESOURCE",
+  "UNSUPPORTED_CONSTRAINT_SYNTAX",
+  "UNSUPPORTED_CONSTRAINT_TYPE",
+  "UNSUPPORTED_EXTENSION_FEATURE",
+  "UNSUPPORTED_NAME_SYNTAX",
+]);
+
+export function isVerificationCode(code: string): boolean {
+  return codes.has(code);
+}
