@@ -9,7 +9,9 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ControlServer } from "../../src/agent/join/control_server.ts";
-import { DocumentClient } from "../../src/agent/xds/document_client.ts";
+import { HeldDocuments } from "../../src/agent/xds/held_documents.ts";
+import { istioDocuments } from "../../src/agent/xds/istio_documents.ts";
+import { XdsClient } from "../../src/agent/xds/xds_client.ts";
 import { silentLogger } from "../../src/base/log.ts";
 import { createBunHost } from "../../src/host/bun/host.ts";
 import { runtimeProvider } from "../../src/pki/crypto/provider.ts";
@@ -32,8 +34,6 @@ interface Istiod {
   readonly tokenPath: string;
   readonly workload: string;
 }
-
-const serviceEntries = "networking.istio.io/v1/ServiceEntry";
 
 export async function istiodSuite(tally: Tally, directory: string): Promise<void> {
   await standInSuite(tally, directory);
@@ -205,7 +205,8 @@ async function rawResources(
       present: () => ({ credentials: null, bearer: { kind: "file", path: tokenPath }, spare: null }),
     },
   });
-  const client = new DocumentClient({
+  const held = new HeldDocuments("deny");
+  const client = new XdsClient({
     clock: host.clock,
     random: host.random,
     logger: silentLogger,
@@ -216,7 +217,7 @@ async function rawResources(
         id: "waypoint~127.0.0.1~waypoint.~.svc.cluster.local",
         metadata: { GENERATOR: "api" },
       }),
-    types: [serviceEntries],
+    handlers: istioDocuments(host.clock, held),
   });
   client.start();
   try {
@@ -224,9 +225,9 @@ async function rawResources(
       client.ready.then(() => "given" as const),
       comesTrue(() => client.status().error !== null).then(() => "refused" as const),
     ]);
-    const found = client
-      .documents(serviceEntries)
-      ?.value.map(({ namespace, name }) => `${namespace}/${name}`);
+    const found = held.inForce.value?.documents
+      .filter(({ kind }) => kind === "ServiceEntry")
+      .map(({ metadata: { namespace, name } }) => `${namespace}/${name}`);
     const { error, attempts } = client.status();
     const problem =
       answered === "given"
@@ -268,7 +269,12 @@ async function standInSuite(tally: Tally, directory: string): Promise<void> {
   const tokens = { cart1: ["shop", "cart"], waypoint: ["istio-system", "waypoint"] };
   writeFileSync(
     at("facts.json"),
-    JSON.stringify({ root: at("root.pem"), descriptors: await descriptors(own), tokens }),
+    JSON.stringify({
+      root: at("root.pem"),
+      descriptors: await descriptors(own),
+      tokens,
+      resources: join(import.meta.dir, "../fixtures/istiod/resources.json"),
+    }),
   );
   writeFileSync(at("token"), "cart1");
   writeFileSync(at("waypoint_token"), "waypoint");
@@ -309,7 +315,7 @@ async function standInSuite(tally: Tally, directory: string): Promise<void> {
       gone ? null : "it is still there",
     );
     await rawResources(tally, prefix, lab, null);
-    await rawResources(tally, `${prefix}, as of the root namespace`, lab, "shop/db", at("waypoint_token"));
+    await rawResources(tally, `${prefix}, as of the root namespace`, lab, "shop/api", at("waypoint_token"));
     await wrongToken(tally, prefix, lab);
   } finally {
     await lab.close();

@@ -4,6 +4,7 @@ TLS port, bearer tokens, an empty identifier, policies without versions, raw res
 lines; what a client answers is told in JSON.
 """
 
+import base64
 import datetime
 import json
 import queue
@@ -35,13 +36,11 @@ CertificateRequest = message("istio.v1.auth.IstioCertificateRequest")
 CertificateResponse = message("istio.v1.auth.IstioCertificateResponse")
 Address = message("istio.workload.Address")
 Authorization = message("istio.security.Authorization")
-Raw = message("istio.mcp.v1alpha1.Resource")
 ADDRESS = "type.googleapis.com/istio.workload.Address"
 AUTHORIZATION = "type.googleapis.com/istio.security.Authorization"
-SERVICE_ENTRY = "networking.istio.io/v1/ServiceEntry"
 lock = threading.RLock()
 streams = set()
-resources = {ADDRESS: {}, AUTHORIZATION: {}, SERVICE_ENTRY: {}}
+resources = {ADDRESS: {}, AUTHORIZATION: {}}
 tokens = dict(facts["tokens"])
 
 
@@ -206,10 +205,9 @@ def obey(line):
 
 
 resources[ADDRESS].update([workload("cart", bytes([127, 9, 0, 1])), workload("db", bytes([127, 9, 0, 2]))])
-entry = Raw()
-entry.metadata.name = "shop/db"
-entry.body.type_url = "type.googleapis.com/istio.networking.v1alpha3.ServiceEntry"
-resources[SERVICE_ENTRY]["shop/db"] = entry.SerializeToString()
+with open(facts["resources"], encoding="utf-8") as file:
+    for one in json.load(file)["resources"]:
+        resources.setdefault(one["type"], {})[one["name"]] = base64.b64decode(one["value"])
 server_certificate = issue(server_key.public_key(), x509.Name([]), ca_key, ca.subject, [x509.DNSName("istiod.istio-system.svc")], False)
 with open(facts["root"], "w", encoding="utf-8") as file:
     file.write(pem(root))

@@ -12,15 +12,15 @@ import type { CertificateSigner } from "../../pki/issue/ca.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
 import { controlServiceAccount } from "../../pki/trust/audit_head.ts";
 import type { CrlSource, CrlStatus } from "../../pki/trust/revocation.ts";
-import { addressType, authorizationType, layer7Field } from "../../wire/ads/delta.ts";
+import { addressType, authorizationType } from "../../wire/ads/delta.ts";
 import { AuditWitness } from "../xds/audit_witness.ts";
-import { DocumentClient } from "../xds/document_client.ts";
+import { DocumentStream } from "../xds/document_stream.ts";
+import type { HeldDocuments } from "../xds/held_documents.ts";
 import { MeshResources } from "../xds/mesh_resources.ts";
 import type { ResourceHandler } from "../xds/resource_handler.ts";
 import { restoreMesh } from "../xds/restored_mesh.ts";
 import { type SnapshotOptions, SnapshotWriter } from "../xds/snapshot_file.ts";
 import { TrustResources } from "../xds/trust_resources.ts";
-import type { WaypointDocumentResources } from "../xds/waypoint_documents.ts";
 import { XdsClient } from "../xds/xds_client.ts";
 import { describeNode } from "../xds/xds_node.ts";
 import { CaClient } from "./ca_client.ts";
@@ -63,7 +63,7 @@ export interface Followed {
   /** The control plane is there again, or for the first time. */
   onConnected(): void;
   /** Of a host that is a waypoint: takes the mesh's documents too, over a stream of their own. */
-  readonly documents?: WaypointDocumentResources;
+  readonly documents?: HeldDocuments;
   /** `namespace/name`: the documents are for this workload, whose tunnel has the application inside, and not for a waypoint. */
   readonly documentsFor?: string;
 }
@@ -82,7 +82,7 @@ export class ControlMembership {
   readonly #identity: NodeIdentity | null;
   #xds: XdsClient | null = null;
   /** A stream of its own: who may not have documents loses that one, and not the mesh. */
-  #documents: XdsClient | null = null;
+  #documents: DocumentStream | null = null;
   #witness: AuditWitness | null = null;
   #snapshot: SnapshotWriter | null = null;
   #snapshotSavedAtMs: number | null = null;
@@ -186,8 +186,8 @@ export class ControlMembership {
     });
     const witness = await this.#openWitness();
     const handlers: readonly ResourceHandler[] = [policies, addresses];
-    const { documents, documentsFor } = followed;
-    const all = [trust, ...handlers, ...(documents === undefined ? [] : [documents])];
+    this.#documents = this.#documentStream(followed, () => this.#snapshot?.changed());
+    const all = [trust, ...handlers, ...(this.#documents?.handlers ?? [])];
     const kept = this.#snapshotOptions();
     const writer = new SnapshotWriter(kept, () =>
       all.map((handler) => ({ typeUrl: handler.typeUrl, resources: [...handler.resources()] })),
@@ -198,22 +198,17 @@ export class ControlMembership {
       handlers,
       ownHandlers: this.isMember ? [trust, witness] : [trust],
       onChange: () => writer.changed(),
-      onConnected: () => followed.onConnected(),
+      onConnected: (identifier) => {
+        followed.onConnected();
+        this.#documents?.follow(identifier);
+      },
     });
     this.#xds = xds;
-    if (documents !== undefined)
-      this.#documents = this.#documentClient(documents, documentsFor ?? null, () => writer.changed());
     this.#isRestoring = true;
     this.#snapshotSavedAtMs = await restoreMesh(kept, xds, this.#documents);
     this.#isRestoring = false;
     xds.start();
-    this.#documents?.start();
     await xds.ready;
-  }
-
-  /** Istio's own documents over a stream of their own, for a waypoint in a real istiod's mesh; the caller starts and closes it. */
-  documents(types: readonly string[]): DocumentClient {
-    return new DocumentClient({ ...this.#stream({ GENERATOR: "api" }), types });
   }
 
   /** A stream of its own to the control plane. @param more metadata of the node. */
@@ -227,13 +222,10 @@ export class ControlMembership {
     };
   }
 
-  #documentClient(
-    documents: WaypointDocumentResources,
-    forWorkload: string | null,
-    onChange: () => void,
-  ): XdsClient {
-    const more = forWorkload === null ? {} : { [layer7Field]: forWorkload };
-    return new XdsClient({ ...this.#stream(more), subject: "documents", handlers: [documents], onChange });
+  #documentStream({ documents, documentsFor }: Followed, onChange: () => void): DocumentStream | null {
+    if (documents === undefined) return null;
+    const stream = (more: Readonly<Record<string, string>>) => this.#stream(more);
+    return new DocumentStream({ stream, held: documents, forWorkload: documentsFor ?? null, onChange });
   }
 
   status(): ControlStatus {

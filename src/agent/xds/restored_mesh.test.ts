@@ -37,7 +37,13 @@ async function restored(types: Snapshot["types"], isWaypoint: boolean) {
       return [];
     },
   });
-  const at = await restoreMesh(options, client("mesh"), isWaypoint ? client("documents") : null);
+  const documents = {
+    restore: async (kept: (typeUrl: string) => readonly DeltaResource[] | undefined) => {
+      const resources = kept(documentType);
+      if (resources !== undefined) await client("documents").restore(documentType, resources);
+    },
+  };
+  const at = await restoreMesh(options, client("mesh"), isWaypoint ? documents : null);
   return { at, told, lines };
 }
 

@@ -1,5 +1,6 @@
 /** A start with the mesh as an earlier run has kept it. */
-import { addressType, authorizationType, documentType, trustBundleType } from "../../wire/ads/delta.ts";
+import { addressType, authorizationType, trustBundleType } from "../../wire/ads/delta.ts";
+import type { DocumentStream } from "./document_stream.ts";
 import { readSnapshot, type SnapshotOptions } from "./snapshot_file.ts";
 import type { XdsClient } from "./xds_client.ts";
 
@@ -7,7 +8,7 @@ import type { XdsClient } from "./xds_client.ts";
 export async function restoreMesh(
   kept: SnapshotOptions,
   xds: Pick<XdsClient, "restore">,
-  documents: Pick<XdsClient, "restore"> | null,
+  documents: Pick<DocumentStream, "restore"> | null,
 ): Promise<number | null> {
   const snapshot = await readSnapshot(kept);
   if (snapshot === null) return null;
@@ -19,8 +20,7 @@ export async function restoreMesh(
     if (resources === undefined || (typeUrl === trustBundleType && resources.length === 0)) continue;
     await xds.restore(typeUrl, resources);
   }
-  const ofWaypoint = resourcesOf(documentType);
-  if (ofWaypoint !== undefined) await documents?.restore(documentType, ofWaypoint);
+  await documents?.restore(resourcesOf);
   const { clock, logger } = kept;
   logger.log(
     "info",

@@ -3,6 +3,7 @@ import { joinLimits } from "../../base/limits/agent.ts";
 import { MemoryWorld } from "../../host/memory/world.ts";
 import { documentType } from "../../wire/ads/delta.ts";
 import { encodeDocumentMessage } from "../../wire/messages/mesh_resources.ts";
+import { HeldDocuments } from "./held_documents.ts";
 import { WaypointDocumentResources } from "./waypoint_documents.ts";
 
 const policy = (name: string, action = "ALLOW") =>
@@ -12,7 +13,8 @@ const policy = (name: string, action = "ALLOW") =>
 function scene(refusedPolicies: "deny" | "skip" = "deny") {
   const world = new MemoryWorld(1);
   const { clock } = world.host("waypoint", { addresses: ["10.0.0.1"] });
-  const held = new WaypointDocumentResources(clock, refusedPolicies);
+  const held = new HeldDocuments(refusedPolicies);
+  const resourcesOf = new WaypointDocumentResources(clock, held);
   const give = async (
     texts: Readonly<Record<string, string | Uint8Array>>,
     removed: readonly string[] = [],
@@ -35,10 +37,12 @@ function scene(refusedPolicies: "deny" | "skip" = "deny") {
     }));
     const rejected: { readonly name: string; readonly reason: string }[] = [];
     let isDone = false;
-    held.apply({ typeUrl: documentType, nonce: "n", resources, removed: [...removed] }).then((value) => {
-      rejected.push(...value);
-      isDone = true;
-    });
+    resourcesOf
+      .apply({ typeUrl: documentType, nonce: "n", resources, removed: [...removed] })
+      .then((value) => {
+        rejected.push(...value);
+        isDone = true;
+      });
     await world.runUntil(() => isDone, world.nowMs + 10_000);
     return rejected;
   };
@@ -61,7 +65,7 @@ describe("documents of the control plane, at a waypoint", () => {
       location: { file: "mesh.yaml", line: 10 },
       metadata: { name: "a", createdMs: 5 },
     });
-    expect([...held.resources()].map(({ name }) => name)).toEqual(["AuthorizationPolicy shop/a"]);
+    expect([...held.resources(documentType)].map(({ name }) => name)).toEqual(["AuthorizationPolicy shop/a"]);
   });
 
   test("one that cannot be read leaves its last good version in force, and is refused with its line", async () => {

@@ -42,8 +42,8 @@ export interface XdsClientOptions {
   readonly ownHandlers?: readonly ResourceHandler[];
   /** After each response that changed what is held. */
   readonly onChange?: () => void;
-  /** When a stream has brought its first answer. */
-  readonly onConnected?: () => void;
+  /** When a stream has brought its first answer. @param identifier what the server calls itself; "" when it does not say. */
+  readonly onConnected?: (identifier: string) => void;
 }
 
 export class XdsClient {
@@ -258,7 +258,7 @@ export class XdsClient {
       logger.log("info", "xds", "connected to the control plane", { server, identifier });
     this.#told = false;
     this.#status = { ...this.#status, connected: true, sinceMs: nowMs, identifier, error: null };
-    this.#options.onConnected?.();
+    this.#options.onConnected?.(identifier);
     this.#tellOfSkew(identifier);
     if (!identifier.startsWith(controlPlanePrefix)) {
       for (const { typeUrl } of ownHandlers) {

@@ -3,7 +3,7 @@ import type { DocumentsEntry } from "../../admin/node/sources.ts";
 import { MeshIngest } from "../../agent/files/ingest.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
 import type { ControlMembership } from "../../agent/join/membership.ts";
-import type { WaypointDocumentResources } from "../../agent/xds/waypoint_documents.ts";
+import type { HeldDocuments } from "../../agent/xds/held_documents.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Config } from "../../config/node/config.ts";
@@ -48,7 +48,7 @@ export interface ControlledParts {
   readonly secrets: SecretManager;
   readonly missingPolicy: Config["missingPolicy"];
   /** Null on a host that reads no HTTP. */
-  readonly documents: WaypointDocumentResources | null;
+  readonly documents: HeldDocuments | null;
   /** `namespace/name` of the workload whose tunnel has the application inside; null at a waypoint. */
   readonly documentsFor: string | null;
 }

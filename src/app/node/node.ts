@@ -5,7 +5,7 @@
 import type { DocumentsEntry } from "../../admin/node/sources.ts";
 import { registerControlMetrics } from "../../agent/join/control_metrics.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
-import { WaypointDocumentResources } from "../../agent/xds/waypoint_documents.ts";
+import { HeldDocuments } from "../../agent/xds/held_documents.ts";
 import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/ip.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
@@ -155,9 +155,7 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
           crls,
           secrets,
           missingPolicy: config.missingPolicy,
-          documents: readsDocuments(config)
-            ? new WaypointDocumentResources(clock, config.missingPolicy)
-            : null,
+          documents: readsDocuments(config) ? new HeldDocuments(config.missingPolicy) : null,
           documentsFor: config.layer7,
         });
   life.onStop(() => mesh.close());

@@ -5,6 +5,7 @@ import type { Config } from "../../config/node/config.ts";
 import type { Host } from "../../host/host.ts";
 import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import type { TrafficPlan } from "../../mesh/traffic/traffic_plan.ts";
+import type { Workload } from "../../mesh/workload.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
 import { answered } from "../../waypoint/app.ts";
 import { Attachment } from "../../waypoint/attached.ts";
@@ -46,7 +47,7 @@ export function waypointStages(
     ...{ clock, random, logger, store, metrics: telemetry.metrics },
     files: host.files,
     process: host.process,
-    labels: ({ labels }) => labels,
+    labels: knownLabels,
     middleware: {
       folder: waypointSettings.middlewareDirectory,
       reply: answered,
@@ -69,6 +70,15 @@ export function waypointStages(
       );
     },
   };
+}
+
+/** istiod tells no tunnel a workload's labels, but what its version's comes to (`canonical_revision`): most subsets go by that. */
+function knownLabels({ labels, canonicalRevision }: Workload): ReadonlyMap<string, string> {
+  if (labels.size > 0 || canonicalRevision === "latest") return labels;
+  return new Map([
+    ["version", canonicalRevision],
+    ["service.istio.io/canonical-revision", canonicalRevision],
+  ]);
 }
 
 function formatOf(text: string | null): AccessFormat | null {

@@ -24,12 +24,15 @@ export function ownGateways(
   );
 }
 
-/** By its own name where no Gateway describes it. */
+/** By its own name where no Gateway describes it, or by its deployment's, which is how Istio's controller names a waypoint after its Gateway. */
 export function identitiesOf(
   waypoint: Workload,
   own: readonly GatewayDocument[],
 ): readonly WaypointIdentity[] {
   const className = waypointClass;
-  if (own.length === 0) return [{ namespace: waypoint.namespace, name: waypoint.name, className }];
+  if (own.length === 0) {
+    const names = new Set([waypoint.name, waypoint.workloadName]);
+    return [...names].map((name) => ({ namespace: waypoint.namespace, name, className }));
+  }
   return own.map(({ metadata: { namespace, name } }) => ({ namespace, name, className }));
 }

@@ -1,0 +1,191 @@
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { MeshError } from "../../base/errors.ts";
+import { joinLimits } from "../../base/limits/agent.ts";
+import { FakeClock } from "../../pki/testing/fake_clock.ts";
+import { documentType, layer7Field } from "../../wire/ads/delta.ts";
+import { NodeSchema } from "../../wire/messages/envoy_core.gen.ts";
+import { ResourceSchema } from "../../wire/messages/istio_mcp.gen.ts";
+import { istioSpec } from "../../wire/messages/istio_specs.ts";
+import { decodeMessage, encodeMessage, newMessage } from "../../wire/messages/message.ts";
+import { ScriptedServer, type Sent } from "../testing/scripted_server.ts";
+import { DocumentStream } from "./document_stream.ts";
+import { HeldDocuments } from "./held_documents.ts";
+import { istioDocumentTypes } from "./istio_documents.ts";
+
+interface Recorded {
+  readonly type: string;
+  readonly name: string;
+  readonly value: string;
+  readonly spec: unknown;
+}
+
+const fixture = new URL("../../../conformance/fixtures/istiod/resources.json", import.meta.url);
+const recorded: readonly Recorded[] = JSON.parse(readFileSync(fixture, "utf8")).resources;
+const policies = "security.istio.io/v1/AuthorizationPolicy";
+
+const ofType = (type: string): readonly Sent[] =>
+  recorded
+    .filter((one) => one.type === type)
+    .map(({ name, value }) => ({ name, value: Uint8Array.fromBase64(value) }));
+
+async function started(identifier = "istiod-1", forWorkload: string | null = null) {
+  const clock = new FakeClock(1_000_000);
+  const server = new ScriptedServer();
+  server.identifier = identifier;
+  const lines: string[] = [];
+  const held = new HeldDocuments("deny");
+  const stream = new DocumentStream({
+    stream: (more) => ({
+      clock,
+      random: { fill() {}, float: () => 0.5 },
+      logger: { log: (level, _target, message) => void lines.push(`${level} ${message}`) },
+      open: server.open,
+      server: "istiod:15012",
+      node: () => newMessage(NodeSchema, { metadata: more }),
+    }),
+    held,
+    forWorkload,
+    onChange: () => {},
+  });
+  stream.follow(identifier);
+  await clock.advance(0);
+  const settle = async () => {
+    for (let i = 0; i < 20; i++) await clock.advance(0);
+  };
+  /** @returns what was refused; "" for nothing. */
+  const push = async (type: string, resources: readonly Sent[], removed: readonly string[] = []) => {
+    const nonce = server.push(type, resources, removed);
+    await settle();
+    return server.answer(nonce);
+  };
+  const all = async () => {
+    for (const type of istioDocumentTypes) expect(await push(type, ofType(type))).toBe("");
+  };
+  return { clock, server, held, stream, lines, push, all, settle };
+}
+
+function keys(held: HeldDocuments): readonly string[] {
+  return (held.inForce.value?.documents ?? []).map(({ metadata }) => metadata.key).sort();
+}
+
+describe("what istiod puts into a body", () => {
+  test("is the spec that it was encoded from", () => {
+    for (const { value, spec } of recorded) {
+      const { body } = decodeMessage(ResourceSchema, Uint8Array.fromBase64(value));
+      expect(istioSpec(body?.typeUrl.split("/")[1] ?? "", body?.value ?? new Uint8Array())).toEqual(
+        spec as ReturnType<typeof istioSpec>,
+      );
+    }
+  });
+
+  test("a field that is not known is not passed over, wherever it is", () => {
+    const type = "istio.security.v1beta1.AuthorizationPolicy";
+    // Field 99, a varint; at the top, and in a rule (field 2).
+    for (const bytes of [
+      [0x98, 0x06, 0x01],
+      [0x12, 0x03, 0x98, 0x06, 0x01],
+    ])
+      expect(() => istioSpec(type, new Uint8Array(bytes))).toThrow(/field 99 of .* is not known/);
+    expect(() => istioSpec(type, new Uint8Array([0xff]))).toThrow(/the bytes are no/);
+    expect(() => istioSpec("istio.networking.v1alpha3.Sidecar", new Uint8Array())).toThrow(/not known/);
+  });
+});
+
+describe("documents of a real istiod", () => {
+  test("types are asked for by their bare names, with the generator in the node", async () => {
+    const { server } = await started();
+    expect(server.requests.map(({ typeUrl }) => typeUrl)).toEqual([...istioDocumentTypes]);
+    expect(server.requests[0]?.node?.metadata).toEqual({ GENERATOR: "api" });
+  });
+
+  test("are in force when every type was answered, each with its age and its place", async () => {
+    const { held, push, all } = await started();
+    expect(await push(policies, ofType(policies))).toBe("");
+    expect(held.inForce.value).toBeNull();
+    await all();
+    expect(keys(held)).toEqual([
+      "AuthorizationPolicy shop/api-reads",
+      "AuthorizationPolicy shop/no-admin",
+      "DestinationRule shop/api",
+      "RequestAuthentication shop/users",
+      "ServiceEntry shop/api",
+      "Telemetry shop/errors",
+      "VirtualService shop/api",
+      // Made of a route of the Gateway API.
+      "VirtualService shop/orders-orders.shop.mesh",
+    ]);
+    expect(held.inForce.value?.refused).toEqual([]);
+    const policy = held.inForce.value?.documents.find(({ metadata }) => metadata.name === "api-reads");
+    expect(policy).toMatchObject({
+      metadata: { createdMs: Date.parse("2026-01-02T03:04:05Z") },
+      targetRefs: [{ value: "ServiceEntry api" }],
+      location: { file: "istiod AuthorizationPolicy shop/api-reads" },
+    });
+  });
+
+  test("change and go", async () => {
+    const { held, push, all } = await started();
+    await all();
+    expect(await push(policies, [], ["shop/no-admin"])).toBe("");
+    expect(keys(held)).not.toContain("AuthorizationPolicy shop/no-admin");
+  });
+
+  test("one that is refused leaves its last good version; without one it denies what it may be about", async () => {
+    const { held, push, all } = await started();
+    await all();
+    const newer = (name: string, bytes: readonly number[]): Sent => ({
+      name,
+      value: encodeMessage(
+        ResourceSchema,
+        newMessage(ResourceSchema, {
+          metadata: { name },
+          body: {
+            typeUrl: "type.googleapis.com/istio.security.v1beta1.AuthorizationPolicy",
+            value: new Uint8Array(bytes),
+          },
+        }),
+      ),
+    });
+    const refused = await push(policies, [
+      newer("shop/no-admin", [0x98, 0x06, 0x01]),
+      newer("shop/newer", [0x98, 0x06, 0x01]),
+      { name: "shop/none", value: new Uint8Array([0xff]) },
+    ]);
+    expect(refused).toContain("shop/no-admin: field 99");
+    expect(refused).toContain("shop/newer: field 99");
+    expect(keys(held)).toContain("AuthorizationPolicy shop/no-admin");
+    expect(held.inForce.value?.refused).toMatchObject([
+      { key: "AuthorizationPolicy shop/newer", namespace: "shop", targetRefs: null },
+      { key: "AuthorizationPolicy shop/none", namespace: "shop", targetRefs: null },
+    ]);
+    // What cannot be read of another kind refuses nothing.
+    await push("networking.istio.io/v1/VirtualService", [{ name: "shop/x", value: new Uint8Array([0xff]) }]);
+    expect(held.inForce.value?.refused).toHaveLength(2);
+  });
+
+  test("who may not have them is told once, tries on quietly, and has none", async () => {
+    const { clock, server, held, stream, lines } = await started();
+    server.fault = new MeshError("control_refused", "upstream", "PERMISSION_DENIED");
+    server.end(server.fault);
+    await clock.advance(10 * joinLimits.backoffMaxMs);
+    expect(held.inForce.value).toBeNull();
+    expect(lines.filter((line) => line.startsWith("warn"))).toHaveLength(1);
+    stream.close();
+    await clock.advance(10 * joinLimits.backoffMaxMs);
+    expect(clock.timers).toBe(0);
+  });
+
+  test("are not asked for in sidecar mode, which is said: it does not tell a workload's labels", async () => {
+    const { server, lines } = await started("istiod-1", "shop/web");
+    expect(server.opened).toBe(0);
+    expect(lines.join()).toContain("--l7 shop/web needs documents of fairlead control");
+  });
+
+  test("are not asked of a control plane of ours", async () => {
+    const ours = await started("fairlead/1.0");
+    expect(ours.server.requests.map(({ typeUrl }) => typeUrl)).toEqual([documentType]);
+    const inside = await started("fairlead/1.0", "shop/web");
+    expect(inside.server.requests[0]?.node?.metadata).toEqual({ [layer7Field]: "shop/web" });
+  });
+});
