@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { controlLimits } from "../../base/limits/control.ts";
-import { silentLogger } from "../../base/log.ts";
 import { outcomeOf } from "../../base/testing/rejection.ts";
 import { FakeClock } from "../../pki/testing/fake_clock.ts";
 import { openState } from "../state/testing/simulated_state.ts";
@@ -14,17 +13,23 @@ async function bench(afterMs: number | null = null) {
   const clock = new FakeClock(startMs);
   const state = await openState();
   const withdrawn: string[] = [];
+  const reasons: string[] = [];
+  const lines: string[] = [];
   const connected = new Set<string>();
   const fault: { error: Error | null } = { error: null };
   let published = 0;
   const removal = new HostRemoval({
     clock,
-    logger: silentLogger,
+    logger: {
+      log: (level, _target, message, fields) =>
+        void lines.push(`${level} ${message} ${JSON.stringify(fields)}`),
+    },
     state,
     authority: {
-      withdraw: (node) => {
+      withdraw: (node, why) => {
         if (fault.error !== null) throw fault.error;
         withdrawn.push(node);
+        reasons.push(`${why.reason} by ${why.byWhom} of "${why.byNamespace}"`);
       },
       publish: async () => void published++,
     },
@@ -41,7 +46,19 @@ async function bench(afterMs: number | null = null) {
     ...{ atMs: startMs, actor: "ada", action: "nodes.remove", target: "edge-1", namespace: null },
     ...{ outcome: "ok" as const, detail: "", before: null, after: null },
   };
-  return { clock, state, removal, join, entry, withdrawn, connected, fault, published: () => published };
+  return {
+    clock,
+    state,
+    removal,
+    join,
+    entry,
+    withdrawn,
+    reasons,
+    lines,
+    connected,
+    fault,
+    published: () => published,
+  };
 }
 
 test("a host that is removed is gone, with what it holds, and its name is free", async () => {
@@ -66,7 +83,7 @@ test("where the list has no room for what it holds, it stays as it was", async (
 });
 
 test("hosts that were not seen for long leave by themselves; those that are connected stay, however long ago they came", async () => {
-  const { clock, state, join, connected, fault } = await bench(30 * day);
+  const { clock, state, join, connected, fault, reasons, lines } = await bench(30 * day);
   join("gone", startMs - 29 * day);
   join("connected", startMs - 29 * day);
   join("fresh");
@@ -83,7 +100,16 @@ test("hosts that were not seen for long leave by themselves; those that are conn
     actor: "fairlead",
     target: "gone",
     namespace: "shop",
+    outcome: "ok",
+    detail: `not seen since ${new Date(startMs - 29 * day).toISOString()}`,
   });
+  expect(reasons).toEqual(['removed by fairlead of ""']);
+  expect(new Set(lines)).toEqual(
+    new Set([
+      'warn hosts that were away for too long could not be removed {"reason":"no space"}',
+      'info a host was removed because it was away for too long {"node":"gone"}',
+    ]),
+  );
 });
 
 test("more than one sweep takes are all gone soon", async () => {
