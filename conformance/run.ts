@@ -5,6 +5,7 @@ import { controlConformance } from "./control/run.ts";
 import { httpConformance } from "./http/run.ts";
 import { istioConformance } from "./istio/run.ts";
 import { peerConformance } from "./peer/run.ts";
+import { runtimeConformance } from "./runtime/run.ts";
 import { tenantConformance } from "./tenants/run.ts";
 import { vmConformance } from "./vm/run.ts";
 import { waypointConformance } from "./waypoint/run.ts";
@@ -19,6 +20,7 @@ const usage = `usage: npm run conformance -- <name> [flags]
   vm        a virtual machine's life in the mesh: names, installation, checks (root)
   http      HTTP through a waypoint: requests that two parsers could read differently, h2spec, Autobahn
   waypoint  routes case by case through a waypoint, and the same routes in a real Envoy
+  runtime   the tests of the pure folders in Node 22 and in Deno 2
   tenants   two tenants and an administrator of the mesh at one control plane: what the one tries against the other
 `;
 
@@ -47,6 +49,9 @@ switch (name) {
     break;
   case "waypoint":
     process.exit(await waypointConformance(rest));
+    break;
+  case "runtime":
+    process.exit(await runtimeConformance(rest));
     break;
   case "istio":
     process.exit(istioConformance(rest));

@@ -1,7 +1,7 @@
 /**
  * Installs the other implementations that the conformance programs and benchmarks talk to, at exact versions, into
- * `.peers/` (never into the system): `peers.ts [go|python|opa|none]`, all by default. What cannot be installed is said
- * aloud; the programs that want it then skip, aloud too.
+ * `.peers/` (never into the system): `peers.ts [go|python|opa|runtimes|none]`, all by default. What cannot be installed
+ * is said aloud; the programs that want it then skip, aloud too.
  */
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -97,10 +97,25 @@ async function installPython(): Promise<void> {
   });
 }
 
+/** Other runtimes, and the `expect` by which tests are judged in them; conformance/runtime. */
+const runtimePackages: readonly string[] = ["node@22.23.3", "deno@2.9.6", "expect@30.5.2"];
+
+async function installRuntimes(): Promise<void> {
+  const npm = Bun.which("npm");
+  if (npm === null) throw new Error("no npm");
+  await once("runtimes", runtimePackages, async () => {
+    const folder = join(peers, "runtimes");
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder, { recursive: true });
+    await run([npm, "install", "--no-audit", "--no-fund", "--prefix", folder, ...runtimePackages]);
+  });
+}
+
 const installers: Readonly<Record<string, () => Promise<void>>> = {
   go: installGo,
   python: installPython,
   opa: installOpa,
+  runtimes: installRuntimes,
 };
 const wanted = process.argv.slice(2);
 await mkdir(peers, { recursive: true });

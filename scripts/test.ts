@@ -47,6 +47,7 @@ const suites: readonly Suite[] = [
   programSuite("simulator", "conformance/sim/run.ts", ["--mutants", "--sample=6"]),
   programSuite("mutants", "scripts/mutants.ts", ["--sample=40", "src/pki/der"]),
   programSuite("fuzz", "conformance/fuzz/run.ts", ["20"]),
+  programSuite("runtime", "conformance/run.ts", ["runtime", "base", "wire", "policy", "mesh", "transport"]),
   programSuite("istio", "conformance/run.ts", ["istio"]),
   programSuite("h2spec", "conformance/spec/h2spec.ts", []),
   programSuite("peers", "conformance/run.ts", ["peer"]),
@@ -178,7 +179,7 @@ function select(names: readonly string[]): readonly Suite[] {
 async function main(): Promise<void> {
   const selected = select(process.argv.slice(2));
   // The peers other programs need; what cannot be installed here is said aloud and its checks are skipped.
-  if (selected.some((suite) => ["peers", "h2spec", "control"].includes(suite.name)))
+  if (selected.some((suite) => ["peers", "h2spec", "control", "runtime"].includes(suite.name)))
     await runCommand([bun, "scripts/peers.ts"], 600_000);
   const rows: string[] = [];
   let total = emptyTally;

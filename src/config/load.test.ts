@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
 import { configLimits } from "../base/limits/config.ts";
 import { loadConfig, loadControlPlane } from "./load.ts";
 import type { Config } from "./node/config.ts";
@@ -198,7 +198,7 @@ describe("configuration", () => {
   });
 
   test("the README's example of a file is a good one", async () => {
-    const readme = await Bun.file(join(import.meta.dir, "../../README.md")).text();
+    const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
     const example = /```yaml\n([^`]+)```/.exec(readme)?.[1] ?? "";
     const { config, errors } = loadConfig({
       flags: new Map(),

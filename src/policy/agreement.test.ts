@@ -3,6 +3,7 @@
  * policy, the rule, its place, and what dry run reports. `POLICY_SEED=n bun test src/policy/agreement.test.ts` repeats a run.
  */
 import { expect, test } from "bun:test";
+import { isDeepStrictEqual } from "node:util";
 import type { Authorization } from "../mesh/authorization.ts";
 import { SpiffeId } from "../mesh/identity.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -66,7 +67,7 @@ function compare(
       const listen = generator.chance(0.7);
       const actual = observe(engine, destination, connection, listen);
       const expected = observe(reference, destination, connection, listen);
-      if (!Bun.deepEquals(actual, expected)) {
+      if (!isDeepStrictEqual(actual, expected)) {
         console.error(`POLICY_SEED=${seed}`, { names: destination.authorizationPolicies, connection });
         expect(actual).toEqual(expected);
       }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { readFile } from "node:fs/promises";
 import { formatSocketAddress } from "../../base/ip.ts";
 import { parseDocuments } from "../documents/parse.ts";
 import { context, convert, document, refusalsOf, warningsOf } from "../testing/convert_text.ts";
@@ -469,7 +470,7 @@ test("the example is a mesh without a complaint", async () => {
   const files = await Promise.all(
     ["mesh.yaml", "policy.yaml"].map(async (name) => ({
       path: name,
-      text: await Bun.file(`${import.meta.dir}/../../../examples/shop/${name}`).text(),
+      text: await readFile(new URL(`../../../examples/shop/${name}`, import.meta.url), "utf8"),
     })),
   );
   const { documents, errors } = parseDocuments(files);

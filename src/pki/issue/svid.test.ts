@@ -169,31 +169,34 @@ describe("a leaf", () => {
     }
   });
 
-  test.skipIf(!existsSync("/usr/bin/openssl"))("is good for OpenSSL, strictly", async () => {
-    const { certificate, key } = await createSelfSignedRoot(provider, "cluster.local", Date.now());
-    const { publicKeyInfo } = await generateSigningKey(provider);
-    const pem = await issueSvidCertificate(
-      { certificate, key, provider },
-      {
-        id: new SpiffeId("cluster.local", "shop", "cart"),
-        publicKeyInfo,
-        notBeforeMs: Date.now() - 60_000,
-        notAfterMs: Date.now() + 60_000,
-      },
-    );
-    const root = encodePem("CERTIFICATE", certificate.der);
-    const rootPath = `${process.env.TMPDIR ?? "/tmp"}/fairlead-issue-svid-${process.pid}.pem`;
-    await Bun.write(rootPath, root);
-    try {
-      for (const purpose of ["sslclient", "sslserver"]) {
-        const verify = Bun.spawnSync(
-          ["/usr/bin/openssl", "verify", "-x509_strict", "-purpose", purpose, "-CAfile", rootPath],
-          { stdin: Buffer.from(pem) },
-        );
-        expect([verify.stdout.toString().trim(), verify.stderr.toString()]).toEqual(["stdin: OK", ""]);
+  test.skipIf(typeof Bun === "undefined" || !existsSync("/usr/bin/openssl"))(
+    "is good for OpenSSL, strictly",
+    async () => {
+      const { certificate, key } = await createSelfSignedRoot(provider, "cluster.local", Date.now());
+      const { publicKeyInfo } = await generateSigningKey(provider);
+      const pem = await issueSvidCertificate(
+        { certificate, key, provider },
+        {
+          id: new SpiffeId("cluster.local", "shop", "cart"),
+          publicKeyInfo,
+          notBeforeMs: Date.now() - 60_000,
+          notAfterMs: Date.now() + 60_000,
+        },
+      );
+      const root = encodePem("CERTIFICATE", certificate.der);
+      const rootPath = `${process.env.TMPDIR ?? "/tmp"}/fairlead-issue-svid-${process.pid}.pem`;
+      await Bun.write(rootPath, root);
+      try {
+        for (const purpose of ["sslclient", "sslserver"]) {
+          const verify = Bun.spawnSync(
+            ["/usr/bin/openssl", "verify", "-x509_strict", "-purpose", purpose, "-CAfile", rootPath],
+            { stdin: Buffer.from(pem) },
+          );
+          expect([verify.stdout.toString().trim(), verify.stderr.toString()]).toEqual(["stdin: OK", ""]);
+        }
+      } finally {
+        await Bun.file(rootPath).delete();
       }
-    } finally {
-      await Bun.file(rootPath).delete();
-    }
-  });
+    },
+  );
 });

@@ -1,5 +1,6 @@
 /** The compiled module itself: what it asks for, what it offers, and that it is what the sources give. */
 import { expect, test } from "bun:test";
+import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { ABI_VERSION } from "../../../wasm/assembly/layout.ts";
 import { wasmBase64, wasmSha256 } from "./module.gen.ts";
@@ -22,10 +23,17 @@ test("an instance has the memory that was asked for", () => {
   }
 });
 
-test("module.gen.ts holds what it says, and what wasm/assembly gives", async () => {
-  expect(new Bun.CryptoHasher("sha256").update(bytes).digest("hex")).toBe(wasmSha256);
-  const script = fileURLToPath(new URL("../../../wasm/build.ts", import.meta.url));
-  const build = Bun.spawn([process.execPath, script, "--check"], { stdout: "pipe", stderr: "pipe" });
-  expect(await build.exited).toBe(0);
-  expect(await new Response(build.stdout).text()).toContain("up to date");
-}, 300_000);
+test("module.gen.ts holds what it says", () => {
+  expect(createHash("sha256").update(bytes).digest("hex")).toBe(wasmSha256);
+});
+
+test.skipIf(typeof Bun === "undefined")(
+  "module.gen.ts is what wasm/assembly gives",
+  async () => {
+    const script = fileURLToPath(new URL("../../../wasm/build.ts", import.meta.url));
+    const build = Bun.spawn([process.execPath, script, "--check"], { stdout: "pipe", stderr: "pipe" });
+    expect(await build.exited).toBe(0);
+    expect(await new Response(build.stdout).text()).toContain("up to date");
+  },
+  300_000,
+);

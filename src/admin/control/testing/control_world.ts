@@ -70,6 +70,8 @@ function subjectOf(name: string): Subject | null {
 }
 
 export class ControlWorld {
+  /** Monotonic; goes when a test says so: rates are by the second, and a busy machine has longer ones. */
+  nowMs = 0;
   readonly audit: StoredAuditEntry[] = [];
   strangers: StoredAuditEntry[] = [];
   versions: {
@@ -349,7 +351,7 @@ export class ControlWorld {
 
   #sources(): ControlSources {
     return {
-      clock: { wallMs: () => 1_000, now: () => performance.now(), defer: (work) => void setTimeout(work, 0) },
+      clock: { wallMs: () => 1_000, now: () => this.nowMs, defer: (work) => void setTimeout(work, 0) },
       logger: silentLogger,
       rootNamespace,
       trustDomain: "cluster.local",
