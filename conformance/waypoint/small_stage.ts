@@ -1,6 +1,9 @@
-/** The processes of one service: a caller's node, the node of the application web, and its waypoint. */
+/**
+ * The processes of one service: a caller's node, the node of the application web, and its waypoint. `FAIRLEAD=dist/fairlead` takes the
+ * binary.
+ */
 import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { Subprocess } from "../peer/lab/subprocess.ts";
 import { repository } from "../peer/lab/tools.ts";
 
@@ -42,13 +45,15 @@ export async function openSmallStage(directory: string, options: SmallStageOptio
     writeFileSync(join(directory, "files", "shop", name), text);
   }
   writeFileSync(join(directory, "mesh.yaml"), mesh(base, application.port) + documents);
+  const binary = process.env.FAIRLEAD ?? "";
+  const program = binary === "" ? [process.execPath, join(repository, "src/main.ts")] : [resolve(binary)];
   const started: Subprocess[] = [];
   const stop = async (): Promise<void> => {
     await Promise.all(started.map((each) => each.stop()));
   };
   const node = async (name: string, ...more: readonly string[]): Promise<Subprocess> => {
     const argv = [
-      ...[process.execPath, join(repository, "src/main.ts"), "up", "-f", join(directory, "mesh.yaml")],
+      ...[...program, "up", "-f", join(directory, "mesh.yaml")],
       ...["--state-directory", join(directory, "state"), "--hbone-port", `${25_600 + number}`],
       ...["--admin", "off", "--admin-socket", "off", "--readiness", "off", "--workload", `shop/${name}`],
       ...more,

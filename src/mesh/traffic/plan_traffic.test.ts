@@ -351,6 +351,22 @@ describe("routes of the Gateway API", () => {
     ]);
   });
 
+  test("that want the same requests: the older decides, then the name, in whatever order they come", () => {
+    const same = (name: string, created: string) =>
+      route(name, `{matches: [{path: {type: Exact, value: /a}}], ${back}}`, created);
+    const rest = "{hosts: [reviews.shop.mesh], http: [{match: [{uri: {exact: /a}}], ";
+    const young = document("VirtualService", "shop/a", `${rest}${to("ratings.shop.mesh")}}]}`, "09");
+    const old = document("VirtualService", "shop/b", `${rest}${to("reviews.shop.mesh")}}]}`, "02");
+    for (const turn of [(all: string[]) => all, (all: string[]) => [...all].reverse()]) {
+      const first = (all: string[]) => plan(turn(all)).of("reviews.shop.mesh")?.http[0]?.name;
+      expect(first([same("shop/a", "09"), same("shop/b", "02")])).toBe("shop/b.rules.0");
+      expect(first([same("shop/b", ""), same("shop/a", "")])).toBe("shop/a.rules.0");
+      expect(first([same("shop/b", "02"), same("shop/a", "02")])).toBe("shop/a.rules.0");
+      expect(first([young, old])).toBe("shop/b.http.0");
+      expect(first([young, same("shop/a", "01")])).toBe("shop/a.http.0");
+    }
+  });
+
   test("are attached to a service by its document's name, and to one of its ports", () => {
     const texts = [route("shop/r", `{${back}}`, "", "kind: Service, name: two, port: 81")];
     expect([...plan(texts).plan.routes.keys()]).toEqual(["shop/two.shop.mesh:81"]);

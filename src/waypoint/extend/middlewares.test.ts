@@ -207,6 +207,26 @@ describe("what a middleware can do wrong", () => {
       expect(writeMetrics(metrics, "prometheus")).toContain('event="failure"} 2');
     });
 
+  test("one that never ends, a hundred times: nothing of those requests is kept", async () => {
+    const { update, ask, world } = await scene({ one: () => () => new Promise<void>(() => {}) });
+    await update(documentOf("one", { timeoutMs: 10 }));
+    const asked: WeakRef<Exchange>[] = [];
+    const leave = async () => {
+      const exchange = exchangeOf();
+      asked.push(new WeakRef(exchange));
+      await ask(exchange);
+    };
+    for (let i = 0; i < 100; i++) await leave();
+    await world.run(world.nowMs + 1_000);
+    const kept = () => asked.filter((one) => one.deref() !== undefined).length;
+    for (let turn = 0; turn < 20 && kept() > 5; turn++) {
+      await new Promise<void>((resolve) => setTimeout(resolve, 1));
+      Bun.gc(true);
+    }
+    // Whatever the machine's stack still shows of the last few.
+    expect(kept()).toBeLessThanOrEqual(5);
+  });
+
   test("what it does after its time changes nothing", async () => {
     let late: () => void = () => {};
     const { update, ask, world } = await scene({
