@@ -182,6 +182,8 @@ export interface GatewayRouteSpec<Rule> {
 export interface BackendTlsSpec {
   readonly targets: readonly BackendTarget[];
   readonly hostname: string;
+  /** A file of the waypoint's host; null: the system's roots. */
+  readonly caCertificates: string | null;
   /** Names or `spiffe://` URIs; instead of `hostname` when there are any. */
   readonly subjectAltNames: readonly string[];
 }

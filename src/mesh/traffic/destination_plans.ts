@@ -110,12 +110,12 @@ export class DestinationPlans {
           (section === null || this.#lookup.port(service, section) === port),
       );
       if (target === undefined) continue;
-      const { hostname, subjectAltNames } = document.spec;
+      const { hostname, caCertificates, subjectAltNames } = document.spec;
       return {
         namespace: document.metadata.namespace,
         mode: "simple",
         sni: hostname,
-        caCertificates: null,
+        caCertificates,
         caCrl: null,
         clientCertificate: null,
         privateKey: null,

@@ -1,5 +1,4 @@
-/** BackendTLSPolicy (Gateway API v1): TLS to a service outside the mesh. */
-
+/** BackendTLSPolicy (Gateway API v1): TLS to a service. */
 import { meshLimits } from "../../../../base/limits/mesh.ts";
 import { trafficLimits } from "../../../../base/limits/traffic.ts";
 import type { Location } from "../../../location.ts";
@@ -33,10 +32,7 @@ export function readBackendTlsPolicy(
   if (readers.length === 0)
     problems.add(spec.where("targetRefs"), "spec.targetRefs must name at least one service");
   const validation = spec.object("validation", {
-    known: ["hostname", "wellKnownCACertificates", "subjectAltNames"],
-    unsupported: {
-      caCertificateRefs: "ConfigMaps are not supported; a DestinationRule names files of the waypoint's host",
-    },
+    known: ["hostname", "wellKnownCACertificates", "caCertificateRefs", "subjectAltNames"],
   });
   if (!spec.has("validation")) problems.add(spec.at, "spec.validation is missing");
   if (validation === null) return null;
@@ -48,8 +44,7 @@ export function readBackendTlsPolicy(
       hostname.value,
     );
   validation.choice("wellKnownCACertificates", ["System"]);
-  if (!validation.has("wellKnownCACertificates"))
-    problems.add(validation.at, `${validation.path("wellKnownCACertificates")} is missing; write System`);
+  const caCertificates = readAuthority(validation, problems);
   if (hostname === null) return null;
   return {
     kind: "BackendTLSPolicy",
@@ -59,9 +54,46 @@ export function readBackendTlsPolicy(
     spec: {
       targets,
       hostname: hostname.value.toLowerCase(),
+      caCertificates,
       subjectAltNames: readNames(validation, problems),
     },
   };
+}
+
+/**
+ * There are no ConfigMaps here: one of the name `ca` is the file `ca.crt` of the waypoint's host, of the document's namespace.
+ *
+ * @returns null for the system's roots.
+ */
+function readAuthority(validation: ObjectReader, problems: Problems): string | null {
+  const refs = validation.objects("caCertificateRefs", { known: ["group", "kind", "name"] });
+  const isWellKnown = validation.has("wellKnownCACertificates");
+  if (isWellKnown === refs.length > 0) {
+    const both = isWellKnown ? "not both" : "one of them";
+    problems.add(
+      validation.at,
+      `${validation.name} must have wellKnownCACertificates or caCertificateRefs, ${both}`,
+    );
+    return null;
+  }
+  const [first, second] = refs;
+  if (first === undefined) return null;
+  if (second !== undefined)
+    problems.add(second.at, `${second.name} is one too many: put all certificates into one file`);
+  first.choice("kind", ["ConfigMap"]);
+  if (!first.has("kind")) problems.add(first.at, `${first.path("kind")} is missing`);
+  const group = first.string("group");
+  if (group !== null && group.value !== "")
+    problems.add(group.at, `${first.path("group")}: ConfigMap is of group ""`, group.value);
+  const name = first.requiredString("name");
+  if (name === null) return null;
+  if (!/^[a-z0-9]([a-z0-9.-]{0,243}[a-z0-9])?$/.test(name.value))
+    problems.add(
+      name.at,
+      `${first.path("name")}: ${quote(name.value)} is not the name of a ConfigMap`,
+      name.value,
+    );
+  return `${name.value}.crt`;
 }
 
 function readTarget(reader: ObjectReader, problems: Problems): BackendTarget[] {

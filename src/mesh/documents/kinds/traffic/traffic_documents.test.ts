@@ -210,6 +210,14 @@ describe("every kind with every field that it takes", () => {
     else expect(store.tls).toMatchObject(tls);
   });
 
+  test("the ConfigMap of a BackendTLSPolicy is a file", () => {
+    const read = one(
+      "apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {name: a, namespace: shop}\nspec: {targetRefs: [{group: '', kind: Service, name: a}], validation: {hostname: a.example, caCertificateRefs: [{group: '', kind: ConfigMap, name: own-ca}]}}\n",
+    );
+    expect(read).toMatchObject({ spec: { caCertificates: "own-ca.crt" } });
+    expect(complete("BackendTLSPolicy")).toMatchObject({ spec: { caCertificates: null } });
+  });
+
   test("retries without conditions have Istio's", () => {
     const read = one(
       "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec: {hosts: [a.mesh], http: [{route: [{destination: {host: a.mesh}}], retries: {attempts: 1}}]}\n",
@@ -554,9 +562,27 @@ describe("and what the Gateway API refuses of its routes", () => {
     ],
     [
       "BackendTLSPolicy",
-      "a ConfigMap",
+      "no roots",
       "targetRefs: [{group: '', kind: Service, name: a}]\nvalidation: {hostname: a.example, caCertificateRefs: []}",
-      "6:37 spec.validation.caCertificateRefs is not supported: ConfigMaps are not supported; a DestinationRule names files of the waypoint's host",
+      "6:15 spec.validation must have wellKnownCACertificates or caCertificateRefs, one of them",
+    ],
+    [
+      "BackendTLSPolicy",
+      "roots twice",
+      "targetRefs: [{group: '', kind: Service, name: a}]\nvalidation: {hostname: a.example, wellKnownCACertificates: System, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}",
+      "6:15 spec.validation must have wellKnownCACertificates or caCertificateRefs, not both",
+    ],
+    [
+      "BackendTLSPolicy",
+      "two ConfigMaps",
+      "targetRefs: [{group: '', kind: Service, name: a}]\nvalidation: {hostname: a.example, caCertificateRefs: [{group: '', kind: ConfigMap, name: a}, {group: '', kind: ConfigMap, name: b}]}",
+      "6:96 spec.validation.caCertificateRefs[1] is one too many: put all certificates into one file",
+    ],
+    [
+      "BackendTLSPolicy",
+      "a name that leads elsewhere",
+      "targetRefs: [{group: '', kind: Service, name: a}]\nvalidation: {hostname: a.example, caCertificateRefs: [{group: '', kind: ConfigMap, name: ../a}]}",
+      '6:92 spec.validation.caCertificateRefs[0].name: "../a" is not the name of a ConfigMap',
     ],
   ])("%s: %s", (kind, _name, spec, expected) => {
     expect(errorsOf(kind, spec)).toContain(expected);
