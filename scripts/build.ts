@@ -16,7 +16,7 @@ async function build(): Promise<void> {
     // Names stay, so that a stack trace in somebody's bug report says something.
     minify: { syntax: true, whitespace: true, identifiers: false },
     sourcemap: "none",
-    define: { FAIRLEAD_COMMIT: JSON.stringify(await commit()) },
+    define: { fairleadCommit: JSON.stringify(await commit()) },
     target: "bun",
   });
   for (const log of result.logs) console.error(log);

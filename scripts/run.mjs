@@ -29,6 +29,10 @@ const commands = {
   ],
   format: () => [[tool("biome"), "check", "--write", "."]],
   build: (args) => [[bun, "scripts/build.ts", ...args]],
+  package: (args) => [
+    [bun, "scripts/build.ts"],
+    [bun, "scripts/package.ts", ...args],
+  ],
   demo: (args) =>
     args[0] === "control"
       ? [[bun, "conformance/demo/control.ts", ...args.slice(1)]]

@@ -98,7 +98,13 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
   },
   admin: { "": [], node: [""], control: [""] },
   config: { "": ["node", "control"], node: [""], control: ["", "node"] },
-  cli: { "": ["node", "control", "explain"], node: [""], control: [""], explain: ["", "control"] },
+  cli: {
+    "": ["node", "control", "explain", "install"],
+    install: [""],
+    node: [""],
+    control: [""],
+    explain: ["", "control"],
+  },
   app: { "": [], node: [""], control: ["", "node"], command: ["", "node", "control"] },
 };
 

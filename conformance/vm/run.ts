@@ -5,9 +5,10 @@ import { parseArgs } from "node:util";
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { Tally } from "../peer/tally.ts";
 import type { Check, Group } from "./group.ts";
+import { install } from "./install_cases.ts";
 import { names } from "./names_cases.ts";
 
-const groups: Readonly<Record<string, Group>> = { names };
+const groups: Readonly<Record<string, Group>> = { names, install };
 
 const usage = `usage: npm run conformance -- vm [--only TEXT] [--verbose]
 

@@ -8,6 +8,7 @@ import type { ServeHttp } from "../host/bun/serve_http.ts";
 import type { Host } from "../host/host.ts";
 import { LogWriter } from "../host/log_writer.ts";
 import { TurnWatch } from "../transport/turn_watch.ts";
+import { notifySystemd } from "./sd_notify.ts";
 import { versionFields } from "./version.ts";
 
 /** A node or a control plane. */
@@ -15,6 +16,8 @@ export interface Program {
   readonly metrics: MetricRegistry;
   /** Whether nothing is under way; left out for a program that always has something to do. */
   readonly isIdle?: () => boolean;
+  /** What readiness waits for, by name; empty is ready. */
+  pending(): readonly string[];
   /** What is open ends, then everything stops. */
   drain(): Promise<void>;
   stop(): Promise<void>;
@@ -88,7 +91,11 @@ export async function serveProgram(options: ServedOptions): Promise<Served> {
       resolve();
     });
   };
-  const drain = (): void => end(program.drain());
+  let stopping = (): void => {};
+  const drain = (): void => {
+    stopping();
+    end(program.drain());
+  };
   const ports: Ports = {
     serve: (address, app) => {
       if (address === null) return null;
@@ -109,6 +116,9 @@ export async function serveProgram(options: ServedOptions): Promise<Served> {
     () => giveBackWhenIdle(host, program, closes),
     () => {},
   );
+  const notifier = notifySystemd(host, logger, () => program.pending());
+  stopping = () => notifier.stopping();
+  closes.push(() => notifier.close());
   started.catch((error) => {
     if (isEnding) return;
     closeAll();

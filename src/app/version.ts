@@ -3,6 +3,9 @@ import manifest from "../../package.json" with { type: "json" };
 
 declare const fairleadCommit: string | undefined;
 
+/** Whether this is the binary, and not its source. */
+export const isBuilt = typeof fairleadCommit !== "undefined";
+
 /** @param runtime the Host's name. */
 export function versionFields(runtime: string): Readonly<Record<string, string>> {
   return {

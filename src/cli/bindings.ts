@@ -35,6 +35,7 @@ export interface CliBindings {
   readonly control: ControlBindings;
   readonly capture: CaptureBindings;
   readonly names: NamesBindings;
+  readonly system: SystemBindings;
   /** SIGTERM and SIGINT. @returns a function that ends the subscription. */
   onStopSignal(listener: () => void): () => void;
 }
@@ -77,6 +78,25 @@ export interface NamesBindings {
   isSet(): Promise<"off" | "resolved" | "resolv-conf">;
   /** @returns whether there was something. @throws MeshError `io`. */
   remove(): Promise<boolean>;
+}
+
+/** This host as an installation and a check look at it. */
+export interface SystemBindings {
+  readonly uid: number;
+  /** This program is the binary that `npm run build` makes, and not its source. */
+  readonly isBuilt: boolean;
+  /** The path of this program. */
+  executable(): Promise<string>;
+  /** Of today, as `2026-11-29`. */
+  date(): string;
+  exists(path: string): Promise<boolean>;
+  /** @throws MeshError `io`. */
+  readText(path: string): Promise<string>;
+  writeFile(path: string, text: string, mode: number): Promise<void>;
+  /** With those above it. Its mode is set where it is there already, too. */
+  makeDirectory(path: string, mode: number): Promise<void>;
+  /** @throws MeshError `io` when it cannot be started. */
+  run(argv: readonly string[]): Promise<{ readonly exitCode: number; readonly output: string }>;
 }
 
 export interface ControlDocument {

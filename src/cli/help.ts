@@ -59,6 +59,24 @@ const all = {
     ["Which rules are loaded here, and do they work?", "fairlead capture status"],
     ["After a node was killed:", "fairlead capture remove"],
   ],
+  install: [
+    ["See what would be done:", "fairlead install --dry-run -- node --control https://control.example:15012"],
+    [
+      "As the line of fairlead join-token create says, with capture, now and at each start of the host:",
+      "fairlead install -- node --control https://control.example:15012 --join-token fjt_… --ca-pin sha256:… --capture redirect",
+    ],
+    ["Without starting it; settings are in /etc/fairlead/fairlead.yaml:", "fairlead install"],
+  ],
+  uninstall: [
+    ["See what would be removed:", "fairlead uninstall --dry-run"],
+    ["For a new start with the same keys:", "fairlead uninstall --keep-state"],
+  ],
+  completion: [
+    [
+      "For this user alone:",
+      "fairlead completion bash > ~/.local/share/bash-completion/completions/fairlead",
+    ],
+  ],
   names: [
     ["Do this host's programs ask a node for names?", "fairlead names status"],
     ["After a node was killed:", "fairlead names remove"],

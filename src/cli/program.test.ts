@@ -8,6 +8,7 @@ import { FakeLive } from "./testing/live.ts";
 import { noCapture } from "./testing/no_capture.ts";
 import { noControl } from "./testing/no_control.ts";
 import { noNames } from "./testing/no_names.ts";
+import { noSystem } from "./testing/no_system.ts";
 
 const good = `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -65,6 +66,7 @@ async function run(words: string, world: World = {}): Promise<Run> {
     live: new FakeLive(),
     capture: noCapture,
     names: noNames,
+    system: noSystem,
     onStopSignal: (listener) => {
       if (world.signals !== undefined) world.signals.fire = listener;
       return () => {};

@@ -10,6 +10,7 @@ import { controlResources } from "./control/resources.ts";
 import { type ShowFlags, show } from "./control/show.ts";
 import { addExplain, addPolicy } from "./explain/commands.ts";
 import { examples, overview } from "./help.ts";
+import { addInstall } from "./install/commands.ts";
 import { type AdminPlace, adminOption, targetOf } from "./node/admin_place.ts";
 import { removeCaptureRules, showCapture } from "./node/capture.ts";
 import { addNodeCommands } from "./node/commands.ts";
@@ -75,6 +76,7 @@ function buildProgram(bindings: CliBindings, style: Style, finish: (code: ExitCo
   addNodeCommands(program, bindings, style, finish);
   addCapture(program, bindings, style, finish);
   addNames(program, bindings, style, finish);
+  addInstall(program, { bindings, style, finish });
   addControlCommands(program, { bindings, style, finish });
   addVersion(program, bindings);
   return program;

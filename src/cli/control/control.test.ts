@@ -12,6 +12,7 @@ import { FakeLive } from "../testing/live.ts";
 import { noCapture } from "../testing/no_capture.ts";
 import { noControl } from "../testing/no_control.ts";
 import { noNames } from "../testing/no_names.ts";
+import { noSystem } from "../testing/no_system.ts";
 
 interface World {
   readonly control?: ControlWorld;
@@ -131,6 +132,7 @@ async function run(words: readonly string[] | string, world: World = {}): Promis
     live: new FakeLive(),
     capture: noCapture,
     names: noNames,
+    system: noSystem,
     onStopSignal: () => () => {},
   };
   return { code: await runCli(bindings), out, error, connected, started, written, asked };
