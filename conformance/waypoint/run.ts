@@ -9,6 +9,7 @@ import { openRouteStage } from "./route_stage.ts";
 import { trySidecars } from "./sidecar/sidecar.ts";
 import { tryCollectors } from "./telemetry/otlp.ts";
 import { tryTlsInside } from "./tls_inside.ts";
+import { tryUnderZtunnel } from "./ztunnel/ztunnel.ts";
 
 /** @returns the exit code. */
 export async function waypointConformance(argv: readonly string[]): Promise<number> {
@@ -71,6 +72,15 @@ export async function waypointConformance(argv: readonly string[]): Promise<numb
     if (untried !== null) {
       counts.skipped++;
       console.log(`skipped sidecar: ${untried}`);
+    }
+  }
+  if (wanted === undefined || wanted.startsWith("ztunnel")) {
+    const untried = await tryUnderZtunnel(scratchDirectory("waypoint_ztunnel"), (name, fault) => {
+      if (wanted === undefined || `ztunnel ${name}`.includes(wanted)) tell(`ztunnel ${name}`, fault);
+    });
+    if (untried !== null) {
+      counts.skipped++;
+      console.log(`skipped ztunnel: ${untried}`);
     }
   }
   const { passed, failed, skipped } = counts;
