@@ -58,6 +58,33 @@ def workload(name, ip):
     return one.uid, made.SerializeToString()
 
 
+def waypoint_scene(port):
+    """`api.shop.mesh` behind the waypoint of the root namespace, with an endpoint of each version that takes no HBONE."""
+    found = {}
+    service = Address()
+    one = service.service
+    one.name, one.namespace, one.hostname, one.canonical = "api", "shop", "api.shop.mesh", True
+    one.addresses.add().address = bytes([240, 6, 0, 1])
+    served = one.ports.add()
+    served.service_port, served.target_port, served.app_protocol = 80, port, 1
+    one.waypoint.address.address = bytes([127, 9, 0, 9])
+    one.waypoint.hbone_mtls_port = 15008
+    found["shop/api.shop.mesh"] = service.SerializeToString()
+    hosts = [("istio-system", "waypoint", 9, 1, "latest"), ("shop", "api-v1", 11, 0, "v1"), ("shop", "api-v2", 12, 0, "v2")]
+    for namespace, name, last, tunnel, revision in hosts:
+        made = Address()
+        one = made.workload
+        one.uid = f"Kubernetes//Pod/{namespace}/{name}"
+        one.name, one.namespace, one.service_account, one.cluster_id = name, namespace, name, "Kubernetes"
+        one.addresses.append(bytes([127, 9, 0, last]))
+        one.tunnel_protocol, one.workload_type, one.canonical_name, one.canonical_revision = tunnel, 2, name, revision
+        if namespace == "shop":
+            listed = one.services["shop/api.shop.mesh"].ports.add()
+            listed.service_port, listed.target_port = 80, port
+        found[one.uid] = made.SerializeToString()
+    return found
+
+
 def policy(name):
     made = Authorization(name=name, namespace="shop", scope=1, action=0)
     made.groups.add().rules.add().matches.add().principals.add().exact = "cluster.local/ns/shop/sa/cart"
@@ -194,6 +221,8 @@ def obey(line):
         change(ADDRESS, {}, [workload(rest, b"")[0]])
     elif what == "policy":
         change(AUTHORIZATION, dict([policy(rest)]))
+    elif what == "waypoint-scene":
+        change(ADDRESS, waypoint_scene(int(rest)))
     elif what == "no-policy":
         change(AUTHORIZATION, {}, [f"shop/{rest}"])
     elif what == "bad":
