@@ -1,4 +1,5 @@
 /** argv → cli. */
+import "./app/command/keep_freed_pages.ts";
 import { cliBindings } from "./app/command/bindings.ts";
 import { runCli } from "./cli/program.ts";
 import { createBunHost } from "./host/bun/host.ts";

@@ -14,6 +14,8 @@ export const hostLimits = {
   /** How often it is looked whether the loop is held, and for how long the longest turn is told: one scrape of metrics, and some. */
   turnWatchMs: 20,
   turnWindowMs: 60_000,
+  /** For how long the allocator keeps pages that were freed: longer than a busy connection waits for its next read. */
+  freedPagesMs: 10_000,
   /** After its start, and then again until there is nothing to do, a program gives back what only the start needed. */
   settledMs: 500,
   /** Log lines are written when so many bytes have gathered, or after this time. */

@@ -243,3 +243,33 @@ test.if(process.platform === "linux")("a program that gives it back goes on, wit
   expect(still).toBe("123");
   expect(after).toBeLessThan(0.8 * before);
 });
+
+test.if(process.platform === "linux")(
+  "what runs for long begins once more with its allocator told, as the same process, with the arguments it was given",
+  async () => {
+    const program = `
+      import { keepFreedPages } from "./src/host/bun/released_memory.ts";
+      keepFreedPages(["up"]);
+      console.log(JSON.stringify({
+        pid: process.pid,
+        delay: process.env.MIMALLOC_PURGE_DELAY ?? null,
+        kept: process.env.KEPT,
+        last: process.argv.slice(-3),
+      }));`;
+    const run = async (env: Record<string, string>, ...argv: readonly string[]) => {
+      const child = Bun.spawn([process.execPath, "-e", program, ...argv], {
+        cwd: join(import.meta.dir, "../../.."),
+        env: { PATH: process.env.PATH ?? "", KEPT: "a=b é", ...env },
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      return { child: child.pid, ...JSON.parse(await new Response(child.stdout).text()) };
+    };
+    const again = await run({}, "up", "", "two words");
+    expect(again).toEqual({
+      ...{ child: again.pid, pid: again.pid, kept: "a=b é", last: ["up", "", "two words"] },
+      delay: String(hostLimits.freedPagesMs),
+    });
+    expect((await run({}, "get", "x", "y")).delay).toBeNull();
+    expect((await run({ MIMALLOC_PURGE_DELAY: "7" }, "up", "x", "y")).delay).toBe("7");
+  },
+);

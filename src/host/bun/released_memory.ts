@@ -1,9 +1,11 @@
-/** Memory that only the start of a long-running program needed, given back to the system. */
-import { dlopen } from "bun:ffi";
+/** Memory and the system: what only the start of a long-running program needed is given back, what its work needs again is kept. */
+import { dlopen, ptr } from "bun:ffi";
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { hostLimits } from "../../base/limits/host.ts";
 import { openCLibrary } from "./linux_socket.ts";
 
+/** Of Bun's allocator, mimalloc: milliseconds until a page that was freed goes back to the system. */
+const purgeDelay = "MIMALLOC_PURGE_DELAY";
 /** madvise(2), MADV_DONTNEED. */
 const dontNeed = 4;
 const pageBytes = 4096;
@@ -74,4 +76,52 @@ export function cleanRuns(from: bigint, pagemap: BigUint64Array): readonly Mappi
     run = 0;
   }
   return found;
+}
+
+/**
+ * Bun's allocator gives back pages that were freed within milliseconds, and has to have them again, cleared, for the next read: a fifth of
+ * what bulk costs. How long it waits is read from the environment when the process begins, and from nowhere later, so the program begins
+ * once more with it set: before anything else of it runs, and as the same process.
+ *
+ * Returns where nothing is to be done: it is set (by whoever starts the program, or by this), or this system has no way to begin again.
+ *
+ * @param commands that it is worth it for, which run for long; others are over before it pays.
+ */
+export function keepFreedPages(commands: readonly string[]): void {
+  if (process.platform !== "linux" || process.env[purgeDelay] !== undefined) return;
+  if (!process.argv.some((word) => commands.includes(word))) return;
+  const library = openCLibrary((name) =>
+    dlopen(name, { execve: { args: ["ptr", "ptr", "ptr"], returns: "i32" } }),
+  );
+  if (library === null) return;
+  try {
+    const path = strings(Buffer.from("/proc/self/exe\0"));
+    // As the kernel has them: what the runtime has made of its arguments is not what it was given.
+    const argv = strings(readFileSync("/proc/self/cmdline"));
+    const environment = strings(
+      Buffer.concat([
+        readFileSync("/proc/self/environ"),
+        Buffer.from(`${purgeDelay}=${hostLimits.freedPagesMs}\0`),
+      ]),
+    );
+    library.symbols.execve(ptr(path.bytes), ptr(argv.pointers), ptr(environment.pointers));
+  } catch {
+    // Without /proc it goes on as it is, and costs a little more.
+  }
+}
+
+/** Each string ends with a NUL. A list of pointers to them, as C has it, ends with a null pointer. */
+function strings(text: Uint8Array): {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly pointers: BigUint64Array<ArrayBuffer>;
+} {
+  // Memory of their own: that of a small array may move.
+  const bytes = new Uint8Array(new ArrayBuffer(Math.max(text.length, 4096)));
+  bytes.set(text);
+  const base = BigInt(ptr(bytes));
+  const starts: bigint[] = [];
+  for (let at = 0; at < text.length; at = text.indexOf(0, at) + 1) starts.push(base + BigInt(at));
+  const pointers = new BigUint64Array(new ArrayBuffer((starts.length + 1) * 8));
+  pointers.set(starts);
+  return { bytes, pointers };
 }
