@@ -137,6 +137,59 @@ describe("the control plane's own certificate", () => {
     expect(bench.clock.timers).toBe(0);
   });
 
+  test("of before serves when no other can be made as the CA's key is away; for any other failure it does not", async () => {
+    const { options } = await start();
+    const made = await ServingCertificates.start(options);
+    const { credentials, notAfterMs } = made;
+    made.close();
+    const lines: string[] = [];
+    let loads = 0;
+    const from = (
+      error: Error,
+      last: Awaited<ReturnType<NonNullable<ServingCertificatesOptions["kept"]>["load"]>> | null,
+    ) =>
+      ServingCertificates.start({
+        ...options,
+        logger: {
+          log: (level, _target, message, fields) =>
+            void lines.push(`${level} ${message} ${JSON.stringify(fields)}`),
+        },
+        authority: {
+          bundle: options.authority.bundle,
+          serving: () => {
+            throw error;
+          },
+        },
+        ...(last === null
+          ? {}
+          : {
+              kept: {
+                load: async () => {
+                  loads++;
+                  return last;
+                },
+                save: async () => {},
+              },
+            }),
+      });
+    const away = new MeshError("authority_unavailable", "upstream", "Vault is away");
+    const last = { credentials, serialNumber: "07", issuerKey: "k", notBeforeMs: startMs, notAfterMs };
+    const serving = await from(away, last);
+    expect([serving.credentials, serving.notAfterMs]).toEqual([credentials, notAfterMs]);
+    expect(lines).toEqual([
+      `warn the control plane serves with its last certificate, and issues nothing {"reason":"Vault is away","not_after":"${new Date(notAfterMs).toISOString()}"}`,
+    ]);
+    serving.close();
+    expect(await outcomeOf(from(away, "it ended"))).toThrow(
+      "Vault is away; and there is no certificate of before to serve with: it ended",
+    );
+    expect(await outcomeOf(from(away, null))).toThrow(away);
+    expect(loads).toBe(2);
+    const other = new MeshError("configuration", "local", "no such host");
+    expect(await outcomeOf(from(other, last))).toThrow(other);
+    expect(loads).toBe(2);
+  });
+
   test("needs names that a certificate can hold", async () => {
     const { maxServingNames } = identityLimits;
     for (const hosts of [

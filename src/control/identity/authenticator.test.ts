@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { IpAddress } from "../../base/ip.ts";
-import { outcomeOf } from "../../base/testing/rejection.ts";
+import { identityLimits } from "../../base/limits/control.ts";
+import { outcomeOf, rejectionOf } from "../../base/testing/rejection.ts";
 import { encodePem } from "../../pki/der/pem.ts";
 import { createSelfSignedRoot } from "../../pki/issue/authority.ts";
 import {
@@ -94,6 +95,94 @@ describe("a token", () => {
     bench.identity.tokens.setIssuers([]);
     expect(bench.identity.authenticator.recheck(caller)).toContain("is no longer trusted for");
   });
+});
+
+test("a node that was revoked, or is not registered, is not believed, for renewal neither", async () => {
+  const edge = await bench.joined("edge-1");
+  const { authenticator } = bench.identity;
+  const refused = async (): Promise<readonly string[]> => {
+    await rejectionOf(authenticator.authenticate(credentials(edge)));
+    await rejectionOf(authenticator.authenticateForRenewal(credentials(edge)));
+    return bench.refusals.slice(-2);
+  };
+  const row = bench.state.registrationRows.get("edge-1");
+  if (row === undefined) throw new Error("it has joined");
+  bench.state.registrationRows.set("edge-1", { ...row, revokedAtMs: startMs, revokeReason: null });
+  expect(await refused()).toEqual([
+    "caller.authenticate revoked: node edge-1 was revoked: no reason given",
+    "node.renew revoked: node edge-1 was revoked: no reason given",
+  ]);
+  bench.state.registrationRows.delete("edge-1");
+  expect(await refused()).toEqual([
+    "caller.authenticate not_registered: node edge-1 is not registered",
+    "node.renew not_registered: node edge-1 is not registered",
+  ]);
+  bench.state.registrationRows.set("edge-1", row);
+  expect(await authenticator.authenticate(credentials(edge))).toMatchObject({ node: "edge-1" });
+});
+
+describe("an address that has used up its rate", () => {
+  const rates = { ...identityLimits, addressRate: { burst: 2, perSecond: 1 / 3600 } };
+
+  test("costs one look at a chain that was refused, and another one after a while; other chains are looked at", async () => {
+    const flooded = await ControlBench.start({ rates });
+    const [other, another] = [
+      (await createSelfSignedRoot(provider, "cluster.local", startMs)).certificate.der,
+      (await createSelfSignedRoot(provider, "cluster.local", startMs)).certificate.der,
+    ];
+    let looks = 0;
+    const verify = flooded.trust.verify.bind(flooded.trust);
+    flooded.trust.verify = (...args) => {
+      looks++;
+      return verify(...args);
+    };
+    const call = async (der: Uint8Array): Promise<number> => {
+      await rejectionOf(flooded.identity.authenticator.authenticate(credentials({ chain: [der] })));
+      return looks;
+    };
+    // Within the rate each is looked at; past it the first look is remembered.
+    expect([await call(other), await call(other)]).toEqual([1, 2]);
+    expect([await call(other), await call(other), await call(another), await call(another)]).toEqual([
+      3, 3, 4, 4,
+    ]);
+    await flooded.clock.advance(identityLimits.refusedChainMs - 1);
+    expect(await call(other)).toBe(4);
+    await flooded.clock.advance(1);
+    expect(await call(other)).toBe(5);
+  });
+
+  test("is not what a known caller has used up: that one is told by its own name, and another goes on", async () => {
+    const known = await ControlBench.start({ rates });
+    const call = (token: string) => known.identity.authenticator.authenticate(credentials({ token }));
+    const [ada, bob] = [
+      await known.token({ iss: "https://people.example", sub: "ada" }),
+      await known.token({ iss: "https://people.example", sub: "bob" }),
+    ];
+    let proofs = 0;
+    for (let times = 0; times < 2; times++) expect(await call(ada)).toMatchObject({ subject: "ada" });
+    expect(String(await rejectionOf(call(ada)))).toContain("too many requests");
+    expect(known.state.auditRows.at(-1)).toMatchObject({
+      action: "caller.authenticate",
+      actor: "https://people.example#ada",
+      outcome: "refused",
+      detail: "known_rate: too many calls of this caller from 192.0.2.1",
+    });
+    const shown = { ...credentials({ token: bob }), proven: () => void proofs++ };
+    expect(await known.identity.authenticator.authenticate(shown)).toMatchObject({ subject: "bob" });
+    expect(proofs).toBe(1);
+  });
+});
+
+test("who shows nothing is refused by what was asked for, and so is a workload that wants a node's renewal", async () => {
+  const { authenticator } = bench.identity;
+  await rejectionOf(authenticator.authenticate(credentials({})));
+  await rejectionOf(authenticator.authenticateForRenewal(credentials({ token: await bench.token() })));
+  await rejectionOf(authenticator.authenticateForRenewal(credentials(await workload())));
+  expect(bench.refusals.slice(-3)).toEqual([
+    "caller.authenticate no_credentials: neither a client certificate nor a token",
+    "node.renew no_credentials: neither a client certificate nor a token",
+    `node.renew not_a_node: ${id("shop/cart")} is not a node`,
+  ]);
 });
 
 describe("a stream that stays open is as good as what opened it", () => {
