@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { rotationLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
 import { outcomeOf } from "../../base/testing/rejection.ts";
 import { encodePem } from "../../pki/der/pem.ts";
@@ -61,3 +62,65 @@ test("files of an intermediate are followed; a half-written change is not taken 
     expect(current.bundle.value.crls).toHaveLength(2);
   }
 });
+
+test("what was replaced goes on until it has ended; then it is retired, and so many of those are kept", async () => {
+  const forge = new Forge(provider, nowMs);
+  const day = 24 * 3_600_000;
+  const root = await forge.ca({ notAfter: new Date(nowMs + 10 * day) });
+  const files = new MemoryFiles();
+  const [clock, records] = [newClock(), new MemoryRecords()];
+  const made: Forged[] = [];
+  const next = async (): Promise<void> => {
+    const ca = await forge.ca({
+      issuer: root,
+      subject: `CN=ca ${made.length}`,
+      notAfter: new Date(clock.wallMs() + day),
+    });
+    made.push(ca);
+    await put(files, ca, [root]);
+    await clock.advance(10);
+  };
+  await next();
+  const open = async () =>
+    FileAuthorities.open({
+      clock,
+      provider,
+      trustDomain,
+      logger: silentLogger,
+      files,
+      paths: await istioPaths(files, "ca"),
+      records: records.authorities,
+    });
+  const first = await open();
+  await next();
+  const seen = (authorities: FileAuthorities) =>
+    authorities.view.value.authorities.map(({ certificate, state, ca, unavailable }) => [
+      certificate.subjectText,
+      state,
+      ca !== null,
+      unavailable,
+    ]);
+  // In this process the key of the one before is still at hand for its list; after a restart it is not.
+  expect(seen(first)).toEqual([
+    ["CN=ca 1", "active", true, null],
+    ["CN=ca 0", "retiring", true, null],
+  ]);
+  first.close();
+  const second = await open();
+  expect(seen(second)).toEqual([
+    ["CN=ca 1", "active", true, null],
+    ["CN=ca 0", "retiring", false, "its key was in files that were replaced"],
+  ]);
+  const states = () => Object.groupBy(records.authorities.list(), ({ state }) => state);
+  for (let times = 0; times < rotationLimits.maxRetired; times++) await next();
+  expect([states().active?.length, states().retired?.length]).toEqual([1, undefined]);
+  expect(states().retiring).toHaveLength(rotationLimits.maxRetired + 1);
+  clock.jumpWall(day + 1);
+  for (const retired of [rotationLimits.maxRetired, rotationLimits.maxRetired]) {
+    await next();
+    expect([states().active?.length, states().retired?.length]).toEqual([1, retired]);
+  }
+  // The newest of them.
+  expect(states().retired?.every(({ certificatePem }) => certificatePem !== made[0]?.pem)).toBe(true);
+  second.close();
+}, 60_000);
