@@ -59,6 +59,12 @@ export const targetEntries: readonly TargetEntry[] = [
     sources: ["src/wire/tls_hello", "src/wire/socks5", "src/waypoint/serve/detect"],
     floor: 64,
   },
+  {
+    name: "dns",
+    file: "dns.ts",
+    sources: ["src/wire/dns/", "src/dns/tcp_exchange", "src/dns/resolv_conf"],
+    floor: 80,
+  },
   { name: "replies", file: "replies.ts", sources: ["src/wire/resp", "src/wire/proxy_protocol"], floor: 80 },
   {
     name: "tokens",

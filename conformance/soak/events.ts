@@ -136,7 +136,6 @@ spec: {address: ${member.ip}, serviceAccount: guest}
     throw new Error("a revoked host is still let in");
   const tookMs = performance.now() - from;
   await world.end("guest", "SIGTERM");
-  await world.administer("revoke", "--node", node, "--lift");
   await world.publish("callers.yaml", callers("frontend", "reports"));
   return `joined, called, and was shut out ${tookMs.toFixed(0)} ms after the revocation was given`;
 }

@@ -110,7 +110,7 @@ export class World {
 
   /** Joins at the first start, and comes back by its own certificate later. */
   async startNode(member: Member): Promise<Life> {
-    const line = this.#joinLines.get(member.name) ?? (await this.joinLine(member));
+    const line = this.#joinLines.get(member.name) ?? (await this.#joinLine(member));
     this.#joinLines.set(member.name, line);
     const [, ...words] = line.trim().split(" ");
     const own = [
@@ -146,8 +146,10 @@ export class World {
     return [...map(directPort, "backend"), ...map(waypointPort, "web")];
   }
 
-  async joinLine(member: Member): Promise<string> {
-    const { output } = await this.administer("join-token", "create", "--workload", `shop/${member.name}`);
+  /** In the place of an earlier host of that name, if there was one. */
+  async #joinLine(member: Member): Promise<string> {
+    const workload = ["--workload", `shop/${member.name}`];
+    const { output } = await this.administer("join-token", "create", ...workload, "--replace");
     const line = output.split("\n").find((one) => one.startsWith("fairlead node "));
     if (line === undefined) throw new Error(`no join line for ${member.name}: ${output}`);
     return line;

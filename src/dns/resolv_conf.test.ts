@@ -53,3 +53,8 @@ test("what was there is kept byte for byte, and where it was a link to", () => {
   ])
     expect(readSaved(writeSaved(saved))).toEqual(saved);
 });
+
+test("a comment ends with its line, also where lines end as in DOS", () => {
+  const { search, options } = readResolvConf("search a.b # corp\r\noptions ndots:2 ; more\r\n");
+  expect([search, options]).toEqual([["a.b"], ["ndots:2"]]);
+});

@@ -15,7 +15,7 @@ export function readResolvConf(text: string): ResolvConf {
   const options: string[] = [];
   for (const line of text.split("\n")) {
     const [keyword, ...words] = line
-      .replace(/[#;].*$/, "")
+      .replace(/[#;][\s\S]*$/, "")
       .trim()
       .split(/\s+/);
     if (keyword === "nameserver" && servers.length < dnsLimits.maxServers) {
