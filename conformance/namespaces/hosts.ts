@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hangMs } from "../peer/lab/eventually.ts";
 import { runToEnd } from "../peer/lab/subprocess.ts";
+import { netem, type Roughness } from "./roughness.ts";
 
 export interface Host {
   readonly name: string;
@@ -26,6 +27,8 @@ export interface Hosts {
   readonly client: Host;
   readonly server: Host;
   crossing(): Crossing;
+  /** What makes the cable rough; null for a good one. */
+  readonly roughBy: "netem" | "a program between two tunnel devices" | null;
   close(): void;
 }
 
@@ -44,7 +47,8 @@ export function closeAllHosts(): void {
   for (const hosts of open) hosts.close();
 }
 
-export function openHosts(): Hosts {
+/** @param rough null: a cable that loses nothing. */
+export function openHosts(rough: Roughness | null = null): Hosts {
   removeAbandoned();
   const id = `${prefix}${process.pid}-${opened++}`;
   const host = (name: Host["name"]): Host => ({
@@ -52,7 +56,12 @@ export function openHosts(): Hosts {
     namespace: `${id}-${name}`,
     command: (argv) => ["ip", "netns", "exec", `${id}-${name}`, ...ownRuntime(`${id}-${name}`), ...argv],
   });
+  let carrier: Bun.Subprocess | null = null;
+  let roughBy: Hosts["roughBy"] = null;
   const hosts: Hosts = {
+    get roughBy() {
+      return roughBy;
+    },
     client: host("client"),
     server: host("server"),
     crossing() {
@@ -61,6 +70,7 @@ export function openHosts(): Hosts {
     },
     close() {
       open.delete(hosts);
+      carrier?.kill("SIGKILL");
       for (const { namespace } of [hosts.client, hosts.server]) removeNamespace(namespace);
     },
   };
@@ -68,10 +78,20 @@ export function openHosts(): Hosts {
   try {
     for (const { namespace } of [hosts.client, hosts.server]) runToEnd(["ip", "netns", "add", namespace]);
     const [one, other] = [hosts.client.namespace, hosts.server.namespace];
-    runToEnd(["ip", "link", "add", "eth0", "netns", one, "type", "veth", "peer", "eth0", "netns", other]);
+    if (rough === null || hasNetem(one))
+      runToEnd(["ip", "link", "add", "eth0", "netns", one, "type", "veth", "peer", "eth0", "netns", other]);
+    else {
+      carrier = carry(one, other, rough);
+      roughBy = "a program between two tunnel devices";
+    }
     setUp(hosts.client, addresses.client, addresses.server);
     setUp(hosts.server, addresses.server, addresses.client);
     for (const one of [hosts.client, hosts.server]) waitForLink(one);
+    if (rough !== null && roughBy === null) {
+      for (const { namespace } of [hosts.client, hosts.server])
+        runToEnd(["tc", "-n", namespace, "qdisc", "add", "dev", "eth0", "root", ...netem(rough)]);
+      roughBy = "netem";
+    }
   } catch (error) {
     hosts.close();
     throw error;
@@ -100,10 +120,38 @@ function setUp(host: Host, own: readonly string[], others: readonly string[]): v
   runToEnd(host.command(["nft", "-f", "-"]), { input: counterRules });
 }
 
+function hasNetem(namespace: string): boolean {
+  const tc = (word: string, ...more: readonly string[]) =>
+    Bun.spawnSync(["tc", "-n", namespace, "qdisc", word, "dev", "lo", "root", ...more], { stderr: "ignore" })
+      .exitCode === 0;
+  if (!tc("add", "netem", "delay", "1ms")) return false;
+  tc("del");
+  return true;
+}
+
+/** Both devices are there when it returns. */
+function carry(one: string, other: string, rough: Roughness): Bun.Subprocess {
+  const program = join(import.meta.dir, "rough_cable.ts");
+  const child = Bun.spawn([process.execPath, program, one, other, JSON.stringify(rough)], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  const deadline = performance.now() + 10_000;
+  const isThere = (namespace: string) =>
+    Bun.spawnSync(["ip", "-n", namespace, "link", "show", "eth0"], { stdout: "ignore", stderr: "ignore" })
+      .exitCode === 0;
+  while (![one, other].every(isThere)) {
+    if (performance.now() > deadline || child.exitCode !== null)
+      throw new Error("the rough cable does not come up");
+    Bun.sleepSync(20);
+  }
+  return child;
+}
+
 /** The kernel takes up to a second to call a link up, and until then its addresses are not listed. */
 function waitForLink({ namespace }: Host): void {
   const deadline = performance.now() + hangMs;
-  while (!runToEnd(["ip", "-n", namespace, "-o", "link", "show", "eth0"]).includes("state UP")) {
+  // A tunnel device never says UP.
+  while (!runToEnd(["ip", "-n", namespace, "-o", "link", "show", "eth0"]).match(/state (?:UP|UNKNOWN)/)) {
     if (performance.now() > deadline) throw new Error(`the link of ${namespace} does not come up`);
     Bun.sleepSync(10);
   }

@@ -7,6 +7,7 @@ import { Application, killAllApplications } from "./application.ts";
 import { service, workload } from "./documents.ts";
 import { closeAllHosts, type Host, type Hosts, openHosts } from "./hosts.ts";
 import { type NodeOptions, NodeProcess } from "./node_process.ts";
+import type { Roughness } from "./roughness.ts";
 import { closeAllDisks, TinyDisk } from "./tiny_disk.ts";
 
 /** cart on the client's host calls db on the server's; both in both families. */
@@ -39,13 +40,13 @@ export class Lab {
   readonly #applications: Application[] = [];
   readonly #disks: TinyDisk[] = [];
 
-  constructor(label: string, documents: string = shop) {
+  constructor(label: string, documents: string = shop, rough: Roughness | null = null) {
     this.directory = scratchDirectory(label);
     this.meshPath = join(this.directory, "mesh");
     mkdirSync(this.meshPath);
     this.publish("mesh", documents);
     this.authority = TestAuthority.create(join(this.directory, "pki"), "lab root");
-    this.hosts = openHosts();
+    this.hosts = openHosts(rough);
   }
 
   /** Replaces a file of documents in one step. */
