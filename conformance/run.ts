@@ -2,6 +2,7 @@
 import { adversaryConformance } from "./adversary/run.ts";
 import { captureConformance } from "./capture/run.ts";
 import { controlConformance } from "./control/run.ts";
+import { docsConformance } from "./docs/run.ts";
 import { httpConformance } from "./http/run.ts";
 import { istioConformance } from "./istio/run.ts";
 import { peerConformance } from "./peer/run.ts";
@@ -18,6 +19,7 @@ const usage = `usage: npm run conformance -- <name> [flags]
   adversary ways to make work cheaply, against a node and a control plane
   capture   what captures TCP, by each program that can install the rules (root)
   vm        a virtual machine's life in the mesh: names, installation, checks (root)
+  docs      every command of README.md and docs/, as it stands there (root)
   http      HTTP through a waypoint: requests that two parsers could read differently, h2spec, Autobahn
   waypoint  routes case by case through a waypoint, and the same routes in a real Envoy
   runtime   the tests of the pure folders in Node 22 and in Deno 2
@@ -43,6 +45,9 @@ switch (name) {
     break;
   case "vm":
     process.exit(await vmConformance(rest));
+    break;
+  case "docs":
+    process.exit(await docsConformance(rest));
     break;
   case "http":
     process.exit(await httpConformance(rest));

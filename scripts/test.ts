@@ -56,6 +56,7 @@ const suites: readonly Suite[] = [
   programSuite("adversary", "conformance/run.ts", ["adversary"]),
   programSuite("http", "conformance/run.ts", ["http"]),
   programSuite("waypoint", "conformance/run.ts", ["waypoint"]),
+  programSuite("docs", "conformance/run.ts", ["docs"]),
   programSuite("soak", "conformance/soak/run.ts", ["--smoke"]),
   programSuite("capture", "conformance/run.ts", ["capture"]),
   programSuite("vm", "conformance/run.ts", ["vm"]),

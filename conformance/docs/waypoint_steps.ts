@@ -1,0 +1,93 @@
+/** The commands of `docs/waypoint.md` and `docs/capture.md`. Documents are those of the page. */
+import type { Step } from "./steps.ts";
+
+const ready = (port: number) => `curl -sf http://127.0.0.1:${port}/healthz/ready`;
+
+export const waypointSteps: readonly Step[] = [
+  {
+    line: "mkdir -p items && echo hello > items/1",
+    before: "page-documents mesh/mesh.yaml mesh/policy.yaml",
+  },
+  { line: "python3 -m http.server 8080 --bind 127.0.4.12", until: "curl -sf http://127.0.4.12:8080/" },
+  {
+    line: "fairlead up -f mesh/ --node vm-1 --state-directory state-1 --map 127.0.4.11:8081=api.shop.mesh:80 --admin 127.0.0.1:15100 --metrics 127.0.0.1:15120 --readiness 127.0.0.1:15121",
+    until: ready(15121),
+  },
+  { line: "cp -r state-1 state-2" },
+  {
+    line: "fairlead up -f mesh/ --node vm-2 --state-directory state-2 --waypoint shop/waypoint --admin 127.0.0.1:15200 --metrics 127.0.0.1:15220 --readiness 127.0.0.1:15221",
+    until: ready(15221),
+  },
+  { line: "curl http://127.0.4.11:8081/items/1", says: /^hello$/m },
+  { line: "curl http://127.0.4.11:8081/", says: /RBAC: access denied/ },
+  { line: "curl -X POST http://127.0.4.11:8081/items/1", says: /RBAC: access denied/ },
+  {
+    line: "fairlead control --control-listen 127.0.0.1:15012 --serving-name 127.0.0.1 --state-directory control --metrics 127.0.0.1:15320 --readiness 127.0.0.1:15321",
+    until: ready(15321),
+  },
+  { line: "export FAIRLEAD_CONTROL=https://127.0.0.1:15012 FAIRLEAD_IDENTITY=control/admin.pem" },
+  { line: "fairlead apply -f mesh/", instead: "fairlead apply -f mesh/ --yes" },
+  { line: "fairlead join-token create --node vm-1", says: /fairlead node --control/ },
+  { line: "fairlead join-token create --node vm-2", says: /fairlead node --control/ },
+  {
+    line: "fairlead up -f mesh/ --node vm-2 --state-directory state-2 --l7 shop/api",
+    before: "stop all\nunset FAIRLEAD_CONTROL FAIRLEAD_IDENTITY",
+    until: ready(15021),
+  },
+];
+
+/** Pages of commands that show what is there. */
+export const explainSteps: readonly Step[] = [
+  {
+    line: "fairlead explain --from shop/reports --to backend.shop.mesh --port 80",
+    before: "cp -r $REPOSITORY/examples/shop mesh",
+    // The names of examples/shop, of its documents: no node is running.
+    instead: "fairlead explain -f mesh/ --from shop/cart --to db.shop --port 5432",
+    says: /allowed/,
+  },
+];
+
+export const namesSteps: readonly Step[] = [
+  {
+    line: "fairlead node … --capture redirect --dns-setup auto",
+    notRun:
+      "it changes the resolver of the whole host; `npm run conformance -- vm` has it, in a root of its own",
+  },
+  {
+    line: "fairlead names remove",
+    notRun:
+      "it changes the resolver of the whole host; `npm run conformance -- vm` has it, in a root of its own",
+  },
+];
+
+export const watchingSteps: readonly Step[] = [
+  {
+    line: "fairlead tap",
+    before: "cp -r $REPOSITORY/examples/shop mesh",
+    instead: `(fairlead up -f mesh/ > up.log 2>&1 &); until ${ready(15021)} > /dev/null; do sleep 0.1; done; timeout 3 fairlead tap`,
+    exitCodes: [124, 143, 0],
+  },
+  { line: "fairlead tap --failed", instead: "timeout 2 fairlead tap --failed", exitCodes: [124, 143, 0] },
+  {
+    line: "fairlead tap --to shop/backend",
+    instead: "timeout 2 fairlead tap --to shop/db",
+    exitCodes: [124, 143, 0],
+  },
+  {
+    line: "fairlead tap --from shop --json",
+    instead: "timeout 2 fairlead tap --from shop --json",
+    exitCodes: [124, 143, 0],
+  },
+];
+
+/** A firewall's chain as distributions have it. */
+const firewall =
+  "nft add table inet filter\nnft 'add chain inet filter input { type filter hook input priority 0; policy accept; }'";
+
+export const captureSteps: readonly Step[] = [
+  {
+    line: "nft insert rule inet filter input meta l4proto tcp ct status dnat ct original proto-dst { 80, 443 } accept",
+    before: firewall,
+  },
+  { line: "nft insert rule inet filter input tcp dport 15008 accept" },
+];
