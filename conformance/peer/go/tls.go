@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"time"
 )
 
 // identity loads what this peer shows; no certificate at all when -cert is empty.
