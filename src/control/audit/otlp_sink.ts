@@ -5,6 +5,7 @@
 import { MeshError } from "../../base/errors.ts";
 import { auditExportLimits } from "../../base/limits/control.ts";
 import type { Files, HttpClient, HttpResponse } from "../../host/host.ts";
+import { readHeaderLines } from "../../wire/otlp/header_lines.ts";
 import type { ChainedEntry } from "../records/audit.ts";
 import type { AuditSink } from "./audit_export.ts";
 import { recordOf } from "./audit_record.ts";
@@ -59,7 +60,10 @@ export class OtlpSink implements AuditSink {
   async #post(rows: readonly ChainedEntry[]): Promise<HttpResponse> {
     const { http, files, target, stateId, version, hostName } = this.#options;
     const { url, rootPath, headersPath } = target;
-    const headers = headersPath === null ? {} : readHeaders(await files.readText(headersPath), headersPath);
+    const headers =
+      headersPath === null
+        ? {}
+        : readHeaderLines(await files.readText(headersPath), headersPath, auditExportLimits.maxOtlpHeaders);
     const body = otlpLogs(rows, stateId, { version, hostName });
     return http.send({
       method: "POST",
@@ -147,24 +151,5 @@ function refusal({ status, body }: HttpResponse): MeshError {
     "http_protocol",
     "upstream",
     `the collector answers ${status}${said === "" ? "" : `: ${said}`}`,
-  );
-}
-
-/** @throws MeshError `configuration`, which repeats no value: they are secrets. */
-function readHeaders(text: string, path: string): Readonly<Record<string, string>> {
-  const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "" && !line.startsWith("#"));
-  if (lines.length > auditExportLimits.maxOtlpHeaders)
-    throw new MeshError(
-      "configuration",
-      "local",
-      `${path} has more than ${auditExportLimits.maxOtlpHeaders} headers`,
-    );
-  return Object.fromEntries(
-    lines.map((line, index) => {
-      const [, name, value] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*(.*?)\s*$/.exec(line) ?? [];
-      if (name === undefined || value === undefined)
-        throw new MeshError("configuration", "local", `${path}, line ${index + 1}: not "Name: value"`);
-      return [name.toLowerCase(), value];
-    }),
   );
 }

@@ -1,7 +1,7 @@
 /** A collector of the OpenTelemetry protocol over HTTP: one request, and what its answer means (OTLP Specification, "OTLP/HTTP Response"). */
-import { MeshError } from "../../base/errors.ts";
 import { otlpLimits } from "../../base/limits/otlp.ts";
 import type { Files, HttpClient, HttpResponse } from "../../host/host.ts";
+import { readHeaderLines } from "../../wire/otlp/header_lines.ts";
 import { type OtlpEncoding, otlpContentType } from "../../wire/otlp/items.ts";
 import { rejectedItems } from "../../wire/otlp/otlp.ts";
 
@@ -43,7 +43,10 @@ export class Collector {
   async send(body: Uint8Array): Promise<SendOutcome> {
     const { http, files, url, encoding, headersPath, rootPath } = this.#options;
     try {
-      const headers = headersPath === null ? {} : readHeaders(await files.readText(headersPath), headersPath);
+      const headers =
+        headersPath === null
+          ? {}
+          : readHeaderLines(await files.readText(headersPath), headersPath, otlpLimits.maxHeaders);
       const answer = await http.send({
         method: "POST",
         url,
@@ -73,19 +76,4 @@ function judge({ status, headers, body }: HttpResponse, encoding: OtlpEncoding):
   const seconds = /^\d{1,9}$/.test(headers["retry-after"] ?? "") ? Number(headers["retry-after"]) : null;
   const afterMs = seconds === null ? null : Math.min(seconds * 1000, otlpLimits.maxRetryAfterMs);
   return { kind: "later", reason, afterMs };
-}
-
-/** @throws MeshError `configuration`, which repeats no value: they are secrets. */
-function readHeaders(text: string, path: string): Readonly<Record<string, string>> {
-  const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "" && !line.startsWith("#"));
-  if (lines.length > otlpLimits.maxHeaders)
-    throw new MeshError("configuration", "local", `${path} has more than ${otlpLimits.maxHeaders} headers`);
-  return Object.fromEntries(
-    lines.map((line, index) => {
-      const [, name, value] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*(.*?)\s*$/.exec(line) ?? [];
-      if (name === undefined || value === undefined)
-        throw new MeshError("configuration", "local", `${path}, line ${index + 1}: not "Name: value"`);
-      return [name.toLowerCase(), value];
-    }),
-  );
 }

@@ -145,7 +145,7 @@ function variableOf(match: RegExpExecArray, isRequest: boolean): HeaderVariable 
   const operator = answerOperators.find((one) => one === name);
   if (operator === undefined || !known.includes(operator)) {
     const which = isRequest ? "for a request" : "for an answer";
-    return `there is no variable %${name}% ${which}, only ${known.join(", ")}`;
+    return `the variable %${name}% is not supported ${which}, only ${known.join(", ")}`;
   }
   const takesNames = operator === "REQ" || operator === "RESP";
   if (!takesNames && argument !== undefined) return `%${name}% takes no argument`;

@@ -360,7 +360,7 @@ describe("what Istio refuses of a VirtualService is refused, where it is", () =>
     [
       "a variable that there is not",
       http(`{${to}, headers: {request: {set: {x: "%RESP(y)%"}}}}`),
-      "7:75 spec.http[0].headers.request.set.x: there is no variable %RESP% for a request, only REQ, PROTOCOL, DOWNSTREAM_REMOTE_ADDRESS, DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT, DOWNSTREAM_LOCAL_ADDRESS, DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT, DOWNSTREAM_LOCAL_PORT, DOWNSTREAM_PEER_URI_SAN, REQUESTED_SERVER_NAME",
+      "7:75 spec.http[0].headers.request.set.x: the variable %RESP% is not supported for a request, only REQ, PROTOCOL, DOWNSTREAM_REMOTE_ADDRESS, DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT, DOWNSTREAM_LOCAL_ADDRESS, DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT, DOWNSTREAM_LOCAL_PORT, DOWNSTREAM_PEER_URI_SAN, REQUESTED_SERVER_NAME",
     ],
     [
       "a variable without its name",
