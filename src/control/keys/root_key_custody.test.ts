@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { asMeshError } from "../../base/errors.ts";
 import { keysLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import { MemoryWorld } from "../../host/memory/world.ts";
 import { peculiarProvider } from "../../pki/crypto/provider.ts";
 import { decodePemLabel } from "../../pki/der/pem.ts";
@@ -9,8 +10,12 @@ import { CertificateAuthority } from "../../pki/issue/ca.ts";
 import { TrustVerifier } from "../../pki/trust/verifier.ts";
 import { createCertificateRequest } from "../../pki/x509/csr.ts";
 import { Rotation } from "../rotation/rotation.ts";
+import type { SealedKeys } from "./key_place.ts";
 import { MeshAuthority } from "./mesh_authority.ts";
 import { openKeys } from "./open_keys.ts";
+import { RootKeyCustody } from "./root_key_custody.ts";
+import type { RootKeyFile } from "./root_key_file.ts";
+import type { StateAuthorities } from "./state_authorities.ts";
 import { cart, follow, hour, trustDomain } from "./testing/fixture.ts";
 import { MemoryRecords } from "./testing/memory_records.ts";
 
@@ -206,4 +211,54 @@ test("it is exported once, never over another key, and a rotation by an operator
   const verified = trust.verify(old, { usage: "clientAuth", identities: null });
   expect(await bench.failure(verified)).toContain("is revoked");
   bench.close();
+});
+
+/** The key of a root by where it is, and whether the place here holds it. */
+function custodyOf(
+  root: {
+    readonly stored: Uint8Array | null;
+    readonly keptAway?: boolean;
+    readonly ca?: object | null;
+    readonly state?: string;
+  } | null,
+  holds = true,
+) {
+  const authorities = {
+    ownRoot: () =>
+      root === null
+        ? null
+        : {
+            stored: root.stored,
+            authority: {
+              id: "r",
+              keptAway: root.keptAway ?? false,
+              ca: root.ca ?? null,
+              state: root.state ?? "retiring",
+            },
+          },
+    moveKey: async () => {},
+  } as unknown as StateAuthorities;
+  const sealed = { holds: () => holds } as unknown as SealedKeys;
+  return new RootKeyCustody(authorities, sealed, { path: "/k" } as unknown as RootKeyFile);
+}
+
+test("where the root's key is, is told of every place that it can be in", () => {
+  const stored = Uint8Array.of(7);
+  const place = (...given: Parameters<typeof custodyOf>) => custodyOf(...given).status();
+  expect(place(null)).toEqual({ place: "elsewhere", path: "/k" });
+  expect(place({ stored }).place).toBe("here");
+  expect(place({ stored }, false).place).toBe("elsewhere");
+  expect(place({ stored: null }).place).toBe("elsewhere");
+  expect(place({ stored, keptAway: true }).place).toBe("away");
+  expect(place({ stored, keptAway: true, ca: {} }).place).toBe("file");
+});
+
+test("a root's key that is not there, is with Vault, or is needed every day is not taken away", async () => {
+  const stored = Uint8Array.of(7);
+  const refused = async (...given: Parameters<typeof custodyOf>) =>
+    asMeshError(await rejectionOf(custodyOf(...given).export()), "io", "local").message;
+  expect(await refused(null)).toContain("has no root of its own");
+  expect(await refused({ stored: null })).toContain("has no root of its own");
+  expect(await refused({ stored }, false)).toContain("is in Vault, and does not leave it");
+  expect(await refused({ stored, state: "active" })).toContain("issues certificates itself");
 });

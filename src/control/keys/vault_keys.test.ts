@@ -70,10 +70,13 @@ test("a key of another type, or a version that is gone, is refused", async () =>
   expect(transit.holds(Uint8Array.of(1, 2, 3))).toBe(false);
   expect(await failure(transit.open("a", stored(1)))).toContain("of a type other than ecdsa-p256");
   expect(await failure(transit.open("a", stored(2)))).toContain("has no version 2 of key ca");
-  const cut = storeReference({ place: "vault-transit", mount: "transit" });
-  expect(await failure(transit.open("a", cut))).toStartWith(
-    "configuration local: the reference to the key of a",
-  );
+  const whole = { mount: "transit", keyName: "ca", version: 1 };
+  for (const missing of ["mount", "keyName", "version"]) {
+    const cut = storeReference({ place: "vault-transit", ...whole, [missing]: null });
+    expect(await failure(transit.open("a", cut))).toBe(
+      "configuration local: the reference to the key of a is damaged",
+    );
+  }
 });
 
 test("an intermediate is revoked by its number as Vault writes it, and its list is read; what is not there is said", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { asMeshError } from "../../base/errors.ts";
+import { asMeshError, MeshError } from "../../base/errors.ts";
 import { keysLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
 import { MemoryFiles } from "../../pki/testing/memory_files.ts";
@@ -217,6 +217,31 @@ describe("a session with Vault", () => {
     expect(said[0]).toContain("it is a standby that redirects to another server");
     expect(vault.requests.every((one) => one.url.startsWith("https://vault.example:8200/v1/"))).toBe(true);
     session.close();
+  });
+});
+
+test("what is no answer of Vault's is no absence of it: a bug is thrown, and what is wrong here too", async () => {
+  const send = async (thrown: Error): Promise<unknown> => {
+    const http = {
+      send: async () => {
+        throw thrown;
+      },
+    };
+    const request = { method: "GET", path: "x", token: null, body: null } as const;
+    return await new VaultConnection(http, address).send(request).catch((error: unknown) => error);
+  };
+  const [bug, local] = [
+    new TypeError("x is no function"),
+    new MeshError("configuration", "local", "bad roots"),
+  ];
+  expect([await send(bug), await send(local)]).toEqual([bug, local]);
+  expect(await send(new MeshError("connect_refused", "upstream", "refused"))).toEqual({
+    kind: "away",
+    message: "refused",
+  });
+  expect(await send(new MeshError("limit_reached", "upstream", "too long"))).toEqual({
+    kind: "refused",
+    message: "too long",
   });
 });
 
