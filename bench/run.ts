@@ -1,6 +1,7 @@
 /** `npm run bench -- <name> …` */
 import { join } from "node:path";
 import { benchControl } from "./control/run.ts";
+import { writeTables } from "./tables/write.ts";
 import { benchTunnel } from "./tunnel/run.ts";
 import { benchWaypoint } from "./waypoint/run.ts";
 
@@ -10,6 +11,7 @@ const usage = `usage: npm run bench -- <name> [flags]
   waypoint Fairlead and Envoy as the waypoint between the same nodes: HTTP/1.1 and HTTP/2; --help for its flags
   control  the control plane: first push and changes to many nodes, certificates; --workloads, --services, --nodes, --certificates
   micro    the hot functions by themselves
+  tables   writes the tables of the READMEs from the raw results in bench/raw
 `;
 
 const [name, ...rest] = process.argv.slice(2);
@@ -22,6 +24,9 @@ switch (name) {
     break;
   case "control":
     process.exit(await benchControl(rest));
+    break;
+  case "tables":
+    process.exit(writeTables());
     break;
   case "micro": {
     const child = Bun.spawn([process.execPath, join(import.meta.dir, "micro/run.ts"), ...rest], {

@@ -1,9 +1,9 @@
 /**
- * `npm run bench -- control [--workloads n] [--services n] [--nodes n] [--certificates n] [--json file]`: how fast and at what cost a
+ * `npm run bench -- control [--rounds n] [--workloads n] [--services n] [--nodes n] [--certificates n] [--json file]`: how fast and at what cost a
  * control plane gives the mesh, and changes of it, to many nodes, and certificates to their workloads. Control plane and nodes are two
  * processes on one machine, over TLS on loopback.
  */
-import { cpus } from "node:os";
+import { cpus, loadavg, release } from "node:os";
 import { adsLimits } from "../../src/base/limits/rpc.ts";
 import { benchCertificates, type CertificateRow } from "./certificates.ts";
 import type { MeshSize } from "./mesh.ts";
@@ -35,21 +35,36 @@ export async function benchControl(args: readonly string[]): Promise<number> {
   const services = Math.min(number("--services", 1_000), workloads);
   const size = { workloads, services, policies: Math.min(200, services) };
   const nodes = number("--nodes", 100);
+  const rounds: Round[] = [];
+  for (let round = 1; round <= number("--rounds", 1); round++) {
+    const measured = await measureOnce(size, nodes);
+    const certificates = await benchCertificates(number("--certificates", 600));
+    rounds.push({ ...measured, certificates });
+    print(size, nodes, measured.rows, measured.memory);
+    printCertificates(certificates);
+  }
+  console.log(istiodNote());
+  const json = args.indexOf("--json");
+  if (json !== -1) await writeResults(args[json + 1] ?? "control.json", { size, nodes, rounds });
+  return 0;
+}
+
+/** One after the other, each with processes of its own. */
+export interface Round {
+  readonly rows: readonly Row[];
+  readonly memory: Memory;
+  readonly certificates: readonly CertificateRow[];
+}
+
+async function measureOnce(
+  size: MeshSize,
+  nodes: number,
+): Promise<{ readonly rows: readonly Row[]; readonly memory: Memory }> {
   const server = new Worker<ServerCommand, ServerAnswer>("server.ts");
   const clients = new Worker<ClientsCommand, ClientsAnswer>("clients.ts");
   try {
     await clients.hear("ready");
-    const { rows, memory } = await measure(server, clients, size, nodes);
-    server.end();
-    clients.end();
-    print(size, nodes, rows, memory);
-    const certificates = await benchCertificates(number("--certificates", 600));
-    printCertificates(certificates);
-    console.log(istiodNote());
-    const json = args.indexOf("--json");
-    if (json !== -1)
-      await writeResults(args[json + 1] ?? "control.json", { size, nodes, rows, memory, certificates });
-    return 0;
+    return await measure(server, clients, size, nodes);
   } finally {
     server.end();
     clients.end();
@@ -76,7 +91,7 @@ async function measure(
     what: "mesh to resources, once",
     medianMs: null,
     lastMs: started.encodeMs,
-    cpuMs: started.encodeMs,
+    cpuMs: started.encodeCpuMs,
     bytes: 0,
     responses: 0,
     residentBytes: started.usage.rssBytes,
@@ -85,7 +100,7 @@ async function measure(
     server.say({ kind: "usage", collect });
     return (await server.hear("usage")).usage;
   };
-  const { kind: _, encodeMs: __, usage: ___, rssBeforeBytes, ...address } = started;
+  const { kind: _, encodeMs: __, encodeCpuMs: ___, usage: ____, rssBeforeBytes, ...address } = started;
   const connect = async (what: string, count: number, holding: boolean) => {
     const before = await usage();
     clients.say({ kind: "connect", ...address, count, holding });
@@ -175,7 +190,8 @@ function print(size: MeshSize, nodes: number, rows: readonly Row[], memory: Memo
   console.log(`${cpus()[0]?.model ?? "unknown CPU"}, ${cpus().length} cores, Bun ${Bun.version}`);
   console.log(`${workloads} workloads, ${services} services, ${policies} policies, ${nodes} nodes`);
   console.log(`times include the ${adsLimits.quietMs} ms that the control plane waits for quiet\n`);
-  console.log(line(["", "median ms", "last ms", "CPU ms", "KB", "responses", "RSS MB"]));
+  console.log(line(["what", "median ms", "last ms", "CPU ms", "KB", "responses", "RSS MB"]));
+  console.log(line(Array.from({ length: 7 }, () => "---")));
   for (const { what, medianMs, lastMs, cpuMs, bytes, responses, residentBytes } of rows) {
     const cells = [medianMs, lastMs, cpuMs].map((value) => (value === null ? "" : value.toFixed(1)));
     const resident = (residentBytes / 1024 / 1024).toFixed(0);
@@ -189,10 +205,11 @@ function print(size: MeshSize, nodes: number, rows: readonly Row[], memory: Memo
 
 function printCertificates(rows: readonly CertificateRow[]): void {
   console.log(
-    `\n${line(["certificates for workloads", "per second", "p50 ms", "p99 ms", "CPU ms each", "", "RSS MB"])}`,
+    `\n${line(["certificates for workloads", "per second", "p50 ms", "p99 ms", "CPU ms each", "RSS MB"])}`,
   );
+  console.log(line(Array.from({ length: 6 }, () => "---")));
   for (const { what, perSecond, p50Ms, p99Ms, cpuMs, residentBytes } of rows) {
-    const cells = [perSecond.toFixed(0), p50Ms.toFixed(1), p99Ms.toFixed(1), cpuMs.toFixed(2), ""];
+    const cells = [perSecond.toFixed(0), p50Ms.toFixed(1), p99Ms.toFixed(1), cpuMs.toFixed(2)];
     console.log(line([what, ...cells, (residentBytes / 1024 / 1024).toFixed(0)]));
   }
 }
@@ -205,14 +222,14 @@ function istiodNote(): string {
 }
 
 function line(cells: readonly string[]): string {
-  return cells.map((cell, at) => (at === 0 ? cell.padEnd(48) : cell.padStart(11))).join("");
+  return `| ${cells.join(" | ")} |`;
 }
 
 async function writeResults(file: string, results: object): Promise<void> {
   const machine = {
     date: new Date().toISOString(),
-    cpu: cpus()[0]?.model ?? "",
-    cores: cpus().length,
+    machine: { kernel: release(), cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length },
+    load: loadavg()[0] ?? 0,
     bun: Bun.version,
   };
   await Bun.write(file, `${JSON.stringify({ ...machine, ...results }, null, 2)}\n`);

@@ -41,6 +41,7 @@ async function start(of: MeshSize): Promise<ServerAnswer> {
   Bun.gc(true);
   const rssBeforeBytes = process.memoryUsage().rss;
   const host = createBunHost();
+  const cpuBefore = usage().cpuMs;
   const began = performance.now();
   const xds = new XdsServer({
     clock: host.clock,
@@ -57,6 +58,7 @@ async function start(of: MeshSize): Promise<ServerAnswer> {
     version: "bench",
   });
   const encodeMs = performance.now() - began;
+  const encodeCpuMs = usage().cpuMs - cpuBefore;
   const service = new GrpcService<RpcPeer>();
   xds.register(service);
   const rpc = new RpcServer({
@@ -83,6 +85,7 @@ async function start(of: MeshSize): Promise<ServerAnswer> {
     certificateChainPem,
     privateKeyPem,
     encodeMs,
+    encodeCpuMs,
     usage: usage(),
     rssBeforeBytes,
   };

@@ -29,6 +29,7 @@ export type ServerAnswer =
       readonly certificateChainPem: string;
       readonly privateKeyPem: string;
       readonly encodeMs: number;
+      readonly encodeCpuMs: number;
       readonly usage: Usage;
       /** Resident, before the resources were made of the mesh. */
       readonly rssBeforeBytes: number;

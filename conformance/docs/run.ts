@@ -11,7 +11,14 @@ import { controlSteps } from "./control_steps.ts";
 import { commandsOf, pages, pageText, repository, spokenCommands } from "./pages.ts";
 import { Shell } from "./shell.ts";
 import { readmeSteps, type Step } from "./steps.ts";
-import { captureSteps, explainSteps, namesSteps, watchingSteps, waypointSteps } from "./waypoint_steps.ts";
+import {
+  captureSteps,
+  explainSteps,
+  installSteps,
+  namesSteps,
+  watchingSteps,
+  waypointSteps,
+} from "./waypoint_steps.ts";
 
 const stepsOf: Readonly<Record<string, readonly Step[]>> = {
   "README.md": readmeSteps,
@@ -19,6 +26,7 @@ const stepsOf: Readonly<Record<string, readonly Step[]>> = {
   "docs/waypoint.md": waypointSteps,
   "docs/capture.md": captureSteps,
   "docs/explain.md": explainSteps,
+  "docs/install.md": installSteps,
   "docs/names.md": namesSteps,
   "docs/watching.md": watchingSteps,
 };

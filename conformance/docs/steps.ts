@@ -64,6 +64,10 @@ export const readmeSteps: readonly Step[] = [
       "for one in workloads services policies certificates connections documents traffic; do dist/fairlead get $one || exit 1; done",
   },
   { line: "dist/fairlead control", before: kill("all"), until: ready(15021) },
+  {
+    line: "dist/fairlead install --dry-run -- node --control https://…",
+    notRun: "`npm run conformance -- vm` installs, and shows what would be, in a root of its own",
+  },
   { line: "dist/fairlead --help", says: /join-token/ },
   {
     line: "fairlead control --serving-name 10.0.0.10",

@@ -60,6 +60,15 @@ export const namesSteps: readonly Step[] = [
   },
 ];
 
+const installs = "it changes the whole host; `npm run conformance -- vm` has it, in a root of its own";
+
+export const installSteps: readonly Step[] = [
+  "fairlead install --dry-run -- node --control https://control.example:15012 --capture redirect",
+  "fairlead install -- node --control https://control.example:15012 --join-token fjt_… --ca-pin sha256:… --capture redirect",
+  "fairlead uninstall --dry-run",
+  "fairlead uninstall",
+].map((line) => ({ line, notRun: installs }));
+
 export const watchingSteps: readonly Step[] = [
   {
     line: "fairlead tap",
