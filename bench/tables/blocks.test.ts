@@ -6,7 +6,7 @@ import { blocksOf, hasRaw, pages, withBlocks, withoutBlocks } from "./blocks.ts"
 
 const text = (page: string) => readFileSync(join(import.meta.dir, "..", "..", page), "utf8");
 
-/** Tables whose raw results nobody has any more. The list gets shorter: whoever measures keeps the raw results. */
+/** Tables whose raw results are gone. The list gets shorter: whoever measures keeps the raw results. */
 const withoutRaw = ["tunnel", "control", "control second run", "certificates"];
 
 /** Measured by hand, with tools that leave no file. */
