@@ -192,10 +192,19 @@ describe("a session with Vault", () => {
     vault.fault = gone;
     await clock.advance(45_000);
     vault.fault = null;
+    // Its token is good for the rest of its lease: no login is tried meanwhile.
+    expect(vault.requests.filter(({ url }) => url.endsWith("/login"))).toHaveLength(1);
     expect([vault.logins, vault.renewals]).toEqual([1, 0]);
     await clock.advance(keysLimits.vaultBackoff.backoffMaxMs);
     expect([vault.logins, vault.renewals > 0]).toEqual([1, true]);
     session.close();
+    const endless = new FakeVault();
+    endless.leaseSeconds = 0;
+    const forever = open(endless);
+    await forever.session.request("GET", "x");
+    await forever.clock.advance(10 * 60_000);
+    expect([endless.logins, endless.renewals]).toEqual([1, 0]);
+    forever.session.close();
     const fixed = new FakeVault();
     fixed.isRenewable = false;
     const other = open(fixed);
