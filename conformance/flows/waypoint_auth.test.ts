@@ -64,9 +64,11 @@ function details({ waypoint }: Pick<WaypointLab, "waypoint">): readonly string[]
 const status = (answer: string): number => Number(answer.split(" ")[1]);
 
 async function mesh(documents: string): Promise<WaypointLab> {
-  return await waypointLab(
-    webService("HTTP", documents),
-    answering((head) => ok(head)),
+  return await started(
+    waypointLab(
+      webService("HTTP", documents),
+      answering((head) => ok(head)),
+    ),
   );
 }
 
