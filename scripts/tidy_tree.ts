@@ -101,7 +101,8 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
   cli: {
     "": ["node", "control", "explain", "install"],
     install: [""],
-    node: [""],
+    check: [""],
+    node: ["", "check"],
     control: [""],
     explain: ["", "control"],
   },

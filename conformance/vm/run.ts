@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { Tally } from "../peer/tally.ts";
+import { checks } from "./check_cases.ts";
 import type { Check, Group } from "./group.ts";
 import { install } from "./install_cases.ts";
 import { names } from "./names_cases.ts";
 
-const groups: Readonly<Record<string, Group>> = { names, install };
+const groups: Readonly<Record<string, Group>> = { names, install, check: checks };
 
 const usage = `usage: npm run conformance -- vm [--only TEXT] [--verbose]
 

@@ -95,6 +95,16 @@ export interface SystemBindings {
   writeFile(path: string, text: string, mode: number): Promise<void>;
   /** With those above it. Its mode is set where it is there already, too. */
   makeDirectory(path: string, mode: number): Promise<void>;
+  /** Since the Unix epoch. */
+  nowMs(): number;
+  /**
+   * Whether TCP is accepted there; nothing is sent.
+   *
+   * @param mark SO_MARK past capture, or this host's own node would accept it; null without capture. @returns null when this user may not set it.
+   */
+  connects(address: SocketAddress, timeoutMs: number, mark: number | null): Promise<boolean | null>;
+  /** Of `/etc/resolv.conf`, each asked one question. */
+  resolvers(): Promise<readonly { readonly server: string; readonly answers: boolean }[]>;
   /** @throws MeshError `io` when it cannot be started. */
   run(argv: readonly string[]): Promise<{ readonly exitCode: number; readonly output: string }>;
 }

@@ -59,6 +59,11 @@ const all = {
     ["Which rules are loaded here, and do they work?", "fairlead capture status"],
     ["After a node was killed:", "fairlead capture remove"],
   ],
+  check: [
+    ["Is this host fit for the mesh, before anything is installed?", "fairlead check --pre"],
+    ["Host, node, certificates, peers and policies:", "fairlead check"],
+    ["In a pipeline, with warnings counted:", "fairlead check --strict --json | jq '.findings[] | .code + \" \" + .detail'"],
+  ],
   install: [
     ["See what would be done:", "fairlead install --dry-run -- node --control https://control.example:15012"],
     [

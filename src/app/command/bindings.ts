@@ -1,7 +1,7 @@
 /** What the command line is handed: this program's parts as a few functions. */
 import type { ControlStatus } from "../../agent/join/control_status.ts";
 import { ports } from "../../base/limits/ports.ts";
-import type { CliBindings, LiveBindings, StartedNode, SystemBindings } from "../../cli/bindings.ts";
+import type { CliBindings, LiveBindings, StartedNode } from "../../cli/bindings.ts";
 import type { Config } from "../../config/node/config.ts";
 import { removeResolver, resolverIsSet } from "../../dns/resolver_setup.ts";
 import { readMeshFiles, refuseMissing } from "../../files/mesh_files.ts";
@@ -12,10 +12,11 @@ import type { Files, Host } from "../../host/host.ts";
 import { serveAdministration } from "../node/administration.ts";
 import { prepareNode } from "../node/node.ts";
 import { openLog, serveProgram } from "../served.ts";
-import { isBuilt, versionFields } from "../version.ts";
+import { versionFields } from "../version.ts";
 import { askAdmin, followAdmin } from "./admin_client.ts";
 import { controlBindings, sleep } from "./control_bindings.ts";
 import { readControlDocument } from "./control_documents.ts";
+import { systemBindings } from "./system_bindings.ts";
 
 /** Outside of a Host because the simulator has no use for it. */
 export interface Outside {
@@ -108,24 +109,4 @@ async function startServed(host: Host, serveHttp: ServeHttp, config: Config): Pr
 function describeControl(status: ControlStatus | null): StartedNode["control"] {
   if (status === null) return null;
   return { server: status.server, identity: status.node?.identity ?? null };
-}
-
-/** This host, for installing on it and for checking it. */
-function systemBindings({ clock, files, process }: Host): SystemBindings {
-  const run = (argv: readonly string[]) => process.run(argv[0] ?? "", argv.slice(1));
-  return {
-    uid: process.uid,
-    isBuilt,
-    executable: async () => {
-      const path = `/proc/${process.pid}/exe`;
-      const { exitCode, output } = await run(["readlink", path]);
-      return exitCode === 0 ? output.trim() : path;
-    },
-    date: () => new Date(clock.wallMs()).toISOString().slice(0, 10),
-    exists: (path) => files.exists(path),
-    readText: (path) => files.readText(path),
-    writeFile: (path, text, mode) => files.writeAtomic(path, new TextEncoder().encode(text), mode),
-    makeDirectory: (path, mode) => files.makeDirectory(path, mode),
-    run,
-  };
 }

@@ -33,6 +33,9 @@ function world(
     isBuilt: shape.isBuilt ?? true,
     executable: async () => "/usr/local/bin/new",
     date: () => "2026-11-29",
+    nowMs: () => 0,
+    connects: async () => false,
+    resolvers: async () => [],
     exists: async (path) => files.has(path) || [...files.keys()].some((name) => name.startsWith(`${path}/`)),
     readText: async (path) => files.get(path) ?? "",
     writeFile: async (path, text) => {

@@ -2,6 +2,7 @@
 import { Argument, type Command, InvalidArgumentError, Option } from "commander";
 import { MeshError } from "../../base/errors.ts";
 import type { AdminTarget, CliBindings, ExitCode } from "../bindings.ts";
+import { type CheckFlags, check } from "../check/check.ts";
 import { examples } from "../help.ts";
 import type { Style } from "../style.ts";
 import { type AdminPlace, adminOption, targetOf } from "./admin_place.ts";
@@ -14,10 +15,33 @@ export function addNodeCommands(
   style: Style,
   finish: (code: ExitCode) => void,
 ): void {
+  addCheck(program, bindings, style, finish);
   addTap(program, bindings, style, finish);
   addTop(program, bindings, style, finish);
   addDrain(program, bindings, style, finish);
   addLogLevel(program, bindings, style, finish);
+}
+
+function addCheck(
+  program: Command,
+  bindings: CliBindings,
+  style: Style,
+  finish: (code: ExitCode) => void,
+): void {
+  program
+    .command("check")
+    .summary("find what is wrong with this host, its node and its policies")
+    .description(
+      "Each finding has a code (docs/check/), what it means, and a command that mends it or shows more. Exit code 0: no error. 1: at least one, or a warning with --strict.",
+    )
+    .option("--pre", "this host alone, before a node is installed")
+    .option("--strict", "count warnings as errors")
+    .option("--json", "print one JSON object in place of lines")
+    .addOption(adminOption())
+    .addHelpText("after", examples("check", style))
+    .action(async ({ admin, ...flags }: CheckFlags & { readonly admin: AdminPlace }) =>
+      finish(await check(bindings, style, flags, targetOf(bindings, admin))),
+    );
 }
 
 function addTap(

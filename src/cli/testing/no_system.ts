@@ -14,5 +14,8 @@ export const noSystem: SystemBindings = {
   readText: unexpected,
   writeFile: unexpected,
   makeDirectory: unexpected,
+  nowMs: () => Date.UTC(2026, 10, 29),
+  connects: unexpected,
+  resolvers: unexpected,
   run: unexpected,
 };
