@@ -297,3 +297,94 @@ describe("revocation lists", () => {
     expect(serialNumbers.length).toBe(maxValidPerRequester);
   });
 });
+
+describe("what a process that was killed had not written yet", () => {
+  const row = {
+    reason: "lost",
+    byWhom: "ada",
+    byNamespace: "shop",
+    atMs: 5,
+    issuerKey: "",
+    expiresAtMs: null,
+  } as const;
+
+  test("is listed at the next start: what an identity has, what a node has asked for, and nothing else", async () => {
+    const { mesh, records, clock, close } = await openMesh();
+    const [carts, webs, others] = [
+      await issue(mesh, cart, "edge-1"),
+      await issue(mesh, web, "edge-2"),
+      await issue(mesh, web, "operator-7"),
+    ].map(({ chain }) => serialOf(chain));
+    close();
+    records.revocations.add({ ...row, kind: "identity", value: cart.uri });
+    records.revocations.add({ ...row, kind: "node", value: "edge-2" });
+    // A token or an operator of the name of one that asks for certificates is not that one.
+    records.revocations.add({ ...row, kind: "token", value: "operator-7" });
+    records.revocations.add({ ...row, kind: "operator", value: "operator-7" });
+    const again = await openMesh({ records, clock });
+    const listed = records.revocations.list("serial");
+    expect(listed.map(({ value }) => value).sort()).toEqual([carts ?? "", webs ?? ""].sort());
+    expect(listed.map(({ value }) => value)).not.toContain(others);
+    expect(listed[0]).toMatchObject({ reason: "lost", byWhom: "ada", byNamespace: "shop", atMs: 5 });
+    expect(listed[0]?.expiresAtMs).toBeGreaterThan(nowMs);
+    again.close();
+  });
+
+  test("stops no start where a list or a disk has no room; what is wrong otherwise does", async () => {
+    for (const code of ["limit_reached", "disk_full", "disk_read_only", "io"] as const) {
+      const { mesh, records, clock, close } = await openMesh();
+      await issue(mesh, cart, "edge-1");
+      close();
+      records.revocations.add({ ...row, kind: "identity", value: cart.uri });
+      records.revocations.addAll = () => {
+        throw new MeshError(code, "local", "there is no room");
+      };
+      const opening = openMesh({ records, clock }).then((setup) => setup.close());
+      expect([code, await failure(opening)]).toEqual([
+        code,
+        code === "io" ? "io local: there is no room" : "done",
+      ]);
+    }
+  });
+});
+
+test("an intermediate is revoked on the list above it for as long as it is valid, and the audit log says so", async () => {
+  const { mesh, records, clock, close } = await openMesh();
+  const audit: unknown[] = [];
+  Object.assign(records, { audit: { append: (entry: unknown) => void audit.push(entry) } });
+  const certificate = parseCertificate((await issue(mesh, cart)).chain[1] ?? new Uint8Array());
+  const { serialNumber, notAfterMs } = certificate;
+  audit.length = 0;
+  mesh.revokeAuthority("ca-1", certificate, "above");
+  expect(records.revocations.list("serial")).toEqual([
+    {
+      kind: "serial",
+      value: serialNumber,
+      issuerKey: "above",
+      reason: "superseded",
+      byWhom: "fairlead",
+      byNamespace: "",
+      atMs: Math.floor(nowMs),
+      expiresAtMs: notAfterMs,
+    },
+  ]);
+  expect(audit).toEqual([
+    {
+      atMs: clock.wallMs(),
+      actor: "fairlead",
+      action: "authority.revoked",
+      target: "ca-1",
+      outcome: "ok",
+      detail: `serial ${serialNumber}`,
+      before: null,
+      after: null,
+    },
+  ]);
+  mesh.revokeAuthority(
+    "ca-2",
+    { ...certificate, serialNumber: "77", notAfterMs: Math.floor(nowMs) - 1 },
+    "above",
+  );
+  expect([records.revocations.list("serial").length, audit.length]).toEqual([1, 1]);
+  close();
+});

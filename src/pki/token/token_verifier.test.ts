@@ -479,14 +479,14 @@ describe("keys over the network", () => {
 
 describe("settings of an issuer", () => {
   const wrong: readonly (readonly [string, Partial<JwtIssuerSettings>])[] = [
-    ["HMAC", { jwks: "{}", algorithms: ["HS256"] }],
-    ["none", { jwks: "{}", algorithms: ["none"] }],
+    ["HMAC", { jwksFile: "/keys", algorithms: ["HS256"] }],
+    ["none", { jwksFile: "/keys", algorithms: ["none"] }],
     ["plain http", { jwksUri: "http://issuer.example/keys" }],
     ["two sources", { jwksUri, jwksFile: "/keys" }],
     ["inline keys without a key", { jwks: '{"keys":[]}' }],
     ["no audience", { audiences: [] }],
     ["an audience without a name", { audiences: [""] }],
-    ["a longest lifetime of nothing", { jwks: "{}", maxLifetimeMs: 0 }],
+    ["a longest lifetime of nothing", { jwksFile: "/keys", maxLifetimeMs: 0 }],
     ["a skew without end", { clockSkewMs: tokenLimits.maxClockSkewMs + 1 }],
     ["a template without a claim", { subject: "ns/shop/sa/cart" }],
     ["a template that is none", { subject: "{sub}" }],
