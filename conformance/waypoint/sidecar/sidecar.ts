@@ -1,6 +1,7 @@
 /** Sidecar mode by outside peers: curl and grpcio call through ambient hosts and through tunnels that have the application inside. */
 import { join } from "node:path";
 import { keySet, signToken, testKey } from "../../../src/pki/testing/token_issuer.ts";
+import { comesTrue } from "../../peer/lab/eventually.ts";
 import { repository } from "../../peer/lab/tools.ts";
 import { addresses, type HostName, openSidecarStage, ports, type SidecarStage } from "./stage.ts";
 
@@ -104,7 +105,7 @@ spec: {selector: {matchLabels: {version: v1}}, jwtRules: [{issuer: "${issuer}", 
   );
   const token = await signToken(key, Date.now(), { iss: issuer, sub: "ann" });
   const bearer = (text: string) => ["-H", `Authorization: Bearer ${text}`];
-  const inForce = await eventually(async () => (await curl("client", "web", "/admin")).status === 403);
+  const inForce = await comesTrue(async () => (await curl("client", "web", "/admin")).status === 403);
   for (const from of ["client", "ambient"] as const) {
     // An ambient caller reaches both versions; what is asked of the other is that host's.
     const ask = async (...words: readonly string[]): Promise<Answer> => {
@@ -144,7 +145,7 @@ async function grpc({ control, python }: SidecarStage, tell: Tell): Promise<void
     const text = await new Response(child.stdout).text();
     return text.startsWith("{") ? JSON.parse(text) : { status: text };
   };
-  const inForce = await eventually(async () => (await call("client", "Set")).status !== "OK");
+  const inForce = await comesTrue(async () => (await call("client", "Set")).status !== "OK");
   for (const from of ["client", "ambient"] as const) {
     const name = (what: string) =>
       `gRPC from ${from === "client" ? "a sidecar" : "an ambient host"}: ${what}`;
@@ -175,7 +176,7 @@ async function waypoints(stage: SidecarStage, tell: Tell): Promise<void> {
   );
   const before = stage.requests("client").length;
   for (const from of ["client", "ambient"] as const) {
-    const isDenied = await eventually(
+    const isDenied = await comesTrue(
       async () => (await curl(from, "shelf", "/b", "-X", "POST")).status === 403,
     );
     tell(`a service with a waypoint, from ${from}: denied there`, isDenied ? null : "it was not");
@@ -186,14 +187,14 @@ async function waypoints(stage: SidecarStage, tell: Tell): Promise<void> {
   }
   const own = stage.requests("client").length - before;
   tell("and the client's tunnel had no part in it", own === 0 ? null : `${own} requests on its record`);
-  const served = await eventually(async () => stage.requests("waypoint").length >= 4);
+  const served = await comesTrue(async () => stage.requests("waypoint").length >= 4);
   tell("each request is on the waypoint's record", served ? null : `${stage.requests("waypoint").length}`);
 }
 
 /** Beside ambient hosts under one control plane: a change reaches each. */
 async function changes({ control }: SidecarStage, tell: Tell): Promise<void> {
   await control.must("delete", "--yes", "AuthorizationPolicy", "shop/no-posts");
-  const isAllowed = await eventually(
+  const isAllowed = await comesTrue(
     async () => (await curl("client", "web", "/a", "-X", "POST")).status === 200,
   );
   tell("a policy that goes is enforced no more", isAllowed ? null : "it is");
@@ -204,7 +205,7 @@ metadata: {name: web, namespace: shop}
 spec: {hosts: [web.shop.mesh], http: [{route: [{destination: {host: web.shop.mesh, subset: v2}}]}]}
 `,
   );
-  const isMoved = await eventually(async () => (await curl("client", "web", "/a")).host === "plain");
+  const isMoved = await comesTrue(async () => (await curl("client", "web", "/a")).host === "plain");
   tell("a route that changes is followed", isMoved ? null : "it is not");
   await control.apply(
     policy(
@@ -212,23 +213,14 @@ spec: {hosts: [web.shop.mesh], http: [{route: [{destination: {host: web.shop.mes
       "{selector: {matchLabels: {app: web}}, rules: [{to: [{operation: {methods: [GET]}}]}]}",
     ),
   );
-  const isStrict = await eventually(async () => (await curl("client", "web", "/a")).status === 503);
+  const isStrict = await comesTrue(async () => (await curl("client", "web", "/a")).status === 503);
   tell("an ambient host lets nothing pass by a rule that it cannot enforce", isStrict ? null : "it does");
   await control.must("delete", "--yes", "VirtualService", "shop/web");
-  const isRouted = await eventually(async () => {
+  const isRouted = await comesTrue(async () => {
     const answers = await Promise.all(Array.from({ length: 10 }, () => curl("ambient", "web", "/a")));
     return answers.some(({ host }) => host === "inside");
   });
   tell("the tunnel with the application inside does", isRouted ? null : "it does not");
-}
-
-async function eventually(holds: () => Promise<boolean>): Promise<boolean> {
-  const deadline = performance.now() + 10_000;
-  while (!(await holds())) {
-    if (performance.now() > deadline) return false;
-    await Bun.sleep(50);
-  }
-  return true;
 }
 
 if (import.meta.main) {

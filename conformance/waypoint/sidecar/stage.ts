@@ -6,6 +6,7 @@ import { mkdirSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { join } from "node:path";
 import { ControlProcess, fairleadArgv } from "../../control/control_process.ts";
+import { hangMs } from "../../peer/lab/eventually.ts";
 import { Subprocess } from "../../peer/lab/subprocess.ts";
 import { findPython, repository } from "../../peer/lab/tools.ts";
 
@@ -64,7 +65,7 @@ export async function openSidecarStage(
       logPath: join(directory, "grpcio.log"),
     });
     started.push(grpc);
-    await grpc.waitForLine((line) => line === "serving", 20_000);
+    await grpc.waitForLine((line) => line === "serving", hangMs);
     const start = async (name: HostName, ...flags: readonly string[]): Promise<void> => {
       const words = await control.joinWords("--workload", `shop/${name}`);
       const process = Subprocess.start({
@@ -105,7 +106,7 @@ export async function openSidecarStage(
 }
 
 async function ready(process: Subprocess, url: string): Promise<void> {
-  const deadline = performance.now() + 30_000;
+  const deadline = performance.now() + hangMs;
   for (;;) {
     const answer = await fetch(url).catch(() => null);
     if (answer?.ok === true) return;

@@ -6,6 +6,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ControlProcess, fairleadArgv } from "../../control/control_process.ts";
+import { hangMs } from "../../peer/lab/eventually.ts";
 import { openNamespaces, type Place, type Side } from "../../peer/lab/place.ts";
 import { runToEnd, Subprocess } from "../../peer/lab/subprocess.ts";
 import { repository } from "../../peer/lab/tools.ts";
@@ -138,7 +139,7 @@ export class ZtunnelStage {
   async #app(side: Side, name: string): Promise<void> {
     const script = join(repository, "conformance/waypoint/ztunnel/http_app.py");
     const app = this.#spawn(`app_${name}`, side, [this.#python, script, side.address, `${appPort}`, name]);
-    await app.waitForLine((line) => line === "serving", 20_000);
+    await app.waitForLine((line) => line === "serving", hangMs);
   }
 
   async #node(side: Side, name: string, ip: string, flags: readonly string[]): Promise<void> {
@@ -149,7 +150,7 @@ export class ZtunnelStage {
       ...["--metrics", "off", "--readiness", `${ip}:15021`, ...flags],
     ]);
     const url = `http://${ip}:15021/healthz/ready`;
-    const deadline = performance.now() + 60_000;
+    const deadline = performance.now() + hangMs;
     while (Bun.spawnSync(side.command(["curl", "-sf", "-m", "2", url])).exitCode !== 0) {
       if (!node.running || performance.now() > deadline)
         throw new Error(`${name} did not become ready:\n${node.log().slice(-3000)}`);
@@ -187,7 +188,7 @@ export class ZtunnelStage {
       ...{ NODE_NAME: "host-b", POD_NAME: "db", POD_NAMESPACE: "shop", INSTANCE_IP: server.address },
       ...{ ENABLE_ORIG_SRC: "false", ISTIO_META_DNS_CAPTURE: "false", RUST_LOG: "info" },
     });
-    await ztunnel.waitForLine((line) => line.includes("marking server ready"), 60_000);
+    await ztunnel.waitForLine((line) => line.includes("marking server ready"), hangMs);
   }
 }
 

@@ -1,4 +1,5 @@
 /** Our waypoint under a real ztunnel (`ZTUNNEL=path`): the ztunnel sends through it, and is sent to by it. */
+import { comesTrue } from "../../peer/lab/eventually.ts";
 import { namespacesUnavailable } from "../../peer/lab/place.ts";
 import { findPython, findZtunnel } from "../../peer/lab/tools.ts";
 import { type Answer, ZtunnelStage } from "./stage.ts";
@@ -77,15 +78,6 @@ async function byWorkload(stage: ZtunnelStage, tell: Tell): Promise<void> {
 
 function ofPeer(stage: ZtunnelStage, account: string): readonly Readonly<Record<string, unknown>>[] {
   return stage.requests().filter((one) => one["src.identity"] === id(account));
-}
-
-async function comesTrue(holds: () => boolean | Promise<boolean>): Promise<boolean> {
-  const deadline = performance.now() + 10_000;
-  while (!(await holds())) {
-    if (performance.now() > deadline) return false;
-    await Bun.sleep(50);
-  }
-  return true;
 }
 
 if (import.meta.main) {
