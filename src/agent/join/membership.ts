@@ -176,7 +176,13 @@ export class ControlMembership {
         // the others the control plane may not be known any more.
         const known = this.#isRestoring ? this.rootsPem : null;
         followed.setRoots(known ?? rootsPem);
-        if (known === null) void this.#identity?.setRoots(rootsPem);
+      },
+      keepRoots: async (rootsPem) => {
+        if (this.#isRestoring) return null;
+        const reason = (await this.#identity?.setRoots(rootsPem)) ?? null;
+        return reason === null
+          ? null
+          : `the roots are in force and are not on this host's disk, so it would not know the control plane after a restart: ${reason}`;
       },
       setCrls: (sources) => followed.setCrls(sources),
       moveToIssuer: (issuerKeyId) => {
@@ -290,6 +296,8 @@ export class ControlMembership {
         logger,
         directory: settings.stateDirectory,
         caller: this.#xdsServer,
+        // What was refused since it could not be kept is sent on the next stream.
+        onKept: () => this.#xds?.reconnect(),
         onRenewed: () => {
           this.#xdsServer.renew();
           if (this.#caServer !== this.#xdsServer) this.#caServer.renew();

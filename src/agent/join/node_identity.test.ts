@@ -37,6 +37,7 @@ async function bench() {
     nowMs: clock.wallMs(),
   });
   let renewals = 0;
+  let kept = 0;
   const identity = new NodeIdentity(
     {
       clock,
@@ -53,10 +54,11 @@ async function bench() {
         },
       },
       onRenewed: () => void renewals++,
+      onKept: () => void kept++,
     },
     node,
   );
-  return { clock, ca, files, lines, server, identity, provider, renewals: () => renewals };
+  return { clock, ca, files, lines, server, identity, provider, renewals: () => renewals, kept: () => kept };
 }
 
 const away = new MeshError("connect_refused", "upstream", "no listener");
@@ -113,17 +115,31 @@ describe("a host's own certificate", () => {
   });
 
   test("new roots are kept, and a disk that is full takes nothing from what is in memory", async () => {
-    const { ca, clock, files, identity, lines, provider } = await bench();
+    const { ca, clock, files, identity, lines, provider, kept } = await bench();
     const other = await CertificateAuthority.create({ clock, provider, trustDomain: "cluster.local" });
     const both = `${ca.rootsPem}${other.rootsPem}`;
-    await identity.setRoots(both);
+    expect(await identity.setRoots(both)).toBeNull();
     expect((await readNodeFile(files, "/state", provider))?.rootsPem).toBe(both);
+    const write = files.writeAtomic.bind(files);
     files.writeAtomic = async () => {
       throw new MeshError("io", "local", "no space left");
     };
-    await identity.setRoots(ca.rootsPem);
+    expect(await identity.setRoots(ca.rootsPem)).toBe("no space left");
     expect(identity.node.rootsPem).toBe(ca.rootsPem);
-    expect(lines).toEqual(["error this host's certificate could not be kept on disk"]);
+    await clock.advance(2 * joinLimits.clockCheckMs);
+    // Of the same roots it is said again, and in the log it stands once.
+    expect(await identity.setRoots(ca.rootsPem)).toBe("no space left");
+    const words = "the roots of the mesh could not be kept on disk; trying again";
+    expect(lines.filter((line) => !line.startsWith("debug"))).toEqual([`error ${words}`]);
+    expect(kept()).toBe(0);
+    files.writeAtomic = write;
+    await clock.advance(joinLimits.clockCheckMs);
+    expect((await readNodeFile(files, "/state", provider))?.rootsPem).toBe(ca.rootsPem);
+    expect(kept()).toBe(1);
+    expect(await identity.setRoots(ca.rootsPem)).toBeNull();
+    await clock.advance(2 * joinLimits.clockCheckMs);
+    expect(kept()).toBe(1);
+    identity.close();
   });
 
   test("is on disk before it is in use: while the disk is full the one before is used, and kept once it can be", async () => {
@@ -159,7 +175,7 @@ describe("a host's own certificate", () => {
     const other = await CertificateAuthority.create({ clock, provider, trustDomain: "cluster.local" });
     const both = `${ca.rootsPem}${other.rootsPem}`;
     const write = files.writeAtomic.bind(files);
-    let changed: Promise<void> = Promise.resolve();
+    let changed: Promise<string | null> = Promise.resolve(null);
     files.writeAtomic = async (...content) => {
       files.writeAtomic = write;
       changed = identity.setRoots(both);

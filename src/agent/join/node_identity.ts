@@ -27,6 +27,8 @@ export interface NodeIdentityOptions {
   readonly caller: UnaryCaller;
   /** After each renewal: connections that were made with the old certificate are made again. */
   readonly onRenewed: () => void;
+  /** When roots that could not be written down before are on the disk. */
+  readonly onKept: () => void;
 }
 
 export interface NodeIdentityStatus {
@@ -46,6 +48,8 @@ export class NodeIdentity {
   #error: MeshError | null = null;
   #timer: Timer | null = null;
   #renewing: Promise<boolean> | null = null;
+  /** Why the roots in memory are not on the disk; null when they are. */
+  #unkept: string | null = null;
   #notBeforeNow = 0;
   #closed = false;
   /** One write after the other. */
@@ -75,11 +79,16 @@ export class NodeIdentity {
     };
   }
 
-  /** The mesh's roots have changed; the control plane itself is known by them at the next start too. */
-  async setRoots(rootsPem: string): Promise<void> {
-    if (rootsPem === this.#node.rootsPem) return;
+  /**
+   * The mesh's roots have changed; the control plane itself is known by them at the next start too.
+   *
+   * @returns why they are not on the disk, though they are in force; null when they are. They are tried again, and `onKept` is called.
+   */
+  async setRoots(rootsPem: string): Promise<string | null> {
+    if (rootsPem === this.#node.rootsPem && this.#unkept === null) return null;
     this.#node = { ...this.#node, rootsPem };
     await this.#keep();
+    return this.#unkept;
   }
 
   /** @returns whether there is a new certificate. Calls at the same time share one renewal. */
@@ -174,19 +183,28 @@ export class NodeIdentity {
     this.#node = next;
   }
 
-  /** What is in memory counts; a disk that is full now is tried again with the next change. */
+  /** What is in memory counts here; a disk that is full now is tried again, until it has what is in memory. */
   #keep(): Promise<void> {
     const { files, directory, logger } = this.#options;
-    const node = this.#node;
     this.#writes = this.#writes.then(async () => {
+      const isFirst = this.#unkept === null;
       try {
-        await writeNodeFile(files, directory, node);
+        await writeNodeFile(files, directory, this.#node);
+        this.#unkept = null;
       } catch (thrown) {
-        const reason = thrown instanceof Error ? thrown.message : String(thrown);
-        logger.log("error", "join", "this host's certificate could not be kept on disk", { reason });
+        this.#unkept = thrown instanceof Error ? thrown.message : String(thrown);
+        const level = isFirst ? "error" : "debug";
+        logger.log(level, "join", "the roots of the mesh could not be kept on disk; trying again", {
+          reason: this.#unkept,
+        });
       }
     });
     return this.#writes;
+  }
+
+  async #keepAgain(): Promise<void> {
+    await this.#keep();
+    if (this.#unkept === null && !this.#closed) this.#options.onKept();
   }
 
   #planRenewal(arrivedMs: number): number {
@@ -203,6 +221,8 @@ export class NodeIdentity {
     const delayMs = Math.min(Math.max(untilDue, untilAllowed, 0), joinLimits.clockCheckMs);
     this.#timer = clock.setTimer(delayMs, () => {
       const isDue = isRenewalDue(this.#node.credential, this.#renewAtMs, clock.wallMs());
+      // A renewal writes both, and what is in memory now would come after it with the certificate from before.
+      if (this.#unkept !== null && this.#renewing === null) void this.#keepAgain();
       if (isDue && clock.now() >= this.#notBeforeNow) void this.renew();
       else this.#watch();
     });

@@ -11,6 +11,11 @@ import type { ResourceHandler } from "./resource_handler.ts";
 export interface TrustSink {
   /** @throws MeshError `configuration` for roots that cannot be used; nothing has changed then. */
   setRoots(rootsPem: string): void;
+  /**
+   * Resolves when these roots, which are in force, outlive this process: with why they do not, else null. The control plane takes the old
+   * ones away once every host has acknowledged these.
+   */
+  keepRoots?(rootsPem: string): Promise<string | null>;
   /** Resolves when the lists are in force; never rejects. */
   setCrls(sources: readonly CrlSource[]): Promise<readonly CrlStatus[]>;
   /** A CA is being replaced: certificates of others than the one with this key identifier (hexadecimal) are to be renewed now. */
@@ -58,6 +63,8 @@ export class TrustResources implements ResourceHandler {
       );
       const refused = statuses.find(({ state }) => state === "refused");
       if (refused !== undefined) return `${refused.source}: ${refused.message ?? "refused"}`;
+      const unkept = (await this.#sink.keepRoots?.(rootsPem)) ?? null;
+      if (unkept !== null) return unkept;
       this.#held = resource;
       if (wantedIssuerKeyId !== "") this.#sink.moveToIssuer?.(wantedIssuerKeyId);
       return null;

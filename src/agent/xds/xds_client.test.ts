@@ -292,6 +292,33 @@ describe("our own control plane", () => {
     expect(ours.server.requests.filter(({ typeUrl }) => typeUrl === trustBundleType)).toHaveLength(1);
   });
 
+  test("roots that are in force and not on this host's disk are refused, with their lists in force, and taken once they are", async () => {
+    let why: string | null = "no space left";
+    const inForce: string[] = [];
+    const { server, client, clock } = await Bench.started({
+      setRoots: (rootsPem) => void inForce.push(rootsPem),
+      setCrls: async () => {
+        inForce.push("lists");
+        return [];
+      },
+      keepRoots: async () => why,
+    });
+    server.identifier = "fairlead/0.1";
+    server.push(addressType, []);
+    const unkept = server.push(trustBundleType, [bundle("one")]);
+    await clock.advance(0);
+    expect(inForce).toEqual(["one", "lists"]);
+    expect(server.answer(unkept)).toBe("trust: no space left");
+    why = null;
+    client.reconnect();
+    await clock.advance(joinLimits.backoffMaxMs);
+    server.push(addressType, []);
+    const kept = server.push(trustBundleType, [bundle("one")]);
+    await clock.advance(0);
+    expect(server.answer(kept)).toBe("");
+    client.close();
+  });
+
   test("a bundle is acknowledged when it is in force, not before; a bad one is refused and the last one stays", async () => {
     const roots: string[] = [];
     const inForce: (() => void)[] = [];
