@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -12,6 +13,9 @@ import (
 
 // The scripted server behaves as the port of :authority says; the suite names the ports with -ports.
 type script func(c *h2conn, s *h2stream) error
+
+// Streams of "bye" whose other side has not ended yet.
+var listening atomic.Int32
 
 var scripts = map[string]script{
 	"echo": echoScript,
@@ -42,6 +46,8 @@ var scripts = map[string]script{
 	},
 	// The server ends first and goes on listening, which Go's own server cannot.
 	"bye": func(c *h2conn, s *h2stream) error {
+		listening.Add(1)
+		defer listening.Add(-1)
 		if err := answer(c, s, "200", false); err != nil {
 			return err
 		}
@@ -60,6 +66,10 @@ var scripts = map[string]script{
 			return err
 		}
 		time.Sleep(50 * time.Millisecond)
+		// What a case before this one sent on the same connection may still be on its way.
+		for end := time.Now().Add(patience); listening.Load() > 0 && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+		}
 		c.close()
 		return nil
 	},
