@@ -313,6 +313,39 @@ describe("names of nodes", () => {
     expect(await renewal(first)).toBe(unauthenticated);
     const replaced = bench.state.auditRows.filter((row) => row.action === "node.join" && row.before !== null);
     expect(replaced.length).toBe(1);
+    expect(JSON.parse(replaced[0]?.before ?? "")).toMatchObject({ node: "edge-1", joinedAtMs: startMs });
+    expect(JSON.parse(replaced[0]?.after ?? "")).toMatchObject({
+      node: "edge-1",
+      joinedAtMs: startMs + 5_000,
+    });
+  });
+
+  test("that the first is cut off is published before the second is answered; for a new name there is nothing to publish", async () => {
+    let published = 0;
+    const publish = bench.authority.publish.bind(bench.authority);
+    bench.authority.publish = () => {
+      published++;
+      return publish();
+    };
+    await bench.joined("edge-1");
+    expect(published).toBe(0);
+    await bench.clock.advance(5_000);
+    await bench.joined("edge-1", true);
+    expect(published).toBe(1);
+  });
+
+  test("one namespace's hosts join at its rate, and say by whose token", async () => {
+    bench = await ControlBench.start({
+      rates: { ...identityLimits, namespaceRate: { burst: 1, perSecond: 1 / 3600 } },
+    });
+    bench.groups.set("shop/vms", id("shop/cart"));
+    expect(await outcome(await token(vms))).toStartWith("vms-");
+    const refused = await token(vms);
+    expect(await outcome(refused)).toBe("RESOURCE_EXHAUSTED: too many requests");
+    expect(bench.refusals.at(-1)).toStartWith("node.join namespace_rate: ");
+    expect(bench.state.auditRows.at(-1)?.actor).toBe(`join token ${refused.split("_")[1]}`);
+    // Hosts of the mesh's own are of no namespace.
+    expect(await outcome(await token())).toBe("edge-1");
   });
 
   test("the host that was replaced does not come back when its certificate has expired and its revocation is forgotten", async () => {
