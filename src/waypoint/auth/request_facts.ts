@@ -50,8 +50,12 @@ export function factsOfRequest(
     user,
   };
   return {
-    ...factsOfConnection(downstream),
+    peer: downstream.peer,
+    sourceIp: downstream.source.ip,
     remoteIp: remoteIpOf(downstream, head.fields, trustedProxies),
+    destinationIp: downstream.destination.ip,
+    destinationPort: downstream.destination.port,
+    sni: downstream.sni,
     http,
   };
 }

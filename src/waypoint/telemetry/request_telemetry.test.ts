@@ -190,6 +190,19 @@ describe("the access line", () => {
     );
   });
 
+  test("ids of a thousand requests are of version 4, each another, whatever was drawn together", () => {
+    const { telemetry } = scene();
+    const ids = Array.from({ length: 1000 }, () => {
+      const exchange = called();
+      telemetry.begin(exchange);
+      return field(exchange.request.fields, "x-request-id") ?? "";
+    });
+    for (const id of ids)
+      expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect(new Set(ids).size).toBe(1000);
+    expect(new Set(ids.map((id) => id[19])).size).toBe(4);
+  });
+
   test("a request id that is there is kept", () => {
     const { telemetry } = scene();
     const exchange = called(["x-request-id", "mine"]);
