@@ -4,7 +4,7 @@
  * when somebody looks at it (`lazy_request.ts`, `lazy_response.ts`). A request without user code takes the same stages in the same order, and
  * pays for no Context and for no promise but that of its upstream.
  */
-import { type Context, Hono, type MiddlewareHandler, type Next } from "hono";
+import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { faultOf } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import type { Exchange, LocalReply } from "./exchange.ts";
@@ -14,7 +14,6 @@ import { localReply, replyBody, replyHead } from "./local_reply.ts";
 import type { PermittedForward, Stage, Stages, Verdict } from "./stages.ts";
 
 type Env = { Bindings: Exchange };
-type Step = MiddlewareHandler<Env>;
 type MaybeLater = void | Promise<void>;
 
 /**
@@ -36,11 +35,16 @@ export function waypointApp(stages: Stages, forward: PermittedForward, logger: L
     return localReply(500, "-", "internal error", message, 13);
   };
 
+  /** Of requests that are under way through user code. */
+  const chains = new WeakMap<Exchange, readonly MiddlewareHandler[]>();
   const app = new Hono<Env>({ getPath: () => "/" });
-  app.use(users(stages));
-  app.use(responding(stages));
-  app.use(gate(carry));
-  app.all("*", (c) => new LazyResponse(c.env));
+  app.all("*", (c) => {
+    const answer = () => {
+      c.res = new LazyResponse(c.env);
+    };
+    const behind = () => (whenKnown(c.env, carry, carried) ?? atOnce).then(answer);
+    return run(chains.get(c.env) ?? [], 0, c, behind).then(() => c.res);
+  });
   app.onError((error, c) => answered(c, bug(error, "a request could not be answered")));
 
   const throughUsers = async (exchange: Exchange): Promise<void> => {
@@ -58,7 +62,11 @@ export function waypointApp(stages: Stages, forward: PermittedForward, logger: L
   };
   const decided = (exchange: Exchange, verdict: Verdict): MaybeLater => {
     if (verdict !== null) return settle(exchange, verdict);
-    if (stages.middleware(exchange).length > 0) return throughUsers(exchange);
+    const chain = stages.middleware(exchange);
+    if (chain.length > 0) {
+      chains.set(exchange, chain);
+      return throughUsers(exchange);
+    }
     return whenKnown(exchange, carry, carried);
   };
   const failed = (exchange: Exchange, thrown: unknown): void => {
@@ -68,17 +76,22 @@ export function waypointApp(stages: Stages, forward: PermittedForward, logger: L
       settle(exchange, bug(again, "an answer could not be changed"));
     }
   };
-  const whenKnown = (
-    exchange: Exchange,
-    stage: Stage,
-    then: (exchange: Exchange, verdict: Verdict) => MaybeLater,
-  ): MaybeLater => {
+  type Then = (exchange: Exchange, verdict: Verdict) => MaybeLater;
+  const carefully = (exchange: Exchange, then: Then, verdict: Verdict): MaybeLater => {
+    try {
+      return then(exchange, verdict);
+    } catch (thrown) {
+      return failed(exchange, thrown);
+    }
+  };
+  const whenKnown = (exchange: Exchange, stage: Stage, then: Then): MaybeLater => {
     try {
       const verdict = stage(exchange);
       if (!(verdict instanceof Promise)) return then(exchange, verdict);
-      return verdict
-        .then((later) => then(exchange, later))
-        .catch((thrown: unknown) => failed(exchange, thrown));
+      return verdict.then(
+        (later) => carefully(exchange, then, later),
+        (thrown: unknown) => failed(exchange, thrown),
+      );
     } catch (thrown) {
       return failed(exchange, thrown);
     }
@@ -96,19 +109,6 @@ function begun(stages: Stages): Stage {
     stages.begin(exchange);
     return null;
   };
-}
-
-/** The end of the way for a request that the stage answers. */
-function gate(stage: Stage): Step {
-  return (c, next) => {
-    const verdict = stage(c.env);
-    if (verdict instanceof Promise) return verdict.then((later) => pass(c, next, later));
-    return pass(c, next, verdict);
-  };
-}
-
-function pass(c: Context<Env>, next: Next, verdict: Verdict): Promise<Response | void> {
-  return verdict === null ? next() : Promise.resolve(answered(c, verdict));
 }
 
 /** One after the other, until one answers; without waiting where none has to. */
@@ -156,31 +156,22 @@ function respond(stages: Stages, exchange: Exchange): void {
   if (added !== null && response !== null) response.fields.push(...added);
 }
 
-function responding(stages: Stages): Step {
-  return async (c, next) => {
-    await next();
-    respond(stages, c.env);
-  };
-}
-
-/** Middleware of users, in its order, as if it had been added to the application for this service alone. */
-function users(stages: Stages): Step {
-  return (c, next) => run(stages.middleware(c.env), 0, c, next);
-}
-
-async function run(
+/** Middleware of users, in its order, as if it had been added to the application for this service alone. @param last what is behind all of them. */
+function run(
   handlers: readonly MiddlewareHandler[],
   index: number,
   c: Context<Env>,
-  next: Next,
+  last: () => Promise<void>,
 ): Promise<void> {
   const handler = handlers[index];
-  if (handler === undefined) return await next();
+  if (handler === undefined) return last();
   let called = false;
-  const response = await handler(c, () => {
+  const returned = handler(c, () => {
     if (called) throw new Error("next() was called more than once");
     called = true;
-    return run(handlers, index + 1, c, next);
+    return run(handlers, index + 1, c, last);
   });
-  if (response instanceof Response && (!called || !c.finalized)) c.res = response;
+  return Promise.resolve(returned).then((response) => {
+    if (response instanceof Response && (!called || !c.finalized)) c.res = response;
+  });
 }

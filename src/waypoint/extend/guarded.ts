@@ -26,22 +26,67 @@ export function guarded(
   prepare: (c: Context, exchange: Exchange) => void,
   settings: GuardSettings,
 ): MiddlewareHandler {
-  return (c, next) => new Run(c, next, settings).start(middleware, prepare);
+  const running = new Running(settings.clock);
+  return (c, next) => new Run(c, next, settings, running).start(middleware, prepare);
+}
+
+/**
+ * Runs whose time goes on, and one timer for all of them, for the first that may be late: nearly all are over long before, and a timer each
+ * would cost more than they do.
+ */
+class Running {
+  readonly #clock: Clock;
+  readonly #runs = new Set<Run>();
+  #timer: Timer | null = null;
+  #timerAtMs = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  add(run: Run): void {
+    this.#runs.add(run);
+    this.#arm(run.deadlineMs);
+  }
+
+  remove(run: Run): void {
+    this.#runs.delete(run);
+  }
+
+  #arm(atMs: number): void {
+    if (this.#timer !== null && this.#timerAtMs <= atMs) return;
+    this.#timer?.cancel();
+    this.#timerAtMs = atMs;
+    this.#timer = this.#clock.setTimer(Math.max(0, atMs - this.#clock.now()), () => this.#look());
+  }
+
+  #look(): void {
+    this.#timer = null;
+    const now = this.#clock.now();
+    let first = Number.POSITIVE_INFINITY;
+    for (const run of [...this.#runs])
+      if (run.deadlineMs <= now) run.late();
+      else first = Math.min(first, run.deadlineMs);
+    if (first < Number.POSITIVE_INFINITY) this.#arm(first);
+  }
 }
 
 class Run {
   readonly #c: Context;
   readonly #next: Next;
   readonly #settings: GuardSettings;
-  #timer: Timer | null = null;
+  readonly #running: Running;
   #leftMs: number;
   #startedAt = 0;
+  /** Monotonic; while its time goes on. */
+  deadlineMs = 0;
   #passed: Promise<void> | null = null;
   #isOver = false;
   #settle: (response: Response | void) => void = () => {};
   #throw: (error: unknown) => void = () => {};
 
-  constructor(c: Context, next: Next, settings: GuardSettings) {
+  constructor(c: Context, next: Next, settings: GuardSettings, running: Running) {
+    this.#running = running;
     this.#c = c;
     this.#next = next;
     this.#settings = settings;
@@ -110,24 +155,26 @@ class Run {
     this.#end(() => passed.then(() => this.#settle(undefined), this.#throw));
   }
 
+  late(): void {
+    this.#failed(`it took longer than ${this.#settings.timeoutMs} ms of its own`);
+  }
+
   #resume(): void {
     if (this.#isOver) return;
-    const { clock, timeoutMs } = this.#settings;
-    this.#startedAt = clock.now();
-    this.#timer = clock.setTimer(Math.max(0, this.#leftMs), () =>
-      this.#failed(`it took longer than ${timeoutMs} ms of its own`),
-    );
+    this.#startedAt = this.#settings.clock.now();
+    this.deadlineMs = this.#startedAt + Math.max(0, this.#leftMs);
+    this.#running.add(this);
   }
 
   #pause(): void {
-    this.#timer?.cancel();
+    this.#running.remove(this);
     this.#leftMs -= this.#settings.clock.now() - this.#startedAt;
   }
 
   #end(act: () => void): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#timer?.cancel();
+    this.#running.remove(this);
     act();
   }
 }
