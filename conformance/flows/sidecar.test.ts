@@ -235,6 +235,30 @@ describe("in front of the workload", () => {
     );
   });
 
+  test("a Telemetry that selects it says which requests have a line: as a server, and as a client", async () => {
+    const telemetry = (app: string, mode: string) =>
+      document(
+        "Telemetry",
+        app,
+        `{selector: {matchLabels: {app: ${app}}}, accessLogging: [{match: {mode: ${mode}}, filter: {expression: "response.code >= 400"}}]}`,
+        "telemetry.istio.io",
+      );
+    const denied = policy(
+      "admin",
+      `${ofWeb}, action: DENY, rules: [{to: [{operation: {paths: ["/admin"]}}]}]`,
+    );
+    const lines = async (documents: string) => {
+      const world = await sidecarLab(denied + documents);
+      await ask(world, "/");
+      await ask(world, "/admin");
+      await world.lab.run(100);
+      return requests(world.web, "status");
+    };
+    expect(await lines(telemetry("web", "SERVER"))).toEqual([403]);
+    expect(await lines(telemetry("web", "CLIENT"))).toEqual([200, 403]);
+    expect(await lines(telemetry("cart", "SERVER"))).toEqual([200, 403]);
+  });
+
   test("plain text is served where mutual TLS is not demanded, without an identity", async () => {
     const front = { applications: "10.0.0.3:8080=127.0.0.1:9090" };
     const byPeer = policy(
