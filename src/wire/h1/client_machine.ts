@@ -9,7 +9,7 @@ import {
   type Framing,
   type HeadFault,
   HeadReader,
-  type LineMemory,
+  newLineMemory,
   parseStatusHead,
   responseFraming,
   type StatusHead,
@@ -33,7 +33,7 @@ export class H1ClientMachine {
   readonly #events: H1ClientEvents;
   readonly #content: ContentReader;
   #head: HeadReader | null = null;
-  readonly #lines: LineMemory = { lines: "", fields: [] };
+  readonly #lines = newLineMemory();
   #state: State = "idle";
   #isHead = false;
   #mayUpgrade = false;

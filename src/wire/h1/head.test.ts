@@ -1,7 +1,14 @@
 /** Heads of HTTP/1.1 as bytes: whole, in pieces, at their bounds, and what two parsers could read differently. */
 import { describe, expect, test } from "bun:test";
 import { h1Limits } from "../../base/limits/h1.ts";
-import { HeadReader, parseRequestHead, parseStatusHead, requestFraming, responseFraming } from "./head.ts";
+import {
+  HeadReader,
+  newLineMemory,
+  parseRequestHead,
+  parseStatusHead,
+  requestFraming,
+  responseFraming,
+} from "./head.ts";
 
 const bytes = (text: string) => Uint8Array.from(text, (character) => character.charCodeAt(0));
 
@@ -154,4 +161,42 @@ describe("how a body ends (RFC 9112 §6.3)", () => {
     expect(request(coding("chunked"), "1.0").kind).toBe("fault");
     expect(request(length("3"), "1.0")).toEqual({ kind: "counted", bytes: 3 });
   });
+});
+
+test("what a connection remembers of its lines changes nothing that is read, of good heads and of bad ones", () => {
+  const memory = newLineMemory();
+  const lines = [
+    "Host: a",
+    "host: a",
+    "Accept: */*",
+    "X: 1",
+    "X: 2",
+    "x: 1 ",
+    "bad line",
+    " folded",
+    "X : 1",
+    "",
+    "Y:\u00e9",
+  ];
+  let state = 7;
+  const chance = (below: number) => {
+    state = (state * 1103515245 + 12345) % 2147483648;
+    return Math.floor((state / 2147483648) * below);
+  };
+  let good = 0;
+  let repeated = 0;
+  let before: unknown = null;
+  for (let round = 0; round < 5000; round++) {
+    const chosen = Array.from({ length: chance(5) }, () => lines[chance(chance(4) === 0 ? lines.length : 6)]);
+    const head = ["GET / HTTP/1.1", ...chosen].join("\r\n");
+    const fresh = parseRequestHead(head);
+    const read = parseRequestHead(head, memory);
+    expect(read).toEqual(fresh);
+    if (read.kind !== "request") continue;
+    good++;
+    if (read.fields === before) repeated++;
+    before = read.fields;
+  }
+  expect(good).toBeGreaterThan(1000);
+  expect(repeated).toBeGreaterThan(10);
 });

@@ -119,8 +119,14 @@ export function wholeHead(
 
 /** The header lines that came last on a connection: most clients and servers say the same again and again, and are read once. */
 export interface LineMemory {
-  lines: string;
+  text: string;
+  lines: readonly string[];
+  /** Of each line its name and its value. */
   fields: HeaderFields;
+}
+
+export function newLineMemory(): LineMemory {
+  return { text: "", lines: [], fields: [] };
 }
 
 const lineFeed = 0x0a;
@@ -155,10 +161,12 @@ export function parseStatusHead(head: string, memory: LineMemory | null = null):
 /** Of the lines behind the first one. */
 function fieldsBehind(head: string, lineEnd: number, memory: LineMemory | null): HeaderFields | HeadFault {
   if (lineEnd === -1) return [];
-  const lines = head.slice(lineEnd + 2);
-  if (memory !== null && memory.lines === lines) return memory.fields;
-  const fields = parseFields(lines.split("\r\n"));
+  const text = head.slice(lineEnd + 2);
+  if (memory !== null && memory.text === text) return memory.fields;
+  const lines = text.split("\r\n");
+  const fields = parseFields(lines, memory);
   if (memory !== null && !("kind" in fields)) {
+    memory.text = text;
     memory.lines = lines;
     memory.fields = fields;
   }
@@ -189,12 +197,18 @@ export function parseTrailers(lines: readonly string[]): HeaderFields | HeadFaul
 }
 
 /** A bare CR or LF is in no field's characters, so it needs no look of its own. */
-function parseFields(lines: readonly string[]): HeaderFields | HeadFault {
+function parseFields(lines: readonly string[], memory: LineMemory | null = null): HeaderFields | HeadFault {
   const fields: string[] = [];
   if (lines.length > h1Limits.maxFields)
     return { kind: "fault", reason: `more than ${h1Limits.maxFields} header lines`, isLimit: true };
   for (let index = 0; index < lines.length; index++) {
-    const match = fieldLine.exec(lines[index] ?? "");
+    const line = lines[index] ?? "";
+    // A line that is as it was in the same place is not read again: of most heads one or two change.
+    if (memory !== null && memory.lines[index] === line) {
+      fields.push(memory.fields[2 * index] ?? "", memory.fields[2 * index + 1] ?? "");
+      continue;
+    }
+    const match = fieldLine.exec(line);
     if (match === null) return fault(`header line ${index + 1} is malformed`);
     fields.push((match[1] ?? "").toLowerCase(), match[2] ?? "");
   }

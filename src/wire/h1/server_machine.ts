@@ -9,7 +9,7 @@ import {
   type Framing,
   type HeadFault,
   HeadReader,
-  type LineMemory,
+  newLineMemory,
   parseRequestHead,
   type RequestHead,
   requestFraming,
@@ -33,7 +33,7 @@ export class H1ServerMachine {
   readonly #content: ContentReader;
   #head: HeadReader | null = null;
   #state: State = "head";
-  readonly #lines: LineMemory = { lines: "", fields: [] };
+  readonly #lines = newLineMemory();
   /** Of the empty line that may come before a request. */
   #emptyLineBytes = 0;
 
