@@ -30,6 +30,24 @@ function delivery(resources: readonly { name: string; value: Uint8Array }[], rem
 const only = (length: number) => ({ length }) as Uint8Array;
 
 describe("what one control plane may have a host hold", () => {
+  test("resources are counted: of the bound none is new, what is held may change, and what leaves makes room", () => {
+    const maxResources = 3;
+    const options = { store: new MeshStore(), refusedPolicies: "deny", maxResources } as const;
+    const held = new MeshResources(addressType, options);
+    const of = (name: string) => ({ name: workload(name).uid, value: encodeWorkload(workload(name)) });
+    const reasons = (...names: readonly string[]) =>
+      held.apply(delivery(names.map(of)), false).map(({ name, reason }) => `${name}: ${reason}`);
+    expect(reasons("a", "b", "c")).toEqual([]);
+    expect(reasons("d")).toEqual([`${workload("d").uid}: this host holds 3 resources, which is the limit`]);
+    expect(reasons("a", "b", "c")).toEqual([]);
+    held.apply(delivery([], [workload("b").uid]), false);
+    expect(reasons("d")).toEqual([]);
+    expect([...held.resources()].map(({ name }) => name)).toEqual(
+      ["a", "c", "d"].map((name) => workload(name).uid),
+    );
+    expect(joinLimits.maxResources).toBeGreaterThan(100_000);
+  });
+
   test("bytes are bounded, all together; what is removed makes room again", () => {
     const held = handler();
     const reasonFor = (length: number) =>

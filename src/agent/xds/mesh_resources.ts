@@ -34,6 +34,8 @@ export interface MeshResourceOptions {
   readonly refusedPolicies: "deny" | "skip";
   /** Of workloads that name none; istiod's default when left out. */
   readonly clusterId?: string;
+  /** `joinLimits.maxResources` when left out. */
+  readonly maxResources?: number;
 }
 
 export class MeshResources implements ResourceHandler {
@@ -86,8 +88,9 @@ export class MeshResources implements ResourceHandler {
   }
 
   #refuseRoom(name: string, bytes: number): string | null {
-    if (!this.#held.has(name) && this.#held.size >= joinLimits.maxResources)
-      return `this host holds ${joinLimits.maxResources} resources, which is the limit`;
+    const { maxResources = joinLimits.maxResources } = this.#options;
+    if (!this.#held.has(name) && this.#held.size >= maxResources)
+      return `this host holds ${maxResources} resources, which is the limit`;
     return this.#bytes + bytes > joinLimits.maxResourceBytes
       ? `this host holds ${this.#bytes} bytes of resources, which is the limit`
       : null;

@@ -79,6 +79,47 @@ describe("the mesh on disk", () => {
     expect(other.lines[0]).toContain("it is of control:15012 cluster.local");
   });
 
+  test("a mesh that is larger than the bound is not written, and the one before stays; one of the bound is", async () => {
+    const { files, options, lines } = await written();
+    const { length } = files.contents.get(path) ?? new Uint8Array();
+    expect(joinLimits.maxSnapshotBytes).toBeGreaterThan(length);
+    for (const [maxBytes, said] of [
+      [length, []],
+      [
+        length - 1,
+        ['error the mesh could not be kept on disk {"reason":"the mesh is too large to be kept on disk"}'],
+      ],
+    ] as const) {
+      files.contents.delete(path);
+      const writer = new SnapshotWriter({ ...options, maxBytes }, () => types);
+      writer.changed();
+      await writer.flush();
+      expect([files.contents.has(path), lines]).toEqual([maxBytes === length, [...said]]);
+    }
+  });
+
+  test("what changes while it is written is written after it, and never beside it", async () => {
+    const { clock, options } = bench();
+    const slow = new SlowDisk();
+    const writer = new SnapshotWriter({ ...options, files: slow }, () => types);
+    writer.changed();
+    await clock.advance(joinLimits.snapshotDelayMs);
+    await until(() => slow.underWay === 1);
+    writer.changed();
+    await clock.advance(10 * joinLimits.snapshotDelayMs);
+    expect([slow.underWay, slow.most, slow.done]).toEqual([1, 1, 0]);
+    slow.finish();
+    await until(() => slow.done === 1);
+    await clock.advance(joinLimits.snapshotDelayMs - 1);
+    expect(slow.underWay).toBe(0);
+    await clock.advance(1);
+    await until(() => slow.underWay === 1);
+    expect(slow.most).toBe(1);
+    slow.finish();
+    await writer.flush();
+    expect(slow.done).toBe(2);
+  });
+
   test("many changes are written once; a disk that is full is told once, and tried again with the next change", async () => {
     const { clock, lines, options } = bench();
     const disk = new FullDisk();
@@ -95,6 +136,34 @@ describe("the mesh on disk", () => {
     expect((await readSnapshot({ ...options, files: disk }))?.types).toHaveLength(2);
   });
 });
+
+/** Digests are made on other threads. */
+async function until(holds: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 10_000 && !holds(); turn++)
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  expect(holds()).toBe(true);
+}
+
+class SlowDisk extends MemoryFiles {
+  underWay = 0;
+  most = 0;
+  done = 0;
+  #gate = Promise.withResolvers<void>();
+
+  finish(): void {
+    this.#gate.resolve();
+    this.#gate = Promise.withResolvers<void>();
+  }
+
+  override async writeAtomic(path: string, bytes: Uint8Array, mode: number): Promise<void> {
+    this.underWay++;
+    this.most = Math.max(this.most, this.underWay);
+    await this.#gate.promise;
+    await super.writeAtomic(path, bytes, mode);
+    this.underWay--;
+    this.done++;
+  }
+}
 
 class FullDisk extends MemoryFiles {
   isFull = true;

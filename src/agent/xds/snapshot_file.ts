@@ -30,6 +30,8 @@ export interface SnapshotOptions {
   readonly directory: string;
   /** Whose mesh it is: another control plane's, or another trust domain's, is not taken for it. */
   readonly mesh: string;
+  /** `joinLimits.maxSnapshotBytes` when left out. */
+  readonly maxBytes?: number;
 }
 
 /**
@@ -121,7 +123,7 @@ export class SnapshotWriter {
     this.#dirty = false;
     try {
       const bytes = await encodeSnapshot(this.#types(), this.#options);
-      if (bytes.length > joinLimits.maxSnapshotBytes)
+      if (bytes.length > (this.#options.maxBytes ?? joinLimits.maxSnapshotBytes))
         throw new MeshError("limit_reached", "local", "the mesh is too large to be kept on disk");
       await files.makeDirectory(directory, 0o700);
       await files.writeAtomic(`${directory}/${snapshotFileName}`, bytes, 0o600);
