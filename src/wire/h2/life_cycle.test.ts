@@ -188,6 +188,43 @@ describe("RFC 9113 §6.8 GOAWAY", () => {
     expect(peer.connection.wantsOutput).toBe(true);
   });
 
+  test("at an end it names the last request that was looked at: those above may be tried elsewhere, those below may not", () => {
+    const lastOf = (peer: FramePeer): number | null => {
+      const goAway = peer.frames().findLast((frame) => frame.type === frameType.goAway);
+      return goAway === undefined ? null : readUint31(goAway.payload, 0);
+    };
+    const server = new FramePeer("server");
+    server.shake();
+    server.headers(1, post, frameFlag.endHeaders);
+    server.headers(5, post, frameFlag.endHeaders);
+    server.frames();
+    // A fault of the peer's: a SETTINGS of seven bytes.
+    server.frame(frameType.settings, 0, 0, new Uint8Array(7));
+    expect(lastOf(server)).toBe(5);
+    const unused = new FramePeer("server");
+    unused.shake();
+    unused.frame(frameType.settings, 0, 0, new Uint8Array(7));
+    expect(lastOf(unused)).toBe(0);
+    // Of a drained server what came after its word is not among them.
+    const drained = new FramePeer("server");
+    drained.shake();
+    drained.headers(1, post, frameFlag.endHeaders);
+    drained.connection.drain();
+    const ping = drained.frames().find((frame) => frame.type === frameType.ping);
+    drained.frame(frameType.ping, frameFlag.ack, 0, ping?.payload);
+    expect(lastOf(drained)).toBe(1);
+    drained.headers(7, post, frameFlag.endHeaders);
+    drained.frame(frameType.settings, 0, 0, new Uint8Array(7));
+    expect(lastOf(drained)).toBe(1);
+    // A client has been asked nothing.
+    const client = new FramePeer("client");
+    client.shake();
+    client.connection.request(connect, false, new RecordedStream());
+    client.frames();
+    client.connection.goAway(h2ErrorCode.noError);
+    expect(lastOf(client)).toBe(0);
+  });
+
   test("a drain does not wait for a PING for ever", () => {
     const peer = new FramePeer("server");
     peer.shake();
