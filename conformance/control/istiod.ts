@@ -7,7 +7,6 @@
  */
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
 import { join } from "node:path";
 import { ControlServer } from "../../src/agent/join/control_server.ts";
 import { HeldDocuments } from "../../src/agent/xds/held_documents.ts";
@@ -23,6 +22,7 @@ import { Subprocess } from "../peer/lab/subprocess.ts";
 import { Tally } from "../peer/tally.ts";
 import { fairleadArgv } from "./control_process.ts";
 import { freePort } from "./free_port.ts";
+import { waypointDecides } from "./istiod_waypoint.ts";
 import { findPythonWithProtobuf } from "./python_peer.ts";
 import { Relay } from "./relay.ts";
 import { descriptors } from "./xds.ts";
@@ -247,98 +247,6 @@ async function rawResources(
   }
 }
 
-/** A waypoint takes istiod's documents, and a request goes by them; a node of ours calls. */
-async function waypointDecides(
-  tally: Tally,
-  prefix: string,
-  lab: IstiodLab,
-  script: Subprocess,
-  tokenPath: string,
-): Promise<void> {
-  const applications = await Promise.all([application("v1", "127.9.0.11"), application("v2", "127.9.0.12")]);
-  await obey(script, `waypoint-scene ${applicationPort}`);
-  const hbone = String(freePort());
-  const mapped = `127.9.0.1:${freePort()}`;
-  const start = (name: string, workload: string, token: string, ...flags: readonly string[]) => {
-    const readiness = `127.0.0.1:${freePort()}`;
-    const node = Subprocess.start({
-      name,
-      argv: [
-        ...[...fairleadArgv(), "node", "--control", `https://127.0.0.1:${lab.relay.port}`],
-        ...["--control-name", lab.istiod.name, "--control-root", lab.istiod.rootPath, "--token-file", token],
-        ...["--state-directory", join(lab.directory, name), "--workload", workload, "--hbone-port", hbone],
-        ...[
-          "--admin",
-          "off",
-          "--admin-socket",
-          "off",
-          "--metrics",
-          "off",
-          "--readiness",
-          readiness,
-          ...flags,
-        ],
-      ],
-      logPath: join(lab.directory, `${name}.log`),
-    });
-    const isReady = async () =>
-      (await fetch(`http://${readiness}/healthz/ready`).catch(() => null))?.ok === true;
-    return { node, isReady };
-  };
-  const nodes = [
-    start("waypoint", "istio-system/waypoint", tokenPath, "--waypoint", "istio-system/waypoint"),
-    start("caller", "shop/cart", lab.istiod.tokenPath, "--map", `${mapped}=api.shop.mesh:80`),
-  ];
-  try {
-    const areReady = await comesTrue(async () => {
-      const ready = await Promise.all(nodes.map(({ isReady }) => isReady()));
-      return ready.every((each) => each);
-    });
-    tally.check(
-      `${prefix}: a waypoint is ready with its documents`,
-      areReady ? null : (nodes[0]?.node.log().slice(-2000) ?? ""),
-    );
-    const ask = async (path: string, headers: Record<string, string> = {}, method = "GET") => {
-      const answer = await fetch(`http://${mapped}${path}`, { method, headers });
-      return `${answer.status} ${answer.headers.get("x-version") ?? ""}`.trim();
-    };
-    const cases: readonly (readonly [string, string, Promise<string>])[] = [
-      [
-        "routes by a header, to the version that istiod tells",
-        "200 v2",
-        ask("/items/1", { "x-tester": "yes" }),
-      ],
-      ["denies what no rule allows", "403", ask("/items/1", {}, "POST")],
-      ["denies by a header", "403", ask("/items/1", { "x-a": "b" })],
-      ["refuses a token that is none", "401", ask("/items/1", { "x-token": "Bearer a.b.c" })],
-    ];
-    for (const [what, wanted, asked] of cases) {
-      const came = await asked;
-      tally.check(`${prefix}: a waypoint ${what}`, came === wanted ? null : `${came}, not ${wanted}`);
-    }
-    const versions = new Set<string>();
-    for (let i = 0; i < 80; i++) versions.add(await ask("/items/1"));
-    const both = [...versions].sort().join();
-    tally.check(`${prefix}: a waypoint shares out by weight`, both === "200 v1,200 v2" ? null : both);
-  } finally {
-    await Promise.all(nodes.map(({ node }) => node.stop()));
-    for (const server of applications) server.close();
-  }
-}
-
-const applicationPort = 28_681;
-
-function application(version: string, address: string): Promise<Server> {
-  const server = createServer((_request, response) => {
-    response.setHeader("x-version", version);
-    response.end(version);
-  });
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(applicationPort, address, () => resolve(server));
-  });
-}
-
 async function wrongToken(tally: Tally, prefix: string, lab: IstiodLab): Promise<void> {
   await lab.stopNode();
   const path = join(lab.directory, "wrong_token");
@@ -408,7 +316,11 @@ async function standInSuite(tally: Tally, directory: string): Promise<void> {
       gone ? null : "it is still there",
     );
     await rawResources(tally, prefix, lab, null);
-    await waypointDecides(tally, prefix, lab, script, at("waypoint_token"));
+    await waypointDecides(tally, prefix, {
+      ...{ istiod: lab.istiod, directory: lab.directory, port: lab.relay.port },
+      tokenPath: at("waypoint_token"),
+      show: (port) => obey(script, `waypoint-scene ${port}`),
+    });
     await rawResources(tally, `${prefix}, as of the root namespace`, lab, "shop/api", at("waypoint_token"));
     await wrongToken(tally, prefix, lab);
   } finally {
