@@ -13,13 +13,18 @@ function compiled(source: string, look: Look): Pattern | null {
   }
 }
 
-/** Null where RE2JS is not RE2: a brace that begins no count is a character (`{*`), to RE2 and to Go. */
+/**
+ * Where RE2JS is neither RE2 nor Go's: a brace that begins no count is a character (`{*`), and `[[:]` is a class of two (both look for the
+ * end of a name behind its beginning).
+ */
+const onlyRe2Js = ["invalid nested repetition operator: `{", "invalid character class range: `[:]`"];
+
+/** Null where it cannot be a judge. */
 function compiledByRe2(source: string): RE2JS | null {
   try {
     return RE2JS.compile(source);
   } catch (error) {
-    if (error instanceof Error && error.message.includes("invalid nested repetition operator: `{"))
-      return null;
+    if (error instanceof Error && onlyRe2Js.some((words) => error.message.includes(words))) return null;
     throw error;
   }
 }
