@@ -65,6 +65,12 @@ export const readmeSteps: readonly Step[] = [
   },
   { line: "dist/fairlead control", before: kill("all"), until: ready(15021) },
   {
+    line: "dist/fairlead check --pre",
+    // Fit or not: what it finds is the host's.
+    exitCodes: [0, 1],
+    says: /\d+ errors?, \d+ warnings?/,
+  },
+  {
     line: "dist/fairlead install --dry-run -- node --control https://…",
     notRun: "`npm run conformance -- vm` installs, and shows what would be, in a root of its own",
   },
