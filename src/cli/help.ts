@@ -62,7 +62,10 @@ const all = {
   check: [
     ["Is this host fit for the mesh, before anything is installed?", "fairlead check --pre"],
     ["Host, node, certificates, peers and policies:", "fairlead check"],
-    ["In a pipeline, with warnings counted:", "fairlead check --strict --json | jq '.findings[] | .code + \" \" + .detail'"],
+    [
+      "In a pipeline, with warnings counted:",
+      "fairlead check --strict --json | jq '.findings[] | .code + \" \" + .detail'",
+    ],
   ],
   install: [
     ["See what would be done:", "fairlead install --dry-run -- node --control https://control.example:15012"],
