@@ -71,7 +71,8 @@ export class TunnelPool {
       entry.waiting++;
       const tunnel = await entry.opening;
       if (tunnel.hasRoom) return tunnel;
-      if (tunnel.closed)
+      // Its SVID was renewed while it was being opened: the next one shows the new one.
+      if (tunnel.closed && !this.#isRenewed(tunnel))
         throw new MeshError("connection_closed", "upstream", "the tunnel closed as soon as it was open");
     }
   }
@@ -92,6 +93,7 @@ export class TunnelPool {
             tunnel.abort();
             throw distrust;
           }
+          if (this.#isRenewed(tunnel)) tunnel.close();
         }
         return tunnel;
       },
@@ -111,6 +113,12 @@ export class TunnelPool {
       tunnel.retire();
       if (tunnel.openStreams === 0) tunnel.close();
     }
+  }
+
+  /** There is a newer SVID than the one that it shows; `#retire` found only the tunnels that were open when that came. */
+  #isRenewed({ svid, target }: ClientTunnel): boolean {
+    const current = this.#context.secrets.current(target.source);
+    return current !== null && current !== svid;
   }
 
   #armSweep(): void {
