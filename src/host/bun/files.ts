@@ -13,7 +13,7 @@ import {
   rm,
   stat,
 } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { MeshError } from "../../base/errors.ts";
 import { hostLimits } from "../../base/limits/host.ts";
 import type { Clock, FileEntry, Files } from "../host.ts";
@@ -109,9 +109,18 @@ export class BunFiles implements Files {
   }
 
   async makeDirectory(path: string, mode: number): Promise<void> {
-    await mkdir(path, { recursive: true, mode })
-      .then(() => chmod(path, mode))
-      .catch(failed("make directory", path));
+    try {
+      const first = await mkdir(path, { recursive: true, mode });
+      await chmod(path, mode);
+      if (first === undefined) return;
+      // Each new one is a name in the one above it, and is lost in a power cut with all that is in it unless that is flushed.
+      for (let folder = resolve(path); ; folder = dirname(folder)) {
+        await flushDirectory(dirname(folder));
+        if (folder === resolve(first)) return;
+      }
+    } catch (thrown) {
+      return failed("make directory", path)(thrown);
+    }
   }
 
   async remove(path: string): Promise<void> {

@@ -1,12 +1,24 @@
-/** The disk of a simulated machine, and a process's view of it. Reading takes time; a write may fail; a reader may see half. */
+/**
+ * The disk of a simulated machine, and a process's view of it. Reading takes time; a write may fail; a reader may see half. What was not
+ * flushed is in memory alone, and a power cut takes it.
+ */
 import { MeshError } from "../../base/errors.ts";
 import { hostLimits } from "../../base/limits/host.ts";
 import type { FileEntry, Files, Timer } from "../host.ts";
 import type { SeededRandom } from "./random.ts";
 import type { Owner, Schedule } from "./schedule.ts";
 
+/** A file without its name: a rename moves the name. */
+interface Inode {
+  content: Uint8Array;
+  /** What is on the disk of it; null before it was ever flushed. */
+  flushed: Uint8Array | null;
+}
+
 export class MemoryDisk {
-  readonly #files = new Map<string, Uint8Array>();
+  readonly #inodes = new Map<string, Inode>();
+  /** Names that are on the disk: those of a folder get there when it is flushed. */
+  readonly #flushedNames = new Map<string, Inode>();
   readonly #folders = new Set<string>(["/"]);
   readonly #watchers = new Set<{ readonly path: string; readonly onChange: () => void }>();
   /** ENOSPC for whatever is written. */
@@ -14,18 +26,64 @@ export class MemoryDisk {
   /** Paths that cannot be read (EIO); what lies below them neither. */
   readonly unreadable = new Set<string>();
 
-  /** By an editor or another program: not through a `Host`, and not atomic. */
+  /** By an editor or another program: not through a `Host`, not atomic, and on the disk at once. */
   write(path: string, content: string | Uint8Array): void {
-    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-    for (let folder = parent(path); folder !== "/"; folder = parent(folder)) this.#folders.add(folder);
-    this.#files.set(path, bytes);
+    this.makeFolder(parent(path));
+    this.writeUnflushed(path, typeof content === "string" ? new TextEncoder().encode(content) : content);
+    this.flush(path);
+    this.flushNames(parent(path));
+  }
+
+  /** Seen by everybody, and gone after a power cut. */
+  writeUnflushed(path: string, content: Uint8Array): void {
+    const known = this.#inodes.get(path);
+    if (known === undefined) this.#inodes.set(path, { content, flushed: null });
+    else known.content = content;
     this.#changed(path);
   }
 
+  /** fsync of a file: its content, not its name. */
+  flush(path: string): void {
+    const inode = this.#inodes.get(path);
+    if (inode !== undefined) inode.flushed = inode.content;
+  }
+
+  /** fsync of a folder: which names there are in it, and whose. */
+  flushNames(folder: string): void {
+    for (const path of [...this.#flushedNames.keys()])
+      if (parent(path) === folder && !this.#inodes.has(path)) this.#flushedNames.delete(path);
+    for (const [path, inode] of this.#inodes)
+      if (parent(path) === folder) this.#flushedNames.set(path, inode);
+  }
+
+  /** Over whatever has the name by now. */
+  rename(from: string, to: string): void {
+    const inode = this.#inodes.get(from);
+    if (inode === undefined) throw failure("ENOENT", from);
+    this.#inodes.delete(from);
+    this.#inodes.set(to, inode);
+    this.#changed(to);
+  }
+
+  /**
+   * The machine is without power for a moment: every process must have been killed. A file whose name is on the disk and whose content is
+   * not comes back torn, as file systems order the two as they like.
+   */
+  losePower(): void {
+    this.#inodes.clear();
+    for (const [path, inode] of this.#flushedNames) {
+      const torn = inode.content.slice(0, Math.floor(inode.content.length / 2));
+      const content = inode.flushed ?? torn;
+      this.#inodes.set(path, { content, flushed: content });
+    }
+    this.#flushedNames.clear();
+    for (const [path, inode] of this.#inodes) this.#flushedNames.set(path, inode);
+  }
+
   remove(path: string): void {
-    this.#files.delete(path);
+    this.#inodes.delete(path);
     this.#folders.delete(path);
-    for (const file of [...this.#files.keys()]) if (isBelow(file, path)) this.#files.delete(file);
+    for (const file of [...this.#inodes.keys()]) if (isBelow(file, path)) this.#inodes.delete(file);
     for (const folder of [...this.#folders]) if (isBelow(folder, path)) this.#folders.delete(folder);
     this.#changed(path);
   }
@@ -37,19 +95,19 @@ export class MemoryDisk {
   /** @throws MeshError `io`. */
   read(path: string): Uint8Array {
     for (const bad of this.unreadable) if (path === bad || isBelow(path, bad)) throw failure("EIO", path);
-    const bytes = this.#files.get(path);
+    const bytes = this.#inodes.get(path)?.content;
     if (bytes === undefined) throw failure(this.#folders.has(path) ? "EISDIR" : "ENOENT", path);
     return bytes.slice();
   }
 
   exists(path: string): boolean {
-    return this.#files.has(path) || this.#folders.has(path);
+    return this.#inodes.has(path) || this.#folders.has(path);
   }
 
   list(path: string): readonly FileEntry[] | null {
     if (!this.#folders.has(path)) return null;
     const entries = new Map<string, FileEntry>();
-    for (const file of this.#files.keys())
+    for (const file of this.#inodes.keys())
       if (parent(file) === path) entries.set(file, { path: file, isDirectory: false });
     for (const folder of this.#folders)
       if (folder !== "/" && parent(folder) === path) entries.set(folder, { path: folder, isDirectory: true });
@@ -82,19 +140,27 @@ export function openFiles(disk: MemoryDisk, schedule: Schedule, owner: Owner, ra
         }
       });
     });
+  const demandRoom = (path: string): void => {
+    if (disk.full) throw failure("ENOSPC", path);
+    if (disk.list(parent(path)) === null) throw failure("ENOENT", path);
+  };
+  /** In the steps of the real host: between any two of them the process may be killed, or the power go. */
+  const replace = async (path: string, bytes: Uint8Array): Promise<void> => {
+    const temporary = `${parent(path)}/.${path.slice(path.lastIndexOf("/") + 1)}.${random.next().toString(16)}`;
+    await soon(() => {
+      demandRoom(path);
+      disk.writeUnflushed(temporary, bytes);
+    });
+    await soon(() => disk.flush(temporary));
+    await soon(() => disk.rename(temporary, path));
+    await soon(() => disk.flushNames(parent(path)));
+  };
   return {
     readText: (path) => soon(() => new TextDecoder().decode(disk.read(path))),
     readBytes: (path) => soon(() => disk.read(path)),
     list: (path) => soon(() => disk.list(path)),
     exists: (path) => soon(() => disk.exists(path)),
-    writeAtomic: (path, bytes) => {
-      const copy = bytes.slice();
-      return soon(() => {
-        if (disk.full) throw failure("ENOSPC", path);
-        if (disk.list(parent(path)) === null) throw failure("ENOENT", path);
-        disk.write(path, copy);
-      });
-    },
+    writeAtomic: (path, bytes) => replace(path, bytes.slice()),
     writeStream: async (path, pieces) => {
       const all: Uint8Array[] = [];
       for await (const piece of pieces) all.push(piece.slice());
@@ -104,26 +170,23 @@ export function openFiles(disk: MemoryDisk, schedule: Schedule, owner: Owner, ra
         whole.set(piece, at);
         at += piece.length;
       }
-      return await soon(() => {
-        if (disk.full) throw failure("ENOSPC", path);
-        if (disk.list(parent(path)) === null) throw failure("ENOENT", path);
-        disk.write(path, whole);
-        return whole.length;
-      });
+      await replace(path, whole);
+      return whole.length;
     },
-    appendLines: (path, lines) => {
+    appendLines: async (path, lines) => {
       const copy = lines.slice();
-      return soon(() => {
-        if (disk.full) throw failure("ENOSPC", path);
-        if (disk.list(parent(path)) === null) throw failure("ENOENT", path);
+      await soon(() => {
+        demandRoom(path);
         const before = disk.exists(path) ? disk.read(path) : new Uint8Array();
         const whole = before.subarray(0, before.lastIndexOf(0x0a) + 1);
         if (whole.length < before.length && before[whole.length] !== 0x7b) throw failure("EINVAL", path);
         const bytes = new Uint8Array(whole.length + copy.length);
         bytes.set(whole);
         bytes.set(copy, whole.length);
-        disk.write(path, bytes);
+        disk.writeUnflushed(path, bytes);
       });
+      await soon(() => disk.flush(path));
+      await soon(() => disk.flushNames(parent(path)));
     },
     makeDirectory: (path) =>
       soon(() => {

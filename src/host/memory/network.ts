@@ -249,7 +249,8 @@ class Connecting {
     });
     this.#host.addSocket(socket);
     const { schedule } = this.#host;
-    schedule.io(this.#machine.latencyMs(link.machines.server), listener.host, () => listener.offer(served));
+    // Also where the listener's process has ended meanwhile: its kernel answers with a reset then.
+    schedule.io(this.#machine.latencyMs(link.machines.server), null, () => listener.offer(served));
     this.#resolve(socket);
   }
 

@@ -80,6 +80,11 @@ export class Schedule {
     return this.#steps;
   }
 
+  /** Events that were ever added. */
+  get added(): number {
+    return this.#order;
+  }
+
   /** Input or output that happens `delayMs` from now. */
   io(delayMs: number, owner: Owner | null, callback: () => void): Timer {
     return this.#add(this.#nowMs + Math.max(0, delayMs), "io", owner, callback);
