@@ -6,6 +6,7 @@ import { docsConformance } from "./docs/run.ts";
 import { httpConformance } from "./http/run.ts";
 import { istioConformance } from "./istio/run.ts";
 import { peerConformance } from "./peer/run.ts";
+import { powerConformance } from "./power/run.ts";
 import { runtimeConformance } from "./runtime/run.ts";
 import { tenantConformance } from "./tenants/run.ts";
 import { vmConformance } from "./vm/run.ts";
@@ -23,6 +24,7 @@ const usage = `usage: npm run conformance -- <name> [flags]
   http      HTTP through a waypoint: requests that two parsers could read differently, h2spec, Autobahn
   waypoint  routes case by case through a waypoint, and the same routes in a real Envoy
   runtime   the tests of the pure folders in Node 22 and in Deno 2
+  power     the power goes at every write of files and of the state; what was acknowledged must be there (strace)
   tenants   two tenants and an administrator of the mesh at one control plane: what the one tries against the other
 `;
 
@@ -36,6 +38,9 @@ switch (name) {
     break;
   case "tenants":
     process.exit(await tenantConformance(rest));
+    break;
+  case "power":
+    process.exit(await powerConformance(rest));
     break;
   case "adversary":
     process.exit(await adversaryConformance(rest));

@@ -45,6 +45,8 @@ const suites: readonly Suite[] = [
   bunSuite("unit", ["src", "wasm", "scripts", "bench", ...conformanceFolders(["namespaces"])]),
   programSuite("simulation", "conformance/sim/run.ts", ["--seeds=200", "--no-keep"]),
   programSuite("simulator", "conformance/sim/run.ts", ["--mutants", "--sample=6"]),
+  programSuite("races", "conformance/sim/awaits/run.ts", []),
+  programSuite("power", "conformance/run.ts", ["power"]),
   programSuite("mutants", "scripts/mutants.ts", ["--sample=40", "src/pki/der"]),
   programSuite("fuzz", "conformance/fuzz/run.ts", ["20"]),
   programSuite("runtime", "conformance/run.ts", ["runtime", "base", "wire", "policy", "mesh", "transport"]),

@@ -116,6 +116,11 @@ export class HbonePeer {
     return new HbonePeer(host, tls, "client", () => {});
   }
 
+  /** On a handshake that is done. */
+  static over(host: MemoryHost, socket: TlsSocket): HbonePeer {
+    return new HbonePeer(host, socket, "client", () => {});
+  }
+
   /** Accepts tunnels on `address`. */
   static listen(
     lab: FlowLab,

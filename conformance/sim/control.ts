@@ -59,9 +59,10 @@ export class SimulatedControl {
     this.#work();
   }
 
-  /** SIGKILL; it comes back with what is on its disk. */
+  /** Its machine loses power; it comes back with what was flushed to its disk. */
   kill(downMs: number): void {
     this.#host?.kill();
+    this.machine.disk.losePower();
     this.#running = null;
     this.#sources = null;
     this.#working = false;

@@ -186,3 +186,18 @@ spec: {address: 10.150.0.${index + 1}, serviceAccount: filler}
   );
   return { path: `${meshFolder}/fillers.yaml`, text: entries.join("---\n") };
 }
+
+/** Up to a share of its text, and no further than a workload's policy. */
+interface HalfFile {
+  readonly share: number;
+  readonly before: string;
+}
+
+/** Whole lines: half a document is worst where it is a valid one. */
+export function cutFile(text: string, { share, before }: HalfFile): string {
+  const named = text.indexOf(`metadata: {name: ${before},`);
+  const whole = text.slice(0, named === -1 ? text.length : named);
+  // Nothing of the document that the name is of; or less.
+  if (share > 0.5) return whole.slice(0, Math.max(0, whole.lastIndexOf("---\n")));
+  return whole.slice(0, whole.lastIndexOf("\n", whole.length * 2 * share) + 1);
+}

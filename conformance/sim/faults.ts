@@ -54,9 +54,21 @@ export type FaultAction =
   | { readonly kind: "descriptors"; readonly machine: number; readonly spare: number; readonly forMs: number }
   | { readonly kind: "disk"; readonly machine: number; readonly forMs: number }
   | { readonly kind: "bad_document"; readonly text: string }
-  | { readonly kind: "half_written"; readonly share: number; readonly forMs: number }
+  /** A workload's policy closes it, and later the file is cut, at the latest before that policy: callers come in between. */
+  | {
+      readonly kind: "half_written";
+      readonly workload: string;
+      readonly share: number;
+      readonly forMs: number;
+    }
   | { readonly kind: "drain"; readonly machine: number; readonly downMs: number }
-  | { readonly kind: "kill"; readonly machine: number; readonly downMs: number; readonly impostor: boolean }
+  | {
+      readonly kind: "kill";
+      readonly machine: number;
+      readonly downMs: number;
+      readonly impostor: boolean;
+      readonly power: boolean;
+    }
   | { readonly kind: "control_kill"; readonly downMs: number }
   /** Connections to the control plane break, the first time in the middle of a push. */
   | { readonly kind: "control_cut"; readonly afterMs: number }
@@ -76,6 +88,9 @@ export type FaultAction =
   /** Begun while a machine is out of touch, and is started again when only the CA can tell it. */
   | { readonly kind: "root_rotation"; readonly away: number | null }
   | { readonly kind: "rogue"; readonly workload: string; readonly how: "garbage" | "foreign" | "silent" };
+
+/** From a workload's closing to the cut: by then no old decision may stand any more. */
+export const closedBeforeHalfMs = 2_000;
 
 export interface Fault {
   readonly atMs: number;
@@ -199,11 +214,17 @@ function drawOne(
     case "bad_document":
       return { kind, text: random.pick(badDocuments) };
     case "half_written":
-      return { kind, share: random.float(), forMs: random.between(5, 95) };
+      return { kind, workload, share: random.float(), forMs: random.between(5, 95) };
     case "drain":
       return { kind, machine, downMs: random.between(10, 3_000) };
     case "kill":
-      return { kind, machine, downMs: random.between(10, 3_000), impostor: random.chance(0.5) };
+      return {
+        kind,
+        machine,
+        downMs: random.between(10, 3_000),
+        impostor: random.chance(0.5),
+        power: random.chance(0.5),
+      };
     case "rogue":
       return { kind, workload, how: random.pick(["garbage", "foreign", "silent"]) };
   }

@@ -3,7 +3,7 @@ import { assert } from "../../src/base/assert.ts";
 import { authorizationKey } from "../../src/mesh/authorization.ts";
 import { badResources } from "./control_view.ts";
 import type { PolicyState } from "./documents.ts";
-import type { Fault } from "./faults.ts";
+import { closedBeforeHalfMs, type Fault, type FaultAction } from "./faults.ts";
 import type { SimulatedMachine } from "./node.ts";
 import { type Observed, stalenessMs, type Trouble } from "./observed.ts";
 import { callAsRogue, impersonate } from "./rogue.ts";
@@ -65,13 +65,12 @@ export class FaultInjector {
         this.#simulation.writeDocuments({ ...state, bad: fault.text });
         return;
       case "half_written":
-        this.#simulation.writeDocuments(state, fault.share);
-        world.schedule.timer(fault.forMs, null, () =>
-          this.#simulation.writeDocuments(this.#simulation.state),
-        );
+        this.#setPolicy(fault.workload, { kind: "allow_nothing" });
+        world.schedule.timer(closedBeforeHalfMs, null, () => this.#writeHalf(fault));
         return;
       case "kill":
         this.#machine(fault.machine).kill(fault.downMs);
+        if (fault.power) this.#machine(fault.machine).machine.disk.losePower();
         if (fault.impostor) this.#impersonate(this.#machine(fault.machine), fault.downMs);
         return;
       case "drain":
@@ -159,6 +158,12 @@ export class FaultInjector {
     });
     inMs(1_400, () => this.#setPolicy(second, { kind: "deny_port" }));
     inMs(1_800, () => world.heal(machine, "control"));
+  }
+
+  #writeHalf({ workload, share, forMs }: Extract<FaultAction, { kind: "half_written" }>): void {
+    const simulation = this.#simulation;
+    simulation.writeDocuments(simulation.state, { share, before: workload });
+    simulation.world.schedule.timer(forMs, null, () => simulation.writeDocuments(simulation.state));
   }
 
   #rotateWithout(machine: SimulatedMachine): void {

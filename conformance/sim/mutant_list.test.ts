@@ -1,7 +1,10 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { mutants } from "./mutant_list.ts";
+import { awaitMutants } from "./awaits/mutant_list.ts";
+import { mutants as seedMutants } from "./mutant_list.ts";
+
+const mutants = [...seedMutants, ...awaitMutants];
 
 const root = join(import.meta.dir, "..", "..");
 

@@ -6,10 +6,20 @@
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Mutant, mutants } from "./mutant_list.ts";
+import { awaitMutants } from "./awaits/mutant_list.ts";
+import { type Mutant, mutants as seedMutants } from "./mutant_list.ts";
 
 const root = join(import.meta.dir, "..", "..");
-const copied = ["src", "wasm", "scripts", "conformance/sim", "package.json", "tsconfig.json"];
+const mutants: readonly Mutant[] = [...seedMutants, ...awaitMutants];
+const copied = [
+  "src",
+  "wasm",
+  "scripts",
+  "conformance/sim",
+  "conformance/flows",
+  "package.json",
+  "tsconfig.json",
+];
 const seedLimitMs = 120_000;
 const searchLimitMs = 400_000;
 
@@ -61,6 +71,34 @@ function judge({ trips }: Mutant, noticed: Noticed): Fate {
       };
 }
 
+/** One event at every place of one flow, until a place is found at which it is noticed. */
+async function tryAwaits(
+  copy: string,
+  { trips }: Mutant,
+  { flow, event }: { readonly flow: string; readonly event: string },
+): Promise<Fate> {
+  const args = [`--flow=${flow}`, `--event=${event}`, `--until=${trips.join(",")}`];
+  const child = Bun.spawn([process.execPath, "conformance/sim/awaits/run.ts", ...args], {
+    cwd: copy,
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "ignore",
+    timeout: searchLimitMs,
+  });
+  const output = await new Response(child.stdout).text();
+  await child.exited;
+  if (child.signalCode !== null) return { killed: false, text: "timed out" };
+  const found = [...output.matchAll(/^ {2}✗ ([a-z]+): .* \((step \d+, \w+, turn \d+)\)$/gm)];
+  const [, checker, place] = found.find(([, word = ""]) => trips.includes(word)) ?? [];
+  if (checker !== undefined)
+    return { killed: true, text: `killed by ${checker} in ${flow}: ${event} at ${place}` };
+  const [other] = found;
+  return {
+    killed: false,
+    text: other === undefined ? "lives" : `noticed, but by ${other[1]}, not by ${trips.join(" or ")}`,
+  };
+}
+
 async function tryIn(copy: string, mutant: Mutant): Promise<Fate> {
   const path = join(copy, mutant.file);
   const text = await readFile(path, "utf8");
@@ -70,11 +108,10 @@ async function tryIn(copy: string, mutant: Mutant): Promise<Fate> {
     text.replace(mutant.from, () => mutant.to),
   );
   try {
-    const known =
-      mutant.seed === null
-        ? null
-        : await simulate(copy, mutant.trips, [`--seed=${mutant.seed}`], seedLimitMs);
-    if (known === "timed out") return { killed: false, text: `seed ${mutant.seed} timed out` };
+    if (mutant.at !== undefined) return await tryAwaits(copy, mutant, mutant.at);
+    const { seed = null } = mutant;
+    const known = seed === null ? null : await simulate(copy, mutant.trips, [`--seed=${seed}`], seedLimitMs);
+    if (known === "timed out") return { killed: false, text: `seed ${seed} timed out` };
     if (known !== null && judge(mutant, known).killed) return judge(mutant, known);
     // Seeds change what they draw when the simulator changes: another one has to do it then.
     const until = `--until=${mutant.trips.join(",")}`;
@@ -82,7 +119,7 @@ async function tryIn(copy: string, mutant: Mutant): Promise<Fate> {
     if (found === "timed out") return { killed: false, text: "timed out" };
     if (found === null) return { killed: false, text: "lives" };
     const fate = judge(mutant, found);
-    return { ...fate, text: `${fate.text} (the list says ${mutant.seed ?? "none"})` };
+    return { ...fate, text: `${fate.text} (the list says ${seed ?? "none"})` };
   } finally {
     await writeFile(path, text);
   }
@@ -91,7 +128,7 @@ async function tryIn(copy: string, mutant: Mutant): Promise<Fate> {
 /** Of those whose seed is known, another part each day, all of them in turn: quick enough for every run of CI. */
 function sampleOf(count: number): readonly Mutant[] {
   const day = Math.floor(Date.now() / 86_400_000);
-  const known = mutants.filter(({ seed }) => seed !== null);
+  const known = mutants.filter(({ seed, at }) => at !== undefined || (seed ?? null) !== null);
   return Array.from(
     { length: Math.min(count, known.length) },
     (_, index) => known[(day * count + index) % known.length],

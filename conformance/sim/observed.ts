@@ -5,6 +5,7 @@ import type { AppEnd } from "./application.ts";
 import type { MeshModel } from "./model.ts";
 import type { LoggedLine, SimulatedMachine } from "./node.ts";
 import type { ConnectionPlan, Plan } from "./plan.ts";
+import type { Unrenewed } from "./renewals.ts";
 import type { WorkloadPlan } from "./workloads.ts";
 
 /** How long an old decision may stand after the documents, or the revocation lists, have changed. */
@@ -64,6 +65,8 @@ export interface Observed {
   /** When roots were taken out of the bundle. */
   readonly rootsRemovedMs: readonly number[];
   readonly unpolicied: readonly Unpolicied[];
+  /** SVIDs that were near their end, as they were seen. */
+  readonly unrenewed: readonly Unrenewed[];
   /** What the nodes and the control plane did not agree on when all should have been well. */
   readonly disagreements: readonly string[];
   readonly cutsMs: readonly number[];

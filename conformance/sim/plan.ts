@@ -3,7 +3,7 @@ import { SeededRandom } from "../../src/host/memory/random.ts";
 import { drawDocuments, type MeshState } from "./documents.ts";
 import { drawControlFaults, drawFaults, type Fault, type FaultKind } from "./faults.ts";
 import { drawScripts, type EndScript } from "./scripts.ts";
-import { drawVolleys, type Pair } from "./volleys.ts";
+import { drawHalfCalls, drawVolleys, type Pair } from "./volleys.ts";
 import { bannerPort, refusedPort, serverPort, trustDomain, type WorkloadPlan } from "./workloads.ts";
 
 /** How an application's traffic reaches the node: redirected, or through ports that it calls by choice. */
@@ -77,15 +77,18 @@ export function drawPlan(seed: number): Plan {
   const { kinds, faults } = isControlled
     ? drawControlFaults(control, drawn, machines.length, workloads, trafficMs)
     : drawn;
+  const pairs = pairsOf(machines, workloads);
   return {
     seed,
     machines,
     workloads,
     state,
     control: isControlled,
-    connections: isTorn
-      ? [...connections, ...drawVolleys(torn, machines, pairsOf(machines, workloads), trafficMs)]
-      : connections,
+    connections: [
+      ...connections,
+      ...(isTorn ? drawVolleys(torn, machines, pairs, trafficMs) : []),
+      ...drawHalfCalls(new SeededRandom(seed, "half"), machines, pairs, faults),
+    ],
     kinds,
     faults,
     splitRate: kinds.has("split") ? network.between(0.05, 0.6) : 0,

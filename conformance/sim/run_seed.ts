@@ -5,6 +5,7 @@ import { checkBounds } from "./checkers/bounds.ts";
 import { checkControl } from "./checkers/control.ts";
 import { checkConvergence } from "./checkers/convergence.ts";
 import { checkDelivery } from "./checkers/delivery.ts";
+import { checkIdentities } from "./checkers/identities.ts";
 import { checkProgress } from "./checkers/progress.ts";
 import { checkRecords } from "./checkers/records.ts";
 import type { Observed } from "./observed.ts";
@@ -20,6 +21,7 @@ const checkers = [
   checkProgress,
   checkConvergence,
   checkControl,
+  checkIdentities,
 ];
 
 export interface Verdict {

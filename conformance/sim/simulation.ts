@@ -9,7 +9,7 @@ import { revocationList } from "./authority.ts";
 import { type ClientObserver, call } from "./client.ts";
 import { SimulatedControl } from "./control.ts";
 import { compareMeshes, policiesLacking } from "./control_view.ts";
-import { fillerDocuments, type MeshState, policyPath, renderDocuments } from "./documents.ts";
+import { cutFile, fillerDocuments, type MeshState, policyPath, renderDocuments } from "./documents.ts";
 import { FaultInjector } from "./injector.ts";
 import { MeshModel } from "./model.ts";
 import { type LoggedLine, SimulatedMachine } from "./node.ts";
@@ -17,6 +17,7 @@ import { applicationListens, crlPath, drainDeadlineMs, pkiFolder } from "./node_
 import type { ConnectionLog, Observed, Revoked, Unpolicied } from "./observed.ts";
 import { type ConnectionPlan, type Plan, trafficMs } from "./plan.ts";
 import { drawProbes } from "./probes.ts";
+import { findUnrenewed, type Unrenewed } from "./renewals.ts";
 import { type ServerObserver, serve } from "./server.ts";
 import { WindowFault, windowFault } from "./window_check.ts";
 import { bannerPort, outsiderAddress, serverPort, trustDomain, type WorkloadPlan } from "./workloads.ts";
@@ -50,12 +51,14 @@ export class Simulation implements ServerObserver, ClientObserver {
   readonly #revoked: Revoked[] = [];
   readonly #revokedNodes = new Map<number, number>();
   readonly #unpolicied: Unpolicied[] = [];
+  readonly #unrenewed: Unrenewed[] = [];
   /** Of nodes and control plane, when they should have been one. */
   readonly disagreements: string[] = [];
   #fillers = 0;
   readonly #injector: FaultInjector;
   state: MeshState;
   #startMs = 0;
+  #isHealed = false;
   #traceHash = 0;
   /** For `--verbose`. */
   onTrace: ((line: string) => void) | null = null;
@@ -101,6 +104,7 @@ export class Simulation implements ServerObserver, ClientObserver {
       revokedNodes: this.#revokedNodes,
       rootsRemovedMs: this.control?.rootsRemovedMs ?? [],
       unpolicied: this.#unpolicied,
+      unrenewed: this.#unrenewed,
       disagreements: this.disagreements,
       cutsMs: this.#injector.cutsMs,
       troubles: this.#injector.troubles,
@@ -142,8 +146,8 @@ export class Simulation implements ServerObserver, ClientObserver {
     this.onTrace?.(text);
   }
 
-  /** The operator writes new documents on every machine. @param half only so much of the policies' file. */
-  writeDocuments(state: MeshState, half = 1): void {
+  /** The operator writes new documents on every machine. @param half of the policies' file, in place of all of it. */
+  writeDocuments(state: MeshState, half: Parameters<typeof cutFile>[1] | null = null): void {
     if (this.control !== null) {
       this.#apply(this.control, state);
       return;
@@ -153,7 +157,7 @@ export class Simulation implements ServerObserver, ClientObserver {
     this.state = state;
     for (const { machine } of this.machines)
       for (const { path, text } of files)
-        machine.disk.write(path, path === policyPath ? text.slice(0, lineEnd(text, half)) : text);
+        machine.disk.write(path, path === policyPath && half !== null ? cutFile(text, half) : text);
   }
 
   get fillers(): number {
@@ -296,6 +300,7 @@ export class Simulation implements ServerObserver, ClientObserver {
     this.#injector.healEverything(waitMs);
     await this.world.run(this.world.nowMs + waitMs);
     this.trace("everything should be well again");
+    this.#isHealed = true;
     if (this.control !== null)
       this.disagreements.push(...compareMeshes(this.control, this.machines, this.#revokedNodes));
   }
@@ -351,6 +356,9 @@ export class Simulation implements ServerObserver, ClientObserver {
   /** How much of each connection is under way: what the kernels and the nodes hold together. */
   #sample(): void {
     if (this.control !== null) this.#lookAtContact(this.control);
+    if (this.observed.drainMs === Number.POSITIVE_INFINITY)
+      for (const machine of this.machines)
+        this.#unrenewed.push(...findUnrenewed(this.plan, machine, this.world.nowMs, this.#isHealed));
     for (const log of this.#connections.values()) {
       const [server] = log.servers;
       if (log.client === null || server === undefined || log.finishedMs !== null) continue;
@@ -384,9 +392,4 @@ export class Simulation implements ServerObserver, ClientObserver {
       `m${line.machine} ${line.target}: ${line.message} ${line.fields["src.addr"] ?? ""} ${line.fields.direction ?? ""} ${words}`,
     );
   }
-}
-
-/** Whole lines: half a document is worst where it is a valid one. */
-function lineEnd(text: string, share: number): number {
-  return share === 1 ? text.length : text.lastIndexOf("\n", Math.floor(text.length * share)) + 1;
 }

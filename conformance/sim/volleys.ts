@@ -3,6 +3,7 @@
  * was about to be sent is gone, and those who share the tunnel must not notice.
  */
 import type { SeededRandom } from "../../src/host/memory/random.ts";
+import { closedBeforeHalfMs, type Fault } from "./faults.ts";
 import type { ConnectionPlan, Entry, MachinePlan } from "./plan.ts";
 import { polite } from "./scripts.ts";
 import { serverPort, type WorkloadPlan } from "./workloads.ts";
@@ -63,4 +64,37 @@ function drawTornBulk(random: SeededRandom): Pick<ConnectionPlan, "kind" | "clie
   return random.chance(0.7)
     ? { kind: "torn download", client: sink, server: source }
     : { kind: "torn upload", client: source, server: sink };
+}
+
+/** Numbers of their own again. */
+const firstHalfId = 5_000;
+/** How long after a file has changed a node that does not wait would go by what it found. */
+const noticedMs = 50;
+
+/** Callers of a workload whose policy is missing from a file for a moment: whoever takes half a document for a whole one lets them in. */
+export function drawHalfCalls(
+  random: SeededRandom,
+  machines: readonly MachinePlan[],
+  pairs: readonly Pair[],
+  faults: readonly Fault[],
+): ConnectionPlan[] {
+  const connections: ConnectionPlan[] = [];
+  for (const { atMs, action } of faults) {
+    if (action.kind !== "half_written") continue;
+    const callers = pairs.filter(({ destination }) => destination.name === action.workload);
+    for (const { source, destination } of callers.slice(0, 3))
+      connections.push({
+        id: firstHalfId + connections.length,
+        startMs: atMs + closedBeforeHalfMs + noticedMs + random.between(0, action.forMs),
+        source,
+        destination,
+        port: serverPort,
+        entry: machines[source.machine]?.mode === "capture" ? "captured" : "socks5",
+        byName: false,
+        kind: "call at half a document",
+        client: { ...polite, sendBytes: 100 },
+        server: { ...polite, sendBytes: 100, end: "peer_ended" },
+      });
+  }
+  return connections;
 }

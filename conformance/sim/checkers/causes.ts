@@ -57,11 +57,7 @@ export function causesOfRecord(
 /** Time-outs that a partition leaves behind: keep-alive, connect, answer. */
 const partitionTailMs = 16_000;
 
-export function causesOf(
-  log: ConnectionLog,
-  observed: Observed,
-  endMs = endOf(log, observed),
-): ReadonlySet<Cause> {
+export function causesOf(log: ConnectionLog, observed: Observed, endMs = endOf(log, observed)): Set<Cause> {
   const { plan, startedMs } = log;
   const causes = new Set<Cause>();
   const overlaps = (fromMs: number, untilMs: number) => fromMs <= endMs && untilMs >= startedMs;
