@@ -11,6 +11,7 @@ import { Capture } from "./capture.ts";
 import { renderIptables, renderIptablesRemoval } from "./iptables.ts";
 import { renderNftables } from "./nftables.ts";
 import type { BackendName, CaptureOptions, HostFacts } from "./options.ts";
+import { installReturnPath } from "./return_path.ts";
 
 function prefixes(...texts: readonly string[]) {
   return texts.map((text) => {
@@ -228,6 +229,19 @@ describe("when it cannot be had", () => {
     );
   });
 
+  test("a routing rule that another node has just made is as good as our own; any other refusal is none", async () => {
+    const installed = async (said: string) => {
+      const { host } = hostThatRuns((program) =>
+        program === "ip" ? { exitCode: 2, output: said } : { exitCode: 0, output: "" },
+      );
+      await installReturnPath(host, true);
+    };
+    await installed("RTNETLINK answers: File exists");
+    expect(await rejectionOf(installed("RTNETLINK answers: Operation not permitted"))).toMatchObject({
+      code: "permission_denied",
+    });
+  });
+
   test("a program that was named is not replaced by another", async () => {
     const { host, ran } = hostThatRuns((program) => (program === "nft" ? null : { exitCode: 0, output: "" }));
     const installed = Capture.install(host, { ...options, backend: "nftables" }, silentLogger);
@@ -263,7 +277,10 @@ describe("in a network namespace", () => {
         expect(await next(answers)).toBe("ready");
         const inside = spawn(namespaces.inside, ["node", backend]);
         try {
-          expect(await next(lines(inside.stderr))).toBe("captured");
+          const words = lines(inside.stderr);
+          const first = await next(words);
+          // A probe that broke tells why in all that follows.
+          if (first !== "captured") throw new Error([first, ...(await rest(words))].join("\n"));
           const call = async (address: string, port: number) => {
             outside.stdin.write(`${address} ${port}\n`);
             outside.stdin.flush();
@@ -331,4 +348,10 @@ async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string
 async function next(source: AsyncGenerator<string>): Promise<string> {
   const { value } = await source.next();
   return String(value);
+}
+
+async function rest(source: AsyncGenerator<string>): Promise<readonly string[]> {
+  const all: string[] = [];
+  for await (const line of source) all.push(line);
+  return all;
 }
