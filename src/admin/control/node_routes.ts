@@ -1,7 +1,9 @@
 /** Hosts that have joined, and the certificates that were issued. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
+import { TimeSlice } from "../../base/time_slice.ts";
 import type { IssuedCertificate } from "../../control/records/certificates.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
+import { answerJson } from "./json_answer.ts";
 import { Problem } from "./problem.ts";
 import { pageSize } from "./request_body.ts";
 import type { ControlApp } from "./route.ts";
@@ -10,20 +12,24 @@ import type { NodeEntry } from "./sources.ts";
 import { bindingNamespace } from "./token_routes.ts";
 
 export function addNodeRoutes(app: ControlApp): void {
-  app.get("/v1/nodes", (context) => {
+  app.get("/v1/nodes", async (context) => {
     const session = context.get("session");
     session.visible("nodes.read");
-    const nodes = session.sources
-      .nodes()
-      .filter((one) => session.may("nodes.read", bindingNamespace(one.binding)));
-    return context.json({ nodes: nodes.map((one) => describeNode(session, one)) });
+    const { clock } = session.sources;
+    const slice = new TimeSlice(clock);
+    const nodes: unknown[] = [];
+    for (const one of session.sources.nodes()) {
+      if (session.may("nodes.read", bindingNamespace(one.binding))) nodes.push(describeNode(session, one));
+      await slice.giveWay();
+    }
+    return answerJson(clock, { nodes });
   });
   app.get("/v1/nodes/:node", (context) => {
     const session = context.get("session");
     const name = context.req.param("node");
-    const node = session.sources.nodes().find((one) => one.node === name);
-    session.see("nodes.read", node === undefined ? null : bindingNamespace(node.binding), `node ${name}`);
-    if (node === undefined) throw notFound(`node ${name}`);
+    const node = session.sources.node(name);
+    session.see("nodes.read", node === null ? null : bindingNamespace(node.binding), `node ${name}`);
+    if (node === null) throw notFound(`node ${name}`);
     return context.json(describeNode(session, node));
   });
   app.delete("/v1/nodes/:node", async (context) => {

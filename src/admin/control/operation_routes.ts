@@ -89,7 +89,7 @@ export function addOperationRoutes(app: ControlApp): void {
     const session = context.get("session");
     session.demand("status.read", null, "the status");
     const { version, startedAtMs, pending, readOnly, auditExports } = session.sources.status();
-    const nodes = session.sources.nodes().filter(() => session.mayInMesh("nodes.read"));
+    const { joined, connected } = session.sources.nodeCounts();
     return context.json({
       version,
       startedAtMs,
@@ -101,8 +101,8 @@ export function addOperationRoutes(app: ControlApp): void {
         ? {
             pending,
             auditExports,
-            nodes: nodes.length,
-            connected: nodes.filter((one) => one.connected).length,
+            nodes: joined,
+            connected,
           }
         : {}),
     });

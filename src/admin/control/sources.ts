@@ -56,7 +56,11 @@ export interface ControlSources {
   readonly administrators: AdministratorSource;
   readonly documents: DocumentSource;
   readonly tokens: TokenSource;
-  nodes(): readonly NodeEntry[];
+  /** By name, read some at a time: whoever goes through all of them gives way meanwhile. */
+  nodes(): Iterable<NodeEntry>;
+  node(name: string): NodeEntry | null;
+  /** However many there are. */
+  nodeCounts(): { readonly joined: number; readonly connected: number };
   /** For good, with its row in the audit log. @returns false when there is no such host. @throws MeshError `limit_reached`. */
   removeNode(
     node: string,

@@ -73,6 +73,11 @@ export function controlSources(
       revoke: (id) => void state.tokens.revoke(id),
     },
     nodes: () => nodeEntries(host, parts),
+    node: (name) => {
+      const registration = state.registrations.byNode(name);
+      return registration === null ? null : describeNodes(host, parts)(registration);
+    },
+    nodeCounts: () => ({ joined: state.registrations.count(), connected: parts.members.connectedCount }),
     removeNode: (node, entry, by) => parts.hostRemoval.remove(node, entry, by),
     bindingOf: (node) => state.registrations.byNode(node)?.binding ?? null,
     certificates: state.certificates,
@@ -149,7 +154,19 @@ async function authenticate(
   }
 }
 
-function nodeEntries(host: Host, { state, xds, members }: ControlParts): readonly NodeEntry[] {
+/** A page of the state at a time. */
+function* nodeEntries(host: Host, parts: ControlParts): Generator<NodeEntry> {
+  const describe = describeNodes(host, parts);
+  const { registrations } = parts.state;
+  for (let page = registrations.page(""); page.length > 0; page = registrations.page(page.at(-1)?.node ?? ""))
+    for (const one of page) yield describe(one);
+}
+
+/** @returns what tells of one node as it is now. */
+function describeNodes(
+  host: Host,
+  { xds, members }: ControlParts,
+): (registration: Registration) => NodeEntry {
   /** By the node's name. */
   const streams = new Map<string, SubscriberStatus>();
   for (const status of xds.status())
@@ -158,11 +175,8 @@ function nodeEntries(host: Host, { state, xds, members }: ControlParts): readonl
   // Refusals are noted by the monotonic clock, and told by the wall's.
   const wallOffsetMs = clock.wallMs() - clock.now();
   const version = versionFields(host.name).version ?? "unknown";
-  return state.registrations
-    .list()
-    .map((one) =>
-      nodeEntry(one, members.isConnected(one.node), streams.get(one.node) ?? null, wallOffsetMs, version),
-    );
+  return (one) =>
+    nodeEntry(one, members.isConnected(one.node), streams.get(one.node) ?? null, wallOffsetMs, version);
 }
 
 function nodeEntry(

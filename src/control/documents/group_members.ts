@@ -80,6 +80,10 @@ export class GroupMembers implements DerivedDocuments {
     return this.#connected.has(node);
   }
 
+  get connectedCount(): number {
+    return this.#connected.size;
+  }
+
   /**
    * Whether it is a member of a group that has scaled in. Only once this program has run for as long: right after a start none is
    * connected yet.

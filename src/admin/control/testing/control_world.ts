@@ -461,6 +461,11 @@ export class ControlWorld {
         },
       },
       nodes: () => this.nodes,
+      node: (name) => this.nodes.find(({ node }) => node === name) ?? null,
+      nodeCounts: () => ({
+        joined: this.nodes.length,
+        connected: this.nodes.filter(({ connected }) => connected).length,
+      }),
       removeNode: async (name, entry) => {
         const count = this.nodes.length;
         this.nodes = this.nodes.filter(({ node }) => node !== name);
