@@ -59,7 +59,7 @@ export class ZtunnelStage {
     });
     const stage = new ZtunnelStage(place, control, directory, ztunnel, python);
     try {
-      await control.apply(mesh(place, false));
+      await control.apply(mesh(place, false, ztunnel !== null));
       await stage.#app(place.client, "cart");
       await stage.#app(place.server, "db");
       const { client } = place;
@@ -84,7 +84,7 @@ export class ZtunnelStage {
 
   /** The workload db is bound to the waypoint, too. */
   bindWorkload(): Promise<void> {
-    return this.control.apply(mesh(this.place, true));
+    return this.control.apply(mesh(this.place, true, this.#ztunnel !== null));
   }
 
   /** @param to a service by its address, or db by its own. */
@@ -192,10 +192,11 @@ export class ZtunnelStage {
   }
 }
 
-function mesh({ client, server }: Place, isWorkloadBound: boolean): string {
-  const workload = (name: string, ip: string, labels = "") => `apiVersion: networking.istio.io/v1
+/** @param isOfNode db is on the node that the ztunnel says it is; one of ours joins for the workload itself. */
+function mesh({ client, server }: Place, isWorkloadBound: boolean, isOfNode: boolean): string {
+  const workload = (name: string, ip: string, labels = "", node = "") => `apiVersion: networking.istio.io/v1
 kind: WorkloadEntry
-metadata: {name: ${name}, namespace: shop, labels: {app: ${name}${labels}}, annotations: {ambient.istio.io/redirection: enabled}}
+metadata: {name: ${name}, namespace: shop, labels: {app: ${name}${labels}}, annotations: {ambient.istio.io/redirection: enabled${node}}}
 spec: {address: ${ip}, serviceAccount: ${name}}
 ---
 `;
@@ -222,7 +223,12 @@ spec:
 `;
   return (
     workload("cart", client.address) +
-    workload("db", server.address, isWorkloadBound ? ", istio.io/use-waypoint: waypoint" : "") +
+    workload(
+      "db",
+      server.address,
+      isWorkloadBound ? ", istio.io/use-waypoint: waypoint" : "",
+      isOfNode ? ", fairlead.dev/node: host-b" : "",
+    ) +
     workload("waypoint", waypointIp, ", istio.io/waypoint-for: all") +
     service("web", "cart") +
     service("store", "db") +
