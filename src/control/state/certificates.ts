@@ -15,15 +15,15 @@ export class Certificates {
   }
 
   /**
-   * What is issued after a clock was set back is the newer all the same: who still lacks a leaf of the new CA goes by that, and would be
-   * waited for until the clock has come as far again.
+   * What is issued later is the newer, also in the same millisecond, and after a clock was set back: who still lacks a leaf of the new CA
+   * goes by that, and would be waited for until the old leaf's end, or until the clock has come as far again.
    */
   record(issued: IssuedCertificate): void {
     this.#newestMs ??= countOf(
       this.#database.get("SELECT ifnull(max(issued_at_ms), 0) AS count FROM certificates"),
     );
     const atMs = storedMs(issued.issuedAtMs);
-    const issuedAtMs = atMs < this.#newestMs ? this.#newestMs + 1 : atMs;
+    const issuedAtMs = atMs <= this.#newestMs ? this.#newestMs + 1 : atMs;
     this.#newestMs = issuedAtMs;
     this.#database.run(
       "INSERT INTO certificates (serial, issuer_key, identity, not_before_ms, not_after_ms, requested_by, issued_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",

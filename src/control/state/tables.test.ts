@@ -177,6 +177,13 @@ describe("certificates", () => {
     expect(found.map(({ serial }) => serial)).toEqual(["0005", "0004", "0003", "0002", "0001"]);
   });
 
+  test("issued in one millisecond are newer one by one, whatever their numbers", async () => {
+    const { certificates } = await openState();
+    for (const n of [7, 9, 8, 3]) certificates.record(issued(n, { issuedAtMs: 5_000 }));
+    const found = certificates.byIdentity("spiffe://td/ns/shop/sa/cart");
+    expect(found.map(({ serial }) => serial)).toEqual(["0003", "0008", "0009", "0007"]);
+  });
+
   test("they are found by identity, number, requester and validity", async () => {
     const { certificates } = await openState();
     for (const n of [1, 2, 3]) certificates.record(issued(n));
