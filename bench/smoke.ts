@@ -15,7 +15,7 @@ const smokes: readonly { readonly name: string; readonly argv: readonly string[]
     {
       name: "control",
       argv: ["--workloads", "200", "--services", "20", "--nodes", "5", "--certificates", "10"],
-      says: /1 workload to 5 nodes +[0-9.]+/,
+      says: /1 workload to 5 nodes +\| +[0-9.]+/,
     },
     { name: "micro", argv: ["waypoint", "--quick"], says: /HTTP\/2, no documents +[0-9.]+ us/ },
   ];

@@ -1,6 +1,7 @@
 /** What keeps and proves the audit log: its signed heads, its receivers, and the archive of what is removed from the state. */
 
 import type { MetricRegistry } from "../../base/metrics.ts";
+import type { Watch } from "../../base/watch.ts";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
 import { Archive } from "../../control/audit/archive.ts";
 import { AuditExports } from "../../control/audit/audit_exports.ts";
@@ -32,7 +33,7 @@ export interface AuditContext {
   readonly id: SpiffeId;
   /** By which others know this control plane. */
   readonly hostName: string;
-  readonly credentials: () => TlsCredentials;
+  readonly credentials: Watch<TlsCredentials>;
   readonly rootsPem: () => string;
 }
 

@@ -187,7 +187,7 @@ async function build(
     state,
     id: controlId,
     hostName: reach.names[0] ?? "localhost",
-    credentials: () => serving.credentials,
+    credentials: serving.watch,
     rootsPem: () => authority.bundle.value.rootsPem,
   });
   const waypoints = new WaypointIdentities(store);

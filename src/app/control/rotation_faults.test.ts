@@ -1,5 +1,6 @@
 /** Replacing the CA of a whole control plane while the disk is full, the clock is wrong, or Vault is gone or talks nonsense. */
 import { expect, test } from "bun:test";
+import { auditLimits } from "../../base/limits/control.ts";
 import { json } from "../../control/keys/testing/fake_vault.ts";
 import { parseCertificate } from "../../pki/x509/certificate.ts";
 import { type Answer, ControlInMemory } from "./testing/control_in_memory.ts";
@@ -101,6 +102,23 @@ test("a clock that is an hour off in the middle of a rotation, either way, leave
     expect(await w.believed(control, await w.chain(control))).toBe("believed");
     await w.world.settle(control.stop());
   }
+}, 300_000);
+
+test("the heads of the audit log are of the new root before the old one ends, however soon that is", async () => {
+  const w = new ControlInMemory("local");
+  const control = await w.start();
+  const { rotation, auditHeads } = control.parts;
+  if (rotation === null) throw new Error("it has keys of its own");
+  await w.world.settle(rotation.start("root"));
+  const startedMs = w.world.nowMs;
+  while (rotation.progress().phase !== "idle") {
+    rotation.finish();
+    await w.run(500);
+  }
+  // Within the interval of the heads: none of them is signed by the way.
+  expect(w.world.nowMs - startedMs).toBeLessThan(auditLimits.headIntervalMs);
+  expect(await w.world.settle(auditHeads.check())).toMatchObject({ intact: true, reason: null });
+  await w.world.settle(control.stop());
 }, 300_000);
 
 const nonsense: readonly (readonly [what: string, answer: Answer | null])[] = [

@@ -25,7 +25,7 @@ export interface AuditHeadsOptions {
   readonly stateId: string;
   readonly path: string;
   /** The control plane's own certificate, now. */
-  readonly credentials: () => TlsCredentials;
+  readonly credentials: Watch<TlsCredentials>;
   readonly id: SpiffeId;
   /** Roots that a signer's certificate may lead to. */
   readonly rootsPem: () => string;
@@ -37,6 +37,8 @@ export class AuditHeads {
   #problem: string | null = null;
   #timer: Timer | null = null;
   #closed = false;
+  #endWatch: () => void = () => {};
+  #signing: Promise<void> = Promise.resolve();
   #last: AuditCheck | null = null;
   #checking: Promise<unknown> = Promise.resolve();
   readonly #published = new WatchSource<PublishedHead | null>(null);
@@ -61,6 +63,8 @@ export class AuditHeads {
     heads.#sent = heads.#kept.slice(-auditLimits.headsInProof * minutesPerPush);
     await heads.sign();
     await heads.publish();
+    // At once, and not at the next interval: when the old root ends, the newest head has to be of the new one.
+    heads.#endWatch = options.credentials.subscribe(() => void heads.sign());
     heads.#schedule();
     return heads;
   }
@@ -83,6 +87,7 @@ export class AuditHeads {
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#endWatch();
   }
 
   /** Reads all rows, in slices. @param known heads that were kept elsewhere. */
@@ -111,10 +116,16 @@ export class AuditHeads {
   }
 
   /** Signs the head as it is now, unless that was done with this certificate. */
-  async sign(): Promise<void> {
+  sign(): Promise<void> {
+    // One after the other: each is written over the file of the one before. It never rejects.
+    this.#signing = this.#signing.then(() => this.#sign());
+    return this.#signing;
+  }
+
+  async #sign(): Promise<void> {
     const { clock, audit, files, path, provider, logger, stateId } = this.#options;
     const { id, hash } = audit.head();
-    const { privateKeyPem, certificateChainPem } = this.#options.credentials();
+    const { privateKeyPem, certificateChainPem } = this.#options.credentials.value;
     const newest = this.#kept.at(-1);
     // By another certificate it is signed again: the newest is always of a root that is in force.
     if (newest?.id === id && newest.hash === hash && newest.chainPem === certificateChainPem) return;

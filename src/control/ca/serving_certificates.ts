@@ -5,7 +5,7 @@
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { identityLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
-import type { Watch } from "../../base/watch.ts";
+import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Clock, Timer, TlsCredentials } from "../../host/host.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import { issueServingCertificate, type ServingCertificate } from "../../pki/issue/server.ts";
@@ -31,6 +31,7 @@ export class ServingCertificates {
   readonly #options: ServingCertificatesOptions;
   #current: ServingCertificate;
   #renewAtMs: number;
+  readonly #watch: WatchSource<TlsCredentials>;
   #timer: Timer | null = null;
   #endWatch: () => void = () => {};
   #making: Promise<void> | null = null;
@@ -41,6 +42,7 @@ export class ServingCertificates {
   private constructor(options: ServingCertificatesOptions, first: ServingCertificate) {
     this.#options = options;
     this.#current = first;
+    this.#watch = new WatchSource(first.credentials);
     this.#renewAtMs = halfLife(options.clock, first);
   }
 
@@ -58,6 +60,11 @@ export class ServingCertificates {
   /** Asked for each handshake. */
   get credentials(): TlsCredentials {
     return this.#current.credentials;
+  }
+
+  /** The same, for who has to know when they are others. */
+  get watch(): Watch<TlsCredentials> {
+    return this.#watch;
   }
 
   get notAfterMs(): number {
@@ -99,6 +106,7 @@ export class ServingCertificates {
       let delayMs: number = identityLimits.servingRetryMs;
       try {
         this.#current = await issue(this.#options);
+        this.#watch.set(this.#current.credentials);
         this.#renewAtMs = halfLife(this.#options.clock, this.#current);
         delayMs = Math.max(this.#untilHalfLife(), identityLimits.servingRetryMs);
         this.#problem = null;
