@@ -10,7 +10,7 @@ import { encodeHeader } from "./application.ts";
 import type { SimulatedMachine } from "./node.ts";
 import type { Observed } from "./observed.ts";
 import type { Simulation } from "./simulation.ts";
-import { serverPort } from "./workloads.ts";
+import { outsiderAddress, serverPort } from "./workloads.ts";
 
 const hbonePort = 15008;
 /** No connection has this number. */
@@ -84,9 +84,11 @@ export function impersonate(
 ): () => void {
   const host = machine.start();
   const serve = async (socket: Socket): Promise<void> => {
+    // A rogue tells an impostor what it likes: that was no node's to keep.
+    const isRogue = socket.remote.ip.text === outsiderAddress;
     try {
       const options = { credentials: pki.impostor, alpn: ["h2"], timeoutMs: 5_000 };
-      answerAll(host, await host.net.tlsServer(socket, options), onPayload);
+      answerAll(host, await host.net.tlsServer(socket, options), isRogue ? () => {} : onPayload);
     } catch (error) {
       if (!(error instanceof MeshError)) world.schedule.fail(error);
     }
