@@ -67,11 +67,14 @@ function readEntry(entry: Uint8Array, into: Map<string, string>): void {
   let version = "";
   const reader = new FieldReader(entry);
   while (reader.next()) {
-    if (!reader.isPlain) throw new Error("a field of an entry is malformed");
-    if (reader.wireType !== 2) continue;
+    // As `whole` says of it: a name that is written as a number is no name, and not the empty one.
+    const isPart = reader.field === 1 || reader.field === 2;
+    if (!reader.isPlain || (isPart && reader.wireType !== 2))
+      throw new Error("a field of an entry is malformed");
+    if (!isPart) continue;
     const value = entry.subarray(reader.valueAt, reader.at);
     if (reader.field === 1) name = utf8.decode(value);
-    else if (reader.field === 2) version = utf8.decode(value);
+    else version = utf8.decode(value);
   }
   into.set(name, version);
 }
