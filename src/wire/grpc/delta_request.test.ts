@@ -27,6 +27,7 @@ describe("a delta request that is read in steps", () => {
     ["an unknown field that does", "2a090a04676d617849010203"],
     ["a field without a number", "2a060a016100ff01"],
     ["the start of a group", "2a050a0161130a"],
+    ["a group around its entries", "732a060a0161120131742a00"],
     ["a name that is a number", "2a06080312026e6f"],
     ["a version that is a number", "2a050a01611003"],
   ])("refuses %s, at once and in steps", (_, hex) => {

@@ -87,9 +87,59 @@ describe("fields of a message, those of messages within it counted", () => {
   test("nothing hides behind the start of a group, or in fields that are not known", () => {
     const startOfGroup = Uint8Array.of(((99 << 3) & 0x7f) | 0x83, 0x06);
     const names = toBinary(schema, request(500));
-    expect(hasMoreFields(schema, new Uint8Array([...startOfGroup, ...names]), 100)).toBe(true);
-    expect(beyond(new Uint8Array([...startOfGroup, ...names]), { 3: 100 })).toBe(3);
+    expect(checkMessage(schema, new Uint8Array([...startOfGroup, ...names]), 10_000)).toBe("malformed");
+    expect(beyond(new Uint8Array([...startOfGroup, ...names]), { 3: 1_000 })).toBe("malformed");
     expect(hasMoreFields(schema, new Uint8Array(2_000).fill(0x78), 100)).toBe(true);
+  });
+
+  test("a group that begins and ends is refused: a decoder skips it with all that is in it", () => {
+    const names = toBinary(schema, request(2));
+    const group = new Uint8Array([0x73, ...names, 0x74]);
+    expect(fromBinary(schema, group).resourceNamesSubscribe).toEqual([]);
+    expect(checkMessage(schema, group, 100)).toBe("malformed");
+    expect(checkMessage(schema, new Uint8Array([0x0a, group.length, ...group]), 100)).toBe("malformed");
+  });
+
+  test("numbers that are written in more bytes than they need are read as a decoder reads them", () => {
+    // resource_names_subscribe with a tag of five bytes, and with a length of five and of ten.
+    const tag = [0x9a, 0x80, 0x80, 0x80, 0x00];
+    const lengths = [
+      [0x81, 0x80, 0x80, 0x80, 0x00],
+      [0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00],
+    ];
+    for (const length of [[1], ...lengths]) {
+      const name = [...tag, ...length, 0x61];
+      const bytes = new Uint8Array([...name, ...name]);
+      expect(fromBinary(schema, bytes).resourceNamesSubscribe).toEqual(["a", "a"]);
+      expect(beyond(bytes, { 3: 2 }), `${length}`).toBeNull();
+      expect(beyond(bytes, { 3: 1 }), `${length}`).toBe(3);
+    }
+    // One byte more than a tag may have, or a length.
+    for (const overlong of [
+      [0x9a, 0x80, 0x80, 0x80, 0x80, 0x00, 1, 0x61],
+      [0x1a, 0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00, 0x61],
+    ]) {
+      expect(() => fromBinary(schema, new Uint8Array(overlong))).toThrow();
+      expect(checkMessage(schema, new Uint8Array(overlong), 100)).toBe("malformed");
+    }
+  });
+
+  test("of whatever is taken, a decoder finds as many fields as were counted", () => {
+    const lead = fc.constantFrom(0x0a, 0x1a, 0x22, 0x9a, 0x2a, 0x73, 0x74, 0x80, 0x00, 0x01, 0x02, 0x61);
+    fc.assert(
+      fc.property(fc.array(fc.oneof(lead, fc.nat(255)), { maxLength: 40 }), (list) => {
+        const bytes = new Uint8Array(list);
+        if (beyond(bytes, { 3: 1 }) !== null) return;
+        let names: readonly string[] = [];
+        try {
+          names = fromBinary(schema, bytes).resourceNamesSubscribe;
+        } catch {
+          return;
+        }
+        expect(names.length).toBeLessThanOrEqual(1);
+      }),
+      { numRuns: 20_000 },
+    );
   });
 
   test("nesting has an end", () => {

@@ -52,8 +52,9 @@ function spend(
   const counts = new Map<number, number>();
   while (budget.left >= 0 && !budget.isMalformed && reader.next()) {
     const field = known.get(reader.field);
-    // A decoder skips what it does not know without a look at where it ends, and reads on in what is behind this message.
-    if (!reader.isWhole || (field !== undefined && !isWrittenAs(field, reader.wireType)))
+    // A decoder skips what it does not know without a look at where it ends, and reads on in what is behind this message. A group it skips
+    // with all that is in it, which would be looked at here as if it were outside: no message of ours has one.
+    if (!reader.isPlain || (field !== undefined && !isWrittenAs(field, reader.wireType)))
       budget.isMalformed = true;
     const bound = apart[reader.field];
     if (bound !== undefined) {
@@ -154,6 +155,11 @@ const lengthDelimited = 2;
 
 const wireTypesOfFields: ReadonlySet<number> = new Set([0, 1, lengthDelimited, 5]);
 
+/** Numbers of five bytes may have more of them that say nothing, up to ten, as a decoder takes them. */
+const maxVarintBytes = 10;
+/** A tag has 32 bits, and may be written in no more bytes than those need. */
+const maxTagBytes = 5;
+
 /** The fields at the top of a message, one after the other, nothing decoded. What is no message ends it, or is skipped to its end. */
 export class FieldReader {
   readonly #bytes: Uint8Array;
@@ -164,6 +170,7 @@ export class FieldReader {
   valueAt = 0;
   field = 0;
   wireType = 0;
+  #isOverlong = false;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
@@ -173,17 +180,12 @@ export class FieldReader {
   next(): boolean {
     const bytes = this.#bytes;
     if (this.at >= bytes.length) return false;
-    let at = this.at;
-    this.from = at;
-    // Tags of more than four bytes are numbers that no field of ours has.
-    let tag = 0;
-    let byte = 0x80;
-    for (let shift = 0; (byte & 0x80) !== 0 && shift < 28; shift += 7) {
-      byte = bytes[at++] ?? 0;
-      tag |= (byte & 0x7f) << shift;
-    }
+    this.from = this.at;
+    const tag = this.#readUint32();
+    this.#isOverlong ||= this.at - this.from > maxTagBytes;
     this.field = tag >>> 3;
     this.wireType = tag & 7;
+    let at = this.at;
     this.valueAt = at;
     switch (this.wireType) {
       case 0:
@@ -193,14 +195,9 @@ export class FieldReader {
         at += 8;
         break;
       case lengthDelimited: {
-        let length = 0;
-        byte = 0x80;
-        for (let shift = 0; (byte & 0x80) !== 0 && shift < 35; shift += 7) {
-          byte = bytes[at++] ?? 0;
-          length += (byte & 0x7f) * 2 ** shift;
-        }
-        this.valueAt = at;
-        at += length;
+        const length = this.#readUint32();
+        this.valueAt = this.at;
+        at = this.at + length;
         break;
       }
       case 5:
@@ -213,9 +210,24 @@ export class FieldReader {
     return true;
   }
 
-  /** Whether the field that was read last is whole, has a number, and is no part of a group, which only fields of old have. */
+  /** Its lower 32 bits, as a decoder takes them. */
+  #readUint32(): number {
+    let value = 0;
+    for (let count = 0; count < maxVarintBytes; count++) {
+      const byte = this.#bytes[this.at++] ?? 0;
+      if (count < 5) value |= (byte & 0x7f) << (7 * count);
+      if ((byte & 0x80) === 0) return value >>> 0;
+    }
+    this.#isOverlong = true;
+    return value >>> 0;
+  }
+
+  /**
+   * Whether the field that was read last is whole, has a number, is written in no more bytes than it may be, and is no part of a group,
+   * which only fields of old have.
+   */
   get isPlain(): boolean {
-    return this.isWhole && this.field !== 0 && wireTypesOfFields.has(this.wireType);
+    return this.isWhole && !this.#isOverlong && this.field !== 0 && wireTypesOfFields.has(this.wireType);
   }
 
   /** Whether the bytes end with the field that was read last, and not within it. */
