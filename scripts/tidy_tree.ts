@@ -21,7 +21,8 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
   host: {
     "": [],
     http: [""],
-    bun: ["", "http"],
+    system: ["", "http"],
+    bun: ["", "system"],
     memory: ["", "http"],
     capture: [""],
   },

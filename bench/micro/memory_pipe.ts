@@ -1,9 +1,10 @@
 /** Connections in memory, for benchmarks of what drives protocols over sockets. */
-import { BunClock } from "../../src/host/bun/clock.ts";
+
 import type { Clock, Socket, SocketHandler } from "../../src/host/host.ts";
+import { SystemClock } from "../../src/host/system/clock.ts";
 import { ip } from "../../src/mesh/testing/fixture.ts";
 
-const runtime = new BunClock();
+const runtime = new SystemClock();
 
 /** One loop for both ends of all sockets; deferred work runs when nothing else is left, as at the end of a turn. */
 export class Loop {

@@ -10,9 +10,9 @@ import type { MeshError } from "../../src/base/errors.ts";
 import { silentLogger } from "../../src/base/log.ts";
 import { MetricRegistry } from "../../src/base/metrics.ts";
 import { WatchSource } from "../../src/base/watch.ts";
-import { bunRandom } from "../../src/host/bun/clock.ts";
 import { createBunHost } from "../../src/host/bun/host.ts";
 import type { Socket } from "../../src/host/host.ts";
+import { systemRandom } from "../../src/host/system/clock.ts";
 import { convertDocuments } from "../../src/mesh/convert/convert_documents.ts";
 import type { DocumentsInForce } from "../../src/mesh/documents/in_force.ts";
 import { parseDocuments } from "../../src/mesh/documents/parse.ts";
@@ -82,7 +82,7 @@ async function openWaypoint(
   await Bun.write(join(folder, "empty.ts"), "export default () => (_c, next) => next();\n");
   const metrics = new MetricRegistry();
   const traffic = new Traffic({
-    ...{ clock, random: bunRandom, logger: silentLogger, store, metrics },
+    ...{ clock, random: systemRandom, logger: silentLogger, store, metrics },
     ...{ files: host.files, process: host.process, labels: ({ labels }) => labels },
     middleware: {
       folder,

@@ -2,8 +2,8 @@
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { adminLimits } from "../../base/limits/admin.ts";
 import type { AdminTarget } from "../../cli/bindings.ts";
-import { httpGet } from "../../host/bun/http_get.ts";
 import type { Host } from "../../host/host.ts";
+import { httpGet } from "../../host/system/http_get.ts";
 import { HttpConnection } from "../../transport/http/client_connection.ts";
 import { readAll } from "../../transport/http/request.ts";
 

@@ -4,8 +4,8 @@ import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "../../base/log.ts";
-import { BunClock } from "../../host/bun/clock.ts";
 import { createBunHost } from "../../host/bun/host.ts";
+import { SystemClock } from "../../host/system/clock.ts";
 import { ControlState } from "./control_state.ts";
 
 function whyNot(): string | null {
@@ -107,7 +107,7 @@ diskTest(`a full disk refuses writes, answers reads, opens, and takes writes aga
 diskTest(`on a full disk the reserve is for revocation: documents wait until it is kept again${suffix}`, () =>
   onTinyDisk(async (disk) => {
     let skewMs = 0;
-    const clock = new (class extends BunClock {
+    const clock = new (class extends SystemClock {
       override now(): number {
         return super.now() + skewMs;
       }

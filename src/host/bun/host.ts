@@ -6,12 +6,12 @@ import { IpAddress, type SocketAddress } from "../../base/ip.ts";
 import { hostLimits } from "../../base/limits/host.ts";
 import type { Clock, Host, Network, Socket } from "../host.ts";
 import { systemErrorName } from "../socket_errors.ts";
-import { BunClock, bunRandom } from "./clock.ts";
+import { SystemClock, systemRandom } from "../system/clock.ts";
+import { SystemFiles } from "../system/files.ts";
+import { SocketHttpClient } from "../system/http_client.ts";
 import { bunConnect } from "./connect.ts";
 import { bunDatabases } from "./database.ts";
 import { openDatagrams } from "./datagrams.ts";
-import { BunFiles } from "./files.ts";
-import { BunHttpClient } from "./http_client.ts";
 import { LinuxSockets } from "./linux_socket.ts";
 import { bunListen } from "./listen.ts";
 import type { SocketContext } from "./native.ts";
@@ -23,17 +23,17 @@ import { bindUdp } from "./udp.ts";
 import { BunUnixNetwork } from "./unix.ts";
 
 export function createBunHost(): Host {
-  const clock = new BunClock();
+  const clock = new SystemClock();
   const linux = LinuxSockets.open();
   const net = bunNetwork(clock, linux);
   return {
     name: "bun",
     clock,
-    random: bunRandom,
+    random: systemRandom,
     net,
-    files: new BunFiles(clock),
+    files: new SystemFiles(clock),
     process: bunProcess(linux),
-    http: new BunHttpClient(clock, net.resolve),
+    http: new SocketHttpClient(clock, net.resolve),
     databases: bunDatabases,
   };
 }

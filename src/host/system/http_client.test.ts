@@ -8,8 +8,8 @@ import { runtimeProvider } from "../../pki/crypto/provider.ts";
 import { encodePem } from "../../pki/der/pem.ts";
 import { Forge, type Forged, type ForgeOptions } from "../../pki/testing/forge.ts";
 import type { HttpRequest, HttpResponse } from "../host.ts";
-import { BunClock } from "./clock.ts";
-import { BunHttpClient } from "./http_client.ts";
+import { SystemClock } from "./clock.ts";
+import { SocketHttpClient } from "./http_client.ts";
 
 const forge = new Forge(runtimeProvider(), Date.now());
 const root = await forge.ca();
@@ -75,7 +75,7 @@ function send(
   more: Partial<HttpRequest> = {},
   names: Readonly<Record<string, readonly string[]>> = { "good.test": ["127.0.0.1"] },
 ): Promise<HttpResponse> {
-  const client = new BunHttpClient(new BunClock(), async (hostname) => {
+  const client = new SocketHttpClient(new SystemClock(), async (hostname) => {
     const texts = names[hostname] ?? [hostname];
     return texts.map((text) => IpAddress.parse(text)).filter((ip) => ip !== null);
   });
@@ -119,7 +119,7 @@ describe("whose certificate", () => {
         trustedRootsPem: "",
         url: `https://good.test:${port}/secret`,
       };
-      const sent = new BunHttpClient(new BunClock(), async () => [parse("127.0.0.1")]).send({
+      const sent = new SocketHttpClient(new SystemClock(), async () => [parse("127.0.0.1")]).send({
         method: "GET",
         timeoutMs: 60_000,
         maxResponseBytes: 10,
@@ -182,7 +182,7 @@ describe("which address", () => {
   test("a name that changes its mind after the check is asked once only", async () => {
     const { port, seen } = await serve(null, ok);
     let asked = 0;
-    const client = new BunHttpClient(new BunClock(), async () => {
+    const client = new SocketHttpClient(new SystemClock(), async () => {
       asked++;
       return [parse(asked === 1 ? "192.0.2.1" : "127.0.0.1")];
     });
@@ -262,7 +262,7 @@ describe("how long and how much", () => {
   });
 
   test("a name that never resolves counts too", async () => {
-    const client = new BunHttpClient(new BunClock(), () => new Promise(() => {}));
+    const client = new SocketHttpClient(new SystemClock(), () => new Promise(() => {}));
     const sent = client.send({
       method: "GET",
       url: "http://slow.test/",

@@ -1,4 +1,4 @@
-/** Files of the Bun host. */
+/** Files of the hosts that are real. */
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import {
@@ -20,7 +20,7 @@ import type { Clock, FileEntry, Files } from "../host.ts";
 import { systemErrorName } from "../socket_errors.ts";
 import { watchPath } from "./watch.ts";
 
-export class BunFiles implements Files {
+export class SystemFiles implements Files {
   readonly #clock: Clock;
 
   constructor(clock: Clock) {

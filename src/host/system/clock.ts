@@ -1,4 +1,4 @@
-/** Time, timers, deferral and randomness of the Bun host. */
+/** Time, timers, deferral and randomness of the hosts that are real, whatever their runtime. */
 import type { Clock, Random, Timer } from "../host.ts";
 
 /**
@@ -6,7 +6,7 @@ import type { Clock, Random, Timer } from "../host.ts";
  * with either of them each socket that is readable in one turn of the event loop would be flushed by itself; immediates
  * run once after all of them, and a pending one makes the next poll not wait. One immediate serves all callbacks.
  */
-export class BunClock implements Clock {
+export class SystemClock implements Clock {
   #deferred: (() => void)[] = [];
   #spare: (() => void)[] = [];
 
@@ -19,7 +19,7 @@ export class BunClock implements Clock {
   }
 
   setTimer(delayMs: number, callback: () => void): Timer {
-    return new BunTimer(delayMs, callback);
+    return new SystemTimer(delayMs, callback);
   }
 
   defer(callback: () => void): void {
@@ -43,7 +43,7 @@ export class BunClock implements Clock {
   };
 }
 
-class BunTimer implements Timer {
+class SystemTimer implements Timer {
   readonly #handle: ReturnType<typeof setTimeout>;
 
   constructor(delayMs: number, callback: () => void) {
@@ -56,7 +56,7 @@ class BunTimer implements Timer {
   }
 }
 
-export const bunRandom: Random = {
+export const systemRandom: Random = {
   fill(bytes) {
     // The Web Crypto call takes at most 65,536 bytes.
     for (let start = 0; start < bytes.length; start += 65_536) {

@@ -1,5 +1,5 @@
 /**
- * The HTTP client of the Bun host, over sockets of its own. Not over `fetch`, which goes where HTTPS_PROXY says whatever
+ * The HTTP client of the hosts that are real, over sockets of its own. Not over `fetch`, which goes where HTTPS_PROXY says whatever
  * address it was given, sends LIST as GET, and stops checking certificates when an environment variable says so.
  */
 import { connect as connectTcp, type Socket } from "node:net";
@@ -19,7 +19,7 @@ import {
 } from "../http/request.ts";
 import { connectError, systemErrorName } from "../socket_errors.ts";
 
-export class BunHttpClient implements HttpClient {
+export class SocketHttpClient implements HttpClient {
   readonly #clock: Clock;
   readonly #resolve: Network["resolve"];
 
