@@ -4,6 +4,7 @@
  */
 import type { MeshError } from "../base/errors.ts";
 import type { IpAddress, SocketAddress } from "../base/ip.ts";
+import { type Listed, notListed } from "../base/roster.ts";
 import type { Socket } from "../host/host.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
 import type { AppProtocol, Service } from "../mesh/service.ts";
@@ -119,8 +120,25 @@ export interface ConnectionCircuit {
   give(kind: "connections" | "pending"): void;
 }
 
+/** What telemetry keeps of a request that is under way. */
+export interface Observed {
+  readonly trace: ObservedTrace | null;
+  /** Of a gRPC call. */
+  readonly requestMessages: { readonly messages: number } | null;
+  responseMessages: { readonly messages: number } | null;
+}
+
+export interface ObservedTrace {
+  /** Hexadecimal. */
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly parentId: string;
+  readonly sampled: boolean;
+}
+
 /** One request with all that is known of it, from its head until the last byte of its answer. `c.env` of the waypoint's application. */
-export class Exchange {
+export class Exchange implements Listed {
+  rosterAt = notListed;
   readonly downstream: Downstream;
   readonly request: RequestHead;
   /** Null for a request without content. Of an upgraded one: what the client says after the answer. */
@@ -148,6 +166,10 @@ export class Exchange {
   added: Fields | null = null;
   /** Not null when the answer is our own. */
   reply: LocalReply | null = null;
+  /** Set by telemetry while it is under way. Here, and not in a Map by exchange: see `base/roster.ts`. */
+  observed: Observed | null = null;
+  /** Set by whoever makes the attempts: what it has taken and gives back at the end. */
+  taken: { giveBack(): void } | null = null;
   /** Why it ended before its time; null while it lasts, and after an orderly end. */
   error: MeshError | null = null;
   /** The last byte of the answer was passed on, or it was cut. */

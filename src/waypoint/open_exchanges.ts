@@ -1,4 +1,5 @@
 /** Every open request, so that each can be decided again: when policy, token or trust changes, what is not allowed any more ends. */
+import { Roster } from "../base/roster.ts";
 import { sweep } from "../base/time_slice.ts";
 import type { Clock } from "../host/host.ts";
 import type { Exchange } from "./exchange.ts";
@@ -6,7 +7,7 @@ import type { Ending } from "./stages.ts";
 
 export class OpenExchanges {
   readonly #clock: Pick<Clock, "now" | "defer">;
-  readonly #open = new Set<Exchange>();
+  readonly #open = new Roster<Exchange>();
 
   constructor(clock: Pick<Clock, "now" | "defer">) {
     this.#clock = clock;
@@ -17,7 +18,7 @@ export class OpenExchanges {
   }
 
   [Symbol.iterator](): IterableIterator<Exchange> {
-    return this.#open.values();
+    return this.#open[Symbol.iterator]();
   }
 
   add(exchange: Exchange): void {

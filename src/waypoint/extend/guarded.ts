@@ -3,6 +3,7 @@
  * on after its time. Its time is its own: what is behind `next` is not counted.
  */
 import type { Context, MiddlewareHandler, Next } from "hono";
+import { type Listed, notListed, Roster } from "../../base/roster.ts";
 import type { Clock, Timer } from "../../host/host.ts";
 import type { Exchange, LocalReply } from "../exchange.ts";
 import { localReply } from "../local_reply.ts";
@@ -36,7 +37,7 @@ export function guarded(
  */
 class Running {
   readonly #clock: Clock;
-  readonly #runs = new Set<Run>();
+  readonly #runs = new Roster<Run>();
   #timer: Timer | null = null;
   #timerAtMs = 0;
 
@@ -71,7 +72,8 @@ class Running {
   }
 }
 
-class Run {
+class Run implements Listed {
+  rosterAt = notListed;
   readonly #c: Context;
   readonly #next: Next;
   readonly #settings: GuardSettings;

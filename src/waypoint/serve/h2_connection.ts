@@ -1,6 +1,7 @@
 /** A connection of HTTP/2 through the waypoint, by prior knowledge, the client's side. */
 import { MeshError } from "../../base/errors.ts";
 import { servingLimits } from "../../base/limits/serving.ts";
+import { Roster } from "../../base/roster.ts";
 import type { Socket } from "../../host/host.ts";
 import { H2Link } from "../../transport/h2_link.ts";
 import type { HeaderFields } from "../../wire/h2/headers.ts";
@@ -14,7 +15,7 @@ export class H2ServedConnection implements Served {
   readonly #serving: Serving;
   readonly #downstream: Downstream;
   readonly #link: H2Link;
-  readonly #open = new Set<H2Exchange>();
+  readonly #open = new Roster<H2Exchange>();
   #idleSinceMs: number;
 
   /** @param onOver exactly once. */

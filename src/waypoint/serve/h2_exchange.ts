@@ -1,5 +1,6 @@
 /** One request on a stream of HTTP/2 through the waypoint, the client's side. */
 import type { MeshError } from "../../base/errors.ts";
+import { type Listed, notListed } from "../../base/roster.ts";
 import { h2ErrorCode } from "../../wire/h2/error_code.ts";
 import type { HeaderFields } from "../../wire/h2/headers.ts";
 import type { H2Stream, H2StreamEvents, ResetInitiator } from "../../wire/h2/stream.ts";
@@ -11,7 +12,8 @@ import { clientGone, type Serving } from "../serving.ts";
 
 const nothing = new Uint8Array(0);
 
-export class H2Exchange implements H2StreamEvents, BodySink {
+export class H2Exchange implements H2StreamEvents, BodySink, Listed {
+  rosterAt = notListed;
   readonly #serving: Serving;
   readonly #stream: H2Stream;
   readonly #body: Body | null;

@@ -4,14 +4,14 @@ import type { LogFields, Logger } from "../../base/log.ts";
 import type { MetricRegistry } from "../../base/metrics.ts";
 import type { Clock, Random } from "../../host/host.ts";
 import type { OtlpLog, OtlpSpan } from "../../wire/otlp/items.ts";
-import { type Downstream, type Exchange, field } from "../exchange.ts";
+import { type Downstream, type Exchange, field, type ObservedTrace } from "../exchange.ts";
 import type { AccessFormat } from "./access_format.ts";
 import { MessageCount } from "./message_count.ts";
 import type { OtlpQueue } from "./otlp_queue.ts";
 import { RequestMetrics } from "./request_metrics.ts";
 import { destinationName, type RequestRecord, recordOf, requestProtocol } from "./request_record.ts";
 import type { TelemetryRule } from "./telemetry_rule.ts";
-import { readTraceContext, type TraceContext, withTraceContext } from "./trace_context.ts";
+import { readTraceContext, withTraceContext } from "./trace_context.ts";
 
 export interface RequestTelemetryOptions {
   readonly clock: Clock;
@@ -32,12 +32,6 @@ export interface RequestTelemetryOptions {
   } | null;
 }
 
-/** What is kept of a request that is under way. */
-interface Open {
-  readonly trace: (TraceContext & { readonly sampled: boolean; readonly parentId: string }) | null;
-  readonly requestMessages: MessageCount | null;
-}
-
 const idsPerDraw = 128;
 /** The digits that begin with the bits 10. */
 const variants = ["8", "9", "a", "b"] as const;
@@ -45,8 +39,8 @@ const variants = ["8", "9", "a", "b"] as const;
 export class RequestTelemetry {
   readonly #options: RequestTelemetryOptions;
   readonly #metrics: RequestMetrics;
-  readonly #open = new Map<Exchange, Open>();
-  readonly #responses = new WeakMap<Exchange, MessageCount>();
+  /** How many are under way. */
+  #open = 0;
   /** Hexadecimal digits that were drawn and not used from `#drawnAt` on. */
   #drawn = "";
   #drawnAt = 0;
@@ -58,34 +52,38 @@ export class RequestTelemetry {
 
   /** Requests that are under way. */
   get size(): number {
-    return this.#open.size;
+    return this.#open;
   }
 
   begin(exchange: Exchange): void {
     const requestMessages = exchange.isGrpc ? new MessageCount() : null;
     if (requestMessages !== null) exchange.body?.observe(requestMessages);
-    this.#open.set(exchange, { trace: this.#beginTrace(exchange), requestMessages });
+    exchange.observed = { trace: this.#beginTrace(exchange), requestMessages, responseMessages: null };
+    this.#open++;
     if (field(exchange.request.fields, "x-request-id") === null)
       exchange.request.fields.push("x-request-id", this.#requestId());
   }
 
   /** Of a request that is under way; null without a trace. */
   traceId(exchange: Exchange): string | null {
-    return this.#open.get(exchange)?.trace?.traceId ?? null;
+    return exchange.observed?.trace?.traceId ?? null;
   }
 
   /** An answer is about to be passed on. */
   answering(exchange: Exchange): void {
-    if (!exchange.isGrpc || exchange.responseBody === null || this.#responses.has(exchange)) return;
+    const { observed, responseBody } = exchange;
+    if (observed === null || observed.responseMessages !== null) return;
+    if (responseBody === null || !exchange.isGrpc) return;
     const count = new MessageCount();
-    exchange.responseBody.observe(count);
-    this.#responses.set(exchange, count);
+    responseBody.observe(count);
+    observed.responseMessages = count;
   }
 
   end(exchange: Exchange): void {
-    const open = this.#open.get(exchange);
-    if (open === undefined) return;
-    this.#open.delete(exchange);
+    const open = exchange.observed;
+    if (open === null) return;
+    exchange.observed = null;
+    this.#open--;
     const { clock, tracing, logs } = this.#options;
     const record = recordOf(exchange, clock.now(), clock.wallMs());
     const rule = this.#options.rule(exchange.downstream);
@@ -96,7 +94,7 @@ export class RequestTelemetry {
       this.#metrics.countMessages(
         record,
         open.requestMessages.messages,
-        this.#responses.get(exchange)?.messages ?? 0,
+        open.responseMessages?.messages ?? 0,
         rule.metrics,
       );
     if (rule.isLogged(record)) this.#log(record, trace);
@@ -105,7 +103,7 @@ export class RequestTelemetry {
       tracing.spans.add(spanFor(record, trace, rule.spanAttributes?.(record) ?? {}));
   }
 
-  #beginTrace(exchange: Exchange): Open["trace"] {
+  #beginTrace(exchange: Exchange): ObservedTrace | null {
     const { tracing, random } = this.#options;
     if (tracing === null) {
       const seen = readTraceContext(exchange.request.fields);
@@ -144,7 +142,7 @@ export class RequestTelemetry {
     return `${digits(0, 8)}-${digits(8, 12)}-4${digits(13, 16)}-${variant}${digits(17, 20)}-${digits(20, 32)}`;
   }
 
-  #log(record: RequestRecord, trace: Open["trace"]): void {
+  #log(record: RequestRecord, trace: ObservedTrace | null): void {
     const { logger, format } = this.#options;
     const level = levelOf(record);
     if (logger.wants?.(level, "access") === false) return;
@@ -152,7 +150,7 @@ export class RequestTelemetry {
     else logger.log(level, "access", format(record));
   }
 
-  #logRecord(record: RequestRecord, trace: Open["trace"]): OtlpLog {
+  #logRecord(record: RequestRecord, trace: ObservedTrace | null): OtlpLog {
     const { format } = this.#options;
     const { request } = record.exchange;
     const attributes: Record<string, string | number | boolean> = {};
@@ -175,7 +173,7 @@ function levelOf({ status, exchange }: RequestRecord): "error" | "warn" | "info"
 }
 
 /** A query may hold a token or a name; a format string says so where an operator wants it in the log. */
-function lineFields(record: RequestRecord, trace: Open["trace"]): LogFields {
+function lineFields(record: RequestRecord, trace: ObservedTrace | null): LogFields {
   const { exchange, grpcStatus } = record;
   const { request, downstream, endpoint, rule, user } = exchange;
   const [ip] = endpoint?.workload.addresses ?? [];
@@ -219,7 +217,7 @@ function withoutQuery(path: string): string {
 /** OpenTelemetry's semantic conventions for HTTP servers: a server's span is in error from 500 on. */
 function spanFor(
   record: RequestRecord,
-  trace: NonNullable<Open["trace"]>,
+  trace: ObservedTrace,
   others: Readonly<Record<string, string>>,
 ): OtlpSpan {
   const { exchange, status } = record;

@@ -35,7 +35,8 @@ export interface AttemptsContext {
 
 export class Attempts {
   readonly #context: AttemptsContext;
-  readonly #open = new Map<Exchange, Tries>();
+  /** Exchanges that hold something. */
+  #open = 0;
   /** What is called without a route, of connections: so that their requests make nothing of it. */
   readonly #called = new WeakMap<Downstream, Destination>();
 
@@ -45,7 +46,7 @@ export class Attempts {
 
   /** Exchanges that hold something; 0 when none is open. */
   get size(): number {
-    return this.#open.size;
+    return this.#open;
   }
 
   /** The stage. Resolves when there is an answer, the upstream's or ours. */
@@ -60,16 +61,18 @@ export class Attempts {
     if (cluster !== null && !cluster.circuit.take("requests")) return Promise.resolve(overflow("requests"));
     const to = destination === null || cluster === null ? null : { destination, cluster };
     const tries = new Tries(this.#context, exchange, to, forward);
-    this.#open.set(exchange, tries);
+    exchange.taken = tries;
+    this.#open++;
     return new Promise((resolve, reject) => tries.start(resolve, reject));
   }
 
   /** The exchange is over, however it ended: gives back all that it held. */
   ended(exchange: Exchange): void {
-    const tries = this.#open.get(exchange);
-    if (tries === undefined) return;
-    this.#open.delete(exchange);
-    tries.giveBack();
+    const { taken } = exchange;
+    if (taken === null) return;
+    exchange.taken = null;
+    this.#open--;
+    taken.giveBack();
   }
 
   /** Null for a workload's own address. */

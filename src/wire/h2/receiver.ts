@@ -211,7 +211,7 @@ export class Receiver implements FrameSink {
     if (state.closed || state.role === "server") return;
     state.endsWhenIdle = true;
     // Those above were not looked at, so trying them again elsewhere is safe (RFC 9113 §8.7).
-    for (const stream of [...state.streams.values()]) {
+    for (const stream of state.streams.values()) {
       if (stream.id <= lastStreamId || stream.closed) continue;
       const error = peerFault(
         h2ErrorCode.refusedStream,

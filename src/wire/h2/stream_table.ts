@@ -14,9 +14,19 @@ export const ended = {
   never: 4,
 } as const;
 
-/** The streams of a connection: only clients open any, because push is not allowed in either direction. */
+/** Places for streams that are open; a power of two, and at least twice as many as there are streams. */
+const firstPlaces = 8;
+
+/**
+ * The streams of a connection: only clients open any, because push is not allowed in either direction.
+ *
+ * Those that are open are in a table of our own, each at the first free place from the one that its number says, with no gap between: streams
+ * of short life would fill a `Map` with what is gone, the runtime would copy it, and old copies keep the streams of then alive until a
+ * collection of the whole heap.
+ */
 export class StreamTable {
-  readonly #open = new Map<number, StreamState>();
+  #places: (StreamState | undefined)[] = [];
+  #openCount = 0;
   readonly #maxRemembered: number;
   /** Recently closed streams, number * 4 + how; a ring, made when the first stream closes. */
   #remembered: Float64Array | null = null;
@@ -31,24 +41,69 @@ export class StreamTable {
   }
 
   get openCount(): number {
-    return this.#open.size;
+    return this.#openCount;
   }
 
   get(id: number): StreamState | undefined {
-    return this.#open.get(id);
+    const places = this.#places;
+    const mask = places.length - 1;
+    for (let at = placeOf(id) & mask; ; at = (at + 1) & mask) {
+      const stream = places[at];
+      if (stream === undefined || stream.id === id) return stream;
+    }
   }
 
-  values(): Iterable<StreamState> {
-    return this.#open.values();
+  /** In order, as of now. */
+  values(): readonly StreamState[] {
+    return this.#places.filter((stream) => stream !== undefined).sort((a, b) => a.id - b.id);
   }
 
   add(stream: StreamState): void {
-    this.#open.set(stream.id, stream);
+    if ((this.#openCount + 1) * 2 > this.#places.length) this.#grow();
+    this.#openCount++;
+    this.#put(stream);
+  }
+
+  #put(stream: StreamState): void {
+    const places = this.#places;
+    const mask = places.length - 1;
+    let at = placeOf(stream.id) & mask;
+    while (places[at] !== undefined) at = (at + 1) & mask;
+    places[at] = stream;
+  }
+
+  #grow(): void {
+    const streams = this.#places;
+    this.#places = new Array<StreamState | undefined>(Math.max(firstPlaces, streams.length * 2)).fill(
+      undefined,
+    );
+    for (const stream of streams) if (stream !== undefined) this.#put(stream);
+  }
+
+  #remove(id: number): void {
+    const places = this.#places;
+    const mask = places.length - 1;
+    let gap = placeOf(id) & mask;
+    while (places[gap]?.id !== id) {
+      if (places[gap] === undefined) return;
+      gap = (gap + 1) & mask;
+    }
+    this.#openCount--;
+    // What follows and would not be found past the gap moves into it.
+    for (let at = (gap + 1) & mask; ; at = (at + 1) & mask) {
+      const stream = places[at];
+      if (stream === undefined) break;
+      const isBeforeGap = ((at - placeOf(stream.id)) & mask) < ((at - gap) & mask);
+      if (isBeforeGap) continue;
+      places[gap] = stream;
+      gap = at;
+    }
+    places[gap] = undefined;
   }
 
   /** @param how one of `ended`. */
   close(id: number, how: number): void {
-    this.#open.delete(id);
+    this.#remove(id);
     this.#remembered ??= new Float64Array(this.#maxRemembered);
     const slot = this.#nextRemembered;
     const dropped = Math.floor((this.#remembered[slot] ?? 0) / 4);
@@ -59,8 +114,9 @@ export class StreamTable {
 
   /** Empties the table. @returns what was in it. */
   takeAll(): readonly StreamState[] {
-    const streams = [...this.#open.values()];
-    this.#open.clear();
+    const streams = this.values();
+    this.#places = [];
+    this.#openCount = 0;
     return streams;
   }
 
@@ -82,4 +138,9 @@ export class StreamTable {
     }
     return id <= this.#forgotten ? ended.forgotten : ended.never;
   }
+}
+
+/** Numbers that follow each other have places that do. A peer that skips numbers makes longer ways of its own streams, of at most all of them. */
+function placeOf(id: number): number {
+  return id >>> 1;
 }
