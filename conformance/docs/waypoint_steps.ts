@@ -95,8 +95,14 @@ const firewall =
 
 export const captureSteps: readonly Step[] = [
   {
+    line: "fairlead up -f mesh/ --capture redirect --confirm 60s",
+    before: "cp -r $REPOSITORY/examples/shop mesh",
+    until: ready(15021),
+  },
+  { line: "fairlead capture confirm", says: /capture is confirmed/ },
+  {
     line: "nft insert rule inet filter input meta l4proto tcp ct status dnat ct original proto-dst { 80, 443 } accept",
-    before: firewall,
+    before: `stop all; ${firewall}`,
   },
   { line: "nft insert rule inet filter input tcp dport 15008 accept" },
 ];

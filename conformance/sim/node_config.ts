@@ -77,6 +77,7 @@ export function nodeConfig(plan: Plan, machine: MachinePlan): Config {
       excludePorts: [],
       excludeInboundCidrs: [],
       excludeInterfaces: [],
+      confirm: null,
       containers: "exclude",
       backend: "auto",
     },

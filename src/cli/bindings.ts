@@ -71,6 +71,8 @@ export interface CaptureBindings {
     readonly findings: readonly { readonly message: string; readonly remedy: string }[];
   }>;
   remove(): Promise<void>;
+  /** Waits as long as told, and then takes capture back unless it was released. @returns whether it did. */
+  guard(afterMs: number): Promise<boolean>;
 }
 
 /** What leads this host's programs to names of the mesh, whichever run set it up. */

@@ -58,6 +58,10 @@ const all = {
   capture: [
     ["Which rules are loaded here, and do they work?", "fairlead capture status"],
     ["After a node was killed:", "fairlead capture remove"],
+    [
+      "Try capture on a host that you reach by the network; without the second line it is taken back:",
+      "fairlead node … --capture redirect --confirm 60s\n  fairlead capture confirm",
+    ],
   ],
   check: [
     ["Is this host fit for the mesh, before anything is installed?", "fairlead check --pre"],

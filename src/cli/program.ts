@@ -12,7 +12,7 @@ import { addExplain, addPolicy } from "./explain/commands.ts";
 import { examples, overview } from "./help.ts";
 import { addInstall } from "./install/commands.ts";
 import { type AdminPlace, adminOption, targetOf } from "./node/admin_place.ts";
-import { removeCaptureRules, showCapture } from "./node/capture.ts";
+import { confirmCapture, readGuardDuration, removeCaptureRules, showCapture } from "./node/capture.ts";
 import { addNodeCommands } from "./node/commands.ts";
 import { get } from "./node/get.ts";
 import { resources } from "./node/resources.ts";
@@ -171,9 +171,9 @@ function addCapture(
 ): void {
   const command = program
     .command("capture")
-    .summary("show or remove the rules that capture this host's TCP")
+    .summary("show, keep or remove the rules that capture this host's TCP")
     .description(
-      "Shows or removes the rules that `--capture redirect` installs (root). The rules stay when a node is killed, so that no traffic goes around the mesh.",
+      "Shows, keeps or removes the rules that `--capture` installs (root). The rules stay when a node is killed, so that no traffic goes around the mesh.",
     );
   command
     .command("status")
@@ -185,6 +185,24 @@ function addCapture(
     .action(async ({ json }: { readonly json?: boolean }) =>
       finish(await showCapture(bindings, style, json === true)),
     );
+  command
+    .command("confirm")
+    .summary("keep rules that are on trial (--confirm)")
+    .description(
+      "Asks a running node at its administration socket. Run it from a new session, by the way that you reach this host: without it, the node takes its rules back.",
+    )
+    .addOption(adminOption())
+    .action(async ({ admin }: { readonly admin: AdminPlace }) =>
+      finish(await confirmCapture(bindings, targetOf(bindings, admin))),
+    );
+  command
+    .command("guard", { hidden: true })
+    .description("What a node on trial starts beside itself.")
+    .argument("<DURATION>", "when capture is taken back", readGuardDuration)
+    .action(async (afterMs: number) => {
+      await bindings.capture.guard(afterMs);
+      finish(0);
+    });
   command
     .command("remove")
     .summary("remove the rules that a killed node left behind")

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { readFile } from "node:fs/promises";
+import { captureLimits } from "../base/limits/capture.ts";
 import { configLimits } from "../base/limits/config.ts";
 import { loadConfig, loadControlPlane } from "./load.ts";
 import type { Config } from "./node/config.ts";
@@ -195,6 +196,25 @@ describe("configuration", () => {
       for (const text of right) expect(errorsOf({ [name]: [text] })).toEqual([]);
       for (const text of wrong) expect(errorsOf({ [name]: [text] })).toHaveLength(1);
     }
+  });
+
+  test("capture on trial has a time within its bounds, something to try, and a socket to confirm at", () => {
+    const tried = (confirm: string, more: Flags = {}) =>
+      errorsOf({ capture: ["redirect"], captureConfirm: [confirm], ...more });
+    const { minConfirmMs, maxConfirmMs } = captureLimits;
+    for (const ms of [minConfirmMs, maxConfirmMs]) expect(tried(`${ms}ms`)).toEqual([]);
+    for (const ms of [minConfirmMs - 1, maxConfirmMs + 1])
+      expect(tried(`${ms}ms`).join()).toContain("--confirm: ");
+    expect(tried("60s", { capture: ["off"] })).toEqual(["--confirm: needs --capture"]);
+    expect(tried("60s", { adminSocket: ["off"] }).join()).toContain(
+      "--confirm: cannot be given with --admin-socket off",
+    );
+    const asked = good({ capture: ["redirect"], captureConfirm: ["60s"] }, { HOME: "/h" });
+    expect(asked.capture.confirm).toEqual({
+      afterMs: 60_000,
+      path: "/h/.local/state/fairlead/capture-confirmed",
+    });
+    expect(good({ capture: ["redirect"] }).capture.confirm).toBeNull();
   });
 
   test("the README's example of a file is a good one", async () => {

@@ -2,6 +2,8 @@
  * Every setting once: its name in a file, its flag, the environment names it is taken from (ztunnel's, where ztunnel has
  * one), its reader, its default and its help. The command line and the loader are both made of this table.
  */
+
+import { captureLimits } from "../base/limits/capture.ts";
 import { configLimits } from "../base/limits/config.ts";
 import { h2Limits } from "../base/limits/h2.ts";
 import { pkiLimits } from "../base/limits/pki.ts";
@@ -214,6 +216,12 @@ const nodeSettings = {
     hint: "MODE",
     group: "Traffic",
     help: "traffic of this host's containers to their bridge's address: exclude or capture",
+  }),
+  captureConfirm: optional(readDuration(captureLimits.minConfirmMs, captureLimits.maxConfirmMs), {
+    flag: "--confirm",
+    hint: "DURATION",
+    group: "Traffic",
+    help: "remove the rules again unless `fairlead capture confirm` comes within this; settings that were confirmed once are not asked for again",
   }),
   captureBackend: one(readWord("auto", "nftables", "iptables", "iptables-legacy"), "auto", {
     flag: "--capture-backend",

@@ -308,6 +308,15 @@ export interface Process {
    * process is there and has not stopped it. @throws MeshError `io` when it cannot be started.
    */
   follow(program: string, args: readonly string[], events: FollowEvents): { stop(): void };
+  /** How this very program is run: the command, and what comes before its own arguments. */
+  readonly self: readonly string[];
+  /**
+   * Runs a program in a session of its own, which goes on when this process has ended, however that came about. @throws MeshError `io` when it
+   * cannot be started.
+   */
+  detach(program: string, args: readonly string[]): Detached;
+  /** What comes by standard input, until its end. */
+  input(): AsyncIterable<Uint8Array>;
   /** Resident memory, bytes. */
   residentBytes(): number;
   /**
@@ -317,6 +326,13 @@ export interface Process {
   giveBackMemory(): void;
   /** CPU time of this process so far, microseconds. */
   cpuMicros(): number;
+}
+
+export interface Detached {
+  /** Whether it has written something; false when it ended without. */
+  readonly spoke: Promise<boolean>;
+  /** To its standard input, which also ends when this process does. Nothing happens when it is gone. */
+  tell(text: string): void;
 }
 
 export interface FollowEvents {

@@ -62,6 +62,7 @@ function sources(changes: Partial<AdminSources> = {}): AdminSources & { readonly
       level = wanted;
     },
     watchRecords: () => () => {},
+    confirmCapture: async () => null,
     drain: () => {
       drains++;
     },
@@ -177,9 +178,23 @@ describe("administration", () => {
     expect(given.drains).toBe(1);
   });
 
+  test("/capture/confirm keeps capture on the socket, by POST alone, and says why it cannot", async () => {
+    const callers: string[] = [];
+    const confirmCapture = async (caller: string) => {
+      callers.push(caller);
+      return callers.length === 1 ? null : "it is too late";
+    };
+    const app = createSocketAdminApp(sources({ confirmCapture }));
+    expect((await askSocket(app, "/capture/confirm")).status).toBe(405);
+    expect((await askSocket(app, "/capture/confirm", { method: "POST" })).status).toBe(200);
+    const late = await askSocket(app, "/capture/confirm", { method: "POST" });
+    expect([late.status, await late.text()]).toEqual([409, "it is too late\n"]);
+    expect(callers.length).toBe(2);
+  });
+
   test("the port changes nothing, and says where changes are made", async () => {
     const given = sources();
-    for (const path of ["/quitquitquit", "/logging?level=debug", "/logging"]) {
+    for (const path of ["/quitquitquit", "/logging?level=debug", "/logging", "/capture/confirm"]) {
       for (const method of ["POST", "GET", "PUT"]) {
         const answer = await ask(createAdminApp(given, open), path, { method });
         expect([answer.status, await answer.text()]).toEqual([

@@ -25,7 +25,11 @@ const pages: readonly (readonly [path: string, description: string])[] = [
   ["tap", "on the socket: connections and requests as they come; ?from= ?to= ?failed=1"],
   ["logging", "on the socket, POST: show the log level; POST ?level=debug|info|warn|error: change it"],
   ["quitquitquit", "on the socket, POST: drain and stop"],
+  ["capture/confirm", "on the socket, POST: keep capture rules that are on trial"],
 ];
+
+/** Paths that change something, which the socket alone does. */
+const changes = ["/logging", "/quitquitquit", "/capture/confirm"] as const;
 
 /** The application of the port. */
 export function createAdminApp(sources: AdminSources, access: PortAccess): Hono {
@@ -34,7 +38,7 @@ export function createAdminApp(sources: AdminSources, access: PortAccess): Hono 
   if (access.reads === "socket") app.use(refuseReads(access));
   addReads(app, sources);
   app.all("/tap", (context) => context.text(`/tap is not for the port: ${wayIn(access)}\n`, 403));
-  for (const path of ["/logging", "/quitquitquit"])
+  for (const path of changes)
     app.all(path, (context) => context.text(`${path} changes this node: ${wayIn(access)}\n`, 403));
   return app;
 }
@@ -55,7 +59,11 @@ export function createSocketAdminApp(sources: AdminSources): Hono<{ Bindings: So
     sources.drain(context.env.caller);
     return context.text("shutdown now\n");
   });
-  for (const path of ["/logging", "/quitquitquit"])
+  app.post("/capture/confirm", async (context) => {
+    const problem = await sources.confirmCapture(context.env.caller);
+    return problem === null ? context.text("capture is confirmed\n") : context.text(`${problem}\n`, 409);
+  });
+  for (const path of changes)
     app.all(path, (context) => context.text(`${path} takes POST\n`, 405, { allow: "POST" }));
   return app;
 }

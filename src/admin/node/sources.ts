@@ -34,6 +34,8 @@ export interface AdminSources {
   setLogLevel(level: LogLevel, caller: string): void;
   /** Adds a listener for what the access log says of connections and requests. @returns a function that ends it. */
   watchRecords(listener: (entry: LogEntry) => void): () => void;
+  /** Keeps capture rules that are on trial. @returns null when it is done; why not, else. */
+  confirmCapture(caller: string): Promise<string | null>;
   /** Begins to drain and returns at once. */
   drain(caller: string): void;
 }

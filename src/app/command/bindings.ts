@@ -7,6 +7,7 @@ import { removeResolver, resolverIsSet } from "../../dns/resolver_setup.ts";
 import { readMeshFiles, refuseMissing } from "../../files/mesh_files.ts";
 import type { ServeHttp } from "../../host/bun/serve_http.ts";
 import { removeCapture } from "../../host/capture/capture.ts";
+import { runGuard } from "../../host/capture/guard.ts";
 import { captureStatus } from "../../host/capture/status.ts";
 import type { Files, Host } from "../../host/host.ts";
 import { serveAdministration } from "../node/administration.ts";
@@ -46,6 +47,11 @@ export function cliBindings(host: Host, { serveHttp, print, ask, screen }: Outsi
     capture: {
       status: () => captureStatus(host, ports.hbone),
       remove: () => removeCapture(host),
+      guard: (afterMs) =>
+        runGuard(host, afterMs, async () => {
+          await removeCapture(host);
+          await removeResolver(host);
+        }),
     },
     live: {
       ...screen,

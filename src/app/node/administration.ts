@@ -82,6 +82,7 @@ function adminSources(
       logger.level = level;
     },
     watchRecords: (listener) => logger.watch("access", listener),
+    confirmCapture: (caller) => node.confirmCapture(caller),
     drain: (caller) => {
       logger.log("info", "admin", "asked to drain and stop", { by: caller });
       onDrain();

@@ -1,5 +1,7 @@
 /** Capture as a part of a node: its rules from the settings, whether they are in force, and what an operator has to know of this host. */
 import type { IpAddress } from "../../base/ip.ts";
+import { captureLimits } from "../../base/limits/capture.ts";
+import type { Logger } from "../../base/log.ts";
 import type { MetricRegistry } from "../../base/metrics.ts";
 import { prefixContains } from "../../base/prefix.ts";
 import type { Config } from "../../config/node/config.ts";
@@ -7,14 +9,115 @@ import { Capture } from "../../host/capture/capture.ts";
 import { inspectHost } from "../../host/capture/findings.ts";
 import { addressesOfBridges } from "../../host/capture/host_facts.ts";
 import type { CaptureOptions } from "../../host/capture/options.ts";
+import { describeCapture, Trial } from "../../host/capture/trial.ts";
 import type { Host } from "../../host/host.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
 
-/** Says what of this host gets in the way of capture; none of it keeps the node from starting. @throws MeshError as `Capture.install`. */
-export async function startCapture(host: Host, config: Config, context: NodeContext): Promise<Capture> {
-  const { logger, locals, net } = context;
+/** The rules, and the trial that they are on. */
+export class NodeCapture {
+  readonly #capture: Capture;
+  readonly #trial: Trial | null;
+
+  constructor(capture: Capture, trial: Trial | null) {
+    this.#capture = capture;
+    this.#trial = trial;
+  }
+
+  get inForce(): boolean {
+    return this.#capture.inForce;
+  }
+
+  get repairs(): number {
+    return this.#capture.repairs;
+  }
+
+  /** What readiness waits for; null for nothing. */
+  get pending(): string | null {
+    if (this.#trial?.state === "reverted") return "capture rules, which were not confirmed";
+    return this.inForce ? null : "capture rules";
+  }
+
+  /** @returns why there is nothing to confirm; null when it is done. */
+  async confirm(caller: string): Promise<string | null> {
+    if (this.#trial === null) return "capture is not on trial here (--confirm), or was confirmed before";
+    if (await this.#trial.confirm(caller)) return null;
+    return this.#trial.state === "confirmed"
+      ? "capture is confirmed already"
+      : "it is too late: capture was taken back";
+  }
+
+  /** Idempotent. */
+  async remove(): Promise<void> {
+    await this.#capture.remove();
+    // Last: until the rules are gone somebody else has to see to it that they go.
+    this.#trial?.close();
+  }
+}
+
+/**
+ * Says what of this host gets in the way of capture; none of it keeps the node from starting.
+ *
+ * @param withdraw takes back what else leads this host's programs here, when no confirmation comes. @throws MeshError as `Capture.install`.
+ */
+export async function startCapture(
+  host: Host,
+  config: Config,
+  context: NodeContext,
+  withdraw: () => Promise<void>,
+): Promise<NodeCapture> {
+  const { logger } = context;
   const options = captureOptions(config);
-  const capture = await Capture.install(host, options, logger);
+  const trial = await beginTrial(host, config, options, logger);
+  try {
+    const capture = await Capture.install(host, options, logger);
+    trial?.onDeadline(async () => {
+      await capture.remove();
+      await withdraw();
+    });
+    await tellFindings(host, config, context, options);
+    return new NodeCapture(capture, trial);
+  } catch (error) {
+    trial?.close();
+    throw error;
+  }
+}
+
+async function beginTrial(
+  host: Host,
+  { capture: { confirm } }: Config,
+  options: CaptureOptions,
+  logger: Logger,
+): Promise<Trial | null> {
+  if (confirm === null) return null;
+  const { afterMs, path } = confirm;
+  const trial = await Trial.begin(
+    host,
+    {
+      afterMs,
+      path,
+      subject: describeCapture(options),
+      guardWords: ["capture", "guard", `${afterMs + captureLimits.guardLaterMs}ms`],
+    },
+    logger,
+  );
+  if (trial !== null)
+    logger.log(
+      "warn",
+      "capture",
+      `capture is on trial: it is taken back in ${Math.round(afterMs / 1000)} s`,
+      {
+        remedy: "when this host can still be reached, run: fairlead capture confirm",
+      },
+    );
+  return trial;
+}
+
+async function tellFindings(
+  host: Host,
+  config: Config,
+  { logger, locals, net }: NodeContext,
+  options: CaptureOptions,
+): Promise<void> {
   const told = new Set<string>(options.containers === "exclude" ? await addressesOfBridges(host) : []);
   const tellAddresses = (): void => {
     if (locals.all.length === 0) return;
@@ -32,11 +135,10 @@ export async function startCapture(host: Host, config: Config, context: NodeCont
   locals.subscribe(tellAddresses);
   const findings = await inspectHost(host, { ...options, hbonePort: config.ports.hbone });
   for (const { message, remedy } of findings) logger.log("warn", "capture", message, { remedy });
-  return capture;
 }
 
 /** @param read null until the rules are installed. */
-export function registerCaptureMetrics(metrics: MetricRegistry, read: () => Capture | null): void {
+export function registerCaptureMetrics(metrics: MetricRegistry, read: () => NodeCapture | null): void {
   const inForce = metrics
     .gauge("fairlead_capture_in_force", "1 while the capture rules are loaded, 0 while they are missing", [])
     .with({});

@@ -95,6 +95,12 @@ export class NodeNames {
     this.#isServing = true;
   }
 
+  /** This host's programs resolve names as before, also when the node goes on. */
+  async withdraw(): Promise<void> {
+    this.#isServing = false;
+    await this.#setup.remove();
+  }
+
   /** What readiness waits for. */
   get pending(): readonly string[] {
     return this.#isServing && this.#setup.problem === null ? [] : ["names of the mesh"];

@@ -13,7 +13,6 @@ import { proxyLimits } from "../../base/limits/proxy.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import type { Config } from "../../config/node/config.ts";
 import { refuseMissing } from "../../files/mesh_files.ts";
-import type { Capture } from "../../host/capture/capture.ts";
 import { opensIpv6Sockets } from "../../host/capture/host_facts.ts";
 import type { Host } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
@@ -37,7 +36,7 @@ import { OwnListeners } from "../../proxy/own_listeners.ts";
 import { Telemetry } from "../../proxy/telemetry.ts";
 import { UnshownSources } from "../../proxy/unshown_sources.ts";
 import { type Lifecycle, startWithin } from "../lifecycle.ts";
-import { registerCaptureMetrics, startCapture } from "./capture.ts";
+import { type NodeCapture, registerCaptureMetrics, startCapture } from "./capture.ts";
 import { type IdentitySocket, openIdentitySocket, prefetchIdentities } from "./identity.ts";
 import { joinControl } from "./join_control.ts";
 import { CrlSets, followControl, followFiles, type MeshSource } from "./mesh_source.ts";
@@ -67,6 +66,8 @@ export interface PreparedNode {
   readonly identitySocket: IdentitySocket | null;
   /** What readiness waits for, by name; empty is ready. */
   pending(): readonly string[];
+  /** Keeps capture that is on trial. @param caller in words for the log. @returns why not; null when it is done. */
+  confirmCapture(caller: string): Promise<string | null>;
   /** Finishes what is open, at most `drainDeadlineMs`, then stops. */
   drain(): Promise<void>;
   /** Cuts everything; what was set up on the host is removed. */
@@ -201,9 +202,9 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
   prefetchIdentities(locals, secrets, socket);
   if (membership !== null) registerControlMetrics(metrics, clock, () => mesh.control());
   let tunnel: NodeTunnel | null = null;
-  let capture: Capture | null = null;
-  if (config.capture.mode === "redirect") registerCaptureMetrics(metrics, () => capture);
-  const keepCapture = (installed: Capture): void => {
+  let capture: NodeCapture | null = null;
+  if (config.capture.mode !== "off") registerCaptureMetrics(metrics, () => capture);
+  const keepCapture = (installed: NodeCapture): void => {
     capture = installed;
   };
   const { rootNamespace } = membership?.facts ?? config;
@@ -212,7 +213,8 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
     ? (dial: EndpointDial) => openWaypoint(context, host, facts, mesh.inForce, dial, sidecar)
     : null;
   const serveNames = async (): Promise<void> => nodeNames?.serve(locals, context.own, metrics, life);
-  const parts = { mesh, makeWaypoint, serveNames };
+  const withdrawNames = async (): Promise<void> => nodeNames?.withdraw();
+  const parts = { mesh, makeWaypoint, serveNames, withdrawNames };
   const listening = listen(host, config, context, parts, life, keepCapture).then((open) => {
     tunnel = open;
     return open;
@@ -233,11 +235,13 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
     identitySocket: socket,
     pending: () => [
       ...mesh.pending(),
-      ...(config.capture.mode === "redirect" && capture?.inForce !== true ? ["capture rules"] : []),
+      ...(config.capture.mode === "off" ? [] : pendingCapture(capture)),
       ...(sidecar?.pending(context.locals.all) ?? []),
       ...(nodeNames?.pending ?? []),
       ...pendingNames(context, draining),
     ],
+    confirmCapture: async (caller) =>
+      capture === null ? "nothing is captured here" : await capture.confirm(caller),
     stop: () => life.stop(),
     drain: async () => {
       draining = true;
@@ -256,9 +260,9 @@ async function listen(
   host: Host,
   config: Config,
   context: NodeContext,
-  { mesh, makeWaypoint, serveNames }: ListeningParts,
+  { mesh, makeWaypoint, serveNames, withdrawNames }: ListeningParts,
   life: Lifecycle,
-  onCapture: (capture: Capture) => void,
+  onCapture: (capture: NodeCapture) => void,
 ): Promise<NodeTunnel> {
   const stopped = (): MeshError => new MeshError("stopped", "local", "stopped while waiting for the mesh");
   const { promise: giveUp, reject } = Promise.withResolvers<never>();
@@ -278,8 +282,8 @@ async function listen(
     life.onStop(() => tunnel.stop());
     await serveNames();
     // Last, so that nothing is redirected to a port that does not listen yet; and first undone.
-    if (config.capture.mode === "redirect") {
-      const capture = await startCapture(host, config, context);
+    if (config.capture.mode !== "off") {
+      const capture = await startCapture(host, config, context, withdrawNames);
       life.onStop(() => capture.remove());
       if (life.isStopping) await life.stop();
       onCapture(capture);
@@ -295,6 +299,7 @@ interface ListeningParts {
   readonly mesh: MeshSource;
   readonly makeWaypoint: ConstructorParameters<typeof NodeTunnel>[2];
   readonly serveNames: () => Promise<void>;
+  readonly withdrawNames: () => Promise<void>;
 }
 
 /** Whether there is HTTP to be read here, at a waypoint or inside a tunnel. */
@@ -319,6 +324,11 @@ function countChanges(change: MeshChange): Record<string, number | null> {
     services: count(change.services),
     policies: count(change.policies),
   };
+}
+
+function pendingCapture(capture: NodeCapture | null): readonly string[] {
+  const pending = capture === null ? "capture rules" : capture.pending;
+  return pending === null ? [] : [pending];
 }
 
 /** Ready is: every workload of this host could show its SVID now, and we are not on our way out. */

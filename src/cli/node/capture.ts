@@ -1,5 +1,9 @@
-/** `fairlead capture status|remove`: the rules by which a node takes this host's TCP, seen and removed without a node. */
-import type { CliBindings, ExitCode } from "../bindings.ts";
+/** `fairlead capture …`: the rules by which a node takes this host's TCP: shown, kept, and removed without a node. */
+import { InvalidArgumentError } from "commander";
+import { MeshError } from "../../base/errors.ts";
+import { captureLimits } from "../../base/limits/capture.ts";
+import { Invalid, readDuration } from "../../config/value.ts";
+import type { AdminTarget, CliBindings, ExitCode } from "../bindings.ts";
 import type { Style } from "../style.ts";
 
 /** 0: there are none, or they work. 1: something is wrong with them. */
@@ -48,4 +52,19 @@ export async function removeCaptureRules(bindings: CliBindings, force: boolean):
   await capture.remove();
   terminal.out("the capture rules are removed: connections of this host now go outside of the mesh\n");
   return 0;
+}
+
+/** `fairlead capture confirm`. @throws MeshError when there is nothing to confirm, or no node. */
+export async function confirmCapture(bindings: CliBindings, admin: AdminTarget): Promise<ExitCode> {
+  const { status, text } = await bindings.askAdmin(admin, "POST", "/capture/confirm");
+  if (status !== 200)
+    throw new MeshError(status === 403 ? "permission_denied" : "io", "upstream", text.trim());
+  bindings.terminal.out("capture is confirmed: it stays, and these settings are not asked for again\n");
+  return 0;
+}
+
+export function readGuardDuration(text: string): number {
+  const ms = readDuration(0, captureLimits.maxConfirmMs + captureLimits.guardLaterMs)(text);
+  if (ms instanceof Invalid) throw new InvalidArgumentError(`"${text}" is ${ms.reason}`);
+  return ms;
 }

@@ -4,4 +4,5 @@ import type { CaptureBindings } from "../bindings.ts";
 export const noCapture: CaptureBindings = {
   status: async () => ({ state: "none", backends: [], ports: [], findings: [] }),
   remove: async () => {},
+  guard: async () => false,
 };

@@ -28,6 +28,13 @@ export function assembleConfig(
       where: settings.l7.flag,
       message: "cannot be given with --waypoint: run the waypoint as a process of its own",
     });
+  if (values.captureConfirm !== null && values.capture === "off")
+    errors.push({ where: settings.captureConfirm.flag, message: "needs --capture" });
+  if (values.captureConfirm !== null && adminSocket === null)
+    errors.push({
+      where: settings.captureConfirm.flag,
+      message: "cannot be given with --admin-socket off: nobody could confirm",
+    });
   if (values.mesh.length === 0 && values.control === null)
     errors.push({
       where: settings.mesh.flag,
@@ -86,6 +93,10 @@ export function assembleConfig(
       excludeInterfaces: values.captureExcludeInterfaces,
       containers: values.captureContainers,
       backend: values.captureBackend,
+      confirm:
+        values.captureConfirm === null
+          ? null
+          : { afterMs: values.captureConfirm, path: `${directory}/capture-confirmed` },
     },
     dns: assembleDns(values),
     originalSource: values.originalSource,

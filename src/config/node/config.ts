@@ -144,6 +144,13 @@ export interface CaptureConfig {
   readonly excludeInterfaces: readonly string[];
   /** What this host's containers send to the address of their own bridge. */
   readonly containers: "exclude" | "capture";
+  /** Null: nothing has to be confirmed. */
+  readonly confirm: {
+    /** Without a confirmation everything is put back after this. */
+    readonly afterMs: number;
+    /** Where it is kept what was confirmed. */
+    readonly path: string;
+  } | null;
   /** What installs the rules; `auto` is the first that works. */
   readonly backend: "auto" | "nftables" | "iptables" | "iptables-legacy";
 }

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hostLimits } from "../../base/limits/host.ts";
 import { rejectionOf } from "../../base/testing/rejection.ts";
-import { bunProcess, followProgram, runProgram } from "./process.ts";
+import { bunProcess, detachProgram, followProgram, runProgram } from "./process.ts";
 import { cleanRuns, readOnlyFiles } from "./released_memory.ts";
 
 const probe = join(import.meta.dir, "../testing/host_probe.ts");
@@ -47,6 +47,35 @@ describe("the process", () => {
       60_000,
     );
     expect([result.exitCode, result.output.length]).toEqual([0, hostLimits.maxRunOutputBytes]);
+  });
+
+  test("a detached program says that it is there, hears us, and outlives the process that started it", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "detach-"));
+    const heard = join(directory, "heard");
+    // It is started by a process of its own, which is killed: its input ends then, and it goes on.
+    const starter = Bun.spawn([process.execPath, probe, "detach", heard], { stdout: "pipe" });
+    const reader = starter.stdout.getReader();
+    const { value } = await reader.read();
+    const [, pid = ""] = new TextDecoder().decode(value).split(" ");
+    starter.kill("SIGKILL");
+    await starter.exited;
+    const until = async (text: string) => {
+      while (
+        !(
+          await Bun.file(heard)
+            .text()
+            .catch(() => "")
+        ).includes(text)
+      )
+        await Bun.sleep(20);
+    };
+    await until("word=hello");
+    await until(`end of input, session ${pid}`);
+    expect(() => detachProgram("no-such-program-here", [])).toThrow(
+      expect.objectContaining({ code: "io", blame: "local" }),
+    );
+    expect(await detachProgram("true", []).spoke).toBe(false);
+    rmSync(directory, { recursive: true });
   });
 
   test("a program that goes on is told of, until it is stopped, or ends; its input ends with us", async () => {

@@ -2,7 +2,7 @@
 import { writeSync } from "node:fs";
 import { MeshError } from "../../base/errors.ts";
 import { hostLimits } from "../../base/limits/host.ts";
-import type { FollowEvents, Process } from "../host.ts";
+import type { Detached, FollowEvents, Process } from "../host.ts";
 import type { LinuxSockets } from "./linux_socket.ts";
 import { giveBackMemory } from "./released_memory.ts";
 
@@ -52,6 +52,9 @@ export function bunProcess(linux: LinuxSockets | null): Process {
     },
     run: (program, args, input) => runProgram(program, args, input ?? "", hostLimits.runTimeoutMs),
     follow: followProgram,
+    self: ownCommand(),
+    detach: detachProgram,
+    input: () => Bun.stdin.stream(),
     residentBytes: () => process.memoryUsage.rss(),
     giveBackMemory,
     cpuMicros() {
@@ -156,6 +159,49 @@ export function followProgram(
     const reason = thrown instanceof Error ? thrown.message : String(thrown);
     throw new MeshError("io", "local", `cannot run ${program}: ${reason}`, { cause: thrown });
   }
+}
+
+/** A compiled binary has its own files below this path, and is run by its name alone. */
+const bundledFiles = "/$bunfs/";
+
+function ownCommand(): readonly string[] {
+  const [, script = ""] = process.argv;
+  return script === "" || script.startsWith(bundledFiles) ? [process.execPath] : [process.execPath, script];
+}
+
+/** @throws MeshError `io`, blame local. */
+export function detachProgram(program: string, args: readonly string[]): Detached {
+  try {
+    const child = Bun.spawn([program, ...args], {
+      stdin: "pipe",
+      stdout: "pipe",
+      stderr: "ignore",
+      detached: true,
+    });
+    // This process may end before it.
+    child.unref();
+    const { stdin, stdout } = child;
+    return {
+      spoke: speaks(stdout),
+      tell: (text) => {
+        try {
+          stdin.write(text);
+          void Promise.resolve(stdin.flush()).catch(() => {});
+        } catch {
+          // It is gone.
+        }
+      },
+    };
+  } catch (thrown) {
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new MeshError("io", "local", `cannot run ${program}: ${reason}`, { cause: thrown });
+  }
+}
+
+async function speaks(stream: ReadableStream<Uint8Array>): Promise<boolean> {
+  const reader = stream.getReader();
+  const { value } = await reader.read();
+  return value !== undefined && value.length > 0;
 }
 
 /** Reads to the end, keeps the beginning. */

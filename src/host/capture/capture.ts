@@ -64,9 +64,9 @@ export class Capture {
     return this.#loaded.backend.name;
   }
 
-  /** False from when the rules were found missing until they are back. */
+  /** False from when the rules were found missing until they are back, and when they were removed. */
   get inForce(): boolean {
-    return !this.#missing;
+    return !this.#missing && !this.#removed;
   }
 
   /** How often somebody removed the rules and they were put back. */

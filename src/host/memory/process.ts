@@ -3,6 +3,7 @@ import { MeshError } from "../../base/errors.ts";
 import type { Databases } from "../database.ts";
 import type {
   Clock,
+  Detached,
   Files,
   Host,
   HttpClient,
@@ -29,6 +30,10 @@ export interface ProcessOptions {
   readonly onOutput?: (stream: "out" | "error", text: string) => void;
   /** What `Process.run` starts; other programs cannot be started. */
   readonly programs?: Readonly<Record<string, RunProgram>>;
+  /** What `Process.detach` starts. */
+  readonly detached?: Readonly<Record<string, (args: readonly string[]) => Detached>>;
+  /** What comes by standard input. */
+  readonly input?: AsyncIterable<Uint8Array>;
   /** What `Process.loadModule` finds at a path; called for each version. */
   readonly modules?: Readonly<Record<string, () => Readonly<Record<string, unknown>>>>;
   /** Whose it is; root's by default. */
@@ -190,6 +195,15 @@ export class MemoryHost implements Host, NetworkedProcess {
       },
       follow: (program) => {
         throw new MeshError("io", "local", `${program}: no such program`);
+      },
+      self: ["fairlead"],
+      detach: (program, args) => {
+        const start = options.detached?.[program];
+        if (start === undefined) throw new MeshError("io", "local", `${program}: no such program`);
+        return start(args);
+      },
+      input: async function* () {
+        yield* options.input ?? [];
       },
       residentBytes: () => 64 * 1024 * 1024,
       giveBackMemory: () => {},

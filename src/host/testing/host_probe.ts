@@ -31,6 +31,21 @@ switch (process.argv[2]) {
   case "self":
     await self(loopback);
     break;
+  case "detach":
+    await detach(process.argv[3] ?? "");
+    break;
+}
+
+/** Starts a program that goes on, tells it a word once it is there, and waits to be killed. It says which process the program is. */
+async function detach(heard: string): Promise<void> {
+  const script = `echo "$$" > ${heard}.pid; echo there; read word; echo "word=$word" >> ${heard}; cat > /dev/null
+echo "end of input, session $(ps -o sid= -p $$ | tr -d ' ')" >> ${heard}`;
+  const started = host.process.detach("sh", ["-c", script]);
+  if (!(await started.spoke)) return host.process.exit(1);
+  started.tell("hello\n");
+  while (!(await host.files.readText(heard).catch(() => "")).includes("word=")) await Bun.sleep(20);
+  console.log(`pid ${(await host.files.readText(`${heard}.pid`)).trim()} `);
+  await Bun.sleep(3_600_000);
 }
 
 /** Accepts until it refuses, says how busy that made it, frees everything, and accepts again. */
