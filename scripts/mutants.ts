@@ -1,19 +1,24 @@
 /**
- * `npm run mutants -- [--sample 60] [--all] [--seed N] [--again OUTPUT] [PATH …]`: breaks one guard, comparison, label or return at a time in the folders
- * that decide about trust and traffic, runs the nearest tests that reach it, and says which mutants live. One that lives and is not in
- * `mutants_kept.json` with its reason is a failure. A sample is another one each day, unless there is a seed. `--again` tries those
- * that an earlier run's output names.
+ * `npm run mutants -- [--sample 60] [--all] [--seed N] [--recorded] [--record] [--again OUTPUT] [PATH …]`: breaks one guard, comparison, label or return at a time in
+ * the folders that decide about trust and traffic, runs the nearest tests that reach it, and says which mutants live. One that lives and is
+ * not in `mutants_kept.json` with its reason is a failure.
+ *
+ * Which test noticed a mutant is kept by `--record` in `mutants_killed.json`, and tried first the next time. `--recorded` draws a sample
+ * from those alone, another one each week: what fails then is a test that no longer notices what it did, and never a mutant that nobody has
+ * tried. Any other sample is another one each day, unless there is a seed. `--again` tries those that an earlier run's output names.
  */
 import { readFileSync } from "node:fs";
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { findMutants, type Mutant, nameOf, readTree } from "./mutation.ts";
+import { KilledRecord, weekOf } from "./mutation_record.ts";
 import { type Fate, isKilled, Workshop } from "./mutation_workshop.ts";
 import { formatTally } from "./tally.ts";
 
 const root = join(import.meta.dir, "..");
 const keptPath = join(import.meta.dir, "mutants_kept.json");
+const killedPath = join(import.meta.dir, "mutants_killed.json");
 const folders = [
   "src/policy/",
   "src/pki/",
@@ -49,7 +54,7 @@ function numberAfter(args: readonly string[], name: string): number | null {
   return Number(args[index]?.split("=")[1] ?? args[index + 1]);
 }
 
-function choose(all: readonly Mutant[], args: readonly string[]): readonly Mutant[] {
+function choose(all: readonly Mutant[], args: readonly string[], record: KilledRecord): readonly Mutant[] {
   const again = args.indexOf("--again");
   if (again >= 0) {
     const output = readFileSync(args[again + 1] ?? "", "utf8").split("\n");
@@ -58,11 +63,16 @@ function choose(all: readonly Mutant[], args: readonly string[]): readonly Mutan
     );
   }
   const paths = args.filter((arg) => arg.startsWith("src/"));
-  const those =
-    paths.length === 0 ? all : all.filter(({ path }) => paths.some((part) => path.startsWith(part)));
+  const recorded = args.includes("--recorded");
+  const those = all.filter(
+    (mutant) =>
+      (paths.length === 0 || paths.some((part) => mutant.path.startsWith(part))) &&
+      (!recorded || record.killerOf(mutant) !== null),
+  );
   const sample = numberAfter(args, "sample");
   if (args.includes("--all") || (paths.length > 0 && sample === null)) return those;
-  const seed = numberAfter(args, "seed") ?? Math.floor(Date.now() / 86_400_000);
+  const now = Date.now();
+  const seed = numberAfter(args, "seed") ?? (recorded ? weekOf(now) : Math.floor(now / 86_400_000));
   console.log(`--seed ${seed}`);
   return shuffled(those, seed).slice(0, sample ?? 60);
 }
@@ -85,13 +95,13 @@ class Results {
     const reason = this.#kept[name];
     if (isKilled(fate)) {
       count.killed++;
-      if (fate === "hangs") count.hung++;
+      if (fate.said === "hangs") count.hung++;
       if (reason !== undefined) console.log(`! killed, and on the list of those that live: ${name}`);
       return;
     }
     if (reason === undefined) this.failed++;
     else count.accepted++;
-    console.log(`${reason === undefined ? "✗" : "-"} ${fate}: ${name}${reason ? ` (${reason})` : ""}`);
+    console.log(`${reason === undefined ? "✗" : "-"} ${fate.said}: ${name}${reason ? ` (${reason})` : ""}`);
   }
 
   print(): void {
@@ -109,7 +119,19 @@ async function main(args: readonly string[]): Promise<number> {
     .filter(([path]) => folders.some((folder) => path.startsWith(folder)))
     .flatMap(([path, text]) => findMutants(path, text));
   const kept: Kept = JSON.parse(await readFile(keptPath, "utf8"));
-  const chosen = choose(all, args);
+  const readRecord = async (): Promise<KilledRecord> =>
+    new KilledRecord(JSON.parse(await readFile(killedPath, "utf8")));
+  const record = await readRecord();
+  const learnt: (readonly [Mutant, Fate])[] = [];
+  const save = async (): Promise<void> => {
+    if (!args.includes("--record")) return;
+    // Another run may have written what it learnt.
+    const latest = await readRecord();
+    for (const [mutant, { killer }] of learnt) latest.set(mutant, killer);
+    await writeFile(`${killedPath}.new`, `${JSON.stringify(latest.toFile(all), null, 2)}\n`);
+    await rename(`${killedPath}.new`, killedPath);
+  };
+  const chosen = choose(all, args, record);
   console.log(`${chosen.length} of ${all.length} mutants`);
   const names = new Set(all.map(nameOf));
   for (const name of Object.keys(kept))
@@ -120,14 +142,18 @@ async function main(args: readonly string[]): Promise<number> {
     for (const path of copied) await cp(join(root, path), join(copy, path), { recursive: true });
     await symlink(join(root, "node_modules"), join(copy, "node_modules"));
     await writeFile(join(copy, "bunfig.toml"), "");
-    const workshop = new Workshop(copy, tree, chosen);
+    const workshop = new Workshop(copy, tree, chosen, (mutant) => record.killerOf(mutant));
     await workshop.prepare();
     const workers = numberAfter(args, "workers") ?? Math.min(availableParallelism(), 4);
     let tried = 0;
-    await workshop.tryAll(workers, (mutant, fate) => {
+    await workshop.tryAll(workers, async (mutant, fate) => {
       results.add(mutant, fate);
-      if (++tried % 100 === 0) console.log(`  ${tried} of ${chosen.length}`);
+      learnt.push([mutant, fate]);
+      if (++tried % 100 !== 0) return;
+      console.log(`  ${tried} of ${chosen.length}`);
+      await save();
     });
+    await save();
   } finally {
     await rm(copy, { recursive: true, force: true });
   }

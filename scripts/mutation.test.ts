@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { findMutants, nameOf, nearestTests, readTree } from "./mutation.ts";
+import { KilledRecord, shortNameOf, weekOf } from "./mutation_record.ts";
 import { withSwitches } from "./mutation_switches.ts";
 
 const tried = /^src\/(policy|pki|proxy|agent|control\/(identity|ca|keys))\//;
@@ -52,10 +54,10 @@ describe("switches", () => {
 
   test("an expression is there twice, and the others are switched inside the one that is whole", () => {
     expect(switched("if (a === b) f();\n")).toBe(
-      "if (($mutant(0) ? (false as boolean) : $mutant(1) ? (a !== b) : (a === b))) f();\n",
+      "if (($mutant(0, null) ? (false as boolean) : $mutant(1, () => !Object.is((a !== b), (a === b))) ? (a !== b) : ($guard(0, (a === b))))) f();\n",
     );
     expect(switched('return { kind: "x", ok: g(a, b && c) };\n')).toBe(
-      'return { kind: ($mutant(0) ? ("mutant") : ("x")), ok: g(a, ($mutant(1) ? (b || c) : (b && c))) };\n',
+      'return { kind: ($mutant(0) ? ("mutant") : ("x")), ok: g(a, ($mutant(1, () => !Object.is((b || c), (b && c))) ? (b || c) : (b && c))) };\n',
     );
   });
 
@@ -66,9 +68,15 @@ describe("switches", () => {
     const judged = (text: string, active: number): unknown => {
       const judge = new Function(
         "$mutant",
+        "$guard",
         `${new Bun.Transpiler({ loader: "ts" }).transformSync(text)}; return judge;`,
       );
-      return inputs.map((input) => judge((id: number) => id === active)(...input));
+      return inputs.map((input) =>
+        judge(
+          (id: number) => id === active,
+          (_: number, value: unknown) => value,
+        )(...input),
+      );
     };
     const mutants = findMutants("src/proxy/x.ts", source);
     expect(mutants.length).toBe(8);
@@ -88,6 +96,67 @@ describe("switches", () => {
           numbered.length,
         );
       }
+  });
+});
+
+describe("what is known of mutants", () => {
+  const all = [...findMutants("src/proxy/x.ts", text), ...findMutants("src/proxy/y.ts", text)];
+  const killer = { file: "src/proxy/x.test.ts", test: "flows: › a flow: one" };
+
+  test("is kept by file and test, and the same is written whatever the order it came in", () => {
+    const [first, second, , fourth] = all;
+    const other = all.at(-1);
+    if (!first || !second || !fourth || !other) throw new Error("too few");
+    const record = new KilledRecord({});
+    const again = new KilledRecord({});
+    const learnt = [
+      [first, killer],
+      [other, killer],
+      [second, { ...killer, test: "another" }],
+      [fourth, killer],
+    ] as const;
+    for (const [mutant, by] of learnt) record.set(mutant, by);
+    for (const [mutant, by] of learnt.toReversed()) again.set(mutant, by);
+    const written = record.toFile(all);
+    expect(JSON.stringify(again.toFile(all))).toBe(JSON.stringify(written));
+    expect(Object.keys(written)).toEqual(["src/proxy/x.ts", "src/proxy/y.ts"]);
+    const read = new KilledRecord(JSON.parse(JSON.stringify(written)));
+    for (const [mutant, by] of learnt) expect(read.killerOf(mutant)).toEqual(by);
+    const known = learnt.map(([mutant]) => mutant);
+    expect(
+      all
+        .filter((mutant) => read.killerOf(mutant) !== null)
+        .map(nameOf)
+        .sort(),
+    ).toEqual(known.map(nameOf).sort());
+    read.set(first, null);
+    expect(read.killerOf(first)).toBeNull();
+    // A line that is another now was not tried.
+    expect(read.toFile(all.filter(({ path }) => path.endsWith("y.ts")))).toEqual({
+      "src/proxy/y.ts": { "src/proxy/x.test.ts: flows: › a flow: one": shortNameOf(other) },
+    });
+  });
+
+  test("weeks begin on Monday, in UTC", () => {
+    const at = (day: string) => weekOf(Date.parse(day));
+    expect(at("2026-11-23T00:00:00Z")).toBe(at("2026-11-29T23:59:59.999Z"));
+    expect(at("2026-11-30T00:00:00Z")).toBe(at("2026-11-29T23:59:59.999Z") + 1);
+  });
+
+  test("every test that has noticed one is there, and every reason is of a mutant that is there", () => {
+    const root = join(import.meta.dir, "..");
+    const { sources } = readTree(root);
+    const read = (name: string) => JSON.parse(readFileSync(join(root, "scripts", name), "utf8"));
+    const files = new Set<string>();
+    for (const tests of Object.values<Record<string, string>>(read("mutants_killed.json")))
+      for (const key of Object.keys(tests)) files.add(key.slice(0, key.indexOf(": ")));
+    expect([...files].filter((file) => !existsSync(join(root, file)))).toEqual([]);
+    const names = new Set(
+      [...sources]
+        .filter(([path]) => tried.test(path))
+        .flatMap(([path, source]) => findMutants(path, source).map(nameOf)),
+    );
+    expect(Object.keys(read("mutants_kept.json")).filter((name) => !names.has(name))).toEqual([]);
   });
 });
 

@@ -9,8 +9,8 @@ import { type Registered, registering, type Scope } from "./mutation_bun_test.ts
 export interface Order {
   /** -1: the program as it is. */
   readonly mutant: number;
-  /** Tests by file and place in it, -1 for all of the file. Waiting longer than its limit, a test does not end. */
-  readonly tests: readonly (readonly [file: string, index: number, limitMs: number])[];
+  /** Tests by file and place in it or name, -1 for all of the file. Waiting longer than its limit, a test does not end. */
+  readonly tests: readonly (readonly [file: string, which: number | string, limitMs: number])[];
   /** Whether to end at the first that fails, and run that one again without the mutant. */
   readonly untilFailure: boolean;
 }
@@ -24,7 +24,7 @@ export interface Ran {
   readonly tookMs: number;
   /** Of the processor: what it costs, however busy the machine is. */
   readonly cpuMs: number;
-  /** Mutants whose expression was evaluated. */
+  /** Mutants whose expression was evaluated, to another value than with the mutant where that can be told. */
   readonly reached: readonly number[];
 }
 
@@ -44,11 +44,27 @@ export interface Report {
 let active = Number(process.env.MUTANT ?? -1);
 const reached = new Uint8Array(Number(process.env.MUTANTS ?? 0) + 1);
 Object.assign(globalThis, {
-  $mutant: (id: number): boolean => {
-    reached[id] = 1;
-    return id === active;
+  /** `differs`: null where `$guard` tells. */
+  $mutant: (id: number, differs?: (() => boolean) | null): boolean => {
+    if (active >= 0) return id === active;
+    if (differs !== null && reached[id] === 0 && (differs === undefined || isTrueOrThrows(differs)))
+      reached[id] = 1;
+    return false;
+  },
+  /** A guard that lets everything pass is another one where it was to stop something. */
+  $guard: <T>(id: number, value: T): T => {
+    if (value) reached[id] = 1;
+    return value;
   },
 });
+
+function isTrueOrThrows(differs: () => boolean): boolean {
+  try {
+    return differs();
+  } catch {
+    return true;
+  }
+}
 
 let stray: unknown = null;
 for (const event of ["unhandledRejection", "uncaughtException"])
@@ -156,9 +172,9 @@ async function endsWithin(limitMs: number, work: () => Promise<unknown>): Promis
 
 async function follow({ mutant, tests, untilFailure }: Order): Promise<Report> {
   const wanted: (readonly [string, number, number, Registered])[] = [];
-  for (const [file, index, limitMs] of tests)
+  for (const [file, which, limitMs] of tests)
     for (const [at, one] of (await testsOf(file)).entries())
-      if (index < 0 || at === index) wanted.push([file, at, limitMs, one]);
+      if (which === -1 || which === at || which === one.name) wanted.push([file, at, limitMs, one]);
   const ran: Ran[] = [];
   let spoilt = false;
   const outer = active;

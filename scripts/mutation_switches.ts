@@ -1,6 +1,7 @@
 /**
- * Many mutants in one text, each behind a switch: `a === b` becomes `($mutant(7) ? (a !== b) : (a === b))`. So a file is parsed once
- * however many mutants it has, and what a test reaches is known from a run without any.
+ * Many mutants in one text, each behind a switch: `a === b` becomes `($mutant(7, …) ? (a !== b) : (a === b))`. So a file is parsed once
+ * however many mutants it has, and which tests could notice one is known from a run without any: those in which the expression has another
+ * value with the mutant. Where it cannot be asked for twice, because it calls or changes something, those in which it is reached.
  */
 import { type Mutant, nameOf } from "./mutation.ts";
 import { codeOnly } from "./tidy_source.ts";
@@ -40,6 +41,9 @@ function parses(text: string): boolean {
 // What an expression ends at, left or right of it; the others are here so that they are not taken for those.
 const border =
   /=>|[=!]==?|<=|>=|(?:\?\?|\|\||&&|[-+*/%&|^])=|\?\?|\?\.|\.\.\.|[=?:,;()[\]{}]|(?<![.\w])(?:return|throw|case|else|yield|of)\b/g;
+/** A call, or what changes something: asked for twice, it would happen twice. */
+const effects =
+  /[\w)\]]\s*\(|\?\.\(|\b(?:await|new|yield|delete)\b|\+\+|--|=>|`|(?:\?\?|\|\||&&|[-+*/%&|^])=|(?<![=!<>])=(?!=)/;
 const opening = /^[([{]$/;
 const closing = /^[)\]}]$/;
 const beforeExpression =
@@ -95,10 +99,16 @@ function render(text: string, switches: readonly Switch[], at: number, end: numb
         mutant.kind === "label"
           ? `"${mutant.replacement}"`
           : text.slice(from, mutant.from) + mutant.replacement + text.slice(mutant.to, to);
-      return `$mutant(${id}) ? (${variant}) : `;
+      if (mutant.kind === "guard") return `$mutant(${id}, null) ? (${variant}) : `;
+      const isPure = mutant.kind === "comparison" && !effects.test(text.slice(from, to));
+      const differs = isPure ? `, () => !Object.is((${variant}), (${text.slice(from, to)}))` : "";
+      return `$mutant(${id}${differs}) ? (${variant}) : `;
     });
     const within = switches.filter((one) => !same.includes(one));
-    result += `${text.slice(done, from)}(${variants.join("")}(${render(text, within, from, to)}))`;
+    const guards = same.filter(({ mutant }) => mutant.kind === "guard").map(({ id }) => id);
+    const whole = render(text, within, from, to);
+    const passed = guards.reduce((value, id) => `$guard(${id}, (${value}))`, whole);
+    result += `${text.slice(done, from)}(${variants.join("")}(${passed}))`;
     done = to;
   }
   return result + text.slice(done, end);

@@ -3,13 +3,21 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Mutant, nearestTests, type Tree } from "./mutation.ts";
 import type { Begun, Order, Ran, Report } from "./mutation_driver.ts";
+import type { Killer } from "./mutation_record.ts";
 import { type Numbered, withSwitches } from "./mutation_switches.ts";
 
-export type Fate = "killed" | "hangs" | "lives" | "no test reaches it";
-
-export function isKilled(fate: Fate): boolean {
-  return fate === "killed" || fate === "hangs";
+export interface Fate {
+  readonly said: "killed" | "hangs" | "lives" | "no test reaches it";
+  /** The test that failed, where one did. */
+  readonly killer: Killer | null;
 }
+
+export function isKilled({ said }: Fate): boolean {
+  return said === "killed" || said === "hangs";
+}
+
+const lives: Fate = { said: "lives", killer: null };
+const unreached: Fate = { said: "no test reaches it", killer: null };
 
 /** A test with a mutant in the program may take so many times as long as without, and this much besides: only a hang reaches it. */
 const slowerAtMost = 10;
@@ -20,8 +28,10 @@ const aroundMs = 60_000;
 const baselineLimitMs = 120_000;
 /** Slower tests have their own reasons; a mutant is looked for by quicker ones. */
 const slowTestMs = 5_000;
+/** Of a test that a record names, which nobody has timed. */
+const recordedLimitMs = 60_000;
 /** Tests that take so much of the processor are enough for one mutant. */
-const enoughMs = 6_000;
+const enoughMs = 12_000;
 
 type Answer = Report | "hung" | { readonly error: string };
 
@@ -97,10 +107,19 @@ export class Workshop {
   /** What every test takes and reaches without a mutant. */
   readonly #baselines = new Map<string, Promise<readonly Ran[]>>();
   readonly #reachedByLoading = new Set<number>();
+  /** How many each test has noticed, and how many of one file. */
   readonly #killers = new Map<string, number>();
+  readonly #killerOf: (mutant: Mutant) => Killer | null;
 
-  constructor(copy: string, tree: Tree, chosen: readonly Mutant[]) {
+  /** `killerOf`: the test that is tried first. */
+  constructor(
+    copy: string,
+    tree: Tree,
+    chosen: readonly Mutant[],
+    killerOf: (mutant: Mutant) => Killer | null,
+  ) {
     this.#copy = copy;
+    this.#killerOf = killerOf;
     this.#tree = tree;
     this.#numbered = chosen.map((mutant, id) => ({ id, mutant }));
   }
@@ -125,51 +144,74 @@ export class Workshop {
     await writeFile(driver.replace(/\.ts$/, ".test.ts"), await readFile(driver, "utf8"));
   }
 
-  async tryAll(workers: number, onFate: (mutant: Mutant, fate: Fate) => void): Promise<void> {
+  async tryAll(workers: number, onFate: (mutant: Mutant, fate: Fate) => void | Promise<void>): Promise<void> {
     const queue = [...this.#numbered];
     const work = async (): Promise<void> => {
       const runner = new Runner(this.#copy, this.#numbered.length, null);
       for (let one = queue.shift(); one !== undefined; one = queue.shift())
-        onFate(one.mutant, await this.#try(runner, one));
+        await onFate(one.mutant, await this.#try(runner, one));
       await runner.end();
     };
     await Promise.all(Array.from({ length: workers }, work));
   }
 
   async #try(runner: Runner, one: Numbered): Promise<Fate> {
+    const recorded = this.#killerOf(one.mutant);
+    if (recorded !== null) {
+      const fate = await this.#byRecorded(runner, one, recorded);
+      if (fate !== null) return fate;
+    }
     const tests = await this.#tests(one, ({ reached }) => reached.includes(one.id), runner);
     if (tests.length === 0) {
-      if (!this.#reachedByLoading.has(one.id)) return "no test reaches it";
-      return this.#alone(one.id, await this.#tests(one, () => true, runner));
+      if (!this.#reachedByLoading.has(one.id)) return unreached;
+      return this.#alone(one.id, (await this.#tests(one, () => true, runner)).map(timed));
     }
-    const answer = await runner.ask(orderOf(one.id, tests));
-    if (answer === "hung") return this.#alone(one.id, tests);
+    const answer = await runner.ask({ mutant: one.id, tests: tests.map(timed), untilFailure: true });
+    if (answer === "hung") return this.#alone(one.id, tests.map(timed));
     if ("error" in answer) {
       await runner.end();
-      return this.#alone(one.id, tests);
+      return this.#alone(one.id, tests.map(timed));
     }
     const last = answer.ran.at(-1);
     // What is made once, when files are loaded, is not made again with the mutant.
     if (last === undefined || last.failure === null)
-      return this.#reachedByLoading.has(one.id) ? this.#alone(one.id, tests) : "lives";
+      return this.#reachedByLoading.has(one.id) ? this.#alone(one.id, tests.map(timed)) : lives;
     if (answer.spoilt || last.hung) {
       await runner.end();
-      return this.#alone(one.id, tests);
+      return this.#alone(one.id, tests.map(timed));
     }
-    this.#killers.set(keyOf(last), (this.#killers.get(keyOf(last)) ?? 0) + 1);
-    return "killed";
+    for (const key of [keyOf(last), `${keyOf(last)} ${one.mutant.path}`])
+      this.#killers.set(key, (this.#killers.get(key) ?? 0) + 1);
+    return killedBy(last);
+  }
+
+  /** `null` where that test, by itself, does not notice it: then all that are near are asked. */
+  async #byRecorded(runner: Runner, { id }: Numbered, { file, test }: Killer): Promise<Fate | null> {
+    const tests = [[file, test, recordedLimitMs]] as const;
+    const answer = await runner.ask({ mutant: id, tests, untilFailure: true });
+    if (answer !== "hung" && !("error" in answer)) {
+      for (const loaded of answer.loaded) this.#reachedByLoading.add(loaded);
+      const last = answer.ran.at(-1);
+      if (last === undefined) return null;
+      if (last.failure !== null && !answer.spoilt && !last.hung) return killedBy(last);
+      if (last.failure === null && !this.#reachedByLoading.has(id)) return null;
+    }
+    await runner.end();
+    const fate = await this.#alone(id, tests);
+    return fate.said === "killed" ? fate : null;
   }
 
   /** In a process of its own, with the mutant there from the start: nothing that an earlier one left behind has a part in it. */
-  async #alone(id: number, tests: readonly Ran[]): Promise<Fate> {
-    if (tests.length === 0) return "no test reaches it";
+  async #alone(id: number, tests: Order["tests"]): Promise<Fate> {
+    if (tests.length === 0) return unreached;
     const runner = new Runner(this.#copy, this.#numbered.length, id);
-    const answer = await runner.ask(orderOf(id, tests));
+    const answer = await runner.ask({ mutant: id, tests, untilFailure: true });
     await runner.end();
-    if (answer === "hung") return "hangs";
-    if ("error" in answer) return "killed";
+    if (answer === "hung") return { said: "hangs", killer: null };
+    if ("error" in answer) return { said: "killed", killer: null };
     const last = answer.ran.at(-1);
-    return last === undefined || last.failure === null ? "lives" : last.hung ? "hangs" : "killed";
+    if (last === undefined || last.failure === null) return lives;
+    return last.hung ? { said: "hangs", killer: null } : killedBy(last);
   }
 
   /** The nearest tests that pass without a mutant: first those that have noticed others, then the quickest. */
@@ -180,7 +222,8 @@ export class Workshop {
       const ran = await this.#baseline(file, runner);
       found.push(...ran.filter((one) => one.failure === null && one.cpuMs < slowTestMs && wanted(one)));
     }
-    const noticed = (one: Ran): number => this.#killers.get(keyOf(one)) ?? 0;
+    const noticed = (one: Ran): number =>
+      (this.#killers.get(keyOf(one)) ?? 0) + 10 * (this.#killers.get(`${keyOf(one)} ${mutant.path}`) ?? 0);
     const own = mutant.path.replace(/\.ts$/, ".test.ts");
     const cost = (one: Ran): number => one.cpuMs / (1 + noticed(one) + (one.file === own ? 5 : 0));
     found.sort((a, b) => cost(a) - cost(b));
@@ -221,10 +264,10 @@ function keyOf({ file, index }: Ran): string {
   return `${file} ${index}`;
 }
 
-function orderOf(mutant: number, tests: readonly Ran[]): Order {
-  return {
-    mutant,
-    tests: tests.map(({ file, index, tookMs }) => [file, index, tookMs * slowerAtMost + slackMs] as const),
-    untilFailure: true,
-  };
+function killedBy({ file, name }: Ran): Fate {
+  return { said: "killed", killer: { file, test: name } };
+}
+
+function timed({ file, index, tookMs }: Ran): Order["tests"][number] {
+  return [file, index, tookMs * slowerAtMost + slackMs];
 }

@@ -47,7 +47,7 @@ const suites: readonly Suite[] = [
   programSuite("simulator", "conformance/sim/run.ts", ["--mutants", "--sample=6"]),
   programSuite("races", "conformance/sim/awaits/run.ts", []),
   programSuite("power", "conformance/run.ts", ["power"]),
-  programSuite("mutants", "scripts/mutants.ts", ["--sample=40", "src/pki/der"]),
+  programSuite("mutants", "scripts/mutants.ts", ["--recorded", "--sample=300"]),
   programSuite("fuzz", "conformance/fuzz/run.ts", ["20"]),
   programSuite("runtime", "conformance/run.ts", ["runtime", "base", "wire", "policy", "mesh", "transport"]),
   programSuite("istio", "conformance/run.ts", ["istio"]),

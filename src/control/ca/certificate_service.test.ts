@@ -352,6 +352,7 @@ describe("when nothing can be signed", () => {
       "UNAVAILABLE: the certificate authority cannot sign now",
     ],
     [new MeshError("certificate_expired", "local", "the CA"), "INTERNAL: the certificate could not be made"],
+    [new MeshError("certificate_revoked", "policy", "shop/cart is revoked"), unauthenticated],
   ];
   for (const [fault, answer] of faults)
     test(`${fault.code}: ${answer.split(":")[0]}, without a word of why`, async () => {
@@ -360,7 +361,10 @@ describe("when nothing can be signed", () => {
       };
       const { csr } = await bench.csr();
       expect(await refusal({ token: await bench.token() }, { csr })).toBe(answer);
-      expect(bench.refusals.at(-1)).toContain(fault.message);
+      expect(bench.state.auditRows.at(-1)).toMatchObject({
+        outcome: fault.blame === "policy" ? "refused" : "failed",
+        detail: `${fault.code}: ${fault.message}`,
+      });
     });
 
   test("an answer that is not what was asked for does not leave", async () => {
@@ -383,6 +387,14 @@ describe("when nothing can be signed", () => {
         "INTERNAL: the certificate could not be made",
       );
     }
+    const why = "certificate.create identity_unavailable: the signer's answer cannot be used: ";
+    const said = bench.refusals.slice(-4);
+    expect(said.slice(0, 3)).toEqual([
+      `${why}it is a certificate for another key`,
+      `${why}it is a certificate for ${id("shop/db")} instead of ${id("shop/cart")}`,
+      `${why}there is no certificate in it`,
+    ]);
+    expect(said[3]).toStartWith(why);
   });
 });
 
@@ -456,6 +468,21 @@ describe("rates", () => {
       for (let round = 0; round < 5; round++) await refusal({ token }, { csr });
     }
     expect((await bench.renew(node, csr)).refused).toBeNull();
+    expect((await bench.renew(node, csr)).refused).toBeNull();
+    expect((await bench.renew(node, csr)).refused).toBe("RESOURCE_EXHAUSTED: too many requests");
+    expect(bench.refusals.at(-1)).toBe("node.renew all_rate: too many requests");
+  });
+
+  test("an address is charged for join tokens that are not good", async () => {
+    bench = await ControlBench.start({ rates: { ...rates, addressRate: { burst: 2, perSecond: 1 } } });
+    const { csr } = await bench.csr();
+    const join = async (): Promise<string> => (await bench.join("fjt_no", csr)).refused ?? "joined";
+    const notAccepted = "UNAUTHENTICATED: the join token is not accepted";
+    expect([await join(), await join()]).toEqual([notAccepted, notAccepted]);
+    expect(await join()).toBe("RESOURCE_EXHAUSTED: too many requests");
+    expect(bench.refusals.at(-1)).toBe("node.join address_rate: too many requests");
+    await bench.clock.advance(1_000);
+    expect(await join()).toBe(notAccepted);
   });
 
   test("refusals fill no disk: past a rate they are counted, and the next one tells how many", async () => {

@@ -25,8 +25,10 @@ async function bench() {
   const lines: string[] = [];
   const fault: { error: Error | null; active: boolean } = { error: null, active: true };
   const { mesh } = setup;
+  const bundle = new WatchSource(mesh.bundle.value);
+  mesh.bundle.subscribe((value) => bundle.set(value));
   const authority = {
-    bundle: mesh.bundle,
+    bundle,
     authorities: {
       get value() {
         return fault.active ? mesh.authorities.value : { ...mesh.authorities.value, active: null };
@@ -57,7 +59,12 @@ async function bench() {
     );
     return der === undefined ? null : parseCertificate(der).serialNumber;
   };
-  return { clock, setup, mesh, files, retired, lines, fault, start, serial };
+  const issuer = (): string | null => {
+    const text = new TextDecoder().decode(files.contents.get(path) ?? new Uint8Array());
+    const [der = new Uint8Array()] = decodePemLabel(text, "CERTIFICATE");
+    return parseCertificate(der).extensions.authorityKeyId;
+  };
+  return { clock, setup, mesh, bundle, files, retired, lines, fault, start, serial, issuer };
 }
 
 describe("the first administrator", () => {
@@ -103,6 +110,23 @@ describe("the first administrator", () => {
     await setup.mesh.revoke({ kind: "identity", uri: web.uri }, "", "ops");
     await clock.advance(10);
     expect(await files.exists(path)).toBe(false);
+    setup.close();
+  });
+
+  test("is issued again when all are to be of another authority, and not for its own", async () => {
+    const { clock, setup, bundle, start, serial, issuer } = await bench();
+    const end = await start();
+    await clock.advance(0);
+    const first = serial();
+    for (const wantedIssuerKeyId of [issuer(), null]) {
+      bundle.set({ ...bundle.value, wantedIssuerKeyId });
+      await clock.advance(60_000);
+      expect(serial()).toBe(first);
+    }
+    bundle.set({ ...bundle.value, wantedIssuerKeyId: "another" });
+    await clock.advance(60_000);
+    expect(serial()).not.toBe(first);
+    end();
     setup.close();
   });
 

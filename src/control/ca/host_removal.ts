@@ -38,7 +38,8 @@ export class HostRemoval {
 
   constructor(options: HostRemovalOptions) {
     this.#options = options;
-    if (options.afterMs !== null) this.#schedule(controlLimits.pruneIntervalMs);
+    const { afterMs } = options;
+    if (afterMs !== null) this.#schedule(afterMs, controlLimits.pruneIntervalMs);
   }
 
   /**
@@ -72,18 +73,17 @@ export class HostRemoval {
     this.#timer?.cancel();
   }
 
-  #schedule(delayMs: number): void {
+  #schedule(afterMs: number, delayMs: number): void {
     this.#timer = this.#options.clock.setTimer(delayMs, () => {
-      void this.#sweep().then((hasMore) =>
-        this.#schedule(hasMore ? controlLimits.pruneAgainMs : controlLimits.pruneIntervalMs),
+      void this.#sweep(afterMs).then((hasMore) =>
+        this.#schedule(afterMs, hasMore ? controlLimits.pruneAgainMs : controlLimits.pruneIntervalMs),
       );
     });
   }
 
   /** So few at a time that no call waits for it. @returns whether there may be more. */
-  async #sweep(): Promise<boolean> {
-    const { clock, logger, state, afterMs } = this.#options;
-    if (afterMs === null) return false;
+  async #sweep(afterMs: number): Promise<boolean> {
+    const { clock, logger, state } = this.#options;
     const limit = controlLimits.hostsPerSweep;
     const atMs = clock.wallMs();
     try {

@@ -108,7 +108,8 @@ describe("a join token", () => {
       expect(await outcomeOf(create(binding))).toThrow(MeshError);
     for (const ttlMs of [0, -1, minJoinTokenMs - 1, maxJoinTokenMs + 1, Number.NaN])
       expect(await outcomeOf(create(edge, ttlMs))).toThrow(MeshError);
-    expect((await create(edge, maxJoinTokenMs)).expiresAtMs).toBe(startMs + maxJoinTokenMs);
+    for (const ttlMs of [minJoinTokenMs, maxJoinTokenMs])
+      expect((await create(edge, ttlMs)).expiresAtMs).toBe(startMs + ttlMs);
   });
 });
 
@@ -254,11 +255,16 @@ describe("joining", () => {
     ];
     const one = await token();
     for (const about of bad) expect(await outcome(one, about)).toStartWith("INVALID_ARGUMENT: ");
-    expect(await outcome(one, {}, "x".repeat(pkiLimits.maxCsrBytes * 2))).toStartWith("INVALID_ARGUMENT: ");
+    // Of PEM, which has a third more characters than bytes, and line ends.
+    const csrOf = (length: number) => outcome(one, {}, "x".repeat(length));
+    const tooLong = "INVALID_ARGUMENT: the certificate request is larger than the limit";
+    expect(await csrOf(pkiLimits.maxCsrBytes * 1.5 + 1)).toBe(tooLong);
+    expect(await csrOf(pkiLimits.maxCsrBytes * 1.5)).not.toBe(tooLong);
     const most = {
       addresses: new Array(maxJoinAddresses).fill("10.0.0.1"),
       labels: { ...many(maxJoinLabels - 1), [longest]: "x".repeat(maxLabelValueChars) },
       network: "x".repeat(maxNetworkChars),
+      version: "0.4.0-".padEnd(maxVersionChars, "x"),
     };
     expect(await outcome(one, most)).toBe("edge-1");
   });
@@ -433,6 +439,7 @@ describe("names of nodes", () => {
     expect(await outcome(await token(vms), { addresses: ["10.0.0.66"] })).toBe(
       "PERMISSION_DENIED: 10.0.0.66 belongs to namespace zoo",
     );
+    expect(bench.refusals.at(-1)).toBe("node.join address_not_allowed: 10.0.0.66 belongs to namespace zoo");
     const both = await outcome(await token(vms), { addresses: ["10.0.0.66", "10.0.0.7"] });
     expect(bench.state.registrationRows.get(both)?.addresses).toEqual(["10.0.0.7"]);
     const alone = await outcome(await token(cart), { addresses: ["10.0.0.66"] });
@@ -443,6 +450,34 @@ describe("names of nodes", () => {
       "shop 192.0.2.1 10.0.0.66 10.0.0.7",
       "shop 192.0.2.1 10.0.0.66",
     ]);
+  });
+
+  test("a tenant's host does not join under a name that another tenant has", async () => {
+    bench.checkClaims = async ({ node, addresses }) => ({
+      nameRefusal: node === "web-1" ? "web-1 is a name of namespace zoo" : null,
+      addresses,
+      refusals: [],
+    });
+    bench.groups.set("shop/vms", id("shop/worker"));
+    expect(await outcome(await token(vms), { nodeName: "web-1" })).toBe(
+      "PERMISSION_DENIED: web-1 is a name of namespace zoo",
+    );
+    expect(bench.refusals.at(-1)).toBe("node.join name_not_allowed: web-1 is a name of namespace zoo");
+    expect(bench.state.registrationRows.size).toBe(0);
+    expect(await outcome(await token(vms), { nodeName: "web-2" })).toBe("web-2");
+  });
+
+  test("a token that replaces cuts off a host that has no registration any more, and another does not", async () => {
+    const first = await bench.joined("edge-1");
+    bench.state.registrationRows.delete("edge-1");
+    await bench.clock.advance(5_000);
+    const second = await bench.joined("edge-1");
+    const { serials } = bench.state.revoked;
+    expect([serials.has(first.leaf.serialNumber), serials.size]).toEqual([false, 0]);
+    bench.state.registrationRows.delete("edge-1");
+    const third = await bench.joined("edge-1", true);
+    const all = [first, second, third].map(({ leaf }) => serials.has(leaf.serialNumber));
+    expect(all).toEqual([true, true, false]);
   });
 
   test("a workload's host is called after it, always the same; a group's member after its token", async () => {
@@ -479,7 +514,14 @@ describe("renewal", () => {
   test("by a certificate that is valid, or that has expired, until the node is revoked", async () => {
     const node = await bench.joined("edge-1");
     expect(await renewal(node)).toBe("edge-1");
-    expect(bench.state.auditRows.at(-1)?.detail).toContain("is valid");
+    expect(bench.state.auditRows.at(-1)).toMatchObject({
+      actor: id("fairlead-nodes/edge-1").uri,
+      action: "node.renew",
+      target: "edge-1",
+      outcome: "ok",
+      detail: `by its certificate ${node.leaf.serialNumber}, which is valid`,
+      before: node.leaf.serialNumber,
+    });
     await bench.clock.advance(30 * day);
     expect(await renewal(node)).toBe("edge-1");
     expect(bench.state.auditRows.at(-1)?.detail).toContain("has expired");
@@ -492,6 +534,19 @@ describe("renewal", () => {
     bench.state.registrationRows.delete("edge-1");
     expect(await renewal(node)).toBe(unauthenticated);
     expect(bench.refusals.at(-1)).toContain("is not registered");
+  });
+
+  test("of a host that is revoked while the signer is at work gives it nothing", async () => {
+    const node = await bench.joined("edge-1");
+    const { sign } = bench.authority.ca;
+    bench.authority.sign = async (request) => {
+      const answer = await sign.call(bench.authority.ca, request);
+      bench.state.revoked.nodes.add("edge-1");
+      return answer;
+    };
+    expect(await renewal(node)).toBe(unauthenticated);
+    expect(bench.refusals.at(-1)).toBe("node.renew revoked: node edge-1 is revoked");
+    expect(bench.state.registrationRows.get("edge-1")?.pendingSerial).toBeNull();
   });
 
   describe("by a copy of a host's credential", () => {
@@ -554,6 +609,26 @@ describe("renewal", () => {
       expect(bench.refusals.at(-1)).toContain("cloned");
     });
 
+    test("so many alarms of one host are written whatever else was, and all of them are counted", async () => {
+      const host = await bench.joined("edge-1");
+      await seen(await renewed(host));
+      const other = await bench.joined("edge-2");
+      const { auditRate, alarmRate } = identityLimits;
+      // Of callers that are known, which are written where alarms are.
+      for (let round = 0; round < auditRate.burst + 10; round++) await bench.create(other, { csr });
+      for (let round = 0; round < alarmRate.burst + 2; round++) await renewal(host);
+      expect(bench.refusals.filter((line) => line.startsWith("node.renew cloned: ")).length).toBe(
+        alarmRate.burst,
+      );
+      const counted = writeMetrics(bench.metrics, "prometheus")
+        .split("\n")
+        .filter((line) => line.startsWith("fairlead_control_refusals") && line.includes("node.renew"));
+      expect(counted).toEqual([
+        `fairlead_control_refusals_total{action="node.renew",reason="cloned"} ${alarmRate.burst + 2}`,
+      ]);
+      expect(alarms()).toEndWith(` ${alarmRate.burst + 2}`);
+    });
+
     test("an answer that is lost, once or often, is asked for again by the certificate the host has", async () => {
       const host = await bench.joined("edge-1");
       for (let lost = 0; lost < 5; lost++) await renewed(host);
@@ -593,6 +668,18 @@ describe("renewal", () => {
       const third = await renewed(second);
       await seen(third);
       expect(await renewal(host)).toStartWith("UNAUTHENTICATED: this certificate is older");
+    });
+
+    test("what was issued in the same moment as the certificate in a back-up is good after its restore", async () => {
+      const host = await bench.joined("edge-1");
+      const row = bench.state.registrationRows.get("edge-1");
+      const known = new Map(bench.state.requesters);
+      const second = await renewed(host);
+      await seen(second);
+      bench.state.requesters.clear();
+      for (const [serial, issued] of known) bench.state.requesters.set(serial, issued);
+      if (row !== undefined) bench.state.registrationRows.set("edge-1", row);
+      expect(await renewal(second)).toBe("edge-1");
     });
   });
 

@@ -9,7 +9,7 @@ import { describeVersionSkew, versionSkew } from "../../base/version_skew.ts";
 import type { Clock } from "../../host/host.ts";
 import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
-import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
+import { type GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import type { JoinRequest, JoinResponse } from "../../wire/messages/fairlead.gen.ts";
 import type { UnaryCall } from "../identity/call_credentials.ts";
 import type { MeshFacts } from "../identity/entitlement.ts";
@@ -239,7 +239,6 @@ export class JoinService {
         });
       });
     } catch (error) {
-      if (error instanceof GrpcError) throw error;
       throw describeSigningFailure(
         error,
         { action: "node.join", actor: actorOf(token), target: node },

@@ -6,7 +6,7 @@ import type { Logger } from "../../base/log.ts";
 import type { Counter, MetricFamily, MetricRegistry } from "../../base/metrics.ts";
 import { KeyedBuckets } from "../../base/token_bucket.ts";
 import type { Clock } from "../../host/host.ts";
-import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
+import { type GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import type { JoinResponse, RenewRequest } from "../../wire/messages/fairlead.gen.ts";
 import { credentialsOf, type UnaryCall } from "../identity/call_credentials.ts";
 import type { Caller, CallerAuthenticator, NodeCaller } from "../identity/caller.ts";
@@ -88,7 +88,6 @@ export class RenewalService {
       this.#keep(caller, issued, serials);
       return joinResponse(settings, registration, issued.chain);
     } catch (error) {
-      if (error instanceof GrpcError) throw error;
       throw describeSigningFailure(error, this.#call(caller), refusals);
     }
   }

@@ -190,6 +190,76 @@ describe("the control plane's own certificate", () => {
     expect(loads).toBe(2);
   });
 
+  test("that cannot be renewed is told once, and again for another reason", async () => {
+    const lines: string[] = [];
+    const logger: ServingCertificatesOptions["logger"] = {
+      log: (level, _target, message, fields) =>
+        void lines.push(`${level} ${message} ${JSON.stringify(fields)}`),
+    };
+    const { bench, options } = await start({ logger });
+    const serving = await ServingCertificates.start(options);
+    let reason = "away";
+    bench.authority.serving = () => {
+      throw new MeshError("authority_unavailable", "local", reason);
+    };
+    bench.authority.bundle.set(1);
+    await bench.clock.advance(0);
+    await bench.clock.advance(identityLimits.servingRetryMs);
+    const said = "error the control plane's own certificate could not be renewed";
+    expect(lines).toEqual([`${said} {"reason":"away"}`]);
+    reason = "sealed";
+    bench.authority.bundle.set(2);
+    await bench.clock.advance(0);
+    expect(lines).toEqual([`${said} {"reason":"away"}`, `${said} {"reason":"sealed"}`]);
+    serving.close();
+  });
+
+  test("of before is replaced half a minute after the CA's key is back, however young it is", async () => {
+    const { bench, options } = await start();
+    const made = await ServingCertificates.start(options);
+    const { credentials, notAfterMs } = made;
+    made.close();
+    const last = { credentials, serialNumber: "07", issuerKey: "k", notBeforeMs: startMs, notAfterMs };
+    const { serving: issuer } = bench.authority;
+    bench.authority.serving = () => {
+      throw new MeshError("authority_unavailable", "upstream", "Vault is away");
+    };
+    const kept = { load: async () => last, save: async () => {} };
+    const serving = await ServingCertificates.start({ ...options, kept });
+    bench.authority.serving = issuer;
+    await bench.clock.advance(identityLimits.servingRetryMs - 1);
+    expect(serving.credentials).toBe(credentials);
+    await bench.clock.advance(1);
+    await until(() => serving.credentials !== credentials);
+    serving.close();
+  });
+
+  test("is made again when the clock is before its beginning, and not when it is there", async () => {
+    for (const [beforeMs, isRenewed] of [
+      [0, false],
+      [1, true],
+    ] as const) {
+      const { bench, options } = await start();
+      const serving = await ServingCertificates.start(options);
+      const [leaf = new Uint8Array()] = decodePemLabel(
+        serving.credentials.certificateChainPem,
+        "CERTIFICATE",
+      );
+      const { notBeforeMs } = parseCertificate(leaf);
+      let made = 0;
+      const { serving: issuer } = bench.authority;
+      bench.authority.serving = () => {
+        made++;
+        return issuer.call(bench.authority);
+      };
+      // Timers do not follow the clock: it is looked at every hour.
+      bench.clock.jumpWall(notBeforeMs - startMs - hour - beforeMs);
+      await bench.clock.advance(hour);
+      expect(made).toBe(isRenewed ? 1 : 0);
+      serving.close();
+    }
+  });
+
   test("needs names that a certificate can hold", async () => {
     const { maxServingNames } = identityLimits;
     for (const hosts of [

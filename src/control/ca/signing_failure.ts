@@ -5,7 +5,7 @@ import type { Refusals, Refused } from "../identity/refusals.ts";
 
 export type RefusedCall = Pick<Refused, "action" | "actor" | "target">;
 
-/** @throws whatever is no MeshError: a bug of ours. */
+/** @throws whatever is no MeshError: a refusal that was said already, or a bug of ours. */
 export function describeSigningFailure(error: unknown, call: RefusedCall, refusals: Refusals): GrpcError {
   if (!(error instanceof MeshError)) throw error;
   const { code, blame, message } = error;

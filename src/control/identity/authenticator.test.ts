@@ -1,9 +1,14 @@
 import { beforeEach, describe, expect, test } from "bun:test";
+import { MeshError } from "../../base/errors.ts";
 import { IpAddress } from "../../base/ip.ts";
 import { identityLimits } from "../../base/limits/control.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
 import { outcomeOf, rejectionOf } from "../../base/testing/rejection.ts";
-import { encodePem } from "../../pki/der/pem.ts";
+import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
 import { createSelfSignedRoot } from "../../pki/issue/authority.ts";
+import { keySet } from "../../pki/testing/token_issuer.ts";
+import { parseJwtIssuer } from "../../pki/token/token_issuer.ts";
+import { createCertificateRequest } from "../../pki/x509/csr.ts";
 import {
   ControlBench,
   hour,
@@ -13,6 +18,8 @@ import {
   shownBy,
   startMs,
 } from "../ca/testing/control_bench.ts";
+import type { Registration } from "../records/registrations.ts";
+import { type AuthenticatorOptions, MeshCallerAuthenticator } from "./authenticator.ts";
 import type { CallCredentials, Caller } from "./caller.ts";
 
 let bench: ControlBench;
@@ -90,6 +97,41 @@ describe("a token", () => {
     expect(bench.identity.authenticator.recheck(other)).toBeNull();
   });
 
+  test("of a workload that is revoked, by its id or by its identity, is refused", async () => {
+    const [one, two] = [await bench.token({ jti: "one" }), await bench.token({ jti: "two" })];
+    await bench.authority.revoke({ kind: "token", id: "https://issuer.example#one" });
+    await rejectionOf(call(one));
+    expect(bench.refusals.at(-1)).toBe(
+      "caller.authenticate revoked: token https://issuer.example#one is revoked",
+    );
+    expect(await call(two)).toMatchObject({ kind: "workload", via: "token" });
+    await bench.authority.revoke({ kind: "identity", uri: id("shop/cart").uri });
+    await rejectionOf(call(two));
+    expect(bench.refusals.at(-1)).toBe(`caller.authenticate revoked: ${id("shop/cart")} is revoked`);
+  });
+
+  test("of a reserved identity is refused, also where its issuer is believed for that namespace", async () => {
+    const namespaces = ["istio-system"];
+    const bound = { issuer: "https://issuer.example", jwks: keySet(bench.key), namespaces };
+    bench.identity.tokens.setIssuers([parseJwtIssuer(bound)]);
+    const tokenOf = (name: string) => bench.token({ sub: `system:serviceaccount:istio-system:${name}` });
+    for (const name of ["fairlead-control", "fairlead-admin"]) {
+      await rejectionOf(call(await tokenOf(name)));
+      expect(bench.refusals.at(-1)).toStartWith(
+        `caller.authenticate reserved: a token claims to be ${id(`istio-system/${name}`)}`,
+      );
+    }
+    expect(await call(await tokenOf("other"))).toMatchObject({ id: id("istio-system/other") });
+  });
+
+  test("of an operator that is revoked ends its streams, and no other operator's", async () => {
+    const ada = await call(await bench.token({ iss: people, sub: "ada" }));
+    const bob = await call(await bench.token({ iss: people, sub: "bob" }));
+    await bench.authority.revoke({ kind: "operator", name: `${people}#ada` });
+    expect(bench.identity.authenticator.recheck(ada)).toBe(`operator ${people}#ada is revoked`);
+    expect(bench.identity.authenticator.recheck(bob)).toBeNull();
+  });
+
   test("of an issuer that is bound to others now, or gone, ends its streams", async () => {
     const caller = await call(await bench.token());
     bench.identity.tokens.setIssuers([]);
@@ -121,6 +163,89 @@ test("a node that was revoked, or is not registered, is not believed, for renewa
   expect(await authenticator.authenticate(credentials(edge))).toMatchObject({ node: "edge-1" });
 });
 
+test("what the tables say is revoked is so before a list says it: an identity, a node", async () => {
+  const { authenticator } = bench.identity;
+  const { chain = [], caller } = await workload();
+  const edge = await bench.joined("edge-1");
+  const host = await authenticator.authenticate(credentials(edge));
+  const { revoked } = bench.state;
+  const refusedBy = async (shown: Shown): Promise<string | undefined> => {
+    await rejectionOf(authenticator.authenticate(credentials(shown)));
+    return bench.refusals.at(-1);
+  };
+  revoked.identities.add(id("shop/cart").uri);
+  expect(authenticator.recheck(caller)).toBe(`${id("shop/cart")} is revoked`);
+  expect(await refusedBy({ chain })).toBe(`caller.authenticate revoked: ${id("shop/cart")} is revoked`);
+  expect(authenticator.recheck(host)).toBeNull();
+  revoked.nodes.add("edge-1");
+  expect(authenticator.recheck(host)).toBe("node edge-1 is revoked");
+  expect(await refusedBy(edge)).toBe("caller.authenticate revoked: node edge-1 is revoked");
+});
+
+test("the control plane's own certificate is no caller's", async () => {
+  const controlId = id("istio-system/fairlead-control");
+  const { csrPem } = await createCertificateRequest(provider, controlId);
+  const { chainPem } = await bench.authority.sign({ id: controlId, csrPem, lifetimeMs: hour });
+  const chain = chainPem.flatMap((pem) => decodePemLabel(pem, "CERTIFICATE"));
+  await rejectionOf(bench.identity.authenticator.authenticate(credentials({ chain })));
+  expect(bench.refusals.at(-1)).toBe("caller.authenticate control: the control plane does not call itself");
+});
+
+describe("a node's certificate", () => {
+  const set = (change: Partial<Registration>): void => {
+    const row = bench.state.registrationRows.get("edge-1");
+    if (row === undefined) throw new Error("it has joined");
+    bench.state.registrationRows.set("edge-1", { ...row, ...change });
+  };
+
+  test("that a renewal has given is confirmed when it is shown; on a full disk later, and a bug of ours believes nobody", async () => {
+    const edge = await bench.joined("edge-1");
+    const { authenticator } = bench.identity;
+    const pendingSerial = edge.leaf.serialNumber;
+    set({ currentSerial: "0a", pendingSerial });
+    bench.state.fault = new MeshError("disk_full", "local", "no space");
+    expect(await authenticator.authenticate(credentials(edge))).toMatchObject({ node: "edge-1" });
+    expect(bench.state.registrationRows.get("edge-1")).toMatchObject({ currentSerial: "0a", pendingSerial });
+    bench.state.fault = null;
+    const setSerials = bench.state.registrations.setSerials;
+    bench.state.registrations.setSerials = () => {
+      throw new TypeError("a bug");
+    };
+    expect(await outcomeOf(authenticator.authenticate(credentials(edge)))).toThrow("authenticate failure");
+    bench.state.registrations.setSerials = setSerials;
+    expect(await authenticator.authenticate(credentials(edge))).toMatchObject({ node: "edge-1" });
+    expect(bench.state.registrationRows.get("edge-1")).toMatchObject({
+      currentSerial: pendingSerial,
+      pendingSerial: null,
+    });
+  });
+
+  test("that has expired is believed for its renewal, until its number is revoked", async () => {
+    const edge = await bench.joined("edge-1");
+    const { authenticator } = bench.identity;
+    await bench.clock.advance(25 * hour);
+    const caller = await authenticator.authenticateForRenewal(credentials(edge));
+    expect(caller).toMatchObject({ node: "edge-1", credential: "expired" });
+    expect(authenticator.recheck(caller)).toBeNull();
+    bench.state.revoked.serials.add(edge.leaf.serialNumber);
+    expect(authenticator.recheck(caller)).toBe(`serial ${edge.leaf.serialNumber} of ${caller.id} is revoked`);
+  });
+
+  test("is of an earlier host from a second before the host joined that has its name now", async () => {
+    const edge = await bench.joined("edge-1");
+    const issuedAtMs = edge.leaf.notBeforeMs + pkiLimits.backdateMs;
+    const joinedAtMs = issuedAtMs + identityLimits.registrationSlackMs;
+    set({ currentSerial: "0a", joinedAtMs });
+    const { authenticator } = bench.identity;
+    expect(await authenticator.authenticate(credentials(edge))).toMatchObject({ node: "edge-1" });
+    set({ joinedAtMs: joinedAtMs + 1 });
+    await rejectionOf(authenticator.authenticate(credentials(edge)));
+    expect(bench.refusals.at(-1)).toStartWith("caller.authenticate replaced: ");
+    set({ currentSerial: edge.leaf.serialNumber });
+    expect(await authenticator.authenticate(credentials(edge))).toMatchObject({ node: "edge-1" });
+  });
+});
+
 describe("an address that has used up its rate", () => {
   const rates = { ...identityLimits, addressRate: { burst: 2, perSecond: 1 / 3600 } };
 
@@ -149,6 +274,57 @@ describe("an address that has used up its rate", () => {
     expect(await call(other)).toBe(4);
     await flooded.clock.advance(1);
     expect(await call(other)).toBe(5);
+  });
+
+  test("is remembered of so many chains and tokens, and one more makes the oldest a stranger", async () => {
+    const rate = { isFlooded: true };
+    const looks: number[] = [];
+    const counted = new MeshCallerAuthenticator({
+      ...{ clock: bench.clock, provider, reserved: [], refusals: bench.identity.refusals },
+      revocations: bench.state.revocations,
+      certificates: {
+        caller: async ([leaf = new Uint8Array()]: readonly Uint8Array[]) => {
+          looks.push(new DataView(leaf.buffer).getUint32(0));
+          return { kind: "refused", reason: "certificate_malformed", detail: "" };
+        },
+      } as unknown as AuthenticatorOptions["certificates"],
+      tokens: {
+        verify: async (subject: string) => ({ kind: "operator", issuer: "people", subject, claims: {} }),
+      } as unknown as AuthenticatorOptions["tokens"],
+      rates: {
+        isFlooded: () => rate.isFlooded,
+        admitKnown: () => true,
+        chargeAddress: () => false,
+      } as unknown as AuthenticatorOptions["rates"],
+    });
+    const showChain = async (index: number): Promise<void> => {
+      const leaf = new Uint8Array(4);
+      new DataView(leaf.buffer).setUint32(0, index);
+      await rejectionOf(counted.authenticate(credentials({ chain: [leaf] })));
+    };
+    for (let index = 0; index < identityLimits.maxRefusedChains; index++) await showChain(index);
+    looks.length = 0;
+    await showChain(0);
+    expect(looks).toEqual([]);
+    await showChain(identityLimits.maxRefusedChains);
+    await showChain(1);
+    await showChain(0);
+    expect(looks).toEqual([identityLimits.maxRefusedChains, 0]);
+
+    const isBelieved = async (index: number): Promise<boolean> =>
+      await counted.authenticate(credentials({ token: `t${index}` })).then(
+        () => true,
+        () => false,
+      );
+    rate.isFlooded = false;
+    for (let index = 0; index < identityLimits.maxKnownTokens; index++) await isBelieved(index);
+    rate.isFlooded = true;
+    // Believed again, it is the youngest.
+    expect([await isBelieved(0), await isBelieved(identityLimits.maxKnownTokens)]).toEqual([true, false]);
+    rate.isFlooded = false;
+    await isBelieved(identityLimits.maxKnownTokens);
+    rate.isFlooded = true;
+    expect([await isBelieved(1), await isBelieved(0), await isBelieved(2)]).toEqual([false, true, true]);
   });
 
   test("is not what a known caller has used up: that one is told by its own name, and another goes on", async () => {

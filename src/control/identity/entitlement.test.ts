@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { SpiffeId } from "../../mesh/identity.ts";
 import type { TokenBinding } from "../records/tokens.ts";
 import type { Caller, NodeCaller } from "./caller.ts";
-import { type MeshFacts, type PlacedWorkload, refuseEntitlement } from "./entitlement.ts";
+import { issuedThrough, type MeshFacts, type PlacedWorkload, refuseEntitlement } from "./entitlement.ts";
 import { StoreMeshFacts, type WorkloadSource } from "./mesh_facts.ts";
 
 const td = "cluster.local";
@@ -133,6 +133,40 @@ describe("who may ask for whom", () => {
       mesh,
     };
     expect(refuseEntitlement(question)).toContain("trust domain");
+  });
+});
+
+describe("through whom a workload speaks", () => {
+  /** Everything was asked for by edge-9, which may be registered or revoked. */
+  const state = (registration: unknown, isRevoked = false) =>
+    ({
+      certificates: { bySerial: () => ({ requestedBy: "edge-9" }) },
+      registrations: { byNode: (name: string) => (name === "edge-9" ? registration : null) },
+      revocations: { isRevokedNode: () => isRevoked },
+    }) as unknown as Parameters<typeof issuedThrough>[1];
+  const shown: Caller = { ...cart, via: "certificate", serialNumber: "0c" };
+
+  test("the node that asked for what it shows, as long as that one is registered and not revoked", () => {
+    const { registration } = byNode;
+    expect(issuedThrough(shown, state(registration))).toEqual({
+      kind: "node",
+      id: id("fairlead-nodes/edge-9"),
+      node: "edge-9",
+      registration,
+      serialNumber: "0c",
+      credential: "valid",
+    });
+    const about = "serial 0c of spiffe://cluster.local/ns/shop/sa/cart was issued to node edge-9";
+    expect(issuedThrough(shown, state(null))).toBe(`${about}, which is no longer registered`);
+    expect(issuedThrough(shown, state(registration, true))).toBe(`${about}, which is revoked`);
+    expect(issuedThrough(shown, state({ ...registration, revokedAtMs: 7 }))).toBe(
+      `${about}, which is revoked`,
+    );
+  });
+
+  test("itself, for whoever shows no SVID of a workload", () => {
+    for (const caller of [cart, byNode, byGroup, operator])
+      expect(issuedThrough(caller, state(null))).toBe(caller);
   });
 });
 

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { IpAddress, type SocketAddress } from "../../base/ip.ts";
 import { doorLimits } from "../../base/limits/door.ts";
+import { grpcLimits } from "../../base/limits/rpc.ts";
 import { type Logger, silentLogger } from "../../base/log.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import { writeMetrics } from "../../base/metrics_text.ts";
@@ -419,6 +420,73 @@ describe("bounds of the server", () => {
     const second = await dialled("2001:db8:1:2:ffff::1");
     expect([first, other, second].map(gone)).toEqual([true, false, false]);
     server.close();
+  });
+
+  test("handlers that run, of one connection and of one address: one more is refused, and has room when one ends", async () => {
+    const elsewhere = lab.world.machine("else", { addresses: ["10.0.0.3"] }).start();
+    const gates: (() => void)[] = [];
+    const slow = { ...echoMethod, path: "/test.Echo/Slow" };
+    lab.service.unary(slow, async (message) => {
+      await new Promise<void>((resolve) => gates.push(resolve));
+      return message;
+    });
+    const bounds = [
+      { limits: { maxHandlersPerConnection: 3, maxHandlersPerAddress: 100 }, other: lab.near },
+      { limits: { maxHandlersPerConnection: 100, maxHandlersPerAddress: 3 }, other: elsewhere },
+    ];
+    for (const { limits, other } of bounds) {
+      bounded(limits);
+      gates.length = 0;
+      const channels = [lab.channel(), lab.channel({}, {}, other)] as const;
+      const calls = Array.from({ length: 3 }, () => channels[0].unary(slow, bytesOf("x")));
+      await lab.run(1_000);
+      expect(gates.length).toBe(3);
+      expect(await lab.failure(channels[0].unary(slow, bytesOf("x")))).toMatchObject({
+        code: grpcCode.resourceExhausted,
+      });
+      const free = channels[1].unary(slow, bytesOf("y"));
+      await lab.run(1_000);
+      expect(gates.length).toBe(4);
+      gates[0]?.();
+      await lab.world.settle(calls[0] ?? Promise.reject(new Error("no call")));
+      const after = channels[0].unary(slow, bytesOf("z"));
+      await lab.run(1_000);
+      for (const open of gates) open();
+      await lab.world.settle(Promise.all([...calls, free, after]));
+      expect(gates.length).toBe(5);
+    }
+  });
+
+  test("bytes of requests that are not whole, of one connection and of one address", async () => {
+    const elsewhere = lab.world.machine("else", { addresses: ["10.0.0.3"] }).start();
+    // What its first frame brings waits for the second: a frame less the five bytes before a message.
+    const size = grpcLimits.maxFrameBytes - 5;
+    const whole = new Uint8Array(size + 1_000);
+    for (const bound of ["maxAssembledBytesPerConnection", "maxAssembledBytesPerAddress"] as const) {
+      const others = {
+        maxAssembledBytesPerConnection: 10 * size,
+        maxAssembledBytesPerAddress: 10 * size,
+      };
+      const answered = async (bytes: number): Promise<boolean> => {
+        bounded({ ...others, [bound]: bytes });
+        const outcome = lab
+          .channel()
+          .unary(echoMethod, whole)
+          .then(
+            () => true,
+            (thrown: unknown) => {
+              expect(thrown).toMatchObject({ code: grpcCode.resourceExhausted });
+              return false;
+            },
+          );
+        return await lab.world.settle(outcome);
+      };
+      expect([bound, await answered(size), await answered(size - 1)]).toEqual([bound, true, false]);
+      // Who is elsewhere has a room of its own.
+      expect(
+        (await lab.world.settle(lab.channel({}, {}, elsewhere).unary(echoMethod, bytesOf("x")))).length,
+      ).toBe(1);
+    }
   });
 
   test("calls of one connection: the channel is told UNAVAILABLE before it opens one too many", async () => {

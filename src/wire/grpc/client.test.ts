@@ -1,6 +1,7 @@
 /** The client's end, against a server that speaks in frames and against our own. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { grpcLimits } from "../../base/limits/rpc.ts";
 import { h2ErrorCode } from "../h2/error_code.ts";
 import { frameFlag, frameType, readUint31 } from "../h2/frame.ts";
 import type { HeaderFields } from "../h2/headers.ts";
@@ -216,6 +217,11 @@ describe("The caller ends it", () => {
     expect([answers.code, lab.resetCode()]).toEqual([grpcCode.deadlineExceeded, h2ErrorCode.cancel]);
     lab.headers(head);
     expect([answers.ends, answers.headers]).toEqual([1, 0]);
+  });
+
+  test("a deadline as far away as a timer can wait is kept, and one further away is none", () => {
+    const timersOf = (timeoutMs: number) => ended(() => {}, { timeoutMs }).lab.clock.timers;
+    expect([timersOf(grpcLimits.maxTimeoutMs), timersOf(grpcLimits.maxTimeoutMs + 1)]).toEqual([1, 0]);
   });
 
   test("cancel and an aborted signal: CANCELLED, RST_STREAM CANCEL", () => {

@@ -1,5 +1,6 @@
 /** The server's end against a client that speaks in frames: PROTOCOL-HTTP2.md, statuscodes.md. */
 import { describe, expect, test } from "bun:test";
+import { grpcLimits } from "../../base/limits/rpc.ts";
 import { h2ErrorCode } from "../h2/error_code.ts";
 import { frameFlag, frameType, readUint31 } from "../h2/frame.ts";
 import { type HeaderFields, headerValue } from "../h2/headers.ts";
@@ -354,6 +355,16 @@ describe("Timeout", () => {
     stream.lab.headers(1, requestWith("grpc-timeout", "0m"), true);
     expect(stream.lab.status(1)).toBe(grpcCode.deadlineExceeded);
     expect(stream.handler.log).toEqual([]);
+  });
+
+  test("a deadline further away than a timer can wait is none", () => {
+    const seconds = Math.floor(grpcLimits.maxTimeoutMs / 1_000);
+    const timersOf = (timeout: string): number => {
+      const { lab } = streaming();
+      lab.headers(1, requestWith("grpc-timeout", timeout), true);
+      return lab.clock.timers;
+    };
+    expect([timersOf(`${seconds}S`), timersOf(`${seconds + 1}S`)]).toEqual([1, 0]);
   });
 
   test("the end of a call takes its timer away", () => {
