@@ -4,7 +4,7 @@
  * not in `mutants_kept.json` with its reason is a failure.
  *
  * Which test noticed a mutant is kept by `--record` in `mutants_killed.json`, and tried first the next time. `--recorded` draws a sample
- * from those alone, another one each week: what fails then is a test that no longer notices what it did, and never a mutant that nobody has
+ * from those alone, another one each week: what fails then is a test that no longer notices what it did, and never a mutant that was never
  * tried. Any other sample is another one each day, unless there is a seed. `--again` tries those that an earlier run's output names.
  */
 import { readFileSync } from "node:fs";

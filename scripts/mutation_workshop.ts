@@ -28,7 +28,7 @@ const aroundMs = 60_000;
 const baselineLimitMs = 120_000;
 /** Slower tests have their own reasons; a mutant is looked for by quicker ones. */
 const slowTestMs = 5_000;
-/** Of a test that a record names, which nobody has timed. */
+/** Of a test that a record names, which was not timed here. */
 const recordedLimitMs = 60_000;
 /** Tests that take so much of the processor are enough for one mutant. */
 const enoughMs = 12_000;

@@ -198,7 +198,7 @@ describe("a node's certificate", () => {
     bench.state.registrationRows.set("edge-1", { ...row, ...change });
   };
 
-  test("that a renewal has given is confirmed when it is shown; on a full disk later, and a bug of ours believes nobody", async () => {
+  test("that a renewal has given is confirmed when it is shown; on a full disk later, and a bug of ours believes no caller", async () => {
     const edge = await bench.joined("edge-1");
     const { authenticator } = bench.identity;
     const pendingSerial = edge.leaf.serialNumber;
