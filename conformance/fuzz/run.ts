@@ -1,6 +1,7 @@
 /**
  * `npm run fuzz -- SECONDS`: every parser of strangers' bytes, for that many seconds in all. `--target=NAME` only one; `--seed=N` repeats a
- * run; `--keep` writes what was found into the corpora; `--replay=NAME:BASE64` runs one input.
+ * run; `--keep` writes what was found into the corpora; `--replay=NAME:BASE64` runs one input; `--fixed` runs the same inputs each time,
+ * whatever the clock says.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -17,11 +18,15 @@ const lookMs = 250;
 /** A target's start, and what is kept, cost time beside the seconds that were asked for. */
 const aliveMs = 120_000;
 const fixedRuns = 400;
+/** That of `--fixed`, and of what comes first in every run. */
+const fixedSeed = 1;
 
 interface Options {
   readonly seconds: number;
   readonly seed: number;
   readonly keep: boolean;
+  /** No input of a fresh seed, and as many of the fixed one as the list of targets says: a run that is the same on every machine. */
+  readonly isFixed: boolean;
   readonly only: string | null;
   readonly replay: { readonly target: string; readonly input: string } | null;
 }
@@ -30,6 +35,7 @@ function parseArguments(args: readonly string[]): Options {
   let seconds = 20;
   let seed = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   let keep = false;
+  let isFixed = false;
   let only: string | null = null;
   let replay: Options["replay"] = null;
   for (const arg of args) {
@@ -37,18 +43,23 @@ function parseArguments(args: readonly string[]): Options {
     if (/^[0-9]+$/.test(arg)) seconds = Number(arg);
     else if (flag === "--seed" && /^[0-9]+$/.test(value)) seed = Number(value);
     else if (arg === "--keep") keep = true;
+    else if (arg === "--fixed") isFixed = true;
     else if (flag === "--target") only = value;
     else if (flag === "--replay") {
       const [target = "", input = ""] = value.split(/:(.*)/s);
       replay = { target, input };
     } else {
       console.error(
-        "usage: npm run fuzz -- [SECONDS] [--target=NAME] [--seed=N] [--keep] [--replay=NAME:BASE64]",
+        "usage: npm run fuzz -- [SECONDS | --fixed] [--target=NAME] [--seed=N] [--keep] [--replay=NAME:BASE64]",
       );
       process.exit(2);
     }
   }
-  return { seconds, seed, keep, only: replay?.target ?? only, replay };
+  if (isFixed) {
+    seconds = 0;
+    seed = fixedSeed;
+  }
+  return { seconds, seed, keep, isFixed, only: replay?.target ?? only, replay };
 }
 
 type Outcome = WorkerResult | { readonly hang: string; readonly input: string };
@@ -94,14 +105,16 @@ function percent(part: number, whole: number): number {
   return whole === 0 ? 0 : Math.floor((part * 100) / whole);
 }
 
-const { seconds, seed, keep, only, replay } = parseArguments(process.argv.slice(2));
+const { seconds, seed, keep, isFixed, only, replay } = parseArguments(process.argv.slice(2));
 const entries = targetEntries.filter(({ name }) => only === null || name === only);
 if (entries.length === 0) {
   console.error(`no such target; there are ${targetEntries.map(({ name }) => name).join(", ")}`);
   process.exit(2);
 }
 console.log(
-  `seed ${seed}: ${entries.length} targets, ${seconds} s in all, beside what is kept and ${fixedRuns} inputs of seed 1 each`,
+  isFixed
+    ? `${entries.length} targets, what is kept and as many inputs of seed ${fixedSeed} each as are listed`
+    : `seed ${seed}: ${entries.length} targets, ${seconds} s in all, beside what is kept and ${fixedRuns} inputs of seed ${fixedSeed} each`,
 );
 const scratch = mkdtempSync(join(tmpdir(), "fairlead-fuzz-"));
 const sum = { runs: 0, branches: 0, reached: 0, crashes: 0 };
@@ -113,7 +126,8 @@ try {
     const job: WorkerJob = {
       seconds: seconds / entries.length,
       seed,
-      fixedRuns,
+      fixedSeed,
+      fixedRuns: isFixed ? entry.fixedInputs : fixedRuns,
       keep,
       replay: replay?.input ?? null,
     };

@@ -2,8 +2,14 @@
 import type { TargetEntry } from "./target.ts";
 
 export const targetEntries: readonly TargetEntry[] = [
-  { name: "http2", file: "http2.ts", sources: ["src/wire/h2/", "src/wire/hpack/"], floor: 69 },
-  { name: "hpack", file: "hpack.ts", sources: ["src/wire/hpack/"], floor: 82 },
+  {
+    name: "http2",
+    file: "http2.ts",
+    sources: ["src/wire/h2/", "src/wire/hpack/"],
+    floor: 69,
+    fixedInputs: 5_000,
+  },
+  { name: "hpack", file: "hpack.ts", sources: ["src/wire/hpack/"], floor: 82, fixedInputs: 12_000 },
   {
     name: "http1-requests",
     file: "http1_requests.ts",
@@ -16,6 +22,7 @@ export const targetEntries: readonly TargetEntry[] = [
       "src/wire/h1/message_writer",
     ],
     floor: 78,
+    fixedInputs: 5_000,
   },
   {
     name: "http1-answers",
@@ -27,18 +34,21 @@ export const targetEntries: readonly TargetEntry[] = [
       "src/wire/h1/answer",
     ],
     floor: 82,
+    fixedInputs: 5_000,
   },
   {
     name: "certificates",
     file: "certificates.ts",
     sources: ["src/pki/der/", "src/pki/x509/", "src/pki/trust/leaf_identity", "src/pki/crypto/public_key"],
     floor: 69,
+    fixedInputs: 10_000,
   },
   {
     name: "resources",
     file: "resources.ts",
     sources: ["src/mesh/codec/decode", "src/mesh/codec/encode", "src/wire/messages/"],
     floor: 80,
+    fixedInputs: 5_000,
   },
   {
     name: "messages",
@@ -51,30 +61,46 @@ export const targetEntries: readonly TargetEntry[] = [
       "src/wire/ads/",
     ],
     floor: 58,
+    fixedInputs: 8_000,
   },
-  { name: "documents", file: "documents.ts", sources: ["src/mesh/documents/"], floor: 61 },
+  { name: "documents", file: "documents.ts", sources: ["src/mesh/documents/"], floor: 61, fixedInputs: 400 },
   {
     name: "first-bytes",
     file: "first_bytes.ts",
     sources: ["src/wire/tls_hello", "src/wire/socks5", "src/waypoint/serve/detect"],
     floor: 64,
+    fixedInputs: 15_000,
   },
   {
     name: "dns",
     file: "dns.ts",
     sources: ["src/wire/dns/", "src/dns/tcp_exchange", "src/dns/resolv_conf"],
     floor: 80,
+    fixedInputs: 6_000,
   },
-  { name: "replies", file: "replies.ts", sources: ["src/wire/resp", "src/wire/proxy_protocol"], floor: 80 },
+  {
+    name: "replies",
+    file: "replies.ts",
+    sources: ["src/wire/resp", "src/wire/proxy_protocol"],
+    floor: 80,
+    fixedInputs: 8_000,
+  },
   {
     name: "tokens",
     file: "tokens.ts",
     sources: ["src/pki/token/jwks_keys", "src/waypoint/auth/token_text", "src/waypoint/auth/token_locations"],
     floor: 42,
+    fixedInputs: 5_000,
   },
-  { name: "conditions", file: "conditions.ts", sources: ["src/waypoint/auth/conditions"], floor: 80 },
-  { name: "policies", file: "policy_matchers.ts", sources: ["src/policy/"], floor: 69 },
-  { name: "patterns", file: "patterns.ts", sources: ["src/base/pattern/"], floor: 82 },
+  {
+    name: "conditions",
+    file: "conditions.ts",
+    sources: ["src/waypoint/auth/conditions"],
+    floor: 80,
+    fixedInputs: 2_000,
+  },
+  { name: "policies", file: "policy_matchers.ts", sources: ["src/policy/"], floor: 69, fixedInputs: 3_000 },
+  { name: "patterns", file: "patterns.ts", sources: ["src/base/pattern/"], floor: 82, fixedInputs: 3_000 },
   {
     name: "texts",
     file: "texts.ts",
@@ -91,5 +117,6 @@ export const targetEntries: readonly TargetEntry[] = [
       "src/wire/hbone",
     ],
     floor: 66,
+    fixedInputs: 5_000,
   },
 ];

@@ -74,7 +74,7 @@ if (job.replay === null) {
   // Whatever of them leads anywhere is in the corpus by now.
   if (kept.length === 0 || job.keep) await fuzzer.replay(await target.seeds());
   const fixed = fuzzer.runs + job.fixedRuns;
-  await fuzzer.explore(new Draw(1), () => fuzzer.runs < fixed);
+  await fuzzer.explore(new Draw(job.fixedSeed), () => fuzzer.runs < fixed);
   const end = performance.now() + job.seconds * 1000;
   await fuzzer.explore(new Draw(job.seed), () => performance.now() < end);
 }

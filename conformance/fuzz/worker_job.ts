@@ -5,6 +5,7 @@ export interface WorkerJob {
   readonly seconds: number;
   readonly seed: number;
   /** Inputs drawn from a seed that is always the same, before those: what they find is found again. */
+  readonly fixedSeed: number;
   readonly fixedRuns: number;
   /** Write the corpus again, out of all that was found. */
   readonly keep: boolean;

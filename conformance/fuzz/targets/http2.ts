@@ -79,7 +79,7 @@ function conversation(
     ...asked.map((own) => ({ own, headers: [] })),
   ];
   const close = events.closes[0]?.message ?? null;
-  // What came before a fault of the connection, and was not given to anybody yet, ends with it.
+  // What came before a fault of the connection, or of a stream, and was not given to anybody yet, ends with it.
   const isFault = close !== null && /^[A-Z_]+: /.test(close);
   return {
     close,
@@ -92,7 +92,7 @@ function conversation(
       return {
         headers,
         answers: own.headers,
-        text: isFault ? null : own.text,
+        text: isFault || own.reset?.initiator === "library" ? null : own.text,
         trailers: own.trailers,
         ended: isFault ? null : own.ended,
         reset: own.reset === null ? null : [own.reset.errorCode, own.reset.initiator],
