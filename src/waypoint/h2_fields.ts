@@ -18,23 +18,27 @@ const namePattern = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 const goodNames = new Set<string>();
 const maxGoodNames = 512;
 
+/** Which may be said on HTTP/2. */
 function isName(name: string): boolean {
   if (goodNames.has(name)) return true;
-  if (!namePattern.test(name)) return false;
+  if (connectionFields.has(name) || !namePattern.test(name)) return false;
   if (goodNames.size < maxGoodNames) goodNames.add(name);
   return true;
 }
 
-/** Also what a stage may have put there that no peer may be told. */
+/** Leaves out also what a stage may have put there that no peer may be told. */
 export function withoutConnectionFields(fields: HeaderFields): string[] {
-  const kept: string[] = [];
+  return addFields([], fields);
+}
+
+/** The same at the end of `headers`. */
+export function addFields(headers: string[], fields: HeaderFields): string[] {
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? "";
     const value = fields[i + 1] ?? "";
-    if (connectionFields.has(name) || unsafeValue.test(value) || !isName(name)) continue;
-    kept.push(name, value);
+    if (isName(name) && !unsafeValue.test(value)) headers.push(name, value);
   }
-  return kept;
+  return headers;
 }
 
 export function withoutLength(fields: readonly string[]): string[] {

@@ -6,7 +6,7 @@ import type { HeaderFields } from "../../wire/h2/headers.ts";
 import type { H2Stream, H2StreamEvents, ResetInitiator } from "../../wire/h2/stream.ts";
 import { Body, type BodySink } from "../body.ts";
 import { type Downstream, Exchange, type RequestHead } from "../exchange.ts";
-import { withoutConnectionFields, withoutLength } from "../h2_fields.ts";
+import { addFields, withoutConnectionFields, withoutLength } from "../h2_fields.ts";
 import { grpcStatusOf, replyBody, replyHead } from "../local_reply.ts";
 import { clientGone, type Serving } from "../serving.ts";
 
@@ -131,11 +131,9 @@ export class H2Exchange implements H2StreamEvents, BodySink, Listed {
     const hasBody =
       responseBody !== null &&
       (isUpgraded || (request.method !== "HEAD" && status !== 204 && status !== 304));
-    const fields = withoutConnectionFields(response?.fields ?? []);
-    this.#stream.sendHeaders(
-      [":status", String(status), ...(isUpgraded ? withoutLength(fields) : fields)],
-      !hasBody,
-    );
+    const fields = response?.fields ?? [];
+    const headers = addFields([":status", String(status)], isUpgraded ? withoutLength(fields) : fields);
+    this.#stream.sendHeaders(headers, !hasBody);
     if (hasBody) responseBody.pipe(this);
     else {
       responseBody?.cancel(null);

@@ -55,8 +55,9 @@ export class Forwarder {
     const attempt = new PendingOutcome(exchange, endpoint);
     if (attempt.cancelled !== null) return attempt;
     const pool = this.#poolOf(exchange, endpoint);
-    if (speaksHttp2(exchange, endpoint, pool.limits.http)) void this.#overHttp2(pool, attempt);
-    else this.#overHttp1(pool, attempt);
+    if (speaksHttp2(exchange, endpoint, pool.limits.http)) {
+      if (!this.#isSentHttp2(pool, attempt)) void this.#overHttp2(pool, attempt);
+    } else this.#overHttp1(pool, attempt);
     return attempt;
   }
 
@@ -169,10 +170,22 @@ export class Forwarder {
     this.#arm(pool);
   }
 
+  /** By a connection that is there. Most requests have one, and wait for nothing. */
+  #isSentHttp2(pool: Pool, attempt: PendingOutcome): boolean {
+    try {
+      for (const upstream of pool.h2)
+        if (this.#hasRoom(pool, upstream) && upstream.send(attempt)) return true;
+      return false;
+    } catch (thrown) {
+      attempt.fail(faultOf(thrown), "UF", false);
+      return true;
+    }
+  }
+
   async #overHttp2(pool: Pool, attempt: PendingOutcome): Promise<void> {
     try {
       for (let turn = 1; turn <= maxTurns; turn++) {
-        for (const upstream of pool.h2) if (this.#hasRoom(pool, upstream) && upstream.send(attempt)) return;
+        if (turn > 1 && this.#isSentHttp2(pool, attempt)) return;
         const opening = pool.opening ?? this.#openHttp2(pool, attempt);
         if (opening === null) {
           attempt.fail(tooMany(), "UO", false);

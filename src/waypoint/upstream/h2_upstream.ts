@@ -9,7 +9,7 @@ import type { HeaderFields } from "../../wire/h2/headers.ts";
 import type { H2Stream, H2StreamEvents, ResetInitiator } from "../../wire/h2/stream.ts";
 import type { Body, BodySink } from "../body.ts";
 import { field, type RequestHead } from "../exchange.ts";
-import { withoutConnectionFields } from "../h2_fields.ts";
+import { addFields, withoutConnectionFields } from "../h2_fields.ts";
 import type { PendingOutcome } from "./pending_outcome.ts";
 
 export class H2Upstream {
@@ -249,9 +249,9 @@ function requestHeaders(request: RequestHead): HeaderFields {
           ":path",
           request.path,
         ];
+  if (request.protocol === null) return addFields(headers, request.fields);
   const fields = withoutConnectionFields(request.fields);
   for (let i = 0; i + 1 < fields.length; i += 2)
-    if (request.protocol === null || fields[i] !== "sec-websocket-key")
-      headers.push(fields[i] ?? "", fields[i + 1] ?? "");
+    if (fields[i] !== "sec-websocket-key") headers.push(fields[i] ?? "", fields[i + 1] ?? "");
   return headers;
 }

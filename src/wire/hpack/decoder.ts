@@ -1,5 +1,5 @@
 import { huffmanDecode } from "./huffman.ts";
-import { isWellFormedName, isWellFormedValue, latin1String } from "./string.ts";
+import { isWellFormedName, isWellFormedValue, KnownStrings, latin1String } from "./string.ts";
 import {
   DynamicTable,
   fieldOverheadBytes,
@@ -33,6 +33,9 @@ export class HpackDecoder {
   /** Where Huffman output goes; grows to the longest string seen, within the header block limit. */
   #scratch: Uint8Array = empty;
   #stringWellFormed = true;
+  /** None but well-formed ones. */
+  readonly #knownNames = new KnownStrings();
+  readonly #knownValues = new KnownStrings();
 
   /** The size of the list in the RFC's count (name + value + 32 each), also of what was left out of an overlong one. */
   listBytes = 0;
@@ -169,8 +172,14 @@ export class HpackDecoder {
   }
 
   #text(bytes: Uint8Array, from: number, to: number, isName: boolean): string {
+    const known = isName ? this.#knownNames : this.#knownValues;
+    const text = known.find(bytes, from, to);
+    this.#stringWellFormed = true;
+    if (text !== null) return text;
     this.#stringWellFormed = isName ? isWellFormedName(bytes, from, to) : isWellFormedValue(bytes, from, to);
-    return latin1String(bytes, from, to);
+    const made = latin1String(bytes, from, to);
+    if (this.#stringWellFormed) known.keep(made, bytes, from, to);
+    return made;
   }
 
   #fail(message: string): void {

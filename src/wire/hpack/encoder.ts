@@ -9,14 +9,6 @@ import {
   staticTableLength,
 } from "./table.ts";
 
-/** Per name: its first static index, and the static index of each value that has one. */
-interface StaticName {
-  readonly index: number;
-  readonly values: ReadonlyMap<string, number>;
-}
-
-const staticNames = indexStaticTable();
-
 /** Never put in any table on the way (RFC 7541 §7.1.3): short secrets a dictionary attack could guess. */
 const neverIndexed: ReadonlySet<string> = new Set([
   "authorization",
@@ -45,6 +37,17 @@ const notIndexed: ReadonlySet<string> = new Set([
   "x-forwarded-for",
   "x-request-id",
 ]);
+
+/** What is known of a name beforehand. */
+interface NameFacts {
+  /** Its first static index; 0 for none. */
+  readonly index: number;
+  /** The static index of each value that has one. */
+  readonly values: ReadonlyMap<string, number>;
+  readonly indexing: "always" | "not" | "never";
+}
+
+const nameFacts = factsOfNames();
 
 const indexedField = 0x80;
 const literalIndexed = 0x40;
@@ -120,13 +123,15 @@ export class HpackEncoder {
   }
 
   #field(name: string, value: string, target: Uint8Array, at: number): number {
-    const known = staticNames.get(name);
+    const known = nameFacts.get(name);
     if (known !== undefined) {
       const index = known.values.get(value);
       if (index !== undefined) return writeInteger(index, indexedField, 0x7f, target, at);
+      if (known.indexing !== "always") {
+        const kind = known.indexing === "not" ? literalNotIndexed : literalNeverIndexed;
+        return this.#literal(kind, 0x0f, known.index, name, value, target, at);
+      }
     }
-    if (neverIndexed.has(name))
-      return this.#literal(literalNeverIndexed, 0x0f, known?.index ?? 0, name, value, target, at);
     const newest = this.#newest?.get(name) ?? -1;
     for (let number = newest; number >= this.#table.evicted; number = this.#previousOf(number)) {
       const index = this.#table.inserted - 1 - number;
@@ -135,7 +140,7 @@ export class HpackEncoder {
       }
     }
     const nameIndex = known?.index ?? (newest < 0 ? 0 : staticTableLength + this.#table.inserted - newest);
-    if (notIndexed.has(name) || this.#isTooLarge(name, value)) {
+    if (this.#isTooLarge(name, value)) {
       return this.#literal(literalNotIndexed, 0x0f, nameIndex, name, value, target, at);
     }
     at = this.#literal(literalIndexed, 0x3f, nameIndex, name, value, target, at);
@@ -226,14 +231,20 @@ function writeInteger(value: number, kind: number, mask: number, target: Uint8Ar
   return at;
 }
 
-function indexStaticTable(): ReadonlyMap<string, StaticName> {
-  const names = new Map<string, { index: number; values: Map<string, number> }>();
-  for (const [index, entry] of staticTable.entries()) {
+function factsOfNames(): ReadonlyMap<string, NameFacts> {
+  const names = new Map<string, NameFacts & { readonly values: Map<string, number> }>();
+  const factsOf = (name: string, index: number) => {
+    const indexing = neverIndexed.has(name) ? "never" : notIndexed.has(name) ? "not" : "always";
+    const known = names.get(name) ?? { index, values: new Map<string, number>(), indexing };
+    names.set(name, known);
+    return known;
+  };
+  for (const [index, { name, value }] of staticTable.entries()) {
     if (index === 0) continue;
-    const known = names.get(entry.name) ?? { index, values: new Map<string, number>() };
+    const { values } = factsOf(name, index);
     // An empty value in the table stands for "name only", except that sending it as is would be right too.
-    if (!known.values.has(entry.value)) known.values.set(entry.value, index);
-    names.set(entry.name, known);
+    if (!values.has(value)) values.set(value, index);
   }
+  for (const name of [...neverIndexed, ...notIndexed]) factsOf(name, 0);
   return names;
 }
