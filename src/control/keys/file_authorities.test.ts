@@ -63,6 +63,28 @@ test("files of an intermediate are followed; a half-written change is not taken 
   }
 });
 
+test("what is above a CA in files is all of its chain up to the root", async () => {
+  const forge = new Forge(provider, nowMs);
+  const root = await forge.ca({ subject: "CN=top" });
+  const middle = await forge.ca({ issuer: root, subject: "CN=middle" });
+  const low = await forge.ca({ issuer: middle, subject: "CN=low" });
+  const files = new MemoryFiles();
+  const [clock, records] = [newClock(), new MemoryRecords()];
+  const seen = async (ca: Forged, chain: readonly Forged[]): Promise<readonly string[]> => {
+    await put(files, ca, [root]);
+    files.put(`ca/${istioFiles.chain}`, chain.map(({ pem }) => pem).join(""));
+    const authorities = await FileAuthorities.open({
+      ...{ clock, provider, trustDomain, logger: silentLogger, files, records: records.authorities },
+      paths: await istioPaths(files, "ca"),
+    });
+    authorities.close();
+    const { active } = authorities.view.value;
+    return [active?.kind ?? "", ...(active?.above.map((one) => one.subjectText) ?? [])];
+  };
+  expect(await seen(low, [low, middle])).toEqual(["intermediate", "CN=middle", "CN=top"]);
+  expect(await seen(middle, [middle])).toEqual(["intermediate", "CN=top"]);
+});
+
 test("what was replaced goes on until it has ended; then it is retired, and so many of those are kept", async () => {
   const forge = new Forge(provider, nowMs);
   const day = 24 * 3_600_000;
@@ -120,6 +142,8 @@ test("what was replaced goes on until it has ended; then it is retired, and so m
     await next();
     expect([states().active?.length, states().retired?.length]).toEqual([1, retired]);
   }
+  // What is retired is published no more: of the two that were made just now neither has ended.
+  expect(second.view.value.authorities.map(({ state }) => state)).toEqual(["active", "retiring"]);
   // The newest of them.
   expect(states().retired?.every(({ certificatePem }) => certificatePem !== made[0]?.pem)).toBe(true);
   second.close();

@@ -26,7 +26,7 @@ function setUp() {
   const turn = () => {
     for (const callback of deferred.splice(0)) callback();
   };
-  return { certificates, log, turn, writes };
+  return { certificates, log, turn, writes, deferred };
 }
 
 function entry(serial: string, refusal: () => Error | null = () => null): IssuingEntry {
@@ -57,7 +57,7 @@ describe("what is issued", () => {
   });
 
   test("together is written together, and no caller is answered before", async () => {
-    const { log, writes, turn, certificates } = setUp();
+    const { log, writes, turn, certificates, deferred } = setUp();
     const slow = Promise.withResolvers<IssuingEntry>();
     const told: string[] = [];
     const recording = [
@@ -65,7 +65,7 @@ describe("what is issued", () => {
       slow.promise,
     ].map((signing, index) => log.record(signing).then(() => void told.push(String(index))));
     await Bun.sleep(1);
-    expect([told, writes]).toEqual([[], []]);
+    expect([told, writes, deferred.length]).toEqual([[], [], 1]);
     // A slow one holds no other up.
     turn();
     expect(["01", "02", "03"].map((serial) => certificates.bySerial(serial)?.serial)).toEqual([
@@ -136,5 +136,8 @@ test("what cannot be written down is not issued: the record goes with it, and it
   isFull = false;
   const refused = entry("3", () => new Error("revoked"));
   await Promise.allSettled([log.record(Promise.resolve(entry("2"))), log.record(Promise.resolve(refused))]);
+  expect(told).toEqual([["2"]]);
+  // Of a write that records nothing there is nothing to tell.
+  await Promise.allSettled([log.record(Promise.resolve(refused))]);
   expect(told).toEqual([["2"]]);
 });

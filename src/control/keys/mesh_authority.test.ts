@@ -2,9 +2,13 @@ import { describe, expect, test } from "bun:test";
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { keysLimits } from "../../base/limits/control.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
+import { silentLogger } from "../../base/log.ts";
+import { shareOf } from "../../base/share.ts";
+import { WatchSource } from "../../base/watch.ts";
 import { parseCertificate } from "../../pki/x509/certificate.ts";
 import { parseRevocationList } from "../../pki/x509/crl.ts";
 import { SealedKeys } from "./key_place.ts";
+import { MeshAuthority } from "./mesh_authority.ts";
 import {
   cart,
   FlakyKeys,
@@ -61,7 +65,118 @@ describe("issuing", () => {
   });
 });
 
+describe("what is issued, in the audit log", () => {
+  test("is one row by who asked for it, or one for all that were written together", async () => {
+    const { mesh, records } = await openMesh();
+    const rows: { actor: string; target: string; detail: string; action: string; outcome: string }[] = [];
+    Object.assign(records, { audit: { append: (entry: (typeof rows)[number]) => void rows.push(entry) } });
+    const { chain } = await issue(mesh, cart, "edge-1");
+    expect(rows).toMatchObject([
+      {
+        actor: "edge-1",
+        action: "certificates.issue",
+        target: cart.uri,
+        outcome: "ok",
+        detail: `${serialOf(chain)} for ${cart.uri} to edge-1`,
+      },
+    ]);
+    rows.length = 0;
+    await Promise.all([issue(mesh, cart, "edge-1"), issue(mesh, web, "edge-2"), issue(mesh, web, "edge-3")]);
+    const told = rows.flatMap(({ detail }) => detail.split("; ").map((one) => one.slice(one.indexOf(" "))));
+    expect(told.sort()).toEqual([
+      ` for ${cart.uri} to edge-1`,
+      ` for ${web.uri} to edge-2`,
+      ` for ${web.uri} to edge-3`,
+    ]);
+    for (const { actor, target, detail } of rows) {
+      const count = detail.split("; ").length;
+      if (count > 1) expect([actor, target]).toEqual(["fairlead", `${count} certificates`]);
+      else expect(actor).toStartWith("edge-");
+    }
+  });
+
+  test("a revoked caller costs no signature, and a CA that gives nothing has issued nothing", async () => {
+    const { mesh } = await openMesh();
+    const ca = mesh.authorities.value.active?.ca;
+    if (ca == null) throw new Error("it has a key");
+    let signatures = 0;
+    const sign = ca.sign.bind(ca);
+    ca.sign = async (request) => {
+      signatures++;
+      return await sign(request);
+    };
+    await issue(mesh, web, "edge-1");
+    await mesh.revoke({ kind: "identity", uri: cart.uri }, "left", "ops");
+    expect(await failure(issue(mesh, cart))).toStartWith("certificate_revoked");
+    expect(signatures).toBe(1);
+    ca.sign = async (request) => ({ ...(await sign(request)), chainPem: [] });
+    expect(await failure(issue(mesh, web))).toBe(
+      "authority_unavailable local: the CA has not issued anything",
+    );
+  });
+
+  test("without an authority that issues there is no root to show", async () => {
+    const { mesh: other, records, clock, authorities } = await openMesh();
+    other.close();
+    const view = new WatchSource({ ...authorities.view.value, active: null });
+    const mesh = await MeshAuthority.open({
+      ...{ clock, provider, records, authorities: view },
+      logger: silentLogger,
+    });
+    for (const show of [() => mesh.rootPem(), () => mesh.serving()])
+      expect(show).toThrow("the CA's key cannot be used now");
+    mesh.close();
+  });
+});
+
 describe("revocation", () => {
+  test("of what a host had, when another takes its place, spares what the other was given", async () => {
+    const { mesh, records } = await openMesh();
+    const [old, kept] = [await issue(mesh, cart, "edge-1"), await issue(mesh, cart, "edge-1")];
+    await issue(mesh, cart, "edge-2");
+    records.revocations.add({
+      ...{ kind: "node", value: "edge-1", reason: "lost", byWhom: "ops", atMs: nowMs },
+      ...{ issuerKey: "", expiresAtMs: null },
+    });
+    mesh.supersede("edge-1", serialOf(kept.chain), { reason: "replaced", byWhom: "ada" });
+    expect(records.revocations.list().map(({ kind, value, reason }) => [kind, value, reason])).toEqual([
+      ["serial", serialOf(old.chain), "replaced"],
+    ]);
+    mesh.withdraw("edge-1", { reason: "removed", byWhom: "ada" });
+    expect(records.revocations.list().map(({ value }) => value)).toEqual([
+      serialOf(old.chain),
+      serialOf(kept.chain),
+    ]);
+  });
+
+  test("of a serial number is not lifted", async () => {
+    const { mesh, records } = await openMesh();
+    await mesh.revoke({ kind: "serial", serialNumber: "0a" }, "", "ops");
+    expect(await mesh.lift({ kind: "serial", serialNumber: "0a" })).toBe(false);
+    expect(records.revocations.list().map(({ value }) => value)).toEqual(["0a"]);
+  });
+
+  test("of a tenant's takes the whole of its share of a list, and not one more", async () => {
+    const { mesh, records } = await openMesh();
+    await issue(mesh, cart, "edge-1");
+    await issue(mesh, cart, "edge-2");
+    const [{ issuerKey } = { issuerKey: "" }] = records.certificates.all({});
+    const share = shareOf(keysLimits.listShares, 0, 0);
+    const row = { reason: "", byWhom: "zoo", byNamespace: "zoo", atMs: nowMs, issuerKey, expiresAtMs: null };
+    records.revocations.addAll(
+      Array.from({ length: share - 1 }, (_, index) => ({
+        ...row,
+        kind: "serial" as const,
+        value: (0x40000000 + index).toString(16),
+      })),
+    );
+    const revoke = (node: string) => failure(mesh.revoke({ kind: "node", node }, "", "zoo", "zoo"));
+    expect(await revoke("edge-1")).toBe("done");
+    expect(await revoke("edge-2")).toContain(
+      `namespace zoo has ${share} certificates on the revocation list`,
+    );
+  });
+
   test("of one certificate reaches a node's open connection by the next bundle, and spares the others", async () => {
     const setup = await openMesh();
     const { mesh } = setup;
@@ -380,6 +495,14 @@ test("an intermediate is revoked on the list above it for as long as it is valid
       after: null,
     },
   ]);
+  mesh.revokeAuthority(
+    "ca-3",
+    { ...certificate, serialNumber: "76", notAfterMs: Math.floor(nowMs) },
+    "above",
+  );
+  expect(records.revocations.list("serial").at(-1)?.value).toBe("76");
+  records.revocations.remove("serial", "76");
+  audit.length = 1;
   mesh.revokeAuthority(
     "ca-2",
     { ...certificate, serialNumber: "77", notAfterMs: Math.floor(nowMs) - 1 },

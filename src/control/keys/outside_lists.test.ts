@@ -1,15 +1,19 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { keysLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
+import { outcomeOf } from "../../base/testing/rejection.ts";
 import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
 import { issueIntermediateCertificate } from "../../pki/issue/authority.ts";
 import { CertificateAuthority } from "../../pki/issue/ca.ts";
 import { TrustVerifier } from "../../pki/trust/verifier.ts";
+import { parseRevocationList } from "../../pki/x509/crl.ts";
+import type { RevocationRow } from "../records/keys.ts";
 import { Rotation } from "../rotation/rotation.ts";
 import type { AuthorityCertifier } from "./authority_certificate.ts";
+import { authorityView } from "./authority_view.ts";
 import { MeshAuthority } from "./mesh_authority.ts";
-import type { OutsideAuthority } from "./outside_lists.ts";
+import { type OutsideAuthority, OutsideLists } from "./outside_lists.ts";
 import { cart, follow, hour, issue, newClock, openMesh, provider, trustDomain } from "./testing/fixture.ts";
 
 /** A CA outside, as Vault's PKI engine is one: it signs intermediates and has a list of its own. */
@@ -145,4 +149,70 @@ test("its certificates are what its own chain says", async () => {
   expect(mesh.rootPem()).toBe(outside.root.rootsPem);
   expect(decodePemLabel(mesh.bundle.value.rootsPem, "CERTIFICATE")).toHaveLength(1);
   rotation.close();
+});
+
+describe("the lists of a CA outside", () => {
+  async function bench() {
+    const { clock, authorities, records } = await openMesh();
+    const { active } = authorities.view.value;
+    const root = authorities.view.value.authorities.find(({ kind }) => kind === "root")?.ca;
+    if (active === null || root == null) throw new Error("it has a root");
+    const asked: (readonly string[])[] = [];
+    let number = 1n;
+    const listOf = async (by: CertificateAuthority, serials: readonly string[]): Promise<Uint8Array> => {
+      const revoked = serials.map((serialNumber) => ({
+        ...{ serialNumber, revokedAtMs: clock.wallMs(), reason: "superseded" as const },
+      }));
+      return await by.revocationList(revoked, number++, clock.wallMs() + 240 * hour);
+    };
+    const authority: { revoke: OutsideAuthority["revoke"] } = {
+      revoke: async (serials) => {
+        asked.push(serials);
+        return await listOf(root, serials);
+      },
+    };
+    const lists = new OutsideLists({ authority, provider, settings: records.settings });
+    const issuerKey = active.above[0]?.authorityKey ?? "";
+    const row = { kind: "serial", reason: "", byWhom: "fairlead", atMs: 1, expiresAtMs: null } as const;
+    const refresh = (rows: readonly Partial<RevocationRow>[]) =>
+      lists.refresh(
+        authorityView([active]),
+        rows.map((one) => ({ ...row, value: "0a", issuerKey, ...one })),
+        clock.wallMs(),
+      );
+    return { clock, asked, authority, listOf, root, refresh };
+  }
+
+  test("are asked for what it has issued and what has not expired", async () => {
+    const { clock, asked, refresh } = await bench();
+    const nowMs = clock.wallMs();
+    expect((await refresh([{ issuerKey: "another" }, { expiresAtMs: nowMs - 1 }])).crls).toEqual([]);
+    const { crls, problem } = await refresh([
+      { value: "0b", expiresAtMs: nowMs },
+      { value: "0c", issuerKey: "another" },
+      { value: "0d", expiresAtMs: nowMs - 1 },
+      { value: "0e" },
+    ]);
+    expect([asked, crls.length, problem]).toEqual([[["0b", "0e"]], 1, null]);
+  });
+
+  test("are asked for again once they are a day old", async () => {
+    const { clock, asked, refresh } = await bench();
+    const [first] = (await refresh([{}])).crls;
+    const { thisUpdateMs } = parseRevocationList(first ?? new Uint8Array());
+    clock.jumpWall(thisUpdateMs + keysLimits.listRenewalMs - 1 - clock.wallMs());
+    expect([(await refresh([{}])).crls[0], asked.length]).toEqual([first, 1]);
+    clock.jumpWall(1);
+    await refresh([{}]);
+    expect(asked.length).toBe(2);
+  });
+
+  test("are of its key, not only of its name; and a bug of ours is none of its faults", async () => {
+    const { authority, listOf, refresh, clock } = await bench();
+    const namesake = await CertificateAuthority.create({ clock, provider, trustDomain });
+    authority.revoke = (serials) => listOf(namesake, serials);
+    expect((await refresh([{}])).problem).toContain("is not signed by the CA above the intermediate");
+    authority.revoke = () => Promise.reject(new TypeError("a bug"));
+    expect(await outcomeOf(refresh([{}]))).toThrow(TypeError);
+  });
 });

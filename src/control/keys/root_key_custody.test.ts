@@ -132,6 +132,8 @@ test("exported, the root's key is in the file and nowhere else; kept away, all g
   expect(Buffer.from(root.sealedKey ?? []).toString()).toContain("root-key-file");
   expect(Buffer.from(root.sealedKey ?? []).includes(Buffer.from(key ?? []).subarray(-32))).toBe(false);
   await bench.settle(files.remove(path));
+  await bench.run(30_000);
+  expect(custody.status()).toEqual({ place: "away", path });
   const again = await bench.open();
   expect(again.custody.status()).toEqual({ place: "away", path });
   // What it signed last is good for more than a year: neither readiness nor nodes miss it.
@@ -190,6 +192,17 @@ test("it is exported once, never over another key, and a rotation by an operator
   const { files } = bench.host;
   await bench.settle(files.writeAtomic(path, new TextEncoder().encode("another"), 0o600));
   expect(await bench.failure(first.custody.export())).toContain(path);
+  expect(first.custody.status().place).toBe("here");
+  const other = await CertificateAuthority.create({
+    clock: bench.host.clock,
+    provider: peculiarProvider(),
+    trustDomain,
+  });
+  await bench.settle(
+    files.writeAtomic(path, new TextEncoder().encode(other.exportPem().privateKeyPem), 0o600),
+  );
+  expect(await bench.failure(first.custody.export())).toBe(`${path} holds another key; move it away first`);
+  expect(await bench.failure(first.custody.import())).toBe("the root's key is in state already");
   expect(first.custody.status().place).toBe("here");
   await bench.settle(files.remove(path));
   await bench.settle(first.custody.export());

@@ -1,10 +1,12 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { decodePemLabel } from "../../pki/der/pem.ts";
 import { CertificateAuthority } from "../../pki/issue/ca.ts";
 import { TrustVerifier } from "../../pki/trust/verifier.ts";
 import { createCertificateRequest } from "../../pki/x509/csr.ts";
-import { SealedKeys } from "./key_place.ts";
+import { OwnCertifier } from "./authority_certificate.ts";
+import { readRowCertificates } from "./authority_view.ts";
+import { readReference, SealedKeys, storeReference } from "./key_place.ts";
 import { StateAuthorities } from "./state_authorities.ts";
 import {
   cart,
@@ -178,4 +180,120 @@ test("the CA of a mesh on one host is taken over as the first, and only as the f
     keys.seal(id, key),
   );
   expect(await failure(late)).toContain("already has authorities");
+});
+
+describe("what cannot be", () => {
+  test("a state whose authorities are all retired, or that has a key of a place that is not configured", async () => {
+    const { records, close } = await openMesh();
+    close();
+    const [root, issuing] = records.authorities.list();
+    if (root === undefined || issuing === undefined) throw new Error("two rows are expected");
+    const elsewhere = storeReference({ place: "vault-transit", mount: "m", keyName: "k", version: 1 });
+    records.authorities.put({ ...issuing, sealedKey: elsewhere });
+    expect(await failure(openMesh({ records }))).toContain("made with --ca vault-transit?");
+    for (const { id } of [root, issuing]) records.authorities.setState(id, "retired");
+    expect(await failure(openMesh({ records }))).toContain("every authority in the state is retired");
+  });
+
+  test("a row without certificates, or without a root", async () => {
+    const { records } = await openMesh();
+    const issuing = records.authorities.list().find(({ kind }) => kind === "intermediate");
+    const { certificatePem = "", chainPem = "" } = issuing ?? {};
+    const read = (row: { certificatePem: string; chainPem: string }) => () =>
+      readRowCertificates({ id: "ca-7", ...row });
+    for (const row of [
+      { certificatePem: "", chainPem: "" },
+      { certificatePem, chainPem: "" },
+    ])
+      expect(read(row)).toThrow("the certificate of authority ca-7 has no root");
+    expect(read({ certificatePem, chainPem })().root.subjectText).not.toBe("");
+  });
+
+  test("an authority that was certified for another key", async () => {
+    const common = { clock: newClock(), provider, trustDomain };
+    const other = await CertificateAuthority.create(common);
+    const certifier = {
+      certify: async () => ({ kind: "root" as const, certificatePem: other.rootsPem, chainPem: "" }),
+    };
+    expect(await failure(openMesh({ certifier }))).toMatch(
+      /^configuration: authority ca-\w+ was certified for another key$/,
+    );
+  });
+
+  test("an intermediate without the key of our root, and a key of an authority that is gone", async () => {
+    const { authorities } = await openMesh();
+    const common = { clock: newClock(), provider, trustDomain };
+    const { key, publicKeyInfo } = await new SealedKeys(await keyVault(), provider).create("x");
+    const question = { kind: "intermediate", key, publicKeyInfo, root: null, lifetimeMs: hour } as const;
+    expect(await failure(new OwnCertifier(common).certify(question))).toBe(
+      "authority_unavailable: an intermediate needs the key of our own root",
+    );
+    expect(await failure(authorities.moveKey("ca-0", new Uint8Array()))).toBe(
+      "configuration: there is no authority ca-0 any more",
+    );
+  });
+});
+
+test("a root that another CA takes the place of gets no intermediate", async () => {
+  const records = await olderState();
+  const { authorities } = await openMesh({ records, firstKind: "intermediate" });
+  expect(authorities.view.value.authorities.map(({ kind, state }) => [kind, state])).toEqual([
+    ["root", "active"],
+  ]);
+});
+
+test("a row without a key is in force without it, and its successor issues", async () => {
+  const { records, close } = await openMesh();
+  close();
+  const [root] = records.authorities.list();
+  if (root === undefined) throw new Error("a root is expected");
+  records.authorities.put({ ...root, sealedKey: null });
+  const { authorities, mesh, close: closeAgain } = await openMesh({ records });
+  expect(authorities.view.value.authorities.map(({ kind, ca }) => [kind, ca !== null])).toEqual([
+    ["root", false],
+    ["intermediate", true],
+  ]);
+  expect((await issue(mesh, cart)).chain).toHaveLength(2);
+  closeAgain();
+});
+
+test("what changes nothing is told to none, and nothing is once it is closed", async () => {
+  const { authorities, close, clock } = await openMesh();
+  let told = 0;
+  authorities.view.subscribe(() => void told++);
+  authorities.apply([]);
+  expect(told).toBe(0);
+  await authorities.prepare("intermediate");
+  expect(told).toBe(1);
+  const [, , next] = authorities.rows();
+  close();
+  authorities.apply([{ id: next?.id ?? "", state: "retired" }]);
+  expect([told, clock.timers]).toEqual([1, 0]);
+});
+
+test("a key that is away is not waited for once it is closed", async () => {
+  const sealed = new SealedKeys(await keyVault(), provider);
+  const flaky = new FlakyKeys(sealed, () => new MeshError("authority_unavailable", "upstream", "away"));
+  const first = await openMesh({ places: [flaky] });
+  first.close();
+  flaky.isAway = true;
+  const second = await openMesh({ places: [flaky], records: new MemoryRecords(first.records) });
+  expect(second.clock.timers).toBeGreaterThan(0);
+  second.close();
+  await second.authorities.reopenKeptAway();
+  expect(second.clock.timers).toBe(0);
+});
+
+test("a key is sealed again for another key-encryption key alone; a damaged reference is no place", async () => {
+  const [one, two] = [
+    new SealedKeys(await keyVault(1), provider),
+    new SealedKeys(await keyVault(2, 1), provider),
+  ];
+  const { stored } = await one.create("ca-1");
+  expect(await one.refresh("ca-1", stored)).toBeNull();
+  const again = (await two.refresh("ca-1", stored)) ?? new Uint8Array();
+  expect(again).not.toEqual(stored);
+  expect(await two.refresh("ca-1", again)).toBeNull();
+  for (const text of ["7", "null", '"text"', "{"])
+    expect(() => readReference(Uint8Array.of(0x80, ...new TextEncoder().encode(text)))).toThrow("is damaged");
 });

@@ -60,6 +60,24 @@ test("a signature that is not of the key is not used, nor is an answer that is n
   ]);
 });
 
+test("an engine that does not show the versions of its key has none to use; one that has a key rotates it", async () => {
+  const asked: string[] = [];
+  const session = {
+    request: async (method: string, path: string) => {
+      asked.push(`${method} ${path}`);
+      return asked.length === 1 ? null : {};
+    },
+  };
+  const transit = new TransitKeys({ session, provider, mount: "transit", keyName: "ca" });
+  const said = "authority_unavailable upstream: Vault's transit engine does not show the versions of its key";
+  expect([await failure(transit.create()), await failure(transit.create())]).toEqual([said, said]);
+  const path = "transit/keys/ca";
+  expect(asked).toEqual([
+    ...[`GET ${path}`, `POST ${path}`, `GET ${path}`],
+    ...[`GET ${path}`, `POST ${path}/rotate`, `GET ${path}`],
+  ]);
+});
+
 test("a key of another type, or a version that is gone, is refused", async () => {
   const forge = new Forge(provider, nowMs);
   const large = await publicPem(await forge.keys("P-384"));
@@ -133,8 +151,14 @@ test("Vault's chain is put in order up to the root, and without a root it is ref
     algorithm: { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" },
     sign: async () => new Uint8Array(64).fill(1),
   };
-  const certify = async (data: VaultData, rootsPem: string | null) => {
-    const session = { request: async () => data };
+  const asked: unknown[] = [];
+  const certify = async (data: VaultData | null, rootsPem: string | null) => {
+    const session = {
+      request: async (_method: string, path: string, body: VaultData | null = null) => {
+        asked.push([path, body?.format, body?.ttl]);
+        return data;
+      },
+    };
     const options = { session, provider, trustDomain, mount: "pki", issuer: null, rootsPem };
     return await new VaultPkiCertifier(options).certify({
       kind: "intermediate",
@@ -154,6 +178,10 @@ test("Vault's chain is put in order up to the root, and without a root it is ref
   expect(await certify(told, root.pem)).toEqual(expected);
   expect(await failure(certify(told, null))).toContain("give the root as a file");
   expect(await failure(certify({}, root.pem))).toContain("has returned no certificate");
+  expect(await failure(certify(null, root.pem))).toContain("has no pki/root/sign-intermediate");
+  expect(asked.at(-1)).toEqual(["pki/root/sign-intermediate", "pem", "1000000s"]);
+  const most = [root.pem, ...new Array(keysLimits.maxVaultChain - 1).fill(middle.pem)];
+  expect(await certify({ ...told, ca_chain: most }, null)).toEqual(expected);
   const long = { ...told, ca_chain: new Array(keysLimits.maxVaultChain + 1).fill(middle.pem) };
   expect(await failure(certify(long, null))).toContain("tells a chain of 17 certificates");
 });

@@ -5,7 +5,7 @@ import { silentLogger } from "../../base/log.ts";
 import { MemoryFiles } from "../../pki/testing/memory_files.ts";
 import { FakeVault, gone, json } from "./testing/fake_vault.ts";
 import { newClock } from "./testing/fixture.ts";
-import { readVaultAnswer } from "./vault_answer.ts";
+import { asRecord, numberField, readVaultAnswer } from "./vault_answer.ts";
 import { VaultConnection, vaultPath } from "./vault_connection.ts";
 import { type VaultOptions, VaultSession } from "./vault_session.ts";
 
@@ -252,6 +252,98 @@ test("what is no answer of Vault's is no absence of it: a bug is thrown, and wha
     kind: "refused",
     message: "too long",
   });
+});
+
+test("a standby points elsewhere by every status of three hundred, and by no other", () => {
+  const said = (status: number) => readVaultAnswer(json(status, {}));
+  const elsewhere = { kind: "away", message: "it is a standby that redirects to another server" } as const;
+  expect([said(300), said(307), said(399)]).toEqual([elsewhere, elsewhere, elsewhere]);
+  expect([said(299).kind, said(400).kind]).toEqual(["refused", "refused"]);
+});
+
+test("of an answer only what is of its type is read", () => {
+  for (const none of [5, "x", null, undefined, [1], true]) expect(asRecord(none)).toBeNull();
+  expect(asRecord({ a: 1 })).toEqual({ a: 1 });
+  const data = { text: "x", empty: "", number: 7, text_of_a_number: "7", endless: Number.POSITIVE_INFINITY };
+  expect(Object.keys(data).map((name) => numberField(data, name))).toEqual([null, null, 7, null, null]);
+});
+
+describe("a session that is closed", () => {
+  /** Answers wait for `release`. */
+  function held() {
+    const vault = new FakeVault();
+    const waiting: (() => void)[] = [];
+    let isHeld = false;
+    const { session, clock } = open(vault, {
+      http: {
+        send: async (request) => {
+          const answer = await vault.send(request);
+          if (isHeld) await new Promise<void>((resolve) => waiting.push(resolve));
+          return answer;
+        },
+      },
+    });
+    return {
+      ...{ vault, session, clock },
+      hold: (): void => {
+        isHeld = true;
+      },
+      release: async (): Promise<void> => {
+        isHeld = false;
+        for (const go of waiting.splice(0)) go();
+        await clock.advance(0);
+      },
+    };
+  }
+
+  test("while it logs in keeps no token, and no timer", async () => {
+    const { session, clock, hold, release } = held();
+    hold();
+    const asked = failure(session.request("GET", "x"));
+    await clock.advance(0);
+    session.close();
+    await release();
+    await asked;
+    expect(clock.timers).toBe(0);
+  });
+
+  test("while it renews its token, or gets another, renews nothing more", async () => {
+    for (const isRenewable of [true, false]) {
+      const { vault, session, clock, hold, release } = held();
+      vault.isRenewable = isRenewable;
+      await session.request("GET", "x");
+      hold();
+      await clock.advance(59_000);
+      expect([vault.renewals, vault.logins]).toEqual(isRenewable ? [1, 1] : [0, 2]);
+      session.close();
+      await release();
+      expect([clock.timers, vault.renewals + vault.logins]).toEqual([0, 2]);
+    }
+  });
+
+  test("a token that was lost meanwhile is not kept alive in the place of the new one", async () => {
+    const { vault, session, clock, hold, release } = held();
+    await session.request("GET", "x");
+    hold();
+    await clock.advance(59_000);
+    expect(vault.renewals).toBe(1);
+    vault.forgetTokens();
+    await release();
+    expect(await session.request("GET", "x")).toEqual({ value: "yes" });
+    expect(clock.timers).toBe(1);
+    expect(vault.requests.at(-1)?.headers?.["x-vault-token"]).toBe("token-2");
+    session.close();
+  });
+});
+
+test("a login at a mount that is not there is a refusal, and not an absence of what was asked for", async () => {
+  const vault = new FakeVault();
+  vault.fault = () => json(404, { errors: [] });
+  const { session } = open(vault);
+  expect(await failure(session.request("GET", "x"))).toBe(
+    "authority_unavailable local: Vault at https://vault.example:8200: GET x: login: there is no such thing",
+  );
+  session.close();
 });
 
 test("what Vault says is bounded and put on one line", () => {
