@@ -87,7 +87,10 @@ async function openWaypoint(
     middleware: {
       folder,
       reply: answered,
-      applies: (document, { downstream }) => attachment.isFor(document, downstream),
+      applies: {
+        isFor: (document, { downstream }) => attachment.isFor(document, downstream),
+        scope: ({ downstream }) => attachment.scopeOf(downstream),
+      },
     },
     shared: () => ({ take: () => Promise.reject(new Error("none")) }),
     rules: new TelemetryRules(silentLogger, attachment, "istio-system"),

@@ -4,14 +4,14 @@
  * when somebody looks at it (`lazy_request.ts`, `lazy_response.ts`). A request without user code takes the same stages in the same order, and
  * pays for no Context and for no promise but that of its upstream.
  */
-import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { type Context, Hono } from "hono";
 import { faultOf } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import type { Exchange, LocalReply } from "./exchange.ts";
 import { LazyRequest } from "./lazy_request.ts";
 import { LazyResponse } from "./lazy_response.ts";
 import { localReply, replyBody, replyHead } from "./local_reply.ts";
-import type { PermittedForward, Stage, Stages, Verdict } from "./stages.ts";
+import type { OnDone, PermittedForward, Stage, Stages, UserStage, Verdict } from "./stages.ts";
 
 type Env = { Bindings: Exchange };
 type MaybeLater = void | Promise<void>;
@@ -36,14 +36,28 @@ export function waypointApp(stages: Stages, forward: PermittedForward, logger: L
   };
 
   /** Of requests that are under way through user code. */
-  const chains = new WeakMap<Exchange, readonly MiddlewareHandler[]>();
+  const chains = new WeakMap<Exchange, readonly UserStage[]>();
   const app = new Hono<Env>({ getPath: () => "/" });
   app.all("*", (c) => {
-    const answer = () => {
-      c.res = new LazyResponse(c.env);
+    const behind = (onDone: OnDone) => {
+      const answer = () => {
+        try {
+          c.res = new LazyResponse(c.env);
+        } catch (thrown) {
+          return onDone({ thrown });
+        }
+        onDone(null);
+      };
+      const carriedLater = whenKnown(c.env, carry, carried);
+      if (carriedLater === undefined) answer();
+      else void carriedLater.then(answer);
     };
-    const behind = () => (whenKnown(c.env, carry, carried) ?? atOnce).then(answer);
-    return run(chains.get(c.env) ?? [], 0, c, behind).then(() => c.res);
+    return new Promise<Response>((resolve, reject) => {
+      run(chains.get(c.env) ?? [], 0, c, behind, (error) => {
+        if (error === null) resolve(c.res);
+        else reject(error.thrown);
+      });
+    });
   });
   app.onError((error, c) => answered(c, bug(error, "a request could not be answered")));
 
@@ -158,20 +172,13 @@ function respond(stages: Stages, exchange: Exchange): void {
 
 /** Middleware of users, in its order, as if it had been added to the application for this service alone. @param last what is behind all of them. */
 function run(
-  handlers: readonly MiddlewareHandler[],
+  chain: readonly UserStage[],
   index: number,
   c: Context<Env>,
-  last: () => Promise<void>,
-): Promise<void> {
-  const handler = handlers[index];
-  if (handler === undefined) return last();
-  let called = false;
-  const returned = handler(c, () => {
-    if (called) throw new Error("next() was called more than once");
-    called = true;
-    return run(handlers, index + 1, c, last);
-  });
-  return Promise.resolve(returned).then((response) => {
-    if (response instanceof Response && (!called || !c.finalized)) c.res = response;
-  });
+  last: (onDone: OnDone) => void,
+  onDone: OnDone,
+): void {
+  const stage = chain[index];
+  if (stage === undefined) last(onDone);
+  else stage(c, (onNextDone) => run(chain, index + 1, c, last, onNextDone), onDone);
 }

@@ -33,6 +33,11 @@ export class Attachment {
     return targetRefs.some(({ value }) => keys.has(targetKey(metadata.namespace, value)));
   }
 
+  /** The targets that documents may name to be for it: one object as long as the answers of `isFor` stay what they are. */
+  scopeOf(downstream: Downstream): ReadonlySet<string> {
+    return this.#keysOf(downstream);
+  }
+
   #keysOf(downstream: Downstream): ReadonlySet<string> {
     const { waypoint, service, workload, place } = downstream;
     if (place.side !== "waypoint") {

@@ -2,11 +2,21 @@
  * What the stages of the pipeline look like. Each has one owner and knows no other; `app.ts` puts them in order. A stage that has
  * nothing to wait for returns its verdict, not a promise: most requests then wait for nothing but the upstream.
  */
-import type { MiddlewareHandler } from "hono";
+import type { Context } from "hono";
 import type { MeshError } from "../base/errors.ts";
 import type { Body } from "./body.ts";
 import type { Downstream, Endpoint, Exchange, LocalReply, ResponseHead } from "./exchange.ts";
 import type { RequestPermit } from "./request_permit.ts";
+
+/**
+ * A middleware of users, with its bounds around it. Either calls `onDone` once, and may do so from within; promises are for users' code.
+ *
+ * @param next goes on behind it, once.
+ */
+export type UserStage = (c: Context, next: (onDone: OnDone) => void, onDone: OnDone) => void;
+
+/** @param error of what is behind the middleware, which it did not cause; null for none. `c.res` is the answer then. */
+export type OnDone = (error: { readonly thrown: unknown } | null) => void;
 
 /** Null: it goes on. */
 export type Verdict = LocalReply | null;
@@ -67,7 +77,7 @@ export interface Stages extends AuthStages {
   readonly begin: (exchange: Exchange) => void;
   readonly end: (exchange: Exchange) => void;
   /** Of users, for the service that is called; outermost first. */
-  readonly middleware: (exchange: Exchange) => readonly MiddlewareHandler[];
+  readonly middleware: (exchange: Exchange) => readonly UserStage[];
   /** Sets `rule` and `destination`, or answers (redirects, direct answers, preflights). */
   readonly route: Stage;
   /** Rate limits: they may depend on the rule. */

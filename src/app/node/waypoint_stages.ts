@@ -51,7 +51,10 @@ export function waypointStages(
     middleware: {
       folder: waypointSettings.middlewareDirectory,
       reply: answered,
-      applies: (document, { downstream }) => attachment.isFor(document, downstream),
+      applies: {
+        isFor: (document, { downstream }) => attachment.isFor(document, downstream),
+        scope: ({ downstream }) => attachment.scopeOf(downstream),
+      },
     },
     shared: shared.of,
     accessFormat: formatOf(waypointSettings.accessLog),

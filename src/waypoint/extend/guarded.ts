@@ -2,11 +2,12 @@
  * One middleware of a user, so that whatever it does ends as its document says: it throws, it takes too long, it calls `next` twice or goes
  * on after its time. Its time is its own: what is behind `next` is not counted.
  */
-import type { Context, MiddlewareHandler, Next } from "hono";
+import type { Context } from "hono";
 import { type Listed, notListed, Roster } from "../../base/roster.ts";
 import type { Clock, Timer } from "../../host/host.ts";
 import type { Exchange, LocalReply } from "../exchange.ts";
 import { localReply } from "../local_reply.ts";
+import type { OnDone, UserStage } from "../stages.ts";
 import type { Middleware } from "./middleware_api.ts";
 
 export interface GuardSettings {
@@ -26,9 +27,9 @@ export function guarded(
   middleware: Middleware,
   prepare: (c: Context, exchange: Exchange) => void,
   settings: GuardSettings,
-): MiddlewareHandler {
+): UserStage {
   const running = new Running(settings.clock);
-  return (c, next) => new Run(c, next, settings, running).start(middleware, prepare);
+  return (c, next, onDone) => new Run(c, next, onDone, settings, running).start(middleware, prepare);
 }
 
 /**
@@ -75,41 +76,59 @@ class Running {
 class Run implements Listed {
   rosterAt = notListed;
   readonly #c: Context;
-  readonly #next: Next;
+  readonly #next: (onDone: OnDone) => void;
+  readonly #onDone: OnDone;
   readonly #settings: GuardSettings;
   readonly #running: Running;
   #leftMs: number;
   #startedAt = 0;
   /** Monotonic; while its time goes on. */
   deadlineMs = 0;
+  /** What `next()` has given to user code; null before it was called. */
   #passed: Promise<void> | null = null;
+  /** What is behind it is through. */
+  #isBehindDone = false;
+  /** The middleware has returned what `next()` gave it, and is through with it. */
+  #returnedPassed = false;
+  /** It failed, and the request goes on without it. */
+  #isLetPass = false;
   #isOver = false;
-  #settle: (response: Response | void) => void = () => {};
-  #throw: (error: unknown) => void = () => {};
 
-  constructor(c: Context, next: Next, settings: GuardSettings, running: Running) {
+  constructor(
+    c: Context,
+    next: (onDone: OnDone) => void,
+    onDone: OnDone,
+    settings: GuardSettings,
+    running: Running,
+  ) {
     this.#running = running;
     this.#c = c;
     this.#next = next;
+    this.#onDone = onDone;
     this.#settings = settings;
     this.#leftMs = settings.timeoutMs;
   }
 
-  start(middleware: Middleware, prepare: (c: Context, exchange: Exchange) => void): Promise<Response | void> {
-    return new Promise((resolve, reject) => {
-      this.#settle = resolve;
-      this.#throw = reject;
-      this.#resume();
-      try {
-        prepare(this.#c, this.#c.env as Exchange);
-        Promise.resolve(middleware(this.#c, () => this.#pass())).then(
+  start(middleware: Middleware, prepare: (c: Context, exchange: Exchange) => void): void {
+    this.#resume();
+    try {
+      prepare(this.#c, this.#c.env as Exchange);
+      const returned = middleware(this.#c, () => this.#pass());
+      // `return next()` is all that many do.
+      if (returned === this.#passed && returned !== null) this.#returnPassed();
+      else
+        Promise.resolve(returned).then(
           (response) => this.#returned(response),
           (error: unknown) => this.#failed(`it threw: ${describe(error)}`),
         );
-      } catch (error) {
-        this.#failed(`it threw: ${describe(error)}`);
-      }
-    });
+    } catch (error) {
+      this.#failed(`it threw: ${describe(error)}`);
+    }
+  }
+
+  #returnPassed(): void {
+    this.#returnedPassed = true;
+    if (this.#isBehindDone) this.#returned(undefined);
   }
 
   #pass(): Promise<void> {
@@ -120,20 +139,40 @@ class Run implements Listed {
     // What it does after its time changes nothing any more; the promise that it waits for never comes.
     if (this.#isOver) return new Promise(() => {});
     this.#pause();
-    this.#passed = this.#next();
-    this.#passed.then(
-      () => this.#resume(),
-      // Of what is behind it: not its fault, and not caught here.
-      (error: unknown) => this.#end(() => this.#throw(error)),
-    );
-    return this.#passed;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#passed = promise;
+    this.#next((error) => {
+      if (error !== null) {
+        // Of what is behind it: not its fault, and not caught here. Whoever does not wait for `next()` need not hear of it.
+        promise.catch(() => {});
+        reject(error.thrown);
+        if (this.#isLetPass) this.#onDone(error);
+        else this.#end(error);
+        return;
+      }
+      this.#isBehindDone = true;
+      resolve();
+      if (this.#isLetPass) this.#onDone(null);
+      else if (this.#returnedPassed) this.#returned(undefined);
+      else this.#resume();
+    });
+    return promise;
   }
 
   #returned(response: Response | void): void {
     if (this.#isOver) return;
-    if (response === undefined && this.#passed === null && !this.#c.finalized)
+    const c = this.#c;
+    if (response === undefined && this.#passed === null && !c.finalized) {
       this.#failed("it neither called next() nor answered");
-    else this.#end(() => this.#settle(response));
+      return;
+    }
+    try {
+      if (response instanceof Response && (this.#passed === null || !c.finalized)) c.res = response;
+    } catch (error) {
+      this.#failed(`its answer cannot be taken: ${describe(error)}`);
+      return;
+    }
+    this.#end(null);
   }
 
   #failed(why: string): void {
@@ -142,19 +181,19 @@ class Run implements Listed {
     onError(why);
     if (onFailure === "Deny") {
       const failure = localReply(500, "-", "a middleware failed", `Middleware ${name}: ${why}`);
-      this.#end(() => {
-        const answer = reply(this.#c, failure);
-        // In place of the answer that is there, if there is one; Hono would add that one's headers to it.
-        this.#c.res = undefined;
-        this.#c.res = answer;
-        this.#settle(undefined);
-      });
+      const c = this.#c;
+      const answer = reply(c, failure);
+      // In place of the answer that is there, if there is one; Hono would add that one's headers to it.
+      c.res = undefined;
+      c.res = answer;
+      this.#end(null);
       return;
     }
     // As if it were not there.
-    const passed = this.#passed ?? this.#next();
-    this.#passed = passed;
-    this.#end(() => passed.then(() => this.#settle(undefined), this.#throw));
+    this.#leave();
+    if (this.#passed === null) this.#next(this.#onDone);
+    else if (this.#isBehindDone) this.#onDone(null);
+    else this.#isLetPass = true;
   }
 
   late(): void {
@@ -173,11 +212,15 @@ class Run implements Listed {
     this.#leftMs -= this.#settings.clock.now() - this.#startedAt;
   }
 
-  #end(act: () => void): void {
+  #end(error: { readonly thrown: unknown } | null): void {
     if (this.#isOver) return;
+    this.#leave();
+    this.#onDone(error);
+  }
+
+  #leave(): void {
     this.#isOver = true;
     this.#running.remove(this);
-    act();
   }
 }
 

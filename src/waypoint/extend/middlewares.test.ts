@@ -6,6 +6,7 @@ import { writeMetrics } from "../../base/metrics_text.ts";
 import { MemoryWorld } from "../../host/memory/world.ts";
 import type { MiddlewareDocument } from "../../mesh/documents/document.ts";
 import type { Exchange } from "../exchange.ts";
+import type { OnDone } from "../stages.ts";
 import { exchangeOf } from "../testing/exchanges.ts";
 import type { Middleware, MiddlewareFactory } from "./middleware_api.ts";
 import { Middlewares } from "./middlewares.ts";
@@ -80,7 +81,19 @@ async function scene(modules: Readonly<Record<string, MiddlewareFactory>>) {
   /** The answer of a chain in front of an application that says "app". */
   const ask = async (exchange: Exchange = exchangeOf()) => {
     const app = new Hono<{ Bindings: Exchange }>();
-    for (const handler of made.chain(exchange, () => true)) app.use(handler as never);
+    for (const stage of made.chain(exchange, { isFor: () => true, scope: () => exchange }))
+      app.use(
+        (c, next) =>
+          new Promise<void>((resolve, reject) => {
+            const pass = (onDone: OnDone) => {
+              next().then(
+                () => onDone(null),
+                (thrown: unknown) => onDone({ thrown }),
+              );
+            };
+            stage(c, pass, (error) => (error === null ? resolve() : reject(error.thrown)));
+          }),
+      );
     let reached = 0;
     app.all("*", (c) => {
       reached++;

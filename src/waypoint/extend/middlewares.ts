@@ -1,6 +1,6 @@
 /** The middleware of all documents: loaded from the waypoint's folder, made again when file or document changed, and found for each request. */
 
-import type { Context, MiddlewareHandler } from "hono";
+import type { Context } from "hono";
 import { faultOf, MeshError } from "../../base/errors.ts";
 import { middlewareLimits } from "../../base/limits/middleware.ts";
 import type { Logger } from "../../base/log.ts";
@@ -12,6 +12,7 @@ import { formatLocation } from "../../mesh/location.ts";
 import { serviceKey } from "../../mesh/service.ts";
 import { type Exchange, type Fields, field, type LocalReply, type RequestHead } from "../exchange.ts";
 import { localReply } from "../local_reply.ts";
+import type { UserStage } from "../stages.ts";
 import { guarded } from "./guarded.ts";
 import type { MeshRequest, Middleware } from "./middleware_api.ts";
 
@@ -31,18 +32,24 @@ interface Loaded {
   readonly document: MiddlewareDocument;
   /** Of the file's text and the document; null when it could not be read. */
   readonly version: string | null;
-  readonly handler: MiddlewareHandler;
+  readonly stage: UserStage;
   readonly error: string | null;
 }
 
 /** Which documents are for the request's target. @see auth's attachment: the same rules. */
-export type AppliesTo = (document: MiddlewareDocument, exchange: Exchange) => boolean;
+export interface AppliesTo {
+  isFor(document: MiddlewareDocument, exchange: Exchange): boolean;
+  /** One object for all exchanges with the same answers, and another as soon as these change. */
+  scope(exchange: Exchange): object;
+}
 
 export class Middlewares {
   readonly #options: MiddlewaresOptions;
   readonly #events;
   readonly #counters = new Map<string, Set<string>>();
   #loaded: readonly Loaded[] = [];
+  /** Of what is loaded, by scope. */
+  #chains = new WeakMap<object, readonly UserStage[]>();
   #documents: readonly MiddlewareDocument[] = [];
   #running: Promise<void> | null = null;
   #again = false;
@@ -78,10 +85,16 @@ export class Middlewares {
   }
 
   /** The stage's. Outermost first. */
-  chain(exchange: Exchange, applies: AppliesTo): readonly MiddlewareHandler[] {
+  chain(exchange: Exchange, applies: AppliesTo): readonly UserStage[] {
     if (this.#loaded.length === 0) return none;
-    const chain = this.#loaded.filter(({ document }) => applies(document, exchange));
-    return chain.length === 0 ? none : chain.map(({ handler }) => handler);
+    const scope = applies.scope(exchange);
+    const known = this.#chains.get(scope);
+    if (known !== undefined) return known;
+    const chain = this.#loaded
+      .filter(({ document }) => applies.isFor(document, exchange))
+      .map(({ stage }) => stage);
+    this.#chains.set(scope, chain);
+    return chain;
   }
 
   async #run(): Promise<void> {
@@ -106,6 +119,7 @@ export class Middlewares {
         }
       }
       this.#loaded = loaded;
+      this.#chains = new WeakMap();
     }
   }
 
@@ -141,7 +155,7 @@ export class Middlewares {
         name: nameOf(document),
         file: path,
       });
-      return { document, version, handler: this.#guard(document, made as Middleware), error: null };
+      return { document, version, stage: this.#guard(document, made as Middleware), error: null };
     } catch (error) {
       // One that is broken takes the place of a good one only if it is another document; a file that was spoilt leaves what runs.
       const { message } = faultOf(error);
@@ -158,9 +172,12 @@ export class Middlewares {
     this.#say(document, error);
     const { reply } = this.#options;
     const refusal = localReply(500, "-", "a middleware failed", `Middleware ${nameOf(document)}: ${error}`);
-    const handler: MiddlewareHandler =
-      document.onFailure === "Continue" ? (_c, next) => next() : async (c) => reply(c, refusal);
-    return { document, version, handler, error };
+    const stage: UserStage = (c, next, onDone) => {
+      if (document.onFailure === "Continue") return next(onDone);
+      c.res = reply(c, refusal);
+      onDone(null);
+    };
+    return { document, version, stage, error };
   }
 
   #say(document: MiddlewareDocument, error: string): void {
@@ -172,7 +189,7 @@ export class Middlewares {
     });
   }
 
-  #guard(document: MiddlewareDocument, middleware: Middleware): MiddlewareHandler {
+  #guard(document: MiddlewareDocument, middleware: Middleware): UserStage {
     const { clock, logger, reply } = this.#options;
     const name = nameOf(document);
     const { timeoutMs, onFailure } = document;
@@ -222,7 +239,7 @@ export class Middlewares {
   }
 }
 
-const none: readonly MiddlewareHandler[] = [];
+const none: readonly UserStage[] = [];
 
 const fieldName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
