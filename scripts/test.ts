@@ -50,7 +50,15 @@ const suites: readonly Suite[] = [
   programSuite("mutants", "scripts/mutants.ts", ["--recorded", "--sample=300"]),
   // The same inputs each time: a fresh seed might fail any commit. Fresh ones are for `npm run fuzz -- SECONDS`.
   programSuite("fuzz", "conformance/fuzz/run.ts", ["--fixed"]),
-  programSuite("runtime", "conformance/run.ts", ["runtime", "base", "wire", "policy", "mesh", "transport"]),
+  programSuite("runtime", "conformance/run.ts", [
+    "runtime",
+    "base",
+    "wire",
+    "policy",
+    "mesh",
+    "transport",
+    "host",
+  ]),
   programSuite("istio", "conformance/run.ts", ["istio"]),
   programSuite("h2spec", "conformance/spec/h2spec.ts", []),
   programSuite("peers", "conformance/run.ts", ["peer"]),

@@ -51,6 +51,7 @@ export const importTable: Readonly<Record<string, Folder>> = {
 const compositionRoot = /^src\/app\//;
 const rootFiles: Readonly<Record<string, readonly string[]>> = {
   "main.ts": ["app", "cli", "host"],
+  "main_node.ts": ["app", "cli", "host"],
 };
 
 const hostFilesForAll = ["src/host/host.ts", "src/host/database.ts"];

@@ -4,7 +4,11 @@ import { maxLines, type SourceFile, unclearWords } from "./tidy_rules.ts";
 import { importsOf } from "./tidy_source.ts";
 
 /** Files of the product that nothing imports because they are where a program or a test world begins. */
-const entryPoints: ReadonlySet<string> = new Set(["src/main.ts", "src/host/memory/world.ts"]);
+const entryPoints: ReadonlySet<string> = new Set([
+  "src/main.ts",
+  "src/main_node.ts",
+  "src/host/memory/world.ts",
+]);
 
 /** Product files in one folder, tests and generated files not counted. More than that and a prefix begins to do a folder's work. */
 const maxFilesInFolder = 25;
@@ -23,6 +27,7 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
     http: [""],
     system: ["", "http"],
     bun: ["", "system"],
+    node: ["", "system"],
     memory: ["", "http"],
     capture: [""],
   },

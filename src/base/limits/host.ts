@@ -31,6 +31,10 @@ export const hostLimits = {
   httpDialAttempts: 4,
   /** Received bytes one socket holds while no handler may be told of them (no handler yet, or paused); past it the connection is reset. */
   heldBytes: 1024 * 1024,
+  /** Where the runtime buffers what a socket is given to write, it is given no more than so much that has not left yet (Node, Deno). */
+  unsentBytes: 256 * 1024,
+  /** Datagrams of one socket that wait for the one before them to leave; what is more is lost, as on its way (Node, Deno). */
+  datagramsWaiting: 64,
   /** How often it is looked whether a connection that is about to be reset has sent everything; at most for `lingerMs`. */
   unsentPollMs: 5,
   /** How long the last words of a peer that reset its connection are read; its kernel has all of them already. */

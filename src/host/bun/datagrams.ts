@@ -4,8 +4,8 @@ import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
 import type { Datagrams } from "../host.ts";
 import { connectError, errnoName } from "../socket_errors.ts";
+import { maxUnixPathBytes } from "../system/unix_file.ts";
 import { openCLibrary } from "./linux_socket.ts";
-import { maxUnixPathBytes } from "./linux_unix_socket.ts";
 
 const AF_UNIX = 1;
 const AF_INET = 2;

@@ -1,14 +1,11 @@
 /** The Host over Bun's own sockets, files and process. `contract.ts` says what it has to keep. */
-import { lookup } from "node:dns/promises";
-import { networkInterfaces } from "node:os";
-import { MeshError } from "../../base/errors.ts";
-import { IpAddress, type SocketAddress } from "../../base/ip.ts";
+import type { SocketAddress } from "../../base/ip.ts";
 import { hostLimits } from "../../base/limits/host.ts";
 import type { Clock, Host, Network, Socket } from "../host.ts";
-import { systemErrorName } from "../socket_errors.ts";
 import { SystemClock, systemRandom } from "../system/clock.ts";
 import { SystemFiles } from "../system/files.ts";
 import { SocketHttpClient } from "../system/http_client.ts";
+import { localAddresses, resolve } from "../system/names.ts";
 import { bunConnect } from "./connect.ts";
 import { bunDatabases } from "./database.ts";
 import { openDatagrams } from "./datagrams.ts";
@@ -85,33 +82,4 @@ function originalDestination(linux: LinuxSockets | null, socket: Socket): Socket
   if (original === null) return null;
   const unchanged = original.ip.equals(socket.local.ip) && original.port === socket.local.port;
   return unchanged ? null : original;
-}
-
-function localAddresses(): readonly IpAddress[] {
-  const addresses: IpAddress[] = [];
-  for (const entries of Object.values(networkInterfaces())) {
-    for (const { address } of entries ?? []) {
-      const ip = IpAddress.parse(address.split("%")[0] ?? "");
-      if (ip !== null) addresses.push(ip);
-    }
-  }
-  return addresses;
-}
-
-async function resolve(hostname: string): Promise<readonly IpAddress[]> {
-  const literal = IpAddress.parse(hostname);
-  if (literal !== null) return [literal];
-  try {
-    const found = await lookup(hostname, { all: true });
-    const addresses = found.map(({ address }) => IpAddress.parse(address)).filter((ip) => ip !== null);
-    if (addresses.length > 0) return addresses;
-  } catch (thrown) {
-    throw nameNotFound(hostname, systemErrorName(thrown), thrown);
-  }
-  throw nameNotFound(hostname, null, null);
-}
-
-function nameNotFound(hostname: string, reason: string | null, cause: unknown): MeshError {
-  const message = `${hostname} does not resolve${reason === null ? "" : `: ${reason}`}`;
-  return new MeshError("name_not_found", "upstream", message, { cause });
 }

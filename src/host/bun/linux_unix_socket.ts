@@ -1,6 +1,7 @@
 /** Unix sockets by the C library: a connect whose errno is told, and who is at the other end (unix(7), SO_PEERCRED, SO_PEERGROUPS). */
 import { dlopen, type Pointer, read } from "bun:ffi";
 import type { PeerCredentials } from "../host.ts";
+import { maxUnixPathBytes } from "../system/unix_file.ts";
 import { openCLibrary, SystemCallError } from "./linux_socket.ts";
 
 const AF_UNIX = 1;
@@ -14,9 +15,6 @@ const maxGroups = 4096;
 const UCRED_BYTES = 12;
 const ENAMETOOLONG = 36;
 const EMFILE = 24;
-
-/** `sun_path` holds 108 bytes, the last of them a zero. */
-export const maxUnixPathBytes = 107;
 
 const SYMBOLS = {
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },

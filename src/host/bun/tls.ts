@@ -8,16 +8,10 @@ import { MeshError } from "../../base/errors.ts";
 import type { SocketAddress } from "../../base/ip.ts";
 import type { Socket, Timer, TlsOptions, TlsSocket } from "../host.ts";
 import { systemErrorName } from "../socket_errors.ts";
+import { handshakeError, isVerificationCode, type TlsRole, type TlsSession } from "../system/tls_session.ts";
 import { type NativeEvents, type NativeSocket, type SocketContext, socketCallbacks } from "./native.ts";
 import { BunSocket } from "./socket.ts";
-import {
-  handshakeError,
-  isVerificationCode,
-  nativeTlsOptions,
-  readSession,
-  type TlsRole,
-  type TlsSession,
-} from "./tls_session.ts";
+import { nativeTlsOptions, readSession } from "./tls_session.ts";
 
 /** @throws MeshError `tls_handshake`, `tls_parameters`, `certificate_missing`; blame peer. */
 export function bunTls(

@@ -1,16 +1,11 @@
-/**
- * Unix sockets of the Bun host. Bun binds a path with a mode of its own, and takes any file there for a reason not to; so it
- * binds inside a private directory, and the finished socket is linked to where it belongs.
- */
-import { randomBytes } from "node:crypto";
-import { chmodSync, linkSync, lstatSync, mkdirSync, rmdirSync, type Stats, unlinkSync } from "node:fs";
-import { dirname, join } from "node:path";
+/** Unix sockets of the Bun host. */
 import { MeshError } from "../../base/errors.ts";
 import type { Listener, PeerCredentials, Socket } from "../host.ts";
-import { connectError, errnoName, listenError, systemErrorName } from "../socket_errors.ts";
+import { connectError, errnoName, systemErrorName } from "../socket_errors.ts";
+import { listenUnixFile, type UnixLife, unixListenError } from "../system/unix_file.ts";
 import { unixSocketAddress } from "../unix_address.ts";
 import { SystemCallError } from "./linux_socket.ts";
-import { LinuxUnixSockets, maxUnixPathBytes } from "./linux_unix_socket.ts";
+import { LinuxUnixSockets } from "./linux_unix_socket.ts";
 import {
   type NativeEvents,
   type NativeSocket,
@@ -47,19 +42,15 @@ export class BunUnixNetwork {
   /** @throws MeshError as `Network.listenUnix` says. */
   listen(path: string, mode: number, onAccept: (socket: Socket) => void): Listener {
     const linux = this.#demandLinux();
-    this.#clearTheWay(linux, path);
-    const bound = bindPrivately(path, (name) => this.#bind(linux, name, onAccept));
-    try {
-      chmodSync(bound.path, mode);
-      // Fails, where a rename would not, when somebody else has come first.
-      linkSync(bound.path, path);
-    } catch (thrown) {
-      bound.listener.stop();
-      throw unixListenError(thrown, path);
-    } finally {
-      removePrivate(bound.path);
-    }
-    return publishedListener(path, bound.listener);
+    return listenUnixFile(
+      path,
+      mode,
+      () => this.#life(linux, path),
+      (name) => {
+        const native = this.#bind(linux, name, onAccept);
+        return () => native.stop();
+      },
+    );
   }
 
   /** @throws MeshError as `Network.connectUnix` says. */
@@ -110,26 +101,18 @@ export class BunUnixNetwork {
     throw new MeshError("unsupported", "local", "Unix sockets with their peers' credentials need Linux");
   }
 
-  /** A socket file without an answer is left over from a process that died; anything else is in use. */
-  #clearTheWay(linux: LinuxUnixSockets, path: string): void {
-    if (Buffer.byteLength(path) > maxUnixPathBytes) throw unixListenError({ code: "ENAMETOOLONG" }, path);
-    const found = look(path);
-    if (found === null) return;
-    if (!found.isSocket())
-      throw new MeshError("address_in_use", "local", `listen on ${path}: there is a file that is no socket`);
+  #life(linux: LinuxUnixSockets, path: string): UnixLife {
     try {
       linux.close(linux.dial(path, Number.POSITIVE_INFINITY));
     } catch (thrown) {
       if (!(thrown instanceof SystemCallError)) throw thrown;
       const name = errnoName(thrown.errno);
-      if (name === "ENOENT") return;
+      if (name === "ENOENT") return "gone";
+      if (name === "ECONNREFUSED") return "dead";
+      if (name === "EACCES") throw unixListenError({ code: name }, path);
       // EAGAIN is a full backlog and EPROTOTYPE another kind of socket: both are alive.
-      if (name !== "ECONNREFUSED")
-        throw unixListenError({ code: name === "EACCES" ? name : "EADDRINUSE" }, path);
-      removeIfSame(path, found);
-      return;
     }
-    throw unixListenError({ code: "EADDRINUSE" }, path);
+    return "alive";
   }
 
   #bind(
@@ -181,70 +164,3 @@ export class BunUnixNetwork {
 }
 
 const backlogRetryMs = 10;
-
-/**
- * Binds below a directory that only we can enter, beside the path: a link cannot cross file systems, and until the mode
- * is set no process can connect. The umask would do as well, were it not the whole process's.
- */
-function bindPrivately(
-  path: string,
-  bind: (path: string) => Bun.UnixSocketListener<NativeEvents>,
-): { readonly path: string; readonly listener: Bun.UnixSocketListener<NativeEvents> } {
-  const directory = join(dirname(path), `.${randomBytes(3).toString("hex")}`);
-  const bound = join(directory, "s");
-  if (Buffer.byteLength(bound) > maxUnixPathBytes) throw unixListenError({ code: "ENAMETOOLONG" }, path);
-  try {
-    mkdirSync(directory, { mode: 0o700 });
-  } catch (thrown) {
-    throw unixListenError(thrown, path);
-  }
-  try {
-    return { path: bound, listener: bind(bound) };
-  } catch (thrown) {
-    rmdirSync(directory);
-    throw unixListenError(thrown, path);
-  }
-}
-
-function removePrivate(bound: string): void {
-  unlinkSync(bound);
-  rmdirSync(dirname(bound));
-}
-
-function publishedListener(path: string, native: Bun.UnixSocketListener<NativeEvents>): Listener {
-  const published = look(path);
-  let closed = false;
-  return {
-    address: unixSocketAddress,
-    close() {
-      if (closed) return;
-      closed = true;
-      native.stop();
-      if (published !== null) removeIfSame(path, published);
-    },
-  };
-}
-
-function look(path: string): Stats | null {
-  try {
-    return lstatSync(path);
-  } catch (thrown) {
-    if (systemErrorName(thrown) === "ENOENT") return null;
-    throw unixListenError(thrown, path);
-  }
-}
-
-/** Never a file that somebody else has put there since. */
-function removeIfSame(path: string, known: Stats): void {
-  try {
-    const found = lstatSync(path);
-    if (found.ino === known.ino && found.dev === known.dev) unlinkSync(path);
-  } catch {
-    // Gone already, or not ours to remove.
-  }
-}
-
-function unixListenError(thrown: unknown, path: string): MeshError {
-  const name = systemErrorName(thrown) ?? String(thrown);
-  return listenError(name === "EEXIST" ? "EADDRINUSE" : name, path);
-}

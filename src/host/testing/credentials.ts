@@ -1,5 +1,6 @@
 /** Certificates for the TLS half of the contract: chains of our CA and of a foreign one. */
 
+import { hostLimits } from "../../base/limits/host.ts";
 import { runtimeProvider } from "../../pki/crypto/provider.ts";
 import { encodePem } from "../../pki/der/pem.ts";
 import { Forge, type Forged, type ForgeOptions } from "../../pki/testing/forge.ts";
@@ -18,6 +19,8 @@ export interface TestAuthority {
   readonly foreign: TestIdentity;
   readonly expired: TestIdentity;
   readonly selfSigned: TestIdentity;
+  /** One certificate more than a chain may have. */
+  readonly longChain: TestIdentity;
   readonly otherRoot: Forged;
   /** Trusts our root, shows nothing. */
   readonly anonymous: TlsCredentials;
@@ -60,8 +63,19 @@ async function make(): Promise<TestAuthority> {
       notAfter: new Date(Date.now() - 3_600_000),
     }),
     selfSigned: await identity([]),
+    longChain: await identity(await chainOfIssuers(forge, root, hostLimits.maxPeerCertificates)),
     anonymous: { certificateChainPem: "", privateKeyPem: "", trustedRootsPem: root.pem },
   };
+}
+
+/** @returns the last of them first, without the root. */
+async function chainOfIssuers(forge: Forge, root: Forged, length: number): Promise<readonly Forged[]> {
+  const issuers = [root];
+  while (issuers.length <= length) {
+    const issuer = issuers.at(-1) ?? root;
+    issuers.push(await forge.ca({ subject: `CN=issuer ${issuers.length}`, issuer }));
+  }
+  return issuers.slice(1).reverse();
 }
 
 /** @param certificates leaf first. */

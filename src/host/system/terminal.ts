@@ -2,7 +2,7 @@
  * The terminal of a command. Its output is written whole, in order, waiting for a slow reader. A node's log never goes
  * this way: there a full pipe costs lines, not the data path (`process.ts`).
  */
-import { writeSync } from "node:fs";
+import { readSync, writeSync } from "node:fs";
 import { systemErrorName } from "../socket_errors.ts";
 
 /** Returns early, and quietly, when the reader has gone (`fairlead get … | head`). @returns false then. */
@@ -14,7 +14,7 @@ export function print(descriptor: 1 | 2, text: string): boolean {
     } catch (thrown) {
       // The descriptor may have been made non-blocking by whoever shares it.
       if (systemErrorName(thrown) !== "EAGAIN") return false;
-      Bun.sleepSync(1);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
     }
   }
   return true;
@@ -43,5 +43,30 @@ export function onKey(listener: (pressed: string) => void): () => void {
 
 /** Waits for one line. @returns null without a terminal, or when the input has ended. */
 export function ask(question: string): string | null {
-  return prompt(question.trimEnd());
+  // Node has no `prompt`.
+  return typeof prompt === "function" ? prompt(question.trimEnd()) : askByDescriptor(question.trimEnd());
+}
+
+function askByDescriptor(question: string): string | null {
+  if (process.stdin.isTTY !== true) return null;
+  print(1, `${question} `);
+  const line: number[] = [];
+  const byte = new Uint8Array(1);
+  for (;;) {
+    try {
+      if (readSync(0, byte) === 0) return line.length === 0 ? null : decoded(line);
+    } catch (thrown) {
+      if (systemErrorName(thrown) !== "EAGAIN") return null;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+      continue;
+    }
+    if (byte[0] === lineFeed) return decoded(line);
+    line.push(byte[0] ?? 0);
+  }
+}
+
+const lineFeed = 0x0a;
+
+function decoded(line: readonly number[]): string {
+  return new TextDecoder().decode(Uint8Array.from(line));
 }

@@ -1,0 +1,12 @@
+/** argv → cli, under Node 22.18 or later, or Deno 2: a node without what needs Bun (see "Node and Deno" in the README). */
+import "./host/node/missing.ts";
+import { cliBindings } from "./app/command/bindings.ts";
+import { runCli } from "./cli/program.ts";
+import { createNodeHost } from "./host/node/host.ts";
+import { serveHttp } from "./host/node/serve_http.ts";
+import { ask, onKey, print, screenSize } from "./host/system/terminal.ts";
+
+const host = createNodeHost();
+host.process.exit(
+  await runCli(cliBindings(host, { serveHttp, print, ask, screen: { onKey, size: screenSize } })),
+);
