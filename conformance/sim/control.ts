@@ -11,6 +11,7 @@ import type { CertificateAuthority } from "../../src/pki/issue/ca.ts";
 import { authorityFile } from "../../src/pki/issue/ca_files.ts";
 import { controlAddress, controlConfig, controlPort, controlState, relayAddress } from "./control_config.ts";
 import type { DocumentFile } from "./documents.ts";
+import type { SimulatedMachine } from "./node.ts";
 import { Relay } from "./relay.ts";
 
 /** What the operator wants the documents to be, until they are. */
@@ -81,6 +82,12 @@ export class SimulatedControl {
 
   #startAgain(): void {
     this.start().catch((error) => this.#world.schedule.fail(error));
+  }
+
+  /** Looked at every now and then: who is in touch with it. */
+  noteContacts(machines: readonly SimulatedMachine[]): void {
+    for (const machine of machines)
+      machine.note(this.#running !== null && !this.#world.isPartitioned(machine.plan.name, "control"));
   }
 
   /** The operator applies documents as soon as there is somebody to take them. @param onApplied they are in force here. */

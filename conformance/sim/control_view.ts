@@ -65,7 +65,7 @@ export function compareMeshes(
   return found;
 }
 
-function describeMesh(store: MeshStore): ReadonlyMap<string, string> {
+export function describeMesh(store: MeshStore): ReadonlyMap<string, string> {
   return new Map([
     ...[...store.workloads()].map((one) => [`workload ${one.uid}`, encodeWorkload(one).toHex()] as const),
     ...[...store.services()].map(

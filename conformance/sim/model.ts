@@ -42,6 +42,11 @@ export class MeshModel {
     this.#versions.push({ atMs, state });
   }
 
+  /** The documents in force now. */
+  get newest(): MeshState | null {
+    return this.#versions.at(-1)?.state ?? null;
+  }
+
   get isEmpty(): boolean {
     return this.#versions.length === 0;
   }

@@ -2,9 +2,10 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { awaitMutants } from "./awaits/mutant_list.ts";
+import { livenessMutants } from "./liveness_mutants.ts";
 import { mutants as seedMutants } from "./mutant_list.ts";
 
-const mutants = [...seedMutants, ...awaitMutants];
+const mutants = [...seedMutants, ...livenessMutants, ...awaitMutants];
 
 const root = join(import.meta.dir, "..", "..");
 

@@ -8,6 +8,8 @@ export interface Mutant {
   readonly trips: readonly [string, ...string[]];
   /** One that is known to; null where it is looked for each time; left out with `at`. */
   readonly seed?: number | null;
+  /** Its seeds are run for liveness. */
+  readonly liveness?: true;
   /** Where `awaits/` notices, in place of a seed. */
   readonly at?: { readonly flow: string; readonly event: string };
   readonly file: string;

@@ -7,10 +7,11 @@ import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { awaitMutants } from "./awaits/mutant_list.ts";
+import { livenessMutants } from "./liveness_mutants.ts";
 import { type Mutant, mutants as seedMutants } from "./mutant_list.ts";
 
 const root = join(import.meta.dir, "..", "..");
-const mutants: readonly Mutant[] = [...seedMutants, ...awaitMutants];
+const mutants: readonly Mutant[] = [...seedMutants, ...livenessMutants, ...awaitMutants];
 const copied = [
   "src",
   "wasm",
@@ -110,12 +111,14 @@ async function tryIn(copy: string, mutant: Mutant): Promise<Fate> {
   try {
     if (mutant.at !== undefined) return await tryAwaits(copy, mutant, mutant.at);
     const { seed = null } = mutant;
-    const known = seed === null ? null : await simulate(copy, mutant.trips, [`--seed=${seed}`], seedLimitMs);
+    const how = mutant.liveness === true ? ["--liveness"] : [];
+    const known =
+      seed === null ? null : await simulate(copy, mutant.trips, [`--seed=${seed}`, ...how], seedLimitMs);
     if (known === "timed out") return { killed: false, text: `seed ${seed} timed out` };
     if (known !== null && judge(mutant, known).killed) return judge(mutant, known);
     // Seeds change what they draw when the simulator changes: another one has to do it then.
     const until = `--until=${mutant.trips.join(",")}`;
-    const found = await simulate(copy, mutant.trips, ["--seeds=300", until], searchLimitMs);
+    const found = await simulate(copy, mutant.trips, ["--seeds=300", until, ...how], searchLimitMs);
     if (found === "timed out") return { killed: false, text: "timed out" };
     if (found === null) return { killed: false, text: "lives" };
     const fate = judge(mutant, found);

@@ -29,6 +29,16 @@ export interface ConnectionLog {
   mostUnderWay: number;
 }
 
+/** How much is under way now: looked at while both ends are there. Once an end has left, what the other sends comes to nothing. */
+export function noteUnderWay(log: ConnectionLog): void {
+  const { client, servers, finishedMs } = log;
+  const [server] = servers;
+  if (client === null || server === undefined || finishedMs !== null) return;
+  const underWay = Math.max(client.sent - server.received, server.sent - client.received);
+  if (client.left === null && server.left === null && underWay > log.mostUnderWay)
+    log.mostUnderWay = underWay;
+}
+
 export interface Revoked {
   readonly atMs: number;
   readonly workload: string;
@@ -93,6 +103,8 @@ export interface Observed {
   }[];
   /** What was said to somebody who answered in place of a node. */
   readonly leaks: readonly { readonly atMs: number; readonly machine: string; readonly bytes: number }[];
+  /** What was not right by when it had to be, in a run for liveness. */
+  readonly unsettled: readonly string[];
   /** Nodes that still had something open after their drain. */
   readonly leftOpen: readonly string[];
   drainMs: number;

@@ -7,7 +7,8 @@ import { serverPort, type WorkloadPlan } from "./workloads.ts";
 const firstProbeId = 10_000;
 const maxProbes = 16;
 
-export function drawProbes(plan: Plan, random: SeededRandom): readonly ConnectionPlan[] {
+/** @param round which one it is of those of a run: their numbers are apart. */
+export function drawProbes(plan: Plan, random: SeededRandom, round = 0): readonly ConnectionPlan[] {
   const pairs: (readonly [WorkloadPlan | null, WorkloadPlan])[] = [null, ...plan.workloads].flatMap(
     (source) =>
       destinationsOf(source, plan.machines, plan.workloads).map(
@@ -21,7 +22,7 @@ export function drawProbes(plan: Plan, random: SeededRandom): readonly Connectio
       ? ["captured", "socks5"]
       : ["socks5", "http_connect", "local_port"];
     return {
-      id: firstProbeId + index,
+      id: firstProbeId + round * maxProbes + index,
       startMs: random.between(0, 2_000),
       source,
       destination,

@@ -1,6 +1,7 @@
 /**
  * `bun conformance/sim/run.ts [--seeds=200] [--first=1] [--fresh] [--seed=N] [--verbose]`: whole meshes in memory, one for each seed, on
  * every core. Seeds that failed once are kept in `seeds.json` and run first, for ever. The same seed gives the same run.
+ * A tenth as many again are run for liveness (`liveness.ts`); with `--liveness`, all of them.
  * `--fresh` draws the first of the new seeds. `--mutants`: is the simulator any good?
  */
 import { availableParallelism } from "node:os";
@@ -15,21 +16,29 @@ import {
 import { createPki, type SimulatedPki } from "./authority.ts";
 import { runMutants } from "./mutants.ts";
 import { runSeed, type Verdict } from "./run_seed.ts";
-import { chooseSeeds, joinValues, keepSeeds, type RunOptions, readOptions, usage } from "./seeds.ts";
+import {
+  chooseTasks,
+  joinValues,
+  keepTasks,
+  type RunOptions,
+  readOptions,
+  type Task,
+  usage,
+} from "./seeds.ts";
 
 const maxTraceLines = 60;
-const failedSeed = /^seed (\d+) failed/gm;
+const failedSeed = /^seed (\d+) failed( for liveness)?/gm;
 
-function describe({ seed, plan, found }: Verdict, trace: readonly string[]): string {
+function describe({ seed, plan, found }: Verdict, { liveness }: Task, trace: readonly string[]): string {
   const shape = `${plan.machines.length} machines, ${plan.workloads.length} workloads, ${plan.connections.length} connections`;
   const shown = trace.slice(-maxTraceLines);
   const skipped = trace.length > shown.length ? [`… ${trace.length - shown.length} lines before`] : [];
   return [
-    `seed ${seed} failed (${shape}; faults: ${[...plan.kinds].join(", ") || "none"})`,
+    `seed ${seed} failed${liveness ? " for liveness" : ""} (${shape}; faults: ${[...plan.kinds].join(", ") || "none"})`,
     ...skipped,
     ...shown,
     ...found.map((what) => `  ✗ ${what}`),
-    `  again: bun conformance/sim/run.ts --seed=${seed} --verbose`,
+    `  again: bun conformance/sim/run.ts --seed=${seed}${liveness ? " --liveness" : ""} --verbose`,
   ].join("\n");
 }
 
@@ -40,33 +49,40 @@ function noticedBy({ found }: Verdict, checker: string): boolean {
 /** In this process, one after the other. @returns whether all passed. */
 async function runHere(options: RunOptions): Promise<boolean> {
   const pki = await createPki();
-  const seeds = await chooseSeeds(options);
+  const tasks = await chooseTasks(options);
   let passed = 0;
   let failed = 0;
   let simulatedMs = 0;
-  for (const seed of seeds) {
+  for (const task of tasks) {
     const trace: string[] = [];
     const onTrace = (line: string) => void (options.verbose ? console.log(line) : trace.push(line));
-    const verdict =
-      seed === seeds[0] ? await runTwice(seed, pki, onTrace) : await runSeed(seed, pki, onTrace);
+    const verdict = await (task === tasks[0] ? runTwice : runTask)(task, pki, onTrace);
     simulatedMs += verdict.simulatedMs;
     if (verdict.found.length > 0) {
       failed++;
-      console.log(describe(verdict, trace));
+      console.log(describe(verdict, task, trace));
       if (options.until?.some((checker) => noticedBy(verdict, checker))) break;
     } else passed++;
     if (options.verbose)
-      console.log(`seed ${seed}: ${verdict.steps} events, trace ${verdict.traceHash.toString(16)}`);
+      console.log(`seed ${task.seed}: ${verdict.steps} events, trace ${verdict.traceHash.toString(16)}`);
   }
   console.log(`${(simulatedMs / 3_600_000).toFixed(1)} simulated hours`);
   console.log(`${passed} passed, ${failed} failed`);
   return failed === 0;
 }
 
+function runTask(
+  { seed, liveness }: Task,
+  pki: SimulatedPki,
+  onTrace: ((line: string) => void) | null,
+): Promise<Verdict> {
+  return runSeed(seed, pki, onTrace, liveness);
+}
+
 /** A seed that fails is worth something only if it fails again: each process makes sure with its first, and with other certificates. */
-async function runTwice(seed: number, pki: SimulatedPki, onTrace: (line: string) => void): Promise<Verdict> {
-  const again = await runSeed(seed, await createPki(), null);
-  const verdict = await runSeed(seed, pki, onTrace);
+async function runTwice(task: Task, pki: SimulatedPki, onTrace: (line: string) => void): Promise<Verdict> {
+  const again = await runTask(task, await createPki(), null);
+  const verdict = await runTask(task, pki, onTrace);
   if (again.traceHash === verdict.traceHash && again.steps === verdict.steps) return verdict;
   return { ...verdict, found: [...verdict.found, "determinism: the same seed gave another run"] };
 }
@@ -89,10 +105,12 @@ async function runShared(options: RunOptions, args: readonly string[]): Promise<
   const { passed, failed } = outputs
     .map(parseTally)
     .reduce<Tally>((total, tally) => addTallies(total, tally ?? oneFailure), emptyTally);
-  const seeds = outputs.flatMap((output) =>
-    [...output.matchAll(failedSeed)].map((match) => Number(match[1])),
+  const tasks = outputs.flatMap((output) =>
+    [...output.matchAll(failedSeed)].map(
+      ([, seed, liveness]): Task => ({ seed: Number(seed), liveness: liveness !== undefined }),
+    ),
   );
-  if (options.keep) await keepSeeds(seeds);
+  if (options.keep) await keepTasks(tasks);
   console.log(`${((performance.now() - started) / 1000).toFixed(1)} s on ${count} cores`);
   console.log(formatTally({ passed, failed, skipped: 0 }));
   return failed === 0;

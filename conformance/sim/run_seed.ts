@@ -6,11 +6,13 @@ import { checkControl } from "./checkers/control.ts";
 import { checkConvergence } from "./checkers/convergence.ts";
 import { checkDelivery } from "./checkers/delivery.ts";
 import { checkIdentities } from "./checkers/identities.ts";
+import { checkLiveness } from "./checkers/liveness.ts";
 import { checkProgress } from "./checkers/progress.ts";
 import { checkRecords } from "./checkers/records.ts";
 import type { Observed } from "./observed.ts";
 import { drawPlan, type Plan } from "./plan.ts";
 import { Simulation } from "./simulation.ts";
+import { drawLiveness } from "./upheavals.ts";
 import { WindowFault } from "./window_check.ts";
 
 const checkers = [
@@ -22,6 +24,7 @@ const checkers = [
   checkConvergence,
   checkControl,
   checkIdentities,
+  checkLiveness,
 ];
 
 export interface Verdict {
@@ -46,9 +49,10 @@ export async function runSeed(
   seed: number,
   pki: SimulatedPki,
   onTrace: ((line: string) => void) | null,
+  isLiveness = false,
 ): Promise<Verdict> {
   const plan = drawPlan(seed);
-  const simulation = new Simulation(plan, pki);
+  const simulation = new Simulation(plan, pki, isLiveness ? drawLiveness(plan) : null);
   simulation.onTrace = onTrace;
   // Nothing in the program may reject unseen; the runtime tells of it only here.
   const onRejection = (reason: unknown) => simulation.world.schedule.fail(reason);

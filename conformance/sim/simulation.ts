@@ -11,16 +11,26 @@ import { SimulatedControl } from "./control.ts";
 import { compareMeshes, policiesLacking } from "./control_view.ts";
 import { cutFile, fillerDocuments, type MeshState, policyPath, renderDocuments } from "./documents.ts";
 import { FaultInjector } from "./injector.ts";
+import { Liveness } from "./liveness.ts";
 import { MeshModel } from "./model.ts";
 import { type LoggedLine, SimulatedMachine } from "./node.ts";
-import { applicationListens, crlPath, drainDeadlineMs, pkiFolder } from "./node_config.ts";
-import type { ConnectionLog, Observed, Revoked, Unpolicied } from "./observed.ts";
+import { crlPath, drainDeadlineMs } from "./node_config.ts";
+import {
+  type ConnectionLog,
+  noteUnderWay,
+  type Observed,
+  type Revoked,
+  type Unpolicied,
+} from "./observed.ts";
 import { type ConnectionPlan, type Plan, trafficMs } from "./plan.ts";
 import { drawProbes } from "./probes.ts";
 import { findUnrenewed, type Unrenewed } from "./renewals.ts";
-import { type ServerObserver, serve } from "./server.ts";
+import type { ServerObserver } from "./server.ts";
+import { startApplications, writeAuthority } from "./set_up.ts";
+import { describeOpen } from "./settled.ts";
+import type { LivenessPlan } from "./upheavals.ts";
 import { WindowFault, windowFault } from "./window_check.ts";
-import { bannerPort, outsiderAddress, serverPort, trustDomain, type WorkloadPlan } from "./workloads.ts";
+import { outsiderAddress, trustDomain, type WorkloadPlan } from "./workloads.ts";
 
 /** From the end of the faults to the first probe: time-outs of TCP's and of ours, and the look at the wall clock. */
 const recoveryMs = 12_000;
@@ -54,16 +64,26 @@ export class Simulation implements ServerObserver, ClientObserver {
   readonly #unrenewed: Unrenewed[] = [];
   /** Of nodes and control plane, when they should have been one. */
   readonly disagreements: string[] = [];
+  /** Of a run for liveness. */
+  readonly unsettled: string[] = [];
+  readonly #liveness: Liveness | null;
   #fillers = 0;
+  /** Of the faults. */
+  readonly #stopMs: number;
   readonly #injector: FaultInjector;
   state: MeshState;
   #startMs = 0;
-  #isHealed = false;
+  /** Everything had the time to come right. */
+  isHealed = false;
+  /** Nothing is wrong, but what is stopped and started just now may hold up a renewal. */
+  isUpset = false;
   #traceHash = 0;
   /** For `--verbose`. */
   onTrace: ((line: string) => void) | null = null;
 
-  constructor(plan: Plan, pki: SimulatedPki) {
+  constructor(plan: Plan, pki: SimulatedPki, liveness: LivenessPlan | null = null) {
+    this.#liveness = liveness === null ? null : new Liveness(this, liveness);
+    this.#stopMs = liveness?.stopMs ?? trafficMs;
     this.plan = plan;
     this.pki = pki;
     this.state = plan.state;
@@ -106,6 +126,7 @@ export class Simulation implements ServerObserver, ClientObserver {
       unpolicied: this.#unpolicied,
       unrenewed: this.#unrenewed,
       disagreements: this.disagreements,
+      unsettled: this.unsettled,
       cutsMs: this.#injector.cutsMs,
       troubles: this.#injector.troubles,
       partitions: this.#injector.partitions,
@@ -128,13 +149,11 @@ export class Simulation implements ServerObserver, ClientObserver {
     await this.#begin();
     for (const plan of this.plan.connections) this.#schedule(plan, this.#connections, plan.startMs);
     for (const fault of this.plan.faults)
-      this.world.schedule.timer(fault.atMs, null, () => this.#injector.inject(fault));
+      if (fault.atMs <= this.#stopMs)
+        this.world.schedule.timer(fault.atMs, null, () => this.#injector.inject(fault));
     this.#sample();
-    await this.world.run(this.#startMs + trafficMs);
-    await this.#recover();
-    const probes = drawProbes(this.plan, this.world.random.fork("probes"));
-    for (const plan of probes) this.#schedule(plan, this.#probes, plan.startMs);
-    await this.world.run(this.world.nowMs + probeMs);
+    if (this.#liveness === null) await this.#recover();
+    else await this.#liveness.run(this.#startMs, trafficMs, this.#recoveryMs, () => this.#endFaults());
     await this.#drain();
     this.observed.endMs = this.world.nowMs;
     return this.observed;
@@ -255,25 +274,10 @@ export class Simulation implements ServerObserver, ClientObserver {
   }
 
   async #begin(): Promise<void> {
-    const { authority } = this.pki;
-    const pem = authority.exportPem();
-    const crl = await revocationList(authority, [], 1);
-    for (const { machine } of this.machines) {
-      machine.disk.write(`${pkiFolder}/ca.pem`, pem.certificatePem);
-      machine.disk.write(`${pkiFolder}/key.pem`, pem.privateKeyPem);
-      machine.disk.write(`${pkiFolder}/root.pem`, pem.rootsPem);
-      machine.disk.write(crlPath, crl);
-    }
+    await writeAuthority(this.machines, this.pki.authority);
     if (this.control !== null) await this.world.settle(this.#invite(this.control));
     this.writeDocuments(this.state);
-    for (const machine of this.machines) {
-      machine.plan.workloads.forEach((workload, index) => {
-        for (const port of [serverPort, bannerPort]) {
-          const listens = applicationListens(machine.plan, index, port);
-          serve(machine.applications, listens, workload, port === bannerPort, this);
-        }
-      });
-    }
+    startApplications(this.machines, this);
     await this.world.settle(Promise.all(this.machines.map((machine) => machine.start())));
     const pending = () => this.machines.flatMap(({ node }) => node?.pending() ?? ["a node"]);
     const ready = await this.world.runUntil(() => pending().length === 0, this.world.nowMs + 10_000);
@@ -294,15 +298,31 @@ export class Simulation implements ServerObserver, ClientObserver {
     }
   }
 
-  async #recover(): Promise<void> {
+  probe(probes: readonly ConnectionPlan[]): void {
+    for (const plan of probes) this.#schedule(plan, this.#probes, plan.startMs);
+  }
+
+  get #recoveryMs(): number {
     const usualMs = this.control === null ? recoveryMs : controlRecoveryMs;
-    const waitMs = this.plan.kinds.has("wall_jump") ? clockRecoveryMs : usualMs;
-    this.#injector.healEverything(waitMs);
-    await this.world.run(this.world.nowMs + waitMs);
+    return this.plan.kinds.has("wall_jump") ? clockRecoveryMs : usualMs;
+  }
+
+  /** The operator mends the documents too. */
+  #endFaults(): void {
+    this.#injector.healEverything(this.#recoveryMs);
+    this.writeDocuments({ ...this.state, bad: "" });
+  }
+
+  async #recover(): Promise<void> {
+    await this.world.run(this.#startMs + trafficMs);
+    this.#injector.healEverything(this.#recoveryMs);
+    await this.world.run(this.world.nowMs + this.#recoveryMs);
     this.trace("everything should be well again");
-    this.#isHealed = true;
+    this.isHealed = true;
     if (this.control !== null)
       this.disagreements.push(...compareMeshes(this.control, this.machines, this.#revokedNodes));
+    this.probe(drawProbes(this.plan, this.world.random.fork("probes")));
+    await this.world.run(this.world.nowMs + probeMs);
   }
 
   async #drain(): Promise<void> {
@@ -316,12 +336,8 @@ export class Simulation implements ServerObserver, ClientObserver {
     await this.world.run(this.world.nowMs + drainDeadlineMs + drainSlackMs);
     hosts.forEach(({ host, drained }, index) => {
       // One that was thrown out before it knew the mesh is still on its way up, and has nothing to drain.
-      if (host !== null && drained !== null && host.openDescriptors > 0) {
-        const sockets = [...host.sockets].map(
-          (socket) => `${socket.local.port}→${socket.remote.ip.text}:${socket.remote.port}`,
-        );
-        this.#leftOpen.push(`m${index}: ${host.openDescriptors} descriptors (${sockets.join(", ")})`);
-      }
+      if (host !== null && drained !== null && host.openDescriptors > 0)
+        this.#leftOpen.push(`m${index}: ${describeOpen(host)}`);
     });
     await this.world.run(this.world.nowMs + 1_000);
   }
@@ -355,24 +371,12 @@ export class Simulation implements ServerObserver, ClientObserver {
 
   /** How much of each connection is under way: what the kernels and the nodes hold together. */
   #sample(): void {
-    if (this.control !== null) this.#lookAtContact(this.control);
-    if (this.observed.drainMs === Number.POSITIVE_INFINITY)
+    this.control?.noteContacts(this.machines);
+    if (!this.isUpset && this.observed.drainMs === Number.POSITIVE_INFINITY)
       for (const machine of this.machines)
-        this.#unrenewed.push(...findUnrenewed(this.plan, machine, this.world.nowMs, this.#isHealed));
-    for (const log of this.#connections.values()) {
-      const [server] = log.servers;
-      if (log.client === null || server === undefined || log.finishedMs !== null) continue;
-      const underWay = Math.max(log.client.sent - server.received, server.sent - log.client.received);
-      // Once an end has left, what the other sends comes to nothing.
-      if (log.client.left === null && server.left === null && underWay > log.mostUnderWay)
-        log.mostUnderWay = underWay;
-    }
+        this.#unrenewed.push(...findUnrenewed(this.plan, machine, this.world.nowMs, this.isHealed));
+    for (const log of this.#connections.values()) noteUnderWay(log);
     this.world.schedule.timer(sampleMs, null, () => this.#sample());
-  }
-
-  #lookAtContact({ running }: SimulatedControl): void {
-    for (const machine of this.machines)
-      machine.note(running !== null && !this.world.isPartitioned(machine.plan.name, "control"));
   }
 
   async #writeRevocations(): Promise<void> {

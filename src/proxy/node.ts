@@ -92,6 +92,11 @@ export class NodeTunnel {
     this.stop();
   }
 
+  /** Targets that the pool of outbound tunnels keeps something for. */
+  get poolEntries(): number {
+    return this.#pool.size;
+  }
+
   get #tunnels(): number {
     return this.#hbone.tunnels.size + this.#pool.tunnels.length;
   }

@@ -1,12 +1,12 @@
 /** When nothing is wrong any more every new connection does what the documents say, and after a drain nothing is open. */
-import { type ConnectionLog, type Observed, serialAt } from "../observed.ts";
+import { type ConnectionLog, endOf, type Observed, serialAt } from "../observed.ts";
 import { alwaysAllowed, describeConnection } from "./causes.ts";
 
 export function checkConvergence(observed: Observed): string[] {
   const found = observed.leftOpen.map((what) => `drain: open after the deadline: ${what}`);
   for (const log of observed.probes.values()) {
     const allowed =
-      alwaysAllowed(log, observed, log.startedMs, observed.drainMs) && !isRevoked(log, observed);
+      alwaysAllowed(log, observed, log.startedMs, endOf(log, observed)) && !isRevoked(log, observed);
     const say = (what: string) => found.push(`convergence: probe ${describeConnection(log)}: ${what}`);
     // Who has been thrown out hears nothing any more; what callers in the clear find there is of an earlier time.
     // A host does not judge itself: between its own workloads it goes by what it knew last.

@@ -15,6 +15,8 @@ interface Entry {
   opening: Promise<ClientTunnel> | null;
   /** How many wait for the tunnel that is being opened. */
   waiting: number;
+  /** Tunnels on their way, `opening` among them. */
+  underWay: number;
 }
 
 export class TunnelPool {
@@ -32,13 +34,13 @@ export class TunnelPool {
   acquire(target: TunnelTarget): ClientTunnel | Promise<ClientTunnel> {
     if (this.#closed) throw new MeshError("draining", "local", "this node is shutting down");
     const key = poolKey(target);
-    let entry = this.#entries.get(key);
-    if (entry === undefined) {
-      entry = { tunnels: new Set(), opening: null, waiting: 0 };
-      this.#entries.set(key, entry);
-    }
-    for (const tunnel of entry.tunnels) if (tunnel.hasRoom) return tunnel;
-    return this.#wait(key, entry, target);
+    for (const tunnel of this.#entries.get(key)?.tunnels ?? []) if (tunnel.hasRoom) return tunnel;
+    return this.#wait(key, target);
+  }
+
+  /** Targets that something is kept for. */
+  get size(): number {
+    return this.#entries.size;
   }
 
   get tunnels(): readonly ClientTunnel[] {
@@ -61,8 +63,10 @@ export class TunnelPool {
     for (const tunnel of this.tunnels) tunnel.abort();
   }
 
-  async #wait(key: string, entry: Entry, target: TunnelTarget): Promise<ClientTunnel> {
+  async #wait(key: string, target: TunnelTarget): Promise<ClientTunnel> {
     for (;;) {
+      // The one of before may be gone with its last tunnel: a second one for the same key would lose the tunnels of the first.
+      const entry = this.#entry(key);
       // One tunnel is opened at a time, and as many callers wait for it as it will have room for.
       if (entry.opening === null || entry.waiting >= this.#context.settings.maxStreamsPerConnection) {
         entry.opening = this.#open(key, entry, target);
@@ -77,16 +81,32 @@ export class TunnelPool {
     }
   }
 
+  #entry(key: string): Entry {
+    const known = this.#entries.get(key);
+    if (known !== undefined) return known;
+    const entry: Entry = { tunnels: new Set(), opening: null, waiting: 0, underWay: 0 };
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
   #open(key: string, entry: Entry, target: TunnelTarget): Promise<ClientTunnel> {
+    const forgetUnused = (): void => {
+      if (entry.tunnels.size === 0 && entry.underWay === 0) this.#entries.delete(key);
+    };
+    const isThere = (): void => {
+      entry.underWay--;
+      if (entry.opening === opening) entry.opening = null;
+    };
+    entry.underWay++;
     const opening = ClientTunnel.open(this.#context, target, (tunnel) => {
       entry.tunnels.delete(tunnel);
-      if (entry.tunnels.size === 0 && entry.opening === null) this.#entries.delete(key);
+      forgetUnused();
     }).then(
       (tunnel) => {
-        if (entry.opening === opening) entry.opening = null;
-        if (!tunnel.closed) {
+        isThere();
+        if (tunnel.closed) forgetUnused();
+        else {
           entry.tunnels.add(tunnel);
-          this.#entries.set(key, entry);
           this.#armSweep();
           const distrust = this.#context.trust.recheck(tunnel.peer, "ignore");
           if (distrust !== null) {
@@ -98,8 +118,8 @@ export class TunnelPool {
         return tunnel;
       },
       (error) => {
-        if (entry.opening === opening) entry.opening = null;
-        if (entry.tunnels.size === 0 && entry.opening === null) this.#entries.delete(key);
+        isThere();
+        forgetUnused();
         throw error;
       },
     );
