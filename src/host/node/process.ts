@@ -4,7 +4,7 @@ import { constants, fstatSync, openSync, writeSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { MeshError } from "../../base/errors.ts";
 import { hostLimits } from "../../base/limits/host.ts";
-import type { FollowEvents, Process } from "../host.ts";
+import type { Detached, FollowEvents, Process } from "../host.ts";
 
 const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 
@@ -51,6 +51,9 @@ export function nodeProcess(): Process {
     },
     run: (program, args, input) => runProgram(program, args, input ?? "", hostLimits.runTimeoutMs),
     follow: followProgram,
+    self: ownCommand(),
+    detach: detachProgram,
+    input: () => process.stdin,
     residentBytes: () => process.memoryUsage.rss(),
     // The runtime has no call for it.
     giveBackMemory() {},
@@ -176,6 +179,31 @@ function followProgram(program: string, args: readonly string[], events: FollowE
       child.kill();
     },
   };
+}
+
+/** Deno does not tell the flags that it was started with. */
+function ownCommand(): readonly string[] {
+  const flags = "Deno" in globalThis ? ["run", "-A"] : process.execArgv;
+  return [process.execPath, ...flags, process.argv[1] ?? ""];
+}
+
+/** One that cannot be started has not spoken: this runtime tells of it later. @throws MeshError `io`, blame local. */
+function detachProgram(program: string, args: readonly string[]): Detached {
+  let child: ChildProcess;
+  try {
+    child = spawn(program, args, { stdio: ["pipe", "pipe", "ignore"], detached: true });
+  } catch (thrown) {
+    throw cannotRun(program, thrown);
+  }
+  // This process may end before it.
+  child.unref();
+  const { stdin, stdout } = child;
+  stdin?.on("error", () => {});
+  const { promise: spoke, resolve } = Promise.withResolvers<boolean>();
+  stdout?.on("data", () => resolve(true));
+  child.on("error", () => resolve(false));
+  child.on("close", () => resolve(false));
+  return { spoke, tell: (text) => void stdin?.write(text) };
 }
 
 /** Reads to the end, keeps the beginning. */
