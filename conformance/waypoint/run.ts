@@ -3,8 +3,9 @@ import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { ask, type Seen } from "./asked.ts";
 import { tryAuthorizers } from "./auth/authorizers.ts";
 import { compareWithEnvoy } from "./auth/envoy.ts";
+import { tryGatewayApi } from "./gateway_api/gateway_api.ts";
 import { tryOpa } from "./opa/opa.ts";
-import { type AskedRequest, routeCases } from "./route_cases.ts";
+import { type AskedRequest, type RouteCase, routeCases } from "./route_cases.ts";
 import { openRouteStage } from "./route_stage.ts";
 import { trySidecars } from "./sidecar/sidecar.ts";
 import { tryCollectors } from "./telemetry/otlp.ts";
@@ -16,29 +17,13 @@ export async function waypointConformance(argv: readonly string[]): Promise<numb
   cleanUpOnExit();
   const wanted = argv[0];
   const cases = routeCases.filter(({ name }) => wanted === undefined || name.includes(wanted));
-  const stage = await openRouteStage(scratchDirectory("waypoint"), cases);
   const counts = { passed: 0, failed: 0, skipped: 0 };
   const tell = (name: string, fault: string | null): void => {
     if (fault === null) counts.passed++;
     else counts.failed++;
     console.log(`${fault === null ? "ok  " : "FAIL"} ${name}${fault === null ? "" : `: ${fault}`}`);
   };
-  if (stage.missing !== null) console.log(`skipped Envoy: ${stage.missing}`);
-  try {
-    for (const [index, { name, requests }] of cases.entries())
-      for (const request of requests) {
-        const title = `${name}: ${request.line}${request.headers === undefined ? "" : ` ${JSON.stringify(request.headers)}`}`;
-        const ours = await ask(stage.ours.address, stage.ours.port(index), request);
-        tell(title, unexpected(request, ours));
-        if (stage.envoy === null) counts.skipped++;
-        else {
-          const theirs = await ask(stage.envoy.address, stage.envoy.port(index), request);
-          tell(`${title}, as Envoy`, difference(ours, theirs));
-        }
-      }
-  } finally {
-    await stage.stop();
-  }
+  if (cases.length > 0) counts.skipped += await tryRoutes(cases, tell);
   const unjudged = await compareWithEnvoy(scratchDirectory("waypoint_auth"), (name, fault) => {
     if (wanted === undefined || `auth ${name}`.includes(wanted)) tell(`auth ${name}`, fault);
   });
@@ -65,6 +50,15 @@ export async function waypointConformance(argv: readonly string[]): Promise<numb
   });
   if (unasked !== null) counts.skipped++;
   for (const reason of [unjudged, unasked]) if (reason !== null) console.log(`skipped auth: ${reason}`);
+  if (wanted === undefined || wanted.startsWith("gateway api")) {
+    const untried = await tryGatewayApi(scratchDirectory("waypoint_gateway_api"), (name, fault) => {
+      if (wanted === undefined || `gateway api ${name}`.includes(wanted)) tell(`gateway api ${name}`, fault);
+    });
+    if (untried !== null) {
+      counts.skipped++;
+      console.log(`skipped Envoy Gateway: ${untried}`);
+    }
+  }
   if (wanted === undefined || wanted.startsWith("sidecar")) {
     const untried = await trySidecars(scratchDirectory("waypoint_sidecar"), (name, fault) => {
       if (wanted === undefined || `sidecar ${name}`.includes(wanted)) tell(`sidecar ${name}`, fault);
@@ -86,6 +80,32 @@ export async function waypointConformance(argv: readonly string[]): Promise<numb
   const { passed, failed, skipped } = counts;
   console.log(`${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`);
   return failed === 0 && passed > 0 ? 0 : 1;
+}
+
+/** @returns how many requests were not put to Envoy. */
+async function tryRoutes(
+  cases: readonly RouteCase[],
+  tell: (name: string, fault: string | null) => void,
+): Promise<number> {
+  const stage = await openRouteStage(scratchDirectory("waypoint"), cases);
+  if (stage.missing !== null) console.log(`skipped Envoy: ${stage.missing}`);
+  let skipped = 0;
+  try {
+    for (const [index, { name, requests }] of cases.entries())
+      for (const request of requests) {
+        const title = `${name}: ${request.line}${request.headers === undefined ? "" : ` ${JSON.stringify(request.headers)}`}`;
+        const ours = await ask(stage.ours.address, stage.ours.port(index), request);
+        tell(title, unexpected(request, ours));
+        if (stage.envoy === null) skipped++;
+        else {
+          const theirs = await ask(stage.envoy.address, stage.envoy.port(index), request);
+          tell(`${title}, as Envoy`, difference(ours, theirs));
+        }
+      }
+  } finally {
+    await stage.stop();
+  }
+  return skipped;
 }
 
 function unexpected({ expect }: AskedRequest, { status, version }: Seen): string | null {

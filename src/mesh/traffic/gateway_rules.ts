@@ -34,11 +34,13 @@ export class GatewayRules {
   }
 
   http(documents: readonly HttpRouteDocument[]): readonly HttpRule[] {
-    const rules = documents.flatMap((document) =>
-      document.spec.rules.flatMap((rule, index) => this.#httpRules(document, rule, index)),
+    const ranked = documents.flatMap((document) =>
+      document.spec.rules.flatMap((rule, index) =>
+        this.#httpRules(document, rule, index).map((made) => ({ rule: made, rank: rankOf(document, made) })),
+      ),
     );
     // Stable: of equals the older document's, and in it the first, comes first.
-    return [...rules].sort(compareRules);
+    return ranked.sort((a, b) => compareRanks(a.rank, b.rank)).map(({ rule }) => rule);
   }
 
   tcp(service: Service, port: number): readonly TcpRule[] {
@@ -146,27 +148,38 @@ function attachments<T extends HttpRouteDocument | L4RouteDocument>(
 
 const ranks = { exact: 3, segments: 2, prefix: 2, regex: 1 } as const;
 /** No match at all is the prefix `/`. */
-const everything = { path: { kind: "segments", value: "/" }, method: null, headers: [], query: [] } as const;
+const everything = { path: null, method: null, headers: [], query: [] } as const;
 
-function compareRules(a: HttpRule, b: HttpRule): number {
-  const one = a.matches[0] ?? everything;
-  const other = b.matches[0] ?? everything;
-  return (
-    rankOf(other) - rankOf(one) ||
-    lengthOf(other) - lengthOf(one) ||
-    Number(other.method !== null) - Number(one.method !== null) ||
-    other.headers.length - one.headers.length ||
-    other.query.length - one.query.length
-  );
-}
+type Rank = readonly number[];
 
-type Ranked = Pick<HttpMatch, "path" | "method" | "headers" | "query">;
-
-function rankOf({ path }: Ranked): number {
-  return ranks[path?.kind ?? "segments"];
+/** By what the specification compares, in its order; a larger number comes first. */
+function rankOf({ kind }: HttpRouteDocument, { matches }: HttpRule): Rank {
+  const { path, method, headers, query } = matches[0] ?? everything;
+  const byPath = kind === "GRPCRoute" ? grpcPathRank(path) : httpPathRank(path);
+  return [...byPath, method === null ? 0 : 1, headers.length, query.length];
 }
 
 /** Of a regular expression the length is no measure of how much it takes, but the specification leaves it open, and Istio goes by it. */
-function lengthOf({ path }: Ranked): number {
-  return path?.value.length ?? 1;
+function httpPathRank(path: HttpMatch["path"]): Rank {
+  return [ranks[path?.kind ?? "segments"], path?.value.length ?? 1, 0];
+}
+
+/** `GRPCRouteRule.matches`: characters of the service, then of the method. What names neither takes every call, and comes last. */
+function grpcPathRank(path: HttpMatch["path"]): Rank {
+  if (path === null) return [0, 0, 0];
+  const { service, method } = /^\/(?<service>.*)\/(?<method>.*)$/.exec(path.value)?.groups ?? {};
+  const anyName = "[^/]+";
+  const lengthOf = (name = "") => (name === anyName ? 0 : name.length);
+  // The slash within `[^/]+` is not the one between the two.
+  if (path.kind === "regex" && path.value.endsWith(`/${anyName}`))
+    return [ranks.regex, path.value.length - anyName.length - 2, 0];
+  return [ranks[path.kind], lengthOf(service), lengthOf(method)];
+}
+
+function compareRanks(a: Rank, b: Rank): number {
+  for (const [index, one] of a.entries()) {
+    const other = b[index] ?? 0;
+    if (one !== other) return other - one;
+  }
+  return 0;
 }

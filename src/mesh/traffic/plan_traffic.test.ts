@@ -443,6 +443,25 @@ describe("routes of the Gateway API", () => {
     ]);
   });
 
+  test("GRPCRouteRule.matches: characters of the service, then of the method, then headers; all calls come last", () => {
+    const to = "backendRefs: [{name: ratings, port: 80}]";
+    const { of } = plan([
+      document(
+        "GRPCRoute",
+        "shop/g",
+        `{parentRefs: [{group: '', kind: Service, name: reviews}], rules: [{${to}}, {matches: [{headers: [{name: x, value: "1"}]}], ${to}}, {matches: [
+          {method: {method: Watch}}, {method: {type: RegularExpression, service: "a[.].*"}},
+          {method: {type: RegularExpression, service: "a[.].*", method: "(Get|Set)"}},
+          {method: {service: a.B}}, {method: {service: a.B, method: Watch}}, {method: {service: a.Longer}}], ${to}}]}`,
+      ),
+    ]);
+    expect(paths(of("reviews.shop.mesh")?.http)).toEqual([
+      ...["/a.B/Watch", "/a.Longer/", "/a.B/"],
+      ...["/a[.].*/(Get|Set)", "/a[.].*/[^/]+", "/[^/]+/Watch", "?", "*"],
+    ]);
+    expect(of("reviews.shop.mesh")?.http.at(-2)?.matches[0]?.headers.length).toBe(1);
+  });
+
   test("GRPCRoute, TCPRoute and TLSRoute", () => {
     const { of } = plan([
       document(
