@@ -12,6 +12,8 @@ async function build(): Promise<void> {
     compile: { outfile: out },
     // Bytecode: parsed here, not at each start, which is then three times as fast and holds 4 MB less.
     bytecode: true,
+    // In parts: what a role does not use is neither read nor held.
+    splitting: true,
     format: "esm",
     // Names stay, so that a stack trace in somebody's bug report says something.
     minify: { syntax: true, whitespace: true, identifiers: false },

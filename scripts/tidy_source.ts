@@ -5,6 +5,8 @@ export interface Import {
   /** `import type`, or every name in it is a type. */
   readonly typeOnly: boolean;
   readonly names: readonly string[];
+  /** `import("…")`: loaded when it is needed, and so in a file of its own. */
+  readonly dynamic: boolean;
   readonly line: number;
 }
 
@@ -59,6 +61,7 @@ export function importsOf(text: string): readonly Import[] {
       specifier: from ?? dynamic ?? "",
       typeOnly: keyword.endsWith("type") || everyNameIsType,
       names: names.map((name) => name.replace(/^type /, "").split(" as ")[0] ?? name),
+      dynamic: dynamic !== undefined,
       line: lineOf(text, match.index),
     });
   }

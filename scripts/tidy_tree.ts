@@ -1,7 +1,7 @@
 /** Rules about the tree as a whole: circles of imports, files that nothing imports, folders that grew too large, sub-folders' directions. */
 import { dirname, join, normalize } from "node:path/posix";
 import { maxLines, type SourceFile, unclearWords } from "./tidy_rules.ts";
-import { importsOf } from "./tidy_source.ts";
+import { type Import, importsOf } from "./tidy_source.ts";
 
 /** Files of the product that nothing imports because they are where a program or a test world begins. */
 const entryPoints: ReadonlySet<string> = new Set([
@@ -176,13 +176,16 @@ function isProduct(path: string): boolean {
   return path.endsWith(".ts") && !path.endsWith(".test.ts") && !path.includes("/testing/");
 }
 
-function importGraph(files: readonly SourceFile[]): ReadonlyMap<string, readonly string[]> {
+function importGraph(
+  files: readonly SourceFile[],
+  counts: (one: Import) => boolean = () => true,
+): ReadonlyMap<string, readonly string[]> {
   const known = new Set(files.map(({ path }) => path));
   return new Map(
     files.map(({ path, text }) => [
       path,
       importsOf(text)
-        .filter(({ specifier }) => specifier.startsWith("."))
+        .filter((one) => one.specifier.startsWith(".") && counts(one))
         .map(({ specifier }) => normalize(join(dirname(path), specifier)))
         .filter((target) => known.has(target)),
     ]),
@@ -223,6 +226,7 @@ function smallWithOneCaller(
 ): [path: string, caller: string][] {
   const lines = new Map(files.map(({ path, text }) => [path, text.split("\n").length - 1]));
   const tested = new Set([...importGraph(files)].flatMap(([path, to]) => (isProduct(path) ? [] : to)));
+  const loadedLater = new Set([...importGraph(files, ({ dynamic }) => dynamic).values()].flat());
   const callers = new Map<string, string[]>();
   for (const [path, targets] of graph)
     for (const target of new Set(targets)) callers.set(target, [...(callers.get(target) ?? []), path]);
@@ -230,7 +234,11 @@ function smallWithOneCaller(
     const own = lines.get(path) ?? 0;
     const isSmall =
       sameFolder(path, caller ?? "") && own < smallLines && own + (lines.get(caller ?? "") ?? 0) <= maxLines;
-    return caller !== undefined && others.length === 0 && isSmall && !tested.has(path)
+    return caller !== undefined &&
+      others.length === 0 &&
+      isSmall &&
+      !tested.has(path) &&
+      !loadedLater.has(path)
       ? [[path, caller]]
       : [];
   });

@@ -200,6 +200,8 @@ describe("the rules themselves", () => {
     const small = (...files: { path: string; text: string }[]) => findings(...files).includes("one caller");
     expect(small(...called, file("src/base/b.test.ts", 'import "./a.ts";\n'))).toBe(false);
     expect(small(called[0] ?? file(""), file("src/base/a.ts", "\n".repeat(40)))).toBe(false);
+    // What is loaded when it is needed has to be in a file of its own.
+    expect(small(file("src/base/c.ts", 'await import("./a.ts");\n'), ...called.slice(1))).toBe(false);
     const full = (lines: number) => file("src/base/c.ts", `import "./a.ts";${"\n".repeat(lines)}`);
     expect([361, 362].map((lines) => small(full(lines), ...called.slice(1)))).toEqual([true, false]);
     const crowd = Array.from({ length: 26 }, (_, index) => file(`src/base/n${index}.ts`));
@@ -291,8 +293,8 @@ describe("the rules themselves", () => {
     expect(codeOnly("a = 'x' && /y\"/g; // z\nb")).toBe("a = ' ' &&      ;     \nb");
     expect(codeOnly("a / b / c")).toBe("a / b / c");
     expect(importsOf('import { type A, b as c } from "./x.ts";\nimport "./y.ts";\n')).toEqual([
-      { specifier: "./x.ts", typeOnly: false, names: ["A", "b"], line: 1 },
-      { specifier: "./y.ts", typeOnly: false, names: [], line: 2 },
+      { specifier: "./x.ts", typeOnly: false, names: ["A", "b"], dynamic: false, line: 1 },
+      { specifier: "./y.ts", typeOnly: false, names: [], dynamic: false, line: 2 },
     ]);
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { outcomeOf } from "../../src/base/testing/rejection.ts";
 import { SeededRandom } from "../../src/host/memory/random.ts";
-import { peculiarProvider } from "../../src/pki/crypto/provider.ts";
+import { peculiarProvider } from "../../src/pki/crypto/peculiar_provider.ts";
 import { CertificateAuthority } from "../../src/pki/issue/ca.ts";
 import { ControlLab, type JoinedHost } from "./control_lab.ts";
 import { allowOnly, serviceEntry, strictMutualTls, workloadEntry } from "./lab.ts";

@@ -1,4 +1,5 @@
 /** A control plane of ours in memory, with its real services on a machine of its own, and hosts that join it. */
+import "../../src/app/testing/loaded.ts";
 import { type PreparedNode, prepareNode } from "../../src/app/node/node.ts";
 import { assert } from "../../src/base/assert.ts";
 import { silentLogger } from "../../src/base/log.ts";
@@ -21,7 +22,7 @@ import { parseDocuments } from "../../src/mesh/documents/parse.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
 import { diffStates, emptyState, type MeshState } from "../../src/mesh/store/change.ts";
 import { MeshStore } from "../../src/mesh/store/store.ts";
-import { peculiarProvider } from "../../src/pki/crypto/provider.ts";
+import { peculiarProvider } from "../../src/pki/crypto/peculiar_provider.ts";
 import { encodePem } from "../../src/pki/der/pem.ts";
 import { createSelfSignedRoot } from "../../src/pki/issue/authority.ts";
 import { CertificateAuthority } from "../../src/pki/issue/ca.ts";

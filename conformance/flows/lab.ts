@@ -1,5 +1,6 @@
 /** A small mesh in memory for tests of the flows: machines with nodes, applications, clients, and peers that speak HBONE by hand. */
 
+import "../../src/app/testing/loaded.ts";
 import { type RunningNode, startNode } from "../../src/app/node/node.ts";
 import { assert } from "../../src/base/assert.ts";
 import { parseSocketAddress, type SocketAddress } from "../../src/base/ip.ts";
@@ -11,7 +12,7 @@ import type { MemoryHost, ProcessOptions } from "../../src/host/memory/process.t
 import { type MemoryMachine, MemoryWorld } from "../../src/host/memory/world.ts";
 import { Recorder } from "../../src/host/testing/recorder.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
-import { peculiarProvider } from "../../src/pki/crypto/provider.ts";
+import { peculiarProvider } from "../../src/pki/crypto/peculiar_provider.ts";
 import { CertificateAuthority } from "../../src/pki/issue/ca.ts";
 import { authorityFile } from "../../src/pki/issue/ca_files.ts";
 

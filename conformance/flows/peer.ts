@@ -6,7 +6,7 @@ import { silentLogger } from "../../src/base/log.ts";
 import type { Socket, TlsOptions, TlsSocket } from "../../src/host/host.ts";
 import type { MemoryHost } from "../../src/host/memory/process.ts";
 import type { SpiffeId } from "../../src/mesh/identity.ts";
-import { peculiarProvider } from "../../src/pki/crypto/provider.ts";
+import { peculiarProvider } from "../../src/pki/crypto/peculiar_provider.ts";
 import { SecretManager } from "../../src/pki/svid/secrets.ts";
 import type { Svid } from "../../src/pki/svid/svid.ts";
 import { TrustVerifier } from "../../src/pki/trust/verifier.ts";

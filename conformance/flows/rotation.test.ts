@@ -10,7 +10,7 @@ import { MemoryRecords } from "../../src/control/keys/testing/memory_records.ts"
 import { Rotation } from "../../src/control/rotation/rotation.ts";
 import type { Clock } from "../../src/host/host.ts";
 import { importKeyEncryptionKey, KeyVault } from "../../src/pki/crypto/at_rest.ts";
-import { peculiarProvider } from "../../src/pki/crypto/provider.ts";
+import { peculiarProvider } from "../../src/pki/crypto/peculiar_provider.ts";
 import { ControlLab, type JoinedHost } from "./control_lab.ts";
 import { serviceEntry, strictMutualTls, workloadEntry } from "./lab.ts";
 

@@ -1,7 +1,7 @@
 /** One CA for all simulated meshes of this process, and another that none of them trusts. Keys cost time and change nothing. */
 import type { Clock, TlsCredentials } from "../../src/host/host.ts";
 import { SpiffeId } from "../../src/mesh/identity.ts";
-import { peculiarProvider } from "../../src/pki/crypto/provider.ts";
+import { peculiarProvider } from "../../src/pki/crypto/peculiar_provider.ts";
 import { encodePem } from "../../src/pki/der/pem.ts";
 import { CertificateAuthority } from "../../src/pki/issue/ca.ts";
 import { Forge } from "../../src/pki/testing/forge.ts";

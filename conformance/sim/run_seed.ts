@@ -1,4 +1,5 @@
 /** One seed from plan to verdict. */
+import "../../src/app/testing/loaded.ts";
 import type { SimulatedPki } from "./authority.ts";
 import { checkAuthorization } from "./checkers/authorization.ts";
 import { checkBounds } from "./checkers/bounds.ts";

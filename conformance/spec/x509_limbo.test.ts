@@ -7,7 +7,8 @@
 import { expect, test } from "bun:test";
 import { MeshError } from "../../src/base/errors.ts";
 import { cpuTimer } from "../../src/base/testing/cpu_time.ts";
-import { peculiarProvider, runtimeProvider } from "../../src/pki/crypto/provider.ts";
+import { peculiarProvider } from "../../src/pki/crypto/peculiar_provider.ts";
+import { runtimeProvider } from "../../src/pki/crypto/provider.ts";
 import { SignatureVerifier } from "../../src/pki/crypto/signature.ts";
 import { TrustAnchors } from "../../src/pki/trust/anchors.ts";
 import { type CertificationPath, validatePath } from "../../src/pki/trust/path.ts";

@@ -18,7 +18,7 @@ export interface CliBindings {
     paths: readonly string[],
   ): Promise<readonly { readonly path: string; readonly text: string }[]>;
   /** A document of the control plane's own kinds (Administrator, TokenIssuer), read; null for one of another kind. */
-  readControlDocument(part: DocumentText, rootNamespace: string): ControlDocument | null;
+  readControlDocument(part: DocumentText, rootNamespace: string): Promise<ControlDocument | null>;
   /** @throws MeshError when it cannot start as it was told to. */
   startNode(config: Config): Promise<StartedNode>;
   /**

@@ -54,7 +54,7 @@ async function run(words: string, world: World = {}): Promise<Run> {
     version: { version: "1.2.3", commit: "abc", runtime: "bun" },
     readText: async (path) => read(world, path),
     readMeshFiles: async (paths) => paths.map((path) => ({ path, text: read(world, path) })),
-    readControlDocument,
+    readControlDocument: async (part, rootNamespace) => readControlDocument(part, rootNamespace),
     startNode: world.startNode ?? (() => Promise.reject(new Error("not to be started"))),
     askAdmin: async (_, method, path) => {
       world.asked?.push(`${method} ${path}`);

@@ -20,7 +20,6 @@ import { runNode } from "./node/run.ts";
 import { reportConfigErrors } from "./report.ts";
 import { addSettingOptions, loadFromOptions } from "./setting_options.ts";
 import { colored, plain, type Style } from "./style.ts";
-import { validate } from "./validate.ts";
 
 /** Runs one command to its end. Never throws for a wrong call or a fault; our own bugs do come out. */
 export async function runCli(bindings: CliBindings): Promise<ExitCode> {
@@ -126,7 +125,7 @@ function addValidate(
       finish(
         config === null
           ? reportConfigErrors(bindings.terminal, errors)
-          : await validate(bindings, style, config, options.json === true),
+          : await (await import("./validate.ts")).validate(bindings, style, config, options.json === true),
       );
     });
 }

@@ -21,7 +21,7 @@ export async function validate(
   json: boolean,
 ): Promise<ExitCode> {
   const files = await bindings.readMeshFiles(config.meshPaths);
-  const { resources, findings } = check(files, config, bindings);
+  const { resources, findings } = await check(files, config, bindings);
   const documents = resources.length;
   const errors = findings.filter((finding) => finding.severity === "error").length;
   const warnings = findings.length - errors;
@@ -59,11 +59,11 @@ interface Resource {
   readonly accepted: boolean;
 }
 
-function check(
+async function check(
   files: readonly MeshFile[],
   config: Config,
   { readControlDocument }: Pick<CliBindings, "readControlDocument">,
-): { readonly resources: readonly Resource[]; readonly findings: readonly Finding[] } {
+): Promise<{ readonly resources: readonly Resource[]; readonly findings: readonly Finding[] }> {
   const entries: Entry[] = [];
   const unread: DocumentError[] = [];
   for (const { path, text } of files) {
@@ -71,7 +71,7 @@ function check(
     if ("message" in parts) unread.push(parts);
     else
       for (const part of parts) {
-        const own = readControlDocument(part, config.rootNamespace);
+        const own = await readControlDocument(part, config.rootNamespace);
         entries.push(...(own === null ? parseDocument(part) : [{ ...own, document: null }]));
       }
   }

@@ -10,7 +10,7 @@ import { LogWriter } from "../../../src/host/log_writer.ts";
 import type { MemoryHost } from "../../../src/host/memory/process.ts";
 import { type MemoryMachine, MemoryWorld } from "../../../src/host/memory/world.ts";
 import { SpiffeId } from "../../../src/mesh/identity.ts";
-import { peculiarProvider } from "../../../src/pki/crypto/provider.ts";
+import { peculiarProvider } from "../../../src/pki/crypto/peculiar_provider.ts";
 import { decodePemLabel } from "../../../src/pki/der/pem.ts";
 import { parseCertificate } from "../../../src/pki/x509/certificate.ts";
 import { createCertificateRequest } from "../../../src/pki/x509/csr.ts";

@@ -3,8 +3,9 @@
  * simulated world, or the end of one cryptographic operation. Behind it come **turns**, one for each round of promises that go on,
  * as every `await` and every `async` function that returns is one.
  */
+import "../../../src/app/testing/loaded.ts";
 import type { MemoryWorld } from "../../../src/host/memory/world.ts";
-import { peculiarProvider } from "../../../src/pki/crypto/provider.ts";
+import { peculiarProvider } from "../../../src/pki/crypto/peculiar_provider.ts";
 
 export interface Place {
   readonly step: number;

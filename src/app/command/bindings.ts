@@ -1,8 +1,10 @@
-/** What the command line is handed: this program's parts as a few functions. */
-import type { ControlStatus } from "../../agent/join/control_status.ts";
+/**
+ * What the command line is handed: this program's parts as a few functions. A part is loaded when it is called for the first time, so that a
+ * command, or a role, starts without the rest of the program.
+ */
 import { ports } from "../../base/limits/ports.ts";
-import type { CliBindings, LiveBindings, StartedNode } from "../../cli/bindings.ts";
-import type { Config } from "../../config/node/config.ts";
+import type { CliBindings, LiveBindings } from "../../cli/bindings.ts";
+import type { ControlBindings } from "../../cli/control/bindings.ts";
 import { removeResolver, resolverIsSet } from "../../dns/resolver_setup.ts";
 import { readMeshFiles, refuseMissing } from "../../files/mesh_files.ts";
 import type { ServeHttp } from "../../host/bun/serve_http.ts";
@@ -10,13 +12,8 @@ import { removeCapture } from "../../host/capture/capture.ts";
 import { runGuard } from "../../host/capture/guard.ts";
 import { captureStatus } from "../../host/capture/status.ts";
 import type { Files, Host } from "../../host/host.ts";
-import { serveAdministration } from "../node/administration.ts";
-import { prepareNode } from "../node/node.ts";
-import { openLog, serveProgram } from "../served.ts";
 import { versionFields } from "../version.ts";
 import { askAdmin, followAdmin } from "./admin_client.ts";
-import { controlBindings, sleep } from "./control_bindings.ts";
-import { readControlDocument } from "./control_documents.ts";
 import { systemBindings } from "./system_bindings.ts";
 
 /** Outside of a Host because the simulator has no use for it. */
@@ -41,8 +38,9 @@ export function cliBindings(host: Host, { serveHttp, print, ask, screen }: Outsi
     version: versionFields(host.name),
     readText: (path) => host.files.readText(path),
     readMeshFiles: (paths) => readEveryMeshFile(host.files, paths),
-    readControlDocument,
-    startNode: (config) => startServed(host, serveHttp, config),
+    readControlDocument: async (part, rootNamespace) =>
+      (await import("./control_documents.ts")).readControlDocument(part, rootNamespace),
+    startNode: async (config) => (await import("./node_start.ts")).startServedNode(host, serveHttp, config),
     askAdmin: (node, method, path) => askAdmin(host, node, method, path),
     capture: {
       status: () => captureStatus(host, ports.hbone),
@@ -74,6 +72,39 @@ export function cliBindings(host: Host, { serveHttp, print, ask, screen }: Outsi
   };
 }
 
+function controlBindings(
+  host: Host,
+  { serveHttp, ask }: Pick<Outside, "serveHttp" | "ask">,
+): ControlBindings {
+  return {
+    start: async (config) => (await import("./control_start.ts")).startServedControl(host, serveHttp, config),
+    connect: async (config) => (await import("./control_client.ts")).connectControl(host, config),
+    restore: async (path, directory, overwrite) => {
+      const { restore } = await import("../../control/state/restore.ts");
+      const restored = await restore(host, path, directory, { overwrite });
+      const { stateId, documentVersion, lastAuditMs, carriedOver } = restored;
+      const { revocations: revocationsKept, endedTokens: tokensEnded } = carriedOver;
+      return { stateId, documentVersion, lastAuditMs, revocationsKept, tokensEnded };
+    },
+    exists: (path) => host.files.exists(path),
+    ask: async (question) => ask(question),
+    sleep: (ms) => sleep(host, ms),
+  };
+}
+
+/** @returns false when a signal came first. */
+function sleep(host: Host, ms: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = host.clock.setTimer(ms, () => finish(true));
+    const unsubscribe = host.process.onSignal(() => finish(false));
+    const finish = (whole: boolean): void => {
+      timer.cancel();
+      unsubscribe();
+      resolve(whole);
+    };
+  });
+}
+
 /** A node goes on without a file it cannot read; an operator who asks whether files are good wants to know. */
 async function readEveryMeshFile(
   files: Files,
@@ -83,36 +114,4 @@ async function readEveryMeshFile(
   const { texts, unreadable } = await readMeshFiles(files, paths, new Set());
   for (const error of unreadable.values()) throw error;
   return [...texts].map(([path, text]) => ({ path, text }));
-}
-
-/** A node with its administration ports. */
-async function startServed(host: Host, serveHttp: ServeHttp, config: Config): Promise<StartedNode> {
-  const logger = openLog(host, config.log);
-  const node = await prepareNode(host, config, logger);
-  // With documents it listens now or never; a control plane may be away for long, and administration says so meanwhile.
-  if (config.control === null) await node.listening;
-  const served = await serveProgram({
-    host,
-    logger,
-    serveHttp,
-    program: { ...node, isIdle: () => node.context.connections.size === 0 && node.pending().length === 0 },
-    unit: "connection",
-    open: (ports, drain) => serveAdministration(host, node, config, logger, ports, drain),
-    started: node.listening,
-  });
-  return {
-    ...served,
-    createdAuthority: node.createdAuthority,
-    trustDomain: node.trustDomain,
-    control: describeControl(node.control()),
-    localWorkloads: node.context.locals.all.map(({ namespace, name, addresses }) => ({
-      name: `${namespace}/${name}`,
-      addresses: addresses.map((ip) => ip.text),
-    })),
-  };
-}
-
-function describeControl(status: ControlStatus | null): StartedNode["control"] {
-  if (status === null) return null;
-  return { server: status.server, identity: status.node?.identity ?? null };
 }

@@ -32,7 +32,7 @@ import type { Host, Listener } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { MeshStore } from "../../mesh/store/store.ts";
-import { type CryptoProvider, peculiarProvider, runtimeProvider } from "../../pki/crypto/provider.ts";
+import { openProvider } from "../../pki/crypto/open_provider.ts";
 import { controlServiceAccount } from "../../pki/trust/audit_head.ts";
 import type { TrustBundle } from "../../pki/trust/trust_bundle.ts";
 import { TrustVerifier } from "../../pki/trust/verifier.ts";
@@ -80,8 +80,7 @@ async function build(
   life.onStop(() => given.close());
   const reach = reachOf(host, config);
   const metrics = new MetricRegistry();
-  const provider: CryptoProvider =
-    config.cryptoProvider === "runtime" ? runtimeProvider() : peculiarProvider();
+  const provider = await openProvider(config.cryptoProvider);
   const controlId = new SpiffeId(trustDomain, rootNamespace, controlServiceAccount);
   const startedAtMs = clock.wallMs();
   const version = versionFields(host.name).version ?? "unknown";

@@ -1,7 +1,6 @@
 /** Whose certificates this host has: those of the workloads that run here, and those that local programs get on the identity socket. */
 
-import { auditToLog, type ServedWorkloadApi, serveWorkloadApi } from "../../agent/workload_api/serve.ts";
-import { VerifierBundle } from "../../agent/workload_api/verifier_bundle.ts";
+import type { ServedWorkloadApi } from "../../agent/workload_api/serve.ts";
 import { MeshError } from "../../base/errors.ts";
 import type { Config } from "../../config/node/config.ts";
 import type { Host } from "../../host/host.ts";
@@ -30,13 +29,17 @@ export interface IdentityParts {
  *
  * @returns null when none is named. @throws MeshError `configuration`, or as `Network.listenUnix`.
  */
-export function openIdentitySocket(
+export async function openIdentitySocket(
   host: Host,
   config: Config,
   logger: LogWriter,
   { trust, trustDomain, secrets }: IdentityParts,
-): IdentitySocket | null {
+): Promise<IdentitySocket | null> {
   if (config.identitySocket === null) return null;
+  const [{ auditToLog, serveWorkloadApi }, { VerifierBundle }] = await Promise.all([
+    import("../../agent/workload_api/serve.ts"),
+    import("../../agent/workload_api/verifier_bundle.ts"),
+  ]);
   const { path, mode } = config.identitySocket;
   const rules = config.identitySocket.rules.map((text) => readRule(text, trustDomain));
   const served = serveWorkloadApi({

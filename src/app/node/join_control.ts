@@ -6,20 +6,20 @@ import type { LogWriter } from "../../host/log_writer.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import { versionFields } from "../version.ts";
 
-/** @returns null without a control plane. @throws MeshError as `ControlMembership.join`. */
+/** @throws MeshError as `ControlMembership.join`. */
 export async function joinControl(
   host: Host,
   config: Config,
+  settings: NonNullable<Config["control"]>,
   logger: LogWriter,
   provider: CryptoProvider,
-): Promise<ControlMembership | null> {
-  const { control, nodeName, network, clusterId, trustDomain, rootNamespace, capture } = config;
-  if (control === null) return null;
+): Promise<ControlMembership> {
+  const { nodeName, network, clusterId, trustDomain, rootNamespace, capture } = config;
   return await ControlMembership.join({
     host: capture.mode === "off" ? host : markedHost(host, capture.mark),
     logger,
     provider,
-    settings: control,
+    settings,
     facts: { nodeName, network, clusterId, trustDomain, rootNamespace },
     version: versionFields(host.name).version ?? "unknown",
   });

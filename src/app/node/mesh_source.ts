@@ -1,14 +1,11 @@
 /** Where a node's mesh comes from: documents in files, or a control plane. Whoever carries traffic by it cannot tell which. */
 import type { DocumentsEntry } from "../../admin/node/sources.ts";
-import { MeshIngest } from "../../agent/files/ingest.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
 import type { ControlMembership } from "../../agent/join/membership.ts";
 import type { HeldDocuments } from "../../agent/xds/held_documents.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Config } from "../../config/node/config.ts";
-import type { Host } from "../../host/host.ts";
-import type { LogWriter } from "../../host/log_writer.ts";
 import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";
 import type { SecretManager } from "../../pki/svid/secrets.ts";
@@ -27,18 +24,6 @@ export interface MeshSource {
   /** Null without a control plane. */
   control(): ControlStatus | null;
   close(): void | Promise<void>;
-}
-
-export function followFiles(host: Host, store: MeshStore, config: Config, logger: LogWriter): MeshSource {
-  const ingest = new MeshIngest(host, store, config, logger);
-  return {
-    ready: ingest.ready,
-    pending: () => [],
-    documents: () => ingest.status(),
-    inForce: ingest.inForce,
-    control: () => null,
-    close: () => ingest.close(),
-  };
 }
 
 export interface ControlledParts {

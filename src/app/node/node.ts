@@ -5,7 +5,7 @@
 import type { DocumentsEntry } from "../../admin/node/sources.ts";
 import { registerControlMetrics } from "../../agent/join/control_metrics.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
-import { HeldDocuments } from "../../agent/xds/held_documents.ts";
+import type { HeldDocuments } from "../../agent/xds/held_documents.ts";
 import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/ip.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
@@ -18,7 +18,7 @@ import type { Host } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
 import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import { type MeshChange, MeshStore } from "../../mesh/store/store.ts";
-import { type CryptoProvider, peculiarProvider, runtimeProvider } from "../../pki/crypto/provider.ts";
+import { openProvider } from "../../pki/crypto/open_provider.ts";
 import { SecretManager } from "../../pki/svid/secrets.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
 import type { CrlSource } from "../../pki/trust/revocation.ts";
@@ -38,13 +38,10 @@ import { UnshownSources } from "../../proxy/unshown_sources.ts";
 import { type Lifecycle, startWithin } from "../lifecycle.ts";
 import { type NodeCapture, registerCaptureMetrics, startCapture } from "./capture.ts";
 import { type IdentitySocket, openIdentitySocket, prefetchIdentities } from "./identity.ts";
-import { joinControl } from "./join_control.ts";
-import { CrlSets, followControl, followFiles, type MeshSource } from "./mesh_source.ts";
+import { CrlSets, followControl, type MeshSource } from "./mesh_source.ts";
 import { NodeNames } from "./names.ts";
-import { followPolicyTests } from "./policy_tests.ts";
 import { SidecarPolicies } from "./sidecar_policies.ts";
 import { openSigner } from "./signer.ts";
-import { openWaypoint } from "./waypoint.ts";
 
 /** A node that is there, and may still wait for its mesh. */
 export interface PreparedNode {
@@ -98,12 +95,14 @@ export async function prepareNode(host: Host, config: Config, logger: LogWriter)
 async function build(host: Host, config: Config, logger: LogWriter, life: Lifecycle): Promise<PreparedNode> {
   const { clock, random, net, files } = host;
   const metrics = new MetricRegistry();
-  const provider: CryptoProvider =
-    config.cryptoProvider === "runtime" ? runtimeProvider() : peculiarProvider();
+  const provider = await openProvider(config.cryptoProvider);
   await refuseMissing(files, config.meshPaths);
 
   // Identity: who signs, what we trust, and the SVIDs of the workloads that run here.
-  const membership = await joinControl(host, config, logger, provider);
+  const membership =
+    config.control === null
+      ? null
+      : await (await import("./join_control.ts")).joinControl(host, config, config.control, logger, provider);
   if (membership !== null) life.onStop(() => membership.close());
   const { trustDomain, nodeName, network } = membership?.facts ?? config;
   const signing = await openSigner(files, config.ca, membership, { clock, provider, trustDomain }, logger);
@@ -149,22 +148,17 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
     });
   const mesh =
     membership === null
-      ? followFiles(host, store, config, logger)
+      ? await (await import("./mesh_of_files.ts")).followFiles(host, store, config, logger, life)
       : followControl(membership, {
           store,
           trust,
           crls,
           secrets,
           missingPolicy: config.missingPolicy,
-          documents: readsDocuments(config) ? new HeldDocuments(config.missingPolicy) : null,
+          documents: readsDocuments(config) ? await holdDocuments(config) : null,
           documentsFor: config.layer7,
         });
-  life.onStop(() => mesh.close());
-  // Files are read before anything else is made of them; a control plane may be long in coming.
-  if (membership === null) {
-    life.onStop(followPolicyTests(clock, logger, store, mesh.inForce, config));
-    await mesh.ready;
-  }
+  if (membership !== null) life.onStop(() => mesh.close());
 
   // Flows.
   const nodeNames = await NodeNames.open(host, config, logger, store);
@@ -197,7 +191,7 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
     settings: { ...nodeSettings(config), network },
   };
   membership?.useSvid(() => firstSvid(context));
-  const socket = openIdentitySocket(host, config, logger, { trust, trustDomain, secrets });
+  const socket = await openIdentitySocket(host, config, logger, { trust, trustDomain, secrets });
   life.onStop(() => socket?.close());
   prefetchIdentities(locals, secrets, socket);
   if (membership !== null) registerControlMetrics(metrics, clock, () => mesh.control());
@@ -209,9 +203,20 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
   };
   const { rootNamespace } = membership?.facts ?? config;
   const facts = { ...config, trustDomain, rootNamespace };
-  const makeWaypoint = readsDocuments(config)
-    ? (dial: EndpointDial) => openWaypoint(context, host, facts, mesh.inForce, dial, sidecar)
-    : null;
+  const waypoint = readsDocuments(config) ? await import("./waypoint.ts") : null;
+  const makeWaypoint =
+    waypoint === null
+      ? null
+      : (dial: EndpointDial) =>
+          waypoint.openWaypoint({
+            context,
+            host,
+            config: facts,
+            provider,
+            inForce: mesh.inForce,
+            dial,
+            sidecar,
+          });
   const serveNames = async (): Promise<void> => nodeNames?.serve(locals, context.own, metrics, life);
   const withdrawNames = async (): Promise<void> => nodeNames?.withdraw();
   const parts = { mesh, makeWaypoint, serveNames, withdrawNames };
@@ -300,6 +305,11 @@ interface ListeningParts {
   readonly makeWaypoint: ConstructorParameters<typeof NodeTunnel>[2];
   readonly serveNames: () => Promise<void>;
   readonly withdrawNames: () => Promise<void>;
+}
+
+async function holdDocuments({ missingPolicy }: Config): Promise<HeldDocuments> {
+  const { HeldDocuments } = await import("../../agent/xds/held_documents.ts");
+  return new HeldDocuments(missingPolicy);
 }
 
 /** Whether there is HTTP to be read here, at a waypoint or inside a tunnel. */

@@ -5,7 +5,7 @@ import { rejectionOf } from "../../base/testing/rejection.ts";
 import { MemoryWorld } from "../../host/memory/world.ts";
 import { workload } from "../../mesh/testing/fixture.ts";
 import { defaultDestinationPolicy, type UpstreamTls } from "../../mesh/traffic/destination_policy.ts";
-import { peculiarProvider } from "../../pki/crypto/provider.ts";
+import { peculiarProvider } from "../../pki/crypto/peculiar_provider.ts";
 import { MemoryFiles } from "../../pki/testing/memory_files.ts";
 import type { Endpoint } from "../../waypoint/exchange.ts";
 import { NamedFiles } from "../../waypoint/named_files.ts";

@@ -5,7 +5,7 @@ import type { Config } from "../../config/node/config.ts";
 import type { Host } from "../../host/host.ts";
 import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import type { Workload } from "../../mesh/workload.ts";
-import { peculiarProvider, runtimeProvider } from "../../pki/crypto/provider.ts";
+import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import type { EndpointDial } from "../../proxy/endpoint_dial.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
 import { waypointApp } from "../../waypoint/app.ts";
@@ -22,18 +22,23 @@ import type { SidecarPolicies } from "./sidecar_policies.ts";
 import { UpstreamTlsDial } from "./upstream_tls.ts";
 import { waypointStages } from "./waypoint_stages.ts";
 
-/** @param sidecar of the workload whose tunnel has the application inside; null at a waypoint. */
-export function openWaypoint(
-  context: NodeContext,
-  host: Host,
-  config: Pick<
+/** What a waypoint is made of. */
+export interface WaypointParts {
+  readonly context: NodeContext;
+  readonly host: Host;
+  readonly config: Pick<
     Config,
-    "waypoints" | "layer7" | "waypointSettings" | "trustDomain" | "rootNamespace" | "cryptoProvider"
-  >,
-  inForce: Watch<DocumentsInForce | null>,
-  dial: EndpointDial,
-  sidecar: SidecarPolicies | null,
-): Waypoint {
+    "waypoints" | "layer7" | "waypointSettings" | "trustDomain" | "rootNamespace"
+  >;
+  readonly provider: CryptoProvider;
+  readonly inForce: Watch<DocumentsInForce | null>;
+  readonly dial: EndpointDial;
+  /** Of the workload whose tunnel has the application inside; null at a waypoint. */
+  readonly sidecar: SidecarPolicies | null;
+}
+
+export function openWaypoint(parts: WaypointParts): Waypoint {
+  const { context, host, config, provider, inForce, dial, sidecar } = parts;
   const { clock, logger, secrets, store, trust } = context;
   const authorizers = new Authorizers(clock, (authorizer, downstream) =>
     dialAuthorizer(authorizer, downstream, { context, net: host.net, dial }),
@@ -46,7 +51,6 @@ export function openWaypoint(
     isInside: sidecar !== null,
   });
   const named = new NamedFiles(host.files, config.waypointSettings.filesDirectory);
-  const provider = config.cryptoProvider === "runtime" ? runtimeProvider() : peculiarProvider();
   const upstreamTls = new UpstreamTlsDial(host, named, provider);
   const shared = new SharedStores(host, named, (socket, tls, name, http) =>
     upstreamTls.secure(socket, tls, name, http),

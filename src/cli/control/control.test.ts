@@ -65,7 +65,7 @@ async function run(words: readonly string[] | string, world: World = {}): Promis
     readText: async (path) => read(path),
     readMeshFiles: async (paths) => paths.map((path) => ({ path, text: read(path) })),
     startNode: () => Promise.reject(new Error("no node is expected here")),
-    readControlDocument: () => null,
+    readControlDocument: async () => null,
     askAdmin: () => Promise.reject(new MeshError("connect_refused", "upstream", "no node here")),
     control: {
       ...noControl,

@@ -5,8 +5,7 @@ import { addClientOptions } from "../control/client.ts";
 import { examples } from "../help.ts";
 import { addSettingOptions } from "../setting_options.ts";
 import type { Style } from "../style.ts";
-import { type ExplainFlags, explainCall } from "./explain.ts";
-import { testPolicies } from "./test_policies.ts";
+import type { ExplainFlags } from "./explain.ts";
 
 const meshOptions = [
   "mesh",
@@ -49,9 +48,10 @@ export function addExplain<Place>(program: Command, making: ExplainMaking<Place>
   addSettingOptions(command, meshOptions);
   addClientOptions(command)
     .addHelpText("after", examples("explain", style))
-    .action(async (options: ExplainFlags & { readonly admin: Place } & Readonly<Record<string, unknown>>) =>
-      finish(await explainCall(bindings, style, options, making.targetOf(options.admin))),
-    );
+    .action(async (options: ExplainFlags & { readonly admin: Place } & Readonly<Record<string, unknown>>) => {
+      const { explainCall } = await import("./explain.ts");
+      finish(await explainCall(bindings, style, options, making.targetOf(options.admin)));
+    });
 }
 
 export function addPolicy(
@@ -73,9 +73,10 @@ export function addPolicy(
   addSettingOptions(command, ["trustDomain", "clusterId", "network", "rootNamespace", "missingPolicy"]);
   command
     .addHelpText("after", examples("policy test", style))
-    .action(async (paths: readonly string[], options: Readonly<Record<string, unknown>>) =>
-      finish(await testPolicies(bindings, style, { ...options, file: paths })),
-    );
+    .action(async (paths: readonly string[], options: Readonly<Record<string, unknown>>) => {
+      const { testPolicies } = await import("./test_policies.ts");
+      finish(await testPolicies(bindings, style, { ...options, file: paths }));
+    });
 }
 
 function parseNumber(most: number): (text: string) => number {

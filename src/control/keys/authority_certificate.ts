@@ -1,10 +1,11 @@
 /** Who certifies a new authority: itself, the root that we have, or another CA (`vault_pki.ts`). */
+
 import { MeshError } from "../../base/errors.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import type { SigningKey } from "../../pki/crypto/private_key.ts";
 import { encodePem } from "../../pki/der/pem.ts";
-import { createRootCertificate, issueIntermediateCertificate } from "../../pki/issue/authority.ts";
 import type { AuthorityOptions, CertificateAuthority } from "../../pki/issue/ca.ts";
+import { loadAuthority } from "../../pki/issue/load_authority.ts";
 import type { AuthorityRow } from "../records/keys.ts";
 
 export interface AuthorityQuestion {
@@ -36,6 +37,7 @@ export class OwnCertifier implements AuthorityCertifier {
     const { provider, trustDomain, clock } = this.#options;
     const { key, publicKeyInfo, kind, root, lifetimeMs } = question;
     const nowMs = clock.wallMs();
+    const { createRootCertificate, issueIntermediateCertificate } = await loadAuthority();
     if (kind === "root") {
       const made = await createRootCertificate(provider, key, publicKeyInfo, trustDomain, nowMs);
       return { kind, certificatePem: encodePem("CERTIFICATE", made.der), chainPem: "" };

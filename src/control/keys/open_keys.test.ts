@@ -4,7 +4,7 @@ import { silentLogger } from "../../base/log.ts";
 import type { AuthorityPlace, VaultPlace } from "../../base/settings/key_places.ts";
 import type { Host, HttpRequest } from "../../host/host.ts";
 import { MemoryWorld } from "../../host/memory/world.ts";
-import { peculiarProvider } from "../../pki/crypto/provider.ts";
+import { peculiarProvider } from "../../pki/crypto/peculiar_provider.ts";
 import { authorityFile, openAuthority } from "../../pki/issue/ca_files.ts";
 import { openKeys } from "./open_keys.ts";
 import { FakePki } from "./testing/fake_pki.ts";

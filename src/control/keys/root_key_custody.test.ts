@@ -4,7 +4,7 @@ import { keysLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
 import { rejectionOf } from "../../base/testing/rejection.ts";
 import { MemoryWorld } from "../../host/memory/world.ts";
-import { peculiarProvider } from "../../pki/crypto/provider.ts";
+import { peculiarProvider } from "../../pki/crypto/peculiar_provider.ts";
 import { decodePemLabel } from "../../pki/der/pem.ts";
 import { CertificateAuthority } from "../../pki/issue/ca.ts";
 import { TrustVerifier } from "../../pki/trust/verifier.ts";

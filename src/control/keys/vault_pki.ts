@@ -1,11 +1,12 @@
 /** An intermediate that Vault's PKI engine certifies: the root stays in Vault, the intermediate's key stays where ours are. */
+
 import { MeshError } from "../../base/errors.ts";
 import { keysLimits } from "../../base/limits/control.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import type { CryptoProvider } from "../../pki/crypto/provider.ts";
 import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
 import { bytesEqual } from "../../pki/der/values.ts";
-import { createAuthorityRequest } from "../../pki/issue/authority.ts";
+import { loadAuthority } from "../../pki/issue/load_authority.ts";
 import { type Certificate, isSelfIssued, parseLocalCertificate } from "../../pki/x509/certificate.ts";
 import type { AuthorityCertifier, AuthorityQuestion, CertifiedAuthority } from "./authority_certificate.ts";
 import type { OutsideAuthority } from "./outside_lists.ts";
@@ -46,6 +47,7 @@ export class VaultPkiCertifier implements AuthorityCertifier, OutsideAuthority {
 
   async certify({ key, publicKeyInfo, lifetimeMs }: AuthorityQuestion): Promise<CertifiedAuthority> {
     const { session, provider, trustDomain } = this.#options;
+    const { createAuthorityRequest } = await loadAuthority();
     const csr = await createAuthorityRequest(provider, key, publicKeyInfo, trustDomain);
     const body: VaultData = {
       csr,

@@ -15,9 +15,9 @@ import { parseRoots, TrustAnchors } from "../trust/anchors.ts";
 import { checkIssuedChain, readIssuedChain } from "../trust/issued_chain.ts";
 import { type Certificate, parseLocalCertificate } from "../x509/certificate.ts";
 import { createCertificateRequest, ProvenRequest, proveCertificateRequest } from "../x509/csr.ts";
-import { createSelfSignedRoot } from "./authority.ts";
 import { issueRevocationList, type Revocation } from "./crl.ts";
 import type { Issuer } from "./issuer.ts";
+import { loadAuthority } from "./load_authority.ts";
 import { issueSvidCertificate } from "./svid.ts";
 
 export interface SigningRequest {
@@ -96,6 +96,7 @@ export class CertificateAuthority implements CertificateSigner {
 
   /** A new self-signed root, ECDSA P-256, ten years. */
   static async create(options: AuthorityOptions): Promise<CertificateAuthority> {
+    const { createSelfSignedRoot } = await loadAuthority();
     const { certificate, key } = await createSelfSignedRoot(
       options.provider,
       options.trustDomain,

@@ -8,7 +8,7 @@ import type { SigningKey } from "../crypto/private_key.ts";
 import { contextTag, derTag } from "../der/der.ts";
 import { encodeDer, encodeTime, encodeUnsigned, fromHex } from "../der/encode.ts";
 import type { Certificate } from "../x509/certificate.ts";
-import { encodeAuthorityKeyId, encodeExtension, encodeSigned } from "./signed_der.ts";
+import { encodeAuthorityKeyId, encodeExtension, encodeSigned } from "../x509/signed_der.ts";
 
 export interface Revocation {
   /** Lower case hexadecimal, as in `VerifiedPeer.serialNumber`. */

@@ -10,8 +10,8 @@ import { contextTag, derTag, readSingle } from "../der/der.ts";
 import { encodeDer, encodeTime, fromHex } from "../der/encode.ts";
 import { encodePem } from "../der/pem.ts";
 import { readOctetAlignedBits } from "../der/values.ts";
+import { encodeAuthorityKeyId, encodeExtension, encodeSigned } from "../x509/signed_der.ts";
 import { type Issuer, randomSerialNumber } from "./issuer.ts";
-import { encodeAuthorityKeyId, encodeExtension, encodeSigned } from "./signed_der.ts";
 
 export interface SvidRequest {
   readonly id: SpiffeId;

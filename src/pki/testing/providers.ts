@@ -1,5 +1,6 @@
 /** The providers that every suite of `pki/` runs on, and one that tells whether it is at work. */
-import { type CryptoProvider, peculiarProvider, runtimeProvider } from "../crypto/provider.ts";
+import { peculiarProvider } from "../crypto/peculiar_provider.ts";
+import { type CryptoProvider, runtimeProvider } from "../crypto/provider.ts";
 
 export const providers: readonly CryptoProvider[] = [runtimeProvider(), peculiarProvider()];
 

@@ -4,8 +4,8 @@ import { pkiLimits } from "../../base/limits/pki.ts";
 import { contextTag, derTag } from "../der/der.ts";
 import { encodeDer, encodeTime, encodeUnsigned, fromHex } from "../der/encode.ts";
 import { encodePem } from "../der/pem.ts";
-import { encodeExtension } from "../issue/signed_der.ts";
 import { parseRevocationList, splitRevocationLists } from "./crl.ts";
+import { encodeExtension } from "./signed_der.ts";
 
 const nowMs = Date.parse("2026-11-22T12:00:00Z");
 const hour = 3_600_000;

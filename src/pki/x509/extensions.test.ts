@@ -2,8 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { contextTag, DerReader, derTag } from "../der/der.ts";
 import { encodeDer, fromHex } from "../der/encode.ts";
-import { encodeExtension } from "../issue/signed_der.ts";
 import { keyUsageBit, readCertificateExtensions, readExtensionList } from "./extensions.ts";
+import { encodeExtension } from "./signed_der.ts";
 
 const sequence = (...parts: readonly Uint8Array[]): Uint8Array => encodeDer(derTag.sequence, ...parts);
 

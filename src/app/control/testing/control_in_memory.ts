@@ -1,4 +1,5 @@
 /** A whole control plane on a machine in memory, with a Vault that a test takes away. */
+import "../../testing/loaded.ts";
 import { loadControlPlane } from "../../../config/load.ts";
 import type { SettingName } from "../../../config/settings.ts";
 import { FakePki } from "../../../control/keys/testing/fake_pki.ts";
@@ -7,7 +8,7 @@ import type { HttpRequest, HttpResponse } from "../../../host/host.ts";
 import { LogWriter } from "../../../host/log_writer.ts";
 import { MemoryWorld } from "../../../host/memory/world.ts";
 import { SpiffeId } from "../../../mesh/identity.ts";
-import { peculiarProvider } from "../../../pki/crypto/provider.ts";
+import { peculiarProvider } from "../../../pki/crypto/peculiar_provider.ts";
 import { decodePemLabel } from "../../../pki/der/pem.ts";
 import { TrustVerifier } from "../../../pki/trust/verifier.ts";
 import { parseCertificate } from "../../../pki/x509/certificate.ts";

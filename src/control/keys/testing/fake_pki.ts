@@ -1,6 +1,6 @@
 /** The PKI engine of a Vault, with a root of its own, for whoever shows `transitToken`. */
 import type { HttpRequest, HttpResponse } from "../../../host/host.ts";
-import { peculiarProvider } from "../../../pki/crypto/provider.ts";
+import { peculiarProvider } from "../../../pki/crypto/peculiar_provider.ts";
 import { SignatureVerifier } from "../../../pki/crypto/signature.ts";
 import { encodePem } from "../../../pki/der/pem.ts";
 import { issueIntermediateCertificate } from "../../../pki/issue/authority.ts";

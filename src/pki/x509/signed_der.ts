@@ -4,7 +4,7 @@ import type { KeyAlgorithmParameters, SigningKey } from "../crypto/private_key.t
 import { contextTag, derTag } from "../der/der.ts";
 import { concatBytes, encodeDer, encodeUnsigned, fromHex } from "../der/encode.ts";
 import { hex } from "../der/values.ts";
-import type { Certificate } from "../x509/certificate.ts";
+import type { Certificate } from "./certificate.ts";
 
 /** `SEQUENCE { signed, AlgorithmIdentifier, BIT STRING }`. @param signed what is signed, given the AlgorithmIdentifier that it repeats. */
 export async function encodeSigned(
