@@ -3,7 +3,14 @@
  * here is itself an error once the line below it compiles), and so does the runtime where somebody casts.
  */
 import { expect, test } from "bun:test";
-import { type Decision, type Denial, mintPermit, Permit } from "./decision.ts";
+import {
+  type Decision,
+  type Denial,
+  type DenialReason,
+  describeDenial,
+  mintPermit,
+  Permit,
+} from "./decision.ts";
 import { connection } from "./testing/policy_fixtures.ts";
 
 /** Stands for `connectWorkload`: what dials a local workload takes a Permit and nothing else. */
@@ -56,4 +63,20 @@ test("the constructor wants a key that no other module has", () => {
     }
   }
   expect(() => new Forged()).toThrow("made by policy/ alone");
+});
+
+test("a denial is said in one line, with its place where that is known", () => {
+  const location = { file: "mesh.yaml", line: 12, column: 5 };
+  const denial = { allowed: false, policy: "shop/p", rule: 3, location: null, version: 1 } as const;
+  const said = (reason: DenialReason, change: Partial<Denial> = {}) =>
+    describeDenial({ ...denial, reason, ...change });
+  expect([said("denied_by_rule"), said("denied_by_rule", { location })]).toEqual([
+    "denied by shop/p rule 3",
+    "denied by shop/p rule 3 (mesh.yaml:12:5)",
+  ]);
+  expect(said("no_allow_matched", { location, rule: null })).toBe(
+    "not allowed by any rule of shop/p (mesh.yaml:12:5)",
+  );
+  expect(said("policy_missing")).toBe("policy shop/p, which the workload names, does not exist here");
+  expect(said("engine_unavailable", { policy: null })).toBe("the policy engine could not decide");
 });

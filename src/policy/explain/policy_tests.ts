@@ -122,10 +122,9 @@ function reasonOf({ arrivals, refusal, waypoint }: Explanation, expected: Tested
   if (refusal !== null) return refusal;
   if (waypoint !== null && waypoint.verdict !== "allowed") return waypoint.because;
   const other = arrivals.find(({ trace }) => (trace?.allowed ?? true) !== (expected === "allowed"));
-  if (other === undefined) return "it is outside of the mesh";
-  const where = other.workload === null ? "" : ` at ${other.workload}`;
+  if (other === undefined || other.workload === null) return "it is outside of the mesh";
   const because = other.trace?.because.replace(/^(?:denied|allowed): /, "");
-  return `${because ?? "no policy decides there, since it has no tunnel"}${where}`;
+  return `${because ?? "no policy decides there, since it has no tunnel"} at ${other.workload}`;
 }
 
 function unclear(thrown: unknown): string {

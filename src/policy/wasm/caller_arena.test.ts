@@ -66,3 +66,27 @@ test("a record larger than the arena is refused", () => {
   expect(arena.address(first, ids[0] ?? null, new Uint32Array(64))).toBe(0);
   expect(arena.address(first, ids[4] ?? null, new Uint32Array(64))).toBe(ARENA);
 });
+
+test("as many callers as may be have their records, and one more begins anew", () => {
+  const arena = new CallerArena(2, 4_096);
+  const memory = new Uint32Array((ARENA + 4_096) / 4);
+  const [first = section(0, [])] = sections;
+  const at = (index: number) => arena.address(first, ids[index] ?? null, memory);
+  const [one, two] = [at(0), at(1)];
+  expect([one, two > ARENA, at(0), at(1)]).toEqual([ARENA, true, one, two]);
+  expect([at(2), at(0)]).toEqual([ARENA, two]);
+});
+
+test("records fill the arena to its last byte, and one byte less begins anew", () => {
+  const [first = section(0, [])] = sections;
+  const placed = (bytes: number): readonly number[] => {
+    const arena = new CallerArena(100, bytes);
+    const memory = new Uint32Array((ARENA + 4_096) / 4);
+    return [0, 1, 2].map((index) => arena.address(first, ids[index] ?? null, memory) - ARENA);
+  };
+  const [, size = 0, both = 0] = placed(4_096);
+  expect([size > 0, both]).toEqual([true, 2 * size]);
+  expect(placed(2 * size).slice(0, 2)).toEqual([0, size]);
+  expect(placed(2 * size - 4).slice(0, 2)).toEqual([0, 0]);
+  expect([placed(size)[0], placed(size - 4)[0]]).toEqual([0, -ARENA]);
+});
