@@ -43,6 +43,8 @@ const suites: readonly Suite[] = [
   { name: "check", limitMs: suiteLimitMs, run: runChecks },
   // Property tests stand beside the unit they test.
   bunSuite("unit", ["src", "wasm", "scripts", "bench", ...conformanceFolders(["namespaces"])]),
+  // Their own addresses are IPv4, and are rewritten.
+  bunSuite("flows by IPv6", ["conformance/flows"], ["conformance/flows/over_ipv6.ts"]),
   programSuite("simulation", "conformance/sim/run.ts", ["--seeds=200", "--no-keep"]),
   programSuite("simulator", "conformance/sim/run.ts", ["--mutants", "--sample=6"]),
   programSuite("races", "conformance/sim/awaits/run.ts", []),
@@ -102,7 +104,8 @@ async function runChecks(limitMs: number): Promise<Tally> {
   return tally;
 }
 
-function bunSuite(name: string, folders: readonly string[]): Suite {
+/** @param preload a module that is loaded before the tests. */
+function bunSuite(name: string, folders: readonly string[], preload: readonly string[] = []): Suite {
   return {
     name,
     limitMs: suiteLimitMs,
@@ -113,7 +116,8 @@ function bunSuite(name: string, folders: readonly string[]): Suite {
       try {
         const report = join(scratch, "junit.xml");
         const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
-        const command = [bun, "test", `--timeout=${testLimitMs}`, ...reporter, ...present];
+        const before = preload.map((path) => `--preload=./${path}`);
+        const command = [bun, "test", ...before, `--timeout=${testLimitMs}`, ...reporter, ...present];
         const { exitCode, output } = await runCommand(command, limit);
         const xml = existsSync(report) ? await readFile(report, "utf8") : "";
         for (const skipped of skippedNames(xml)) console.log(`skipped: ${skipped}`);

@@ -10,7 +10,7 @@ import type { SettingName } from "../../src/config/settings.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
 import type { MemoryHost } from "../../src/host/memory/process.ts";
 import type { MemoryMachine } from "../../src/host/memory/world.ts";
-import { FlowLab, labConfig, serviceEntry, strictMutualTls, workloadEntry } from "./lab.ts";
+import { FlowLab, labConfig, serviceEntry, strictMutualTls, withPort, workloadEntry } from "./lab.ts";
 
 const address = "10.0.0.100";
 const group = `apiVersion: networking.istio.io/v1
@@ -37,7 +37,7 @@ let controlHost: MemoryHost;
 async function start(): Promise<void> {
   controlHost = machine.start();
   const flags = new Map<SettingName, readonly string[]>([
-    ["controlListen", [`${address}:15012`]],
+    ["controlListen", [withPort(address, 15012)]],
     ["stateDirectory", ["/var/lib/fairlead"]],
     ["metrics", ["off"]],
     ["readiness", ["off"]],
@@ -75,7 +75,7 @@ async function host(
 ): Promise<{ host: MemoryHost; node: PreparedNode }> {
   const started = on.start();
   const logger = new LogWriter(started.clock, () => true, "json", "info");
-  const config = labConfig({ control: `https://${address}:15012`, ...settings });
+  const config = labConfig({ control: `https://${withPort(address, 15012)}`, ...settings });
   return { host: started, node: await lab.world.settle(prepareNode(started, config, logger)) };
 }
 

@@ -30,7 +30,7 @@ import type { TrustBundle } from "../../src/pki/trust/trust_bundle.ts";
 import { TrustVerifier } from "../../src/pki/trust/verifier.ts";
 import { type RpcPeer, RpcServer } from "../../src/transport/rpc/server.ts";
 import { GrpcService } from "../../src/wire/grpc/server.ts";
-import { at, FlowLab, labConfig } from "./lab.ts";
+import { at, FlowLab, labConfig, withPort } from "./lab.ts";
 
 const provider = peculiarProvider();
 const trustDomain = "cluster.local";
@@ -148,7 +148,7 @@ export class ControlLab {
         version: "test",
       },
       controlId,
-      controlUrl: () => `https://${address}:15012`,
+      controlUrl: () => `https://${withPort(address, 15012)}`,
       maxLifetimeMs: 48 * 3_600_000,
     });
     const xds = new XdsServer({
@@ -172,7 +172,7 @@ export class ControlLab {
       service,
       credentials: () => serving.credentials,
     });
-    server.listen(at(`${address}:15012`));
+    server.listen(at(withPort(address, 15012)));
     const close = (): void => {
       unsubscribe();
       serving.close();
@@ -212,7 +212,7 @@ export class ControlLab {
     });
     const logger = new LogWriter(host.clock, (text) => host.process.writeOut(text), "json", "info");
     const node = await this.flows.world.settle(
-      prepareNode(host, labConfig({ control: `https://${address}:15012`, ...settings }), logger),
+      prepareNode(host, labConfig({ control: `https://${withPort(address, 15012)}`, ...settings }), logger),
     );
     return {
       machine,

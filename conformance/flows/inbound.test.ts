@@ -4,7 +4,7 @@ import { proxyLimits } from "../../src/base/limits/proxy.ts";
 import type { MemoryHost } from "../../src/host/memory/process.ts";
 import type { Recorder } from "../../src/host/testing/recorder.ts";
 import type { Svid } from "../../src/pki/svid/svid.ts";
-import { at, FlowLab, type LabNode, serviceEntry, shopId, workloadEntry } from "./lab.ts";
+import { at, FlowLab, isIpv6, type LabNode, serviceEntry, shopId, workloadEntry } from "./lab.ts";
 import { HbonePeer, svidOf, tlsWith } from "./peer.ts";
 
 const mesh =
@@ -106,7 +106,7 @@ describe("an HBONE server answers as ztunnel does", () => {
     await lab.until(() => proxied[0]?.text.endsWith("payload") === true, "the payload");
     await lab.until(() => log.status === "200", "the answer");
     const head = Buffer.from(proxied[0]?.bytes ?? []).toString("hex");
-    expect(head.startsWith("0d0a0d0a000d0a515549540a2111")).toBe(true);
+    expect(head.startsWith(`0d0a0d0a000d0a515549540a21${isIpv6 ? "21" : "11"}`)).toBe(true);
     expect(proxied[0]?.text).toContain("spiffe://cluster.local/ns/shop/sa/cartpayload");
   });
 });

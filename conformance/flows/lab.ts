@@ -25,6 +25,14 @@ export function at(text: string): SocketAddress {
   return address;
 }
 
+/** Whether the addresses of these tests are IPv6: `over_ipv6.ts` rewrites those in their text, this one too. */
+export const isIpv6: boolean = "10.0.0.1".includes(":");
+
+/** An address of either family with a port. */
+export function withPort(ip: string, port: number): string {
+  return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
+}
+
 /** One line of a node's access log. */
 export type AccessLine = Readonly<Record<string, string | number>>;
 

@@ -2,7 +2,7 @@
 import { beforeEach, expect, test } from "bun:test";
 import { proxyLimits } from "../../src/base/limits/proxy.ts";
 import type { Recorder } from "../../src/host/testing/recorder.ts";
-import { FlowLab, type LabNode, serviceEntry, shopId, workloadEntry } from "./lab.ts";
+import { FlowLab, type LabNode, serviceEntry, shopId, withPort, workloadEntry } from "./lab.ts";
 import { HbonePeer, svidOf } from "./peer.ts";
 
 const mesh =
@@ -38,7 +38,7 @@ async function reply(client: Recorder): Promise<number | undefined> {
 function outside(...addresses: readonly string[]): readonly Recorder[] {
   const host = lab.world.machine(`outside ${addresses}`, { addresses }).start();
   const [address] = addresses;
-  return lab.application(host, address?.includes(":") === true ? `[${address}]:80` : `${address}:80`);
+  return lab.application(host, withPort(address ?? "", 80));
 }
 
 test("a name outside the mesh is reached as its address is, and the record says which", async () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import type { SettingName } from "../../src/config/settings.ts";
 import type { Recorder } from "../../src/host/testing/recorder.ts";
 import { keySet, signToken, testKey } from "../../src/pki/testing/token_issuer.ts";
-import { FlowLab, type LabNode, strictMutualTls, workloadEntry } from "./lab.ts";
+import { FlowLab, type LabNode, strictMutualTls, withPort, workloadEntry } from "./lab.ts";
 import { trackSignatures } from "./tracked_signatures.ts";
 import { answering, bytes, ok, waypointEntry } from "./waypoint_lab.ts";
 
@@ -378,7 +378,7 @@ spec:
       servers.push(node);
       lab.application(
         node.host,
-        `${address}:8080`,
+        withPort(address, 8080),
         onAccept[address] ?? answering(() => ok(`by ${address}`)),
       );
     }
@@ -459,7 +459,7 @@ spec:
       const node = await lab.node(`at ${address}`, [address], documents);
       lab.application(
         node.host,
-        `${address}:8080`,
+        withPort(address, 8080),
         answering(() => ok("by web")),
       );
     }

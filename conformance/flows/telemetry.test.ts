@@ -8,7 +8,7 @@ import type { HttpApp } from "../../src/app/served.ts";
 import { assert } from "../../src/base/assert.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
 import type { Recorder } from "../../src/host/testing/recorder.ts";
-import { type AccessLine, FlowLab, type LabNode, labConfig } from "./lab.ts";
+import { type AccessLine, at, FlowLab, isIpv6, type LabNode, labConfig, withPort } from "./lab.ts";
 import { answering, ok } from "./waypoint_lab.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -196,7 +196,13 @@ function line(
   return {
     level: "info",
     message: "connection complete",
-    "src.addr": expect.stringMatching(new RegExp(`^${src.replaceAll(".", "[.]")}:\\d+$`)),
+    "src.addr": expect.stringMatching(
+      new RegExp(
+        `^${withPort(src, 1)
+          .slice(0, -1)
+          .replace(/[.[\]]/g, "\\$&")}\\d+$`,
+      ),
+    ),
     ...end("src", source),
     "dst.addr": dst,
     ...(hbone === undefined ? {} : { "dst.hbone_addr": hbone }),
@@ -304,7 +310,7 @@ describe("TCP between two nodes", () => {
     lab.application(far, "192.0.2.9:7000", sayThirteen);
     for (const request of [
       [5, 1, 0, 3, "db.example".length, ...bytes("db.example"), 5432 >> 8, 5432 & 0xff],
-      [5, 1, 0, 1, 192, 0, 2, 9, 7000 >> 8, 7000 & 0xff],
+      [5, 1, 0, isIpv6 ? 4 : 1, ...at("192.0.2.9:7000").ip.bytes, 7000 >> 8, 7000 & 0xff],
     ]) {
       const client = await lab.connect(one.host, "10.0.0.1:1080");
       client.socket.write(Uint8Array.of(5, 1, 0));

@@ -8,7 +8,7 @@ import type { SettingName } from "../../src/config/settings.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
 import type { MemoryHost } from "../../src/host/memory/process.ts";
 import type { MemoryMachine } from "../../src/host/memory/world.ts";
-import { FlowLab, labConfig, workloadEntry } from "./lab.ts";
+import { FlowLab, labConfig, withPort, workloadEntry } from "./lab.ts";
 import { answering, bytes, ok, waypointEntry, webService } from "./waypoint_lab.ts";
 
 const address = "10.0.0.100";
@@ -41,7 +41,7 @@ interface Joined {
 async function startControlPlane(): Promise<void> {
   const host = machine.start();
   const flags = new Map<SettingName, readonly string[]>([
-    ["controlListen", [`${address}:15012`]],
+    ["controlListen", [withPort(address, 15012)]],
     ["stateDirectory", ["/var/lib/fairlead"]],
     ["metrics", ["off"]],
     ["readiness", ["off"]],
@@ -87,7 +87,7 @@ async function start(on: MemoryMachine, settings: Partial<Record<SettingName, st
     },
   });
   const logger = new LogWriter(host.clock, (text) => host.process.writeOut(text), "json", "info");
-  const config = labConfig({ control: `https://${address}:15012`, ...settings });
+  const config = labConfig({ control: `https://${withPort(address, 15012)}`, ...settings });
   const node = await lab.world.settle(prepareNode(host, config, logger));
   return {
     machine: on,

@@ -1,6 +1,6 @@
 /** Many requests at one time through a waypoint while one of three endpoints fails: each is tried again elsewhere, and none is lost. */
 import { expect, test } from "bun:test";
-import { FlowLab, workloadEntry } from "./lab.ts";
+import { FlowLab, withPort, workloadEntry } from "./lab.ts";
 import { answering, bytes, ok, waypointEntry, webService } from "./waypoint_lab.ts";
 
 const documents = `apiVersion: networking.istio.io/v1
@@ -46,7 +46,7 @@ test("thirty at one time, ten of them first to the broken one: thirty answers", 
     const node = await lab.node(name, [address], mesh);
     lab.application(
       node.host,
-      `${address}:8080`,
+      withPort(address, 8080),
       answering(() => answer),
     );
   }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { Recorder } from "../../src/host/testing/recorder.ts";
-import { FlowLab, type LabNode, workloadEntry } from "./lab.ts";
+import { FlowLab, type LabNode, withPort, workloadEntry } from "./lab.ts";
 import { answering, bytes, ok, waypointEntry } from "./waypoint_lab.ts";
 
 /** Two versions of web, each on a host of its own, behind one waypoint; each answers with its name and the head that it saw. */
@@ -64,7 +64,7 @@ async function routed(routes: string): Promise<Routed> {
     const node = await lab.node(name, [address], rest);
     lab.application(
       node.host,
-      `${address}:8080`,
+      withPort(address, 8080),
       answering((head) => ok(`${name}|${head.replaceAll("\r\n", "|")}`)),
     );
   }
@@ -282,7 +282,7 @@ spec: {host: db.shop, subsets: [{name: v1, labels: {version: v1}}, {name: v2, la
       ["v2", "10.0.0.4"],
     ] as const) {
       const node = await lab.node(name, [address], rest);
-      lab.application(node.host, `${address}:8080`, (peer) => void peer.socket.write(bytes(name)));
+      lab.application(node.host, withPort(address, 8080), (peer) => void peer.socket.write(bytes(name)));
     }
     const found: (string | null)[] = [];
     for (let i = 0; i < count; i++) {

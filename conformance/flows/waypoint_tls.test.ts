@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { Recorder } from "../../src/host/testing/recorder.ts";
 import { decodePemLabel } from "../../src/pki/der/pem.ts";
 import { parseCertificate } from "../../src/pki/x509/certificate.ts";
-import { at, shopId, workloadEntry } from "./lab.ts";
+import { at, isIpv6, shopId, workloadEntry } from "./lab.ts";
 import { svidOf, tlsWith } from "./peer.ts";
 import { answering, bytes, ok, waypointEntry, waypointLab, webService } from "./waypoint_lab.ts";
 
@@ -138,7 +138,9 @@ describe("proxyProtocol", () => {
     expect(lines).toEqual([1, 1]);
     for (const [index, { text }] of made.served.entries())
       expect(text).toMatch(
-        new RegExp(`^PROXY TCP4 10\\.0\\.0\\.${index + 1} 10\\.88\\.0\\.3 \\d+ 80\\r\\nGET /${index}/1 `),
+        new RegExp(
+          `^PROXY TCP${isIpv6 ? 6 : 4} ${["10.0.0.1", "10.0.0.2"][index]} 10.88.0.3 \\d+ 80\\r\\nGET /${index}/1 `,
+        ),
       );
   });
 
@@ -153,10 +155,12 @@ describe("proxyProtocol", () => {
     made.waypoint.machine.disk.write("/etc/ssl/certs/ca-certificates.crt", made.lab.authority.rootsPem);
     const client = await made.call();
     client.socket.write(get("/"));
-    await made.lab.until(() => (made.served[0]?.byteCount ?? 0) > 40, "the bytes");
+    await made.lab.until(() => (made.served[0]?.byteCount ?? 0) > (isIpv6 ? 64 : 40), "the bytes");
     const came = made.served[0]?.bytes ?? new Uint8Array(0);
-    expect(Buffer.from(came.subarray(0, 16)).toString("hex")).toBe("0d0a0d0a000d0a515549540a2111000c");
-    // A record of the handshake (RFC 8446 §5.1) right behind the header of 28 bytes.
-    expect(came[28]).toBe(22);
+    // Two addresses of 4 or 16 bytes, and two ports.
+    const addresses = isIpv6 ? "210024" : "11000c";
+    expect(Buffer.from(came.subarray(0, 16)).toString("hex")).toBe(`0d0a0d0a000d0a515549540a21${addresses}`);
+    // A record of the handshake (RFC 8446 §5.1) right behind that header.
+    expect(came[isIpv6 ? 52 : 28]).toBe(22);
   });
 });
