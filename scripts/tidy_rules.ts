@@ -227,6 +227,7 @@ function checkTypes(file: SourceFile, code: string): string[] {
 /** Files whose constants are the C library's, by its own names. */
 const namesOfC = [
   "src/host/bun/datagrams.ts",
+  "src/host/bun/handover/descriptors.ts",
   "src/host/bun/linux_socket.ts",
   "src/host/bun/linux_unix_socket.ts",
   "conformance/capture/packets.ts",

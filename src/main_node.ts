@@ -2,11 +2,14 @@
 import "./host/node/missing.ts";
 import { cliBindings } from "./app/command/bindings.ts";
 import { runCli } from "./cli/program.ts";
+import { noHandover } from "./host/handover.ts";
 import { createNodeHost } from "./host/node/host.ts";
 import { serveHttp } from "./host/node/serve_http.ts";
 import { ask, onKey, print, screenSize } from "./host/system/terminal.ts";
 
 const host = createNodeHost();
 host.process.exit(
-  await runCli(cliBindings(host, { serveHttp, print, ask, screen: { onKey, size: screenSize } })),
+  await runCli(
+    cliBindings(host, { serveHttp, handover: noHandover, print, ask, screen: { onKey, size: screenSize } }),
+  ),
 );

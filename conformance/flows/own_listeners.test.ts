@@ -7,6 +7,14 @@ import { PassthroughFlow } from "../../src/proxy/passthrough.ts";
 import { at, FlowLab, type LabNode, labConfig, serviceEntry, shopId, workloadEntry } from "./lab.ts";
 import { HbonePeer, svidOf } from "./peer.ts";
 
+const noActions = {
+  drain: () => {},
+  upgrades: {
+    status: async () => ({ version: "1", pid: 1, executable: null, step: null }),
+    run: () => Promise.reject(new Error("no upgrade is asked for")),
+  },
+};
+
 const mesh =
   workloadEntry("cart", "10.0.0.1") +
   workloadEntry("db", "10.0.0.2") +
@@ -53,7 +61,7 @@ async function opened(): Promise<readonly string[]> {
       },
       onClose: () => {},
     },
-    () => {},
+    noActions,
   );
   await lab.world.settle(serving);
   const ports = [...db.node.tunnel.listeners.addresses, ...administration].map(({ port }) => port);

@@ -11,6 +11,14 @@ import type { Recorder } from "../../src/host/testing/recorder.ts";
 import { type AccessLine, at, FlowLab, isIpv6, type LabNode, labConfig, withPort } from "./lab.ts";
 import { answering, ok } from "./waypoint_lab.ts";
 
+const noActions = {
+  drain: () => {},
+  upgrades: {
+    status: async () => ({ version: "1", pid: 1, executable: null, step: null }),
+    run: () => Promise.reject(new Error("no upgrade is asked for")),
+  },
+};
+
 const bytes = (text: string) => new TextEncoder().encode(text);
 
 interface Told {
@@ -78,7 +86,7 @@ async function portsOf(lab: FlowLab, { host, node }: LabNode): Promise<Ports> {
     },
     onClose: () => {},
   };
-  await lab.world.settle(serveAdministration(host, node, config, logger, ports, () => {}));
+  await lab.world.settle(serveAdministration(host, node, config, logger, ports, noActions));
   const read = async (port: number, path: string): Promise<string> => {
     const app = apps.get(port);
     assert(app !== undefined, `port ${port} is served`);

@@ -68,6 +68,19 @@ test("the watchdog hears often enough, and only where it is this process's", asy
   }
 });
 
+test("a process that gives its place away names the other one, and says no more", async () => {
+  const { w, seen, said } = world({ NOTIFY_SOCKET: "/n", WATCHDOG_USEC: "3000000" });
+  const notifier = notifySystemd(seen, silentLogger, () => []);
+  await w.run(w.nowMs + 2_000);
+  notifier.handOver(77);
+  expect(said.at(-1)).toBe("MAINPID=77");
+  const count = said.length;
+  notifier.stopping();
+  notifier.close();
+  await w.run(w.nowMs + 10_000);
+  expect(said.length).toBe(count);
+});
+
 test("without systemd nothing is told", async () => {
   const { w, seen, said } = world({});
   notifySystemd(seen, silentLogger, () => []).stopping();

@@ -13,6 +13,8 @@ const lookMs = 500;
 export interface Notifier {
   /** It takes nothing new any more. */
   stopping(): void;
+  /** Another process is the service now; nothing more is said by this one. */
+  handOver(pid: number): void;
   close(): void;
 }
 
@@ -25,7 +27,7 @@ export function notifySystemd(
   const { NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID } = host.process.environment;
   const socket =
     NOTIFY_SOCKET === undefined || NOTIFY_SOCKET === "" ? null : open(host, logger, NOTIFY_SOCKET);
-  if (socket === null) return { stopping: () => {}, close: () => {} };
+  if (socket === null) return { stopping: () => {}, handOver: () => {}, close: () => {} };
   const send = (text: string): void => {
     try {
       socket.send(new TextEncoder().encode(text));
@@ -62,14 +64,21 @@ export function notifySystemd(
     }
     timer = clock.setTimer(Math.min(lookMs, watchdogMs === null ? lookMs : watchdogMs / 4), look);
   };
+  const close = (): void => {
+    isClosed = true;
+    timer?.cancel();
+    socket.close();
+  };
   look();
   return {
-    stopping: () => send("STOPPING=1\nSTATUS=lets open connections finish\n"),
-    close: () => {
-      isClosed = true;
-      timer?.cancel();
-      socket.close();
+    stopping: () => {
+      if (!isClosed) send("STOPPING=1\nSTATUS=lets open connections finish\n");
     },
+    handOver: (pid) => {
+      send(`MAINPID=${pid}\n`);
+      close();
+    },
+    close,
   };
 }
 

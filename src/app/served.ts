@@ -8,7 +8,7 @@ import type { ServeHttp } from "../host/bun/serve_http.ts";
 import type { Host } from "../host/host.ts";
 import { LogWriter } from "../host/log_writer.ts";
 import { TurnWatch } from "../transport/turn_watch.ts";
-import { notifySystemd } from "./sd_notify.ts";
+import { type Notifier, notifySystemd } from "./sd_notify.ts";
 import { versionFields } from "./version.ts";
 
 /** A node or a control plane. */
@@ -28,6 +28,8 @@ export interface Served {
   readonly ended: Promise<void>;
   drain(): void;
   stop(): void;
+  /** Another process is the service now, and this one ends as `how` does. */
+  handOver(pid: number, how: Promise<void>): void;
 }
 
 export interface HttpApp {
@@ -45,6 +47,8 @@ export interface ServedOptions {
   readonly serveHttp: ServeHttp;
   /** Rejects when the program cannot go on; resolves when it is past where that can happen. */
   readonly started?: Promise<unknown>;
+  /** Resolves when this process is the service, if another one is so far: until then systemd is told nothing. */
+  readonly inPlace?: Promise<unknown>;
 }
 
 /** Of one served program; they are closed with it. */
@@ -60,7 +64,7 @@ export function openLog(host: Host, { format, level }: Config["log"]): LogWriter
 
 /** @throws MeshError when a port cannot be had: the program is stopped then. */
 export async function serveProgram(options: ServedOptions): Promise<Served> {
-  const { host, logger, program, unit, open, serveHttp, started = Promise.resolve() } = options;
+  const { host, logger, program, unit, open, serveHttp, started = Promise.resolve(), inPlace } = options;
   const turns = new TurnWatch(host.clock);
   registerProcessMetrics(program.metrics, {
     residentBytes: () => host.process.residentBytes(),
@@ -91,9 +95,15 @@ export async function serveProgram(options: ServedOptions): Promise<Served> {
       resolve();
     });
   };
-  let stopping = (): void => {};
+  let notifier: Notifier | null = null;
+  const tellSystemd = (): void => {
+    if (isEnding) return;
+    const opened = notifySystemd(host, logger, () => program.pending());
+    notifier = opened;
+    closes.push(() => opened.close());
+  };
   const drain = (): void => {
-    stopping();
+    notifier?.stopping();
     end(program.drain());
   };
   const ports: Ports = {
@@ -116,15 +126,22 @@ export async function serveProgram(options: ServedOptions): Promise<Served> {
     () => giveBackWhenIdle(host, program, closes),
     () => {},
   );
-  const notifier = notifySystemd(host, logger, () => program.pending());
-  stopping = () => notifier.stopping();
-  closes.push(() => notifier.close());
+  if (inPlace === undefined) tellSystemd();
+  else void inPlace.then(tellSystemd, () => {});
   started.catch((error) => {
     if (isEnding) return;
     closeAll();
     reject(error);
   });
-  return { ended, drain, stop: () => end(program.stop()) };
+  return {
+    ended,
+    drain,
+    stop: () => end(program.stop()),
+    handOver: (pid, how) => {
+      notifier?.handOver(pid);
+      end(how);
+    },
+  };
 }
 
 /** Once, after the start: at the first moment when there is nothing to do. */

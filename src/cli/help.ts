@@ -137,6 +137,15 @@ const all = {
     ["Which services are busy, and which refuse:", "fairlead top"],
     ["One reading over ten seconds, for a log:", "fairlead top --every 10s | cat"],
   ],
+  upgrade: [
+    ["Would that binary do on this host?", "fairlead upgrade --to ./fairlead-new --check"],
+    ["Run it in the place of the node that runs here:", "sudo fairlead upgrade --to ./fairlead-new"],
+    [
+      "After a change of /etc/fairlead/fairlead.yaml, or of what certificates and files it names:",
+      "sudo fairlead upgrade",
+    ],
+    ["Back to the binary before:", "sudo fairlead upgrade --to /usr/local/bin/fairlead.previous"],
+  ],
   drain: [["Before this host is shut down:", "fairlead drain"]],
   "log-level": [["See every decision for a while:", "fairlead log-level debug"]],
   control: [

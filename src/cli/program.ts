@@ -97,6 +97,7 @@ function addNodeCommand(
   // A mesh of its own has no use for them; who gives one all the same is told what to run.
   addSettingOptions(command, nodeSettingNames, role === "up" ? joinSettingNames : []);
   command
+    .option("--check", "read the settings, say what is wrong with them, and end")
     .addHelpText("after", examples(role, style))
     .action(async (options: Readonly<Record<string, unknown>>) =>
       finish(await runNode(bindings, style, role, options)),

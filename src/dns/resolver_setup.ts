@@ -98,12 +98,17 @@ export class ResolverSetup {
     await this.#inTurn(() => this.#write());
   }
 
-  /** Puts back what was there. */
-  async remove(): Promise<void> {
+  /** Another process answers now, and leads this host's programs: nothing is changed. */
+  async leave(): Promise<void> {
     this.#isClosed = true;
     this.#unwatch();
     this.#timer?.cancel();
     await this.#working;
+  }
+
+  /** Puts back what was there. */
+  async remove(): Promise<void> {
+    await this.leave();
     if (this.#settings.mode !== "off") await removeResolver(this.#host);
   }
 

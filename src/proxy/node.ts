@@ -67,12 +67,14 @@ export class NodeTunnel {
   /**
    * Takes no new connections, tells every peer so (GOAWAY in two steps), and waits until those that are open have ended and their
    * tunnels have said their last: a tunnel that is cut takes with it what its peer has not read. At the deadline the rest is cut.
+   *
+   * @param spreadMs peers are told little by little over so long.
    */
-  async drain(deadlineMs: number): Promise<void> {
+  async drain(deadlineMs: number, spreadMs = 0): Promise<void> {
     const { clock, connections } = this.#context;
     this.#listeners.close();
-    this.#waypoint?.drain();
-    this.#hbone.drain();
+    this.#waypoint?.drain(spreadMs);
+    this.#hbone.drain(spreadMs);
     // Requests that a waypoint still answers are sent on over tunnels of the pool, new ones too.
     if (this.#waypoint === null) this.#pool.close();
     await new Promise<void>((resolve) => {

@@ -76,7 +76,8 @@ export interface WaypointService {
   isInside(local: Workload): boolean;
   accept(call: WaypointCall): void;
   /** No new requests on connections that are open. */
-  drain(): void;
+  /** @param spreadMs clients are told little by little over so long. */
+  drain(spreadMs: number): void;
 }
 
 export function carryThrough(

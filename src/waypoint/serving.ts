@@ -2,6 +2,7 @@
 import { MeshError } from "../base/errors.ts";
 import { servingLimits } from "../base/limits/serving.ts";
 import type { Clock, Timer } from "../host/host.ts";
+import { spread } from "../transport/spread.ts";
 import type { Answer } from "./app.ts";
 import type { Exchange } from "./exchange.ts";
 import type { OpenExchanges } from "./open_exchanges.ts";
@@ -12,6 +13,8 @@ export interface Served {
   sweep(now: number): void;
   /** No new requests: those that are under way come to their end, then the connection does. */
   drain(): void;
+  /** Its protocol tells a client beforehand that no more requests are taken (GOAWAY). */
+  readonly tellsClients: boolean;
 }
 
 export type Normalise = (path: string) => string | null;
@@ -61,9 +64,26 @@ export class Serving {
     this.#served.delete(served);
   }
 
-  drain(): void {
+  /**
+   * @param spreadMs over so long clients are told with their next answer (HTTP/1.1) or one after the other (HTTP/2); who is idle all the while
+   *   is closed at its end: a request may be on its way to an idle connection that is closed (RFC 9112 §9.3.1).
+   */
+  drain(spreadMs: number): void {
     this.#isDraining = true;
-    for (const served of [...this.#served]) served.drain();
+    const told = [...this.#served];
+    if (spreadMs === 0) {
+      for (const served of told) served.drain();
+      return;
+    }
+    spread(
+      this.clock,
+      told.filter((served) => served.tellsClients),
+      spreadMs,
+      (served) => served.drain(),
+    );
+    this.clock.setTimer(spreadMs, () => {
+      for (const served of [...this.#served]) served.drain();
+    });
   }
 
   /** A request begins. @param onAnswered there is an answer; once, always, and never from within. */

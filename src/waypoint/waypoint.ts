@@ -103,8 +103,9 @@ export class Waypoint {
     sniffer.start();
   }
 
-  drain(): void {
-    this.#serving.drain();
+  /** @param spreadMs clients are told little by little over so long. */
+  drain(spreadMs: number): void {
+    this.#serving.drain(spreadMs);
     this.#parts.drainUpstreams();
   }
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { parseSocketAddress } from "../../base/ip.ts";
 import { adminLimits } from "../../base/limits/admin.ts";
+import { upgradeLimits } from "../../base/limits/host.ts";
 import type { LogLevel } from "../../base/log.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import { createMetricsApp, createReadinessApp } from "../probes.ts";
@@ -28,6 +29,11 @@ const connection: ConnectionEntry = {
   bytesSent: 1,
   bytesReceived: 2,
   policy: "shop/only-frontend",
+};
+
+const noUpgrades: AdminSources["upgrades"] = {
+  status: async () => ({ version: "1.2.3", pid: 7, executable: "/usr/local/bin/fairlead", step: null }),
+  run: () => Promise.reject(new Error("not asked for")),
 };
 
 function sources(changes: Partial<AdminSources> = {}): AdminSources & { readonly drains: number } {
@@ -66,6 +72,7 @@ function sources(changes: Partial<AdminSources> = {}): AdminSources & { readonly
     drain: () => {
       drains++;
     },
+    upgrades: noUpgrades,
     get drains() {
       return drains;
     },
@@ -150,7 +157,95 @@ describe("administration", () => {
   });
 
   const askSocket = (app: ReturnType<typeof createSocketAdminApp>, path: string, init?: RequestInit) =>
-    app.fetch(new Request(`http://localhost${path}`, init), { caller: "uid=0,gid=0" });
+    app.fetch(new Request(`http://localhost${path}`, init), { caller: "uid=0,gid=0", isOwner: true });
+
+  describe("/upgrade", () => {
+    const done = {
+      result: "done",
+      from: "1",
+      to: "2",
+      program: "/p",
+      sha256: null,
+      pid: 8,
+      reason: null,
+    } as const;
+
+    function upgradable(step: string | null = null) {
+      const asked: unknown[] = [];
+      const upgrades: AdminSources["upgrades"] = {
+        status: async () => ({ version: "1", pid: 7, executable: "/bin/fairlead", step }),
+        run: async (request) => {
+          asked.push(request);
+          return done;
+        },
+      };
+      const app = createSocketAdminApp(sources({ upgrades }));
+      const post = (query: string, isOwner = true) =>
+        app.fetch(new Request(`http://localhost/upgrade${query}`, { method: "POST" }), {
+          caller: "uid=1000,gid=1000",
+          isOwner,
+        });
+      return { app, asked, post };
+    }
+
+    test("gives the place away by POST, and says on the last line how it came out", async () => {
+      const { app, asked, post } = upgradable();
+      const answer = await post("?program=/p&deadline=5000");
+      expect(JSON.parse((await answer.text()).trim().split("\n").at(-1) ?? "")).toEqual(done);
+      await (await post("?check=1")).text();
+      expect(asked).toEqual([
+        { program: "/p", by: "uid=1000,gid=1000", checkOnly: false, deadlineMs: 5_000 },
+        {
+          program: null,
+          by: "uid=1000,gid=1000",
+          checkOnly: true,
+          deadlineMs: upgradeLimits.drainDeadlineMs,
+        },
+      ]);
+      const shown = await app.fetch(new Request("http://localhost/upgrade"), {
+        caller: "uid=1000,gid=1000",
+        isOwner: false,
+      });
+      expect(await shown.json()).toEqual({ version: "1", pid: 7, executable: "/bin/fairlead", step: null });
+    });
+
+    test("is for root and the node's own user: a member of the group runs no program as the node", async () => {
+      const { asked, post } = upgradable();
+      const answer = await post("?program=/p", false);
+      expect([answer.status, await answer.text()]).toEqual([
+        403,
+        "only root and the user of the node may replace it, not uid=1000,gid=1000\n",
+      ]);
+      expect(asked).toEqual([]);
+    });
+
+    test("takes whole paths, and a deadline up to its bound", async () => {
+      const { asked, post } = upgradable();
+      const longest = upgradeLimits.maxDrainDeadlineMs;
+      for (const query of ["?program=p", "?deadline=1h", "?deadline=-1", `?deadline=${longest + 1}`])
+        expect((await post(query)).status).toBe(400);
+      expect(asked).toEqual([]);
+      expect((await post(`?deadline=${longest}`)).status).toBe(200);
+    });
+
+    test("a second one is refused by the name of the first", async () => {
+      const { asked, post } = upgradable("an upgrade to /p waits");
+      const answer = await post("?program=/q");
+      expect([answer.status, await answer.text()]).toEqual([
+        409,
+        "an upgrade to /p waits; wait for its end\n",
+      ]);
+      expect(asked).toEqual([]);
+    });
+
+    test("what cannot be begun is an outcome too", async () => {
+      const upgrades = { ...noUpgrades, run: () => Promise.reject(new Error("from source")) };
+      const answer = await askSocket(createSocketAdminApp(sources({ upgrades })), "/upgrade", {
+        method: "POST",
+      });
+      expect(JSON.parse((await answer.text()).trim())).toMatchObject({ result: "refused" });
+    });
+  });
 
   test("/logging shows and changes the level on the socket, by POST alone", async () => {
     const app = createSocketAdminApp(sources());

@@ -3,12 +3,14 @@
  * kernel says who asks; the port (15000) is for reading, since every user of the host can reach it.
  */
 import { type Context, type Env, Hono, type Next } from "hono";
+import { asMeshError } from "../../base/errors.ts";
 import { IpAddress, parseHostPort } from "../../base/ip.ts";
 import { adminLimits } from "../../base/limits/admin.ts";
+import { upgradeLimits } from "../../base/limits/host.ts";
 import type { LogLevel } from "../../base/log.ts";
 import { writeMetrics } from "../../base/metrics_text.ts";
 import { dumpCertificates } from "./certificates.ts";
-import type { AdminSources, ConnectionEntry } from "./sources.ts";
+import type { AdminSources, ConnectionEntry, UpgradeSource } from "./sources.ts";
 import { Taps } from "./tap.ts";
 
 const pages: readonly (readonly [path: string, description: string])[] = [
@@ -26,6 +28,7 @@ const pages: readonly (readonly [path: string, description: string])[] = [
   ["logging", "on the socket, POST: show the log level; POST ?level=debug|info|warn|error: change it"],
   ["quitquitquit", "on the socket, POST: drain and stop"],
   ["capture/confirm", "on the socket, POST: keep capture rules that are on trial"],
+  ["upgrade", "on the socket: whether this node gives its place to another process; POST: let it"],
 ];
 
 /** Paths that change something, which the socket alone does. */
@@ -38,7 +41,7 @@ export function createAdminApp(sources: AdminSources, access: PortAccess): Hono 
   if (access.reads === "socket") app.use(refuseReads(access));
   addReads(app, sources);
   app.all("/tap", (context) => context.text(`/tap is not for the port: ${wayIn(access)}\n`, 403));
-  for (const path of changes)
+  for (const path of [...changes, "/upgrade"])
     app.all(path, (context) => context.text(`${path} changes this node: ${wayIn(access)}\n`, 403));
   return app;
 }
@@ -46,6 +49,8 @@ export function createAdminApp(sources: AdminSources, access: PortAccess): Hono 
 /** Who asks on the socket, in words for the log: `uid=0,gid=0`. */
 export interface SocketBindings {
   readonly caller: string;
+  /** Root, or the user that the node runs as: who can start any program as that user anyway. */
+  readonly isOwner: boolean;
 }
 
 /** The application of the socket, which no web page can reach. */
@@ -63,6 +68,8 @@ export function createSocketAdminApp(sources: AdminSources): Hono<{ Bindings: So
     const problem = await sources.confirmCapture(context.env.caller);
     return problem === null ? context.text("capture is confirmed\n") : context.text(`${problem}\n`, 409);
   });
+  app.get("/upgrade", async (context) => pretty(context, await sources.upgrades.status()));
+  app.post("/upgrade", (context) => upgrade(context, sources.upgrades, context.env));
   for (const path of changes)
     app.all(path, (context) => context.text(`${path} takes POST\n`, 405, { allow: "POST" }));
   return app;
@@ -176,6 +183,37 @@ function openTap(context: Context, taps: Taps): Response {
   return stream === null
     ? context.text(`${adminLimits.maxTaps} programs watch this node already; end one of them\n`, 503)
     : context.body(stream, 200, { "content-type": "application/x-ndjson" });
+}
+
+/** Answers at once, and says how it came out when it is over: one JSON object on the last line. */
+async function upgrade(
+  context: Context,
+  upgrades: UpgradeSource,
+  { caller, isOwner }: SocketBindings,
+): Promise<Response> {
+  if (!isOwner)
+    return context.text(`only root and the user of the node may replace it, not ${caller}\n`, 403);
+  const { program = null, check, deadline } = context.req.query();
+  const deadlineMs = deadline === undefined ? upgradeLimits.drainDeadlineMs : Number(deadline);
+  const isGood = /^[0-9]+$/.test(deadline ?? "0") && deadlineMs <= upgradeLimits.maxDrainDeadlineMs;
+  if (!isGood || program?.startsWith("/") === false)
+    return context.text("give program as a whole path, and deadline in milliseconds\n", 400);
+  const { step } = await upgrades.status();
+  if (step !== null) return context.text(`${step}; wait for its end\n`, 409);
+  const running = upgrades.run({ program, by: caller, checkOnly: check === "1", deadlineMs });
+  const words = new TextEncoder();
+  const body = new ReadableStream<Uint8Array>({
+    async start(controller) {
+      controller.enqueue(words.encode("\n"));
+      const outcome = await running.catch((thrown: unknown) => ({
+        result: "refused",
+        reason: asMeshError(thrown, "io", "local").message,
+      }));
+      controller.enqueue(words.encode(`${JSON.stringify(outcome)}\n`));
+      controller.close();
+    },
+  });
+  return context.body(body, 200, { "content-type": "application/x-ndjson" });
 }
 
 function listConnections(connections: Iterable<ConnectionEntry>): unknown {

@@ -38,6 +38,36 @@ export interface AdminSources {
   confirmCapture(caller: string): Promise<string | null>;
   /** Begins to drain and returns at once. */
   drain(caller: string): void;
+  readonly upgrades: UpgradeSource;
+}
+
+/** This node's place given to another process. */
+export interface UpgradeSource {
+  status(): Promise<{
+    readonly version: string;
+    readonly pid: number;
+    /** Path of its program; null where it runs from source. */
+    readonly executable: string | null;
+    /** What is under way, in words; null when nothing is. */
+    readonly step: string | null;
+  }>;
+  /** Resolves when it is over, whichever way. @throws MeshError when it is not begun. */
+  run(request: {
+    readonly program: string | null;
+    readonly by: string;
+    readonly checkOnly: boolean;
+    readonly deadlineMs: number;
+  }): Promise<UpgradeAnswer>;
+}
+
+export interface UpgradeAnswer {
+  readonly result: "done" | "checked" | "refused" | "rolled back";
+  readonly from: string;
+  readonly to: string | null;
+  readonly program: string;
+  readonly sha256: string | null;
+  readonly pid: number | null;
+  readonly reason: string | null;
 }
 
 export type ExplainQuestion =

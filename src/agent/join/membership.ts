@@ -28,17 +28,9 @@ import { ControlServer } from "./control_server.ts";
 import type { ControlStatus } from "./control_status.ts";
 import { HostCredentials } from "./host_credentials.ts";
 import { joinMesh, nothingToJoinBy } from "./joining.ts";
+import { type LocalFacts, mergeFacts } from "./local_facts.ts";
 import { type JoinedNode, readNodeFile } from "./node_file.ts";
 import { NodeIdentity } from "./node_identity.ts";
-
-/** What holds where the control plane says nothing, or is a real istiod. */
-export interface LocalFacts {
-  readonly nodeName: string;
-  readonly network: string;
-  readonly clusterId: string;
-  readonly trustDomain: string;
-  readonly rootNamespace: string;
-}
 
 export interface MembershipOptions {
   readonly host: Host;
@@ -249,6 +241,21 @@ export class ControlMembership {
     };
   }
 
+  /** Another process becomes this host: it keeps the host's certificate from now on. */
+  async stepBack(): Promise<void> {
+    await this.#identity?.follow();
+  }
+
+  /** It did not. */
+  stepForward(): void {
+    this.#identity?.lead();
+  }
+
+  /** It has: the mesh on the disk is written by it alone. What the control plane says is still obeyed here. */
+  giveWay(): void {
+    this.#snapshot?.stop();
+  }
+
   async close(): Promise<void> {
     this.#xds?.close();
     this.#documents?.close();
@@ -373,21 +380,4 @@ function joiningOptions(options: MembershipOptions, caller: ControlServer, token
     trustDomain: facts.trustDomain,
     version,
   };
-}
-
-/** What the mesh says of itself wins over this host's settings; a difference is told, once. */
-function mergeFacts(membership: JoinedNode["membership"], local: LocalFacts, logger: Logger): LocalFacts {
-  const { node: nodeName, trustDomain, clusterId, rootNamespace, network } = membership;
-  const mesh: LocalFacts = { nodeName, trustDomain, clusterId, rootNamespace, network };
-  if (local.nodeName !== "" && local.nodeName !== nodeName)
-    logger.log(
-      "warn",
-      "join",
-      "--node names this host differently than the name it has joined by; the joined name is used",
-      {
-        joined: nodeName,
-        told: local.nodeName,
-      },
-    );
-  return mesh;
 }

@@ -11,7 +11,7 @@ import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import { JoinResponseSchema } from "../../wire/messages/fairlead.gen.ts";
 import { newMessage } from "../../wire/messages/message.ts";
 import { createNodeKey, readJoinAnswer } from "./node_certificate.ts";
-import { readNodeFile } from "./node_file.ts";
+import { readNodeFile, writeNodeFile } from "./node_file.ts";
 import { NodeIdentity } from "./node_identity.ts";
 
 const hour = 3_600_000;
@@ -97,6 +97,32 @@ describe("a host's own certificate", () => {
     server.fault = null;
     await clock.advance(2 * joinLimits.renewExpiredRetryMaxMs);
     expect([renewals(), identity.isExpired, identity.status().error]).toEqual([1, false, null]);
+  });
+
+  test("while another process becomes this host it renews nothing and shows what that one keeps; or it goes on", async () => {
+    const { clock, files, identity, provider, renewals, server } = await bench();
+    await identity.follow();
+    await clock.advance(13 * hour);
+    expect([server.calls, renewals()]).toEqual([0, 0]);
+    // The other process has renewed it.
+    const other = await bench();
+    await other.identity.renew();
+    await writeNodeFile(files, "/state", other.identity.node);
+    await clock.advance(1);
+    expect(identity.credentials).toEqual(other.identity.credentials);
+    expect([server.calls, renewals()]).toEqual([0, 1]);
+    // What it hears of the mesh's roots is the other's to keep.
+    const before = await files.readText("/state/node.json");
+    expect(await identity.setRoots(other.identity.node.rootsPem)).toBeNull();
+    expect(await files.readText("/state/node.json")).toBe(before);
+    identity.lead();
+    await clock.advance(13 * hour);
+    expect([server.calls, renewals()]).toEqual([1, 2]);
+    expect((await readNodeFile(files, "/state", provider))?.credential).toEqual(identity.node.credential);
+    await identity.follow();
+    await identity.follow();
+    identity.close();
+    expect(clock.timers).toBe(0);
   });
 
   test("a refusal says what to do", async () => {

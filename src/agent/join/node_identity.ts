@@ -13,7 +13,7 @@ import { join } from "../../wire/grpc/services.ts";
 import { RenewRequestSchema } from "../../wire/messages/fairlead.gen.ts";
 import { newMessage } from "../../wire/messages/message.ts";
 import { createNodeKey, readJoinAnswer } from "./node_certificate.ts";
-import { type JoinedNode, writeNodeFile } from "./node_file.ts";
+import { type JoinedNode, nodeFileName, readNodeFile, writeNodeFile } from "./node_file.ts";
 import { describeFailure, type UnaryCaller } from "./unary_caller.ts";
 
 export interface NodeIdentityOptions {
@@ -52,6 +52,8 @@ export class NodeIdentity {
   #unkept: string | null = null;
   #notBeforeNow = 0;
   #closed = false;
+  /** Ends the watch of the file; null while this process keeps it. */
+  #unfollow: (() => void) | null = null;
   /** One write after the other. */
   #writes: Promise<void> = Promise.resolve();
 
@@ -115,9 +117,44 @@ export class NodeIdentity {
     return { identity: id.uri, serialNumber, notAfterMs, error: this.#error?.message ?? null };
   }
 
+  /**
+   * Another process becomes this host: it renews and keeps the certificate from now on, and this one shows what it finds on the disk. By two
+   * certificates of different age the control plane would take one of the two for a copy.
+   */
+  async follow(): Promise<void> {
+    const { files, directory } = this.#options;
+    this.#unfollow ??= files.watch(`${directory}/${nodeFileName}`, () => void this.#readAgain());
+    this.#timer?.cancel();
+    await this.#renewing;
+    await this.#writes;
+  }
+
+  /** It did not. */
+  lead(): void {
+    this.#unfollow?.();
+    this.#unfollow = null;
+    this.#watch();
+  }
+
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#unfollow?.();
+  }
+
+  async #readAgain(): Promise<void> {
+    const { files, directory, provider, logger, clock, onRenewed } = this.#options;
+    try {
+      const node = await readNodeFile(files, directory, provider);
+      if (node === null || this.#closed || this.#unfollow === null) return;
+      const isNew = node.credential.serialNumber !== this.#node.credential.serialNumber;
+      this.#node = node;
+      this.#renewAtMs = this.#planRenewal(clock.wallMs());
+      if (isNew) onRenewed();
+    } catch (thrown) {
+      const reason = thrown instanceof Error ? thrown.message : String(thrown);
+      logger.log("warn", "join", "this host's certificate cannot be read again", { reason });
+    }
   }
 
   async #renew(): Promise<boolean> {
@@ -185,6 +222,8 @@ export class NodeIdentity {
 
   /** What is in memory counts here; a disk that is full now is tried again, until it has what is in memory. */
   #keep(): Promise<void> {
+    // The other process hears of the same roots, and keeps them.
+    if (this.#unfollow !== null) return Promise.resolve();
     const { files, directory, logger } = this.#options;
     this.#writes = this.#writes.then(async () => {
       const isFirst = this.#unkept === null;
@@ -213,7 +252,7 @@ export class NodeIdentity {
 
   /** Looks at the wall clock now and then: a timer goes by the monotonic clock, and a host may have slept. */
   #watch(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#unfollow !== null) return;
     const { clock } = this.#options;
     this.#timer?.cancel();
     const untilDue = this.#renewAtMs - clock.wallMs();

@@ -94,13 +94,23 @@ export class SnapshotWriter {
   #writing: Promise<void> | null = null;
   #dirty = false;
   #failing = false;
+  #isStopped = false;
 
   constructor(options: SnapshotOptions, types: () => Snapshot["types"]) {
     this.#options = options;
     this.#types = types;
   }
 
+  /** Another process writes it now. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#dirty = false;
+    this.#timer?.cancel();
+    this.#timer = null;
+  }
+
   changed(): void {
+    if (this.#isStopped) return;
     this.#dirty = true;
     if (this.#writing !== null) return;
     this.#timer ??= this.#options.clock.setTimer(joinLimits.snapshotDelayMs, () => void this.flush());

@@ -11,6 +11,7 @@ import type { ServeHttp } from "../../host/bun/serve_http.ts";
 import { removeCapture } from "../../host/capture/capture.ts";
 import { runGuard } from "../../host/capture/guard.ts";
 import { captureStatus } from "../../host/capture/status.ts";
+import type { Handover } from "../../host/handover.ts";
 import type { Files, Host } from "../../host/host.ts";
 import { versionFields } from "../version.ts";
 import { askAdmin, followAdmin } from "./admin_client.ts";
@@ -19,6 +20,7 @@ import { systemBindings } from "./system_bindings.ts";
 /** Outside of a Host because the simulator has no use for it. */
 export interface Outside {
   readonly serveHttp: ServeHttp;
+  readonly handover: Handover;
   /** Writes all of it to standard output (1) or error (2), waiting for a slow reader. */
   readonly print: (descriptor: 1 | 2, text: string) => boolean;
   /** Asks the person at the terminal; null when there is none. */
@@ -26,7 +28,8 @@ export interface Outside {
   readonly screen: Pick<LiveBindings, "size" | "onKey">;
 }
 
-export function cliBindings(host: Host, { serveHttp, print, ask, screen }: Outside): CliBindings {
+export function cliBindings(host: Host, outside: Outside): CliBindings {
+  const { serveHttp, print, ask, screen } = outside;
   return {
     arguments: host.process.arguments,
     environment: host.process.environment,
@@ -40,7 +43,7 @@ export function cliBindings(host: Host, { serveHttp, print, ask, screen }: Outsi
     readMeshFiles: (paths) => readEveryMeshFile(host.files, paths),
     readControlDocument: async (part, rootNamespace) =>
       (await import("./control_documents.ts")).readControlDocument(part, rootNamespace),
-    startNode: async (config) => (await import("./node_start.ts")).startServedNode(host, serveHttp, config),
+    startNode: async (config) => (await import("./node_start.ts")).startServedNode(host, outside, config),
     askAdmin: (node, method, path) => askAdmin(host, node, method, path),
     capture: {
       status: () => captureStatus(host, ports.hbone),

@@ -1,34 +1,84 @@
-/** `fairlead up` and `fairlead node`: a node, and its administration. */
+/** `fairlead up` and `fairlead node`: a node and its administration, and the processes before and after it. */
+
+import type { UpgradeSource } from "../../admin/node/sources.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
 import type { StartedNode } from "../../cli/bindings.ts";
 import type { Config } from "../../config/node/config.ts";
 import type { ServeHttp } from "../../host/bun/serve_http.ts";
+import type { Handover } from "../../host/handover.ts";
 import type { Host } from "../../host/host.ts";
 import { serveAdministration } from "../node/administration.ts";
-import { prepareNode } from "../node/node.ts";
+import { prepareNode, type Tenure } from "../node/node.ts";
+import { succeed } from "../node/succession.ts";
+import { Upgrades } from "../node/upgrade.ts";
 import { openLog, serveProgram } from "../served.ts";
+import { isBuilt, versionFields } from "../version.ts";
 
-/** A node with its administration ports. */
+interface Serving {
+  readonly serveHttp: ServeHttp;
+  readonly handover: Handover;
+}
+
+const toldToEnd = "this node was told to end";
+
+/** @throws MeshError when it cannot start as it was told to. */
 export async function startServedNode(
   host: Host,
-  serveHttp: ServeHttp,
+  { serveHttp, handover }: Serving,
   config: Config,
 ): Promise<StartedNode> {
   const logger = openLog(host, config.log);
-  const node = await prepareNode(host, config, logger);
+  const { received } = handover;
+  const tenure: Tenure = { holds: received === null };
+  const node = await prepareNode(host, config, logger, tenure);
   // With documents it listens now or never; a control plane may be away for long, and administration says so meanwhile.
   if (config.control === null) await node.listening;
+  // One after the other: what an upgrade needs of the served program is there before any is asked for.
+  let giveWay: (pid: number, deadlineMs: number) => void = () => {};
+  const upgrades = new Upgrades({
+    clock: host.clock,
+    logger,
+    process: host.process,
+    handover,
+    version: versionFields(host.name).version ?? "unknown",
+    executable: () => ownProgram(host),
+    host: node.host,
+    giveWay: (pid, deadlineMs) => giveWay(pid, deadlineMs),
+  });
+  const inPlace = Promise.withResolvers<void>();
   const served = await serveProgram({
     host,
     logger,
     serveHttp,
     program: { ...node, isIdle: () => node.context.connections.size === 0 && node.pending().length === 0 },
     unit: "connection",
-    open: (ports, drain) => serveAdministration(host, node, config, logger, ports, drain),
+    open: (ports, drain) =>
+      serveAdministration(host, node, config, logger, ports, {
+        drain: () => {
+          upgrades.abandon(toldToEnd);
+          drain();
+        },
+        upgrades: upgradeSource(host, upgrades),
+      }),
     started: node.listening,
+    ...(received === null ? {} : { inPlace: inPlace.promise }),
   });
+  giveWay = (pid, deadlineMs) => served.handOver(pid, node.giveWay(deadlineMs));
+  if (received !== null) {
+    await node.listening;
+    const parts = { clock: host.clock, logger, tenure, pending: () => node.pending() };
+    void succeed(received, parts).then((isOurs) => (isOurs ? inPlace.resolve() : served.stop()));
+  }
   return {
-    ...served,
+    ended: served.ended,
+    drain: () => {
+      upgrades.abandon(toldToEnd);
+      served.drain();
+    },
+    stop: () => {
+      upgrades.abandon(toldToEnd);
+      served.stop();
+    },
     createdAuthority: node.createdAuthority,
     trustDomain: node.trustDomain,
     control: describeControl(node.control()),
@@ -42,4 +92,23 @@ export async function startServedNode(
 function describeControl(status: ControlStatus | null): StartedNode["control"] {
   if (status === null) return null;
   return { server: status.server, identity: status.node?.identity ?? null };
+}
+
+function upgradeSource(host: Host, upgrades: Upgrades): UpgradeSource {
+  return {
+    run: (request) => upgrades.run(request),
+    status: async () => ({
+      version: versionFields(host.name).version ?? "unknown",
+      pid: host.process.pid,
+      executable: await ownProgram(host),
+      step: upgrades.step,
+    }),
+  };
+}
+
+/** Where it is on the disk, also when another file is there by now. */
+async function ownProgram({ process }: Host): Promise<string | null> {
+  if (!isBuilt) return null;
+  const { exitCode, output } = await process.run("readlink", [`/proc/${process.pid}/exe`]);
+  return exitCode === 0 ? output.trim().replace(/ \(deleted\)$/, "") : null;
 }

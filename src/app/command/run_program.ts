@@ -1,12 +1,11 @@
 /** The program on this host: its command line, and the code it ends with. */
 import { runCli } from "../../cli/program.ts";
-import { createBunHost } from "../../host/bun/host.ts";
-import { serveHttp } from "../../host/bun/serve_http.ts";
+import { createBunRuntime } from "../../host/bun/host.ts";
 import { ask, onKey, print, screenSize } from "../../host/system/terminal.ts";
 import { cliBindings } from "./bindings.ts";
 
 export async function runProgram(): Promise<void> {
-  const host = createBunHost();
+  const { host, handover, serveHttp } = await createBunRuntime();
   const screen = { onKey, size: screenSize };
-  host.process.exit(await runCli(cliBindings(host, { serveHttp, print, ask, screen })));
+  host.process.exit(await runCli(cliBindings(host, { serveHttp, handover, print, ask, screen })));
 }

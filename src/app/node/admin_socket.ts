@@ -32,7 +32,10 @@ export async function openAdminSocket(
   const group = config.group === null ? null : await groupNumber(host.files, config.group);
   const handler = (request: Request, { credentials }: RpcPeer): Response | Promise<Response> =>
     mayAdminister(credentials, host.process.uid, group)
-      ? app.fetch(request, { caller: `uid=${credentials.uid},gid=${credentials.gid}` })
+      ? app.fetch(request, {
+          caller: `uid=${credentials.uid},gid=${credentials.gid}`,
+          isOwner: mayAdminister(credentials, host.process.uid, null),
+        })
       : refuse(credentials, config, logger);
   const serving = { clock: host.clock, logger, handler };
   const server = new RpcServer({

@@ -6,6 +6,7 @@ import type {
   ConnectionEntry,
   IdentitySocketEntry,
   PartyEntry,
+  UpgradeSource,
 } from "../../admin/node/sources.ts";
 import { createMetricsApp, createReadinessApp } from "../../admin/probes.ts";
 import { formatAddress, type SocketAddress } from "../../base/ip.ts";
@@ -27,16 +28,16 @@ import { explainOnNode } from "./explain.ts";
 import type { IdentitySocket } from "./identity.ts";
 import type { PreparedNode } from "./node.ts";
 
-/** Opens the ports and the socket that are configured. @param onDrain what `/quitquitquit` starts. */
+/** Opens the ports and the socket that are configured. */
 export async function serveAdministration(
   host: Host,
   node: PreparedNode,
   config: Config,
   logger: LogWriter,
   ports: Ports,
-  onDrain: () => void,
+  actions: AdminActions,
 ): Promise<void> {
-  const sources = adminSources(node, config, logger, onDrain);
+  const sources = adminSources(node, config, logger, actions);
   const serve = (address: SocketAddress | null, app: HttpApp): void => {
     const opened = ports.serve(address, app);
     // Whoever reached it through the tunnel would be local.
@@ -54,11 +55,17 @@ export async function serveAdministration(
   serve(config.readiness, createReadinessApp(sources));
 }
 
+/** What administration may have the program do. */
+export interface AdminActions {
+  readonly drain: () => void;
+  readonly upgrades: UpgradeSource;
+}
+
 function adminSources(
   node: PreparedNode,
   config: Config,
   logger: LogWriter,
-  onDrain: () => void,
+  { drain, upgrades }: AdminActions,
 ): AdminSources {
   const { context } = node;
   return {
@@ -85,8 +92,9 @@ function adminSources(
     confirmCapture: (caller) => node.confirmCapture(caller),
     drain: (caller) => {
       logger.log("info", "admin", "asked to drain and stop", { by: caller });
-      onDrain();
+      drain();
     },
+    upgrades,
   };
 }
 

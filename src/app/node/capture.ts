@@ -1,4 +1,5 @@
 /** Capture as a part of a node: its rules from the settings, whether they are in force, and what an operator has to know of this host. */
+import { MeshError } from "../../base/errors.ts";
 import type { IpAddress } from "../../base/ip.ts";
 import { captureLimits } from "../../base/limits/capture.ts";
 import type { Logger } from "../../base/log.ts";
@@ -46,6 +47,21 @@ export class NodeCapture {
       : "it is too late: capture was taken back";
   }
 
+  /** As `Capture.pause`. @throws MeshError while it is on trial: another process would begin the trial again. */
+  async pause(): Promise<void> {
+    if (this.#trial?.state === "waiting")
+      throw new MeshError(
+        "configuration",
+        "local",
+        "capture is on trial: run fairlead capture confirm first",
+      );
+    await this.#capture.pause();
+  }
+
+  resume(): void {
+    this.#capture.resume();
+  }
+
   /** Idempotent. */
   async remove(): Promise<void> {
     await this.#capture.remove();
@@ -54,22 +70,29 @@ export class NodeCapture {
   }
 }
 
+export interface CaptureTenure {
+  /** Takes back what else leads this host's programs here, when no confirmation comes. */
+  readonly withdraw: () => Promise<void>;
+  /** As `Capture.install` has it. */
+  readonly holds: () => boolean;
+}
+
 /**
  * Says what of this host gets in the way of capture; none of it keeps the node from starting.
  *
- * @param withdraw takes back what else leads this host's programs here, when no confirmation comes. @throws MeshError as `Capture.install`.
+ * @throws MeshError as `Capture.install`.
  */
 export async function startCapture(
   host: Host,
   config: Config,
   context: NodeContext,
-  withdraw: () => Promise<void>,
+  { withdraw, holds }: CaptureTenure,
 ): Promise<NodeCapture> {
   const { logger } = context;
   const options = captureOptions(config);
   const trial = await beginTrial(host, config, options, logger);
   try {
-    const capture = await Capture.install(host, options, logger);
+    const capture = await Capture.install(host, options, logger, holds);
     trial?.onDeadline(async () => {
       await capture.remove();
       await withdraw();

@@ -70,6 +70,7 @@ export class NodeNames {
     own: OwnListeners,
     metrics: MetricRegistry,
     life: Lifecycle,
+    holds: () => boolean,
   ): Promise<void> {
     const { clock, net, random } = this.#host;
     const { virtual } = this;
@@ -90,7 +91,7 @@ export class NodeNames {
     for (const address of opened) life.onStop(own.add(address));
     if (virtual !== null) life.onStop(keepVirtualAddresses(this.#store, virtual));
     // Last, and first undone: no program is led to where none answers.
-    life.onStop(() => setup.remove());
+    life.onStop(() => (holds() ? setup.remove() : setup.leave()));
     await setup.apply();
     this.#isServing = true;
   }

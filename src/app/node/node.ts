@@ -7,7 +7,8 @@ import { registerControlMetrics } from "../../agent/join/control_metrics.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
 import type { HeldDocuments } from "../../agent/xds/held_documents.ts";
 import { MeshError } from "../../base/errors.ts";
-import { formatSocketAddress, IpAddress, type SocketAddress } from "../../base/ip.ts";
+import { formatSocketAddress } from "../../base/ip.ts";
+import { upgradeLimits } from "../../base/limits/host.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import { proxyLimits } from "../../base/limits/proxy.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
@@ -27,11 +28,10 @@ import { TrustVerifier } from "../../pki/trust/verifier.ts";
 import { createPolicyEngine } from "../../policy/wasm/engine.ts";
 import { ConnectionRegistry } from "../../proxy/connections.ts";
 import type { EndpointDial } from "../../proxy/endpoint_dial.ts";
-import type { ListenerSettings } from "../../proxy/listeners.ts";
 import { LocalWorkloads } from "../../proxy/local_workloads.ts";
 import { Names } from "../../proxy/names/names.ts";
 import { NodeTunnel } from "../../proxy/node.ts";
-import type { NodeContext, NodeSettings } from "../../proxy/node_context.ts";
+import type { NodeContext } from "../../proxy/node_context.ts";
 import { OwnListeners } from "../../proxy/own_listeners.ts";
 import { Telemetry } from "../../proxy/telemetry.ts";
 import { UnshownSources } from "../../proxy/unshown_sources.ts";
@@ -40,6 +40,7 @@ import { type NodeCapture, registerCaptureMetrics, startCapture } from "./captur
 import { type IdentitySocket, openIdentitySocket, prefetchIdentities } from "./identity.ts";
 import { CrlSets, followControl, type MeshSource } from "./mesh_source.ts";
 import { NodeNames } from "./names.ts";
+import { anyAddresses, listenerSettings, nodeSettings, reservedAddresses } from "./settings.ts";
 import { SidecarPolicies } from "./sidecar_policies.ts";
 import { openSigner } from "./signer.ts";
 
@@ -67,8 +68,20 @@ export interface PreparedNode {
   confirmCapture(caller: string): Promise<string | null>;
   /** Finishes what is open, at most `drainDeadlineMs`, then stops. */
   drain(): Promise<void>;
+  /** Another process has taken its place: peers are told little by little, what is open ends within `deadlineMs`, and nothing of the host is undone. */
+  giveWay(deadlineMs: number): Promise<void>;
+  /**
+   * Another process is about to set up this host as its own; `resume` when it did not come to that. `pause` throws MeshError where it must
+   * not come to that now.
+   */
+  readonly host: { pause(): Promise<void>; resume(): void };
   /** Cuts everything; what was set up on the host is removed. */
   stop(): Promise<void>;
+}
+
+/** Whether what is set up on this host, rules and resolver, is this process's to undo: of two that change places, it is one's. */
+export interface Tenure {
+  holds: boolean;
 }
 
 /** A node that listens. */
@@ -88,11 +101,22 @@ export async function startNode(host: Host, config: Config, logger: LogWriter): 
  *
  * @throws MeshError as `startNode`.
  */
-export async function prepareNode(host: Host, config: Config, logger: LogWriter): Promise<PreparedNode> {
-  return await startWithin(logger, (life) => build(host, config, logger, life));
+export async function prepareNode(
+  host: Host,
+  config: Config,
+  logger: LogWriter,
+  tenure: Tenure = { holds: true },
+): Promise<PreparedNode> {
+  return await startWithin(logger, (life) => build(host, config, logger, life, tenure));
 }
 
-async function build(host: Host, config: Config, logger: LogWriter, life: Lifecycle): Promise<PreparedNode> {
+async function build(
+  host: Host,
+  config: Config,
+  logger: LogWriter,
+  life: Lifecycle,
+  tenure: Tenure,
+): Promise<PreparedNode> {
   const { clock, random, net, files } = host;
   const metrics = new MetricRegistry();
   const provider = await openProvider(config.cryptoProvider);
@@ -217,9 +241,10 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
             dial,
             sidecar,
           });
-  const serveNames = async (): Promise<void> => nodeNames?.serve(locals, context.own, metrics, life);
-  const withdrawNames = async (): Promise<void> => nodeNames?.withdraw();
-  const parts = { mesh, makeWaypoint, serveNames, withdrawNames };
+  const holds = (): boolean => tenure.holds;
+  const serveNames = async (): Promise<void> => nodeNames?.serve(locals, context.own, metrics, life, holds);
+  const withdraw = async (): Promise<void> => nodeNames?.withdraw();
+  const parts = { mesh, makeWaypoint, serveNames, withdraw, holds };
   const listening = listen(host, config, context, parts, life, keepCapture).then((open) => {
     tunnel = open;
     return open;
@@ -227,6 +252,15 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
   // Whoever waits for it hears of it there.
   listening.catch(() => {});
   let draining = false;
+  const drain = async (deadlineMs: number, spreadMs: number): Promise<void> => {
+    draining = true;
+    // Its streams have no end of their own: clients are told to go, and cut when the traffic has ended.
+    void socket?.drain();
+    await tunnel?.drain(deadlineMs, spreadMs);
+    // A process that is gone answers what still comes with RST, which destroys what the peer has not read yet (RFC 9112 §9.6).
+    await new Promise<void>((resolve) => clock.setTimer(proxyLimits.lastWordsMs, resolve));
+    await life.stop();
+  };
   return {
     hostName: host.name,
     context,
@@ -248,14 +282,21 @@ async function build(host: Host, config: Config, logger: LogWriter, life: Lifecy
     confirmCapture: async (caller) =>
       capture === null ? "nothing is captured here" : await capture.confirm(caller),
     stop: () => life.stop(),
-    drain: async () => {
-      draining = true;
-      // Its streams have no end of their own: clients are told to go, and cut when the traffic has ended.
-      void socket?.drain();
-      await tunnel?.drain(config.drainDeadlineMs);
-      // A process that is gone answers what still comes with RST, which destroys what the peer has not read yet (RFC 9112 §9.6).
-      await new Promise<void>((resolve) => clock.setTimer(proxyLimits.lastWordsMs, resolve));
-      await life.stop();
+    drain: () => drain(config.drainDeadlineMs, 0),
+    giveWay: (deadlineMs) => {
+      tenure.holds = false;
+      membership?.giveWay();
+      return drain(deadlineMs, Math.min(upgradeLimits.goawayMs, deadlineMs * upgradeLimits.goawayPart));
+    },
+    host: {
+      pause: async () => {
+        await capture?.pause();
+        await membership?.stepBack();
+      },
+      resume: () => {
+        capture?.resume();
+        membership?.stepForward();
+      },
     },
   };
 }
@@ -265,7 +306,7 @@ async function listen(
   host: Host,
   config: Config,
   context: NodeContext,
-  { mesh, makeWaypoint, serveNames, withdrawNames }: ListeningParts,
+  { mesh, makeWaypoint, serveNames, withdraw, holds }: ListeningParts,
   life: Lifecycle,
   onCapture: (capture: NodeCapture) => void,
 ): Promise<NodeTunnel> {
@@ -288,7 +329,7 @@ async function listen(
     await serveNames();
     // Last, so that nothing is redirected to a port that does not listen yet; and first undone.
     if (config.capture.mode !== "off") {
-      const capture = await startCapture(host, config, context, withdrawNames);
+      const capture = await startCapture(host, config, context, { withdraw, holds });
       life.onStop(() => capture.remove());
       if (life.isStopping) await life.stop();
       onCapture(capture);
@@ -304,7 +345,10 @@ interface ListeningParts {
   readonly mesh: MeshSource;
   readonly makeWaypoint: ConstructorParameters<typeof NodeTunnel>[2];
   readonly serveNames: () => Promise<void>;
-  readonly withdrawNames: () => Promise<void>;
+  /** Takes back what leads this host's programs to names, when capture is not confirmed. */
+  readonly withdraw: () => Promise<void>;
+  /** What is set up on this host is this process's to undo. */
+  readonly holds: () => boolean;
 }
 
 async function holdDocuments({ missingPolicy }: Config): Promise<HeldDocuments> {
@@ -348,46 +392,3 @@ function pendingNames(context: NodeContext, draining: boolean): readonly string[
     .map((workload) => `certificate of ${workload.namespace}/${workload.name}`);
   return draining ? [...missing, "draining"] : missing;
 }
-
-function nodeSettings(config: Config): NodeSettings {
-  const { ports, capture } = config;
-  return {
-    network: config.network,
-    hbonePort: ports.hbone,
-    mark: capture.mode === "off" ? null : capture.mark,
-    originalSource:
-      config.capture.mode === "off" && config.originalSource === "auto" ? "off" : config.originalSource,
-    h2: config.h2,
-    maxStreamsPerConnection: config.pool.maxStreamsPerConnection,
-    poolUnusedMs: config.pool.unusedMs,
-    applicationAddresses: new Map(
-      config.applications.map(({ workload, listens }) => [formatSocketAddress(workload), listens]),
-    ),
-  };
-}
-
-/** The tunnel's ports on every address, also where capture is off. */
-function reservedAddresses({ ports }: Config): SocketAddress[] {
-  return anyAddresses.flatMap((ip) =>
-    [ports.hbone, ports.outbound, ports.inboundPlaintext].map((port) => ({ ip, port })),
-  );
-}
-
-function listenerSettings(config: Config, wildcards: readonly IpAddress[]): ListenerSettings {
-  const { ports, capture } = config;
-  return {
-    bindInbound: config.bindInbound,
-    hbonePort: ports.hbone,
-    wildcards,
-    captured:
-      capture.mode === "off" ? null : { outboundPort: ports.outbound, inboundPort: ports.inboundPlaintext },
-    socks5: config.socks5,
-    httpConnect: config.httpConnect,
-    localPorts: config.localPorts,
-    applications: config.applications.map((application) => application.workload),
-  };
-}
-
-const anyAddresses = [IpAddress.fromBytes(new Uint8Array(4)), IpAddress.fromBytes(new Uint8Array(16))].filter(
-  (ip) => ip !== null,
-);

@@ -78,3 +78,30 @@ export const hostLimits = {
   /** Output of such a program that is kept. */
   maxRunOutputBytes: 1024 * 1024,
 } as const;
+
+/** Handing a node over to another process. */
+export const upgradeLimits = {
+  /** Listening sockets that one process hands to another: their names go through its environment, which has 128 KiB for one value. */
+  maxListeners: 1_000,
+  /** Of a message between the two processes, and how many wait to be read; past it the other one is taken for broken. */
+  maxMessageBytes: 4_096,
+  maxWaitingMessages: 16,
+  /** A new process that is not ready by then has failed. */
+  readyMs: 60_000,
+  /** How often it looks whether it is. */
+  readyLookMs: 50,
+  /** From being told to accept until it does. */
+  takeMs: 10_000,
+  /** It has to go on for so long before the old process lets go: until then the old one can take everything back. */
+  proveMs: 5_000,
+  /** How long the open connections of the old process may go on: nothing waits for it, so this is long. */
+  drainDeadlineMs: 10 * 60_000,
+  maxDrainDeadlineMs: 24 * 3_600_000,
+  /** GOAWAY goes to peers little by little, within this part of the deadline and at most for so long: they all dial again. */
+  goawayPart: 0.25,
+  goawayMs: 30_000,
+  /** In so many steps. */
+  goawaySteps: 50,
+  /** Requests that an HTTP port of the old process still answers get so long. */
+  httpLastMs: 2_000,
+} as const;

@@ -142,7 +142,7 @@ export function planUninstall(
     ),
   );
   if (!keepState) steps.push(remove(directories.configuration), remove(directories.state));
-  steps.push(remove("/run/fairlead"), remove(binary));
+  steps.push(remove("/run/fairlead"), remove(`${binary}.previous`), remove(`${binary}.new`), remove(binary));
   if (isHost && facts.hasSystemd) {
     steps.push(run(["systemctl", "daemon-reload"], "systemd forgets the unit", true));
     steps.push(run(["systemctl", "reset-failed", unitName], "and its failures", true));

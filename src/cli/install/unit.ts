@@ -33,6 +33,8 @@ Type=notify
 NotifyAccess=main
 EnvironmentFile=-${argumentsPath}
 ExecStart=${binary} $FAIRLEAD_ARGS
+# Reads settings again, and runs the binary that is there now, without cutting a connection.
+ExecReload=${binary} upgrade
 # Also after a crash: no rule and no resolver of ours outlives the process.
 ExecStopPost=+-${binary} capture remove --force
 ExecStopPost=+-${binary} names remove

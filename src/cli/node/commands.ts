@@ -1,6 +1,8 @@
 /** The commands that ask a running node to do or to show something. Only commands of a few lines do their work here. */
 import { Argument, type Command, InvalidArgumentError, Option } from "commander";
 import { MeshError } from "../../base/errors.ts";
+import { upgradeLimits } from "../../base/limits/host.ts";
+import { Invalid, readDuration } from "../../config/value.ts";
 import type { AdminTarget, CliBindings, ExitCode } from "../bindings.ts";
 import { type CheckFlags, check } from "../check/check.ts";
 import { examples } from "../help.ts";
@@ -8,6 +10,7 @@ import type { Style } from "../style.ts";
 import { type AdminPlace, adminOption, targetOf } from "./admin_place.ts";
 import { type TapFlags, tap } from "./tap.ts";
 import { readInterval, top } from "./top.ts";
+import { type UpgradeFlags, upgrade } from "./upgrade.ts";
 
 export function addNodeCommands(
   program: Command,
@@ -18,6 +21,7 @@ export function addNodeCommands(
   addCheck(program, bindings, style, finish);
   addTap(program, bindings, style, finish);
   addTop(program, bindings, style, finish);
+  addUpgrade(program, bindings, style, finish);
   addDrain(program, bindings, style, finish);
   addLogLevel(program, bindings, style, finish);
 }
@@ -90,6 +94,41 @@ function addTop(
     .addHelpText("after", examples("top", style))
     .action(async ({ every, admin }: { readonly every: number; readonly admin: AdminPlace }) =>
       finish(await top(bindings, style, every, targetOf(bindings, admin))),
+    );
+}
+
+function addUpgrade(
+  program: Command,
+  bindings: CliBindings,
+  style: Style,
+  finish: (code: ExitCode) => void,
+): void {
+  program
+    .command("upgrade")
+    .summary("replace a running node by another binary, or start it again, without cutting a connection")
+    .description(
+      "The node looks at the binary, starts it with its own listening sockets, and goes on if it does not become ready. Connections that are open live on in the old process until they end or the deadline comes. Without --to, the node's own binary is started again: with settings that were changed, say. Root and the node's own user may do this. Exit code 0: done. 1: refused or rolled back.",
+    )
+    .option("--to <FILE>", "the new binary; it takes the place of the node's own, which is kept as .previous")
+    .option("--check", "only say whether the binary would do")
+    .option("--keep-binary", "run --to from where it is, and leave the node's own binary as it is")
+    .addOption(
+      new Option(
+        "--drain-deadline <TIME>",
+        "how long open connections may go on in the old process, at most 24h",
+      )
+        .argParser((text: string) => {
+          const ms = readDuration(0, upgradeLimits.maxDrainDeadlineMs)(text);
+          if (ms instanceof Invalid) throw new InvalidArgumentError(`"${text}" is ${ms.reason}`);
+          return ms;
+        })
+        .default(upgradeLimits.drainDeadlineMs, "10m"),
+    )
+    .option("--json", "print one JSON object in place of lines")
+    .addOption(adminOption())
+    .addHelpText("after", examples("upgrade", style))
+    .action(async ({ admin, ...flags }: UpgradeFlags & { readonly admin: AdminPlace }) =>
+      finish(await upgrade(bindings, style, flags, targetOf(bindings, admin))),
     );
 }
 

@@ -29,6 +29,10 @@ export async function runNode(
     );
     return 2;
   }
+  if (options.check === true) {
+    bindings.terminal.out("the settings are good\n");
+    return 0;
+  }
   const node = await bindings.startNode(config);
   if (bindings.terminal.isTerminal) bindings.terminal.error(describeNode(config, node, style));
   await untilEnded(bindings, node);

@@ -9,18 +9,19 @@ import { hostLimits } from "../../base/limits/host.ts";
 import type { KeepAlive } from "../host.ts";
 import { type HostFixture, hostContract } from "../testing/contract.ts";
 import { fullBacklog } from "../testing/full_backlog.ts";
+import { ListenerTable, type TableEntry } from "./handover/listener_table.ts";
 import { createBunHost } from "./host.ts";
 
 /** A hang alone reaches it. */
 const patienceMs = 60_000;
 
-async function fixture(address: string): Promise<HostFixture> {
+async function fixture(address: string, listeners = new ListenerTable()): Promise<HostFixture> {
   const ip = IpAddress.parse(address);
   assert(ip !== null, "an address");
   const directory = await mkdtemp(join(tmpdir(), "fairlead-host-"));
   const blackhole = await fullBacklog();
   return {
-    host: createBunHost(),
+    host: createBunHost(listeners),
     address: ip,
     blackhole: blackhole.address,
     directory,
@@ -42,6 +43,28 @@ async function fixture(address: string): Promise<HostFixture> {
 
 hostContract("bun, IPv4,", () => fixture("127.0.0.1"));
 hostContract("bun, IPv6,", () => fixture("::1"));
+hostContract("bun, on sockets that were handed over,", () => fixture("127.0.0.1", new HandedOver()));
+
+/** Every listening socket goes from hand to hand before anything is accepted, as from one process to the next. */
+class HandedOver extends ListenerTable {
+  override listen(...[name, start, nameAt]: Parameters<ListenerTable["listen"]>): TableEntry {
+    const entry = super.listen(name, start, nameAt);
+    for (const paused of this.pause(this.#names())) void paused.resume();
+    return entry;
+  }
+
+  override async listenLater(
+    ...[name, start, nameAt]: Parameters<ListenerTable["listenLater"]>
+  ): Promise<TableEntry> {
+    const entry = await super.listenLater(name, start, nameAt);
+    await Promise.all(this.pause(this.#names()).map((paused) => paused.resume()));
+    return entry;
+  }
+
+  #names(): ReadonlySet<string> {
+    return new Set(this.share().map(({ name }) => name));
+  }
+}
 
 test("a file that cannot be read is told in words", async () => {
   const { files } = createBunHost();

@@ -1,6 +1,7 @@
 /** The Host over Bun's own sockets, files and process. `contract.ts` says what it has to keep. */
 import type { SocketAddress } from "../../base/ip.ts";
 import { hostLimits } from "../../base/limits/host.ts";
+import type { Handover } from "../handover.ts";
 import type { Clock, Host, Network, Socket } from "../host.ts";
 import { SystemClock, systemRandom } from "../system/clock.ts";
 import { SystemFiles } from "../system/files.ts";
@@ -9,21 +10,46 @@ import { localAddresses, resolve } from "../system/names.ts";
 import { bunConnect } from "./connect.ts";
 import { bunDatabases } from "./database.ts";
 import { openDatagrams } from "./datagrams.ts";
+import { BunHandover, takeReceived } from "./handover/handover.ts";
+import { ListenerTable } from "./handover/listener_table.ts";
 import { LinuxSockets } from "./linux_socket.ts";
 import { bunListen } from "./listen.ts";
 import type { SocketContext } from "./native.ts";
 import { bunProcess } from "./process.ts";
 import { ResetQueue } from "./resets.ts";
+import { httpServer, type ServeHttp } from "./serve_http.ts";
 import { BunSocket } from "./socket.ts";
 import { bunTls } from "./tls.ts";
 import { bindUdp } from "./udp.ts";
 import { BunUnixNetwork } from "./unix.ts";
 
-export function createBunHost(): Host {
+/** What this process is of: its host, and what it has of, and gives to, the processes before and after it. */
+export interface BunRuntime {
+  readonly host: Host;
+  readonly handover: Handover;
+  readonly serveHttp: ServeHttp;
+}
+
+export function createBunHost(listeners = new ListenerTable()): Host {
+  return createHost(listeners).host;
+}
+
+/** For the main program, which may have been started to take the place of another. @throws MeshError for a hand-over that cannot be read. */
+export async function createBunRuntime(): Promise<BunRuntime> {
+  const received = takeReceived(process.env);
+  const listeners = new ListenerTable(received?.listeners);
+  const { host, unix } = createHost(listeners);
+  const handover = await BunHandover.open(listeners, unix, received);
+  return { host, handover, serveHttp: httpServer(listeners) };
+}
+
+function createHost(listeners: ListenerTable): { readonly host: Host; readonly unix: BunUnixNetwork } {
   const clock = new SystemClock();
   const linux = LinuxSockets.open();
-  const net = bunNetwork(clock, linux);
-  return {
+  const context = socketContext(clock, linux, listeners);
+  const unix = new BunUnixNetwork(context);
+  const net = bunNetwork(context, unix);
+  const host: Host = {
     name: "bun",
     clock,
     random: systemRandom,
@@ -33,17 +59,22 @@ export function createBunHost(): Host {
     http: new SocketHttpClient(clock, net.resolve),
     databases: bunDatabases,
   };
+  return { host, unix };
 }
 
-function bunNetwork(clock: Clock, linux: LinuxSockets | null): Network {
-  const context: SocketContext = {
+function socketContext(clock: Clock, linux: LinuxSockets | null, listeners: ListenerTable): SocketContext {
+  return {
     clock,
     linux,
+    listeners,
     resets: new ResetQueue(clock, linux),
     lingering: 0,
     descriptorCeiling: descriptorCeiling(linux),
   };
-  const unix = new BunUnixNetwork(context);
+}
+
+function bunNetwork(context: SocketContext, unix: BunUnixNetwork): Network {
+  const { linux } = context;
   return {
     listen: (options, onAccept) => bunListen(context, linux, options, onAccept),
     connect: (options) => bunConnect(context, linux, options),
@@ -52,7 +83,7 @@ function bunNetwork(clock: Clock, linux: LinuxSockets | null): Network {
     listenUnix: (path, mode, onAccept) => unix.listen(path, mode, onAccept),
     connectUnix: (path, timeoutMs) => unix.connect(path, timeoutMs),
     socketPair: () => unix.pair(),
-    bindUdp: (address, onDatagram) => bindUdp(address, onDatagram),
+    bindUdp: (address, onDatagram) => bindUdp(context.listeners, address, onDatagram),
     openDatagrams: (to) => openDatagrams(to, context.descriptorCeiling),
     peerCredentials: (socket) => unix.peerCredentials(socket),
     speech: (socket) => speech(linux, socket),

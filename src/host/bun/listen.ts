@@ -3,6 +3,7 @@ import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
 import type { Listener, ListenOptions, Socket } from "../host.ts";
 import { errnoName, listenError, systemErrorName } from "../socket_errors.ts";
+import type { Accepting } from "./handover/listener_table.ts";
 import { type LinuxSockets, SystemCallError } from "./linux_socket.ts";
 import {
   type NativeEvents,
@@ -20,31 +21,58 @@ export function bunListen(
   options: ListenOptions,
   onAccept: (socket: Socket) => void,
 ): Listener {
+  const { ip } = options.address;
+  const nameAt = (port: number): string => `tcp ${formatSocketAddress({ ip, port })}`;
+  const entry = context.listeners.listen(
+    nameAt(options.address.port),
+    (fd) => startNative(context, linux, options, onAccept, fd),
+    nameAt,
+  );
+  const port = entry.port ?? options.address.port;
+  return { address: { ip, port }, close: () => entry.close() };
+}
+
+/** @param fd a socket that listens already. */
+function startNative(
+  context: SocketContext,
+  linux: LinuxSockets | null,
+  options: ListenOptions,
+  onAccept: (socket: Socket) => void,
+  fd: number | null,
+): Accepting {
   const target = formatSocketAddress(options.address);
   let native: Bun.TCPSocketListener<NativeEvents>;
   try {
-    native = Bun.listen<NativeEvents>(nativeOptions(context, options, onAccept));
+    native = Bun.listen<NativeEvents>(nativeOptions(context, options, onAccept, fd));
   } catch (thrown) {
     throw listenError(systemErrorName(thrown) ?? String(thrown), target);
   }
-  if (linux !== null) prepare(linux, native, options, target);
-  const address = { ip: options.address.ip, port: native.port };
-  return { address, close: () => native.stop() };
+  // What was set on a socket stays, whichever process has it.
+  if (linux !== null && fd === null) prepare(linux, native, options, target);
+  return {
+    fd: "fd" in native && typeof native.fd === "number" ? native.fd : -1,
+    port: fd === null ? native.port : options.address.port,
+    stop: () => native.stop(),
+  };
 }
 
 function nativeOptions(
   context: SocketContext,
   options: ListenOptions,
   onAccept: (socket: Socket) => void,
-): Bun.TCPSocketListenOptions<NativeEvents> & { readonly reusePort: boolean; readonly ipv6Only: boolean } {
+  fd: number | null,
+): Bun.TCPSocketListenOptions<NativeEvents> {
+  const socket = listenerCallbacks(context, options, onAccept);
+  // The published types know neither a descriptor nor, for an address and a port, the last two of the others.
+  if (fd !== null)
+    return { fd, allowHalfOpen: true, socket } as unknown as Bun.TCPSocketListenOptions<NativeEvents>;
+  const more = { ipv6Only: !options.address.ip.isIpv4, reusePort: options.reusePort ?? false };
   return {
     hostname: options.address.ip.text,
     port: options.address.port,
     allowHalfOpen: true,
-    // Neither is in the published types for an address and a port.
-    ipv6Only: !options.address.ip.isIpv4,
-    reusePort: options.reusePort ?? false,
-    socket: listenerCallbacks(context, options, onAccept),
+    socket,
+    ...more,
   };
 }
 

@@ -3,6 +3,7 @@ import { assert } from "../../base/assert.ts";
 import { IpAddress, type SocketAddress } from "../../base/ip.ts";
 import type { Clock } from "../host.ts";
 import { systemErrorName } from "../socket_errors.ts";
+import type { ListenerTable } from "./handover/listener_table.ts";
 import type { LinuxSockets } from "./linux_socket.ts";
 
 /** What Bun's callbacks are passed on to. It changes during a connection's life: connecting, plain, handshake, TLS. */
@@ -23,6 +24,7 @@ export interface SocketContext {
   readonly linux: LinuxSockets | null;
   /** Descriptors at or above it are the reserve: a connection that gets one is refused. */
   readonly descriptorCeiling: number;
+  readonly listeners: ListenerTable;
   /** A `ResetQueue`. */
   readonly resets: { reset(native: NativeSocket): void };
   /** Sockets that wait for their peer's end after `close()`. */

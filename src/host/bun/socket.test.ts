@@ -4,6 +4,7 @@ import { assert } from "../../base/assert.ts";
 import { IpAddress } from "../../base/ip.ts";
 import { hostLimits } from "../../base/limits/host.ts";
 import { Recorder } from "../testing/recorder.ts";
+import { ListenerTable } from "./handover/listener_table.ts";
 import type { NativeSocket, SocketContext } from "./native.ts";
 import { ResetQueue } from "./resets.ts";
 import { BunSocket } from "./socket.ts";
@@ -22,6 +23,7 @@ function setUp(lingering = 0) {
       defer: queueMicrotask,
     },
     linux: null,
+    listeners: new ListenerTable(),
     resets: new ResetQueue({ defer: queueMicrotask }, null),
     descriptorCeiling: Number.POSITIVE_INFINITY,
     lingering,

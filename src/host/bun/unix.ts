@@ -2,8 +2,9 @@
 import { MeshError } from "../../base/errors.ts";
 import type { Listener, PeerCredentials, Socket } from "../host.ts";
 import { connectError, errnoName, systemErrorName } from "../socket_errors.ts";
-import { listenUnixFile, type UnixLife, unixListenError } from "../system/unix_file.ts";
+import { listenUnixFile, publishedListener, type UnixLife, unixListenError } from "../system/unix_file.ts";
 import { unixSocketAddress } from "../unix_address.ts";
+import type { Accepting } from "./handover/listener_table.ts";
 import { SystemCallError } from "./linux_socket.ts";
 import { LinuxUnixSockets } from "./linux_unix_socket.ts";
 import {
@@ -42,14 +43,38 @@ export class BunUnixNetwork {
   /** @throws MeshError as `Network.listenUnix` says. */
   listen(path: string, mode: number, onAccept: (socket: Socket) => void): Listener {
     const linux = this.#demandLinux();
-    return listenUnixFile(
+    const entry = this.#context.listeners.listen(`unix ${path}`, (fd) =>
+      fd === null
+        ? this.#publish(linux, path, mode, onAccept)
+        : this.#takeOver(path, this.#bind(linux, { fd }, onAccept)),
+    );
+    return { address: unixSocketAddress, close: () => entry.close() };
+  }
+
+  #publish(
+    linux: LinuxUnixSockets,
+    path: string,
+    mode: number,
+    onAccept: (socket: Socket) => void,
+  ): Accepting {
+    let native: Bun.UnixSocketListener<NativeEvents> | null = null;
+    const listener = listenUnixFile(
       path,
       mode,
       () => this.#life(linux, path),
       (name) => {
-        const native = this.#bind(linux, name, onAccept);
-        return () => native.stop();
+        const bound = this.#bind(linux, { unix: name }, onAccept);
+        native = bound;
+        return () => bound.stop();
       },
+    );
+    return accepting(native, listener);
+  }
+
+  #takeOver(path: string, native: Bun.UnixSocketListener<NativeEvents>): Accepting {
+    return accepting(
+      native,
+      publishedListener(path, () => native.stop()),
     );
   }
 
@@ -117,12 +142,12 @@ export class BunUnixNetwork {
 
   #bind(
     linux: LinuxUnixSockets,
-    path: string,
+    place: { readonly unix: string } | { readonly fd: number },
     onAccept: (socket: Socket) => void,
   ): Bun.UnixSocketListener<NativeEvents> {
     const context = this.#context;
     return Bun.listen<NativeEvents>({
-      unix: path,
+      ...place,
       allowHalfOpen: true,
       socket: {
         ...socketCallbacks,
@@ -135,6 +160,18 @@ export class BunUnixNetwork {
         },
       },
     } as Bun.UnixSocketOptions<NativeEvents>);
+  }
+
+  /** One end of a pair, and the descriptor of the other, which is the caller's. @throws MeshError as `pair`. */
+  async pairForChild(): Promise<{ readonly socket: Socket; readonly fd: number }> {
+    const linux = this.#demandLinux();
+    const [near, far] = linux.pair(this.#context.descriptorCeiling);
+    return { socket: await this.adopt(near, "a pair of sockets"), fd: far };
+  }
+
+  /** A connected descriptor that was inherited. @throws MeshError. */
+  adopt(fd: number, name: string): Promise<Socket> {
+    return this.#adopt(this.#demandLinux(), fd, name);
   }
 
   async #adopt(linux: LinuxUnixSockets, fd: number, path: string): Promise<Socket> {
@@ -164,3 +201,12 @@ export class BunUnixNetwork {
 }
 
 const backlogRetryMs = 10;
+
+/** The file goes with the listener, but not when another process goes on with the socket. */
+function accepting(native: Bun.UnixSocketListener<NativeEvents> | null, listener: Listener): Accepting {
+  return {
+    fd: native !== null && "fd" in native && typeof native.fd === "number" ? native.fd : -1,
+    port: 0,
+    stop: (isForGood) => (isForGood ? listener.close() : native?.stop()),
+  };
+}

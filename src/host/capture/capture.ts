@@ -20,11 +20,13 @@ export class Capture {
   readonly #host: Host;
   readonly #options: CaptureOptions;
   readonly #logger: Logger;
+  readonly #holds: () => boolean;
   #loaded: Loaded;
   #timer: Timer | null = null;
   /** The look that is under way: removing waits for it, or it would put back what was removed. */
   #looking: Promise<void> = Promise.resolve();
   #removed = false;
+  #isPaused = false;
   #isLooking = false;
   /** When the last look ended; monotonic. */
   #lookedMs = Number.NEGATIVE_INFINITY;
@@ -37,10 +39,17 @@ export class Capture {
   #repairs = 0;
   #missing = false;
 
-  private constructor(host: Host, options: CaptureOptions, logger: Logger, loaded: Loaded) {
+  private constructor(
+    host: Host,
+    options: CaptureOptions,
+    logger: Logger,
+    holds: () => boolean,
+    loaded: Loaded,
+  ) {
     this.#host = host;
     this.#options = options;
     this.#logger = logger;
+    this.#holds = holds;
     this.#loaded = loaded;
     this.#monitor = new RuleMonitor(host, () => this.#lookSoon());
     this.#lookLater();
@@ -49,13 +58,20 @@ export class Capture {
   /**
    * Installs the rules in place of those of an earlier run, and says in the log which program did.
    *
+   * @param holds whether the rules are this process's to remove; while another process gives its place to this one they are the other's,
+   *   and to remove them would let traffic out of the mesh.
    * @throws MeshError `permission_denied` or `unsupported`, blame local; then nothing is left behind.
    */
-  static async install(host: Host, options: CaptureOptions, logger: Logger): Promise<Capture> {
+  static async install(
+    host: Host,
+    options: CaptureOptions,
+    logger: Logger,
+    holds: () => boolean = () => true,
+  ): Promise<Capture> {
     try {
-      return new Capture(host, options, logger, await load(host, options, logger));
+      return new Capture(host, options, logger, holds, await load(host, options, logger));
     } catch (error) {
-      await removeCapture(host);
+      if (holds()) await removeCapture(host);
       throw error;
     }
   }
@@ -80,11 +96,25 @@ export class Capture {
     this.#monitor.stop();
     this.#timer?.cancel();
     await this.#looking;
-    await removeCapture(this.#host);
+    if (this.#holds()) await removeCapture(this.#host);
+  }
+
+  /** Another process installs its rules now: those of another version would look like a stranger's. */
+  async pause(): Promise<void> {
+    this.#isPaused = true;
+    this.#timer?.cancel();
+    await this.#looking;
+  }
+
+  /** It did not come to that: what is not as this process installed it is put back. */
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#lookSoon();
   }
 
   #lookLater(): void {
-    if (this.#removed) return;
+    if (this.#removed || this.#isPaused) return;
     const delayMs = this.#isDue ? hostLimits.captureSoonMs : hostLimits.captureLookMs;
     const askedBy = this.#isDue ? "kernel" : "look";
     this.#isDue = false;
@@ -93,7 +123,7 @@ export class Capture {
 
   /** What is removed by others is found at once, and not by the next look: until then it is a way around the listener. */
   #lookSoon(): void {
-    if (this.#removed || this.#isDue) return;
+    if (this.#removed || this.#isPaused || this.#isDue) return;
     this.#isDue = true;
     if (this.#isLooking) return;
     this.#timer?.cancel();
@@ -194,6 +224,8 @@ interface Loaded {
 async function load(host: Host, options: CaptureOptions, logger: Logger): Promise<Loaded> {
   const facts = await readHostFacts(host);
   const loaded = await loadRules(host, options, facts, logger);
+  // Where it is there already it stays: replies would get lost in between.
+  if (options.originalSource && (await hasReturnPath(host, facts.ipv6))) return loaded;
   await removeReturnPath(host);
   if (options.originalSource) await installReturnPath(host, facts.ipv6);
   return loaded;

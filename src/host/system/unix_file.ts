@@ -92,7 +92,8 @@ function removePrivate(bound: string): void {
   rmdirSync(dirname(bound));
 }
 
-function publishedListener(path: string, stop: () => void): Listener {
+/** Of a socket that is at `path` already. */
+export function publishedListener(path: string, stop: () => void): Listener {
   const published = look(path);
   let closed = false;
   return {

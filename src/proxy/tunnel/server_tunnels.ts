@@ -7,6 +7,7 @@ import type { Socket } from "../../host/host.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
 import type { VerifiedPeer } from "../../pki/trust/verifier.ts";
 import { Door, type Visit } from "../../transport/door.ts";
+import { spread } from "../../transport/spread.ts";
 import type { InboundFlow } from "../inbound.ts";
 import type { NodeContext } from "../node_context.ts";
 import { ServerTunnel } from "./server_tunnel.ts";
@@ -18,6 +19,7 @@ export class ServerTunnels {
   readonly #perSource = new Map<string, number>();
   readonly #door: Door;
   #draining = false;
+  #endSpread: () => void = () => {};
 
   constructor(context: NodeContext, flow: InboundFlow) {
     this.#context = context;
@@ -68,12 +70,15 @@ export class ServerTunnels {
     for (const tunnel of [...this.#tunnels]) if (judge(tunnel.peer) !== null) tunnel.abort();
   }
 
-  drain(): void {
+  /** @param spreadMs GOAWAY goes out little by little over so long; until a peer has its own, it may go on as before. */
+  drain(spreadMs: number): void {
     this.#draining = true;
-    for (const tunnel of [...this.#tunnels]) tunnel.drain();
+    this.#endSpread();
+    this.#endSpread = spread(this.#context.clock, [...this.#tunnels], spreadMs, (tunnel) => tunnel.drain());
   }
 
   abort(): void {
+    this.#endSpread();
     for (const tunnel of [...this.#tunnels]) tunnel.abort();
   }
 

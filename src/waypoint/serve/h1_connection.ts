@@ -119,6 +119,8 @@ export class H1Connection implements SocketHandler, Served {
       this.#cut(new MeshError("idle_timeout", "peer", "the client has stood still for too long"));
   }
 
+  readonly tellsClients = false;
+
   drain(): void {
     if (this.#current === null && !this.#machine.isInMessage) this.#close();
   }

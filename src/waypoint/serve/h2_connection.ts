@@ -56,6 +56,8 @@ export class H2ServedConnection implements Served {
     else if (now - this.#idleSinceMs > servingLimits.idleTimeoutMs) this.#link.drain();
   }
 
+  readonly tellsClients = true;
+
   drain(): void {
     this.#link.drain();
   }
