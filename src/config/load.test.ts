@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { readFile } from "node:fs/promises";
 import { captureLimits } from "../base/limits/capture.ts";
 import { configLimits } from "../base/limits/config.ts";
+import { controlLimits } from "../base/limits/control.ts";
 import { loadConfig, loadControlPlane } from "./load.ts";
 import type { Config } from "./node/config.ts";
 import type { SettingName } from "./settings.ts";
@@ -264,6 +265,15 @@ describe("configuration of a control plane", () => {
     });
     return { config, errors: errors.map(({ where, message }) => `${where}: ${message}`) };
   }
+
+  test("a host may be away for so long as an operator says, between an hour and ten years", () => {
+    const { minHostRetentionMs, maxHostRetentionMs } = controlLimits;
+    const away = (ms: number) => loadPlane({ hostRetention: [`${ms / 1000}s`] }, { HOME: "/h" });
+    for (const ms of [minHostRetentionMs, maxHostRetentionMs])
+      expect([ms, away(ms).errors]).toEqual([ms, []]);
+    for (const ms of [minHostRetentionMs - 1_000, maxHostRetentionMs + 1_000])
+      expect([ms, away(ms).errors.length]).toEqual([ms, 1]);
+  });
 
   test("needs nothing: a CA of its own, in the state directory, at istiod's port", () => {
     const { config, errors } = loadPlane({}, { HOME: "/h" });

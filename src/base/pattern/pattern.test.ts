@@ -23,6 +23,17 @@ const expression: fc.Arbitrary<string> = fc.letrec<{ one: string }>((tie) => ({
 })).one;
 const text = fc.string({ unit: fc.constantFrom("a", "b", "A", "/", ".", "1", " ", "\n", "_"), maxLength: 8 });
 
+test("an expression fits the same where as many states as are kept are made, and where more are", () => {
+  for (const more of [-2, -1, 0, 1]) {
+    const count = patternLimits.maxStates + more;
+    const pattern = new Pattern(`[ab]{${count}}c`);
+    const fits = (length: number) => pattern.matches(`${"ab".repeat(length).slice(0, length)}c`);
+    // Twice: by states that are made, and by those that are there.
+    for (let times = 0; times < 2; times++)
+      expect([more, fits(count - 1), fits(count), fits(count + 1)]).toEqual([more, false, true, false]);
+  }
+});
+
 describe("an expression fits what RE2 says it fits", () => {
   test("the whole text", () => {
     fc.assert(

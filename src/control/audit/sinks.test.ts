@@ -426,6 +426,15 @@ describe("a collector", () => {
     );
   });
 
+  test("whose answer is as long as is read is one, and one byte more is none", async () => {
+    const page = (bytes: number) => () => new Response(`{}${" ".repeat(bytes - 2)}`);
+    const { maxOtlpAnswerBytes } = auditExportLimits;
+    expect(await collect(page(maxOtlpAnswerBytes)).sink.send([row(1)])).toBe(0);
+    expect(await rejectionOf(collect(page(maxOtlpAnswerBytes + 1)).sink.send([row(1)]))).toMatchObject({
+      code: "limit_reached",
+    });
+  });
+
   test("a partial success is counted, and not sent again", async () => {
     const { sink } = collect(() => Response.json({ partialSuccess: { rejectedLogRecords: "3" } }));
     expect(await sink.send([row(1), row(2), row(3), row(4)])).toBe(3);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { stateLimits } from "../../base/limits/control.ts";
 import { runSteps } from "../../base/time_slice.ts";
+import { Room } from "./room.ts";
 import { StateWorld } from "./testing/simulated_state.ts";
 
 const maxBytes = 4 * 1024 * 1024;
@@ -117,4 +118,34 @@ test("texts of earlier versions are forgotten by their bytes, and no version tha
   expect(state.documents.count()).toBeGreaterThanOrEqual(stateLimits.minDocumentVersions);
   for (const [version, set] of before) expect(state.documents.at(version)).toEqual(set);
   expect(state.check()).toEqual([]);
+});
+
+test("of the whole bound a part is kept for what cannot wait, to the page", () => {
+  const { maxDatabaseBytes, reservedDatabaseBytes } = stateLimits;
+  const pageBytes = 4_096;
+  const used = { pages: 0 };
+  const database = {
+    get: (sql: string) => ({
+      [sql.slice("PRAGMA ".length)]: sql.endsWith("page_size")
+        ? pageBytes
+        : sql.endsWith("count")
+          ? used.pages
+          : 0,
+    }),
+    keepReserve: () => true,
+  };
+  // Free pages are none that are used.
+  const counted = {
+    ...database,
+    get: (sql: string) => (sql.endsWith("freelist_count") ? { freelist_count: 0 } : database.get(sql)),
+  };
+  const room = new Room(
+    counted as unknown as ConstructorParameters<typeof Room>[0],
+    { now: () => 0 } as unknown as ConstructorParameters<typeof Room>[1],
+    maxDatabaseBytes,
+  );
+  used.pages = (maxDatabaseBytes - reservedDatabaseBytes) / pageBytes;
+  room.demand();
+  used.pages++;
+  expect(() => room.demand()).toThrow("the state is nearly full");
 });

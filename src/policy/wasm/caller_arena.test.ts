@@ -67,7 +67,7 @@ test("a record larger than the arena is refused", () => {
   expect(arena.address(first, ids[4] ?? null, new Uint32Array(64))).toBe(ARENA);
 });
 
-test("as many callers as may be have their records, and one more begins anew", () => {
+test("as many callers as may be have their records, and one more begins again", () => {
   const arena = new CallerArena(2, 4_096);
   const memory = new Uint32Array((ARENA + 4_096) / 4);
   const [first = section(0, [])] = sections;
@@ -77,7 +77,7 @@ test("as many callers as may be have their records, and one more begins anew", (
   expect([at(2), at(0)]).toEqual([ARENA, two]);
 });
 
-test("records fill the arena to its last byte, and one byte less begins anew", () => {
+test("records fill the arena to its last byte, and one byte less begins again", () => {
   const [first = section(0, [])] = sections;
   const placed = (bytes: number): readonly number[] => {
     const arena = new CallerArena(100, bytes);

@@ -215,6 +215,13 @@ describe("what does not hold", () => {
       'Bearer realm="https://cart.shop/a\\"b", error="invalid_token"',
     );
     expect(reply?.detail).not.toContain("access_token");
+    for (const more of [0, 1]) {
+      const path = `/${"a".repeat(authLimits.maxRealmChars - 1 + more)}`;
+      const long = await bench.decide({ request: { path: `${path}?access_token=x`, scheme: "https" } });
+      expect(field(long.reply?.fields ?? [], "www-authenticate")).toBe(
+        `Bearer realm="https://cart.shop${path.slice(0, authLimits.maxRealmChars)}", error="invalid_token"`,
+      );
+    }
   });
 });
 

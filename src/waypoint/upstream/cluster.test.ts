@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { waypointLimits } from "../../base/limits/waypoint.ts";
 import { workload } from "../../mesh/testing/fixture.ts";
 import {
   type DestinationPolicy,
@@ -282,4 +283,19 @@ test("tried hosts are avoided as long as there are others, and no longer", () =>
   const [a, b, c] = made.hosts as [UpstreamHost, UpstreamHost, UpstreamHost];
   for (let i = 0; i < 50; i++) expect(made.choose(request({ tried: [a, b] }))).toBe(c);
   expect(made.choose(request({ tried: [a, b, c] }))).not.toBeNull();
+});
+
+test("of more hosts than states are kept of none is put out", () => {
+  for (const [count, told] of [
+    [waypointLimits.maxHostStates, 1],
+    [waypointLimits.maxHostStates + 1, 0],
+  ] as const) {
+    const endpoints = Array.from({ length: count }, (_, index) => endpoint(`w${index}`));
+    const { made, told: lines } = cluster({ outlier }, ...endpoints);
+    const host = made.choose(request());
+    if (host === null) throw new Error("there are hosts");
+    made.begun(host);
+    made.ended(host, { status: 500 }, 0);
+    expect([count, lines.length]).toEqual([count, told]);
+  }
 });
