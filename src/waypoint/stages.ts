@@ -35,8 +35,8 @@ export type Outcome =
     };
 
 export interface Attempt {
-  /** When the final head is there, or none will come. */
-  readonly outcome: Promise<Outcome>;
+  /** When the final head is there, or none will come: once, and never from within what brings it. To be called once. */
+  tell(onOutcome: (outcome: Outcome) => void): void;
   /** Gives it up, also after its outcome: the answer's body fails then. */
   cancel(error: MeshError): void;
 }

@@ -33,6 +33,7 @@ export interface RequestTelemetryOptions {
 }
 
 const idsPerDraw = 128;
+const idLength = 36;
 /** The digits that begin with the bits 10. */
 const variants = ["8", "9", "a", "b"] as const;
 
@@ -41,7 +42,7 @@ export class RequestTelemetry {
   readonly #metrics: RequestMetrics;
   /** How many are under way. */
   #open = 0;
-  /** Hexadecimal digits that were drawn and not used from `#drawnAt` on. */
+  /** Ids one behind the other, not used from `#drawnAt` on. */
   #drawn = "";
   #drawnAt = 0;
 
@@ -129,17 +130,15 @@ export class RequestTelemetry {
     return drawn.toHex();
   }
 
-  /** RFC 9562 §5.4, version 4. Chance is drawn for many at a time: a call for each costs more than all else here. */
+  /** Drawn and written out for many at a time: either for each costs more than all else here. */
   #requestId(): string {
     if (this.#drawnAt >= this.#drawn.length) {
-      this.#drawn = this.#hex(16 * idsPerDraw);
+      this.#drawn = requestIds(this.#hex(16 * idsPerDraw));
       this.#drawnAt = 0;
     }
     const from = this.#drawnAt;
-    this.#drawnAt = from + 32;
-    const digits = (at: number, to: number) => this.#drawn.slice(from + at, from + to);
-    const variant = variants[Number.parseInt(digits(16, 17), 16) & 3];
-    return `${digits(0, 8)}-${digits(8, 12)}-4${digits(13, 16)}-${variant}${digits(17, 20)}-${digits(20, 32)}`;
+    this.#drawnAt = from + idLength;
+    return this.#drawn.slice(from, from + idLength);
   }
 
   #log(record: RequestRecord, trace: ObservedTrace | null): void {
@@ -165,6 +164,17 @@ export class RequestTelemetry {
       spanId: trace?.spanId ?? "",
     };
   }
+}
+
+/** RFC 9562 §5.4, version 4, one behind the other. @param digits hexadecimal, 32 for each. */
+function requestIds(digits: string): string {
+  const ids: string[] = [];
+  for (let at = 0; at < digits.length; at += 32) {
+    const variant = variants[Number.parseInt(digits.charAt(at + 16), 16) & 3];
+    const part = (from: number, to: number) => digits.slice(at + from, at + to);
+    ids.push(`${part(0, 8)}-${part(8, 12)}-4${part(13, 16)}-${variant}${part(17, 20)}-${part(20, 32)}`);
+  }
+  return ids.join("");
 }
 
 function levelOf({ status, exchange }: RequestRecord): "error" | "warn" | "info" {

@@ -99,7 +99,7 @@ function stage(given: Given) {
     const outcome =
       step === "silent" ? new Promise<Outcome>((resolve) => (settle = resolve)) : Promise.resolve(step);
     return {
-      outcome,
+      tell: (onOutcome) => void outcome.then(onOutcome),
       cancel: (error) => {
         cancelled++;
         settle({ kind: "failed", error, flag: "UR", mayHaveActed: true });

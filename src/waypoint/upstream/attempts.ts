@@ -163,7 +163,7 @@ class Tries {
     this.#current = attempt;
     const perTryMs = this.#policy?.perTryTimeoutMs ?? null;
     if (perTryMs !== null && perTryMs !== 0) this.#boundTry(attempt, perTryMs);
-    attempt.outcome.then((outcome) => this.#carefully(() => this.#onOutcome(outcome)), this.#reject);
+    attempt.tell((outcome) => this.#carefully(() => this.#onOutcome(outcome)));
   }
 
   /** What is thrown here is a bug of ours, and has the request answered. */

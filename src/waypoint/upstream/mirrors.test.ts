@@ -45,7 +45,7 @@ function scene(outcome: Promise<Outcome> = new Promise(() => {}), isTaking = tru
       },
     });
     return {
-      outcome,
+      tell: (onOutcome) => void outcome.then(onOutcome),
       cancel: () => {
         record.cancelled = true;
       },

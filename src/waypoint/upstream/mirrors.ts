@@ -78,10 +78,10 @@ export class Mirrors {
       giveUp(new MeshError("idle_timeout", "upstream", "a mirrored request took too long")),
     );
     copy.onAbort(giveUp);
-    attempt.outcome.then((outcome) => {
+    attempt.tell((outcome) => {
       if (outcome.kind !== "answered" || outcome.body === null) return end();
       outcome.body.pipe({ write: () => true, end, fail: end });
-    }, end);
+    });
   }
 }
 

@@ -9,11 +9,10 @@ type Flag = Extract<Outcome, { kind: "failed" }>["flag"];
 export class PendingOutcome implements Attempt {
   readonly exchange: Exchange;
   readonly endpoint: Endpoint;
-  readonly outcome: Promise<Outcome>;
-  readonly #resolve: (outcome: Outcome) => void;
+  #outcome: Outcome | null = null;
+  #onOutcome: ((outcome: Outcome) => void) | null = null;
   /** Of the answer, once there is one. */
   #body: Body | null = null;
-  #isSettled = false;
   #cancelled: MeshError | null = null;
   /** Tears down what carries the attempt; set by it. */
   onCancel: ((error: MeshError) => void) | null = null;
@@ -23,14 +22,26 @@ export class PendingOutcome implements Attempt {
   constructor(exchange: Exchange, endpoint: Endpoint) {
     this.exchange = exchange;
     this.endpoint = endpoint;
-    const { promise, resolve } = Promise.withResolvers<Outcome>();
-    this.outcome = promise;
-    this.#resolve = resolve;
     exchange.onAbort((error) => this.cancel(error));
   }
 
   get isSettled(): boolean {
-    return this.#isSettled;
+    return this.#outcome !== null;
+  }
+
+  tell(onOutcome: (outcome: Outcome) => void): void {
+    this.#onOutcome = onOutcome;
+    if (this.#outcome !== null) this.#tell(this.#outcome);
+  }
+
+  #settle(outcome: Outcome): void {
+    this.#outcome = outcome;
+    if (this.#onOutcome !== null) this.#tell(outcome);
+  }
+
+  /** Not from within: whoever brings it is in the midst of a message. */
+  #tell(outcome: Outcome): void {
+    void atOnce.then(() => this.#onOutcome?.(outcome));
   }
 
   /** Why it was given up; null while it was not. */
@@ -49,21 +60,20 @@ export class PendingOutcome implements Attempt {
   }
 
   interim(head: ResponseHead): void {
-    if (this.#cancelled === null && !this.#isSettled) this.exchange.onInterim?.(head);
+    if (this.#cancelled === null && !this.isSettled) this.exchange.onInterim?.(head);
   }
 
   /** The final head is there. @param source null for an answer without content. @returns its content, which the attempt fills. */
   answered(head: ResponseHead, source: BodySource | null): Body | null {
-    if (this.#isSettled) return null;
-    this.#isSettled = true;
+    if (this.isSettled) return null;
     this.#body = source === null ? null : new Body(source);
-    this.#resolve({ kind: "answered", head, body: this.#body });
+    this.#settle({ kind: "answered", head, body: this.#body });
     return this.#body;
   }
 
   /** No answer comes, or not all of it. */
   fail(error: MeshError, flag: Flag, mayHaveActed: boolean): void {
-    if (this.#isSettled) {
+    if (this.isSettled) {
       this.#body?.fail(error);
       return;
     }
@@ -73,10 +83,11 @@ export class PendingOutcome implements Attempt {
       onUnanswered();
       return;
     }
-    this.#isSettled = true;
-    this.#resolve({ kind: "failed", error, flag, mayHaveActed });
+    this.#settle({ kind: "failed", error, flag, mayHaveActed });
   }
 }
+
+const atOnce = Promise.resolve();
 
 export function upstreamGone(): MeshError {
   return new MeshError(
