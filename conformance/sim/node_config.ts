@@ -51,7 +51,7 @@ export function nodeConfig(plan: Plan, machine: MachinePlan): Config {
       traces: null,
       logs: null,
       metrics: null,
-      otlp: { encoding: "protobuf", headersPath: null, rootPath: null },
+      otlp: { protocol: "http/protobuf", headersPath: null, rootPath: null },
     },
     ca: {
       kind: "files",

@@ -1,5 +1,6 @@
-"""A receiver of the OpenTelemetry protocol over HTTP, by the project's own Python messages. Prints its port, then a line of JSON for each
-request: how it came, and what is in it. Under /hang/ it never answers. Ends with its standard input."""
+"""A receiver of the OpenTelemetry protocol over HTTP and gRPC, by the project's own Python messages. Prints its ports, then a line of JSON
+for each request: how it came, and what is in it. Under /hang/ it never answers; the first log records over gRPC are told to come later.
+Ends with its standard input. Arguments: certificate and key of gRPC over TLS."""
 
 import base64
 import json
@@ -7,8 +8,10 @@ import os
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import grpc
 from google.protobuf import json_format
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics
@@ -88,9 +91,45 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+def exporting(path, request, response, scheme):
+    def export(message, context):
+        metadata = dict(context.invocation_metadata())
+        shown = changed(json_format.MessageToDict(message), to_hex)
+        kind = f"grpc {scheme} {metadata.get('content-type', 'application/grpc')}"
+        is_first = path == "/v1/logs" and not TOLD_TO_WAIT.locked()
+        said = {"path": path, "kind": kind, "token": metadata.get("x-token"), "message": {} if is_first else shown}
+        say({**said, "later": is_first})
+        if is_first:
+            TOLD_TO_WAIT.acquire()
+            context.abort(grpc.StatusCode.UNAVAILABLE, "come again")
+        return response()
+
+    # A message that cannot be read ends the call with INTERNAL.
+    return grpc.unary_unary_rpc_method_handler(export, request.FromString, response.SerializeToString)
+
+
+def grpc_server(scheme):
+    handlers = []
+    for path, (request, response) in MESSAGES.items():
+        name = request.DESCRIPTOR.file.services_by_name
+        (service,) = name.values()
+        methods = {"Export": exporting(path, request, response, scheme)}
+        handlers.append(grpc.method_handlers_generic_handler(service.full_name, methods))
+    return grpc.server(ThreadPoolExecutor(max_workers=8), handlers=handlers)
+
+
+TOLD_TO_WAIT = threading.Lock()
 server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 server.daemon_threads = True
 threading.Thread(target=server.serve_forever, daemon=True).start()
-say({"port": server.server_address[1]})
+ports = {"port": server.server_address[1]}
+with open(sys.argv[1], "rb") as certificate, open(sys.argv[2], "rb") as key:
+    credentials = grpc.ssl_server_credentials([(key.read(), certificate.read())])
+in_clear, over_tls = grpc_server("http"), grpc_server("https")
+ports["grpc"] = in_clear.add_insecure_port("127.0.0.1:0")
+ports["grpcs"] = over_tls.add_secure_port("127.0.0.1:0", credentials)
+in_clear.start()
+over_tls.start()
+say(ports)
 sys.stdin.read()
 os._exit(0)

@@ -1,8 +1,9 @@
-/** Spans, log records and metrics of a real waypoint, read by a receiver that uses OpenTelemetry's own messages, in both encodings. */
+/** Spans, log records and metrics of a real waypoint, read by a receiver that uses OpenTelemetry's own messages: by HTTP in both encodings, and by grpcio. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { otlpLimits } from "../../../src/base/limits/otlp.ts";
+import { TestAuthority } from "../../peer/lab/authority.ts";
 import { Subprocess } from "../../peer/lab/subprocess.ts";
 import { findPython, repository } from "../../peer/lab/tools.ts";
 import { applicationOf, openSmallStage, type SmallStage } from "../small_stage.ts";
@@ -11,7 +12,9 @@ type Tell = (name: string, fault: string | null) => void;
 
 const traceId = "4bf92f3577b34da6a3ce929d0e0e4736";
 const callerSpan = "00f067aa0ba902b7";
-const encodings = ["protobuf", "json"] as const;
+const protocols = ["http/protobuf", "http/json", "grpc"] as const;
+type Protocol = (typeof protocols)[number];
+const stageNumbers = { "http/protobuf": 31, "http/json": 32, grpc: 36 } as const;
 
 const telemetry = `---
 apiVersion: telemetry.istio.io/v1
@@ -25,12 +28,18 @@ spec:
 
 /** @returns why it was skipped; null when it was not. */
 export async function tryCollectors(directory: string, tell: Tell): Promise<string | null> {
-  const python = findPython("opentelemetry.proto.collector.trace.v1.trace_service_pb2", "prometheus_client");
+  const python = findPython(
+    "grpc",
+    "opentelemetry.proto.collector.trace.v1.trace_service_pb2",
+    "prometheus_client",
+  );
   if ("missing" in python) return python.missing;
   mkdirSync(directory, { recursive: true });
   const script = (name: string) => join(repository, "conformance/waypoint/telemetry", name);
+  const authority = TestAuthority.create(join(directory, "pki"), "collectors");
+  const leaf = authority.issue({ name: "collector", subjectAltNames: ["DNS:localhost"] });
   const receiver = Subprocess.start({
-    ...{ name: "collector", argv: [python.path, script("collector.py")] },
+    ...{ name: "collector", argv: [python.path, script("collector.py"), leaf.certPath, leaf.keyPath] },
     logPath: join(directory, "collector.log"),
   });
   const servers: ReturnType<typeof createServer>[] = [];
@@ -47,23 +56,27 @@ export async function tryCollectors(directory: string, tell: Tell): Promise<stri
     return stage;
   };
   try {
-    const { port } = JSON.parse(await receiver.waitForLine((line) => line.startsWith("{"), 20_000));
+    const { port, ...ports } = JSON.parse(await receiver.waitForLine((line) => line.startsWith("{"), 20_000));
     const base = `http://127.0.0.1:${port}`;
     const headers = join(directory, "headers");
     writeFileSync(headers, "X-Token: t\n");
-    for (const [index, encoding] of encodings.entries()) {
+    for (const protocol of protocols) {
       const before = receiver.lines().length;
-      const stage = await open(31 + index, encoding, [
-        ...["--waypoint-traces", base, "--waypoint-logs", base, "--waypoint-metrics", base],
+      const plain = protocol === "grpc" ? `http://127.0.0.1:${ports.grpc}` : base;
+      const stage = await open(stageNumbers[protocol], protocol.replace("/", "_"), [
+        ...["--waypoint-traces", protocol === "grpc" ? `https://localhost:${ports.grpcs}` : base],
+        ...["--waypoint-logs", plain, "--waypoint-metrics", plain],
         ...["--waypoint-trace-sampling", "0", "--waypoint-metrics-interval", "1s"],
-        ...["--waypoint-otlp-encoding", encoding, "--waypoint-otlp-headers", headers],
+        ...["--waypoint-otlp-protocol", protocol, "--waypoint-otlp-headers", headers],
+        ...["--waypoint-otlp-root", authority.certPath],
       ]);
       await useOne(stage);
       const received = await arrivals(receiver, before);
-      judge(received, encoding, (name, fault) => tell(`OTLP ${encoding}: ${name}`, fault));
+      judge(received, protocol, (name, fault) => tell(`OTLP ${protocol}: ${name}`, fault));
+      if (protocol === "http/json")
+        await readOpenMetrics(stage, [python.path, script("read_metrics.py")], tell);
       // Its metrics would come between those of the next.
-      if (encoding === "protobuf") await stage.stop();
-      if (encoding === "json") await readOpenMetrics(stage, [python.path, script("read_metrics.py")], tell);
+      await stage.stop();
     }
     const before = receiver.lines().length;
     const hanging = await open(33, "hang", [
@@ -97,6 +110,8 @@ interface Received {
   readonly token?: string;
   readonly error?: string;
   readonly message?: Json;
+  /** The receiver has not taken it, and said so. */
+  readonly later?: boolean;
 }
 
 /** Until all three signals have come, and metrics twice: those of before the request do not count it. */
@@ -107,7 +122,7 @@ async function arrivals(receiver: Subprocess, from: number): Promise<readonly Re
       .lines()
       .slice(from)
       .flatMap((line): Received[] => (line.startsWith("{") ? [JSON.parse(line)] : []));
-    const paths = new Set(received.map(({ path }) => path));
+    const paths = new Set(received.flatMap(({ path, later }) => (later === true ? [] : [path])));
     const isCounted = received.some(({ path, message }) => path === "/v1/metrics" && found(message, traceId));
     if (paths.size === 3 && isCounted) return received;
     if (received.some(({ error }) => error !== undefined) || Date.now() > until) return received;
@@ -119,13 +134,18 @@ function found(value: unknown, text: string): boolean {
   return JSON.stringify(value ?? null).includes(text);
 }
 
-function judge(received: readonly Received[], encoding: "protobuf" | "json", tell: Tell): void {
-  const kind = encoding === "json" ? "application/json" : "application/x-protobuf";
-  const wrong = received.find((one) => one.error !== undefined || one.kind !== kind || one.token !== "t");
-  const { path, error, token } = wrong ?? {};
+function judge(received: readonly Received[], protocol: Protocol, tell: Tell): void {
+  const kindOf = (path: string): string => {
+    if (protocol === "grpc") return `grpc ${path === "/v1/traces" ? "https" : "http"} application/grpc`;
+    return protocol === "http/json" ? "application/json" : "application/x-protobuf";
+  };
+  const wrong = received.find(
+    (one) => one.error !== undefined || one.kind !== kindOf(one.path) || one.token !== "t",
+  );
+  const { path, kind, error, token } = wrong ?? {};
   tell(
     "every request can be read, and has our header",
-    wrong === undefined ? null : JSON.stringify({ path, error, token }),
+    wrong === undefined ? null : JSON.stringify({ path, kind, error, token }),
   );
   const of = (signal: string): unknown => received.filter(({ path }) => path === `/v1/${signal}`);
   const expect = (name: string, value: unknown, texts: readonly string[]): void => {
@@ -149,6 +169,14 @@ function judge(received: readonly Received[], encoding: "protobuf" | "json", tel
     ...[`"traceId":"${traceId}"`, '"severityText":"INFO"', '"body":{"stringValue":"GET /items 200"}'],
     ...[attribute("dst.workload", "web"), '{"key":"status","value":{"intValue":"200"}}'],
   ]);
+  if (protocol === "grpc") {
+    const logs = received.filter(({ path: at }) => at === "/v1/logs");
+    const isRepeated = logs[0]?.later === true && logs.some(({ later }) => later === false);
+    tell(
+      "log records that are told to come later do",
+      isRepeated ? null : JSON.stringify(logs).slice(0, 500),
+    );
+  }
   tell("no query in any of it", found(received, "secret=1") ? "the query is told" : null);
   expect("sums and histograms since the start, a label of a document, an exemplar", of("metrics"), [
     ...['"name":"istio_requests"', '"isMonotonic":true', '"AGGREGATION_TEMPORALITY_CUMULATIVE"'],

@@ -6,6 +6,9 @@ import { MemoryWorld } from "../../host/memory/world.ts";
 import { workload } from "../../mesh/testing/fixture.ts";
 import { defaultDestinationPolicy, type UpstreamTls } from "../../mesh/traffic/destination_policy.ts";
 import { peculiarProvider } from "../../pki/crypto/peculiar_provider.ts";
+import { runtimeProvider } from "../../pki/crypto/provider.ts";
+import { encodePem } from "../../pki/der/pem.ts";
+import { Forge } from "../../pki/testing/forge.ts";
 import { MemoryFiles } from "../../pki/testing/memory_files.ts";
 import type { Endpoint } from "../../waypoint/exchange.ts";
 import { NamedFiles } from "../../waypoint/named_files.ts";
@@ -50,6 +53,47 @@ async function headerText(version: 1 | 2, of: Parameters<UpstreamTlsDial["of"]>[
   expect(opening?.secure).toBeNull();
   return String.fromCharCode(...(opening?.header ?? []));
 }
+
+describe("TLS to a server of the operator's own settings", () => {
+  test("is verified by its name and the roots in a file, and by nothing less", async () => {
+    const world = new MemoryWorld(1);
+    const server = world.machine("two", { addresses: ["10.0.0.2"] }).start();
+    const { clock, net } = world.machine("one", { addresses: ["10.0.0.1"] }).start();
+    const provider = peculiarProvider();
+    const forge = new Forge(runtimeProvider(), clock.wallMs());
+    const [ours, another] = [await forge.ca(), await forge.ca()];
+    const leaf = await forge.leaf(ours, { uris: [], dnsNames: ["collector.example"] });
+    const exported = new Uint8Array(await crypto.subtle.exportKey("pkcs8", leaf.keys.privateKey));
+    const credentials = {
+      certificateChainPem: leaf.pem,
+      privateKeyPem: encodePem("PRIVATE KEY", exported),
+      trustedRootsPem: ours.pem,
+    };
+    server.net.listen({ address: at("10.0.0.2:4317"), tls: true }, (socket) => {
+      const options = { credentials, alpn: ["h2"], timeoutMs: 5_000, clientCertificate: "request" } as const;
+      server.net.tlsServer(socket, options).catch(() => {});
+    });
+    const files = new MemoryFiles();
+    files.put("/ours.pem", ours.pem);
+    files.put("/another.pem", another.pem);
+    const dial = new UpstreamTlsDial({ clock, net, files }, new NamedFiles(files, null), provider);
+    const secured = async (name: string, rootPath: string | null) => {
+      const socket = await world.settle(net.connect({ to: at("10.0.0.2:4317"), timeoutMs: 5_000 }));
+      return await world.settle(
+        dial.secureByRoots(socket, name, rootPath).then(
+          () => "secured",
+          (error: unknown) => (error instanceof MeshError ? error.code : error),
+        ),
+      );
+    };
+    expect(await secured("collector.example", "/ours.pem")).toBe("secured");
+    expect(await secured("other.example", "/ours.pem")).toBe("certificate_unexpected");
+    expect(await secured("collector.example", "/another.pem")).toBe("certificate_signature");
+    expect(await secured("collector.example", "/none.pem")).toBe("io");
+    // This host has none.
+    expect(await secured("collector.example", null)).toBe("configuration");
+  });
+});
 
 describe("what a destination wants of each connection", async () => {
   test("is nothing where documents ask for nothing", async () => {

@@ -28,6 +28,8 @@ const systemRoots = [
 /** The parts of a host that are needed. */
 type HostParts = Pick<Host, "clock" | "net" | "files">;
 
+const byNameAlone = { subjectAltNames: [], namespace: "", caCrl: null } as const;
+
 interface Ready {
   readonly credentials: TlsCredentials;
   readonly verify: (chain: readonly Uint8Array[]) => Promise<void>;
@@ -77,6 +79,23 @@ export class UpstreamTlsDial {
     return await this.#handshake(socket, ready, name, http);
   }
 
+  /** The same to a server of the operator's own settings. @param rootPath its roots; null: the system's. */
+  async secureByRoots(socket: Socket, name: string, rootPath: string | null): Promise<Socket> {
+    let ready: Ready;
+    try {
+      const rootsPem =
+        rootPath === null ? await this.#systemRoots() : await this.#host.files.readText(rootPath);
+      ready = {
+        credentials: { certificateChainPem: "", privateKeyPem: "", trustedRootsPem: rootsPem },
+        verify: await this.#verifier(byNameAlone, name, rootsPem),
+      };
+    } catch (error) {
+      socket.reset();
+      throw error;
+    }
+    return await this.#handshake(socket, ready, name, 2);
+  }
+
   /** Read for each connection: files may be renewed, and connections are kept. */
   async #prepare(tls: UpstreamTls, name: string): Promise<Ready> {
     const credentials = await this.#credentials(tls);
@@ -101,7 +120,7 @@ export class UpstreamTlsDial {
   }
 
   async #verifier(
-    { subjectAltNames, namespace, caCrl }: UpstreamTls,
+    { subjectAltNames, namespace, caCrl }: Pick<UpstreamTls, "subjectAltNames" | "namespace" | "caCrl">,
     name: string,
     rootsPem: string,
   ): Promise<(chain: readonly Uint8Array[]) => Promise<void>> {

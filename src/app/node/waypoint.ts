@@ -55,7 +55,14 @@ export function openWaypoint(parts: WaypointParts): Waypoint {
   const shared = new SharedStores(host, named, (socket, tls, name, http) =>
     upstreamTls.secure(socket, tls, name, http),
   );
-  const { stages, update, flush } = waypointStages(context, host, config, auth, shared);
+  const { stages, update, flush } = waypointStages(
+    context,
+    host,
+    config,
+    auth,
+    shared,
+    (socket, name, rootPath) => upstreamTls.secureByRoots(socket, name, rootPath),
+  );
   const isInside = (workload: Workload) => sidecar?.isInside(workload) === true;
   const isWaypoint = ({ namespace, name }: Workload) => config.waypoints.includes(`${namespace}/${name}`);
   // For as long as the process: a waypoint that drains still serves what is open.

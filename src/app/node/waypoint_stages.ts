@@ -2,7 +2,7 @@
 import { MeshError } from "../../base/errors.ts";
 import { otlpLimits } from "../../base/limits/otlp.ts";
 import type { Config } from "../../config/node/config.ts";
-import type { Host } from "../../host/host.ts";
+import type { Host, Socket } from "../../host/host.ts";
 import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import type { TrafficPlan } from "../../mesh/traffic/traffic_plan.ts";
 import type { Workload } from "../../mesh/workload.ts";
@@ -12,7 +12,8 @@ import { Attachment } from "../../waypoint/attached.ts";
 import type { SharedStores } from "../../waypoint/guard/shared_stores.ts";
 import type { AuthStages, Stages } from "../../waypoint/stages.ts";
 import { type AccessFormat, compileFormat } from "../../waypoint/telemetry/access_format.ts";
-import { Collector } from "../../waypoint/telemetry/collector.ts";
+import { type CollectorSignal, GrpcCollector } from "../../waypoint/telemetry/grpc_collector.ts";
+import { HttpCollector } from "../../waypoint/telemetry/http_collector.ts";
 import { MetricExport } from "../../waypoint/telemetry/metric_export.ts";
 import { OtlpQueue } from "../../waypoint/telemetry/otlp_queue.ts";
 import { TelemetryRules } from "../../waypoint/telemetry_rules.ts";
@@ -20,6 +21,9 @@ import { Traffic } from "../../waypoint/traffic.ts";
 import type { OtlpLog, OtlpSpan } from "../../wire/otlp/items.ts";
 import { encodeLogs, encodeSpans } from "../../wire/otlp/otlp.ts";
 import { versionFields } from "../version.ts";
+
+/** TLS to a server that the operator's own settings name, verified by the roots in a file; null: by the system's. */
+type SecureByRoots = (socket: Socket, name: string, rootPath: string | null) => Promise<Socket>;
 
 export interface WaypointStages {
   readonly stages: Stages;
@@ -36,12 +40,13 @@ export function waypointStages(
   config: Pick<Config, "waypointSettings" | "rootNamespace" | "waypoints">,
   auth: AuthStages,
   shared: SharedStores,
+  secure: SecureByRoots,
 ): WaypointStages {
   const { clock, logger, random, store, telemetry } = context;
   const { waypointSettings, rootNamespace } = config;
   const attachment = new Attachment(rootNamespace, (key) => store.serviceByKey(key));
   const rules = new TelemetryRules(logger, attachment, rootNamespace);
-  const exported = exportsOf(context, host, config);
+  const exported = exportsOf(context, host, config, secure);
   const traffic = new Traffic({
     rules,
     ...{ clock, random, logger, store, metrics: telemetry.metrics },
@@ -95,11 +100,12 @@ function formatOf(text: string | null): AccessFormat | null {
 /** What goes to collectors. All that is counted of it has a name of its own: what is lost there must be seen elsewhere. */
 function exportsOf(
   { clock, logger, random, telemetry: { metrics } }: NodeContext,
-  { http, files, name }: Host,
+  host: Host,
   { waypointSettings, waypoints: [waypoint = "waypoint"] }: Pick<Config, "waypointSettings" | "waypoints">,
+  secure: SecureByRoots,
 ) {
   const { traces, logs, metrics: metricSettings, otlp } = waypointSettings;
-  const version = versionFields(name).version ?? "unknown";
+  const version = versionFields(host.name).version ?? "unknown";
   const source = {
     // As Istio names a service to its tracers: workload, then namespace.
     resource: { "service.name": waypoint.split("/").reverse().join("."), "service.version": version },
@@ -115,14 +121,21 @@ function exportsOf(
     sent: items.with({ signal, outcome: "sent" }),
     lost: items.with({ signal, outcome: "lost" }),
   });
-  const { encoding } = otlp;
-  const collector = (url: string) => new Collector({ http, files, url, ...otlp });
+  const { protocol, headersPath, rootPath } = otlp;
+  const encoding = protocol === "http/json" ? "json" : "protobuf";
+  const collector = (signal: CollectorSignal, { url }: { readonly url: string }) =>
+    protocol === "grpc"
+      ? new GrpcCollector({
+          ...{ host, signal, url, headersPath },
+          secure: (socket, name) => secure(socket, name, rootPath),
+        })
+      : new HttpCollector({ http: host.http, files: host.files, url, encoding, headersPath, rootPath });
   const common = { clock, random, logger };
   const spans =
     traces === null
       ? null
       : new OtlpQueue<OtlpSpan>({
-          ...{ ...common, collector: collector(traces.url), what: "spans", ...counted("traces") },
+          ...{ ...common, collector: collector("traces", traces), what: "spans", ...counted("traces") },
           maxQueued: otlpLimits.maxQueuedSpans,
           encode: (batch) => encodeSpans(source, batch, encoding),
         });
@@ -130,7 +143,7 @@ function exportsOf(
     logs === null
       ? null
       : new OtlpQueue<OtlpLog>({
-          ...{ ...common, collector: collector(logs.url), what: "log records", ...counted("logs") },
+          ...{ ...common, collector: collector("logs", logs), what: "log records", ...counted("logs") },
           maxQueued: otlpLimits.maxQueuedLogs,
           encode: (batch) => encodeLogs(source, batch, encoding),
         });
@@ -139,7 +152,7 @@ function exportsOf(
       ? null
       : new MetricExport({
           ...{ clock, logger, metrics, source, intervalMs: metricSettings.intervalMs },
-          ...{ collector: collector(metricSettings.url), ...counted("metrics") },
+          ...{ collector: collector("metrics", metricSettings), ...counted("metrics") },
         });
   return {
     logs: records,

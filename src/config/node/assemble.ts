@@ -5,7 +5,7 @@ import type { ConfigError, ConfigSources } from "../sources.ts";
 import { defaultStateDirectory } from "../state_directory.ts";
 import { adminSocketPaths } from "./admin_socket.ts";
 import { assembleControl } from "./assemble_join.ts";
-import type { AdminSocketConfig, CaConfig, Config, IdentitySocketConfig } from "./config.ts";
+import type { AdminSocketConfig, CaConfig, Config, IdentitySocketConfig, WaypointConfig } from "./config.ts";
 import { assembleDns } from "./dns_settings.ts";
 
 export type LoadedConfig =
@@ -23,6 +23,7 @@ export function assembleConfig(
   const identitySocket = assembleIdentitySocket(values, errors);
   const adminSocket = assembleAdminSocket(values, environment, errors);
   checkListeners(values, errors);
+  const waypointSettings = assembleWaypoint(values, errors);
   if (values.l7 !== null && values.waypoints.length > 0)
     errors.push({
       where: settings.l7.flag,
@@ -53,25 +54,7 @@ export function assembleConfig(
     workloads: values.workloads.length === 0 ? null : values.workloads,
     waypoints: values.waypoints,
     layer7: values.l7,
-    waypointSettings: {
-      middlewareDirectory: values.waypointMiddleware,
-      filesDirectory: values.waypointFiles,
-      accessLog: values.waypointAccessLog,
-      traces:
-        values.waypointTraces === null
-          ? null
-          : { url: values.waypointTraces, samplingPercent: values.waypointTraceSampling },
-      logs: values.waypointLogs === null ? null : { url: values.waypointLogs },
-      metrics:
-        values.waypointMetrics === null
-          ? null
-          : { url: values.waypointMetrics, intervalMs: values.waypointMetricsInterval },
-      otlp: {
-        encoding: values.waypointOtlpEncoding,
-        headersPath: values.waypointOtlpHeaders,
-        rootPath: values.waypointOtlpRoot,
-      },
-    },
+    waypointSettings,
     ca,
     crlPath: values.crl,
     cryptoProvider: values.cryptoProvider,
@@ -208,4 +191,36 @@ function checkListeners(values: SettingValues, errors: ConfigError[]): void {
       where: settings.hbonePort.flag,
       message: "the HBONE, outbound and inbound plain-text ports must differ",
     });
+}
+
+function assembleWaypoint(values: SettingValues, errors: ConfigError[]): WaypointConfig {
+  const { waypointOtlpProtocol: protocol } = values;
+  const collector = (name: "waypointTraces" | "waypointLogs" | "waypointMetrics", path: string) => {
+    const text = values[name];
+    if (text === null) return null;
+    const url = new URL(text);
+    // A base address gets the path of its signal (OTLP Specification, "OTLP/HTTP Request"); a call has its method instead.
+    if (protocol !== "grpc" && url.pathname === "/") url.pathname = path;
+    if (protocol === "grpc" && `${url.pathname}${url.search}` !== "/")
+      errors.push({
+        where: settings[name].flag,
+        message: `has a path, which gRPC has no use for: ${url.protocol}//${url.host}`,
+      });
+    return { url: url.href };
+  };
+  const traces = collector("waypointTraces", "/v1/traces");
+  const metrics = collector("waypointMetrics", "/v1/metrics");
+  return {
+    middlewareDirectory: values.waypointMiddleware,
+    filesDirectory: values.waypointFiles,
+    accessLog: values.waypointAccessLog,
+    traces: traces === null ? null : { ...traces, samplingPercent: values.waypointTraceSampling },
+    logs: collector("waypointLogs", "/v1/logs"),
+    metrics: metrics === null ? null : { ...metrics, intervalMs: values.waypointMetricsInterval },
+    otlp: {
+      protocol,
+      headersPath: values.waypointOtlpHeaders,
+      rootPath: values.waypointOtlpRoot,
+    },
+  };
 }

@@ -22,7 +22,7 @@ export interface WaypointConfig {
   readonly metrics: { readonly url: string; readonly intervalMs: number } | null;
   /** How all three collectors are spoken to. */
   readonly otlp: {
-    readonly encoding: "protobuf" | "json";
+    readonly protocol: "http/protobuf" | "http/json" | "grpc";
     /** A file of `Name: value` lines; null for none. */
     readonly headersPath: string | null;
     /** Roots by which collectors are known; null for the system's. */

@@ -11,17 +11,12 @@ const readPercent: Reader<number> = (text) => {
   return percent >= 0 && percent <= 100 ? percent : new Invalid("not a share in percent (0 to 100)");
 };
 
-const readCollector =
-  (path: string): Reader<string> =>
-  (text) => {
-    const url = URL.canParse(text) ? new URL(text) : null;
-    if (url === null || !/^https?:$/.test(url.protocol))
-      return new Invalid("not http(s)://HOST[:PORT][/PATH]");
-    if (url.username !== "" || url.password !== "") return new Invalid("an address with a password");
-    // A base address gets the path of its signal (OTLP Specification, "OTLP/HTTP Request").
-    if (url.pathname === "/") url.pathname = path;
-    return url.href;
-  };
+const readCollector: Reader<string> = (text) => {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || !/^https?:$/.test(url.protocol)) return new Invalid("not http(s)://HOST[:PORT][/PATH]");
+  if (url.username !== "" || url.password !== "") return new Invalid("an address with a password");
+  return url.href;
+};
 
 export const waypointSettings = {
   waypoints: many(readWorkloadName, {
@@ -54,11 +49,11 @@ export const waypointSettings = {
     group,
     help: "the access log's lines by Envoy's operators, %REQ(:PATH)% and so on; by default they have named fields",
   }),
-  waypointTraces: optional(readCollector("/v1/traces"), {
+  waypointTraces: optional(readCollector, {
     flag: "--waypoint-traces",
     hint: "URL",
     group,
-    help: "a collector that takes spans by OTLP over HTTP; without one traces pass through as they come",
+    help: "a collector that takes spans by OTLP; without one traces pass through as they come",
   }),
   waypointTraceSampling: one(readPercent, "1", {
     flag: "--waypoint-trace-sampling",
@@ -66,17 +61,17 @@ export const waypointSettings = {
     group,
     help: "how many of the requests that come without a trace begin one",
   }),
-  waypointLogs: optional(readCollector("/v1/logs"), {
+  waypointLogs: optional(readCollector, {
     flag: "--waypoint-logs",
     hint: "URL",
     group,
-    help: "a collector that takes a log record of each request by OTLP over HTTP, beside the access log",
+    help: "a collector that takes a log record of each request by OTLP, beside the access log",
   }),
-  waypointMetrics: optional(readCollector("/v1/metrics"), {
+  waypointMetrics: optional(readCollector, {
     flag: "--waypoint-metrics",
     hint: "URL",
     group,
-    help: "a collector that takes this node's metrics by OTLP over HTTP, beside the metrics port",
+    help: "a collector that takes this node's metrics by OTLP, beside the metrics port",
   }),
   waypointMetricsInterval: one(readDuration(otlpLimits.minMetricsIntervalMs, 86_400_000), "60s", {
     flag: "--waypoint-metrics-interval",
@@ -84,9 +79,10 @@ export const waypointSettings = {
     group,
     help: "how often metrics are sent to a collector",
   }),
-  waypointOtlpEncoding: one(readWord("protobuf", "json"), "protobuf", {
-    flag: "--waypoint-otlp-encoding",
-    hint: "protobuf|json",
+  // The words of OTEL_EXPORTER_OTLP_PROTOCOL.
+  waypointOtlpProtocol: one(readWord("http/protobuf", "http/json", "grpc"), "http/protobuf", {
+    flag: "--waypoint-otlp-protocol",
+    hint: "http/protobuf|http/json|grpc",
     group,
     help: "how collectors are spoken to",
   }),

@@ -4,7 +4,7 @@ import { otlpLimits } from "../../base/limits/otlp.ts";
 import { Counter, MetricRegistry } from "../../base/metrics.ts";
 import type { HttpRequest, HttpResponse } from "../../host/host.ts";
 import { MemoryWorld } from "../../host/memory/world.ts";
-import { Collector } from "./collector.ts";
+import { HttpCollector } from "./http_collector.ts";
 import { MetricExport } from "./metric_export.ts";
 import { OtlpQueue } from "./otlp_queue.ts";
 
@@ -21,7 +21,7 @@ function scene(reply: Answer, maxQueued: number = otlpLimits.maxQueuedSpans) {
   const { clock, random, files } = world.host("waypoint", { addresses: ["10.0.0.1"] });
   const asked: { readonly atMs: number; readonly text: string; readonly request: HttpRequest }[] = [];
   const said: string[] = [];
-  const collector = new Collector({
+  const collector = new HttpCollector({
     http: {
       send: async (request) => {
         asked.push({ atMs: world.nowMs, text: new TextDecoder().decode(request.body), request });
@@ -142,7 +142,7 @@ test("headers and roots are read for each request; a file that is not there is a
     },
   };
   const seen: HttpRequest[] = [];
-  const collector = new Collector({
+  const collector = new HttpCollector({
     http: {
       send: async (request) => {
         seen.push(request);
