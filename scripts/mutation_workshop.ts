@@ -30,6 +30,8 @@ const baselineLimitMs = 120_000;
 const slowTestMs = 5_000;
 /** Of a test that a record names, which was not timed here. */
 const recordedLimitMs = 60_000;
+/** So many files of tests are asked first. */
+const nearestFiles = 6;
 /** Tests that take so much of the processor are enough for one mutant. */
 const enoughMs = 12_000;
 
@@ -146,25 +148,37 @@ export class Workshop {
 
   async tryAll(workers: number, onFate: (mutant: Mutant, fate: Fate) => void | Promise<void>): Promise<void> {
     const queue = [...this.#numbered];
+    const rest: Numbered[] = [];
+    // To run the tests of a file without a mutant takes as long as many mutants: those further away are asked about what is left.
     const work = async (): Promise<void> => {
       const runner = new Runner(this.#copy, this.#numbered.length, null);
-      for (let one = queue.shift(); one !== undefined; one = queue.shift())
-        await onFate(one.mutant, await this.#try(runner, one));
+      for (let one = queue.shift(); one !== undefined; one = queue.shift()) {
+        const fate = await this.#tryFirst(runner, one);
+        if (isKilled(fate)) await onFate(one.mutant, fate);
+        else rest.push(one);
+      }
+      for (let one = rest.shift(); one !== undefined; one = rest.shift())
+        await onFate(one.mutant, await this.#try(runner, one, this.#files(one).slice(nearestFiles)));
       await runner.end();
     };
     await Promise.all(Array.from({ length: workers }, work));
   }
 
-  async #try(runner: Runner, one: Numbered): Promise<Fate> {
+  #files({ mutant }: Numbered): readonly string[] {
+    return nearestTests(this.#tree, mutant.path);
+  }
+
+  async #tryFirst(runner: Runner, one: Numbered): Promise<Fate> {
     const recorded = this.#killerOf(one.mutant);
-    if (recorded !== null) {
-      const fate = await this.#byRecorded(runner, one, recorded);
-      if (fate !== null) return fate;
-    }
-    const tests = await this.#tests(one, ({ reached }) => reached.includes(one.id), runner);
+    const fate = recorded === null ? null : await this.#byRecorded(runner, one, recorded);
+    return fate ?? (await this.#try(runner, one, this.#files(one).slice(0, nearestFiles)));
+  }
+
+  async #try(runner: Runner, one: Numbered, files: readonly string[]): Promise<Fate> {
+    const tests = await this.#tests(one, files, ({ reached }) => reached.includes(one.id), runner);
     if (tests.length === 0) {
       if (!this.#reachedByLoading.has(one.id)) return unreached;
-      return this.#alone(one.id, (await this.#tests(one, () => true, runner)).map(timed));
+      return this.#alone(one.id, (await this.#tests(one, files, () => true, runner)).map(timed));
     }
     const answer = await runner.ask({ mutant: one.id, tests: tests.map(timed), untilFailure: true });
     if (answer === "hung") return this.#alone(one.id, tests.map(timed));
@@ -215,8 +229,12 @@ export class Workshop {
   }
 
   /** The nearest tests that pass without a mutant: first those that have noticed others, then the quickest. */
-  async #tests({ mutant }: Numbered, wanted: (ran: Ran) => boolean, runner: Runner): Promise<readonly Ran[]> {
-    const files = nearestTests(this.#tree, mutant.path);
+  async #tests(
+    { mutant }: Numbered,
+    files: readonly string[],
+    wanted: (ran: Ran) => boolean,
+    runner: Runner,
+  ): Promise<readonly Ran[]> {
     const found: Ran[] = [];
     for (const file of files) {
       const ran = await this.#baseline(file, runner);
