@@ -10,6 +10,13 @@ import { ask, onKey, print, screenSize } from "./host/system/terminal.ts";
 const host = createNodeHost();
 host.process.exit(
   await runCli(
-    cliBindings(host, { serveHttp, handover: noHandover, print, ask, screen: { onKey, size: screenSize } }),
+    cliBindings(host, {
+      serveHttp,
+      handover: noHandover,
+      print,
+      ask,
+      screen: { onKey, size: screenSize },
+      openPrivateNetwork: null,
+    }),
   ),
 );

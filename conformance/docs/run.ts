@@ -16,6 +16,7 @@ import {
   explainSteps,
   installSteps,
   namesSteps,
+  runSteps,
   watchingSteps,
   waypointSteps,
 } from "./waypoint_steps.ts";
@@ -28,6 +29,7 @@ const stepsOf: Readonly<Record<string, readonly Step[]>> = {
   "docs/explain.md": explainSteps,
   "docs/install.md": installSteps,
   "docs/names.md": namesSteps,
+  "docs/run.md": runSteps,
   "docs/watching.md": watchingSteps,
 };
 

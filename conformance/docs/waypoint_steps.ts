@@ -47,6 +47,22 @@ export const explainSteps: readonly Step[] = [
   },
 ];
 
+export const runSteps: readonly Step[] = [
+  {
+    line: "fairlead run -f mesh/ --as shop/api -- python3 -m http.server 8080",
+    before: "page-documents mesh/mesh.yaml",
+    instead:
+      "fairlead run -f mesh/ --as shop/api -- sh -c 'echo up > serving; exec /usr/bin/env python3 -m http.server 8080'",
+    until: "test -e serving",
+  },
+  {
+    line: "fairlead run -f mesh/ --as shop/reports -- curl http://api.shop/",
+    instead:
+      "fairlead run -f mesh/ --as shop/reports -- curl -sS --retry 20 --retry-delay 1 --retry-all-errors http://api.shop/",
+    says: /Directory listing/,
+  },
+];
+
 export const namesSteps: readonly Step[] = [
   {
     line: "fairlead node … --capture redirect --dns-setup auto",

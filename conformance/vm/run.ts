@@ -8,9 +8,10 @@ import { checks } from "./check_cases.ts";
 import type { Check, Group } from "./group.ts";
 import { install } from "./install_cases.ts";
 import { names } from "./names_cases.ts";
+import { run } from "./run_cases.ts";
 import { trial } from "./trial_cases.ts";
 
-const groups: Readonly<Record<string, Group>> = { names, install, check: checks, trial };
+const groups: Readonly<Record<string, Group>> = { names, install, check: checks, trial, run };
 
 const usage = `usage: npm run conformance -- vm [--only TEXT] [--verbose]
 

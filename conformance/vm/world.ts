@@ -15,6 +15,8 @@ export class World {
   readonly etc: string;
   readonly #directory: string;
   readonly #programs: Subprocess[] = [];
+  /** That of the other host, once it is open. */
+  readonly nodes: NodeProcess[] = [];
   /** How the VM's /etc is made before a program runs in it. */
   mount: "directory" | "file" | "read-only" = "directory";
 
@@ -23,7 +25,17 @@ export class World {
     this.lab = new Lab("vm", documents);
     this.etc = join(directory, "etc");
     mkdirSync(this.etc);
-    for (const name of ["passwd", "group", "nsswitch.conf", "host.conf", "ssl", "ld.so.cache", "ld.so.conf"])
+    // Debian's iptables is a link to one of two programs, by way of /etc.
+    for (const name of [
+      "alternatives",
+      "passwd",
+      "group",
+      "nsswitch.conf",
+      "host.conf",
+      "ssl",
+      "ld.so.cache",
+      "ld.so.conf",
+    ])
       if (existsSync(`/etc/${name}`)) cpSync(`/etc/${name}`, join(this.etc, name), { recursive: true });
     writeFileSync(join(this.etc, "hosts"), "127.0.0.1 localhost\n");
     writeFileSync(join(this.etc, "nsswitch.conf"), "passwd: files\ngroup: files\nhosts: files dns\n");
@@ -45,7 +57,7 @@ export class World {
 
   async open(): Promise<void> {
     const { server } = this.lab.hosts;
-    await this.lab.node(server, ["--capture", "redirect"]).ready();
+    this.nodes.push(await this.lab.node(server, ["--capture", "redirect"]).ready());
     this.start(
       "http",
       server.command([

@@ -21,6 +21,8 @@ export interface CliBindings {
   readControlDocument(part: DocumentText, rootNamespace: string): Promise<ControlDocument | null>;
   /** @throws MeshError when it cannot start as it was told to. */
   startNode(config: Config): Promise<StartedNode>;
+  /** A program in a network of its own. @returns its exit code. @throws MeshError when it could not be started. */
+  runProgram(request: RunRequest): Promise<number>;
   /**
    * A request to a running node's administration: by the first of its sockets that answers, else, for a GET, at its port.
    *
@@ -38,6 +40,17 @@ export interface CliBindings {
   readonly system: SystemBindings;
   /** SIGTERM and SIGINT. @returns a function that ends the subscription. */
   onStopSignal(listener: () => void): () => void;
+}
+
+export interface RunRequest {
+  /** `namespace/name` of a workload, or of a service with an endpoint on this host. */
+  readonly as: string;
+  readonly command: readonly string[];
+  readonly config: Config;
+  /** Whether peers reach the program. */
+  readonly inbound: boolean;
+  /** Name or number; null: as this process. */
+  readonly user: string | null;
 }
 
 /** What shows things as they happen needs: a screen, keys, time. */

@@ -55,6 +55,16 @@ const all = {
       "NODE_NAME=edge-2 CRL_PATH=revoked.pem fairlead node --config fairlead.yaml",
     ],
   ],
+  run: [
+    [
+      "One program as the workload shop/reports, with nothing else of this host changed (root):",
+      "fairlead run -f mesh/ --as shop/reports -- curl http://backend.shop/",
+    ],
+    [
+      "A server that peers reach, as another user, on a host that has joined:",
+      "fairlead run --control https://control.example:15012 --as shop/backend --user www -- ./server",
+    ],
+  ],
   capture: [
     ["Which rules are loaded here, and do they work?", "fairlead capture status"],
     ["After a node was killed:", "fairlead capture remove"],

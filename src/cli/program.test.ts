@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { readControlDocument } from "../app/command/control_documents.ts";
 import { MeshError } from "../base/errors.ts";
 import type { Config } from "../config/node/config.ts";
-import type { CliBindings, ExitCode, StartedNode } from "./bindings.ts";
+import type { CliBindings, RunRequest, StartedNode } from "./bindings.ts";
 import { runCli } from "./program.ts";
 import { FakeLive } from "./testing/live.ts";
 import { noCapture } from "./testing/no_capture.ts";
@@ -20,7 +20,7 @@ spec:
 `;
 
 interface Run {
-  readonly code: ExitCode;
+  readonly code: number;
   readonly out: string;
   readonly error: string;
 }
@@ -33,6 +33,7 @@ interface World {
   readonly answers?: Readonly<Record<string, string>>;
   readonly isTerminal?: boolean;
   readonly startNode?: (config: Config) => Promise<StartedNode>;
+  readonly runProgram?: (request: RunRequest) => Promise<number>;
   readonly signals?: { fire: () => void };
 }
 
@@ -56,6 +57,7 @@ async function run(words: string, world: World = {}): Promise<Run> {
     readMeshFiles: async (paths) => paths.map((path) => ({ path, text: read(world, path) })),
     readControlDocument: async (part, rootNamespace) => readControlDocument(part, rootNamespace),
     startNode: world.startNode ?? (() => Promise.reject(new Error("not to be started"))),
+    runProgram: world.runProgram ?? (() => Promise.reject(new Error("no program is to be run"))),
     askAdmin: async (_, method, path) => {
       world.asked?.push(`${method} ${path}`);
       const text = world.answers?.[path];
@@ -568,5 +570,52 @@ describe("fairlead up", () => {
     const { code, error } = await run("node -f a.yaml");
     expect(code).toBe(2);
     expect(error).toContain("--ca-cert");
+  });
+});
+
+describe("run", () => {
+  const words = "run -f mesh.yaml --as shop/reports";
+
+  test("the program's words are its own, its code is ours, and no port of administration is opened unasked", async () => {
+    const requests: RunRequest[] = [];
+    const runProgram = async (request: RunRequest) => {
+      requests.push(request);
+      return 42;
+    };
+    const ran = await run(`${words} --no-inbound --user www -- curl -s --as x http://backend.shop/`, {
+      runProgram,
+    });
+    expect([ran.code, ran.error]).toEqual([42, ""]);
+    expect(requests[0]).toMatchObject({
+      as: "shop/reports",
+      command: ["curl", "-s", "--as", "x", "http://backend.shop/"],
+      inbound: false,
+      user: "www",
+      config: { admin: null, adminSocket: null, metrics: null, readiness: null, log: { level: "error" } },
+    });
+    await run(`${words} --admin 127.0.0.1:15999 --log-level info -- true`, { runProgram });
+    expect(requests[1]).toMatchObject({
+      inbound: true,
+      user: null,
+      config: { metrics: null, log: { level: "info" } },
+    });
+    expect(requests[1]?.config.admin?.port).toBe(15999);
+  });
+
+  test("what keeps it from starting is 125, which no program is likely to mean, with a way out for a port in use", async () => {
+    const failing = (code: "address_in_use" | "permission_denied") => ({
+      runProgram: () => Promise.reject(new MeshError(code, "local", "it is so")),
+    });
+    const inUse = await run(`${words} -- true`, failing("address_in_use"));
+    expect([inUse.code, inUse.error]).toEqual([
+      125,
+      "fairlead run: it is so (address_in_use); with --no-inbound the program runs without being reached by peers\n",
+    ]);
+    const refused = await run(`${words} -- true`, failing("permission_denied"));
+    expect([refused.code, refused.error]).toEqual([125, "fairlead run: it is so (permission_denied)\n"]);
+    expect((await run("run --as shop/reports -- true")).code).toBe(125);
+    expect((await run("run -f mesh.yaml --as reports -- true")).code).toBe(2);
+    expect((await run("run -f mesh.yaml -- true")).code).toBe(2);
+    expect((await run(words)).code).toBe(2);
   });
 });

@@ -17,15 +17,16 @@ import { addNodeCommands } from "./node/commands.ts";
 import { get } from "./node/get.ts";
 import { resources } from "./node/resources.ts";
 import { runNode } from "./node/run.ts";
+import { addRun } from "./node/run_program.ts";
 import { reportConfigErrors } from "./report.ts";
 import { addSettingOptions, loadFromOptions } from "./setting_options.ts";
 import { colored, plain, type Style } from "./style.ts";
 
 /** Runs one command to its end. Never throws for a wrong call or a fault; our own bugs do come out. */
-export async function runCli(bindings: CliBindings): Promise<ExitCode> {
+export async function runCli(bindings: CliBindings): Promise<number> {
   const { terminal } = bindings;
   const style = terminal.isTerminal ? colored : plain;
-  const outcome: { code: ExitCode } = { code: 0 };
+  const outcome: { code: number } = { code: 0 };
   const program = buildProgram(bindings, style, (code) => {
     outcome.code = code;
   });
@@ -41,7 +42,8 @@ export async function runCli(bindings: CliBindings): Promise<ExitCode> {
   }
 }
 
-function buildProgram(bindings: CliBindings, style: Style, finish: (code: ExitCode) => void): Command {
+/** @param finish takes also the exit code of another program. */
+function buildProgram(bindings: CliBindings, style: Style, finish: (code: number) => void): Command {
   const { terminal } = bindings;
   const program = new Command("fairlead");
   // Inherited by the commands made below.
@@ -62,6 +64,7 @@ function buildProgram(bindings: CliBindings, style: Style, finish: (code: ExitCo
     .action(() => program.help());
   addNodeCommand(program, "up", bindings, style, finish);
   addNodeCommand(program, "node", bindings, style, finish);
+  addRun(program, { bindings, style, finish });
   addValidate(program, bindings, style, finish);
   addGet(program, bindings, style, finish);
   addExplain<AdminPlace>(program, {

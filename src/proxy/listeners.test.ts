@@ -87,3 +87,28 @@ test("a workload's port that cannot be had is told once, tried again until it is
   await clock.advance(proxyLimits.listenRetryMs * 10);
   expect(tries).toBe(0);
 });
+
+test("a node for one program accepts HBONE where this host has the address, or nowhere", () => {
+  const ips = ["10.0.0.3", "10.0.0.4"].flatMap((text) => IpAddress.parse(text) ?? []);
+  const opened = (bindInbound: "addresses" | "host addresses" | "none"): readonly string[] => {
+    const net = {
+      localAddresses: () => [],
+      listen: ({ address }: ListenOptions) => ({ address, close: () => {} }),
+    };
+    const locals = {
+      all: [{ addresses: ips }],
+      isBindable: ({ text }: IpAddress) => text === "10.0.0.3",
+      subscribe: () => () => {},
+    };
+    const context = { clock: new FakeClock(0), locals, own: new OwnListeners(net, []) };
+    const settings = {
+      ...{ bindInbound, hbonePort: 15008, wildcards: [], captured: null },
+      ...{ socks5: [], httpConnect: [], localPorts: [], applications: [] },
+    };
+    const listeners = new Listeners(context as unknown as NodeContext, settings, {} as Flows);
+    return listeners.addresses.map(({ ip }) => ip.text);
+  };
+  expect(opened("addresses")).toEqual(["10.0.0.3", "10.0.0.4"]);
+  expect(opened("host addresses")).toEqual(["10.0.0.3"]);
+  expect(opened("none")).toEqual([]);
+});

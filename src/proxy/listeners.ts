@@ -19,8 +19,8 @@ export interface EntrySettings {
 }
 
 export interface ListenerSettings {
-  /** Inbound HBONE on every address of this host, or on the addresses of the workloads that run here. */
-  readonly bindInbound: "addresses" | "wildcard";
+  /** Inbound HBONE on every address of this host, on the addresses of the workloads that run here, on those that this host has, or on none. */
+  readonly bindInbound: "addresses" | "wildcard" | "host addresses" | "none";
   readonly hbonePort: number;
   /** Wildcard addresses to bind, one of each family that is in use. */
   readonly wildcards: readonly IpAddress[];
@@ -57,7 +57,7 @@ export class Listeners {
     this.#flows = flows;
     try {
       this.#openFixed();
-      if (settings.bindInbound === "addresses") this.#followWorkloads(true);
+      this.#followWorkloads(true);
     } catch (error) {
       this.close();
       throw error;
@@ -105,10 +105,12 @@ export class Listeners {
    * again until it is there: the host had no descriptors, or its interface gets the address in a moment.
    */
   #followWorkloads(strict: boolean): void {
-    if (this.#closed || this.#settings.bindInbound !== "addresses") return;
+    const { bindInbound } = this.#settings;
+    if (this.#closed || bindInbound === "wildcard" || bindInbound === "none") return;
     const wanted = new Map<string, IpAddress>();
     for (const workload of this.#context.locals.all) {
-      for (const ip of workload.addresses) wanted.set(ip.text, ip);
+      for (const ip of workload.addresses)
+        if (bindInbound === "addresses" || this.#context.locals.isBindable(ip)) wanted.set(ip.text, ip);
     }
     for (const [text, listener] of this.#inbound) {
       if (wanted.has(text)) continue;

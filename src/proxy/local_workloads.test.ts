@@ -119,6 +119,33 @@ const named = (locals: LocalWorkloads) => locals.all.map(({ name }) => name);
 const here = (name: string, fields: Partial<Workload> = {}) =>
   workload(name, { addresses: [ip("10.0.0.1")], ...fields });
 
+test("of a service that was named, only endpoints of this host run here: by its address, its name, or at loopback", () => {
+  const endpoint = (name: string, address: string, fields: Partial<Workload> = {}) =>
+    workload(name, {
+      addresses: [ip(address)],
+      services: new Map([["shop/backend.shop", new Map([[80, 8080]])]]),
+      ...fields,
+    });
+  const store = new MeshStore();
+  const locals = selecting(store, { names: ["shop/backend"], services: ["shop/backend"], nodeName: "here" });
+  store.apply({
+    workloads: {
+      upsert: [
+        endpoint("by-address", "10.0.0.1"),
+        endpoint("by-node", "10.0.0.9", { node: "here" }),
+        endpoint("at-loopback", "127.0.4.1"),
+        endpoint("elsewhere", "10.0.0.8"),
+        endpoint("other-network", "10.0.0.1", { network: "n2" }),
+        endpoint("other-service", "10.0.0.1", {
+          services: new Map([["shop/backends.shop", new Map([[80, 80]])]]),
+        }),
+        workload("backend", { addresses: [ip("10.0.0.7")] }),
+      ],
+    },
+  });
+  expect([...named(locals)].sort()).toEqual(["at-loopback", "backend", "by-address", "by-node"]);
+});
+
 test("a workload of another network with this host's address is another host's", () => {
   for (const fields of [{ network: "elsewhere" }, { network: "elsewhere", node: "here" }]) {
     const store = new MeshStore();

@@ -10,6 +10,8 @@ import type { Workload } from "../mesh/workload.ts";
 export interface LocalSelection {
   /** `namespace/name` of the workloads that run here; null chooses those with an address of this host, or of this node's name. */
   readonly names: readonly string[] | null;
+  /** Services by the same form of name, or by host name: their endpoints on this host run here, too. Default: none. */
+  readonly services?: readonly string[];
   readonly nodeName: string;
   /** This node's network: without `names` only workloads of it run here. */
   readonly network: string;
@@ -72,6 +74,11 @@ export class LocalWorkloads {
     const known = this.byAddress(ip);
     if (known !== null || this.#all.length !== 1 || this.#former.has(ip.text)) return known;
     return this.#all[0] ?? null;
+  }
+
+  /** Whether a listener of this host can have it: loopback is all of 127.0.0.0/8, of which one is listed. */
+  isBindable(ip: IpAddress): boolean {
+    return ip.isLoopback || this.isHostAddress(ip);
   }
 
   /** Whether `ip` was an address of this host when it was last looked, a second ago at most. */
@@ -154,8 +161,23 @@ export class LocalWorkloads {
   /** By name, or by its node's; not for an address that it says it has. */
   #isPlaced(workload: Workload): boolean {
     const { names, nodeName, network } = this.#selection;
-    if (names !== null) return names.includes(`${workload.namespace}/${workload.name}`);
+    if (names !== null)
+      return names.includes(`${workload.namespace}/${workload.name}`) || this.#isEndpointHere(workload);
     return nodeName !== "" && workload.node === nodeName && workload.network === network;
+  }
+
+  /** An endpoint of a service that was named, by an address or the name of this host: its other endpoints are other hosts'. */
+  #isEndpointHere(workload: Workload): boolean {
+    const { services = [], nodeName, network } = this.#selection;
+    if (services.length === 0 || workload.network !== network) return false;
+    const isHere =
+      (nodeName !== "" && workload.node === nodeName) || workload.addresses.some((ip) => this.isBindable(ip));
+    return (
+      isHere &&
+      [...workload.services.keys()].some((key) =>
+        services.some((name) => key === name || key.startsWith(`${name}.`)),
+      )
+    );
   }
 
   /** Who has each address: whoever had it goes on, else the first that was declared. A later one takes over neither SVID nor policy. */

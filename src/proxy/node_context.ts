@@ -38,6 +38,8 @@ export interface NodeContext {
   readonly clock: Clock;
   readonly random: Random;
   readonly net: Network;
+  /** Where the applications of this host's workloads are dialled: the host itself, or the network of one program. */
+  readonly applications: Pick<Network, "connect">;
   readonly logger: Logger;
   readonly store: MeshStore;
   readonly engine: PolicyEngine;

@@ -98,7 +98,7 @@ function dial(originalSource: "auto" | "on" | "off" = "auto", onLoopback = false
   };
   const settings = { originalSource, mark: null, applicationAddresses: new Map<string, SocketAddress>() };
   return connectWorkload(
-    { clock, unshown, own: new OwnListeners(net, []), net, settings } as unknown as Parameters<
+    { clock, unshown, own: new OwnListeners(net, []), applications: net, settings } as unknown as Parameters<
       typeof connectWorkload
     >[0],
     { permit: mintPermit(asked, 1, null), source: caller, onLoopback },

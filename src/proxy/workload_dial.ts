@@ -15,7 +15,7 @@ export interface WorkloadCall {
   readonly onLoopback: boolean;
 }
 
-type DialContext = Pick<NodeContext, "settings" | "net" | "own" | "unshown" | "clock">;
+type DialContext = Pick<NodeContext, "settings" | "applications" | "own" | "unshown" | "clock">;
 
 /**
  * Connects to the application that the permit was given for, from the caller's own address where that works.
@@ -26,7 +26,7 @@ export async function connectWorkload(context: DialContext, call: WorkloadCall):
   const { permit, source } = call;
   assert(Permit.isGenuine(permit), "a local workload is dialled with a Permit alone");
   const target = { ip: permit.connection.destinationIp, port: permit.connection.destinationPort };
-  const { settings, net, own, unshown } = context;
+  const { settings, applications: net, own, unshown } = context;
   const mapped = applicationAddress(context, target);
   const to =
     mapped === target && call.onLoopback
@@ -58,7 +58,7 @@ function canShowSource(source: SocketAddress, target: SocketAddress): boolean {
  * port that Docker publishes) the answer goes to the caller itself, which knows of no such connection. Whichever answers first is taken.
  */
 async function connectShown(
-  { net, clock, unshown }: DialContext,
+  { applications: net, clock, unshown }: DialContext,
   shown: ConnectOptions,
   plain: ConnectOptions,
 ): Promise<Socket> {

@@ -15,10 +15,11 @@ import type { Handover } from "../../host/handover.ts";
 import type { Files, Host } from "../../host/host.ts";
 import { versionFields } from "../version.ts";
 import { askAdmin, followAdmin } from "./admin_client.ts";
+import type { ProgramsOutside } from "./program_in_mesh.ts";
 import { systemBindings } from "./system_bindings.ts";
 
 /** Outside of a Host because the simulator has no use for it. */
-export interface Outside {
+export interface Outside extends ProgramsOutside {
   readonly serveHttp: ServeHttp;
   readonly handover: Handover;
   /** Writes all of it to standard output (1) or error (2), waiting for a slow reader. */
@@ -44,6 +45,7 @@ export function cliBindings(host: Host, outside: Outside): CliBindings {
     readControlDocument: async (part, rootNamespace) =>
       (await import("./control_documents.ts")).readControlDocument(part, rootNamespace),
     startNode: async (config) => (await import("./node_start.ts")).startServedNode(host, outside, config),
+    runProgram: async (request) => (await import("./program_in_mesh.ts")).runInMesh(host, outside, request),
     askAdmin: (node, method, path) => askAdmin(host, node, method, path),
     capture: {
       status: () => captureStatus(host, ports.hbone),

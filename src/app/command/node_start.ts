@@ -9,6 +9,7 @@ import type { Handover } from "../../host/handover.ts";
 import type { Host } from "../../host/host.ts";
 import { serveAdministration } from "../node/administration.ts";
 import { prepareNode, type Tenure } from "../node/node.ts";
+import type { NodePlace } from "../node/place.ts";
 import { succeed } from "../node/succession.ts";
 import { Upgrades } from "../node/upgrade.ts";
 import { openLog, serveProgram } from "../served.ts";
@@ -21,16 +22,17 @@ interface Serving {
 
 const toldToEnd = "this node was told to end";
 
-/** @throws MeshError when it cannot start as it was told to. */
+/** @param place default: the whole host. @throws MeshError when it cannot start as it was told to. */
 export async function startServedNode(
   host: Host,
   { serveHttp, handover }: Serving,
   config: Config,
-): Promise<StartedNode> {
+  place?: NodePlace,
+): Promise<StartedNode & { readonly listening: Promise<unknown> }> {
   const logger = openLog(host, config.log);
   const { received } = handover;
   const tenure: Tenure = { holds: received === null };
-  const node = await prepareNode(host, config, logger, tenure);
+  const node = await prepareNode(host, config, logger, tenure, place);
   // With documents it listens now or never; a control plane may be away for long, and administration says so meanwhile.
   if (config.control === null) await node.listening;
   // One after the other: what an upgrade needs of the served program is there before any is asked for.
@@ -79,6 +81,7 @@ export async function startServedNode(
       upgrades.abandon(toldToEnd);
       served.stop();
     },
+    listening: node.listening,
     createdAuthority: node.createdAuthority,
     trustDomain: node.trustDomain,
     control: describeControl(node.control()),

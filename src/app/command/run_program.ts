@@ -2,10 +2,14 @@
 import { runCli } from "../../cli/program.ts";
 import { createBunRuntime } from "../../host/bun/host.ts";
 import { ask, onKey, print, screenSize } from "../../host/system/terminal.ts";
-import { cliBindings } from "./bindings.ts";
+import { cliBindings, type Outside } from "./bindings.ts";
 
 export async function runProgram(): Promise<void> {
   const { host, handover, serveHttp } = await createBunRuntime();
   const screen = { onKey, size: screenSize };
-  host.process.exit(await runCli(cliBindings(host, { serveHttp, handover, print, ask, screen })));
+  const openPrivateNetwork: Outside["openPrivateNetwork"] = async (net) =>
+    (await import("../../host/bun/private_network.ts")).openPrivateNetwork(net);
+  host.process.exit(
+    await runCli(cliBindings(host, { serveHttp, handover, print, ask, screen, openPrivateNetwork })),
+  );
 }

@@ -14,12 +14,14 @@ import { describeCapture, Trial } from "../../host/capture/trial.ts";
 import type { Host } from "../../host/host.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
 
+type Installed = Pick<Capture, "inForce" | "repairs" | "pause" | "resume" | "remove">;
+
 /** The rules, and the trial that they are on. */
 export class NodeCapture {
-  readonly #capture: Capture;
+  readonly #capture: Installed;
   readonly #trial: Trial | null;
 
-  constructor(capture: Capture, trial: Trial | null) {
+  constructor(capture: Installed, trial: Trial | null) {
     this.#capture = capture;
     this.#trial = trial;
   }
@@ -158,6 +160,12 @@ async function tellFindings(
   locals.subscribe(tellAddresses);
   const findings = await inspectHost(host, { ...options, hbonePort: config.ports.hbone });
   for (const { message, remedy } of findings) logger.log("warn", "capture", message, { remedy });
+}
+
+/** What readiness waits for. @param capture null until the rules are installed. */
+export function pendingCapture(capture: NodeCapture | null): readonly string[] {
+  const pending = capture === null ? "capture rules" : capture.pending;
+  return pending === null ? [] : [pending];
 }
 
 /** @param read null until the rules are installed. */

@@ -36,10 +36,11 @@ import { OwnListeners } from "../../proxy/own_listeners.ts";
 import { Telemetry } from "../../proxy/telemetry.ts";
 import { UnshownSources } from "../../proxy/unshown_sources.ts";
 import { type Lifecycle, startWithin } from "../lifecycle.ts";
-import { type NodeCapture, registerCaptureMetrics, startCapture } from "./capture.ts";
+import { type NodeCapture, pendingCapture, registerCaptureMetrics } from "./capture.ts";
 import { type IdentitySocket, openIdentitySocket, prefetchIdentities } from "./identity.ts";
 import { CrlSets, followControl, type MeshSource } from "./mesh_source.ts";
 import { NodeNames } from "./names.ts";
+import { type NodePlace, wholeHost } from "./place.ts";
 import { anyAddresses, listenerSettings, nodeSettings, reservedAddresses } from "./settings.ts";
 import { SidecarPolicies } from "./sidecar_policies.ts";
 import { openSigner } from "./signer.ts";
@@ -106,8 +107,9 @@ export async function prepareNode(
   config: Config,
   logger: LogWriter,
   tenure: Tenure = { holds: true },
+  place: NodePlace = wholeHost(host),
 ): Promise<PreparedNode> {
-  return await startWithin(logger, (life) => build(host, config, logger, life, tenure));
+  return await startWithin(logger, (life) => build(host, config, logger, life, tenure, place));
 }
 
 async function build(
@@ -116,6 +118,7 @@ async function build(
   logger: LogWriter,
   life: Lifecycle,
   tenure: Tenure,
+  place: NodePlace,
 ): Promise<PreparedNode> {
   const { clock, random, net, files } = host;
   const metrics = new MetricRegistry();
@@ -189,6 +192,7 @@ async function build(
   const telemetry = new Telemetry(clock, logger, metrics);
   const locals = new LocalWorkloads(clock, logger, store, {
     names: config.workloads ?? membership?.workloads ?? null,
+    services: place.services,
     nodeName,
     network,
     // A host that has joined may run what the mesh places on it by name; an address alone entitles it to nothing.
@@ -200,6 +204,7 @@ async function build(
     clock,
     random,
     net,
+    applications: place.applications,
     logger,
     store,
     engine,
@@ -244,7 +249,7 @@ async function build(
   const holds = (): boolean => tenure.holds;
   const serveNames = async (): Promise<void> => nodeNames?.serve(locals, context.own, metrics, life, holds);
   const withdraw = async (): Promise<void> => nodeNames?.withdraw();
-  const parts = { mesh, makeWaypoint, serveNames, withdraw, holds };
+  const parts = { mesh, makeWaypoint, serveNames, withdraw, holds, place };
   const listening = listen(host, config, context, parts, life, keepCapture).then((open) => {
     tunnel = open;
     return open;
@@ -306,7 +311,7 @@ async function listen(
   host: Host,
   config: Config,
   context: NodeContext,
-  { mesh, makeWaypoint, serveNames, withdraw, holds }: ListeningParts,
+  { mesh, makeWaypoint, serveNames, withdraw, holds, place }: ListeningParts,
   life: Lifecycle,
   onCapture: (capture: NodeCapture) => void,
 ): Promise<NodeTunnel> {
@@ -324,12 +329,16 @@ async function listen(
       );
     const hasIpv6 = await opensIpv6Sockets(host.files);
     const wildcards = anyAddresses.filter((ip) => ip.isIpv4 || hasIpv6);
-    const tunnel = new NodeTunnel(context, listenerSettings(config, wildcards), makeWaypoint);
+    const tunnel = new NodeTunnel(
+      context,
+      listenerSettings(config, wildcards, place.bindInbound),
+      makeWaypoint,
+    );
     life.onStop(() => tunnel.stop());
     await serveNames();
     // Last, so that nothing is redirected to a port that does not listen yet; and first undone.
     if (config.capture.mode !== "off") {
-      const capture = await startCapture(host, config, context, { withdraw, holds });
+      const capture = await place.capture(config, context, { withdraw, holds });
       life.onStop(() => capture.remove());
       if (life.isStopping) await life.stop();
       onCapture(capture);
@@ -349,6 +358,7 @@ interface ListeningParts {
   readonly withdraw: () => Promise<void>;
   /** What is set up on this host is this process's to undo. */
   readonly holds: () => boolean;
+  readonly place: NodePlace;
 }
 
 async function holdDocuments({ missingPolicy }: Config): Promise<HeldDocuments> {
@@ -378,11 +388,6 @@ function countChanges(change: MeshChange): Record<string, number | null> {
     services: count(change.services),
     policies: count(change.policies),
   };
-}
-
-function pendingCapture(capture: NodeCapture | null): readonly string[] {
-  const pending = capture === null ? "capture rules" : capture.pending;
-  return pending === null ? [] : [pending];
 }
 
 /** Ready is: every workload of this host could show its SVID now, and we are not on our way out. */

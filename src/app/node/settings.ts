@@ -28,10 +28,15 @@ export function reservedAddresses({ ports }: Config): SocketAddress[] {
   );
 }
 
-export function listenerSettings(config: Config, wildcards: readonly IpAddress[]): ListenerSettings {
+/** @param bindInbound in place of the configuration's; null: as that says. */
+export function listenerSettings(
+  config: Config,
+  wildcards: readonly IpAddress[],
+  bindInbound: ListenerSettings["bindInbound"] | null,
+): ListenerSettings {
   const { ports, capture } = config;
   return {
-    bindInbound: config.bindInbound,
+    bindInbound: bindInbound ?? config.bindInbound,
     hbonePort: ports.hbone,
     wildcards,
     captured:

@@ -6,7 +6,7 @@ import { MeshError } from "../../base/errors.ts";
 import { parseSocketAddress } from "../../base/ip.ts";
 import type { ControlClientConfig } from "../../config/control/client.ts";
 import type { ControlPlaneConfig } from "../../config/control/config.ts";
-import type { CliBindings, ExitCode } from "../bindings.ts";
+import type { CliBindings } from "../bindings.ts";
 import { runCli } from "../program.ts";
 import { FakeLive } from "../testing/live.ts";
 import { noCapture } from "../testing/no_capture.ts";
@@ -26,7 +26,7 @@ interface World {
 }
 
 interface Run {
-  readonly code: ExitCode;
+  readonly code: number;
   readonly out: string;
   readonly error: string;
   readonly connected: readonly ControlClientConfig[];
@@ -65,6 +65,7 @@ async function run(words: readonly string[] | string, world: World = {}): Promis
     readText: async (path) => read(path),
     readMeshFiles: async (paths) => paths.map((path) => ({ path, text: read(path) })),
     startNode: () => Promise.reject(new Error("no node is expected here")),
+    runProgram: () => Promise.reject(new Error("no program is expected here")),
     readControlDocument: async () => null,
     askAdmin: () => Promise.reject(new MeshError("connect_refused", "upstream", "no node here")),
     control: {
