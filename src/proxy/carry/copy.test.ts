@@ -5,7 +5,7 @@ import { FakeSocket } from "../../host/testing/fake_socket.ts";
 import { FakeClock } from "../../pki/testing/fake_clock.ts";
 import type { H2Stream, H2StreamEvents } from "../../wire/h2/stream.ts";
 import { resetCode } from "../../wire/hbone.ts";
-import { Copy } from "./copy.ts";
+import { Copy, type CopyEnd } from "./copy.ts";
 import { EarlyStream } from "./early_stream.ts";
 import { SocketEnd } from "./socket_end.ts";
 import { StreamEnd } from "./stream_end.ts";
@@ -325,5 +325,119 @@ describe("copy between two sockets", () => {
     const { client, server } = pair();
     client.handler?.onClose(new MeshError("connection_reset", "peer", "reset"));
     expect(server.state).toBe("reset");
+  });
+});
+
+describe("what comes late", () => {
+  const broke = new MeshError("connection_reset", "peer", "reset");
+
+  /** Two ends that note what they are told. */
+  function noted(onStart: (copy: Copy, self: CopyEnd, index: number) => void = () => {}) {
+    const said: string[] = [];
+    const finished: (MeshError | null)[] = [];
+    const clock = new FakeClock(0);
+    const end = (index: number): CopyEnd => {
+      const self: CopyEnd = {
+        start: (copy) => {
+          said.push(`${index} start`);
+          onStart(copy, self, index);
+        },
+        write: (bytes) => bytes.length,
+        end: () => void said.push(`${index} end`),
+        released: () => {},
+        stop: () => void said.push(`${index} stop`),
+        break: () => void said.push(`${index} break`),
+        abort: () => void said.push(`${index} abort`),
+      };
+      return self;
+    };
+    const ends = [end(0), end(1)] as const;
+    const counters = { bytesToUpstream: 0, bytesToDownstream: 0 };
+    const copy = new Copy(...ends, counters, clock, (error) => finished.push(error));
+    return { said, finished, clock, copy, ends, counters };
+  }
+
+  test("an end that is cut while it starts leaves the other one untouched", () => {
+    const { said, copy, finished } = noted((one) => one.abort(broke));
+    copy.start();
+    expect([said, finished]).toEqual([["0 start", "0 abort", "1 abort"], [broke]]);
+  });
+
+  test("an end that breaks while it starts breaks the other once that has started, and only once", () => {
+    const { said, copy, ends } = noted((one, self, index) => {
+      if (index === 0) one.fail(self, broke);
+    });
+    copy.start();
+    expect(said).toEqual(["0 start", "1 start", "1 break"]);
+    copy.fail(ends[1], new MeshError("connection_closed", "peer", "later"));
+    expect(said).toEqual(["0 start", "1 start", "1 break"]);
+    const cut = noted((one, self, index) => {
+      if (index === 0) one.fail(self, broke);
+      else one.abort(broke);
+    });
+    cut.copy.start();
+    expect(cut.said).toEqual(["0 start", "1 start", "0 abort", "1 abort"]);
+  });
+
+  test("it finishes once, whatever follows, and what follows is told to no end", async () => {
+    const { said, copy, ends, finished, clock } = noted();
+    copy.start();
+    copy.broken();
+    expect([finished, copy.finished]).toEqual([[], false]);
+    copy.fail(ends[0], broke);
+    expect([finished, copy.finished]).toEqual([[], true]);
+    copy.broken();
+    said.length = 0;
+    copy.broken();
+    copy.abort(broke);
+    copy.endDone();
+    copy.endDone();
+    await clock.advance(proxyLimits.passOnMs + 1);
+    expect([said, finished, clock.timers]).toEqual([[], [broke], 0]);
+  });
+
+  test("two ends that are through finish it in order; not where one broke before", () => {
+    const through = noted();
+    through.copy.start();
+    through.copy.endDone();
+    expect(through.finished).toEqual([]);
+    through.copy.endDone();
+    expect([through.finished, through.copy.finished]).toEqual([[null], true]);
+    const one = noted();
+    one.copy.start();
+    one.copy.fail(one.ends[1], broke);
+    one.copy.endDone();
+    one.copy.endDone();
+    expect(one.finished).toEqual([]);
+    one.copy.broken();
+    expect([one.finished, one.said.at(-1)]).toEqual([[broke], "1 abort"]);
+  });
+
+  test("a socket that says twice that it ends, or ends after it was cut, has ended once", () => {
+    const { stream, socket, finished } = carry();
+    socket.handler?.onEnd();
+    socket.handler?.onEnd();
+    expect([stream.localEnded, finished]).toEqual([true, []]);
+    stream.receive("", true);
+    socket.handler?.onEnd();
+    socket.handler?.onClose(null);
+    expect([socket.state, finished]).toEqual(["ended", [null]]);
+    const cut = carry();
+    cut.copy.abort(broke);
+    cut.socket.handler?.onEnd();
+    cut.socket.handler?.onClose(null);
+    expect([cut.stream.localEnded, cut.finished]).toEqual([false, [broke]]);
+  });
+
+  test("what a socket says to a stream that was reset in order is dropped", () => {
+    const { stream, socket, counters } = carry();
+    stream.closed = true;
+    stream.events.onReset(resetCode.noError, "remote", new MeshError("h2_reset", "peer", "reset"));
+    socket.receive("late");
+    expect([stream.sent, counters.bytesToDownstream, socket.paused]).toEqual(["", 0, false]);
+    const closed = carry();
+    closed.stream.closed = true;
+    closed.socket.receive("late");
+    expect([closed.stream.sent, closed.socket.paused]).toEqual(["", false]);
   });
 });

@@ -1,10 +1,11 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { rejectionOf } from "../../base/testing/rejection.ts";
 import { createBunHost } from "../../host/bun/host.ts";
-import type { Socket } from "../../host/host.ts";
+import type { Network, Socket } from "../../host/host.ts";
 import { FakeSocket } from "../../host/testing/fake_socket.ts";
 import { Recorder } from "../../host/testing/recorder.ts";
+import { FakeClock } from "../../pki/testing/fake_clock.ts";
 import { securedInside } from "./inner_socket.ts";
 
 const host = createBunHost();
@@ -61,4 +62,68 @@ test("what fails on the way gives all of it back", async () => {
   });
   expect(await rejectionOf(failing)).toMatchObject({ code: "tls_handshake" });
   expect(outer.state).toBe("reset");
+});
+
+describe("a connection inside", () => {
+  /** By hand: one socket for the caller's side, one for what is carried. */
+  async function byHand() {
+    const [near, far, outer] = [new FakeSocket(), new FakeSocket(), new FakeSocket()];
+    const clock = new FakeClock(0);
+    const net = { socketPair: async () => [near, far] } as unknown as Network;
+    const client = new Recorder(await securedInside({ clock, net }, outer, plain));
+    return { near, far, outer, clock, client };
+  }
+
+  test("that is closed twice is closed once, and waits once for its peer", async () => {
+    const { near, clock, client } = await byHand();
+    let closes = 0;
+    near.close = () => void closes++;
+    client.socket.close();
+    client.socket.close();
+    expect([closes, clock.timers]).toEqual([1, 1]);
+  });
+
+  test("whose stream is over waits for nothing when it is closed", async () => {
+    const { near, far, outer, clock, client } = await byHand();
+    near.close = () => {};
+    far.handler?.onEnd();
+    outer.handler?.onEnd();
+    client.socket.close();
+    expect(clock.timers).toBe(0);
+  });
+
+  test("that is lost says so once, and hears nothing more", async () => {
+    const { near, outer, client } = await byHand();
+    outer.handler?.onClose(new MeshError("h2_reset", "upstream", "the stream was reset"));
+    near.handler?.onEnd();
+    const before = { data: client.text, ends: client.ends, closes: client.closes };
+    near.receive("late");
+    near.handler?.onDrain();
+    near.handler?.onEnd();
+    near.handler?.onClose(null);
+    expect({ data: client.text, ends: client.ends, closes: client.closes }).toEqual(before);
+    expect([before.closes, client.error?.code]).toEqual([1, "h2_reset"]);
+  });
+
+  test("without a pair of sockets resets the stream, and says why", async () => {
+    const outer = new FakeSocket();
+    const net = {
+      socketPair: async () => {
+        throw new MeshError("limit_reached", "local", "no descriptors");
+      },
+    } as unknown as Network;
+    const failing = securedInside({ clock: new FakeClock(0), net }, outer, plain);
+    expect(await rejectionOf(failing)).toMatchObject({ code: "limit_reached" });
+    expect(outer.state).toBe("reset");
+  });
+
+  test("whose stream breaks while it is secured fails with what broke it", async () => {
+    const [near, far, outer] = [new FakeSocket(), new FakeSocket(), new FakeSocket()];
+    const net = { socketPair: async () => [near, far] } as unknown as Network;
+    const failing = securedInside({ clock: new FakeClock(0), net }, outer, () => {
+      outer.handler?.onClose(new MeshError("h2_reset", "upstream", "the stream was reset"));
+      return Promise.reject(new MeshError("tls_handshake", "upstream", "it ended"));
+    });
+    expect(await rejectionOf(failing)).toMatchObject({ code: "h2_reset" });
+  });
 });
