@@ -35,7 +35,7 @@ import { Forwarder } from "../../src/waypoint/upstream/forward.ts";
 import { Waypoint } from "../../src/waypoint/waypoint.ts";
 import type { H2Stream, H2StreamEvents } from "../../src/wire/h2/stream.ts";
 import { Loop, pipe, somewhere } from "./memory_pipe.ts";
-import { base, middleware, policies, routes } from "./waypoint_documents.ts";
+import { base, emptyMiddleware, middleware, policies, routes } from "./waypoint_documents.ts";
 
 const isQuick = process.argv.includes("--quick");
 const word = process.argv.slice(2).find((text) => !text.startsWith("--")) ?? "";
@@ -79,7 +79,7 @@ async function openWaypoint(
   });
   const attachment = new Attachment("istio-system", (key) => store.serviceByKey(key));
   const folder = join(tmpdir(), `fairlead_micro_${process.pid}`);
-  await Bun.write(join(folder, "empty.ts"), "export default () => (_c, next) => next();\n");
+  await Bun.write(join(folder, "empty.ts"), emptyMiddleware);
   const metrics = new MetricRegistry();
   const traffic = new Traffic({
     ...{ clock, random: systemRandom, logger: silentLogger, store, metrics },

@@ -1,4 +1,4 @@
-/** The mesh of the waypoint's micro benchmark: one service, and as many routes, policies and middlewares as are wanted. */
+/** Documents for benchmarks of the waypoint: one service, and as many routes, policies and middlewares of a service as are wanted. */
 
 export const base = `apiVersion: networking.istio.io/v1
 kind: WorkloadEntry
@@ -23,45 +23,50 @@ spec:
 ---
 `;
 
-export function routes(count: number): string {
+/** @param name of the ServiceEntry, whose host is in `.shop`. None of the first matches what is asked for: the last takes it. */
+export function routes(count: number, name = "web"): string {
   const rules = Array.from(
     { length: count },
     (_, i) =>
-      `  - name: r${i}\n    match: [{uri: {prefix: /path${i}/}}]\n    route: [{destination: {host: web.shop}}]\n`,
+      `  - name: r${i}\n    match: [{uri: {prefix: /path${i}/}}]\n    route: [{destination: {host: ${name}.shop}}]\n`,
   );
   return `apiVersion: networking.istio.io/v1
 kind: VirtualService
-metadata: {name: web, namespace: shop}
+metadata: {name: ${name}, namespace: shop}
 spec:
-  hosts: [web.shop]
+  hosts: [${name}.shop]
   http:
 ${rules.join("")}  - name: rest
-    route: [{destination: {host: web.shop}}]
+    route: [{destination: {host: ${name}.shop}}]
 ---
 `;
 }
 
-export function policies(count: number): string {
+/** The last lets the caller in. */
+export function policies(count: number, name = "web"): string {
   return Array.from(
     { length: count },
     (_, i) => `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
-metadata: {name: p${i}, namespace: shop}
+metadata: {name: ${name}-${i}, namespace: shop}
 spec:
-  targetRefs: [{group: networking.istio.io, kind: ServiceEntry, name: web}]
+  targetRefs: [{group: networking.istio.io, kind: ServiceEntry, name: ${name}}]
   rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/${i === count - 1 ? "caller" : `other${i}`}]}}], to: [{operation: {methods: [GET], paths: ["/*"]}}]}]
 ---
 `,
   ).join("");
 }
 
-export function middleware(count: number): string {
+/** What each does is in `empty.ts`. */
+export const emptyMiddleware = "export default () => (_c, next) => next();\n";
+
+export function middleware(count: number, name = "web"): string {
   return Array.from(
     { length: count },
     (_, i) => `apiVersion: fairlead.dev/v1
 kind: Middleware
-metadata: {name: m${i}, namespace: shop}
-spec: {targetRefs: [{group: networking.istio.io, kind: ServiceEntry, name: web}], file: empty.ts, order: ${i}}
+metadata: {name: ${name}-${i}, namespace: shop}
+spec: {targetRefs: [{group: networking.istio.io, kind: ServiceEntry, name: ${name}}], file: empty.ts, order: ${i}}
 ---
 `,
   ).join("");

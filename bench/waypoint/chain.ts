@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TestAuthority } from "../../conformance/peer/lab/authority.ts";
 import { Subprocess } from "../../conformance/peer/lab/subprocess.ts";
+import { emptyMiddleware, middleware, policies, routes } from "../micro/waypoint_documents.ts";
 import { envoyWaypoint } from "./envoy.ts";
 
 export interface Chain {
@@ -11,6 +12,8 @@ export interface Chain {
   /** Where the caller's node leads to each service. */
   readonly http1: string;
   readonly http2: string;
+  /** Serves `/64k` over HTTP/1.1; the one for HTTP/2 does so, too. */
+  readonly large: string;
   stop(): Promise<void>;
 }
 
@@ -19,7 +22,18 @@ const hbonePort = 25_208;
 const services = [
   { name: "one", vip: "240.3.0.1", protocol: "HTTP", port: 28_380, caller: 28_390 },
   { name: "two", vip: "240.3.0.2", protocol: "HTTP2", port: 28_381, caller: 28_391 },
+  { name: "three", vip: "240.3.0.3", protocol: "HTTP", port: 28_382, caller: 28_392 },
 ];
+
+/** What each service has; nothing of it by default. */
+export interface Shape {
+  /** So many routes, and as many policies. */
+  readonly rules: number;
+  /** Of Fairlead alone. */
+  readonly middlewares: number;
+}
+
+export const plain: Shape = { rules: 0, middlewares: 0 };
 
 /** Who is the waypoint. */
 export type WaypointSubject =
@@ -32,10 +46,13 @@ export async function openChain(
   program: string,
   subject: WaypointSubject,
   loadPath: string,
+  shape: Shape = plain,
 ): Promise<Chain> {
   mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, "64k"), new Uint8Array(65_536).fill(0x61));
+  writeFileSync(join(directory, "empty.ts"), emptyMiddleware);
   const authority = TestAuthority.create(directory, "bench");
-  writeFileSync(join(directory, "mesh.yaml"), documents());
+  writeFileSync(join(directory, "mesh.yaml"), documents(shape));
   writeFileSync(join(directory, "nginx.conf"), nginx(directory));
   const started: Subprocess[] = [];
   const start = async (
@@ -57,6 +74,7 @@ export async function openChain(
   /** Envoy writes no access log here, and neither does it. */
   const ownWaypoint = async (path: string): Promise<Subprocess> => {
     const argv = ["--workload", "shop/waypoint", "--waypoint", "shop/waypoint", "--log-level", "warn"];
+    if (shape.middlewares > 0) argv.push("--waypoint-middleware", directory);
     const process = await start("waypoint", [path, "up", ...common(directory, authority), ...argv], null);
     await Bun.sleep(2_500);
     return process;
@@ -76,7 +94,7 @@ export async function openChain(
     const waypoint =
       "fairlead" in subject
         ? await ownWaypoint(subject.fairlead)
-        : await start("waypoint", envoyCommand(subject.envoy, directory, authority), (line) =>
+        : await start("waypoint", envoyCommand(subject.envoy, directory, authority, shape), (line) =>
             line.includes("starting main dispatch loop"),
           );
     await node(
@@ -88,6 +106,7 @@ export async function openChain(
       waypoint,
       http1: `${addresses.caller}:${services[0]?.caller}`,
       http2: `${addresses.caller}:${services[1]?.caller}`,
+      large: `${addresses.caller}:${services[2]?.caller}`,
       stop: async () => {
         await Promise.all(started.map((each) => each.stop()));
       },
@@ -98,13 +117,19 @@ export async function openChain(
   }
 }
 
-function envoyCommand(path: string, directory: string, authority: TestAuthority): readonly string[] {
+function envoyCommand(
+  path: string,
+  directory: string,
+  authority: TestAuthority,
+  { rules }: Shape,
+): readonly string[] {
   const config = envoyWaypoint({
     authority,
     leaf: authority.issueFor("spiffe://cluster.local/ns/shop/sa/waypoint", "envoy_waypoint"),
     listen: addresses.waypoint,
     hbonePort,
     application: addresses.application,
+    rules,
     services: services.map(({ vip, port, protocol }) => ({
       called: `${vip}:80`,
       port,
@@ -131,17 +156,23 @@ function nginx(directory: string): string {
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
     (name) => `${name}_temp_path ${directory}/${name};`,
   );
-  return `daemon off; worker_processes 1; pid ${directory}/nginx.pid; error_log ${directory}/nginx.error;
+  // Its worker reads a file of ours, whoever we are.
+  const user = process.getuid?.() === 0 ? "user root; " : "";
+  return `${user}daemon off; worker_processes 1; pid ${directory}/nginx.pid; error_log ${directory}/nginx.error;
 events { worker_connections 10000; }
 http {
   ${temporary.join(" ")}
   access_log off; keepalive_requests 1000000000; keepalive_timeout 3600s; http2_max_concurrent_streams 1000;
-  server { listen ${addresses.application}:${services[1]?.port} http2; location / { return 200 "hello, world"; } }
+  server {
+    listen ${addresses.application}:${services[1]?.port} http2; listen ${addresses.application}:${services[2]?.port};
+    location / { return 200 "hello, world"; }
+    location = /64k { root ${directory}; }
+  }
 }
 `;
 }
 
-function documents(): string {
+function documents({ rules, middlewares }: Shape): string {
   const workload = (name: keyof typeof addresses, labels: string) => `apiVersion: networking.istio.io/v1
 kind: WorkloadEntry
 metadata: {name: ${name}, namespace: shop, labels: {app: ${name}${labels}}, annotations: {ambient.istio.io/redirection: enabled}}
@@ -162,5 +193,9 @@ spec:
 ---
 `,
   );
-  return `${workload("caller", "")}${workload("application", "")}${workload("waypoint", ", istio.io/waypoint-for: all")}${entries.join("")}`;
+  const ofServices = services.flatMap(({ name }) => [
+    ...(rules === 0 ? [] : [routes(rules, name), policies(rules, name)]),
+    middleware(middlewares, name),
+  ]);
+  return `${workload("caller", "")}${workload("application", "")}${workload("waypoint", ", istio.io/waypoint-for: all")}${entries.join("")}${ofServices.join("")}`;
 }

@@ -9,6 +9,8 @@ export interface EnvoyChain {
   readonly listen: string;
   readonly hbonePort: number;
   readonly application: string;
+  /** Routes before the one that takes all, and as many RBAC policies, of which the last lets the caller in; 0: neither. */
+  readonly rules: number;
   /** By service address and port: the application's port, and what it speaks. */
   readonly services: readonly {
     readonly called: string;
@@ -30,7 +32,7 @@ export function envoyWaypoint(chain: EnvoyChain): Json {
     static_resources: {
       listeners: [
         terminate(chain),
-        ...chain.services.flatMap((service) => [http(service), originate(chain, service)]),
+        ...chain.services.flatMap((service) => [http(chain, service), originate(chain, service)]),
       ],
       clusters: [
         ...chain.services.flatMap((service) => [
@@ -84,7 +86,9 @@ function terminate({ authority, leaf, listen, hbonePort, services }: EnvoyChain)
   };
 }
 
-function http({ port }: EnvoyChain["services"][number]): Json {
+function http({ rules }: EnvoyChain, { port }: EnvoyChain["services"][number]): Json {
+  const route = { cluster: `originate_${port}`, timeout: "0s" };
+  const others = Array.from({ length: rules }, (_, i) => ({ match: { prefix: `/path${i}/` }, route }));
   return {
     name: `http_${port}`,
     internal_listener: {},
@@ -97,12 +101,11 @@ function http({ port }: EnvoyChain["services"][number]): Json {
                 {
                   name: "all",
                   domains: ["*"],
-                  routes: [
-                    { match: { prefix: "/" }, route: { cluster: `originate_${port}`, timeout: "0s" } },
-                  ],
+                  routes: [...others, { match: { prefix: "/" }, route }],
                 },
               ],
             },
+            ...(rules === 0 ? {} : { http_filters: [rbac(rules), router] }),
           }),
         ],
       },
@@ -200,13 +203,37 @@ function manager(name: string, codec: string, more: { readonly [key: string]: Js
       stat_prefix: name,
       codec_type: codec,
       stream_idle_timeout: "0s",
-      http_filters: [
-        {
-          name: "envoy.filters.http.router",
-          typed_config: { "@type": type("extensions.filters.http.router.v3.Router") },
-        },
-      ],
+      http_filters: [router],
       ...more,
+    },
+  };
+}
+
+const router: Json = {
+  name: "envoy.filters.http.router",
+  typed_config: { "@type": type("extensions.filters.http.router.v3.Router") },
+};
+
+/** What a listener inside Envoy is called by has no certificate: callers are told apart by a header in the place of it. */
+function rbac(count: number): Json {
+  const header = (name: string, exact: string) => ({ name, string_match: { exact } });
+  const permission = {
+    and_rules: {
+      rules: [{ header: header(":method", "GET") }, { url_path: { path: { prefix: "/" } } }],
+    },
+  };
+  const policies = Array.from({ length: count }, (_, i) => [
+    `p${i}`,
+    {
+      permissions: [permission],
+      principals: [i === count - 1 ? { any: true } : { header: header("x-caller", `other${i}`) }],
+    },
+  ]);
+  return {
+    name: "envoy.filters.http.rbac",
+    typed_config: {
+      "@type": type("extensions.filters.http.rbac.v3.RBAC"),
+      rules: { action: "ALLOW", policies: Object.fromEntries(policies) },
     },
   };
 }

@@ -5,9 +5,10 @@ import { cleanUpOnExit, scratchDirectory } from "../../conformance/peer/lab/clea
 import { buildGo, findEnvoy } from "../../conformance/peer/lab/tools.ts";
 import { Rounds } from "../rounds.ts";
 import { builtAt, builtHere } from "../subject_binary.ts";
-import { type Chain, openChain, type WaypointSubject } from "./chain.ts";
+import { type Chain, openChain, plain, type Shape, type WaypointSubject } from "./chain.ts";
 
-const usage = `usage: npm run bench -- waypoint [--rounds N] [--quick] [--only LIST] [--compare REF] [--anyway]
+const usage = `usage: npm run bench -- waypoint [--rounds N] [--quick] [--only LIST] [--shapes LIST] [--compare REF]
+                                  [--anyway]
 
 A waypoint between two Fairlead nodes on loopback: CONNECT over mutual TLS in, HTTP through one route, CONNECT over mutual
 TLS out. HTTP/1.1 by wrk to bench/load's server, HTTP/2 by h2load to nginx. CPU time is the waypoint's alone. On a machine
@@ -16,6 +17,8 @@ that does other things it refuses: such figures are nothing to publish.
   --rounds N     rounds of all subjects, default 5
   --quick        one round with short windows: a smoke test, not a measurement
   --only LIST    of fairlead, envoy
+  --shapes LIST  beside what is always measured, CPU at 32: of rules (10 and 500 routes and policies), middleware (three
+                 that do nothing; Fairlead alone), large (answers of 64 KB); each takes half a minute a round and subject
   --compare REF  another commit of Fairlead beside this one, built for it
   --anyway       measure on a busy machine, too; the results say that it was one
 `;
@@ -28,6 +31,7 @@ export async function benchWaypoint(argv: readonly string[]): Promise<number> {
       rounds: { type: "string", default: "5" },
       quick: { type: "boolean", default: false },
       only: { type: "string" },
+      shapes: { type: "string", default: "" },
       compare: { type: "string" },
       anyway: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -44,6 +48,7 @@ export async function benchWaypoint(argv: readonly string[]): Promise<number> {
     return 1;
   }
   const { quick, anyway, compare } = values;
+  const shapes = values.shapes.split(",");
   const windows: Windows = quick ? { warmUpMs: 500, windowMs: 1_000 } : { warmUpMs: 4_000, windowMs: 5_000 };
   const rounds = new Rounds({
     ...{ name: "waypoint", rounds: quick ? 1 : Number(values.rounds), quick, anyway },
@@ -60,12 +65,29 @@ export async function benchWaypoint(argv: readonly string[]): Promise<number> {
     subjects.push({ name: `fairlead at ${compare}`, fairlead: builtAt(compare, scratch) });
   await rounds.run(subjects, async (subject, round) => {
     const directory = join(scratch, `${subject.name.replace(/\W/g, "_")}_${round}`);
-    const chain = await openChain(directory, own, subject, load.path);
-    try {
-      return await measure(chain, windows);
-    } finally {
-      await chain.stop();
-    }
+    const within = async (name: string, shape: Shape, work: (chain: Chain) => Promise<Measures>) => {
+      const chain = await openChain(join(directory, name), own, subject, load.path, shape);
+      try {
+        return await work(chain);
+      } finally {
+        await chain.stop();
+      }
+    };
+    const measures = await within("plain", plain, async (chain) => ({
+      ...(await measure(chain, windows)),
+      ...(shapes.includes("large") ? await large(chain, windows) : {}),
+    }));
+    const more: [what: string, shape: Shape][] = [];
+    if (shapes.includes("rules"))
+      for (const rules of [10, 500]) more.push([`${rules} rules`, { ...plain, rules }]);
+    if (shapes.includes("middleware") && "fairlead" in subject)
+      more.push(["three middlewares", { ...plain, middlewares: 3 }]);
+    for (const [what, shape] of more)
+      Object.assign(
+        measures,
+        await within(what.replace(" ", "_"), shape, (chain) => shaped(chain, windows, what)),
+      );
+    return measures;
   });
   return rounds.conclude("fairlead", ["envoy", `fairlead at ${compare}`]);
 }
@@ -82,9 +104,11 @@ interface Windows {
   readonly windowMs: number;
 }
 
-async function measure(chain: Chain, { warmUpMs, windowMs }: Windows): Promise<Record<string, number>> {
+type Measures = Record<string, number>;
+
+async function measure(chain: Chain, { warmUpMs, windowMs }: Windows): Promise<Measures> {
   const idle = chain.waypoint.memory();
-  const measures: Record<string, number> = {
+  const measures: Measures = {
     "idle MB rss": idle.rssBytes / 1e6,
     "idle MB anonymous": idle.anonymousBytes / 1e6,
     "CPU s from start to idle": chain.waypoint.cpuSeconds(),
@@ -111,15 +135,50 @@ async function measure(chain: Chain, { warmUpMs, windowMs }: Windows): Promise<R
   return measures;
 }
 
+/** CPU with what each service has by its shape. */
+async function shaped(chain: Chain, windows: Windows, what: string): Promise<Measures> {
+  return {
+    [`HTTP/1.1 CPU us/request at 32, ${what}`]: await cpuOf(chain, windows, async (seconds) => {
+      return (await wrk(chain, 32, seconds)).requests;
+    }),
+    [`HTTP/2 CPU us/request at 32, ${what}`]: await cpuOf(chain, windows, (seconds) =>
+      h2load(chain, 32, seconds),
+    ),
+  };
+}
+
+async function large(chain: Chain, windows: Windows): Promise<Measures> {
+  return {
+    "HTTP/1.1 CPU us/request at 32, 64 KB": await cpuOf(chain, windows, async (seconds) => {
+      return (await wrk(chain, 32, seconds, `${chain.large}/64k`)).requests;
+    }),
+    "HTTP/2 CPU us/request at 32, 64 KB": await cpuOf(chain, windows, (seconds) =>
+      h2load(chain, 32, seconds, "/64k"),
+    ),
+  };
+}
+
+/** @param requests sends for so many seconds, and says how many were answered. */
+async function cpuOf(
+  { waypoint }: Chain,
+  { warmUpMs, windowMs }: Windows,
+  requests: (seconds: number) => Promise<number>,
+): Promise<number> {
+  await requests(warmUpMs / 1000);
+  const before = waypoint.cpuSeconds();
+  const answered = await requests(windowMs / 1000);
+  return ((waypoint.cpuSeconds() - before) * 1e6) / answered;
+}
+
 /** bench/load's client knows its own server's answer to the byte, and Envoy adds headers. */
-async function wrk(chain: Chain, connections: number, seconds: number) {
+async function wrk(chain: Chain, connections: number, seconds: number, target = `${chain.http1}/item/42`) {
   const text = await said([
     "wrk",
     "-t1",
     `-c${connections}`,
     `-d${Math.max(1, Math.round(seconds))}s`,
     "--latency",
-    `http://${chain.http1}/item/42`,
+    `http://${target}`,
   ]);
   const requests = Number(/(\d+) requests in/.exec(text)?.[1]);
   if (!(requests > 0) || text.includes("Non-2xx")) throw new Error(`wrk said: ${text}`);
@@ -139,7 +198,7 @@ async function said(argv: readonly string[]): Promise<string> {
 }
 
 /** One connection with so many streams. @returns requests that were answered. */
-async function h2load(chain: Chain, streams: number, seconds: number): Promise<number> {
+async function h2load(chain: Chain, streams: number, seconds: number, path = "/"): Promise<number> {
   const text = await said([
     "h2load",
     "-t1",
@@ -147,7 +206,7 @@ async function h2load(chain: Chain, streams: number, seconds: number): Promise<n
     `-m${streams}`,
     "-D",
     `${Math.max(1, Math.round(seconds))}`,
-    `http://${chain.http2}/`,
+    `http://${chain.http2}${path}`,
   ]);
   const succeeded = /(\d+) succeeded/.exec(text)?.[1];
   if (succeeded === undefined) throw new Error(`h2load said: ${text}`);
