@@ -4,6 +4,7 @@ import type { Socket } from "../../src/host/host.ts";
 import type { MemoryHost } from "../../src/host/memory/process.ts";
 import type { Recorder } from "../../src/host/testing/recorder.ts";
 import { H2Link } from "../../src/transport/h2_link.ts";
+import type { H2Options } from "../../src/wire/h2/connection.ts";
 import type { HeaderFields } from "../../src/wire/h2/headers.ts";
 import type { H2Stream, H2StreamEvents } from "../../src/wire/h2/stream.ts";
 
@@ -56,11 +57,11 @@ export class H2Client {
   gone = false;
   goAways = 0;
 
-  constructor(host: MemoryHost, client: Recorder) {
+  constructor(host: MemoryHost, client: Recorder, limits: H2Options["limits"] = {}) {
     this.link = new H2Link(
       host.clock,
       client.socket,
-      { role: "client" },
+      { role: "client", limits },
       {
         onGone: () => {
           this.gone = true;
