@@ -3,74 +3,12 @@ import { MeshError } from "../../base/errors.ts";
 import { proxyLimits } from "../../base/limits/proxy.ts";
 import { FakeSocket } from "../../host/testing/fake_socket.ts";
 import { FakeClock } from "../../pki/testing/fake_clock.ts";
-import type { H2Stream, H2StreamEvents } from "../../wire/h2/stream.ts";
 import { resetCode } from "../../wire/hbone.ts";
 import { Copy, type CopyEnd } from "./copy.ts";
 import { EarlyStream } from "./early_stream.ts";
 import { SocketEnd } from "./socket_end.ts";
 import { StreamEnd } from "./stream_end.ts";
-
-class FakeStream implements H2Stream {
-  readonly id = 1;
-  events: H2StreamEvents = new EarlyStream(false);
-  sent = "";
-  consumed = 0;
-  queuedBytes = 0;
-  aboveHighWater = false;
-  localEnded = false;
-  remoteEnded = false;
-  closed = false;
-  resetWith: number | null = null;
-  /** Owes the connection's window what it has not consumed. */
-  holds = false;
-
-  sendHeaders(): void {}
-  sendTrailers(): void {}
-  sendData(bytes: Uint8Array, endStream: boolean): void {
-    this.sent += String.fromCharCode(...bytes);
-    if (endStream) this.localEnded = true;
-    this.#maybeClose();
-  }
-  consume(bytes: number): void {
-    this.consumed += bytes;
-  }
-  holdPastEnd(): void {
-    this.holds = true;
-  }
-  resetAfterData(errorCode: number): void {
-    if (this.closed) this.reset(errorCode);
-    else if (this.queuedBytes > 0) this.resetAfter = errorCode;
-    else this.fail(errorCode);
-  }
-  /** The engine tells of a reset of our own too. */
-  fail(errorCode: number): void {
-    if (this.closed) return;
-    this.closed = true;
-    this.resetWith = errorCode;
-    this.events.onReset(errorCode, "user", new MeshError("h2_reset", "local", "by us"));
-  }
-  /** All of the queue is in frames. */
-  flushed(): void {
-    this.queuedBytes = 0;
-    if (this.resetAfter !== null) this.fail(this.resetAfter);
-  }
-  resetAfter: number | null = null;
-  reset(errorCode: number): void {
-    if (!this.closed) this.resetWith = errorCode;
-    this.holds = false;
-    this.closed = true;
-  }
-  receive(text: string, end = false): void {
-    if (end) this.remoteEnded = true;
-    this.events.onData(Uint8Array.from(Buffer.from(text)), end);
-    this.#maybeClose();
-  }
-  #maybeClose(): void {
-    if (!this.localEnded || !this.remoteEnded || this.closed) return;
-    this.closed = true;
-    this.events.onClose();
-  }
-}
+import { FakeStream } from "./testing/fake_stream.ts";
 
 function carry(early = new EarlyStream(false)) {
   const stream = new FakeStream();
