@@ -40,6 +40,12 @@ test("a workload that changes or goes: its own", () => {
   expect(touched({ workloads: { upsert: [workload("new")] } })).toEqual([]);
 });
 
+test("a policy that changes after a workload went: what is left of it is decided again", () => {
+  store.apply({ workloads: { remove: [bank.uid] } });
+  reach.of({ workloads: { remove: [bank.uid] } });
+  expect(touched({ policies: { remove: ["shop/cart-only"] } })).toEqual(["cart", "bank"]);
+});
+
 test("a service: none", () => {
   expect(touched({ services: { remove: ["shop/db.shop"] } })).toEqual([]);
 });

@@ -88,6 +88,28 @@ describe("register of open connections", () => {
     expect(lines[1]?.fields.error).toBe("bug: a bug of ours: x is not a function");
   });
 
+  test("open ones are counted by who reports them, once each however often they end", () => {
+    const open_ = (): readonly string[] => {
+      const found: string[] = [];
+      for (const family of metrics.collect())
+        if (family.name === "istio_tcp_sockets_open")
+          for (const [labels, child] of (family as MetricFamily<string, Counter>).series())
+            found.push(`${labels} ${child.value}`);
+      return found.sort();
+    };
+    const said = (destination: number, source: number) => [
+      `reporter="destination" ${destination}`,
+      `reporter="source" ${source}`,
+    ];
+    const [one, , three] = [open("inbound", "cart"), open("inbound", "cart"), open("outbound", "web")];
+    expect([open_(), registry.size]).toEqual([said(2, 1), 3]);
+    one.finish(null);
+    one.finish(lost);
+    three.abort(lost);
+    three.finish(null);
+    expect([open_(), registry.size]).toEqual([said(1, 0), 1]);
+  });
+
   test("what has ended is not torn down again", () => {
     const connection = open("inbound", "cart");
     let torn = 0;
