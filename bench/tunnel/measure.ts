@@ -107,7 +107,7 @@ async function measureMemory(lab: Lab, tunnel: Tunnel, options: MeasureOptions):
       measures[`idle MB rss ${role}`] = before[role].rssBytes / 1e6;
       measures[`idle MB pss ${role}`] = before[role].pssBytes / 1e6;
       measures[`KB per idle connection ${role}`] =
-        (after.rssBytes - before[role].rssBytes) / 1e3 / options.idleConnections;
+        (after.anonymousBytes - before[role].anonymousBytes) / 1e3 / options.idleConnections;
       measures[`idle MB anonymous ${role}`] = before[role].anonymousBytes / 1e6;
       measures[`MB rss at ${options.idleConnections} ${role}`] = after.rssBytes / 1e6;
     }
