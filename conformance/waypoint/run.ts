@@ -5,6 +5,7 @@ import { tryAuthorizers } from "./auth/authorizers.ts";
 import { compareWithEnvoy } from "./auth/envoy.ts";
 import { tryGatewayApi } from "./gateway_api/gateway_api.ts";
 import { tryOpa } from "./opa/opa.ts";
+import { tryLimitsOverTls } from "./rate_limit/over_tls.ts";
 import { type AskedRequest, type RouteCase, routeCases } from "./route_cases.ts";
 import { openRouteStage } from "./route_stage.ts";
 import { trySidecars } from "./sidecar/sidecar.ts";
@@ -37,6 +38,14 @@ export async function waypointConformance(argv: readonly string[]): Promise<numb
   if (untold !== null) {
     counts.skipped++;
     console.log(`skipped OTLP: ${untold}`);
+  }
+  const unlimited = await tryLimitsOverTls(scratchDirectory("waypoint_limits"), (name, fault) => {
+    if (wanted === undefined || `rate limit service ${name}`.includes(wanted))
+      tell(`rate limit service ${name}`, fault);
+  });
+  if (unlimited !== null) {
+    counts.skipped++;
+    console.log(`skipped rate limit service: ${unlimited}`);
   }
   const noOpa = await tryOpa(scratchDirectory("waypoint_opa"), (name, fault) => {
     if (wanted === undefined || name.includes(wanted)) tell(name, fault);
