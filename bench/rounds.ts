@@ -1,4 +1,4 @@
-/** Rounds of all subjects in turn, A B C A B C: whatever the machine does meanwhile, it does to all. */
+/** Rounds of all subjects in turn, A B C B C A: whatever the machine does meanwhile, it does to all, and no one is always first. */
 import { busyReason, type MachineState, machineState } from "./machine.ts";
 import { writeResults } from "./results.ts";
 import { type Run, summarize, table } from "./tunnel/report.ts";
@@ -40,7 +40,7 @@ export class Rounds {
     for (let round = 1; round <= this.#options.rounds; round++) {
       // What began meanwhile spoils what follows, and is told with it.
       if (round > 1) await this.#look();
-      for (const subject of subjects) {
+      for (const subject of inTurn(subjects, round)) {
         console.error(`round ${round} of ${this.#options.rounds}: ${subject.name}`);
         this.#runs.push({ subject: subject.name, round, measures: await measure(subject, round) });
       }
@@ -70,4 +70,12 @@ export class Rounds {
     this.#busy ??= reason;
     return reason;
   }
+}
+
+/**
+ * The order of a round: each is first in its turn, since what comes after another finds the caches and clocks that the other left.
+ */
+export function inTurn<Subject>(subjects: readonly Subject[], round: number): readonly Subject[] {
+  const first = (round - 1) % Math.max(1, subjects.length);
+  return [...subjects.slice(first), ...subjects.slice(0, first)];
 }
