@@ -461,3 +461,77 @@ test("complaints are told once, and again when they come back", async () => {
   await running.write("conf/a.yaml", policy("p", "{action: AUDIT, rules: [{}]}"));
   expect(running.lines).toHaveLength(2);
 });
+
+describe("what waypoints go by", () => {
+  const tokens = (rules: string) =>
+    `apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: tokens, namespace: shop}\nspec: {targetRefs: [{kind: Service, group: "", name: cart}], ${rules}}\n`;
+  const good = 'jwtRules: [{issuer: "https://i.example", jwksUri: "https://i.example/keys"}]';
+
+  test("is what is in force, and what was refused and never good, unless that is to count for nothing", async () => {
+    const first = await start({ "conf/a.yaml": tokens(good) });
+    expect(first.ingest.inForce.value?.documents.map(({ kind }) => kind)).toEqual(["RequestAuthentication"]);
+    expect(first.ingest.inForce.value?.refused).toEqual([]);
+    // The last good one stays in force: nothing is refused in its place.
+    await first.write("conf/a.yaml", tokens("jwtRulez: []"));
+    expect(first.ingest.inForce.value).toMatchObject({
+      documents: [{ kind: "RequestAuthentication" }],
+      refused: [],
+    });
+    const never = await start({ "conf/a.yaml": tokens("jwtRulez: []") });
+    expect(never.ingest.inForce.value?.documents).toEqual([]);
+    expect(never.ingest.inForce.value?.refused.length).toBe(1);
+    const skipped = await start({ "conf/a.yaml": tokens("jwtRulez: []") }, ["conf"], "skip");
+    expect(skipped.ingest.inForce.value).toEqual({ documents: [], refused: [] });
+    // A broken second of a name is no reason to refuse what the first says.
+    const second = await start({ "conf/a.yaml": `${tokens(good)}---\n${tokens("jwtRulez: []")}` });
+    expect(second.ingest.inForce.value).toMatchObject({
+      documents: [{ kind: "RequestAuthentication" }],
+      refused: [],
+    });
+  });
+});
+
+test("a document that is read elsewhere, broken, is that one, and not what an unclear file held", async () => {
+  const running = await start({
+    "conf/a.yaml": entry("a", "10.0.0.1"),
+    "conf/b.yaml": entry("b", "10.0.0.2"),
+  });
+  running.world.texts.set("conf/b.yaml", entry("a", "nonsense!"));
+  await running.write("conf/a.yaml", "kind: [");
+  // Of the name there is one, refused with its last good version, once.
+  const { documents } = running.ingest.status();
+  expect(
+    documents.map(({ resource, accepted, lastGoodInForce }) => [resource, accepted, lastGoodInForce]),
+  ).toEqual([["WorkloadEntry shop/a", false, true]]);
+  expect(running.workloads()).toEqual(["a"]);
+});
+
+test("closed while it reads, it changes nothing, and a change that comes then is not read", async () => {
+  for (const closes of ["before it has settled", "while it settles"] as const) {
+    const running = await start({ "conf/a.yaml": entry("a", "10.0.0.1") });
+    running.world.texts.set("conf/a.yaml", entry("b", "10.0.0.2"));
+    running.world.notify();
+    if (closes === "while it settles") await flush();
+    running.ingest.close();
+    await running.world.pass(3);
+    expect([closes, running.workloads()]).toEqual([closes, ["a"]]);
+  }
+});
+
+test("files that rest at the last look that is taken are read, and one look later they are not", async () => {
+  for (const [looks, expected] of [
+    [meshLimits.maxSettleAttempts - 1, "late"],
+    [meshLimits.maxSettleAttempts, "a"],
+  ] as const) {
+    const running = await start({ "conf/a.yaml": entry("a", "10.0.0.1") });
+    running.world.texts.set("conf/a.yaml", entry("x0", "10.0.0.9"));
+    running.world.notify();
+    await flush();
+    for (let look = 1; look <= looks; look++) {
+      running.world.texts.set("conf/a.yaml", entry(look === looks ? "late" : `x${look}`, "10.0.0.9"));
+      await running.world.pass();
+    }
+    await running.world.pass();
+    expect([looks, running.workloads()]).toEqual([looks, [expected]]);
+  }
+});
