@@ -7,6 +7,7 @@ import { badInputSuite } from "./bad_input.ts";
 import { certificateSuite } from "./certificates.ts";
 import { grpcChannelSuite } from "./grpc_channel.ts";
 import { grpcServerSuite } from "./grpc_server.ts";
+import { istioctlSuite } from "./istioctl.ts";
 import { istiodSuite } from "./istiod.ts";
 import { openbaoSuite } from "./openbao.ts";
 import { envoySdsSuite } from "./workload_api/envoy_sds.ts";
@@ -18,7 +19,8 @@ import { ztunnelSuite } from "./ztunnel.ts";
 const usage = `usage: npm run conformance -- control [--only TEXT] [--verbose]
 
 The control plane and its parts against other implementations: grpcio, go-spiffe, Envoy,
-OpenBao, a real ztunnel (ZTUNNEL=path), a real istiod (ISTIOD=host:port, ISTIOD_ROOT, ISTIOD_TOKEN and ISTIOD_WORKLOAD).
+OpenBao, a real ztunnel (ZTUNNEL=path), a real istioctl (ISTIOCTL=path), a real istiod (ISTIOD=host:port, ISTIOD_ROOT,
+ISTIOD_TOKEN and ISTIOD_WORKLOAD).
 
   --only TEXT   suites whose name contains TEXT
   --verbose     also say what passed
@@ -44,6 +46,7 @@ const suites: readonly ControlSuite[] = [
   { name: "sds", run: envoySdsSuite },
   { name: "ztunnel", run: ztunnelSuite },
   { name: "istiod", run: istiodSuite },
+  { name: "istioctl", run: istioctlSuite },
 ];
 
 /** @returns the exit code. */

@@ -41,6 +41,9 @@ function sources(changes: Partial<AdminSources> = {}): AdminSources & { readonly
   let drains = 0;
   return {
     meshDump: () => ({ workloads: [{ uid: "w" }], services: [], policies: [] }),
+    localWorkloads: () => [
+      { uid: "w", name: "backend", namespace: "shop", trustDomain: "cluster.local", serviceAccount: "sa" },
+    ],
     config: () => ({ nodeName: "a", admin: parseSocketAddress("127.0.0.1:1") }),
     version: () => ({ version: "1.2.3" }),
     certificates: () => [
@@ -143,6 +146,18 @@ describe("administration", () => {
         },
         { identity: "spiffe://b", state: "Unavailable: no signer", certChain: [], rootCerts: [] },
       ],
+      workloadState: {
+        w: {
+          state: "Up",
+          connections: {
+            inbound: [
+              { src: "10.0.0.1:4000", originalDst: null, actualDst: "10.0.0.2:80", protocol: "HBONE" },
+            ],
+            outbound: [],
+          },
+          info: { name: "backend", namespace: "shop", trustDomain: "cluster.local", serviceAccount: "sa" },
+        },
+      },
     });
   });
 

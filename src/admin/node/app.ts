@@ -12,6 +12,7 @@ import { writeMetrics } from "../../base/metrics_text.ts";
 import { dumpCertificates } from "./certificates.ts";
 import type { AdminSources, ConnectionEntry, UpgradeSource } from "./sources.ts";
 import { Taps } from "./tap.ts";
+import { dumpWorkloadState } from "./workload_state.ts";
 
 const pages: readonly (readonly [path: string, description: string])[] = [
   ["config_dump", "everything this node knows: workloads, services, policies, certificates, configuration"],
@@ -166,6 +167,7 @@ function dumpConfig(sources: AdminSources): unknown {
     version: sources.version(),
     config: sources.config(),
     certificates: dumpCertificates(sources.certificates()),
+    workloadState: dumpWorkloadState(sources.localWorkloads(), sources.connections()),
   };
 }
 

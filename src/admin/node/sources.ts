@@ -12,6 +12,8 @@ export interface AdminSources {
     readonly services: readonly unknown[];
     readonly policies: readonly unknown[];
   };
+  /** Who runs on this host. */
+  localWorkloads(): readonly LocalWorkloadEntry[];
   /** The configuration in force, without secrets. */
   config(): unknown;
   /** `{ version, runtime, … }`. */
@@ -74,6 +76,14 @@ export type ExplainQuestion =
   | CallQuestion
   /** A connection that has ended, by the `id` of its access line. */
   | { readonly connection: number };
+
+export interface LocalWorkloadEntry {
+  readonly uid: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly trustDomain: string;
+  readonly serviceAccount: string;
+}
 
 /** One identity of this host. */
 export interface CertificateEntry {

@@ -70,6 +70,14 @@ function adminSources(
   const { context } = node;
   return {
     meshDump: () => dumpMesh(context.store),
+    localWorkloads: () =>
+      context.locals.all.map(({ uid, name, namespace, identity }) => ({
+        uid,
+        name,
+        namespace,
+        trustDomain: identity.trustDomain,
+        serviceAccount: identity.serviceAccount,
+      })),
     config: () => config,
     version: () => versionFields(node.hostName),
     certificates: () =>
