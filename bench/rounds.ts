@@ -1,16 +1,19 @@
 /** Rounds of all subjects in turn, A B C B C A: whatever the machine does meanwhile, it does to all, and no one is always first. */
+import type { Benchmark } from "./keep.ts";
 import { busyReason, type MachineState, machineState } from "./machine.ts";
 import { writeResults } from "./results.ts";
 import { type Run, summarize, table } from "./tunnel/report.ts";
 
 export interface RoundsOptions {
   /** Of the results' file. */
-  readonly name: string;
+  readonly name: Benchmark;
   readonly rounds: number;
   /** A smoke test: neither is the machine looked at, nor is anything written. */
   readonly quick: boolean;
   /** On a busy machine, too. */
   readonly anyway: boolean;
+  /** Its results are those that the pages' tables are made of. */
+  readonly keep: boolean;
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
@@ -55,11 +58,11 @@ export class Rounds {
       console.log("a smoke test: nothing in this table is a measurement");
       return 0;
     }
-    const { name, rounds, settings } = this.#options;
+    const { name, rounds, settings, keep } = this.#options;
     const busy = this.#busy;
     if (busy !== null) console.log(`not to be published: ${busy}`);
     const states = this.#states;
-    console.log(`results: ${writeResults({ name, runs: this.#runs, rounds, settings, states, busy })}`);
+    console.log(`results: ${writeResults({ name, runs: this.#runs, rounds, settings, states, busy, keep })}`);
     return 0;
   }
 

@@ -1,10 +1,12 @@
 /**
- * `npm run bench -- control [--rounds n] [--workloads n] [--services n] [--nodes n] [--certificates n] [--json file]`: how fast and at what cost a
- * control plane gives the mesh, and changes of it, to many nodes, and certificates to their workloads. Control plane and nodes are two
+ * `npm run bench -- control [--rounds n] [--workloads n] [--services n] [--nodes n] [--certificates n] [--json file] [--keep]`: how fast and at
+ * what cost a control plane gives the mesh, and changes of it, to many nodes, and certificates to their workloads. Control plane and nodes are two
  * processes on one machine, over TLS on loopback.
  */
-import { cpus, loadavg, release } from "node:os";
+import { cpus } from "node:os";
 import { adsLimits } from "../../src/base/limits/rpc.ts";
+import { keepRaw, place } from "../keep.ts";
+import { busyReason, machineState } from "../machine.ts";
 import { benchCertificates, type CertificateRow } from "./certificates.ts";
 import type { MeshSize } from "./mesh.ts";
 import type { Arrivals, ClientsAnswer, ClientsCommand, ServerAnswer, ServerCommand, Usage } from "./words.ts";
@@ -36,7 +38,10 @@ export async function benchControl(args: readonly string[]): Promise<number> {
   const size = { workloads, services, policies: Math.min(200, services) };
   const nodes = number("--nodes", 100);
   const rounds: Round[] = [];
-  for (let round = 1; round <= number("--rounds", 1); round++) {
+  const keep = args.includes("--keep");
+  const state = await machineState();
+  // A range needs some.
+  for (let round = 1; round <= number("--rounds", keep ? 3 : 1); round++) {
     const measured = await measureOnce(size, nodes);
     const certificates = await benchCertificates(number("--certificates", 600));
     rounds.push({ ...measured, certificates });
@@ -45,7 +50,9 @@ export async function benchControl(args: readonly string[]): Promise<number> {
   }
   console.log(istiodNote());
   const json = args.indexOf("--json");
-  if (json !== -1) await writeResults(args[json + 1] ?? "control.json", { size, nodes, rounds });
+  const results = { ...place(), busy: busyReason(state), load: state.load, size, nodes, rounds };
+  if (json !== -1) await Bun.write(args[json + 1] ?? "control.json", `${JSON.stringify(results, null, 1)}\n`);
+  if (keep) keepRaw("control", results);
   return 0;
 }
 
@@ -223,14 +230,4 @@ function istiodNote(): string {
 
 function line(cells: readonly string[]): string {
   return `| ${cells.join(" | ")} |`;
-}
-
-async function writeResults(file: string, results: object): Promise<void> {
-  const machine = {
-    date: new Date().toISOString(),
-    machine: { kernel: release(), cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length },
-    load: loadavg()[0] ?? 0,
-    bun: Bun.version,
-  };
-  await Bun.write(file, `${JSON.stringify({ ...machine, ...results }, null, 2)}\n`);
 }

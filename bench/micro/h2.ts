@@ -8,6 +8,7 @@ import type { H2ConnectionEvents } from "../../src/wire/h2/connection_state.ts";
 import type { H2Stream, H2StreamEvents } from "../../src/wire/h2/stream.ts";
 import { HpackDecoder } from "../../src/wire/hpack/decoder.ts";
 import { HpackEncoder } from "../../src/wire/hpack/encoder.ts";
+import { type EngineFigure, record } from "./record.ts";
 
 const connect = [":method", "CONNECT", ":authority", "10.0.0.7:8080"];
 const hbone = [
@@ -108,10 +109,10 @@ function tunnels(count: number, echo: boolean): { joined: Joined; streams: H2Str
 }
 
 /** By CPU time, which a busy machine disturbs less than the clock on the wall; best of some rounds. */
-function measure(name: string, unit: (perSecond: number) => string, work: () => number): void {
+function measure(name: string, unit: Unit, work: () => number): void {
   if (process.argv[2] !== undefined && !name.includes(process.argv[2])) return;
   work();
-  let best = 0;
+  const figures: number[] = [];
   for (let round = 0; round < rounds; round++) {
     const start = cpuSeconds();
     let done = 0;
@@ -120,9 +121,10 @@ function measure(name: string, unit: (perSecond: number) => string, work: () => 
       done += work();
       elapsed = cpuSeconds() - start;
     } while (elapsed < roundSeconds);
-    best = Math.max(best, done / elapsed);
+    figures.push(done / elapsed);
   }
-  console.log(`${name.padEnd(58)} ${unit(best)}`);
+  console.log(`${name.padEnd(58)} ${unit.text(Math.max(...figures))}`);
+  record({ engine: "h2", name, unit: unit.name, rounds: figures.map(unit.of) });
 }
 
 function cpuSeconds(): number {
@@ -130,8 +132,23 @@ function cpuSeconds(): number {
   return (user + system) / 1e6;
 }
 
-const nanoseconds = (perSecond: number) => `${(1e9 / perSecond).toFixed(0).padStart(8)} ns`;
-const gigabytes = (perSecond: number) => `${(perSecond / 1e9).toFixed(2).padStart(8)} GB/s`;
+interface Unit {
+  readonly name: EngineFigure["unit"];
+  /** Of so many in a second. */
+  readonly of: (perSecond: number) => number;
+  readonly text: (perSecond: number) => string;
+}
+
+const nanoseconds: Unit = {
+  name: "ns",
+  of: (perSecond) => 1e9 / perSecond,
+  text: (perSecond) => `${(1e9 / perSecond).toFixed(0).padStart(8)} ns`,
+};
+const gigabytes: Unit = {
+  name: "GB/s",
+  of: (perSecond) => perSecond / 1e9,
+  text: (perSecond) => `${(perSecond / 1e9).toFixed(2).padStart(8)} GB/s`,
+};
 
 {
   const { joined, streams } = tunnels(32, true);

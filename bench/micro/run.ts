@@ -1,11 +1,15 @@
 /**
- * `npm run bench -- micro [word] [--json file]`: the hot functions by themselves, those whose name holds the word.
+ * `npm run bench -- micro [word] [--json file] [--keep]`: the hot functions by themselves, those whose name holds the word.
  * bench/README.md says how to read the table.
  */
-import { cpus } from "node:os";
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
+import { keepRaw, place } from "../keep.ts";
+import { busyReason, machineState } from "../machine.ts";
 import { blackHole, type MicroCase, type MicroResult, measure } from "./measure.ts";
 import { policyCases } from "./policy.ts";
+import { figuresVariable } from "./record.ts";
 
 /** Add a suite here: a function that yields its cases one by one, so that only one holds its memory at a time. */
 const suites: readonly { readonly name: string; readonly cases: () => Iterable<MicroCase> }[] = [
@@ -17,7 +21,11 @@ const jsonAt = args.indexOf("--json");
 const jsonFile = jsonAt === -1 ? null : args.splice(jsonAt, 2)[1];
 const quickAt = args.indexOf("--quick");
 const quick = quickAt === -1 ? [] : args.splice(quickAt, 1);
+const keepAt = args.indexOf("--keep");
+const keep = keepAt !== -1 && args.splice(keepAt, 1).length > 0;
 const [word = ""] = args;
+const state = await machineState();
+const figuresPath = join(tmpdir(), `fairlead-bench-${process.pid}.jsonl`);
 
 console.log(`${cpus()[0]?.model ?? "unknown CPU"}, ${cpus().length} cores, Bun ${Bun.version}\n`);
 console.log(row(["", "size", "variant", "median", "best", "against the first"]));
@@ -44,18 +52,17 @@ for (const suite of suites) {
 for (const engine of ["h2", "waypoint"])
   if (word === "" || word === engine) {
     const argv = [process.execPath, join(import.meta.dir, `${engine}.ts`), ...quick];
-    const code = await Bun.spawn(argv, { stdio: ["ignore", "inherit", "inherit"] }).exited;
+    const env = { ...process.env, [figuresVariable]: figuresPath };
+    const code = await Bun.spawn(argv, { env, stdio: ["ignore", "inherit", "inherit"] }).exited;
     if (code !== 0) process.exit(code);
   }
-if (jsonFile !== null) {
-  const meta = {
-    date: new Date().toISOString(),
-    cpu: cpus()[0]?.model ?? "",
-    cores: cpus().length,
-    bun: Bun.version,
-  };
-  await Bun.write(jsonFile ?? "micro.json", `${JSON.stringify({ ...meta, results }, null, 2)}\n`);
-}
+const lines = existsSync(figuresPath) ? readFileSync(figuresPath, "utf8").trim().split("\n") : [];
+rmSync(figuresPath, { force: true });
+const figures: unknown[] = lines.map((line) => JSON.parse(line));
+const all = { ...place(), busy: busyReason(state), load: state.load, results, figures };
+if (jsonFile !== null) await Bun.write(jsonFile ?? "micro.json", `${JSON.stringify(all, null, 1)}\n`);
+// A part of them is no table.
+if (keep && word === "" && quick.length === 0) keepRaw("micro", all);
 if (Number.isNaN(blackHole())) throw new Error("a case returned no number");
 
 function row(cells: readonly string[]): string {

@@ -35,6 +35,7 @@ import { Forwarder } from "../../src/waypoint/upstream/forward.ts";
 import { Waypoint } from "../../src/waypoint/waypoint.ts";
 import type { H2Stream, H2StreamEvents } from "../../src/wire/h2/stream.ts";
 import { Loop, pipe, somewhere } from "./memory_pipe.ts";
+import { record } from "./record.ts";
 import { base, emptyMiddleware, middleware, policies, routes } from "./waypoint_documents.ts";
 
 const isQuick = process.argv.includes("--quick");
@@ -337,6 +338,7 @@ async function measure(one: Case): Promise<void> {
   await round(warmUpSeconds);
   const figures: number[] = [];
   for (let i = 0; i < rounds; i++) figures.push(await round(roundSeconds));
+  record({ engine: "waypoint", name: one.name, unit: "us", rounds: [...figures] });
   figures.sort((a, b) => a - b);
   console.log(
     `${one.name.padEnd(58)} ${figures[rounds >> 1]?.toFixed(2)} us (best ${figures[0]?.toFixed(2)})`,

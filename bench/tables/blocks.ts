@@ -6,10 +6,14 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Round } from "../control/run.ts";
+import type { MicroResult } from "../micro/measure.ts";
+import type { EngineFigure } from "../micro/record.ts";
 import { type Run, ratio, type Summaries, type Summary, summarize, table } from "../tunnel/report.ts";
+import { markdown, ranged, rangedOrNot, significant, summaryOf } from "./cells.ts";
+import { engineTable, policyTable } from "./micro_tables.ts";
 
 const repository = join(import.meta.dir, "..", "..");
-export const pages = ["README.md", "bench/README.md"] as const;
+export const pages = ["README.md", "bench/README.md", "bench/micro/README.md"] as const;
 
 interface Raw {
   /** ISO 8601. */
@@ -32,13 +36,19 @@ interface RawControl extends Raw {
   readonly rounds: readonly Round[];
 }
 
+interface RawMicro extends Raw {
+  readonly results: readonly MicroResult[];
+  readonly figures: readonly EngineFigure[];
+}
+
 /** Null where there is none. */
 function read<T extends Raw>(name: string): T | null {
   const path = join(repository, "bench", "raw", `${name}.json`);
   return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : null;
 }
 
-function where({ date, machine, bun, busy, load }: Raw, rounds: number): string {
+/** @param rounds null where a table says it itself. */
+function where({ date, machine, bun, busy, load }: Raw, rounds: number | null): string {
   const [cpu = machine.cpu] = machine.cpu.split(" with ");
   const other =
     busy != null
@@ -47,9 +57,10 @@ function where({ date, machine, bun, busy, load }: Raw, rounds: number): string 
         ? `, at a load of ${load.toFixed(1)} when it ended`
         : "";
   const kernel = machine.kernel.split("-")[0];
-  const times = rounds === 1 ? "one round" : `${rounds} rounds, in turn; medians (lowest–highest)`;
+  const inTurn = `: ${rounds} rounds, in turn; medians (lowest–highest)`;
+  const times = rounds === null ? "" : rounds === 1 ? ": one round" : inTurn;
   return wrapped(
-    `${date.slice(0, 10)}, ${cpu}, ${machine.cores} cores, Linux ${kernel}, Bun ${bun}${other}: ${times}.`,
+    `${date.slice(0, 10)}, ${cpu}, ${machine.cores} cores, Linux ${kernel}, Bun ${bun}${other}${times}.`,
   );
 }
 
@@ -64,30 +75,6 @@ function wrapped(text: string): string {
     } else line = line === "" ? word : `${line} ${word}`;
   }
   return [...lines, line].join("\n");
-}
-
-/** Three significant digits, and no exponent. */
-export function significant(value: number): string {
-  if (Math.abs(value) >= 1000) return Math.round(value).toLocaleString("en");
-  return `${Number(value.toPrecision(3))}`;
-}
-
-function ranged({ median, min, max }: Summary): string {
-  const text = significant(median);
-  return min === max ? text : `${text} (${significant(min)}–${significant(max)})`;
-}
-
-function summaryOf(values: readonly number[]): Summary {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const at = (index: number) => sorted[index] ?? Number.NaN;
-  const median = sorted.length % 2 === 1 ? at(middle) : (at(middle - 1) + at(middle)) / 2;
-  return { median, min: at(0), max: at(sorted.length - 1) };
-}
-
-function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
-  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
 }
 
 /** What a reader wants first; all of it is in bench/README.md. A name with a role has two measures, outbound and inbound. */
@@ -157,11 +144,6 @@ const controlColumns: readonly Column[] = [
   { name: "responses", of: ({ responses }) => responses },
   { name: "RSS MB", of: ({ residentBytes }) => residentBytes / 1024 / 1024 },
 ];
-
-function rangedOrNot(values: readonly (number | null)[]): string {
-  const numbers = values.filter((value) => value !== null);
-  return numbers.length === 0 ? "" : ranged(summaryOf(numbers));
-}
 
 function certificateRows({ rounds }: RawControl): string {
   const whats = rounds[0]?.certificates.map(({ what }) => what) ?? [];
@@ -241,7 +223,8 @@ function keptInShort({ caption, head, rows }: Kept, columns: readonly string[]):
 
 /** Of a block, or of a table that is kept, and whether there are raw results to make it of. */
 export function hasRaw(name: string): boolean {
-  const file = name.startsWith("tunnel") ? "tunnel" : name.startsWith("waypoint") ? "waypoint" : "control";
+  const [word = ""] = name.split(" ");
+  const file = ["tunnel", "waypoint", "micro"].includes(word) ? word : "control";
   return existsSync(join(repository, "bench", "raw", `${file}.json`));
 }
 
@@ -279,6 +262,13 @@ export function block(name: string): string {
       const raw = read<RawControl>("control");
       if (raw === null) throw new Error("there are no raw results of the control plane");
       return `${where(raw, raw.rounds.length)}\n\n${certificateRows(raw)}`;
+    }
+    case "micro policy":
+    case "micro engines": {
+      const raw = read<RawMicro>("micro");
+      if (raw === null) throw new Error("there are no raw results of the micro benchmarks");
+      const body = name === "micro policy" ? policyTable(raw.results) : engineTable(raw.figures);
+      return `${where(raw, null)}\n\n${body}`;
     }
     default:
       throw new Error(`no table is called ${name}`);

@@ -12,7 +12,7 @@ import { builtAt, builtHere } from "../subject_binary.ts";
 import { type MeasureOptions, measure } from "./measure.ts";
 import { bunRelay, meshSubject, plainTcp, type TunnelSubject } from "./subjects.ts";
 
-const usage = `usage: npm run bench -- tunnel [--rounds N] [--quick] [--only name,name] [--compare REF] [--anyway]
+const usage = `usage: npm run bench -- tunnel [--rounds N] [--quick] [--only name,name] [--compare REF] [--anyway] [--keep]
 
 Measures plain TCP, a bare Bun relay, Envoy, Fairlead and, with ZTUNNEL=path, the real ztunnel: each a pair of processes
 in two network namespaces (root), round after round in turn. Prints medians (and min–max), the worst row first, and writes
@@ -23,6 +23,7 @@ them as JSON. On a machine that does other things it refuses: such figures are n
   --only LIST    these subjects only
   --compare REF  another commit of Fairlead beside this one, built for it
   --anyway       measure on a busy machine, too; the results say that it was one
+  --keep         its raw results are those that the pages' tables are made of (bench/raw); not with --only
 `;
 
 /** @returns the exit code. */
@@ -35,6 +36,7 @@ export async function benchTunnel(argv: readonly string[]): Promise<number> {
       only: { type: "string" },
       compare: { type: "string" },
       anyway: { type: "boolean", default: false },
+      keep: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -50,7 +52,7 @@ export async function benchTunnel(argv: readonly string[]): Promise<number> {
   }
   cleanUpOnExit();
   const scratch = scratchDirectory("bench");
-  const { quick, anyway } = values;
+  const { quick, anyway, keep } = values;
   const options: MeasureOptions = {
     loadPath: load.path,
     warmUpMs: quick ? 100 : 500,
@@ -65,6 +67,7 @@ export async function benchTunnel(argv: readonly string[]): Promise<number> {
     rounds: quick ? 1 : Number(values.rounds),
     quick,
     anyway,
+    keep: keep && values.only === undefined,
     settings,
   });
   if (!(await rounds.mayBegin())) return 1;

@@ -8,7 +8,7 @@ import { builtAt, builtHere } from "../subject_binary.ts";
 import { type Chain, openChain, plain, type Shape, type WaypointSubject } from "./chain.ts";
 
 const usage = `usage: npm run bench -- waypoint [--rounds N] [--quick] [--only LIST] [--shapes LIST] [--compare REF]
-                                  [--anyway]
+                                  [--anyway] [--keep]
 
 A waypoint between two Fairlead nodes on loopback: CONNECT over mutual TLS in, HTTP through one route, CONNECT over mutual
 TLS out. HTTP/1.1 by wrk to bench/load's server, HTTP/2 by h2load to nginx. CPU time is the waypoint's alone. On a machine
@@ -21,6 +21,7 @@ that does other things it refuses: such figures are nothing to publish.
                  that do nothing; Fairlead alone), large (answers of 64 KB); each takes half a minute a round and subject
   --compare REF  another commit of Fairlead beside this one, built for it
   --anyway       measure on a busy machine, too; the results say that it was one
+  --keep         its raw results are those that the pages' tables are made of (bench/raw); not with --only
 `;
 
 /** @returns the exit code. */
@@ -34,6 +35,7 @@ export async function benchWaypoint(argv: readonly string[]): Promise<number> {
       shapes: { type: "string", default: "" },
       compare: { type: "string" },
       anyway: { type: "boolean", default: false },
+      keep: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -47,11 +49,12 @@ export async function benchWaypoint(argv: readonly string[]): Promise<number> {
     console.error(`bench waypoint cannot run: ${load.missing}`);
     return 1;
   }
-  const { quick, anyway, compare } = values;
+  const { quick, anyway, compare, keep } = values;
   const shapes = values.shapes.split(",");
   const windows: Windows = quick ? { warmUpMs: 500, windowMs: 1_000 } : { warmUpMs: 4_000, windowMs: 5_000 };
   const rounds = new Rounds({
     ...{ name: "waypoint", rounds: quick ? 1 : Number(values.rounds), quick, anyway },
+    keep: keep && values.only === undefined,
     settings: { ...windows },
   });
   if (!(await rounds.mayBegin())) return 1;
