@@ -60,6 +60,7 @@ const suites: readonly Suite[] = [
     "mesh",
     "transport",
     "host",
+    "tunnel",
   ]),
   programSuite("istio", "conformance/run.ts", ["istio"]),
   programSuite("h2spec", "conformance/spec/h2spec.ts", []),

@@ -1,4 +1,4 @@
-/** argv → cli, under Node 22.18 or later, or Deno 2: a node without what needs Bun (see "Node and Deno" in the README). */
+/** argv → cli, under Node 22.18 or later, or Deno 2: a node without what needs Bun (see "Under Node or Deno" in the README). */
 import "./host/node/missing.ts";
 import { cliBindings } from "./app/command/bindings.ts";
 import { runCli } from "./cli/program.ts";

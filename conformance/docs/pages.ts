@@ -20,7 +20,7 @@ export interface PageCommand {
 }
 
 const programs =
-  /^(?:fairlead|dist\/fairlead|npm|curl|python3|openssl|mkdir|mv|cp|export|nft|iptables|tc|ip|systemctl|docker)\b/;
+  /^(?:fairlead|dist\/fairlead|npm|curl|python3|openssl|mkdir|mv|cp|export|nft|iptables|tc|ip|systemctl|docker|node|deno)\b/;
 
 export function pageText(page: string): string {
   return readFileSync(join(repository, page), "utf8");

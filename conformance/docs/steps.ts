@@ -76,6 +76,14 @@ export const readmeSteps: readonly Step[] = [
   },
   { line: "dist/fairlead --help", says: /join-token/ },
   {
+    line: "node src/main_node.ts up -f mesh/ --socks5 127.0.0.1:1080",
+    notRun: "`npm run conformance -- runtime tunnel` runs it, with a mesh of its own",
+  },
+  {
+    line: "deno run -A src/main_node.ts up -f mesh/ --socks5 127.0.0.1:1080",
+    notRun: "the same",
+  },
+  {
     line: "fairlead control --serving-name 10.0.0.10",
     before: `${kill("all")}; ip addr add 10.0.0.10/32 dev lo; rm -rf "$XDG_STATE_HOME" mesh; cp -r $REPOSITORY/examples/control/mesh mesh`,
     until: ready(15021),

@@ -1,6 +1,6 @@
 /**
- * `npm run conformance -- runtime [FOLDER …] [host]`: the tests of the folders that know no runtime, in Node 22 and in Deno 2, and what
- * their host keeps of the contract of all hosts. What is pure by the table of imports is shown to be so. Files that need Bun, by themselves
+ * `npm run conformance -- runtime [FOLDER …] [host] [tunnel]`: the tests of the folders that know no runtime, in Node 22 and in Deno 2, what
+ * their host keeps of the contract of all hosts, and the tunnel of the program itself. What is pure by the table of imports is shown to be so. Files that need Bun, by themselves
  * or through the memory host's database, are named and left out.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { fullBacklog } from "../../src/host/testing/full_backlog.ts";
+import { judgeTunnel } from "./tunnel.ts";
 
 const root = resolve(import.meta.dir, "../..");
 const runtimes = join(root, ".peers", "runtimes");
@@ -75,8 +76,8 @@ interface Totals {
 
 /** @param argv folders, `host` for the contract of hosts, `tunnel` for the program; all of it without any. @returns the exit code. */
 export async function runtimeConformance(argv: readonly string[]): Promise<number> {
-  const parts = argv.length > 0 ? argv : [...pureFolders, "host"];
-  const folders = parts.filter((part) => part !== "host");
+  const parts = argv.length > 0 ? argv : [...pureFolders, "host", "tunnel"];
+  const folders = parts.filter((part) => part !== "host" && part !== "tunnel");
   const { chosen, left } = chooseFiles(folders);
   if (folders.length > 0)
     console.log(`${chosen.length} files of ${folders.join(", ")}; ${left.length} need Bun:`);
@@ -86,10 +87,16 @@ export async function runtimeConformance(argv: readonly string[]): Promise<numbe
   const blackhole = await fullBacklog();
   try {
     const environment = { BLACKHOLE_PORT: String(blackhole.address.port) };
-    const all = await Promise.all([
-      judge("node", files, nodeFlags, environment),
-      judge("deno", files, await denoFlags(scratch), environment),
-    ]);
+    const judged = [
+      ...(files.length === 0
+        ? []
+        : [
+            judge("node", files, nodeFlags, environment),
+            judge("deno", files, await denoFlags(scratch), environment),
+          ]),
+      ...(parts.includes("tunnel") ? [tunnelBy("node", []), tunnelBy("deno", ["run", "-A"])] : []),
+    ];
+    const all = await Promise.all(judged);
     const sum = (pick: (one: Judged) => number): number => all.reduce((total, one) => total + pick(one), 0);
     const skipped = sum((one) => one.skipped);
     console.log(
@@ -100,6 +107,26 @@ export async function runtimeConformance(argv: readonly string[]): Promise<numbe
     blackhole.close();
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+/** The program itself, under this runtime against one under Bun. */
+async function tunnelBy(name: "node" | "deno", flags: readonly string[]): Promise<Judged> {
+  const path = join(runtimes, "node_modules", ".bin", name);
+  const lacks = !existsSync(path) ? `${name} is not installed (npm could not be reached)` : null;
+  const missing = lacks ?? (Bun.which("openssl") === null ? "there is no openssl for the mesh's CA" : null);
+  if (missing !== null) {
+    console.log(`skipped: the tunnel with ${name}: ${missing}`);
+    return { passed: 0, failed: 0, skipped: 1 };
+  }
+  const corner = `127.${64 + (process.pid % 128)}.${(name === "node" ? 1 : 126) + (process.pid % 125)}`;
+  const { passed, failures } = await judgeTunnel(
+    name,
+    [path, ...flags, join(root, "src/main_node.ts")],
+    corner,
+  );
+  console.log(`\nthe tunnel with ${name}: ${passed} passed, ${failures.length} failed`);
+  for (const failure of failures) console.log(`✗ ${failure}`);
+  return { passed, failed: failures.length, skipped: 0 };
 }
 
 interface Judged {

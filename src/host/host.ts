@@ -375,3 +375,13 @@ export interface HttpClient {
    */
   send(request: HttpRequest): Promise<HttpResponse>;
 }
+
+/**
+ * Serves a `fetch` function over HTTP/1.1: administration, metrics and readiness. Outside of a Host because the simulator has no use for it.
+ *
+ * @throws MeshError `address_in_use`, blame local.
+ */
+export type ServeHttp = (
+  address: SocketAddress,
+  fetch: (request: Request) => Response | Promise<Response>,
+) => Listener;

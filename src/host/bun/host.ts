@@ -2,7 +2,7 @@
 import type { SocketAddress } from "../../base/ip.ts";
 import { hostLimits } from "../../base/limits/host.ts";
 import type { Handover } from "../handover.ts";
-import type { Clock, Host, Network, Socket } from "../host.ts";
+import type { Clock, Host, Network, ServeHttp, Socket } from "../host.ts";
 import { SystemClock, systemRandom } from "../system/clock.ts";
 import { SystemFiles } from "../system/files.ts";
 import { SocketHttpClient } from "../system/http_client.ts";
@@ -17,7 +17,7 @@ import { bunListen } from "./listen.ts";
 import type { SocketContext } from "./native.ts";
 import { bunProcess } from "./process.ts";
 import { ResetQueue } from "./resets.ts";
-import { httpServer, type ServeHttp } from "./serve_http.ts";
+import { httpServer } from "./serve_http.ts";
 import { BunSocket } from "./socket.ts";
 import { bunTls } from "./tls.ts";
 import { bindUdp } from "./udp.ts";

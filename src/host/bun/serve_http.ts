@@ -2,14 +2,11 @@
 import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
 import { hostLimits, upgradeLimits } from "../../base/limits/host.ts";
-import type { Listener } from "../host.ts";
+import type { ServeHttp } from "../host.ts";
 import { socketNumbers } from "./handover/descriptors.ts";
 import { type Accepting, ListenerTable } from "./handover/listener_table.ts";
 
 type Fetch = (request: Request) => Response | Promise<Response>;
-
-/** @throws MeshError `address_in_use`, blame local. */
-export type ServeHttp = (address: SocketAddress, fetch: Fetch) => Listener;
 
 export const serveHttp: ServeHttp = httpServer(new ListenerTable());
 

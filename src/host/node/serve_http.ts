@@ -1,15 +1,13 @@
 /** Serves a `fetch` function over HTTP/1.1 by `node:http`: administration, metrics and readiness. The data path never goes through here. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { asMeshError, MeshError } from "../../base/errors.ts";
-import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
+import { formatSocketAddress } from "../../base/ip.ts";
 import { hostLimits } from "../../base/limits/host.ts";
-import type { Listener } from "../host.ts";
+import type { ServeHttp } from "../host.ts";
 import { boundAddress, listenTcp } from "./listen.ts";
 
-type Fetch = (request: Request) => Response | Promise<Response>;
-
 /** @throws MeshError `address_in_use`, `permission_denied` or `io`, blame local. */
-export function serveHttp(address: SocketAddress, fetch: Fetch): Listener {
+export const serveHttp: ServeHttp = (address, fetch) => {
   const where = formatSocketAddress(address);
   const server = createServer((incoming, outgoing) => {
     answer(where, fetch, incoming, outgoing).catch(() => outgoing.destroy());
@@ -29,11 +27,11 @@ export function serveHttp(address: SocketAddress, fetch: Fetch): Listener {
       server.closeAllConnections();
     },
   };
-}
+};
 
 async function answer(
   where: string,
-  fetch: Fetch,
+  fetch: Parameters<ServeHttp>[1],
   incoming: IncomingMessage,
   outgoing: ServerResponse,
 ): Promise<void> {

@@ -60,7 +60,7 @@ export const systemRandom: Random = {
   fill(bytes) {
     // The Web Crypto call takes at most 65,536 bytes.
     for (let start = 0; start < bytes.length; start += 65_536) {
-      crypto.getRandomValues(bytes.subarray(start, start + 65_536));
+      crypto.getRandomValues(bytes.subarray(start, start + 65_536) as Uint8Array<ArrayBuffer>);
     }
   },
   float() {
