@@ -25,6 +25,7 @@ const commands = {
     [tool("tsc"), "-p", "."],
     [tool("biome"), "check", "."],
     [bun, "scripts/messages.ts", "--check"],
+    [bun, "scripts/schemas.ts", "--check"],
     [bun, "scripts/tree.ts"],
   ],
   format: () => [[tool("biome"), "check", "--write", "."]],

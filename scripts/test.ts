@@ -94,6 +94,7 @@ async function runChecks(limitMs: number): Promise<Tally> {
     [join(bin, "biome"), "check", "."],
     [bun, "wasm/build.ts", "--check"],
     [bun, "scripts/messages.ts", "--check"],
+    [bun, "scripts/schemas.ts", "--check"],
     [bun, "scripts/tree.ts"],
   ];
   let tally = emptyTally;

@@ -2,9 +2,12 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { administratorKind } from "../../src/admin/control/administrator.ts";
 import { readControlDocument } from "../../src/app/command/control_documents.ts";
+import { tokenIssuerKind } from "../../src/config/control/token_issuers.ts";
 import { convertDocuments } from "../../src/mesh/convert/convert_documents.ts";
 import type { MeshDocument } from "../../src/mesh/documents/document.ts";
+import { kindNames } from "../../src/mesh/documents/kinds/kinds.ts";
 import { parseDocument } from "../../src/mesh/documents/parse.ts";
 import { splitDocuments } from "../../src/mesh/documents/yaml.ts";
 import { type DocumentError, formatLocation } from "../../src/mesh/location.ts";
@@ -96,6 +99,17 @@ describe("documents on the pages", () => {
       ] as const),
     ])
       expect(kinds).toContain(kind);
+  });
+
+  test("docs/kinds.md: one of every kind that fairlead validate knows, and nothing in it is without effect", () => {
+    const kinds = blocksOf("kinds.md").flatMap(({ text }) =>
+      [...text.matchAll(/^kind: (\w+)$/gm)].map(([, kind = ""]) => kind),
+    );
+    const all = [...kindNames, administratorKind, tokenIssuerKind];
+    expect(all.filter((kind) => !kinds.includes(kind))).toEqual([]);
+    const { warnings } = findingsOf("kinds.md");
+    const expected = /it is for a waypoint|without spec\.addresses it has no VIP/;
+    expect(warnings.filter((warning) => !expected.test(warning))).toEqual([]);
   });
 
   test("a word that is wrong would be found, with the page's line", () => {

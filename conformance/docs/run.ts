@@ -8,6 +8,7 @@ import { dirname, join, resolve } from "node:path";
 import { formatTally } from "../../scripts/tally.ts";
 import { inNamespace, whyNoNamespace } from "../soak/network.ts";
 import { controlSteps } from "./control_steps.ts";
+import { editorsSteps, kindsSteps } from "./guide_steps.ts";
 import { commandsOf, pages, pageText, repository, spokenCommands } from "./pages.ts";
 import { Shell } from "./shell.ts";
 import { readmeSteps, type Step } from "./steps.ts";
@@ -23,6 +24,8 @@ import {
 
 const stepsOf: Readonly<Record<string, readonly Step[]>> = {
   "README.md": readmeSteps,
+  "docs/kinds.md": kindsSteps,
+  "docs/editors.md": editorsSteps,
   "docs/control-plane.md": controlSteps,
   "docs/waypoint.md": waypointSteps,
   "docs/capture.md": captureSteps,
@@ -90,9 +93,23 @@ async function checkSpoken(shell: Shell): Promise<void> {
   }
 }
 
-/** The page's first blocks of documents, as the files that its text calls them. */
-function writeDocuments(page: string, folder: string, paths: readonly string[]): void {
-  const blocks = [...pageText(page).matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, block = ""]) => block);
+const others = (text: string): boolean => /^kind: (?:Administrator|TokenIssuer)$/m.test(text);
+const meshDocuments = (text: string): boolean => !others(text);
+
+function joined(blocks: readonly string[], isOfThese: (text: string) => boolean): string {
+  return blocks
+    .flatMap((block) => block.split(/^---\n/m))
+    .filter(isOfThese)
+    .join("---\n");
+}
+
+/**
+ * The page's first blocks of documents, as the files that its text calls them; or all of them joined in two: what is of the mesh, and what
+ * is of who runs its control plane.
+ */
+function writeDocuments(page: string, folder: string, paths: readonly string[], areJoined: boolean): void {
+  const each = [...pageText(page).matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, block = ""]) => block);
+  const blocks = areJoined ? [meshDocuments, others].map((isOfThese) => joined(each, isOfThese)) : each;
   for (const [index, path] of paths.entries()) {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     writeFileSync(join(folder, path), blocks[index] ?? "");
@@ -101,8 +118,8 @@ function writeDocuments(page: string, folder: string, paths: readonly string[]):
 
 async function runStep(page: string, shell: Shell, step: Step): Promise<string | null> {
   const { before, line, instead = line, until, says, exitCodes = [0] } = step;
-  const [, paths] = /^page-documents (.*)$/.exec(before ?? "") ?? [];
-  if (paths !== undefined) writeDocuments(page, shell.folder, paths.split(" "));
+  const [, both, paths] = /^page-documents(-joined)? (.*)$/.exec(before ?? "") ?? [];
+  if (paths !== undefined) writeDocuments(page, shell.folder, paths.split(" "), both !== undefined);
   else if (before !== undefined) {
     const { exitCode, output } = await shell.run(before);
     if (exitCode !== 0) return `what goes before it ended with ${exitCode}: ${output.slice(-500)}`;

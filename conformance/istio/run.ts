@@ -17,7 +17,7 @@ import { virtualServiceCases } from "./virtual_service.ts";
 import { workloadEntryCases } from "./workload_entry.ts";
 import { workloadGroupCases } from "./workload_group.ts";
 
-const groups: Readonly<Record<string, readonly Case[]>> = {
+export const groups: Readonly<Record<string, readonly Case[]>> = {
   "AuthorizationPolicy: whom and what": authorizationPolicyCases,
   "AuthorizationPolicy: values": policyValueCases,
   PeerAuthentication: peerAuthenticationCases,

@@ -19,6 +19,8 @@ export interface CliBindings {
   ): Promise<readonly { readonly path: string; readonly text: string }[]>;
   /** A document of the control plane's own kinds (Administrator, TokenIssuer), read; null for one of another kind. */
   readControlDocument(part: DocumentText, rootNamespace: string): Promise<ControlDocument | null>;
+  /** For editors, as `docs/schemas/fairlead.json` has them. */
+  schemas(): Promise<DocumentSchemas>;
   /** @throws MeshError when it cannot start as it was told to. */
   startNode(config: Config): Promise<StartedNode>;
   /** A program in a network of its own. @returns its exit code. @throws MeshError when it could not be started. */
@@ -51,6 +53,12 @@ export interface RunRequest {
   readonly inbound: boolean;
   /** Name or number; null: as this process. */
   readonly user: string | null;
+}
+
+/** The JSON Schema of all documents: a definition for each kind. */
+export interface DocumentSchemas {
+  readonly $schema: string;
+  readonly definitions: Readonly<Record<string, object>>;
 }
 
 /** What shows things as they happen needs: a screen, keys, time. */

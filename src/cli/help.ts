@@ -65,6 +65,13 @@ const all = {
       "fairlead run --control https://control.example:15012 --as shop/backend --user www -- ./server",
     ],
   ],
+  schema: [
+    [
+      "For an editor, next to the documents (docs/editors.md):",
+      "fairlead schema > mesh/.fairlead.schema.json",
+    ],
+    ["One kind:", "fairlead schema AuthorizationPolicy"],
+  ],
   capture: [
     ["Which rules are loaded here, and do they work?", "fairlead capture status"],
     ["After a node was killed:", "fairlead capture remove"],

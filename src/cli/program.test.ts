@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import schemas from "../../docs/schemas/fairlead.json" with { type: "json" };
 import { readControlDocument } from "../app/command/control_documents.ts";
 import { MeshError } from "../base/errors.ts";
 import type { Config } from "../config/node/config.ts";
@@ -56,6 +57,7 @@ async function run(words: string, world: World = {}): Promise<Run> {
     readText: async (path) => read(world, path),
     readMeshFiles: async (paths) => paths.map((path) => ({ path, text: read(world, path) })),
     readControlDocument: async (part, rootNamespace) => readControlDocument(part, rootNamespace),
+    schemas: async () => schemas,
     startNode: world.startNode ?? (() => Promise.reject(new Error("not to be started"))),
     runProgram: world.runProgram ?? (() => Promise.reject(new Error("no program is to be run"))),
     askAdmin: async (_, method, path) => {

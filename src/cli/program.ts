@@ -19,6 +19,7 @@ import { resources } from "./node/resources.ts";
 import { runNode } from "./node/run.ts";
 import { addRun } from "./node/run_program.ts";
 import { reportConfigErrors } from "./report.ts";
+import { addSchema } from "./schema.ts";
 import { addSettingOptions, loadFromOptions } from "./setting_options.ts";
 import { colored, plain, type Style } from "./style.ts";
 
@@ -80,6 +81,7 @@ function buildProgram(bindings: CliBindings, style: Style, finish: (code: number
   addNames(program, bindings, style, finish);
   addInstall(program, { bindings, style, finish });
   addControlCommands(program, { bindings, style, finish });
+  addSchema(program, bindings, style, finish);
   addVersion(program, bindings);
   return program;
 }

@@ -1,5 +1,5 @@
 /** When nothing is wrong any more every new connection does what the documents say, and after a drain nothing is open. */
-import { type ConnectionLog, endOf, type Observed, serialAt } from "../observed.ts";
+import { type ConnectionLog, endOf, type Observed, serialAt, stalenessMs } from "../observed.ts";
 import { alwaysAllowed, describeConnection } from "./causes.ts";
 
 export function checkConvergence(observed: Observed): string[] {
@@ -11,6 +11,8 @@ export function checkConvergence(observed: Observed): string[] {
     // Who has been thrown out hears nothing any more; what callers in the clear find there is of an earlier time.
     // A host does not judge itself: between its own workloads it goes by what it knew last.
     const { source, destination } = log.plan;
+    // One that never heard that there is such a workload again calls it in the clear, which the checker of authorization judges.
+    if (source !== null && neverHeardOf(log, source.machine, observed)) continue;
     const isLocal = source === null || source.machine === destination.machine;
     if (isLocal && observed.revokedNodes.has(destination.machine)) continue;
     const [server] = log.servers;
@@ -37,6 +39,12 @@ export function checkConvergence(observed: Observed): string[] {
       );
   }
   return found;
+}
+
+function neverHeardOf({ plan, startedMs }: ConnectionLog, machine: number, observed: Observed): boolean {
+  const thrownOutMs = observed.revokedNodes.get(machine);
+  if (thrownOutMs === undefined) return false;
+  return observed.model.everRemoved(plan.destination.name, thrownOutMs - stalenessMs, startedMs);
 }
 
 function isRevoked(log: ConnectionLog, observed: Observed): boolean {

@@ -88,6 +88,7 @@ const namePattern = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 export function* readAdministrator(
   document: DocumentText,
   rootNamespace: string,
+  problems = new Problems(),
 ): Generator<void, Administrator | "other" | { readonly errors: readonly DocumentError[] }> {
   const yaml = yield* parseYamlInSteps(document);
   // Not even YAML: whoever reads the other kinds says so.
@@ -96,7 +97,6 @@ export function* readAdministrator(
   if (node.kind !== "map") return "other";
   const kind = node.entries.find(({ key }) => key === "kind")?.value;
   if (kind?.kind !== "scalar" || kind.value !== administratorKind) return "other";
-  const problems = new Problems();
   problems.resource = administratorKind;
   const root = ObjectReader.of(node, "", { known: ["apiVersion", "kind", "metadata", "spec"] }, problems);
   const version = root?.requiredString("apiVersion") ?? null;

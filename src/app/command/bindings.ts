@@ -45,6 +45,8 @@ export function cliBindings(host: Host, outside: Outside): CliBindings {
       (await import("./control_documents.ts")).readControlDocument(part, rootNamespace),
     startNode: async (config) => (await import("./node_start.ts")).startServedNode(host, outside, config),
     runProgram: async (request) => (await import("./program_in_mesh.ts")).runInMesh(host, outside, request),
+    schemas: async () =>
+      (await import("../../../docs/schemas/fairlead.json", { with: { type: "json" } })).default,
     askAdmin: (node, method, path) => askAdmin(host, node, method, path),
     capture: {
       status: () => captureStatus(host, ports.hbone),

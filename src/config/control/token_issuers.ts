@@ -57,10 +57,10 @@ export function readTokenIssuers(path: string, text: string): ReadTokenIssuers {
 /** One document of this kind. */
 export function readTokenIssuer(
   part: DocumentText,
+  problems = new Problems(),
 ): TokenIssuerConfig | { readonly errors: readonly DocumentError[] } {
   const yaml = parseYaml(part);
   if (!("root" in yaml)) return { errors: yaml.errors };
-  const problems = new Problems();
   const issuer = readIssuer(ObjectReader.of(yaml.root, "", topFields, problems), problems);
   return issuer === null || problems.any ? { errors: problems.errors } : issuer;
 }
@@ -94,6 +94,7 @@ function readIssuer(root: ObjectReader | null, problems: Problems): TokenIssuerC
     if (ms instanceof Invalid) problems.add(written.at, `${field}: ${ms.reason}`);
     else found[name] = ms;
   }
+  problems.onAsked?.(spec.path("allowPrivateAddresses"), { kind: "boolean" });
   const open = spec.node("allowPrivateAddresses");
   if (open?.kind === "scalar" && typeof open.value === "boolean") found.allowPrivateAddresses = open.value;
   else if (open !== null) problems.add(open.at, "allowPrivateAddresses must be true or false");

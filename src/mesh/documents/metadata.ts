@@ -85,6 +85,7 @@ function readAnnotations(metadata: ObjectReader, kind: MeshKind, problems: Probl
 
 /** Generated documents say `creationTimestamp: null`; that is as good as not saying it. */
 function readCreated(metadata: ObjectReader, problems: Problems): number | null {
+  problems.onAsked?.(metadata.path("creationTimestamp"), { kind: "null" });
   const node: YamlNode | null = metadata.isNull("creationTimestamp")
     ? null
     : metadata.node("creationTimestamp");

@@ -10,14 +10,27 @@ export interface Located<T> {
   readonly at: Location;
 }
 
+/** What a reader asks a place of a document for. */
+export type Asked =
+  | { readonly kind: "object"; readonly fields: readonly string[] }
+  | { readonly kind: "list" | "map" | "string" | "boolean" | "null"; readonly isRequired?: true }
+  | { readonly kind: "integer" | "number"; readonly least: number; readonly most: number }
+  | { readonly kind: "choice"; readonly words: readonly string[] };
+
 /** Collects what is wrong with one document. */
 export class Problems {
+  /** Told of every place that is looked at: how schemas for editors are made of the code that reads (`schema/`). */
+  readonly onAsked: ((path: string, asked: Asked) => void) | null;
   readonly #errors: DocumentError[] = [];
   resource: string | null = null;
   #dropped = 0;
   readonly #warnings: DocumentWarning[] = [];
 
   /** What the operator should know of a document that is taken all the same. */
+  constructor(onAsked: Problems["onAsked"] = null) {
+    this.onAsked = onAsked;
+  }
+
   get warnings(): readonly DocumentWarning[] {
     return this.#warnings;
   }
@@ -98,6 +111,7 @@ export class ObjectReader {
   }
 
   checkFields(fields: FieldTable): void {
+    this.#problems.onAsked?.(this.name, { kind: "object", fields: fields.known });
     for (const { key, keyAt } of this.#entries.values()) {
       const reason = fields.unsupported?.[key];
       if (reason !== undefined)
@@ -168,6 +182,7 @@ export class ObjectReader {
 
   /** A text that is there and not empty. */
   requiredString(field: string): Located<string> | null {
+    this.#asks(field, { kind: "string", isRequired: true });
     if (!this.#entries.has(field)) {
       this.#problems.add(this.at, `${this.path(field)} is missing`);
       return null;
@@ -178,12 +193,14 @@ export class ObjectReader {
   }
 
   string(field: string): Located<string> | null {
+    this.#asks(field, { kind: "string" });
     const node = this.node(field);
     return node === null ? null : readString(node, this.path(field), this.#problems);
   }
 
   /** A whole number from `least` to `most`. */
   integer(field: string, least: number, most: number): Located<number> | null {
+    this.#asks(field, { kind: "integer", least, most });
     const node = this.node(field);
     return node === null ? null : readInteger(node, this.path(field), least, most, this.#problems);
   }
@@ -194,7 +211,9 @@ export class ObjectReader {
     words: readonly T[],
     unsupported: Readonly<Record<string, string>> = {},
   ): Located<T> | null {
-    const read = this.string(field);
+    this.#asks(field, { kind: "choice", words });
+    const node = this.node(field);
+    const read = node === null ? null : readString(node, this.path(field), this.#problems, true);
     if (read === null) return null;
     const word = words.find((candidate) => candidate === read.value);
     if (word !== undefined) return { value: word, at: read.at };
@@ -217,6 +236,7 @@ export class ObjectReader {
 
   /** The items of a list; empty when the field is missing or not a list. */
   list(field: string): readonly YamlNode[] {
+    this.#asks(field, { kind: "list" });
     const node = this.node(field);
     if (node === null) return [];
     if (node.kind === "list") return node.items;
@@ -241,12 +261,14 @@ export class ObjectReader {
   }
 
   object(field: string, fields: FieldTable): ObjectReader | null {
+    this.#asks(field, { kind: "object", fields: fields.known });
     const node = this.node(field);
     return node === null ? null : ObjectReader.of(node, this.path(field), fields, this.#problems);
   }
 
   /** Keys of the author's choice, such as labels. */
   map(field: string): readonly YamlEntry[] {
+    this.#asks(field, { kind: "map" });
     const node = this.node(field);
     if (node === null) return [];
     if (node.kind === "map") return node.entries;
@@ -265,9 +287,20 @@ export class ObjectReader {
     });
     return new Map(entries);
   }
+
+  #asks(field: string, asked: Asked): void {
+    this.#problems.onAsked?.(this.path(field), asked);
+  }
 }
 
-export function readString(node: YamlNode, path: string, problems: Problems): Located<string> | null {
+/** @param isOneOf some words alone are wanted, which was said already. */
+export function readString(
+  node: YamlNode,
+  path: string,
+  problems: Problems,
+  isOneOf = false,
+): Located<string> | null {
+  if (!isOneOf) problems.onAsked?.(path, { kind: "string" });
   if (node.kind === "scalar" && typeof node.value === "string") return { value: node.value, at: node.at };
   // `version: 1.20` is a number to YAML, and not the one that was meant.
   const hint = node.kind === "scalar" && node.value !== null ? `; write "${node.source}"` : "";
@@ -282,6 +315,7 @@ export function readInteger(
   most: number,
   problems: Problems,
 ): Located<number> | null {
+  problems.onAsked?.(path, { kind: "integer", least, most });
   if (node.kind === "scalar" && typeof node.value === "number" && Number.isInteger(node.value)) {
     if (node.value >= least && node.value <= most) return { value: node.value, at: node.at };
     problems.add(node.at, `${path} must be from ${least} to ${most}, not ${node.source}`, node.source);

@@ -130,6 +130,7 @@ function keySetFlaw(text: string): string | null {
 }
 
 export function readBoolean(reader: ObjectReader, field: string, problems: Problems): boolean {
+  problems.onAsked?.(reader.path(field), { kind: "boolean" });
   const node = reader.node(field);
   if (node === null) return false;
   if (node.kind === "scalar" && typeof node.value === "boolean") return node.value;

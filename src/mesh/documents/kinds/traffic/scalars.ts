@@ -4,6 +4,7 @@ import { readDuration } from "../duration.ts";
 
 /** Null when it is not said. */
 export function readFlag(reader: ObjectReader, field: string, problems: Problems): boolean | null {
+  problems.onAsked?.(reader.path(field), { kind: "boolean" });
   const node = reader.node(field);
   if (node === null) return null;
   if (node.kind === "scalar" && typeof node.value === "boolean") return node.value;
@@ -23,6 +24,7 @@ export function readNumber(
   most: number,
   problems: Problems,
 ): number | null {
+  problems.onAsked?.(reader.path(field), { kind: "number", least, most });
   const node = reader.node(field);
   if (node === null) return null;
   const value = node.kind === "scalar" && typeof node.value === "number" ? node.value : Number.NaN;
