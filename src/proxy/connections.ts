@@ -5,6 +5,7 @@
 import { MeshError } from "../base/errors.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Gauge, MetricRegistry } from "../base/metrics.ts";
+import { type Listed, notListed, Roster } from "../base/roster.ts";
 import { sweep } from "../base/time_slice.ts";
 import type { Clock } from "../host/host.ts";
 import type { VerifiedPeer } from "../pki/trust/verifier.ts";
@@ -18,7 +19,8 @@ export interface UnderPolicy {
   decide(): MeshError | null;
 }
 
-export class Connection {
+export class Connection implements Listed {
+  rosterAt = notListed;
   readonly record: ConnectionRecord;
   /** The tunnel's peer, whose certificate may be revoked meanwhile; null for plaintext. */
   peer: VerifiedPeer | null = null;
@@ -61,7 +63,7 @@ export class Connection {
 export class ConnectionRegistry {
   readonly #clock: Pick<Clock, "now" | "defer">;
   readonly #telemetry: Telemetry;
-  readonly #open = new Set<Connection>();
+  readonly #open = new Roster<Connection>();
   readonly #perPeer = new Map<string, number>();
   readonly #gauges: Readonly<Record<Parties["direction"], Gauge>>;
 
@@ -157,7 +159,7 @@ export class ConnectionRegistry {
   }
 
   [Symbol.iterator](): IterableIterator<Connection> {
-    return this.#open.values();
+    return this.#open[Symbol.iterator]();
   }
 
   #add(connection: Connection): void {

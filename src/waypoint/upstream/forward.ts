@@ -165,9 +165,10 @@ export class Forwarder {
       this.#sendHttp1(pool, upstream, next);
       return;
     }
-    upstream.idleSinceMs = this.#clock.now();
+    const now = this.#clock.now();
+    upstream.idleSinceMs = now;
     pool.idle.push(upstream);
-    this.#arm(pool);
+    this.#arm(pool, now);
   }
 
   /** By a connection that is there. Most requests have one, and wait for nothing. */
@@ -227,7 +228,7 @@ export class Forwarder {
       });
       pool.h2.add(upstream);
       upstream.idleSinceMs = this.#clock.now();
-      this.#arm(pool);
+      this.#arm(pool, upstream.idleSinceMs);
       if (this.#isDraining) upstream.idleSinceMs = 0;
       return upstream;
     });
@@ -303,13 +304,13 @@ export class Forwarder {
     if (known !== undefined) return known;
     const pool = newPool(policy?.pool ?? defaultConnectionPool);
     this.#pools.set(key, pool);
-    this.#arm(pool);
+    this.#arm(pool, this.#clock.now());
     return pool;
   }
 
-  /** @param pool that may need to be looked at sooner than the others. */
-  #arm(pool: Pool): void {
-    const atMs = this.#clock.now() + sweepAfterMs(pool);
+  /** @param pool that may need to be looked at sooner than the others. @param now monotonic milliseconds. */
+  #arm(pool: Pool, now: number): void {
+    const atMs = now + sweepAfterMs(pool);
     if (this.#timer !== null && this.#sweepAtMs <= atMs) return;
     this.#timer?.cancel();
     this.#sweepAtMs = atMs;
@@ -317,7 +318,7 @@ export class Forwarder {
       this.#timer = null;
       const now = this.#clock.now();
       for (const [key, each] of this.#pools) if (!sweepPool(each, now)) this.#pools.delete(key);
-      for (const each of this.#pools.values()) this.#arm(each);
+      for (const each of this.#pools.values()) this.#arm(each, now);
     });
   }
 }
