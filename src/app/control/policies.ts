@@ -29,10 +29,12 @@ export function policyOf({ policies }: MeshState): ControlPolicy {
 
 /** Nodes refuse what names a policy that is not there, unless they are told otherwise. */
 const missingPolicy = "deny";
+/** Which hosts run a workload with the application inside is their own business. */
+const layer7 = null;
 
 export function policyTester(rootNamespace: string): PolicyTester {
   return function* test({ documents, state }: MeshView): Generator<void, readonly TriedCall[]> {
-    const mesh = yield* explainedState(state, { missingPolicy, rootNamespace, documents });
+    const mesh = yield* explainedState(state, { missingPolicy, rootNamespace, documents, layer7 });
     return yield* runPolicyTests(mesh);
   };
 }
@@ -44,6 +46,6 @@ export async function explainOnControl(
   rootNamespace: string,
   question: CallQuestion,
 ): Promise<ExplainAnswer> {
-  const words = { missingPolicy, rootNamespace, documents } as const;
+  const words = { missingPolicy, rootNamespace, documents, layer7 } as const;
   return answerCall(await new TimeSlice(clock).run(explainedStore(store, words)), question);
 }

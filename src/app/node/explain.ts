@@ -3,9 +3,8 @@ import type { ExplainAnswer } from "../../admin/explained.ts";
 import type { ExplainQuestion } from "../../admin/node/sources.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
 import type { Config } from "../../config/node/config.ts";
-import type { ExplainedMesh } from "../../policy/explain/explain.ts";
+import { type ExplainedMesh, traceConnection } from "../../policy/explain/explain.ts";
 import { explainedStore } from "../../policy/explain/explained_mesh.ts";
-import { tracePolicies } from "../../policy/explain/policy_trace.ts";
 import type { EndedConnection } from "../../proxy/connection_history.ts";
 import { answerCall } from "../explained.ts";
 import type { PreparedNode } from "./node.ts";
@@ -21,6 +20,7 @@ export async function explainOnNode(
       missingPolicy: config.missingPolicy,
       rootNamespace: config.rootNamespace,
       documents: node.inForce()?.documents ?? null,
+      layer7: config.layer7,
     }),
   );
   if (!("connection" in question)) return answerCall(mesh, question);
@@ -37,9 +37,6 @@ export async function explainOnNode(
 function describeEnded(mesh: ExplainedMesh, ended: EndedConnection): object {
   const { asked, ...record } = ended;
   const workload = asked === null ? null : mesh.store.workload(asked.workloadUid);
-  const now =
-    asked === null || workload === null
-      ? null
-      : tracePolicies(mesh.policies, workload, asked.connection, mesh.missingPolicy);
+  const now = asked === null || workload === null ? null : traceConnection(mesh, workload, asked.connection);
   return { connection: record, now };
 }

@@ -21,12 +21,12 @@ export function followPolicyTests(
   logger: Logger,
   store: MeshStore,
   inForce: Watch<DocumentsInForce | null>,
-  { missingPolicy, rootNamespace }: Pick<Config, "missingPolicy" | "rootNamespace">,
+  { missingPolicy, rootNamespace, layer7 }: Pick<Config, "missingPolicy" | "rootNamespace" | "layer7">,
 ): () => void {
   let told = new Set<string>();
   let latest: DocumentsInForce | null = null;
   const run = async (documents: DocumentsInForce["documents"]): Promise<void> => {
-    const words = { missingPolicy, rootNamespace, documents };
+    const words = { missingPolicy, rootNamespace, documents, layer7 };
     const slice = new TimeSlice(clock);
     const calls = await slice.run(runPolicyTests(await slice.run(explainedStore(store, words))));
     if (latest?.documents !== documents) return;

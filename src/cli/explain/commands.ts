@@ -14,6 +14,7 @@ const meshOptions = [
   "network",
   "rootNamespace",
   "missingPolicy",
+  "l7",
 ] as const;
 
 export interface ExplainMaking<Place> {

@@ -27,17 +27,16 @@ const verdictWords: Readonly<Record<string, string>> = {
 };
 
 function waypointLines(waypoint: Json): readonly string[] {
-  const lines = [line("waypoint", `${text(waypoint, "workload")}: ${text(waypoint, "because")}`)];
-  for (const policy of list(waypoint, "policies")) {
+  const why = `${text(waypoint, "workload")}: ${text(waypoint, "because")}`;
+  return [line("waypoint", why), ...policyLines(waypoint)];
+}
+
+function policyLines(trace: Json): readonly string[] {
+  return list(trace, "policies").map((policy) => {
     const dry = member(policy, "dryRun") === true ? ", in dry run" : "";
-    lines.push(
-      line(
-        "",
-        `${text(policy, "action")} ${text(policy, "document")} (${place(policy)}${dry}): ${text(policy, "outcome")}`,
-      ),
-    );
-  }
-  return lines;
+    const words = `${text(policy, "action")} ${text(policy, "document")} (${place(policy)}${dry})`;
+    return line("", `${words}: ${text(policy, "outcome")}`);
+  });
 }
 
 function arrivalLines(arrival: Json): readonly string[] {
@@ -45,7 +44,9 @@ function arrivalLines(arrival: Json): readonly string[] {
     .filter((word) => word !== "-")
     .join(" ");
   const trace = member(arrival, "trace");
-  if (trace === null || trace === undefined)
+  if (trace === null || trace === undefined) {
+    const requests = requestLines(arrival);
+    if (requests.length > 0) return [line("at", where), ...requests];
     return [
       line("at", where === "" ? "wherever the name leads" : where),
       line(
@@ -55,7 +56,15 @@ function arrivalLines(arrival: Json): readonly string[] {
           : "the workload has no tunnel (networking.istio.io/tunnel: http): no policy decides there",
       ),
     ];
-  return [line("at", where), ...traceLines(trace)];
+  }
+  return [line("at", where), ...traceLines(trace), ...requestLines(arrival)];
+}
+
+/** Inside the workload's own tunnel. */
+function requestLines(arrival: Json): readonly string[] {
+  const requests = member(arrival, "requests");
+  if (requests === null || requests === undefined) return [];
+  return [line("requests", text(requests, "because")), ...policyLines(requests)];
 }
 
 function traceLines(trace: Json): readonly string[] {

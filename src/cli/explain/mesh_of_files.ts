@@ -27,7 +27,7 @@ export async function meshOfFiles(bindings: CliBindings, config: Config): Promis
 export function explainedDocuments(
   documents: readonly MeshDocument[],
   conversion: Conversion,
-  { missingPolicy, rootNamespace }: Pick<Config, "missingPolicy" | "rootNamespace">,
+  { missingPolicy, rootNamespace, layer7 }: Pick<Config, "missingPolicy" | "rootNamespace" | "layer7">,
 ): ExplainedMesh {
-  return runSteps(explainedState(conversion, { missingPolicy, rootNamespace, documents }));
+  return runSteps(explainedState(conversion, { missingPolicy, rootNamespace, documents, layer7 }));
 }

@@ -8,7 +8,7 @@ import type { PolicyTester } from "./tested_policies.ts";
 import { admin, DocumentWorld, told } from "./testing/control_plane.ts";
 
 const policyTester: PolicyTester = function* ({ documents, state }) {
-  const words = { missingPolicy: "deny", rootNamespace: "istio-system", documents } as const;
+  const words = { missingPolicy: "deny", rootNamespace: "istio-system", documents, layer7: null } as const;
   return yield* runPolicyTests(yield* explainedState(state, words));
 };
 

@@ -34,6 +34,7 @@ function mesh(texts: readonly string[], withDocuments = true): ExplainedMesh {
     missingPolicy: "deny",
     rootNamespace: context.rootNamespace,
     documents: withDocuments ? documents : null,
+    layer7: null,
   } as const;
   return runSteps(explainedState(convertDocuments(documents, context), words));
 }

@@ -12,7 +12,9 @@ import { serviceVip } from "../../mesh/route/route_target.ts";
 import { type Service, serviceKey } from "../../mesh/service.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";
 import type { Workload } from "../../mesh/workload.ts";
+import type { PolicyConnection } from "../decision.ts";
 import type { PolicySet } from "../policy_set.ts";
+import { connectionPolicies, routesInside, traceInside } from "./inside_trace.ts";
 import { type Called, type Caller, type Parties, Unclear } from "./parties.ts";
 import { type PolicyTrace, tracePolicies } from "./policy_trace.ts";
 import { traceWaypoint, type WaypointTrace } from "./waypoint_trace.ts";
@@ -25,6 +27,8 @@ export interface ExplainedMesh {
   readonly rootNamespace: string;
   /** For what waypoints decide; null where they are not known (a node that has its mesh from a control plane). */
   readonly documents: readonly MeshDocument[] | null;
+  /** `namespace/name` of the workload whose tunnel has the application inside (`--l7`); null where none is known to. */
+  readonly layer7: string | null;
 }
 
 export interface Question {
@@ -40,10 +44,12 @@ export interface Arrival {
   readonly address: string | null;
   /** Null where nothing decides: outside of the mesh, or a workload without a tunnel. */
   readonly trace: PolicyTrace | null;
+  /** What is decided about its requests, by the application inside its tunnel; null where there is none. */
+  readonly requests: WaypointTrace | null;
 }
 
 export interface Explanation {
-  /** `mixed`: some endpoints allow it, others do not. `depends`: a waypoint decides about each request. */
+  /** `mixed`: some endpoints allow it, others do not. `depends`: each request is decided, by a waypoint or inside a tunnel. */
   readonly verdict: "allowed" | "denied" | "mixed" | "depends";
   readonly from: string;
   readonly to: string;
@@ -127,16 +133,26 @@ function throughMesh(
         const words = "plain TCP, outside of the mesh: nothing in the mesh has this address";
         return { ...head, verdict: "allowed", route: words, arrivals: [outside(describeCalled(called))] };
       }
-      return judged(mesh, { ...head, route: directWords(route) }, endsOf(mesh, called, route.destination), {
-        identity: source.identity,
-        ip,
-      });
+      return judged(
+        mesh,
+        { ...head, route: directWords(mesh, source, route) },
+        endsOf(mesh, called, route.destination),
+        {
+          identity: source.identity,
+          ip,
+        },
+      );
     case "HBONE":
       return route.via === "direct"
-        ? judged(mesh, { ...head, route: directWords(route) }, endsOf(mesh, called, route.destination), {
-            identity: source.identity,
-            ip,
-          })
+        ? judged(
+            mesh,
+            { ...head, route: directWords(mesh, source, route) },
+            endsOf(mesh, called, route.destination),
+            {
+              identity: source.identity,
+              ip,
+            },
+          )
         : throughWaypoint(mesh, head, called, source, ip, route);
   }
 }
@@ -248,7 +264,8 @@ function judged(
   const arrivals = ends.map(({ workload, port }): Arrival => {
     const ip = workload.addresses[0];
     const address = ip === undefined ? `${workload.hostname}:${port}` : formatSocketAddress({ ip, port });
-    if (workload.tunnelProtocol === "NONE") return { workload: nameOf(workload), address, trace: null };
+    if (workload.tunnelProtocol === "NONE")
+      return { workload: nameOf(workload), address, trace: null, requests: null };
     const connection = {
       sourceIp: source.ip,
       sourceIdentity: source.identity,
@@ -256,20 +273,59 @@ function judged(
       destinationIp: ip ?? unspecified,
       destinationPort: port,
     };
-    const trace = tracePolicies(mesh.policies, workload, connection, mesh.missingPolicy);
-    return { workload: nameOf(workload), address, trace };
+    const trace = traceConnection(mesh, workload, connection);
+    return {
+      workload: nameOf(workload),
+      address,
+      trace,
+      requests: traceOfRequests(mesh, workload, connection),
+    };
   });
   if (arrivals.length === 0) {
     const refusal = "no healthy endpoint takes this port";
     return { ...head, verdict: "denied", arrivals, refusal: head.refusal ?? refusal };
   }
-  const denied = arrivals.filter(({ trace }) => trace?.allowed === false).length;
-  const verdict = denied === 0 ? "allowed" : denied === arrivals.length ? "denied" : "mixed";
-  return { ...head, verdict, arrivals };
+  const denied = arrivals.filter(
+    ({ trace, requests }) => trace?.allowed === false || requests?.verdict === "denied",
+  ).length;
+  if (denied > 0) return { ...head, verdict: denied === arrivals.length ? "denied" : "mixed", arrivals };
+  const isUndecided = arrivals.some(({ requests }) => requests?.verdict === "depends");
+  return { ...head, verdict: isUndecided ? "depends" : "allowed", arrivals };
+}
+
+/** One that hands what it is called to a waypoint behind it is none. */
+function isInside({ layer7 }: ExplainedMesh, workload: Workload): boolean {
+  return nameOf(workload) === layer7 && workload.applicationTunnel === null;
+}
+
+/** What is decided about a connection. Null: it is not known which policies are left for it. */
+export function traceConnection(
+  mesh: ExplainedMesh,
+  workload: Workload,
+  connection: PolicyConnection,
+): PolicyTrace | null {
+  const { documents, store, policies, missingPolicy } = mesh;
+  if (!isInside(mesh, workload)) return tracePolicies(policies, workload, connection, missingPolicy);
+  if (documents === null) return null;
+  const rest = connectionPolicies(documents, store, workload);
+  return tracePolicies(rest.policies, rest.workload, connection, missingPolicy);
+}
+
+function traceOfRequests(
+  mesh: ExplainedMesh,
+  workload: Workload,
+  { sourceIdentity: caller, sourceIp: callerIp, destinationPort: port }: PolicyConnection,
+): WaypointTrace | null {
+  const { documents, store, rootNamespace } = mesh;
+  if (!isInside(mesh, workload)) return null;
+  if (documents !== null)
+    return traceInside(documents, store, rootNamespace, workload, { caller, callerIp, port });
+  const because = "the documents that decide about its requests are not here yet";
+  return { verdict: "depends", because, policies: [] };
 }
 
 function outside(address: string | null): Arrival {
-  return { workload: null, address, trace: null };
+  return { workload: null, address, trace: null, requests: null };
 }
 
 function destinationOf(
@@ -308,10 +364,16 @@ function describeCalled(called: CalledAt): string {
   }
 }
 
-function directWords(route: Extract<Route, { protocol: "HBONE" | "TCP" }>): string {
+function directWords(
+  mesh: ExplainedMesh,
+  source: Workload,
+  route: Extract<Route, { protocol: "HBONE" | "TCP" }>,
+): string {
   const by = route.protocol === "HBONE" ? "HBONE (mutual TLS)" : "plain TCP, since it has no tunnel,";
   const { service } = route;
-  return service === null ? `${by} to the workload` : `service ${serviceKey(service)}, ${by} to its endpoint`;
+  if (service === null) return `${by} to the workload`;
+  const words = `service ${serviceKey(service)}, ${by} to its endpoint`;
+  return isInside(mesh, source) ? `${words}; ${routesInside(mesh.documents, source, service)}` : words;
 }
 
 function nameOf({ namespace, name }: Workload): string {

@@ -10,6 +10,7 @@ export interface MeshWords {
   readonly missingPolicy: "deny" | "skip";
   readonly rootNamespace: string;
   readonly documents: readonly MeshDocument[] | null;
+  readonly layer7: string | null;
 }
 
 export function* explainedStore(store: MeshStore, words: MeshWords): Generator<void, ExplainedMesh> {

@@ -37,7 +37,12 @@ const selecting = (app: string) => `workloadSelector: {labels: {app: ${app}}}`;
 function mesh(texts: readonly string[]): ExplainedMesh {
   const { documents, errors } = parseDocuments([{ path: "mesh.yaml", text: texts.join("---\n") }]);
   expect(errors).toEqual([]);
-  const words = { missingPolicy: "deny", rootNamespace: context.rootNamespace, documents } as const;
+  const words = {
+    missingPolicy: "deny",
+    rootNamespace: context.rootNamespace,
+    documents,
+    layer7: null,
+  } as const;
   return runSteps(explainedState(convertDocuments(documents, context), words));
 }
 
@@ -69,8 +74,8 @@ const untouched = {
 } as const;
 
 describe("how it gets there", () => {
-  const atBackend = { workload: "shop/backend", address: "10.0.0.3:8080", trace: untouched };
-  const atLegacy = { workload: "shop/legacy", address: "10.0.0.4:8080", trace: null };
+  const atBackend = { workload: "shop/backend", address: "10.0.0.3:8080", trace: untouched, requests: null };
+  const atLegacy = { workload: "shop/legacy", address: "10.0.0.4:8080", trace: null, requests: null };
 
   test("to a service or a workload, with a tunnel or without one", () => {
     for (const to of ["cart.shop.mesh", "shop/cart:80"])

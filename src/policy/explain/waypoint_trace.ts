@@ -41,13 +41,18 @@ export interface WaypointTrace {
   readonly policies: readonly WaypointPolicy[];
 }
 
-export interface WaypointCall {
+/** What is known of requests before there is one. */
+export interface RequestFacts {
+  /** Null for plain text, which has no identity. */
+  readonly caller: SpiffeId | null;
+  readonly callerIp: IpAddress;
+  readonly port: number;
+}
+
+export interface WaypointCall extends RequestFacts {
   readonly waypoint: Workload;
   readonly service: Service | null;
   readonly caller: SpiffeId;
-  readonly callerIp: IpAddress;
-  /** As it is called: the service's port. */
-  readonly port: number;
 }
 
 export function traceWaypoint(
@@ -56,7 +61,16 @@ export function traceWaypoint(
   rootNamespace: string,
   call: WaypointCall,
 ): WaypointTrace {
-  const applying = targeted(documents, serviceByKey, rootNamespace, call);
+  const none = "no policy is for this waypoint or its service";
+  return traceRequests(targeted(documents, serviceByKey, rootNamespace, call), call, none);
+}
+
+/** @param applying those that are for what is called; others of them than policies make it depend on the request. @param none why it is allowed without any. */
+export function traceRequests(
+  applying: readonly MeshDocument[],
+  call: RequestFacts,
+  none: string,
+): WaypointTrace {
   const policies: WaypointPolicy[] = [];
   for (const document of applying) {
     if (document.kind !== "AuthorizationPolicy") continue;
@@ -65,7 +79,7 @@ export function traceWaypoint(
     policies.push({ document: metadata.key, action: action.value, outcome, location, dryRun });
   }
   const others = applying.filter(({ kind }) => kind !== "AuthorizationPolicy");
-  return { ...verdictOf(policies, others), policies };
+  return { ...verdictOf(policies, others, none), policies };
 }
 
 function targeted(
@@ -93,6 +107,7 @@ function targeted(
 function verdictOf(
   policies: readonly WaypointPolicy[],
   others: readonly MeshDocument[],
+  none: string,
 ): Pick<WaypointTrace, "verdict" | "because"> {
   const enforced = policies.filter(({ dryRun }) => !dryRun);
   const find = (action: string, outcome: Outcome) =>
@@ -112,7 +127,7 @@ function verdictOf(
   if (asking.length > 0)
     return { verdict: "depends", because: `each request is decided by ${asking.join(", ")}` };
   return first === undefined
-    ? { verdict: "allowed", because: "no policy is for this waypoint or its service" }
+    ? { verdict: "allowed", because: none }
     : { verdict: "allowed", because: `allowed by ${find("ALLOW", "matches")?.document ?? first.document}` };
 }
 
@@ -120,12 +135,12 @@ function verdictOf(
 type Known = boolean | null;
 
 function outcomeOf(
-  { rules, location }: AuthorizationPolicyDocument,
-  call: WaypointCall,
+  { rules, location, metadata }: AuthorizationPolicyDocument,
+  call: RequestFacts,
 ): { readonly outcome: Outcome; readonly location: Location } {
   let depending: PolicyRule | null = null;
   for (const rule of rules) {
-    const matches = ruleMatches(rule, call);
+    const matches = ruleMatches(rule, call, metadata.namespace);
     if (matches === true) return { outcome: "matches", location: rule.at };
     if (matches === null) depending ??= rule;
   }
@@ -133,18 +148,24 @@ function outcomeOf(
   return { outcome: "does not match", location };
 }
 
-function ruleMatches({ from, to, when }: PolicyRule, call: WaypointCall): Known {
+function ruleMatches({ from, to, when }: PolicyRule, call: RequestFacts, namespace: string): Known {
   return every([
-    from.length === 0 ? true : some(from.map((source) => sourceMatches(source, call))),
+    from.length === 0 ? true : some(from.map((source) => sourceMatches(source, call, namespace))),
     to.length === 0 ? true : some(to.map((operation) => operationMatches(operation, call))),
     ...when.map((condition) => conditionMatches(condition, call)),
   ]);
 }
 
-function sourceMatches(source: SourceMatch, { caller, callerIp, waypoint }: WaypointCall): Known {
-  const account = ({ namespace, serviceAccount }: SpiffeId) => [`${namespace}/${serviceAccount}`];
+/** Plain text: no name matches it but what is for all, and each that is left out is. */
+const nobody = { principal: "", namespace: "", serviceAccount: "", trustDomain: "" } as const;
+
+/** @param namespace of the policy: a service account without one is of it (Istio `serviceAccounts`). */
+function sourceMatches(source: SourceMatch, call: RequestFacts, namespace: string): Known {
+  const { callerIp } = call;
+  const caller = call.caller ?? nobody;
+  const account = `${caller.namespace}/${caller.serviceAccount}`;
   const isAccount = (value: string): boolean =>
-    account(caller).includes(value.includes("/") ? value : `${waypoint.namespace}/${value}`);
+    account === (value.includes("/") ? value : `${namespace}/${value}`);
   return every([
     listed(source.principals, (value) => textMatches(value, caller.principal)),
     listed(source.namespaces, (value) => textMatches(value, caller.namespace)),
@@ -156,14 +177,15 @@ function sourceMatches(source: SourceMatch, { caller, callerIp, waypoint }: Wayp
   ]);
 }
 
-function operationMatches({ ports, hosts, methods, paths }: OperationMatch, { port }: WaypointCall): Known {
+function operationMatches({ ports, hosts, methods, paths }: OperationMatch, { port }: RequestFacts): Known {
   const isOfRequest = [hosts, methods, paths].some(
     ({ values, notValues }) => values.length + notValues.length > 0,
   );
   return every([listed(ports, (value) => value === port), isOfRequest ? null : true]);
 }
 
-function conditionMatches(condition: Condition, { caller, callerIp, port }: WaypointCall): Known {
+function conditionMatches(condition: Condition, { caller: known, callerIp, port }: RequestFacts): Known {
+  const caller = known ?? nobody;
   switch (condition.key) {
     case "source.ip":
       return listed(condition.match, (prefix: IpPrefix) => prefixContains(prefix, callerIp));
