@@ -7,7 +7,10 @@ import type { MiddlewareHandler } from "hono";
 
 /** Who calls what, all of it verified. */
 export interface MeshRequest {
-  /** The calling workload, by its certificate; null for plain text, which only the tunnel of a workload (sidecar mode) may take. */
+  /**
+   * The calling workload, by its certificate. Never null at a waypoint. In the tunnel of a workload (sidecar mode, `--l7`) it is null for a
+   * request in plain text, where PeerAuthentication permits that: whoever decides by the peer has to refuse null.
+   */
   readonly peer: {
     /** `spiffe://cluster.local/ns/shop/sa/web` */
     readonly uri: string;
