@@ -9,6 +9,7 @@ import { peerConformance } from "./peer/run.ts";
 import { powerConformance } from "./power/run.ts";
 import { runtimeConformance } from "./runtime/run.ts";
 import { tenantConformance } from "./tenants/run.ts";
+import { upgradeConformance } from "./upgrade/run.ts";
 import { vmConformance } from "./vm/run.ts";
 import { waypointConformance } from "./waypoint/run.ts";
 
@@ -19,6 +20,7 @@ const usage = `usage: npm run conformance -- <name> [flags]
   control   the control plane and its parts against other implementations
   adversary ways to make work cheaply, against a node and a control plane
   capture   what captures TCP, by each program that can install the rules (root)
+  upgrade   nodes replaced under load: no request fails, no connection is cut (root)
   vm        a virtual machine's life in the mesh: names, installation, checks (root)
   docs      every command of README.md and docs/, as it stands there (root)
   http      HTTP through a waypoint: requests that two parsers could read differently, h2spec, Autobahn
@@ -38,6 +40,9 @@ switch (name) {
     break;
   case "tenants":
     process.exit(await tenantConformance(rest));
+    break;
+  case "upgrade":
+    process.exit(await upgradeConformance(rest));
     break;
   case "power":
     process.exit(await powerConformance(rest));

@@ -73,6 +73,7 @@ const suites: readonly Suite[] = [
   programSuite("docs", "conformance/run.ts", ["docs"]),
   programSuite("soak", "conformance/soak/run.ts", ["--smoke"]),
   programSuite("capture", "conformance/run.ts", ["capture"]),
+  programSuite("upgrade", "conformance/run.ts", ["upgrade", "--short"]),
   programSuite("vm", "conformance/run.ts", ["vm"]),
   bunSuite("namespaces", ["conformance/namespaces"]),
   programSuite("bench", "bench/smoke.ts", []),

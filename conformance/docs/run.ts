@@ -18,6 +18,7 @@ import {
   installSteps,
   namesSteps,
   runSteps,
+  upgradeSteps,
   watchingSteps,
   waypointSteps,
 } from "./waypoint_steps.ts";
@@ -33,6 +34,7 @@ const stepsOf: Readonly<Record<string, readonly Step[]>> = {
   "docs/install.md": installSteps,
   "docs/names.md": namesSteps,
   "docs/run.md": runSteps,
+  "docs/upgrade.md": upgradeSteps,
   "docs/watching.md": watchingSteps,
 };
 

@@ -85,6 +85,16 @@ export const installSteps: readonly Step[] = [
   "fairlead uninstall",
 ].map((line) => ({ line, notRun: installs }));
 
+const upgrades =
+  "it replaces a node that was installed; `npm run conformance -- upgrade` does, under load and with the built binary";
+
+export const upgradeSteps: readonly Step[] = [
+  "fairlead upgrade --to ./fairlead-new --check",
+  "fairlead upgrade --to ./fairlead-new",
+  "fairlead upgrade",
+  "systemctl reload fairlead",
+].map((line) => ({ line, notRun: upgrades }));
+
 export const watchingSteps: readonly Step[] = [
   {
     line: "fairlead tap",

@@ -27,8 +27,10 @@ export interface Served {
   readonly ended: Promise<void>;
   drain(): void;
   stop(): void;
-  /** Another process is the service now, and this one ends as `how` does. */
-  handOver(pid: number, how: Promise<void>): void;
+  /** Another process is the service from now on. */
+  announce(pid: number): void;
+  /** Ends when `how` does. */
+  endBy(how: Promise<void>): void;
 }
 
 export interface HttpApp {
@@ -136,10 +138,8 @@ export async function serveProgram(options: ServedOptions): Promise<Served> {
     ended,
     drain,
     stop: () => end(program.stop()),
-    handOver: (pid, how) => {
-      notifier?.handOver(pid);
-      end(how);
-    },
+    announce: (pid) => notifier?.handOver(pid),
+    endBy: end,
   };
 }
 

@@ -80,7 +80,8 @@ export class NodeTunnel {
     await new Promise<void>((resolve) => {
       const deadline = clock.setTimer(deadlineMs, () => finish());
       const poll = () => {
-        if (connections.size === 0) this.#pool.close();
+        // While a peer may still send requests they have to get on from here.
+        if (connections.size === 0 && this.#hbone.tunnels.size === 0) this.#pool.close();
         if (connections.size === 0 && this.#tunnels === 0) finish();
         else timer = clock.setTimer(drainPollMs, poll);
       };

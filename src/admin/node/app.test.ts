@@ -205,15 +205,16 @@ describe("administration", () => {
 
     test("gives the place away by POST, and says on the last line how it came out", async () => {
       const { app, asked, post } = upgradable();
-      const answer = await post("?program=/p&deadline=5000");
+      const answer = await post("?program=/p&ready=2000&deadline=5000");
       expect(JSON.parse((await answer.text()).trim().split("\n").at(-1) ?? "")).toEqual(done);
       await (await post("?check=1")).text();
       expect(asked).toEqual([
-        { program: "/p", by: "uid=1000,gid=1000", checkOnly: false, deadlineMs: 5_000 },
+        { program: "/p", by: "uid=1000,gid=1000", checkOnly: false, readyMs: 2_000, deadlineMs: 5_000 },
         {
           program: null,
           by: "uid=1000,gid=1000",
           checkOnly: true,
+          readyMs: upgradeLimits.readyMs,
           deadlineMs: upgradeLimits.drainDeadlineMs,
         },
       ]);
@@ -237,10 +238,17 @@ describe("administration", () => {
     test("takes whole paths, and a deadline up to its bound", async () => {
       const { asked, post } = upgradable();
       const longest = upgradeLimits.maxDrainDeadlineMs;
-      for (const query of ["?program=p", "?deadline=1h", "?deadline=-1", `?deadline=${longest + 1}`])
+      const latest = upgradeLimits.maxReadyMs;
+      for (const query of [
+        "?program=p",
+        "?deadline=1h",
+        "?deadline=-1",
+        `?deadline=${longest + 1}`,
+        `?ready=${latest + 1}`,
+      ])
         expect((await post(query)).status).toBe(400);
       expect(asked).toEqual([]);
-      expect((await post(`?deadline=${longest}`)).status).toBe(200);
+      expect((await post(`?deadline=${longest}&ready=${latest}`)).status).toBe(200);
     });
 
     test("a second one is refused by the name of the first", async () => {

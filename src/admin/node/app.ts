@@ -195,14 +195,14 @@ async function upgrade(
 ): Promise<Response> {
   if (!isOwner)
     return context.text(`only root and the user of the node may replace it, not ${caller}\n`, 403);
-  const { program = null, check, deadline } = context.req.query();
-  const deadlineMs = deadline === undefined ? upgradeLimits.drainDeadlineMs : Number(deadline);
-  const isGood = /^[0-9]+$/.test(deadline ?? "0") && deadlineMs <= upgradeLimits.maxDrainDeadlineMs;
-  if (!isGood || program?.startsWith("/") === false)
-    return context.text("give program as a whole path, and deadline in milliseconds\n", 400);
+  const { program = null, check, ready, deadline } = context.req.query();
+  const readyMs = milliseconds(ready, upgradeLimits.readyMs, upgradeLimits.maxReadyMs);
+  const deadlineMs = milliseconds(deadline, upgradeLimits.drainDeadlineMs, upgradeLimits.maxDrainDeadlineMs);
+  if (readyMs === null || deadlineMs === null || program?.startsWith("/") === false)
+    return context.text("give program as a whole path, and ready and deadline in milliseconds\n", 400);
   const { step } = await upgrades.status();
   if (step !== null) return context.text(`${step}; wait for its end\n`, 409);
-  const running = upgrades.run({ program, by: caller, checkOnly: check === "1", deadlineMs });
+  const running = upgrades.run({ program, by: caller, checkOnly: check === "1", readyMs, deadlineMs });
   const words = new TextEncoder();
   const body = new ReadableStream<Uint8Array>({
     async start(controller) {
@@ -216,6 +216,12 @@ async function upgrade(
     },
   });
   return context.body(body, 200, { "content-type": "application/x-ndjson" });
+}
+
+/** @returns null for what is no such number. */
+function milliseconds(text: string | undefined, otherwise: number, most: number): number | null {
+  if (text === undefined) return otherwise;
+  return /^[0-9]{1,12}$/.test(text) && Number(text) <= most ? Number(text) : null;
 }
 
 function listConnections(connections: Iterable<ConnectionEntry>): unknown {

@@ -58,6 +58,7 @@ export interface UpgradeSource {
     readonly program: string | null;
     readonly by: string;
     readonly checkOnly: boolean;
+    readonly readyMs: number;
     readonly deadlineMs: number;
   }): Promise<UpgradeAnswer>;
 }

@@ -20,7 +20,11 @@ function callers() {
     { uid: 1, gid: null, id: id("by-user") },
   ];
   const made = new LocalCallers(rules as unknown as ConstructorParameters<typeof LocalCallers>[0], audit);
-  return { made, refused, as: (uid: number, gid: number) => made.identify({ uid, gid, pid: 7, groups: [] }, "act") };
+  return {
+    made,
+    refused,
+    as: (uid: number, gid: number) => made.identify({ uid, gid, pid: 7, groups: [] }, "act"),
+  };
 }
 
 test("a rule is about a user, a group, or both; one about neither is about no caller", () => {

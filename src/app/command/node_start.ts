@@ -10,7 +10,7 @@ import { serveAdministration } from "../node/administration.ts";
 import { prepareNode, type Tenure } from "../node/node.ts";
 import type { NodePlace } from "../node/place.ts";
 import { succeed } from "../node/succession.ts";
-import { Upgrades } from "../node/upgrade.ts";
+import { type UpgradeParts, Upgrades } from "../node/upgrade.ts";
 import { openLog, serveProgram } from "../served.ts";
 import { isBuilt, versionFields } from "../version.ts";
 
@@ -35,7 +35,7 @@ export async function startServedNode(
   // With documents it listens now or never; a control plane may be away for long, and administration says so meanwhile.
   if (config.control === null) await node.listening;
   // One after the other: what an upgrade needs of the served program is there before any is asked for.
-  let giveWay: (pid: number, deadlineMs: number) => void = () => {};
+  let afterwards: Pick<UpgradeParts, "announce" | "giveWay"> = { announce: () => {}, giveWay: () => {} };
   const upgrades = new Upgrades({
     clock: host.clock,
     logger,
@@ -44,7 +44,8 @@ export async function startServedNode(
     version: versionFields(host.name).version ?? "unknown",
     executable: () => ownProgram(host),
     host: node.host,
-    giveWay: (pid, deadlineMs) => giveWay(pid, deadlineMs),
+    announce: (pid) => afterwards.announce(pid),
+    giveWay: (deadlineMs) => afterwards.giveWay(deadlineMs),
   });
   const inPlace = Promise.withResolvers<void>();
   const served = await serveProgram({
@@ -64,10 +65,13 @@ export async function startServedNode(
     started: node.listening,
     ...(received === null ? {} : { inPlace: inPlace.promise }),
   });
-  giveWay = (pid, deadlineMs) => served.handOver(pid, node.giveWay(deadlineMs));
+  afterwards = {
+    announce: (pid) => served.announce(pid),
+    giveWay: (deadlineMs) => served.endBy(node.giveWay(deadlineMs)),
+  };
   if (received !== null) {
     await node.listening;
-    const parts = { clock: host.clock, logger, tenure, pending: () => node.pending() };
+    const parts = { pid: host.process.pid, clock: host.clock, logger, tenure, pending: () => node.pending() };
     void succeed(received, parts).then((isOurs) => (isOurs ? inPlace.resolve() : served.stop()));
   }
   return {

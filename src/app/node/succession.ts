@@ -19,6 +19,8 @@ export const words = {
 
 export interface SuccessionParts {
   readonly clock: Clock;
+  /** Of this process. */
+  readonly pid: number;
   readonly logger: Logger;
   readonly tenure: Tenure;
   /** What readiness waits for, by name. */
@@ -31,7 +33,7 @@ export interface SuccessionParts {
  * @returns false when the one before it ended, or thought otherwise, before this one accepted anything: then there is nothing to go on with.
  */
 export async function succeed(received: Received, parts: SuccessionParts): Promise<boolean> {
-  const { clock, logger, tenure, pending } = parts;
+  const { clock, logger, pid, tenure, pending } = parts;
   const { link } = received;
   let isTold = false;
   const told = link.next().finally(() => {
@@ -45,6 +47,7 @@ export async function succeed(received: Received, parts: SuccessionParts): Promi
     return false;
   }
   await received.accept();
+  logger.log("info", "upgrade", "accepts in the place of the process before it", { pid });
   link.send(words.serving);
   const last = await link.next();
   tenure.holds = true;

@@ -90,10 +90,18 @@ function world(
     version: "1.0.0",
     executable: async () => (programs.executable === undefined ? "/bin/fairlead" : programs.executable),
     host: { pause: async () => void events.push("pause"), resume: () => void events.push("resume") },
-    giveWay: (pid, deadlineMs) => void events.push(`give way to ${pid} in ${deadlineMs}`),
+    announce: (pid) => void events.push(`announce ${pid}`),
+    giveWay: (deadlineMs) => void events.push(`give way in ${deadlineMs}`),
   });
   const run = (more: { checkOnly?: boolean; program?: string | null } = {}) =>
-    upgrades.run({ program: "/new", by: "uid=0", checkOnly: false, deadlineMs: 1_000, ...more });
+    upgrades.run({
+      program: "/new",
+      by: "uid=0",
+      checkOnly: false,
+      deadlineMs: 1_000,
+      readyMs: upgradeLimits.readyMs,
+      ...more,
+    });
   return { clock, events, records, ends, end: ended.resolve, upgrades, run };
 }
 
@@ -125,7 +133,12 @@ describe("an upgrade", () => {
       pid: 77,
       reason: null,
     });
-    expect(w.events.slice(begun.length)).toEqual(["stop accepting", "let go", "give way to 77 in 1000"]);
+    expect(w.events.slice(begun.length)).toEqual([
+      "stop accepting",
+      "announce 77",
+      "let go",
+      "give way in 1000",
+    ]);
     expect(w.records.at(-1)).toMatchObject({
       level: "info",
       message: "upgrade: done",
@@ -283,7 +296,7 @@ describe("a process that takes over", () => {
     let pending: readonly string[] = ["capture rules"];
     let accepts = 0;
     const received: Received = { link: ends.young, accept: async () => void accepts++ };
-    const done = succeed(received, { clock, logger: silent, tenure, pending: () => pending });
+    const done = succeed(received, { pid: 77, clock, logger: silent, tenure, pending: () => pending });
     return {
       clock,
       old: ends.old,

@@ -21,8 +21,10 @@ export interface UpgradeParts {
   readonly executable: () => Promise<string | null>;
   /** Another process is about to set this host up as its own, and the way back. */
   readonly host: { pause(): Promise<void>; resume(): void };
-  /** This process ends when what is open has, or at the deadline. @param pid whose place this is now. */
-  readonly giveWay: (pid: number, deadlineMs: number) => void;
+  /** Says who is the service from now on, before that process itself says anything. */
+  readonly announce: (pid: number) => void;
+  /** This process ends when what is open has, or at the deadline. */
+  readonly giveWay: (deadlineMs: number) => void;
 }
 
 export interface UpgradeRequest {
@@ -32,6 +34,9 @@ export interface UpgradeRequest {
   readonly by: string;
   /** Only looks at the program. */
   readonly checkOnly: boolean;
+  /** The new process has to be ready by then. */
+  readonly readyMs: number;
+  /** What is open then is cut. */
   readonly deadlineMs: number;
 }
 
@@ -109,15 +114,15 @@ export class Upgrades {
       reason,
       took_ms: Math.round(clock.now() - startedMs),
     });
-    if (outcome.result === "done" && pid !== null) {
+    if (result === "done") {
       running.step = "drains";
-      this.#parts.giveWay(pid, request.deadlineMs);
+      this.#parts.giveWay(request.deadlineMs);
     }
     return outcome;
   }
 
   async #attempt(
-    { program, checkOnly, by }: UpgradeRequest & { readonly program: string },
+    { program, checkOnly, by, readyMs }: UpgradeRequest & { readonly program: string },
     running: { step: Step },
   ): Promise<UpgradeOutcome> {
     const { logger, version: from, host, handover, process } = this.#parts;
@@ -150,7 +155,7 @@ export class Upgrades {
     await host.pause();
     try {
       successor = await handover.start(program, process.arguments);
-      await Promise.race([this.#takePlace(successor, running), abandoned]);
+      await Promise.race([this.#takePlace(successor, readyMs, running), abandoned]);
       return { ...known, result: "done", to, pid: successor.pid, reason: null };
     } catch (thrown) {
       const reason = asMeshError(thrown, "io", "local").message;
@@ -160,8 +165,8 @@ export class Upgrades {
   }
 
   /** @throws MeshError; then it can still be taken back. */
-  async #takePlace(successor: Successor, running: { step: Step }): Promise<void> {
-    const { readyMs, takeMs, proveMs } = upgradeLimits;
+  async #takePlace(successor: Successor, readyMs: number, running: { step: Step }): Promise<void> {
+    const { takeMs, proveMs } = upgradeLimits;
     await this.#expect(successor, words.ready, readyMs, "was not ready");
     if (this.#isGivenUp) return;
     running.step = "hands over";
@@ -172,6 +177,7 @@ export class Upgrades {
     // What it says now is not expected: it is gone, or it is broken.
     await Promise.race([this.#pass(proveMs), this.#fails(successor, "right after it took over")]);
     if (this.#isGivenUp) return;
+    this.#parts.announce(successor.pid);
     successor.link.send(words.yours);
     successor.letGo();
   }

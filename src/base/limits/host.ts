@@ -86,8 +86,9 @@ export const upgradeLimits = {
   /** Of a message between the two processes, and how many wait to be read; past it the other one is taken for broken. */
   maxMessageBytes: 4_096,
   maxWaitingMessages: 16,
-  /** A new process that is not ready by then has failed. */
+  /** A new process that is not ready by then has failed; what an operator may say instead. */
   readyMs: 60_000,
+  maxReadyMs: 10 * 60_000,
   /** How often it looks whether it is. */
   readyLookMs: 50,
   /** From being told to accept until it does. */

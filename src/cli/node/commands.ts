@@ -2,7 +2,7 @@
 import { Argument, type Command, InvalidArgumentError, Option } from "commander";
 import { MeshError } from "../../base/errors.ts";
 import { upgradeLimits } from "../../base/limits/host.ts";
-import { Invalid, readDuration } from "../../config/value.ts";
+import { Invalid, readDuration, writeDuration } from "../../config/value.ts";
 import type { AdminTarget, CliBindings, ExitCode } from "../bindings.ts";
 import { type CheckFlags, check } from "../check/check.ts";
 import { examples } from "../help.ts";
@@ -97,6 +97,20 @@ function addTop(
     );
 }
 
+function timeOption(
+  flags: string,
+  description: string,
+  { mostMs, defaultMs }: { readonly mostMs: number; readonly defaultMs: number },
+): Option {
+  return new Option(flags, description)
+    .argParser((text: string) => {
+      const ms = readDuration(0, mostMs)(text);
+      if (ms instanceof Invalid) throw new InvalidArgumentError(`"${text}" is ${ms.reason}`);
+      return ms;
+    })
+    .default(defaultMs, writeDuration(defaultMs));
+}
+
 function addUpgrade(
   program: Command,
   bindings: CliBindings,
@@ -113,16 +127,20 @@ function addUpgrade(
     .option("--check", "only say whether the binary would do")
     .option("--keep-binary", "run --to from where it is, and leave the node's own binary as it is")
     .addOption(
-      new Option(
+      timeOption("--ready-within <TIME>", "how long the new process may take to become ready, at most 10m", {
+        mostMs: upgradeLimits.maxReadyMs,
+        defaultMs: upgradeLimits.readyMs,
+      }),
+    )
+    .addOption(
+      timeOption(
         "--drain-deadline <TIME>",
         "how long open connections may go on in the old process, at most 24h",
-      )
-        .argParser((text: string) => {
-          const ms = readDuration(0, upgradeLimits.maxDrainDeadlineMs)(text);
-          if (ms instanceof Invalid) throw new InvalidArgumentError(`"${text}" is ${ms.reason}`);
-          return ms;
-        })
-        .default(upgradeLimits.drainDeadlineMs, "10m"),
+        {
+          mostMs: upgradeLimits.maxDrainDeadlineMs,
+          defaultMs: upgradeLimits.drainDeadlineMs,
+        },
+      ),
     )
     .option("--json", "print one JSON object in place of lines")
     .addOption(adminOption())

@@ -14,6 +14,7 @@ function world(
     words?: string;
     executable?: string | null;
     failing?: string;
+    step?: string;
   } = {},
 ) {
   const done: string[] = [];
@@ -36,7 +37,10 @@ function world(
     askAdmin: async (_: unknown, method: string, path: string) => {
       done.push(`${method} ${path}`);
       if (method === "GET")
-        return { status: 200, text: JSON.stringify({ version: "1", pid: 5, executable, step: null }) };
+        return {
+          status: 200,
+          text: JSON.stringify({ version: "1", pid: 5, executable, step: shape.step ?? null }),
+        };
       return shape.status === undefined
         ? { status: 200, text: `\n${JSON.stringify(outcome)}\n` }
         : { status: shape.status, text: shape.words ?? "" };
@@ -53,12 +57,18 @@ function world(
     done,
     said: () => ({ out, error }),
     run: (flags: Partial<UpgradeFlags> = {}) =>
-      upgrade(bindings, plain, { drainDeadline: 1_000, ...flags }, target),
+      upgrade(bindings, plain, { readyWithin: 2_000, drainDeadline: 1_000, ...flags }, target),
   };
 }
 
-const staged = ["GET /upgrade", "readlink -e -- new", "cp -- /opt/new /bin/fairlead.new"];
-const asked = "POST /upgrade?deadline=1000&program=%2Fbin%2Ffairlead.new";
+const copying = [
+  "GET /upgrade",
+  "readlink -e -- new",
+  "rm -f -- /bin/fairlead.new",
+  "cp -- /opt/new /bin/fairlead.new",
+];
+const staged = [...copying, "test -x /opt/new", "chmod 0755 /bin/fairlead.new"];
+const asked = "POST /upgrade?ready=2000&deadline=1000&program=%2Fbin%2Ffairlead.new";
 
 describe("fairlead upgrade", () => {
   test("copies the binary beside the node's own, and puts it in its place when the node runs it", async () => {
@@ -81,6 +91,18 @@ describe("fairlead upgrade", () => {
       expect(w.said().error).toContain(`${result}: cannot run it`);
     });
 
+  test("what is no program is copied as it is, for the node to say so", async () => {
+    const w = world({ failing: "test", outcome: { result: "refused", reason: "cannot run it" } });
+    expect(await w.run({ to: "new" })).toBe(1);
+    expect(w.done).toEqual([...copying, "test -x /opt/new", asked, "rm -f -- /bin/fairlead.new"]);
+  });
+
+  test("while another one is under way nothing is copied over its binary", async () => {
+    const w = world({ step: "an upgrade to /x waits for the new process" });
+    expect(String(await rejectionOf(w.run({ to: "new" })))).toContain("an upgrade to /x waits");
+    expect(w.done).toEqual(["GET /upgrade"]);
+  });
+
   test("--check leaves nothing behind", async () => {
     const w = world({ outcome: { result: "checked", from: "1", to: "2" } });
     expect(await w.run({ to: "new", check: true })).toBe(0);
@@ -90,19 +112,19 @@ describe("fairlead upgrade", () => {
   test("--keep-binary, a node that runs from source, and no --to touch no file", async () => {
     const kept = world();
     expect(await kept.run({ to: "new", keepBinary: true })).toBe(0);
-    expect(kept.done.slice(2)).toEqual(["POST /upgrade?deadline=1000&program=%2Fopt%2Fnew"]);
+    expect(kept.done.slice(2)).toEqual(["POST /upgrade?ready=2000&deadline=1000&program=%2Fopt%2Fnew"]);
     const source = world({ executable: null });
     expect(await source.run({ to: "new" })).toBe(0);
-    expect(source.done.slice(2)).toEqual(["POST /upgrade?deadline=1000&program=%2Fopt%2Fnew"]);
+    expect(source.done.slice(2)).toEqual(["POST /upgrade?ready=2000&deadline=1000&program=%2Fopt%2Fnew"]);
     const again = world();
     expect(await again.run()).toBe(0);
-    expect(again.done).toEqual(["GET /upgrade", "POST /upgrade?deadline=1000"]);
+    expect(again.done).toEqual(["GET /upgrade", "POST /upgrade?ready=2000&deadline=1000"]);
   });
 
   test("what cannot be copied is not begun; the node's own binary is no other", async () => {
     const w = world({ failing: "cp" });
     expect(String(await rejectionOf(w.run({ to: "new" })))).toContain("may write beside /bin/fairlead");
-    expect(w.done).toEqual(staged);
+    expect(w.done).toEqual(copying);
     const own = world({ executable: "/opt/new" });
     expect(await own.run({ to: "new" })).toBe(2);
   });

@@ -10,6 +10,8 @@ export interface UpgradeFlags {
   readonly check?: boolean;
   /** The installed binary stays what it is. */
   readonly keepBinary?: boolean;
+  /** Milliseconds. */
+  readonly readyWithin: number;
   readonly drainDeadline: number;
   readonly json?: boolean;
 }
@@ -23,6 +25,8 @@ export async function upgrade(
 ): Promise<ExitCode> {
   const { terminal } = bindings;
   const node: unknown = JSON.parse(await ask(bindings, target, "GET", "/upgrade"));
+  const step = member(node, "step");
+  if (typeof step === "string") throw new MeshError("limit_reached", "upstream", `${step}; wait for its end`);
   const executable = member(node, "executable");
   const installed = typeof executable === "string" ? executable : null;
   const program = flags.to === undefined ? null : await wholePath(bindings, flags.to);
@@ -33,7 +37,10 @@ export async function upgrade(
   if (flags.json !== true) terminal.out(`${text(node, "version")} runs as process ${text(node, "pid")}\n`);
   let outcome: unknown = null;
   try {
-    const query = new URLSearchParams({ deadline: String(flags.drainDeadline) });
+    const query = new URLSearchParams({
+      ready: String(flags.readyWithin),
+      deadline: String(flags.drainDeadline),
+    });
     if (staged !== null) query.set("program", staged);
     if (flags.check === true) query.set("check", "1");
     const answer = await ask(bindings, target, "POST", `/upgrade?${query}`);
@@ -72,8 +79,11 @@ function say({ terminal }: CliBindings, style: Style, outcome: unknown, place: s
 /** The node may not see where the file is (a home directory), and it has to be there at the next start: so it is copied first. */
 async function stage(bindings: CliBindings, program: string, place: string): Promise<string> {
   const staged = `${place}.new`;
+  await must(bindings, ["rm", "-f", "--", staged], place);
   await must(bindings, ["cp", "--", program, staged], place);
-  // What cannot be run stays so: that is the node's to say.
+  // For the node's own user, too. What is no program stays none: that is the node's to say.
+  const isProgram = (await bindings.system.run(["test", "-x", program])).exitCode === 0;
+  if (isProgram) await must(bindings, ["chmod", "0755", staged], place);
   return staged;
 }
 

@@ -104,6 +104,8 @@ class DescriptorWriter {
   }
 }
 
+// Each start below names the environment: without it Bun gives what this process was started with, also what was deleted since.
+
 /** @throws MeshError `io`, blame local. A program that is killed for its time has the exit code of the signal, 143. */
 export async function runProgram(
   program: string,
@@ -113,6 +115,7 @@ export async function runProgram(
 ): Promise<{ readonly exitCode: number; readonly output: string }> {
   try {
     const child = Bun.spawn([program, ...args], {
+      env: process.env,
       stdin: new TextEncoder().encode(input),
       stdout: "pipe",
       stderr: "pipe",
@@ -138,7 +141,12 @@ export function followProgram(
 ): { stop(): void } {
   let isStopped = false;
   try {
-    const child = Bun.spawn([program, ...args], { stdin: "pipe", stdout: "pipe", stderr: "ignore" });
+    const child = Bun.spawn([program, ...args], {
+      env: process.env,
+      stdin: "pipe",
+      stdout: "pipe",
+      stderr: "ignore",
+    });
     const read = async (): Promise<void> => {
       for await (const chunk of child.stdout) if (chunk.length > 0 && !isStopped) events.onOutput();
       await child.exited;
@@ -173,6 +181,7 @@ function ownCommand(): readonly string[] {
 export function detachProgram(program: string, args: readonly string[]): Detached {
   try {
     const child = Bun.spawn([program, ...args], {
+      env: process.env,
       stdin: "pipe",
       stdout: "pipe",
       stderr: "ignore",

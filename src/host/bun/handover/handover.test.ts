@@ -26,7 +26,8 @@ host.net.listenUnix(path, 0o600, greet);
 serveHttp({ ip, port: Number(http) }, () => new Response("new"));
 const socket = await host.net.bindUdp({ ip, port: Number(udp) }, (_, from) => socket.send(new TextEncoder().encode("new"), from));
 const { link, accept } = handover.received;
-link.send("ready " + (process.env.FAIRLEAD_HANDOVER === undefined));
+const { output } = await host.process.run("sh", ["-c", "env | grep -c FAIRLEAD_HANDOVER"]);
+link.send("ready, and hands on " + output.trim());
 if (await link.next() === "take") await accept();
 link.send("serving");
 await link.next();
@@ -62,7 +63,7 @@ test("every kind of listening socket goes on in the next process, and comes back
     const args = [tcp.address.port, http.address.port, udp.address.port, path].map(String);
     const next = await handover.start(process.execPath, [script, ...args]);
     // It is handed nothing that it would hand on by mistake.
-    expect(await next.link.next()).toBe("ready true");
+    expect(await next.link.next()).toBe("ready, and hands on 0");
     expect(await answers()).toEqual(["old", "old", "old", "old"]);
     next.stopAccepting();
     // Nothing accepts now: what comes waits in the kernel, and is not refused.
@@ -80,7 +81,7 @@ test("every kind of listening socket goes on in the next process, and comes back
     expect(await answers()).toEqual(["old", "old", "old", "old"]);
     // And for good: the path is the other process's then.
     const last = await handover.start(process.execPath, [script, ...args]);
-    expect(await last.link.next()).toBe("ready true");
+    expect(await last.link.next()).toBe("ready, and hands on 0");
     last.stopAccepting();
     last.link.send("take");
     expect(await last.link.next()).toBe("serving");
