@@ -123,6 +123,7 @@ async function tunnelBy(name: "node" | "deno", flags: readonly string[]): Promis
     name,
     [path, ...flags, join(root, "src/main_node.ts")],
     corner,
+    join(runtimes, "node_modules", ".bin", "node"),
   );
   console.log(`\nthe tunnel with ${name}: ${passed} passed, ${failures.length} failed`);
   for (const failure of failures) console.log(`✗ ${failure}`);

@@ -7,6 +7,7 @@ import { forgeCertificate } from "../demo/forged.ts";
 import { callWithCertificate } from "../demo/visitor.ts";
 import { bulkHangMs, eventually } from "../peer/lab/eventually.ts";
 import { bulk, bulkBytes } from "./tunnel_application.ts";
+import { judgeThieves } from "./tunnel_thieves.ts";
 import { type Caller, type TunnelNode, TunnelWorld } from "./tunnel_world.ts";
 
 const root = join(import.meta.dir, "../..");
@@ -16,11 +17,12 @@ export interface TunnelOutcome {
   readonly failures: string[];
 }
 
-/** @param command runs the program under the other runtime. */
+/** @param command runs the program under the other runtime. @param node the program of Node, for peers that Bun cannot play. */
 export async function judgeTunnel(
   runtime: string,
   command: readonly string[],
   corner: string,
+  node: string,
 ): Promise<TunnelOutcome> {
   const outcome: TunnelOutcome = { passed: 0, failures: [] };
   const commands = { other: command, bun: [process.execPath, join(root, "src/main.ts")] };
@@ -46,6 +48,7 @@ export async function judgeTunnel(
       await judgeWay(world, from, to, (what, holds) => check(`${way}: ${what}`, holds));
     }
     await judgeStrangers(world, other, check);
+    await judgeThieves(world, other, node, check);
     await check("the command line reads and is answered at its Unix socket", async () => {
       const { exitCode, output } = await world.processes.run([
         ...commands.bun,

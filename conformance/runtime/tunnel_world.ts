@@ -6,7 +6,7 @@ import { copyFileSync, renameSync, writeFileSync } from "node:fs";
 import { connect as dial, type Socket } from "node:net";
 import { join } from "node:path";
 import { Processes, type Running } from "../demo/processes.ts";
-import { TestAuthority } from "../peer/lab/authority.ts";
+import { type Leaf, TestAuthority } from "../peer/lab/authority.ts";
 import { eventually } from "../peer/lab/eventually.ts";
 import { bulk, bulkBytes, TunnelApplication } from "./tunnel_application.ts";
 
@@ -21,6 +21,9 @@ export interface Place {
 
 /** A member beside `second` on Bun's node, whose certificate is revoked. */
 const third = "third";
+
+/** A member without a node of ours: who answers at its address is a test's to say. */
+const absent = "absent";
 
 export interface TunnelNode {
   readonly place: Place;
@@ -67,7 +70,7 @@ export class TunnelWorld {
     const authority = TestAuthority.create(join(processes.directory, "ca"), "mesh");
     const mesh = join(processes.directory, "mesh.yaml");
     const thirdIp = `${corner}.5`;
-    writeFileSync(mesh, documents([other, bun], thirdIp));
+    writeFileSync(mesh, documents([other, bun], thirdIp, `${corner}.6`));
     const start = async (
       place: Place,
       peer: Place,
@@ -121,9 +124,13 @@ export class TunnelWorld {
   }
 
   /** By SOCKS5 into the mesh, to a service by its name. @throws with the proxy's word when it refuses. */
-  async bySocks({ place }: TunnelNode, to: TunnelNode): Promise<Caller> {
+  bySocks(from: TunnelNode, to: TunnelNode): Promise<Caller> {
+    return this.#bySocks(from, to.place.name);
+  }
+
+  async #bySocks({ place }: TunnelNode, name: string): Promise<Caller> {
     const caller = await Caller.dial(place.ip, socksPort);
-    const host = new TextEncoder().encode(`${to.place.name}.shop.mesh`);
+    const host = new TextEncoder().encode(`${name}.shop.mesh`);
     caller.send(Uint8Array.of(5, 1, 0));
     await caller.take(2);
     caller.send(Uint8Array.of(5, 1, 0, 3, host.length, ...host, 0, servicePort));
@@ -131,6 +138,20 @@ export class TunnelWorld {
     await caller.take(family === 4 ? 18 : 6);
     if (word !== 0) throw new Error(`SOCKS5 answered ${word}`);
     return caller;
+  }
+
+  /** Where the tunnel of the member without a node would be. */
+  get absentHbone(): { readonly host: string; readonly port: number } {
+    return { host: this.nodes.other.place.ip.replace(/\.\d+$/, ".6"), port: hbonePort };
+  }
+
+  bySocksToAbsent(from: TunnelNode): Promise<Caller> {
+    return this.#bySocks(from, absent);
+  }
+
+  /** A key and a certificate of the mesh's CA. @param name of the files. */
+  issue(account: string, name: string): Leaf {
+    return this.authority.issueFor(`spiffe://cluster.local/ns/shop/sa/${account}`, name);
   }
 
   /** By a local port that leads to the other node's service. */
@@ -264,8 +285,8 @@ export class Caller {
   }
 }
 
-function documents(places: readonly Place[], thirdIp: string): string {
-  const members = [...places, { name: third, ip: thirdIp }];
+function documents(places: readonly Place[], thirdIp: string, absentIp: string): string {
+  const members = [...places, { name: third, ip: thirdIp }, { name: absent, ip: absentIp }];
   const parts = [
     ...places.map(({ outsider, outsiderIp }) => workload(outsider, outsiderIp)),
     ...members.flatMap(({ name, ip }) => [workload(name, ip), service(name)]),
