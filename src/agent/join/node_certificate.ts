@@ -77,7 +77,6 @@ export async function readJoinAnswer(
     };
     return { membership, credential, rootsPem };
   } catch (thrown) {
-    if (thrown instanceof MeshError && thrown.code === "control_refused") throw thrown;
     throw unusable(thrown instanceof Error ? thrown.message : String(thrown));
   }
 }

@@ -1,8 +1,11 @@
 import { beforeAll, describe, expect, test } from "bun:test";
+import { MeshError } from "../../base/errors.ts";
 import { joinLimits } from "../../base/limits/agent.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
 import { outcomeOf, rejectionOf } from "../../base/testing/rejection.ts";
 import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import { runtimeProvider } from "../../pki/crypto/provider.ts";
+import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
 import { CertificateAuthority } from "../../pki/issue/ca.ts";
 import { FakeClock } from "../../pki/testing/fake_clock.ts";
 import { MemoryFiles } from "../../pki/testing/memory_files.ts";
@@ -277,5 +280,76 @@ describe("certificates of a control plane", () => {
     expect(describeSkew(-hour)).toBe(
       "this host's clock is 60 minutes behind the control plane's: set it (NTP), certificates depend on it",
     );
+  });
+});
+
+describe("what is wrong is said", () => {
+  async function joined() {
+    const { files, options } = bench((csr) => answer(csr));
+    await joinMesh(options);
+    const content = JSON.parse(await files.readText(path));
+    const said = async (text: string): Promise<string> => {
+      files.put(path, text);
+      return await readNodeFile(files, "/state", provider).then(
+        () => "read",
+        (thrown) => /is damaged \((.*?)\)\. Nothing/.exec(String(thrown))?.[1] ?? String(thrown),
+      );
+    };
+    return {
+      files,
+      content,
+      said,
+      changed: (change: object) => said(JSON.stringify({ ...content, ...change })),
+    };
+  }
+
+  test("of a host's file, in its own words", async () => {
+    const { said, changed } = await joined();
+    expect(await changed({})).toBe("read");
+    for (const text of ["7", "null", '"text"'])
+      expect([text, await said(text)]).toEqual([text, "it is not an object"]);
+    for (const workloads of ["shop/cart", ["shop/cart", 7], undefined])
+      expect(await changed({ workloads })).toBe('"workloads" is no list of names');
+    expect(await changed({ workloads: ["shop/cart"] })).toBe("read");
+    for (const missing of [{ chainPem: "" }, { privateKeyPem: "" }])
+      expect(await changed(missing)).toBe("the certificate or its key is missing");
+    const notAKey = encodePem("PRIVATE KEY", new Uint8Array(40));
+    expect(await changed({ privateKeyPem: notAKey })).toBe("the key is not the certificate's");
+  });
+
+  test("a disk that cannot be read is no damage", async () => {
+    const { files } = await joined();
+    files.readText = () => Promise.reject(new MeshError("io", "local", "input/output error"));
+    expect(await rejectionOf(readNodeFile(files, "/state", provider))).toMatchObject({ code: "io" });
+  });
+
+  test("of an answer: without roots, or with too many certificates, and not with just as many", async () => {
+    const key = await createNodeKey(provider, "cluster.local", "edge-1");
+    const good = await answer(key.csrPem);
+    const read = async (certChain: readonly string[]): Promise<string> =>
+      await readJoinAnswer({ ...good, certChain: [...certChain] }, key, {
+        provider,
+        control: "c",
+        nowMs: startMs,
+      }).then(
+        () => "read",
+        (thrown) => String(thrown).replace(/^.*cannot be used: /, ""),
+      );
+    const [leaf = "", roots = ""] = good.certChain;
+    const padded = (length: number) => [leaf, ...new Array<string>(length - 2).fill(""), roots];
+    expect(await read([leaf])).toBe("it has no certificate and roots");
+    expect(await read(padded(pkiLimits.maxPathCertificates))).toBe("read");
+    expect(await read(padded(pkiLimits.maxPathCertificates + 1))).toBe("its chain is too long");
+  });
+
+  test("a request says the name that the host wants, or that it is joining", async () => {
+    for (const [name, said] of [
+      ["edge-1", "/sa/edge-1"],
+      ["", "/sa/joining"],
+    ] as const) {
+      const { csrPem } = await createNodeKey(provider, "cluster.local", name);
+      const [der = new Uint8Array()] = decodePemLabel(csrPem, "CERTIFICATE REQUEST");
+      expect(Buffer.from(der).toString("latin1")).toContain(said);
+    }
   });
 });

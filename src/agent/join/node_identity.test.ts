@@ -1,12 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { joinLimits } from "../../base/limits/agent.ts";
+import { pkiLimits } from "../../base/limits/pki.ts";
 import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import { runtimeProvider } from "../../pki/crypto/provider.ts";
+import { decodePemLabel } from "../../pki/der/pem.ts";
 import { CertificateAuthority } from "../../pki/issue/ca.ts";
 import { FakeClock } from "../../pki/testing/fake_clock.ts";
 import { MemoryFiles } from "../../pki/testing/memory_files.ts";
 import { observed } from "../../pki/testing/providers.ts";
+import { parseCertificate } from "../../pki/x509/certificate.ts";
 import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import { JoinResponseSchema } from "../../wire/messages/fairlead.gen.ts";
 import { newMessage } from "../../wire/messages/message.ts";
@@ -212,5 +215,53 @@ describe("a host's own certificate", () => {
     const kept = await readNodeFile(files, "/state", provider);
     expect([kept?.rootsPem, kept?.credential.serialNumber]).toEqual([both, identity.status().serialNumber]);
     expect(identity.node.rootsPem).toBe(both);
+  });
+});
+
+describe("what happens meanwhile", () => {
+  const issuerOf = (chainPem: string): string => {
+    const [leaf = new Uint8Array()] = decodePemLabel(chainPem, "CERTIFICATE");
+    return parseCertificate(leaf).extensions.authorityKeyId ?? "";
+  };
+
+  test("a CA that takes the place of its own makes it renew soon, and its own does not", async () => {
+    const { clock, identity, renewals } = await bench();
+    identity.moveToIssuer(issuerOf(identity.node.credential.chainPem));
+    await clock.advance(pkiLimits.replacementSpreadMs);
+    expect(renewals()).toBe(0);
+    identity.moveToIssuer("another");
+    await clock.advance(pkiLimits.replacementSpreadMs / 2 + 1);
+    expect(renewals()).toBe(1);
+    identity.close();
+  });
+
+  test("closed while the control plane signs, it takes nothing and keeps nothing", async () => {
+    const { files, identity, renewals } = await bench();
+    const renewing = identity.renew();
+    identity.close();
+    expect([await renewing, renewals(), [...files.contents.keys()]]).toEqual([false, 0, []]);
+  });
+
+  test("a file that is gone, or read when this host leads again or is closed, changes nothing", async () => {
+    const other = await bench();
+    await other.identity.renew();
+    for (const then of ["gone", "leads", "closed"] as const) {
+      const { clock, files, identity, renewals, lines } = await bench();
+      const before = identity.node;
+      await writeNodeFile(files, "/state", before);
+      await identity.follow();
+      const read = files.readText.bind(files);
+      files.readText = async (path) => {
+        const text = await read(path);
+        if (then === "leads") identity.lead();
+        if (then === "closed") identity.close();
+        return text;
+      };
+      if (then === "gone") await files.remove("/state/node.json");
+      else await writeNodeFile(files, "/state", other.identity.node);
+      await clock.advance(1);
+      expect([then, identity.node === before, renewals(), lines]).toEqual([then, true, 0, []]);
+      identity.close();
+    }
   });
 });
