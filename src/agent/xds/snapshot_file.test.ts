@@ -175,3 +175,51 @@ class FullDisk extends MemoryFiles {
     await super.writeAtomic(path, bytes, mode);
   }
 }
+
+describe("a file that is not of this mesh as this version writes it", () => {
+  const body = (...bytes: number[]) => Uint8Array.from(bytes);
+
+  /** A file with a good digest, and what is said of it. */
+  async function said(content: Uint8Array, version = "1", head?: string): Promise<string> {
+    const { files, options, lines } = bench();
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content.slice())).toHex();
+    const first = head ?? `fairlead mesh ${version} 7 ${digest} ${encodeURIComponent(options.mesh)}`;
+    files.put(path, Uint8Array.from([...new TextEncoder().encode(`${first}\n`), ...content]));
+    const snapshot = await readSnapshot(options);
+    return snapshot === null
+      ? (/"reason":"(.*)"/.exec(lines[0] ?? "")?.[1] ?? "")
+      : `${snapshot.types.length} types`;
+  }
+
+  test("is told for what it is", async () => {
+    expect(await said(body())).toBe("0 types");
+    expect(await said(body(), "2")).toBe("it is of format 2");
+    expect(await said(body(), "1", "something else")).toBe("it is damaged: it is not a kept mesh");
+    for (const cut of [body(0), body(0, 0, 0), body(0, 0, 0, 1), body(0, 0, 0, 2, 0)])
+      expect([cut, await said(cut)]).toEqual([cut, "it is damaged: it is cut short"]);
+    expect(await said(body(0, 0, 0, 0))).toBe("1 types");
+    expect(await said(body(0, 0, 0, 0, 0, 0, 0, 0))).toBe("2 types");
+  });
+
+  test("has a head of a bounded length", async () => {
+    const mesh = (length: number) => "m".repeat(length);
+    for (const [length, expected] of [
+      [4_096, "it is of m"],
+      [4_097, "it is damaged: it is not a kept mesh"],
+    ] as const) {
+      const head = `fairlead mesh 1 7 ${"0".repeat(64)} `;
+      expect(await said(body(), "1", `${head}${mesh(length - head.length)}`)).toStartWith(expected);
+    }
+  });
+});
+
+test("once another process writes it, this one does not, whatever changes", async () => {
+  const { files, clock, options } = bench();
+  const writer = new SnapshotWriter(options, () => types);
+  writer.changed();
+  writer.stop();
+  writer.changed();
+  await writer.flush();
+  await clock.advance(10 * joinLimits.snapshotDelayMs);
+  expect([[...files.contents.keys()], clock.timers]).toEqual([[], 0]);
+});
