@@ -23,7 +23,7 @@ const usage = `usage: npm run conformance -- <name> [flags]
   upgrade   nodes replaced under load: no request fails, no connection is cut (root)
   vm        a virtual machine's life in the mesh: names, installation, checks (root)
   docs      every command of README.md and docs/, as it stands there (root)
-  http      HTTP through a waypoint: requests that two parsers could read differently, h2spec, Autobahn
+  http      HTTP through a waypoint: requests that two parsers could read differently, h2spec, Autobahn, gRPC interop
   waypoint  routes case by case through a waypoint, and the same routes in a real Envoy
   runtime   the tests of the pure folders in Node 22 and in Deno 2
   power     the power goes at every write of files and of the state; what was acknowledged must be there (strace)

@@ -1,7 +1,7 @@
-/** Suites of others through the waypoint: h2spec to nginx, and Autobahn's WebSocket cases (kosoku) to Python's websockets. */
+/** Suites of others through the waypoint: h2spec to nginx, Autobahn's WebSocket cases (kosoku) to Python's websockets, gRPC's interoperability cases. */
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { findPython, repository } from "../peer/lab/tools.ts";
+import { buildGo, findPython, repository } from "../peer/lab/tools.ts";
 import { nginxHttp2Backend } from "./nginx.ts";
 import { outsideTls } from "./outside_tls.ts";
 import type { Backend, Suite } from "./stage.ts";
@@ -10,9 +10,11 @@ import type { Backend, Suite } from "./stage.ts";
 const h2specCases = 145;
 /** Of Autobahn, without those that are left out below. */
 const autobahnCases = 247;
+/** Of gRPC, those that need no cloud. */
+const interopCases = 14;
 
 export function suites(): readonly Suite[] {
-  return [h2spec(), autobahn(), ...outsideTls()];
+  return [h2spec(), autobahn(), grpcInterop(), ...outsideTls()];
 }
 
 function h2spec(): Suite {
@@ -76,6 +78,35 @@ function autobahn(): Suite {
       if (through.total !== direct.total || through.total < 200)
         failures.push(`${through.total} cases of ${direct.total}`);
       return { passed: through.total - failures.length, failures };
+    },
+  };
+}
+
+/** Both ends are grpc-go's: unary calls, all kinds of streams, deadlines, cancellation, statuses, metadata. */
+function grpcInterop(): Suite {
+  const built = buildGo("conformance/http/interop", "fairlead-grpc-interop");
+  const path = "path" in built ? built.path : "";
+  const backend: Backend = {
+    name: "grpc-go",
+    missing: "missing" in built ? built.missing : null,
+    protocol: "HTTP2",
+    command: (address, port) => [path, "serve", `${address}:${port}`],
+    log: async () => [],
+  };
+  return {
+    name: "gRPC interop",
+    missing: backend.missing,
+    cases: interopCases,
+    backend,
+    run: async (stage, index) => {
+      const { hostname, port } = stage.target(index);
+      const text = await said([path, "call", `${hostname}:${port}`]);
+      const lines = text.split("\n").filter((line) => line !== "");
+      const failures = lines.filter((line) => !/^\w+ ok$/.test(line));
+      const passed = lines.length - failures.length;
+      if (lines.length !== interopCases)
+        failures.push(`${lines.length} cases where there are ${interopCases}`);
+      return { passed, skipped: 0, failures };
     },
   };
 }
