@@ -8,7 +8,7 @@ import { dirname, join, resolve } from "node:path";
 import { formatTally } from "../../scripts/tally.ts";
 import { inNamespace, whyNoNamespace } from "../soak/network.ts";
 import { controlSteps } from "./control_steps.ts";
-import { editorsSteps, kindsSteps } from "./guide_steps.ts";
+import { editorsSteps, kindsSteps, movingSteps, startSteps } from "./guide_steps.ts";
 import { commandsOf, pages, pageText, repository, spokenCommands } from "./pages.ts";
 import { Shell } from "./shell.ts";
 import { readmeSteps, type Step } from "./steps.ts";
@@ -25,7 +25,9 @@ import {
 
 const stepsOf: Readonly<Record<string, readonly Step[]>> = {
   "README.md": readmeSteps,
+  "docs/getting-started.md": startSteps,
   "docs/kinds.md": kindsSteps,
+  "docs/moving.md": movingSteps,
   "docs/editors.md": editorsSteps,
   "docs/control-plane.md": controlSteps,
   "docs/waypoint.md": waypointSteps,
@@ -120,8 +122,11 @@ function writeDocuments(page: string, folder: string, paths: readonly string[], 
 
 async function runStep(page: string, shell: Shell, step: Step): Promise<string | null> {
   const { before, line, instead = line, until, says, exitCodes = [0] } = step;
-  const [, both, paths] = /^page-documents(-joined)? (.*)$/.exec(before ?? "") ?? [];
-  if (paths !== undefined) writeDocuments(page, shell.folder, paths.split(" "), both !== undefined);
+  const [, how, paths = ""] = /^page-documents(-joined|-of)? (.*)$/.exec(before ?? "") ?? [];
+  const words = paths.split(" ");
+  const [of = "", ...others] = words;
+  if (how === "-of") writeDocuments(of, shell.folder, others, false);
+  else if (paths !== "") writeDocuments(page, shell.folder, words, how === "-joined");
   else if (before !== undefined) {
     const { exitCode, output } = await shell.run(before);
     if (exitCode !== 0) return `what goes before it ended with ${exitCode}: ${output.slice(-500)}`;
