@@ -120,3 +120,16 @@ describe("documents of the control plane, at a waypoint", () => {
     expect(refused?.reason).toContain("which is the limit");
   });
 });
+
+test("a document that is called otherwise than its resource is none", async () => {
+  const { give } = scene();
+  const value = encodeDocumentMessage({
+    key: "AuthorizationPolicy shop/p",
+    text: policy("p"),
+    place: { file: "mesh.yaml", line: 10, column: 1 },
+    createdMs: 5n,
+  });
+  expect(await give({ "AuthorizationPolicy shop/q": value })).toEqual([
+    { name: "AuthorizationPolicy shop/q", reason: "it calls itself AuthorizationPolicy shop/p" },
+  ]);
+});
