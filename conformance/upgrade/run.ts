@@ -204,7 +204,9 @@ class Story {
       const most = longest[kind] ?? 0;
       console.log(`  ${count} ${kind}${most === 0 ? "" : `, the longest in ${Math.round(most)} ms`}`);
     }
-    console.log(`  ${failures.length} failures`);
+    const killed = failures.filter((failure) => this.#isOfKilled(failure)).length;
+    const whose = killed === 0 ? "" : `, ${killed} of them connections of the process that was killed`;
+    console.log(`  ${failures.length} failures${whose}`);
     for (const failure of failures.slice(0, toldFailures))
       console.log(`    ${failure.kind}: ${failure.code}, in "${this.#when(failure)}"`);
   }
@@ -213,13 +215,18 @@ class Story {
     return this.#steps.findLast(({ fromMs }) => fromMs <= atMs)?.name ?? "the beginning";
   }
 
-  /** A connection that a process has accepted ends with it when it is killed: of those in flight just then one for each lane may. */
-  #judge({ counts, failures }: LoadReport): void {
-    const isOfKilled = (failure: Failure): boolean =>
+  /** A connection that a process has accepted ends with it when it is killed. */
+  #isOfKilled(failure: Failure): boolean {
+    return (
       this.#when(failure) === cases.killedLate &&
       ["new connection", "HTTP request"].includes(failure.kind) &&
-      failure.code !== "ECONNREFUSED";
-    const others = failures.filter((failure) => !isOfKilled(failure));
+      failure.code !== "ECONNREFUSED"
+    );
+  }
+
+  /** Of those that were in flight in a process when it was killed there may be one for each lane. */
+  #judge({ counts, failures }: LoadReport): void {
+    const others = failures.filter((failure) => !this.#isOfKilled(failure));
     equal(others.slice(0, 3), [], `${others.length} failed`);
     holds(failures.length - others.length <= 4, `${failures.length} connections of the killed process`);
     for (const kind of [
