@@ -87,6 +87,7 @@ describe("a certificate from a control plane", () => {
     await sign();
     const skewMs = client.skewMs ?? 0;
     expect(Math.abs(skewMs - hour)).toBeLessThanOrEqual(1_000);
+    expect(lines.length).toBe(1);
     await sign();
     expect(lines).toEqual([`error ${describeSkew(skewMs)}`]);
     clock.jumpWall(-hour);
