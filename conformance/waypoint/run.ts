@@ -3,6 +3,7 @@ import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { ask, type Seen } from "./asked.ts";
 import { tryAuthorizers } from "./auth/authorizers.ts";
 import { compareWithEnvoy } from "./auth/envoy.ts";
+import { tryClients } from "./clients/clients.ts";
 import { tryGatewayApi } from "./gateway_api/gateway_api.ts";
 import { tryOpa } from "./opa/opa.ts";
 import { tryLimitsOverTls } from "./rate_limit/over_tls.ts";
@@ -39,6 +40,11 @@ export async function waypointConformance(argv: readonly string[]): Promise<numb
     counts.skipped++;
     console.log(`skipped OTLP: ${untold}`);
   }
+  const absent = await tryClients(scratchDirectory("waypoint_clients"), (name, fault) => {
+    if (wanted === undefined || `client ${name}`.includes(wanted)) tell(`client ${name}`, fault);
+  });
+  counts.skipped += absent.length;
+  for (const reason of absent) console.log(`skipped client: ${reason}`);
   const unlimited = await tryLimitsOverTls(scratchDirectory("waypoint_limits"), (name, fault) => {
     if (wanted === undefined || `rate limit service ${name}`.includes(wanted))
       tell(`rate limit service ${name}`, fault);
