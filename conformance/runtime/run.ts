@@ -15,6 +15,8 @@ const root = resolve(import.meta.dir, "../..");
 const runtimes = join(root, ".peers", "runtimes");
 const here = import.meta.dir;
 
+const hostFiles = ["conformance/runtime/process_contract.ts", "conformance/runtime/host_contract.ts"];
+
 /** In the order of what knows least. */
 const pureFolders = [
   "base",
@@ -82,7 +84,7 @@ export async function runtimeConformance(argv: readonly string[]): Promise<numbe
   if (folders.length > 0)
     console.log(`${chosen.length} files of ${folders.join(", ")}; ${left.length} need Bun:`);
   for (const { path, why } of left) console.log(`  ${path}: ${why}`);
-  const files = parts.includes("host") ? [...chosen, "conformance/runtime/host_contract.ts"] : chosen;
+  const files = parts.includes("host") ? [...chosen, ...hostFiles] : chosen;
   const scratch = await mkdtemp(join(tmpdir(), "fairlead-runtime-"));
   const blackhole = await fullBacklog();
   try {

@@ -1,6 +1,6 @@
 /**
  * A peer with a certificate of the mesh, and with its key or without: then it signs with another. For Node, whose OpenSSL believes the public
- * half that stands in a key's file: `thief.mjs client|server IP PORT CERTIFICATE KEY [OTHER-KEY]`. Each line that it prints is what happened.
+ * half of a key's file: `thief.mjs client|server IP PORT CERTIFICATE KEY [OTHER-KEY]`. Each line that it prints is what happened.
  */
 import { createPrivateKey } from "node:crypto";
 import { readFileSync } from "node:fs";
