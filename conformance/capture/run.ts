@@ -2,7 +2,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import type { BackendName } from "../../src/host/capture/options.ts";
+import type { BackendName, CaptureMethod } from "../../src/host/capture/options.ts";
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { Tally } from "../peer/tally.ts";
 import type { Check, Group } from "./group.ts";
@@ -19,11 +19,12 @@ const groups: Readonly<Record<string, Group>> = {
   "forwarded ports": forwarded,
 };
 
-const usage = `usage: npm run conformance -- capture [--backend NAME] [--only TEXT] [--verbose]
+const usage = `usage: npm run conformance -- capture [--backend NAME] [--method NAME] [--only TEXT] [--verbose]
 
 What captures TCP, in network namespaces, by each program that can install the rules.
 
   --backend NAME   nftables, iptables or iptables-legacy alone
+  --method NAME    redirect or tproxy alone
   --only TEXT      groups of cases whose name contains TEXT: ${Object.keys(groups).join(", ")}
   --verbose        also say what passed
 `;
@@ -35,12 +36,15 @@ const backends: readonly (readonly [BackendName, readonly string[]])[] = [
   ["iptables-legacy", ["iptables-legacy", "ip6tables-legacy", "iptables-legacy-restore", "nft"]],
 ];
 
+const methods = ["redirect", "tproxy"] as const;
+
 /** @returns the exit code. */
 export async function captureConformance(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
     options: {
       backend: { type: "string", default: "" },
+      method: { type: "string", default: "" },
       only: { type: "string", default: "" },
       verbose: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -54,21 +58,25 @@ export async function captureConformance(argv: readonly string[]): Promise<numbe
   const tally = new Tally(values.verbose);
   const directory = scratchDirectory("capture");
   const chosen = Object.entries(groups).filter(([name]) => name.includes(values.only));
-  const wanted = backends.filter(([name]) => values.backend === "" || values.backend === name);
+  const wanted = backends
+    .filter(([name]) => values.backend === "" || values.backend === name)
+    .flatMap(([backend, programs]) => methods.map((method) => ({ backend, programs, method })))
+    .filter(({ method }) => values.method === "" || values.method === method);
   // Each has places of its own, and waits most of the time.
   await Promise.all(
-    wanted.map(async ([backend, programs]) => {
+    wanted.map(async ({ backend, programs, method }) => {
       const missing = whyNot(programs);
+      const label = `${backend}, ${method}`;
       for (const [name, group] of chosen)
         if (missing === null)
-          await runGroup(
-            tally,
-            join(directory, `${backend}-${name.replaceAll(" ", "-")}`),
+          await runGroup(tally, join(directory, `${backend}-${method}-${name.replaceAll(" ", "-")}`), {
+            label,
             backend,
+            method,
             name,
             group,
-          );
-        else for (const one of group.cases) tally.skip(`${backend}: ${one}`, missing);
+          });
+        else for (const one of group.cases) tally.skip(`${label}: ${one}`, missing);
     }),
   );
   if (tally.count("passed") + tally.count("failed") + tally.count("skipped") === 0)
@@ -77,13 +85,16 @@ export async function captureConformance(argv: readonly string[]): Promise<numbe
   return tally.count("failed") === 0 ? 0 : 1;
 }
 
-async function runGroup(
-  tally: Tally,
-  directory: string,
-  backend: BackendName,
-  name: string,
-  group: Group,
-): Promise<void> {
+interface Running {
+  readonly label: string;
+  readonly backend: BackendName;
+  readonly method: CaptureMethod;
+  readonly name: string;
+  readonly group: Group;
+}
+
+async function runGroup(tally: Tally, directory: string, running: Running): Promise<void> {
+  const { label, backend, method, name, group } = running;
   const done = new Set<string>();
   const check: Check = async (one, body) => {
     done.add(one);
@@ -91,21 +102,18 @@ async function runGroup(
       () => null,
       (thrown) => (thrown instanceof Error ? thrown.message : String(thrown)),
     );
-    tally.check(`${backend}: ${one}`, problem);
+    tally.check(`${label}: ${one}`, problem);
   };
   mkdirSync(directory);
-  const stage = new Stage(directory, backend);
+  const stage = new Stage(directory, backend, method);
   try {
     await group.run(stage, check);
   } catch (error) {
-    tally.fail(
-      `${backend}: ${name}`,
-      error instanceof Error ? (error.stack ?? error.message) : String(error),
-    );
+    tally.fail(`${label}: ${name}`, error instanceof Error ? (error.stack ?? error.message) : String(error));
   } finally {
     await stage.close();
   }
-  for (const one of group.cases) if (!done.has(one)) tally.fail(`${backend}: ${one}`, "it was not reached");
+  for (const one of group.cases) if (!done.has(one)) tally.fail(`${label}: ${one}`, "it was not reached");
 }
 
 function whyNot(programs: readonly string[]): string | null {

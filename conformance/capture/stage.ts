@@ -1,7 +1,7 @@
 /** One place with the processes of a group of cases, and what the cases ask of them. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { BackendName } from "../../src/host/capture/options.ts";
+import type { BackendName, CaptureMethod } from "../../src/host/capture/options.ts";
 import { Application } from "../namespaces/application.ts";
 import { strictMutualTls } from "../namespaces/documents.ts";
 import type { Host } from "../namespaces/hosts.ts";
@@ -15,14 +15,16 @@ export const applicationPort = 9000;
 
 export class Stage {
   readonly backend: BackendName;
+  readonly method: CaptureMethod;
   readonly place = new Place();
   readonly #directory: string;
   readonly #authority: TestAuthority;
   readonly #nodes: NodeProcess[] = [];
   readonly #applications = new Map<Host, Application>();
 
-  constructor(directory: string, backend: BackendName) {
+  constructor(directory: string, backend: BackendName, method: CaptureMethod) {
     this.backend = backend;
+    this.method = method;
     this.#directory = directory;
     mkdirSync(join(directory, "mesh"), { recursive: true });
     writeFileSync(join(directory, "mesh", "mesh.yaml"), mesh);
@@ -42,7 +44,7 @@ export class Stage {
       [
         ...["node", "-f", join(this.#directory, "mesh"), "--workload", `shop/${host.name}`],
         ...["--ca-cert", certPath, "--ca-key", keyPath, "--ca-root", certPath],
-        ...["--capture", "redirect", "--capture-backend", this.backend, ...settings],
+        ...["--capture", this.method, "--capture-backend", this.backend, ...settings],
       ],
       { name, logPath: join(this.#directory, `${name}.log`) },
     );

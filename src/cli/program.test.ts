@@ -134,7 +134,7 @@ describe("fairlead", () => {
     const value = await run("up -f mesh.yaml --capture redirct");
     expect([value.code, value.error]).toEqual([
       2,
-      '--capture: "redirct" is not one of off, redirect; did you mean redirect?\n',
+      '--capture: "redirct" is not one of off, redirect, tproxy; did you mean redirect?\n',
     ]);
   });
 

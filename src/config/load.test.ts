@@ -130,7 +130,7 @@ describe("configuration", () => {
 
   test("words, durations and marks out of range are refused with what would be right", () => {
     expect(errorsOf({ capture: ["redirct"] })).toEqual([
-      '--capture: "redirct" is not one of off, redirect; did you mean redirect?',
+      '--capture: "redirct" is not one of off, redirect, tproxy; did you mean redirect?',
     ]);
     expect(errorsOf({ svidLifetime: ["1s"] }).join()).toContain("out of range (1m to 90d)");
     expect(errorsOf({ svidLifetime: ["24"] }).join()).toContain("not a duration such as");

@@ -3,13 +3,13 @@
  * one), its reader, its default and its help. The command line and the loader are both made of this table.
  */
 
-import { captureLimits } from "../base/limits/capture.ts";
 import { configLimits } from "../base/limits/config.ts";
 import { h2Limits } from "../base/limits/h2.ts";
 import { pkiLimits } from "../base/limits/pki.ts";
 import { ports } from "../base/limits/ports.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
 import { controlPlaneSettings } from "./control/settings.ts";
+import { captureSettings } from "./node/capture_settings.ts";
 import { dnsSettings } from "./node/dns_settings.ts";
 import { identitySettings } from "./node/identity_settings.ts";
 import { joinSettings } from "./node/join_settings.ts";
@@ -21,13 +21,10 @@ import {
   readDuration,
   readEntryPoint,
   readInteger,
-  readInterface,
   readLocalPort,
-  readMark,
   readNonEmpty,
   readPathOrOff,
   readPort,
-  readPrefix,
   readText,
   readTrustDomain,
   readWord,
@@ -168,67 +165,7 @@ const nodeSettings = {
     group: "Traffic",
     help: "the port where captured inbound plain text arrives",
   }),
-  capture: one(readWord("off", "redirect"), "off", {
-    flag: "--capture",
-    hint: "MODE",
-    group: "Traffic",
-    help: "off, or redirect: take traffic by nftables or iptables (root)",
-  }),
-  captureMark: one(readMark, "1337", {
-    flag: "--capture-mark",
-    hint: "MARK",
-    group: "Traffic",
-    environment: ["PACKET_MARK"],
-    help: "the SO_MARK of the node's own traffic, which is never captured",
-  }),
-  captureInclude: many(readPrefix, {
-    flag: "--capture-include",
-    hint: "CIDR",
-    group: "Traffic",
-    help: "capture outbound traffic only to these addresses",
-  }),
-  captureExclude: many(readPrefix, {
-    flag: "--capture-exclude",
-    hint: "CIDR",
-    group: "Traffic",
-    help: "never capture outbound traffic to these addresses",
-  }),
-  captureExcludePorts: many(readPort, {
-    flag: "--capture-exclude-port",
-    hint: "PORT",
-    group: "Traffic",
-    help: "never capture this port, in or out (22 never is)",
-  }),
-  captureExcludeInbound: many(readPrefix, {
-    flag: "--capture-exclude-inbound",
-    hint: "CIDR",
-    group: "Traffic",
-    help: "never capture inbound traffic to these addresses of this host",
-  }),
-  captureExcludeInterfaces: many(readInterface, {
-    flag: "--capture-exclude-interface",
-    hint: "NAME",
-    group: "Traffic",
-    help: "never capture inbound traffic of this interface (wg* means all that begin with wg)",
-  }),
-  captureContainers: one(readWord("exclude", "capture"), "exclude", {
-    flag: "--capture-containers",
-    hint: "MODE",
-    group: "Traffic",
-    help: "traffic of this host's containers to their bridge's address: exclude or capture",
-  }),
-  captureConfirm: optional(readDuration(captureLimits.minConfirmMs, captureLimits.maxConfirmMs), {
-    flag: "--confirm",
-    hint: "DURATION",
-    group: "Traffic",
-    help: "remove the rules again unless `fairlead capture confirm` comes within this; settings that were confirmed once are not asked for again",
-  }),
-  captureBackend: one(readWord("auto", "nftables", "iptables", "iptables-legacy"), "auto", {
-    flag: "--capture-backend",
-    hint: "NAME",
-    group: "Traffic",
-    help: "the program that installs the rules: auto (the first that works), nftables, iptables or iptables-legacy",
-  }),
+  ...captureSettings,
   originalSource: one(readWord("auto", "on", "off"), "auto", {
     flag: "--original-source",
     hint: "MODE",

@@ -25,7 +25,12 @@ export interface ListenerSettings {
   /** Wildcard addresses to bind, one of each family that is in use. */
   readonly wildcards: readonly IpAddress[];
   /** Ports that captured connections arrive on; null without capture. */
-  readonly captured: { readonly outboundPort: number; readonly inboundPort: number } | null;
+  readonly captured: {
+    readonly outboundPort: number;
+    readonly inboundPort: number;
+    /** TPROXY's way: a connection's own address is where it was going. */
+    readonly transparent: boolean;
+  } | null;
   readonly socks5: readonly EntrySettings[];
   readonly httpConnect: readonly EntrySettings[];
   readonly localPorts: readonly (EntrySettings & { readonly target: HostPort })[];
@@ -80,10 +85,17 @@ export class Listeners {
       this.#settings;
     for (const ip of wildcards) {
       if (bindInbound === "wildcard")
-        this.#listen({ ip, port: hbonePort }, (socket) => void this.#flows.hbone.accept(socket), true);
+        this.#listen({ ip, port: hbonePort }, (socket) => void this.#flows.hbone.accept(socket), {
+          tls: true,
+        });
       if (captured === null) continue;
-      this.#listen({ ip, port: captured.outboundPort }, (socket) => void this.#captured(socket));
-      this.#listen({ ip, port: captured.inboundPort }, (socket) => this.#capturedInbound(socket));
+      const { transparent } = captured;
+      this.#listen({ ip, port: captured.outboundPort }, (socket) => void this.#captured(socket), {
+        transparent,
+      });
+      this.#listen({ ip, port: captured.inboundPort }, (socket) => this.#capturedInbound(socket), {
+        transparent,
+      });
     }
     for (const entry of socks5)
       this.#listen(entry.listen, (socket) => void this.#entry(socket, entry, socks5Entry()));
@@ -96,8 +108,12 @@ export class Listeners {
     }
   }
 
-  #listen(address: SocketAddress, onAccept: (socket: Socket) => void, tls = false): void {
-    this.#fixed.push(this.#context.own.listen({ address, tls, onRefused: this.#onRefused }, onAccept));
+  #listen(
+    address: SocketAddress,
+    onAccept: (socket: Socket) => void,
+    kind: { readonly tls?: boolean; readonly transparent?: boolean } = {},
+  ): void {
+    this.#fixed.push(this.#context.own.listen({ address, ...kind, onRefused: this.#onRefused }, onAccept));
   }
 
   /**
@@ -156,10 +172,18 @@ export class Listeners {
     });
   };
 
-  /** A connection that REDIRECT sent to us; where it was going the kernel remembers. */
+  /** Where a captured connection was going: after REDIRECT the kernel remembers it. Null for one that came to our port by itself. */
+  #destination(socket: Socket): SocketAddress | null {
+    const { net, own } = this.#context;
+    if (this.#settings.captured?.transparent === true)
+      return own.isReachedAt(socket.local) ? null : socket.local;
+    const destination = net.originalDestination(socket);
+    return destination === null || isOurselves(socket, destination) ? null : destination;
+  }
+
   async #captured(socket: Socket): Promise<void> {
-    const destination = this.#context.net.originalDestination(socket);
-    if (destination === null || isOurselves(socket, destination)) {
+    const destination = this.#destination(socket);
+    if (destination === null) {
       const error = new MeshError("self_call", "local", "connected to the capture port directly");
       this.#context.telemetry.refused("outbound", socket.remote, socket.local, error);
       socket.reset();
@@ -169,8 +193,8 @@ export class Listeners {
   }
 
   #capturedInbound(socket: Socket): void {
-    const destination = this.#context.net.originalDestination(socket);
-    if (destination === null || isOurselves(socket, destination)) {
+    const destination = this.#destination(socket);
+    if (destination === null) {
       const error = new MeshError("self_call", "peer", "connected to the capture port directly");
       this.#context.telemetry.refused("inbound", socket.remote, socket.local, error);
       socket.reset();

@@ -13,6 +13,7 @@ import type { CaptureOptions } from "../../host/capture/options.ts";
 import { describeCapture, Trial } from "../../host/capture/trial.ts";
 import type { Host } from "../../host/host.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
+import { captureOptions } from "./capture_options.ts";
 
 type Installed = Pick<Capture, "inForce" | "repairs" | "pause" | "resume" | "remove">;
 
@@ -91,7 +92,7 @@ export async function startCapture(
   { withdraw, holds }: CaptureTenure,
 ): Promise<NodeCapture> {
   const { logger } = context;
-  const options = captureOptions(config);
+  const options = await captureOptions(host, config);
   const trial = await beginTrial(host, config, options, logger);
   try {
     const capture = await Capture.install(host, options, logger, holds);
@@ -201,26 +202,4 @@ function refusedAddresses(
       !isWorkloads(ip) &&
       !excludeInboundCidrs.some((prefix) => prefixContains(prefix, ip)),
   );
-}
-
-function captureOptions(config: Config): CaptureOptions {
-  const { ports, capture } = config;
-  const own = [config.admin, config.metrics, config.readiness].filter(
-    // What listens on loopback alone is not reached from outside, so its number stays the applications' there.
-    (address) => address !== null && !address.ip.isLoopback,
-  );
-  return {
-    backend: capture.backend,
-    outboundPort: ports.outbound,
-    inboundPort: ports.inboundPlaintext,
-    mark: capture.mark,
-    ownPorts: [ports.hbone, ...own.flatMap((address) => (address === null ? [] : [address.port]))],
-    includeCidrs: capture.includeCidrs,
-    excludeCidrs: capture.excludeCidrs,
-    excludePorts: capture.excludePorts,
-    excludeInboundCidrs: capture.excludeInboundCidrs,
-    excludeInterfaces: capture.excludeInterfaces,
-    containers: capture.containers,
-    originalSource: config.originalSource !== "off",
-  };
 }

@@ -40,7 +40,13 @@ export function listenerSettings(
     hbonePort: ports.hbone,
     wildcards,
     captured:
-      capture.mode === "off" ? null : { outboundPort: ports.outbound, inboundPort: ports.inboundPlaintext },
+      capture.mode === "off"
+        ? null
+        : {
+            outboundPort: ports.outbound,
+            inboundPort: ports.inboundPlaintext,
+            transparent: capture.mode === "tproxy",
+          },
     socks5: config.socks5,
     httpConnect: config.httpConnect,
     localPorts: config.localPorts,

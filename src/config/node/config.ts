@@ -130,12 +130,17 @@ export interface IdentitySocketConfig {
 }
 
 export interface CaptureConfig {
-  readonly mode: "off" | "redirect";
+  readonly mode: "off" | "redirect" | "tproxy";
   /** SO_MARK of our own traffic, which is never captured. */
   readonly mark: number;
   /** When not empty, only outbound traffic to these is captured. */
   readonly includeCidrs: readonly IpPrefix[];
   readonly excludeCidrs: readonly IpPrefix[];
+  /** Names or numbers; when not empty, only their outbound traffic is captured. */
+  readonly includeUsers: readonly string[];
+  readonly excludeUsers: readonly string[];
+  /** When not empty, only these ports are captured, in and out. */
+  readonly includePorts: readonly number[];
   /** Never captured, neither way; port 22 never is in any case. */
   readonly excludePorts: readonly number[];
   /** Addresses of this host to which inbound traffic is not captured. */

@@ -104,7 +104,9 @@ export const backends: readonly Backend[] = [
 /** The ports that loaded rules redirect to, whoever loaded them. */
 export function redirectedPorts(listing: string): readonly number[] {
   return distinct(
-    [...listing.matchAll(/(?:redirect to :|--to-ports )(\d+)/g)].map(([, port]) => Number(port)),
+    [...listing.matchAll(/(?:redirect to :|tproxy to :|--to-ports |--on-port )(\d+)/g)].map(([, port]) =>
+      Number(port),
+    ),
   );
 }
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { assert } from "../../base/assert.ts";
 import { MeshError } from "../../base/errors.ts";
+import { parseSocketAddress } from "../../base/ip.ts";
 import { silentLogger } from "../../base/log.ts";
 import { parseIpPrefix } from "../../base/prefix.ts";
 import { outcomeOf, rejectionOf } from "../../base/testing/rejection.ts";
@@ -10,7 +11,13 @@ import { canMakeNamespaces, makeNamespaces, run } from "../testing/namespaces.ts
 import { Capture } from "./capture.ts";
 import { renderIptables, renderIptablesRemoval } from "./iptables.ts";
 import { renderNftables } from "./nftables.ts";
-import type { BackendName, CaptureOptions, HostFacts } from "./options.ts";
+import {
+  type BackendName,
+  type CaptureMethod,
+  type CaptureOptions,
+  type HostFacts,
+  returnMark,
+} from "./options.ts";
 import { installReturnPath } from "./return_path.ts";
 
 function prefixes(...texts: readonly string[]) {
@@ -32,9 +39,16 @@ const options: CaptureOptions = {
   excludePorts: [],
   excludeInboundCidrs: [],
   excludeInterfaces: [],
+  method: "redirect",
+  includeUids: [],
+  excludeUids: [],
+  includePorts: [],
+  neverTo: [],
   containers: "exclude",
   originalSource: false,
 };
+
+const neverTo = ["10.0.0.9:15012", "[fd00::53]:53"].flatMap((text) => parseSocketAddress(text) ?? []);
 
 const facts: HostFacts = { ipv6: true, containerBridges: ["docker0"], listenedPorts: [22, 9000, 15006] };
 
@@ -80,6 +94,80 @@ table inet fairlead {
   }
 }
 `);
+  });
+
+  test("nftables, by TPROXY: marked on its way out, taken by socket on its way in, kept from other NAT, and never let out", () => {
+    const text = renderNftables(
+      { ...options, method: "tproxy", includeUids: [1000], excludeUids: [33], includePorts: [80], neverTo },
+      facts,
+    );
+    expect(text).not.toContain("redirect to");
+    expect(text).toContain(`  chain output {
+    type route hook output priority -150; policy accept;
+    meta l4proto != tcp return
+    meta mark 1337 return
+    ct direction reply return
+    ct mark & 0xfff == 0x112 meta mark set 0x112 return
+    tcp flags & (fin | syn | rst | ack) != syn return
+    tcp dport { 22 } return
+    tcp dport != { 80 } return
+    meta mark & 0xfff == 0x111 return
+    oifname "lo" return
+    ip daddr 127.0.0.0/8 return
+    ip6 daddr ::1 return
+    ip daddr 10.0.0.9 tcp dport 15012 return
+    ip6 daddr fd00::53 tcp dport 53 return
+    meta skuid { 33 } return
+    meta skuid { 1000 } ct mark set 0x112 meta mark set 0x112
+  }
+  chain prerouting {
+    type filter hook prerouting priority -150; policy accept;
+    iifname "lo" meta mark & 0xfff == 0x112 meta l4proto tcp tproxy to :15001 accept
+`);
+    for (const rule of [
+      "tcp flags & (syn | ack) == syn meta l4proto tcp tproxy to :15006 meta mark set 0x113 accept",
+      "meta nfproto ipv6 meta mark & 0xfff == 0x113 dnat ip6 to ip6 daddr",
+      'oifname != "lo" meta mark & 0xfff == 0x112 counter drop',
+      "socket transparent 1 return\n    tcp flags & (syn | ack) == syn counter reject with tcp reset",
+    ])
+      expect(text).toContain(rule);
+  });
+
+  test("iptables, by TPROXY: the same decisions, and REDIRECT's chains are not left behind", () => {
+    const loaded = "*mangle\n:FAIRLEAD_INPUT -\n:FAIRLEAD_OLD -\n-A INPUT -p tcp -j FAIRLEAD_INPUT";
+    const text = renderIptables(
+      { ...options, method: "tproxy", includeUids: [1000], excludeUids: [33], includePorts: [80], neverTo },
+      facts,
+      true,
+      loaded,
+    );
+    expect(text).not.toContain("REDIRECT");
+    for (const rule of [
+      "-F FAIRLEAD_OLD\n-X FAIRLEAD_OLD\n",
+      "-A FAIRLEAD_OUTPUT -d 10.0.0.9 -p tcp --dport 15012 -j RETURN\n",
+      "-A FAIRLEAD_OUTPUT -m owner --uid-owner 33 -j RETURN\n",
+      "-A FAIRLEAD_OUTPUT -m owner --uid-owner 1000 -p tcp -m multiport --dports 80 -j CONNMARK --set-xmark 0x112/0xfff\n",
+      "-A FAIRLEAD_PREROUTING -i lo -m mark --mark 0x112/0xfff -p tcp -j TPROXY --on-port 15001 --tproxy-mark 0x112/0xfff\n",
+      "-A FAIRLEAD_PREROUTING -p tcp --tcp-flags SYN,ACK SYN -m multiport --dports 80 -j TPROXY --on-port 15006 --tproxy-mark 0x113/0xfff\n",
+      "-A FAIRLEAD_POSTROUTING ! -o lo -m mark --mark 0x112/0xfff -j DROP\n",
+      "-A FAIRLEAD_INPUT -m socket --transparent --nowildcard -j RETURN\n-A FAIRLEAD_INPUT -p tcp -m multiport --dports 80 --tcp-flags SYN,ACK SYN -j DROP\n",
+    ])
+      expect(text).toContain(rule);
+    expect(text).not.toContain("fd00::53");
+  });
+
+  test("a selection by port holds both ways, and no port that is left out is guarded", () => {
+    const chosen = { ...options, includePorts: [80] };
+    const text = renderNftables(chosen, facts);
+    expect(text).not.toContain("@guarded");
+    expect(text.match(/tcp dport != \{ 80 \} return/g)?.length).toBe(3);
+    const rules = renderIptables(chosen, facts, true, "");
+    expect(rules).toContain(
+      "-A FAIRLEAD_PREROUTING -p tcp -m multiport --dports 80 -j REDIRECT --to-ports 15006",
+    );
+    expect(rules).toContain(
+      "-A FAIRLEAD_OUTPUT -p tcp -m multiport --dports 80 -j REDIRECT --to-ports 15001",
+    );
   });
 
   test("prefixes lose their host bits and go to the chain of their family", () => {
@@ -234,7 +322,7 @@ describe("when it cannot be had", () => {
       const { host } = hostThatRuns((program) =>
         program === "ip" ? { exitCode: 2, output: said } : { exitCode: 0, output: "" },
       );
-      await installReturnPath(host, true);
+      await installReturnPath(host, true, [returnMark]);
     };
     await installed("RTNETLINK answers: File exists");
     expect(await rejectionOf(installed("RTNETLINK answers: Operation not permitted"))).toMatchObject({
@@ -255,14 +343,17 @@ describe("in a network namespace", () => {
     console.warn("capture: not root on Linux, so the rules themselves are NOT tested here");
   const probe = join(import.meta.dir, "../testing/capture_probe.ts");
 
-  const programs: readonly (readonly [BackendName, string])[] = [
-    ["nftables", "nft"],
-    ["iptables", "iptables"],
-    ["iptables-legacy", "iptables-legacy"],
+  const programs: readonly (readonly [BackendName, string, CaptureMethod])[] = [
+    ["nftables", "nft", "redirect"],
+    ["iptables", "iptables", "redirect"],
+    ["iptables-legacy", "iptables-legacy", "redirect"],
+    ["nftables", "nft", "tproxy"],
+    ["iptables", "iptables", "tproxy"],
+    ["iptables-legacy", "iptables-legacy", "tproxy"],
   ];
-  for (const [index, [backend, program]] of programs.entries()) {
+  for (const [index, [backend, program, method]] of programs.entries()) {
     test.skipIf(!canMakeNamespaces || run([program, "--version"]).exitCode !== 0)(
-      `${backend} captures what it should, and leaves nothing behind`,
+      `${backend}, by ${method}, captures what it should, and leaves nothing behind`,
       async () => {
         const n = 10 + index;
         const namespaces = makeNamespaces(n);
@@ -272,10 +363,10 @@ describe("in a network namespace", () => {
             stdout: "pipe",
             stderr: "pipe",
           });
-        const outside = spawn(namespaces.outside, ["serve", "-"]);
+        const outside = spawn(namespaces.outside, ["serve", "-", method]);
         const answers = lines(outside.stdout);
         expect(await next(answers)).toBe("ready");
-        const inside = spawn(namespaces.inside, ["node", backend]);
+        const inside = spawn(namespaces.inside, ["node", backend, method]);
         try {
           const words = lines(inside.stderr);
           const first = await next(words);

@@ -11,7 +11,7 @@ import type { Logger } from "../../base/log.ts";
 import type { Host, Timer } from "../host.ts";
 import { type Backend, backends, captureFailure } from "./backends.ts";
 import { readHostFacts } from "./host_facts.ts";
-import type { BackendName, CaptureOptions, HostFacts } from "./options.ts";
+import { type BackendName, type CaptureOptions, type HostFacts, routedMarks } from "./options.ts";
 import { hasReturnPath, installReturnPath, removeReturnPath } from "./return_path.ts";
 import { RuleMonitor } from "./rule_monitor.ts";
 
@@ -159,7 +159,8 @@ export class Capture {
     if (now === null) return `${backend.name} cannot show the capture rules`;
     if (now === "") return "the capture rules were removed by another program";
     if (now !== listing) return "the capture rules were changed by another program";
-    if (all && this.#options.originalSource && !(await hasReturnPath(this.#host, facts.ipv6)))
+    const marks = routedMarks(this.#options);
+    if (all && marks.length > 0 && !(await hasReturnPath(this.#host, facts.ipv6, marks)))
       return "the routing rules of capture were removed by another program";
     return null;
   }
@@ -223,11 +224,12 @@ interface Loaded {
 
 async function load(host: Host, options: CaptureOptions, logger: Logger): Promise<Loaded> {
   const facts = await readHostFacts(host);
+  const marks = routedMarks(options);
+  // What is marked needs its way before it is marked.
+  if (marks.length > 0 && !(await hasReturnPath(host, facts.ipv6, marks)))
+    await installReturnPath(host, facts.ipv6, marks);
   const loaded = await loadRules(host, options, facts, logger);
-  // Where it is there already it stays: replies would get lost in between.
-  if (options.originalSource && (await hasReturnPath(host, facts.ipv6))) return loaded;
-  await removeReturnPath(host);
-  if (options.originalSource) await installReturnPath(host, facts.ipv6);
+  await removeReturnPath(host, marks);
   return loaded;
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { Files } from "../host.ts";
-import { parseIptablesNat, parseNftNat } from "./findings.ts";
+import { parseEarlierRules, parseIptablesNat, parseNftNat } from "./findings.ts";
 import { readIptables } from "./firewalls.ts";
 import { opensIpv6Sockets, parseListenedPorts } from "./host_facts.ts";
 
@@ -97,4 +97,29 @@ test("a kernel without IPv6 is told by what /proc has", async () => {
   expect(await withFiles("/proc/net/tcp")).toBe(false);
   // Not Linux, or a world of memory.
   expect(await withFiles()).toBe(true);
+});
+
+test("routing rules of others before ours are those that take its mark: by it, by what it is not, or all", () => {
+  const rules = `0:	from all lookup local
+99:	not from all fwmark 0xca6c lookup 51820
+100:	from all fwmark 0x200/0xf00 lookup 2004
+101:	from all fwmark 0x112/0xff lookup 300
+102:	from all fwmark 0x12/0xf lookup 301
+103:	from 10.0.0.0/8 lookup 302
+104:	from all to 10.0.0.0/8 lookup 303
+105:	not from all fwmark 0x112 lookup 304
+106:	from all lookup main suppress_prefixlength 0
+107:	from all fwmark 0x112 unreachable
+32763:	from all fwmark 0x112/0xfff lookup 100
+32766:	from all lookup main
+`;
+  expect(parseEarlierRules(rules, 0x112).map((rule) => rule.split(":")[0])).toEqual([
+    "99",
+    "101",
+    "102",
+    "106",
+    "107",
+  ]);
+  expect(parseEarlierRules(rules, 0x111)).toEqual([]);
+  expect(parseEarlierRules("", 0x112)).toEqual([]);
 });

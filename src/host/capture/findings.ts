@@ -2,6 +2,7 @@
 import type { Host } from "../host.ts";
 import { attempt } from "./backends.ts";
 import { firewallsThatDrop } from "./firewalls.ts";
+import { type CaptureMethod, outboundMark, returnMark, returnMask } from "./options.ts";
 
 export interface Finding {
   /** What is so, and what comes of it. */
@@ -11,22 +12,94 @@ export interface Finding {
 }
 
 export interface Inspected {
+  readonly method: CaptureMethod;
   readonly inboundPort: number;
   readonly hbonePort: number;
 }
 
 /** Bounded by the output that is kept of a program. A rule that cannot be understood is taken to accept: no alarm without a reason. */
 export async function inspectHost(host: Host, inspected: Inspected): Promise<readonly Finding[]> {
-  return [...(await firewallFindings(host, inspected)), ...(await forwardedPorts(host))];
+  return [
+    ...(await firewallFindings(host, inspected)),
+    ...(await forwardedPorts(host)),
+    ...(await otherRoutes(host, inspected.method)),
+    ...(inspected.method === "tproxy" ? await bridgedPackets(host) : []),
+  ];
+}
+
+const bridgeCalls = "net.bridge.bridge-nf-call-iptables";
+
+/** br_netfilter runs the rules while a packet is still the bridge's, and the kernel forgets which socket they chose when it comes in. */
+async function bridgedPackets({ files }: Host): Promise<readonly Finding[]> {
+  const read = (path: string) => files.readText(path).catch(() => "");
+  if ((await read(`/proc/sys/${bridgeCalls.replaceAll(".", "/")}`)).trim() !== "1") return [];
+  const bridges = [
+    ...(await read("/proc/net/dev")).matchAll(
+      /^\s*((?:docker|br|virbr|lx[cd]br|incusbr|podman|cni)[^:\s]*):/gm,
+    ),
+  ];
+  if (bridges.length === 0) return [];
+  return [
+    {
+      message: `what comes in by bridges of this host (${bridges
+        .map(([, name]) => name)
+        .slice(0, maxShown)
+        .join(", ")}) is refused: their packets pass the rules before TPROXY can take them`,
+      remedy: `sysctl -w ${bridgeCalls}=0, or --capture redirect`,
+    },
+  ];
+}
+
+/** Rules of policy routing that come before ours and lead away what we have marked. */
+async function otherRoutes(host: Host, method: CaptureMethod): Promise<readonly Finding[]> {
+  const mark = method === "tproxy" ? outboundMark : returnMark;
+  const found = new Set<string>();
+  for (const flag of ["-4", "-6"]) {
+    const ran = await attempt(host, "ip", [flag, "rule", "show"]);
+    if (ran?.exitCode === 0) for (const rule of parseEarlierRules(ran.output, mark)) found.add(rule);
+  }
+  return [...found].slice(0, maxShown).map((rule) => ({
+    message: `another routing rule comes before this node's and leads away what it has marked (0x${mark.toString(16)}): ${rule}`,
+    remedy:
+      "give that rule a later preference (ip rule add … pref 32765), or stop the node and start it again after that program",
+  }));
+}
+
+/** @param text of `ip rule show`. @returns rules of others that take packets with our mark and come before our rule for it. */
+export function parseEarlierRules(text: string, mark: number): readonly string[] {
+  const rules = text.split("\n").flatMap((line) => {
+    const [, pref, rule = ""] = /^(\d+):\s+(.*?)\s*$/.exec(line) ?? [];
+    return pref === undefined ? [] : [{ pref: Number(pref), rule }];
+  });
+  const ownMark = `0x${mark.toString(16)}/0x${returnMask.toString(16)}`;
+  const ours = rules.find(({ rule }) => rule.startsWith(`from all fwmark ${ownMark} lookup`));
+  if (ours === undefined) return [];
+  return rules
+    .filter(({ pref, rule }) => pref > 0 && pref < ours.pref && takesMark(rule, mark))
+    .map(({ pref, rule }) => `${pref}: ${rule}`);
+}
+
+/** A rule with any other condition is taken to be for something else. */
+function takesMark(rule: string, mark: number): boolean {
+  const [, not, condition = ""] =
+    /^(not )?from all(.*?) (?:lookup|unreachable|blackhole|prohibit)\b/.exec(rule) ?? [];
+  if (!/ (?:lookup|unreachable|blackhole|prohibit)\b/.test(rule) || !/^(?:not )?from all /.test(rule))
+    return false;
+  if (condition === "") return not === undefined;
+  const [, value, mask = "0xffffffff"] = /^ fwmark (0x[0-9a-f]+)(?:\/(0x[0-9a-f]+))?$/.exec(condition) ?? [];
+  if (value === undefined) return false;
+  const isSame = (mark & Number(mask)) === (Number(value) & Number(mask));
+  return not === undefined ? isSame : !isSame;
 }
 
 async function firewallFindings(
   host: Host,
-  { inboundPort, hbonePort }: Inspected,
+  { inboundPort, hbonePort, method }: Inspected,
 ): Promise<readonly Finding[]> {
   const findings: Finding[] = [];
   for (const [port, isRedirected] of [
-    [inboundPort, true],
+    // By TPROXY a connection keeps the port that its client has dialled, and a firewall judges it by that.
+    ...(method === "redirect" ? ([[inboundPort, true]] as const) : []),
     [hbonePort, false],
   ] as const)
     for (const { where, example } of await firewallsThatDrop(host, port, isRedirected))

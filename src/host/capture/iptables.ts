@@ -10,12 +10,16 @@ import {
   guardedPorts,
   type HostFacts,
   neverCapturedPort,
+  outboundMark,
   returnMark,
   returnMask,
+  takenMark,
 } from "./options.ts";
 
 const hexMark = `0x${returnMark.toString(16)}`;
 const hexMask = `0x${returnMask.toString(16)}`;
+const hexOutbound = `0x${outboundMark.toString(16)}`;
+const hexTaken = `0x${takenMark.toString(16)}`;
 /** The most ports that the multiport match takes. */
 const portsOfOneRule = 15;
 
@@ -30,36 +34,55 @@ export function renderIptables(
   isIpv4: boolean,
   loaded: string,
 ): string {
-  const { originalSource } = options;
+  const { originalSource, method } = options;
+  const isTproxy = method === "tproxy";
+  const returns = originalSource ? returnRules(options) : { output: [], prerouting: [] };
+  const routed: Chains = [
+    ["OUTPUT", [...returns.output, ...(isTproxy ? tproxyOutput(options, isIpv4) : [])]],
+    ["PREROUTING", [...returns.prerouting, ...(isTproxy ? tproxyPrerouting(options, facts, isIpv4) : [])]],
+    [
+      "POSTROUTING",
+      isTproxy ? [outboundMark, takenMark].map((mark) => `! -o lo ${marked(mark)} -j DROP`) : [],
+    ],
+  ];
   return `${[
     ...table("nat", loaded, [
-      ["OUTPUT", outputRules(options, isIpv4)],
-      ["PREROUTING", preroutingRules(options, facts, isIpv4)],
+      // By TPROXY: no rule of another program leads away what was taken.
+      ["OUTPUT", isTproxy ? [`${marked(outboundMark)} -j ACCEPT`] : outputRules(options, isIpv4)],
+      ["PREROUTING", isTproxy ? [`${marked(takenMark)} -j ACCEPT`] : preroutingRules(options, facts, isIpv4)],
       ["POSTROUTING", originalSource ? ownSourceRules(options) : []],
     ]),
     // Not in the filter table: there a rule that another program puts before ours may accept.
     ...table("mangle", loaded, [
       ["INPUT", dropRules(options, facts, isIpv4)],
-      ...(originalSource ? returnRules(options) : []),
+      ...routed.filter(([, rules]) => rules.length > 0),
     ]),
     // Only the filter table can refuse with a reset.
     ...table("filter", loaded, [["INPUT", resetRules(options, facts, isIpv4)]]),
   ].join("\n")}\n`;
 }
 
-function table(
-  name: string,
-  loaded: string,
-  chains: readonly (readonly [hook: string, rules: readonly string[]])[],
-): readonly string[] {
+type Chains = readonly (readonly [hook: string, rules: readonly string[]])[];
+
+function table(name: string, loaded: string, chains: Chains): readonly string[] {
+  const stale = chainsOf(loaded, name).filter((chain) =>
+    chains.every(([hook]) => chain !== `FAIRLEAD_${hook}`),
+  );
   return [
     `*${name}`,
     ...chains.map(([hook]) => `:FAIRLEAD_${hook} - [0:0]`),
     ...jumpsOf(loaded, name).map((jump) => `-D ${jump}`),
+    ...stale.flatMap((chain) => [`-F ${chain}`, `-X ${chain}`]),
     ...chains.flatMap(([hook, rules]) => rules.map((rule) => `-A FAIRLEAD_${hook} ${rule}`)),
     ...chains.map(([hook]) => `-I ${hook} 1 -p tcp -j FAIRLEAD_${hook}`),
     "COMMIT",
   ];
+}
+
+function chainsOf(loaded: string, table: string): readonly string[] {
+  return tablesOf(loaded)
+    .filter(({ name }) => name === table)
+    .flatMap(({ lines }) => lines.flatMap((line) => /^:(FAIRLEAD_\S+)/.exec(line)?.[1] ?? []));
 }
 
 /** Takes out what is loaded, whichever version of us loaded it; "" for nothing. */
@@ -93,20 +116,48 @@ function tablesOf(loaded: string): readonly { readonly name: string; readonly li
 }
 
 function outputRules(options: CaptureOptions, isIpv4: boolean): string[] {
-  const ofFamily = (prefix: { readonly ip: { readonly isIpv4: boolean } }) => prefix.ip.isIpv4 === isIpv4;
-  const redirect = `-p tcp -j REDIRECT --to-ports ${options.outboundPort}`;
   return [
     `-m mark --mark ${options.mark} -j RETURN`,
+    ...notOutbound(options, isIpv4),
+    ...taken(options, isIpv4, `-j REDIRECT --to-ports ${options.outboundPort}`),
+  ];
+}
+
+/** What of this host's own TCP is left alone. */
+function notOutbound(options: CaptureOptions, isIpv4: boolean): string[] {
+  return [
     notOpening,
     ...portRules(distinct([neverCapturedPort, ...options.excludePorts]), "-j RETURN"),
     `-m mark --mark ${hexMark}/${hexMask} -j RETURN`,
     "-o lo -j RETURN",
     `-d ${isIpv4 ? "127.0.0.0/8" : "::1/128"} -j RETURN`,
-    ...options.excludeCidrs.filter(ofFamily).map((prefix) => `-d ${formatNetwork(prefix)} -j RETURN`),
-    ...(options.includeCidrs.length === 0
-      ? [redirect]
-      : options.includeCidrs.filter(ofFamily).map((prefix) => `-d ${formatNetwork(prefix)} ${redirect}`)),
+    ...options.neverTo
+      .filter(({ ip }) => ip.isIpv4 === isIpv4)
+      .map(({ ip, port }) => `-d ${ip.text} -p tcp --dport ${port} -j RETURN`),
+    ...options.excludeCidrs
+      .filter(({ ip }) => ip.isIpv4 === isIpv4)
+      .map((prefix) => `-d ${formatNetwork(prefix)} -j RETURN`),
+    ...distinct(options.excludeUids).map((uid) => `-m owner --uid-owner ${uid} -j RETURN`),
   ];
+}
+
+/** What of the rest is taken: to each address, by each user and port that is chosen. */
+function taken(options: CaptureOptions, isIpv4: boolean, what: string): string[] {
+  const { includeCidrs, includeUids, includePorts } = options;
+  const to =
+    includeCidrs.length === 0
+      ? [""]
+      : includeCidrs.filter(({ ip }) => ip.isIpv4 === isIpv4).map((prefix) => `-d ${formatNetwork(prefix)} `);
+  const by =
+    includeUids.length === 0 ? [""] : distinct(includeUids).map((uid) => `-m owner --uid-owner ${uid} `);
+  return to.flatMap((address) => by.flatMap((user) => onPorts(includePorts, `${address}${user}`, what)));
+}
+
+/** @param ports empty: any. */
+function onPorts(ports: readonly number[], match: string, what: string): string[] {
+  return ports.length === 0
+    ? [`${match}-p tcp ${what}`]
+    : portRules(distinct(ports), what).map((rule) => `${match}${rule}`);
 }
 
 function preroutingRules(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string[] {
@@ -114,17 +165,68 @@ function preroutingRules(options: CaptureOptions, facts: HostFacts, isIpv4: bool
     ...notInbound(options, facts, isIpv4),
     notOpening,
     "-m addrtype ! --dst-type LOCAL -j RETURN",
-    `-p tcp -j REDIRECT --to-ports ${options.inboundPort}`,
+    ...onPorts(options.includePorts, "", `-j REDIRECT --to-ports ${options.inboundPort}`),
+  ];
+}
+
+function tproxyOutput(options: CaptureOptions, isIpv4: boolean): string[] {
+  const isTaken = `-m connmark --mark ${hexOutbound}/${hexMask}`;
+  const mark = `-j MARK --set-xmark ${hexOutbound}/${hexMask}`;
+  return [
+    `-m mark --mark ${options.mark} -j RETURN`,
+    "-m conntrack --ctdir REPLY -j RETURN",
+    `${isTaken} ${mark}`,
+    `${isTaken} -j RETURN`,
+    ...notOutbound(options, isIpv4),
+    ...taken(options, isIpv4, `-j CONNMARK --set-xmark ${hexOutbound}/${hexMask}`),
+    `${isTaken} ${mark}`,
+  ];
+}
+
+/**
+ * The target drops what has no listener and no transparent socket, so only what opens a connection gets to it: what belongs to an
+ * application's connection from before goes on, and is reset. A connection in TIME_WAIT is opened again by the target alone.
+ */
+function tproxyPrerouting(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string[] {
+  const tproxy = (port: number, mark: string): string =>
+    `-j TPROXY --on-port ${port} --tproxy-mark ${mark}/${hexMask}`;
+  return [
+    `-i lo ${marked(outboundMark)} -p tcp ${tproxy(options.outboundPort, hexOutbound)}`,
+    ...notInbound(options, facts, isIpv4),
+    "-m addrtype ! --dst-type LOCAL -j RETURN",
+    ...onPorts(
+      options.includePorts,
+      "-p tcp --tcp-flags SYN,ACK SYN ",
+      tproxy(options.inboundPort, hexTaken),
+    ).map((rule) => rule.replace("SYN -p tcp", "SYN")),
+    `-m socket --transparent -j MARK --set-xmark ${hexTaken}/${hexMask}`,
   ];
 }
 
 function dropRules(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string[] {
-  return [...notInbound(options, facts, isIpv4), "-p tcp --tcp-flags SYN,ACK SYN -j DROP"];
+  return [
+    ...notInbound(options, facts, isIpv4),
+    ...letTaken(options),
+    ...onPorts(options.includePorts, "", "--tcp-flags SYN,ACK SYN -j DROP"),
+  ];
+}
+
+/** By the socket and not by its mark: that is the listener's, or the connection is not let in. */
+function letTaken({ method }: CaptureOptions): string[] {
+  return method === "tproxy" ? ["-m socket --transparent --nowildcard -j RETURN"] : [];
+}
+
+function marked(mark: number): string {
+  return `-m mark --mark 0x${mark.toString(16)}/${hexMask}`;
 }
 
 function resetRules(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string[] {
   const reset = "--tcp-flags RST NONE -j REJECT --reject-with tcp-reset";
-  return [...notInbound(options, facts, isIpv4), ...portRules(guardedPorts(options, facts), reset)];
+  return [
+    ...notInbound(options, facts, isIpv4),
+    ...letTaken(options),
+    ...portRules(guardedPorts(options, facts), reset),
+  ];
 }
 
 function notInbound(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string[] {
@@ -163,17 +265,17 @@ function ownSourceRules({ mark }: CaptureOptions): string[] {
   ];
 }
 
-function returnRules({ mark }: CaptureOptions): readonly (readonly [string, readonly string[]])[] {
+function returnRules({ mark }: CaptureOptions): {
+  readonly output: readonly string[];
+  readonly prerouting: readonly string[];
+} {
   const reply = `-m conntrack --ctdir REPLY -m connmark --mark ${hexMark}/${hexMask}`;
   const restore = `-j CONNMARK --restore-mark --nfmask ${hexMask} --ctmask ${hexMask}`;
-  return [
-    ["OUTPUT", [`${reply} ${restore}`]],
-    [
-      "PREROUTING",
-      [
-        `-i lo -m mark --mark ${mark} -j CONNMARK --set-xmark ${hexMark}/${hexMask}`,
-        `! -i lo ${reply} ${restore}`,
-      ],
+  return {
+    output: [`${reply} ${restore}`],
+    prerouting: [
+      `-i lo -m mark --mark ${mark} -j CONNMARK --set-xmark ${hexMark}/${hexMask}`,
+      `! -i lo ${reply} ${restore}`,
     ],
-  ];
+  };
 }

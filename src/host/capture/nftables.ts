@@ -12,8 +12,10 @@ import {
   guardedPorts,
   type HostFacts,
   neverCapturedPort,
+  outboundMark,
   returnMark,
   returnMask,
+  takenMark,
 } from "./options.ts";
 
 export function renderNftables(options: CaptureOptions, facts: HostFacts): string {
@@ -23,8 +25,9 @@ export function renderNftables(options: CaptureOptions, facts: HostFacts): strin
     "table inet fairlead {",
     ...prefixSets(options),
     ...portSet("guarded", guardedPorts(options, facts)),
-    ...outputChain(options),
-    ...preroutingChain(options, facts),
+    ...(options.method === "tproxy"
+      ? [...tproxyOutput(options), ...tproxyPrerouting(options, facts), ...tproxyKeep(), ...tproxyLeak()]
+      : [...outputChain(options), ...preroutingChain(options, facts)]),
     ...guardChain(options, facts),
     ...(options.originalSource ? returnChains(options) : []),
     "}",
@@ -65,24 +68,120 @@ function portSet(name: string, ports: readonly number[]): string[] {
 }
 
 function outputChain(options: CaptureOptions): string[] {
-  const { includeCidrs, excludeCidrs, excludePorts, mark, outboundPort } = options;
+  const { mark, outboundPort } = options;
   return [
     "  chain output {",
     "    type nat hook output priority -101; policy accept;",
     "    meta l4proto != tcp return",
     `    meta mark ${mark} return`,
+    ...notOutbound(options),
+    // `redirect to` a port wants the transport in the same rule, or nft refuses the whole table.
+    ...takers(options).map((who) => `    ${who}meta l4proto tcp redirect to :${outboundPort}`),
+    "  }",
+  ];
+}
+
+/** What of this host's own TCP is left alone, and what of it there is to take. */
+function notOutbound(options: CaptureOptions): string[] {
+  const { includeCidrs, excludeCidrs, excludePorts, excludeUids } = options;
+  return [
     // Only new connections: where connection tracking starts with these rules, packets of open ones (the operator's own
     // SSH session) look like the first of a new one.
     "    tcp flags & (fin | syn | rst | ack) != syn return",
     `    tcp dport { ${distinct([neverCapturedPort, ...excludePorts]).join(", ")} } return`,
-    `    meta mark & 0x${returnMask.toString(16)} == 0x${returnMark.toString(16)} return`,
+    ...onlyPorts(options),
+    `    ${marked(returnMark)} return`,
     '    oifname "lo" return',
     "    ip daddr 127.0.0.0/8 return",
     "    ip6 daddr ::1 return",
+    ...neverTo(options),
     ...excluded("exclude", excludeCidrs),
     ...onlyIncluded(includeCidrs),
-    // `redirect to` a port wants the transport in the same rule, or nft refuses the whole table.
-    `    meta l4proto tcp redirect to :${outboundPort}`,
+    ...(excludeUids.length > 0 ? [`    meta skuid { ${distinct(excludeUids).join(", ")} } return`] : []),
+  ];
+}
+
+/** Whose connections are taken, each as the beginning of a rule; "" for everyone's. */
+function takers({ includeUids }: CaptureOptions): readonly string[] {
+  return includeUids.length === 0 ? [""] : [`meta skuid { ${distinct(includeUids).join(", ")} } `];
+}
+
+function onlyPorts({ includePorts }: CaptureOptions): string[] {
+  return includePorts.length === 0
+    ? []
+    : [`    tcp dport != { ${distinct(includePorts).join(", ")} } return`];
+}
+
+function neverTo({ neverTo: addresses }: CaptureOptions): string[] {
+  return addresses.map(
+    ({ ip, port }) => `    ${ip.isIpv4 ? "ip" : "ip6"} daddr ${ip.text} tcp dport ${port} return`,
+  );
+}
+
+function marked(mark: number): string {
+  return `meta mark & ${hexMask} == 0x${mark.toString(16)}`;
+}
+
+const hexMask = `0x${returnMask.toString(16)}`;
+const hexOutbound = `0x${outboundMark.toString(16)}`;
+const hexTaken = `0x${takenMark.toString(16)}`;
+
+/**
+ * Each packet of a connection that is taken is marked, so that it is delivered here (`return_path.ts`) and TPROXY sees it. Which those are
+ * connection tracking remembers; the listener's answers, of no other mark, are replies.
+ */
+function tproxyOutput(options: CaptureOptions): string[] {
+  return [
+    "  chain output {",
+    "    type route hook output priority -150; policy accept;",
+    "    meta l4proto != tcp return",
+    `    meta mark ${options.mark} return`,
+    "    ct direction reply return",
+    `    ct mark & ${hexMask} == ${hexOutbound} meta mark set ${hexOutbound} return`,
+    ...notOutbound(options),
+    ...takers(options).map((who) => `    ${who}ct mark set ${hexOutbound} meta mark set ${hexOutbound}`),
+    "  }",
+  ];
+}
+
+/**
+ * No look at connection tracking: what opens a connection goes to the listener, and what belongs to one of the listener's is known by its
+ * socket. A socket that is not transparent is an application's, of a connection from before; the guard resets it.
+ */
+function tproxyPrerouting(options: CaptureOptions, facts: HostFacts): string[] {
+  return [
+    "  chain prerouting {",
+    "    type filter hook prerouting priority -150; policy accept;",
+    `    iifname "lo" ${marked(outboundMark)} meta l4proto tcp tproxy to :${options.outboundPort} accept`,
+    ...notInbound(options, facts),
+    "    fib daddr type != local return",
+    `    tcp flags & (syn | ack) == syn meta l4proto tcp tproxy to :${options.inboundPort} meta mark set ${hexTaken} accept`,
+    `    socket transparent 1 meta mark set ${hexTaken}`,
+    "  }",
+  ];
+}
+
+/**
+ * NAT of other programs (a port that Docker publishes, a REDIRECT) would lead away what TPROXY has taken. The first chain that decides
+ * about a connection decides alone, so this one does: it is to stay as it is.
+ */
+function tproxyKeep(): string[] {
+  const keep = (hook: string, mark: number): string[] => [
+    `  chain keep_${hook} {`,
+    `    type nat hook ${hook} priority -101; policy accept;`,
+    `    meta nfproto ipv4 ${marked(mark)} dnat ip to ip daddr`,
+    `    meta nfproto ipv6 ${marked(mark)} dnat ip6 to ip6 daddr`,
+    "  }",
+  ];
+  return [...keep("prerouting", takenMark), ...keep("output", outboundMark)];
+}
+
+/** Where another program took the routing rule away, or sent on what was taken, it would leave this host as it is. */
+function tproxyLeak(): string[] {
+  return [
+    "  chain leak {",
+    "    type filter hook postrouting priority 0; policy accept;",
+    ...[outboundMark, takenMark].map((mark) => `    oifname != "lo" ${marked(mark)} counter drop`),
     "  }",
   ];
 }
@@ -116,8 +215,11 @@ function guardChain(options: CaptureOptions, facts: HostFacts): string[] {
     "  chain guard {",
     "    type filter hook input priority 0; policy accept;",
     ...notInbound(options, facts),
-    // Whatever opens a connection, in either direction of what connection tracking believes.
-    "    tcp flags & (syn | ack) == syn counter drop",
+    // By the socket and not by its mark: that is the listener's, or the connection is not let in.
+    ...(options.method === "tproxy" ? ["    socket transparent 1 return"] : []),
+    // Whatever opens a connection, in either direction of what connection tracking believes. After REDIRECT the port of a node that
+    // is gone refuses by itself.
+    `    tcp flags & (syn | ack) == syn counter ${options.method === "tproxy" ? "reject with tcp reset" : "drop"}`,
     // Open since before capture; its client learns of it and comes again, by the listener.
     ...(guardedPorts(options, facts).length > 0
       ? ["    tcp dport @guarded tcp flags & rst == 0 counter reject with tcp reset"]
@@ -133,6 +235,7 @@ function notInbound(options: CaptureOptions, facts: HostFacts): string[] {
     "    meta l4proto != tcp return",
     '    iifname "lo" return',
     `    tcp dport { ${directPorts(options).join(", ")} } return`,
+    ...onlyPorts(options),
     ...(excludeInterfaces.length > 0 ? [`    iifname { ${quoted(excludeInterfaces)} } return`] : []),
     ...excluded("exclude_inbound", excludeInboundCidrs),
     ...(options.containers === "exclude" && facts.containerBridges.length > 0

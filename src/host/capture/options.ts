@@ -1,4 +1,5 @@
 /** What capture is told, and the numbers that its rules share. */
+import type { SocketAddress } from "../../base/ip.ts";
 import type { IpPrefix } from "../../base/prefix.ts";
 
 /** SSH stays reachable whatever else is wrong. */
@@ -8,9 +9,18 @@ export const returnMark = 0x111;
 /** Which bits of a mark that is; the others belong to whoever else marks on this host. */
 export const returnMask = 0xfff;
 
+/** Of what a program of this host sends and TPROXY is to take: by it the packet is delivered here. Under the same mask. */
+export const outboundMark = 0x112;
+/** Of what came from outside and TPROXY has taken: no routing rule has it, and the guard lets it in. */
+export const takenMark = 0x113;
+
+export type CaptureMethod = "redirect" | "tproxy";
+
 export type BackendName = "nftables" | "iptables" | "iptables-legacy";
 
 export interface CaptureOptions {
+  /** REDIRECT changes a connection's destination and connection tracking remembers it; TPROXY leaves it as it is. */
+  readonly method: CaptureMethod;
   /** Which program installs the rules; `auto` takes the first that works and says which that was. */
   readonly backend: "auto" | BackendName;
   /** Where outbound connections of this host's applications are redirected to. */
@@ -23,6 +33,14 @@ export interface CaptureOptions {
   readonly ownPorts: readonly number[];
   /** When not empty, only outbound connections to these are captured. */
   readonly includeCidrs: readonly IpPrefix[];
+  /** Users whose outbound connections alone are captured; empty: everyone's. */
+  readonly includeUids: readonly number[];
+  /** Users whose outbound connections are not captured. */
+  readonly excludeUids: readonly number[];
+  /** When not empty, only connections to these ports are captured, in and out. */
+  readonly includePorts: readonly number[];
+  /** Never captured outbound: the control plane, and whom this host asks for names. */
+  readonly neverTo: readonly SocketAddress[];
   /** Outbound connections to these are not captured. */
   readonly excludeCidrs: readonly IpPrefix[];
   /** Destination ports that are captured neither way. */
@@ -64,5 +82,13 @@ export function distinct(ports: readonly number[]): readonly number[] {
 /** Listened ports that capture guards: those that are reached directly are left out. */
 export function guardedPorts(options: CaptureOptions, facts: HostFacts): readonly number[] {
   const direct = new Set(directPorts(options));
-  return distinct(facts.listenedPorts).filter((port) => !direct.has(port));
+  const { includePorts } = options;
+  return distinct(facts.listenedPorts).filter(
+    (port) => !direct.has(port) && (includePorts.length === 0 || includePorts.includes(port)),
+  );
+}
+
+/** The marks by which packets are routed to this host. */
+export function routedMarks({ method, originalSource }: CaptureOptions): readonly number[] {
+  return [...(originalSource ? [returnMark] : []), ...(method === "tproxy" ? [outboundMark] : [])];
 }

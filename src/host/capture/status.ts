@@ -36,15 +36,22 @@ export async function captureStatus(host: Host, hbonePort: number): Promise<Capt
   const ports = redirectedPorts(listings.join("\n"));
   const { listenedPorts } = await readHostFacts(host);
   const isAnswered = ports.length > 0 && ports.every((port) => listenedPorts.includes(port));
-  const inboundPort = /prerouting[^}]*redirect to :(\d+)|FAIRLEAD_PREROUTING .*--to-ports (\d+)/i.exec(
-    listings.join("\n"),
-  );
+  // By TPROXY the same chain has the port of outbound connections, before that of inbound ones.
+  const inboundPort = [
+    ...listings
+      .join("\n")
+      .matchAll(
+        /prerouting[^}]*(?:redirect|tproxy) to :(\d+)|FAIRLEAD_PREROUTING .*(?:--to-ports|--on-port) (\d+)/gi,
+      ),
+  ].at(-1);
+  const method = /tproxy/i.test(listings.join("\n")) ? "tproxy" : "redirect";
   const findings =
     loaded.length === 0
       ? []
       : await inspectHost(host, {
           inboundPort: Number(inboundPort?.[1] ?? inboundPort?.[2] ?? ports.at(-1) ?? 0),
           hbonePort,
+          method,
         });
   return {
     state:

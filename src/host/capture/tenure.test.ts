@@ -18,6 +18,11 @@ const options: CaptureOptions = {
   excludePorts: [],
   excludeInboundCidrs: [],
   excludeInterfaces: [],
+  method: "redirect",
+  includeUids: [],
+  excludeUids: [],
+  includePorts: [],
+  neverTo: [],
   containers: "exclude",
   originalSource: false,
 };

@@ -23,7 +23,9 @@ export type TrialState = "waiting" | "confirmed" | "reverted" | "ended";
 
 /** The settings as one text: any other text has to be confirmed again. */
 export function describeCapture(options: CaptureOptions): string {
-  const plain = Object.entries(options).map(([name, value]) => [
+  // Whom this host asks for names comes with its lease.
+  const { neverTo: _, ...chosen } = options;
+  const plain = Object.entries(chosen).map(([name, value]) => [
     name,
     Array.isArray(value) ? value.map((item) => (isPrefix(item) ? formatNetwork(item) : item)) : value,
   ]);

@@ -1,5 +1,5 @@
 /**
- * Runs inside a network namespace: `capture_probe.ts serve` only listens; `capture_probe.ts node BACKEND` captures,
+ * Runs inside a network namespace: `capture_probe.ts serve` only listens; `capture_probe.ts node BACKEND METHOD` captures,
  * tries what must and must not be captured, removes the rules, tries again, and prints what it saw as JSON.
  */
 import { MeshError } from "../../base/errors.ts";
@@ -11,7 +11,7 @@ import { Capture } from "../capture/capture.ts";
 import type { BackendName, CaptureOptions } from "../capture/options.ts";
 import type { Host, Listener, Socket } from "../host.ts";
 
-const [, , mode, backend, network = "0"] = process.argv;
+const [, , mode, backend, method, network = "0"] = process.argv;
 const host = createBunHost();
 
 const inside4 = ip(`10.77.${network}.1`);
@@ -33,6 +33,11 @@ const options: CaptureOptions = {
   excludePorts: [9999],
   excludeInboundCidrs: [],
   excludeInterfaces: [],
+  method: method === "tproxy" ? "tproxy" : "redirect",
+  includeUids: [],
+  excludeUids: [],
+  includePorts: [],
+  neverTo: [],
   containers: "exclude",
   originalSource: true,
 };
@@ -55,8 +60,8 @@ function serve(): void {
 async function node(): Promise<Record<string, string>> {
   const seen: Record<string, string> = {};
   for (const wildcard of [ip("0.0.0.0"), ip("::")]) {
-    answer(wildcard, 15001, "outbound");
-    answer(wildcard, 15006, "inbound");
+    answer(wildcard, 15001, "outbound", method === "tproxy");
+    answer(wildcard, 15006, "inbound", method === "tproxy");
     for (const port of [22, 8080, 15008]) answer(wildcard, port, "direct");
   }
   const open = await host.net.connect({ to: { ip: outside4, port: 80 }, timeoutMs: 2_000 });
@@ -98,14 +103,15 @@ async function node(): Promise<Record<string, string>> {
   ] as const)
     seen[`left ${name}`] = (await host.process.run(program, args)).output
       .split("\n")
-      .filter((line) => /fairlead|0x111/i.test(line))
+      .filter((line) => /fairlead|0x11[123]/i.test(line))
       .join("; ");
   return seen;
 }
 
-function answer(address: IpAddress, port: number, name: string): Listener {
-  return host.net.listen({ address: { ip: address, port } }, (socket) => {
-    const original = host.net.originalDestination(socket);
+/** @param transparent TPROXY leaves a connection's own address as it was. */
+function answer(address: IpAddress, port: number, name: string, transparent = false): Listener {
+  return host.net.listen({ address: { ip: address, port }, transparent }, (socket) => {
+    const original = transparent ? socket.local : host.net.originalDestination(socket);
     const going = original === null ? "" : ` for ${formatSocketAddress(original)}`;
     socket.setHandler({ onData() {}, onDrain() {}, onEnd: () => socket.end(), onClose() {} });
     socket.write(new TextEncoder().encode(`${name} ${port}${going} from ${socket.remote.ip.text}`));

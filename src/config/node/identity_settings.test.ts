@@ -2,6 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { workloadApiLimits } from "../../base/limits/agent.ts";
 import { loadConfig } from "../load.ts";
 import type { SettingName } from "../settings.ts";
+import { Invalid } from "../value.ts";
+import { readSocketMode } from "./identity_settings.ts";
 
 type Flags = Partial<Record<SettingName, readonly string[]>>;
 
@@ -69,4 +71,10 @@ describe("the identity socket in the configuration", () => {
       const flags = { identitySocket: ["/s"], identityFor: rules, identitySocketMode: [text] };
       expect(errorsOf(flags)[0]).toContain("not a file mode such as 0660");
     });
+});
+
+test("a socket's mode is three octal digits, and neither setuid nor sticky", () => {
+  expect([readSocketMode("0660"), readSocketMode("777"), readSocketMode("000")]).toEqual([0o660, 0o777, 0]);
+  for (const text of ["4755", "1777", "0o660", "668", "66", "", "rw-rw----"])
+    expect(readSocketMode(text)).toBeInstanceOf(Invalid);
 });
