@@ -3,6 +3,7 @@
  * requests over kept HTTP/1.1 connections through a waypoint. It ends when its standard input says so, and tells what it saw as one line of JSON.
  */
 import { createHash } from "node:crypto";
+import { createSocket } from "node:dgram";
 import { connect, type Socket } from "node:net";
 import type { Failure, LoadOptions, LoadReport } from "./report.ts";
 
@@ -187,7 +188,36 @@ async function requests(): Promise<void> {
   caller?.close();
 }
 
+/** One question at a time, by UDP, from a port of its own; a resolver asks again after five seconds, and here that is a failure. */
+async function names(): Promise<void> {
+  const { ip, port, name } = options.names;
+  const labels = name.split(".").flatMap((label) => [label.length, ...Buffer.from(label)]);
+  while (!isOver) {
+    const began = performance.now();
+    const id = Math.floor(Math.random() * 0x10000);
+    const socket = createSocket("udp4");
+    try {
+      const answered = new Promise<Buffer>((resolve, reject) => {
+        socket.once("message", resolve);
+        socket.once("error", reject);
+        setTimeout(() => reject(new Error("no answer")), 5_000);
+      });
+      answered.catch(() => {});
+      const head = [id >> 8, id & 0xff, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+      socket.send(Buffer.from([...head, ...labels, 0, 0, 1, 0, 1]), port, ip);
+      const answer = await answered;
+      if (answer.readUInt16BE(0) !== id || answer.readUInt16BE(6) === 0) throw "an answer without an address";
+      count("names that were asked for", performance.now() - began);
+    } catch (thrown) {
+      fail("name", thrown instanceof Error ? thrown.message : thrown);
+    }
+    socket.close();
+    await Bun.sleep(restMs);
+  }
+}
+
 const work = [
+  names(),
   ...Array.from({ length: kept }, keepAlive),
   ...Array.from({ length: lanes }, newOnes),
   ...Array.from({ length: idle }, silent),

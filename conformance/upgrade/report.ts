@@ -6,6 +6,8 @@ export interface LoadOptions {
   readonly echo: { readonly ip: string; readonly port: number };
   readonly web: { readonly ip: string; readonly port: number };
   readonly webHost: string;
+  /** The names' proxy of the caller's host, and a name that it answers. */
+  readonly names: { readonly ip: string; readonly port: number; readonly name: string };
 }
 
 export interface Failure {

@@ -234,6 +234,7 @@ class Story {
       "new connections",
       "KiB of the long transfer",
       "HTTP requests by the waypoint",
+      "names that were asked for",
     ])
       holds((counts[kind] ?? 0) > 100, `${counts[kind]} ${kind}`);
     equal(counts["idle connections"], 50, "idle connections that live");

@@ -82,7 +82,7 @@ export class Stage {
       ["--waypoint", "shop/waypoint"],
       notify === null ? {} : { NOTIFY_SOCKET: notify.path },
     );
-    const client = start(callers, []);
+    const client = start(callers, ["--dns", "127.0.0.1:15053", "--dns-setup", "off"]);
     const served = run(lab, servers, "served", [
       db.ip,
       String(dbService.targetPort),
@@ -95,6 +95,7 @@ export class Stage {
       echo: { ip: dbService.ip, port: dbService.port },
       web: { ip: web.service, port: 80 },
       webHost: "web.shop.mesh",
+      names: { ip: "127.0.0.1", port: 15_053, name: "db.shop.mesh" },
     };
     const load = run(lab, callers, "load", [JSON.stringify(options)]);
     await said(load, "runs");
