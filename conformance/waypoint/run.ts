@@ -5,6 +5,7 @@ import { tryAuthorizers } from "./auth/authorizers.ts";
 import { compareWithEnvoy } from "./auth/envoy.ts";
 import { tryClients } from "./clients/clients.ts";
 import { tryGatewayApi } from "./gateway_api/gateway_api.ts";
+import { tryMiddlewareExample } from "./middleware_example.ts";
 import { tryOpa } from "./opa/opa.ts";
 import { tryLimitsOverTls } from "./rate_limit/over_tls.ts";
 import { type AskedRequest, type RouteCase, routeCases } from "./route_cases.ts";
@@ -45,6 +46,9 @@ export async function waypointConformance(argv: readonly string[]): Promise<numb
   });
   counts.skipped += absent.length;
   for (const reason of absent) console.log(`skipped client: ${reason}`);
+  await tryMiddlewareExample(scratchDirectory("waypoint_middleware"), (name, fault) => {
+    if (wanted === undefined || `middleware: ${name}`.includes(wanted)) tell(`middleware: ${name}`, fault);
+  });
   const unlimited = await tryLimitsOverTls(scratchDirectory("waypoint_limits"), (name, fault) => {
     if (wanted === undefined || `rate limit service ${name}`.includes(wanted))
       tell(`rate limit service ${name}`, fault);
