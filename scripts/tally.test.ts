@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import {
   addTallies,
+  countTogether,
+  emptyTally,
   failedNames,
   failureLines,
   formatTally,
@@ -22,6 +24,26 @@ describe("tally", () => {
   test("the closing line says what was skipped only when something was", () => {
     expect(formatTally({ passed: 3, failed: 0, skipped: 0 })).toBe("3 passed, 0 failed");
     expect(formatTally({ passed: 3, failed: 1, skipped: 2 })).toBe("3 passed, 1 failed, 2 skipped");
+  });
+
+  test("of what runs at a time all is counted, whoever is over first", async () => {
+    const ends: (() => void)[] = [];
+    const begun: number[] = [];
+    const counting = countTogether([1, 2, 3, 4, 5], 2, (one) => {
+      begun.push(one);
+      return new Promise((resolve) => {
+        ends.push(() => resolve({ ...emptyTally, passed: 10 ** one, failed: one === 2 ? 1 : 0 }));
+      });
+    });
+    const seen: string[] = [];
+    while (begun.length < 5 || ends.length > 0) {
+      seen.push(begun.join(""));
+      // The one that began last, and with it whatever waits for nobody.
+      ends.pop()?.();
+      await Bun.sleep(0);
+    }
+    expect(await counting).toEqual({ passed: 111_110, failed: 1, skipped: 0 });
+    expect(seen.slice(0, 4)).toEqual(["12", "123", "1234", "12345"]);
   });
 
   test("a program is judged by its last closing line", () => {

@@ -18,6 +18,25 @@ export function addTallies(left: Tally, right: Tally): Tally {
 }
 
 /** `12 passed, 0 failed, 1 skipped`; the last part only when something was. */
+/** Runs all, so many at a time, in their order. @returns the sum of what each of them counted. */
+export async function countTogether<T>(
+  all: readonly T[],
+  atATime: number,
+  run: (one: T) => Promise<Tally>,
+): Promise<Tally> {
+  const waiting = [...all];
+  let sum = emptyTally;
+  const work = async () => {
+    for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) {
+      const tally = await run(one);
+      // Not in one expression with the wait: what others added meanwhile would be lost.
+      sum = addTallies(sum, tally);
+    }
+  };
+  await Promise.all(Array.from({ length: atATime }, work));
+  return sum;
+}
+
 export function formatTally(tally: Tally): string {
   const line = `${tally.passed} passed, ${tally.failed} failed`;
   return tally.skipped === 0 ? line : `${line}, ${tally.skipped} skipped`;

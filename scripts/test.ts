@@ -1,13 +1,14 @@
 /**
- * `npm test`: every suite, one after the other, and one closing line that counts what really ran.
- * `npm test -- unit simulation` runs only those.
+ * `npm test`: every suite, and one closing line that counts what really ran. `npm test -- unit simulation` runs only those. Suites that
+ * wait more than they compute run two at a time, and so do the files of suites of `bun test`.
  */
 import { existsSync, readdirSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   addTallies,
+  countTogether,
   emptyTally,
   failedNames,
   failureLines,
@@ -29,57 +30,104 @@ const testLimitMs = 300_000;
 /** Of a suite. They take from seconds to ten minutes on a quiet machine, and several times as long on a busy one. */
 const suiteLimitMs = 90 * 60_000;
 
+/** Files that one process of `bun test` is given. Fewer would be loading the same modules again and again. */
+const filesAtOnce = 12;
+/** A test of bytes or of processes uses one core, or none. */
+const workers = Math.min(2, availableParallelism());
+
 interface Suite {
   readonly name: string;
   /** A suite that takes longer is stopped and has failed: it hangs. */
   readonly limitMs: number;
-  run(limitMs: number): Promise<Tally>;
+  run(limitMs: number, output: Output): Promise<Tally>;
 }
+
+/** Where a suite says what it does: at once, or in one piece at its end, when another one runs beside it. */
+interface Output {
+  write(text: string): void;
+  /** Of which two that run at a time; for ports that both look for (`conformance/control/free_port.ts`). */
+  readonly lane: number;
+}
+
+/** One or two lists of suites: what is in one runs one after the other, and both lists at a time. */
+type Stage = readonly (readonly Suite[])[];
 
 /** Told again at the end, where somebody looks. */
 const failures: string[] = [];
 
-const suites: readonly Suite[] = [
-  { name: "check", limitMs: suiteLimitMs, run: runChecks },
+const overIpv6 = "conformance/flows/over_ipv6.ts";
+
+/** What measures turns, or uses both cores by itself, runs alone. */
+const stages: readonly Stage[] = [
+  [[{ name: "check", limitMs: suiteLimitMs, run: runChecks }]],
   // Property tests stand beside the unit they test.
-  bunSuite("unit", ["src", "wasm", "scripts", "bench", ...conformanceFolders(["namespaces"])]),
+  [[bunSuite("unit", ["src", "wasm", "scripts", "bench", ...conformanceFolders(["namespaces"])])]],
   // Their own addresses are IPv4, and are rewritten.
-  bunSuite("flows by IPv6", ["conformance/flows"], ["conformance/flows/over_ipv6.ts"]),
-  programSuite("simulation", "conformance/sim/run.ts", ["--seeds=200", "--no-keep"]),
-  programSuite("simulator", "conformance/sim/run.ts", ["--mutants", "--sample=6"]),
-  programSuite("races", "conformance/sim/awaits/run.ts", []),
-  programSuite("power", "conformance/run.ts", ["power"]),
-  programSuite("mutants", "scripts/mutants.ts", ["--recorded", "--sample=300"]),
+  [[bunSuite("flows by IPv6", ["conformance/flows"], { preload: [overIpv6] })]],
+  [[programSuite("simulation", "conformance/sim/run.ts", ["--seeds=200", "--no-keep"])]],
+  [[programSuite("simulator", "conformance/sim/run.ts", ["--mutants", "--sample=6"])]],
+  [[programSuite("races", "conformance/sim/awaits/run.ts", [])]],
+  [[programSuite("power", "conformance/run.ts", ["power"])]],
+  [[programSuite("mutants", "scripts/mutants.ts", ["--recorded", "--sample=300"])]],
   // The same inputs each time: a fresh seed might fail any commit. Fresh ones are for `npm run fuzz -- SECONDS`.
-  programSuite("fuzz", "conformance/fuzz/run.ts", ["--fixed"]),
-  programSuite("runtime", "conformance/run.ts", [
-    "runtime",
-    "base",
-    "wire",
-    "policy",
-    "mesh",
-    "transport",
-    "host",
-    "tunnel",
-  ]),
-  programSuite("istio", "conformance/run.ts", ["istio"]),
-  programSuite("h2spec", "conformance/spec/h2spec.ts", []),
-  programSuite("peers", "conformance/run.ts", ["peer"]),
-  programSuite("control", "conformance/run.ts", ["control"]),
-  programSuite("tenants", "conformance/run.ts", ["tenants"]),
-  programSuite("adversary", "conformance/run.ts", ["adversary"]),
-  programSuite("http", "conformance/run.ts", ["http"]),
-  programSuite("waypoint", "conformance/run.ts", ["waypoint"]),
-  programSuite("docs", "conformance/run.ts", ["docs"]),
-  programSuite("soak", "conformance/soak/run.ts", ["--smoke"]),
-  programSuite("capture", "conformance/run.ts", ["capture"]),
-  programSuite("upgrade", "conformance/run.ts", ["upgrade", "--short"]),
-  programSuite("vm", "conformance/run.ts", ["vm"]),
-  bunSuite("namespaces", ["conformance/namespaces"]),
-  programSuite("bench", "bench/smoke.ts", []),
-  programSuite("demo", "conformance/demo/demo.ts", []),
-  programSuite("control demo", "conformance/demo/control.ts", []),
+  [[programSuite("fuzz", "conformance/fuzz/run.ts", ["--fixed"])]],
+  [
+    [
+      programSuite("runtime", "conformance/run.ts", [
+        "runtime",
+        "base",
+        "wire",
+        "policy",
+        "mesh",
+        "transport",
+        "host",
+        "tunnel",
+      ]),
+    ],
+  ],
+  [[programSuite("istio", "conformance/run.ts", ["istio"])]],
+  // It waits two seconds for each answer, whatever else there is to do.
+  [[programSuite("h2spec", "conformance/spec/h2spec.ts", [])]],
+  [
+    [
+      programSuite("peers", "conformance/run.ts", ["peer"]),
+      programSuite("tenants", "conformance/run.ts", ["tenants"]),
+    ],
+    [
+      programSuite("control", "conformance/run.ts", ["control"]),
+      programSuite("http", "conformance/run.ts", ["http"]),
+    ],
+  ],
+  [[programSuite("adversary", "conformance/run.ts", ["adversary"])]],
+  [
+    [
+      programSuite("waypoint", "conformance/run.ts", ["waypoint"]),
+      programSuite("capture", "conformance/run.ts", ["capture"]),
+    ],
+    [bunSuite("namespaces", ["conformance/namespaces"], { isSerial: true })],
+  ],
+  [
+    [programSuite("docs", "conformance/run.ts", ["docs"])],
+    [
+      programSuite("vm", "conformance/run.ts", ["vm"]),
+      // Capture, rules and rough cables are tried in both families by their own tests.
+      bunSuite(
+        "namespaces by IPv6",
+        ["identities", "life_cycle", "revocation", "transfer"].map(
+          (name) => `conformance/namespaces/${name}.test.ts`,
+        ),
+        { preload: [overIpv6], isSerial: true },
+      ),
+    ],
+  ],
+  [[programSuite("upgrade", "conformance/run.ts", ["upgrade", "--short"])]],
+  [[programSuite("soak", "conformance/soak/run.ts", ["--smoke"])]],
+  [[programSuite("bench", "bench/smoke.ts", [])]],
+  [[programSuite("demo", "conformance/demo/demo.ts", [])]],
+  [[programSuite("control demo", "conformance/demo/control.ts", [])]],
 ];
+
+const suites: readonly Suite[] = stages.flat(2);
 
 /** Every folder of conformance/ but those that are suites of their own. */
 function conformanceFolders(others: readonly string[]): readonly string[] {
@@ -89,7 +137,7 @@ function conformanceFolders(others: readonly string[]): readonly string[] {
 }
 
 /** Types, lint and format, and that generated files are what their sources give; each counts as one test. */
-async function runChecks(limitMs: number): Promise<Tally> {
+async function runChecks(limitMs: number, output: Output): Promise<Tally> {
   const checks: readonly (readonly string[])[] = [
     [join(bin, "tsc"), "-p", "."],
     [join(bin, "biome"), "check", "."],
@@ -100,46 +148,78 @@ async function runChecks(limitMs: number): Promise<Tally> {
   ];
   let tally = emptyTally;
   for (const command of checks) {
-    const { exitCode } = await runCommand(command, limitMs);
+    const { exitCode } = await runCommand(command, limitMs, output);
     if (exitCode !== 0) failures.push(`check: ${command.join(" ").replaceAll(`${root}/`, "")}`);
     tally = addTallies(tally, exitCode === 0 ? { ...emptyTally, passed: 1 } : oneFailure);
   }
   return tally;
 }
 
-/** @param preload a module that is loaded before the tests. */
-function bunSuite(name: string, folders: readonly string[], preload: readonly string[] = []): Suite {
+interface BunOptions {
+  /** Modules that are loaded before the tests. */
+  readonly preload?: readonly string[];
+  /** Its files take what a host has one of. */
+  readonly isSerial?: boolean;
+}
+
+function bunSuite(
+  name: string,
+  folders: readonly string[],
+  { preload = [], isSerial = false }: BunOptions = {},
+): Suite {
   return {
     name,
     limitMs: suiteLimitMs,
-    run: async (limit) => {
-      const present = folders.filter(hasTests).map((folder) => `./${folder}`);
-      if (present.length === 0) return emptyTally;
-      const scratch = await mkdtemp(join(tmpdir(), "fairlead-test-"));
-      try {
-        const report = join(scratch, "junit.xml");
-        const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
-        const before = preload.map((path) => `--preload=./${path}`);
-        const command = [bun, "test", ...before, `--timeout=${testLimitMs}`, ...reporter, ...present];
-        const { exitCode, output } = await runCommand(command, limit);
-        const xml = existsSync(report) ? await readFile(report, "utf8") : "";
-        for (const skipped of skippedNames(xml)) console.log(`skipped: ${skipped}`);
-        const tally = judge(parseJunit(xml), exitCode);
-        failures.push(...whatFailed(name, tally, failedNames(xml), output));
-        return tally;
-      } finally {
-        await rm(scratch, { recursive: true, force: true });
-      }
+    run: async (limit, output) => {
+      const files = folders.flatMap(testsIn);
+      // Beside another suite there is no second core.
+      const atATime = output === liveOutput && !isSerial ? workers : 1;
+      // So many groups for each that none works alone for long in the end.
+      const size = Math.min(filesAtOnce, Math.ceil(files.length / (4 * atATime)));
+      const groups = Array.from({ length: Math.ceil(files.length / size) }, (_, index) =>
+        files.slice(index * size, (index + 1) * size),
+      );
+      return countTogether(groups, atATime, (group) => runFiles(name, group, preload, limit, output));
     },
   };
 }
 
-function hasTests(folder: string): boolean {
+async function runFiles(
+  name: string,
+  files: readonly string[],
+  preload: readonly string[],
+  limit: number,
+  output: Output,
+): Promise<Tally> {
+  const scratch = await mkdtemp(join(tmpdir(), "fairlead-test-"));
+  try {
+    const report = join(scratch, "junit.xml");
+    const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
+    const before = preload.map((path) => `--preload=./${path}`);
+    const command = [bun, "test", ...before, `--timeout=${testLimitMs}`, ...reporter, ...files];
+    // Whole, since others run at the same time.
+    const { exitCode, text } = await runCommand(command, limit, new Gathered(output.lane));
+    output.write(text);
+    const xml = existsSync(report) ? await readFile(report, "utf8") : "";
+    for (const skipped of skippedNames(xml)) output.write(`skipped: ${skipped}\n`);
+    const tally = judge(parseJunit(xml), exitCode);
+    failures.push(...whatFailed(name, tally, failedNames(xml), text));
+    return tally;
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Paths that `bun test` takes as files. @param folder or a file itself. */
+function testsIn(folder: string): readonly string[] {
   const path = join(root, folder);
-  return (
-    existsSync(path) &&
-    readdirSync(path, { recursive: true }).some((entry) => String(entry).endsWith(".test.ts"))
-  );
+  if (folder.endsWith(".test.ts")) return [`./${folder}`];
+  if (!existsSync(path)) return [];
+  return readdirSync(path, { recursive: true })
+    .map(String)
+    .filter((entry) => entry.endsWith(".test.ts"))
+    .sort()
+    .map((entry) => `./${folder}/${entry}`);
 }
 
 /** A program that prints its own closing line. */
@@ -147,11 +227,11 @@ function programSuite(name: string, path: string, args: readonly string[]): Suit
   return {
     name,
     limitMs: suiteLimitMs,
-    run: async (limit) => {
+    run: async (limit, output) => {
       if (!existsSync(join(root, path))) return emptyTally;
-      const { exitCode, output } = await runCommand([bun, path, ...args], limit);
-      const tally = judge(parseTally(output), exitCode);
-      failures.push(...whatFailed(name, tally, failureLines(output), output));
+      const { exitCode, text } = await runCommand([bun, path, ...args], limit, output);
+      const tally = judge(parseTally(text), exitCode);
+      failures.push(...whatFailed(name, tally, failureLines(text), text));
       return tally;
     },
   };
@@ -163,30 +243,52 @@ function judge(tally: Tally | null, exitCode: number): Tally {
   return exitCode !== 0 && tally.failed === 0 ? addTallies(tally, oneFailure) : tally;
 }
 
+class Gathered implements Output {
+  readonly lane: number;
+  text = "";
+
+  constructor(lane: number) {
+    this.lane = lane;
+  }
+
+  write(piece: string): void {
+    this.text += piece;
+  }
+}
+
+const liveOutput: Output = { lane: 0, write: (text) => void process.stdout.write(text) };
+
 async function runCommand(
   command: readonly string[],
   limitMs: number,
-): Promise<{ readonly exitCode: number; readonly output: string }> {
-  let output = "";
-  const child = Bun.spawn([...command], { cwd: root, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  output: Output,
+): Promise<{ readonly exitCode: number; readonly text: string }> {
+  let text = "";
+  const say = (piece: string) => {
+    text += piece;
+    output.write(piece);
+  };
+  const child = Bun.spawn([...command], {
+    cwd: root,
+    env: { ...process.env, FAIRLEAD_TEST_LANE: String(output.lane) },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
   const timer = setTimeout(() => {
-    output += `stopped after ${limitMs / 1000} s\n`;
-    console.log(`stopped after ${limitMs / 1000} s`);
+    say(`stopped after ${limitMs / 1000} s\n`);
     child.kill("SIGKILL");
   }, limitMs);
-  const follow = async (from: ReadableStream<Uint8Array>, to: NodeJS.WriteStream): Promise<void> => {
+  const follow = async (from: ReadableStream<Uint8Array>): Promise<void> => {
     const decoder = new TextDecoder();
-    for await (const chunk of from) {
-      to.write(chunk);
-      output += decoder.decode(chunk, { stream: true });
-    }
+    for await (const chunk of from) say(decoder.decode(chunk, { stream: true }));
   };
-  const both = Promise.all([follow(child.stdout, process.stdout), follow(child.stderr, process.stderr)]);
+  const both = Promise.all([follow(child.stdout), follow(child.stderr)]);
   // A process that it left behind may hold its output open for ever.
   await Promise.race([both, child.exited.then(() => Bun.sleep(10_000))]);
   const exitCode = await child.exited;
   clearTimeout(timer);
-  return { exitCode, output };
+  return { exitCode, text };
 }
 
 function select(names: readonly string[]): readonly Suite[] {
@@ -204,20 +306,40 @@ async function main(): Promise<void> {
   const selected = select(process.argv.slice(2));
   // The peers other programs need; what cannot be installed here is said aloud and its checks are skipped.
   if (selected.some((suite) => ["peers", "h2spec", "control", "runtime"].includes(suite.name)))
-    await runCommand([bun, "scripts/peers.ts"], 600_000);
+    await runCommand([bun, "scripts/peers.ts"], 600_000, liveOutput);
   const rows: string[] = [];
   let total = emptyTally;
-  for (const suite of selected) {
-    console.log(`\n── ${suite.name} ──`);
+  const runSuite = async (suite: Suite, output: Output): Promise<void> => {
+    output.write(`\n── ${suite.name} ──\n`);
     const started = performance.now();
-    const ran = await suite.run(suite.limitMs);
+    const ran = await suite.run(suite.limitMs, output);
     const empty = ran.passed + ran.failed + ran.skipped === 0;
-    if (empty) console.log(`${suite.name}: no test ran, which is a failure`);
+    if (empty) output.write(`${suite.name}: no test ran, which is a failure\n`);
     const tally = empty ? oneFailure : ran;
     if (empty) failures.push(`${suite.name}: no test ran`);
     total = addTallies(total, tally);
     const seconds = ((performance.now() - started) / 1000).toFixed(1).padStart(6);
     rows.push(`${suite.name.padEnd(13)} ${seconds} s  ${formatTally(tally)}`);
+  };
+  for (const stage of stages) {
+    const lanes = stage
+      .map((lane) => lane.filter((suite) => selected.includes(suite)))
+      .filter((lane) => lane.length > 0);
+    const isAlone = lanes.length < 2 || workers < 2;
+    const runLane = async (lane: readonly Suite[], index: number): Promise<void> => {
+      for (const suite of lane) {
+        const whole = new Gathered(index);
+        await runSuite(suite, isAlone ? liveOutput : whole);
+        process.stdout.write(whole.text);
+      }
+    };
+    if (isAlone) for (const lane of lanes) await runLane(lane, 0);
+    else {
+      console.log(
+        `\n── at a time: ${lanes.map((lane) => lane.map(({ name }) => name).join(", ")).join(" | ")} ──`,
+      );
+      await Promise.all(lanes.map(runLane));
+    }
   }
   console.log(`\n${rows.join("\n")}`);
   // Last, where somebody looks who sees the end alone.

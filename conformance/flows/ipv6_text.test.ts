@@ -16,6 +16,11 @@ test("an address is rewritten wherever it stands, and a port behind it is told f
   expect(rewriteToIpv6(`/^for="${host.replaceAll(".", "\\.")}:\\d+"/`)).toBe('/^for="\\[fd10::1\\]:\\d+"/');
 });
 
+test("the address of this host may stay as it is", () => {
+  const loopback = dotted(127, 0, 0, 1);
+  expect(rewriteToIpv6(`${loopback}:80 ${host}`, true)).toBe(`${loopback}:80 fd10::1`);
+});
+
 test("what is no address stays as it is", () => {
   for (const text of ["version 1.2.3", `x${host}`, `${host}.example`, "1.2.3.4.5", "HTTP/1.1"])
     expect(rewriteToIpv6(text)).toBe(text);
@@ -26,7 +31,7 @@ test("addresses that are not the same are not the same afterwards, and are writt
     [0, 2, 9].flatMap((c) => [1, 77].map((d) => dotted(10, b, c, d))),
   );
   const others = [dotted(127, 0, 0, 1), dotted(0, 0, 0, 0), dotted(192, 0, 2, 9), dotted(169, 254, 169, 254)];
-  const rewritten = [...all, ...others].map(rewriteToIpv6);
+  const rewritten = [...all, ...others].map((text) => rewriteToIpv6(text));
   expect(new Set(rewritten).size).toBe(rewritten.length);
   for (const text of rewritten) expect(IpAddress.parse(text)?.text).toBe(text);
 });

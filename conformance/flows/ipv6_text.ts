@@ -4,11 +4,16 @@
 const addressPattern =
   /(?<![\w.\\])(\d{1,3})(\\?)\.(\d{1,3})\\?\.(\d{1,3})\\?\.(\d{1,3})(?!\w|\\?\.\w)(\/\d+)?(?=(:(?=[\d$P\\]))?)/g;
 
-/** Of 10.0.0.0/8 and of documentation, each address has one of its own: `10.88.0.2` is `fd10:88::2`. */
-export function rewriteToIpv6(text: string): string {
+/**
+ * Of 10.0.0.0/8 and of documentation, each address has one of its own: `10.88.0.2` is `fd10:88::2`.
+ *
+ * @param keepsLoopback 127.0.0.1 is where programs listen by themselves.
+ */
+export function rewriteToIpv6(text: string, keepsLoopback = false): string {
   return text.replace(
     addressPattern,
-    (_all, a: string, slash: string, b: string, c: string, d: string, prefix?: string, port?: string) => {
+    (all, a: string, slash: string, b: string, c: string, d: string, prefix?: string, port?: string) => {
+      if (keepsLoopback && a === "127") return all;
       const address = ipv6Of([a, b, c, d].map(Number));
       if (prefix !== undefined) return `${address}/${Number(prefix.slice(1)) + 96}`;
       return port === undefined ? address : `${slash}[${address}${slash}]`;

@@ -71,7 +71,7 @@ describe("a revocation list", () => {
     const before = nodes.server.records.length;
     expect(await caller.call(db.ip, port, cartIp)).toBe("reset");
     const line = await nodes.server.line({ message: "connection failed", error: /^certificate_revoked: / });
-    expect(line["src.addr"]).toStartWith(`${cartIp}:`);
+    expect(line["src.addr"]).toStartWith(cartIp.includes(":") ? `[${cartIp}]:` : `${cartIp}:`);
     expect(nodes.server.records.length).toBeGreaterThan(before);
     expect(await caller.call(db.ip, port, webIp)).toBe(`you are ${webIp}`);
   });
