@@ -38,7 +38,7 @@ describe("tally", () => {
     const seen: string[] = [];
     while (begun.length < 5 || ends.length > 0) {
       seen.push(begun.join(""));
-      // The one that began last, and with it whatever waits for nobody.
+      // The one that began last.
       ends.pop()?.();
       await Bun.sleep(0);
     }
