@@ -47,8 +47,8 @@ function startNative(
   } catch (thrown) {
     throw listenError(systemErrorName(thrown) ?? String(thrown), target);
   }
-  // What was set on a socket stays, whichever process has it.
-  if (linux !== null && fd === null) prepare(linux, native, options, target);
+  // Also one that was handed over: this program may want more of it than the one before (TPROXY in place of REDIRECT).
+  if (linux !== null) prepare(linux, native, options, target);
   return {
     fd: "fd" in native && typeof native.fd === "number" ? native.fd : -1,
     port: fd === null ? native.port : options.address.port,
