@@ -1,5 +1,5 @@
 /**
- * `npm run conformance -- runtime [FOLDER …] [host] [tunnel]`: the tests of the folders that know no runtime, in Node 22 and in Deno 2, what
+ * `npm run conformance -- runtime [FOLDER …] [host] [tunnel] [demo]`: the tests of the folders that know no runtime, in Node 22 and in Deno 2, what
  * their host keeps of the contract of all hosts, and the tunnel of the program itself. What is pure by the table of imports is shown to be so. Files that need Bun, by themselves
  * or through the memory host's database, are named and left out.
  */
@@ -16,6 +16,9 @@ const runtimes = join(root, ".peers", "runtimes");
 const here = import.meta.dir;
 
 const hostFiles = ["conformance/runtime/process_contract.ts", "conformance/runtime/host_contract.ts"];
+
+/** Not of a folder: the contract of hosts, and the program itself. */
+const programParts: readonly string[] = ["host", "tunnel", "demo"];
 
 /** In the order of what knows least. */
 const pureFolders = [
@@ -76,10 +79,10 @@ interface Totals {
   readonly failures: readonly string[];
 }
 
-/** @param argv folders, `host` for the contract of hosts, `tunnel` for the program; all of it without any. @returns the exit code. */
+/** @param argv folders and parts; all of them without any. @returns the exit code. */
 export async function runtimeConformance(argv: readonly string[]): Promise<number> {
-  const parts = argv.length > 0 ? argv : [...pureFolders, "host", "tunnel"];
-  const folders = parts.filter((part) => part !== "host" && part !== "tunnel");
+  const parts = argv.length > 0 ? argv : [...pureFolders, ...programParts];
+  const folders = parts.filter((part) => !programParts.includes(part));
   const { chosen, left } = chooseFiles(folders);
   if (folders.length > 0)
     console.log(`${chosen.length} files of ${folders.join(", ")}; ${left.length} need Bun:`);
@@ -97,6 +100,9 @@ export async function runtimeConformance(argv: readonly string[]): Promise<numbe
             judge("deno", files, await denoFlags(scratch), environment),
           ]),
       ...(parts.includes("tunnel") ? [tunnelBy("node", []), tunnelBy("deno", ["run", "-A"])] : []),
+      ...(parts.includes("demo")
+        ? [demoBy("node", [], scratch), demoBy("deno", ["run", "-A"], scratch)]
+        : []),
     ];
     const all = await Promise.all(judged);
     const sum = (pick: (one: Judged) => number): number => all.reduce((total, one) => total + pick(one), 0);
@@ -109,6 +115,28 @@ export async function runtimeConformance(argv: readonly string[]): Promise<numbe
     blackhole.close();
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+/** `npm run demo`, a waypoint in it, with every node under this runtime. */
+async function demoBy(name: "node" | "deno", flags: readonly string[], scratch: string): Promise<Judged> {
+  const path = join(runtimes, "node_modules", ".bin", name);
+  if (!existsSync(path)) {
+    console.log(`skipped: the demo with ${name}: it is not installed (npm could not be reached)`);
+    return { passed: 0, failed: 0, skipped: 1 };
+  }
+  const program = join(scratch, `fairlead-${name}`);
+  const command = [path, ...flags, join(root, "src/main_node.ts")].map((word) => `'${word}'`).join(" ");
+  await writeFile(program, `#!/bin/sh\nexec ${command} "$@"\n`, { mode: 0o755 });
+  const child = Bun.spawn([process.execPath, join(root, "conformance/demo/demo.ts"), program], {
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const output = await new Response(child.stdout).text();
+  const [, passed = "0", failed = "1"] = /(\d+) passed, (\d+) failed\s*$/.exec(output) ?? [];
+  console.log(`\nthe demo with ${name}: ${passed} passed, ${failed} failed`);
+  if (failed !== "0") console.log(output);
+  return { passed: Number(passed), failed: Number(failed), skipped: 0 };
 }
 
 /** The program itself, under this runtime against one under Bun. */
