@@ -86,7 +86,6 @@ const stages: readonly Stage[] = [
     ],
   ],
   [[programSuite("istio", "conformance/run.ts", ["istio"])]],
-  // It waits two seconds for each answer, whatever else there is to do.
   [[programSuite("h2spec", "conformance/spec/h2spec.ts", [])]],
   [
     [

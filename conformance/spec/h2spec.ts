@@ -75,9 +75,9 @@ async function runAll(found: { h2spec: string; h2specd: string }): Promise<Outco
   await writeFile(keyFile, tls.keyPem);
   const plainServer = serve(0, null);
   const tlsServer = serve(0, tls);
-  const target = (port: number) => [found.h2spec, "-p", String(port), "-o", "2"];
+  const target = (port: number) => [found.h2spec, "-p", String(port), "-o", "20"];
   const clientCommand = `${process.execPath} ${join(import.meta.dir, "h2spec_client.ts")}`;
-  const client = (port: number) => [found.h2specd, "-o", "2", "-S", "-f", String(port), "-e", clientCommand];
+  const client = (port: number) => [found.h2specd, "-o", "20", "-S", "-f", String(port), "-e", clientCommand];
   try {
     return [
       await run("server, TCP", target(plainServer.address.port), expectedCases.server),
