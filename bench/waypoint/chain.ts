@@ -5,6 +5,7 @@ import { TestAuthority } from "../../conformance/peer/lab/authority.ts";
 import { Subprocess } from "../../conformance/peer/lab/subprocess.ts";
 import { emptyMiddleware, middleware, policies, routes } from "../micro/waypoint_documents.ts";
 import { envoyWaypoint } from "./envoy.ts";
+import { authentication, type BenchToken } from "./token.ts";
 
 export interface Chain {
   /** The waypoint's process. */
@@ -14,6 +15,8 @@ export interface Chain {
   readonly http2: string;
   /** Serves `/64k` over HTTP/1.1; the one for HTTP/2 does so, too. */
   readonly large: string;
+  /** gRPC's own interoperability server, where the chain has one. */
+  readonly grpc: string;
   stop(): Promise<void>;
 }
 
@@ -23,6 +26,7 @@ const services = [
   { name: "one", vip: "240.3.0.1", protocol: "HTTP", port: 28_380, caller: 28_390 },
   { name: "two", vip: "240.3.0.2", protocol: "HTTP2", port: 28_381, caller: 28_391 },
   { name: "three", vip: "240.3.0.3", protocol: "HTTP", port: 28_382, caller: 28_392 },
+  { name: "four", vip: "240.3.0.4", protocol: "GRPC", port: 28_383, caller: 28_393 },
 ];
 
 /** What each service has; nothing of it by default. */
@@ -31,9 +35,11 @@ export interface Shape {
   readonly rules: number;
   /** Of Fairlead alone. */
   readonly middlewares: number;
+  /** An end user's token that each request has to have, whatever the rules; null: none. */
+  readonly token: BenchToken | null;
 }
 
-export const plain: Shape = { rules: 0, middlewares: 0 };
+export const plain: Shape = { rules: 0, middlewares: 0, token: null };
 
 /** Who is the waypoint. */
 export type WaypointSubject =
@@ -47,6 +53,7 @@ export async function openChain(
   subject: WaypointSubject,
   loadPath: string,
   shape: Shape = plain,
+  grpcPath: string | null = null,
 ): Promise<Chain> {
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, "64k"), new Uint8Array(65_536).fill(0x61));
@@ -90,6 +97,12 @@ export async function openChain(
       ["sh", "-c", `echo ready; exec nginx -e ${directory}/nginx.error -c ${directory}/nginx.conf`],
       (line) => line === "ready",
     );
+    if (grpcPath !== null)
+      await start(
+        "grpc",
+        [grpcPath, "serve", `${addresses.application}:${services[3]?.port}`],
+        (line) => line === "ready",
+      );
     await node("application");
     const waypoint =
       "fairlead" in subject
@@ -107,6 +120,7 @@ export async function openChain(
       http1: `${addresses.caller}:${services[0]?.caller}`,
       http2: `${addresses.caller}:${services[1]?.caller}`,
       large: `${addresses.caller}:${services[2]?.caller}`,
+      grpc: `${addresses.caller}:${services[3]?.caller}`,
       stop: async () => {
         await Promise.all(started.map((each) => each.stop()));
       },
@@ -121,7 +135,7 @@ function envoyCommand(
   path: string,
   directory: string,
   authority: TestAuthority,
-  { rules }: Shape,
+  { rules, token }: Shape,
 ): readonly string[] {
   const config = envoyWaypoint({
     authority,
@@ -130,6 +144,7 @@ function envoyCommand(
     hbonePort,
     application: addresses.application,
     rules,
+    token,
     services: services.map(({ vip, port, protocol }) => ({
       called: `${vip}:80`,
       port,
@@ -172,7 +187,7 @@ http {
 `;
 }
 
-function documents({ rules, middlewares }: Shape): string {
+function documents({ rules, middlewares, token }: Shape): string {
   const workload = (name: keyof typeof addresses, labels: string) => `apiVersion: networking.istio.io/v1
 kind: WorkloadEntry
 metadata: {name: ${name}, namespace: shop, labels: {app: ${name}${labels}}, annotations: {ambient.istio.io/redirection: enabled}}
@@ -196,6 +211,7 @@ spec:
   const ofServices = services.flatMap(({ name }) => [
     ...(rules === 0 ? [] : [routes(rules, name), policies(rules, name)]),
     middleware(middlewares, name),
+    ...(token === null ? [] : [authentication(token, name)]),
   ]);
   return `${workload("caller", "")}${workload("application", "")}${workload("waypoint", ", istio.io/waypoint-for: all")}${entries.join("")}${ofServices.join("")}`;
 }

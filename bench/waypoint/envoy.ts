@@ -1,6 +1,8 @@
 /** Envoy in the waypoint's place, as istiod sets it up: CONNECT over mutual TLS in, HTTP through a route, CONNECT over mutual TLS out. */
 import type { Leaf, TestAuthority } from "../../conformance/peer/lab/authority.ts";
 
+import type { BenchToken } from "./token.ts";
+
 type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 
 export interface EnvoyChain {
@@ -11,6 +13,8 @@ export interface EnvoyChain {
   readonly application: string;
   /** Routes before the one that takes all, and as many RBAC policies, of which the last lets the caller in; 0: neither. */
   readonly rules: number;
+  /** What each request has to have; null: none. */
+  readonly token: BenchToken | null;
   /** By service address and port: the application's port, and what it speaks. */
   readonly services: readonly {
     readonly called: string;
@@ -86,7 +90,7 @@ function terminate({ authority, leaf, listen, hbonePort, services }: EnvoyChain)
   };
 }
 
-function http({ rules }: EnvoyChain, { port }: EnvoyChain["services"][number]): Json {
+function http({ rules, token }: EnvoyChain, { port }: EnvoyChain["services"][number]): Json {
   const route = { cluster: `originate_${port}`, timeout: "0s" };
   const others = Array.from({ length: rules }, (_, i) => ({ match: { prefix: `/path${i}/` }, route }));
   return {
@@ -105,7 +109,11 @@ function http({ rules }: EnvoyChain, { port }: EnvoyChain["services"][number]): 
                 },
               ],
             },
-            ...(rules === 0 ? {} : { http_filters: [rbac(rules), router] }),
+            http_filters: [
+              ...(token === null ? [] : [jwt(token), userOfToken(token)]),
+              ...(rules === 0 ? [] : [rbac(rules)]),
+              router,
+            ],
           }),
         ],
       },
@@ -234,6 +242,41 @@ function rbac(count: number): Json {
     typed_config: {
       "@type": type("extensions.filters.http.rbac.v3.RBAC"),
       rules: { action: "ALLOW", policies: Object.fromEntries(policies) },
+    },
+  };
+}
+
+/** As istiod writes it: the payload goes to the metadata that RBAC reads. What was verified once is kept, as a waypoint of ours keeps it. */
+function jwt({ issuer, keys }: BenchToken): Json {
+  const provider = {
+    issuer,
+    local_jwks: { inline_string: keys },
+    payload_in_metadata: "payload",
+    jwt_cache_config: { jwt_cache_size: 100 },
+  };
+  return {
+    name: "envoy.filters.http.jwt_authn",
+    typed_config: {
+      "@type": type("extensions.filters.http.jwt_authn.v3.JwtAuthentication"),
+      providers: { bench: provider },
+      rules: [{ match: { prefix: "/" }, requires: { provider_name: "bench" } }],
+    },
+  };
+}
+
+function userOfToken({ subject }: BenchToken): Json {
+  const user = {
+    metadata: {
+      filter: "envoy.filters.http.jwt_authn",
+      path: [{ key: "payload" }, { key: "sub" }],
+      value: { string_match: { exact: subject } },
+    },
+  };
+  return {
+    name: "envoy.filters.http.rbac",
+    typed_config: {
+      "@type": type("extensions.filters.http.rbac.v3.RBAC"),
+      rules: { action: "ALLOW", policies: { user: { permissions: [{ any: true }], principals: [user] } } },
     },
   };
 }

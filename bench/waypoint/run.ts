@@ -6,6 +6,7 @@ import { buildGo, findEnvoy } from "../../conformance/peer/lab/tools.ts";
 import { Rounds } from "../rounds.ts";
 import { builtAt, builtHere } from "../subject_binary.ts";
 import { type Chain, openChain, plain, type Shape, type WaypointSubject } from "./chain.ts";
+import { makeToken } from "./token.ts";
 
 const usage = `usage: npm run bench -- waypoint [--rounds N] [--quick] [--only LIST] [--shapes LIST] [--compare REF]
                                   [--anyway] [--keep]
@@ -18,7 +19,8 @@ that does other things it refuses: such figures are nothing to publish.
   --quick        one round with short windows: a smoke test, not a measurement
   --only LIST    of fairlead, envoy
   --shapes LIST  beside what is always measured, CPU at 32: of rules (10 and 500 routes and policies), middleware (three
-                 that do nothing; Fairlead alone), large (answers of 64 KB); each takes half a minute a round and subject
+                 that do nothing; Fairlead alone), large (answers of 64 KB), token (a user's JWT that a policy asks for),
+                 grpc (unary calls of gRPC's own Go server); each takes half a minute a round and subject
   --compare REF  another commit of Fairlead beside this one, built for it
   --anyway       measure on a busy machine, too; the results say that it was one
   --keep         its raw results are those that the pages' tables are made of (bench/raw); not with --only
@@ -51,6 +53,12 @@ export async function benchWaypoint(argv: readonly string[]): Promise<number> {
   }
   const { quick, anyway, compare, keep } = values;
   const shapes = values.shapes.split(",");
+  const grpc = shapes.includes("grpc") ? buildGo("conformance/http/interop", "fairlead-grpc-interop") : null;
+  if (grpc !== null && "missing" in grpc) {
+    console.error(`bench waypoint cannot run its shape grpc: ${grpc.missing}`);
+    return 1;
+  }
+  const token = shapes.includes("token") ? await makeToken() : null;
   const windows: Windows = quick ? { warmUpMs: 500, windowMs: 1_000 } : { warmUpMs: 4_000, windowMs: 5_000 };
   const rounds = new Rounds({
     ...{ name: "waypoint", rounds: quick ? 1 : Number(values.rounds), quick, anyway },
@@ -69,7 +77,14 @@ export async function benchWaypoint(argv: readonly string[]): Promise<number> {
   await rounds.run(subjects, async (subject, round) => {
     const directory = join(scratch, `${subject.name.replace(/\W/g, "_")}_${round}`);
     const within = async (name: string, shape: Shape, work: (chain: Chain) => Promise<Measures>) => {
-      const chain = await openChain(join(directory, name), own, subject, load.path, shape);
+      const chain = await openChain(
+        join(directory, name),
+        own,
+        subject,
+        load.path,
+        shape,
+        grpc?.path ?? null,
+      );
       try {
         return await work(chain);
       } finally {
@@ -79,16 +94,18 @@ export async function benchWaypoint(argv: readonly string[]): Promise<number> {
     const measures = await within("plain", plain, async (chain) => ({
       ...(await measure(chain, windows)),
       ...(shapes.includes("large") ? await large(chain, windows) : {}),
+      ...(grpc === null ? {} : await calls(chain, windows)),
     }));
     const more: [what: string, shape: Shape][] = [];
     if (shapes.includes("rules"))
       for (const rules of [10, 500]) more.push([`${rules} rules`, { ...plain, rules }]);
     if (shapes.includes("middleware") && "fairlead" in subject)
       more.push(["three middlewares", { ...plain, middlewares: 3 }]);
+    if (token !== null) more.push(["a token", { ...plain, token }]);
     for (const [what, shape] of more)
       Object.assign(
         measures,
-        await within(what.replace(" ", "_"), shape, (chain) => shaped(chain, windows, what)),
+        await within(what.replace(" ", "_"), shape, (chain) => shaped(chain, windows, what, shape)),
       );
     return measures;
   });
@@ -127,9 +144,9 @@ async function measure(chain: Chain, { warmUpMs, windowMs }: Windows): Promise<M
       ((chain.waypoint.cpuSeconds() - before) * 1e6) / requests;
   }
   for (const streams of [1, 32]) {
-    await h2load(chain, streams, warmUpMs / 1000);
+    await h2load(`${chain.http2}/`, streams, warmUpMs / 1000);
     const before = chain.waypoint.cpuSeconds();
-    const requests = await h2load(chain, streams, windowMs / 1000);
+    const requests = await h2load(`${chain.http2}/`, streams, windowMs / 1000);
     measures[`HTTP/2 requests/s at ${streams}`] = requests / (windowMs / 1000);
     measures[`HTTP/2 CPU us/request at ${streams}`] =
       ((chain.waypoint.cpuSeconds() - before) * 1e6) / requests;
@@ -139,24 +156,35 @@ async function measure(chain: Chain, { warmUpMs, windowMs }: Windows): Promise<M
 }
 
 /** CPU with what each service has by its shape. */
-async function shaped(chain: Chain, windows: Windows, what: string): Promise<Measures> {
+async function shaped(chain: Chain, windows: Windows, what: string, { token }: Shape): Promise<Measures> {
+  const headers = token === null ? [] : [`authorization: Bearer ${token.text}`];
   return {
     [`HTTP/1.1 CPU us/request at 32, ${what}`]: await cpuOf(chain, windows, async (seconds) => {
-      return (await wrk(chain, 32, seconds)).requests;
+      return (await wrk(chain, 32, seconds, { headers })).requests;
     }),
     [`HTTP/2 CPU us/request at 32, ${what}`]: await cpuOf(chain, windows, (seconds) =>
-      h2load(chain, 32, seconds),
+      h2load(`${chain.http2}/`, 32, seconds, headers),
     ),
   };
+}
+
+/** Unary calls: a message of no bytes each way, and trailers. */
+async function calls(chain: Chain, windows: Windows): Promise<Measures> {
+  const url = `${chain.grpc}/grpc.testing.TestService/EmptyCall`;
+  const message = join(scratchDirectory("bench_grpc"), "message");
+  await Bun.write(message, new Uint8Array(5));
+  const headers = ["content-type: application/grpc", "te: trailers"];
+  const work = (seconds: number) => h2load(url, 32, seconds, headers, ["-d", message]);
+  return { "gRPC CPU us/call at 32": await cpuOf(chain, windows, work) };
 }
 
 async function large(chain: Chain, windows: Windows): Promise<Measures> {
   return {
     "HTTP/1.1 CPU us/request at 32, 64 KB": await cpuOf(chain, windows, async (seconds) => {
-      return (await wrk(chain, 32, seconds, `${chain.large}/64k`)).requests;
+      return (await wrk(chain, 32, seconds, { target: `${chain.large}/64k` })).requests;
     }),
     "HTTP/2 CPU us/request at 32, 64 KB": await cpuOf(chain, windows, (seconds) =>
-      h2load(chain, 32, seconds, "/64k"),
+      h2load(`${chain.http2}/64k`, 32, seconds),
     ),
   };
 }
@@ -174,13 +202,19 @@ async function cpuOf(
 }
 
 /** bench/load's client knows its own server's answer to the byte, and Envoy adds headers. */
-async function wrk(chain: Chain, connections: number, seconds: number, target = `${chain.http1}/item/42`) {
+async function wrk(
+  chain: Chain,
+  connections: number,
+  seconds: number,
+  { target = `${chain.http1}/item/42`, headers = [] }: { target?: string; headers?: readonly string[] } = {},
+) {
   const text = await said([
     "wrk",
     "-t1",
     `-c${connections}`,
     `-d${Math.max(1, Math.round(seconds))}s`,
     "--latency",
+    ...headers.flatMap((header) => ["-H", header]),
     `http://${target}`,
   ]);
   const requests = Number(/(\d+) requests in/.exec(text)?.[1]);
@@ -201,7 +235,13 @@ async function said(argv: readonly string[]): Promise<string> {
 }
 
 /** One connection with so many streams. @returns requests that were answered. */
-async function h2load(chain: Chain, streams: number, seconds: number, path = "/"): Promise<number> {
+async function h2load(
+  url: string,
+  streams: number,
+  seconds: number,
+  headers: readonly string[] = [],
+  more: readonly string[] = [],
+): Promise<number> {
   const text = await said([
     "h2load",
     "-t1",
@@ -209,9 +249,12 @@ async function h2load(chain: Chain, streams: number, seconds: number, path = "/"
     `-m${streams}`,
     "-D",
     `${Math.max(1, Math.round(seconds))}`,
-    `http://${chain.http2}${path}`,
+    ...headers.flatMap((header) => ["-H", header]),
+    ...more,
+    `http://${url}`,
   ]);
   const succeeded = /(\d+) succeeded/.exec(text)?.[1];
-  if (succeeded === undefined) throw new Error(`h2load said: ${text}`);
+  // Refusals are answers, too.
+  if (succeeded === undefined || !/ 0 3xx, 0 4xx, 0 5xx/.test(text)) throw new Error(`h2load said: ${text}`);
   return Number(succeeded);
 }
