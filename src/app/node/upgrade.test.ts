@@ -144,6 +144,8 @@ describe("an upgrade", () => {
       message: "upgrade: done",
       fields: { by: "uid=0", program: "/new", from: "1.0.0", to: "2.0.0", sha256: "a".repeat(64), pid: 77 },
     });
+    // What was waited for came: nothing waits for it any longer.
+    expect(w.clock.timers).toBe(0);
     // It is not this process's place any more.
     expect(w.upgrades.step).toContain("drains");
     expect(String(await rejectionOf(w.run()))).toContain("drains; wait for its end");

@@ -199,16 +199,20 @@ export class Upgrades {
 
   /** @throws MeshError. */
   async #expect(successor: Successor, word: string, withinMs: number, otherwise: string): Promise<void> {
-    const late = this.#pass(withinMs).then(() => {
-      throw new MeshError(
-        "connect_timeout",
-        "upstream",
-        `the new process ${otherwise} within ${withinMs / 1000} s`,
-      );
-    });
-    late.catch(() => {});
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = this.#parts.clock.setTimer(withinMs, () =>
+      reject(
+        new MeshError(
+          "connect_timeout",
+          "upstream",
+          `the new process ${otherwise} within ${withinMs / 1000} s`,
+        ),
+      ),
+    );
     const next = successor.link.next();
-    const said = await Promise.race([next, late, successor.ended.then(() => null)]);
+    const said = await Promise.race([next, late, successor.ended.then(() => null)]).finally(() =>
+      timer.cancel(),
+    );
     if (said === word) return;
     if (said === null) return await this.#fails(successor, "before it took over");
     throw new MeshError(
