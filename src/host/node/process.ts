@@ -2,105 +2,39 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { constants, fstatSync, openSync, writeSync } from "node:fs";
 import { pathToFileURL } from "node:url";
-import { MeshError } from "../../base/errors.ts";
 import { hostLimits } from "../../base/limits/host.ts";
 import type { Detached, FollowEvents, Process } from "../host.ts";
-
-const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
-
-/** POSIX PIPE_BUF on Linux: so much is written whole or not at all. */
-const pipeBuf = 4096;
+import { cannotRun, DescriptorWriter, loadModule, readBounded, sharedProcess } from "../system/process.ts";
 
 export function nodeProcess(): Process {
-  const out = new DescriptorWriter(1);
-  const error = new DescriptorWriter(2);
+  const out = new DescriptorWriter(unblocking(1));
+  const error = new DescriptorWriter(unblocking(2));
   return {
+    ...sharedProcess(),
     arguments: process.argv.slice(2),
-    environment: process.env,
-    pid: process.pid,
-    uid: process.getuid?.() ?? 0,
-    isTerminal: process.stdout.isTTY === true,
     writeOut: (text) => out.write(text),
     writeError: (text) => error.write(text),
-    onSignal(listener) {
-      const heard = signals.map((signal) => ({ signal, handle: () => listener(signal) }));
-      for (const { signal, handle } of heard) process.on(signal, handle);
-      return () => {
-        for (const { signal, handle } of heard) process.off(signal, handle);
-      };
-    },
-    onUncaught(listener) {
-      process.on("uncaughtException", listener);
-      process.on("unhandledRejection", listener);
-      return () => {
-        process.off("uncaughtException", listener);
-        process.off("unhandledRejection", listener);
-      };
-    },
-    exit: (code) => process.exit(code),
-    async loadModule(path, version) {
-      try {
-        // The runtime knows modules by their whole address: another query is another module.
-        return await import(`${pathToFileURL(path).href}?${encodeURIComponent(version)}`);
-      } catch (thrown) {
-        const reason = thrown instanceof Error ? thrown.message : String(thrown);
-        throw new MeshError("configuration", "local", `${path} cannot be loaded: ${reason}`, {
-          cause: thrown,
-        });
-      }
-    },
+    loadModule: (path, version) => loadModule(path, pathToFileURL(path).href, version),
     run: (program, args, input) => runProgram(program, args, input ?? "", hostLimits.runTimeoutMs),
     follow: followProgram,
     self: ownCommand(),
     detach: detachProgram,
     input: () => process.stdin,
-    residentBytes: () => process.memoryUsage.rss(),
     // The runtime has no call for it.
     giveBackMemory() {},
-    cpuMicros() {
-      const { user, system } = process.cpuUsage();
-      return user + system;
-    },
   };
 }
 
 /**
- * Writes without ever waiting for the reader. The descriptor is shared with whoever started us, so it cannot be made non-blocking: of a
- * pipe or a terminal a second one is opened that is. What is neither takes what it is given.
+ * The descriptor is shared with whoever started us, so it cannot be made non-blocking: of a pipe or a terminal a second one is opened that is.
+ * What is neither takes what it is given.
  */
-class DescriptorWriter {
-  readonly #fd: number;
-  #opened: number | null = null;
-  /** The last text was cut: the next one starts on a line of its own. */
-  #torn = false;
-
-  constructor(fd: number) {
-    this.#fd = fd;
-  }
-
-  write(text: string): boolean {
-    const bytes = new TextEncoder().encode(this.#torn ? `\n${text}` : text);
-    let written = 0;
-    while (written < bytes.length) {
-      const taken = this.#writeSome(bytes.subarray(written, written + pipeBuf));
-      if (taken <= 0) {
-        this.#torn = this.#torn || written > 0;
-        return false;
-      }
-      written += taken;
-    }
-    this.#torn = false;
-    return true;
-  }
-
-  #writeSome(bytes: Uint8Array): number {
-    try {
-      this.#opened ??= openUnblocking(this.#fd);
-      return writeSync(this.#opened, bytes);
-    } catch {
-      return 0;
-    }
-  }
+function unblocking(fd: number): (bytes: Uint8Array) => number {
+  let opened: number | null = null;
+  return (bytes) => {
+    opened ??= openUnblocking(fd);
+    return writeSync(opened, bytes);
+  };
 }
 
 function openUnblocking(fd: number): number {
@@ -146,11 +80,6 @@ function started(program: string, start: () => ChildProcess): Promise<ChildProce
       refuse(thrown);
     }
   });
-}
-
-function cannotRun(program: string, thrown: unknown): MeshError {
-  const reason = thrown instanceof Error ? thrown.message : String(thrown);
-  return new MeshError("io", "local", `cannot run ${program}: ${reason}`, { cause: thrown });
 }
 
 /** One that cannot be started has ended at once: this runtime tells of it later. @throws MeshError `io`, blame local. */
@@ -204,17 +133,4 @@ function detachProgram(program: string, args: readonly string[]): Detached {
   child.on("error", () => resolve(false));
   child.on("close", () => resolve(false));
   return { spoke, tell: (text) => void stdin?.write(text) };
-}
-
-/** Reads to the end, keeps the beginning. */
-async function readBounded(stream: AsyncIterable<Uint8Array> | null): Promise<string> {
-  const decoder = new TextDecoder();
-  let text = "";
-  let kept = 0;
-  for await (const chunk of stream ?? []) {
-    const room = Math.max(0, hostLimits.maxRunOutputBytes - kept);
-    text += decoder.decode(chunk.subarray(0, room), { stream: true });
-    kept += Math.min(room, chunk.length);
-  }
-  return text + decoder.decode();
 }
