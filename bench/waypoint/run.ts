@@ -26,6 +26,8 @@ that does other things it refuses: such figures are nothing to publish.
   --keep         its raw results are those that the pages' tables are made of (bench/raw); not with --only
 `;
 
+const allShapes = ["rules", "middleware", "large", "token", "grpc"];
+
 /** @returns the exit code. */
 export async function benchWaypoint(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
@@ -52,7 +54,12 @@ export async function benchWaypoint(argv: readonly string[]): Promise<number> {
     return 1;
   }
   const { quick, anyway, compare, keep } = values;
-  const shapes = values.shapes.split(",");
+  const shapes = values.shapes.split(",").filter((shape) => shape !== "");
+  const unknown = shapes.filter((shape) => !allShapes.includes(shape));
+  if (unknown.length > 0) {
+    console.error(`bench waypoint knows the shapes ${allShapes.join(", ")}, not ${unknown.join(", ")}`);
+    return 1;
+  }
   const grpc = shapes.includes("grpc") ? buildGo("conformance/http/interop", "fairlead-grpc-interop") : null;
   if (grpc !== null && "missing" in grpc) {
     console.error(`bench waypoint cannot run its shape grpc: ${grpc.missing}`);
