@@ -1,7 +1,8 @@
 /**
- * `npm run mutants -- [--sample 60] [--all] [--seed N] [--recorded] [--record] [--again OUTPUT] [PATH …]`: breaks one guard, comparison, label or return at a time in
- * the folders that decide about trust and traffic, runs the nearest tests that reach it, and says which mutants live. One that lives and is
- * not in `mutants_kept.json` with its reason is a failure.
+ * `npm run mutants -- [--sample 60] [--all] [--seed N] [--recorded] [--record] [--again OUTPUT] [PATH …]`: breaks one guard, comparison,
+ * label or return at a time in the folders that decide about trust and traffic, runs the nearest tests that reach it, and says which mutants
+ * live. One that lives and is not in `mutants_kept.json` with its reason is a failure. Killed is what a test failed with, passed without,
+ * and failed with a second time; a test that does not end shows nothing, and such mutants are counted by themselves.
  *
  * Which test noticed a mutant is kept by `--record` in `mutants_killed.json`, and tried first the next time. `--recorded` draws a sample
  * from those alone, another one each week: what fails then is a test that no longer notices what it did, and never a mutant that was never
@@ -59,7 +60,7 @@ function choose(all: readonly Mutant[], args: readonly string[], record: KilledR
   if (again >= 0) {
     const output = readFileSync(args[again + 1] ?? "", "utf8").split("\n");
     return all.filter((mutant) =>
-      output.some((line) => line.startsWith("✗ ") && line.endsWith(`: ${nameOf(mutant)}`)),
+      output.some((line) => /^[✗?] /.test(line) && line.endsWith(`: ${nameOf(mutant)}`)),
     );
   }
   const paths = args.filter((arg) => arg.startsWith("src/"));
@@ -79,7 +80,7 @@ function choose(all: readonly Mutant[], args: readonly string[], record: KilledR
 
 class Results {
   readonly #kept: Kept;
-  readonly #counts = new Map<string, { killed: number; hung: number; accepted: number; all: number }>();
+  readonly #counts = new Map<string, { killed: number; endless: number; accepted: number; all: number }>();
   failed = 0;
 
   constructor(kept: Kept) {
@@ -89,26 +90,27 @@ class Results {
   add(mutant: Mutant, fate: Fate): void {
     const name = nameOf(mutant);
     const folder = folders.find((one) => mutant.path.startsWith(one)) ?? "";
-    const count = this.#counts.get(folder) ?? { killed: 0, hung: 0, accepted: 0, all: 0 };
+    const count = this.#counts.get(folder) ?? { killed: 0, endless: 0, accepted: 0, all: 0 };
     this.#counts.set(folder, count);
     count.all++;
     const reason = this.#kept[name];
     if (isKilled(fate)) {
       count.killed++;
-      if (fate.said === "hangs") count.hung++;
       if (reason !== undefined) console.log(`! killed, and on the list of those that live: ${name}`);
       return;
     }
-    if (reason === undefined) this.failed++;
-    else count.accepted++;
-    console.log(`${reason === undefined ? "✗" : "-"} ${fate.said}: ${name}${reason ? ` (${reason})` : ""}`);
+    if (reason !== undefined) count.accepted++;
+    else if (fate.said === "does not end") count.endless++;
+    else this.failed++;
+    const mark = reason !== undefined ? "-" : fate.said === "does not end" ? "?" : "✗";
+    console.log(`${mark} ${fate.said}: ${name}${reason ? ` (${reason})` : ""}`);
   }
 
   print(): void {
-    for (const [folder, { killed, hung, accepted, all }] of [...this.#counts].sort())
+    for (const [folder, { killed, endless, accepted, all }] of [...this.#counts].sort())
       console.log(
         `${folder.padEnd(22)} ${String(killed).padStart(4)} of ${String(all).padStart(4)} killed (${((100 * killed) / all).toFixed(1)} %)` +
-          `, ${hung} of them by not ending; ${all - killed - accepted} live, and ${accepted} with a reason`,
+          `, ${accepted} live with a reason, ${all - killed - accepted - endless} live, ${endless} did not end`,
       );
   }
 }

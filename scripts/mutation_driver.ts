@@ -11,7 +11,7 @@ export interface Order {
   readonly mutant: number;
   /** Tests by file and place in it or name, -1 for all of the file. Waiting longer than its limit, a test does not end. */
   readonly tests: readonly (readonly [file: string, which: number | string, limitMs: number])[];
-  /** Whether to end at the first that fails, and run that one again without the mutant. */
+  /** Whether to end at the first that fails, and run that one again: without the mutant, and with it once more. */
   readonly untilFailure: boolean;
 }
 
@@ -20,7 +20,10 @@ export interface Ran {
   readonly index: number;
   readonly name: string;
   readonly failure: string | null;
+  /** It did not end in its time, which is no failure: a busy machine does that as well. */
   readonly hung: boolean;
+  /** It was stopped after `mostSteps`, which is a failure however busy the machine is. */
+  readonly endless: boolean;
   readonly tookMs: number;
   /** Of the processor: what it costs, however busy the machine is. */
   readonly cpuMs: number;
@@ -30,6 +33,8 @@ export interface Ran {
 
 /** Said before each test. */
 export interface Begun {
+  readonly file: string;
+  readonly index: number;
   readonly limitMs: number;
 }
 
@@ -37,15 +42,22 @@ export interface Report {
   readonly ran: readonly Ran[];
   /** The test that failed fails without the mutant as well: this process is spoilt. */
   readonly spoilt: boolean;
+  /** The test that failed did so with the mutant a second time. */
+  readonly repeated: boolean;
   /** Mutants reached while files were loaded. */
   readonly loaded: readonly number[];
 }
 
+/** Switches that a test may come to, with a mutant or without: a loop that does not end comes to more. */
+const mostSteps = 20_000_000;
+
 let active = Number(process.env.MUTANT ?? -1);
+let steps = 0;
 const reached = new Uint8Array(Number(process.env.MUTANTS ?? 0) + 1);
 Object.assign(globalThis, {
   /** `differs`: null where `$guard` tells. */
   $mutant: (id: number, differs?: (() => boolean) | null): boolean => {
+    if (++steps > mostSteps) throw new Error(endless);
     if (active >= 0) return id === active;
     if (differs !== null && reached[id] === 0 && (differs === undefined || isTrueOrThrows(differs)))
       reached[id] = 1;
@@ -57,6 +69,8 @@ Object.assign(globalThis, {
     return value;
   },
 });
+
+const endless = `more than ${mostSteps} steps`;
 
 function isTrueOrThrows(differs: () => boolean): boolean {
   try {
@@ -102,6 +116,7 @@ class Session {
   async run(file: string, index: number, limitMs: number, { name, scope, body }: Registered): Promise<Ran> {
     const scopes = scopesOf(scope);
     stray = null;
+    steps = 0;
     const startedMs = performance.now();
     const usage = process.cpuUsage();
     let failure: string | null = null;
@@ -123,6 +138,9 @@ class Session {
       failure = String(error).slice(0, 300);
     }
     if (stray !== null) failure ??= `unhandled: ${String(stray)}`.slice(0, 300);
+    // Whatever came of it: the program may have caught what was thrown.
+    const isEndless = steps > mostSteps;
+    if (isEndless) failure = endless;
     const before = scopes.flatMap((one) => this.#reachedBy.get(one) ?? []);
     const tookMs = performance.now() - startedMs;
     const { user, system } = process.cpuUsage(usage);
@@ -132,7 +150,8 @@ class Session {
       index,
       name,
       failure,
-      hung,
+      hung: hung && !isEndless,
+      endless: isEndless,
       tookMs,
       cpuMs,
       reached: [...new Set([...before, ...takeReached()])],
@@ -170,18 +189,38 @@ async function endsWithin(limitMs: number, work: () => Promise<unknown>): Promis
   return done;
 }
 
+type Wanted = readonly [file: string, at: number, limitMs: number, test: Registered];
+
+function sayBegun([file, index, limitMs]: Wanted): void {
+  process.send?.({ file, index, limitMs } satisfies Begun);
+}
+
+function isFailure(ran: Ran | undefined): boolean {
+  return ran !== undefined && ran.failure !== null && !ran.hung;
+}
+
+/** By itself, in a session of its own. */
+async function once(wanted: Wanted): Promise<Ran> {
+  sayBegun(wanted);
+  const session = new Session();
+  const ran = await session.run(...wanted);
+  await session.end();
+  return ran;
+}
+
 async function follow({ mutant, tests, untilFailure }: Order): Promise<Report> {
-  const wanted: (readonly [string, number, number, Registered])[] = [];
+  const wanted: Wanted[] = [];
   for (const [file, which, limitMs] of tests)
     for (const [at, one] of (await testsOf(file)).entries())
       if (which === -1 || which === at || which === one.name) wanted.push([file, at, limitMs, one]);
   const ran: Ran[] = [];
   let spoilt = false;
+  let repeated = false;
   const outer = active;
   active = mutant;
   const session = new Session();
   for (const one of wanted) {
-    process.send?.({ limitMs: one[2] } satisfies Begun);
+    sayBegun(one);
     const result = await session.run(...one);
     ran.push(untilFailure ? { ...result, reached: [] } : result);
     if (result.failure !== null && untilFailure) break;
@@ -189,12 +228,13 @@ async function follow({ mutant, tests, untilFailure }: Order): Promise<Report> {
   await session.end();
   active = outer;
   const last = wanted[ran.length - 1];
-  if (untilFailure && outer < 0 && last !== undefined && ran.at(-1)?.failure !== null) {
-    const again = new Session();
-    spoilt = (await again.run(...last)).failure !== null;
-    await again.end();
+  if (untilFailure && outer < 0 && last !== undefined && isFailure(ran.at(-1))) {
+    spoilt = (await once(last)).failure !== null;
+    active = mutant;
+    repeated = isFailure(await once(last));
+    active = outer;
   }
-  return { ran, spoilt, loaded: [...loaded] };
+  return { ran, spoilt, repeated, loaded: [...loaded] };
 }
 
 bunTest(

@@ -7,21 +7,25 @@ import type { Killer } from "./mutation_record.ts";
 import { type Numbered, withSwitches } from "./mutation_switches.ts";
 
 export interface Fate {
-  readonly said: "killed" | "hangs" | "lives" | "no test reaches it";
+  /**
+   * `killed`: a test failed with it, passed without it, and failed with it again. `does not end`: the time ran out, from which nothing
+   * follows, since a busy machine does the same.
+   */
+  readonly said: "killed" | "does not end" | "lives" | "no test reaches it";
   /** The test that failed, where one did. */
   readonly killer: Killer | null;
 }
 
 export function isKilled({ said }: Fate): boolean {
-  return said === "killed" || said === "hangs";
+  return said === "killed";
 }
 
 const lives: Fate = { said: "lives", killer: null };
+const endless: Fate = { said: "does not end", killer: null };
 const unreached: Fate = { said: "no test reaches it", killer: null };
 
-/** A test with a mutant in the program may take so many times as long as without, and this much besides: only a hang reaches it. */
+/** A test with a mutant in the program may take so many times as long as without, and the slack besides: only a hang reaches it. */
 const slowerAtMost = 10;
-const slackMs = 5_000;
 /** What comes before a test and after it: to begin a process, load files, clean up. */
 const aroundMs = 60_000;
 /** One test of the program as it is. */
@@ -35,7 +39,10 @@ const nearestFiles = 6;
 /** Tests that take so much of the processor are enough for one mutant. */
 const enoughMs = 12_000;
 
-type Answer = Report | "hung" | { readonly error: string };
+/** `hung`: the test that kept the loop to itself until its process was ended, if one had begun. */
+type Answer = Report | { readonly hung: Begun | null } | { readonly error: string };
+/** So many tests of one mutant may fail to end before it is left. */
+const hungAtMost = 3;
 
 /** One process that runs tests on demand. */
 class Runner {
@@ -52,7 +59,7 @@ class Runner {
   async ask(order: Order): Promise<Answer> {
     const child = this.#child ?? (await this.#start());
     const answer = await this.#next(() => child.send(order));
-    if (answer === "hung") await this.end();
+    if (typeof answer === "object" && "hung" in answer) await this.end();
     return answer === "ready" ? { error: "it began again" } : answer;
   }
 
@@ -83,12 +90,12 @@ class Runner {
 
   #next(begin: () => void): Promise<Answer | "ready"> {
     return new Promise((resolve) => {
-      let timer = setTimeout(() => resolve("hung"), aroundMs);
+      let timer = setTimeout(() => resolve({ hung: null }), aroundMs);
       this.#answer = (answer) => {
         clearTimeout(timer);
         if (typeof answer === "string" || !("limitMs" in answer)) resolve(answer);
         // A test that keeps the loop to itself is told from outside.
-        else timer = setTimeout(() => resolve("hung"), answer.limitMs + aroundMs / 10);
+        else timer = setTimeout(() => resolve({ hung: answer }), answer.limitMs + aroundMs / 10);
       };
       begin();
     });
@@ -112,6 +119,7 @@ export class Workshop {
   /** How many each test has noticed, and how many of one file. */
   readonly #killers = new Map<string, number>();
   readonly #killerOf: (mutant: Mutant) => Killer | null;
+  readonly #slackMs: number;
 
   /** `killerOf`: the test that is tried first. */
   constructor(
@@ -119,8 +127,10 @@ export class Workshop {
     tree: Tree,
     chosen: readonly Mutant[],
     killerOf: (mutant: Mutant) => Killer | null,
+    slackMs = 5_000,
   ) {
     this.#copy = copy;
+    this.#slackMs = slackMs;
     this.#killerOf = killerOf;
     this.#tree = tree;
     this.#numbered = chosen.map((mutant, id) => ({ id, mutant }));
@@ -148,20 +158,28 @@ export class Workshop {
 
   async tryAll(workers: number, onFate: (mutant: Mutant, fate: Fate) => void | Promise<void>): Promise<void> {
     const queue = [...this.#numbered];
-    const rest: Numbered[] = [];
+    const rest: { readonly one: Numbered; readonly nearest: Fate }[] = [];
     // To run the tests of a file without a mutant takes as long as many mutants: those further away are asked about what is left.
     const work = async (): Promise<void> => {
       const runner = new Runner(this.#copy, this.#numbered.length, null);
       for (let one = queue.shift(); one !== undefined; one = queue.shift()) {
         const fate = await this.#tryFirst(runner, one);
         if (isKilled(fate)) await onFate(one.mutant, fate);
-        else rest.push(one);
+        else rest.push({ one, nearest: fate });
       }
-      for (let one = rest.shift(); one !== undefined; one = rest.shift())
-        await onFate(one.mutant, await this.#try(runner, one, this.#files(one).slice(nearestFiles)));
+      for (let next = rest.shift(); next !== undefined; next = rest.shift()) {
+        const { one, nearest } = next;
+        const further = await this.#try(runner, one, this.#files(one).slice(nearestFiles));
+        const isTold = isKilled(further) || nearest.said === "no test reaches it";
+        await onFate(one.mutant, isTold ? further : nearest);
+      }
       await runner.end();
     };
     await Promise.all(Array.from({ length: workers }, work));
+  }
+
+  #timed({ file, index, tookMs }: Ran): Order["tests"][number] {
+    return [file, index, tookMs * slowerAtMost + this.#slackMs];
   }
 
   #files({ mutant }: Numbered): readonly string[] {
@@ -175,25 +193,27 @@ export class Workshop {
   }
 
   async #try(runner: Runner, one: Numbered, files: readonly string[]): Promise<Fate> {
-    const tests = await this.#tests(one, files, ({ reached }) => reached.includes(one.id), runner);
-    if (tests.length === 0) {
-      if (!this.#reachedByLoading.has(one.id)) return unreached;
-      return this.#alone(one.id, (await this.#tests(one, files, () => true, runner)).map(timed));
-    }
-    const answer = await runner.ask({ mutant: one.id, tests: tests.map(timed), untilFailure: true });
-    if (answer === "hung") return this.#alone(one.id, tests.map(timed));
-    if ("error" in answer) {
+    const reached = await this.#tests(one, files, (ran) => ran.reached.includes(one.id), runner);
+    const isLoading = this.#reachedByLoading.has(one.id);
+    if (reached.length === 0 && !isLoading) return unreached;
+    // What is made once, when files are loaded, is not made again with the mutant.
+    if (reached.length === 0)
+      return this.#alone(
+        runner,
+        one.id,
+        (await this.#tests(one, files, () => true, runner)).map((ran) => this.#timed(ran)),
+      );
+    const tests = reached.map((ran) => this.#timed(ran));
+    const answer = await runner.ask({ mutant: one.id, tests, untilFailure: true });
+    if (!("ran" in answer)) {
       await runner.end();
-      return this.#alone(one.id, tests.map(timed));
+      return this.#alone(runner, one.id, tests);
     }
     const last = answer.ran.at(-1);
-    // What is made once, when files are loaded, is not made again with the mutant.
     if (last === undefined || last.failure === null)
-      return this.#reachedByLoading.has(one.id) ? this.#alone(one.id, tests.map(timed)) : lives;
-    if (answer.spoilt || last.hung) {
-      await runner.end();
-      return this.#alone(one.id, tests.map(timed));
-    }
+      return isLoading ? this.#alone(runner, one.id, tests) : lives;
+    if (!answer.repeated || answer.spoilt || last.endless) await runner.end();
+    if (!answer.repeated || answer.spoilt) return this.#alone(runner, one.id, tests);
     for (const key of [keyOf(last), `${keyOf(last)} ${one.mutant.path}`])
       this.#killers.set(key, (this.#killers.get(key) ?? 0) + 1);
     return killedBy(last);
@@ -203,29 +223,69 @@ export class Workshop {
   async #byRecorded(runner: Runner, { id }: Numbered, { file, test }: Killer): Promise<Fate | null> {
     const tests = [[file, test, recordedLimitMs]] as const;
     const answer = await runner.ask({ mutant: id, tests, untilFailure: true });
-    if (answer !== "hung" && !("error" in answer)) {
+    if ("ran" in answer) {
       for (const loaded of answer.loaded) this.#reachedByLoading.add(loaded);
       const last = answer.ran.at(-1);
       if (last === undefined) return null;
-      if (last.failure !== null && !answer.spoilt && !last.hung) return killedBy(last);
+      if (last.endless) await runner.end();
+      if (answer.repeated && !answer.spoilt) return killedBy(last);
       if (last.failure === null && !this.#reachedByLoading.has(id)) return null;
     }
     await runner.end();
-    const fate = await this.#alone(id, tests);
-    return fate.said === "killed" ? fate : null;
+    const fate = await this.#alone(runner, id, tests);
+    return isKilled(fate) ? fate : null;
   }
 
-  /** In a process of its own, with the mutant there from the start: nothing that an earlier one left behind has a part in it. */
-  async #alone(id: number, tests: Order["tests"]): Promise<Fate> {
+  /**
+   * In a process of its own, with the mutant there from the start: nothing that an earlier one left behind has a part in it. A test that
+   * does not end, or does not fail again, is left out, and the others are asked.
+   */
+  async #alone(runner: Runner, id: number, tests: Order["tests"]): Promise<Fate> {
     if (tests.length === 0) return unreached;
+    let rest = tests;
+    for (let hung = 0; hung < hungAtMost && rest.length > 0; ) {
+      const first = await this.#inOwnProcess(id, rest);
+      if ("error" in first) {
+        // It ended the process.
+        const without = await runner.ask({ mutant: -1, tests: rest, untilFailure: false });
+        const isSound = "ran" in without && without.ran.every(({ failure }) => failure === null);
+        return isSound && "error" in (await this.#inOwnProcess(id, rest))
+          ? { ...lives, said: "killed" }
+          : lives;
+      }
+      const last = "ran" in first ? first.ran.at(-1) : first.hung;
+      if (last === null) return endless;
+      if (last === undefined) return lives;
+      const isHung = !("ran" in first) || first.ran.at(-1)?.hung === true;
+      if ("failure" in last && !isHung) {
+        if (last.failure === null) return hung > 0 ? endless : lives;
+        if (await this.#isRepeated(runner, id, last)) return killedBy(last);
+      }
+      if (isHung) hung++;
+      rest = rest.filter(
+        ([file, which]) =>
+          file !== last.file || (which !== last.index && !("name" in last && which === last.name)),
+      );
+      if (rest.length === 0) return isHung ? endless : lives;
+    }
+    return endless;
+  }
+
+  async #inOwnProcess(id: number, tests: Order["tests"]): Promise<Answer> {
     const runner = new Runner(this.#copy, this.#numbered.length, id);
     const answer = await runner.ask({ mutant: id, tests, untilFailure: true });
     await runner.end();
-    if (answer === "hung") return { said: "hangs", killer: null };
-    if ("error" in answer) return { said: "killed", killer: null };
-    const last = answer.ran.at(-1);
-    if (last === undefined || last.failure === null) return lives;
-    return last.hung ? { said: "hangs", killer: null } : killedBy(last);
+    return answer;
+  }
+
+  /** Whether it passes without the mutant, and fails with it once more. */
+  async #isRepeated(runner: Runner, id: number, failed: Ran): Promise<boolean> {
+    const tests = [[failed.file, failed.index, recordedLimitMs]] as const;
+    const without = await runner.ask({ mutant: -1, tests, untilFailure: false });
+    if (!("ran" in without) || without.ran.at(-1)?.failure !== null) return false;
+    const again = await this.#inOwnProcess(id, tests);
+    const last = "ran" in again ? again.ran.at(-1) : undefined;
+    return last !== undefined && last.failure !== null && !last.hung;
   }
 
   /** The nearest tests that pass without a mutant: first those that have noticed others, then the quickest. */
@@ -266,9 +326,9 @@ export class Workshop {
       tests: [[file, -1, baselineLimitMs]],
       untilFailure: false,
     });
-    if (answer === "hung" || "error" in answer) {
+    if (!("ran" in answer)) {
       await runner.end();
-      console.log(`! ${file} cannot be used: ${answer === "hung" ? "it does not end" : answer.error}`);
+      console.log(`! ${file} cannot be used: ${"error" in answer ? answer.error : "it does not end"}`);
       return [];
     }
     for (const { name, failure } of answer.ran)
@@ -284,8 +344,4 @@ function keyOf({ file, index }: Ran): string {
 
 function killedBy({ file, name }: Ran): Fate {
   return { said: "killed", killer: { file, test: name } };
-}
-
-function timed({ file, index, tookMs }: Ran): Order["tests"][number] {
-  return [file, index, tookMs * slowerAtMost + slackMs];
 }
