@@ -2,6 +2,7 @@
 import { importJWK, type JWK } from "jose";
 import { MeshError } from "../../base/errors.ts";
 import { tokenLimits } from "../../base/limits/pki.ts";
+import { isStrongRsaKey } from "./rsa_strength.ts";
 
 /**
  * Signatures that a key which is published can check. HMAC and `none` are not in the type, so that no setting can allow
@@ -118,10 +119,7 @@ function isUsable(jwk: unknown): jwk is JWK {
   if (jwk.use !== undefined && jwk.use !== "sig") return false;
   if (jwk.key_ops !== undefined && !(Array.isArray(jwk.key_ops) && jwk.key_ops.includes("verify")))
     return false;
-  // Base64url makes three bytes four; longer keys cost us, not the sender.
-  return (
-    jwk.kty !== "RSA" || (typeof jwk.n === "string" && jwk.n.length <= (tokenLimits.maxRsaBits / 8) * 1.5)
-  );
+  return jwk.kty !== "RSA" || isStrongRsaKey(jwk.n, jwk.e);
 }
 
 /** RFC 7518 §3.1: which kind of key an algorithm is for; a key that names its algorithm is for that one alone (RFC 8725 §3.1). */
