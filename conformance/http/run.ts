@@ -1,6 +1,10 @@
-/** `npm run conformance -- http`: requests that two parsers could read differently, through a waypoint to applications of several makes. */
+/**
+ * `npm run conformance -- http`: requests that two parsers could read differently, through a waypoint to applications of several makes;
+ * suites of others; Wycheproof's vectors of JOSE. `--only PART` runs attacks and suites whose name contains this.
+ */
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { comesTrue, hangMs } from "../peer/lab/eventually.ts";
+import { joseCases, joseFaults, joseGroups } from "../spec/wycheproof_jose.ts";
 import { type Attack, attacks } from "./attacks.ts";
 import { type Backend, backends, openStage, type Stage } from "./stage.ts";
 import { suites } from "./suites.ts";
@@ -12,18 +16,27 @@ export async function httpConformance(argv: readonly string[]): Promise<number> 
   const made = all.filter(({ missing }) => missing === null);
   for (const { name, missing } of all)
     if (missing !== null) console.log(`skipped ${name}: ${missing} is not here`);
-  const wanted = argv[0];
-  const chosen = attacks.filter(({ name }) => wanted === undefined || name.includes(wanted));
+  const wanted = argv[0] === "--only" ? argv[1] : argv[0];
+  const isWanted = (name: string): boolean => wanted === undefined || name.includes(wanted);
+  const chosen = attacks.filter(({ name }) => isWanted(name));
   let skipped = 0;
   const others = suites().filter(({ name, missing, cases }) => {
+    if (!isWanted(name)) return false;
     if (missing !== null) console.log(`skipped ${name}: ${missing} is not here`);
-    if (missing !== null && wanted === undefined) skipped += cases;
-    return missing === null && wanted === undefined;
+    if (missing !== null) skipped += cases;
+    return missing === null;
   });
   const directory = scratchDirectory("http");
   const stage = await openStage(directory, [...made, ...others.map(({ backend }) => backend)]);
   let passed = 0;
   let failed = 0;
+  if (isWanted(jose)) {
+    const outcome = await tryJose();
+    passed += outcome.passed;
+    failed += outcome.failures.length;
+    console.log(`${outcome.failures.length === 0 ? "ok  " : "FAIL"} ${jose}: ${outcome.passed} cases`);
+    for (const failure of outcome.failures) console.log(`FAIL ${jose}: ${failure}`);
+  }
   try {
     for (const [index, backend] of made.entries()) {
       await stage.log(index);
@@ -58,6 +71,22 @@ export async function httpConformance(argv: readonly string[]): Promise<number> 
   skipped += (all.length - made.length) * chosen.length;
   console.log(`${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`);
   return failed === 0 && passed > 0 ? 0 : 1;
+}
+
+const jose = "Wycheproof's JOSE";
+
+/** No process: the vectors are no tokens of anybody's, so the verifying path is asked by itself. */
+async function tryJose(): Promise<{ readonly passed: number; readonly failures: readonly string[] }> {
+  let passed = 0;
+  const failures: string[] = [];
+  for (const group of joseGroups()) {
+    const faults = await joseFaults(group);
+    passed += group.tests.length - faults.length;
+    failures.push(...faults.map((fault) => `${group.name}: ${fault}`));
+  }
+  if (passed + failures.length !== joseCases)
+    failures.push(`${passed + failures.length} cases where there are ${joseCases}`);
+  return { passed, failures };
 }
 
 /** @returns what is wrong; null for nothing. */

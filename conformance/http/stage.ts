@@ -33,19 +33,24 @@ async function askedLog(address: string, port: number): Promise<readonly string[
   return text === "" ? [] : text.split("\n");
 }
 
+const folder = join(import.meta.dir, "backends");
+
+export function nodeBackend(): Backend {
+  const node = Bun.which("node");
+  return {
+    name: "Node",
+    missing: node === null ? "node" : null,
+    command: (address, port) => [node ?? "", join(folder, "node_backend.cjs"), `${port}`, address],
+    protocol: "HTTP",
+    log: askedLog,
+  };
+}
+
 export function backends(): readonly Backend[] {
-  const folder = join(import.meta.dir, "backends");
   const go = buildGo("conformance/http/backends/go", "fairlead-http-backend");
   const python = Bun.which("python3");
-  const node = Bun.which("node");
   return [
-    {
-      name: "Node",
-      missing: node === null ? "node" : null,
-      command: (address, port) => [node ?? "", join(folder, "node_backend.cjs"), `${port}`, address],
-      protocol: "HTTP",
-      log: askedLog,
-    },
+    nodeBackend(),
     {
       name: "Go",
       missing: "missing" in go ? go.missing : null,

@@ -1,10 +1,10 @@
-/** Suites of others through the waypoint: h2spec to nginx, Autobahn's WebSocket cases (kosoku) to Python's websockets, gRPC's interoperability cases. */
-import { existsSync } from "node:fs";
+/** Suites of others through the waypoint: h2spec to nginx, h2load, Autobahn's WebSocket cases (kosoku) to Python's websockets, gRPC's interoperability cases. */
+import { existsSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { buildGo, findPython, repository } from "../peer/lab/tools.ts";
 import { nginxHttp2Backend } from "./nginx.ts";
 import { outsideTls } from "./outside_tls.ts";
-import type { Backend, Suite } from "./stage.ts";
+import { type Backend, nodeBackend, type Suite } from "./stage.ts";
 
 /** h2spec's cases; fewer is a failure too. */
 const h2specCases = 145;
@@ -14,7 +14,7 @@ const autobahnCases = 247;
 const interopCases = 14;
 
 export function suites(): readonly Suite[] {
-  return [h2spec(), autobahn(), grpcInterop(), ...outsideTls()];
+  return [h2spec(), h2load(), autobahn(), grpcInterop(), ...outsideTls()];
 }
 
 function h2spec(): Suite {
@@ -35,6 +35,66 @@ function h2spec(): Suite {
         failures.push(`${total ?? "no"} cases where there are ${h2specCases}`);
       if (Number(failed) !== 0 && failures.length === 0) failures.push(`${failed} failed`);
       return { passed: Number(passed ?? 0), skipped: Number(skipped ?? 0), failures };
+    },
+  };
+}
+
+const uploadBytes = 100_000;
+
+/** h2load's flags of each case, and how many requests they make. */
+const loads: readonly {
+  readonly name: string;
+  readonly flags: readonly string[];
+  readonly requests: number;
+}[] = [
+  {
+    name: "HTTP/2, 10 connections of 20 streams",
+    flags: ["-n", "2000", "-c", "10", "-m", "20"],
+    requests: 2000,
+  },
+  {
+    name: "HTTP/2, 1 connection of 100 streams, small windows",
+    flags: ["-n", "1000", "-m", "100", "-w", "14", "-W", "15"],
+    requests: 1000,
+  },
+  { name: "HTTP/1.1, 10 connections", flags: ["-n", "2000", "-c", "10", "--h1"], requests: 2000 },
+  { name: "HTTP/2, uploads", flags: ["-n", "200", "-c", "4", "-m", "10", "-d", "UPLOAD"], requests: 200 },
+  { name: "HTTP/1.1, uploads", flags: ["-n", "200", "-c", "4", "--h1", "-d", "UPLOAD"], requests: 200 },
+];
+
+/** As many answers as requests, and the application has seen each of them once, whole. */
+function h2load(): Suite {
+  const path = Bun.which("h2load");
+  const backend: Backend = { ...nodeBackend(), name: "Node under load" };
+  return {
+    name: "h2load",
+    missing: path === null ? "h2load (nghttp2-client)" : backend.missing,
+    cases: loads.length,
+    backend,
+    run: async (stage, index, directory) => {
+      const { hostname, port } = stage.target(index);
+      const upload = join(directory, "upload");
+      writeFileSync(upload, new Uint8Array(uploadBytes).fill(0x78));
+      const failures: string[] = [];
+      for (const { name, flags, requests } of loads) {
+        await stage.log(index);
+        const argv = flags.map((flag) => (flag === "UPLOAD" ? upload : flag));
+        const text = await said([path ?? "", ...argv, `http://${hostname}:${port}/load`]);
+        const seen = await stage.log(index);
+        const [method, bytes] = flags.includes("UPLOAD") ? ["POST", uploadBytes] : ["GET", 0];
+        const whole = seen.filter((line) => line === `${method} /load ${hostname}:${port} ${bytes}`).length;
+        const isRight =
+          text.includes(` ${requests} succeeded, 0 failed, 0 errored, 0 timeout`) &&
+          text.includes(`status codes: ${requests} 2xx, 0 3xx, 0 4xx, 0 5xx`) &&
+          whole === requests &&
+          seen.length === requests;
+        const told = /^(?:requests|status codes):.*$/gm;
+        if (!isRight)
+          failures.push(
+            `${name}: seen ${whole} of ${seen.length}; ${(text.match(told) ?? [text]).join("; ")}`,
+          );
+      }
+      return { passed: loads.length - failures.length, failures };
     },
   };
 }
