@@ -1,5 +1,6 @@
 /** The contract on real sockets, over both families. */
 import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -82,17 +83,26 @@ test.skipIf(process.platform !== "linux")("keep-alive is as it is asked for, or 
     { address: { ip: loopback, port: 0 } },
     (socket) => void accepted.push(socket),
   );
+  const written = ({ port }: { readonly port: number }): string =>
+    `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   /** When the kernel will probe, in seconds (proc(5), /proc/net/tcp: "tr" 02 is the timer of keep-alive). */
   const probedIn = async (keepAlive?: KeepAlive): Promise<number> => {
     const options = { to: listener.address, timeoutMs: 1_000 };
     const socket = await host.net.connect(keepAlive === undefined ? options : { ...options, keepAlive });
-    const port = socket.local.port.toString(16).toUpperCase().padStart(4, "0");
-    const line = (await Bun.file("/proc/net/tcp").text())
-      .split("\n")
-      .find((each) => each.includes(`: 0100007F:${port} `));
-    socket.reset();
-    const [, when = ""] = / 02:([0-9A-F]{8}) /.exec(line ?? "") ?? [];
-    return Number.parseInt(when, 16) / 100;
+    // By both ends: on a busy host the kernel gives one local port to connections to several places. A table that changes while
+    // it is read may leave a line out, so it is read until the line is there.
+    const ends = `: ${written(socket.local)} ${written(socket.remote)} `;
+    for (;;) {
+      const line = readFileSync("/proc/net/tcp", "utf8")
+        .split("\n")
+        .find((each) => each.includes(ends));
+      const when = / 02:([0-9A-F]{8}) /.exec(line ?? "")?.[1];
+      if (when !== undefined) {
+        socket.reset();
+        return Number.parseInt(when, 16) / 100;
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   };
   const asked = await probedIn({ probes: 3, timeMs: 45_000, intervalMs: 5_000 });
   expect(asked).toBeGreaterThan(40);
