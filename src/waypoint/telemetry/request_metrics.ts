@@ -67,7 +67,11 @@ interface Children {
   readonly responseBytes: Histogram;
 }
 
-interface Series extends Outcome, Children {}
+interface Series extends Outcome, Children {
+  /** Of gRPC calls; null until one is counted. */
+  requestMessages: Counter | null;
+  responseMessages: Counter | null;
+}
 
 interface ByOutcome {
   last: Series | null;
@@ -124,12 +128,26 @@ export class RequestMetrics {
 
   /** Of a gRPC call, at its end. */
   countMessages(record: RequestRecord, requests: number, responses: number, rule: MetricRule | null): void {
-    const child = this.#childrenBy(record, rule);
     const { requestMessages, responseMessages } = this.#families;
     const disabled = rule?.disabled ?? none;
-    if (!disabled.has("GRPC_REQUEST_MESSAGES")) child("GRPC_REQUEST_MESSAGES", requestMessages).add(requests);
-    if (!disabled.has("GRPC_RESPONSE_MESSAGES"))
-      child("GRPC_RESPONSE_MESSAGES", responseMessages).add(responses);
+    const countsRequests = !disabled.has("GRPC_REQUEST_MESSAGES");
+    const countsResponses = !disabled.has("GRPC_RESPONSE_MESSAGES");
+    if (rule !== null && rule.tags !== null) {
+      const child = this.#childrenBy(record, rule);
+      if (countsRequests) child("GRPC_REQUEST_MESSAGES", requestMessages).add(requests);
+      if (countsResponses) child("GRPC_RESPONSE_MESSAGES", responseMessages).add(responses);
+      return;
+    }
+    // Kept with what else counts such calls: to write out two times 25 labels is dear beside all else that a call costs.
+    const series = this.#seriesOf(record);
+    if (countsRequests) {
+      series.requestMessages ??= requestMessages.with(labelsOf(record));
+      series.requestMessages.add(requests);
+    }
+    if (countsResponses) {
+      series.responseMessages ??= responseMessages.with(labelsOf(record));
+      series.responseMessages.add(responses);
+    }
   }
 
   #taggedSeries(record: RequestRecord, rule: MetricRule): Children {
@@ -144,12 +162,12 @@ export class RequestMetrics {
   }
 
   /** @returns what finds the child of a metric that counts this request. */
-  #childrenBy(record: RequestRecord, rule: MetricRule | null) {
+  #childrenBy(record: RequestRecord, rule: MetricRule) {
     const labels = labelsOf(record);
-    const tags = rule?.tags?.(record) ?? null;
+    const tags = rule.tags?.(record) ?? null;
     return <Child>(name: string, family: MetricFamily<(typeof labelNames)[number], Child>): Child => {
       const ofMetric = tags?.get(name);
-      if (rule === null || ofMetric === undefined || ofMetric.size === 0) return family.with(labels);
+      if (ofMetric === undefined || ofMetric.size === 0) return family.with(labels);
       const [first, instead] = this.#tagged.written(name, rule.namespace, labels, ofMetric);
       return family.withWritten(first) ?? family.withWritten(instead) ?? family.with(labels);
     };
@@ -195,6 +213,7 @@ export class RequestMetrics {
       duration: duration.with(labels),
       requestBytes: requestBytes.with(labels),
       responseBytes: responseBytes.with(labels),
+      ...{ requestMessages: null, responseMessages: null },
     };
     byOutcome.all.set(outcome, series);
     byOutcome.last = series;

@@ -1,14 +1,14 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { waypointLimits } from "../../base/limits/waypoint.ts";
 import type { LogFields } from "../../base/log.ts";
-import { MetricRegistry } from "../../base/metrics.ts";
+import { MetricFamily, MetricRegistry } from "../../base/metrics.ts";
 import { writeMetrics } from "../../base/metrics_text.ts";
 import { MemoryWorld } from "../../host/memory/world.ts";
 import { ip, service, workload } from "../../mesh/testing/fixture.ts";
 import type { OtlpLog, OtlpSpan } from "../../wire/otlp/items.ts";
 import { Body } from "../body.ts";
-import { type Exchange, field } from "../exchange.ts";
+import { Exchange, field } from "../exchange.ts";
 import { localReply } from "../local_reply.ts";
 import { noTelemetryRule } from "../telemetry_rules.ts";
 import { exchangeOf, ruleOf } from "../testing/exchanges.ts";
@@ -135,6 +135,33 @@ describe("metrics", () => {
     expect(text).toMatch(/istio_requests_total\{.*request_protocol="grpc".*grpc_response_status="5".*\} 1/);
     expect(text).toMatch(/istio_request_messages_total\{.*\} 2/);
     expect(text).toMatch(/istio_response_messages_total\{.*\} 1/);
+  });
+
+  test("gRPC: calls of one outcome look for their series by its labels once, and what is disabled has none", () => {
+    const { telemetry, metrics } = scene(null, {
+      metrics: { namespace: "shop", disabled: new Set(["GRPC_RESPONSE_MESSAGES"]), tags: null },
+    });
+    const { downstream, request } = exchangeOf({ request: { fields: ["content-type", "application/grpc"] } });
+    const call = (status: string) => {
+      const body = new Body({ onResume: () => {}, onCancel: () => {} });
+      const exchange = new Exchange(downstream, { ...request, fields: [...request.fields] }, body, 0);
+      telemetry.begin(exchange);
+      exchange.body?.push(new Uint8Array(5));
+      exchange.response = { status: 200, fields: ["grpc-status", status] };
+      telemetry.end(exchange);
+    };
+    call("0");
+    call("5");
+    const looks = spyOn(MetricFamily.prototype, "with");
+    for (let i = 0; i < 3; i++) for (const status of ["0", "5"]) call(status);
+    expect(looks).not.toHaveBeenCalled();
+    looks.mockRestore();
+    const text = writeMetrics(metrics, "prometheus");
+    for (const status of ["0", "5"])
+      expect(text).toMatch(
+        new RegExp(`istio_request_messages_total\\{.*grpc_response_status="${status}".*\\} 4`),
+      );
+    expect(text).not.toContain("istio_response_messages_total{");
   });
 
   test("a client that left has the code 0 and the flag DC; one that was refused has its policy's", () => {
