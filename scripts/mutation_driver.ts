@@ -49,7 +49,7 @@ export interface Report {
 }
 
 /** Switches that a test may come to, with a mutant or without: a loop that does not end comes to more. */
-const mostSteps = 20_000_000;
+const mostSteps = 50_000_000;
 
 let active = Number(process.env.MUTANT ?? -1);
 let steps = 0;
