@@ -104,6 +104,45 @@ describe("what stands still is given up", () => {
     await lab.until(() => client.closes === 1 && served[0]?.closes === 1, "the end on both sides", 30_000);
   });
 
+  test("a client that has ended its side, and an answer that is silent", async () => {
+    const { lab, served, call } = await waypointLab(webService("HTTP"));
+    const client = await call();
+    client.socket.write(get("/events"));
+    await lab.until(() => served[0]?.text.includes("GET") === true, "the request");
+    client.socket.end();
+    // One that reads on has its answer, as long as it comes.
+    const event = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (const [index, piece] of [event, "1\r\na\r\n", "1\r\nb\r\n"].entries()) {
+      await lab.run(servingLimits.endedClientMs - 500);
+      served[0]?.socket.write(bytes(piece));
+      await lab.until(() => (client.text.match(/1\r\n[ab]/g)?.length ?? 0) >= index, `piece ${index}`, 1_000);
+    }
+    expect([served[0]?.closes, client.closes]).toEqual([0, 0]);
+    await lab.until(() => served[0]?.closes === 1 && client.closes === 1, "the end on both sides", 7_000);
+  });
+
+  test("a WebSocket whose client has ended its side is left alone", async () => {
+    const { lab, served, call } = await waypointLab(webService("HTTP"));
+    const client = await call();
+    const upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    client.socket.write(
+      bytes(
+        `GET / HTTP/1.1\r\nHost: web.shop\r\n${upgrade}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`,
+      ),
+    );
+    await lab.until(() => served[0]?.text.includes("GET") === true, "the request");
+    served[0]?.socket.write(
+      bytes(
+        `HTTP/1.1 101 Switching Protocols\r\n${upgrade}Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n`,
+      ),
+    );
+    await lab.until(() => client.text.includes("101"), "the upgrade");
+    client.socket.end();
+    await lab.run(3 * servingLimits.endedClientMs);
+    served[0]?.socket.write(bytes("last words"));
+    await lab.until(() => client.text.endsWith("last words"), "what the server says at the end", 1_000);
+  });
+
   test("a connection without a request, after an hour", async () => {
     const { lab, call } = await waypointLab(
       webService("HTTP"),

@@ -12,6 +12,11 @@ export const servingLimits = {
   idleTimeoutMs: 3_600_000,
   /** Requests or answers whose reader or writer has stood still for so long are cut; Envoy's `stream_idle_timeout` is as long. */
   stalledMs: 5 * 60_000,
+  /**
+   * A client of HTTP/1.1 that has ended its side reads on, or is gone; nothing tells which while the answer is silent. Envoy, nginx and
+   * Go's server take it for gone at once.
+   */
+  endedClientMs: 5_000,
   /** After an answer that ends its connection: for the client to read it before what it still sends is refused. */
   lingerMs: 1_000,
   /** How often connections are looked at for these. */

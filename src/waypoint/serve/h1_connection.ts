@@ -35,6 +35,8 @@ export class H1Connection implements SocketHandler, Served {
   #isFull = false;
   #requestIsWhole = true;
   #clientEnded = false;
+  /** Monotonic. */
+  #endedAtMs = 0;
   #closesAfter = false;
   #isOver = false;
   /** Monotonic; of the last byte either way. */
@@ -93,6 +95,7 @@ export class H1Connection implements SocketHandler, Served {
 
   onEnd(): void {
     this.#clientEnded = true;
+    this.#endedAtMs = this.#serving.clock.now();
     const current = this.#current;
     if (current?.answer?.isTunnel === true) {
       current.body?.finish(null);
@@ -113,6 +116,13 @@ export class H1Connection implements SocketHandler, Served {
     else if (this.#current === null) {
       if (still > servingLimits.idleTimeoutMs) this.#close();
     } else if (
+      this.#clientEnded &&
+      this.#current.answer?.isTunnel !== true &&
+      this.#blocked.length === 0 &&
+      now - Math.max(this.#activeAtMs, this.#endedAtMs) > servingLimits.endedClientMs
+    )
+      this.#cut(clientGone());
+    else if (
       still > servingLimits.stalledMs &&
       (this.#blocked.length > 0 || (!this.#requestIsWhole && !this.#isFull))
     )
