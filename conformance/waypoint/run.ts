@@ -4,6 +4,7 @@ import { ask, type Seen } from "./asked.ts";
 import { tryAuthorizers } from "./auth/authorizers.ts";
 import { compareWithEnvoy } from "./auth/envoy.ts";
 import { tryClients } from "./clients/clients.ts";
+import { tryGoClients } from "./clients/go_clients.ts";
 import { tryGatewayApi } from "./gateway_api/gateway_api.ts";
 import { tryMiddlewareExample } from "./middleware_example.ts";
 import { tryOpa } from "./opa/opa.ts";
@@ -44,8 +45,11 @@ export async function waypointConformance(argv: readonly string[]): Promise<numb
   const absent = await tryClients(scratchDirectory("waypoint_clients"), (name, fault) => {
     if (wanted === undefined || `client ${name}`.includes(wanted)) tell(`client ${name}`, fault);
   });
-  counts.skipped += absent.length;
-  for (const reason of absent) console.log(`skipped client: ${reason}`);
+  const noGo = await tryGoClients(scratchDirectory("waypoint_go_clients"), (name, fault) => {
+    if (wanted === undefined || `client ${name}`.includes(wanted)) tell(`client ${name}`, fault);
+  });
+  counts.skipped += absent.length + noGo.length;
+  for (const reason of [...absent, ...noGo]) console.log(`skipped client: ${reason}`);
   await tryMiddlewareExample(scratchDirectory("waypoint_middleware"), (name, fault) => {
     if (wanted === undefined || `middleware: ${name}`.includes(wanted)) tell(`middleware: ${name}`, fault);
   });
