@@ -113,7 +113,7 @@ describe("register of open connections", () => {
   test("what has ended is not torn down again", () => {
     const connection = open("inbound", "cart");
     let torn = 0;
-    connection.onAbort = () => void torn++;
+    connection.held = { abort: () => void torn++ };
     connection.finish(null);
     connection.abort(new MeshError("policy_changed", "policy", "closed"));
     expect(torn).toBe(0);
@@ -192,7 +192,7 @@ describe("register of open connections", () => {
     const keeps = open("inbound", "cart");
     let asked = 0;
     loser.underPolicy = under("touched", () => lost);
-    loser.onAbort = (error) => reasons.push(error);
+    loser.held = { abort: (error) => void reasons.push(error) };
     keeps.underPolicy = under("touched", () => null);
     for (let index = 0; index < 100; index++)
       open("inbound", "cart").underPolicy = under("other", () => {

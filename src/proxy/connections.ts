@@ -19,6 +19,11 @@ export interface UnderPolicy {
   decide(): MeshError | null;
 }
 
+/** What a connection has by now, and is torn down with it. */
+export interface Held {
+  abort(error: MeshError): void;
+}
+
 export class Connection implements Listed {
   rosterAt = notListed;
   readonly record: ConnectionRecord;
@@ -26,8 +31,8 @@ export class Connection implements Listed {
   peer: VerifiedPeer | null = null;
   /** Null where no policy applies (outbound), and before the first decision. */
   underPolicy: UnderPolicy | null = null;
-  /** Tears down whatever this connection has by now; each step sets its own. */
-  onAbort: ((error: MeshError) => void) | null = null;
+  /** Each step sets its own; of a connection that is carried, the `Copy`. */
+  held: Held | null = null;
   readonly #registry: ConnectionRegistry;
   #ended = false;
 
@@ -56,7 +61,7 @@ export class Connection implements Listed {
   abort(error: MeshError): void {
     if (this.#ended) return;
     this.finish(error);
-    this.onAbort?.(error);
+    this.held?.abort(error);
   }
 }
 

@@ -11,8 +11,8 @@ import { authorityFor, type HboneRoute, type RefusedRoute, type TcpRoute } from 
 import type { Service } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { connectHeaders } from "../wire/hbone.ts";
-import { formatBaggage, formatForwarded } from "../wire/headers.ts";
-import { workloadBaggage } from "./baggage.ts";
+import { formatForwarded } from "../wire/headers.ts";
+import { baggageText } from "./baggage.ts";
 import { securedInside } from "./carry/inner_socket.ts";
 import { StreamSocket } from "./carry/stream_socket.ts";
 import { attemptOrder, firstOf } from "./names/attempts.ts";
@@ -135,7 +135,7 @@ export class EndpointDial {
     });
     const headers = connectHeaders({
       authority: authorityFor(route, first.to.ip),
-      baggage: formatBaggage(workloadBaggage(call.source)),
+      baggage: baggageText(call.source),
       forwarded: formatForwarded(formatSocketAddress(call.client), call.service?.hostname ?? null),
       traceparent: null,
       forwardedNetwork: null,

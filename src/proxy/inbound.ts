@@ -16,9 +16,9 @@ import {
   parseConnect,
   resetCode,
 } from "../wire/hbone.ts";
-import { formatBaggage, parseBaggage, parseForwardedHost } from "../wire/headers.ts";
+import { parseForwardedHost } from "../wire/headers.ts";
 import { encodeProxyHeader } from "../wire/proxy_protocol.ts";
-import { workloadBaggage } from "./baggage.ts";
+import { baggageText } from "./baggage.ts";
 import { Copy } from "./carry/copy.ts";
 import { EarlyStream } from "./carry/early_stream.ts";
 import { SocketEnd } from "./carry/socket_end.ts";
@@ -121,7 +121,7 @@ export class InboundFlow {
     opened.peer = tunnel.peer;
     opened.record.verifiedDestination = local.identity;
     opened.record.tls = tunnel.tls;
-    opened.onAbort = () => answer(stream, 401, null);
+    opened.held = { abort: () => answer(stream, 401, null) };
     early.onGone = (error) => opened.finish(error);
     await this.#connect({ connection: opened, tunnel, stream, early, local, route });
   }
@@ -143,7 +143,7 @@ export class InboundFlow {
     }
     if (this.#waypoint?.isInside(local) === true && route.proxyProtocol === null) {
       early.onGone = null;
-      answer(stream, 200, formatBaggage(workloadBaggage(local)));
+      answer(stream, 200, baggageText(local));
       const { source } = connection.record.parties;
       const { target, service } = route;
       this.#waypoint.accept(
@@ -178,16 +178,16 @@ export class InboundFlow {
       socket.reset();
       return;
     }
-    answer(stream, 200, formatBaggage(workloadBaggage(local)));
+    answer(stream, 200, baggageText(local));
     const upstream = new SocketEnd(socket);
     const copy = new Copy(
       new StreamEnd(stream, early),
       upstream,
       connection.record,
       this.#context.clock,
-      (error) => connection.finish(error),
+      connection,
     );
-    connection.onAbort = (error) => copy.abort(error);
+    connection.held = copy;
     if (route.proxyProtocol !== null)
       upstream.write(encodeProxyHeader(tunnel.source, route.proxyProtocol.destination, tunnel.peer.id.uri));
     copy.start();
@@ -208,7 +208,7 @@ export class InboundFlow {
       source: {
         address: tunnel.source,
         workload: known,
-        baggage: request.baggage === null ? null : parseBaggage(request.baggage),
+        baggage: tunnel.baggage(request.baggage),
         identity: tunnel.peer.id,
       },
       destination: {

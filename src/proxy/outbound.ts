@@ -23,8 +23,8 @@ import {
 } from "../mesh/route/route.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { connectHeaders } from "../wire/hbone.ts";
-import { formatBaggage, formatForwarded, formatTraceparent } from "../wire/headers.ts";
-import { workloadBaggage } from "./baggage.ts";
+import { formatForwarded, formatTraceparent } from "../wire/headers.ts";
+import { baggageText } from "./baggage.ts";
 import { Copy, type CopyEnd } from "./carry/copy.ts";
 import type { EarlySocket } from "./carry/early_socket.ts";
 import { KeptSocket } from "./carry/kept_socket.ts";
@@ -81,7 +81,7 @@ export class OutboundFlow {
     }
     const opened = this.#context.connections.open(parties(accepted, route, null));
     if (opened instanceof MeshError) return turnAway(accepted, opened);
-    opened.onAbort = () => accepted.socket.reset();
+    opened.held = { abort: () => accepted.socket.reset() };
     // A client that leaves ends the wait for whatever its connection waits for.
     accepted.early.onGone = (error) => opened.abort(error);
     try {
@@ -221,10 +221,8 @@ export class OutboundFlow {
     accepted.early.onGone = null;
     accepted.answer?.(null);
     const downstream = new SocketEnd(accepted.socket, accepted.early);
-    const copy = new Copy(downstream, upstream, connection.record, this.#context.clock, (error) =>
-      connection.finish(error),
-    );
-    connection.onAbort = (error) => copy.abort(error);
+    const copy = new Copy(downstream, upstream, connection.record, this.#context.clock, connection);
+    connection.held = copy;
     copy.start();
   }
 
@@ -285,9 +283,11 @@ export class OutboundFlow {
       connection.peer = used.peer;
       connection.record.verifiedDestination = used.peer.id;
       connection.record.tls = used.tls;
-      connection.onAbort = () => {
-        wait.cancel();
-        accepted.socket.reset();
+      connection.held = {
+        abort: () => {
+          wait.cancel();
+          accepted.socket.reset();
+        },
       };
     };
     const { stream, wait } = await openTunnelStream(this.#context.clock, tunnel, {
@@ -323,7 +323,7 @@ export class OutboundFlow {
     this.#context.random.fill(trace);
     return connectHeaders({
       authority: authorityFor(route, resolved),
-      baggage: formatBaggage(workloadBaggage(accepted.source)),
+      baggage: baggageText(accepted.source),
       forwarded: formatForwarded(
         formatSocketAddress(accepted.socket.remote),
         route.service?.hostname ?? null,

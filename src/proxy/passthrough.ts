@@ -45,7 +45,7 @@ export class PassthroughFlow {
       const local = await this.#local(destination);
       const connection = connections.open(this.#parties(socket, destination, local));
       if (connection instanceof MeshError) return socket.reset();
-      connection.onAbort = () => socket.reset();
+      connection.held = { abort: () => socket.reset() };
       early.onGone = (error) => connection.abort(error);
       await this.#connect({ connection, socket, early, destination, local });
     } catch (thrown) {
@@ -117,9 +117,9 @@ export class PassthroughFlow {
         new SocketEnd(application),
         connection.record,
         this.#context.clock,
-        (error) => connection.finish(error),
+        connection,
       );
-      connection.onAbort = (error) => copy.abort(error);
+      connection.held = copy;
       copy.start();
     } catch (thrown) {
       connection.finish(faultOf(thrown));

@@ -10,7 +10,7 @@ import {
   type Permit,
   type PolicyConnection,
 } from "../policy/decision.ts";
-import type { Connection } from "./connections.ts";
+import type { Connection, UnderPolicy } from "./connections.ts";
 import type { NodeContext } from "./node_context.ts";
 
 /**
@@ -26,19 +26,7 @@ export async function decideWhenReady(
   asked: PolicyConnection,
 ): Promise<Permit | MeshError> {
   if (context.engine.missing(local).length > 0) await waitForPolicies(context, local);
-  connection.underPolicy = {
-    workloadUid: local.uid,
-    decide: () => {
-      const decision = decideNow(context, connection, local, asked);
-      if (decision instanceof MeshError) return decision;
-      if (decision.allowed) return null;
-      return new MeshError(
-        "policy_changed",
-        "policy",
-        `closed by a policy change: ${describeDenial(decision)}`,
-      );
-    },
-  };
+  connection.underPolicy = new DecidedAgain(context, connection, local, asked);
   connection.record.asked = { workloadUid: local.uid, connection: asked };
   const decision = decideNow(context, connection, local, asked);
   if (decision instanceof MeshError) return decision;
@@ -46,6 +34,33 @@ export async function decideWhenReady(
   connection.record.allowedBy = decision.policy;
   connection.record.dryRun = context.engine.wouldDeny(local, decision);
   return decision;
+}
+
+/** One object for as long as the connection is open, and no closure, which would keep what was around it. */
+class DecidedAgain implements UnderPolicy {
+  readonly #context: NodeContext;
+  readonly #connection: Connection;
+  readonly #local: Workload;
+  readonly #asked: PolicyConnection;
+
+  constructor(context: NodeContext, connection: Connection, local: Workload, asked: PolicyConnection) {
+    this.#context = context;
+    this.#connection = connection;
+    this.#local = local;
+    this.#asked = asked;
+  }
+
+  get workloadUid(): string {
+    return this.#local.uid;
+  }
+
+  decide(): MeshError | null {
+    const decision = decideNow(this.#context, this.#connection, this.#local, this.#asked);
+    if (decision instanceof MeshError) return decision;
+    if (decision.allowed) return null;
+    const message = `closed by a policy change: ${describeDenial(decision)}`;
+    return new MeshError("policy_changed", "policy", message);
+  }
 }
 
 /**

@@ -11,8 +11,7 @@ import type { AppProtocol, Service } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { H2Stream } from "../wire/h2/stream.ts";
 import { answerHeaders, type HboneRequest } from "../wire/hbone.ts";
-import { formatBaggage, parseBaggage } from "../wire/headers.ts";
-import { workloadBaggage } from "./baggage.ts";
+import { baggageText } from "./baggage.ts";
 import { Copy, type CopyCounters } from "./carry/copy.ts";
 import type { EarlySocket } from "./carry/early_socket.ts";
 import type { EarlyStream } from "./carry/early_stream.ts";
@@ -107,7 +106,7 @@ export function carryThrough(
     source: {
       address: tunnel.source,
       workload: sourceWorkload,
-      baggage: request.baggage === null ? null : parseBaggage(request.baggage),
+      baggage: tunnel.baggage(request.baggage),
       identity: tunnel.peer.id,
     },
     destination: {
@@ -134,7 +133,7 @@ export function carryThrough(
     refuse();
     return;
   }
-  stream.sendHeaders(answerHeaders(200, formatBaggage(workloadBaggage(local))), false);
+  stream.sendHeaders(answerHeaders(200, baggageText(local)), false);
   const socket = new StreamSocket(stream, early, tunnel.destination, tunnel.source);
   const call = new Call(
     connection,
@@ -179,9 +178,11 @@ export class Call implements WaypointCall {
     this.source = facts.source;
     this.sourceWorkload = facts.sourceWorkload;
     this.called = facts.called;
-    connection.onAbort = (error) => {
-      this.#onAbort?.(error);
-      socket.reset();
+    connection.held = {
+      abort: (error) => {
+        this.#onAbort?.(error);
+        socket.reset();
+      },
     };
   }
 
@@ -199,12 +200,14 @@ export class Call implements WaypointCall {
       new SocketEnd(upstream),
       uncounted,
       this.#clock,
-      (error) => {
-        connection.finish(error);
-        onOver();
+      {
+        finish: (error) => {
+          connection.finish(error);
+          onOver();
+        },
       },
     );
-    connection.onAbort = (error) => copy.abort(error);
+    connection.held = copy;
     copy.start();
   }
 

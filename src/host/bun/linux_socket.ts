@@ -3,9 +3,10 @@
  * destination of a redirected connection, and a connect whose errno is told (Bun calls every failure ECONNREFUSED).
  */
 import { dlopen, type Pointer, read } from "bun:ffi";
-import { IpAddress, type SocketAddress } from "../../base/ip.ts";
+import type { IpAddress, SocketAddress } from "../../base/ip.ts";
 import { hostLimits } from "../../base/limits/host.ts";
 import type { KeepAlive } from "../host.ts";
+import { RecentAddresses } from "../recent_addresses.ts";
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -105,6 +106,10 @@ export class LinuxSockets {
   readonly #noLinger = new Int32Array(new ArrayBuffer(8));
   /** `struct pollfd`: the descriptor, then events and revents as two shorts. */
   readonly #poll = new Int32Array(new ArrayBuffer(8));
+  readonly #recent = new RecentAddresses();
+  /** Where the two families have their address in `#address`. */
+  readonly #ipv4 = this.#address.subarray(4, 8);
+  readonly #ipv6 = this.#address.subarray(8, 24);
 
   private constructor(library: Library, errno: Pointer) {
     this.#library = library;
@@ -277,7 +282,7 @@ export class LinuxSockets {
 
   #readAddress(): SocketAddress | null {
     const bytes = this.#address;
-    const ip = IpAddress.fromBytes(bytes[0] === AF_INET ? bytes.subarray(4, 8) : bytes.subarray(8, 24));
+    const ip = this.#recent.of(bytes[0] === AF_INET ? this.#ipv4 : this.#ipv6);
     return ip === null ? null : { ip, port: ((bytes[2] ?? 0) << 8) | (bytes[3] ?? 0) };
   }
 }

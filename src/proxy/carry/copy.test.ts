@@ -16,9 +16,9 @@ function carry(early = new EarlyStream(false)) {
   const counters = { bytesToUpstream: 0, bytesToDownstream: 0 };
   const finished: (MeshError | null)[] = [];
   const clock = new FakeClock(0);
-  const copy = new Copy(new StreamEnd(stream, early), new SocketEnd(socket), counters, clock, (error) =>
-    finished.push(error),
-  );
+  const copy = new Copy(new StreamEnd(stream, early), new SocketEnd(socket), counters, clock, {
+    finish: (error) => void finished.push(error),
+  });
   copy.start();
   return { stream, socket, counters, finished, copy, clock };
 }
@@ -185,9 +185,9 @@ describe("copy between a tunnel's stream and a socket", () => {
     const counters = { bytesToUpstream: 0, bytesToDownstream: 0 };
     const stream = new FakeStream();
     stream.closed = true;
-    new Copy(new StreamEnd(stream, early), new SocketEnd(socket), counters, new FakeClock(0), (error) =>
-      finished.push(error),
-    ).start();
+    new Copy(new StreamEnd(stream, early), new SocketEnd(socket), counters, new FakeClock(0), {
+      finish: (error) => void finished.push(error),
+    }).start();
     expect([socket.text, socket.state, finished]).toEqual(["ea", "open", []]);
     socket.drain(10);
     expect([socket.text, socket.state, finished.length, stream.holds]).toEqual(["early", "reset", 1, false]);
@@ -239,9 +239,9 @@ describe("copy between two sockets", () => {
     const finished: (MeshError | null)[] = [];
     const counters = { bytesToUpstream: 0, bytesToDownstream: 0 };
     const clock = new FakeClock(0);
-    new Copy(new SocketEnd(client), new SocketEnd(server), counters, clock, (error) =>
-      finished.push(error),
-    ).start();
+    new Copy(new SocketEnd(client), new SocketEnd(server), counters, clock, {
+      finish: (error) => void finished.push(error),
+    }).start();
     return { client, server, finished };
   }
 
@@ -291,7 +291,7 @@ describe("what comes late", () => {
     };
     const ends = [end(0), end(1)] as const;
     const counters = { bytesToUpstream: 0, bytesToDownstream: 0 };
-    const copy = new Copy(...ends, counters, clock, (error) => finished.push(error));
+    const copy = new Copy(...ends, counters, clock, { finish: (error) => void finished.push(error) });
     return { said, finished, clock, copy, ends, counters };
   }
 

@@ -38,12 +38,18 @@ export interface CopyCounters {
   bytesToDownstream: number;
 }
 
+/** Whose bytes are carried: is told once when they are not any more. */
+export interface Carried {
+  /** @param error null when both directions came to their orderly end. */
+  finish(error: MeshError | null): void;
+}
+
 export class Copy {
   readonly #downstream: CopyEnd;
   readonly #upstream: CopyEnd;
   readonly #counters: CopyCounters;
   readonly #clock: Clock;
-  readonly #onFinish: (error: MeshError | null) => void;
+  readonly #carried: Carried;
   #open = 2;
   #isStarted = false;
   #isOver = false;
@@ -52,19 +58,19 @@ export class Copy {
   #failure: { readonly of: CopyEnd; readonly error: MeshError } | null = null;
   #passingOn: Timer | null = null;
 
-  /** @param onFinish exactly once: null when both directions came to their orderly end. */
+  /** @param carried an object and no function: a closure keeps alive what was around it for as long as the connection is. */
   constructor(
     downstream: CopyEnd,
     upstream: CopyEnd,
     counters: CopyCounters,
     clock: Clock,
-    onFinish: (error: MeshError | null) => void,
+    carried: Carried,
   ) {
     this.#downstream = downstream;
     this.#upstream = upstream;
     this.#counters = counters;
     this.#clock = clock;
-    this.#onFinish = onFinish;
+    this.#carried = carried;
   }
 
   /** Nothing more is carried. */
@@ -134,6 +140,6 @@ export class Copy {
     this.#isOver = true;
     this.#finished = true;
     this.#passingOn?.cancel();
-    this.#onFinish(error);
+    this.#carried.finish(error);
   }
 }

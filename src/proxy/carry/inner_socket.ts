@@ -23,9 +23,12 @@ export async function securedInside(
   try {
     const [near, far] = await net.socketPair();
     const counters = { bytesToUpstream: 0, bytesToDownstream: 0 };
-    copy = new Copy(new SocketEnd(far), new SocketEnd(outer), counters, clock, (error) => {
-      state.fault = error;
-    });
+    const carried = {
+      finish: (error: MeshError | null) => {
+        state.fault = error;
+      },
+    };
+    copy = new Copy(new SocketEnd(far), new SocketEnd(outer), counters, clock, carried);
     copy.start();
     return new InnerSocket(clock, await secure(near), outer, copy, state);
   } catch (error) {

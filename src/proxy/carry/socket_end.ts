@@ -6,7 +6,8 @@ import type { EarlySocket } from "./early_socket.ts";
 
 export class SocketEnd implements CopyEnd, SocketHandler {
   readonly #socket: Socket;
-  readonly #early: Pick<EarlySocket, "handOver" | "isPaused"> | null;
+  /** Null once it has told what there was: nothing of the time before is kept. */
+  #early: Pick<EarlySocket, "handOver" | "isPaused"> | null;
   #copy: Copy | null = null;
   #other: CopyEnd | null = null;
   /** What the socket did not take yet; null while there is nothing, which is nearly always. */
@@ -28,10 +29,12 @@ export class SocketEnd implements CopyEnd, SocketHandler {
   start(copy: Copy, other: CopyEnd): void {
     this.#copy = copy;
     this.#other = other;
-    if (this.#early === null) this.#socket.setHandler(this);
+    const early = this.#early;
+    this.#early = null;
+    if (early === null) this.#socket.setHandler(this);
     else {
-      this.#early.handOver(this);
-      if (this.#early.isPaused && this.#keptByOther === 0) this.#socket.resume();
+      early.handOver(this);
+      if (early.isPaused && this.#keptByOther === 0) this.#socket.resume();
     }
   }
 

@@ -9,7 +9,8 @@ const nothing = new Uint8Array(0);
 
 export class StreamEnd implements CopyEnd, H2StreamEvents {
   readonly #stream: H2Stream;
-  readonly #early: EarlyStream;
+  /** Null once it has told what there was: nothing of the time before is kept. */
+  #early: EarlyStream | null;
   #copy: Copy | null = null;
   #other: CopyEnd | null = null;
   /** Bytes taken since the stream's queue passed its high-water mark. */
@@ -29,7 +30,9 @@ export class StreamEnd implements CopyEnd, H2StreamEvents {
     this.#stream.events = this;
     // What the other end keeps is owed to the connection's window until it is written, or given up by a reset.
     this.#stream.holdPastEnd();
-    this.#early.replay(this);
+    const early = this.#early;
+    this.#early = null;
+    early?.replay(this);
   }
 
   write(bytes: Uint8Array): number {

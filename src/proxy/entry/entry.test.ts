@@ -57,13 +57,9 @@ describe("entries", () => {
     expect(socket.paused).toBe(true);
     const sink = new FakeSocket();
     const counters = { bytesToUpstream: 0, bytesToDownstream: 0 };
-    new Copy(
-      new SocketEnd(socket, early),
-      new SocketEnd(sink),
-      counters,
-      fakeClock().clock,
-      () => {},
-    ).start();
+    new Copy(new SocketEnd(socket, early), new SocketEnd(sink), counters, fakeClock().clock, {
+      finish: () => {},
+    }).start();
     expect([sink.written.length, socket.paused]).toEqual([proxyLimits.earlyBytes + 1, false]);
   });
 

@@ -10,6 +10,7 @@ import { H2Link } from "../../transport/h2_link.ts";
 import type { WindowAccount } from "../../wire/h2/connection_state.ts";
 import type { HeaderFields } from "../../wire/h2/headers.ts";
 import type { H2Stream } from "../../wire/h2/stream.ts";
+import { type Baggage, parseBaggage } from "../../wire/headers.ts";
 import type { NodeContext } from "../node_context.ts";
 import type { TlsParameters } from "../telemetry.ts";
 import { tlsOptions, type Verified } from "./tls_options.ts";
@@ -40,6 +41,7 @@ export class ServerTunnel {
   /** Where the TCP connection arrived: the workload's address and the HBONE port. */
   readonly destination: SocketAddress;
   readonly #link: H2Link;
+  #lastBaggage: { readonly text: string; readonly said: Baggage } | null = null;
 
   private constructor(
     context: NodeContext,
@@ -97,6 +99,13 @@ export class ServerTunnel {
 
   get localIp(): IpAddress {
     return this.destination.ip;
+  }
+
+  /** What a CONNECT says of its caller. One caller says the same each time, and has one object then for all its connections. */
+  baggage(text: string | null): Baggage | null {
+    if (text === null) return null;
+    if (this.#lastBaggage?.text !== text) this.#lastBaggage = { text, said: parseBaggage(text) };
+    return this.#lastBaggage.said;
   }
 
   /** For checks; null when the tunnel is over. */
