@@ -122,8 +122,12 @@ export class FlowLab {
   }
 
   /** A connection of a client on `from`, with everything that happens to it written down. */
-  async connect(from: MemoryHost, to: string): Promise<Recorder> {
-    return new Recorder(await this.world.settle(from.net.connect({ to: at(to), timeoutMs: 5_000 })));
+  /** @param source `address:port` of the caller's own host, where it has several. */
+  async connect(from: MemoryHost, to: string, source?: string): Promise<Recorder> {
+    const bound = source === undefined ? {} : { from: { ...at(source), transparent: false } };
+    return new Recorder(
+      await this.world.settle(from.net.connect({ to: at(to), timeoutMs: 5_000, ...bound })),
+    );
   }
 
   /** Accepts on `address` and writes down what comes; `onAccept` plays the application. */

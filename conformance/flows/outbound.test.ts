@@ -280,4 +280,25 @@ describe("ways in", () => {
     expect(connection?.record.parties.destination.hboneAddress).toBe("10.0.0.2:15432");
     expect(connection?.record.parties.source.workload?.name).toBe("cart");
   });
+
+  test("captured traffic of no workload is reset after a bounded wait, and its record says whom it called", async () => {
+    lab = await FlowLab.create(3);
+    const machine = lab.world.machine("one", {
+      addresses: ["10.0.0.1", "10.0.0.7", "10.0.0.8"],
+      programs: rulePrograms(),
+    });
+    machine.capture = {
+      outboundPort: 15001,
+      inboundPort: 15006,
+      mark: 1337,
+      excludedPorts: new Set([22, 15008]),
+    };
+    lab.prepare(machine, mesh + workloadEntry("web", "10.0.0.8"));
+    cart = await lab.start(machine, { capture: "redirect" });
+    const client = await lab.connect(machine.start(), "10.88.0.2:5432", "10.0.0.7:40000");
+    expect(await fails(client, proxyLimits.workloadWaitMs + 1_000)).toStartWith("unknown_workload: ");
+    // An orderly end would be the empty answer of a server that was reached.
+    expect([client.ends, client.error?.code]).toEqual([0, "connection_reset"]);
+    expect(cart.access()[0]?.["dst.addr"]).toBe("10.88.0.2:5432");
+  });
 });

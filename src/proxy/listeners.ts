@@ -1,6 +1,12 @@
 /** Every port this node listens on, from the settings and the workloads that run here; the set follows when the workloads change. */
 import { faultOf, MeshError } from "../base/errors.ts";
-import { formatSocketAddress, type HostPort, type IpAddress, type SocketAddress } from "../base/ip.ts";
+import {
+  formatAddress,
+  formatSocketAddress,
+  type HostPort,
+  type IpAddress,
+  type SocketAddress,
+} from "../base/ip.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Listener, Socket, Timer } from "../host/host.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -232,9 +238,13 @@ export class Listeners {
       );
     } catch (thrown) {
       const error = faultOf(thrown);
-      this.#context.telemetry.refused("outbound", socket.remote, socket.local, error);
-      handshake?.answer(error);
-      socket.close();
+      this.#context.telemetry.refused("outbound", socket.remote, formatAddress(destination), error);
+      // Where nothing can be said, an orderly end would be an empty answer of whom it called.
+      if (handshake === null) socket.reset();
+      else {
+        handshake.answer(error);
+        socket.close();
+      }
       return;
     }
     const answer = handshake?.answer ?? null;
