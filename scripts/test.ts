@@ -112,9 +112,10 @@ const stages: readonly Stage[] = [
       // Capture, rules and rough cables are tried in both families by their own tests.
       bunSuite(
         "namespaces by IPv6",
-        ["identities", "life_cycle", "revocation", "transfer"].map(
-          (name) => `conformance/namespaces/${name}.test.ts`,
-        ),
+        [
+          ...["exhaustion", "identities", "life_cycle", "many_connections"],
+          ...["revocation", "rotation", "transfer"],
+        ].map((name) => `conformance/namespaces/${name}.test.ts`),
         { preload: [overIpv6], isSerial: true },
       ),
     ],

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { Tally } from "../peer/tally.ts";
+import { capture } from "./capture_cases.ts";
 import { checks } from "./check_cases.ts";
 import type { Check, Group } from "./group.ts";
 import { install } from "./install_cases.ts";
@@ -11,7 +12,7 @@ import { names } from "./names_cases.ts";
 import { run } from "./run_cases.ts";
 import { trial } from "./trial_cases.ts";
 
-const groups: Readonly<Record<string, Group>> = { names, install, check: checks, trial, run };
+const groups: Readonly<Record<string, Group>> = { names, install, capture, check: checks, trial, run };
 
 const usage = `usage: npm run conformance -- vm [--only TEXT] [--verbose]
 
