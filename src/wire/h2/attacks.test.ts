@@ -5,6 +5,7 @@ import { HpackEncoder } from "../hpack/encoder.ts";
 import { h2ErrorCode } from "./error_code.ts";
 import { FloodGuard, floodKinds } from "./flood.ts";
 import { frameFlag, frameType, readUint31 } from "./frame.ts";
+import type { H2Stream } from "./stream.ts";
 import { concat, FramePeer, frameBytes, RecordedStream } from "./testing/wired.ts";
 
 const get = [":method", "GET", ":scheme", "https", ":path", "/", ":authority", "a.example"];
@@ -233,6 +234,79 @@ describe("frames that cost us more than the peer", () => {
       peer.frame(frameType.windowUpdate, 0, 1, uint32(1024));
     });
     expect(turns).toBe(Number.POSITIVE_INFINITY);
+  });
+});
+
+describe("what honest peers say beside requests and answers, in no time at all", () => {
+  const turns = 10_000;
+  /** As tight as the others. */
+  const limits = { flood: { ...h2Limits.flood, tinyData: h2Limits.flood.pings } };
+  /** Requests of ours, one behind the other. @param answer as the peer does it. */
+  function asked(answer: (peer: FramePeer, id: number, stream: H2Stream) => void): FramePeer {
+    const peer = new FramePeer("client", { limits });
+    peer.shake();
+    peer.frame(frameType.windowUpdate, 0, 0, uint32(5 * turns));
+    for (let turn = 0; turn < turns && !peer.connection.done; turn++) {
+      const events = new RecordedStream();
+      const stream = peer.connection.request(post, false, events);
+      if (stream === null) throw new Error("no stream");
+      stream.sendData(new Uint8Array(5), false);
+      answer(peer, stream.id, stream);
+    }
+    return peer;
+  }
+
+  test("a server that answers before it has read, and says so behind each answer", () => {
+    const peer = asked((peer, id, stream) => {
+      peer.frames();
+      peer.headers(id, [":status", "200"]);
+      // What it says crosses our end (RFC 9113 §8.1).
+      stream.sendData(new Uint8Array(0), true);
+      peer.frame(frameType.rstStream, 0, id, uint32(h2ErrorCode.noError));
+    });
+    expect(peer.events.closes).toEqual([]);
+  });
+
+  test("a server whose reset crosses ours", () => {
+    const peer = asked((peer, id, stream) => {
+      stream.reset(h2ErrorCode.cancel);
+      peer.frames();
+      peer.frame(frameType.rstStream, 0, id, uint32(h2ErrorCode.cancel));
+    });
+    expect(peer.events.closes).toEqual([]);
+  });
+
+  test("gRPC: an empty message and trailers for each call, and a PING for each DATA that was read", () => {
+    const peer = asked((peer, id, stream) => {
+      stream.sendData(new Uint8Array(0), true);
+      peer.frames();
+      peer.frame(frameType.ping, 0, 0, eight);
+      peer.headers(id, [":status", "200"], frameFlag.endHeaders);
+      peer.frame(frameType.data, 0, id, new Uint8Array(5));
+      peer.headers(id, ["grpc-status", "0"]);
+    });
+    expect(peer.events.closes).toEqual([]);
+  });
+
+  test("gRPC: clients whose calls have an empty message, and its end in a frame of its own", () => {
+    const peer = server({ limits });
+    peer.frame(frameType.windowUpdate, 0, 0, uint32(5 * turns));
+    peer.events.handler = (stream) => stream.sendHeaders([":status", "200"], false);
+    for (let turn = 0; turn < turns && !peer.connection.done; turn++) {
+      const id = turn * 2 + 1;
+      peer.headers(id, post, frameFlag.endHeaders);
+      peer.frame(frameType.data, 0, id, new Uint8Array(5));
+      peer.frame(frameType.data, frameFlag.endStream, id);
+      const { stream } = peer.events.requests.pop() ?? {};
+      stream?.consume(5);
+      stream?.sendData(new Uint8Array(5), false);
+      peer.frames();
+      stream?.sendTrailers(["grpc-status", "0"]);
+      peer.frame(frameType.ping, 0, 0, eight);
+      peer.frames();
+      peer.frame(frameType.rstStream, 0, id, uint32(h2ErrorCode.cancel));
+    }
+    expect(peer.events.closes).toEqual([]);
   });
 });
 

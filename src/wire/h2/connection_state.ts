@@ -184,6 +184,8 @@ export class ConnectionState {
   ): void {
     if (stream.closed) return;
     this.streams.close(stream.id, how);
+    // The peer's own may have crossed it.
+    if (how === ended.resetByUs) this.flood.earn("ignoredFrames", 1);
     this.#detach(stream);
     // Our own reset says that nothing more is wanted, what came before it included.
     if (initiator === "user") stream.heldPastEnd = false;
@@ -196,6 +198,8 @@ export class ConnectionState {
   closeIfEnded(stream: StreamState): void {
     if (stream.closed || !stream.localEndSent || !stream.remoteEnded) return;
     this.streams.close(stream.id, ended.normally);
+    // A server that answers before it has read the request says RST_STREAM behind the answer (RFC 9113 §8.1), and a client may cancel late.
+    this.flood.earn("ignoredFrames", 1);
     this.#detach(stream);
     this.#settleWindow(stream);
     stream.events.onClose();

@@ -107,6 +107,8 @@ export class MessageReceiver {
       state.localSettings.initialWindowBytes,
     );
     stream.contentRemaining = contentBytes;
+    // A message without a field is five bytes in gRPC: many requests and answers are one such frame.
+    state.flood.earn("tinyData", 1);
     stream.isConnect = isConnect && headerValue(fields, ":protocol") === null;
     stream.remoteEnded = this.#endsStream;
     state.streams.add(stream);
@@ -166,6 +168,7 @@ export class MessageReceiver {
         return;
       }
       stream.contentRemaining = contentBytes;
+      state.flood.earn("tinyData", 1);
     }
     stream.remoteEnded = this.#endsStream;
     stream.events.onHeaders(fields, this.#endsStream);

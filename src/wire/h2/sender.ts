@@ -130,6 +130,8 @@ export class Sender implements StreamOwner {
   #sent(stream: StreamState, bytes: number, isEnd: boolean): void {
     // An honest peer gives back what it read in pieces no smaller than this, on the stream and on the connection.
     this.#state.flood.earn("windowUpdates", 10 + (bytes >>> 9));
+    // gRPC's libraries measure bandwidth and delay with one after DATA that they have read.
+    this.#state.flood.earn("pings", 1);
     if (isEnd) stream.localEndSent = true;
     else if (stream.queuedBytes === 0 && stream.trailers !== null) this.#writeTrailers(stream);
     const writable = stream.wasAboveHighWater && stream.queuedBytes <= this.#state.limits.lowWaterBytes;
