@@ -2,7 +2,7 @@
 import type { Benchmark } from "./keep.ts";
 import { busyReason, type MachineState, machineState } from "./machine.ts";
 import { writeResults } from "./results.ts";
-import { type Run, summarize, table } from "./tunnel/report.ts";
+import { type Run, type Summaries, summarize } from "./tunnel/report.ts";
 
 export interface RoundsOptions {
   /** Of the results' file. */
@@ -51,9 +51,9 @@ export class Rounds {
   }
 
   /** Prints the table and writes the results. @returns the exit code. */
-  conclude(subject: string, references: readonly string[]): number {
+  conclude(print: (summaries: Summaries) => string): number {
     if (this.#runs.length === 0) return 1;
-    console.log(`\n${table(summarize(this.#runs), subject, references)}\n`);
+    console.log(`\n${print(summarize(this.#runs))}\n`);
     if (this.#options.quick) {
       console.log("a smoke test: nothing in this table is a measurement");
       return 0;

@@ -11,6 +11,11 @@ const smokes: readonly { readonly name: string; readonly argv: readonly string[]
       argv: ["--quick", "--only", "fairlead"],
       says: /\| CPU us\/request at 32 outbound +\|/,
     },
+    {
+      name: "growth",
+      argv: ["--quick", "--only", "fairlead"],
+      says: /\| 50 connections, 10 services, 1 peer, a change a second \| fairlead \| [0-9.]+ \/ /,
+    },
     { name: "waypoint", argv: ["--quick"], says: /\| HTTP\/2 CPU us\/request at 32 +\|/ },
     {
       name: "control",

@@ -25,12 +25,18 @@ type options struct {
 	warmUp      time.Duration
 	window      time.Duration
 	pids        []int
+	// Requests that are out at one time; of rotate alone.
+	outstanding int
+	// Addresses that connections are made from in turn; none leaves it to the kernel.
+	sources []syscall.Sockaddr
 }
 
 const usage = `usage: load <command> [flags]
   serve-http   -listen ip:port              answers every request with the same small response
   serve-bulk   -listen ip:port              swallows ("U") or sends ("D") bytes until the client goes
   requests     -target ip:port -connections N   keep-alive requests, one outstanding on each connection
+  rotate       -target ip:port -connections N -outstanding M -from ip -sources K
+                                                N open, M of them with a request; they take turns, and come from K addresses
   connections  -target ip:port -connections N   connect, one request, close; N at a time
   bulk         -target ip:port -direction up|down
   idle         -target ip:port -connections N   open N, one request each, hold until standard input ends
@@ -53,15 +59,23 @@ func main() {
 	warmUpMs := flags.Int("warm-up-ms", 500, "time before the window")
 	windowMs := flags.Int("window-ms", 3000, "length of the measuring window")
 	direction := flags.String("direction", "up", "up or down")
+	outstanding := flags.Int("outstanding", 1, "requests that are out at one time")
+	from := flags.String("from", "", "the first address that connections come from")
+	sources := flags.Int("sources", 0, "how many addresses connections come from, one after the other")
 	pids := flags.String("pids", "", "processes whose CPU time is read at the edges of the window")
 	_ = flags.Parse(os.Args[2:])
 	o := options{
 		target: *target, connections: *connections,
 		warmUp: time.Duration(*warmUpMs) * time.Millisecond, window: time.Duration(*windowMs) * time.Millisecond,
-		pids: parsePids(*pids),
+		pids: parsePids(*pids), outstanding: *outstanding,
 	}
 	var result any
 	var err error
+	o.sources, err = sourceAddresses(*from, *sources)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "load:", err)
+		os.Exit(1)
+	}
 	switch command {
 	case "serve-http":
 		err = serveHTTP(*listen)
@@ -69,6 +83,8 @@ func main() {
 		err = serveBulk(*listen)
 	case "requests":
 		result, err = measureRequests(o)
+	case "rotate":
+		result, err = measureRotating(o)
 	case "connections":
 		result, err = measureConnections(o)
 	case "bulk":

@@ -6,6 +6,9 @@ import (
 	"syscall"
 )
 
+// ipBindAddressNoPort is Linux's IP_BIND_ADDRESS_NO_PORT, which package syscall does not name.
+const ipBindAddressNoPort = 24
+
 // Sockets are plain file descriptors driven by epoll: goroutines would cost a wake-up across threads for each event.
 
 func sockaddr(text string) (syscall.Sockaddr, int, error) {
@@ -35,13 +38,42 @@ func listenSocket(text string) (int, error) {
 	return fd, syscall.Listen(fd, 4096)
 }
 
-// connectSocket starts a connect; it is done when the socket is writable.
-func connectSocket(address syscall.Sockaddr, family int) (int, error) {
+// sourceAddresses are count addresses, from the first one on.
+func sourceAddresses(first string, count int) ([]syscall.Sockaddr, error) {
+	if count == 0 {
+		return nil, nil
+	}
+	address, err := netip.ParseAddr(first)
+	if err != nil {
+		return nil, err
+	}
+	sources := make([]syscall.Sockaddr, 0, count)
+	for range count {
+		source, _, err := sockaddr(netip.AddrPortFrom(address, 0).String())
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, source)
+		address = address.Next()
+	}
+	return sources, nil
+}
+
+// connectSocket starts a connect; it is done when the socket is writable. A nil source is the kernel's choice.
+func connectSocket(address syscall.Sockaddr, family int, source syscall.Sockaddr) (int, error) {
 	fd, err := syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, err
 	}
 	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
+	if source != nil {
+		// The port is chosen when it is known where to, so that each address has all of them for each target.
+		_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, ipBindAddressNoPort, 1)
+		if err := syscall.Bind(fd, source); err != nil {
+			_ = syscall.Close(fd)
+			return 0, err
+		}
+	}
 	if err := syscall.Connect(fd, address); err != nil && err != syscall.EINPROGRESS {
 		_ = syscall.Close(fd)
 		return 0, err

@@ -6,6 +6,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Round } from "../control/run.ts";
+import { growthTable } from "../growth/table.ts";
 import type { MicroResult } from "../micro/measure.ts";
 import type { EngineFigure } from "../micro/record.ts";
 import { type Run, ratio, type Summaries, type Summary, summarize, table } from "../tunnel/report.ts";
@@ -224,7 +225,7 @@ function keptInShort({ caption, head, rows }: Kept, columns: readonly string[]):
 /** Of a block, or of a table that is kept, and whether there are raw results to make it of. */
 export function hasRaw(name: string): boolean {
   const [word = ""] = name.split(" ");
-  const file = ["tunnel", "waypoint", "micro"].includes(word) ? word : "control";
+  const file = ["tunnel", "growth", "waypoint", "micro"].includes(word) ? word : "control";
   return existsSync(join(repository, "bench", "raw", `${file}.json`));
 }
 
@@ -241,6 +242,11 @@ export function block(name: string): string {
       const summaries = summarize(raw.runs);
       const body = name === "tunnel" ? table(summaries, "fairlead", []) : tunnelAgainst(summaries, "ztunnel");
       return `${where(raw, raw.rounds)}\n\n${body}`;
+    }
+    case "growth": {
+      const raw = read<RawRuns>("growth");
+      if (raw === null) throw new Error("there are no raw results of growth");
+      return `${where(raw, raw.rounds)}\n\n${growthTable(summarize(raw.runs))}`;
     }
     case "waypoint": {
       const raw = read<RawRuns>("waypoint");

@@ -10,6 +10,7 @@ import { ztunnelSubject } from "../../conformance/peer/subjects/ztunnel.ts";
 import { Rounds } from "../rounds.ts";
 import { builtAt, builtHere } from "../subject_binary.ts";
 import { type MeasureOptions, measure } from "./measure.ts";
+import { table } from "./report.ts";
 import { bunRelay, meshSubject, plainTcp, type TunnelSubject } from "./subjects.ts";
 
 const usage = `usage: npm run bench -- tunnel [--rounds N] [--quick] [--only name,name] [--compare REF] [--anyway] [--keep]
@@ -75,7 +76,8 @@ export async function benchTunnel(argv: readonly string[]): Promise<number> {
   await rounds.run(subjects, (subject, round) =>
     measure(subject, join(scratch, `${subject.name.replace(/\W/g, "_")}_${round}`), options),
   );
-  return rounds.conclude("fairlead", ["ztunnel", "envoy", ...comparedName(values.compare)]);
+  const references = ["ztunnel", "envoy", ...comparedName(values.compare)];
+  return rounds.conclude((summaries) => table(summaries, "fairlead", references));
 }
 
 function comparedName(reference: string | undefined): readonly string[] {

@@ -5,6 +5,7 @@ import { cleanUpOnExit, scratchDirectory } from "../../conformance/peer/lab/clea
 import { buildGo, findEnvoy } from "../../conformance/peer/lab/tools.ts";
 import { Rounds } from "../rounds.ts";
 import { builtAt, builtHere } from "../subject_binary.ts";
+import { table } from "../tunnel/report.ts";
 import { type Chain, openChain, plain, type Shape, type WaypointSubject } from "./chain.ts";
 import { makeToken } from "./token.ts";
 
@@ -116,7 +117,7 @@ export async function benchWaypoint(argv: readonly string[]): Promise<number> {
       );
     return measures;
   });
-  return rounds.conclude("fairlead", ["envoy", `fairlead at ${compare}`]);
+  return rounds.conclude((summaries) => table(summaries, "fairlead", ["envoy", `fairlead at ${compare}`]));
 }
 
 function envoySubjects(): readonly WaypointSubject[] {

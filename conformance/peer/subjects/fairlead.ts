@@ -10,8 +10,20 @@ import { repository } from "../lab/tools.ts";
 import type { NodeSubject, RunningNode } from "./subject.ts";
 import { accessRecord } from "./ztunnel_log.ts";
 
+/** Beyond the two workloads and the policy that every peer is given. */
+export interface FairleadExtras {
+  /** Files of documents, by name, beside those of the mesh. */
+  readonly files?: (lab: Lab) => Readonly<Record<string, string>>;
+  readonly flags?: readonly string[];
+  /** How long it may take to become ready; that of a hang, unless it is given more to read. */
+  readonly readyMs?: number;
+}
+
 /** @param built a binary; by default the one `FAIRLEAD` names, else the source. */
-export function fairleadSubject(built: string | undefined = process.env.FAIRLEAD): NodeSubject {
+export function fairleadSubject(
+  built: string | undefined = process.env.FAIRLEAD,
+  extras: FairleadExtras = {},
+): NodeSubject {
   const command = fairleadCommand(built);
   const start = async (
     lab: Lab,
@@ -23,7 +35,8 @@ export function fairleadSubject(built: string | undefined = process.env.FAIRLEAD
     // A folder of its own: what is beside the documents is watched as well.
     const meshPath = join(lab.directory, `mesh_${account}`);
     mkdirSync(meshPath);
-    writeFileSync(join(meshPath, "mesh.yaml"), mesh(lab));
+    const files = { "mesh.yaml": mesh(lab), ...extras.files?.(lab) };
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(meshPath, name), text);
     const { authority } = lab;
     const readiness = `${side.address}:15021`;
     const process = Subprocess.start({
@@ -42,10 +55,11 @@ export function fairleadSubject(built: string | undefined = process.env.FAIRLEAD
         ],
         ...(lab.crlPath === null ? [] : ["--crl", lab.crlPath]),
         ...own,
+        ...(extras.flags ?? []),
       ]),
       logPath: join(lab.directory, `fairlead_${side.name}.log`),
     });
-    await ready(process, side, readiness);
+    await ready(process, side, readiness, extras.readyMs ?? hangMs);
     const dialSide = lab.place.kind === "namespaces" ? lab.place.server : lab.place.client;
     return {
       process,
@@ -78,8 +92,8 @@ function entrance(lab: Lab): string[] {
   return everyPort.flatMap((port) => ["--map", `${client.address}:${port}=${server.address}:${port}`]);
 }
 
-async function ready(process: Subprocess, side: Side, address: string): Promise<void> {
-  const deadline = performance.now() + hangMs;
+async function ready(process: Subprocess, side: Side, address: string, limitMs: number): Promise<void> {
+  const deadline = performance.now() + limitMs;
   const probe = side.command(["curl", "-sf", "-m", "60", `http://${address}/healthz/ready`]);
   while (Bun.spawnSync(probe).exitCode !== 0) {
     if (!process.running || performance.now() > deadline)

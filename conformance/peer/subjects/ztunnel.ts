@@ -8,11 +8,25 @@ import type { Ztunnel } from "../lab/tools.ts";
 import type { NodeSubject, RunningNode } from "./subject.ts";
 import { accessRecord } from "./ztunnel_log.ts";
 
-export function ztunnelSubject(found: Ztunnel | { readonly missing: string }): NodeSubject {
+/** Beyond the two workloads and the policy that every peer is given. */
+export interface ZtunnelExtras {
+  /** Added to the lists of its file: items in YAML's flow style. */
+  readonly mesh?: {
+    readonly workloads: readonly string[];
+    readonly services: readonly string[];
+    readonly policies: readonly string[];
+  };
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export function ztunnelSubject(
+  found: Ztunnel | { readonly missing: string },
+  extras: ZtunnelExtras = {},
+): NodeSubject {
   const start = async (lab: Lab, side: Side, account: "cart" | "db"): Promise<RunningNode> => {
     if ("missing" in found) throw new Error(found.missing);
     const meshPath = join(lab.directory, "ztunnel_mesh.yaml");
-    writeFileSync(meshPath, mesh(lab));
+    writeFileSync(meshPath, mesh(lab, extras.mesh));
     const process = Subprocess.start({
       name: `ztunnel ${side.name}`,
       argv: side.command([found.path]),
@@ -28,6 +42,7 @@ export function ztunnelSubject(found: Ztunnel | { readonly missing: string }): N
         ENABLE_ORIG_SRC: "false",
         ISTIO_META_DNS_CAPTURE: "false",
         ...(lab.crlPath === null ? {} : { CRL_PATH: lab.crlPath }),
+        ...extras.env,
       },
     });
     await process.waitForLine((line) => line.includes("marking server ready"));
@@ -51,7 +66,8 @@ export function ztunnelSubject(found: Ztunnel | { readonly missing: string }): N
   };
 }
 
-function mesh(lab: Lab): string {
+function mesh(lab: Lab, extra: ZtunnelExtras["mesh"]): string {
+  const more = (items: readonly string[] = []): string => items.map((item) => `- ${item}\n`).join("");
   const workload = (account: string, side: Side, policies: string): string =>
     `- {uid: "c1//Pod/shop/${account}", name: ${account}, namespace: shop, serviceAccount: ${account}, trustDomain: cluster.local, ` +
     `clusterId: c1, workloadIps: ["${side.address}"], protocol: HBONE, node: host-${side.name}, network: "", services: {}, ` +
@@ -59,7 +75,7 @@ function mesh(lab: Lab): string {
   return `workloads:
 ${workload("cart", lab.place.client, "")}
 ${workload("db", lab.place.server, '"shop/db-only-cart"')}
-policies:
+${more(extra?.workloads)}${extra === undefined ? "" : `services:\n${more(extra.services)}`}policies:
 - name: db-only-cart
   namespace: shop
   scope: WorkloadSelector
@@ -68,5 +84,5 @@ policies:
   rules:
   - - - principals: [!Exact cluster.local/ns/shop/sa/cart]
     - - destinationPorts: [${allowedPorts.join(", ")}]
-`;
+${more(extra?.policies)}`;
 }

@@ -1,0 +1,84 @@
+import { expect, test } from "bun:test";
+import type { Lab } from "../../conformance/peer/lab/lab.ts";
+import { convertDocuments } from "../../src/mesh/convert/convert_documents.ts";
+import { parseDocuments } from "../../src/mesh/documents/parse.ts";
+import type { Run } from "../tunnel/report.ts";
+import { summarize } from "../tunnel/report.ts";
+import { change, documents, ztunnelMesh } from "./mesh.ts";
+import { base, growths } from "./points.ts";
+import { growthTable } from "./table.ts";
+
+// What the documents name of it.
+const lab = { place: { client: { name: "client" } } } as unknown as Lab;
+
+function convert(texts: Readonly<Record<string, string>>) {
+  const files = Object.entries(texts).map(([path, text]) => ({ path, text }));
+  const { documents: parsed, errors } = parseDocuments(files);
+  expect(errors).toEqual([]);
+  return convertDocuments(parsed, {
+    trustDomain: "cluster.local",
+    network: "",
+    clusterId: "c1",
+    rootNamespace: "istio-system",
+  });
+}
+
+test("a point's documents are a mesh of its size, and none is refused", () => {
+  const { workloads, services, policies, errors } = convert(
+    documents(lab, { ...base, services: 40, peers: 3, changes: true }),
+  );
+  expect(errors).toEqual([]);
+  expect([workloads.length, services.length, policies.length]).toEqual([44, 41, 42]);
+  const others = policies.filter(({ name }) => name !== "callers");
+  expect(new Set(others.map(({ namespace, scope }) => `${namespace} ${scope}`))).toEqual(
+    new Set(["shop NAMESPACE"]),
+  );
+});
+
+test("a large mesh comes in several files", () => {
+  const files = documents(lab, { ...base, services: 5_000, changes: true });
+  expect(Object.keys(files)).toEqual(["part_0.yaml", "part_1.yaml", "part_2.yaml", "changing.yaml"]);
+});
+
+test("a change is one of a workload, a service and a policy", () => {
+  const [before, after] = [convert({ f: change(1) }), convert({ f: change(2) })];
+  for (const kind of ["workloads", "services", "policies"] as const) {
+    expect(before[kind]).toHaveLength(1);
+    expect(before[kind]).not.toEqual(after[kind]);
+  }
+});
+
+test("ztunnel gets as many of each", () => {
+  const { workloads, services, policies } = ztunnelMesh({ ...base, services: 300 });
+  expect([workloads, services, policies].map((items) => new Set(items).size)).toEqual([300, 300, 300]);
+});
+
+test("one thing grows at a time, and every row has a name of its own", () => {
+  for (const quick of [true, false]) {
+    const rows = growths(quick);
+    expect(new Set(rows.map(({ name }) => name)).size).toBe(rows.length);
+    const [first] = rows;
+    for (const { name, point } of rows.slice(1)) {
+      const grown = Object.entries(point).filter(
+        ([key, value]) => value !== Object.entries(first?.point ?? {}).find(([own]) => own === key)?.[1],
+      );
+      expect([name, grown.length]).toEqual([name, name.endsWith("a change a second") ? grown.length : 1]);
+    }
+  }
+});
+
+test("a row has subject, point, and both roles in one cell; what was not measured is a question mark", () => {
+  const run = (value: number): Run => ({
+    subject: "fairlead: 10 connections",
+    round: value,
+    measures: {
+      "CPU us/request outbound": value,
+      "CPU us/request inbound": value * 2,
+      "p99 ms": value / 10,
+    },
+  });
+  const [, , row] = growthTable(summarize([run(10), run(12), run(11)])).split("\n");
+  expect(row).toBe(
+    "| 10 connections | fairlead | 11 (10–12) / 22 (20–24) | 1.1 (1–1.2) | ? / ? | ? | ? / ? | ? / ? | ? / ? |",
+  );
+});

@@ -1,0 +1,121 @@
+/** `npm run bench -- growth`: what a request costs as connections, meshes, peers and changes become more. */
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { cleanUpOnExit, scratchDirectory } from "../../conformance/peer/lab/cleanup.ts";
+import { bulkHangMs } from "../../conformance/peer/lab/eventually.ts";
+import { namespacesUnavailable } from "../../conformance/peer/lab/place.ts";
+import { buildGo, findZtunnel } from "../../conformance/peer/lab/tools.ts";
+import { fairleadSubject } from "../../conformance/peer/subjects/fairlead.ts";
+import type { NodeSubject } from "../../conformance/peer/subjects/subject.ts";
+import { ztunnelSubject } from "../../conformance/peer/subjects/ztunnel.ts";
+import { Rounds } from "../rounds.ts";
+import { builtHere } from "../subject_binary.ts";
+import { type GrowthOptions, measureGrowth } from "./measure.ts";
+import { documents, ztunnelMesh } from "./mesh.ts";
+import { type Growth, growths } from "./points.ts";
+import { growthTable } from "./table.ts";
+
+const usage = `usage: npm run bench -- growth [--rounds N] [--quick] [--only name,name] [--at TEXT] [--idle MINUTES] [--anyway] [--keep]
+
+One thing grows at a time: connections, services with their policies, callers with a tunnel each, changes of the mesh. Ten
+requests are out at one time all along. Fairlead and, with ZTUNNEL=path, the real ztunnel, which in dedicated mode has one
+caller and reads its file once: it has no rows of peers and of changes. Two network namespaces (root), rounds in turn.
+
+  --rounds N      rounds of all of it, default 3
+  --quick         one round, short windows, small numbers: a smoke test, not a measurement
+  --only LIST     these subjects only
+  --at TEXT       these points only: "10,000 connections"
+  --idle MINUTES  how long every connection is open with nothing sent; default 10 seconds
+  --anyway        measure on a busy machine, too; the results say that it was one
+  --keep          its raw results are those that the pages' tables are made of (bench/raw); not with --only or --at
+`;
+
+interface GrowthSubject extends Growth {
+  readonly subject: string;
+  readonly node: NodeSubject;
+}
+
+/** @returns the exit code. */
+export async function benchGrowth(argv: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      rounds: { type: "string", default: "3" },
+      quick: { type: "boolean", default: false },
+      only: { type: "string" },
+      at: { type: "string" },
+      idle: { type: "string" },
+      anyway: { type: "boolean", default: false },
+      keep: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    console.log(usage);
+    return 0;
+  }
+  const unavailable = namespacesUnavailable();
+  const load = buildGo("bench/load", "fairlead-load");
+  if (unavailable !== null || "missing" in load) {
+    console.error(`bench growth cannot run: ${unavailable ?? ("missing" in load ? load.missing : "")}`);
+    return 1;
+  }
+  cleanUpOnExit();
+  const scratch = scratchDirectory("growth");
+  const { quick, anyway, keep, only, at, idle } = values;
+  const options: GrowthOptions = {
+    loadPath: load.path,
+    settleMs: quick ? 300 : 4_000,
+    warmUpMs: quick ? 50 : 500,
+    windowMs: quick ? 500 : 2_000,
+    idleMs: idle === undefined ? (quick ? 200 : 10_000) : Number(idle) * 60_000,
+  };
+  const { loadPath: _, ...settings } = options;
+  const rounds = new Rounds({
+    name: "growth",
+    rounds: quick ? 1 : Number(values.rounds),
+    quick,
+    anyway,
+    keep: keep && only === undefined && at === undefined,
+    settings,
+  });
+  if (!(await rounds.mayBegin())) return 1;
+  const subjects = chooseSubjects(quick, only, at);
+  await rounds.run(subjects, ({ name, node, point }, round) =>
+    measureGrowth(node, point, join(scratch, `${name.replace(/\W+/g, "_")}_${round}`), options),
+  );
+  return rounds.conclude(growthTable);
+}
+
+function chooseSubjects(
+  quick: boolean,
+  only: string | undefined,
+  at: string | undefined,
+): readonly GrowthSubject[] {
+  const wanted = only?.split(",");
+  const points = growths(quick).filter(({ name }) => at === undefined || name.includes(at));
+  const found = findZtunnel();
+  if ("missing" in found) console.error(`skipped: ztunnel: ${found.missing}`);
+  const built = builtHere(process.env.FAIRLEAD);
+  const fairlead = points.map((growth) => ({
+    ...growth,
+    subject: "fairlead",
+    node: fairleadSubject(built, {
+      files: (lab) => documents(lab, growth.point),
+      readyMs: bulkHangMs,
+    }),
+  }));
+  const ztunnel =
+    "missing" in found
+      ? []
+      : points
+          .filter(({ point }) => point.peers === 1 && !point.changes)
+          .map((growth) => ({
+            ...growth,
+            subject: "ztunnel",
+            node: ztunnelSubject(found, { mesh: ztunnelMesh(growth.point) }),
+          }));
+  return [...ztunnel, ...fairlead]
+    .filter(({ subject }) => wanted === undefined || wanted.includes(subject))
+    .map((each) => ({ ...each, name: `${each.subject}: ${each.name}` }));
+}
