@@ -1,12 +1,13 @@
 /**
- * `npm run mutants -- [--sample 60] [--all] [--seed N] [--recorded] [--record] [--again OUTPUT] [PATH …]`: breaks one guard, comparison,
- * label or return at a time in the folders that decide about trust and traffic, runs the nearest tests that reach it, and says which mutants
- * live. One that lives and is not in `mutants_kept.json` with its reason is a failure. Killed is what a test failed with, passed without,
- * and failed with a second time; a test that does not end shows nothing, and such mutants are counted by themselves.
+ * `npm run mutants -- [--sample 60] [--all] [--seed N] [--recorded] [--untried] [--record] [--again OUTPUT] [PATH …]`: breaks one guard,
+ * comparison, label or return at a time in the folders that decide about trust and traffic, runs the nearest tests that reach it, and says
+ * which mutants live. One that lives and is not in `mutants_kept.json` with its reason is a failure. Killed is what a test failed with,
+ * passed without, and failed with a second time; a test that does not end shows nothing, and such mutants are counted by themselves.
  *
  * Which test noticed a mutant is kept by `--record` in `mutants_killed.json`, and tried first the next time. `--recorded` draws a sample
  * from those alone, another one each week: what fails then is a test that no longer notices what it did, and never a mutant that was never
- * tried. Any other sample is another one each day, unless there is a seed. `--again` tries those that an earlier run's output names.
+ * tried. `--untried` is of those that are in neither list. Any other sample is another one each day, unless there is a seed. `--again`
+ * tries those that an earlier run's output names.
  */
 import { readFileSync } from "node:fs";
 import { cp, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
@@ -55,7 +56,12 @@ function numberAfter(args: readonly string[], name: string): number | null {
   return Number(args[index]?.split("=")[1] ?? args[index + 1]);
 }
 
-function choose(all: readonly Mutant[], args: readonly string[], record: KilledRecord): readonly Mutant[] {
+function choose(
+  all: readonly Mutant[],
+  args: readonly string[],
+  record: KilledRecord,
+  kept: Kept,
+): readonly Mutant[] {
   const again = args.indexOf("--again");
   if (again >= 0) {
     const output = readFileSync(args[again + 1] ?? "", "utf8").split("\n");
@@ -65,10 +71,12 @@ function choose(all: readonly Mutant[], args: readonly string[], record: KilledR
   }
   const paths = args.filter((arg) => arg.startsWith("src/"));
   const recorded = args.includes("--recorded");
+  const untried = args.includes("--untried");
   const those = all.filter(
     (mutant) =>
       (paths.length === 0 || paths.some((part) => mutant.path.startsWith(part))) &&
-      (!recorded || record.killerOf(mutant) !== null),
+      (!recorded || record.killerOf(mutant) !== null) &&
+      (!untried || (record.killerOf(mutant) === null && kept[nameOf(mutant)] === undefined)),
   );
   const sample = numberAfter(args, "sample");
   if (args.includes("--all") || (paths.length > 0 && sample === null)) return those;
@@ -133,7 +141,7 @@ async function main(args: readonly string[]): Promise<number> {
     await writeFile(`${killedPath}.new`, `${JSON.stringify(latest.toFile(all), null, 2)}\n`);
     await rename(`${killedPath}.new`, killedPath);
   };
-  const chosen = choose(all, args, record);
+  const chosen = choose(all, args, record, kept);
   console.log(`${chosen.length} of ${all.length} mutants`);
   const names = new Set(all.map(nameOf));
   for (const name of Object.keys(kept))

@@ -6,7 +6,7 @@ import type { Logger } from "../../base/log.ts";
 import type { Clock, Files, HttpClient } from "../../host/host.ts";
 import { nodeNamespace, type SpiffeId } from "../../mesh/identity.ts";
 import { JwksCache, type JwksStatus } from "./jwks_cache.ts";
-import { isTokenAlgorithm, type KeyQuestion } from "./jwks_keys.ts";
+import type { KeyQuestion } from "./jwks_keys.ts";
 import { type JwksSource, readJwks } from "./jwks_source.ts";
 import { type Claims, serviceAccountIdentity } from "./token_identity.ts";
 import type { JwtIssuer } from "./token_issuer.ts";
@@ -152,11 +152,12 @@ export class TokenVerifier {
     if (issuer === undefined) return refuse("audience", "it is for another audience", name);
     const { alg, kid } = header;
     // Before any key is looked for: `none`, and HMAC with the public key as its secret, end here.
-    if (typeof alg !== "string" || !isTokenAlgorithm(alg) || !issuer.algorithms.includes(alg))
+    const algorithm = issuer.algorithms.find((one) => one === alg);
+    if (algorithm === undefined)
       return refuse("algorithm", `algorithm ${String(alg).slice(0, 32)} is not accepted`, name);
     if (kid !== undefined && (typeof kid !== "string" || kid.length > tokenLimits.maxKeyIdChars))
       return refuse("malformed", "its kid is no short text", name);
-    return { issuer, question: { kid: kid ?? null, algorithm: alg } };
+    return { issuer, question: { kid: kid ?? null, algorithm } };
   }
 
   async #prove(

@@ -15,7 +15,6 @@ export function violatedNameConstraint(
   for (const name of namesOf(certificate)) {
     const excluded = constraints.excluded.filter((subtree) => subtree.kind === name.kind);
     const permitted = constraints.permitted?.filter((subtree) => subtree.kind === name.kind) ?? [];
-    if (excluded.length + permitted.length === 0) continue;
     const isIn = [...excluded, ...permitted].map((subtree) => isWithin(name, subtree));
     if (isIn.includes(null)) return `has a ${name.kind} name under a constraint that cannot be evaluated`;
     if (isIn.slice(0, excluded.length).includes(true))

@@ -23,8 +23,11 @@ export interface PathQuestion {
 
 /** A path that holds: leaf first, trust anchor last, at least two. */
 export interface CertificationPath {
-  readonly certificates: readonly [Certificate, Certificate, ...Certificate[]];
+  readonly certificates: readonly [Certificate, ...Certificate[], Certificate];
 }
+
+/** The beginning of one: leaf first. */
+type Begun = readonly [Certificate, ...Certificate[]];
 
 /**
  * @throws MeshError `certificate_*`, blame peer: of all the ways that failed, the one that came furthest.
@@ -60,9 +63,8 @@ class PathSearch {
     throw this.#error ?? pathError("certificate_untrusted", leaf, "does not lead to a trust root");
   }
 
-  async #extend(path: readonly Certificate[]): Promise<CertificationPath | null> {
-    const child = path[path.length - 1];
-    if (child === undefined) return null;
+  async #extend(path: Begun): Promise<CertificationPath | null> {
+    const child = path.at(-1) ?? path[0];
     const anchors = orderByKeyId(child, this.#question.anchors.bySubject(child.issuer));
     for (const anchor of anchors) {
       const found = await this.#finish(path, child, anchor);
@@ -92,15 +94,9 @@ class PathSearch {
     return null;
   }
 
-  async #finish(
-    path: readonly Certificate[],
-    child: Certificate,
-    anchor: Certificate,
-  ): Promise<CertificationPath | null> {
+  async #finish(path: Begun, child: Certificate, anchor: Certificate): Promise<CertificationPath | null> {
     if (!(await this.#isIssuedBy(path, child, anchor, true))) return null;
-    const [leaf, second, ...rest] = [...path, anchor];
-    if (leaf === undefined || second === undefined) return null;
-    const certificates = [leaf, second, ...rest] as const;
+    const certificates = [...path, anchor] as const;
     const violation = checkNameConstraints(certificates);
     if (violation === null) return { certificates };
     this.#remember(path, violation);
@@ -150,7 +146,7 @@ function isOnPath(path: readonly Certificate[], certificate: Certificate): boole
 /** The key identifiers are a hint which of several issuers of one name it was (RFC 4158 §3.5.12), never a proof. */
 function orderByKeyId(child: Certificate, issuers: readonly Certificate[]): readonly Certificate[] {
   const wanted = child.extensions.authorityKeyId;
-  if (wanted === null || issuers.length < 2) return issuers;
+  if (wanted === null) return issuers;
   const matches = (issuer: Certificate): boolean => issuer.extensions.subjectKeyId === wanted;
   return [...issuers.filter(matches), ...issuers.filter((issuer) => !matches(issuer))];
 }
