@@ -46,7 +46,10 @@ test("a policy that changes after a workload went: what is left of it is decided
   expect(touched({ policies: { remove: ["shop/cart-only"] } })).toEqual(["cart", "bank"]);
 });
 
-test("a service: none", () => {
+test("a service: none, of a workload that has gone neither", () => {
+  expect(touched({ services: { remove: ["shop/db.shop"] } })).toEqual([]);
+  store.apply({ workloads: { remove: [bank.uid] } });
+  reach.of({ workloads: { remove: [bank.uid] } });
   expect(touched({ services: { remove: ["shop/db.shop"] } })).toEqual([]);
 });
 

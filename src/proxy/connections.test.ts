@@ -278,6 +278,28 @@ describe("register of open connections", () => {
     expect(open("inbound", "greedy").ended).toBe(false);
   });
 
+  test("what a workload of this host opens counts for no bound of an identity, and makes no room in it", () => {
+    for (let index = 1; index < proxyLimits.maxConnectionsPerPeer; index++) open("inbound", "both");
+    const outbound = open("outbound", "both");
+    const last = open("inbound", "both");
+    outbound.finish(null);
+    expect(registry.open(parties("inbound", "both"))).toMatchObject({ code: "limit_reached" });
+    expect(open("outbound", "both").ended).toBe(false);
+    last.finish(null);
+    expect(open("inbound", "both").ended).toBe(false);
+  });
+
+  test("of an identity whose last connection has ended nothing is kept", () => {
+    const both = [open("inbound", "cart"), open("inbound", "cart")];
+    open("inbound", null).finish(null);
+    open("outbound", "web").finish(null);
+    expect(registry.peers).toBe(1);
+    both[0]?.finish(null);
+    expect(registry.peers).toBe(1);
+    both[1]?.finish(null);
+    expect(registry.peers).toBe(0);
+  });
+
   test("all connections together are bounded, with the blame on this host", () => {
     for (let index = 0; index < proxyLimits.maxConnections; index++) open("outbound", null);
     const refused = registry.open(parties("outbound", null));

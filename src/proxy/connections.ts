@@ -91,6 +91,11 @@ export class ConnectionRegistry {
     return this.#open.size;
   }
 
+  /** Identities that something is kept for. */
+  get peers(): number {
+    return this.#perPeer.size;
+  }
+
   /** @returns a MeshError `limit_reached` (blame peer for its own limit, local for ours) instead; it is on record then, and must not be recorded again. */
   open(parties: Parties): Connection | MeshError {
     const connection = new Connection(this, this.#telemetry.opened(parties));
@@ -103,7 +108,7 @@ export class ConnectionRegistry {
 
   /** For `Connection.finish`. */
   remove(connection: Connection): void {
-    if (!this.#open.delete(connection)) return;
+    this.#open.delete(connection);
     const { direction, source } = connection.record.parties;
     this.#gauges[direction].add(-1);
     if (direction !== "inbound" || source.identity === null) return;

@@ -261,8 +261,7 @@ export class OutboundFlow {
       discard: (late) => late.socket.reset(),
       isWanted: () => !connection.ended,
     });
-    if (connection.ended) socket.reset();
-    else connection.record.reached(parties(accepted, route, to));
+    connection.record.reached(parties(accepted, route, to));
     return new SocketEnd(socket);
   }
 

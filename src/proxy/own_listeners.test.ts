@@ -45,3 +45,32 @@ test("a listener is held until it is closed, once for each that opened it", () =
   listener.close();
   expect(own.holds(at("10.0.0.2:80"))).toBe(false);
 });
+
+test("one that is added twice is held until it is removed twice, and one that comes again is not removed by the first", () => {
+  const own = new OwnListeners(net, []);
+  const address = at("10.0.0.2:80");
+  const first = own.add(address);
+  const second = own.add(address);
+  first();
+  first();
+  expect(own.holds(address)).toBe(true);
+  second();
+  expect(own.holds(address)).toBe(false);
+  own.add(address);
+  first();
+  expect(own.holds(address)).toBe(true);
+});
+
+test("a call to a port that nothing of ours has, or has any more, does not ask for this host's addresses", () => {
+  let asked = 0;
+  const localAddresses = () => {
+    asked++;
+    return hostAddress === null ? [] : [hostAddress];
+  };
+  const own = new OwnListeners({ ...net, localAddresses }, []);
+  const remove = own.add(at("10.0.0.2:80"));
+  expect([own.isReachedAt(at("10.0.0.2:81")), asked]).toEqual([false, 0]);
+  expect([own.isReachedAt(at("10.0.0.2:80")), asked]).toEqual([true, 1]);
+  remove();
+  expect([own.isReachedAt(at("10.0.0.2:80")), asked]).toEqual([false, 1]);
+});

@@ -31,16 +31,14 @@ export class OwnListeners {
 
   /** For a listener that was opened elsewhere. @returns a function that takes it off the list; idempotent. */
   add(address: SocketAddress): () => void {
-    const held = this.#byPort.get(address.port);
-    if (held === undefined) this.#byPort.set(address.port, [address]);
-    else held.push(address);
-    let isAdded = true;
+    const { ip, port } = address;
+    // One of its own for each: the same address may be added twice.
+    const own = { ip, port };
+    this.#byPort.set(port, [...(this.#byPort.get(port) ?? []), own]);
     return () => {
-      if (!isAdded) return;
-      isAdded = false;
-      const left = (this.#byPort.get(address.port) ?? []).filter((other) => other !== address);
-      if (left.length === 0) this.#byPort.delete(address.port);
-      else this.#byPort.set(address.port, left);
+      const left = (this.#byPort.get(port) ?? []).filter((other) => other !== own);
+      if (left.length === 0) this.#byPort.delete(port);
+      else this.#byPort.set(port, left);
     };
   }
 

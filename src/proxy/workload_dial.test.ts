@@ -89,19 +89,33 @@ const target = at("10.77.0.2", 8080);
 const caller = at("10.77.0.3", 41_000);
 const timeout = () => new MeshError("connect_timeout", "upstream", "no answer");
 
-function dial(originalSource: "auto" | "on" | "off" = "auto", onLoopback = false): Promise<Socket> {
+interface Scene {
+  readonly from?: SocketAddress | null;
+  /** Where the application listens. */
+  readonly listens?: SocketAddress;
+  readonly mark?: number;
+  /** Of this process. */
+  readonly own?: readonly SocketAddress[];
+}
+
+function dial(
+  originalSource: "auto" | "on" | "off" = "auto",
+  onLoopback = false,
+  { from = caller, listens = target, mark, own = [] }: Scene = {},
+): Promise<Socket> {
   const asked = {
     sourceIp: caller.ip,
     sourceIdentity: null,
     destinationIp: target.ip,
     destinationPort: target.port,
   };
-  const settings = { originalSource, mark: null, applicationAddresses: new Map<string, SocketAddress>() };
+  const applicationAddresses = new Map(listens === target ? [] : [["10.77.0.2:8080", listens]]);
+  const settings = { originalSource, mark: mark ?? null, applicationAddresses };
   return connectWorkload(
-    { clock, unshown, own: new OwnListeners(net, []), applications: net, settings } as unknown as Parameters<
+    { clock, unshown, own: new OwnListeners(net, own), applications: net, settings } as unknown as Parameters<
       typeof connectWorkload
     >[0],
-    { permit: mintPermit(asked, 1, null), source: caller, onLoopback },
+    { permit: mintPermit(asked, 1, null), source: from, onLoopback },
   );
 }
 
@@ -188,10 +202,56 @@ test("an application of PROXY headers is dialled on loopback, from loopback", as
   ]);
 });
 
+test("an application that two callers found out about is told of once, and for as long as from the first", async () => {
+  const both = [dial(), dial()];
+  await wait(proxyLimits.originalSourceWaitMs);
+  await dialled[2]?.connects();
+  await dialled[3]?.connects();
+  await Promise.all(both);
+  await dialled[0]?.fails(timeout());
+  nowMs += proxyLimits.unshownMs - 1;
+  await dialled[1]?.fails(timeout());
+  expect(said.length).toBe(1);
+  nowMs += 1;
+  expect(unshown.has(target)).toBe(false);
+});
+
+test("a caller is not shown where that is off, from loopback, in another family, or to where the application really listens", () => {
+  void dial("off");
+  void dial("on", false, { from: at("127.0.0.1", 41_000) });
+  void dial("on", false, { from: at("2001:db8::3", 41_000) });
+  void dial("on", false, { from: null });
+  const real = at("127.0.0.1", 9_090);
+  void dial("on", true, { listens: real });
+  void dial("on");
+  expect(dialled.map(({ options }, index) => [options.to.port, shown(index)])).toEqual([
+    [8080, null],
+    [8080, null],
+    [8080, null],
+    [8080, null],
+    [9090, null],
+    [8080, "10.77.0.3"],
+  ]);
+});
+
+test("what is dialled has the mark that capture leaves alone, and none without capture", () => {
+  void dial("off", false, { mark: 1337 });
+  void dial("off");
+  expect(dialled.map(({ options }) => options.mark)).toEqual([1337, undefined]);
+  expect("mark" in (dialled[1]?.options ?? {})).toBe(false);
+});
+
+test("a listener of this process is not dialled", async () => {
+  const refused = await rejectionOf(dial("auto", false, { own: [target] }));
+  expect(refused).toMatchObject({ code: "self_call", blame: "peer" });
+  expect(dialled).toEqual([]);
+});
+
 test("so many applications are remembered and no more", () => {
   for (let index = 0; index <= proxyLimits.maxUnshown; index++) unshown.add(at("10.77.0.2", index));
-  expect([unshown.has(at("10.77.0.2", 0)), unshown.has(at("10.77.0.2", proxyLimits.maxUnshown))]).toEqual([
+  expect([0, 1, proxyLimits.maxUnshown].map((port) => unshown.has(at("10.77.0.2", port)))).toEqual([
     false,
+    true,
     true,
   ]);
 });

@@ -43,6 +43,7 @@ describe("entries", () => {
       onClose: () => told.push("close"),
     });
     expect(told).toEqual(["first", "second", "end"]);
+    expect(socket.state).not.toBe("closed");
     handshake.answer(null);
     expect(socket.written.slice(0, 4)).toEqual([5, 0, 5, 0]);
   });
@@ -92,10 +93,65 @@ describe("entries", () => {
     expect(socket.state).toBe("closed");
   });
 
-  test("a client that leaves ends the wait", async () => {
+  test("a client that sends nothing with its request has sent nothing: what is told begins with what comes then", async () => {
     const socket = new FakeSocket();
-    const running = EntryHandshake.run(fakeClock().clock, socket, socks5Entry());
+    const { clock, timers } = fakeClock();
+    const running = EntryHandshake.run(clock, socket, httpConnectEntry());
+    socket.receive("CONNECT a:80 HTTP/1.1\r\n\r\n");
+    const { handshake } = await running;
+    socket.receive("later");
+    const told: string[] = [];
+    handshake.handOver({
+      onData: (bytes) => told.push(Buffer.from(bytes).toString()),
+      onEnd: () => told.push("end"),
+      onDrain: () => {},
+      onClose: () => told.push("close"),
+    });
+    expect([told, timers.size]).toEqual([["later"], 0]);
+  });
+
+  test("a client that leaves ends the wait, in order or not", async () => {
+    for (const leave of ["onEnd", "onClose"] as const) {
+      const socket = new FakeSocket();
+      const { clock, timers } = fakeClock();
+      const running = EntryHandshake.run(clock, socket, socks5Entry());
+      socket.receive("\x05\x01\x00");
+      socket.handler?.[leave](null);
+      expect(await running.catch((error) => error.code)).toBe("connection_closed");
+      expect([socket.state, timers.size]).toEqual(["closed", 0]);
+    }
+  });
+
+  test("a client that leaves once it has said where to has its wait elsewhere: its connection's", async () => {
+    const socket = new FakeSocket();
+    const running = EntryHandshake.run(fakeClock().clock, socket, httpConnectEntry());
+    socket.receive("CONNECT a:80 HTTP/1.1\r\n\r\n");
+    const { handshake } = await running;
+    const gone: string[] = [];
+    handshake.onGone = ({ code }) => void gone.push(code);
+    socket.handler?.onEnd();
+    expect([socket.state, gone]).toEqual(["open", []]);
     socket.handler?.onClose(null);
-    expect(await running.catch((error) => error.code)).toBe("connection_closed");
+    expect(gone).toEqual(["connection_closed"]);
+  });
+
+  test.each([
+    ["connect_refused", 5, 502],
+    ["connect_timeout", 6, 504],
+    ["connect_unreachable", 3, 502],
+    ["no_route", 4, 502],
+    ["name_not_found", 4, 502],
+    ["no_healthy_upstream", 4, 503],
+    ["hbone_status", 2, 502],
+    ["policy_denied", 2, 403],
+    ["policy_missing", 2, 403],
+    ["self_call", 2, 403],
+    ["limit_reached", 1, 503],
+    ["draining", 1, 503],
+    ["h2_reset", 1, 502],
+  ] as const)("%s is %i in SOCKS5 (RFC 1928 §6), and %i in HTTP", (code, reply, status) => {
+    const error = new MeshError(code, "upstream", "so it was");
+    expect(socks5Entry().answer(error)[1]).toBe(reply);
+    expect(Buffer.from(httpConnectEntry().answer(error)).toString()).toStartWith(`HTTP/1.1 ${status} `);
   });
 });

@@ -53,13 +53,10 @@ export class EntryHandshake extends EarlySocket {
     socket: Socket,
     protocol: EntryProtocol,
   ): Promise<{ readonly destination: SocketAddress | HostPort; readonly handshake: EntryHandshake }> {
-    let handshake: EntryHandshake | null = null;
-    const destination = await new Promise<SocketAddress | HostPort>((resolve, reject) => {
-      handshake = new EntryHandshake(clock, socket, protocol, resolve, reject);
-      socket.setHandler(handshake);
-    });
-    if (handshake === null) throw new MeshError("connection_closed", "peer", "the client left");
-    return { destination, handshake };
+    const { promise, resolve, reject } = Promise.withResolvers<SocketAddress | HostPort>();
+    const handshake = new EntryHandshake(clock, socket, protocol, resolve, reject);
+    socket.setHandler(handshake);
+    return { destination: await promise, handshake };
   }
 
   /** Writes the protocol's answer. */

@@ -40,6 +40,17 @@ describe("RFC 8305 §4, the order", () => {
     expect(order(resolved, family, random)).toBe(expected);
   });
 
+  test("two of one family share the calls as well, and one alone costs no random number", () => {
+    expect(order("192.0.2.1 192.0.2.2", null, 0.5)).toBe("192.0.2.2 192.0.2.1");
+    const none = (): number => {
+      throw new Error("there is nothing to choose");
+    };
+    expect(attemptOrder(ips("192.0.2.1 2001:db8::1"), "IPV4", none).map(({ text }) => text)).toEqual([
+      "192.0.2.1",
+      "2001:db8::1",
+    ]);
+  });
+
   test("so many are tried and no more", () => {
     const many = Array.from({ length: 50 }, (_, index) => `192.0.2.${index}`).join(" ");
     expect(order(many, null).split(" ").length).toBe(proxyLimits.maxAddressesTried);
@@ -109,6 +120,26 @@ describe("RFC 8305 §5, the attempts", () => {
     await settle("a", "resolve");
     delay();
     expect([await result, begun, discarded]).toEqual(["b", ["a", "b"], ["a"]]);
+  });
+
+  test("one that fails after another was taken makes room for none", async () => {
+    const { result, begun, settle, delay, timers } = trying(["a", "b", "c"]);
+    delay();
+    await settle("b", "resolve");
+    await settle("a", "reject");
+    expect([await result, begun, timers.size]).toEqual(["b", ["a", "b"], 0]);
+  });
+
+  test("beside the last nothing is waited for", () => {
+    expect(trying(["a"]).timers.size).toBe(0);
+  });
+
+  test("the last that fails leaves those that are under way their time", async () => {
+    const { result, settle, delay } = trying(["a", "b"]);
+    delay();
+    await settle("b", "reject");
+    await settle("a", "resolve");
+    expect(await result).toBe("a");
   });
 
   test("when all have failed the first one's reason is told", async () => {
