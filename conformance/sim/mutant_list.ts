@@ -219,8 +219,8 @@ export const mutants: readonly Mutant[] = [
     trips: ["control"],
     seed: 21,
     file: "src/wire/ads/server_subscription.ts",
-    from: "this.#held = new Map(first.heldVersions ?? Object.entries(first.initialResourceVersions));",
-    to: "this.#held = new Map(first.heldVersions ?? Object.entries(first.initialResourceVersions)); if (this.#held.size > 0) { this.#held = null; this.#answered = true; this.#upsertsGiven = set.revision; this.#removalsGiven = set.revision; }",
+    from: "this.#held = new Map(Object.entries(first.initialResourceVersions));",
+    to: "this.#held = new Map(Object.entries(first.initialResourceVersions)); if (this.#held.size > 0) { this.#held = null; this.#answered = true; this.#upsertsGiven = set.revision; this.#removalsGiven = set.revision; }",
   },
   {
     name: "removals that a control plane sends are lost",

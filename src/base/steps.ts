@@ -16,6 +16,21 @@ export function* inSteps<T>(
   }
 }
 
+/** The same of numbers from 0, for what is cheap. */
+export function* stepsOf(
+  count: number,
+  each: (index: number) => void,
+  perStep = cheapPerStep,
+): Generator<void> {
+  for (let index = 0; index < count; index++) {
+    if (index > 0 && index % perStep === 0) yield;
+    each(index);
+  }
+}
+
+/** Below a millisecond, at a microsecond each. */
+const cheapPerStep = 500;
+
 /** `Array.flatMap`. */
 export function* flatMapInSteps<T, U>(
   items: Iterable<T>,

@@ -118,7 +118,7 @@ function checkRequests(bytes: Uint8Array, look: Look): void {
     if (whole === null || inSteps === null) continue;
     same(
       new Map(Object.entries(whole.initialResourceVersions)),
-      new Map(inSteps.heldVersions),
+      new Map(inSteps.heldEntries),
       "what is held, at once and in steps",
     );
     const fault = session.onRequest(inSteps, 0);

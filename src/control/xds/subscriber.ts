@@ -135,7 +135,7 @@ export class Subscriber implements StreamEvents<DeltaRequestMessage> {
       this.#end(refusal);
       return;
     }
-    if (request.heldVersions === undefined) this.#take(session, request);
+    if (request.heldEntries === undefined) this.#take(session, request);
     else this.#lookAndTake(session, request);
   }
 

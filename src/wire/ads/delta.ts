@@ -4,6 +4,9 @@
  * passed in as they are.
  */
 
+import type { HeldEntries } from "../messages/held_entries.ts";
+import type { HeldResources } from "./held_resources.ts";
+
 /** The one method of the stream. */
 export const deltaAdsPath = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
@@ -32,19 +35,13 @@ export interface DeltaRequest {
   /** Name → version of what the client holds; on a stream's first request of a type only. */
   readonly initialResourceVersions: { [name: string]: string };
   /** The same in its place, where there are many. */
-  readonly heldVersions?: ReadonlyMap<string, string>;
-  /** Of `heldVersions`, what was taken out of it because it is gone (`DeltaSession.look`). */
-  readonly gone?: GoneResources;
+  readonly heldEntries?: HeldEntries;
+  /** What `DeltaSession.look` has made of `heldEntries`. */
+  readonly held?: HeldResources;
   /** "" on a request that answers nothing. */
   readonly responseNonce: string;
   /** There on a refusal (NACK). */
   readonly errorDetail?: { readonly code: number; readonly message: string } | undefined;
-}
-
-/** Names of resources that a client holds and that were not there at a revision of their type. */
-export interface GoneResources {
-  readonly names: readonly string[];
-  readonly revision: number;
 }
 
 export interface DeltaResource {

@@ -5,6 +5,7 @@
 import { adsLimits } from "../../base/limits/rpc.ts";
 import { inSteps } from "../../base/steps.ts";
 import { runSteps } from "../../base/time_slice.ts";
+import { EntryIndex } from "./entry_index.ts";
 import { NameIndex } from "./name_index.ts";
 import { encodeResourceField, type ResponseParts } from "./response_parts.ts";
 
@@ -52,6 +53,7 @@ export class ResourceSet {
   /** Shared by all who are at the same revision; dropped with the next change. */
   readonly #shared = new Map<string, ResponseParts>();
   readonly #facts = new Map<string, boolean>();
+  #entryIndex: { readonly revision: number; readonly index: EntryIndex<AdsResource> } | null = null;
 
   constructor(typeUrl: string, maxChanges: number = adsLimits.maxRememberedChanges) {
     this.typeUrl = typeUrl;
@@ -69,6 +71,17 @@ export class ResourceSet {
 
   get(name: string): AdsResource | undefined {
     return this.#resources.get(name);
+  }
+
+  /** For who comes back with much. Made at the first wish and dropped with the next change; of the revision at which it was begun. */
+  *entryIndex(): Generator<void, { readonly revision: number; readonly index: EntryIndex<AdsResource> }> {
+    const known = this.#entryIndex;
+    if (known !== null) return known;
+    const revision = this.#revision;
+    const index = yield* EntryIndex.of([...this.#resources.values()]);
+    const made = { revision, index };
+    if (revision === this.#revision) this.#entryIndex = made;
+    return made;
   }
 
   all(): Iterable<AdsResource> {
@@ -90,6 +103,7 @@ export class ResourceSet {
     this.#revision = revision;
     this.#shared.clear();
     this.#facts.clear();
+    this.#entryIndex = null;
     this.#forget();
     return true;
   }

@@ -4,6 +4,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { adsLimits } from "../../base/limits/rpc.ts";
 import { runSteps } from "../../base/time_slice.ts";
 import { DeltaDiscoveryResponseSchema } from "../messages/envoy_discovery.gen.ts";
+import { HeldEntries } from "../messages/held_entries.ts";
 import { emptyRequest } from "./client.ts";
 import { addressType, authorizationType, type DeltaRequest, trustBundleType } from "./delta.ts";
 import { type NewResource, ResourceSet } from "./resource_set.ts";
@@ -589,6 +590,19 @@ describe("bounds", () => {
   });
 });
 
+/** As they come by wire; of each map entry its bytes. */
+function entriesOf(entries: readonly (readonly [string, string])[]): HeldEntries {
+  const bytes: number[] = [];
+  const bounds: number[] = [];
+  for (const each of entries) {
+    bounds.push(bytes.length);
+    for (const [tag, text] of [[0x0a, each[0]] as const, [0x12, each[1]] as const])
+      bytes.push(tag, text.length, ...value(text));
+    bounds.push(bytes.length);
+  }
+  return new HeldEntries(Uint8Array.from(bytes), Uint32Array.from(bounds));
+}
+
 describe("whoever comes back with much", () => {
   /** What a client is told that holds all of `held`, looked at first or not. */
   function told(
@@ -608,7 +622,7 @@ describe("whoever comes back with much", () => {
     const first = {
       ...emptyRequest(addressType, ""),
       initialResourceVersions: isLooked ? {} : Object.fromEntries(held.map((name) => [name, "1"])),
-      ...(isLooked ? { heldVersions: new Map(held.map((name) => [name, "1"])) } : {}),
+      ...(isLooked ? { heldEntries: entriesOf(held.map((name) => [name, "1"])) } : {}),
     };
     const looked = isLooked ? runSteps(bench.session.look(first)) : first;
     between(bench);
@@ -642,7 +656,8 @@ describe("whoever comes back with much", () => {
     bench.request(authorizationType);
     bench.acknowledgeAll();
     const held = new Map(Array.from({ length: 500 }, (_, at) => [`gone-${at}`, "1"]));
-    const looked = runSteps(bench.session.look({ ...emptyRequest(addressType, ""), heldVersions: held }));
+    const heldEntries = entriesOf([...held]);
+    const looked = runSteps(bench.session.look({ ...emptyRequest(addressType, ""), heldEntries }));
     expect(bench.session.onRequest(looked, bench.nowMs)).toBeNull();
     const removed: string[] = [];
     let parts = 0;
@@ -657,12 +672,12 @@ describe("whoever comes back with much", () => {
 
   test("is refused beyond the bound, looked at or not", () => {
     const bench = new Bench({ maxInitialVersions: 2 });
-    const held = new Map([
+    const heldEntries = entriesOf([
       ["a", ""],
       ["b", ""],
       ["c", ""],
     ]);
-    const looked = runSteps(bench.session.look({ ...emptyRequest(addressType, ""), heldVersions: held }));
+    const looked = runSteps(bench.session.look({ ...emptyRequest(addressType, ""), heldEntries }));
     expect(bench.session.onRequest(looked, bench.nowMs)?.message).toBe("too many initial versions");
   });
 });

@@ -4,9 +4,10 @@
  * `src/state.rs` ignores a name it does not know, which allows).
  */
 import { adsLimits } from "../../base/limits/rpc.ts";
-import { inSteps } from "../../base/steps.ts";
+import { runSteps } from "../../base/time_slice.ts";
 import { TokenBucket } from "../../base/token_bucket.ts";
 import { addressType, authorizationType, type DeltaRequest } from "./delta.ts";
+import { HeldResources } from "./held_resources.ts";
 import { ResourceSet } from "./resource_set.ts";
 import type { ResponseEncoder, ResponsePart } from "./response_parts.ts";
 import { ServerSubscription, TooFarBehind } from "./server_subscription.ts";
@@ -72,22 +73,15 @@ export class DeltaSession {
   }
 
   /**
-   * Looks at a request before it is taken, in steps: of what a client says it holds, what is gone is set apart. It is taken by `onRequest`
-   * next, with nothing of the stream in between.
+   * Looks at a request before it is taken, in steps: what of all it names its client holds. It is taken by `onRequest` next, with nothing of
+   * the stream in between.
    */
   *look<Request extends DeltaRequest>(request: Request): Generator<void, Request> {
-    const { heldVersions, typeUrl } = request;
-    if (heldVersions === undefined || this.#types.has(typeUrl)) return request;
-    if (heldVersions.size > this.#limits.maxInitialVersions) return request;
-    const set = this.#sets.get(typeUrl);
-    const revision = set?.revision ?? 0;
-    const there = new Map<string, string>();
-    const names: string[] = [];
-    yield* inSteps(heldVersions, ([name, version]) => {
-      if (set?.get(name) === undefined) names.push(name);
-      else there.set(name, version);
-    });
-    return { ...request, heldVersions: there, gone: { names, revision } };
+    const { heldEntries, typeUrl } = request;
+    if (heldEntries === undefined || this.#types.has(typeUrl)) return request;
+    if (heldEntries.count > this.#limits.maxInitialVersions) return request;
+    const set = this.#sets.get(typeUrl) ?? new ResourceSet(typeUrl);
+    return { ...request, held: yield* HeldResources.look(set, heldEntries) };
   }
 
   /** @param nowMs monotonic. @returns why the stream has to end, or null. */
@@ -158,7 +152,10 @@ export class DeltaSession {
   #begin(request: DeltaRequest, nowMs: number): void {
     const { typeUrl } = request;
     const set = this.#sets.get(typeUrl) ?? new ResourceSet(typeUrl);
-    const subscription = new ServerSubscription(set, request, this.#implicit, this.#limits);
+    const { heldEntries } = request;
+    const held =
+      request.held ?? (heldEntries === undefined ? null : runSteps(HeldResources.look(set, heldEntries)));
+    const subscription = new ServerSubscription(set, request, held, this.#implicit, this.#limits);
     this.#types.set(typeUrl, { subscription, exchange: new TypeExchange(typeUrl), set, sinceMs: nowMs });
   }
 
@@ -171,7 +168,7 @@ export class DeltaSession {
     const subscribed = [...this.#types.values()].reduce((sum, type) => sum + type.subscription.names.size, 0);
     if (subscribed + request.resourceNamesSubscribe.length > maxNamesPerStream)
       return "too many names on one stream";
-    const held = request.heldVersions?.size ?? Object.keys(request.initialResourceVersions).length;
+    const held = request.heldEntries?.count ?? Object.keys(request.initialResourceVersions).length;
     if (held > maxInitialVersions) return "too many initial versions";
     return null;
   }

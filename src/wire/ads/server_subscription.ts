@@ -3,7 +3,8 @@
  * it can be sent, so changes that come faster than it reads become one.
  */
 import { adsLimits } from "../../base/limits/rpc.ts";
-import { type DeltaRequest, type GoneResources, wildcardName } from "./delta.ts";
+import { type DeltaRequest, wildcardName } from "./delta.ts";
+import type { HeldResources } from "./held_resources.ts";
 import type { AdsResource, ResourceSet } from "./resource_set.ts";
 import { type ResponsePart, type ResponseParts, splitIntoParts } from "./response_parts.ts";
 
@@ -34,19 +35,26 @@ export class ServerSubscription {
   #covered: ReadonlySet<string> = new Set();
   #upsertsGiven = 0;
   #removalsGiven = 0;
-  /** Set apart from `#held` before the first response. */
-  #gone: GoneResources | null = null;
+  /** What was found of what it holds, until the first response; then or on demand it is in `#held`. */
+  #looked: HeldResources | null;
   /** What the client said it has and that is gone, where the first response was not to say so yet. */
   #leftovers: readonly string[] = [];
   #answered = false;
   #parts: ResponsePart[] = [];
 
-  constructor(set: ResourceSet, first: DeltaRequest, implicit: readonly string[], limits: ResponseLimits) {
+  /** @param looked what was found of what its client says it holds; null when that is in `first`, or nothing. */
+  constructor(
+    set: ResourceSet,
+    first: DeltaRequest,
+    looked: HeldResources | null,
+    implicit: readonly string[],
+    limits: ResponseLimits,
+  ) {
     this.#set = set;
     this.#limits = limits;
     this.#implicit = implicit;
-    this.#held = new Map(first.heldVersions ?? Object.entries(first.initialResourceVersions));
-    this.#gone = first.gone ?? null;
+    this.#held = new Map(Object.entries(first.initialResourceVersions));
+    this.#looked = looked;
     // No names at all means all of them, in a first request alone.
     this.#wildcard = first.resourceNamesSubscribe.length === 0;
     this.update(first);
@@ -173,25 +181,35 @@ export class ServerSubscription {
     this.#held = null;
     this.#upsertsGiven = this.#set.revision;
     this.#removalsGiven = this.#set.revision;
-    const gone = this.#takeGone([...held.keys()].filter((name) => this.#set.get(name) === undefined));
+    const looked = this.#looked;
+    this.#looked = null;
+    const gone =
+      looked === null
+        ? [...held.keys()].filter((name) => this.#set.get(name) === undefined)
+        : this.#known(looked.goneFrom(this.#set));
     if (portion === "upserts") this.#leftovers = gone;
     const make = () => {
-      const upserts = new Map<string, AdsResource>();
-      for (const each of this.#set.all())
-        if (held.get(each.name) !== each.version) upserts.set(each.name, each);
+      const lacks = looked?.lacksOf(this.#set) ?? lackedBy(held, this.#set);
+      const upserts = new Map(lacks.map((each) => [each.name, each]));
       return this.#split(upserts, new Set(), answers, 0, portion === "upserts" ? [] : gone);
     };
+    if (answers.size > 0) return make();
+    // Those who were cut off together come back together.
+    if (looked?.isAllOf(this.#set) === true) return this.#set.share("held", make) ?? make();
     // The first push of a new client is the same for all new clients, and the largest there is.
-    if (held.size > 0 || gone.length > 0 || answers.size > 0) return make();
+    if (looked !== null || held.size > 0) return make();
     return this.#set.share("first", make) ?? make();
   }
 
   #namesDifference(): ResponseParts | null {
+    const looked = this.#looked;
+    this.#looked = null;
+    if (looked !== null) this.#held = looked.versions();
     const difference = this.#onDemandDifference();
     const before = this.#upsertsGiven;
     this.#upsertsGiven = this.#set.revision;
     this.#removalsGiven = this.#set.revision;
-    if (difference === null && this.#answered && this.#gone === null) return null;
+    if (difference === null && this.#answered && looked === null) return null;
     const answers = new Set(this.#answers);
     this.#answers.clear();
     const { upserts, removed } = difference ?? {
@@ -202,21 +220,9 @@ export class ServerSubscription {
     this.#held = held;
     for (const name of removed) held.delete(name);
     for (const { name, version } of upserts.values()) held.set(name, version);
-    return this.#split(upserts, removed, answers, before, this.#takeGone([]));
-  }
-
-  /** With what was set apart, less what has come back since. */
-  #takeGone(others: readonly string[]): readonly string[] {
-    const gone = this.#gone;
-    this.#gone = null;
-    if (gone === null) return others;
-    const back = new Set(
-      [...this.#known(this.#set.changedSince(gone.revision))].filter(
-        (name) => this.#set.get(name) !== undefined,
-      ),
-    );
-    const names = back.size === 0 ? gone.names : gone.names.filter((name) => !back.has(name));
-    return others.length === 0 ? names : [...others, ...names];
+    const gone = looked === null ? [] : this.#known(looked.goneFrom(this.#set));
+    const others = gone.filter((name) => !removed.has(name));
+    return this.#split(upserts, removed, answers, before, others);
   }
 
   /** @returns null when nothing changed of what was asked for. */
@@ -280,4 +286,9 @@ export class ServerSubscription {
       throw new TooFarBehind(`more than ${adsLimits.maxRememberedChanges} changes behind; begin again`);
     return value;
   }
+}
+
+/** What of all that is there is not held in that version. */
+function lackedBy(held: ReadonlyMap<string, string>, set: ResourceSet): AdsResource[] {
+  return [...set.all()].filter(({ name, version }) => held.get(name) !== version);
 }

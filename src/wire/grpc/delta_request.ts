@@ -1,15 +1,16 @@
 /**
  * A delta request whose `initial_resource_versions` are many: whoever comes back to a large mesh names all it has, and a decoder would make an
- * object of each in one turn. They are read into a Map in steps, the rest of the request as always.
+ * object of each in one turn. In steps they are looked through, and stay as they are but for the odd ones; the rest of the request is read as always.
  */
 import { adsLimits } from "../../base/limits/rpc.ts";
 import { type DeltaDiscoveryRequest, DeltaDiscoveryRequestSchema } from "../messages/envoy_discovery.gen.ts";
+import { HeldEntries, type HeldEntry, plainEntry } from "../messages/held_entries.ts";
 import { type FieldBounds, FieldReader } from "./field_bounds.ts";
 import { checkFields, type MessageCodec, messageCodec } from "./method.ts";
 
 /** As it is decoded: with many of them, `initialResourceVersions` is empty and this has them. */
 export type DeltaRequestMessage = DeltaDiscoveryRequest & {
-  heldVersions?: ReadonlyMap<string, string>;
+  heldEntries?: HeldEntries;
 };
 
 /** Names to subscribe to and no longer to, and the versions that a client holds. */
@@ -33,7 +34,8 @@ export const deltaRequestCodec: MessageCodec<DeltaRequestMessage> = { ...whole, 
 function* decodeInSteps(bytes: Uint8Array): Generator<void, DeltaRequestMessage> {
   checkFields(DeltaDiscoveryRequestSchema, bytes, bounds);
   yield;
-  const heldVersions = new Map<string, string>();
+  const found: number[] = [];
+  const odd = new Map<number, HeldEntry>();
   const others: Uint8Array[] = [];
   const reader = new FieldReader(bytes);
   let count = 0;
@@ -43,13 +45,24 @@ function* decodeInSteps(bytes: Uint8Array): Generator<void, DeltaRequestMessage>
     if (!reader.isWhole) throw new Error("the message ends within a field");
     if (othersFrom < reader.from) others.push(bytes.subarray(othersFrom, reader.from));
     othersFrom = reader.at;
-    readEntry(bytes.subarray(reader.valueAt, reader.at), heldVersions);
+    const { valueAt, at } = reader;
+    if (!isPlainText(bytes, valueAt, at)) odd.set(count, readEntry(bytes.subarray(valueAt, at)));
+    found.push(valueAt, at);
     if (++count % entriesPerStep === 0) yield;
   }
   others.push(bytes.subarray(othersFrom));
   const request: DeltaRequestMessage = whole.decode(joined(others));
-  request.heldVersions = heldVersions;
+  request.heldEntries = new HeldEntries(bytes, Uint32Array.from(found), odd);
   return request;
+}
+
+/** Whether it is written as usual, and in ASCII: whoever reads it later finds no fault with it. */
+function isPlainText(bytes: Uint8Array, from: number, to: number): boolean {
+  if (plainEntry(bytes, from, to) === null) return false;
+  // A length in two bytes has that bit, too, and is read now.
+  let all = 0;
+  for (let at = from; at < to; at++) all |= bytes[at] ?? 0;
+  return all < 0x80;
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {
@@ -62,7 +75,7 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
-function readEntry(entry: Uint8Array, into: Map<string, string>): void {
+function readEntry(entry: Uint8Array): HeldEntry {
   let name = "";
   let version = "";
   const reader = new FieldReader(entry);
@@ -76,7 +89,7 @@ function readEntry(entry: Uint8Array, into: Map<string, string>): void {
     if (reader.field === 1) name = utf8.decode(value);
     else version = utf8.decode(value);
   }
-  into.set(name, version);
+  return [name, version];
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
