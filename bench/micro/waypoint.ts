@@ -52,6 +52,8 @@ interface Case {
   readonly http: 1 | 2;
   readonly documents: string;
   readonly middlewares?: number;
+  /** Unary calls: an empty message each way, and trailers. */
+  readonly grpc?: true;
 }
 
 function read(given: string): { store: MeshStore; documents: DocumentsInForce } {
@@ -193,6 +195,13 @@ const answer2 = [
   "12",
 ];
 const hello = text.encode("hello, world");
+const emptyMessage = new Uint8Array(5);
+
+function answerCall(call: H2Stream): void {
+  call.sendHeaders([":status", "200", "content-type", "application/grpc"], false);
+  call.sendData(emptyMessage, false);
+  call.sendTrailers(["grpc-status", "0", "grpc-message", ""]);
+}
 
 async function open(loop: Loop, one: Case): Promise<() => void> {
   // The application's node: each CONNECT is a connection of HTTP.
@@ -223,6 +232,10 @@ async function open(loop: Loop, one: Case): Promise<() => void> {
           { role: "server" },
           {
             onRequest: (request) => {
+              if (one.grpc) {
+                request.events = { ...quiet, onData: (_bytes, isEnd) => isEnd && answerCall(request) };
+                return;
+              }
               request.events = quiet;
               request.sendHeaders(answer2, false);
               request.sendData(hello, true);
@@ -246,7 +259,7 @@ async function open(loop: Loop, one: Case): Promise<() => void> {
     if (stream === null) throw new Error("no stream");
     return new StreamSocket(stream, early, somewhere, somewhere);
   };
-  const protocol = one.http === 1 ? "HTTP" : "HTTP2";
+  const protocol = one.http === 1 ? "HTTP" : one.grpc ? "GRPC" : "HTTP2";
   const accept = await openWaypoint(loop, base.replace("PROTOCOL", protocol) + one.documents, connect);
   // The caller's node.
   const [toWaypoint, atWaypoint] = pipe(loop);
@@ -288,19 +301,15 @@ async function open(loop: Loop, one: Case): Promise<() => void> {
   );
   inner.start();
   const request = [
-    ":method",
-    "GET",
-    ":scheme",
-    "http",
-    ":authority",
-    "web.shop",
-    ":path",
-    "/item/42",
-    "user-agent",
-    "bench",
-    "accept",
-    "*/*",
+    ...[":method", one.grpc ? "POST" : "GET", ":scheme", "http", ":authority", "web.shop"],
+    ...[":path", one.grpc ? "/grpc.testing.TestService/EmptyCall" : "/item/42", "user-agent", "bench"],
+    ...(one.grpc ? ["content-type", "application/grpc", "te", "trailers"] : ["accept", "*/*"]),
   ];
+  if (one.grpc)
+    return () => {
+      for (let i = 0; i < streams; i++)
+        inner.connection.request(request, false, counting)?.sendData(emptyMessage, true);
+    };
   return () => {
     for (let i = 0; i < streams; i++) inner.connection.request(request, true, counting);
   };
@@ -353,6 +362,7 @@ function cpuSeconds(): number {
 for (const http of [1, 2] as const) {
   const name = `HTTP/${http === 1 ? "1.1" : "2"}`;
   await measure({ name: `${name}, no documents`, http, documents: "" });
+  if (http === 2) await measure({ name: "gRPC, no documents", http, documents: "", grpc: true });
   await measure({ name: `${name}, 10 routes and policies`, http, documents: routes(10) + policies(10) });
   await measure({ name: `${name}, 500 routes and policies`, http, documents: routes(500) + policies(500) });
   await measure({ name: `${name}, three empty middlewares`, http, documents: middleware(3) });
