@@ -68,6 +68,7 @@ test("RSA keys: not shorter, not longer, not negative, and of an exponent that i
   }
   expect(kind(rsa(2048, [1, 0, 1], []))).toBe("certificate_malformed");
   expect(kind(rsa(2048, [1, 0, 1], [0, 0]))).toBe("certificate_malformed");
+  expect(kind(rsa(2048, [1, 0, 1], [0x80]))).toBe("certificate_malformed");
 });
 
 test("elliptic curves: two, uncompressed, and named", () => {

@@ -133,6 +133,22 @@ for (const provider of providers) {
       clock.jumpWall(-2 * hour);
     });
 
+    test("its own certificate is valid from its first instant on, and not at its end", async () => {
+      const root = await forge.ca({ notBefore: new Date(nowMs - 1500), notAfter: new Date(nowMs + hour) });
+      const ca = await CertificateAuthority.load({ ...options, pem: await pemOf(provider, root, root) });
+      const { notBeforeMs, notAfterMs } = root.parsed;
+      for (const [atMs, found] of [
+        [notBeforeMs - 1, "certificate_expired local"],
+        [notBeforeMs, "issued"],
+        [notAfterMs - 1, "issued"],
+        [notAfterMs, "certificate_expired local"],
+      ] as const) {
+        clock.jumpWall(atMs - nowMs);
+        const said = await failure(issue(ca)).finally(() => clock.jumpWall(nowMs - atMs));
+        expect([atMs, said === "done" ? "issued" : said]).toEqual([atMs, expect.stringContaining(found)]);
+      }
+    });
+
     test("a request is refused unless its sender has the key, and the key is good", async () => {
       const ca = await CertificateAuthority.create(options);
       const { csrPem } = await createCertificateRequest(provider, cart);
@@ -334,6 +350,8 @@ for (const provider of providers) {
         blocks[1] ?? "",
         good.replace(/[A-Za-z]{10}/, "!!!!!!!!!!"),
         good + good,
+        good + blocks[0],
+        `${good}${(blocks[1] ?? "").replaceAll("CERTIFICATE", "X509 CRL")}`,
         `${foreign.privateKeyPem}${blocks[1]}`,
         "\0".repeat(good.length),
       ]) {

@@ -161,15 +161,13 @@ function formatAuthority({ privateKeyPem, certificatePem }: AuthorityPem): strin
 
 function parseAuthority(text: string, path: string): AuthorityPem {
   const blocks = decodeBlocks(text, path);
-  const keys = blocks.filter((block) => block.label === "PRIVATE KEY");
+  const key = blocks.find((block) => block.label === "PRIVATE KEY");
   const certificates = blocks.filter((block) => block.label === "CERTIFICATE");
-  const [key] = keys;
   const [own] = certificates;
-  const root = certificates[certificates.length - 1];
-  const isWhole = keys.length === 1 && keys.length + certificates.length === blocks.length;
-  if (!isWhole || key === undefined || own === undefined || root === undefined) {
+  // Beside its certificates there is the key, and nothing else.
+  if (key === undefined || own === undefined || certificates.length + 1 !== blocks.length)
     throw bad(`${path} is damaged: it does not hold one private key and its certificates`);
-  }
+  const root = certificates.at(-1) ?? own;
   return {
     privateKeyPem: encodePem(key.label, key.der),
     certificatePem: encodePem(own.label, own.der),

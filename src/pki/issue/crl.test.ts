@@ -39,4 +39,6 @@ test("the longest list is written in slices, between which everything else has i
   expect(parseRevocationList(der).serialNumbers.size).toBe(pkiLimits.maxCrlEntries);
   expect(turns).toBeGreaterThan(10);
   expect(longest).toBeLessThan(50);
+  // It is not looked at for each entry either.
+  expect(nowAt).toBeLessThan(pkiLimits.maxCrlEntries / 10);
 });

@@ -1,7 +1,7 @@
 /** A CA in an operator's files, in the forms that people have them, and replaced while it issues. */
 import { describe, expect, test } from "bun:test";
 import { asMeshError } from "../../base/errors.ts";
-import { silentLogger } from "../../base/log.ts";
+import { type Logger, silentLogger } from "../../base/log.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { runtimeProvider } from "../crypto/provider.ts";
 import { encodePem } from "../der/pem.ts";
@@ -94,6 +94,48 @@ describe("a CA in files", () => {
       expect(message).toContain(said);
       expect(message.match(/the CA cannot be used/g)?.length ?? 0).toBeLessThan(2);
     }
+  });
+
+  test("whose file is not there fails as reading did, and is no matter of what is in it", async () => {
+    const { root, below } = await forged();
+    for (const gone of [paths.certificate, paths.privateKey, paths.root]) {
+      const files = new MemoryFiles();
+      put(files, { "ca/tls.crt": below.pem, "ca/tls.key": await keyOf(below), "ca/root.pem": root.pem });
+      files.drop(gone);
+      const options = { clock: new FakeClock(nowMs), provider, trustDomain: "cluster.local" };
+      const error = await loadAuthority(files, paths, options).catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: "io", message: `${gone}: no such file` });
+    }
+  });
+
+  test("that cannot be taken over is said once for each reason", async () => {
+    const { root, below, other } = await forged();
+    const clock = new FakeClock(nowMs, isBusy);
+    const files = new MemoryFiles();
+    const own = below.pem;
+    put(files, { "ca/tls.crt": other.pem, "ca/tls.key": await keyOf(other), "ca/root.pem": root.pem });
+    const said: unknown[] = [];
+    const logger: Logger = {
+      log: (level, _target, _message, fields) => void said.push(`${level} ${fields?.reason}`),
+    };
+    const followed = await FollowedAuthority.open({
+      clock,
+      provider,
+      trustDomain: "cluster.local",
+      files,
+      paths,
+      logger,
+    });
+    for (let again = 0; again < 3; again++) {
+      files.put("ca/tls.crt", own);
+      await clock.advance(10);
+    }
+    expect(said).toEqual([expect.stringContaining("warn the CA cannot be used: its private key is not")]);
+    files.put("ca/tls.crt", "");
+    await clock.advance(10);
+    expect(said).toHaveLength(2);
+    expect(said[1]).not.toBe(said[0]);
+    followed.close();
   });
 
   test("that is replaced file by file issues by the new one when all of it is there, and by the old one until then", async () => {

@@ -15,7 +15,7 @@ import { observed, providers } from "../testing/providers.ts";
 import { TrustVerifier } from "../trust/verifier.ts";
 import { createCertificateRequest } from "../x509/csr.ts";
 import { SecretManager } from "./secrets.ts";
-import type { Svid } from "./svid.ts";
+import { type Svid, svidIssuerKeyId } from "./svid.ts";
 
 const nowMs = Date.parse("2026-11-22T12:00:00Z");
 const hour = 3_600_000;
@@ -402,6 +402,119 @@ for (const provider of providers) {
     });
   });
 }
+
+describe("one timer for all", () => {
+  const [provider] = providers;
+  if (provider === undefined) throw new Error("there is a provider");
+  const web = new SpiffeId("cluster.local", "shop", "web");
+
+  /** Cart fails, web is signed; how often each was asked for. */
+  async function failingFor(id: SpiffeId) {
+    const made = await makeBench(provider as CryptoProvider);
+    const asked = new Map<string, number>();
+    const authority = made.authority;
+    made.signer.behave = async (request) => {
+      asked.set(request.id.uri, (asked.get(request.id.uri) ?? 0) + 1);
+      return request.id.equals(id) ? await failing() : await authority.sign(request);
+    };
+    return { ...made, asked: (one: SpiffeId) => asked.get(one.uri) ?? 0 };
+  }
+
+  test("what is due first is not put off by what is due later", async () => {
+    const { clock, secrets, asked } = await failingFor(cart);
+    await reason(secrets.svid(cart));
+    await secrets.svid(web);
+    await clock.advance(pkiLimits.backoffStartMs);
+    expect([asked(cart), asked(web)]).toEqual([2, 1]);
+    secrets.close();
+  });
+
+  test("a caller is served from the instant on that the back-off ends", async () => {
+    const { clock, secrets, asked } = await failingFor(cart);
+    const late: Promise<string>[] = [];
+    clock.setTimer(pkiLimits.backoffStartMs - 1, () => late.push(reason(secrets.svid(cart))));
+    // In the same instant, before the timer of the secrets.
+    clock.setTimer(pkiLimits.backoffStartMs, () => late.push(reason(secrets.svid(cart))));
+    clock.setTimer(pkiLimits.backoffStartMs, () => expect(asked(cart)).toBe(2));
+    await reason(secrets.svid(cart));
+    await clock.advance(pkiLimits.backoffStartMs - 1);
+    expect([late.length, asked(cart)]).toEqual([1, 1]);
+    await clock.advance(1);
+    expect([late.length, asked(cart)]).toEqual([2, 2]);
+    expect(secrets.entries()[0]?.error).not.toBeNull();
+    secrets.close();
+  });
+
+  test("one that is being signed is not asked for again when another is due", async () => {
+    const { clock, secrets, signer, asked } = await failingFor(web);
+    const behave = signer.behave;
+    let hanging = 0;
+    signer.behave = (request) => {
+      if (!request.id.equals(cart)) return behave?.(request) ?? failing();
+      hanging++;
+      return new Promise(() => {});
+    };
+    void reason(secrets.svid(cart));
+    await reason(secrets.svid(web));
+    await clock.advance(pkiLimits.backoffStartMs);
+    expect([asked(web), hanging]).toEqual([2, 1]);
+    secrets.close();
+  });
+
+  test("a signer that is there again is not asked for what it has just given", async () => {
+    const { clock, secrets, signer } = await makeBench(provider as CryptoProvider, 1000);
+    await secrets.svid(cart);
+    await clock.advance(1);
+    for (let again = 0; again < 5; again++) {
+      secrets.retry();
+      await clock.advance(1);
+    }
+    expect(signer.calls).toBe(1);
+    secrets.close();
+  });
+});
+
+test("it is said of each whether it was never there, is not there yet, or is", async () => {
+  const [provider] = providers;
+  if (provider === undefined) throw new Error("there is a provider");
+  const { clock, authority, secrets, signer } = await makeBench(provider);
+  const state = () => secrets.entries().map((one) => one.state);
+  signer.behave = () => new Promise(() => {});
+  const first = reason(secrets.svid(cart));
+  expect(state()).toEqual(["initializing"]);
+  await clock.advance(pkiLimits.svidWaitMs);
+  expect((await first).split(cart.uri)).toEqual([
+    "identity_unavailable: no SVID for ",
+    expect.stringMatching(/^: the signer (?:did not answer in time|has not answered yet)$/),
+  ]);
+  expect(state()).toEqual(["unavailable"]);
+  // It is being tried again, and has failed before.
+  await clock.advance(2 * pkiLimits.backoffStartMs);
+  expect([signer.calls, ...state()]).toEqual([2, "unavailable"]);
+  await clock.advance(pkiLimits.signTimeoutMs);
+  signer.behave = null;
+  await clock.advance(8 * pkiLimits.backoffStartMs);
+  expect(state()).toEqual(["available"]);
+  const svid = secrets.current(cart);
+  if (svid === null) throw new Error("it is available");
+  expect(svidIssuerKeyId(svid)).toBe(authority.certificate.extensions.subjectKeyId);
+  // Its certificate ends while its successor is being signed.
+  signer.behave = () => new Promise(() => {});
+  clock.jumpWall(25 * hour);
+  const late = reason(secrets.svid(cart));
+  expect(state()).toEqual(["unavailable"]);
+  secrets.release(cart);
+  signer.behave = null;
+  const released = new SpiffeId("cluster.local", "shop", "gone");
+  const gone = reason(secrets.svid(released));
+  secrets.release(released);
+  expect(await gone).toBe(
+    `identity_unavailable: no SVID for ${released.uri}: it was released or the process stops`,
+  );
+  secrets.close();
+  await clock.advance(pkiLimits.svidWaitMs);
+  await late;
+});
 
 test("no more identities than the limit", async () => {
   const [provider] = providers;

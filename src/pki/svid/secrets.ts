@@ -147,7 +147,7 @@ export class SecretManager {
   retry(): void {
     const now = this.#options.clock.now();
     for (const secret of this.#secrets.values()) {
-      if (secret.error === null || secret.attempt !== null) continue;
+      if (secret.error === null) continue;
       secret.notBeforeNow = now;
       this.#wakeFor(secret);
     }
@@ -271,7 +271,7 @@ export class SecretManager {
     // Bounded, because a timer runs by the monotonic clock and the wall clock may jump.
     const delayMs = Math.min(Math.max(untilRenewal, untilAllowed, 0), pkiLimits.clockCheckMs);
     const wakeAt = clock.now() + delayMs;
-    if (this.#closed || wakeAt >= this.#wakeAt) return;
+    if (wakeAt >= this.#wakeAt) return;
     this.#timer?.cancel();
     this.#wakeAt = wakeAt;
     this.#timer = clock.setTimer(delayMs, () => this.#wake());

@@ -120,6 +120,24 @@ describe("an issuer's keys", () => {
     expect(readings).toHaveLength(2);
     readings[1]?.resolve(keys("a", "new"));
     expect(await Promise.all(asked)).toEqual([["new"], ["new"]]);
+    // Nor does one whose key is answered with keys of no name, or whose key is there and of another kind.
+    await clock.advance(tokenLimits.unknownKeyIntervalMs);
+    const before = readings.length;
+    const answering = bench();
+    const other = answering.names(null);
+    answering.readings[0]?.resolve({
+      ...keys("a", "b"),
+      find: async ({ kid }: { readonly kid: string | null }) => (kid === "unnamed" ? [key("b")] : []),
+    } as unknown as PublishedKeys);
+    expect(await other).toEqual([]);
+    await answering.clock.advance(tokenLimits.unknownKeyIntervalMs);
+    for (const [kid, found] of [
+      ["unnamed", ["b"]],
+      ["a", []],
+      [null, []],
+    ] as const)
+      expect([kid, await answering.names(kid), answering.readings.length]).toEqual([kid, [...found], 1]);
+    expect(readings).toHaveLength(before);
     // A token that names none makes no reading.
     await clock.advance(tokenLimits.unknownKeyIntervalMs);
     expect([await names(null), readings.length]).toEqual([["a", "new"], 2]);

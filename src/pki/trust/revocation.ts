@@ -156,7 +156,7 @@ export class RevocationLists {
       offered.isDoubt = true;
     } else if (held !== undefined && isOlder(list, held)) {
       settle(offered, "superseded", "is older than the list in force");
-      if (!next.has(issuer.authorityKey)) next.set(issuer.authorityKey, held);
+      next.set(issuer.authorityKey, held);
     } else {
       settle(offered, "in_force", null);
       next.set(issuer.authorityKey, list);
@@ -214,7 +214,8 @@ function isStale(list: RevocationList, nowMs: number): boolean {
 
 /** RFC 5280 §5.2.3: numbers only grow. A list without one is judged by its time. */
 function isOlder(list: RevocationList, held: RevocationList): boolean {
-  return list.number === held.number ? list.thisUpdateMs < held.thisUpdateMs : list.number < held.number;
+  if (list.number === held.number) return list.thisUpdateMs < held.thisUpdateMs;
+  return list.number < held.number;
 }
 
 function readSources(sources: readonly CrlSource[]): { offered: Offered[]; unreadable: Unreadable[] } {

@@ -104,9 +104,8 @@ export class ServerCertificateVerifier {
   ): Promise<void> {
     const lists = new RevocationLists(this.#verifier);
     await lists.replace([source], certificates.slice(1));
-    for (const [at, { serialNumber }] of certificates.slice(0, -1).entries()) {
-      const issuer = certificates[at + 1];
-      if (issuer === undefined) break;
+    for (const [at, issuer] of certificates.slice(1).entries()) {
+      const { serialNumber } = certificates[at] ?? issuer;
       const { authorityKey, subject } = issuer;
       const finding = lists.look({ authorityKey, issuer: subject, serialNumber }, nowMs);
       if (finding === "good") continue;

@@ -62,5 +62,5 @@ function matches(presented: string, wanted: string): boolean {
   if (!presented.startsWith("*.")) return presented === wanted;
   const suffix = presented.slice(1);
   const dot = wanted.indexOf(".");
-  return dot > 0 && suffix.split(".").length > 2 && !suffix.includes("*") && wanted.slice(dot) === suffix;
+  return suffix.split(".").length > 2 && !suffix.includes("*") && wanted.slice(dot) === suffix;
 }

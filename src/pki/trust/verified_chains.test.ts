@@ -38,6 +38,12 @@ test("no more chains than the limit; the least recently used goes first", () => 
   expect(chains.get(presented(1), 5)).toBeNull();
 });
 
+test("a chain is remembered from its first instant to its last", () => {
+  const chains = new VerifiedChains();
+  chains.set(presented(1), peer(3, 10));
+  for (const nowMs of [3, 10]) expect(chains.get(presented(1), nowMs)).toEqual(peer(3, 10));
+});
+
 test("a chain is forgotten when it is not valid any more, or not yet", () => {
   const chains = new VerifiedChains();
   for (const nowMs of [11, -1]) {
