@@ -112,6 +112,18 @@ test("hosts that were not seen for long leave by themselves; those that are conn
   );
 });
 
+test("what could not be removed waits for the next sweep, like everything else", async () => {
+  const { clock, join, fault, lines } = await bench(day);
+  join("gone", startMs - 2 * day);
+  fault.error = new MeshError("disk_full", "local", "no space");
+  await clock.advance(controlLimits.pruneIntervalMs);
+  expect(lines).toHaveLength(1);
+  await clock.advance(controlLimits.pruneAgainMs);
+  expect(lines).toHaveLength(1);
+  await clock.advance(controlLimits.pruneIntervalMs - controlLimits.pruneAgainMs);
+  expect(lines).toHaveLength(2);
+});
+
 test("more than one sweep takes are all gone soon", async () => {
   const { clock, state, join } = await bench(day);
   for (let index = 0; index < controlLimits.hostsPerSweep + 5; index++) join(`h-${index}`, startMs - 2 * day);

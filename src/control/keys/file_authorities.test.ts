@@ -85,6 +85,35 @@ test("what is above a CA in files is all of its chain up to the root", async () 
   expect(await seen(middle, [middle])).toEqual(["intermediate", "CN=top"]);
 });
 
+test("what was replaced has not ended at the instant that its certificate names", async () => {
+  const forge = new Forge(provider, nowMs);
+  const root = await forge.ca();
+  const files = new MemoryFiles();
+  const [clock, records] = [newClock(), new MemoryRecords()];
+  for (const [afterMs, state] of [
+    [0, "retiring"],
+    [1, "retired"],
+  ] as const) {
+    const short = await forge.ca({
+      issuer: root,
+      subject: "CN=short",
+      notAfter: new Date(clock.wallMs() + 60_000),
+    });
+    await put(files, short, [root]);
+    const authorities = await FileAuthorities.open({
+      ...{ clock, provider, trustDomain, logger: silentLogger, files, records: records.authorities },
+      paths: await istioPaths(files, "ca"),
+    });
+    clock.jumpWall(short.parsed.notAfterMs + afterMs - clock.wallMs());
+    await put(files, await forge.ca({ issuer: root, subject: `CN=next ${afterMs}` }), [root]);
+    await clock.advance(0);
+    const row = records.authorities.list().find(({ certificatePem }) => certificatePem === short.pem);
+    expect([afterMs, row?.state]).toEqual([afterMs, state]);
+    authorities.close();
+    records.authorities.list().forEach(({ id }) => void records.authorities.remove(id));
+  }
+});
+
 test("what was replaced goes on until it has ended; then it is retired, and so many of those are kept", async () => {
   const forge = new Forge(provider, nowMs);
   const day = 24 * 3_600_000;

@@ -50,8 +50,10 @@ const endings = async (recording: readonly Promise<void>[]): Promise<readonly st
 describe("what is issued", () => {
   test("alone is written at once", async () => {
     const { log, writes, certificates, turn } = setUp();
-    await log.record(Promise.resolve(entry("01")));
+    const recording = log.record(Promise.resolve(entry("01")));
+    await Bun.sleep(1);
     expect([writes, certificates.bySerial("01")?.serial]).toEqual([[1], "01"]);
+    await recording;
     turn();
     expect(writes).toEqual([1]);
   });
@@ -119,8 +121,9 @@ describe("what is issued", () => {
     const recording = Array.from({ length: count }, (_, index) =>
       log.record(Promise.resolve(entry(index.toString(16)))),
     );
-    await Promise.all(recording);
+    await Bun.sleep(1);
     expect(writes).toEqual([keysLimits.recordsPerWrite, keysLimits.recordsPerWrite]);
+    await Promise.all(recording);
   });
 });
 

@@ -511,3 +511,18 @@ test("an intermediate is revoked on the list above it for as long as it is valid
   expect([records.revocations.list("serial").length, audit.length]).toEqual([1, 1]);
   close();
 });
+
+test("what is to be signed by a key that is here waits for nothing", async () => {
+  const { mesh, clock } = await openMesh();
+  let ended = "";
+  void issue(mesh, cart).then(
+    () => {
+      ended = "issued";
+    },
+    () => {
+      ended = "refused";
+    },
+  );
+  await clock.advance(keysLimits.keyWaitMs);
+  expect(ended).toBe("issued");
+});

@@ -6,6 +6,7 @@ import { outcomeOf } from "../../base/testing/rejection.ts";
 import { decodePemLabel, encodePem } from "../../pki/der/pem.ts";
 import { issueIntermediateCertificate } from "../../pki/issue/authority.ts";
 import { CertificateAuthority } from "../../pki/issue/ca.ts";
+import { issueRevocationList } from "../../pki/issue/crl.ts";
 import { TrustVerifier } from "../../pki/trust/verifier.ts";
 import { parseRevocationList } from "../../pki/x509/crl.ts";
 import type { RevocationRow } from "../records/keys.ts";
@@ -208,10 +209,28 @@ describe("the lists of a CA outside", () => {
   });
 
   test("are of its key, not only of its name; and a bug of ours is none of its faults", async () => {
-    const { authority, listOf, refresh, clock } = await bench();
+    const { authority, listOf, refresh, clock, root } = await bench();
     const namesake = await CertificateAuthority.create({ clock, provider, trustDomain });
     authority.revoke = (serials) => listOf(namesake, serials);
     expect((await refresh([{}])).problem).toContain("is not signed by the CA above the intermediate");
+    // Either of the two by itself: its name with another key, and its key with another name.
+    for (const [certificate, key] of [
+      [root.certificate, namesake.issuer.key],
+      [{ ...root.certificate, subject: namesake.certificate.subject }, root.issuer.key],
+    ] as const) {
+      const nowMs = clock.wallMs();
+      authority.revoke = async (serials) => {
+        const revoked = serials.map((serialNumber) => ({
+          ...{ serialNumber, revokedAtMs: nowMs, reason: "superseded" as const },
+        }));
+        const list = { revoked, number: 9n, thisUpdateMs: nowMs, nextUpdateMs: nowMs + hour };
+        return await issueRevocationList({ certificate, key }, list, clock);
+      };
+      expect(await refresh([{}])).toEqual({
+        crls: [],
+        problem: expect.stringContaining("is not signed by the CA above the intermediate"),
+      });
+    }
     authority.revoke = () => Promise.reject(new TypeError("a bug"));
     expect(await outcomeOf(refresh([{}]))).toThrow(TypeError);
   });

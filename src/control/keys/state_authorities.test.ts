@@ -5,6 +5,7 @@ import { CertificateAuthority } from "../../pki/issue/ca.ts";
 import { TrustVerifier } from "../../pki/trust/verifier.ts";
 import { createCertificateRequest } from "../../pki/x509/csr.ts";
 import { OwnCertifier } from "./authority_certificate.ts";
+import { activation, positions } from "./authority_states.ts";
 import { readRowCertificates } from "./authority_view.ts";
 import { readReference, SealedKeys, storeReference } from "./key_place.ts";
 import { StateAuthorities } from "./state_authorities.ts";
@@ -119,6 +120,32 @@ test("killed before any write of that, or without room for it, it serves on and 
     expect((await issue(second.mesh, cart)).chain).toHaveLength(2);
     second.close();
   }
+});
+
+test("the root of ours is the one that what issues is below, whichever came first", async () => {
+  const { authorities } = await openMesh();
+  const first = authorities.ownRoot()?.authority;
+  await authorities.prepare("root");
+  expect(authorities.ownRoot()?.authority.id).toBe(first?.id ?? "");
+  authorities.apply(activation(positions(authorities.view.value.authorities)));
+  const second = authorities.ownRoot()?.authority;
+  expect([second?.kind, second?.id === first?.id]).toEqual(["root", false]);
+  expect(second?.certificate.der).toEqual(authorities.view.value.active?.roots[0]?.der ?? new Uint8Array());
+});
+
+test("a root that was announced and has nothing below it is completed, and not the one that is on its way out", async () => {
+  const first = await openMesh();
+  const announced = await first.authorities.prepare("root");
+  const rows = first.records.authorities.list();
+  const root = rows.find(({ kind, state }) => kind === "root" && state === "next");
+  first.records.authorities.remove(announced.id);
+  const again = await openMesh({ records: new MemoryRecords(first.records) });
+  await again.authorities.completeRoot();
+  const next = again.records.authorities.list().filter(({ state }) => state === "next");
+  expect(next.map(({ kind, chainPem }) => [kind, chainPem])).toEqual([
+    ["root", ""],
+    ["intermediate", root?.certificatePem ?? "none"],
+  ]);
 });
 
 test("a wrong key-encryption key is a refusal, and nothing is made in place of what is there", async () => {

@@ -169,9 +169,9 @@ export class VaultSession {
   }
 
   async #renew(token: VaultToken): Promise<void> {
-    if (this.#closed || this.#token !== token) return;
     const outcome = token.isRenewable ? await renewToken(this.#connection, token) : null;
-    if (this.#closed || this.#token !== token) return;
+    // It was forgotten meanwhile, or all is closed.
+    if (this.#token !== token) return;
     if (outcome !== null && !isToken(outcome) && outcome.kind === "away") {
       // It is still good for the rest of its lease; a request that finds it gone logs in again.
       this.#note(outcome);
@@ -187,7 +187,7 @@ export class VaultSession {
   async #replaceToken(token: VaultToken): Promise<void> {
     const { auth, files, logger } = this.#options;
     const outcome = await obtainToken(this.#connection, auth, files);
-    if (this.#closed || this.#token !== token) return;
+    if (this.#token !== token) return;
     if (!isToken(outcome)) {
       logger.log("warn", "vault", "no new token", { error: outcome.message });
       this.#renewAfter(token, keysLimits.vaultBackoff.backoffMaxMs);
