@@ -4,6 +4,8 @@ import type { Stage } from "./stage.ts";
 /** One after the other on one stage: each finds it as the one before left it. */
 export interface Group {
   readonly cases: readonly string[];
+  /** Why it cannot run on this machine; null, or nothing at all, when it can. */
+  whyNot?(): string | null;
   run(stage: Stage, check: Check): Promise<void>;
 }
 

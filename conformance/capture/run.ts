@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import type { BackendName, CaptureMethod } from "../../src/host/capture/options.ts";
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { Tally } from "../peer/tally.ts";
+import { byCgroup } from "./cgroup_cases.ts";
 import type { Check, Group } from "./group.ts";
 import { addresses, firewalled, forwarded, withoutIpv6 } from "./host_cases.ts";
 import { around, watched } from "./rule_cases.ts";
@@ -13,6 +14,7 @@ import { Stage } from "./stage.ts";
 const groups: Readonly<Record<string, Group>> = {
   "around the tunnel": around,
   "rules watched": watched,
+  cgroups: byCgroup,
   firewalls: firewalled,
   "without IPv6": withoutIpv6,
   addresses,
@@ -65,9 +67,9 @@ export async function captureConformance(argv: readonly string[]): Promise<numbe
   // Each has places of its own, and waits most of the time.
   await Promise.all(
     wanted.map(async ({ backend, programs, method }) => {
-      const missing = whyNot(programs);
       const label = `${backend}, ${method}`;
-      for (const [name, group] of chosen)
+      for (const [name, group] of chosen) {
+        const missing = whyNot(programs) ?? group.whyNot?.() ?? null;
         if (missing === null)
           await runGroup(tally, join(directory, `${backend}-${method}-${name.replaceAll(" ", "-")}`), {
             label,
@@ -77,6 +79,7 @@ export async function captureConformance(argv: readonly string[]): Promise<numbe
             group,
           });
         else for (const one of group.cases) tally.skip(`${label}: ${one}`, missing);
+      }
     }),
   );
   if (tally.count("passed") + tally.count("failed") + tally.count("skipped") === 0)

@@ -119,10 +119,20 @@ export const watchingSteps: readonly Step[] = [
 const firewall =
   "nft add table inet filter\nnft 'add chain inet filter input { type filter hook input priority 0; policy accept; }'";
 
+/** As on a host with cgroups of version 2 alone, whatever this one has. */
+const withCgroups = (words: string): string =>
+  `exec unshare -m sh -c 'mount -t cgroup2 none /sys/fs/cgroup && exec ${words}'`;
+const byCgroup = (setting: string, before: string): Step => {
+  const line = `fairlead up -f mesh/ --capture redirect ${setting}`;
+  return { line, before, instead: withCgroups(line), until: ready(15021) };
+};
+
 export const captureSteps: readonly Step[] = [
+  byCgroup("--capture-cgroup mesh.slice", "cp -r $REPOSITORY/examples/shop mesh"),
+  byCgroup("--capture-exclude-cgroup system.slice/backup.service", "stop all"),
   {
     line: "fairlead up -f mesh/ --capture redirect --confirm 60s",
-    before: "cp -r $REPOSITORY/examples/shop mesh",
+    before: "stop all",
     until: ready(15021),
   },
   { line: "fairlead capture confirm", says: /capture is confirmed/ },

@@ -80,6 +80,8 @@ export function nodeConfig(plan: Plan, machine: MachinePlan): Config {
       includePorts: [],
       includeUsers: [],
       excludeUsers: [],
+      includeCgroups: [],
+      excludeCgroups: [],
       confirm: null,
       containers: "exclude",
       backend: "auto",

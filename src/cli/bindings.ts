@@ -91,6 +91,8 @@ export interface CaptureBindings {
     readonly ports: readonly number[];
     readonly findings: readonly { readonly message: string; readonly remedy: string }[];
   }>;
+  /** Of these paths below the root of version 2, those that are no cgroup of this host now. */
+  missingCgroups(paths: readonly string[]): Promise<readonly string[]>;
   remove(): Promise<void>;
   /** Waits as long as told, and then takes capture back unless it was released. @returns whether it did. */
   guard(afterMs: number): Promise<boolean>;

@@ -150,6 +150,20 @@ describe("configuration", () => {
     ]);
   });
 
+  test("cgroups are paths below the root, and so many that a rule for each is bearable", () => {
+    const { capture } = good({ captureCgroups: ["/mesh.slice/"], captureExcludeCgroups: ["a/b", "c"] });
+    expect([capture.includeCgroups, capture.excludeCgroups]).toEqual([["mesh.slice"], ["a/b", "c"]]);
+    for (const path of ["/", "a/../b", "/sys/fs/cgroup/mesh.slice"])
+      expect(errorsOf({ captureCgroups: [path] }).join()).toMatch(
+        /^--capture-cgroup: "\S+" is not .*below the root/,
+      );
+    const paths = Array.from({ length: captureLimits.maxCgroups }, (_, index) => `slice-${index}`);
+    expect(errorsOf({ captureCgroups: paths, captureExcludeCgroups: paths })).toEqual([]);
+    expect(errorsOf({ captureExcludeCgroups: [...paths, "one-more"] })).toEqual([
+      `--capture-exclude-cgroup: names ${captureLimits.maxCgroups + 1} cgroups; at most ${captureLimits.maxCgroups} can be told apart`,
+    ]);
+  });
+
   test("a given CA is whole or an error, and is never mixed with the local one", () => {
     const files = { caCert: ["c"], caKey: ["k"], caRoot: ["r"] };
     expect(good(files).ca).toEqual({

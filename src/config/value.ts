@@ -8,6 +8,7 @@ import {
 } from "../base/ip.ts";
 import { type IpPrefix, parseIpPrefix } from "../base/prefix.ts";
 import { nearestWord } from "../mesh/documents/nearest.ts";
+import { parseCgroupPath } from "./node/cgroup_path.ts";
 
 /** Where an application may enter the mesh; `workload` (`namespace/name`) is whose identity it uses, null when the host has just one. */
 export interface EntryPoint {
@@ -108,6 +109,16 @@ export const readInterface: Reader<string> = (text) =>
   /^[A-Za-z0-9_.:@-]{1,15}\*?$/.test(text) && text.length <= 15
     ? text
     : new Invalid("not the name of an interface, such as eth1 or wg*");
+
+/** Without slashes at its ends. */
+export const readCgroup: Reader<string> = (text) => {
+  if (text.startsWith("/sys/fs/cgroup"))
+    return new Invalid("not below the root of cgroups; leave out where they are mounted");
+  return (
+    parseCgroupPath(text) ??
+    new Invalid("not the path of a cgroup below the root, such as system.slice/shop.service")
+  );
+};
 
 /** `namespace/name`. */
 export const readWorkloadName: Reader<string> = (text) =>

@@ -253,6 +253,8 @@ export interface Files {
   /** Sorted by name; null when `path` is not a directory. */
   list(path: string): Promise<readonly FileEntry[] | null>;
   exists(path: string): Promise<boolean>;
+  /** Tells what is there now from what had this name before, its content aside; null when nothing is. */
+  identity(path: string): Promise<string | null>;
   /** Written to a neighbour, flushed, then renamed over: a reader sees the old or the new, never half. @throws MeshError `io`. */
   writeAtomic(path: string, bytes: Uint8Array, mode: number): Promise<void>;
   /** `writeAtomic`, of pieces as they come; whatever ends them early, nothing is left. @returns how many bytes. */

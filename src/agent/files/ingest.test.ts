@@ -50,6 +50,7 @@ class World {
       this.#watchers.set(path, onChange);
       return () => void this.#watchers.delete(path);
     },
+    identity: () => Promise.reject(new Error("not used")),
     readBytes: () => Promise.reject(new Error("not used")),
     writeAtomic: () => Promise.reject(new Error("not used")),
     writeStream: () => Promise.reject(new Error("not used")),

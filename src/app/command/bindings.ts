@@ -8,6 +8,7 @@ import type { ControlBindings } from "../../cli/control/bindings.ts";
 import { removeResolver, resolverIsSet } from "../../dns/resolver_setup.ts";
 import { readMeshFiles, refuseMissing } from "../../files/mesh_files.ts";
 import { removeCapture } from "../../host/capture/capture.ts";
+import { missingCgroups } from "../../host/capture/cgroups.ts";
 import { runGuard } from "../../host/capture/guard.ts";
 import { captureStatus } from "../../host/capture/status.ts";
 import type { Handover } from "../../host/handover.ts";
@@ -50,6 +51,7 @@ export function cliBindings(host: Host, outside: Outside): CliBindings {
     askAdmin: (node, method, path) => askAdmin(host, node, method, path),
     capture: {
       status: () => captureStatus(host, ports.hbone),
+      missingCgroups: (paths) => missingCgroups(host.files, paths),
       remove: () => removeCapture(host),
       guard: (afterMs) =>
         runGuard(host, afterMs, async () => {

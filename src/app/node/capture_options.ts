@@ -31,6 +31,8 @@ export async function captureOptions(host: Host, config: Config): Promise<Captur
     excludePorts: capture.excludePorts,
     includeUids: await userNumbers(host, "--capture-user", capture.includeUsers),
     excludeUids: await userNumbers(host, "--capture-exclude-user", capture.excludeUsers),
+    includeCgroups: capture.includeCgroups,
+    excludeCgroups: capture.excludeCgroups,
     neverTo: [...control, ...(await resolvers(host))].filter(({ ip }) => !ip.isLoopback),
     excludeInboundCidrs: capture.excludeInboundCidrs,
     excludeInterfaces: capture.excludeInterfaces,

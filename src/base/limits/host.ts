@@ -73,6 +73,8 @@ export const hostLimits = {
   captureMonitorAgainMs: 10_000,
   /** Every so many looks the routing rules and this host's networks are looked at as well. */
   captureFullLook: 5,
+  /** How often it is looked whether a cgroup that capture goes by is still the same: until then it is captured as if it were none of them. */
+  captureCgroupsLookMs: 100,
   /** Container bridges that are left out of capture. */
   captureBridges: 256,
   /** Output of such a program that is kept. */

@@ -92,6 +92,7 @@ async function run(shape: Shape = {}, flags: CheckFlags = {}) {
         ports: [],
         findings: shape.findings ?? [],
       }),
+      missingCgroups: async (paths: readonly string[]) => paths.filter((path) => path !== "mesh.slice"),
       remove: async () => {},
     },
     names: { isSet: async () => shape.names ?? "off", remove: async () => false },
@@ -167,6 +168,19 @@ describe("before installation", () => {
 
 const entry = { server: "c:15012", xds: { connected: true, current: true }, node: null, clockSkewMs: null };
 const node: Readonly<Record<string, Shape>> = {
+  FL211: {
+    node: {
+      config: {
+        ...goodDump.config,
+        capture: {
+          mode: "redirect",
+          mark: 1,
+          includeCgroups: ["mesh.slice"],
+          excludeCgroups: ["gone.slice"],
+        },
+      },
+    },
+  },
   FL105: { control: { ...entry, clockSkewMs: -3_600_000 } },
   FL202: { ready: "not ready, pending: mesh from the control plane\n" },
   FL203: {

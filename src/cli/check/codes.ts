@@ -151,6 +151,13 @@ export const codes = {
     meaning: "Connections of this host go around the mesh, or nowhere.",
     fix: "fairlead capture status",
   },
+  FL211: {
+    severity: "warning",
+    title: "A cgroup that capture goes by is not there",
+    meaning:
+      "Its programs are not running, or its path is not written as the host has it. Rules follow once it is made.",
+    fix: "systemd-cgls /{subject}",
+  },
   FL301: {
     severity: "warning",
     title: "A workload of this host accepts plain text",
@@ -195,7 +202,7 @@ export function pageOf(code: Code): string {
       ? "the running node"
       : "policies and services";
   const wrapped = wrap(meaning);
-  return `# ${code}: ${title}\n\n${severity}, about ${group}\n\n${wrapped}\n\nTo mend it, or to see more:\n\n\`\`\`\n${fix.replaceAll("{subject}", code === "FL104" ? "15001" : code === "FL209" ? "10.0.0.2" : code === "FL112" ? "(the rule that the finding names)" : "NAMESPACE/NAME")}\n\`\`\`\n`;
+  return `# ${code}: ${title}\n\n${severity}, about ${group}\n\n${wrapped}\n\nTo mend it, or to see more:\n\n\`\`\`\n${fix.replaceAll("{subject}", code === "FL104" ? "15001" : code === "FL209" ? "10.0.0.2" : code === "FL112" ? "(the rule that the finding names)" : code === "FL211" ? "mesh.slice/shop.service" : "NAMESPACE/NAME")}\n\`\`\`\n`;
 }
 
 function wrap(text: string): string {

@@ -23,7 +23,7 @@ type Find = (code: Code, subject: string, detail: string) => void;
 
 /** @returns null when no node answers. */
 export async function checkNode(
-  bindings: Pick<CliBindings, "askAdmin" | "system">,
+  bindings: Pick<CliBindings, "askAdmin" | "system" | "capture">,
   target: AdminTarget,
 ): Promise<readonly CheckFinding[] | null> {
   const ask: Ask = async (path) => {
@@ -45,6 +45,7 @@ export async function checkNode(
   const found: CheckFinding[] = [];
   const find: Find = (code, subject, detail) => void found.push({ code, subject, detail });
   await checkReadiness(bindings, dump, find);
+  await checkCgroups(bindings.capture, dump, find);
   checkCertificates(dump, bindings.system.nowMs(), find);
   await checkDocuments(ask, find);
   await checkControl(ask, find);
@@ -79,6 +80,16 @@ async function checkReadiness(
   } catch (thrown) {
     find("FL202", "node", asMeshError(thrown, "io", "upstream").message);
   }
+}
+
+async function checkCgroups(capture: CliBindings["capture"], dump: Json, find: Find): Promise<void> {
+  const mode = text(dump, "config", "capture", "mode");
+  if (mode === "-" || mode === "off") return;
+  const named = ["includeCgroups", "excludeCgroups"].flatMap((kind) =>
+    list(dump, "config", "capture", kind).map((path) => text(path)),
+  );
+  for (const path of await capture.missingCgroups([...new Set(named)]))
+    find("FL211", path, `there is no cgroup ${path}`);
 }
 
 function checkCertificates(dump: Json, nowMs: number, find: Find): void {

@@ -3,6 +3,7 @@ import type { CaptureBindings } from "../bindings.ts";
 
 export const noCapture: CaptureBindings = {
   status: async () => ({ state: "none", backends: [], ports: [], findings: [] }),
+  missingCgroups: async () => [],
   remove: async () => {},
   guard: async () => false,
 };

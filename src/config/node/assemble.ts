@@ -1,5 +1,7 @@
 /** Single settings → Config: what only holds or fails together is checked here. */
+
 import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
+import { captureLimits } from "../../base/limits/capture.ts";
 import { type SettingName, type SettingValues, settings } from "../settings.ts";
 import type { ConfigError, ConfigSources } from "../sources.ts";
 import { defaultStateDirectory } from "../state_directory.ts";
@@ -29,6 +31,12 @@ export function assembleConfig(
       where: settings.l7.flag,
       message: "cannot be given with --waypoint: run the waypoint as a process of its own",
     });
+  for (const name of ["captureCgroups", "captureExcludeCgroups"] as const)
+    if (values[name].length > captureLimits.maxCgroups)
+      errors.push({
+        where: settings[name].flag,
+        message: `names ${values[name].length} cgroups; at most ${captureLimits.maxCgroups} can be told apart`,
+      });
   if (values.captureConfirm !== null && values.capture === "off")
     errors.push({ where: settings.captureConfirm.flag, message: "needs --capture" });
   if (values.captureConfirm !== null && adminSocket === null)
@@ -75,6 +83,8 @@ export function assembleConfig(
       includePorts: values.capturePorts,
       includeUsers: values.captureUsers,
       excludeUsers: values.captureExcludeUsers,
+      includeCgroups: values.captureCgroups,
+      excludeCgroups: values.captureExcludeCgroups,
       excludeInboundCidrs: values.captureExcludeInbound,
       excludeInterfaces: values.captureExcludeInterfaces,
       containers: values.captureContainers,

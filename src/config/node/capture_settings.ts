@@ -2,6 +2,7 @@
 import { captureLimits } from "../../base/limits/capture.ts";
 import { many, one, optional } from "../setting.ts";
 import {
+  readCgroup,
   readDuration,
   readInterface,
   readMark,
@@ -60,6 +61,18 @@ export const captureSettings = {
     hint: "NAME|UID",
     group: "Traffic",
     help: "never capture outbound traffic of this user's programs",
+  }),
+  captureCgroups: many(readCgroup, {
+    flag: "--capture-cgroup",
+    hint: "PATH",
+    group: "Traffic",
+    help: "capture outbound traffic only of programs in this cgroup or below it (system.slice/shop.service)",
+  }),
+  captureExcludeCgroups: many(readCgroup, {
+    flag: "--capture-exclude-cgroup",
+    hint: "PATH",
+    group: "Traffic",
+    help: "never capture outbound traffic of programs in this cgroup or below it",
   }),
   captureExcludeInbound: many(readPrefix, {
     flag: "--capture-exclude-inbound",

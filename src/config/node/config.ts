@@ -139,6 +139,9 @@ export interface CaptureConfig {
   /** Names or numbers; when not empty, only their outbound traffic is captured. */
   readonly includeUsers: readonly string[];
   readonly excludeUsers: readonly string[];
+  /** Paths below the root of version 2, without slashes at their ends; when not empty, only their outbound traffic is captured. */
+  readonly includeCgroups: readonly string[];
+  readonly excludeCgroups: readonly string[];
   /** When not empty, only these ports are captured, in and out. */
   readonly includePorts: readonly number[];
   /** Never captured, neither way; port 22 never is in any case. */

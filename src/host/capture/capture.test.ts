@@ -19,6 +19,7 @@ import {
   returnMark,
 } from "./options.ts";
 import { installReturnPath } from "./return_path.ts";
+import { describeCapture } from "./trial.ts";
 
 function prefixes(...texts: readonly string[]) {
   return texts.map((text) => {
@@ -42,6 +43,8 @@ const options: CaptureOptions = {
   method: "redirect",
   includeUids: [],
   excludeUids: [],
+  includeCgroups: [],
+  excludeCgroups: [],
   includePorts: [],
   neverTo: [],
   containers: "exclude",
@@ -50,7 +53,12 @@ const options: CaptureOptions = {
 
 const neverTo = ["10.0.0.9:15012", "[fd00::53]:53"].flatMap((text) => parseSocketAddress(text) ?? []);
 
-const facts: HostFacts = { ipv6: true, containerBridges: ["docker0"], listenedPorts: [22, 9000, 15006] };
+const facts: HostFacts = {
+  ipv6: true,
+  containerBridges: ["docker0"],
+  listenedPorts: [22, 9000, 15006],
+  cgroups: [],
+};
 
 describe("the rules as text", () => {
   test("nftables: outbound to 15001, inbound to 15006, and what never is", () => {
@@ -168,6 +176,59 @@ table inet fairlead {
     expect(rules).toContain(
       "-A FAIRLEAD_OUTPUT -p tcp -m multiport --dports 80 -j REDIRECT --to-ports 15001",
     );
+  });
+
+  describe("by cgroup", () => {
+    const mount = "/sys/fs/cgroup";
+    const there = { ...facts, cgroups: [{ path: "mesh.slice/a", mount, identity: "1:2" }] };
+    const chosen = { ...options, includeCgroups: ["mesh.slice/a"], includeUids: [1000] };
+
+    test("nftables: the level and the path, wherever it is mounted; users and cgroups both hold", () => {
+      expect(renderNftables(chosen, there)).toContain(
+        '    meta skuid { 1000 } socket cgroupv2 level 2 "mesh.slice/a" meta l4proto tcp redirect to :15001\n',
+      );
+      const tproxy = renderNftables(
+        { ...options, method: "tproxy", excludeCgroups: ["mesh.slice/a"] },
+        there,
+      );
+      expect(tproxy).toContain('    socket cgroupv2 level 2 "mesh.slice/a" return\n    ct mark set 0x112');
+      for (const [at, named] of [
+        ["/sys/fs/cgroup/unified", "unified/mesh.slice/a"],
+        ["/run/two", "../../../run/two/mesh.slice/a"],
+      ] as const) {
+        const elsewhere = { ...facts, cgroups: [{ path: "mesh.slice/a", mount: at, identity: "1:2" }] };
+        expect(renderNftables(chosen, elsewhere)).toContain(`cgroupv2 level 2 "${named}" `);
+      }
+    });
+
+    test("iptables: the path as the kernel finds it, its backslashes doubled", () => {
+      const text = renderIptables(chosen, there, true, "");
+      expect(text).toContain(
+        '-A FAIRLEAD_OUTPUT -m owner --uid-owner 1000 -m cgroup --path "mesh.slice/a" -p tcp -j REDIRECT',
+      );
+      const odd = "dev\\x2dsda.swap";
+      const excluded = { ...facts, cgroups: [{ path: odd, mount, identity: "1:2" }] };
+      expect(renderIptables({ ...options, excludeCgroups: [odd] }, excluded, false, "")).toContain(
+        '-A FAIRLEAD_OUTPUT -m cgroup --path "dev\\\\x2dsda.swap" -j RETURN\n',
+      );
+    });
+
+    test("while no cgroup that is named is there nothing goes out by the node, and inbound is captured", () => {
+      for (const method of ["redirect", "tproxy"] as const) {
+        const nft = renderNftables({ ...chosen, method }, facts);
+        expect(nft).not.toMatch(/redirect to :15001|ct mark set 0x112 meta mark set/);
+        expect(nft).toMatch(/(redirect|tproxy) to :15006/);
+        const rules = renderIptables({ ...chosen, method }, facts, true, "");
+        expect(rules).not.toMatch(/--to-ports 15001|CONNMARK --set-xmark 0x112/);
+        expect(rules).toMatch(/(--to-ports|--on-port) 15006/);
+      }
+    });
+
+    test("what was confirmed before cgroups could be named stays confirmed; naming one is on trial", () => {
+      const before = describeCapture(options);
+      expect(before).not.toContain("Cgroups");
+      expect(describeCapture({ ...options, excludeCgroups: ["a"] })).not.toBe(before);
+    });
   });
 
   test("prefixes lose their host bits and go to the chain of their family", () => {

@@ -10,6 +10,7 @@ import { hostLimits } from "../../base/limits/host.ts";
 import type { Logger } from "../../base/log.ts";
 import type { Host, Timer } from "../host.ts";
 import { type Backend, backends, captureFailure } from "./backends.ts";
+import { CgroupWatch, findCgroups, namedCgroups, sameCgroups } from "./cgroups.ts";
 import { readHostFacts } from "./host_facts.ts";
 import { type BackendName, type CaptureOptions, type HostFacts, routedMarks } from "./options.ts";
 import { hasReturnPath, installReturnPath, removeReturnPath } from "./return_path.ts";
@@ -38,6 +39,9 @@ export class Capture {
   #looks = 0;
   #repairs = 0;
   #missing = false;
+  /** A cgroup that the rules go by is not the one that they were loaded for. */
+  #isStale = false;
+  readonly #cgroups: CgroupWatch;
 
   private constructor(
     host: Host,
@@ -52,6 +56,16 @@ export class Capture {
     this.#holds = holds;
     this.#loaded = loaded;
     this.#monitor = new RuleMonitor(host, () => this.#lookSoon());
+    this.#cgroups = new CgroupWatch(
+      host,
+      namedCgroups(options),
+      () => this.#loaded.facts.cgroups,
+      () => {
+        if (this.#removed || this.#isPaused) return;
+        this.#isStale = true;
+        this.#lookSoon();
+      },
+    );
     this.#lookLater();
   }
 
@@ -69,7 +83,9 @@ export class Capture {
     holds: () => boolean = () => true,
   ): Promise<Capture> {
     try {
-      return new Capture(host, options, logger, holds, await load(host, options, logger));
+      const loaded = await load(host, options, logger);
+      tellMissing(options, loaded.facts, logger);
+      return new Capture(host, options, logger, holds, loaded);
     } catch (error) {
       if (holds()) await removeCapture(host);
       throw error;
@@ -80,9 +96,12 @@ export class Capture {
     return this.#loaded.backend.name;
   }
 
-  /** False from when the rules were found missing until they are back, and when they were removed. */
+  /**
+   * False from when the rules were found missing, or made for a cgroup that is there no more, until they are as they should be; and when they
+   * were removed.
+   */
   get inForce(): boolean {
-    return !this.#missing && !this.#removed;
+    return !this.#missing && !this.#isStale && !this.#removed;
   }
 
   /** How often somebody removed the rules and they were put back. */
@@ -94,6 +113,7 @@ export class Capture {
   async remove(): Promise<void> {
     this.#removed = true;
     this.#monitor.stop();
+    this.#cgroups.stop();
     this.#timer?.cancel();
     await this.#looking;
     if (this.#holds()) await removeCapture(this.#host);
@@ -145,6 +165,7 @@ export class Capture {
   }
 
   async #look(): Promise<void> {
+    if (this.#isStale && !(await this.#followCgroups())) return;
     this.#looks++;
     // What only other programs change seldom is looked at seldom.
     const all = this.#missing || this.#looks % hostLimits.captureFullLook === 0;
@@ -156,6 +177,8 @@ export class Capture {
   async #whatIsWrong(all: boolean): Promise<string | null> {
     const { backend, listing, facts } = this.#loaded;
     const now = await backend.listing(this.#host);
+    // nft shows the path of a cgroup that is there, and the number of one that is not: no other program has changed the rules then.
+    if (now !== listing && !(await this.#fitsCgroups())) return null;
     if (now === null) return `${backend.name} cannot show the capture rules`;
     if (now === "") return "the capture rules were removed by another program";
     if (now !== listing) return "the capture rules were changed by another program";
@@ -191,9 +214,46 @@ export class Capture {
     this.#loaded = await load(this.#host, { ...this.#options, backend: this.backend }, this.#logger);
   }
 
+  /** Whether the rules are for the cgroups that are there now; a look of its own, because the last one may be too old. */
+  async #fitsCgroups(): Promise<boolean> {
+    const named = namedCgroups(this.#options);
+    const now = await findCgroups(this.#host.files, named).catch(() => []);
+    if (sameCgroups(now, this.#loaded.facts.cgroups)) return true;
+    this.#isStale = true;
+    this.#isDue = true;
+    return false;
+  }
+
+  /** @returns whether the rules are for the cgroups that are there now. */
+  async #followCgroups(): Promise<boolean> {
+    const before = this.#loaded.facts.cgroups;
+    try {
+      await this.#reload();
+    } catch (thrown) {
+      this.#logger.log("error", "capture", "the capture rules could not follow the cgroups of this host", {
+        error: faultOf(thrown).message,
+      });
+      return false;
+    }
+    this.#isStale = false;
+    const now = this.#loaded.facts.cgroups;
+    for (const path of namedCgroups(this.#options)) {
+      const [was, is] = [before, now].map((cgroups) => cgroups.find((cgroup) => cgroup.path === path));
+      if (was?.identity === is?.identity) continue;
+      if (is === undefined)
+        this.#logger.log(
+          "warn",
+          "capture",
+          `the cgroup ${path} is gone; the capture rules follow when it is made again`,
+        );
+      else this.#logger.log("info", "capture", `the cgroup ${path} was made, and the capture rules follow`);
+    }
+    return true;
+  }
+
   /** IPv6 that comes up, a container network that is made: the rules are replaced in one step, and stay in force meanwhile. */
   async #followHost(): Promise<void> {
-    const facts = await readHostFacts(this.#host);
+    const facts = await readHostFacts(this.#host, namedCgroups(this.#options));
     if (sameRules(facts, this.#loaded.facts)) return;
     this.#logger.log("info", "capture", "this host's networks changed, and the capture rules follow", {
       ipv6: facts.ipv6,
@@ -215,6 +275,19 @@ function sameRules(one: HostFacts, other: HostFacts): boolean {
   return one.ipv6 === other.ipv6 && one.containerBridges.join() === other.containerBridges.join();
 }
 
+function tellMissing(options: CaptureOptions, { cgroups }: HostFacts, logger: Logger): void {
+  for (const path of namedCgroups(options))
+    if (!cgroups.some((cgroup) => cgroup.path === path))
+      logger.log(
+        "warn",
+        "capture",
+        `there is no cgroup ${path} now; the capture rules follow when it is made`,
+        {
+          remedy: "compare the path with systemd-cgls, or with /proc/PID/cgroup of its program",
+        },
+      );
+}
+
 interface Loaded {
   readonly backend: Backend;
   /** As the kernel gives them back. */
@@ -223,7 +296,7 @@ interface Loaded {
 }
 
 async function load(host: Host, options: CaptureOptions, logger: Logger): Promise<Loaded> {
-  const facts = await readHostFacts(host);
+  const facts = await readHostFacts(host, namedCgroups(options));
   const marks = routedMarks(options);
   // What is marked needs its way before it is marked.
   if (marks.length > 0 && !(await hasReturnPath(host, facts.ipv6, marks)))

@@ -2,16 +2,19 @@
 import { hostLimits } from "../../base/limits/host.ts";
 import type { Files, Host } from "../host.ts";
 import { attempt } from "./backends.ts";
+import { findCgroups } from "./cgroups.ts";
 import type { HostFacts } from "./options.ts";
 
-export async function readHostFacts(host: Host): Promise<HostFacts> {
+/** @param cgroups that are asked about. @throws MeshError `unsupported` where there are some and this host has no version 2 of them. */
+export async function readHostFacts(host: Host, cgroups: readonly string[]): Promise<HostFacts> {
   const { files } = host;
-  const [ipv6, containerBridges, listenedPorts] = await Promise.all([
+  const [ipv6, containerBridges, listenedPorts, found] = await Promise.all([
     hasIpv6(files),
     findContainerBridges(files),
     findListenedPorts(files),
+    findCgroups(files, cgroups),
   ]);
-  return { ipv6, containerBridges, listenedPorts };
+  return { ipv6, containerBridges, listenedPorts, cgroups: found };
 }
 
 /**

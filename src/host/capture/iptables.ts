@@ -11,6 +11,7 @@ import {
   type HostFacts,
   neverCapturedPort,
   outboundMark,
+  presentCgroups,
   returnMark,
   returnMask,
   takenMark,
@@ -38,7 +39,7 @@ export function renderIptables(
   const isTproxy = method === "tproxy";
   const returns = originalSource ? returnRules(options) : { output: [], prerouting: [] };
   const routed: Chains = [
-    ["OUTPUT", [...returns.output, ...(isTproxy ? tproxyOutput(options, isIpv4) : [])]],
+    ["OUTPUT", [...returns.output, ...(isTproxy ? tproxyOutput(options, facts, isIpv4) : [])]],
     ["PREROUTING", [...returns.prerouting, ...(isTproxy ? tproxyPrerouting(options, facts, isIpv4) : [])]],
     [
       "POSTROUTING",
@@ -48,7 +49,7 @@ export function renderIptables(
   return `${[
     ...table("nat", loaded, [
       // By TPROXY: no rule of another program leads away what was taken.
-      ["OUTPUT", isTproxy ? [`${marked(outboundMark)} -j ACCEPT`] : outputRules(options, isIpv4)],
+      ["OUTPUT", isTproxy ? [`${marked(outboundMark)} -j ACCEPT`] : outputRules(options, facts, isIpv4)],
       ["PREROUTING", isTproxy ? [`${marked(takenMark)} -j ACCEPT`] : preroutingRules(options, facts, isIpv4)],
       ["POSTROUTING", originalSource ? ownSourceRules(options) : []],
     ]),
@@ -115,16 +116,16 @@ function tablesOf(loaded: string): readonly { readonly name: string; readonly li
   });
 }
 
-function outputRules(options: CaptureOptions, isIpv4: boolean): string[] {
+function outputRules(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string[] {
   return [
     `-m mark --mark ${options.mark} -j RETURN`,
-    ...notOutbound(options, isIpv4),
-    ...taken(options, isIpv4, `-j REDIRECT --to-ports ${options.outboundPort}`),
+    ...notOutbound(options, facts, isIpv4),
+    ...taken(options, facts, isIpv4, `-j REDIRECT --to-ports ${options.outboundPort}`),
   ];
 }
 
 /** What of this host's own TCP is left alone. */
-function notOutbound(options: CaptureOptions, isIpv4: boolean): string[] {
+function notOutbound(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string[] {
   return [
     notOpening,
     ...portRules(distinct([neverCapturedPort, ...options.excludePorts]), "-j RETURN"),
@@ -138,19 +139,27 @@ function notOutbound(options: CaptureOptions, isIpv4: boolean): string[] {
       .filter(({ ip }) => ip.isIpv4 === isIpv4)
       .map((prefix) => `-d ${formatNetwork(prefix)} -j RETURN`),
     ...distinct(options.excludeUids).map((uid) => `-m owner --uid-owner ${uid} -j RETURN`),
+    ...(presentCgroups(options.excludeCgroups, facts) ?? []).map(({ path }) => `${inCgroup(path)}-j RETURN`),
   ];
 }
 
-/** What of the rest is taken: to each address, by each user and port that is chosen. */
-function taken(options: CaptureOptions, isIpv4: boolean, what: string): string[] {
-  const { includeCidrs, includeUids, includePorts } = options;
+/** What of the rest is taken: to each address, by each user, cgroup and port that is chosen. */
+function taken(options: CaptureOptions, facts: HostFacts, isIpv4: boolean, what: string): string[] {
+  const { includeCidrs, includeUids, includeCgroups, includePorts } = options;
   const to =
     includeCidrs.length === 0
       ? [""]
       : includeCidrs.filter(({ ip }) => ip.isIpv4 === isIpv4).map((prefix) => `-d ${formatNetwork(prefix)} `);
   const by =
     includeUids.length === 0 ? [""] : distinct(includeUids).map((uid) => `-m owner --uid-owner ${uid} `);
-  return to.flatMap((address) => by.flatMap((user) => onPorts(includePorts, `${address}${user}`, what)));
+  const within = presentCgroups(includeCgroups, facts)?.map(({ path }) => inCgroup(path)) ?? [""];
+  const who = by.flatMap((user) => within.map((cgroup) => `${user}${cgroup}`));
+  return to.flatMap((address) => who.flatMap((one) => onPorts(includePorts, `${address}${one}`, what)));
+}
+
+/** The kernel finds the path itself, from the root of version 2; systemd's names have backslashes, which are doubled within quotes. */
+function inCgroup(path: string): string {
+  return `-m cgroup --path "${path.replaceAll("\\", "\\\\")}" `;
 }
 
 /** @param ports empty: any. */
@@ -169,7 +178,7 @@ function preroutingRules(options: CaptureOptions, facts: HostFacts, isIpv4: bool
   ];
 }
 
-function tproxyOutput(options: CaptureOptions, isIpv4: boolean): string[] {
+function tproxyOutput(options: CaptureOptions, facts: HostFacts, isIpv4: boolean): string[] {
   const isTaken = `-m connmark --mark ${hexOutbound}/${hexMask}`;
   const mark = `-j MARK --set-xmark ${hexOutbound}/${hexMask}`;
   return [
@@ -177,8 +186,8 @@ function tproxyOutput(options: CaptureOptions, isIpv4: boolean): string[] {
     "-m conntrack --ctdir REPLY -j RETURN",
     `${isTaken} ${mark}`,
     `${isTaken} -j RETURN`,
-    ...notOutbound(options, isIpv4),
-    ...taken(options, isIpv4, `-j CONNMARK --set-xmark ${hexOutbound}/${hexMask}`),
+    ...notOutbound(options, facts, isIpv4),
+    ...taken(options, facts, isIpv4, `-j CONNMARK --set-xmark ${hexOutbound}/${hexMask}`),
     `${isTaken} ${mark}`,
   ];
 }

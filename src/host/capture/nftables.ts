@@ -10,9 +10,11 @@ import {
   directPorts,
   distinct,
   guardedPorts,
+  type HostCgroup,
   type HostFacts,
   neverCapturedPort,
   outboundMark,
+  presentCgroups,
   returnMark,
   returnMask,
   takenMark,
@@ -26,8 +28,13 @@ export function renderNftables(options: CaptureOptions, facts: HostFacts): strin
     ...prefixSets(options),
     ...portSet("guarded", guardedPorts(options, facts)),
     ...(options.method === "tproxy"
-      ? [...tproxyOutput(options), ...tproxyPrerouting(options, facts), ...tproxyKeep(), ...tproxyLeak()]
-      : [...outputChain(options), ...preroutingChain(options, facts)]),
+      ? [
+          ...tproxyOutput(options, facts),
+          ...tproxyPrerouting(options, facts),
+          ...tproxyKeep(),
+          ...tproxyLeak(),
+        ]
+      : [...outputChain(options, facts), ...preroutingChain(options, facts)]),
     ...guardChain(options, facts),
     ...(options.originalSource ? returnChains(options) : []),
     "}",
@@ -67,22 +74,22 @@ function portSet(name: string, ports: readonly number[]): string[] {
   return [`  set ${name} {`, "    type inet_service", `    elements = { ${ports.join(", ")} }`, "  }"];
 }
 
-function outputChain(options: CaptureOptions): string[] {
+function outputChain(options: CaptureOptions, facts: HostFacts): string[] {
   const { mark, outboundPort } = options;
   return [
     "  chain output {",
     "    type nat hook output priority -101; policy accept;",
     "    meta l4proto != tcp return",
     `    meta mark ${mark} return`,
-    ...notOutbound(options),
+    ...notOutbound(options, facts),
     // `redirect to` a port wants the transport in the same rule, or nft refuses the whole table.
-    ...takers(options).map((who) => `    ${who}meta l4proto tcp redirect to :${outboundPort}`),
+    ...takers(options, facts).map((who) => `    ${who}meta l4proto tcp redirect to :${outboundPort}`),
     "  }",
   ];
 }
 
 /** What of this host's own TCP is left alone, and what of it there is to take. */
-function notOutbound(options: CaptureOptions): string[] {
+function notOutbound(options: CaptureOptions, facts: HostFacts): string[] {
   const { includeCidrs, excludeCidrs, excludePorts, excludeUids } = options;
   return [
     // Only new connections: where connection tracking starts with these rules, packets of open ones (the operator's own
@@ -98,12 +105,25 @@ function notOutbound(options: CaptureOptions): string[] {
     ...excluded("exclude", excludeCidrs),
     ...onlyIncluded(includeCidrs),
     ...(excludeUids.length > 0 ? [`    meta skuid { ${distinct(excludeUids).join(", ")} } return`] : []),
+    ...(presentCgroups(options.excludeCgroups, facts) ?? []).map((cgroup) => `    ${inCgroup(cgroup)}return`),
   ];
 }
 
-/** Whose connections are taken, each as the beginning of a rule; "" for everyone's. */
-function takers({ includeUids }: CaptureOptions): readonly string[] {
-  return includeUids.length === 0 ? [""] : [`meta skuid { ${distinct(includeUids).join(", ")} } `];
+/** Whose connections are taken, each as the beginning of a rule; "" for everyone's, none while no cgroup that is named is there. */
+function takers({ includeUids, includeCgroups }: CaptureOptions, facts: HostFacts): readonly string[] {
+  const users = includeUids.length === 0 ? "" : `meta skuid { ${distinct(includeUids).join(", ")} } `;
+  const cgroups = presentCgroups(includeCgroups, facts);
+  return cgroups === null ? [users] : cgroups.map((cgroup) => `${users}${inCgroup(cgroup)}`);
+}
+
+/** nft looks for the path below this place alone, and only for the number of the cgroup; the level is counted from the mount. */
+const nftLooksBelow = "/sys/fs/cgroup";
+
+function inCgroup({ path, mount }: HostCgroup): string {
+  const whole = `${mount}/${path}`;
+  const isBelow = whole.startsWith(`${nftLooksBelow}/`);
+  const named = isBelow ? whole.slice(nftLooksBelow.length + 1) : `../../..${whole}`;
+  return `socket cgroupv2 level ${path.split("/").length} "${named}" `;
 }
 
 function onlyPorts({ includePorts }: CaptureOptions): string[] {
@@ -130,7 +150,7 @@ const hexTaken = `0x${takenMark.toString(16)}`;
  * Each packet of a connection that is taken is marked, so that it is delivered here (`return_path.ts`) and TPROXY sees it. Which those are
  * connection tracking remembers; the listener's answers, of no other mark, are replies.
  */
-function tproxyOutput(options: CaptureOptions): string[] {
+function tproxyOutput(options: CaptureOptions, facts: HostFacts): string[] {
   return [
     "  chain output {",
     "    type route hook output priority -150; policy accept;",
@@ -138,8 +158,10 @@ function tproxyOutput(options: CaptureOptions): string[] {
     `    meta mark ${options.mark} return`,
     "    ct direction reply return",
     `    ct mark & ${hexMask} == ${hexOutbound} meta mark set ${hexOutbound} return`,
-    ...notOutbound(options),
-    ...takers(options).map((who) => `    ${who}ct mark set ${hexOutbound} meta mark set ${hexOutbound}`),
+    ...notOutbound(options, facts),
+    ...takers(options, facts).map(
+      (who) => `    ${who}ct mark set ${hexOutbound} meta mark set ${hexOutbound}`,
+    ),
     "  }",
   ];
 }

@@ -37,6 +37,10 @@ export interface CaptureOptions {
   readonly includeUids: readonly number[];
   /** Users whose outbound connections are not captured. */
   readonly excludeUids: readonly number[];
+  /** Cgroups whose outbound connections alone are captured, as `parseCgroupPath` has them; empty: everyone's. */
+  readonly includeCgroups: readonly string[];
+  /** Cgroups whose outbound connections are not captured. */
+  readonly excludeCgroups: readonly string[];
   /** When not empty, only connections to these ports are captured, in and out. */
   readonly includePorts: readonly number[];
   /** Never captured outbound: the control plane, and whom this host asks for names. */
@@ -55,6 +59,14 @@ export interface CaptureOptions {
   readonly originalSource: boolean;
 }
 
+/** A cgroup that is there; one that is made again under the same path is another. */
+export interface HostCgroup {
+  readonly path: string;
+  /** Where cgroups of version 2 are mounted. */
+  readonly mount: string;
+  readonly identity: string;
+}
+
 /** What the rules depend on besides the options; it changes while the node runs. */
 export interface HostFacts {
   /** Whether IPv6 addresses can be used. */
@@ -66,6 +78,8 @@ export interface HostFacts {
    * a connection from before capture.
    */
   readonly listenedPorts: readonly number[];
+  /** Those that the options name and that are there: a rule for any other would be refused. */
+  readonly cgroups: readonly HostCgroup[];
 }
 
 /** Ports that inbound capture leaves alone, in order. */
@@ -86,6 +100,14 @@ export function guardedPorts(options: CaptureOptions, facts: HostFacts): readonl
   return distinct(facts.listenedPorts).filter(
     (port) => !direct.has(port) && (includePorts.length === 0 || includePorts.includes(port)),
   );
+}
+
+/** Of the cgroups that are named, those that are there; null when none is named, and every program is meant. */
+export function presentCgroups(
+  named: readonly string[],
+  { cgroups }: HostFacts,
+): readonly HostCgroup[] | null {
+  return named.length === 0 ? null : cgroups.filter(({ path }) => named.includes(path));
 }
 
 /** The marks by which packets are routed to this host. */

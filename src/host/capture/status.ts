@@ -34,7 +34,7 @@ export async function captureStatus(host: Host, hbonePort: number): Promise<Capt
     );
   const listings = loaded.map(({ listing }) => listing);
   const ports = redirectedPorts(listings.join("\n"));
-  const { listenedPorts } = await readHostFacts(host);
+  const { listenedPorts } = await readHostFacts(host, []);
   const isAnswered = ports.length > 0 && ports.every((port) => listenedPorts.includes(port));
   // By TPROXY the same chain has the port of outbound connections, before that of inbound ones.
   const inboundPort = [

@@ -21,6 +21,8 @@ const options: CaptureOptions = {
   method: "redirect",
   includeUids: [],
   excludeUids: [],
+  includeCgroups: [],
+  excludeCgroups: [],
   includePorts: [],
   neverTo: [],
   containers: "exclude",

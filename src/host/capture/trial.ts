@@ -25,7 +25,12 @@ export type TrialState = "waiting" | "confirmed" | "reverted" | "ended";
 export function describeCapture(options: CaptureOptions): string {
   // Whom this host asks for names comes with its lease.
   const { neverTo: _, ...chosen } = options;
-  const plain = Object.entries(chosen).map(([name, value]) => [
+  // What was confirmed before these were settings stays confirmed.
+  const isNew = (name: string): boolean => name === "includeCgroups" || name === "excludeCgroups";
+  const said = Object.entries(chosen).filter(
+    ([name, value]) => !(isNew(name) && Array.isArray(value) && value.length === 0),
+  );
+  const plain = said.map(([name, value]) => [
     name,
     Array.isArray(value) ? value.map((item) => (isPrefix(item) ? formatNetwork(item) : item)) : value,
   ]);

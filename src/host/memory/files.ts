@@ -20,6 +20,9 @@ export class MemoryDisk {
   /** Names that are on the disk: those of a folder get there when it is flushed. */
   readonly #flushedNames = new Map<string, Inode>();
   readonly #folders = new Set<string>(["/"]);
+  /** Of what is there, by path, once it was asked for. */
+  readonly #identities = new Map<string, { readonly of: Inode | null; readonly number: number }>();
+  #lastIdentity = 0;
   readonly #watchers = new Set<{ readonly path: string; readonly onChange: () => void }>();
   /** ENOSPC for whatever is written. */
   full = false;
@@ -83,8 +86,11 @@ export class MemoryDisk {
   remove(path: string): void {
     this.#inodes.delete(path);
     this.#folders.delete(path);
+    this.#identities.delete(path);
     for (const file of [...this.#inodes.keys()]) if (isBelow(file, path)) this.#inodes.delete(file);
     for (const folder of [...this.#folders]) if (isBelow(folder, path)) this.#folders.delete(folder);
+    for (const known of [...this.#identities.keys()])
+      if (isBelow(known, path)) this.#identities.delete(known);
     this.#changed(path);
   }
 
@@ -102,6 +108,16 @@ export class MemoryDisk {
 
   exists(path: string): boolean {
     return this.#inodes.has(path) || this.#folders.has(path);
+  }
+
+  identity(path: string): string | null {
+    if (!this.exists(path)) return null;
+    const inode = this.#inodes.get(path) ?? null;
+    const known = this.#identities.get(path);
+    if (known !== undefined && known.of === inode) return String(known.number);
+    const number = ++this.#lastIdentity;
+    this.#identities.set(path, { of: inode, number });
+    return String(number);
   }
 
   list(path: string): readonly FileEntry[] | null {
@@ -160,6 +176,7 @@ export function openFiles(disk: MemoryDisk, schedule: Schedule, owner: Owner, ra
     readBytes: (path) => soon(() => disk.read(path)),
     list: (path) => soon(() => disk.list(path)),
     exists: (path) => soon(() => disk.exists(path)),
+    identity: (path) => soon(() => disk.identity(path)),
     writeAtomic: (path, bytes) => replace(path, bytes.slice()),
     writeStream: async (path, pieces) => {
       const all: Uint8Array[] = [];

@@ -55,6 +55,13 @@ export class SystemFiles implements Files {
     );
   }
 
+  identity(path: string): Promise<string | null> {
+    return stat(path, { bigint: true }).then(
+      ({ dev, ino }) => `${dev}:${ino}`,
+      () => null,
+    );
+  }
+
   async writeAtomic(path: string, bytes: Uint8Array, mode: number): Promise<void> {
     // In the same directory: a rename across file systems is no rename.
     const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}`);

@@ -36,6 +36,8 @@ const options: CaptureOptions = {
   method: method === "tproxy" ? "tproxy" : "redirect",
   includeUids: [],
   excludeUids: [],
+  includeCgroups: [],
+  excludeCgroups: [],
   includePorts: [],
   neverTo: [],
   containers: "exclude",

@@ -79,6 +79,25 @@ export function contractFiles(fixture: () => HostFixture): void {
     expect(await fixture().settled(files().exists(path("removed")))).toBe(false);
   });
 
+  test("what takes another's name has an identity of its own; what is written to does not", async () => {
+    const identity = (name: string) => fixture().settled(files().identity(path(name)));
+    expect(await identity("named")).toBeNull();
+    await fixture().settled(files().appendLines(path("named"), bytesOf("one\n"), 0o600));
+    const first = await identity("named");
+    expect(first).toBeString();
+    await fixture().settled(files().appendLines(path("named"), bytesOf("two\n"), 0o600));
+    expect(await identity("named")).toBe(first);
+    await write("named", "another");
+    expect(await identity("named")).not.toBe(first);
+    await fixture().settled(files().remove(path("named")));
+    expect(await identity("named")).toBeNull();
+    await fixture().settled(files().makeDirectory(path("folder"), 0o700));
+    const folder = await identity("folder");
+    await write("folder/inside", "x");
+    expect(folder).toBeString();
+    expect(await identity("folder")).toBe(folder);
+  });
+
   test("a watched directory tells of files made, replaced and removed below it, a burst once", async () => {
     await fixture().settled(files().makeDirectory(path("watched/inner"), 0o700));
     let changes = 0;

@@ -35,6 +35,10 @@ export class MemoryFiles implements Files {
     return this.contents.has(path);
   }
 
+  async identity(): Promise<string | null> {
+    throw new Error("not used");
+  }
+
   async writeStream(path: string, pieces: AsyncIterable<Uint8Array>, mode: number): Promise<number> {
     const all: Uint8Array[] = [];
     for await (const piece of pieces) all.push(piece);
