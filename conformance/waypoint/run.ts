@@ -6,6 +6,7 @@ import { compareWithEnvoy } from "./auth/envoy.ts";
 import { tryClients } from "./clients/clients.ts";
 import { tryGoClients } from "./clients/go_clients.ts";
 import { tryGatewayApi } from "./gateway_api/gateway_api.ts";
+import { tryManyRules } from "./many_rules.ts";
 import { tryMiddlewareExample } from "./middleware_example.ts";
 import { tryOpa } from "./opa/opa.ts";
 import { tryLimitsOverTls } from "./rate_limit/over_tls.ts";
@@ -50,6 +51,13 @@ export async function waypointConformance(argv: readonly string[]): Promise<numb
   });
   counts.skipped += absent.length + noGo.length;
   for (const reason of [...absent, ...noGo]) console.log(`skipped client: ${reason}`);
+  if (wanted === undefined || wanted.startsWith("10000 rules")) {
+    const unmeasured = await tryManyRules(scratchDirectory("waypoint_many_rules"), tell);
+    if (unmeasured !== null) {
+      counts.skipped++;
+      console.log(`skipped turns with many rules: ${unmeasured}`);
+    }
+  }
   await tryMiddlewareExample(scratchDirectory("waypoint_middleware"), (name, fault) => {
     if (wanted === undefined || `middleware: ${name}`.includes(wanted)) tell(`middleware: ${name}`, fault);
   });

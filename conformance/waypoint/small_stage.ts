@@ -2,7 +2,7 @@
  * The processes of one service: a caller's node, the node of the application web, and its waypoint. `FAIRLEAD=dist/fairlead` takes the
  * binary.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Subprocess } from "../peer/lab/subprocess.ts";
 import { repository } from "../peer/lab/tools.ts";
@@ -16,6 +16,8 @@ export interface SmallStageOptions {
   readonly documents: string;
   /** Where the waypoint's `--waypoint-files` are, by namespace and name. */
   readonly files?: Readonly<Record<string, string>>;
+  /** Whether the waypoint's turns are measured, which needs it as source. */
+  readonly measuresTurns?: boolean;
 }
 
 export interface SmallStage {
@@ -25,8 +27,13 @@ export interface SmallStage {
   readonly url: string;
   /** Of the waypoint. */
   readonly metricsUrl: string;
+  readonly waypoint: Subprocess;
   /** What the waypoint has said so far. */
   log(): string;
+  /** Of the waypoint, the longest turns of each second so far, milliseconds; empty where they are not measured. */
+  turns(): readonly number[];
+  /** What the waypoint alone is told, besides the documents of all; nothing at first. */
+  change(documents: string): void;
   stop(): Promise<void>;
 }
 
@@ -36,7 +43,7 @@ export function applicationOf(number: number): SmallStage["application"] {
 }
 
 export async function openSmallStage(directory: string, options: SmallStageOptions): Promise<SmallStage> {
-  const { number, flags, documents, files = {} } = options;
+  const { number, flags, documents, files = {}, measuresTurns = false } = options;
   const base = `127.4.${number}`;
   const application = applicationOf(number);
   mkdirSync(directory, { recursive: true });
@@ -45,6 +52,13 @@ export async function openSmallStage(directory: string, options: SmallStageOptio
     writeFileSync(join(directory, "files", "shop", name), text);
   }
   writeFileSync(join(directory, "mesh.yaml"), mesh(base, application.port) + documents);
+  const ownPath = join(directory, "waypoint.yaml");
+  const change = (changed: string): void => {
+    // Whole at once.
+    writeFileSync(`${ownPath}.new`, changed);
+    renameSync(`${ownPath}.new`, ownPath);
+  };
+  change("");
   const binary = process.env.FAIRLEAD ?? "";
   const program = binary === "" ? [process.execPath, join(repository, "src/main.ts")] : [resolve(binary)];
   const started: Subprocess[] = [];
@@ -52,13 +66,17 @@ export async function openSmallStage(directory: string, options: SmallStageOptio
     await Promise.all(started.map((each) => each.stop()));
   };
   const node = async (name: string, ...more: readonly string[]): Promise<Subprocess> => {
+    const isMeasured = measuresTurns && binary === "" && name === "waypoint";
+    const [bun = "", ...rest] = program;
+    const probe = isMeasured ? ["--preload", join(repository, "conformance/soak/turn_probe.ts")] : [];
     const argv = [
-      ...[...program, "up", "-f", join(directory, "mesh.yaml")],
+      ...[bun, ...probe, ...rest, "up", "-f", join(directory, "mesh.yaml")],
       ...["--state-directory", join(directory, "state"), "--hbone-port", `${25_600 + number}`],
       ...["--admin", "off", "--admin-socket", "off", "--readiness", "off", "--workload", `shop/${name}`],
       ...more,
     ];
-    const child = Subprocess.start({ name, argv, logPath: join(directory, `${name}.log`) });
+    const env = isMeasured ? { HOME: directory } : {};
+    const child = Subprocess.start({ name, argv, logPath: join(directory, `${name}.log`), env });
     started.push(child);
     await child.waitForLine((line) => line.includes("new SVID"), 30_000);
     return child;
@@ -66,7 +84,7 @@ export async function openSmallStage(directory: string, options: SmallStageOptio
   const metrics = `${base}.9:${28_700 + number}`;
   try {
     await node("web", "--metrics", "off");
-    const own = ["--waypoint", "shop/waypoint", "--metrics", metrics];
+    const own = ["-f", ownPath, "--waypoint", "shop/waypoint", "--metrics", metrics];
     const waypoint = await node("waypoint", ...own, "--waypoint-files", join(directory, "files"), ...flags);
     const client = `${base}.1:${28_800 + number}`;
     await node("caller", "--metrics", "off", "--map", `${client}=web.shop.mesh:80`);
@@ -74,7 +92,14 @@ export async function openSmallStage(directory: string, options: SmallStageOptio
       application,
       url: `http://${client}`,
       metricsUrl: `http://${metrics}/metrics`,
+      waypoint,
       log: () => waypoint.log(),
+      turns: () => {
+        const path = join(directory, `turns-${waypoint.pid}`);
+        const lines = existsSync(path) ? readFileSync(path, "utf8").trim().split("\n") : [];
+        return lines.map((line) => Number(line.split(" ")[1]));
+      },
+      change,
       stop,
     };
   } catch (error) {

@@ -23,7 +23,7 @@ import { Authentication } from "./authentication.ts";
 import { type Condition, conditionsOf } from "./conditions.ts";
 import { enforcedServices } from "./enforced_services.ts";
 import { IssuerKeys, type KeyReader } from "./issuer_keys.ts";
-import { layer7Policy } from "./layer7_policy.ts";
+import { type Layer7Policy, layer7Policy } from "./layer7_policy.ts";
 import { PolicySections } from "./policy_sections.ts";
 import { RuleVerifier, TokenRoom } from "./token_verifier.ts";
 import { TrustDomains } from "./trust_domains.ts";
@@ -178,10 +178,8 @@ class Making {
 
   *group(documents: readonly TargetedDocument[]): Generator<void, RuleGroup> {
     const policies = documents.filter((document) => document.kind === "AuthorizationPolicy");
-    const sections = (isTcp: boolean) =>
-      PolicySections.inSteps(policies.map((document) => layer7Policy(document, this.#trustDomains, isTcp)));
-    const http = yield* sections(false);
-    const tcp = yield* sections(true);
+    const http = yield* this.#sections(policies, false);
+    const tcp = yield* this.#sections(policies, true);
     const conditions: Condition[] = [];
     for (const document of documents) {
       if (document.kind !== "AccessCondition") continue;
@@ -192,6 +190,19 @@ class Making {
       document.kind === "RequestAuthentication" ? document.rules : [],
     );
     return { http, tcp, conditions, verifiers: rules.map((rule) => this.#verifier(rule)) };
+  }
+
+  *#sections(
+    documents: readonly AuthorizationPolicyDocument[],
+    isTcp: boolean,
+  ): Generator<void, PolicySections> {
+    const policies: Layer7Policy[] = [];
+    for (const document of documents) {
+      // Some 3 ms for the most rules that one has.
+      yield;
+      policies.push(layer7Policy(document, this.#trustDomains, isTcp));
+    }
+    return yield* PolicySections.inSteps(policies);
   }
 
   #verifier(rule: JwtRule): RuleVerifier {
