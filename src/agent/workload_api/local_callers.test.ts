@@ -63,3 +63,15 @@ test("a user has so many streams, and all users so many; one that is given back 
   for (const slot of slots.slice(2)) slot.release();
   expect(made.streams).toBe(maxStreams - (maxStreamsPerUser - 2));
 });
+
+test("of a user whose last stream has ended nothing is kept", () => {
+  const { made, as } = callers();
+  const [one, two] = [made.takeStream(as(1, 20), "act"), made.takeStream(as(1, 20), "act")];
+  const other = made.takeStream(as(2, 20), "act");
+  expect(made.users).toBe(2);
+  one.release();
+  expect(made.users).toBe(2);
+  two.release();
+  other.release();
+  expect([made.users, made.streams]).toEqual([0, 0]);
+});

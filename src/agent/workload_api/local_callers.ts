@@ -35,6 +35,11 @@ export class LocalCallers {
     return this.#streams;
   }
 
+  /** Users that something is kept for. */
+  get users(): number {
+    return this.#streamsByUser.size;
+  }
+
   /**
    * @param credentials of the connection, as the kernel gave them; null for a connection that has none.
    * @throws GrpcError `permissionDenied`. Which rules there are is not for outsiders.

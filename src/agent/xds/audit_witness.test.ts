@@ -89,6 +89,7 @@ class Log {
 }
 
 async function open(files = new MemoryFiles()): Promise<{
+  readonly clock: FakeClock;
   readonly witness: AuditWitness;
   readonly files: MemoryFiles;
   readonly said: string[];
@@ -111,7 +112,7 @@ async function open(files = new MemoryFiles()): Promise<{
     const rejected = await witness.apply({ typeUrl: auditHeadType, nonce: "n", resources, removed: [] });
     return rejected[0]?.reason ?? null;
   };
-  return { witness, files, said, take };
+  return { clock, witness, files, said, take };
 }
 
 test("heads that go on from each other are taken, also over a restart; a gap is said and is no alarm", async () => {
@@ -146,11 +147,13 @@ test("what the control plane has not signed is refused, and changes nothing", as
     (await log.head(12, 0)).slice(0, 40),
   ])
     expect(await take(bytes)).not.toBeNull();
-  expect(
-    await take(
-      await log.head(12, 0, { digests: Array(witnessLimits.maxDigests + 1).fill(new Uint8Array(32)) }),
-    ),
-  ).toContain("larger");
+  const many = (count: number) => Array<Uint8Array>(count).fill(new Uint8Array(32));
+  const { maxDigests } = witnessLimits;
+  expect(await take(await log.head(12, 0, { digests: many(maxDigests + 1) }))).toContain("larger");
+  // As many as there is room for are looked at.
+  expect(await take(await log.head(12, 0, { digests: many(maxDigests), by: stranger }))).toContain(
+    "not signed",
+  );
   const padded = (chars: number) => ({ ...signer, chainPem: signer.chainPem.padEnd(chars, "\n") });
   const { maxChainChars } = witnessLimits;
   expect(await take(await log.head(12, 0, { by: padded(maxChainChars + 1) }))).toContain("larger");
@@ -218,10 +221,68 @@ test("of the days before the newest heads one each stays, as many as there is ro
 });
 
 test("a file that is damaged is said, and heads are kept all the same", async () => {
+  const good = { id: 1, hash: "h", atMs: 1, signature: "s", chainPem: "c", stateId: "d", proven: false };
+  const conflict = { seenAtMs: 1, reason: "r", before: good, after: good };
+  const damaged = [
+    { heads: [{ ...good, id: "1" }], conflicts: [] },
+    { heads: [{ ...good, atMs: null }], conflicts: [] },
+    { heads: [{ ...good, hash: 1 }], conflicts: [] },
+    { heads: [good], conflicts: [{ ...conflict, before: { ...good, id: "1" } }] },
+    { heads: [good], conflicts: [{ ...conflict, after: { ...good, id: "1" } }] },
+  ];
+  for (const written of damaged) {
+    const files = new MemoryFiles();
+    files.put(path, JSON.stringify(written));
+    const { said, take, witness } = await open(files);
+    expect(said).toEqual(["error what was known of the control plane's audit log cannot be read"]);
+    expect(await take(await new Log(3).head(3, 0))).toBeNull();
+    expect(witness.status).toMatchObject({ heads: 1, conflicts: [] });
+  }
   const files = new MemoryFiles();
-  files.put(path, '{"heads":[{"id":"1"}],"conflicts":[]}');
-  const { said, take, witness } = await open(files);
-  expect(said).toEqual(["error what was known of the control plane's audit log cannot be read"]);
-  expect(await take(await new Log(3).head(3, 0))).toBeNull();
-  expect(witness.status.heads).toBe(1);
+  files.put(path, JSON.stringify({ heads: [good], conflicts: [conflict] }));
+  expect((await open(files)).witness.status).toMatchObject({ head: "1:h", heads: 1, conflicts: [conflict] });
+});
+
+test("heads are written again once so much time has gone since the last time, and one that goes on is known as such", async () => {
+  const log = new Log(20);
+  const { take, files, clock } = await open();
+  const written = async () => {
+    const kept: { heads: { id: number; proven: boolean }[] } = JSON.parse(await files.readText(path));
+    return kept.heads.map(({ id: row, proven }) => [row, proven]);
+  };
+  await take(await log.head(3, 0));
+  await clock.advance(witnessLimits.saveIntervalMs - 1);
+  await take(await log.head(4, 0));
+  expect(await written()).toEqual([[3, false]]);
+  await clock.advance(1);
+  await take(await log.head(5, 0));
+  expect(await written()).toEqual([
+    [3, false],
+    [4, true],
+    [5, true],
+  ]);
+});
+
+test("a gap is a warning while heads have come of late, and a note from the bound on", async () => {
+  for (const [waitedMs, level] of [
+    [witnessLimits.followedMs - 1, "warn"],
+    [witnessLimits.followedMs, "info"],
+  ] as const) {
+    const log = new Log(20);
+    const { take, said, clock } = await open();
+    await take(await log.head(3, 0));
+    await clock.advance(waitedMs);
+    await take(await log.head(9, 5));
+    expect(said).toEqual([`${level} the audit log cannot be followed from the head known here`]);
+  }
+});
+
+test("a head that says it goes on from a row behind its own proves nothing", async () => {
+  const log = new Log(20);
+  const { take, witness } = await open();
+  await take(await log.head(3, 0));
+  expect(await take(await log.head(9, 10, { digests: [] }))).toBeNull();
+  // From its own row on there is nothing to add: of rows before it, it says nothing.
+  expect(await take(await log.head(12, 12, { digests: [] }))).toBeNull();
+  expect(witness.status).toMatchObject({ heads: 3, conflicts: [] });
 });

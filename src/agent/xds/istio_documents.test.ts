@@ -164,6 +164,62 @@ describe("documents of a real istiod", () => {
     expect(held.inForce.value?.refused).toHaveLength(2);
   });
 
+  test("one without metadata, without a body or of another name is refused with its reason, and denies what it may be about", async () => {
+    const { held, push, all } = await started();
+    await all();
+    const body = {
+      typeUrl: "type.googleapis.com/istio.security.v1beta1.AuthorizationPolicy",
+      value: new Uint8Array(),
+    };
+    const encoded = (
+      name: string,
+      fields: Parameters<typeof newMessage<typeof ResourceSchema>>[1],
+    ): Sent => ({
+      name,
+      value: encodeMessage(ResourceSchema, newMessage(ResourceSchema, fields)),
+    });
+    const refused = await push(policies, [
+      encoded("shop/no-body", { metadata: { name: "shop/no-body" } }),
+      encoded("shop/no-metadata", { body }),
+      encoded("shop/called", { metadata: { name: "shop/otherwise" }, body }),
+    ]);
+    expect(refused).toContain("shop/no-body: it lacks metadata or a body");
+    expect(refused).toContain("shop/no-metadata: it lacks metadata or a body");
+    expect(refused).toContain("shop/called: it calls itself shop/otherwise");
+    expect(held.inForce.value?.refused.map(({ key }) => key).sort()).toEqual([
+      "AuthorizationPolicy shop/called",
+      "AuthorizationPolicy shop/no-body",
+      "AuthorizationPolicy shop/no-metadata",
+    ]);
+  });
+
+  test("there is room for so many and no more", async () => {
+    const { push, all } = await started();
+    await all();
+    const value = { length: joinLimits.maxResourceBytes + 1 } as Uint8Array;
+    expect(await push(policies, [{ name: "shop/large", value }])).toContain("which is the limit");
+  });
+
+  test("a control plane that is followed stays the one it was, whatever the next connection says", async () => {
+    const { server, stream, settle } = await started();
+    stream.follow("fairlead/1.0");
+    await settle();
+    expect([server.opened, server.requests.map(({ typeUrl }) => typeUrl)]).toEqual([
+      1,
+      [...istioDocumentTypes],
+    ]);
+  });
+
+  test("what an earlier run has not kept of a type is not restored", async () => {
+    const { stream, held } = await started();
+    const asked: string[] = [];
+    await stream.restore((typeUrl) => {
+      asked.push(typeUrl);
+      return undefined;
+    });
+    expect([asked.length, held.inForce.value]).toEqual([1 + istioDocumentTypes.length, null]);
+  });
+
   test("who may not have them is told once, tries on quietly, and has none", async () => {
     const { clock, server, held, stream, lines } = await started();
     server.fault = new MeshError("control_refused", "upstream", "PERMISSION_DENIED");

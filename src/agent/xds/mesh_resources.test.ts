@@ -1,12 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { joinLimits } from "../../base/limits/agent.ts";
-import { encodeWorkload } from "../../mesh/codec/encode_address.ts";
+import { encodeService, encodeWorkload } from "../../mesh/codec/encode_address.ts";
 import { MeshStore } from "../../mesh/store/store.ts";
-import { workload } from "../../mesh/testing/fixture.ts";
+import { service, workload } from "../../mesh/testing/fixture.ts";
 import { addressType } from "../../wire/ads/delta.ts";
 import { MeshResources } from "./mesh_resources.ts";
 
 const one = workload("one");
+const other = service("other", { 80: 8080 });
 const value = encodeWorkload(one);
 
 function handler(): MeshResources {
@@ -74,4 +75,22 @@ test("a workload that names no cluster is of the mesh's own: of none in ours, of
     return [...store.workloads()].map((each) => each.clusterId);
   };
   expect([clusterIn(""), clusterIn("east"), clusterIn()]).toEqual([[""], ["east"], ["Kubernetes"]]);
+});
+
+describe("the change of a delivery", () => {
+  test("is none when nothing happened, and of workloads alone when that is all", () => {
+    const store = new MeshStore();
+    const changes: string[] = [];
+    store.subscribe((change) => void changes.push(Object.keys(change).join()));
+    const addresses = new MeshResources(addressType, { store, refusedPolicies: "deny" });
+    addresses.apply(delivery([]), true);
+    addresses.apply(delivery([{ name: "bad", value: Uint8Array.of(0xff) }], ["never/there"]), false);
+    expect(changes).toEqual([]);
+    addresses.apply(delivery([{ name: one.uid, value }]), false);
+    addresses.apply(
+      delivery([{ name: `${other.namespace}/${other.hostname}`, value: encodeService(other) }]),
+      false,
+    );
+    expect(changes).toEqual(["workloads", "services"]);
+  });
 });

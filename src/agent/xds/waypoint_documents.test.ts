@@ -91,6 +91,18 @@ describe("documents of the control plane, at a waypoint", () => {
     }
   });
 
+  test("a list of two documents, or of none, is not one document, and nothing of it is in force", async () => {
+    const { give, names } = scene();
+    const item = (name: string) => `- ${policy(name).trimEnd().replaceAll("\n", "\n  ")}\n`;
+    for (const items of [[], [item("a"), item("b")]]) {
+      const list = `apiVersion: v1\nkind: List\nitems:${items.length === 0 ? " []" : ""}\n${items.join("")}`;
+      expect(await give({ "AuthorizationPolicy shop/a": list })).toEqual([
+        { name: "AuthorizationPolicy shop/a", reason: "it is not one document" },
+      ]);
+    }
+    expect(names()).toEqual([]);
+  });
+
   test("what is removed is gone", async () => {
     const { give, names } = scene();
     await give({ "AuthorizationPolicy shop/a": policy("a"), "AuthorizationPolicy shop/b": policy("b") });

@@ -95,6 +95,23 @@ describe("a stream to a control plane", () => {
     expect(server.requests.find(({ responseNonce }) => responseNonce === nonce)?.node).toBeUndefined();
   });
 
+  test("everything is asked for, of both kinds of types: nothing is subscribed by name", async () => {
+    const bench = new Bench();
+    bench.server.identifier = "fairlead/0.4.0";
+    bench.client.start();
+    await bench.clock.advance(0);
+    bench.server.push(addressType, []);
+    expect(bench.server.requests.filter(({ responseNonce }) => responseNonce === "")).toHaveLength(3);
+    const first = bench.server.requests.filter(({ responseNonce }) => responseNonce === "");
+    expect(first.map(({ resourceNamesSubscribe }) => resourceNamesSubscribe)).toEqual([[], [], []]);
+    const bundle = [{ name: "trust", value: encodeTrustBundleMessage({ rootsPem: "one", crls: [] }) }];
+    bench.server.push(trustBundleType, bundle);
+    await bench.clock.advance(0);
+    expect(bench.lines.filter((line) => line.startsWith("info everything was received"))).toHaveLength(0);
+    bench.server.push(authorizationType, []);
+    expect(bench.lines.filter((line) => line.startsWith("info everything was received"))).toHaveLength(1);
+  });
+
   test("both types have to answer before there is a mesh, an empty answer counts", async () => {
     const bench = await Bench.started();
     bench.server.push(addressType, [address("cart")]);
@@ -268,6 +285,105 @@ describe("a control plane that goes away", () => {
     );
   });
 
+  test("tries begin from the start after a stream that has served for a while, or that we end ourselves; not after one that ends early", async () => {
+    for (const [servedMs, whose, opened] of [
+      [joinLimits.steadyMs - 1, "theirs", 0],
+      [joinLimits.steadyMs, "theirs", 1],
+      [0, "ours", 1],
+    ] as const) {
+      const bench = new Bench();
+      bench.server.fault = away;
+      bench.client.start();
+      // Tries are as far apart as they come; then one is let through, whose age is known.
+      await bench.clock.advance(600_000);
+      bench.server.fault = null;
+      const before = bench.server.opened;
+      while (bench.server.opened === before) await bench.clock.advance(1);
+      bench.server.push(addressType, []);
+      await bench.clock.advance(servedMs);
+      const at = bench.server.opened;
+      bench.server.fault = away;
+      if (whose === "theirs") bench.server.end(null);
+      else bench.client.reconnect();
+      await bench.clock.advance(joinLimits.backoffStartMs);
+      expect([servedMs, bench.server.opened - at]).toEqual([servedMs, opened]);
+      bench.client.close();
+    }
+  });
+
+  test("a connection is said when there was none before, and when it was said that there is none", async () => {
+    const said = ({ lines }: Bench) =>
+      lines.filter((line) => line.includes("connected to the control plane")).length;
+    const bench = await Bench.started();
+    bench.server.push(addressType, []);
+    bench.server.push(authorizationType, []);
+    expect(said(bench)).toBe(1);
+    // By our own wish, at once: nothing was away.
+    bench.client.reconnect();
+    await bench.clock.advance(joinLimits.backoffStartMs);
+    bench.server.push(addressType, []);
+    const quiet = said(bench);
+    bench.server.end(away);
+    await bench.clock.advance(joinLimits.backoffMaxMs);
+    bench.server.push(addressType, []);
+    expect([quiet, said(bench)]).toEqual([2, 3]);
+  });
+
+  test("a stream that comes after its wish has gone is given back, and a close is the end of it", async () => {
+    const bench = new Bench();
+    const { server, client, clock } = bench;
+    client.start();
+    client.close();
+    client.close();
+    client.reconnect();
+    await clock.advance(joinLimits.backoffMaxMs);
+    expect([server.opened, server.cancelled, server.requests.length, clock.timers]).toEqual([1, 1, 0, 0]);
+  });
+
+  test("what a stream of before was still taking is not acknowledged on the next one", async () => {
+    let taken = (): void => {};
+    const bench = await Bench.started({
+      setRoots() {},
+      setCrls: () =>
+        new Promise((resolve) => {
+          taken = () => resolve([]);
+        }),
+    });
+    const { server, client, clock } = bench;
+    server.identifier = "fairlead/0.4.0";
+    server.push(addressType, []);
+    const nonce = server.push(trustBundleType, [
+      { name: "trust", value: encodeTrustBundleMessage({ rootsPem: "one", crls: [] }) },
+    ]);
+    await clock.advance(0);
+    client.reconnect();
+    await clock.advance(joinLimits.backoffStartMs);
+    taken();
+    await clock.advance(0);
+    expect([server.opened, server.answer(nonce)]).toEqual([2, null]);
+    client.close();
+  });
+
+  test("a type that was not asked for is said and acknowledged, and changes nothing", async () => {
+    const bench = await Bench.started();
+    const nonce = bench.server.push("type.googleapis.com/other", [{ name: "x", value: new Uint8Array(1) }]);
+    expect(bench.warnings()).toEqual(["warn the control plane sent a type that was not asked for"]);
+    expect([bench.server.answer(nonce), bench.changes]).toEqual(["", []]);
+    // The bundle is of a handler that is there, and was not asked of this server.
+    const bundle = bench.server.push(trustBundleType, [{ name: "trust", value: new Uint8Array() }]);
+    expect([bench.server.answer(bundle), bench.warnings().length]).toEqual(["", 2]);
+  });
+
+  test("what was restored is the mesh of before until this server's own word for each type is there", async () => {
+    const bench = await Bench.started();
+    bench.server.push(authorizationType, []);
+    expect(bench.client.status()).toMatchObject({ connected: true, current: false });
+    bench.server.push(addressType, []);
+    expect(bench.client.status()).toMatchObject({ connected: true, current: true });
+    bench.server.end(null);
+    expect(bench.client.status()).toMatchObject({ connected: false, current: false });
+  });
+
   test("after close there is no further try and no timer", async () => {
     const bench = await Bench.started();
     bench.client.close();
@@ -356,6 +472,9 @@ describe("resources of an earlier run", () => {
     });
     await client.restore(authorizationType, [restored(sent(policy("p"), "9"), authorizationType)]);
     await client.restore(addressType, [restored(address("cart"), addressType)]);
+    // Of a type that this host does not take any more nothing is restored.
+    expect(await client.restore("type.googleapis.com/other", [restored(address("x"), "other")])).toEqual([]);
+    expect(bench.lines).toEqual([]);
     server.fault = away;
     client.start();
     await clock.advance(100);
