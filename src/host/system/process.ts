@@ -82,7 +82,7 @@ export class DescriptorWriter {
     const bytes = new TextEncoder().encode(this.#torn ? `\n${text}` : text);
     let written = 0;
     while (written < bytes.length) {
-      const taken = this.#take(bytes.subarray(written, written + pipeBuf));
+      const taken = this.#take(bytes.subarray(written, wholeLines(bytes, written)));
       if (taken <= 0) {
         this.#torn = this.#torn || written > 0;
         return false;
@@ -100,6 +100,16 @@ export class DescriptorWriter {
       return 0;
     }
   }
+}
+
+const lineFeed = 10;
+
+/** Where the next write ends. Other processes may write to the same reader, and what is written at a time stays together. */
+function wholeLines(bytes: Uint8Array, from: number): number {
+  const end = from + pipeBuf;
+  if (end >= bytes.length) return bytes.length;
+  const last = bytes.lastIndexOf(lineFeed, end - 1);
+  return last < from ? end : last + 1;
 }
 
 export function cannotRun(program: string, thrown: unknown): MeshError {
