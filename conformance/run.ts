@@ -12,6 +12,7 @@ import { tenantConformance } from "./tenants/run.ts";
 import { upgradeConformance } from "./upgrade/run.ts";
 import { vmConformance } from "./vm/run.ts";
 import { waypointConformance } from "./waypoint/run.ts";
+import { workersConformance } from "./workers/run.ts";
 
 const usage = `usage: npm run conformance -- <name> [flags]
 
@@ -21,6 +22,7 @@ const usage = `usage: npm run conformance -- <name> [flags]
   adversary ways to make work cheaply, against a node and a control plane
   capture   what captures TCP, by each program that can install the rules (root)
   upgrade   nodes replaced under load: no request fails, no connection is cut (root)
+  workers   a node whose traffic several processes carry: one view, and what becomes of one that dies (Linux)
   vm        a virtual machine's life in the mesh: names, installation, checks (root)
   docs      every command of README.md and docs/, as it stands there (root)
   http      HTTP through a waypoint: requests that two parsers could read differently, h2spec, Autobahn, gRPC interop
@@ -43,6 +45,9 @@ switch (name) {
     break;
   case "upgrade":
     process.exit(await upgradeConformance(rest));
+    break;
+  case "workers":
+    process.exit(await workersConformance(rest));
     break;
   case "power":
     process.exit(await powerConformance(rest));

@@ -121,6 +121,7 @@ const stages: readonly Stage[] = [
     ],
   ],
   [[programSuite("upgrade", "conformance/run.ts", ["upgrade", "--short"])]],
+  [[programSuite("workers", "conformance/run.ts", ["workers"])]],
   [[programSuite("soak", "conformance/soak/run.ts", ["--smoke"])]],
   [[programSuite("bench", "bench/smoke.ts", [])]],
   [[programSuite("demo", "conformance/demo/demo.ts", [])]],

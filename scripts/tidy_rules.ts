@@ -36,6 +36,8 @@ export const importTable: Readonly<Record<string, Folder>> = {
   agent: { folders: ["base", "wire", "transport", "mesh", "pki", "files"], host: true, packages: [] },
   control: { folders: ["base", "wire", "transport", "mesh", "pki", "files"], host: true, packages: [] },
   proxy: { folders: ["base", "wire", "transport", "mesh", "policy", "pki"], host: true, packages: [] },
+  // What a node and the processes that carry its traffic say to each other.
+  workers: { folders: ["base", "mesh", "pki"], host: true, packages: [] },
   waypoint: {
     folders: ["base", "wire", "transport", "mesh", "policy", "pki"],
     host: true,

@@ -113,7 +113,13 @@ export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly
     control: [""],
     explain: ["", "control"],
   },
-  app: { "": [], node: [""], control: ["", "node"], command: ["", "node", "control"] },
+  app: {
+    "": [],
+    node: ["", "node/workers"],
+    "node/workers": ["", "node"],
+    control: ["", "node"],
+    command: ["", "node", "node/workers", "control"],
+  },
 };
 
 export interface TreeFigures {

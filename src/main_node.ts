@@ -6,6 +6,7 @@ import { noHandover } from "./host/handover.ts";
 import { createNodeHost } from "./host/node/host.ts";
 import { serveHttp } from "./host/node/serve_http.ts";
 import { ask, onKey, print, screenSize } from "./host/system/terminal.ts";
+import { noWorkers } from "./host/workers.ts";
 
 const host = createNodeHost();
 host.process.exit(
@@ -13,6 +14,7 @@ host.process.exit(
     cliBindings(host, {
       serveHttp,
       handover: noHandover,
+      workers: noWorkers,
       print,
       ask,
       screen: { onKey, size: screenSize },

@@ -1,5 +1,6 @@
 /** A machine of the simulated mesh: its node, which may be restarted, and the processes of its applications. */
 import { prepareNode, type RunningNode } from "../../src/app/node/node.ts";
+import { assert } from "../../src/base/assert.ts";
 import { MeshError } from "../../src/base/errors.ts";
 import type { LogFields, LogLevel } from "../../src/base/log.ts";
 import { LogWriter } from "../../src/host/log_writer.ts";
@@ -7,6 +8,7 @@ import type { MemoryHost } from "../../src/host/memory/process.ts";
 import type { MemoryMachine, MemoryWorld } from "../../src/host/memory/world.ts";
 import { rulePrograms } from "../../src/host/testing/rule_programs.ts";
 import type { MeshStore } from "../../src/mesh/store/store.ts";
+import { NodeTunnel } from "../../src/proxy/node.ts";
 import { Contact } from "./contact.ts";
 import { type Invitation, joinedConfig } from "./control_config.ts";
 import { captureMark, nodeConfig } from "./node_config.ts";
@@ -122,7 +124,9 @@ export class SimulatedMachine {
       const { store } = node.context;
       store.subscribe(() => this.onMesh(store));
       this.onMesh(store);
-      const running = { ...node, tunnel: await node.listening };
+      const tunnel = await node.listening;
+      assert(tunnel instanceof NodeTunnel, "a node without workers");
+      const running = { ...node, tunnel };
       if (this.#generation === generation) this.#running = running;
     } catch (error) {
       if (!(error instanceof MeshError)) throw error;

@@ -123,6 +123,7 @@ export function nodeConfig(plan: Plan, machine: MachinePlan): Config {
       connectionWindowBytes: 4 * plan.streamWindowBytes,
       maxFrameBytes: 16_384,
     },
+    workers: 1,
     pool: { maxStreamsPerConnection: plan.maxStreamsPerConnection, unusedMs: 60_000 },
   };
 }

@@ -1,12 +1,17 @@
 /** What other machines ask: metrics (15020) and readiness (15021). */
 import { Hono } from "hono";
-import type { MetricRegistry } from "../base/metrics.ts";
+import type { MetricSource } from "../base/metrics.ts";
 import { metricsContentType, negotiateMetricsFormat, writeMetrics } from "../base/metrics_text.ts";
 
-export function createMetricsApp(sources: { readonly metrics: MetricRegistry }): Hono {
+/** @param sources `refresh` hears of other processes what they have counted. */
+export function createMetricsApp(sources: {
+  readonly metrics: MetricSource;
+  refresh?(): Promise<void>;
+}): Hono {
   const app = new Hono();
   for (const path of ["/metrics", "/stats/prometheus"]) {
-    app.get(path, (context) => {
+    app.get(path, async (context) => {
+      await sources.refresh?.();
       const format = negotiateMetricsFormat(context.req.header("accept") ?? null);
       return context.body(writeMetrics(sources.metrics, format), 200, {
         "content-type": metricsContentType[format],

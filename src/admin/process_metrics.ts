@@ -44,3 +44,34 @@ export function registerProcessMetrics(metrics: MetricRegistry, readings: Proces
     cpu.add(Math.max(0, readings.cpuMicros() / 1e6 - cpu.value));
   });
 }
+
+/** Those of one of several processes that carry a node's traffic; what they count of it is added up, and these are told apart. */
+export function registerWorkerMetrics(
+  metrics: MetricRegistry,
+  worker: string,
+  readings: Pick<ProcessReadings, "residentBytes" | "cpuMicros" | "longestTurnSeconds" | "logLinesLost">,
+): void {
+  const labels = ["worker"] as const;
+  const resident = metrics
+    .gauge("fairlead_worker_resident_memory_bytes", "Resident memory size of a worker", labels)
+    .with({ worker });
+  const cpu = metrics
+    .counter("fairlead_worker_cpu_seconds", "User and system CPU time spent by a worker", labels)
+    .with({ worker });
+  const turn = metrics
+    .gauge(
+      "fairlead_worker_longest_turn_seconds",
+      "The longest the event loop of a worker was held in the last minute, to within 20 ms",
+      labels,
+    )
+    .with({ worker });
+  const lost = metrics
+    .counter("fairlead_log_lines_lost", "Log lines that could not be written (full disk, slow reader)", [])
+    .with({});
+  metrics.onCollect(() => {
+    lost.add(readings.logLinesLost() - lost.value);
+    turn.set(readings.longestTurnSeconds());
+    resident.set(readings.residentBytes());
+    cpu.add(Math.max(0, readings.cpuMicros() / 1e6 - cpu.value));
+  });
+}

@@ -66,6 +66,13 @@ export class Histogram {
     this.exemplars[index] = { value, ...trace };
   }
 
+  /** What another one of the same bounds has counted. */
+  merge(counts: readonly number[], sum: number): void {
+    for (const [index, count] of counts.entries())
+      if (index < this.counts.length) this.counts[index] = (this.counts[index] ?? 0) + count;
+    this.#sum += sum;
+  }
+
   get sum(): number {
     return this.#sum;
   }
@@ -234,6 +241,9 @@ export class MetricRegistry {
     return family;
   }
 }
+
+/** Whatever can be read out as text. */
+export type MetricSource = Pick<MetricRegistry, "collect">;
 
 const metricName = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
 const labelName = /^(?!__|le$)[a-zA-Z_][a-zA-Z0-9_]*$/;

@@ -1,5 +1,5 @@
 /** The two text formats of metrics: OpenMetrics 1.0 and the older Prometheus text format 0.0.4. */
-import { type AnyFamily, Counter, type Exemplar, Gauge, Histogram, type MetricRegistry } from "./metrics.ts";
+import { type AnyFamily, Counter, type Exemplar, Gauge, Histogram, type MetricSource } from "./metrics.ts";
 
 export type MetricsFormat = "openmetrics" | "prometheus";
 
@@ -20,10 +20,10 @@ export function negotiateMetricsFormat(accept: string | null): MetricsFormat {
   return "prometheus";
 }
 
-/** Every metric of `registry` as text. The same numbers in either format; only names and framing differ. */
-export function writeMetrics(registry: MetricRegistry, format: MetricsFormat): string {
+/** Every metric of `source` as text. The same numbers in either format; only names and framing differ. */
+export function writeMetrics(source: MetricSource, format: MetricsFormat): string {
   const lines: string[] = [];
-  for (const family of registry.collect()) writeFamily(lines, family, format);
+  for (const family of source.collect()) writeFamily(lines, family, format);
   if (format === "openmetrics") lines.push("# EOF");
   return `${lines.join("\n")}\n`;
 }

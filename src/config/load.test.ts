@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { captureLimits } from "../base/limits/capture.ts";
 import { configLimits } from "../base/limits/config.ts";
 import { controlLimits } from "../base/limits/control.ts";
+import { workerLimits } from "../base/limits/host.ts";
 import { loadConfig, loadControlPlane } from "./load.ts";
 import type { Config } from "./node/config.ts";
 import type { SettingName } from "./settings.ts";
@@ -30,6 +31,22 @@ function errorsOf(flags: Flags, environment?: ConfigSources["environment"], yaml
 }
 
 describe("configuration", () => {
+  test("several workers, and what is for one process", () => {
+    expect([good({}).workers, good({ workers: ["4"] }).workers]).toEqual([1, 4]);
+    const { maxWorkers } = workerLimits;
+    expect(good({ workers: [`${maxWorkers}`] }).workers).toBe(maxWorkers);
+    for (const count of ["0", `${maxWorkers + 1}`]) expect(errorsOf({ workers: [count] })).toHaveLength(1);
+    const alone: Flags = { waypoints: ["shop/waypoint"], dnsSetup: ["auto"] };
+    expect(errorsOf({ workers: ["2"], ...alone })).toEqual([
+      "--workers: cannot be given with --waypoint: a waypoint is for one process",
+      "--workers: cannot be given with --dns: the DNS proxy is for one process",
+    ]);
+    expect(errorsOf({ workers: ["2"], l7: ["shop/db"] })).toEqual([
+      "--workers: cannot be given with --l7: HTTP inside the tunnel is for one process",
+    ]);
+    expect(errorsOf({ workers: ["1"], ...alone })).toEqual([]);
+  });
+
   test("defaults are ztunnel's ports and times, and Istio's names", () => {
     const config = good({}, { HOME: "/h" });
     expect(config.ports).toEqual({ hbone: 15008, outbound: 15001, inboundPlaintext: 15006 });

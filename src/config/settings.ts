@@ -5,6 +5,7 @@
 
 import { configLimits } from "../base/limits/config.ts";
 import { h2Limits } from "../base/limits/h2.ts";
+import { workerLimits } from "../base/limits/host.ts";
 import { pkiLimits } from "../base/limits/pki.ts";
 import { ports } from "../base/limits/ports.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
@@ -299,6 +300,12 @@ const nodeSettings = {
     group: "Tuning",
     environment: ["POOL_UNUSED_RELEASE_TIMEOUT"],
     help: "how long a tunnel stays open unused",
+  }),
+  workers: one(readInteger(1, workerLimits.maxWorkers), "1", {
+    flag: "--workers",
+    hint: "N",
+    group: "Tuning",
+    help: "processes that carry this node's traffic, one for each processor that it may use; 1: this process does it itself",
   }),
 } as const;
 

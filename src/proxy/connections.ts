@@ -3,13 +3,13 @@
  * a policy that changes in between finds it here and cannot be missed (ztunnel `connection_manager.rs`).
  */
 import { MeshError } from "../base/errors.ts";
-import { proxyLimits } from "../base/limits/proxy.ts";
 import type { Gauge, MetricRegistry } from "../base/metrics.ts";
 import { type Listed, notListed, Roster } from "../base/roster.ts";
 import { sweep } from "../base/time_slice.ts";
 import type { Clock } from "../host/host.ts";
 import type { VerifiedPeer } from "../pki/trust/verifier.ts";
 import type { Parties } from "./parties.ts";
+import { sharedLimits } from "./shared_limits.ts";
 import type { ConnectionRecord, Telemetry } from "./telemetry.ts";
 
 /** How a connection into a workload is decided again. */
@@ -68,12 +68,23 @@ export class Connection implements Listed {
 export class ConnectionRegistry {
   readonly #clock: Pick<Clock, "now" | "defer">;
   readonly #telemetry: Telemetry;
+  readonly #maxConnections: number;
+  readonly #maxPerPeer: number;
   readonly #open = new Roster<Connection>();
   readonly #perPeer = new Map<string, number>();
   readonly #gauges: Readonly<Record<Parties["direction"], Gauge>>;
 
-  constructor(clock: Pick<Clock, "now" | "defer">, telemetry: Telemetry, metrics: MetricRegistry) {
+  /** @param workers of so many processes this is one: each has its share of what is bounded. */
+  constructor(
+    clock: Pick<Clock, "now" | "defer">,
+    telemetry: Telemetry,
+    metrics: MetricRegistry,
+    workers = 1,
+  ) {
     this.#clock = clock;
+    const { maxConnections, maxConnectionsPerPeer } = sharedLimits(workers);
+    this.#maxConnections = maxConnections;
+    this.#maxPerPeer = maxConnectionsPerPeer;
     this.#telemetry = telemetry;
     const family = metrics.gauge("istio_tcp_sockets_open", "The current number of open TCP connections", [
       "reporter",
@@ -182,17 +193,13 @@ export class ConnectionRegistry {
   }
 
   #refusal(parties: Parties): MeshError | null {
-    if (this.#open.size >= proxyLimits.maxConnections) {
-      return new MeshError(
-        "limit_reached",
-        "local",
-        `${proxyLimits.maxConnections} connections are open already`,
-      );
+    if (this.#open.size >= this.#maxConnections) {
+      return new MeshError("limit_reached", "local", `${this.#maxConnections} connections are open already`);
     }
     const { identity } = parties.source;
     if (parties.direction !== "inbound" || identity === null) return null;
     const held = this.#perPeer.get(identity.uri) ?? 0;
-    if (held < proxyLimits.maxConnectionsPerPeer) return null;
+    if (held < this.#maxPerPeer) return null;
     return new MeshError("limit_reached", "peer", `${identity.uri} holds ${held} connections already`);
   }
 }

@@ -32,7 +32,12 @@ export interface NodeSettings {
   readonly poolUnusedMs: number;
   /** Where the application of a workload's address and port really listens, when not there; by `ip:port`. */
   readonly applicationAddresses: ReadonlyMap<string, SocketAddress>;
+  /** Processes that carry this node's traffic: each has this share of what is bounded for all of it. */
+  readonly workers: number;
 }
+
+/** Our own certificates, wherever they are made. */
+export type Svids = Pick<SecretManager, "svid" | "current" | "subscribe">;
 
 export interface NodeContext {
   readonly clock: Clock;
@@ -43,7 +48,7 @@ export interface NodeContext {
   readonly logger: Logger;
   readonly store: MeshStore;
   readonly engine: PolicyEngine;
-  readonly secrets: SecretManager;
+  readonly secrets: Svids;
   readonly trust: TrustVerifier;
   readonly locals: LocalWorkloads;
   readonly own: OwnListeners;

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import type { SocketAddress } from "../base/ip.ts";
 import { IpAddress, parseSocketAddress } from "../base/ip.ts";
+import type { ListenOptions } from "../host/host.ts";
 import { OwnListeners } from "./own_listeners.ts";
 
 function at(text: string): SocketAddress {
@@ -33,6 +34,20 @@ test("a wildcard holds no address of another host", () => {
   expect(
     ["10.0.0.2", "127.0.0.9", "0.0.0.0", "192.0.2.1"].map((ip) => own.isReachedAt(at(`${ip}:15008`))),
   ).toEqual([true, true, true, false]);
+});
+
+test("one of several processes shares the port with the others", () => {
+  const asked: (boolean | undefined)[] = [];
+  const kernel = {
+    ...net,
+    listen: (options: ListenOptions) => {
+      asked.push(options.reusePort);
+      return net.listen(options);
+    },
+  };
+  new OwnListeners(kernel, [], true).listen({ address: at("10.0.0.2:80") }, () => {}).close();
+  new OwnListeners(kernel, []).listen({ address: at("10.0.0.2:80") }, () => {}).close();
+  expect(asked).toEqual([true, undefined]);
 });
 
 test("a listener is held until it is closed, once for each that opened it", () => {

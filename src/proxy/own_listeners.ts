@@ -7,18 +7,28 @@ import type { Listener, ListenOptions, Network, Socket } from "../host/host.ts";
 
 export class OwnListeners {
   readonly #net: Pick<Network, "listen" | "localAddresses">;
+  readonly #reusePort: boolean;
   /** By port; an address as often as it was added. */
   readonly #byPort = new Map<number, SocketAddress[]>();
 
-  /** @param reserved refused whether or not something listens there, as ztunnel does with its own ports (`proxy/inbound.rs`). */
-  constructor(net: Pick<Network, "listen" | "localAddresses">, reserved: readonly SocketAddress[]) {
+  /**
+   * @param reserved refused whether or not something listens there, as ztunnel does with its own ports (`proxy/inbound.rs`).
+   * @param reusePort other processes of this node listen there, too, and the kernel spreads connections over them.
+   */
+  constructor(
+    net: Pick<Network, "listen" | "localAddresses">,
+    reserved: readonly SocketAddress[],
+    reusePort = false,
+  ) {
     this.#net = net;
+    this.#reusePort = reusePort;
     for (const address of reserved) this.add(address);
   }
 
   /** The one way to a listener of the flows: from its first connection to its last nothing is sent to it. @throws MeshError as `Network.listen`. */
   listen(options: ListenOptions, onAccept: (socket: Socket) => void): Listener {
-    const listener = this.#net.listen(options, onAccept);
+    const reusePort = this.#reusePort;
+    const listener = this.#net.listen(reusePort ? { ...options, reusePort } : options, onAccept);
     const remove = this.add(listener.address);
     return {
       address: listener.address,

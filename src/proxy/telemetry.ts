@@ -47,10 +47,12 @@ export class Telemetry {
   readonly #logger: Logger;
   readonly #families;
   readonly #series = new Map<string, Series>();
-  #lastId = 0;
+  #lastId: number;
 
-  constructor(clock: Clock, logger: Logger, metrics: MetricRegistry) {
+  /** @param firstId connections are numbered from there on. */
+  constructor(clock: Clock, logger: Logger, metrics: MetricRegistry, firstId = 1) {
     this.#clock = clock;
+    this.#lastId = firstId - 1;
     this.#logger = logger;
     this.metrics = metrics;
     this.#families = {

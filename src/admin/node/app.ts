@@ -104,9 +104,14 @@ function refuseReads(access: PortAccess) {
 }
 
 function addReads<E extends Env>(app: Hono<E>, sources: AdminSources): void {
+  for (const path of ["/config_dump", "/connections", "/stats/prometheus"])
+    app.use(path, async (_, next) => {
+      await sources.refresh?.();
+      await next();
+    });
   app.get("/", (context) => context.html(renderIndex()));
   app.get("/config_dump", (context) => pretty(context, dumpConfig(sources)));
-  app.get("/connections", (context) => pretty(context, listConnections(sources.connections())));
+  app.get("/connections", (context) => pretty(context, listConnections(sources)));
   app.get("/documents", (context) => pretty(context, sources.documents()));
   app.get("/explain", (context) => explain(context, sources));
   app.get("/control", (context) => pretty(context, { control: present(sources.control()) }));
@@ -224,14 +229,14 @@ function milliseconds(text: string | undefined, otherwise: number, most: number)
   return /^[0-9]{1,12}$/.test(text) && Number(text) <= most ? Number(text) : null;
 }
 
-function listConnections(connections: Iterable<ConnectionEntry>): unknown {
+function listConnections(sources: Pick<AdminSources, "connections" | "openConnections">): unknown {
   const listed: ConnectionEntry[] = [];
   let total = 0;
-  for (const connection of connections) {
+  for (const connection of sources.connections()) {
     total++;
     if (listed.length < adminLimits.maxListedConnections) listed.push(connection);
   }
-  return { total, connections: listed };
+  return { total: sources.openConnections?.() ?? total, connections: listed };
 }
 
 const levels: readonly LogLevel[] = ["debug", "info", "warn", "error"];

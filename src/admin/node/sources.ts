@@ -1,6 +1,6 @@
 /** What administration shows and does. `app/node/` fills it; nothing here knows the parts it comes from. */
 import type { LogEntry, LogLevel } from "../../base/log.ts";
-import type { MetricRegistry } from "../../base/metrics.ts";
+import type { MetricSource } from "../../base/metrics.ts";
 import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 import type { CallQuestion, ExplainAnswer } from "../explained.ts";
@@ -21,6 +21,10 @@ export interface AdminSources {
   certificates(): readonly CertificateEntry[];
   /** Every open connection; listing them does not copy them first. */
   connections(): Iterable<ConnectionEntry>;
+  /** Hears of other processes of this node what connections and metrics are to show; left out where there are none. */
+  refresh?(): Promise<void>;
+  /** How many are open, where not all of them are listed. */
+  openConnections?(): number;
   documents(): DocumentsEntry;
   /** Why something is allowed or denied, as values; in slices. */
   explain(question: ExplainQuestion): Promise<ExplainAnswer>;
@@ -28,7 +32,7 @@ export interface AdminSources {
   control(): ControlEntry | null;
   /** Null without one. */
   identitySocket(): IdentitySocketEntry | null;
-  readonly metrics: MetricRegistry;
+  readonly metrics: MetricSource;
   /** Names of what readiness still waits for; empty is ready. */
   pending(): readonly string[];
   logLevel(): LogLevel;

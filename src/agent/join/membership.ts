@@ -13,6 +13,7 @@ import type { Svid } from "../../pki/svid/svid.ts";
 import { controlServiceAccount } from "../../pki/trust/audit_head.ts";
 import type { CrlSource, CrlStatus } from "../../pki/trust/revocation.ts";
 import { addressType, authorizationType } from "../../wire/ads/delta.ts";
+import { acknowledgedLate } from "../xds/acknowledged_late.ts";
 import { AuditWitness } from "../xds/audit_witness.ts";
 import { DocumentStream } from "../xds/document_stream.ts";
 import type { HeldDocuments } from "../xds/held_documents.ts";
@@ -52,6 +53,8 @@ export interface Followed {
   setCrls(sources: readonly CrlSource[]): Promise<readonly CrlStatus[]>;
   /** See `TrustSink`. */
   moveToIssuer?(issuerKeyId: string): void;
+  /** Resolves when what was taken is in force wherever this node's traffic is; left out where that is at once. */
+  inForce?(): Promise<void>;
   /** The control plane is there again, or for the first time. */
   onConnected(): void;
   /** Of a host that is a waypoint: takes the mesh's documents too, over a stream of their own. */
@@ -160,9 +163,9 @@ export class ControlMembership {
   async follow(followed: Followed): Promise<void> {
     const { store, refusedPolicies } = followed;
     const resources = { store, refusedPolicies, clusterId: this.facts.clusterId };
-    const policies = new MeshResources(authorizationType, resources);
-    const addresses = new MeshResources(addressType, resources);
-    const trust = new TrustResources({
+    const policies = acknowledgedLate(new MeshResources(authorizationType, resources), followed.inForce);
+    const addresses = acknowledgedLate(new MeshResources(addressType, resources), followed.inForce);
+    const trustResources = new TrustResources({
       setRoots: (rootsPem) => {
         // The snapshot is written seconds late, this host's own file at once: roots that came between are in the file alone, and by
         // the others the control plane may not be known any more.
@@ -182,6 +185,7 @@ export class ControlMembership {
         this.#identity?.moveToIssuer(issuerKeyId);
       },
     });
+    const trust = acknowledgedLate(trustResources, followed.inForce);
     const witness = await this.#openWitness();
     const handlers: readonly ResourceHandler[] = [policies, addresses];
     this.#documents = this.#documentStream(followed, () => this.#snapshot?.changed());

@@ -13,6 +13,7 @@ import { runGuard } from "../../host/capture/guard.ts";
 import { captureStatus } from "../../host/capture/status.ts";
 import type { Handover } from "../../host/handover.ts";
 import type { Files, Host, ServeHttp } from "../../host/host.ts";
+import type { WorkerProcesses } from "../../host/workers.ts";
 import { versionFields } from "../version.ts";
 import { askAdmin, followAdmin } from "./admin_client.ts";
 import type { ProgramsOutside } from "./program_in_mesh.ts";
@@ -22,6 +23,7 @@ import { systemBindings } from "./system_bindings.ts";
 export interface Outside extends ProgramsOutside {
   readonly serveHttp: ServeHttp;
   readonly handover: Handover;
+  readonly workers: WorkerProcesses;
   /** Writes all of it to standard output (1) or error (2), waiting for a slow reader. */
   readonly print: (descriptor: 1 | 2, text: string) => boolean;
   /** Asks the person at the terminal; null when there is none. */

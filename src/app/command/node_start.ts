@@ -2,10 +2,12 @@
 
 import type { UpgradeSource } from "../../admin/node/sources.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
+import { MeshError } from "../../base/errors.ts";
 import type { StartedNode } from "../../cli/bindings.ts";
 import type { Config } from "../../config/node/config.ts";
 import type { Handover } from "../../host/handover.ts";
 import type { Host, ServeHttp } from "../../host/host.ts";
+import type { WorkerProcesses } from "../../host/workers.ts";
 import { serveAdministration } from "../node/administration.ts";
 import { prepareNode, type Tenure } from "../node/node.ts";
 import type { NodePlace } from "../node/place.ts";
@@ -17,6 +19,7 @@ import { isBuilt, versionFields } from "../version.ts";
 interface Serving {
   readonly serveHttp: ServeHttp;
   readonly handover: Handover;
+  readonly workers: WorkerProcesses;
 }
 
 const toldToEnd = "this node was told to end";
@@ -24,14 +27,15 @@ const toldToEnd = "this node was told to end";
 /** @param place default: the whole host. @throws MeshError when it cannot start as it was told to. */
 export async function startServedNode(
   host: Host,
-  { serveHttp, handover }: Serving,
+  { serveHttp, handover, workers }: Serving,
   config: Config,
   place?: NodePlace,
 ): Promise<StartedNode & { readonly listening: Promise<unknown> }> {
   const logger = openLog(host, config.log);
   const { received } = handover;
+  if (received !== null && config.workers > 1) throw notWithWorkers();
   const tenure: Tenure = { holds: received === null };
-  const node = await prepareNode(host, config, logger, tenure, place);
+  const node = await prepareNode(host, config, logger, tenure, place, workers);
   // With documents it listens now or never; a control plane may be away for long, and administration says so meanwhile.
   if (config.control === null) await node.listening;
   // One after the other: what an upgrade needs of the served program is there before any is asked for.
@@ -60,7 +64,7 @@ export async function startServedNode(
           upgrades.abandon(toldToEnd);
           drain();
         },
-        upgrades: upgradeSource(host, upgrades),
+        upgrades: upgradeSource(host, upgrades, config.workers),
       }),
     started: node.listening,
     ...(received === null ? {} : { inPlace: inPlace.promise }),
@@ -100,9 +104,18 @@ function describeControl(status: ControlStatus | null): StartedNode["control"] {
   return { server: status.server, identity: status.node?.identity ?? null };
 }
 
-function upgradeSource(host: Host, upgrades: Upgrades): UpgradeSource {
+/** Their listening sockets are not this process's to hand over. */
+function notWithWorkers(): MeshError {
+  return new MeshError(
+    "unsupported",
+    "local",
+    "a node with --workers cannot be upgraded while it runs: drain and restart it",
+  );
+}
+
+function upgradeSource(host: Host, upgrades: Upgrades, workers: number): UpgradeSource {
   return {
-    run: (request) => upgrades.run(request),
+    run: (request) => (workers > 1 ? Promise.reject(notWithWorkers()) : upgrades.run(request)),
     status: async () => ({
       version: versionFields(host.name).version ?? "unknown",
       pid: host.process.pid,

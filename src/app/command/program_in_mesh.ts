@@ -9,6 +9,7 @@ import { layOut } from "../../host/capture/private_rules.ts";
 import type { Handover } from "../../host/handover.ts";
 import type { Host, Network, ServeHttp } from "../../host/host.ts";
 import type { AttachedProgram, PrivateNetwork } from "../../host/private_network.ts";
+import { noWorkers } from "../../host/workers.ts";
 import type { LocalWorkloads } from "../../proxy/local_workloads.ts";
 import { NodeCapture } from "../node/capture.ts";
 import type { NodePlace } from "../node/place.ts";
@@ -34,7 +35,7 @@ export async function runInMesh(host: Host, outside: ProgramsOutside, request: R
     throw new MeshError("unsupported", "local", "fairlead run needs the binary that npm run build makes");
   const network = await openPrivateNetwork(host.net);
   return await runIn(network, host, request, async (inner, config, place) => {
-    const node = await startServedNode(inner, outside, config, place);
+    const node = await startServedNode(inner, { ...outside, workers: noWorkers }, config, place);
     // A program's calls go nowhere before it listens.
     await node.listening;
     return node;
@@ -97,6 +98,7 @@ const stoppedCode = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 function configOf({ config, as }: RunRequest): Config {
   return {
     ...config,
+    workers: 1,
     workloads: [as],
     waypoints: [],
     layer7: null,

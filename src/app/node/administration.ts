@@ -27,6 +27,7 @@ import { openAdminSocket } from "./admin_socket.ts";
 import { explainOnNode } from "./explain.ts";
 import type { IdentitySocket } from "./identity.ts";
 import type { PreparedNode } from "./node.ts";
+import type { NodeWorkers } from "./workers/node_workers.ts";
 
 /** Opens the ports and the socket that are configured. */
 export async function serveAdministration(
@@ -83,20 +84,23 @@ function adminSources(
     certificates: () =>
       context.secrets.entries().map((entry) => certificateEntry(entry, context.trust.rootsPem)),
     *connections() {
+      if (node.workers !== null) yield* node.workers.connections.listed;
       for (const connection of context.connections) yield connectionEntry(connection, context.clock.now());
     },
+    ...(node.workers === null ? {} : ofWorkers(node.workers)),
     documents: () => node.documents(),
     explain: (question) => explainOnNode(node, config, question),
     control: () => node.control(),
     identitySocket: () => identitySocketEntry(node.identitySocket),
-    metrics: node.metrics,
+    metrics: node.workers?.metrics ?? node.metrics,
     pending: () => node.pending(),
     logLevel: () => logger.level,
     setLogLevel: (level, caller) => {
       logger.log("info", "admin", "log level changed", { from: logger.level, to: level, by: caller });
       logger.level = level;
+      node.workers?.setLogLevel(level);
     },
-    watchRecords: (listener) => logger.watch("access", listener),
+    watchRecords: (listener) => node.workers?.watchRecords(listener) ?? logger.watch("access", listener),
     confirmCapture: (caller) => node.confirmCapture(caller),
     drain: (caller) => {
       logger.log("info", "admin", "asked to drain and stop", { by: caller });
@@ -104,6 +108,10 @@ function adminSources(
     },
     upgrades,
   };
+}
+
+function ofWorkers(workers: NodeWorkers): Pick<AdminSources, "refresh" | "openConnections"> {
+  return { refresh: () => workers.refresh(), openConnections: () => workers.connections.total };
 }
 
 function certificateEntry(entry: SecretEntry, rootsPem: string): CertificateEntry {
@@ -122,7 +130,8 @@ function identitySocketEntry(socket: IdentitySocket | null): IdentitySocketEntry
   return { path: socket.path, rules, ...socket.status() };
 }
 
-function connectionEntry(connection: Connection, now: number): ConnectionEntry {
+/** As administration shows it. */
+export function connectionEntry(connection: Connection, now: number): ConnectionEntry {
   const { record } = connection;
   const { direction, source, destination } = record.parties;
   const outbound = direction === "outbound";

@@ -24,9 +24,15 @@ export async function explainOnNode(
     }),
   );
   if (!("connection" in question)) return answerCall(mesh, question);
-  const ended = context.telemetry.history.find(question.connection);
+  const { workers } = node;
+  const ended =
+    context.telemetry.history.find(question.connection) ??
+    (await workers?.ended(question.connection)) ??
+    null;
   if (ended !== null) return { kind: "answer", answer: describeEnded(mesh, ended) };
-  const isOpen = [...context.connections].some(({ id }) => id === question.connection);
+  await workers?.refresh();
+  const open = [...context.connections, ...(workers?.connections.listed ?? [])];
+  const isOpen = open.some(({ id }) => id === question.connection);
   const message = isOpen
     ? `connection ${question.connection} is still open: fairlead get connections shows it`
     : `connection ${question.connection} is not known: it is of another run of this node, or too long ago`;

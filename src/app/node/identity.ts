@@ -10,6 +10,7 @@ import { type IdentityRule, parseIdentityRule } from "../../mesh/identity_rule.t
 import type { SecretManager } from "../../pki/svid/secrets.ts";
 import type { TrustVerifier } from "../../pki/trust/verifier.ts";
 import type { LocalWorkloads } from "../../proxy/local_workloads.ts";
+import type { Svids } from "../../proxy/node_context.ts";
 
 export interface IdentitySocket extends ServedWorkloadApi {
   readonly path: string;
@@ -68,7 +69,7 @@ function readRule(text: string, trustDomain: string): IdentityRule {
  */
 export function prefetchIdentities(
   locals: LocalWorkloads,
-  secrets: SecretManager,
+  secrets: Svids & Pick<SecretManager, "release">,
   socket: IdentitySocket | null,
 ): void {
   const handedOut = new Set(socket?.rules.map(({ id }) => id.uri));

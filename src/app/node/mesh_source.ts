@@ -36,10 +36,12 @@ export interface ControlledParts {
   readonly documents: HeldDocuments | null;
   /** `namespace/name` of the workload whose tunnel has the application inside; null at a waypoint. */
   readonly documentsFor: string | null;
+  /** Resolves when this host's workers have what holds now; null where there are none. */
+  readonly inForce: (() => Promise<void>) | null;
 }
 
 export function followControl(membership: ControlMembership, parts: ControlledParts): MeshSource {
-  const { store, trust, crls, secrets, missingPolicy, documents, documentsFor } = parts;
+  const { store, trust, crls, secrets, missingPolicy, documents, documentsFor, inForce } = parts;
   let isReady = false;
   const ready = membership
     .follow({
@@ -61,6 +63,7 @@ export function followControl(membership: ControlMembership, parts: ControlledPa
       onConnected: () => secrets.retry(),
       ...(documents === null ? {} : { documents }),
       ...(documentsFor === null ? {} : { documentsFor }),
+      ...(inForce === null ? {} : { inForce }),
     })
     .then(() => {
       isReady = true;
@@ -92,10 +95,15 @@ export class CrlSets {
     this.#trust = trust;
   }
 
+  /** Of all sources. */
+  get lists(): readonly CrlSource[] {
+    return [...this.#sets.values()].flat();
+  }
+
   /** @returns the status of this source's lists, once all are in force. */
   async set(source: string, lists: readonly CrlSource[]): Promise<readonly CrlStatus[]> {
     this.#sets.set(source, lists);
-    const statuses = await this.#trust.setCrls([...this.#sets.values()].flat());
+    const statuses = await this.#trust.setCrls(this.lists);
     const own = new Set(lists.map(({ name }) => name));
     return statuses.filter((status) => own.has(status.source));
   }

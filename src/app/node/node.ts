@@ -6,17 +6,16 @@ import type { DocumentsEntry } from "../../admin/node/sources.ts";
 import { registerControlMetrics } from "../../agent/join/control_metrics.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
 import type { HeldDocuments } from "../../agent/xds/held_documents.ts";
-import { MeshError } from "../../base/errors.ts";
-import { formatSocketAddress } from "../../base/ip.ts";
+import { assert } from "../../base/assert.ts";
 import { upgradeLimits } from "../../base/limits/host.ts";
 import { pkiLimits } from "../../base/limits/pki.ts";
 import { proxyLimits } from "../../base/limits/proxy.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import type { Config } from "../../config/node/config.ts";
 import { refuseMissing } from "../../files/mesh_files.ts";
-import { opensIpv6Sockets } from "../../host/capture/host_facts.ts";
 import type { Host } from "../../host/host.ts";
 import type { LogWriter } from "../../host/log_writer.ts";
+import { noWorkers, type WorkerProcesses } from "../../host/workers.ts";
 import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import { type MeshChange, MeshStore } from "../../mesh/store/store.ts";
 import { openProvider } from "../../pki/crypto/open_provider.ts";
@@ -37,25 +36,30 @@ import { Telemetry } from "../../proxy/telemetry.ts";
 import { UnshownSources } from "../../proxy/unshown_sources.ts";
 import { type Lifecycle, startWithin } from "../lifecycle.ts";
 import { type NodeCapture, pendingCapture, registerCaptureMetrics } from "./capture.ts";
+import { reportDryRuns } from "./dry_runs.ts";
 import { type IdentitySocket, openIdentitySocket, prefetchIdentities } from "./identity.ts";
-import { CrlSets, followControl, type MeshSource } from "./mesh_source.ts";
+import { type Carrying, listen } from "./listening.ts";
+import { CrlSets, followControl } from "./mesh_source.ts";
 import { NodeNames } from "./names.ts";
 import { type NodePlace, wholeHost } from "./place.ts";
-import { anyAddresses, listenerSettings, nodeSettings, reservedAddresses } from "./settings.ts";
+import { nodeSettings, reservedAddresses } from "./settings.ts";
 import { SidecarPolicies } from "./sidecar_policies.ts";
 import { openSigner } from "./signer.ts";
+import type { NodeWorkers, NodeWorkersParts } from "./workers/node_workers.ts";
 
 /** A node that is there, and may still wait for its mesh. */
 export interface PreparedNode {
   readonly hostName: string;
-  readonly context: NodeContext;
+  readonly context: NodeContext & { readonly secrets: SecretManager };
   readonly metrics: MetricRegistry;
   /** What holds in this mesh: as it was told, or as the control plane has it. */
   readonly trustDomain: string;
   /** Whether the local CA was made by this start. */
   readonly createdAuthority: boolean;
   /** Resolves when it listens. Rejects with a MeshError when it cannot, or was stopped before it could. */
-  readonly listening: Promise<NodeTunnel>;
+  readonly listening: Promise<Carrying>;
+  /** Those that carry the traffic; null where this process does. */
+  readonly workers: NodeWorkers | null;
   documents(): DocumentsEntry;
   /** Null where documents are not known: the mesh comes from a control plane. */
   inForce(): DocumentsInForce | null;
@@ -94,6 +98,7 @@ export interface RunningNode extends PreparedNode {
 export async function startNode(host: Host, config: Config, logger: LogWriter): Promise<RunningNode> {
   const node = await prepareNode(host, config, logger);
   const tunnel = await node.listening;
+  assert(tunnel instanceof NodeTunnel, "a node without workers");
   return { ...node, tunnel };
 }
 
@@ -108,8 +113,15 @@ export async function prepareNode(
   logger: LogWriter,
   tenure: Tenure = { holds: true },
   place: NodePlace = wholeHost(host),
+  processes: WorkerProcesses = noWorkers,
 ): Promise<PreparedNode> {
-  return await startWithin(logger, (life) => build(host, config, logger, life, tenure, place));
+  return await startWithin(logger, (life) => build(host, config, logger, life, { tenure, place, processes }));
+}
+
+interface Surroundings {
+  readonly tenure: Tenure;
+  readonly place: NodePlace;
+  readonly processes: WorkerProcesses;
 }
 
 async function build(
@@ -117,8 +129,7 @@ async function build(
   config: Config,
   logger: LogWriter,
   life: Lifecycle,
-  tenure: Tenure,
-  place: NodePlace,
+  { tenure, place, processes }: Surroundings,
 ): Promise<PreparedNode> {
   const { clock, random, net, files } = host;
   const metrics = new MetricRegistry();
@@ -165,14 +176,8 @@ async function build(
     sidecar?.expect(change.policies.upsert ?? [], change.policies.remove ?? []);
     engine.update(store.policies());
   });
-  engine.onDryRun = (policy, rule, action, connection) =>
-    logger.log("info", "policy", `dry run: would have been ${action === "DENY" ? "denied" : "allowed"}`, {
-      policy,
-      rule,
-      action,
-      source: connection.sourceIdentity?.uri ?? connection.sourceIp.text,
-      "dst.addr": formatSocketAddress({ ip: connection.destinationIp, port: connection.destinationPort }),
-    });
+  reportDryRuns(engine, logger);
+  let workers: NodeWorkers | null = null;
   const mesh =
     membership === null
       ? await (await import("./mesh_of_files.ts")).followFiles(host, store, config, logger, life)
@@ -184,6 +189,7 @@ async function build(
           missingPolicy: config.missingPolicy,
           documents: readsDocuments(config) ? await holdDocuments(config) : null,
           documentsFor: config.layer7,
+          inForce: config.workers === 1 ? null : async () => workers?.inForce(),
         });
   if (membership !== null) life.onStop(() => mesh.close());
 
@@ -200,7 +206,7 @@ async function build(
     hostAddresses: () => net.localAddresses(),
   });
   life.onStop(() => locals.close());
-  const context: NodeContext = {
+  const context: PreparedNode["context"] = {
     clock,
     random,
     net,
@@ -224,7 +230,20 @@ async function build(
   life.onStop(() => socket?.close());
   prefetchIdentities(locals, secrets, socket);
   if (membership !== null) registerControlMetrics(metrics, clock, () => mesh.control());
-  let tunnel: NodeTunnel | null = null;
+  if (config.workers > 1)
+    workers = await openWorkers({
+      ...{ host, logger, processes, config, store, trust, crls, secrets, locals, metrics },
+      settings: {
+        config,
+        facts: {
+          ...{ trustDomain, nodeName, network },
+          workloads: config.workloads ?? membership?.workloads ?? null,
+          isByAddress: membership?.isMember !== true,
+        },
+        reserved: [config.admin, config.metrics, config.readiness].filter((address) => address !== null),
+      },
+    });
+  let tunnel: Carrying | null = null;
   let capture: NodeCapture | null = null;
   if (config.capture.mode !== "off") registerCaptureMetrics(metrics, () => capture);
   const keepCapture = (installed: NodeCapture): void => {
@@ -249,7 +268,7 @@ async function build(
   const holds = (): boolean => tenure.holds;
   const serveNames = async (): Promise<void> => nodeNames?.serve(locals, context.own, metrics, life, holds);
   const withdraw = async (): Promise<void> => nodeNames?.withdraw();
-  const parts = { mesh, makeWaypoint, serveNames, withdraw, holds, place };
+  const parts = { mesh, makeWaypoint, serveNames, withdraw, holds, place, workers };
   const listening = listen(host, config, context, parts, life, keepCapture).then((open) => {
     tunnel = open;
     return open;
@@ -273,6 +292,7 @@ async function build(
     trustDomain,
     createdAuthority: signing.created,
     listening,
+    workers,
     documents: () => mesh.documents(),
     inForce: () => (membership === null ? mesh.inForce.value : null),
     control: () => mesh.control(),
@@ -282,6 +302,7 @@ async function build(
       ...(config.capture.mode === "off" ? [] : pendingCapture(capture)),
       ...(sidecar?.pending(context.locals.all) ?? []),
       ...(nodeNames?.pending ?? []),
+      ...(workers?.pending ?? []),
       ...pendingNames(context, draining),
     ],
     confirmCapture: async (caller) =>
@@ -306,59 +327,9 @@ async function build(
   };
 }
 
-/** @throws MeshError when a port cannot be had, or `stopped` when the node was stopped while it waited. */
-async function listen(
-  host: Host,
-  config: Config,
-  context: NodeContext,
-  { mesh, makeWaypoint, serveNames, withdraw, holds, place }: ListeningParts,
-  life: Lifecycle,
-  onCapture: (capture: NodeCapture) => void,
-): Promise<NodeTunnel> {
-  const stopped = (): MeshError => new MeshError("stopped", "local", "stopped while waiting for the mesh");
-  const { promise: giveUp, reject } = Promise.withResolvers<never>();
-  life.onStop(() => reject(stopped()));
-  try {
-    await Promise.race([mesh.ready, giveUp]);
-    if (life.isStopping) throw stopped();
-    if (context.locals.all.length === 0)
-      context.logger.log(
-        "warn",
-        "node",
-        "no workload runs here yet: no workload of the mesh has an address or the node name of this host",
-      );
-    const hasIpv6 = await opensIpv6Sockets(host.files);
-    const wildcards = anyAddresses.filter((ip) => ip.isIpv4 || hasIpv6);
-    const tunnel = new NodeTunnel(
-      context,
-      listenerSettings(config, wildcards, place.bindInbound),
-      makeWaypoint,
-    );
-    life.onStop(() => tunnel.stop());
-    await serveNames();
-    // Last, so that nothing is redirected to a port that does not listen yet; and first undone.
-    if (config.capture.mode !== "off") {
-      const capture = await place.capture(config, context, { withdraw, holds });
-      life.onStop(() => capture.remove());
-      if (life.isStopping) await life.stop();
-      onCapture(capture);
-    }
-    return tunnel;
-  } catch (error) {
-    await life.stop();
-    throw error;
-  }
-}
-
-interface ListeningParts {
-  readonly mesh: MeshSource;
-  readonly makeWaypoint: ConstructorParameters<typeof NodeTunnel>[2];
-  readonly serveNames: () => Promise<void>;
-  /** Takes back what leads this host's programs to names, when capture is not confirmed. */
-  readonly withdraw: () => Promise<void>;
-  /** What is set up on this host is this process's to undo. */
-  readonly holds: () => boolean;
-  readonly place: NodePlace;
+async function openWorkers(parts: NodeWorkersParts): Promise<NodeWorkers> {
+  const { NodeWorkers } = await import("./workers/node_workers.ts");
+  return new NodeWorkers(parts);
 }
 
 async function holdDocuments({ missingPolicy }: Config): Promise<HeldDocuments> {

@@ -15,6 +15,7 @@ export function nodeSettings(config: Config): NodeSettings {
     h2: config.h2,
     maxStreamsPerConnection: config.pool.maxStreamsPerConnection,
     poolUnusedMs: config.pool.unusedMs,
+    workers: config.workers,
     applicationAddresses: new Map(
       config.applications.map(({ workload, listens }) => [formatSocketAddress(workload), listens]),
     ),

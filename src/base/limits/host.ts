@@ -108,3 +108,32 @@ export const upgradeLimits = {
   /** Requests that an HTTP port of the old process still answers get so long. */
   httpLastMs: 2_000,
 } as const;
+
+/** A node's workers: the processes that carry its traffic, and the one that leads them. */
+export const workerLimits = {
+  /** More than the cores of any host that this was tried on, and each costs memory. */
+  maxWorkers: 64,
+  /** One frame between the two. A part of a mesh is a tenth of it. */
+  maxFrameBytes: 64 * 1024 * 1024,
+  /** Frames that wait for a worker: a mesh of a million workloads, and some. One that reads none of them is taken for broken. */
+  maxQueuedFrames: 10_000,
+  /** What a worker says of connections as they come, while somebody looks on: past it lines are left out. */
+  maxRecordBytes: 1024 * 1024,
+  /** Values within values of one frame. */
+  maxDepth: 64,
+  /** Workloads, services and policies of one frame, so that neither end holds its turn for long. */
+  changesPerFrame: 250,
+  /** What a worker is told has to be in force by then, or it is killed and replaced. */
+  confirmMs: 10_000,
+  /** From its start until it has the whole state. */
+  startMs: 60_000,
+  /** How often each is asked for its counters; an answer says as well that it is there. */
+  askMs: 2_000,
+  /** Back-off of a worker that ends again and again: start and end. */
+  backoffStartMs: 100,
+  backoffMaxMs: 15_000,
+  /** One that served for so long starts the back-off again when it ends. */
+  steadyMs: 30_000,
+  /** Beyond its drain, until it is killed. */
+  lastMs: 2_000,
+} as const;

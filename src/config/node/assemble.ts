@@ -37,6 +37,7 @@ export function assembleConfig(
         where: settings[name].flag,
         message: `names ${values[name].length} cgroups; at most ${captureLimits.maxCgroups} can be told apart`,
       });
+  checkWorkers(values, errors);
   if (values.captureConfirm !== null && values.capture === "off")
     errors.push({ where: settings.captureConfirm.flag, message: "needs --capture" });
   if (values.captureConfirm !== null && adminSocket === null)
@@ -114,8 +115,25 @@ export function assembleConfig(
       maxFrameBytes: values.maxFrame,
     },
     pool: { maxStreamsPerConnection: values.poolStreams, unusedMs: values.poolUnused },
+    workers: values.workers,
   };
   return { config, errors: [] };
+}
+
+/** What would have to be one and the same in all of them, and is not yet. */
+function checkWorkers(values: SettingValues, errors: ConfigError[]): void {
+  if (values.workers === 1) return;
+  const alone = [
+    { isGiven: values.waypoints.length > 0, setting: settings.waypoints, what: "a waypoint" },
+    { isGiven: values.l7 !== null, setting: settings.l7, what: "HTTP inside the tunnel" },
+    { isGiven: assembleDns(values) !== null, setting: settings.dns, what: "the DNS proxy" },
+  ];
+  for (const { isGiven, setting, what } of alone)
+    if (isGiven)
+      errors.push({
+        where: settings.workers.flag,
+        message: `cannot be given with ${setting.flag}: ${what} is for one process`,
+      });
 }
 
 function assembleCa(values: SettingValues, directory: string, errors: ConfigError[]): CaConfig | null {

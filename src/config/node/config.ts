@@ -98,6 +98,8 @@ export interface Config {
     readonly maxFrameBytes: number;
   };
   readonly pool: { readonly maxStreamsPerConnection: number; readonly unusedMs: number };
+  /** Processes that carry the traffic; 1: this one does. */
+  readonly workers: number;
 }
 
 export type CaConfig =

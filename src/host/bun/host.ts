@@ -7,6 +7,7 @@ import { SystemClock, systemRandom } from "../system/clock.ts";
 import { SystemFiles } from "../system/files.ts";
 import { SocketHttpClient } from "../system/http_client.ts";
 import { localAddresses, resolve } from "../system/names.ts";
+import type { WorkerProcesses } from "../workers.ts";
 import { bunConnect } from "./connect.ts";
 import { bunDatabases } from "./database.ts";
 import { openDatagrams } from "./datagrams.ts";
@@ -22,11 +23,13 @@ import { BunSocket } from "./socket.ts";
 import { bunTls } from "./tls.ts";
 import { bindUdp } from "./udp.ts";
 import { BunUnixNetwork } from "./unix.ts";
+import { BunWorkers } from "./workers.ts";
 
 /** What this process is of: its host, and what it has of, and gives to, the processes before and after it. */
 export interface BunRuntime {
   readonly host: Host;
   readonly handover: Handover;
+  readonly workers: WorkerProcesses;
   readonly serveHttp: ServeHttp;
 }
 
@@ -40,7 +43,8 @@ export async function createBunRuntime(): Promise<BunRuntime> {
   const listeners = new ListenerTable(received?.listeners);
   const { host, unix } = createHost(listeners);
   const handover = await BunHandover.open(listeners, unix, received);
-  return { host, handover, serveHttp: httpServer(listeners) };
+  const workers = await BunWorkers.open(unix, host.process.self, process.env);
+  return { host, handover, workers, serveHttp: httpServer(listeners) };
 }
 
 function createHost(listeners: ListenerTable): { readonly host: Host; readonly unix: BunUnixNetwork } {

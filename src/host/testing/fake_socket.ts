@@ -22,7 +22,7 @@ export class FakeSocket implements Socket {
     if (this.state !== "open") return 0;
     const taken = Math.min(this.room, bytes.length);
     this.room -= taken;
-    this.written.push(...bytes.subarray(0, taken));
+    for (const byte of bytes.subarray(0, taken)) this.written.push(byte);
     return taken;
   }
 

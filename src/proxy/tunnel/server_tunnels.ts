@@ -1,8 +1,6 @@
 /** The HBONE tunnels into the workloads of this host: made of accepted connections, each with its workload's SVID, and kept. */
 import { faultOf, MeshError } from "../../base/errors.ts";
 import type { SocketAddress } from "../../base/ip.ts";
-import { doorLimits } from "../../base/limits/door.ts";
-import { proxyLimits } from "../../base/limits/proxy.ts";
 import type { Socket } from "../../host/host.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
 import type { VerifiedPeer } from "../../pki/trust/verifier.ts";
@@ -10,6 +8,7 @@ import { Door, type Visit } from "../../transport/door.ts";
 import { spread } from "../../transport/spread.ts";
 import type { InboundFlow } from "../inbound.ts";
 import type { NodeContext } from "../node_context.ts";
+import { sharedLimits } from "../shared_limits.ts";
 import { ServerTunnel } from "./server_tunnel.ts";
 
 export class ServerTunnels {
@@ -18,20 +17,23 @@ export class ServerTunnels {
   readonly #tunnels = new Set<ServerTunnel>();
   readonly #perSource = new Map<string, number>();
   readonly #door: Door;
+  readonly #maxPerSource: number;
   #draining = false;
   #endSpread: () => void = () => {};
 
   constructor(context: NodeContext, flow: InboundFlow) {
     this.#context = context;
     this.#flow = flow;
-    const { clock, net, logger, telemetry } = context;
+    const { clock, net, logger, telemetry, settings } = context;
+    const limits = sharedLimits(settings.workers);
+    this.#maxPerSource = limits.maxTunnelsPerSource;
     this.#door = new Door({
       clock,
       net,
       logger,
       metrics: telemetry.metrics,
       name: "hbone",
-      limits: doorLimits,
+      limits: limits.door,
     });
     context.secrets.subscribe((svid) => this.#retire(svid));
   }
@@ -124,7 +126,7 @@ export class ServerTunnels {
   #demandRoom(source: SocketAddress): void {
     if (this.#draining) throw new MeshError("draining", "local", "this node is shutting down");
     const held = this.#perSource.get(source.ip.text) ?? 0;
-    if (held >= proxyLimits.maxTunnelsPerSource)
+    if (held >= this.#maxPerSource)
       throw new MeshError("limit_reached", "peer", `${source.ip.text} holds ${held} tunnels already`);
   }
 
