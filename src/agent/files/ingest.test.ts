@@ -536,3 +536,33 @@ test("files that rest at the last look that is taken are read, and one look late
     expect([looks, running.workloads()]).toEqual([looks, [expected]]);
   }
 });
+
+describe("a reading that is under way", () => {
+  const entry = (address: string) =>
+    `apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: one, namespace: shop}\nspec: {address: ${address}}\n`;
+
+  test("changes nothing once it is closed, and nothing is read any more", async () => {
+    const { world, ingest, changes } = await start({ "conf/a.yaml": entry("10.0.0.1") });
+    world.texts.set("conf/a.yaml", entry("10.0.0.2"));
+    world.notify();
+    ingest.close();
+    await world.pass(5);
+    expect([changes.length, world.watchers]).toEqual([1, 0]);
+  });
+
+  test("is not joined by another one: what changes meanwhile is looked at when it is through", async () => {
+    const { world, changes } = await start({ "conf/a.yaml": entry("10.0.0.1") });
+    let reads = 0;
+    const read = world.files.readText;
+    (world.files as { readText: typeof read }).readText = (path) => {
+      reads++;
+      return read(path);
+    };
+    world.texts.set("conf/a.yaml", entry("10.0.0.2"));
+    world.notify();
+    world.notify();
+    await world.pass(5);
+    // Twice until it rests, and once more for the second word.
+    expect([reads, changes.length]).toEqual([3, 2]);
+  });
+});

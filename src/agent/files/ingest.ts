@@ -118,9 +118,8 @@ export class MeshIngest {
 
   async #reload(): Promise<void> {
     const files = await this.#settledFiles();
-    if (files === null || this.#closed) return;
+    if (files === null) return;
     const parsed = await this.#documents.parse(files.texts);
-    if (this.#closed) return;
     this.#files = files;
     const slice = new TimeSlice(this.#host.clock);
     const { conversion, documents, errors, inForce } = await this.#lastGood.update(

@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
-import { asMeshError } from "../../base/errors.ts";
+import { assert } from "../../base/assert.ts";
+import { asMeshError, MeshError } from "../../base/errors.ts";
+import { IpAddress } from "../../base/ip.ts";
 import { silentLogger } from "../../base/log.ts";
 import type { TokenSource } from "../../base/settings/node_control.ts";
 import { Secret } from "../../base/settings/secret.ts";
@@ -8,6 +10,12 @@ import { peculiarProvider } from "../../pki/crypto/peculiar_provider.ts";
 import { CertificateAuthority } from "../../pki/issue/ca.ts";
 import { istioCertificate } from "../../wire/grpc/services.ts";
 import { ControlServer, type ControlServerOptions } from "./control_server.ts";
+
+function ipOf(text: string): IpAddress {
+  const ip = IpAddress.parse(text);
+  assert(ip !== null, text);
+  return ip;
+}
 
 async function bench() {
   const world = new MemoryWorld(1);
@@ -47,7 +55,7 @@ async function bench() {
     world.settle(server.unary(istioCertificate.createCertificate, {} as never));
   const write = (path: string, text: string) =>
     world.settle(host.files.writeAtomic(path, new TextEncoder().encode(text), 0o600));
-  return { ca, open, failure, called, write };
+  return { ca, open, failure, called, write, host, world };
 }
 
 test("its roots are none, as they are written, or in a file; what is no certificate is found at once", async () => {
@@ -83,6 +91,36 @@ test("a token that cannot be read fails the call, unless there is a certificate 
   expect(await call({ credentials: null, bearer, spare })).not.toContain("token");
   const literal: TokenSource = { kind: "literal", token: new Secret("abc") };
   expect(await call({ credentials: null, bearer: literal, spare: null })).not.toContain("token");
+});
+
+test("a certificate in reserve is shown where there is a token that cannot be read, and there alone", async () => {
+  const { ca, open, failure, called, host, world } = await bench();
+  world
+    .machine("control", { addresses: ["10.0.0.9"] })
+    .start()
+    .net.listen({ address: { ip: ipOf("10.0.0.9"), port: 15012 }, tls: true }, () => {});
+  const shown: string[] = [];
+  host.net.tlsClient = async (_socket, { credentials }) => {
+    shown.push(credentials.certificateChainPem);
+    throw new MeshError("tls_handshake", "peer", "far enough");
+  };
+  const named = (name: string) => ({ certificateChainPem: name, privateKeyPem: "", trustedRootsPem: "" });
+  const unreadable: TokenSource = { kind: "file", path: "/token" };
+  const readable: TokenSource = { kind: "literal", token: new Secret("abc") };
+  for (const present of [
+    { credentials: named("own"), bearer: null, spare: null },
+    { credentials: named("own"), bearer: unreadable, spare: named("spare") },
+    { credentials: null, bearer: unreadable, spare: named("spare") },
+    { credentials: null, bearer: readable, spare: named("spare") },
+    { credentials: null, bearer: readable, spare: null },
+    { credentials: null, bearer: null, spare: named("spare") },
+    { credentials: null, bearer: null, spare: null },
+  ]) {
+    const server = await open(null, { credentials: { present: () => present, rootsPem: ca.rootsPem } });
+    expect(await failure(called(server))).toContain("far enough");
+    server.close();
+  }
+  expect(shown).toEqual(["own", "own", "spare", "", "", "", ""]);
 });
 
 test("without roots and without a pin there is no call", async () => {

@@ -114,6 +114,41 @@ describe("joining", () => {
     expect(await outcomeOf(joining)).toThrow(/may have used it in an earlier try/);
   });
 
+  test("a control plane that is away is said once and tried again; what never reached it has used nothing up", async () => {
+    const faults = [
+      new MeshError("connect_refused", "upstream", "no listener"),
+      new MeshError("name_not_found", "upstream", "no name"),
+      new GrpcError(grpcCode.unauthenticated, "no"),
+    ];
+    const { options, lines, files } = bench(async () => {
+      throw faults.shift() ?? new Error("no more");
+    });
+    const joining = joinMesh(options);
+    let isOver = false;
+    joining.catch(() => {
+      isOver = true;
+    });
+    while (!isOver) await clock.advance(100);
+    const error = await rejectionOf(joining);
+    expect(String(error)).toContain("refused the join token");
+    expect(String(error)).not.toContain("may have used it");
+    const words = "the control plane cannot be reached yet; trying again";
+    expect(lines).toEqual([`warn ${words}`, `debug ${words}`]);
+    expect([...files.contents.keys()]).toEqual([]);
+  });
+
+  test("a host whose clock is wrong has joined, and is told by how much; one whose clock is right is not", async () => {
+    const late = new FakeClock(startMs - 10 * hour);
+    for (const [mine, level] of [
+      [clock, []],
+      [late, ["error"]],
+    ] as const) {
+      const { options, lines } = bench((csr) => answer(csr));
+      await joinMesh({ ...options, clock: mine });
+      expect(lines.map((line) => line.split(" ")[0])).toEqual([...level, "info"]);
+    }
+  });
+
   test.each([
     ["for another host", (csr: string) => answer(csr, "edge-1", "edge-2")],
     ["without roots", async (csr: string) => ({ ...(await answer(csr)), certChain: ["x"] })],

@@ -236,10 +236,37 @@ describe("what happens meanwhile", () => {
   });
 
   test("closed while the control plane signs, it takes nothing and keeps nothing", async () => {
-    const { files, identity, renewals } = await bench();
+    const { clock, files, identity, renewals } = await bench();
     const renewing = identity.renew();
     identity.close();
     expect([await renewing, renewals(), [...files.contents.keys()]]).toEqual([false, 0, []]);
+    await clock.advance(0);
+    expect(clock.timers).toBe(0);
+  });
+
+  test("a refused renewal is none", async () => {
+    const { identity, server, renewals } = await bench();
+    server.fault = new GrpcError(grpcCode.permissionDenied, "no");
+    expect([await identity.renew(), renewals()]).toEqual([false, 0]);
+    server.fault = null;
+    expect([await identity.renew(), renewals()]).toEqual([true, 1]);
+    identity.close();
+  });
+
+  test("roots that are no others are not written again; others that come while another process leads are that one's to write", async () => {
+    const { identity, files, clock } = await bench();
+    expect(await identity.setRoots(identity.node.rootsPem)).toBeNull();
+    expect([...files.contents.keys()]).toEqual([]);
+    const renewing = identity.renew();
+    const following = identity.follow();
+    await renewing;
+    await following;
+    await clock.advance(0);
+    expect(clock.timers).toBe(0);
+    const before = await files.readText("/state/node.json");
+    expect(await identity.setRoots("others")).toBeNull();
+    expect(await files.readText("/state/node.json")).toBe(before);
+    identity.close();
   });
 
   test("a file that is gone, or read when this host leads again or is closed, changes nothing", async () => {
