@@ -12,6 +12,11 @@ const smokes: readonly { readonly name: string; readonly argv: readonly string[]
       says: /\| CPU us\/request at 32 outbound +\|/,
     },
     {
+      name: "cores",
+      argv: ["--quick", "--only", "fairlead 1,fairlead 2"],
+      says: /\| busiest worker's part, CPU us\/connection outbound +\|/,
+    },
+    {
       name: "growth",
       argv: ["--quick", "--only", "fairlead"],
       says: /\| 50 connections, 10 services, 1 peer, a change a second \| fairlead \| [0-9.]+ \/ /,

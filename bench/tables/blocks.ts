@@ -225,7 +225,7 @@ function keptInShort({ caption, head, rows }: Kept, columns: readonly string[]):
 /** Of a block, or of a table that is kept, and whether there are raw results to make it of. */
 export function hasRaw(name: string): boolean {
   const [word = ""] = name.split(" ");
-  const file = ["tunnel", "growth", "waypoint", "micro"].includes(word) ? word : "control";
+  const file = ["tunnel", "cores", "growth", "waypoint", "micro"].includes(word) ? word : "control";
   return existsSync(join(repository, "bench", "raw", `${file}.json`));
 }
 
@@ -242,6 +242,11 @@ export function block(name: string): string {
       const summaries = summarize(raw.runs);
       const body = name === "tunnel" ? table(summaries, "fairlead", []) : tunnelAgainst(summaries, "ztunnel");
       return `${where(raw, raw.rounds)}\n\n${body}`;
+    }
+    case "cores": {
+      const raw = read<RawRuns>("cores");
+      if (raw === null) throw new Error("there are no raw results of cores");
+      return `${where(raw, raw.rounds)}\n\n${table(summarize(raw.runs), "fairlead 2", ["fairlead 1", "ztunnel 2"])}`;
     }
     case "growth": {
       const raw = read<RawRuns>("growth");

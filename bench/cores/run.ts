@@ -1,0 +1,107 @@
+/** `npm run bench -- cores`: one worker and several, beside ztunnel with as many threads. */
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { cleanUpOnExit, scratchDirectory } from "../../conformance/peer/lab/cleanup.ts";
+import { namespacesUnavailable } from "../../conformance/peer/lab/place.ts";
+import { buildGo, findZtunnel } from "../../conformance/peer/lab/tools.ts";
+import { fairleadSubject } from "../../conformance/peer/subjects/fairlead.ts";
+import type { NodeSubject } from "../../conformance/peer/subjects/subject.ts";
+import { ztunnelSubject } from "../../conformance/peer/subjects/ztunnel.ts";
+import { Rounds } from "../rounds.ts";
+import { builtHere } from "../subject_binary.ts";
+import { table } from "../tunnel/report.ts";
+import { type CoresOptions, measureCores } from "./measure.ts";
+
+const usage = `usage: npm run bench -- cores [--workers 1,2] [--rounds N] [--quick] [--only name,name] [--anyway] [--keep]
+
+Fairlead with so many workers and, with ZTUNNEL=path, the real ztunnel with as many threads (ZTUNNEL_WORKER_THREADS): requests on
+64 connections, new connections, how evenly the workers are used, and memory. Two network namespaces (root), rounds in turn.
+The client, the server and both nodes share the processors: with two of them, two workers cannot be twice as fast.
+
+  --workers LIST numbers of workers, default 1,2; 1 is one process
+  --rounds N     rounds of all of it, default 5
+  --quick        one round, short windows: a smoke test, not a measurement
+  --only LIST    these subjects only: "fairlead 2"
+  --anyway       measure on a busy machine, too; the results say that it was one
+  --keep         its raw results are those that the pages' tables are made of (bench/raw); not with --only
+`;
+
+/** @returns the exit code. */
+export async function benchCores(argv: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      workers: { type: "string", default: "1,2" },
+      rounds: { type: "string", default: "5" },
+      quick: { type: "boolean", default: false },
+      only: { type: "string" },
+      anyway: { type: "boolean", default: false },
+      keep: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    console.log(usage);
+    return 0;
+  }
+  const unavailable = namespacesUnavailable();
+  const load = buildGo("bench/load", "fairlead-load");
+  if (unavailable !== null || "missing" in load) {
+    console.error(`bench cores cannot run: ${unavailable ?? ("missing" in load ? load.missing : "")}`);
+    return 1;
+  }
+  cleanUpOnExit();
+  const scratch = scratchDirectory("cores");
+  const { quick, anyway, keep, only } = values;
+  const counts = values.workers.split(",").map(Number);
+  const options: CoresOptions = {
+    loadPath: load.path,
+    settleMs: quick ? 300 : 6_000,
+    warmUpMs: quick ? 50 : 500,
+    windowMs: quick ? 500 : 3_000,
+  };
+  const { loadPath: _, ...settings } = options;
+  const rounds = new Rounds({
+    name: "cores",
+    rounds: quick ? 1 : Number(values.rounds),
+    quick,
+    anyway,
+    keep: keep && only === undefined,
+    settings,
+  });
+  if (!(await rounds.mayBegin())) return 1;
+  const subjects = chooseSubjects(counts, only);
+  await rounds.run(subjects, ({ name, node }, round) =>
+    measureCores(node, join(scratch, `${name.replace(/\W+/g, "_")}_${round}`), options),
+  );
+  const most = Math.max(...counts);
+  return rounds.conclude((summaries) =>
+    table(summaries, `fairlead ${most}`, [`fairlead ${Math.min(...counts)}`, `ztunnel ${most}`]),
+  );
+}
+
+function chooseSubjects(
+  counts: readonly number[],
+  only: string | undefined,
+): readonly { readonly name: string; readonly node: NodeSubject }[] {
+  const wanted = only?.split(",");
+  const found = findZtunnel();
+  if ("missing" in found) console.error(`skipped: ztunnel: ${found.missing}`);
+  const built = builtHere(process.env.FAIRLEAD);
+  return counts
+    .flatMap((count) => [
+      ...("missing" in found
+        ? []
+        : [
+            {
+              name: `ztunnel ${count}`,
+              node: ztunnelSubject(found, { env: { ZTUNNEL_WORKER_THREADS: `${count}` } }),
+            },
+          ]),
+      {
+        name: `fairlead ${count}`,
+        node: fairleadSubject(built, { flags: ["--workers", `${count}`] }),
+      },
+    ])
+    .filter(({ name }) => wanted === undefined || wanted.includes(name));
+}
