@@ -3,11 +3,12 @@ import { chmodSync, copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { unavailable } from "../namespaces/available.ts";
-import type { NodeProcess } from "../namespaces/node_process.ts";
+import type { LogLine, NodeProcess } from "../namespaces/node_process.ts";
 import { cleanUpOnExit } from "../peer/lab/cleanup.ts";
 import { comesTrue, eventually } from "../peer/lab/eventually.ts";
 import { Tally } from "../peer/tally.ts";
 import type { Failure, LoadReport } from "./report.ts";
+import { Scraper } from "./scraper.ts";
 import { findBinary, type Outcome, Stage } from "./stage.ts";
 
 const usage = `usage: npm run conformance -- upgrade [--short] [--verbose]
@@ -25,6 +26,7 @@ const cases = {
   late: "a binary that never becomes ready is rolled back",
   mode: "a file that is not executable is refused",
   second: "a second upgrade is refused by the name of the first",
+  swapped: "what was looked at is what runs, when its path means another program by then",
   killedEarly: "a new process that is killed before it takes over is rolled back",
   reload: "a reload (the same binary again, changed documents, SIGHUP)",
   killedLate: "a new process that is killed right after it took over: the old one accepts again",
@@ -32,6 +34,8 @@ const cases = {
   old: "each old process ended by itself, long before its deadline",
   rules: "capture rules were in force throughout, and are still",
   systemd: "systemd is told of each new main process by the old one, and of no end",
+  counters:
+    "counters of metrics go on: none falls, and in the end they are what the access log says, nothing twice and nothing lost",
   deadline: "what is open at the deadline is cut then, and not before",
 } as const;
 
@@ -111,6 +115,7 @@ class Story {
     copyFileSync(stage.binary, newBinary);
     chmodSync(newBinary, 0o755);
 
+    const scrapers = { client: new Scraper(client), server: new Scraper(server) };
     await this.#step(cases.server, () => replaced(server, "--to", newBinary));
     await this.#step(cases.client, () => replaced(client, "--to", newBinary));
     await this.#step(cases.dies, () =>
@@ -128,6 +133,7 @@ class Story {
         stage.upgrade(client, "--to", stage.impostor("mode", "exit 0", 0o644)),
       ),
     );
+    await this.#step(cases.swapped, () => replaced(server, "--keep-binary", "--to", stage.swapped(server)));
     await this.#step(cases.killedEarly, () =>
       kept(server, "rolled back", /SIGKILL/, async () => {
         const slow = stage.upgrade(server, "--to", stage.impostor("slow", "exec sleep 601"));
@@ -162,6 +168,7 @@ class Story {
     await Bun.sleep(this.#restMs === 0 ? 1_000 : Math.max(1_000, 60_000 - (performance.now() - began)));
     const loadMs = performance.now() - began;
     const report = await stage.report();
+    for (const scraper of Object.values(scrapers)) await scraper.stop();
     this.#tell(report, loadMs);
     await this.#check(cases.load, async () => this.#judge(report));
     await this.#check(cases.old, async () => {
@@ -170,6 +177,7 @@ class Story {
         holds(isGone, `process ${pid} of the ${node.host.name} is still there`);
       }
     });
+    await this.#check(cases.counters, () => this.#counters(scrapers, server));
     await this.#check(cases.rules, async () => {
       for (const node of [client, server]) {
         holds(node.captureRules().length > 0, `${node.host.name}: no rules`);
@@ -240,6 +248,43 @@ class Story {
     equal(counts["idle connections"], 50, "idle connections that live");
   }
 
+  /** Of the killed process what it counted ends with it; all others are gone by now, and have told what they counted. */
+  async #counters(
+    scrapers: Readonly<Record<"client" | "server", Scraper>>,
+    server: NodeProcess,
+  ): Promise<void> {
+    const killed = this.#steps.find(({ name }) => name === cases.killedLate);
+    for (const [name, { falls, readings }] of Object.entries(scrapers)) {
+      const others = falls.filter(
+        ({ atMs }) =>
+          name === "server" || killed === undefined || atMs < killed.fromMs || atMs > killed.toMs + 2_000,
+      );
+      equal(others.slice(0, 3), [], `${name}: ${others.length} falls in ${readings} readings`);
+      holds(readings > 20, `${name}: ${readings} readings`);
+    }
+    // A waypoint keeps its own connections to endpoints; all of the caller's are over.
+    const ofCaller = ['reporter="destination"', 'source_workload="cart"'];
+    const logged = () =>
+      server.records.filter(
+        (line) => line.direction === "inbound" && `${line["src.identity"]}`.endsWith("/sa/cart"),
+      );
+    const sums = async () => ({
+      closed: await scrapers.server.sum("istio_tcp_connections_closed_total", ...ofCaller),
+      opened: await scrapers.server.sum("istio_tcp_connections_opened_total", ...ofCaller),
+      received: await scrapers.server.sum("istio_tcp_received_bytes_total", ...ofCaller),
+      sent: await scrapers.server.sum("istio_tcp_sent_bytes_total", ...ofCaller),
+    });
+    const said = () => ({
+      closed: logged().length,
+      opened: logged().length,
+      received: total(logged(), "bytes_recv"),
+      sent: total(logged(), "bytes_sent"),
+    });
+    await comesTrue(async () => JSON.stringify(await sums()) === JSON.stringify(said()), 10_000);
+    equal(await sums(), said(), "what is counted, and what the access log says");
+    holds(said().closed > 100, "connections");
+  }
+
   async #systemd({ notify, server }: Stage): Promise<void> {
     if (notify === null) return;
     const notices = notify.notices.filter(
@@ -257,7 +302,7 @@ class Story {
       equal([ready?.pid, ready?.text.split("\n")[0]], [next, "READY=1"], "the next notice");
       main = next;
     }
-    equal(rest.length, 4, "notices of two upgrades");
+    equal(rest.length, 6, "notices of three upgrades");
   }
 
   async #deadline(stage: Stage): Promise<void> {
@@ -282,6 +327,10 @@ function acceptsNow(node: NodeProcess): number | null {
     ({ message }) => message === "accepts in the place of the process before it",
   );
   return typeof line?.pid === "number" ? line.pid : null;
+}
+
+function total(records: readonly LogLine[], field: string): number {
+  return records.reduce((sum, record) => sum + Number(record[field] ?? 0), 0);
 }
 
 function kill(pid: number): void {

@@ -131,6 +131,16 @@ export class Stage {
     return path;
   }
 
+  /** A program that has another one, which dies at once, take its path while it is looked at. */
+  swapped(node: NodeProcess): string {
+    const other = this.impostor("other", "exit 3");
+    const path = join(this.lab.directory, "swapped");
+    const swap = `case "$*" in *--check) mv -f ${other} ${path} ;; esac`;
+    writeFileSync(path, `#!/bin/sh\n${swap}\nexec ${this.installed(node)} "$@"\n`);
+    chmodSync(path, 0o755);
+    return path;
+  }
+
   /** Who the node of a host is now, by its administration. */
   pid(node: NodeProcess): number {
     const argv = node.host.command(["curl", "-s", "-m", "60", "--http2-prior-knowledge", "--unix-socket"]);

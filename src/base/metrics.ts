@@ -104,6 +104,8 @@ export class MetricFamily<Label extends string, Child> {
   readonly name: string;
   readonly help: string;
   readonly type: MetricType;
+  /** Of a histogram's buckets, ascending, without +Inf; empty for the others. */
+  readonly bounds: readonly number[];
   readonly #labels: readonly Label[];
   readonly #create: () => Child;
   readonly #maxSeries: number;
@@ -120,6 +122,7 @@ export class MetricFamily<Label extends string, Child> {
     labels: readonly Label[],
     create: () => Child,
     maxSeries: number,
+    bounds: readonly number[] = [],
   ) {
     assert(metricName.test(name) && !name.endsWith("_total"), `not a metric name: ${name}`);
     for (const label of labels) assert(labelName.test(label), `not a label name: ${label}`);
@@ -129,6 +132,7 @@ export class MetricFamily<Label extends string, Child> {
     this.#labels = labels;
     this.#create = create;
     this.#maxSeries = maxSeries;
+    this.bounds = bounds;
   }
 
   /**
@@ -179,14 +183,56 @@ export type AnyFamily =
   | MetricFamily<string, Gauge>
   | MetricFamily<string, Histogram>;
 
+/** Of a counter its value, of a histogram each bucket by itself and then the sum. */
+export type Counts = readonly number[];
+
+const none: ReadonlyMap<string, Counts> = new Map();
+
+/** What the processes before this one have counted, by metric and label set. */
+export class InheritedCounts {
+  readonly #families = new Map<string, Map<string, number[]>>();
+  readonly #maxSeries: number;
+
+  constructor(maxSeriesPerFamily: number) {
+    this.#maxSeries = maxSeriesPerFamily;
+  }
+
+  /** By written labels. */
+  of(family: string): ReadonlyMap<string, Counts> {
+    return this.#families.get(family) ?? none;
+  }
+
+  /** @param labels as written; past the bound of a family they are counted together, as `MetricFamily.with` does. */
+  add(family: string, labels: string, counts: Counts): void {
+    let series = this.#families.get(family);
+    if (series === undefined) {
+      series = new Map();
+      this.#families.set(family, series);
+    }
+    const hasRoom = series.has(labels) || series.size < this.#maxSeries;
+    const key = hasRoom ? labels : labels.replaceAll(/="(?:\\.|[^"\\])*"/g, '="overflow"');
+    const known = series.get(key);
+    if (known === undefined) series.set(key, [...counts]);
+    else for (const [index, count] of counts.entries()) known[index] = (known[index] ?? 0) + count;
+  }
+}
+
 /** All metrics of one process. Names are unique. */
 export class MetricRegistry {
   readonly #families = new Map<string, AnyFamily>();
   readonly #collectors: (() => void)[] = [];
   readonly #maxSeries: number;
+  /** What the processes before this one have counted: shown together with what it counts itself. */
+  readonly inherited: InheritedCounts;
 
   constructor(maxSeriesPerFamily: number = adminLimits.maxSeriesPerMetric) {
     this.#maxSeries = maxSeriesPerFamily;
+    this.inherited = new InheritedCounts(maxSeriesPerFamily);
+  }
+
+  /** By its name without `_total`; null for one that was not registered. */
+  family(name: string): AnyFamily | null {
+    return this.#families.get(name) ?? null;
   }
 
   /** @param name without `_total`, which the text formats add. */
@@ -220,7 +266,7 @@ export class MetricRegistry {
       "histogram bounds ascend",
     );
     return this.#register(
-      new MetricFamily("histogram", name, help, labels, () => new Histogram(bounds), this.#maxSeries),
+      new MetricFamily("histogram", name, help, labels, () => new Histogram(bounds), this.#maxSeries, bounds),
     );
   }
 
@@ -243,7 +289,7 @@ export class MetricRegistry {
 }
 
 /** Whatever can be read out as text. */
-export type MetricSource = Pick<MetricRegistry, "collect">;
+export type MetricSource = Pick<MetricRegistry, "collect"> & { readonly inherited?: InheritedCounts };
 
 const metricName = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
 const labelName = /^(?!__|le$)[a-zA-Z_][a-zA-Z0-9_]*$/;

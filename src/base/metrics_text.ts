@@ -1,5 +1,13 @@
 /** The two text formats of metrics: OpenMetrics 1.0 and the older Prometheus text format 0.0.4. */
-import { type AnyFamily, Counter, type Exemplar, Gauge, Histogram, type MetricSource } from "./metrics.ts";
+import {
+  type AnyFamily,
+  Counter,
+  type Counts,
+  type Exemplar,
+  Gauge,
+  Histogram,
+  type MetricSource,
+} from "./metrics.ts";
 
 export type MetricsFormat = "openmetrics" | "prometheus";
 
@@ -20,23 +28,42 @@ export function negotiateMetricsFormat(accept: string | null): MetricsFormat {
   return "prometheus";
 }
 
+const none: ReadonlyMap<string, Counts> = new Map();
+
 /** Every metric of `source` as text. The same numbers in either format; only names and framing differ. */
 export function writeMetrics(source: MetricSource, format: MetricsFormat): string {
   const lines: string[] = [];
-  for (const family of source.collect()) writeFamily(lines, family, format);
+  for (const family of source.collect()) {
+    const inherited = source.inherited?.of(family.name) ?? none;
+    writeFamily(lines, family, format, inherited);
+  }
   if (format === "openmetrics") lines.push("# EOF");
   return `${lines.join("\n")}\n`;
 }
 
-function writeFamily(lines: string[], family: AnyFamily, format: MetricsFormat): void {
+function writeFamily(
+  lines: string[],
+  family: AnyFamily,
+  format: MetricsFormat,
+  inherited: ReadonlyMap<string, Counts>,
+): void {
   // OpenMetrics names the family without `_total`, the older format names the sample.
   const sample = family.type === "counter" ? `${family.name}_total` : family.name;
   const described = format === "openmetrics" ? family.name : sample;
   lines.push(`# HELP ${described} ${escapeHelp(family.help, format)}`, `# TYPE ${described} ${family.type}`);
+  const known = new Set<string>();
   for (const [labels, child] of family.series()) {
-    if (child instanceof Histogram) writeHistogram(lines, family.name, labels, child, format);
+    const before = inherited.get(labels);
+    if (before !== undefined) known.add(labels);
+    if (child instanceof Histogram) writeHistogram(lines, family.name, labels, child, before ?? [], format);
     else if (child instanceof Counter || child instanceof Gauge)
-      lines.push(`${sample}${braces(labels)} ${writeNumber(child.value)}`);
+      lines.push(`${sample}${braces(labels)} ${writeNumber(child.value + (before?.[0] ?? 0))}`);
+  }
+  for (const [labels, before] of inherited) {
+    if (known.has(labels)) continue;
+    if (family.type === "histogram")
+      writeHistogram(lines, family.name, labels, new Histogram(family.bounds), before, format);
+    else lines.push(`${sample}${braces(labels)} ${writeNumber(before[0] ?? 0)}`);
   }
 }
 
@@ -45,17 +72,20 @@ function writeHistogram(
   name: string,
   labels: string,
   histogram: Histogram,
+  before: Counts,
   format: MetricsFormat,
 ): void {
-  for (const { upperBound, count, exemplar } of histogram.buckets()) {
+  let total = 0;
+  for (const [index, { upperBound, count, exemplar }] of histogram.buckets().entries()) {
+    total += before[index] ?? 0;
     const bound = `le="${writeBound(upperBound)}"`;
     // The older format has no place for exemplars.
     const shown = exemplar === null || format === "prometheus" ? "" : writeExemplar(exemplar);
-    lines.push(`${name}_bucket{${labels === "" ? bound : `${labels},${bound}`}} ${count}${shown}`);
+    lines.push(`${name}_bucket{${labels === "" ? bound : `${labels},${bound}`}} ${count + total}${shown}`);
   }
   lines.push(
-    `${name}_sum${braces(labels)} ${writeNumber(histogram.sum)}`,
-    `${name}_count${braces(labels)} ${histogram.count}`,
+    `${name}_sum${braces(labels)} ${writeNumber(histogram.sum + (before[histogram.counts.length] ?? 0))}`,
+    `${name}_count${braces(labels)} ${histogram.count + total}`,
   );
 }
 

@@ -294,7 +294,7 @@ function addVersion(program: Command, bindings: CliBindings): void {
 }
 
 function versionLine(bindings: CliBindings): string {
-  const { version = "unknown", ...rest } = bindings.version;
+  const { version = "unknown", takes: _ofPrograms, ...rest } = bindings.version;
   const details = Object.entries(rest).map(([name, value]) => `${name} ${value}`);
   return `fairlead ${version} (${details.join(", ")})`;
 }

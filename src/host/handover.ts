@@ -8,12 +8,25 @@ import { MeshError } from "../base/errors.ts";
 export interface Handover {
   /** What the process before this one has handed over; null for one that was started in the ordinary way. */
   readonly received: Received | null;
+  /** @throws MeshError, blame local: `io` when there is no such file, `unsupported`. */
+  hold(program: string): Promise<HeldProgram>;
   /**
    * Starts a program with every listening socket of this process. It holds them until it accepts.
    *
    * @throws MeshError, blame local: `io` when it cannot be started, `limit_reached` for more sockets than can be handed over, `unsupported`.
    */
-  start(program: string, args: readonly string[]): Promise<Successor>;
+  start(program: HeldProgram, args: readonly string[]): Promise<Successor>;
+}
+
+/** A program whose file is open: it is this one that runs, also when its path has come to mean another. */
+export interface HeldProgram {
+  /** Its path, as it was given. */
+  readonly name: string;
+  /** What to run; it means something as long as this process is there and has not closed it. */
+  readonly path: string;
+  /** SHA-256 of what is in the file now, hexadecimal; null when it cannot be read. The kernel refuses writes to a program that runs. */
+  digest(): Promise<string | null>;
+  close(): void;
 }
 
 export interface Received {
@@ -49,12 +62,14 @@ export interface Successor {
 /** Of a runtime that cannot pass listening sockets on. */
 export const noHandover: Handover = {
   received: null,
-  start: () =>
-    Promise.reject(
-      new MeshError(
-        "unsupported",
-        "local",
-        "only the binary, and Bun, can hand listening sockets to a new process",
-      ),
-    ),
+  hold: () => Promise.reject(unsupported()),
+  start: () => Promise.reject(unsupported()),
 };
+
+function unsupported(): MeshError {
+  return new MeshError(
+    "unsupported",
+    "local",
+    "only the binary, and Bun, can hand listening sockets to a new process",
+  );
+}

@@ -2,6 +2,7 @@
 
 import type { UpgradeSource } from "../../admin/node/sources.ts";
 import type { ControlStatus } from "../../agent/join/control_status.ts";
+import { takeCounts } from "../../base/counts/passed.ts";
 import { MeshError } from "../../base/errors.ts";
 import type { StartedNode } from "../../cli/bindings.ts";
 import type { Config } from "../../config/node/config.ts";
@@ -40,6 +41,9 @@ export async function startServedNode(
   if (config.control === null) await node.listening;
   // One after the other: what an upgrade needs of the served program is there before any is asked for.
   let afterwards: Pick<UpgradeParts, "announce" | "giveWay"> = { announce: () => {}, giveWay: () => {} };
+  // However this process ends, the one in its place is told first what was counted here.
+  let counted = async (): Promise<void> => {};
+  let predecessorGone: Promise<void> = Promise.resolve();
   const upgrades = new Upgrades({
     clock: host.clock,
     logger,
@@ -49,14 +53,19 @@ export async function startServedNode(
     executable: () => ownProgram(host),
     host: node.host,
     announce: (pid) => afterwards.announce(pid),
-    giveWay: (deadlineMs) => afterwards.giveWay(deadlineMs),
+    giveWay: (deadlineMs, last) => afterwards.giveWay(deadlineMs, last),
+    metrics: node.metrics,
   });
   const inPlace = Promise.withResolvers<void>();
   const served = await serveProgram({
     host,
     logger,
     serveHttp,
-    program: { ...node, isIdle: () => node.context.connections.size === 0 && node.pending().length === 0 },
+    program: {
+      ...node,
+      stop: () => node.stop().then(() => counted()),
+      isIdle: () => node.context.connections.size === 0 && node.pending().length === 0,
+    },
     unit: "connection",
     open: (ports, drain) =>
       serveAdministration(host, node, config, logger, ports, {
@@ -71,12 +80,25 @@ export async function startServedNode(
   });
   afterwards = {
     announce: (pid) => served.announce(pid),
-    giveWay: (deadlineMs) => served.endBy(node.giveWay(deadlineMs)),
+    giveWay: (deadlineMs, last) => {
+      counted = last;
+      // What the process before this one carries to its end is told to this one alone, which tells it further.
+      const ended = node.giveWay(deadlineMs).then(() => predecessorGone);
+      served.endBy(ended.then(last));
+    },
   };
   if (received !== null) {
     await node.listening;
-    const parts = { pid: host.process.pid, clock: host.clock, logger, tenure, pending: () => node.pending() };
-    void succeed(received, parts).then((isOurs) => (isOurs ? inPlace.resolve() : served.stop()));
+    const parts = {
+      ...{ pid: host.process.pid, clock: host.clock, logger, tenure },
+      pending: () => node.pending(),
+      takeCounts: (text: string) => void takeCounts(node.metrics, text),
+    };
+    void succeed(received, parts).then((succession) => {
+      if (succession === null) return served.stop();
+      predecessorGone = succession.predecessorGone;
+      inPlace.resolve();
+    });
   }
   return {
     ended: served.ended,

@@ -15,6 +15,10 @@ export const words = {
   serving: "serving",
   /** The old one will not take it back. */
   yours: "yours",
+  /** Begins what the old one has counted (base/counts/passed.ts); it says this to none that does not know it. */
+  counts: "counts ",
+  /** The new one has it. */
+  counted: "counted",
 } as const;
 
 export interface SuccessionParts {
@@ -25,18 +29,33 @@ export interface SuccessionParts {
   readonly tenure: Tenure;
   /** What readiness waits for, by name. */
   readonly pending: () => readonly string[];
+  /** What the process before this one has counted, as text. */
+  readonly takeCounts: (text: string) => void;
+}
+
+export interface Succession {
+  /** Resolves when the process before this one has ended, and has told all that it counted. */
+  readonly predecessorGone: Promise<void>;
 }
 
 /**
  * Resolves when this process is the node of this host, for good: told so by the one before it, or because that one is gone.
  *
- * @returns false when the one before it ended, or thought otherwise, before this one accepted anything: then there is nothing to go on with.
+ * @returns null when the one before it ended, or thought otherwise, before this one accepted anything: then there is nothing to go on with.
  */
-export async function succeed(received: Received, parts: SuccessionParts): Promise<boolean> {
-  const { clock, logger, pid, tenure, pending } = parts;
+export async function succeed(received: Received, parts: SuccessionParts): Promise<Succession | null> {
+  const { clock, logger, pid, tenure, pending, takeCounts } = parts;
   const { link } = received;
+  const next = async (): Promise<string | null> => {
+    for (;;) {
+      const said = await link.next();
+      if (said?.startsWith(words.counts) !== true) return said;
+      takeCounts(said.slice(words.counts.length));
+      link.send(words.counted);
+    }
+  };
   let isTold = false;
-  const told = link.next().finally(() => {
+  const told = next().finally(() => {
     isTold = true;
   });
   while (pending().length > 0 && !isTold)
@@ -44,16 +63,17 @@ export async function succeed(received: Received, parts: SuccessionParts): Promi
   link.send(words.ready);
   if ((await told) !== words.take) {
     logger.log("warn", "upgrade", "the process before this one does not give way, so this one ends");
-    return false;
+    return null;
   }
   await received.accept();
   logger.log("info", "upgrade", "accepts in the place of the process before it", { pid });
   link.send(words.serving);
-  const last = await link.next();
+  const last = await next();
   tenure.holds = true;
-  link.close();
+  // What the other one carries to its end, it goes on to count.
   logger.log("info", "upgrade", "this process is the node of this host now", {
     by: last === words.yours ? "the process before it" : "the end of the process before it",
   });
-  return true;
+  const predecessorGone = last === words.yours ? next() : Promise.resolve(null);
+  return { predecessorGone: predecessorGone.then(() => link.close()) };
 }

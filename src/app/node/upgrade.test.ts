@@ -1,7 +1,10 @@
 /** A node gives its place away, with processes that a few promises stand for. What real ones do is conformance/upgrade's. */
 import { describe, expect, test } from "bun:test";
+import { takeCounts } from "../../base/counts/passed.ts";
 import { MeshError } from "../../base/errors.ts";
 import { upgradeLimits } from "../../base/limits/host.ts";
+import { MetricRegistry } from "../../base/metrics.ts";
+import { writeMetrics } from "../../base/metrics_text.ts";
 import { rejectionOf } from "../../base/testing/rejection.ts";
 import type { Handover, Received } from "../../host/handover.ts";
 import { FakeClock } from "../../pki/testing/fake_clock.ts";
@@ -12,18 +15,23 @@ import { Upgrades } from "./upgrade.ts";
 function link() {
   const end = () => {
     const waiting: string[] = [];
-    const takers: ((message: string | null) => void)[] = [];
+    // One call at a time: the last one has the next message.
+    let taker: ((message: string | null) => void) | null = null;
     let isOver = false;
     const give = (message: string | null): void => {
       isOver ||= message === null;
-      const take = takers.shift();
-      if (take !== undefined) take(message);
+      const take = taker;
+      taker = null;
+      if (take !== null) take(message);
       else if (message !== null) waiting.push(message);
     };
     const next = (): Promise<string | null> => {
       const message = waiting.shift();
       if (message !== undefined) return Promise.resolve(message);
-      return isOver ? Promise.resolve(null) : new Promise((resolve) => takers.push(resolve));
+      if (isOver) return Promise.resolve(null);
+      return new Promise((resolve) => {
+        taker = resolve;
+      });
     };
     return { give, next };
   };
@@ -43,6 +51,8 @@ function world(
     check?: Ran;
     cannotStart?: boolean;
     executable?: string | null;
+    /** Of the file, each time that it is asked. */
+    digests?: string[];
   } = {},
 ) {
   const clock = new FakeClock(0);
@@ -50,11 +60,23 @@ function world(
   const records: { readonly level: string; readonly message: string; readonly fields: object }[] = [];
   const ends = link();
   const ended = Promise.withResolvers<string>();
+  const metrics = new MetricRegistry();
+  let last = async (): Promise<void> => {};
+  let held = 0;
   const handover: Handover = {
     received: null,
-    start: async (program, args) => {
-      if (programs.cannotStart === true) throw new MeshError("io", "local", `cannot start ${program}`);
-      events.push(`start ${program} ${args.join(" ")}`);
+    hold: async (name) => {
+      held++;
+      return {
+        name,
+        path: "/held",
+        digest: async () => programs.digests?.shift() ?? "a".repeat(64),
+        close: () => void held--,
+      };
+    },
+    start: async ({ name, path }, args) => {
+      if (programs.cannotStart === true) throw new MeshError("io", "local", `cannot start ${name}`);
+      events.push(`start ${path} ${args.join(" ")}`);
       return {
         pid: 77,
         link: ends.old,
@@ -78,7 +100,7 @@ function world(
       arguments: ["node", "-f", "mesh"],
       pid: 7,
       run: async (program, args) => {
-        if (program === "sha256sum") return { exitCode: 0, output: `${"a".repeat(64)}  ${args[1]}\n` };
+        expect(program).toBe("/held");
         events.push(`run ${args.join(" ")}`);
         if (args[0] !== "version") return programs.check ?? { exitCode: 0, output: "" };
         const answer = programs.version ?? version;
@@ -91,7 +113,11 @@ function world(
     executable: async () => (programs.executable === undefined ? "/bin/fairlead" : programs.executable),
     host: { pause: async () => void events.push("pause"), resume: () => void events.push("resume") },
     announce: (pid) => void events.push(`announce ${pid}`),
-    giveWay: (deadlineMs) => void events.push(`give way in ${deadlineMs}`),
+    giveWay: (deadlineMs, counted) => {
+      events.push(`give way in ${deadlineMs}`);
+      last = counted;
+    },
+    metrics,
   });
   const run = (more: { checkOnly?: boolean; program?: string | null } = {}) =>
     upgrades.run({
@@ -102,10 +128,15 @@ function world(
       readyMs: upgradeLimits.readyMs,
       ...more,
     });
-  return { clock, events, records, ends, end: ended.resolve, upgrades, run };
+  return {
+    ...{ clock, events, records, ends, end: ended.resolve, upgrades, run, metrics },
+    /** Files that are open. */
+    held: () => held,
+    finish: () => last(),
+  };
 }
 
-const begun = ["run version --json", "run node -f mesh --check", "pause", "start /new node -f mesh"];
+const begun = ["run version --json", "run node -f mesh --check", "pause", "start /held node -f mesh"];
 const takenBack = ["kill", "accept again", "resume"];
 
 describe("an upgrade", () => {
@@ -144,11 +175,115 @@ describe("an upgrade", () => {
       message: "upgrade: done",
       fields: { by: "uid=0", program: "/new", from: "1.0.0", to: "2.0.0", sha256: "a".repeat(64), pid: 77 },
     });
+    expect(w.held()).toBe(0);
     // What was waited for came: nothing waits for it any longer.
     expect(w.clock.timers).toBe(0);
     // It is not this process's place any more.
     expect(w.upgrades.step).toContain("drains");
     expect(String(await rejectionOf(w.run()))).toContain("drains; wait for its end");
+  });
+
+  describe("what was counted", () => {
+    const knows = { exitCode: 0, output: '{"name":"fairlead","version":"2.0.0","takes":"counts"}' };
+
+    /** The new process: what it shows, and how it answers each message. */
+    function young(w: World) {
+      const registry = new MetricRegistry();
+      registry.counter("opened", "Opened.", []);
+      const said: string[] = [];
+      const listen = async (): Promise<void> => {
+        for (;;) {
+          const message = await w.ends.young.next();
+          if (message === null) return;
+          said.push(message.startsWith(words.counts) ? words.counts : message);
+          if (message === words.take) w.ends.young.send(words.serving);
+          if (!message.startsWith(words.counts)) continue;
+          expect(takeCounts(registry, message.slice(words.counts.length))).toBe(true);
+          w.ends.young.send(words.counted);
+        }
+      };
+      void listen();
+      const shows = () => Number(/^opened_total (\d+)$/m.exec(writeMetrics(registry, "prometheus"))?.[1]);
+      return { said, shows };
+    }
+
+    test("goes to the new process before it accepts, and while this one drains, to its last", async () => {
+      const w = world({ version: knows });
+      const opened = w.metrics.counter("opened", "Opened.", []).with({});
+      opened.add(5);
+      const running = w.run();
+      await w.clock.advance(1);
+      const other = young(w);
+      w.ends.young.send(words.ready);
+      await w.clock.advance(1);
+      expect([other.said, other.shows()]).toEqual([[words.counts, words.take], 5]);
+      // Until it is certain that there is no way back, the rest is this process's.
+      opened.add(1);
+      await w.clock.advance(upgradeLimits.proveMs);
+      expect((await running).result).toBe("done");
+      expect([other.said.at(-1), other.shows()]).toEqual([words.yours, 5]);
+      await w.clock.advance(upgradeLimits.countsMs);
+      expect(other.shows()).toBe(6);
+      opened.add(2);
+      await w.clock.advance(upgradeLimits.countsMs);
+      expect(other.shows()).toBe(8);
+      opened.add(1);
+      await w.finish();
+      expect(other.shows()).toBe(9);
+      expect(w.clock.timers).toBe(0);
+    });
+
+    test("is told to no version that does not know it", async () => {
+      const w = world();
+      w.metrics.counter("opened", "Opened.", []).with({}).add(5);
+      const running = w.run();
+      await w.clock.advance(1);
+      const other = young(w);
+      w.ends.young.send(words.ready);
+      await w.clock.advance(1);
+      await w.clock.advance(upgradeLimits.proveMs);
+      expect((await running).result).toBe("done");
+      await w.clock.advance(upgradeLimits.countsMs);
+      await w.finish();
+      expect(other.said).toEqual([words.take, words.yours]);
+    });
+
+    test("is not waited for when the new process is gone, or says nothing any more", async () => {
+      for (const isSilent of [true, false]) {
+        const w = world({ version: knows });
+        const opened = w.metrics.counter("opened", "Opened.", []).with({});
+        const running = w.run();
+        await w.clock.advance(1);
+        w.ends.young.send(words.ready);
+        await w.clock.advance(1);
+        w.ends.young.send(words.serving);
+        await w.clock.advance(upgradeLimits.proveMs);
+        expect((await running).result).toBe("done");
+        opened.add(1);
+        if (!isSilent) w.ends.young.close();
+        let isFinished = false;
+        const finishing = w.finish().then(() => {
+          isFinished = true;
+        });
+        await w.clock.advance(upgradeLimits.lastCountsMs - 1);
+        expect(isFinished).toBe(!isSilent);
+        await w.clock.advance(1);
+        await finishing;
+        expect(w.clock.timers).toBe(0);
+      }
+    });
+  });
+
+  test("a file that is written to while the upgrade goes on is found before the new process accepts", async () => {
+    const w = world({ digests: ["a".repeat(64), "b".repeat(64)] });
+    const running = w.run();
+    await w.clock.advance(1);
+    w.ends.young.send(words.ready);
+    await w.clock.advance(1);
+    const outcome = await running;
+    expect(outcome).toMatchObject({ result: "rolled back", sha256: "a".repeat(64) });
+    expect(outcome.reason).toContain("was changed after it was looked at");
+    expect(w.events.slice(begun.length)).toEqual(takenBack);
   });
 
   test("a second one is refused by the name of the first", async () => {
@@ -164,7 +299,7 @@ describe("an upgrade", () => {
     expect(w.upgrades.step).toBeNull();
   });
 
-  const cannotRun = new MeshError("io", "local", "cannot run /new: EACCES");
+  const cannotRun = new MeshError("io", "local", "cannot run /held: EACCES");
   for (const [name, programs, reason] of [
     ["is not executable", { version: cannotRun }, "cannot run /new: EACCES"],
     ["dies at once", { version: { exitCode: 139, output: "" } }, "fairlead version ended with 139"],
@@ -192,6 +327,7 @@ describe("an upgrade", () => {
       expect(w.events.every((event) => event.startsWith("run "))).toBe(true);
       expect(w.records.at(-1)).toMatchObject({ level: "error", message: "upgrade: refused" });
       expect(w.upgrades.step).toBeNull();
+      expect(w.held()).toBe(0);
     });
 
   test("looking alone starts nothing", async () => {
@@ -277,6 +413,7 @@ describe("an upgrade", () => {
       expect(w.records.at(-1)).toMatchObject({ level: "error", message: "upgrade: rolled back" });
       // And another one may come.
       expect(w.upgrades.step).toBeNull();
+      expect(w.held()).toBe(0);
     });
 
   test("a process that cannot be started leaves all as it was", async () => {
@@ -297,13 +434,22 @@ describe("a process that takes over", () => {
     const tenure = { holds: false };
     let pending: readonly string[] = ["capture rules"];
     let accepts = 0;
+    const counts: string[] = [];
     const received: Received = { link: ends.young, accept: async () => void accepts++ };
-    const done = succeed(received, { pid: 77, clock, logger: silent, tenure, pending: () => pending });
+    const done = succeed(received, {
+      pid: 77,
+      clock,
+      logger: silent,
+      tenure,
+      pending: () => pending,
+      takeCounts: (text) => void counts.push(text),
+    });
     return {
       clock,
       old: ends.old,
       tenure,
       done,
+      counts,
       accepts: () => accepts,
       ready: () => {
         pending = [];
@@ -327,15 +473,37 @@ describe("a process that takes over", () => {
     expect(await s.old.next()).toBe(words.serving);
     expect([s.accepts(), s.tenure.holds]).toEqual([1, false]);
     s.old.send(words.yours);
-    expect(await s.done).toBe(true);
+    expect(await s.done).not.toBeNull();
     expect(s.tenure.holds).toBe(true);
+  });
+
+  test("takes what the one before it has counted, before it accepts and to that one's end", async () => {
+    const s = successor();
+    await s.ready();
+    expect(await s.old.next()).toBe(words.ready);
+    s.old.send(`${words.counts}one`);
+    expect([await s.old.next(), s.accepts()]).toEqual([words.counted, 0]);
+    s.old.send(words.take);
+    expect(await s.old.next()).toBe(words.serving);
+    s.old.send(words.yours);
+    const succession = await s.done;
+    let isGone = false;
+    const gone = succession?.predecessorGone.then(() => {
+      isGone = true;
+    });
+    s.old.send(`${words.counts}two`);
+    expect(await s.old.next()).toBe(words.counted);
+    expect([s.counts, isGone]).toEqual([["one", "two"], false]);
+    s.old.close();
+    await gone;
+    expect(isGone).toBe(true);
   });
 
   test("ends when the one before it is gone before that; what is set up on the host is not its own", async () => {
     const s = successor();
     s.old.close();
     await s.clock.advance(upgradeLimits.readyLookMs);
-    expect([await s.done, s.tenure.holds, s.accepts()]).toEqual([false, false, 0]);
+    expect([await s.done, s.tenure.holds, s.accepts()]).toEqual([null, false, 0]);
   });
 
   test("goes on when the one before it dies once it accepts: there is no other", async () => {
@@ -345,6 +513,8 @@ describe("a process that takes over", () => {
     expect(await s.old.next()).toBe(words.ready);
     expect(await s.old.next()).toBe(words.serving);
     s.old.close();
-    expect([await s.done, s.tenure.holds]).toEqual([true, true]);
+    const succession = await s.done;
+    expect(s.tenure.holds).toBe(true);
+    await succession?.predecessorGone;
   });
 });

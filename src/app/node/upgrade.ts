@@ -6,8 +6,11 @@
 import { asMeshError, MeshError } from "../../base/errors.ts";
 import { upgradeLimits } from "../../base/limits/host.ts";
 import type { Logger } from "../../base/log.ts";
-import type { Handover, Successor } from "../../host/handover.ts";
+import type { MetricRegistry } from "../../base/metrics.ts";
+import type { Handover, HeldProgram, Successor } from "../../host/handover.ts";
 import type { Clock, Process } from "../../host/host.ts";
+import { takes } from "../version.ts";
+import { CountsTold } from "./counts_told.ts";
 import { words } from "./succession.ts";
 
 export interface UpgradeParts {
@@ -23,8 +26,10 @@ export interface UpgradeParts {
   readonly host: { pause(): Promise<void>; resume(): void };
   /** Says who is the service from now on, before that process itself says anything. */
   readonly announce: (pid: number) => void;
-  /** This process ends when what is open has, or at the deadline. */
-  readonly giveWay: (deadlineMs: number) => void;
+  /** This process ends when what is open has, or at the deadline, and when `counted` has been told what was counted by then. */
+  readonly giveWay: (deadlineMs: number, counted: () => Promise<void>) => void;
+  /** What the new process goes on with. */
+  readonly metrics: MetricRegistry;
 }
 
 export interface UpgradeRequest {
@@ -67,6 +72,8 @@ export class Upgrades {
   #abandon: (reason: string) => void = () => {};
   /** What was begun for it goes no further. */
   #isGivenUp = false;
+  /** Of the last attempt; null when the new process does not go on with what was counted here. */
+  #counts: CountsTold | null = null;
 
   constructor(parts: UpgradeParts) {
     this.#parts = parts;
@@ -116,7 +123,9 @@ export class Upgrades {
     });
     if (result === "done") {
       running.step = "drains";
-      this.#parts.giveWay(request.deadlineMs);
+      const counts = this.#counts;
+      counts?.goOn();
+      this.#parts.giveWay(request.deadlineMs, async () => counts?.finish());
     }
     return outcome;
   }
@@ -125,25 +134,52 @@ export class Upgrades {
     { program, checkOnly, by, readyMs }: UpgradeRequest & { readonly program: string },
     running: { step: Step },
   ): Promise<UpgradeOutcome> {
-    const { logger, version: from, host, handover, process } = this.#parts;
+    const { version: from, handover } = this.#parts;
     const { promise: abandoned, reject } = Promise.withResolvers<never>();
     abandoned.catch(() => {});
     this.#isGivenUp = false;
+    this.#counts = null;
     this.#abandon = (reason) => {
       this.#isGivenUp = true;
       reject(new MeshError("stopped", "local", reason));
     };
-    const sha256 = await this.#digest(program);
-    const known = { from, program, sha256 };
-    let to: string | null = null;
+    let held: HeldProgram | null = null;
+    let sha256: string | null = null;
+    let said: Said | null = null;
     try {
-      to = await Promise.race([this.#checkVersion(program), abandoned]);
-      await Promise.race([this.#checkSettings(program), abandoned]);
+      held = await handover.hold(program);
+      sha256 = await held.digest();
+      said = await Promise.race([this.#checkVersion(held), abandoned]);
+      await Promise.race([this.#checkSettings(held), abandoned]);
+      if (!checkOnly)
+        return await this.#replace(held, { by, from, sha256, ...said }, readyMs, running, abandoned);
+      return { from, program, sha256, result: "checked", to: said.to, pid: null, reason: null };
     } catch (thrown) {
-      const reason = asMeshError(thrown, "io", "local").message;
-      return { ...known, result: "refused", to, pid: null, reason };
+      const { message } = asMeshError(thrown, "io", "local");
+      const reason = held === null ? message : message.replaceAll(held.path, program);
+      return { from, program, sha256, result: "refused", to: said?.to ?? null, pid: null, reason };
+    } finally {
+      held?.close();
     }
-    if (checkOnly) return { ...known, result: "checked", to, pid: null, reason: null };
+  }
+
+  /** @throws MeshError while nothing has been started. */
+  async #replace(
+    held: HeldProgram,
+    {
+      by,
+      from,
+      to,
+      sha256,
+      takesCounts,
+    }: Said & { readonly by: string; readonly from: string; readonly sha256: string | null },
+    readyMs: number,
+    running: { step: Step },
+    abandoned: Promise<never>,
+  ): Promise<UpgradeOutcome> {
+    const { clock, logger, metrics, host, handover, process } = this.#parts;
+    const { name: program } = held;
+    const known = { from, program, sha256, to };
     logger.log("info", "upgrade", "starts a process to take the place of this one", {
       by,
       program,
@@ -154,23 +190,37 @@ export class Upgrades {
     let successor: Successor | null = null;
     await host.pause();
     try {
-      successor = await handover.start(program, process.arguments);
-      await Promise.race([this.#takePlace(successor, readyMs, running), abandoned]);
-      return { ...known, result: "done", to, pid: successor.pid, reason: null };
+      successor = await handover.start(held, process.arguments);
+      if (takesCounts) this.#counts = new CountsTold({ clock, metrics, link: successor.link });
+      const isSame = async (): Promise<boolean> => (await held.digest()) === sha256;
+      await Promise.race([this.#takePlace(successor, readyMs, running, isSame), abandoned]);
+      return { ...known, result: "done", pid: successor.pid, reason: null };
     } catch (thrown) {
       const reason = asMeshError(thrown, "io", "local").message;
       await this.#takeBack(successor);
-      return { ...known, result: "rolled back", to, pid: successor?.pid ?? null, reason };
+      return { ...known, result: "rolled back", pid: successor?.pid ?? null, reason };
     }
   }
 
   /** @throws MeshError; then it can still be taken back. */
-  async #takePlace(successor: Successor, readyMs: number, running: { step: Step }): Promise<void> {
+  async #takePlace(
+    successor: Successor,
+    readyMs: number,
+    running: { step: Step },
+    isSame: () => Promise<boolean>,
+  ): Promise<void> {
     const { takeMs, proveMs } = upgradeLimits;
     await this.#expect(successor, words.ready, readyMs, "was not ready");
-    if (this.#isGivenUp) return;
+    // It runs, so the kernel lets no one write to it any more: what was written before is seen now.
+    if (!(await isSame()))
+      throw new MeshError("io", "local", "the program's file was changed after it was looked at");
     running.step = "hands over";
+    // Nearly all of it while this process accepts, so that what comes waits for no more than the rest.
+    await this.#tellCounts(successor);
+    if (this.#isGivenUp) return;
     successor.stopAccepting();
+    await this.#tellCounts(successor);
+    if (this.#isGivenUp) return;
     successor.link.send(words.take);
     await this.#expect(successor, words.serving, takeMs, "did not accept");
     running.step = "watches the new process";
@@ -195,6 +245,15 @@ export class Upgrades {
     await successor?.ended;
     successor?.link.close();
     host.resume();
+  }
+
+  /** @throws MeshError. */
+  async #tellCounts(successor: Successor): Promise<void> {
+    const { takeMs } = upgradeLimits;
+    await this.#counts?.tell(async () => {
+      await this.#expect(successor, words.counted, takeMs, "did not take what was counted");
+      return words.counted;
+    });
   }
 
   /** @throws MeshError. */
@@ -240,44 +299,51 @@ export class Upgrades {
   }
 
   /** @throws MeshError for what does not run, and is no program of ours. */
-  async #checkVersion(program: string): Promise<string> {
-    const { exitCode, output } = await this.#parts.process.run(program, ["version", "--json"]);
+  async #checkVersion({ name, path }: HeldProgram): Promise<Said> {
+    const { exitCode, output } = await this.#parts.process.run(path, ["version", "--json"]);
     const version = exitCode === 0 ? versionIn(output) : null;
     if (version !== null) return version;
     const said = output.trim().slice(0, 200);
     throw new MeshError(
       "configuration",
       "local",
-      `${program} does not say that it is fairlead: fairlead version ended with ${exitCode}${said === "" ? "" : ` (${said})`}`,
+      `${name} does not say that it is fairlead: fairlead version ended with ${exitCode}${said === "" ? "" : ` (${said})`}`,
     );
   }
 
   /** By the very words that this process was started with. @throws MeshError. */
-  async #checkSettings(program: string): Promise<void> {
+  async #checkSettings({ name, path }: HeldProgram): Promise<void> {
     const { run, arguments: args } = this.#parts.process;
-    const { exitCode, output } = await run(program, [...args, "--check"]);
+    const { exitCode, output } = await run(path, [...args, "--check"]);
     if (exitCode === 0) return;
     throw new MeshError(
       "configuration",
       "local",
-      `${program} does not take the settings of this node (${exitCode}): ${output.trim().slice(0, 1_000)}`,
+      `${name} does not take the settings of this node (${exitCode}): ${output.trim().slice(0, 1_000)}`,
     );
-  }
-
-  async #digest(program: string): Promise<string | null> {
-    const ran = await this.#parts.process.run("sha256sum", ["--", program]).catch(() => null);
-    return /^\\?([0-9a-f]{64}) /.exec(ran?.exitCode === 0 ? ran.output : "")?.[1] ?? null;
   }
 }
 
 /** A process that closes its link is about to end: for so long its end is waited for. */
 const endedWithinMs = 1_000;
 
-function versionIn(output: string): string | null {
+/** What a program says of itself. */
+interface Said {
+  /** Its version. */
+  readonly to: string;
+  /** It goes on with what the process before it has counted. */
+  readonly takesCounts: boolean;
+}
+
+function versionIn(output: string): Said | null {
   try {
     const read: unknown = JSON.parse(output);
     const isOurs = typeof read === "object" && read !== null && "name" in read && read.name === "fairlead";
-    return isOurs && "version" in read && typeof read.version === "string" ? read.version : null;
+    if (!isOurs || !("version" in read) || typeof read.version !== "string") return null;
+    return {
+      to: read.version,
+      takesCounts: "takes" in read && `${read.takes}`.split(" ").includes(takes.counts),
+    };
   } catch {
     return null;
   }

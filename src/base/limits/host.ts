@@ -86,11 +86,16 @@ export const upgradeLimits = {
   /** Listening sockets that one process hands to another: their names go through its environment, which has 128 KiB for one value. */
   maxListeners: 1_000,
   /** Of a message between the two processes, and how many wait to be read; past it the other one is taken for broken. */
-  maxMessageBytes: 4_096,
+  maxMessageBytes: 64 * 1024,
   maxWaitingMessages: 16,
   /** A new process that is not ready by then has failed; what an operator may say instead. */
   readyMs: 60_000,
   maxReadyMs: 10 * 60_000,
+  /** Of counts of metrics in one message; one label set, which has a bound of its own, may be longer. */
+  countsTextChars: 16 * 1024,
+  /** How often the old process tells the new one what it has counted, and how long its last word may take. */
+  countsMs: 1_000,
+  lastCountsMs: 2_000,
   /** How often it looks whether it is. */
   readyLookMs: 50,
   /** From being told to accept until it does. */

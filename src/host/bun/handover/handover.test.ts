@@ -1,6 +1,6 @@
 /** Sockets from process to process: nothing that came is lost, whichever of the two accepts. */
 import { expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert } from "../../../base/assert.ts";
@@ -59,9 +59,10 @@ test("every kind of listening socket goes on in the next process, and comes back
     await (await fetch(`http://127.0.0.1:${http.address.port}/`, { keepalive: false })).text(),
     await askUdp(udp.address),
   ];
+  const bun = await handover.hold(process.execPath);
   try {
     const args = [tcp.address.port, http.address.port, udp.address.port, path].map(String);
-    const next = await handover.start(process.execPath, [script, ...args]);
+    const next = await handover.start(bun, [script, ...args]);
     // It is handed nothing that it would hand on by mistake.
     expect(await next.link.next()).toBe("ready, and hands on 0");
     expect(await answers()).toEqual(["old", "old", "old", "old"]);
@@ -80,7 +81,7 @@ test("every kind of listening socket goes on in the next process, and comes back
     expect(await queued).toBe("old");
     expect(await answers()).toEqual(["old", "old", "old", "old"]);
     // And for good: the path is the other process's then.
-    const last = await handover.start(process.execPath, [script, ...args]);
+    const last = await handover.start(bun, [script, ...args]);
     expect(await last.link.next()).toBe("ready, and hands on 0");
     last.stopAccepting();
     last.link.send("take");
@@ -93,6 +94,7 @@ test("every kind of listening socket goes on in the next process, and comes back
     const refused = await rejectionOf(net.connect({ to: tcp.address, timeoutMs: 60_000 }));
     expect(String(refused)).toContain("ECONNREFUSED");
   } finally {
+    bun.close();
     for (const listener of [tcp, unix, http, udp]) listener.close();
     rmSync(directory, { recursive: true });
   }
@@ -101,11 +103,48 @@ test("every kind of listening socket goes on in the next process, and comes back
 test("a program that cannot be started is told, and nothing has changed", async () => {
   const { host, handover } = await createBunRuntime();
   const listener = host.net.listen({ address: { ip: loopback, port: 0 } }, (socket) => socket.close());
-  const error = await rejectionOf(handover.start("/nowhere/at/all", []));
-  expect(String(error)).toContain("cannot start /nowhere/at/all");
+  for (const [path, reason] of [
+    ["/nowhere/at/all", "cannot run /nowhere/at/all: ENOENT"],
+    ["/", "cannot run /: it is no file"],
+  ] as const)
+    expect(String(await rejectionOf(handover.hold(path)))).toContain(reason);
+  const text = await handover.hold(import.meta.path);
+  expect(String(await rejectionOf(handover.start(text, [])))).toContain(`cannot start ${import.meta.path}`);
+  text.close();
   const socket = await host.net.connect({ to: listener.address, timeoutMs: 60_000 });
   socket.close();
   listener.close();
+});
+
+test("what runs is the file that was looked at, when its path means another by then, and a script, too", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "fairlead-held-"));
+  const { handover } = await createBunRuntime();
+  const path = join(directory, "program");
+  try {
+    writeFileSync(path, "#!/bin/sh\nexit 3\n", { mode: 0o755 });
+    const held = await handover.hold(path);
+    const digest = await held.digest();
+    expect(digest).toBe(new Bun.CryptoHasher("sha256").update("#!/bin/sh\nexit 3\n").digest("hex"));
+    writeFileSync(join(directory, "other"), "#!/bin/sh\nexit 4\n", { mode: 0o755 });
+    renameSync(join(directory, "other"), path);
+    expect(await (await handover.start(held, [])).ended).toBe("with exit code 3");
+    expect(await held.digest()).toBe(digest);
+    held.close();
+    const written = await handover.hold(path);
+    const before = await written.digest();
+    writeFileSync(path, "#!/bin/sh\nexit 5\n");
+    expect(await written.digest()).not.toBe(before);
+    written.close();
+    // As an operator's list of processes shows it.
+    const sleep = await handover.hold("/bin/sleep");
+    const sleeping = await handover.start(sleep, ["60"]);
+    expect(readFileSync(`/proc/${sleeping.pid}/cmdline`, "utf8")).toBe("/bin/sleep\x0060\x00");
+    sleeping.kill();
+    await sleeping.ended;
+    sleep.close();
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });
 
 test("as many sockets as the bound are handed over, and one more is refused", async () => {
@@ -116,12 +155,14 @@ test("as many sockets as the bound are handed over, and one more is refused", as
     return host.net.listen({ address: { ip, port: 0 } }, () => {});
   };
   const listeners = Array.from({ length: upgradeLimits.maxListeners }, (_, index) => open(index));
+  const shell = await handover.hold("/bin/sh");
   try {
-    const next = await handover.start("/bin/sh", ["-c", "ls /proc/self/fd | wc -l; exit 3"]);
+    const next = await handover.start(shell, ["-c", "ls /proc/self/fd | wc -l; exit 3"]);
     expect(await next.ended).toBe("with exit code 3");
     listeners.push(open(upgradeLimits.maxListeners));
-    expect(String(await rejectionOf(handover.start("/bin/true", [])))).toContain("at most 1000");
+    expect(String(await rejectionOf(handover.start(shell, [])))).toContain("at most 1000");
   } finally {
+    shell.close();
     for (const listener of listeners) listener.close();
   }
 }, 60_000);

@@ -1,10 +1,11 @@
 /** Handing this process's listening sockets to a program that it starts: they are inherited, and their names go through the environment. */
 import { MeshError } from "../../../base/errors.ts";
 import { upgradeLimits } from "../../../base/limits/host.ts";
-import type { Handover, HandoverLink, Received, Successor } from "../../handover.ts";
+import type { Handover, HandoverLink, HeldProgram, Received, Successor } from "../../handover.ts";
 import type { Socket } from "../../host.ts";
 import type { BunUnixNetwork } from "../unix.ts";
 import { Descriptors } from "./descriptors.ts";
+import { holdProgram } from "./held_program.ts";
 import type { ListenerTable, Pausable } from "./listener_table.ts";
 
 /** A list of names; the link is the first inherited descriptor, and the sockets follow in that order. */
@@ -64,7 +65,11 @@ export class BunHandover implements Handover {
     return new BunHandover(table, unix, { link, accept: () => table.accept() });
   }
 
-  async start(program: string, args: readonly string[]): Promise<Successor> {
+  hold(program: string): Promise<HeldProgram> {
+    return holdProgram(program);
+  }
+
+  async start(program: HeldProgram, args: readonly string[]): Promise<Successor> {
     const { socket, fd } = await this.#unix.pairForChild();
     try {
       // From here to the start of the program nothing else runs, so no number can change its meaning.
@@ -87,17 +92,23 @@ export class BunHandover implements Handover {
 
 type Shared = ReturnType<ListenerTable["share"]>;
 
-function spawn(program: string, args: readonly string[], shared: Shared, link: number): Bun.Subprocess {
+function spawn(
+  { name, path }: HeldProgram,
+  args: readonly string[],
+  shared: Shared,
+  link: number,
+): Bun.Subprocess {
   // systemd's watchdog is fed by the process that it names; the other is named to it when it takes over.
   const { WATCHDOG_PID: _watched, ...environment } = process.env;
   try {
-    return Bun.spawn([program, ...args], {
-      env: { ...environment, [variable]: JSON.stringify(shared.map(({ name }) => name)) },
+    return Bun.spawn([path, ...args], {
+      argv0: name,
+      env: { ...environment, [variable]: JSON.stringify(shared.map((one) => one.name)) },
       stdio: ["ignore", "inherit", "inherit", link, ...shared.map(({ fd }) => fd)],
     });
   } catch (thrown) {
     const reason = thrown instanceof Error ? thrown.message : String(thrown);
-    throw new MeshError("io", "local", `cannot start ${program}: ${reason}`, { cause: thrown });
+    throw new MeshError("io", "local", `cannot start ${name}: ${reason}`, { cause: thrown });
   }
 }
 
@@ -146,6 +157,9 @@ class BunSuccessor implements Successor {
 /** Lines over a pair of sockets. */
 export class SocketLink implements HandoverLink {
   readonly #socket: Socket;
+  readonly #decoder = new TextDecoder();
+  /** Not yet taken by the kernel: one message is answered before the next is sent, so this has a bound. */
+  #unsent = new Uint8Array();
   readonly #waiting: string[] = [];
   #rest = "";
   #isOver = false;
@@ -154,16 +168,20 @@ export class SocketLink implements HandoverLink {
   constructor(socket: Socket) {
     this.#socket = socket;
     socket.setHandler({
-      onData: (bytes) => this.#read(new TextDecoder().decode(bytes)),
-      onDrain: () => {},
+      onData: (bytes) => this.#read(this.#decoder.decode(bytes, { stream: true })),
+      onDrain: () => this.#flush(),
       onEnd: () => this.close(),
       onClose: () => this.#over(),
     });
   }
 
   send(message: string): void {
-    // Far below what the kernel takes at once.
-    this.#socket.write(new TextEncoder().encode(`${message}\n`));
+    const bytes = new TextEncoder().encode(`${message}\n`);
+    const all = new Uint8Array(this.#unsent.length + bytes.length);
+    all.set(this.#unsent);
+    all.set(bytes, this.#unsent.length);
+    this.#unsent = all;
+    this.#flush();
   }
 
   next(): Promise<string | null> {
@@ -178,6 +196,11 @@ export class SocketLink implements HandoverLink {
   close(): void {
     this.#over();
     this.#socket.close();
+  }
+
+  #flush(): void {
+    if (!this.#isOver && this.#unsent.length > 0)
+      this.#unsent = this.#unsent.slice(this.#socket.write(this.#unsent));
   }
 
   #read(text: string): void {
