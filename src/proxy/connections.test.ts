@@ -199,7 +199,13 @@ describe("register of open connections", () => {
         asked++;
         return lost;
       });
-    registry.recheckPolicy((uid) => uid === "touched");
+    const askedOf: string[] = [];
+    registry.recheckPolicy((uid) => {
+      askedOf.push(uid);
+      return uid === "touched";
+    });
+    // Once each, and of no connection that is under no policy.
+    expect(askedOf).toEqual(["touched", "other"]);
     expect([reasons, loser.ended, outbound.ended, keeps.ended]).toEqual([[lost], true, false, false]);
     expect([asked, registry.size, deferred.length]).toEqual([0, 102, 0]);
   });
@@ -240,11 +246,14 @@ describe("register of open connections", () => {
       return connection;
     });
     registry.recheckPolicy(() => true);
-    expect([registry.size, deferred.length]).toEqual([68, 1]);
+    expect([registry.size, deferred.length]).toEqual([100 - proxyLimits.recheckSliceMs, 1]);
     verdict = null;
     all[40]?.finish(null);
     while (deferred.length > 0) deferred.shift()?.();
-    expect([registry.size, lines.filter(({ fields }) => fields.error === null).length]).toEqual([67, 1]);
+    expect([registry.size, lines.filter(({ fields }) => fields.error === null).length]).toEqual([
+      99 - proxyLimits.recheckSliceMs,
+      1,
+    ]);
   });
 
   test("a peer that is not trusted any more loses all of its connections before its tunnel is cut", () => {

@@ -42,13 +42,16 @@ function parties(
   };
 }
 
-function bench() {
+function bench(wants?: (level: string, target: string) => boolean) {
   const lines: { readonly level: string; readonly message: string; readonly fields: LogFields }[] = [];
   const metrics = new MetricRegistry();
   const clock = { now: () => clock.nowMs, wallMs: () => 5_000_000, nowMs: 1_000 };
   const telemetry = new Telemetry(
     clock as unknown as Clock,
-    { log: (level, _target, message, fields = {}) => void lines.push({ level, message, fields }) },
+    {
+      log: (level, _target, message, fields = {}) => void lines.push({ level, message, fields }),
+      ...(wants === undefined ? {} : { wants }),
+    },
     metrics,
   );
   /** `name label="value" 3` of each series, where the label is the one that is asked for. */
@@ -209,6 +212,7 @@ describe("a record", () => {
     record.close(null);
     record.close(failure("h2_reset"));
     record.reached(named);
+    expect(record.parties.destination.address).toEqual(at("10.0.0.2", 15008));
     expect(counted("istio_tcp_received_bytes", "reporter")).toEqual(["source 9"]);
     expect(counted("istio_tcp_sent_bytes", "reporter")).toEqual(["source 2"]);
     expect(lines.map(({ fields }) => [fields["dst.addr"], fields.error])).toEqual([["10.0.0.2:15008", null]]);
@@ -244,6 +248,24 @@ describe("a record", () => {
       "source 1",
       "source 1",
       "source 1",
+    ]);
+  });
+
+  test("that no reader wants is not written, and is counted all the same; its beginning is said where debugging is wanted", () => {
+    const said = (wanted: readonly string[]) => {
+      const { telemetry, lines, counted } = bench((level, target) => wanted.includes(`${level} ${target}`));
+      telemetry.opened(parties("inbound")).close(null);
+      telemetry.opened(parties("inbound")).close(failure("h2_reset"));
+      expect(counted("istio_tcp_connections_closed", "response_flags")).toEqual(["- 1", "CONNECT 1"]);
+      return lines.map(({ level, message }) => `${level} ${message}`);
+    };
+    const complete = (level: string) => `${level} connection complete`;
+    const opened = "debug connection opened";
+    expect(said(["error access"])).toEqual([complete("error")]);
+    expect(said(["info access", "error access"])).toEqual([complete("info"), complete("error")]);
+    expect(said(["debug access", "info access", "error access"])).toEqual([
+      ...[opened, complete("info")],
+      ...[opened, complete("error")],
     ]);
   });
 
