@@ -8,6 +8,7 @@ import { Tally } from "../peer/tally.ts";
 import { byCgroup } from "./cgroup_cases.ts";
 import type { Check, Group } from "./group.ts";
 import { addresses, firewalled, forwarded, withoutIpv6 } from "./host_cases.ts";
+import { hostsOwn } from "./own_cases.ts";
 import { around, watched } from "./rule_cases.ts";
 import { Stage } from "./stage.ts";
 
@@ -15,6 +16,7 @@ const groups: Readonly<Record<string, Group>> = {
   "around the tunnel": around,
   "rules watched": watched,
   cgroups: byCgroup,
+  "never captured": hostsOwn,
   firewalls: firewalled,
   "without IPv6": withoutIpv6,
   addresses,

@@ -17,7 +17,7 @@ export class Stage {
   readonly backend: BackendName;
   readonly method: CaptureMethod;
   readonly place = new Place();
-  readonly #directory: string;
+  readonly directory: string;
   readonly #authority: TestAuthority;
   readonly #nodes: NodeProcess[] = [];
   readonly #applications = new Map<Host, Application>();
@@ -25,14 +25,14 @@ export class Stage {
   constructor(directory: string, backend: BackendName, method: CaptureMethod) {
     this.backend = backend;
     this.method = method;
-    this.#directory = directory;
+    this.directory = directory;
     mkdirSync(join(directory, "mesh"), { recursive: true });
     writeFileSync(join(directory, "mesh", "mesh.yaml"), mesh);
     this.#authority = TestAuthority.create(join(directory, "pki"), "capture root");
   }
 
   strict(): void {
-    writeFileSync(join(this.#directory, "mesh", "strict.yaml"), strictMutualTls);
+    writeFileSync(join(this.directory, "mesh", "strict.yaml"), strictMutualTls);
   }
 
   /** A node that captures by the back-end of this stage; ready unless said otherwise. */
@@ -42,11 +42,11 @@ export class Stage {
     const node = new NodeProcess(
       host,
       [
-        ...["node", "-f", join(this.#directory, "mesh"), "--workload", `shop/${host.name}`],
+        ...["node", "-f", join(this.directory, "mesh"), "--workload", `shop/${host.name}`],
         ...["--ca-cert", certPath, "--ca-key", keyPath, "--ca-root", certPath],
         ...["--capture", this.method, "--capture-backend", this.backend, ...settings],
       ],
-      { name, logPath: join(this.#directory, `${name}.log`) },
+      { name, logPath: join(this.directory, `${name}.log`) },
     );
     this.#nodes.push(node);
     return node;
