@@ -12,6 +12,7 @@ export const firewalled: Group = {
     "A4 an input policy of drop is found, explained, and opened by the rule that is proposed",
     "A4 the same policy in iptables is found, and opened by the rule that is proposed",
     "A4 firewalld's rules beside it: its plain clients still come in, and the closed port 15008 is told",
+    "A4 ufw's rules beside it are named, and opened by what is proposed",
   ],
   async run(stage, check) {
     const { place } = stage;
@@ -59,6 +60,41 @@ export const firewalled: Group = {
       const { text } = stage.fairlead("capture", "status");
       holds(!/drops captured/.test(text), text);
       holds(/table inet firewalld drops connections to port 15008/.test(text), text);
+      holds(text.includes("firewall-cmd --permanent --add-port=15008/tcp"), text);
+      equal(await caller.call(vm.ip, applicationPort), `you are ${outside.ip}`, "a plain client");
+    });
+    nft("table inet firewalld\ndelete table inet firewalld\n");
+    await check(this.cases[3] ?? "", async () => {
+      for (const chain of ["before-input", "not-local", "user-input"])
+        runToEnd(place.vm.command([stage.iptables, "-N", `ufw-${chain}`]));
+      const iptables = (words: string) => runToEnd(place.vm.command([stage.iptables, ...words.split(" ")]));
+      // What was opened before; the rule of the redirect is there where there was one. A flush would take the node's along.
+      for (const match of [
+        `--dport ${applicationPort}`,
+        "-i lo",
+        `-m conntrack --ctstate DNAT --ctorigdstport ${applicationPort}`,
+      ]) {
+        const rule = `-D INPUT ${match === "-i lo" ? "" : "-p tcp "}${match} -j ACCEPT`;
+        Bun.spawnSync(place.vm.command([stage.iptables, ...rule.split(" ")]));
+      }
+      for (const rule of ufw) iptables(rule);
+      iptables("-P INPUT DROP");
+      const { text } = stage.fairlead("capture", "status");
+      holds(
+        text.includes(`the chain INPUT of ${stage.iptables} (ufw) drops connections to port 15008`),
+        text,
+      );
+      holds(text.includes("ufw allow 15008/tcp"), text);
+      if (isTproxy) holds(!/drops captured/.test(text), text);
+      else {
+        const proposed = new RegExp(`${stage.iptables} (-A INPUT .*ctorigdstport.*)`).exec(text)?.[1];
+        holds(proposed !== undefined, text);
+        iptables((proposed ?? "").replace("443", String(applicationPort)));
+      }
+      // What `ufw allow` does.
+      iptables("-A ufw-user-input -p tcp -m tcp --dport 15008 -j ACCEPT");
+      const after = stage.fairlead("capture", "status").text;
+      holds(!/ufw/.test(after), after);
       equal(await caller.call(vm.ip, applicationPort), `you are ${outside.ip}`, "a plain client");
     });
   },
@@ -99,6 +135,20 @@ const firewalld = `table inet firewalld {
   }
 }
 `;
+
+/** What ufw 0.36 loads for a host with SSH and the application's port allowed, without logging and what is not TCP. */
+const ufw = [
+  "-A INPUT -j ufw-before-input",
+  "-A ufw-before-input -i lo -j ACCEPT",
+  "-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+  "-A ufw-before-input -m conntrack --ctstate INVALID -j DROP",
+  "-A ufw-before-input -j ufw-not-local",
+  "-A ufw-before-input -j ufw-user-input",
+  "-A ufw-not-local -m addrtype --dst-type LOCAL -j RETURN",
+  "-A ufw-not-local -j DROP",
+  "-A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT",
+  `-A ufw-user-input -p tcp -m tcp --dport ${applicationPort} -j ACCEPT`,
+] as const;
 
 export const withoutIpv6: Group = {
   cases: [
@@ -164,7 +214,8 @@ export const addresses: Group = {
       await withNode([], async (node) => {
         if (isCalled === "1") {
           await node.line({ scope: "capture", message: /bridges of this host/ });
-          runToEnd(place.vm.command(["sysctl", "-q", "-w", "net.bridge.bridge-nf-call-iptables=0"]));
+          for (const kind of ["iptables", "ip6tables"])
+            runToEnd(place.vm.command(["sysctl", "-q", "-w", `net.bridge.bridge-nf-call-${kind}=0`]));
         }
         const { text } = stage.fairlead("capture", "status");
         holds(!/bridges of this host/.test(text), text);

@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import type { BackendName, CaptureMethod } from "../../src/host/capture/options.ts";
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { Tally } from "../peer/tally.ts";
+import { bridged } from "./bridge_cases.ts";
 import { byCgroup } from "./cgroup_cases.ts";
 import type { Check, Group } from "./group.ts";
 import { addresses, firewalled, forwarded, withoutIpv6 } from "./host_cases.ts";
@@ -15,6 +16,7 @@ import { Stage } from "./stage.ts";
 const groups: Readonly<Record<string, Group>> = {
   "around the tunnel": around,
   "rules watched": watched,
+  bridges: bridged,
   cgroups: byCgroup,
   "never captured": hostsOwn,
   firewalls: firewalled,

@@ -42,6 +42,30 @@ table inet fairlead {
     ]);
   });
 
+  test("ufw's chains, and what RETURN keeps from a drop further down", () => {
+    const ufw = `*filter
+:INPUT DROP [0:0]
+:ufw-before-input - [0:0]
+-A INPUT -j ufw-before-input
+-A INPUT -j ufw-after-input
+-A ufw-after-input -p tcp -m tcp --dport 139 -j ufw-skip-to-policy-input
+-A ufw-before-input -i lo -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate INVALID -j DROP
+-A ufw-before-input -j ufw-not-local
+-A ufw-before-input -j ufw-user-input
+-A ufw-not-local -m addrtype --dst-type LOCAL -j RETURN
+-A ufw-not-local -j DROP
+-A ufw-skip-to-policy-input -j DROP
+-A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT
+COMMIT`;
+    const opened = ufw.replace("COMMIT", "-A ufw-user-input -p tcp -m tcp --dport 15008 -j ACCEPT\nCOMMIT");
+    const asked = { port: 15008, isRedirected: false };
+    expect([ufw, opened].map((text) => readIptables(text, asked))).toEqual([true, false]);
+    // A chain that drops all that has not returned is no alarm by itself.
+    expect(readIptables(ufw.replace("INPUT DROP", "INPUT ACCEPT"), asked)).toBe(false);
+  });
+
   const redirected = { port: 15006, isRedirected: true };
   const filters: readonly (readonly [name: string, rules: string, drops: boolean])[] = [
     ["a policy of accept", ":INPUT ACCEPT [0:0]", false],

@@ -27,12 +27,15 @@ export async function inspectHost(host: Host, inspected: Inspected): Promise<rea
   ];
 }
 
-const bridgeCalls = "net.bridge.bridge-nf-call-iptables";
+/** Of each family. */
+const bridgeCalls = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"] as const;
 
 /** br_netfilter runs the rules while a packet is still the bridge's, and the kernel forgets which socket they chose when it comes in. */
 async function bridgedPackets({ files }: Host): Promise<readonly Finding[]> {
   const read = (path: string) => files.readText(path).catch(() => "");
-  if ((await read(`/proc/sys/${bridgeCalls.replaceAll(".", "/")}`)).trim() !== "1") return [];
+  const texts = await Promise.all(bridgeCalls.map((name) => read(`/proc/sys/${name.replaceAll(".", "/")}`)));
+  const called = bridgeCalls.filter((_, index) => texts[index]?.trim() === "1");
+  if (called.length === 0) return [];
   const bridges = [
     ...(await read("/proc/net/dev")).matchAll(
       /^\s*((?:docker|br|virbr|lx[cd]br|incusbr|podman|cni)[^:\s]*):/gm,
@@ -45,7 +48,7 @@ async function bridgedPackets({ files }: Host): Promise<readonly Finding[]> {
         .map(([, name]) => name)
         .slice(0, maxShown)
         .join(", ")}) is refused: their packets pass the rules before TPROXY can take them`,
-      remedy: `sysctl -w ${bridgeCalls}=0, or --capture redirect`,
+      remedy: `${called.map((name) => `sysctl -w ${name}=0`).join("; ")}, or --capture redirect`,
     },
   ];
 }

@@ -20,13 +20,16 @@ export async function firewallsThatDrop(
   const closed = nft?.exitCode === 0 ? readNft(nft.output, asked) : [];
   for (const program of ["iptables", "iptables-legacy", "ip6tables", "ip6tables-legacy"]) {
     const saved = await attempt(host, `${program}-save`, ["-t", "filter"]);
-    if (saved?.exitCode === 0 && readIptables(saved.output, asked))
-      closed.push({
-        where: `the chain INPUT of ${program}`,
-        example: isRedirected
-          ? `${program} -A INPUT -p tcp -m conntrack --ctstate DNAT --ctorigdstport 443 -j ACCEPT`
+    if (saved?.exitCode !== 0 || !readIptables(saved.output, asked)) continue;
+    const isUfw = /^:ufw6?-before-input /m.test(saved.output);
+    closed.push({
+      where: `the chain INPUT of ${program}${isUfw ? " (ufw)" : ""}`,
+      example: isRedirected
+        ? `${program} -A INPUT -p tcp -m conntrack --ctstate DNAT --ctorigdstport 443 -j ACCEPT`
+        : isUfw
+          ? `ufw allow ${port}/tcp`
           : `${program} -A INPUT -p tcp --dport ${port} -j ACCEPT`,
-      });
+    });
   }
   return closed;
 }
@@ -36,8 +39,8 @@ interface Asked {
   readonly isRedirected: boolean;
 }
 
-/** What becomes of a new connection; `next` goes on to the next rule. */
-type Verdict = "accept" | "drop" | "next";
+/** What becomes of a new connection; `next` goes on to the next rule, `return` leaves the chain, or may. */
+type Verdict = "accept" | "drop" | "next" | "return";
 
 /** Of a chain's own policy, or the end of a chain that was jumped to. */
 type Chain = readonly (() => Verdict)[];
@@ -45,6 +48,7 @@ type Chain = readonly (() => Verdict)[];
 function walk(chain: Chain): Verdict {
   for (const rule of chain) {
     const verdict = rule();
+    if (verdict === "return") return "next";
     if (verdict !== "next") return verdict;
   }
   return "next";
@@ -88,7 +92,8 @@ function iptablesVerdict(
   );
   if (target === "ACCEPT") return "accept";
   if (target === "DROP" || target === "REJECT") return narrowed ? "next" : "drop";
-  if (target === "RETURN" || target === "" || depth >= maxDepth) return "next";
+  if (target === "RETURN") return "return";
+  if (target === "" || depth >= maxDepth) return "next";
   const verdict = walk(chain(target, depth + 1));
   return verdict === "drop" && narrowed ? "next" : verdict;
 }
@@ -143,12 +148,15 @@ function readNft(text: string, asked: Asked): ClosedBy[] {
     const verdict = walk(chain(key, input.name, 0));
     if (verdict === "accept" || (verdict === "next" && input.policy !== "drop")) return [];
     const where = `${key} ${input.name}`;
+    const isFirewalld = input.table === "firewalld";
     return [
       {
         where: `the chain ${input.name} of nftables' table ${key}`,
         example: asked.isRedirected
           ? `nft insert rule ${where} meta l4proto tcp ct status dnat ct original proto-dst { 80, 443 } accept`
-          : `nft insert rule ${where} tcp dport ${asked.port} accept`,
+          : isFirewalld
+            ? `firewall-cmd --permanent --add-port=${asked.port}/tcp && firewall-cmd --reload`
+            : `nft insert rule ${where} tcp dport ${asked.port} accept`,
       },
     ];
   });
@@ -176,6 +184,7 @@ function nftVerdict(
     }
     if ("xt" in expression) narrowed = true;
     if ("accept" in expression) return "accept";
+    if ("return" in expression) return "return";
     if ("drop" in expression || "reject" in expression) return narrowed ? "next" : "drop";
     const called = isObject(expression.jump) ? expression.jump : expression.goto;
     const verdict = isObject(called)
