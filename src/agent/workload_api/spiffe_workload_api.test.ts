@@ -215,3 +215,29 @@ test("no key is in the audit log", async () => {
   ]);
   expect(JSON.stringify(lab.audit)).not.toContain("key");
 });
+
+describe("an answer", () => {
+  test("is not given before it is asked for, nor before there are roots", async () => {
+    const lab = new IdentityLab(["uid=1001=shop/cart"]);
+    lab.secrets.put(cart, "1");
+    lab.bundle.set({ rootsPem: "", crls: [] });
+    const client = await lab.connect(1001);
+    const svids = lab.open(client, fetchX509Svid, null);
+    const bundles = lab.open(client, fetchX509Bundles, bundlesRequest);
+    await lab.pass(50);
+    expect([svids.answers, bundles.answers]).toEqual([[], []]);
+    lab.bundle.set(bundleOf("root 1"));
+    lab.secrets.put(cart, "2");
+    await lab.pass(50);
+    expect([svids.answers.length, bundles.answers.length]).toEqual([0, 1]);
+    svids.stream.send(svidRequest);
+    await lab.pass(50);
+    expect(svids.answers.map(describeAnswer).map((one) => one?.[0]?.[2])).toEqual([`key ${cart.uri} 2`]);
+  });
+});
+
+test("there are as many rules as the configuration bounds, and a program error past them", () => {
+  const rules = (count: number) => Array.from({ length: count }, (_none, uid) => `uid=${uid}=shop/cart`);
+  expect(new IdentityLab(rules(workloadApiLimits.maxIdentityRules)).audit).toEqual([]);
+  expect(() => new IdentityLab(rules(workloadApiLimits.maxIdentityRules + 1))).toThrow("bounds the rules");
+});

@@ -93,4 +93,14 @@ describe("the change of a delivery", () => {
     );
     expect(changes).toEqual(["workloads", "services"]);
   });
+
+  test("of a name that is of another kind by now takes away what it was", () => {
+    const store = new MeshStore();
+    const addresses = new MeshResources(addressType, { store, refusedPolicies: "deny" });
+    const name = `${other.namespace}/${other.hostname}`;
+    addresses.apply(delivery([{ name, value: encodeWorkload(workload("was", { uid: name })) }]), false);
+    expect([store.workload(name) !== null, store.serviceByKey(name) !== null]).toEqual([true, false]);
+    addresses.apply(delivery([{ name, value: encodeService(other) }]), false);
+    expect([store.workload(name) !== null, store.serviceByKey(name) !== null]).toEqual([false, true]);
+  });
 });

@@ -254,8 +254,7 @@ export class XdsClient {
     this.#status = { ...this.#status, lastAnswerMs: nowMs };
     if (this.#status.connected) return;
     this.#timer?.cancel();
-    if (this.#told || this.#failures > 0 || this.#status.identifier === null)
-      logger.log("info", "xds", "connected to the control plane", { server, identifier });
+    logger.log("info", "xds", "connected to the control plane", { server, identifier });
     this.#told = false;
     this.#status = { ...this.#status, connected: true, sinceMs: nowMs, identifier, error: null };
     this.#options.onConnected?.(identifier);
