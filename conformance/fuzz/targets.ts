@@ -119,4 +119,11 @@ export const targetEntries: readonly TargetEntry[] = [
     floor: 66,
     fixedInputs: 5_000,
   },
+  {
+    name: "worker-frames",
+    file: "worker_frames.ts",
+    sources: ["src/workers/frames", "src/workers/messages", "src/workers/values"],
+    floor: 85,
+    fixedInputs: 5_000,
+  },
 ];
