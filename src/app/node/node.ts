@@ -46,6 +46,7 @@ import { nodeSettings, reservedAddresses } from "./settings.ts";
 import { SidecarPolicies } from "./sidecar_policies.ts";
 import { openSigner } from "./signer.ts";
 import type { NodeWorkers, NodeWorkersParts } from "./workers/node_workers.ts";
+import { workerConfig } from "./workers/worker_settings.ts";
 
 /** A node that is there, and may still wait for its mesh. */
 export interface PreparedNode {
@@ -234,7 +235,7 @@ async function build(
     workers = await openWorkers({
       ...{ host, logger, processes, config, store, trust, crls, secrets, locals, metrics },
       settings: {
-        config,
+        config: workerConfig(config),
         facts: {
           ...{ trustDomain, nodeName, network },
           workloads: config.workloads ?? membership?.workloads ?? null,

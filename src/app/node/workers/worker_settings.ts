@@ -15,3 +15,16 @@ export interface WorkerSettings {
   /** Where the node itself listens: never a target. */
   readonly reserved: readonly SocketAddress[];
 }
+
+/** What a worker needs of the configuration: nothing of files, the control plane or the CA, which are the node's, and no secret. */
+export function workerConfig(config: Config): Config {
+  return {
+    ...config,
+    meshPaths: [],
+    control: null,
+    ca: { kind: "control" },
+    crlPath: null,
+    identitySocket: null,
+    adminSocket: null,
+  };
+}
