@@ -52,7 +52,7 @@ interface Case {
   readonly http: 1 | 2;
   readonly documents: string;
   readonly middlewares?: number;
-  /** Unary calls: an empty message each way, and trailers. */
+  /** Unary calls with a deadline: an empty message each way, and trailers. */
   readonly grpc?: true;
 }
 
@@ -181,6 +181,7 @@ class CallerHttp1 implements H2StreamEvents {
 }
 
 let answers = 0;
+let asked = 0;
 const answer1 = text.encode(
   "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nDate: Sun, 29 Nov 2026 02:00:00 GMT\r\nContent-Length: 12\r\n\r\nhello, world",
 );
@@ -307,8 +308,11 @@ async function open(loop: Loop, one: Case): Promise<() => void> {
   ];
   if (one.grpc)
     return () => {
-      for (let i = 0; i < streams; i++)
-        inner.connection.request(request, false, counting)?.sendData(emptyMessage, true);
+      for (let i = 0; i < streams; i++) {
+        // What is left of a deadline is another time each time, in microseconds as Go's library says it.
+        const deadline = ["grpc-timeout", `${29_999_999 - (asked++ % 1_000_000)}u`];
+        inner.connection.request([...request, ...deadline], false, counting)?.sendData(emptyMessage, true);
+      }
     };
   return () => {
     for (let i = 0; i < streams; i++) inner.connection.request(request, true, counting);

@@ -28,6 +28,7 @@ const notIndexed: ReadonlySet<string> = new Set([
   "etag",
   "expires",
   "forwarded",
+  "grpc-timeout",
   "if-modified-since",
   "if-none-match",
   "last-modified",
@@ -37,6 +38,21 @@ const notIndexed: ReadonlySet<string> = new Set([
   "x-forwarded-for",
   "x-request-id",
 ]);
+
+/** How many entries of a name are compared with a value: what repeats mostly does soon, and a table may be full of one name. */
+const maxCompared = 16;
+/** After so many values of a name in a row that were not in the table, those to come are neither looked for nor put there, */
+const maxMisses = 16;
+/** but one of so many: it may be another by now. */
+const missesPerTry = 64;
+
+/** What is known of a name that has an entry. */
+interface NameUse {
+  /** The number of its newest entry. */
+  newest: number;
+  /** Values since the last one that was found. */
+  misses: number;
+}
 
 /** What is known of a name beforehand. */
 interface NameFacts {
@@ -64,8 +80,8 @@ export class HpackEncoder {
   /** The most we ever use, whatever the peer allows. */
   readonly #ownMaxTableBytes: number;
   readonly #table: DynamicTable;
-  /** Name to the number of its newest entry. Made with the first insertion. */
-  #newest: Map<string, number> | null = null;
+  /** Of names with an entry. Made with the first insertion. */
+  #uses: Map<string, NameUse> | null = null;
   /** By entry number modulo its length: the number of the entry before with the same name, or -1. */
   #previous: Int32Array = noNumbers;
   /** The lowest and the last table size set since the last block; both have to be told (RFC 7541 §4.2). */
@@ -76,7 +92,7 @@ export class HpackEncoder {
     this.#huffman = options.huffman;
     this.#ownMaxTableBytes = options.maxTableBytes;
     this.#table = new DynamicTable(defaultHeaderTableBytes, (entry, number) => {
-      if (this.#newest?.get(entry.name) === number) this.#newest.delete(entry.name);
+      if (this.#uses?.get(entry.name)?.newest === number) this.#uses.delete(entry.name);
     });
     if (options.maxTableBytes < defaultHeaderTableBytes) this.setPeerTableBytes(defaultHeaderTableBytes);
   }
@@ -132,20 +148,34 @@ export class HpackEncoder {
         return this.#literal(kind, 0x0f, known.index, name, value, target, at);
       }
     }
-    const newest = this.#newest?.get(name) ?? -1;
-    for (let number = newest; number >= this.#table.evicted; number = this.#previousOf(number)) {
-      const index = this.#table.inserted - 1 - number;
-      if (this.#table.at(index)?.value === value) {
+    const use = this.#uses?.get(name);
+    const isOnce = use !== undefined && isOfOneUse(use);
+    if (use !== undefined && !isOnce) {
+      const index = this.#indexOf(value, use.newest);
+      if (index !== -1) {
+        use.misses = 0;
         return writeInteger(staticTableLength + 1 + index, indexedField, 0x7f, target, at);
       }
     }
-    const nameIndex = known?.index ?? (newest < 0 ? 0 : staticTableLength + this.#table.inserted - newest);
-    if (this.#isTooLarge(name, value)) {
+    const ofEntry = use === undefined ? 0 : staticTableLength + this.#table.inserted - use.newest;
+    const nameIndex = known?.index ?? ofEntry;
+    if (isOnce || this.#isTooLarge(name, value)) {
       return this.#literal(literalNotIndexed, 0x0f, nameIndex, name, value, target, at);
     }
     at = this.#literal(literalIndexed, 0x3f, nameIndex, name, value, target, at);
     this.#insert({ name, value, wellFormed: true });
     return at;
+  }
+
+  /** @param newest the number of the name's newest entry. @returns the value's place, 0 the newest of all, or -1. */
+  #indexOf(value: string, newest: number): number {
+    let number = newest;
+    for (let looks = 0; looks < maxCompared && number >= this.#table.evicted; looks++) {
+      const index = this.#table.inserted - 1 - number;
+      if (this.#table.at(index)?.value === value) return index;
+      number = this.#previousOf(number);
+    }
+    return -1;
   }
 
   /** An entry of more than half the table would flush the rest for one field. */
@@ -158,16 +188,19 @@ export class HpackEncoder {
   }
 
   #insert(entry: HpackEntry): void {
-    this.#newest ??= new Map();
+    this.#uses ??= new Map();
     if (this.#previous.length === 0) {
       this.#previous = new Int32Array(Math.ceil(this.#ownMaxTableBytes / fieldOverheadBytes) + 1);
     }
     const number = this.#table.inserted;
     // Looked up before the insertion, whose evictions may take the older entry of this name out of the map.
-    const before = this.#newest.get(entry.name) ?? -1;
+    const use = this.#uses.get(entry.name) ?? { newest: -1, misses: 0 };
+    const before = use.newest;
     if (!this.#table.insert(entry)) return;
     this.#previous[number % this.#previous.length] = before;
-    this.#newest.set(entry.name, number);
+    use.newest = number;
+    // The evictions may have taken it away, or it was not there.
+    if (before < this.#table.evicted) this.#uses.set(entry.name, use);
   }
 
   #literal(
@@ -203,6 +236,12 @@ export class HpackEncoder {
 }
 
 const noNumbers = new Int32Array(0);
+
+/** Ids and deadlines have another value each time, by whatever name: in the table they push out what comes again. Counts the value as not found. */
+function isOfOneUse(use: NameUse): boolean {
+  use.misses++;
+  return use.misses > maxMisses && use.misses % missesPerTry !== 0;
+}
 
 /** A line break in a field would be a second field to an HTTP/1 hop behind the peer (RFC 9113 §10.3). */
 function assertEncodable(text: string): void {

@@ -255,6 +255,37 @@ describe("encoder", () => {
     expect(encode(encoder, ["traceparent", "00-1"])).toEqual(first);
   });
 
+  test("a name whose values do not come again leaves the table to the others, whatever it is; it is tried again", () => {
+    const encoder = new HpackEncoder({ maxTableBytes: 4096, huffman: false });
+    const decoder = new HpackDecoder();
+    const said = (id: string) => {
+      const fields = ["x-kept", "k".repeat(100), "x-id", id];
+      const block = encode(encoder, fields);
+      expect(decode(decoder, block)).toEqual(fields);
+      return block;
+    };
+    const blocks = Array.from({ length: 2000 }, (_none, i) => said(`id-${i}`));
+    // Its one entry is never pushed out.
+    expect(blocks.filter((block) => block.length > 100).length).toBe(1);
+    // Behind the other field, which is one byte by now: what is put into the table, sixteen at first and then each 64th.
+    const put = blocks.flatMap((block, i) => (i > 0 && ((block[1] ?? 0) & 0xc0) === 0x40 ? i : []));
+    expect(put.slice(0, 19)).toEqual([...Array(17).keys()].slice(1).concat(64, 128, 192));
+    // By now it is always the same.
+    const same = Array.from({ length: 200 }, () => said("same"));
+    expect(same.at(-1)?.length).toBe(2);
+  });
+
+  test("the last sixteen values of a name are known again", () => {
+    const encoder = new HpackEncoder({ maxTableBytes: 4096, huffman: false });
+    const length = (value: number) => encode(encoder, ["x-a", `value ${value}`]).length;
+    for (let value = 0; value < 17; value++) {
+      length(value);
+      expect(length(value)).toBe(1);
+    }
+    expect(length(1)).toBe(1);
+    expect(length(0)).toBeGreaterThan(1);
+  });
+
   test("§4.2 a limit that went down and up again is told twice", () => {
     const encoder = new HpackEncoder({ maxTableBytes: 4096, huffman: false });
     const decoder = new HpackDecoder();
