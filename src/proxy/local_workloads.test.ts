@@ -207,3 +207,49 @@ test("a change of other hosts' workloads is none of ours", () => {
   store.apply({ workloads: { remove: [here("ours").uid] } });
   expect([told, named(locals)]).toEqual([2, ["far"]]);
 });
+
+test("a workload is found by its namespace and name, and one of another namespace is not it", () => {
+  const store = new MeshStore();
+  store.apply({ workloads: { upsert: [here("other"), here("ours", { addresses: [ip("10.0.0.2")] })] } });
+  const locals = selecting(store, { hostAddresses: () => [ip("10.0.0.1"), ip("10.0.0.2")] });
+  const { namespace } = here("ours");
+  expect(locals.byName(`${namespace}/ours`)?.name).toBe("ours");
+  expect([locals.byName("elsewhere/ours"), locals.byName("ours")]).toEqual([null, null]);
+});
+
+test("who waits for a workload gets it with the change that brings it, and not with another one", async () => {
+  const store = new MeshStore();
+  const locals = selecting(store, { hostAddresses: () => [ip("10.0.0.1"), ip("10.0.0.2")] });
+  const found: (string | undefined)[] = [];
+  const address = ip("10.0.0.1");
+  const waiting = Promise.resolve(locals.wait(() => locals.byAddress(address), "is there")).then(
+    (workload) => void found.push(workload.name),
+    () => void found.push("none"),
+  );
+  store.apply({ workloads: { upsert: [here("another", { addresses: [ip("10.0.0.2")] })] } });
+  expect(named(locals)).toEqual(["another"]);
+  for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+  expect(found).toEqual([]);
+  store.apply({ workloads: { upsert: [here("ours")] } });
+  for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+  expect(found).toEqual(["ours"]);
+  await waiting;
+  locals.close();
+});
+
+test("of pods on their node's network many have its address, and that is no dispute", () => {
+  for (const modes of [
+    ["HOST_NETWORK", "STANDARD"],
+    ["STANDARD", "HOST_NETWORK"],
+    ["HOST_NETWORK", "HOST_NETWORK"],
+  ] as const) {
+    const store = new MeshStore();
+    store.apply({
+      workloads: {
+        upsert: [here("first", { networkMode: modes[0] }), here("second", { networkMode: modes[1] })],
+      },
+    });
+    selecting(store, {});
+    expect([modes, said]).toEqual([modes, []]);
+  }
+});

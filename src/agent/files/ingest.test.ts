@@ -537,6 +537,27 @@ test("files that rest at the last look that is taken are read, and one look late
   }
 });
 
+test("of two of one name the first is in force, and neither of them is a last good version", async () => {
+  const entry = (address: string) =>
+    `apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: one, namespace: shop}\nspec: {address: ${address}}\n`;
+  const { world, ingest, lines } = await start({
+    "conf/a.yaml": entry("10.0.0.1"),
+    "conf/b.yaml": entry("10.0.0.2"),
+  });
+  expect(ingest.inForce.value?.documents.map(({ location }) => location.file)).toEqual(["conf/a.yaml"]);
+  expect(
+    ingest.status().documents.map(({ accepted, lastGoodInForce }) => [accepted, lastGoodInForce]),
+  ).toEqual([
+    [true, false],
+    [false, false],
+  ]);
+  // A word that something changed where nothing did is none.
+  const before = lines.length;
+  world.notify();
+  await world.pass(3);
+  expect(lines.length).toBe(before);
+});
+
 describe("a reading that is under way", () => {
   const entry = (address: string) =>
     `apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: one, namespace: shop}\nspec: {address: ${address}}\n`;

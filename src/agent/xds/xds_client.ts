@@ -123,7 +123,6 @@ export class XdsClient {
 
   /** Ends the stream, if there is one, and begins another at once: with other credentials, say. */
   reconnect(): void {
-    if (this.#closed) return;
     this.#stream?.cancel();
     this.#ended(null, "our own wish");
   }

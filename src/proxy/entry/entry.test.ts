@@ -78,8 +78,19 @@ describe("entries", () => {
     const socket = new FakeSocket();
     const running = EntryHandshake.run(fakeClock().clock, socket, httpConnectEntry());
     socket.receive("GET / HTTP/1.1\r\n\r\n");
-    expect(await running.catch((error) => error.blame)).toBe("peer");
     expect([socket.text.slice(0, 12), socket.state]).toEqual(["HTTP/1.1 405", "closed"]);
+    expect(await running.catch((error) => error.blame)).toBe("peer");
+  });
+
+  test("a request that comes in pieces is waited for, and nothing is said before it is whole", async () => {
+    const socket = new FakeSocket();
+    const running = EntryHandshake.run(fakeClock().clock, socket, httpConnectEntry());
+    for (const piece of ["CONNECT a:80 ", "HTTP/1.1\r\n"]) {
+      socket.receive(piece);
+      expect([socket.text, socket.state]).toEqual(["", "open"]);
+    }
+    socket.receive("\r\n");
+    expect((await running).destination).toEqual({ host: "a", port: 80 });
   });
 
   test("a client that says nothing is closed when its time is up", async () => {

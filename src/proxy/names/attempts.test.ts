@@ -144,8 +144,14 @@ describe("RFC 8305 §5, the attempts", () => {
 
   test("when all have failed the first one's reason is told", async () => {
     const { result, settle } = trying(["a", "b"]);
+    let isTold = false;
+    result.catch(() => {
+      isTold = true;
+    });
     await settle("a", "reject");
+    expect(isTold).toBe(false);
     await settle("b", "reject");
+    expect(isTold).toBe(true);
     expect(await outcomeOf(result)).toThrow("a failed");
   });
 
