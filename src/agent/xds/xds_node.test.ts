@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { describeNode } from "./xds_node.ts";
 
-test("a host introduces itself as ztunnel does, by its address or by the one that ztunnel stands in with", () => {
+test("a host introduces itself as ztunnel does, by its address or by the one that ztunnel has for want of it", () => {
   const facts = { nodeName: "edge-1", clusterId: "c1", network: "n1" };
   const told = (instanceIp: string, more?: Readonly<Record<string, string>>) =>
     describeNode(
