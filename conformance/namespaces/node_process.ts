@@ -136,8 +136,8 @@ export class NodeProcess {
         .map((line) => `${argv.join(" ")}: ${line}`);
     return [
       ...left(["nft", "list", "tables"], /fairlead/),
-      ...left(["ip", "rule"], /0x111/),
-      ...left(["ip", "-6", "rule"], /0x111/),
+      ...left(["ip", "rule"], /0x11[123]/),
+      ...left(["ip", "-6", "rule"], /0x11[123]/),
       ...left(["ip", "route", "show", "table", "all"], /table 100\b/),
       ...left(["ip", "-6", "route", "show", "table", "all"], /table 100\b/),
     ];

@@ -3,12 +3,13 @@
  * answer, by what crosses the cable, by both nodes' records, and by the rules that the kernel lists: they must be of that method and of
  * that program alone, or another one would have done the work.
  */
+import { unitText } from "../../src/cli/install/unit.ts";
 import type { BackendName, CaptureMethod } from "../../src/host/capture/options.ts";
 import { unavailable } from "../namespaces/available.ts";
 import { workload } from "../namespaces/documents.ts";
 import type { Host } from "../namespaces/hosts.ts";
 import { cart, db, dbService, Lab, shop } from "../namespaces/lab.ts";
-import type { NodeProcess } from "../namespaces/node_process.ts";
+import { fromSource, type NodeProcess } from "../namespaces/node_process.ts";
 import { eventually } from "../peer/lab/eventually.ts";
 import { runToEnd } from "../peer/lab/subprocess.ts";
 import { type Check, equal, type Group, holds } from "./group.ts";
@@ -38,11 +39,16 @@ const plain = ({ method, backend }: Way, { family }: Family): string =>
 const alone = ({ method, backend }: Way): string =>
   `${method} by ${backend}: the rules of both nodes are of that method and program alone, and go with them`;
 
+const crashed = ({ method, backend }: Way): string =>
+  `${method} by ${backend}: of a node that was killed (-9) the commands of the unit leave no rule and no route`;
+
+const unit = unitText({ binary: "fairlead", user: "fairlead", words: ["node", "--capture", "redirect"] });
 const plainPort = 15433;
 
 export const capture: Group = {
   cases: ways.flatMap((way) => [
     alone(way),
+    crashed(way),
     ...families.flatMap((family) => [meshed(way, family), plain(way, family)]),
   ]),
   whyNot: () =>
@@ -120,7 +126,18 @@ async function judge(lab: Lab, way: Way, check: Check): Promise<void> {
       const [record] = inbound.records.slice(before);
       equal([record?.direction, record?.["src.identity"]], ["inbound", undefined], "its record");
     });
-  equal(await inbound.stop(), 0, "exit code");
+  await check(crashed(way), async () => {
+    inbound.process.signal("SIGKILL");
+    await inbound.process.exited;
+    equal(loadedBy(server), way.programs, "who has rules right after it");
+    const commands = [...unit.matchAll(/^ExecStopPost=\+-fairlead (capture .*)$/gm)].map(
+      ([, words = ""]) => words,
+    );
+    equal(commands.length, 1, "commands about capture after its end");
+    for (const words of commands) runToEnd(server.command([...fromSource, ...words.split(" ")]));
+    equal(loadedBy(server), [], "rules afterwards");
+    equal(inbound.captureRules(), [], "routes afterwards");
+  });
 }
 
 function save(host: Host, program: string): string {

@@ -308,6 +308,11 @@ describe("what is claimed twice", () => {
       ["9 WorkloadEntry a/b: the address 10.0.0.1 is claimed by WorkloadEntry a/a at f:1:1"],
     ],
     [
+      "an address of IPv6, however it is written",
+      [we("a/a", '"fd77::3"'), we("a/b", '"FD77:0:0::0003"')],
+      ["9 WorkloadEntry a/b: the address fd77::3 is claimed by WorkloadEntry a/a at f:1:1"],
+    ],
+    [
       "a VIP",
       [
         document("ServiceEntry", "a/a", "{hosts: [a.a], addresses: [10.88.0.1]}"),
