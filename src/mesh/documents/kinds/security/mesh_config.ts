@@ -147,6 +147,13 @@ function readAuthorizer(provider: ObjectReader, name: string, problems: Problems
   const port = reader.integer("port", 1, 65_535);
   if (!reader.has("port")) problems.add(reader.at, `${reader.path("port")} is missing`);
   const timeoutMs = reader.has("timeout") ? readDuration(reader, "timeout", 1, problems) : null;
+  const clears = readBoolean(reader, "clearRouteCache", problems);
+  if (reader.has("clearRouteCache") && !clears)
+    problems.add(
+      reader.where("clearRouteCache"),
+      `${reader.path("clearRouteCache")} must be true: routes are chosen after the authorizer has set its headers`,
+      "false",
+    );
   if (service === null || port === null) return null;
   const base = {
     at: reader.at,

@@ -244,6 +244,8 @@ extensionProviders:
     expect(errors(grpc("service: a, port: 1, includeRequestBodyInCheck: {}"))).toContain(
       "maxRequestBytes is missing",
     );
+    expect(errors(grpc("service: a, port: 1, clearRouteCache: true"))).toBe("");
+    expect(errors(grpc("service: a, port: 1, clearRouteCache: false"))).toContain("must be true");
     const body = (bytes: number) =>
       grpc(`service: a, port: 1, includeRequestBodyInCheck: {maxRequestBytes: ${bytes}}`);
     expect(errors(body(authLimits.maxCheckedBodyBytes))).toBe("");

@@ -32,8 +32,15 @@ export function readHttpMatch(reader: ObjectReader, problems: Problems): Virtual
     return node === null ? null : readTextMatch(node, reader.path(field), problems);
   };
   const headerName = (name: string, at: Location) => readMatchedName(name, at, reader, problems);
+  const name = reader.string("name");
+  if (name !== null && name.value !== "")
+    problems.warn(
+      name.at,
+      "Ignored",
+      `${reader.path("name")} has no effect: records have the route's name, and not the match's behind it`,
+    );
   return {
-    name: reader.string("name")?.value ?? null,
+    name: name?.value ?? null,
     match: {
       path: readUri(reader, problems),
       ignorePathCase: readFlag(reader, "ignoreUriCase", problems) ?? false,
