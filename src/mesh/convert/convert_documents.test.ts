@@ -279,7 +279,7 @@ describe("ServiceEntry", () => {
     ]);
     expect(warningsOf(conversion)).toEqual([
       'ServiceEntry shop/a: networking.istio.io/traffic-distribution must be one of Any, PreferClose, PreferSameZone, PreferSameNode, not "Near"',
-      "ServiceEntry shop/a: without spec.addresses it has no VIP: call it by name, through SOCKS5, HTTP CONNECT or a mapped port",
+      "ServiceEntry shop/a: without spec.addresses it has no VIP: call it by name, through --dns with capture, SOCKS5, HTTP CONNECT or a mapped port",
       "ServiceEntry shop/a: spec.resolution is STATIC, but it has neither endpoints nor a workloadSelector",
       "ServiceEntry shop/b: its workloadSelector selects no WorkloadEntry",
       "ServiceEntry shop/b: its hosts share spec.addresses, which then belong to the first host by name",

@@ -133,7 +133,7 @@ function warn(
 
   if (document.addresses.length === 0 && document.resolution !== "NONE") {
     const message =
-      "without spec.addresses it has no VIP: call it by name, through SOCKS5, HTTP CONNECT or a mapped port";
+      "without spec.addresses it has no VIP: call it by name, through --dns with capture, SOCKS5, HTTP CONNECT or a mapped port";
     report.warn(document, "NoAddress", message);
   }
   const [first, ...others] = document.hosts;
