@@ -10,9 +10,18 @@ import type { Check, Group } from "./group.ts";
 import { install } from "./install_cases.ts";
 import { names } from "./names_cases.ts";
 import { run } from "./run_cases.ts";
+import { systemd } from "./systemd_cases.ts";
 import { trial } from "./trial_cases.ts";
 
-const groups: Readonly<Record<string, Group>> = { names, install, capture, check: checks, trial, run };
+const groups: Readonly<Record<string, Group>> = {
+  names,
+  install,
+  systemd,
+  capture,
+  check: checks,
+  trial,
+  run,
+};
 
 const usage = `usage: npm run conformance -- vm [--only TEXT] [--verbose]
 

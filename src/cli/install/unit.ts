@@ -60,6 +60,7 @@ StateDirectoryMode=0700
 RuntimeDirectory=fairlead
 RuntimeDirectoryMode=0755
 ConfigurationDirectory=fairlead
+ConfigurationDirectoryMode=0750
 
 ProtectSystem=strict
 ${setsNames ? "ReadWritePaths=-/etc\n" : ""}ProtectHome=yes
