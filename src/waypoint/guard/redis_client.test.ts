@@ -98,17 +98,25 @@ describe("the Redis client", () => {
     expect(await ask("PING")).toContain("OK");
   });
 
-  test("one that goes away in the middle fails all that wait, and is dialled again later", async () => {
-    const { ask, world, server } = scene((command) => (command.includes("HANG") ? "" : "+OK\r\n"));
-    await ask("PING");
-    const hanging = ask("HANG");
-    await world.run(world.nowMs + 10);
-    server.sockets[0]?.reset();
-    expect(await hanging).not.toContain("OK");
-    await world.run(world.nowMs + 10_000);
-    expect(await ask("PING")).toContain("OK");
-    expect(server.sockets).toHaveLength(2);
-  });
+  for (const [how, go] of [
+    ["breaks off", (socket: Socket) => socket.reset()],
+    ["ends its side", (socket: Socket) => socket.end()],
+  ] as const)
+    test(`one that ${how} in the middle fails all that wait at once, and is dialled again later`, async () => {
+      const { ask, world, server } = scene((command) => (command.includes("HANG") ? "" : "+OK\r\n"));
+      await ask("PING");
+      const begun = world.nowMs;
+      const hanging = ask("HANG");
+      await world.run(world.nowMs + 10);
+      const [socket] = server.sockets;
+      if (socket !== undefined) go(socket);
+      expect(await hanging).toMatch(/closed|reset/);
+      // Not by the time that a command has.
+      expect(world.nowMs - begun).toBeLessThan(50);
+      await world.run(world.nowMs + 10_000);
+      expect(await ask("PING")).toContain("OK");
+      expect(server.sockets).toHaveLength(2);
+    });
 
   test("nonsense ends the connection", async () => {
     const { ask } = scene(() => "HTTP/1.1 400 Bad Request\r\n\r\n");
