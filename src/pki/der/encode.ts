@@ -40,7 +40,7 @@ export function fromHex(hexadecimal: string): Uint8Array {
 
 function encodeLength(length: number): Uint8Array {
   if (length < 0x80) return Uint8Array.of(length);
-  const bytes: number[] = [];
-  for (let rest = length; rest > 0; rest = Math.floor(rest / 256)) bytes.unshift(rest % 256);
+  const digits = length.toString(16);
+  const bytes = fromHex(digits.padStart(Math.ceil(digits.length / 2) * 2, "0"));
   return Uint8Array.of(0x80 | bytes.length, ...bytes);
 }

@@ -40,7 +40,16 @@ function bench() {
     return (found as readonly (CryptoKey & { readonly name: string })[]).map(({ name }) => name);
   };
   const away = () => readings.at(-1)?.reject(new MeshError("connect_refused", "upstream", "away"));
-  return { clock, lines, readings, cache, names, away };
+  /** Null where it waits. */
+  const soon = async (kid: string | null): Promise<readonly string[] | null> => {
+    let found: readonly string[] | null = null;
+    void names(kid).then((those) => {
+      found = those;
+    });
+    await clock.advance(0);
+    return found;
+  };
+  return { clock, lines, readings, cache, names, soon, away };
 }
 
 describe("an issuer's keys", () => {
@@ -57,13 +66,13 @@ describe("an issuer's keys", () => {
   });
 
   test("that are old serve while new ones are read; too old ones do not", async () => {
-    const { clock, readings, names } = bench();
+    const { clock, readings, names, soon } = bench();
     const first = names("a");
     readings[0]?.resolve(keys("a"));
     expect(await first).toEqual(["a"]);
     await clock.advance(tokenLimits.keysFreshMs);
     // The reading has begun and has not ended.
-    expect([await names("a"), await names("a"), readings.length]).toEqual([["a"], ["a"], 2]);
+    expect([await soon("a"), await soon("a"), readings.length]).toEqual([["a"], ["a"], 2]);
     await clock.advance(tokenLimits.keysStaleMs - tokenLimits.keysFreshMs - 1);
     expect(await names("a")).toEqual(["a"]);
     await clock.advance(1);
@@ -136,7 +145,7 @@ describe("an issuer's keys", () => {
       ["a", []],
       [null, []],
     ] as const)
-      expect([kid, await answering.names(kid), answering.readings.length]).toEqual([kid, [...found], 1]);
+      expect([kid, await answering.soon(kid), answering.readings.length]).toEqual([kid, [...found], 1]);
     expect(readings).toHaveLength(before);
     // A token that names none makes no reading.
     await clock.advance(tokenLimits.unknownKeyIntervalMs);

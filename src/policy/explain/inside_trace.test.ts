@@ -1,11 +1,16 @@
 /** `explain` of a workload with the application inside its tunnel (`--l7`). */
 import { describe, expect, test } from "bun:test";
+import { IpAddress } from "../../base/ip.ts";
 import { runSteps } from "../../base/time_slice.ts";
 import { convertDocuments } from "../../mesh/convert/convert_documents.ts";
 import { parseDocuments } from "../../mesh/documents/parse.ts";
+import type { MeshStore } from "../../mesh/store/store.ts";
 import { context, document } from "../../mesh/testing/convert_text.ts";
+import type { Workload } from "../../mesh/workload.ts";
 import { explain } from "./explain.ts";
 import { explainedState } from "./explained_mesh.ts";
+import { traceInside } from "./inside_trace.ts";
+import type { RequestFacts } from "./waypoint_trace.ts";
 
 const tunnel = "networking.istio.io/tunnel: http";
 function workload(name: string, ip: string): string {
@@ -89,6 +94,12 @@ describe("into a workload with the application inside", () => {
   test("documents count by selector, root namespace and target; those of others do not", () => {
     const named = (name: string, spec: string) =>
       policy(name, `action: DENY, ${spec}rules: [{to: [{operation: {paths: [/a]}}]}]`);
+    const condition = (name: string, target: string) =>
+      document(
+        "AccessCondition",
+        name,
+        `| {targetRefs: [{group: networking.istio.io, kind: ServiceEntry, name: ${target}}], conditions: [{expression: "true"}]}`,
+      ).replace(/^apiVersion: .*$/m, "apiVersion: fairlead.dev/v1");
     const users = document(
       "RequestAuthentication",
       "shop/users",
@@ -106,6 +117,8 @@ describe("into a workload with the application inside", () => {
         ),
         named("shop/others", "selector: {matchLabels: {app: reports}}, "),
         named("foreign/foreign", ""),
+        condition("shop/condition", "backend"),
+        condition("shop/condition-of-others", "other"),
       ],
       "shop/frontend",
       "shop/backend",
@@ -115,6 +128,30 @@ describe("into a workload with the application inside", () => {
       ...[`${context.rootNamespace}/root`, "shop/target", "shop/whole-namespace"],
     ]);
     expect(because).toContain("RequestAuthentication shop/users");
+    expect(because).toContain("AccessCondition shop/condition");
+    expect(because).not.toContain("condition-of-others");
+  });
+
+  test("a document with a target is for that alone, whatever the namespace, and one for a Gateway is not its own", () => {
+    const found = ask(
+      [
+        ...shop,
+        policy(
+          "shop/elsewhere",
+          "action: DENY, targetRefs: [{group: networking.istio.io, kind: ServiceEntry, name: other}], rules: [{}]",
+        ),
+        document("Telemetry", "shop/lines", "| {accessLogging: [{disabled: true}]}").replace(
+          "security.istio.io",
+          "telemetry.istio.io",
+        ),
+      ],
+      "shop/frontend",
+      "shop/backend",
+    );
+    expect([found.verdict, found.arrivals[0]?.requests?.because]).toEqual([
+      "allowed",
+      "no policy is for its requests",
+    ]);
   });
 
   test("without the documents it is not known, and said", () => {
@@ -166,10 +203,48 @@ describe("out of a workload with the application inside", () => {
     );
   });
 
+  test("only documents of its own namespace or of the service's, and for the service, are named", () => {
+    const fromShop = [...shop, virtual("shop/v", "backend.shop.mesh"), virtual("far/v", "backend.shop.mesh")];
+    expect(ask(fromShop, "shop/frontend", "shop/frontend").route).toEndWith("by VirtualService shop/v");
+    const other = route
+      .replace("shop/r", "shop/r2")
+      .replace("kind: ServiceEntry, name: backend", "kind: ServiceEntry, name: other");
+    expect(other).not.toBe(route);
+    expect(ask([...shop, other], "shop/frontend", "shop/frontend").route).toEndWith(
+      "no route is for the service",
+    );
+    // A caller of another namespace: its own counts, and a third one's does not.
+    const far = workload("frontend", "10.0.0.9").replace("shop", "far");
+    const texts = [
+      ...shop,
+      far,
+      ...["shop/v", "far/v", "third/v"].map((name) => virtual(name, "backend.shop.mesh")),
+    ];
+    expect(ask(texts, "far/frontend", "far/frontend").route).toEndWith(
+      "by VirtualService shop/v, VirtualService far/v",
+    );
+  });
+
   test("a workload that is called by its own, and calls of others, have no such words", () => {
     expect(ask(shop, "shop/frontend", "shop/frontend", { to: "shop/backend:8080" }).route).toBe(
       "HBONE (mutual TLS) to the workload",
     );
     expect(ask(shop, "shop/reports", "shop/frontend").route).toEndWith("to its endpoint");
   });
+});
+
+test("a policy that the control plane has attached is for the workload, though its labels are not told", () => {
+  const { documents } = parseDocuments([{ path: "mesh.yaml", text: [onlyGet].join("---\n") }]);
+  const of = (authorizationPolicies: readonly string[]) => {
+    const workload = { namespace: "shop", labels: new Map(), services: new Map(), authorizationPolicies };
+    const call = { caller: null, callerIp: IpAddress.fromBytes(Uint8Array.of(10, 0, 0, 9)), port: 80 };
+    return traceInside(
+      documents,
+      {} as MeshStore,
+      "istio-system",
+      workload as unknown as Workload,
+      call as RequestFacts,
+    ).verdict;
+  };
+  expect([of(["shop/only-get"]), of([])]).toEqual(["denied", "allowed"]);
 });

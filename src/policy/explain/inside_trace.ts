@@ -13,8 +13,6 @@ import type { Workload } from "../../mesh/workload.ts";
 import { PolicySet } from "../policy_set.ts";
 import { type RequestFacts, traceRequests, type WaypointTrace } from "./waypoint_trace.ts";
 
-const requestKinds: readonly string[] = ["AuthorizationPolicy", "RequestAuthentication", "AccessCondition"];
-
 /** Of the workload's namespace and the root namespace those that select it; with targets, those for its services without a waypoint. */
 export function traceInside(
   documents: readonly MeshDocument[],
@@ -26,11 +24,16 @@ export function traceInside(
   const services = [...workload.services.keys()].flatMap((key) => store.serviceByKey(key) ?? []);
   const keys = new Set(services.filter((service) => !hasWaypoint(service)).flatMap(serviceTargets));
   const applying = documents.filter((document) => {
-    if (!("targetRefs" in document) || !requestKinds.includes(document.kind)) return false;
+    if (
+      document.kind !== "AuthorizationPolicy" &&
+      document.kind !== "RequestAuthentication" &&
+      document.kind !== "AccessCondition"
+    )
+      return false;
     const { namespace, name } = document.metadata;
-    if (document.targetRefs.length > 0)
+    // An AccessCondition has no other way to say what it is for.
+    if (document.kind === "AccessCondition" || document.targetRefs.length > 0)
       return document.targetRefs.some(({ value }) => keys.has(targetKey(namespace, value)));
-    if (!("selector" in document)) return false;
     if (workload.authorizationPolicies.includes(`${namespace}/${name}`)) return true;
     if (namespace !== workload.namespace && namespace !== rootNamespace) return false;
     return [...(document.selector ?? [])].every(([label, { value }]) => workload.labels.get(label) === value);
