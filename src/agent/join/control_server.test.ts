@@ -7,6 +7,7 @@ import type { TokenSource } from "../../base/settings/node_control.ts";
 import { Secret } from "../../base/settings/secret.ts";
 import { MemoryWorld } from "../../host/memory/world.ts";
 import { peculiarProvider } from "../../pki/crypto/peculiar_provider.ts";
+import { decodePemLabel } from "../../pki/der/pem.ts";
 import { CertificateAuthority } from "../../pki/issue/ca.ts";
 import { istioCertificate } from "../../wire/grpc/services.ts";
 import { ControlServer, type ControlServerOptions } from "./control_server.ts";
@@ -121,6 +122,27 @@ test("a certificate in reserve is shown where there is a token that cannot be re
     server.close();
   }
   expect(shown).toEqual(["own", "own", "spare", "", "", "", ""]);
+});
+
+test("without roots the server is known by its pin, and one with another key is not it", async () => {
+  const { ca, open, failure, called, host, world } = await bench();
+  world
+    .machine("control", { addresses: ["10.0.0.9"] })
+    .start()
+    .net.listen({ address: { ip: ipOf("10.0.0.9"), port: 15012 }, tls: true }, () => {});
+  let seen = 0;
+  host.net.tlsClient = async (socket) => {
+    seen++;
+    return Object.assign(socket, {
+      peerChain: decodePemLabel(ca.rootsPem, "CERTIFICATE"),
+      alpn: "h2",
+    }) as never;
+  };
+  const credentials = { present: () => ({ credentials: null, bearer: null, spare: null }), rootsPem: null };
+  const server = await open(null, { credentials, pin: "00".repeat(32) });
+  expect(await failure(called(server))).toMatch(/pin/);
+  expect(seen).toBe(1);
+  server.close();
 });
 
 test("without roots and without a pin there is no call", async () => {
