@@ -24,6 +24,8 @@ const cases = {
   policy: "a policy that changes ends what it forbids in both, and lets in no one after that",
   stopped: "a worker that does not confirm a change in time is killed, and lets in no one by what it knew",
   revoked: "a revoked certificate ends its connections in both",
+  acknowledged:
+    "a node of a control plane acknowledges a policy when it is in force in both, one of them stopped or not",
   drain: "a drain lets what is open end, and leaves no process",
   orphans: "workers end with their node, however it ends",
 } as const;
@@ -48,15 +50,20 @@ export async function workersConformance(argv: readonly string[]): Promise<numbe
   if (process.platform !== "linux")
     for (const name of Object.values(cases)) tally.skip(name, "workers need Linux");
   else {
-    const stage = new Stage(scratchDirectory("workers"));
-    try {
-      await new Story(stage, tally).run();
-    } catch (thrown) {
-      const what = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
-      const logs = stage.nodes.map(({ process }) => process.lines().slice(-15).join("\n"));
-      tally.fail("workers", [what, ...logs].join("\n--\n"));
-    } finally {
-      await stage.close();
+    for (const [part, run] of [
+      ["files", (story: Story) => story.run()],
+      ["control", (story: Story) => story.runControlled()],
+    ] as const) {
+      const stage = new Stage(scratchDirectory(`workers-${part}`));
+      try {
+        await run(new Story(stage, tally));
+      } catch (thrown) {
+        const what = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+        const logs = stage.nodes.map(({ process }) => process.lines().slice(-15).join("\n"));
+        tally.fail(`workers: ${part}`, [what, ...logs].join("\n--\n"));
+      } finally {
+        await stage.close();
+      }
     }
   }
   console.log(tally.summary());
@@ -82,6 +89,37 @@ class Story {
     await this.#change(db);
     await this.#revoke(cart, db);
     await this.#end(cart, db);
+  }
+
+  async runControlled(): Promise<void> {
+    const stage = this.#stage;
+    const control = await stage.control();
+    const db = stage.start("db", "--workers", "2");
+    const cart = stage.start("cart", "--workers", "2");
+    await Promise.all([db.ready(), cart.ready()]);
+    const facts: [unknown, unknown, string][] = [];
+    for (const isStopped of [false, true]) {
+      const where = isStopped ? "with one stopped" : "with both going on";
+      const open = await stage.calls(calls);
+      const [stuck = 0] = db.workers;
+      if (isStopped) process.kill(stuck, "SIGSTOP");
+      const before = control.acknowledged;
+      facts.push([control.allow("nobody"), true, `applied, ${where}`]);
+      const isAcknowledged = await comesTrue(() => ![null, before].includes(control.acknowledged));
+      // One that could still let somebody in is gone by then.
+      if (isStopped) facts.push([db.workers.includes(stuck), false, "the stopped worker is there"]);
+      // From here on nothing has to be waited for.
+      const after = await Promise.all(Array.from({ length: calls }, () => stage.call()));
+      facts.push(
+        [isAcknowledged, true, `acknowledged, ${where}`],
+        [after.filter((call) => call !== null).length, 0, `calls that go through, ${where}`],
+        [await comesTrue(() => open.every((call) => call.isOver)), true, `all are cut, ${where}`],
+      );
+      control.allow("cart");
+      await db.ready();
+      await eventually("calls go through again", async () => (await stage.call()) !== null);
+    }
+    this.#check(cases.acknowledged, facts);
   }
 
   async #carry(cart: NodeUnderTest, db: NodeUnderTest): Promise<void> {

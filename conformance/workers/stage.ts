@@ -39,17 +39,20 @@ export class NodeUnderTest {
     this.#readiness = `http://${address}:15021/healthz/ready`;
   }
 
-  static start(stage: Stage, name: "cart" | "db", flags: readonly string[]): NodeUnderTest {
+  /** @param source where mesh and certificates come from. */
+  static start(
+    { directory }: Pick<Stage, "directory">,
+    name: "cart" | "db",
+    source: readonly string[],
+    flags: readonly string[],
+  ): NodeUnderTest {
     const address = name === "cart" ? cart : db;
-    const { authority, directory } = stage;
     const admin = join(directory, `${name}.sock`);
     const process = Subprocess.start({
       name,
       argv: [
         ...program,
-        ...["node", "-f", stage.meshPath(name), "--workload", `shop/${name}`],
-        ...["--ca-cert", authority.certPath, "--ca-key", authority.keyPath, "--ca-root", authority.certPath],
-        ...["--crl", stage.crlPath, "--admin-socket", admin, "--admin", `${address}:15000`],
+        ...["node", ...source, "--admin-socket", admin, "--admin", `${address}:15000`],
         ...["--metrics", `${address}:15020`, "--readiness", `${address}:15021`],
         ...flags,
       ],
@@ -132,6 +135,7 @@ export class Stage {
   readonly #server: Bun.TCPSocketListener;
   readonly #open = new Set<Call>();
   readonly nodes: NodeUnderTest[] = [];
+  #control: ControlPlane | null = null;
 
   constructor(directory: string) {
     this.directory = directory;
@@ -170,9 +174,20 @@ export class Stage {
 
   start(name: "cart" | "db", ...flags: readonly string[]): NodeUnderTest {
     const entries = name === "cart" ? ["--map", `${cart}:${entry}=db.shop.mesh:80@shop/cart`] : [];
-    const node = NodeUnderTest.start(this, name, [...entries, ...flags]);
+    const { authority } = this;
+    const source = this.#control?.source(name) ?? [
+      ...["-f", this.meshPath(name), "--workload", `shop/${name}`, "--crl", this.crlPath],
+      ...["--ca-cert", authority.certPath, "--ca-key", authority.keyPath, "--ca-root", authority.certPath],
+    ];
+    const node = NodeUnderTest.start(this, name, source, [...entries, ...flags]);
     this.nodes.push(node);
     return node;
+  }
+
+  /** Mesh and certificates of nodes that start from now on come from a control plane. */
+  async control(): Promise<ControlPlane> {
+    this.#control = await ControlPlane.start(this.directory);
+    return this.#control;
   }
 
   /** A connection from end to end, with one answer. Null when it did not come about. */
@@ -193,7 +208,90 @@ export class Stage {
   async close(): Promise<void> {
     for (const call of this.#open) call.end();
     await Promise.all(this.nodes.map(({ process }) => process.stop()));
+    await this.#control?.process.stop();
     this.#server.stop(true);
+  }
+}
+
+/** A control plane of the same mesh. */
+export class ControlPlane {
+  readonly process: Subprocess;
+  readonly #directory: string;
+  readonly #url = `https://${prefix}.3:25012`;
+  readonly #joinLines = new Map<string, readonly string[]>();
+
+  private constructor(directory: string) {
+    this.#directory = directory;
+    this.process = Subprocess.start({
+      name: "control",
+      argv: [
+        ...program,
+        ...["control", "--serving-name", `${prefix}.3`, "--control-listen", `${prefix}.3:25012`],
+        ...["--state-directory", join(directory, "control"), "--metrics", "off"],
+        ...["--readiness", "off"],
+      ],
+      logPath: join(directory, "control.log"),
+    });
+  }
+
+  static async start(directory: string): Promise<ControlPlane> {
+    const control = new ControlPlane(directory);
+    await eventually(
+      "the control plane has its mesh",
+      () => {
+        if (!control.process.running) throw new Error(`it ended:\n${control.process.log()}`);
+        return control.allow("cart");
+      },
+      () => control.process.log(),
+      bulkHangMs,
+    );
+    for (const name of ["cart", "db"] as const) {
+      const { stdout, stderr } = control.command("join-token", "create", "--workload", `shop/${name}`);
+      const text = `${stdout}${stderr}`;
+      const token = /fjt_\w+/.exec(text)?.[0] ?? "";
+      const pin = /sha256:[0-9a-f]+/.exec(text)?.[0] ?? "";
+      control.#joinLines.set(name, ["--join-token", token, "--ca-pin", pin]);
+    }
+    return control;
+  }
+
+  /** What a node of it is started with. */
+  source(name: string): readonly string[] {
+    const state = join(this.#directory, `state_${name}`);
+    return ["--control", this.#url, "--state-directory", state, ...(this.#joinLines.get(name) ?? [])];
+  }
+
+  /** @returns whether it was done. */
+  allow(account: string): boolean {
+    const path = join(this.#directory, "applied.yaml");
+    writeFileSync(path, `${documents}---\n${policyFor(account)}`);
+    return this.command("apply", "-f", path, "--yes").exitCode === 0;
+  }
+
+  /** The version of policies that the called node has acknowledged; null while it lacks what it was sent last. */
+  get acknowledged(): string | null {
+    const nodes: readonly {
+      readonly node: string;
+      readonly subscriptions: readonly {
+        readonly typeUrl: string;
+        readonly sent: string;
+        readonly acknowledged: string;
+      }[];
+    }[] = JSON.parse(`${this.command("nodes", "-o", "json").stdout}`);
+    const policies = nodes
+      .find(({ node }) => node.startsWith("db"))
+      ?.subscriptions.find(({ typeUrl }) => typeUrl.endsWith("Authorization"));
+    return policies?.sent === policies?.acknowledged ? (policies?.acknowledged ?? null) : null;
+  }
+
+  command(...words: readonly string[]) {
+    return Bun.spawnSync([...program, ...words], {
+      env: {
+        ...process.env,
+        FAIRLEAD_CONTROL: this.#url,
+        FAIRLEAD_IDENTITY: join(this.#directory, "control", "admin.pem"),
+      },
+    });
   }
 }
 
