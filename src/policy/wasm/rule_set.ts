@@ -34,7 +34,8 @@ export class DenseRuleSet {
     const whole = this.ruleCount >> 5;
     for (let word = 0; word < whole; word++) if (this.words[word] !== 0xffff_ffff) return false;
     const rest = this.ruleCount & 31;
-    return rest === 0 || this.words[whole] === (1 << rest) - 1;
+    // Unsigned: of 31 rules the mask would be below zero.
+    return rest === 0 || this.words[whole] === ((1 << rest) - 1) >>> 0;
   }
 
   /** @returns the offset of the summaries, which the words follow. */
