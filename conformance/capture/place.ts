@@ -3,7 +3,7 @@
  * behind a bridge of the VM, and the switch that joins the first three.
  */
 import { existsSync } from "node:fs";
-import type { Host } from "../namespaces/hosts.ts";
+import { type Host, ownRuntime, removeNamespace } from "../namespaces/hosts.ts";
 import { runToEnd } from "../peer/lab/subprocess.ts";
 
 export const vm = { ip: "10.77.0.2", ip6: "fd77::2", bridge: "172.30.0.1" } as const;
@@ -37,7 +37,10 @@ export class Place {
     const host = (name: Name): Host => ({
       name,
       namespace: `${this.#id}-${name}`,
-      command: (argv) => ["ip", "netns", "exec", `${this.#id}-${name}`, ...argv],
+      command: (argv) => [
+        ...["ip", "netns", "exec", `${this.#id}-${name}`, ...ownRuntime(`${this.#id}-${name}`)],
+        ...argv,
+      ],
     });
     this.vm = host("vm");
     this.peer = host("peer");
@@ -93,7 +96,7 @@ export class Place {
 
   close(): void {
     open.delete(this);
-    for (const name of names) Bun.spawnSync(["ip", "netns", "del", `${this.#id}-${name}`]);
+    for (const name of names) removeNamespace(`${this.#id}-${name}`);
   }
 }
 
@@ -110,6 +113,6 @@ function removeAbandoned(): void {
   for (const line of runToEnd(["ip", "netns", "list"]).split("\n")) {
     const [namespace = ""] = line.split(" ");
     const pid = new RegExp(`^${prefix}(\\d+)-`).exec(namespace)?.[1];
-    if (pid !== undefined && !existsSync(`/proc/${pid}`)) Bun.spawnSync(["ip", "netns", "del", namespace]);
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) removeNamespace(namespace);
   }
 }

@@ -183,7 +183,7 @@ function readCounters(host: Host): Crossing {
 }
 
 /** The two share one file system, and each has sockets of its own: where a node's administration is found by itself. */
-function ownRuntime(namespace: string): string[] {
+export function ownRuntime(namespace: string): string[] {
   return ["env", "-u", "RUNTIME_DIRECTORY", `XDG_RUNTIME_DIR=${runtimeDirectory(namespace)}`];
 }
 
@@ -193,7 +193,8 @@ function runtimeDirectory(namespace: string): string {
   return directory;
 }
 
-function removeNamespace(namespace: string): void {
+/** With what its programs had in there. */
+export function removeNamespace(namespace: string): void {
   Bun.spawnSync(["ip", "netns", "del", namespace]);
   rmSync(runtimeDirectory(namespace), { recursive: true, force: true });
 }
