@@ -11,6 +11,7 @@ import { install } from "./install_cases.ts";
 import { names } from "./names_cases.ts";
 import { run } from "./run_cases.ts";
 import { systemd } from "./systemd_cases.ts";
+import { terminals } from "./terminal_cases.ts";
 import { trial } from "./trial_cases.ts";
 
 const groups: Readonly<Record<string, Group>> = {
@@ -21,6 +22,7 @@ const groups: Readonly<Record<string, Group>> = {
   check: checks,
   trial,
   run,
+  terminals,
 };
 
 const usage = `usage: npm run conformance -- vm [--only TEXT] [--verbose]
