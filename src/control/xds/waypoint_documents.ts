@@ -2,12 +2,13 @@
  * The mesh's documents as resources for waypoints, which make their rules of them: each encoded once when it changes, in slices. And those
  * that concern the workloads of one namespace, for tunnels that have a waypoint's application inside.
  */
-import { inSteps } from "../../base/steps.ts";
+import { filterInSteps, inSteps } from "../../base/steps.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
 import type { Watch } from "../../base/watch.ts";
 import type { Clock } from "../../host/host.ts";
 import { documentType } from "../../wire/ads/delta.ts";
 import { type NewResource, ResourceSet } from "../../wire/ads/resource_set.ts";
+import { encodeResourceField } from "../../wire/ads/response_parts.ts";
 import { encodeDocumentMessage } from "../../wire/messages/mesh_resources.ts";
 import type { StoredDocument } from "../records/document_versions.ts";
 import { contentResource } from "./mesh_resource_sets.ts";
@@ -107,6 +108,7 @@ export class WaypointDocuments {
       this.#wanted = null;
       const next = new Map<string, Given>();
       const changed: Given[] = [];
+      const upsert: NewResource[] = [];
       const given = this.#given;
       await slice.run(
         inSteps(stored, (document) => {
@@ -117,21 +119,21 @@ export class WaypointDocuments {
               ? before
               : { document, resource: resourceOf(document) };
           next.set(document.key, now);
-          if (now !== before) changed.push(now);
+          if (now === before) return;
+          changed.push(now);
+          upsert.push(now.resource);
         }),
       );
-      const remove = [...given.keys()].filter((key) => !next.has(key));
+      const remove = await slice.run(filterInSteps(given.keys(), (key) => !next.has(key)));
       this.#given = next;
       this.#isReady = true;
-      let isChanged = this.set.apply(
-        changed.map(({ resource }) => resource),
-        remove,
-      );
+      // In one turn, since no subscriber may read what is half in force; what takes long is done before.
+      let isChanged = this.set.apply(upsert, remove);
       for (const [namespace, view] of this.#views) {
-        const upsert = changed.filter(({ document }) => this.#concerns(document, namespace));
+        const nearby = changed.filter(({ document }) => this.#concerns(document, namespace));
         isChanged =
           view.apply(
-            upsert.map(({ resource }) => resource),
+            nearby.map(({ resource }) => resource),
             remove,
           ) || isChanged;
       }
@@ -153,8 +155,8 @@ function isSame(before: StoredDocument, now: StoredDocument): boolean {
 
 function resourceOf({ key, text, source, line, createdMs }: StoredDocument): NewResource {
   const place = { file: source, line, column: 1 };
-  return contentResource(
-    key,
-    encodeDocumentMessage({ key, text, place, createdMs: BigInt(Math.floor(createdMs)) }),
-  );
+  const message = encodeDocumentMessage({ key, text, place, createdMs: BigInt(Math.floor(createdMs)) });
+  const { name, version, value } = contentResource(key, message);
+  // Made here, in steps, and not when all of them come into force together.
+  return { name, version, value, field: encodeResourceField(documentType, name, version, value) };
 }
