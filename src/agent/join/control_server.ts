@@ -100,6 +100,8 @@ export class ControlServer implements UnaryCaller {
       );
       return {
         send: (request) => void stream.send(request),
+        pause: () => stream.pause(),
+        resume: () => stream.resume(),
         cancel: () => {
           isCancelled = true;
           stream.cancel();

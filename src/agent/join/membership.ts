@@ -162,7 +162,9 @@ export class ControlMembership {
    */
   async follow(followed: Followed): Promise<void> {
     const { store, refusedPolicies } = followed;
-    const resources = { store, refusedPolicies, clusterId: this.facts.clusterId };
+    const { clock } = this.#options.host;
+    const onSlow = (until: Promise<unknown>): void => this.#xds?.holdUp(until);
+    const resources = { store, refusedPolicies, clusterId: this.facts.clusterId, clock, onSlow };
     const policies = acknowledgedLate(new MeshResources(authorizationType, resources), followed.inForce);
     const addresses = acknowledgedLate(new MeshResources(addressType, resources), followed.inForce);
     const trustResources = new TrustResources({

@@ -25,22 +25,42 @@ export class ScriptedServer {
   requests: DeltaDiscoveryRequest[] = [];
   #events: AdsEvents | null = null;
   #nonce = 0;
+  isPaused = false;
+  /** What came while it was paused. */
+  #held: (() => void)[] = [];
 
   readonly open: OpenAdsStream = async (events) => {
     this.opened++;
     if (this.fault !== null) throw this.fault;
     this.#events = events;
     this.requests = [];
+    this.isPaused = false;
+    this.#held = [];
     return {
       send: (request) => void this.requests.push(request),
-      cancel: () => void this.cancelled++,
+      cancel: () => {
+        this.cancelled++;
+        this.#held = [];
+      },
+      pause: () => {
+        this.isPaused = true;
+      },
+      resume: () => {
+        this.isPaused = false;
+        while (!this.isPaused) {
+          const next = this.#held.shift();
+          if (next === undefined) break;
+          next();
+        }
+      },
     };
   };
 
   /** @returns the nonce. */
   push(typeUrl: string, resources: readonly Sent[], removedResources: readonly string[] = []): string {
     const nonce = `n${++this.#nonce}`;
-    this.events.onResponse(this.response(typeUrl, nonce, resources, removedResources));
+    const { events } = this;
+    this.#deliver(() => events.onResponse(this.response(typeUrl, nonce, resources, removedResources)));
     return nonce;
   }
 
@@ -70,7 +90,13 @@ export class ScriptedServer {
   }
 
   end(error: MeshError | null): void {
-    this.events.onEnd(error);
+    const { events } = this;
+    this.#deliver(() => events.onEnd(error));
+  }
+
+  #deliver(event: () => void): void {
+    if (this.isPaused) this.#held.push(event);
+    else event();
   }
 
   /** The answer to a response: null when there is none yet, "" for an ACK, else what was refused. */

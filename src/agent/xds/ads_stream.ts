@@ -13,6 +13,9 @@ export interface AdsEvents {
 
 export interface AdsStream {
   send(request: DeltaDiscoveryRequest): void;
+  /** No event until `resume`; the server is held up by flow control. */
+  pause(): void;
+  resume(): void;
   cancel(): void;
 }
 

@@ -1,10 +1,13 @@
-/** Addresses and policies from a control plane into the store: each delivery is one change, without what could not be read. */
+/** Addresses and policies from a control plane into the store: each delivery is one change, a large one in parts, without what could not be read. */
 import { joinLimits } from "../../base/limits/agent.ts";
+import { inSteps } from "../../base/steps.ts";
+import { runSteps, type SliceClock, TimeSlice } from "../../base/time_slice.ts";
 import type { Authorization } from "../../mesh/authorization.ts";
 import { decodeAddress } from "../../mesh/codec/decode_address.ts";
 import { decodeAuthorization, standInFor } from "../../mesh/codec/decode_authorization.ts";
 import type { Decoded } from "../../mesh/codec/decode_field.ts";
 import type { Service } from "../../mesh/service.ts";
+import { changeInParts } from "../../mesh/store/change.ts";
 import type { MeshChange, MeshStore } from "../../mesh/store/store.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import type { Delivery } from "../../wire/ads/delta.ts";
@@ -36,6 +39,10 @@ export interface MeshResourceOptions {
   readonly clusterId?: string;
   /** `joinLimits.maxResources` when left out. */
   readonly maxResources?: number;
+  /** With it a large delivery is taken in slices, between which connections have their turn; without it at once. */
+  readonly clock?: SliceClock;
+  /** Told of a delivery that takes a while: policies come before the workloads that name them, and go after those. */
+  readonly onSlow?: (until: Promise<unknown>) => void;
 }
 
 export class MeshResources implements ResourceHandler {
@@ -44,6 +51,8 @@ export class MeshResources implements ResourceHandler {
   /** By name, which is what the store calls them. */
   readonly #held = new Map<string, Held>();
   #bytes = 0;
+  /** A delivery that is being taken in slices: the next one, of a later stream, waits for it. */
+  #taking: Promise<unknown> | null = null;
 
   constructor(typeUrl: typeof addressType | typeof authorizationType, options: MeshResourceOptions) {
     this.typeUrl = typeUrl;
@@ -55,17 +64,39 @@ export class MeshResources implements ResourceHandler {
     for (const { resource } of this.#held.values()) yield resource;
   }
 
-  apply(delivery: Delivery, isFirst: boolean): readonly RejectedResource[] {
+  apply(
+    delivery: Delivery,
+    isFirst: boolean,
+  ): readonly RejectedResource[] | Promise<readonly RejectedResource[]> {
+    const { clock } = this.#options;
+    const items = delivery.resources.length + delivery.removed.length;
+    if (clock === undefined || (items <= joinLimits.takenAtOnce && this.#taking === null))
+      return runSteps(this.#applyInSteps(delivery, isFirst));
+    const before = this.#taking ?? Promise.resolve();
+    const taking = before.then(() => new TimeSlice(clock).run(this.#applyInSteps(delivery, isFirst)));
+    this.#taking = taking;
+    const taken = taking.finally(() => {
+      if (this.#taking === taking) this.#taking = null;
+    });
+    this.#options.onSlow?.(taken);
+    return taken;
+  }
+
+  *#applyInSteps(delivery: Delivery, isFirst: boolean): Generator<void, readonly RejectedResource[]> {
     const rejected: RejectedResource[] = [];
     const change = new ChangeBuilder();
-    for (const name of delivery.removed) this.#forget(name, change);
+    yield* inSteps(delivery.removed, (name) => this.#forget(name, change));
     if (isFirst) this.#forgetStandIns(delivery, change);
-    for (const resource of delivery.resources) {
+    yield* inSteps(delivery.resources, (resource) => {
       const reason = this.#take(resource, change);
       if (reason !== null) rejected.push({ name: resource.name, reason });
-    }
+    });
     const finished = change.finish();
-    if (finished !== null) this.#options.store.apply(finished);
+    if (finished === null) return rejected;
+    for (const part of changeInParts(finished)) {
+      this.#options.store.apply(part);
+      yield;
+    }
     return rejected;
   }
 

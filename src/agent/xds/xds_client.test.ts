@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { joinLimits } from "../../base/limits/agent.ts";
+import type { SliceClock } from "../../base/time_slice.ts";
 import type { Authorization } from "../../mesh/authorization.ts";
 import { encodeService, encodeWorkload } from "../../mesh/codec/encode_address.ts";
 import { encodeAuthorization } from "../../mesh/codec/encode_authorization.ts";
@@ -29,8 +30,9 @@ class Bench {
   ready = false;
   readonly client: XdsClient;
 
-  constructor(sink: TrustSink = noSink, refusedPolicies: "deny" | "skip" = "deny") {
-    const options = { store: this.store, refusedPolicies };
+  constructor(sink: TrustSink = noSink, refusedPolicies: "deny" | "skip" = "deny", clock?: SliceClock) {
+    const onSlow = (until: Promise<unknown>): void => this.client.holdUp(until);
+    const options = { store: this.store, refusedPolicies, onSlow, ...(clock === undefined ? {} : { clock }) };
     this.store.subscribe((change) => void this.changes.push(Object.keys(change).join("+")));
     this.client = new XdsClient({
       clock: this.clock,
@@ -110,6 +112,36 @@ describe("a stream to a control plane", () => {
     expect(bench.lines.filter((line) => line.startsWith("info everything was received"))).toHaveLength(0);
     bench.server.push(authorizationType, []);
     expect(bench.lines.filter((line) => line.startsWith("info everything was received"))).toHaveLength(1);
+  });
+
+  test("a large answer holds up what comes behind it, and is acknowledged when it is in force", async () => {
+    let nowMs = 0;
+    let waiting: (() => void)[] = [];
+    const slices = { now: () => (nowMs += 100), defer: (work: () => void) => void waiting.push(work) };
+    const bench = new Bench(noSink, "deny", slices);
+    bench.client.start();
+    await bench.clock.advance(0);
+    const { server, store } = bench;
+    const all = Array.from({ length: joinLimits.takenAtOnce + 1 }, (_, at) => address(`many-${at}`));
+    const large = server.push(addressType, all);
+    expect(server.isPaused).toBe(true);
+    const last = all.at(-1)?.name ?? "";
+    const behind = server.push(addressType, [], [last]);
+    const policies = server.push(authorizationType, []);
+    for (let turn = 0; server.answer(large) === null; turn++) {
+      expect(turn).toBeLessThan(1_000);
+      expect(server.answer(behind)).toBeNull();
+      expect(server.answer(policies)).toBeNull();
+      const ready = waiting;
+      waiting = [];
+      for (const work of ready) work();
+      for (let count = 0; count < 20; count++) await Promise.resolve();
+    }
+    expect(server.isPaused).toBe(false);
+    expect([large, behind, policies].map((nonce) => server.answer(nonce))).toEqual(["", "", ""]);
+    expect(store.workload(last)).toBeNull();
+    expect([...store.workloads()].length).toBe(joinLimits.takenAtOnce);
+    expect(bench.client.status()).toMatchObject({ ready: true, current: true });
   });
 
   test("both types have to answer before there is a mesh, an empty answer counts", async () => {

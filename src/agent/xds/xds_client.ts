@@ -113,6 +113,14 @@ export class XdsClient {
     void this.#connect();
   }
 
+  /** Takes nothing more of the stream until a delivery that takes a while is in force here. */
+  holdUp(until: Promise<unknown>): void {
+    const stream = this.#stream;
+    stream?.pause();
+    // One turn of promises later: what waits for the same has answered by then.
+    void until.then(() => Promise.resolve()).then(() => stream?.resume());
+  }
+
   close(): void {
     this.#closed = true;
     this.#generation++;

@@ -22,6 +22,8 @@ export const joinLimits = {
   /** Resources one control plane may have us hold, and their bytes, all types together. */
   maxResources: 500_000,
   maxResourceBytes: 512 * 1024 * 1024,
+  /** Resources of one delivery that are read in one go; more are in slices, between which connections have their turn. */
+  takenAtOnce: 500,
   /** Characters of one reason of a refusal that are shown, and refusals of one response that are logged. */
   maxReasonChars: 512,
   maxRefusalsLogged: 20,
