@@ -86,13 +86,10 @@ describe("what is held of a set", () => {
           expect(told(looked, set)).toEqual(toldPlainly(held, set));
           if (!isEarly) apply(set, upsert, remove);
           expect(told(looked, set)).toEqual(toldPlainly(held, set, gone));
-          expect(looked.isAllOf(set) && (isEarly || upsert.length + remove.length === 0)).toBe(
-            looked.isAllOf(set),
-          );
           if (looked.isAllOf(set)) expect(told(looked, set)).toEqual({ lacks: [], gone: [] });
         },
       ),
-      { numRuns: 1_000 },
+      { numRuns: 500 },
     );
   });
 
