@@ -168,7 +168,7 @@ export class InboundFlow {
         onLoopback: route.proxyProtocol !== null,
       });
     } catch (thrown) {
-      if (connection.ended) return;
+      // Of a connection that has ended meanwhile the first reason stays, and its stream is answered or gone.
       connection.finish(faultOf(thrown));
       answer(stream, 503, null);
       return;
