@@ -146,6 +146,10 @@ const all = {
     ["Does the backend still take plain text?", "fairlead explain --from outside --to shop/backend"],
   ],
   "policy test": [["Before a change is applied:", "fairlead policy test mesh/"]],
+  status: [
+    ["Is the node of this host ready, and what does it wait for?", "fairlead status --admin 127.0.0.1:15000"],
+    ["How is the control plane, and who am I to it?", "fairlead status --control https://10.0.0.10:15012"],
+  ],
   tap: [
     ["What is refused, as it happens:", "fairlead tap --failed"],
     ["All that one service is asked, for a program:", "fairlead tap --to shop/backend --json"],

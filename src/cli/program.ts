@@ -21,6 +21,7 @@ import { addRun } from "./node/run_program.ts";
 import { reportConfigErrors } from "./report.ts";
 import { addSchema } from "./schema.ts";
 import { addSettingOptions, loadFromOptions } from "./setting_options.ts";
+import { addStatus } from "./status.ts";
 import { colored, plain, type Style } from "./style.ts";
 
 /** Runs one command to its end. Never throws for a wrong call or a fault; our own bugs do come out. */
@@ -77,6 +78,7 @@ function buildProgram(bindings: CliBindings, style: Style, finish: (code: number
   });
   addPolicy(program, { bindings, style, finish });
   addNodeCommands(program, bindings, style, finish);
+  addStatus(program, bindings, style, finish);
   addCapture(program, bindings, style, finish);
   addNames(program, bindings, style, finish);
   addInstall(program, { bindings, style, finish });

@@ -333,7 +333,7 @@ describe("administration", () => {
   test("with --admin-reads socket the port tells metrics alone, and the socket everything", async () => {
     const port = createAdminApp(sources(), { ...open, reads: "socket" });
     const socket = createSocketAdminApp(sources());
-    const pages = ["/config_dump", "/connections", "/documents", "/control", "/identity_socket"];
+    const pages = ["/status", "/config_dump", "/connections", "/documents", "/control", "/identity_socket"];
     for (const path of pages) {
       expect([path, (await ask(port, path)).status]).toEqual([path, 403]);
       expect([path, (await ask(port, path, { method: "HEAD" })).status]).toEqual([path, 403]);

@@ -11,10 +11,12 @@ import type { LogLevel } from "../../base/log.ts";
 import { writeMetrics } from "../../base/metrics_text.ts";
 import { dumpCertificates } from "./certificates.ts";
 import type { AdminSources, ConnectionEntry, UpgradeSource } from "./sources.ts";
+import { describeNode } from "./status.ts";
 import { Taps } from "./tap.ts";
 import { dumpWorkloadState } from "./workload_state.ts";
 
 const pages: readonly (readonly [path: string, description: string])[] = [
+  ["status", "whether this node is ready, and how its workloads, certificates and control plane are"],
   ["config_dump", "everything this node knows: workloads, services, policies, certificates, configuration"],
   ["connections", "open connections: between whom, and which policy allowed each"],
   ["documents", "mesh documents: accepted, refused, and why"],
@@ -110,6 +112,7 @@ function addReads<E extends Env>(app: Hono<E>, sources: AdminSources): void {
       await next();
     });
   app.get("/", (context) => context.html(renderIndex()));
+  app.get("/status", (context) => pretty(context, describeNode(sources)));
   app.get("/config_dump", (context) => pretty(context, dumpConfig(sources)));
   app.get("/connections", (context) => pretty(context, listConnections(sources)));
   app.get("/documents", (context) => pretty(context, sources.documents()));

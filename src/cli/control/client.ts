@@ -6,6 +6,7 @@ import {
   type ControlClientConfig,
   type ControlClientFlags,
   loadControlClient,
+  namesControlPlane,
 } from "../../config/control/client.ts";
 import type { Location } from "../../mesh/location.ts";
 import { type Json, list, member, number, text } from "../admin_json.ts";
@@ -39,6 +40,15 @@ export function addClientOptions(command: Command): Command {
       "the name in the control plane's certificate, if that is not HOST (env FAIRLEAD_CONTROL_NAME)",
     )
     .optionsGroup("Options:");
+}
+
+/** Whether there is one to ask: it was named, or runs here and has left its first administrator's identity. */
+export async function hasControlPlane(bindings: CliBindings, flags: ControlClientFlags): Promise<boolean> {
+  if (namesControlPlane(flags, bindings.environment)) return true;
+  const { config } = loadControlClient(flags, bindings.environment);
+  // What is wrong with the flags is told by whoever asks with them.
+  if (config === null || config.identityPath === null) return true;
+  return flags.identity !== undefined || (await bindings.control.exists(config.identityPath));
 }
 
 /** A refusal of the control plane: RFC 9457, with the places of errors in documents. */

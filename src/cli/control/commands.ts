@@ -16,7 +16,7 @@ import { apply, type ChangeFlags, deleteDocuments, diff, rollback } from "./chan
 import { addClientOptions } from "./client.ts";
 import { createJoinToken, type JoinTokenFlags, revokeJoinToken } from "./join_token.ts";
 import { type RevokeFlags, removeNode, revoke } from "./revoke.ts";
-import { type ShowFlags, show, showStatus } from "./show.ts";
+import { type ShowFlags, show } from "./show.ts";
 
 /** What every command is made with. */
 interface Making {
@@ -202,9 +202,6 @@ function parseStep(text: string): Parameters<typeof rotate>[2] {
 }
 
 function addShow(program: Command, { bindings, style, finish }: Making): void {
-  client(program, "status", "show the state of the control plane, and who you are to it")
-    .addOption(output("table", "json"))
-    .action(async (flags: ShowFlags) => finish(await showStatus(bindings, style, flags)));
   const nodes = client(program, "nodes", "show the hosts that have joined, and which of them lag behind")
     .addOption(output("table", "json"))
     .action(async (flags: ShowFlags) => finish(await show(bindings, style, "nodes", flags)));

@@ -171,7 +171,8 @@ describe("fairlead control", () => {
 
 describe("which control plane, and as whom", () => {
   test("this host's, as its first administrator, unless it is said otherwise", async () => {
-    const { connected, code, error } = await run("status");
+    const files = { "/h/.local/state/fairlead/admin.pem": "" };
+    const { connected, code, error } = await run("status", { files });
     expect([code, error]).toEqual([1, "fairlead: nothing answers (connect_refused)\n"]);
     expect(connected[0]).toEqual({
       server: { host: "127.0.0.1", port: 15012 },
@@ -399,10 +400,24 @@ describe("showing", () => {
   });
 
   test("status says who one is", async () => {
-    const { out } = await run("status", { control: world(), who: "blue" });
+    const { out } = await run("status --control https://c", { control: world(), who: "blue" });
     expect(out).toContain(`you          ${uriOf("blue")}\n`);
     expect(out).toContain("namespace-admin of blue");
     expect(out).not.toContain("nodes");
+  });
+
+  test("status asks the node where no control plane is named and none is here, or where a node is named", async () => {
+    const control = world();
+    const files = { "/h/.local/state/fairlead/admin.pem": "" };
+    for (const [words, known] of [
+      ["status", {}],
+      ["status --admin 127.0.0.1:1", { files, environment: { FAIRLEAD_CONTROL: "https://c" } }],
+    ] as const) {
+      const { error, connected } = await run(words, { control, ...known });
+      expect([error, connected]).toEqual(["fairlead: no node here (connect_refused)\n", []]);
+    }
+    const byIdentity = await run("status --identity me.pem", { control });
+    expect(byIdentity.connected.map(({ identityPath }) => identityPath)).toEqual(["me.pem"]);
   });
 
   test("the audit log, oldest first, and what comes after it", async () => {

@@ -22,6 +22,9 @@ export function targetOf(bindings: CliBindings, place: AdminPlace): AdminTarget 
   return { sockets: adminSocketPaths(bindings.environment, place), address: place };
 }
 
+/** Where a node has its administration unless it is told otherwise. */
+export const thisNode: AdminPlace = parseAdmin(defaultAdmin);
+
 function parseAdmin(text: string): AdminPlace {
   if (text.startsWith("unix:") && text.length > "unix:".length) return { socket: text.slice("unix:".length) };
   const address = readAddress(text);
