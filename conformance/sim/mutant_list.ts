@@ -227,7 +227,7 @@ export const mutants: readonly Mutant[] = [
     trips: ["control"],
     seed: 21,
     file: "src/agent/xds/mesh_resources.ts",
-    from: "for (const name of delivery.removed) this.#forget(name, change);",
+    from: "yield* inSteps(delivery.removed, (name) => this.#forget(name, change));",
     to: "",
   },
   {
@@ -259,8 +259,8 @@ export const mutants: readonly Mutant[] = [
     trips: ["control"],
     seed: 21,
     file: "src/agent/xds/mesh_resources.ts",
-    from: "if (finished !== null) this.#options.store.apply(finished);",
-    to: "if (finished !== null && rejected.length === 0) this.#options.store.apply(finished);",
+    from: "if (finished === null) return rejected;",
+    to: "if (finished === null || rejected.length > 0) return rejected;",
   },
   {
     name: "a certificate that was issued is taken for a root that is held",

@@ -138,7 +138,10 @@ test("what runs is the file that was looked at, when its path means another by t
     // As an operator's list of processes shows it.
     const sleep = await handover.hold("/bin/sleep");
     const sleeping = await handover.start(sleep, ["60"]);
-    expect(readFileSync(`/proc/${sleeping.pid}/cmdline`, "utf8")).toBe("/bin/sleep\x0060\x00");
+    const words = (): string => readFileSync(`/proc/${sleeping.pid}/cmdline`, "utf8");
+    // Empty while the kernel still sets the program up.
+    while (words() === "") await new Promise((resolve) => setImmediate(resolve));
+    expect(words()).toBe("/bin/sleep\x0060\x00");
     sleeping.kill();
     await sleeping.ended;
     sleep.close();
