@@ -97,11 +97,13 @@ export const upgradeSteps: readonly Step[] = [
 
 export const watchingSteps: readonly Step[] = [
   {
-    line: "fairlead tap",
+    line: "fairlead status",
     before: "cp -r $REPOSITORY/examples/shop mesh",
-    instead: `(fairlead up -f mesh/ > up.log 2>&1 &); until ${ready(15021)} > /dev/null; do sleep 0.1; done; timeout 3 fairlead tap`,
-    exitCodes: [124, 143, 0],
+    instead: `(fairlead up -f mesh/ > up.log 2>&1 &); until ${ready(15021)} > /dev/null; do sleep 0.1; done; fairlead status`,
+    says: /ready +yes\n(.*\n)*documents +8 in force/,
   },
+  { line: "fairlead status -o json", says: /"ready": true/ },
+  { line: "fairlead tap", instead: "timeout 3 fairlead tap", exitCodes: [124, 143, 0] },
   { line: "fairlead tap --failed", instead: "timeout 2 fairlead tap --failed", exitCodes: [124, 143, 0] },
   {
     line: "fairlead tap --to shop/backend",
