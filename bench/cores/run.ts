@@ -1,12 +1,10 @@
 /** `npm run bench -- cores`: one worker and several, beside ztunnel with as many threads. */
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { cleanUpOnExit, scratchDirectory } from "../../conformance/peer/lab/cleanup.ts";
-import { namespacesUnavailable } from "../../conformance/peer/lab/place.ts";
-import { buildGo, findZtunnel } from "../../conformance/peer/lab/tools.ts";
+import { findZtunnel } from "../../conformance/peer/lab/tools.ts";
 import { fairleadSubject } from "../../conformance/peer/subjects/fairlead.ts";
 import type { NodeSubject } from "../../conformance/peer/subjects/subject.ts";
 import { ztunnelSubject } from "../../conformance/peer/subjects/ztunnel.ts";
+import { commonFlags, prepareNamespaces, roundDirectory } from "../namespaces.ts";
 import { Rounds } from "../rounds.ts";
 import { builtHere } from "../subject_binary.ts";
 import { table } from "../tunnel/report.ts";
@@ -33,29 +31,19 @@ export async function benchCores(argv: readonly string[]): Promise<number> {
     options: {
       workers: { type: "string", default: "1,2" },
       rounds: { type: "string", default: "5" },
-      quick: { type: "boolean", default: false },
-      only: { type: "string" },
-      anyway: { type: "boolean", default: false },
-      keep: { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
+      ...commonFlags,
     },
   });
   if (values.help) {
     console.log(usage);
     return 0;
   }
-  const unavailable = namespacesUnavailable();
-  const load = buildGo("bench/load", "fairlead-load");
-  if (unavailable !== null || "missing" in load) {
-    console.error(`bench cores cannot run: ${unavailable ?? ("missing" in load ? load.missing : "")}`);
-    return 1;
-  }
-  cleanUpOnExit();
-  const scratch = scratchDirectory("cores");
+  const prepared = prepareNamespaces("cores");
+  if (prepared === null) return 1;
   const { quick, anyway, keep, only } = values;
   const counts = values.workers.split(",").map(Number);
   const options: CoresOptions = {
-    loadPath: load.path,
+    loadPath: prepared.loadPath,
     settleMs: quick ? 300 : 6_000,
     warmUpMs: quick ? 50 : 500,
     windowMs: quick ? 500 : 3_000,
@@ -72,7 +60,7 @@ export async function benchCores(argv: readonly string[]): Promise<number> {
   if (!(await rounds.mayBegin())) return 1;
   const subjects = chooseSubjects(counts, only);
   await rounds.run(subjects, ({ name, node }, round) =>
-    measureCores(node, join(scratch, `${name.replace(/\W+/g, "_")}_${round}`), options),
+    measureCores(node, roundDirectory(prepared, name, round), options),
   );
   const most = Math.max(...counts);
   return rounds.conclude((summaries) =>

@@ -1,13 +1,11 @@
 /** `npm run bench -- growth`: what a request costs as connections, meshes, peers and changes become more. */
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { cleanUpOnExit, scratchDirectory } from "../../conformance/peer/lab/cleanup.ts";
 import { bulkHangMs } from "../../conformance/peer/lab/eventually.ts";
-import { namespacesUnavailable } from "../../conformance/peer/lab/place.ts";
-import { buildGo, findZtunnel } from "../../conformance/peer/lab/tools.ts";
+import { findZtunnel } from "../../conformance/peer/lab/tools.ts";
 import { fairleadSubject } from "../../conformance/peer/subjects/fairlead.ts";
 import type { NodeSubject } from "../../conformance/peer/subjects/subject.ts";
 import { ztunnelSubject } from "../../conformance/peer/subjects/ztunnel.ts";
+import { commonFlags, prepareNamespaces, roundDirectory } from "../namespaces.ts";
 import { Rounds } from "../rounds.ts";
 import { builtHere } from "../subject_binary.ts";
 import { type GrowthOptions, measureGrowth } from "./measure.ts";
@@ -41,30 +39,20 @@ export async function benchGrowth(argv: readonly string[]): Promise<number> {
     args: [...argv],
     options: {
       rounds: { type: "string", default: "3" },
-      quick: { type: "boolean", default: false },
-      only: { type: "string" },
       at: { type: "string" },
       idle: { type: "string" },
-      anyway: { type: "boolean", default: false },
-      keep: { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
+      ...commonFlags,
     },
   });
   if (values.help) {
     console.log(usage);
     return 0;
   }
-  const unavailable = namespacesUnavailable();
-  const load = buildGo("bench/load", "fairlead-load");
-  if (unavailable !== null || "missing" in load) {
-    console.error(`bench growth cannot run: ${unavailable ?? ("missing" in load ? load.missing : "")}`);
-    return 1;
-  }
-  cleanUpOnExit();
-  const scratch = scratchDirectory("growth");
+  const prepared = prepareNamespaces("growth");
+  if (prepared === null) return 1;
   const { quick, anyway, keep, only, at, idle } = values;
   const options: GrowthOptions = {
-    loadPath: load.path,
+    loadPath: prepared.loadPath,
     settleMs: quick ? 300 : 4_000,
     warmUpMs: quick ? 50 : 500,
     windowMs: quick ? 500 : 2_000,
@@ -82,7 +70,7 @@ export async function benchGrowth(argv: readonly string[]): Promise<number> {
   if (!(await rounds.mayBegin())) return 1;
   const subjects = chooseSubjects(quick, only, at);
   await rounds.run(subjects, ({ name, node, point }, round) =>
-    measureGrowth(node, point, join(scratch, `${name.replace(/\W+/g, "_")}_${round}`), options),
+    measureGrowth(node, point, roundDirectory(prepared, name, round), options),
   );
   return rounds.conclude(growthTable);
 }

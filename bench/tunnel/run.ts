@@ -1,12 +1,10 @@
 /** `npm run bench -- tunnel`: the whole comparison, interleaved. */
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { cleanUpOnExit, scratchDirectory } from "../../conformance/peer/lab/cleanup.ts";
-import { namespacesUnavailable } from "../../conformance/peer/lab/place.ts";
-import { buildGo, findEnvoy, findZtunnel } from "../../conformance/peer/lab/tools.ts";
+import { findEnvoy, findZtunnel } from "../../conformance/peer/lab/tools.ts";
 import { envoySubject } from "../../conformance/peer/subjects/envoy.ts";
 import { fairleadSubject } from "../../conformance/peer/subjects/fairlead.ts";
 import { ztunnelSubject } from "../../conformance/peer/subjects/ztunnel.ts";
+import { commonFlags, prepareNamespaces, roundDirectory } from "../namespaces.ts";
 import { Rounds } from "../rounds.ts";
 import { builtAt, builtHere } from "../subject_binary.ts";
 import { type MeasureOptions, measure } from "./measure.ts";
@@ -33,29 +31,19 @@ export async function benchTunnel(argv: readonly string[]): Promise<number> {
     args: [...argv],
     options: {
       rounds: { type: "string", default: "5" },
-      quick: { type: "boolean", default: false },
-      only: { type: "string" },
       compare: { type: "string" },
-      anyway: { type: "boolean", default: false },
-      keep: { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
+      ...commonFlags,
     },
   });
   if (values.help) {
     console.log(usage);
     return 0;
   }
-  const unavailable = namespacesUnavailable();
-  const load = buildGo("bench/load", "fairlead-load");
-  if (unavailable !== null || "missing" in load) {
-    console.error(`bench tunnel cannot run: ${unavailable ?? ("missing" in load ? load.missing : "")}`);
-    return 1;
-  }
-  cleanUpOnExit();
-  const scratch = scratchDirectory("bench");
+  const prepared = prepareNamespaces("tunnel");
+  if (prepared === null) return 1;
   const { quick, anyway, keep } = values;
   const options: MeasureOptions = {
-    loadPath: load.path,
+    loadPath: prepared.loadPath,
     warmUpMs: quick ? 100 : 500,
     settleMs: quick ? 50 : 1000,
     windowMs: quick ? 300 : 2000,
@@ -72,9 +60,9 @@ export async function benchTunnel(argv: readonly string[]): Promise<number> {
     settings,
   });
   if (!(await rounds.mayBegin())) return 1;
-  const subjects = chooseSubjects(values.only, values.compare, scratch);
+  const subjects = chooseSubjects(values.only, values.compare, prepared.scratch);
   await rounds.run(subjects, (subject, round) =>
-    measure(subject, join(scratch, `${subject.name.replace(/\W/g, "_")}_${round}`), options),
+    measure(subject, roundDirectory(prepared, subject.name, round), options),
   );
   const references = ["ztunnel", "envoy", ...comparedName(values.compare)];
   return rounds.conclude((summaries) => table(summaries, "fairlead", references));
