@@ -106,7 +106,7 @@ function refuseReads(access: PortAccess) {
 }
 
 function addReads<E extends Env>(app: Hono<E>, sources: AdminSources): void {
-  for (const path of ["/config_dump", "/connections", "/stats/prometheus"])
+  for (const path of ["/status", "/config_dump", "/connections", "/stats/prometheus"])
     app.use(path, async (_, next) => {
       await sources.refresh?.();
       await next();
@@ -234,12 +234,12 @@ function milliseconds(text: string | undefined, otherwise: number, most: number)
 
 function listConnections(sources: Pick<AdminSources, "connections" | "openConnections">): unknown {
   const listed: ConnectionEntry[] = [];
-  let total = 0;
   for (const connection of sources.connections()) {
-    total++;
-    if (listed.length < adminLimits.maxListedConnections) listed.push(connection);
+    // The others are not looked at either: there may be a hundred thousand, and one turn of the loop is for all.
+    if (listed.length === adminLimits.maxListedConnections) break;
+    listed.push(connection);
   }
-  return { total: sources.openConnections?.() ?? total, connections: listed };
+  return { total: sources.openConnections(), connections: listed };
 }
 
 const levels: readonly LogLevel[] = ["debug", "info", "warn", "error"];

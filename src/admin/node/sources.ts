@@ -23,8 +23,8 @@ export interface AdminSources {
   connections(): Iterable<ConnectionEntry>;
   /** Hears of other processes of this node what connections and metrics are to show; left out where there are none. */
   refresh?(): Promise<void>;
-  /** How many are open, where not all of them are listed. */
-  openConnections?(): number;
+  /** How many are open: told without looking at each, and where not all of them are listed. */
+  openConnections(): number;
   documents(): DocumentsEntry;
   /** Why something is allowed or denied, as values; in slices. */
   explain(question: ExplainQuestion): Promise<ExplainAnswer>;

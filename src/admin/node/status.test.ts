@@ -37,7 +37,7 @@ function described(changes: Partial<AdminSources>) {
       },
       { identity: "spiffe://b", state: "unavailable", error: "no signer", chain: [], roots: [] },
     ],
-    connections: () => [],
+    openConnections: () => 0,
     documents: () => documents,
     control: () => null,
     logLevel: () => "warn",

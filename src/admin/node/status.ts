@@ -40,7 +40,7 @@ export function describeNode(sources: AdminSources): NodeStatus {
     ready: pending.length === 0,
     pending,
     workloads: sources.localWorkloads().map(({ namespace, name }) => `${namespace}/${name}`),
-    connections: sources.openConnections?.() ?? [...sources.connections()].length,
+    connections: sources.openConnections(),
     certificates: sources.certificates().map((entry) => ({
       identity: entry.identity,
       state: entry.state,

@@ -87,7 +87,8 @@ function adminSources(
       if (node.workers !== null) yield* node.workers.connections.listed;
       for (const connection of context.connections) yield connectionEntry(connection, context.clock.now());
     },
-    ...(node.workers === null ? {} : ofWorkers(node.workers)),
+    openConnections: () => node.workers?.connections.total ?? context.connections.size,
+    ...(node.workers === null ? {} : refreshed(node.workers)),
     documents: () => node.documents(),
     explain: (question) => explainOnNode(node, config, question),
     control: () => node.control(),
@@ -110,8 +111,8 @@ function adminSources(
   };
 }
 
-function ofWorkers(workers: NodeWorkers): Pick<AdminSources, "refresh" | "openConnections"> {
-  return { refresh: () => workers.refresh(), openConnections: () => workers.connections.total };
+function refreshed(workers: NodeWorkers): Pick<AdminSources, "refresh"> {
+  return { refresh: () => workers.refresh() };
 }
 
 function certificateEntry(entry: SecretEntry, rootsPem: string): CertificateEntry {

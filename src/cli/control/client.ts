@@ -3,11 +3,13 @@ import type { Command } from "commander";
 import { MeshError } from "../../base/errors.ts";
 import { controlHttpLimits } from "../../base/limits/control.ts";
 import {
+  administratorFile,
   type ControlClientConfig,
   type ControlClientFlags,
+  controlVariables,
   loadControlClient,
-  namesControlPlane,
 } from "../../config/control/client.ts";
+import { defaultStateDirectory } from "../../config/state_directory.ts";
 import type { Location } from "../../mesh/location.ts";
 import { type Json, list, member, number, text } from "../admin_json.ts";
 import type { CliBindings, ExitCode } from "../bindings.ts";
@@ -42,13 +44,15 @@ export function addClientOptions(command: Command): Command {
     .optionsGroup("Options:");
 }
 
-/** Whether there is one to ask: it was named, or runs here and has left its first administrator's identity. */
-export async function hasControlPlane(bindings: CliBindings, flags: ControlClientFlags): Promise<boolean> {
-  if (namesControlPlane(flags, bindings.environment)) return true;
-  const { config } = loadControlClient(flags, bindings.environment);
-  // What is wrong with the flags is told by whoever asks with them.
-  if (config === null || config.identityPath === null) return true;
-  return flags.identity !== undefined || (await bindings.control.exists(config.identityPath));
+/** Whether there is one to ask: it, or who asks it, was named; or it runs here and has left its first administrator's identity. */
+export async function hasControlPlane(
+  bindings: CliBindings,
+  { control, controlName, controlRoot, identity, tokenFile }: ControlClientFlags,
+): Promise<boolean> {
+  const flags = [control, controlName, controlRoot, identity, tokenFile];
+  const named = [...flags, ...controlVariables.map((name) => bindings.environment[name])];
+  if (named.some((value) => value !== undefined && value !== "")) return true;
+  return bindings.control.exists(`${defaultStateDirectory(bindings.environment)}/${administratorFile}`);
 }
 
 /** A refusal of the control plane: RFC 9457, with the places of errors in documents. */

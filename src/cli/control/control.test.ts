@@ -418,6 +418,10 @@ describe("showing", () => {
     }
     const byIdentity = await run("status --identity me.pem", { control });
     expect(byIdentity.connected.map(({ identityPath }) => identityPath)).toEqual(["me.pem"]);
+    // A file that is named and is not there is no reason to ask somebody else.
+    const byVariable = await run("status", { control, environment: { FAIRLEAD_IDENTITY: "you.pem" } });
+    expect(byVariable.connected.map(({ identityPath }) => identityPath)).toEqual(["you.pem"]);
+    expect((await run("status --control-root r.pem", { control })).connected).toHaveLength(1);
   });
 
   test("the audit log, oldest first, and what comes after it", async () => {

@@ -33,6 +33,15 @@ export type LoadedControlClient =
 /** What a control plane leaves in its state directory for its first administrator. */
 export const administratorFile = "admin.pem";
 
+/** The environment's variables that say it in place of a flag each. */
+export const controlVariables = [
+  "FAIRLEAD_CONTROL",
+  "FAIRLEAD_CONTROL_NAME",
+  "FAIRLEAD_CONTROL_ROOT",
+  "FAIRLEAD_IDENTITY",
+  "FAIRLEAD_TOKEN_FILE",
+] as const;
+
 /** Whether it was said that there is a control plane to ask. */
 export function namesControlPlane(
   flags: Pick<ControlClientFlags, "control">,
