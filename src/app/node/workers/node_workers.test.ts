@@ -128,6 +128,19 @@ test("a change of the mesh or of trust is in force when each has it", async () =
   expect(isInForce).toBe(true);
 });
 
+test("a change of the mesh that is large is told in parts, in the order of a store, and is in force with the last of them", async () => {
+  const { world, workers, start, store, told } = scene(1);
+  await start();
+  const { changesPerFrame } = workerLimits;
+  const before = told[0]?.length ?? 0;
+  const many = Array.from({ length: changesPerFrame + 1 }, (_, at) => service(`s${at}`, {}));
+  store.apply({ services: { upsert: many }, policies: { remove: ["shop/none"] } });
+  await world.settle(workers.inForce());
+  const parts = told[0]?.slice(before).map((one) => (one.kind === "mesh" ? one.change : null));
+  expect(parts?.map((change) => change?.services?.upsert?.length ?? 0)).toEqual([changesPerFrame, 1, 0, 0]);
+  expect(parts?.[2]?.policies?.remove).toEqual(["shop/none"]);
+});
+
 test("counters are added up and connections are one list; what is none is left out", async () => {
   const counted = (times: number) => {
     const metrics = new MetricRegistry();

@@ -8,7 +8,7 @@ import type { Host, Timer } from "../../../host/host.ts";
 import type { LogWriter } from "../../../host/log_writer.ts";
 import type { WorkerProcesses } from "../../../host/workers.ts";
 import { changeInParts } from "../../../mesh/store/change.ts";
-import type { MeshStore } from "../../../mesh/store/store.ts";
+import type { MeshChange, MeshStore } from "../../../mesh/store/store.ts";
 import type { SecretManager } from "../../../pki/svid/secrets.ts";
 import type { Svid } from "../../../pki/svid/svid.ts";
 import type { TrustVerifier } from "../../../pki/trust/verifier.ts";
@@ -81,7 +81,7 @@ export class NodeWorkers {
     this.#crew = crew;
     life.onStop(() => this.stop());
     this.#subscriptions.push(
-      store.subscribe((change) => this.#tell({ kind: "mesh", change })),
+      store.subscribe((change) => this.#tellMesh(change)),
       trust.changes.subscribe(() => this.#tell(this.#trust())),
       secrets.subscribe((svid) => {
         if (this.#isLocal(svid.id.uri)) this.#tell(handed(svid));
@@ -162,6 +162,12 @@ export class NodeWorkers {
 
   #tell(told: Told): void {
     if (this.#crew !== null) this.#inForce = this.#crew.tell(told);
+  }
+
+  /** Of files a change may be all of the mesh: no frame holds a turn at either end, or outgrows its bound. */
+  #tellMesh(whole: MeshChange): void {
+    for (const change of changeInParts(whole, workerLimits.changesPerFrame))
+      this.#tell({ kind: "mesh", change });
   }
 
   *#state(worker: number): Generator<Told> {
