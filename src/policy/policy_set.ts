@@ -1,4 +1,5 @@
 /** The loaded policies by scope, and which of them apply to a workload, in the order `policy_engine.ts` states. */
+import { compareText } from "../base/steps.ts";
 import type { Authorization } from "../mesh/authorization.ts";
 import { authorizationKey } from "../mesh/authorization.ts";
 import type { Workload } from "../mesh/workload.ts";
@@ -85,5 +86,5 @@ function namespaceKey(namespace: string): string {
 }
 
 function sortByKey(entries: readonly (readonly [string, Authorization])[]): readonly Authorization[] {
-  return entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, policy]) => policy);
+  return entries.toSorted(([a], [b]) => compareText(a, b)).map(([, policy]) => policy);
 }

@@ -345,3 +345,76 @@ describe("what would have to change", () => {
     expect(traced([others]).dryRuns).toEqual([]);
   });
 });
+
+test("a workload on another network is behind its gateway, which is as far as it goes", () => {
+  const far = document(
+    "WorkloadEntry",
+    "shop/far",
+    `${tunnel}} | {address: 10.1.0.3, network: far, serviceAccount: far, ${tunnel}, app: far}}`,
+  );
+  const gateway = document(
+    "WorkloadEntry",
+    "istio-system/far-gateway",
+    "annotations: {fairlead.dev/gateway-for-network: far} | {address: 192.0.2.9, serviceAccount: gateway}",
+  );
+  const farService = service(
+    "far",
+    "far.shop.mesh",
+    `addresses: [240.1.0.3], subjectAltNames: ["spiffe://cluster.local/ns/shop/sa/far"], ${selecting("far")}`,
+  );
+  expect(ask([frontend, far, gateway, farService], "shop/frontend", "far.shop.mesh")).toEqual({
+    ...head,
+    to: "far.shop.mesh:80",
+    verdict: "denied",
+    route: "none",
+    arrivals: [],
+    refusal: "it is on another network, behind a gateway, which this version does not reach",
+  });
+});
+
+test("a workload whose address is nowhere is asked about by its service", () => {
+  const nowhere = document(
+    "WorkloadEntry",
+    "shop/nowhere",
+    `${tunnel}} | {address: nowhere.example.com, serviceAccount: nowhere, ${tunnel}, app: nowhere}}`,
+  );
+  expect(() => ask([frontend, nowhere], "shop/frontend", "shop/nowhere", 80)).toThrow(
+    "shop/nowhere has no address; ask about its service",
+  );
+});
+
+test("a port of which no target is known is none that could be meant", () => {
+  const { documents } = parseDocuments([{ path: "mesh.yaml", text: [...shop, cart].join("---\n") }]);
+  const state = convertDocuments(documents, context);
+  const services = state.services.map((one) => {
+    const [port] = one.ports.values();
+    expect(port).toBeDefined();
+    const unknown = port === undefined ? [] : [[90, { ...port, servicePort: 90, targetPort: 0 }] as const];
+    return { ...one, ports: new Map([...one.ports, ...unknown]) };
+  });
+  const words = {
+    missingPolicy: "deny",
+    rootNamespace: context.rootNamespace,
+    documents,
+    layer7: null,
+  } as const;
+  const { parties, ...rest } = runSteps(explainedState({ ...state, services }, words));
+  const question = { from: "shop/frontend", to: "shop/backend", port: null };
+  expect(explain({ parties, ...rest }, question).to).toBe("shop/backend:8080");
+});
+
+test("a fault of the program's own is no answer of a PolicyTest", () => {
+  const testOf = document(
+    "PolicyTest",
+    "shop/t",
+    '| {tests: [{to: "shop/backend:8080", allowed: [shop/frontend]}]}',
+  ).replace("security.istio.io/v1", "fairlead.dev/v1");
+  const asked = mesh([...shop, testOf]);
+  expect(runSteps(runPolicyTests(asked))).toMatchObject([{ passed: true }]);
+  const faulty = Object.assign(Object.create(asked.parties), {
+    called: () => {
+      throw new TypeError("a fault");
+    },
+  });
+  expect(() => runSteps(runPolicyTests({ ...asked, parties: faulty }))).toThrow("a fault");
+});

@@ -83,6 +83,22 @@ describe("into a workload with the application inside", () => {
     expect(ask([...shop, notReports], "shop/frontend", "shop/backend").verdict).toBe("allowed");
   });
 
+  test("a service account without a namespace is of the policy's own", () => {
+    for (const [account, verdict] of [
+      ["frontend", "depends"],
+      ["shop/frontend", "depends"],
+      ["reports", "denied"],
+      ["far/frontend", "denied"],
+    ] as const) {
+      const rule = `{from: [{source: {serviceAccounts: [${account}]}}], to: [{operation: {methods: [GET]}}]}`;
+      const accounts = policy("shop/accounts", `${selected}, rules: [${rule}]`);
+      expect([account, ask([...shop, accounts], "shop/frontend", "shop/backend").verdict]).toEqual([
+        account,
+        verdict,
+      ]);
+    }
+  });
+
   test("PeerAuthentication decides on the connection, before requests", () => {
     const strict = document("PeerAuthentication", "shop/strict", "| {mtls: {mode: STRICT}}");
     const { verdict, arrivals } = ask([...shop, strict], "outside", "shop/backend");

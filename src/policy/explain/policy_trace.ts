@@ -176,7 +176,6 @@ function dryRunsOf(
   connection: PolicyConnection,
 ): readonly string[] {
   const dry = applying.filter(({ dryRun }) => dryRun);
-  if (dry.length === 0) return [];
   if (enforced.allowed) {
     const denial = dryRunDenial(dry, enforced.policy !== null, connection);
     return denial === null ? [] : [denial];

@@ -21,6 +21,8 @@ test("a rule whose clauses keep to one dimension each stays whole", () => {
       [source, source],
     ],
     [[aOn1], [bOn2]],
+    // It never holds.
+    [[]],
   ]) {
     expect(alternatives(clauses, 16)).toEqual([clauses]);
   }
@@ -66,6 +68,19 @@ test("two that mix give every pair, up to the bound", () => {
     [[port], [source, destination, aOn1]],
   ]);
   expect(alternatives(clauses, 1)).toEqual([clauses]);
+  // Of two that are as wide the first is joined.
+  expect(
+    alternatives(
+      [
+        [a, port],
+        [source, destination],
+      ],
+      3,
+    ),
+  ).toEqual([
+    [[a, port], [source]],
+    [[a, port], [destination]],
+  ]);
 });
 
 test("no number of clauses and matches exceeds the bound", () => {

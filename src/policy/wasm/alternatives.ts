@@ -32,18 +32,18 @@ type Groups = readonly (readonly Match[])[];
 
 /** Each group's matches agree in all dimensions but one; of the ways to group them so the one with the fewest groups. */
 function exactGroups(matches: readonly Match[]): Groups {
-  const looked = matches.length < 2 ? [] : dimensions.filter((looksAt) => matches.some(looksAt));
-  if (looked.length < 2) return [matches];
+  if (matches.length < 2) return [matches];
   const texts = new Map(matches.map((match) => [match, dimensionTexts(match)]));
   let fewest: Groups = matches.map((match) => [match]);
-  for (const dimension of dimensions.keys()) {
+  for (const dimension of dimensions) {
     const groups = Map.groupBy(matches, (match) => texts.get(match)?.toSpliced(dimension, 1).join("\n"));
     if (groups.size < fewest.length) fewest = [...groups.values()];
   }
   return fewest;
 }
 
-const dimensions = [looksAtIdentity, looksAtPort, looksAtSource, looksAtDestination] as const;
+/** The caller, the port, the source and the destination, as `dimensionTexts` has them. */
+const dimensions = [0, 1, 2, 3] as const;
 
 /** What a match says in each of `dimensions`: the same text for the same. */
 function dimensionTexts(match: Match): readonly string[] {
@@ -60,24 +60,4 @@ function dimensionTexts(match: Match): readonly string[] {
     `${match.sourceIps.map(formatPrefix)}!${match.notSourceIps.map(formatPrefix)}`,
     `${match.destinationIps.map(formatPrefix)}!${match.notDestinationIps.map(formatPrefix)}`,
   ];
-}
-
-function looksAtIdentity(match: Match): boolean {
-  return (
-    match.principals.length + match.notPrincipals.length > 0 ||
-    match.namespaces.length + match.notNamespaces.length > 0 ||
-    match.serviceAccounts.length + match.notServiceAccounts.length > 0
-  );
-}
-
-function looksAtPort(match: Match): boolean {
-  return match.destinationPorts.length + match.notDestinationPorts.length > 0;
-}
-
-function looksAtSource(match: Match): boolean {
-  return match.sourceIps.length + match.notSourceIps.length > 0;
-}
-
-function looksAtDestination(match: Match): boolean {
-  return match.destinationIps.length + match.notDestinationIps.length > 0;
 }

@@ -19,7 +19,7 @@ export interface ArenaSection {
 
 interface Caller {
   readonly id: SpiffeId | null;
-  /** Of its record, by the section's ordinal; 0 where there is none yet. */
+  /** Of its record, by the section's ordinal; nothing or 0 where there is none yet. */
   readonly addresses: number[];
 }
 
@@ -80,9 +80,7 @@ export class CallerArena {
   }
 
   #remember(section: ArenaSection, caller: Caller, address: number): void {
-    const { addresses } = caller;
-    while (addresses.length <= section.ordinal) addresses.push(0);
-    addresses[section.ordinal] = address;
+    caller.addresses[section.ordinal] = address;
     // The arena may have been cleared since the caller was looked up.
     if (caller.id === null) this.#plaintext = caller;
     else this.#callers.set(caller.id.uri, caller);

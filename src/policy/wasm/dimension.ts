@@ -37,23 +37,20 @@ export function buildDimension<K extends Key>(
   full: Range<K>,
   maxEntries: number,
 ): Dimension<K> {
-  const profiles: RuleProfile<K>[] = [];
-  rules.forEach((rule, index) => {
-    if (looksAt(rule, fieldOf)) profiles.push(profileOf(rule, index, fieldOf, full));
-  });
+  const profiles = rules.flatMap((rule, index) =>
+    looksAt(rule, fieldOf) ? profileOf(rule, index, fieldOf, full) : [],
+  );
   const impossible = new Set(profiles.filter((profile) => !profile.base).map((profile) => profile.rule));
   const base = new DenseRuleSet(rules.length, (rule) => !impossible.has(rule));
   return { base, classes: classify(profiles, base, maxEntries) };
 }
 
-/** A rule that does not look at this dimension is possible everywhere in it. */
+/** A rule that does not look at this dimension is possible everywhere in it: it has no profile. */
 function looksAt<K extends Key>(
-  rule: PreparedRule,
+  { clauses }: PreparedRule,
   fieldOf: (match: PreparedMatch) => FieldRanges<K>,
 ): boolean {
-  for (const matches of rule.clauses)
-    for (const match of matches) if (fieldOf(match) !== absentField) return true;
-  return false;
+  return clauses.some((matches) => matches.some((match) => fieldOf(match) !== absentField));
 }
 
 function profileOf<K extends Key>(
@@ -63,15 +60,6 @@ function profileOf<K extends Key>(
   full: Range<K>,
 ): RuleProfile<K> {
   const isFull = (range: Range<K>) => range.start === full.start && range.end === full.end;
-  const lone = loneField(rule, fieldOf);
-  if (lone !== null && lone.negative.length === 0 && lone.positive !== null) {
-    const everywhere = lone.positive.some(isFull);
-    return { rule: index, base: everywhere, flips: everywhere ? [] : lone.positive };
-  }
-  if (lone !== null && lone.positive === null) {
-    const nowhere = lone.negative.some(isFull);
-    return { rule: index, base: !nowhere, flips: nowhere ? [] : lone.negative };
-  }
   // A value that is not mentioned satisfies exactly the prefixes of length 0.
   const base = isPossible(rule.clauses, (match) => {
     const { positive, negative } = fieldOf(match);
@@ -79,31 +67,11 @@ function profileOf<K extends Key>(
   });
   const edges = edgesOf(rule, fieldOf);
   const flips: Range<K>[] = [];
-  for (let at = 0; at + 1 < edges.length; at++) {
-    const start = edges[at];
-    const end = edges[at + 1];
-    if (start === undefined || end === undefined) continue;
+  for (const { start, end } of between(edges)) {
     if (isPossible(rule.clauses, (match) => fieldHolds(fieldOf(match), start)) !== base)
       flips.push({ start, end });
   }
   return { rule: index, base, flips };
-}
-
-/** What the rule says of the dimension when it says it once, in a clause of one match, as nearly all do: a short cut. */
-function loneField<K extends Key>(
-  rule: PreparedRule,
-  fieldOf: (match: PreparedMatch) => FieldRanges<K>,
-): FieldRanges<K> | null {
-  let found: FieldRanges<K> | null = null;
-  for (const matches of rule.clauses) {
-    for (const match of matches) {
-      const field = fieldOf(match);
-      if (field === absentField) continue;
-      if (found !== null || matches.length > 1) return null;
-      found = field;
-    }
-  }
-  return found;
 }
 
 /** Where, along the dimension, what the rule says can change; sorted. */
@@ -117,6 +85,11 @@ function edgesOf<K extends Key>(rule: PreparedRule, fieldOf: (match: PreparedMat
     }
   }
   return [...edges].sort(compareKeys);
+}
+
+/** The ranges from each edge to the next. */
+function between<K extends Key>(edges: readonly K[]): readonly Range<K>[] {
+  return edges.slice(1).map((end, at) => ({ start: edges[at] ?? end, end }));
 }
 
 /** Cuts the dimension at every edge of a flip and lists the rules that flip in each piece. */
@@ -137,13 +110,9 @@ function classify<K extends Key>(
       for (let piece = at(start); piece < at(end); piece++) pieces[piece]?.push(profile.rule);
     }
   }
-  return pieces.flatMap((flips, piece) => {
-    const start = edges[piece];
-    const end = edges[piece + 1];
-    return start === undefined || end === undefined || flips.length === 0
-      ? []
-      : [{ range: { start, end }, flips }];
-  });
+  return between(edges)
+    .map((range, piece) => ({ range, flips: pieces[piece] ?? [] }))
+    .filter(({ flips }) => flips.length > 0);
 }
 
 /** The profiles to index, in rule order; for the others the base is set, which is "possible everywhere". */

@@ -141,6 +141,7 @@ describe("callers", () => {
       { action: "ALLOW" },
       { action: "DENY" },
       { action: "DENY", dryRun: true },
+      { action: "ALLOW", dryRun: true },
     ] as const) {
       const engine = engineOf([policy({ ...fields, rules: [fromNamespace("ns-7")] })], {
         callerArenaBytes: 16,
@@ -159,6 +160,9 @@ describe("callers", () => {
     expect(decide(new SpiffeId("td", "a", "b/sa/c"))).toBe(true);
     expect(decide(new SpiffeId("td", "a/sa/b", "c"))).toBe(false);
     expect(decide(new SpiffeId("td", "a", "b/sa/c"))).toBe(true);
+    // The same account, by the letter, of another namespace and trust domain.
+    expect(decide(new SpiffeId("td/ns/y/sa/z", "a", "q"))).toBe(true);
+    expect(decide(new SpiffeId("td", "y/sa/z/ns/a", "q"))).toBe(false);
   });
 });
 

@@ -4,6 +4,7 @@
  */
 import { assert } from "../../base/assert.ts";
 import { policyLimits } from "../../base/limits/policy.ts";
+import { compareText } from "../../base/steps.ts";
 import type { Authorization } from "../../mesh/authorization.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import { type Decision, mintPermit, type Permit, type PolicyConnection } from "../decision.ts";
@@ -126,7 +127,7 @@ function collectMatches(
     for (const section of layers) {
       if (!collectFrom(image, section, connection, ofGroup)) return false;
     }
-    if (layers.length > 1) ofGroup.sort((a, b) => (a.key < b.key ? -1 : 1));
+    ofGroup.sort((a, b) => compareText(a.key, b.key));
     matches.push(...ofGroup);
   }
   return true;
@@ -139,16 +140,15 @@ function collectFrom(
   matches: RuleOrigin[],
 ): boolean {
   let from = 0;
-  while (from < section.rules.length) {
+  for (;;) {
     const match = image.firstMatch(section, sourceIdentity, from);
     if (match === null) return false;
-    if (match === -1) break;
+    if (match === -1) return true;
     const origin = originOf(section, match);
     matches.push(origin);
     from = match + 1;
     while (section.rules[from]?.policy === origin.policy) from++;
   }
-  return true;
 }
 
 function originOf(section: LoadedSection, index: number): RuleOrigin {

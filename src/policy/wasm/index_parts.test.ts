@@ -87,6 +87,8 @@ test("ranges are sorted and joined where they touch, and hold their start and no
   const range = (start: number, end: number) => ({ start, end });
   expect(mergeRanges([range(5, 7), range(1, 3), range(3, 4)])).toEqual([range(1, 4), range(5, 7)]);
   expect(mergeRanges([range(1, 9), range(2, 3), range(9, 10)])).toEqual([range(1, 10)]);
+  const alone = [range(3, 4)];
+  expect(mergeRanges(alone)).toBe(alone);
   const merged = [range(1, 4), range(5, 7)];
   expect([0, 1, 3, 4, 5, 6, 7].map((value) => rangesContain(merged, value))).toEqual([
     ...[false, true, true, false, true, true, false],
@@ -94,5 +96,6 @@ test("ranges are sorted and joined where they touch, and hold their start and no
   expect([compareKeys(1, 2), compareKeys(2, 2), compareKeys(3, 2)]).toEqual([-1, 0, 1]);
   expect(portFields([], [])).toBe(absentField);
   expect(portFields([], [80])).toEqual({ positive: null, negative: [range(80, 81)] });
+  expect(ipv4Fields([], [])).toBe(absentField);
   expect(ipv4Fields([prefix("::/0")], [])).toEqual({ positive: [], negative: [] });
 });

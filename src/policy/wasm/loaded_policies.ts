@@ -149,7 +149,6 @@ export class LoadedPolicies {
   /** The workload's groups. When one does not fit beside what other workloads left behind, everything else makes room. */
   #load(workload: Workload): readonly (LoadedGroup | UnavailableGroup)[] {
     const groups = this.#set.groups(workload);
-    const crowded = this.#groups.size > 0;
     if (
       this.#namedGroupCount >= this.#limits.maxNamedGroups &&
       groups.some((each) => this.#isNewName(each))
@@ -157,7 +156,7 @@ export class LoadedPolicies {
       this.#clear();
     }
     const loaded = groups.map((group) => this.#groups.get(group.key) ?? this.#compile(group));
-    if (!crowded || !loaded.some((group) => "culprit" in group && group.crowdedOut)) return loaded;
+    if (!loaded.some((group) => "culprit" in group && group.crowdedOut)) return loaded;
     this.#clear();
     return groups.map((group) => this.#groups.get(group.key) ?? this.#compile(group));
   }
@@ -202,7 +201,7 @@ export class LoadedPolicies {
     const recent = new Set(group.policies.filter((policy) => !base.has(policy)));
     const retired = before.compiled.retired + before.compiled.base.size - base.size;
     if (recent.size + retired > maxChangedShare * base.size) return false;
-    const amended = this.#gather(group, { base, retired }, (name, policies) => {
+    this.#bring(group, { base, retired }, (name, policies) => {
       const ruleCount = policies.reduce((sum, policy) => sum + policy.rules.length, 0);
       if (ruleCount > maxRulesPerSection) return "too_large";
       const kept = copyKept(before[name].base, from, this.image, base);
@@ -210,8 +209,6 @@ export class LoadedPolicies {
       if (isRefusal(kept)) return kept;
       return isRefusal(added) ? added : { base: kept, recent: added };
     });
-    if ("culprit" in amended) return false;
-    this.#groups.set(group.key, amended);
     return true;
   }
 

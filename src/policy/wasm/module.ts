@@ -24,11 +24,8 @@ export function instantiate(bytes: number): PolicyInstance {
     typeof exports[`policy_abi_${ABI_VERSION}`] === "function",
     "the policy module is of another layout",
   );
-  assert(
-    memory instanceof WebAssembly.Memory && typeof firstMatch === "function",
-    "the policy module lacks an export",
-  );
-  const missing = Math.ceil((bytes - memory.buffer.byteLength) / pageBytes);
-  if (missing > 0) memory.grow(missing);
+  assert(memory instanceof WebAssembly.Memory, "the policy module has no memory");
+  assert(typeof firstMatch === "function", "the policy module decides nothing");
+  memory.grow(Math.max(0, Math.ceil((bytes - memory.buffer.byteLength) / pageBytes)));
   return { memory, firstMatch: firstMatch as PolicyInstance["firstMatch"] };
 }

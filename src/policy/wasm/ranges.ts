@@ -53,10 +53,18 @@ export function rangesContain<K extends Key>(ranges: readonly Range<K>[], value:
 }
 
 export function portFields(positive: readonly number[], negative: readonly number[]): FieldRanges<number> {
+  return fields(positive, negative, (ports) => ports.map(portRange));
+}
+
+function fields<V, K extends Key>(
+  positive: readonly V[],
+  negative: readonly V[],
+  rangesOf: (values: readonly V[]) => readonly Range<K>[],
+): FieldRanges<K> {
   if (positive.length === 0 && negative.length === 0) return absentField;
   return {
-    positive: positive.length === 0 ? null : mergeRanges(positive.map(portRange)),
-    negative: mergeRanges(negative.map(portRange)),
+    positive: positive.length === 0 ? null : mergeRanges(rangesOf(positive)),
+    negative: mergeRanges(rangesOf(negative)),
   };
 }
 
@@ -68,20 +76,14 @@ export function ipv4Fields(
   positive: readonly IpPrefix[],
   negative: readonly IpPrefix[],
 ): FieldRanges<number> {
-  return {
-    positive: positive.length === 0 ? null : mergeRanges(positive.filter(isIpv4).map(ipv4Range)),
-    negative: mergeRanges(negative.filter(isIpv4).map(ipv4Range)),
-  };
+  return fields(positive, negative, (prefixes) => prefixes.filter(isIpv4).map(ipv4Range));
 }
 
 export function ipv6Fields(
   positive: readonly IpPrefix[],
   negative: readonly IpPrefix[],
 ): FieldRanges<bigint> {
-  return {
-    positive: positive.length === 0 ? null : mergeRanges(positive.filter(isIpv6).map(ipv6Range)),
-    negative: mergeRanges(negative.filter(isIpv6).map(ipv6Range)),
-  };
+  return fields(positive, negative, (prefixes) => prefixes.filter(isIpv6).map(ipv6Range));
 }
 
 function isIpv4(prefix: IpPrefix): boolean {

@@ -50,9 +50,8 @@ export class DenseRuleSet {
 /** A bit per u64 of `words` that is not zero; two u32 per summary. */
 export function summarize(words: Uint32Array, summaryCount: number): Uint32Array {
   const summaries = new Uint32Array(summaryCount * 2);
-  for (let word = 0; word * 2 < words.length; word++) {
-    if (((words[word * 2] ?? 0) | (words[word * 2 + 1] ?? 0)) === 0) continue;
-    summaries[word >> 5] = (summaries[word >> 5] ?? 0) | (1 << (word & 31));
+  for (const [index, word] of words.entries()) {
+    if (word !== 0) summaries[index >> 6] = (summaries[index >> 6] ?? 0) | (1 << ((index >> 1) & 31));
   }
   return summaries;
 }

@@ -14,21 +14,20 @@ export class WordWriter {
   }
 
   push(word: number): void {
-    if (this.#count === this.#words.length) this.#grow(this.#count + 1);
+    this.#makeRoom(1);
     this.#words[this.#count++] = word;
   }
 
   pushAll(words: ArrayLike<number>): void {
-    const end = this.#count + words.length;
-    if (end > this.#words.length) this.#grow(end);
+    this.#makeRoom(words.length);
     this.#words.set(words, this.#count);
-    this.#count = end;
+    this.#count += words.length;
   }
 
   /** Leaves `count` zero words for `set` to fill. @returns their offset. */
   reserve(count: number): number {
     const offset = this.offset;
-    if (this.#count + count > this.#words.length) this.#grow(this.#count + count);
+    this.#makeRoom(count);
     this.#count += count;
     return offset;
   }
@@ -56,7 +55,9 @@ export class WordWriter {
     this.#count = 0;
   }
 
-  #grow(needed: number): void {
+  #makeRoom(count: number): void {
+    const needed = this.#count + count;
+    if (needed <= this.#words.length) return;
     const words = new Uint32Array(Math.max(needed, this.#words.length * 2));
     words.set(this.#words);
     this.#words = words;
