@@ -1,5 +1,5 @@
 /**
- * `npm run mutants -- [--sample 60] [--all] [--seed N] [--recorded] [--untried] [--record] [--again OUTPUT] [PATH …]`: breaks one guard,
+ * `npm run mutants -- [--sample 60] [--all] [--seed N] [--recorded] [--untried] [--record] [--again OUTPUT] [--by TEST …] [PATH …]`: breaks one guard,
  * comparison, label or return at a time in the folders that decide about trust and traffic, runs the nearest tests that reach it, and says
  * which mutants live. One that lives and is not in `mutants_kept.json` with its reason is a failure. Killed is what a test failed with,
  * passed without, and failed with a second time; a test that does not end shows nothing, and such mutants are counted by themselves.
@@ -7,7 +7,7 @@
  * Which test noticed a mutant is kept by `--record` in `mutants_killed.json`, and tried first the next time. `--recorded` draws a sample
  * from those alone, another one each week: what fails then is a test that no longer notices what it did, and never a mutant that was never
  * tried. `--untried` is of those that are in neither list. Any other sample is another one each day, unless there is a seed. `--again`
- * tries those that an earlier run's output names.
+ * tries those that an earlier run's output names. `--by` asks those tests alone, in seconds: what they do not notice, others may.
  */
 import { readFileSync } from "node:fs";
 import { cp, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
@@ -69,7 +69,7 @@ function choose(
       output.some((line) => /^[✗?] /.test(line) && line.endsWith(`: ${nameOf(mutant)}`)),
     );
   }
-  const paths = args.filter((arg) => arg.startsWith("src/"));
+  const paths = args.filter((arg) => arg.startsWith("src/") && !arg.endsWith(".test.ts"));
   const recorded = args.includes("--recorded");
   const untried = args.includes("--untried");
   const those = all.filter(
@@ -124,7 +124,12 @@ class Results {
 }
 
 async function main(args: readonly string[]): Promise<number> {
-  const tree = readTree(root);
+  const by = args.filter((arg) => arg.endsWith(".test.ts"));
+  const { sources, tests } = readTree(root);
+  const tree = {
+    sources,
+    tests: new Map([...tests].filter(([path]) => by.length === 0 || by.includes(path))),
+  };
   const all = [...tree.sources]
     .filter(([path]) => folders.some((folder) => path.startsWith(folder)))
     .flatMap(([path, text]) => findMutants(path, text));
@@ -137,7 +142,8 @@ async function main(args: readonly string[]): Promise<number> {
     if (!args.includes("--record")) return;
     // Another run may have written what it learnt.
     const latest = await readRecord();
-    for (const [mutant, { killer }] of learnt) latest.set(mutant, killer);
+    for (const [mutant, { killer }] of learnt)
+      if (killer !== null || !args.includes("--by")) latest.set(mutant, killer);
     await writeFile(`${killedPath}.new`, `${JSON.stringify(latest.toFile(all), null, 2)}\n`);
     await rename(`${killedPath}.new`, killedPath);
   };
