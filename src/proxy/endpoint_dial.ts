@@ -7,7 +7,7 @@ import { formatSocketAddress, type SocketAddress } from "../base/ip.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
 import type { KeepAlive, Socket } from "../host/host.ts";
 import { directRoute, waypointRoute } from "../mesh/route/outbound_route.ts";
-import { authorityFor, type HboneRoute, type RefusedRoute, type TcpRoute } from "../mesh/route/route.ts";
+import { authorityFor, type HboneRoute, type PlainRoute, type RefusedRoute } from "../mesh/route/route.ts";
 import type { Service } from "../mesh/service.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { connectHeaders } from "../wire/hbone.ts";
@@ -73,7 +73,7 @@ export class EndpointDial {
     return isTunnel ? securedInside(this.#context, socket, secure) : secure(socket);
   }
 
-  #route(call: EndpointCall): HboneRoute | TcpRoute | RefusedRoute {
+  #route(call: EndpointCall): HboneRoute | PlainRoute | RefusedRoute {
     const { store, settings, random } = this.#context;
     const { source, workload, port, service, throughWaypointOf } = call;
     if (service !== null && throughWaypointOf !== null) {
@@ -90,9 +90,8 @@ export class EndpointDial {
     return directRoute(store, source, { workload, port, service });
   }
 
-  async #targets(dial: TcpRoute["dial"]): Promise<readonly SocketAddress[]> {
+  async #targets(dial: PlainRoute["dial"]): Promise<readonly SocketAddress[]> {
     if (dial.kind === "address") return [dial.address];
-    if (dial.kind === "addresses") return dial.addresses;
     const found = await this.#context.names.resolve(dial.hostname);
     return attemptOrder(found, dial.family, () => this.#context.random.float()).map((ip) => ({
       ip,

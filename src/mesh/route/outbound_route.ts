@@ -13,10 +13,10 @@ import { viaNetworkGateway, viaServiceWaypoint, viaWorkloadWaypoint } from "./ga
 import {
   type HboneRoute,
   type OutboundRequest,
+  type PlainRoute,
   type RefusedRoute,
   type Route,
   refuse,
-  type TcpRoute,
 } from "./route.ts";
 import { findTarget, serviceVip, type Target } from "./route_target.ts";
 
@@ -121,7 +121,7 @@ export function directRoute(
   store: MeshStore,
   source: Workload,
   upstream: Upstream,
-): HboneRoute | TcpRoute | RefusedRoute {
+): HboneRoute | PlainRoute | RefusedRoute {
   const { workload } = upstream;
   if (workload.network !== source.network)
     return refuse("no_route", `${workload.name} is on another network, which this version does not reach`);
@@ -132,7 +132,7 @@ export function directRoute(
 }
 
 /** @param called the address that was called, or null. */
-function direct(called: IpAddress | null, upstream: Upstream): HboneRoute | TcpRoute | RefusedRoute {
+function direct(called: IpAddress | null, upstream: Upstream): HboneRoute | PlainRoute | RefusedRoute {
   const { workload, port, service } = upstream;
   const plain = dialTarget(workload, port, called, service);
   if (plain === null) return refuse("no_route", `${workload.name} has no address that may be used`);

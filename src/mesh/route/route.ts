@@ -56,6 +56,11 @@ export interface TcpRoute {
   readonly service: Service | null;
 }
 
+/** Where a workload is that takes no HBONE. */
+export interface PlainRoute extends TcpRoute {
+  readonly dial: DialTarget;
+}
+
 export interface RefusedRoute {
   readonly protocol: "REFUSED";
   readonly code: ErrorCode;

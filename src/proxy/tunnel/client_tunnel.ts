@@ -142,10 +142,10 @@ async function dial(context: NodeContext, target: TunnelTarget): Promise<Socket>
     const from = { ip: target.from, port: 0, transparent: false };
     return await context.net.connect({ ...options, from });
   } catch (error) {
-    if (!(error instanceof MeshError)) throw error;
+    const code = error instanceof MeshError ? error.code : null;
     // EADDRNOTAVAIL: the address has left this host in the last second.
-    if (error.code === "io" && target.from !== null) return dial(context, { ...target, from: null });
-    if (error.code !== "connect_timeout") throw error;
+    if (code === "io" && target.from !== null) return dial(context, { ...target, from: null });
+    if (code !== "connect_timeout") throw error;
     const hint = `no answer from ${formatSocketAddress(target.dial)}: is a firewall blocking HBONE port ${target.dial.port}?`;
     throw new MeshError("connect_timeout", "upstream", hint, { cause: error });
   }

@@ -42,6 +42,11 @@ export class ServerTunnels {
     return this.#tunnels;
   }
 
+  /** Addresses that something is kept for. */
+  get sources(): number {
+    return this.#perSource.size;
+  }
+
   /** One accepted TCP connection. Never rejects; a connection that does not become a tunnel is recorded with its reason. */
   async accept(socket: Socket): Promise<void> {
     const { remote, local } = socket;
