@@ -191,10 +191,9 @@ function stepTo(before: WitnessedHead, head: Omit<WitnessedHead, "proven">, mess
   if (message.digests.length !== 32 * (head.id - sinceId))
     return { reason: `the digests of rows ${sinceId + 1} to ${head.id} are not all there` };
   let hash: Uint8Array = message.sinceHash;
-  for (let id = sinceId; ; id++) {
+  for (let id = sinceId; id < head.id; id++) {
     if (id === before.id && hash.toHex() !== before.hash)
       return { reason: `row ${id} is another one than it was` };
-    if (id === head.id) break;
     hash = chainDigest(hash, message.digests.subarray(32 * (id - sinceId), 32 * (id - sinceId + 1)));
   }
   return hash.toHex() === head.hash
