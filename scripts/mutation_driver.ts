@@ -35,6 +35,7 @@ export interface Ran {
 export interface Begun {
   readonly file: string;
   readonly index: number;
+  readonly name: string;
   readonly limitMs: number;
 }
 
@@ -191,8 +192,8 @@ async function endsWithin(limitMs: number, work: () => Promise<unknown>): Promis
 
 type Wanted = readonly [file: string, at: number, limitMs: number, test: Registered];
 
-function sayBegun([file, index, limitMs]: Wanted): void {
-  process.send?.({ file, index, limitMs } satisfies Begun);
+function sayBegun([file, index, limitMs, { name }]: Wanted): void {
+  process.send?.({ file, index, name, limitMs } satisfies Begun);
 }
 
 function isFailure(ran: Ran | undefined): boolean {

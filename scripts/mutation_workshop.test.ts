@@ -117,7 +117,8 @@ test("a test that waits for ever shows nothing", async () => {
   expect(await fateOf(mutant, null, 50)).toEqual([{ said: "does not end", killer: null }]);
 }, 120_000);
 
-test("what ends the process twice is killed, and by no test that could be recorded", async () => {
+test("what ends the process twice is killed, by the test that was under way both times", async () => {
   const mutant = ({ kind, line }: Mutant): boolean => kind === "guard" && line.includes("left <= right");
-  expect(await fateOf(mutant)).toEqual([{ said: "killed", killer: null }]);
+  expect(await fateOf(mutant)).toEqual([killedBy("end")]);
+  expect(await fateOf(mutant, { file: "src/proxy/x.test.ts", test: "end" })).toEqual([killedBy("end")]);
 }, 120_000);

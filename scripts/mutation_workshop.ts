@@ -40,7 +40,9 @@ const nearestFiles = 6;
 const enoughMs = 12_000;
 
 /** `hung`: the test that kept the loop to itself until its process was ended, if one had begun. */
-type Answer = Report | { readonly hung: Begun | null } | { readonly error: string };
+type Answer = Report | { readonly hung: Begun | null } | Ended;
+/** `begun`: the test that was under way. */
+type Ended = { readonly error: string; readonly begun?: Begun | null };
 /** So many tests of one mutant may fail to end before it is left. */
 const hungAtMost = 3;
 
@@ -50,6 +52,7 @@ class Runner {
   readonly #environment: Record<string, string>;
   #child: Bun.Subprocess | null = null;
   #answer: (answer: Answer | Begun | "ready") => void = () => {};
+  #begun: Begun | null = null;
 
   constructor(copy: string, mutants: number, active: number | null) {
     this.#copy = copy;
@@ -78,7 +81,7 @@ class Runner {
         onExit: () => {
           if (this.#child !== child) return;
           this.#child = null;
-          this.#answer({ error: "the process ended" });
+          this.#answer({ error: "the process ended", begun: this.#begun });
         },
       });
       started = child;
@@ -89,13 +92,17 @@ class Runner {
   }
 
   #next(begin: () => void): Promise<Answer | "ready"> {
+    this.#begun = null;
     return new Promise((resolve) => {
       let timer = setTimeout(() => resolve({ hung: null }), aroundMs);
       this.#answer = (answer) => {
         clearTimeout(timer);
         if (typeof answer === "string" || !("limitMs" in answer)) resolve(answer);
-        // A test that keeps the loop to itself is told from outside.
-        else timer = setTimeout(() => resolve({ hung: answer }), answer.limitMs + aroundMs / 10);
+        else {
+          this.#begun = answer;
+          // A test that keeps the loop to itself is told from outside.
+          timer = setTimeout(() => resolve({ hung: answer }), answer.limitMs + aroundMs / 10);
+        }
       };
       begin();
     });
@@ -245,14 +252,7 @@ export class Workshop {
     let rest = tests;
     for (let hung = 0; hung < hungAtMost && rest.length > 0; ) {
       const first = await this.#inOwnProcess(id, rest);
-      if ("error" in first) {
-        // It ended the process.
-        const without = await runner.ask({ mutant: -1, tests: rest, untilFailure: false });
-        const isSound = "ran" in without && without.ran.every(({ failure }) => failure === null);
-        return isSound && "error" in (await this.#inOwnProcess(id, rest))
-          ? { ...lives, said: "killed" }
-          : lives;
-      }
+      if ("error" in first) return await this.#ended(runner, id, rest, first);
       const last = "ran" in first ? first.ran.at(-1) : first.hung;
       if (last === null) return endless;
       if (last === undefined) return lives;
@@ -269,6 +269,17 @@ export class Workshop {
       if (rest.length === 0) return isHung ? endless : lives;
     }
     return endless;
+  }
+
+  /** It ended the process: killed if it does so again, by a test that is known if it was the same one. */
+  async #ended(runner: Runner, id: number, tests: Order["tests"], first: Ended): Promise<Fate> {
+    const without = await runner.ask({ mutant: -1, tests, untilFailure: false });
+    if (!("ran" in without) || without.ran.some(({ failure }) => failure !== null)) return lives;
+    const again = await this.#inOwnProcess(id, tests);
+    if (!("error" in again)) return lives;
+    const { begun = null } = first;
+    const isSame = begun !== null && begun.file === again.begun?.file && begun.index === again.begun.index;
+    return isSame ? killedBy(begun) : { ...lives, said: "killed" };
   }
 
   async #inOwnProcess(id: number, tests: Order["tests"]): Promise<Answer> {
@@ -342,6 +353,6 @@ function keyOf({ file, index }: Ran): string {
   return `${file} ${index}`;
 }
 
-function killedBy({ file, name }: Ran): Fate {
+function killedBy({ file, name }: Pick<Ran, "file" | "name">): Fate {
   return { said: "killed", killer: { file, test: name } };
 }
