@@ -61,6 +61,17 @@ test("a certificate is of version 1 or 3, with extensions in the latter alone, a
     expect(read({ version })).toBe(`certificate_malformed: certificate version ${version + 1}`);
 });
 
+test("the unique numbers of issuer and subject are passed over, and not there in version 1", () => {
+  const [ofIssuer, ofSubject] = ["81020055", "82020066"].map(fromHex);
+  const keyUsage = fromHex("a30f300d300b0603551d0f040403020780");
+  for (const numbers of [[ofIssuer], [ofSubject], [ofIssuer, ofSubject]]) {
+    const tail = numbers.filter((one) => one !== undefined);
+    expect(read({ tail })).toEqual(["17", true, null]);
+    expect(read({ tail: [...tail, keyUsage] })).toEqual(["17", true, 1]);
+    expect(read({ version: null, tail })).toContain("certificate_malformed");
+  }
+});
+
 test("it has an issuer's name, and a subject or none; the algorithm is the same inside and outside", () => {
   expect(read({ subject: empty })).toEqual(["17", false, null]);
   expect(read({ issuer: empty })).toBe("certificate_malformed: certificate without an issuer name");
