@@ -232,6 +232,7 @@ const namesOfC = [
   "src/host/bun/handover/descriptors.ts",
   "src/host/bun/linux_socket.ts",
   "src/host/bun/linux_unix_socket.ts",
+  "src/host/bun/passing/descriptor_messages.ts",
   "conformance/capture/packets.ts",
 ];
 

@@ -12,6 +12,7 @@ import { addresses, firewalled, forwarded, withoutIpv6 } from "./host_cases.ts";
 import { hostsOwn } from "./own_cases.ts";
 import { around, watched } from "./rule_cases.ts";
 import { Stage } from "./stage.ts";
+import { carriedByWorkers } from "./worker_cases.ts";
 
 const groups: Readonly<Record<string, Group>> = {
   "around the tunnel": around,
@@ -23,6 +24,7 @@ const groups: Readonly<Record<string, Group>> = {
   "without IPv6": withoutIpv6,
   addresses,
   "forwarded ports": forwarded,
+  workers: carriedByWorkers,
 };
 
 const usage = `usage: npm run conformance -- capture [--backend NAME] [--method NAME] [--only TEXT] [--verbose]

@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { comesTrue, eventually } from "../peer/lab/eventually.ts";
 import { Tally } from "../peer/tally.ts";
-import { type Call, type NodeUnderTest, openFiles, Stage, workerOf } from "./stage.ts";
+import { type Call, type NodeUnderTest, type OpenConnection, openFiles, Stage, workerOf } from "./stage.ts";
 
 const usage = `usage: npm run conformance -- workers [--verbose]
 
@@ -14,7 +14,8 @@ Two nodes on loopback addresses, each with two workers, and what calls from the 
 `;
 
 const cases = {
-  spread: "both workers of a node carry connections, on the same ports",
+  spread: "a node's workers have the same number of connections, on the same ports, as good as",
+  tunnels: "tunnels from one peer, and what they carry, are in different workers of the node that is called",
   view: "connections, metrics and records of both are one view",
   levels: "a log level and a tap reach both",
   secrets: "keys are in no file, argument or environment of a worker",
@@ -31,6 +32,8 @@ const cases = {
 } as const;
 
 const calls = 24;
+/** A worker keeps what it has accepted while another has as many, but for one and an eighth of them. */
+const maxUneven = 1 + calls / 8;
 
 /** @returns the exit code. */
 export async function workersConformance(argv: readonly string[]): Promise<number> {
@@ -126,11 +129,16 @@ class Story {
     const stage = this.#stage;
     const open = await stage.calls(calls);
     const listed = await cart.connections();
+    const [most = 0, least = 0] = perWorker(listed);
     this.#check(cases.spread, [
       [cart.workers.length, 2, "worker processes"],
-      [new Set(listed.map(workerOf)).size, 2, "workers that carry connections"],
+      [most - least <= maxUneven, true, `of ${calls} connections the workers have ${most} and ${least}`],
     ]);
     const inbound = await db.connections();
+    // Each worker of the caller's node has its own tunnel.
+    this.#check(cases.tunnels, [
+      [perWorker(inbound), [most, least], "connections of the called node's workers"],
+    ]);
     const [opened, received] = [
       await cart.metric("istio_tcp_connections_opened_total", 'reporter="source"'),
       await db.metric("istio_tcp_connections_opened_total", 'reporter="destination"'),
@@ -319,6 +327,12 @@ class Story {
     );
     this.#tally.check(name, said.length === 0 ? null : said.join("\n"));
   }
+}
+
+/** How many connections each of two workers has, most first. */
+function perWorker(connections: readonly OpenConnection[]): readonly number[] {
+  const counts = [0, 1].map((worker) => connections.filter((one) => workerOf(one) === worker).length);
+  return counts.toSorted((a, b) => b - a);
 }
 
 function idIn(line: string): number {

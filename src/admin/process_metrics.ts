@@ -49,7 +49,9 @@ export function registerProcessMetrics(metrics: MetricRegistry, readings: Proces
 export function registerWorkerMetrics(
   metrics: MetricRegistry,
   worker: string,
-  readings: Pick<ProcessReadings, "residentBytes" | "cpuMicros" | "longestTurnSeconds" | "logLinesLost">,
+  readings: Pick<ProcessReadings, "residentBytes" | "cpuMicros" | "longestTurnSeconds" | "logLinesLost"> & {
+    readonly connectionsPassed: () => number;
+  },
 ): void {
   const labels = ["worker"] as const;
   const resident = metrics
@@ -68,7 +70,15 @@ export function registerWorkerMetrics(
   const lost = metrics
     .counter("fairlead_log_lines_lost", "Log lines that could not be written (full disk, slow reader)", [])
     .with({});
+  const passed = metrics
+    .counter(
+      "fairlead_worker_connections_passed",
+      "Accepted connections that a worker passed on to another, which had fewer",
+      labels,
+    )
+    .with({ worker });
   metrics.onCollect(() => {
+    passed.add(readings.connectionsPassed() - passed.value);
     lost.add(readings.logLinesLost() - lost.value);
     turn.set(readings.longestTurnSeconds());
     resident.set(readings.residentBytes());

@@ -3,10 +3,17 @@ import { MeshError } from "../base/errors.ts";
 import type { Socket } from "./host.ts";
 
 export interface WorkerProcesses {
-  /** This process's own end; null for one that was started in the ordinary way. */
-  readonly received: Socket | null;
-  /** @throws MeshError, blame local: `io` when it cannot be started, `descriptors_exhausted`, `unsupported`. */
-  start(): Promise<StartedWorker>;
+  /** What a node has given this process; null for one that was started in the ordinary way. */
+  readonly received: ReceivedWorker | null;
+  /** @param worker its place among `of`, from 0; the next process in that place has what this one shared with the others. @throws MeshError, blame local: `io` when it cannot be started, `descriptors_exhausted`, `unsupported`. */
+  start(worker: number, of: number): Promise<StartedWorker>;
+}
+
+export interface ReceivedWorker {
+  /** This process's own end. */
+  readonly socket: Socket;
+  /** How many accepted connections went on to other workers so far, which had less to do. */
+  passedOn(): number;
 }
 
 export interface StartedWorker {

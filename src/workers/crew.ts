@@ -26,7 +26,7 @@ export interface CrewParts {
   readonly logger: Logger;
   readonly count: number;
   /** @throws MeshError `io`. */
-  readonly start: () => Promise<WorkerProcess>;
+  readonly start: (worker: number) => Promise<WorkerProcess>;
   /** Everything that holds now, for a worker that is there since now. */
   readonly state: (worker: number) => Iterable<Told>;
   readonly onWant: (id: Extract<Said, { readonly kind: "want" }>["id"], worker: WorkerHandle) => void;
@@ -179,7 +179,7 @@ class Slot {
     let how: string;
     let servedMs: number | null = null;
     try {
-      const process = await this.#parts.start();
+      const process = await this.#parts.start(this.index);
       const member = new Member(this.#parts, this.index, process, this.#events);
       this.#member = member;
       if (this.#isClosed) member.end(null);

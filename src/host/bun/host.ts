@@ -16,6 +16,7 @@ import { ListenerTable } from "./handover/listener_table.ts";
 import { LinuxSockets } from "./linux_socket.ts";
 import { bunListen } from "./listen.ts";
 import type { SocketContext } from "./native.ts";
+import type { Passing } from "./passing/passing.ts";
 import { bunProcess } from "./process.ts";
 import { ResetQueue } from "./resets.ts";
 import { httpServer } from "./serve_http.ts";
@@ -23,7 +24,7 @@ import { BunSocket } from "./socket.ts";
 import { bunTls } from "./tls.ts";
 import { bindUdp } from "./udp.ts";
 import { BunUnixNetwork } from "./unix.ts";
-import { BunWorkers } from "./workers.ts";
+import { BunWorkers, takePlace } from "./workers.ts";
 
 /** What this process is of: its host, and what it has of, and gives to, the processes before and after it. */
 export interface BunRuntime {
@@ -41,16 +42,20 @@ export function createBunHost(listeners = new ListenerTable()): Host {
 export async function createBunRuntime(): Promise<BunRuntime> {
   const received = takeReceived(process.env);
   const listeners = new ListenerTable(received?.listeners);
-  const { host, unix } = createHost(listeners);
+  const place = takePlace(process.env);
+  const { host, unix } = createHost(listeners, place?.passing);
   const handover = await BunHandover.open(listeners, unix, received);
-  const workers = await BunWorkers.open(unix, host.process.self, process.env);
+  const workers = await BunWorkers.open(unix, host.process.self, place);
   return { host, handover, workers, serveHttp: httpServer(listeners) };
 }
 
-function createHost(listeners: ListenerTable): { readonly host: Host; readonly unix: BunUnixNetwork } {
+function createHost(
+  listeners: ListenerTable,
+  passing: Passing | null = null,
+): { readonly host: Host; readonly unix: BunUnixNetwork } {
   const clock = new SystemClock();
   const linux = LinuxSockets.open();
-  const context = socketContext(clock, linux, listeners);
+  const context = { ...socketContext(clock, linux, listeners), passing };
   const unix = new BunUnixNetwork(context);
   const net = bunNetwork(context, unix);
   const host: Host = {
@@ -66,7 +71,11 @@ function createHost(listeners: ListenerTable): { readonly host: Host; readonly u
   return { host, unix };
 }
 
-function socketContext(clock: Clock, linux: LinuxSockets | null, listeners: ListenerTable): SocketContext {
+function socketContext(
+  clock: Clock,
+  linux: LinuxSockets | null,
+  listeners: ListenerTable,
+): Omit<SocketContext, "passing"> {
   return {
     clock,
     linux,

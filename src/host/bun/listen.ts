@@ -12,6 +12,7 @@ import {
   socketAddresses,
   socketCallbacks,
 } from "./native.ts";
+import { openShare } from "./passing/shared_listener.ts";
 import { BunSocket } from "./socket.ts";
 
 /** @throws MeshError `address_in_use`, `permission_denied`, `descriptors_exhausted` or `io`, blame local. */
@@ -23,27 +24,38 @@ export function bunListen(
 ): Listener {
   const { ip } = options.address;
   const nameAt = (port: number): string => `tcp ${formatSocketAddress({ ip, port })}`;
-  const entry = context.listeners.listen(
-    nameAt(options.address.port),
-    (fd) => startNative(context, linux, options, onAccept, fd),
-    nameAt,
-  );
-  const port = entry.port ?? options.address.port;
-  return { address: { ip, port }, close: () => entry.close() };
+  const name = nameAt(options.address.port);
+  const callbacks = listenerCallbacks(context, options, onAccept);
+  const share = options.reusePort === true ? openShare(context, name, options, callbacks) : null;
+  try {
+    const entry = context.listeners.listen(
+      name,
+      (fd) => startNative(linux, options, share?.callbacks ?? callbacks, fd),
+      nameAt,
+    );
+    const port = entry.port ?? options.address.port;
+    const close = (): void => {
+      share?.close();
+      entry.close();
+    };
+    return { address: { ip, port }, close };
+  } catch (thrown) {
+    share?.close();
+    throw thrown;
+  }
 }
 
 /** @param fd a socket that listens already. */
 function startNative(
-  context: SocketContext,
   linux: LinuxSockets | null,
   options: ListenOptions,
-  onAccept: (socket: Socket) => void,
+  callbacks: Bun.SocketHandler<NativeEvents>,
   fd: number | null,
 ): Accepting {
   const target = formatSocketAddress(options.address);
   let native: Bun.TCPSocketListener<NativeEvents>;
   try {
-    native = Bun.listen<NativeEvents>(nativeOptions(context, options, onAccept, fd));
+    native = Bun.listen<NativeEvents>(nativeOptions(options, callbacks, fd));
   } catch (thrown) {
     throw listenError(systemErrorName(thrown) ?? String(thrown), target);
   }
@@ -57,12 +69,10 @@ function startNative(
 }
 
 function nativeOptions(
-  context: SocketContext,
   options: ListenOptions,
-  onAccept: (socket: Socket) => void,
+  socket: Bun.SocketHandler<NativeEvents>,
   fd: number | null,
 ): Bun.TCPSocketListenOptions<NativeEvents> {
-  const socket = listenerCallbacks(context, options, onAccept);
   // The published types know neither a descriptor nor, for an address and a port, the last two of the others.
   if (fd !== null)
     return { fd, allowHalfOpen: true, socket } as unknown as Bun.TCPSocketListenOptions<NativeEvents>;

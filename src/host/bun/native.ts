@@ -5,6 +5,7 @@ import type { Clock } from "../host.ts";
 import { systemErrorName } from "../socket_errors.ts";
 import type { ListenerTable } from "./handover/listener_table.ts";
 import type { LinuxSockets } from "./linux_socket.ts";
+import type { Passing } from "./passing/passing.ts";
 
 /** What Bun's callbacks are passed on to. It changes during a connection's life: connecting, plain, handshake, TLS. */
 export interface NativeEvents {
@@ -25,6 +26,8 @@ export interface SocketContext {
   /** Descriptors at or above it are the reserve: a connection that gets one is refused. */
   readonly descriptorCeiling: number;
   readonly listeners: ListenerTable;
+  /** Where accepted connections go on to other workers of a node; null in every other process. */
+  readonly passing: Passing | null;
   /** A `ResetQueue`. */
   readonly resets: { reset(native: NativeSocket): void };
   /** Sockets that wait for their peer's end after `close()`. */

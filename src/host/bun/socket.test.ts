@@ -23,6 +23,7 @@ function setUp(lingering = 0) {
       defer: queueMicrotask,
     },
     linux: null,
+    passing: null,
     listeners: new ListenerTable(),
     resets: new ResetQueue({ defer: queueMicrotask }, null),
     descriptorCeiling: Number.POSITIVE_INFINITY,

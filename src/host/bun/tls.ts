@@ -96,6 +96,7 @@ class Handshake implements NativeEvents {
         data: this,
         tls: nativeTlsOptions(this.#options, this.#role),
         socket: tlsCallbacks,
+        ...(this.#role === "server" ? { isServer: true } : {}),
       });
       this.#native = native;
       // Only a socket of `connect` has callbacks of its own; a listener's would change for all its connections.

@@ -67,7 +67,7 @@ export class NodeWorkers {
       random: host.random,
       logger,
       count: config.workers,
-      start: () => processes.start(),
+      start: (worker) => processes.start(worker, config.workers),
       state: (worker) => this.#state(worker),
       onWant: (id, worker) => void this.#hand(id, (told) => worker.tell(told)),
       onRecord: (record) => {

@@ -6,8 +6,9 @@ import { adminLimits } from "../../../base/limits/admin.ts";
 import { hostLimits } from "../../../base/limits/host.ts";
 import { MetricRegistry } from "../../../base/metrics.ts";
 import { opensIpv6Sockets } from "../../../host/capture/host_facts.ts";
-import type { Host, Socket } from "../../../host/host.ts";
+import type { Host } from "../../../host/host.ts";
 import { LogWriter } from "../../../host/log_writer.ts";
+import type { ReceivedWorker } from "../../../host/workers.ts";
 import type { SpiffeId } from "../../../mesh/identity.ts";
 import { MeshStore } from "../../../mesh/store/store.ts";
 import { openProvider } from "../../../pki/crypto/open_provider.ts";
@@ -38,19 +39,19 @@ import type { WorkerSettings } from "./worker_settings.ts";
 /** Records of different workers have different numbers, and those of one ascend. */
 const idsPerWorker = 1e12;
 
-/** @param socket to the node. @returns the exit code, when there is nothing left to do. */
-export async function runWorker(host: Host, socket: Socket): Promise<number> {
+/** @param received of the node. @returns the exit code, when there is nothing left to do. */
+export async function runWorker(host: Host, received: ReceivedWorker): Promise<number> {
   const { promise: ended, resolve } = Promise.withResolvers<number>();
   // A terminal and systemd signal every process of the service; what they want is told by the node.
   host.process.onSignal(() => {});
   let worker: Worker | null = null;
-  const link = new NodeLink(socket, {
+  const link = new NodeLink(received.socket, {
     take: (told) => {
       if (told.kind !== "begin") {
         assert(worker !== null, "a worker begins before anything else");
         return worker.take(told);
       }
-      return Worker.open(host, link, told, resolve).then((opened) => {
+      return Worker.open(host, link, told, { received, finish: resolve }).then((opened) => {
         worker = opened;
       });
     },
@@ -92,7 +93,7 @@ class Worker {
     host: Host,
     link: NodeLink,
     { worker, of, settings: given }: Extract<Told, { readonly kind: "begin" }>,
-    finish: (code: number) => void,
+    { received, finish }: { readonly received: ReceivedWorker; readonly finish: (code: number) => void },
   ): Promise<Worker> {
     // The node is this very program, and says what it is told.
     const settings = given as WorkerSettings;
@@ -115,6 +116,7 @@ class Worker {
       cpuMicros: () => host.process.cpuMicros(),
       longestTurnSeconds: () => turns.longestMs / 1000,
       logLinesLost: () => logger.lost,
+      connectionsPassed: () => received.passedOn(),
     });
     const provider = await openProvider(config.cryptoProvider);
     const trust = new TrustVerifier({ clock, provider, trustDomain: facts.trustDomain });

@@ -1,0 +1,30 @@
+/** A worker that passing tests start: to whoever speaks to it it says its number, and where the caller wanted to go. It is told where to listen. */
+import { IpAddress } from "../../base/ip.ts";
+import { createBunRuntime } from "../bun/host.ts";
+
+const place = process.env.FAIRLEAD_WORKER ?? "";
+const { host, workers } = await createBunRuntime();
+const { received } = workers;
+const ip = IpAddress.parse(process.argv[2] ?? "");
+if (received === null || ip === null) throw new Error("a worker is started by a test");
+const credentials = JSON.parse(process.argv[4] ?? "null");
+const { net } = host;
+net.listen(
+  { address: { ip, port: Number(process.argv[3]) }, reusePort: true, tls: credentials !== null },
+  async (socket) => {
+    const { local } = socket;
+    const spoken =
+      credentials === null
+        ? socket
+        : await net.tlsServer(socket, { credentials, alpn: ["test"], timeoutMs: 10_000 }).catch(() => null);
+    const words = new TextEncoder().encode(`${place[0]} ${local.ip.text}:${local.port}`);
+    spoken?.setHandler({
+      onData: () => void spoken.write(words),
+      onDrain() {},
+      onEnd: () => spoken.end(),
+      onClose() {},
+    });
+  },
+);
+received.socket.setHandler({ onData() {}, onDrain() {}, onEnd() {}, onClose: () => process.exit(0) });
+received.socket.write(new TextEncoder().encode("ready"));
