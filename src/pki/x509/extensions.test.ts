@@ -81,7 +81,8 @@ describe("what a certificate may do", () => {
     expect(usage("0106")).toBe((1 << keyUsageBit.keyCertSign) | (1 << keyUsageBit.cRLSign));
     expect(usage("070080")).toBe(1 << 8);
     expect(usage("000001")).toBe(1 << 15);
-    for (const none of ["00", "0700", "00000080", "0000000080"]) expect(() => usage(none)).toThrow("without a usage");
+    for (const none of ["00", "0700", "00000080", "0000000080"])
+      expect(() => usage(none)).toThrow("without a usage");
   });
 
   test("purposes in their order, one at the least", () => {
