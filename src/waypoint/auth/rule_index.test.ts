@@ -28,10 +28,53 @@ test("the index and the reference name the same rule, of random policies and req
   expect(matched).toBeLessThan(20_000);
 }, 300_000);
 
+test.each([
+  ["beginnings", (text: string) => `/${text}*`],
+  ["ends", (text: string) => `*${text}`],
+] as const)("%s of more lengths than a request is cut at are all found", (_what, pattern) => {
+  const rules: readonly Layer7Rule[] = Array.from({ length: 60 }, (_none, n) => ({
+    clauses: [[[{ about: "path" as const, texts: [pattern("x".repeat(60 - n))], negated: false }]]],
+    index: n,
+    location: { file: "f", line: n, column: 1 },
+  }));
+  const policies: readonly Layer7Policy[] = [
+    {
+      key: "shop/p",
+      action: "ALLOW",
+      dryRun: false,
+      provider: null,
+      location: { file: "f", line: 1, column: 1 },
+      rules,
+    },
+  ];
+  const index = runSteps(RuleIndex.inSteps(policies));
+  for (let length = 0; length <= 60; length++) {
+    const http = {
+      method: "GET",
+      host: "h",
+      path: `/${"x".repeat(length)}`,
+      query: "",
+      scheme: "http",
+      fields: [],
+      user: null,
+    };
+    const facts: RequestFacts = { ...randomFacts(new Dice(1)), http };
+    // The longest that fits stands first.
+    expect(index.first(facts)?.rule.index).toBe(length === 0 ? undefined : 60 - length);
+  }
+});
+
 describe("a request costs the same whatever the number of rules", () => {
   const shapes: readonly (readonly [what: string, clauses: (n: number) => Layer7Rule["clauses"]])[] = [
     ["a path each", (n) => [[[{ about: "path", texts: [`/p${n}`], negated: false }]]]],
     ["a prefix each", (n) => [[[{ about: "path", texts: [`/p${n}/*`], negated: false }]]]],
+    ["a suffix each", (n) => [[[{ about: "path", texts: [`*/p${n}/a/x`], negated: false }]]]],
+    ["a host's end each", (n) => [[[{ about: "host", texts: [`*.H${n}`], negated: false }]]]],
+    [
+      "a peer's beginning each",
+      (n) => [[[{ about: "principal", texts: [`td/ns/a${n}/*`], negated: false }]]],
+    ],
+    ["a header's end each", (n) => [[[{ about: "header", name: "x-7", texts: [`*=${n}`], negated: false }]]]],
     ["a template each", (n) => [[[{ about: "path", texts: [`/p${n}/{*}/x`], negated: false }]]]],
     [
       "one path for all, a peer each",
@@ -64,10 +107,10 @@ describe("a request costs the same whatever the number of rules", () => {
     const user = { issuer: "i", subject: "u7", audiences: [], expiresAtMs: null };
     const facts: RequestFacts = {
       ...randomFacts(new Dice(1)),
-      peer: new SpiffeId("td", "a", "s7"),
+      peer: new SpiffeId("td", what === "a peer's beginning each" ? "a7" : "a", "s7"),
       http: {
-        ...{ method: "GET", host: "h", path: path(), query: "", scheme: "http" },
-        fields: ["x-7", "a"],
+        ...{ method: "GET", host: "www.h7", path: path(), query: "", scheme: "http" },
+        fields: ["x-7", "a", "x-7", "k=7"],
         user: { ...user, claims: { iss: "i", sub: "u7", c7: "a" } },
       },
     };
