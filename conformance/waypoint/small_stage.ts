@@ -2,8 +2,9 @@
  * The processes of one service: a caller's node, the node of the application web, and its waypoint. `FAIRLEAD=dist/fairlead` takes the
  * binary.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { comesTrue } from "../peer/lab/eventually.ts";
 import { Subprocess } from "../peer/lab/subprocess.ts";
 import { repository } from "../peer/lab/tools.ts";
 
@@ -32,6 +33,8 @@ export interface SmallStage {
   log(): string;
   /** Of the waypoint, the longest turns of each second so far, milliseconds; empty where they are not measured. */
   turns(): readonly number[];
+  /** Of the waypoint, the bytes that live once its garbage is collected; null where turns are not measured either. */
+  liveHeapBytes(): Promise<number | null>;
   /** What the waypoint alone is told, besides the documents of all; nothing at first. */
   change(documents: string): void;
   stop(): Promise<void>;
@@ -68,7 +71,8 @@ export async function openSmallStage(directory: string, options: SmallStageOptio
   const node = async (name: string, ...more: readonly string[]): Promise<Subprocess> => {
     const isMeasured = measuresTurns && binary === "" && name === "waypoint";
     const [bun = "", ...rest] = program;
-    const probe = isMeasured ? ["--preload", join(repository, "conformance/soak/turn_probe.ts")] : [];
+    const probes = ["conformance/soak/turn_probe.ts", "conformance/waypoint/heap_probe.ts"];
+    const probe = isMeasured ? probes.flatMap((path) => ["--preload", join(repository, path)]) : [];
     const argv = [
       ...[bun, ...probe, ...rest, "up", "-f", join(directory, "mesh.yaml")],
       ...["--state-directory", join(directory, "state"), "--hbone-port", `${25_600 + number}`],
@@ -99,6 +103,8 @@ export async function openSmallStage(directory: string, options: SmallStageOptio
         const lines = existsSync(path) ? readFileSync(path, "utf8").trim().split("\n") : [];
         return lines.map((line) => Number(line.split(" ")[1]));
       },
+      liveHeapBytes: () =>
+        measuresTurns && binary === "" ? liveHeapBytes(directory, waypoint.pid) : Promise.resolve(null),
       change,
       stop,
     };
@@ -106,6 +112,15 @@ export async function openSmallStage(directory: string, options: SmallStageOptio
     await stop();
     throw error;
   }
+}
+
+/** Asks `heap_probe.ts`. */
+async function liveHeapBytes(directory: string, pid: number): Promise<number> {
+  const path = join(directory, `heap-${pid}`);
+  rmSync(path, { force: true });
+  process.kill(pid, "SIGUSR2");
+  if (!(await comesTrue(() => existsSync(path)))) throw new Error("the waypoint does not tell its heap");
+  return Number(readFileSync(path, "utf8"));
 }
 
 function mesh(base: string, applicationPort: number): string {
