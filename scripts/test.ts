@@ -67,10 +67,7 @@ const stages: readonly Stage[] = [
   [[programSuite("simulation", "conformance/sim/run.ts", ["--seeds=200", "--no-keep"])]],
   [[programSuite("simulator", "conformance/sim/run.ts", ["--mutants", "--sample=6"])]],
   [[programSuite("races", "conformance/sim/awaits/run.ts", [])]],
-  [[programSuite("power", "conformance/run.ts", ["power"])]],
   [[programSuite("mutants", "scripts/mutants.ts", ["--recorded", "--sample=300"])]],
-  // The same inputs each time: a fresh seed might fail any commit. Fresh ones are for `npm run fuzz -- SECONDS`.
-  [[programSuite("fuzz", "conformance/fuzz/run.ts", ["--fixed"])]],
   [
     [
       programSuite("runtime", "conformance/run.ts", [
@@ -84,9 +81,14 @@ const stages: readonly Stage[] = [
         "tunnel",
       ]),
     ],
+    [
+      // The same inputs each time: a fresh seed might fail any commit. Fresh ones are for `npm run fuzz -- SECONDS`.
+      programSuite("fuzz", "conformance/fuzz/run.ts", ["--fixed"]),
+      programSuite("power", "conformance/run.ts", ["power"]),
+      programSuite("istio", "conformance/run.ts", ["istio"]),
+      programSuite("h2spec", "conformance/spec/h2spec.ts", []),
+    ],
   ],
-  [[programSuite("istio", "conformance/run.ts", ["istio"])]],
-  [[programSuite("h2spec", "conformance/spec/h2spec.ts", [])]],
   [
     [
       programSuite("peers", "conformance/run.ts", ["peer"]),
@@ -99,14 +101,19 @@ const stages: readonly Stage[] = [
   ],
   [[programSuite("adversary", "conformance/run.ts", ["adversary"])]],
   [
+    [programSuite("capture", "conformance/run.ts", ["capture"])],
     [
       programSuite("waypoint", "conformance/run.ts", ["waypoint"]),
-      programSuite("capture", "conformance/run.ts", ["capture"]),
+      bunSuite("namespaces", ["conformance/namespaces"], { isSerial: true }),
     ],
-    [bunSuite("namespaces", ["conformance/namespaces"], { isSerial: true })],
   ],
   [
-    [programSuite("docs", "conformance/run.ts", ["docs"])],
+    [
+      programSuite("docs", "conformance/run.ts", ["docs"]),
+      programSuite("workers", "conformance/run.ts", ["workers"]),
+      programSuite("demo", "conformance/demo/demo.ts", []),
+      programSuite("control demo", "conformance/demo/control.ts", []),
+    ],
     [
       programSuite("vm", "conformance/run.ts", ["vm"]),
       // Capture, rules and rough cables are tried in both families by their own tests.
@@ -121,12 +128,9 @@ const stages: readonly Stage[] = [
     ],
   ],
   [[programSuite("upgrade", "conformance/run.ts", ["upgrade", "--short"])]],
-  [[programSuite("workers", "conformance/run.ts", ["workers"])]],
   // One order of events each time, for the same reason.
   [[programSuite("soak", "conformance/soak/run.ts", ["--smoke", "--seed=1"])]],
   [[programSuite("bench", "bench/smoke.ts", [])]],
-  [[programSuite("demo", "conformance/demo/demo.ts", [])]],
-  [[programSuite("control demo", "conformance/demo/control.ts", [])]],
 ];
 
 const suites: readonly Suite[] = stages.flat(2);
