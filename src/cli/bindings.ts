@@ -19,6 +19,8 @@ export interface CliBindings {
   ): Promise<readonly { readonly path: string; readonly text: string }[]>;
   /** A document of the control plane's own kinds (Administrator, TokenIssuer), read; null for one of another kind. */
   readControlDocument(part: DocumentText, rootNamespace: string): Promise<ControlDocument | null>;
+  /** @returns why waypoints cannot use an expression in CEL; null when they can. */
+  expressionFlaw(text: string): Promise<string | null>;
   /** For editors, as `docs/schemas/fairlead.json` has them. */
   schemas(): Promise<DocumentSchemas>;
   /** @throws MeshError when it cannot start as it was told to. */

@@ -3,6 +3,7 @@ import schemas from "../../docs/schemas/fairlead.json" with { type: "json" };
 import { readControlDocument } from "../app/command/control_documents.ts";
 import { MeshError } from "../base/errors.ts";
 import type { Config } from "../config/node/config.ts";
+import { expressionFlaw } from "../waypoint/auth/conditions.ts";
 import type { CliBindings, RunRequest, StartedNode } from "./bindings.ts";
 import { runCli } from "./program.ts";
 import { FakeLive } from "./testing/live.ts";
@@ -57,6 +58,7 @@ async function run(words: string, world: World = {}): Promise<Run> {
     readText: async (path) => read(world, path),
     readMeshFiles: async (paths) => paths.map((path) => ({ path, text: read(world, path) })),
     readControlDocument: async (part, rootNamespace) => readControlDocument(part, rootNamespace),
+    expressionFlaw: async (text) => expressionFlaw(text),
     schemas: async () => schemas,
     startNode: world.startNode ?? (() => Promise.reject(new Error("not to be started"))),
     runProgram: world.runProgram ?? (() => Promise.reject(new Error("no program is to be run"))),
@@ -175,6 +177,35 @@ describe("fairlead validate", () => {
     expect(code).toBe(0);
     expect(out).toContain("warning: AuthorizationPolicy shop/only-frontend: ");
     expect(out).toEndWith("1 warning\n");
+  });
+
+  test("an expression in CEL that no waypoint could use is an error at its place", async () => {
+    const condition = `apiVersion: fairlead.dev/v1
+kind: AccessCondition
+metadata: {name: hours, namespace: shop}
+spec:
+  targetRefs: [{group: networking.istio.io, kind: ServiceEntry, name: api}]
+  conditions:
+  - expression: request.method == "GET"
+  - expression: request.method ==
+`;
+    const telemetry = (filter: string) => `apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: lines, namespace: shop}
+spec:
+  accessLogging:
+  - filter: {expression: '${filter}'}
+`;
+    const files = {
+      "a.yaml": condition,
+      "b.yaml": telemetry("response.code >"),
+      "c.yaml": telemetry("true"),
+    };
+    const { code, out } = await run("validate a.yaml b.yaml c.yaml", { files });
+    expect(code).toBe(1);
+    expect(out).toContain("a.yaml:8:17: error: AccessCondition shop/hours: the expression cannot be read: ");
+    expect(out).toContain("b.yaml:6:26: error: Telemetry shop/lines: the expression cannot be read: ");
+    expect(out).not.toContain("c.yaml:6");
   });
 
   test("--json says the same to a program", async () => {

@@ -3,7 +3,9 @@
 import { runSteps } from "../base/time_slice.ts";
 import type { Config } from "../config/node/config.ts";
 import { convertDocuments } from "../mesh/convert/convert_documents.ts";
+import type { MeshDocument, TelemetrySettings } from "../mesh/documents/document.ts";
 import { type ParsedEntry, parseDocument } from "../mesh/documents/parse.ts";
+import type { Located } from "../mesh/documents/reader.ts";
 import { splitDocuments } from "../mesh/documents/yaml.ts";
 import { type DocumentError, formatLocation, type Location } from "../mesh/location.ts";
 import { runPolicyTests } from "../policy/explain/policy_tests.ts";
@@ -62,7 +64,7 @@ interface Resource {
 async function check(
   files: readonly MeshFile[],
   config: Config,
-  { readControlDocument }: Pick<CliBindings, "readControlDocument">,
+  bindings: Pick<CliBindings, "readControlDocument" | "expressionFlaw">,
 ): Promise<{ readonly resources: readonly Resource[]; readonly findings: readonly Finding[] }> {
   const entries: Entry[] = [];
   const unread: DocumentError[] = [];
@@ -71,7 +73,7 @@ async function check(
     if ("message" in parts) unread.push(parts);
     else
       for (const part of parts) {
-        const own = await readControlDocument(part, config.rootNamespace);
+        const own = await bindings.readControlDocument(part, config.rootNamespace);
         entries.push(...(own === null ? parseDocument(part) : [{ ...own, document: null }]));
       }
   }
@@ -112,7 +114,40 @@ async function check(
   const broken = tests.flatMap(({ passed, location, document, message }): readonly Finding[] =>
     passed ? [] : [{ severity: "error", location, resource: document, message }],
   );
-  return { resources, findings: inOrder([...errors, ...warnings, ...broken], files) };
+  const unreadable = await expressionFindings(documents, bindings);
+  return { resources, findings: inOrder([...errors, ...unreadable, ...warnings, ...broken], files) };
+}
+
+/** Of expressions in CEL, which waypoints make ready and nodes do not look at: those that cannot be read, or are past a bound. */
+async function expressionFindings(
+  documents: readonly MeshDocument[],
+  { expressionFlaw }: Pick<CliBindings, "expressionFlaw">,
+): Promise<readonly Finding[]> {
+  const findings: Finding[] = [];
+  for (const document of documents)
+    for (const { value, at } of expressionsOf(document)) {
+      const message = await expressionFlaw(value);
+      if (message !== null)
+        findings.push({ severity: "error", location: at, resource: document.metadata.key, message });
+    }
+  return findings;
+}
+
+function expressionsOf(document: MeshDocument): readonly Located<string>[] {
+  switch (document.kind) {
+    case "AccessCondition":
+      return document.conditions.map(({ expression }) => expression);
+    case "Telemetry":
+      return [...settingsExpressions(document), ...settingsExpressions(document.client)];
+    default:
+      return [];
+  }
+}
+
+function settingsExpressions({ accessLog, metrics }: TelemetrySettings): readonly Located<string>[] {
+  const filters = [accessLog?.log?.filter, accessLog?.collector?.filter];
+  const tags = [...(metrics?.values() ?? [])].flatMap((metric) => [...metric.tags.values()]);
+  return [...filters, ...tags].flatMap((expression) => expression ?? []);
 }
 
 /** By file as given, then by line: the order in which they are mended. */

@@ -46,6 +46,7 @@ export function cliBindings(host: Host, outside: Outside): CliBindings {
     readMeshFiles: (paths) => readEveryMeshFile(host.files, paths),
     readControlDocument: async (part, rootNamespace) =>
       (await import("./control_documents.ts")).readControlDocument(part, rootNamespace),
+    expressionFlaw: async (text) => (await import("../../waypoint/auth/conditions.ts")).expressionFlaw(text),
     startNode: async (config) => (await import("./node_start.ts")).startServedNode(host, outside, config),
     runProgram: async (request) => (await import("./program_in_mesh.ts")).runInMesh(host, outside, request),
     schemas: async () =>

@@ -67,6 +67,7 @@ async function run(words: readonly string[] | string, world: World = {}): Promis
     startNode: () => Promise.reject(new Error("no node is expected here")),
     runProgram: () => Promise.reject(new Error("no program is expected here")),
     readControlDocument: async () => null,
+    expressionFlaw: async () => null,
     schemas: async () => ({ $schema: "", definitions: {} }),
     askAdmin: () => Promise.reject(new MeshError("connect_refused", "upstream", "no node here")),
     control: {
