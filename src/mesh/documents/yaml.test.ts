@@ -37,6 +37,21 @@ describe("cutting a file", () => {
     ]);
   });
 
+  test("an end marker ends a document, and the next one needs no mark of its own", () => {
+    const parts = split("a: 1\n...\nb: 2\n... # words\nc: 3\n...\n");
+    expect(parts.map((part) => [part.firstLine, parse(part.text)])).toEqual([
+      [1, { a: 1 }],
+      [2, { b: 2 }],
+      [4, { c: 3 }],
+    ]);
+  });
+
+  test("a second document in the text of one is refused at its place, and not left out", () => {
+    expect(parse("a: 1\n---\nb: 2\n")).toBe("f:2:1 a second document begins in the text of one");
+    expect(parse("---\na: 1\n")).toEqual({ a: 1 });
+    expect(parse("a: 1\n...\n")).toEqual({ a: 1 });
+  });
+
   test("a document that is broken does not take its neighbours along", () => {
     const [good, bad, better] = split("a: 1\n---\nb: [\n---\nc: 3\n");
     expect(parse(good?.text ?? "")).toEqual({ a: 1 });

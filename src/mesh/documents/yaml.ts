@@ -86,7 +86,9 @@ export function* splitInSteps(
   let parts = 0;
   const take = (end: number): void => {
     const part = text.slice(start, end);
-    if (hasContent.test(part)) documents.push({ file, firstLine: line, text: part });
+    // An end marker would make the parser see an empty document before this one.
+    const own = part.startsWith("...") ? `   ${part.slice(3)}` : part;
+    if (hasContent.test(own)) documents.push({ file, firstLine: line, text: own });
     for (
       let index = text.indexOf("\n", start);
       index !== -1 && index < end;
@@ -161,8 +163,11 @@ export function* parseYamlInSteps(document: DocumentText): Generator<void, Parse
     return failed(locate(parser.offset), `values are nested more than ${meshLimits.maxNodeDepth} deep`);
   tokens.push(...parser.end());
   yield;
-  const [parsed] = composer.compose(tokens, true, text.length);
+  const [parsed, second] = composer.compose(tokens, true, text.length);
   if (parsed === undefined) return failed(start, "the document is empty");
+  // Of one that stands behind it nobody would ever hear again.
+  if (second !== undefined)
+    return failed(locate(second.range[0]), "a second document begins in the text of one");
   // An unknown tag is only a warning to the library; here what is not understood is refused.
   const complaint = parsed.errors[0] ?? parsed.warnings[0];
   if (complaint !== undefined) return failed(locate(complaint.pos[0]), complaint.message);
