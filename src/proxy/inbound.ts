@@ -236,7 +236,7 @@ export class InboundFlow {
 
 /** A refusal is whole with its headers; what the caller still sends is of no use any more (RFC 9113 §8.1: RST_STREAM with NO_ERROR). */
 function answer(stream: H2Stream, status: HboneStatus, baggage: string | null): void {
-  if (stream.closed || stream.localEnded) return;
+  // Of a stream that is closed by now neither says anything.
   stream.sendHeaders(answerHeaders(status, baggage), status !== 200);
-  if (status !== 200 && !stream.closed) stream.reset(resetCode.noError);
+  if (status !== 200) stream.reset(resetCode.noError);
 }

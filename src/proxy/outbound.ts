@@ -362,7 +362,7 @@ function parties(accepted: Accepted, route: LeadingRoute, reached: SocketAddress
         workload: route.destination,
         baggage: null,
         service: route.service,
-        identity: secure && route.destination !== null ? route.destination.identity : null,
+        identity: secure ? route.destination.identity : null,
       },
     };
   }
