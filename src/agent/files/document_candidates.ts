@@ -1,5 +1,6 @@
 /** What one reading of the files gives, held against what was good before. */
 import type { MeshError } from "../../base/errors.ts";
+import { inSteps } from "../../base/steps.ts";
 import { isBelow } from "../../files/mesh_files.ts";
 import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
@@ -32,29 +33,34 @@ export class DocumentCandidates {
   readonly errors: DocumentError[] = [];
   readonly #good: ReadonlyMap<string, MeshDocument>;
   /** Names of which a good document was read now. */
-  readonly #parsed: ReadonlySet<string>;
+  readonly #parsed = new Set<string>();
   readonly #seen = new Set<string>();
   /** Files and folders of which it cannot be told what they hold now, and why. */
   readonly #unclear = new Map<string, DocumentError>();
 
-  constructor(
+  private constructor(good: ReadonlyMap<string, MeshDocument>) {
+    this.#good = good;
+  }
+
+  static *of(
     good: ReadonlyMap<string, MeshDocument>,
     files: readonly ParsedFile[],
     unreadable: ReadonlyMap<string, MeshError>,
-  ) {
-    this.#good = good;
-    const entries = files.flatMap((file) => file.entries);
-    this.#parsed = new Set(
-      entries.flatMap(({ key, document }) => (key === null || document === null ? [] : [key])),
-    );
+  ): Generator<void, DocumentCandidates> {
+    const made = new DocumentCandidates(good);
+    for (const { entries } of files)
+      yield* inSteps(entries, ({ key, document }) => {
+        if (key !== null && document !== null) made.#parsed.add(key);
+      });
     for (const [path, { message }] of unreadable) {
-      this.#isUnclear(path, { location: { file: path, line: 1, column: 1 }, resource: null, message });
+      made.#isUnclear(path, { location: { file: path, line: 1, column: 1 }, resource: null, message });
     }
     for (const file of files) {
-      if (file.error !== null) this.#isUnclear(file.path, file.error);
-      for (const entry of file.entries) this.#take(entry, file.path);
+      if (file.error !== null) made.#isUnclear(file.path, file.error);
+      yield* inSteps(file.entries, (entry) => made.#take(entry, file.path));
     }
-    if (this.#unclear.size > 0) this.#retainUnseen();
+    if (made.#unclear.size > 0) yield* made.#retainUnseen();
+    return made;
   }
 
   #take(entry: ParsedEntry, path: string): void {
@@ -96,12 +102,12 @@ export class DocumentCandidates {
   }
 
   /** What such a file held before may be what cannot be read now; it stays, unless it was read somewhere else. */
-  #retainUnseen(): void {
-    for (const [key, document] of this.#good) {
-      if (this.#seen.has(key)) continue;
+  *#retainUnseen(): Generator<void> {
+    yield* inSteps(this.#good, ([key, document]) => {
+      if (this.#seen.has(key)) return;
       const { file } = document.location;
       const error = this.#unclear.get(file) ?? [...this.#unclear].find(([path]) => isBelow(file, path))?.[1];
       if (error !== undefined) this.candidates.push({ document, supersededBy: error });
-    }
+    });
   }
 }

@@ -12,7 +12,7 @@ import type { Host } from "../../host/host.ts";
 import type { ConversionContext } from "../../mesh/convert/conversion_context.ts";
 import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import { type DocumentError, formatLocation } from "../../mesh/location.ts";
-import { diffStates, emptyState, type MeshState } from "../../mesh/store/change.ts";
+import { diffStatesInSteps, emptyState, type MeshState } from "../../mesh/store/change.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";
 import type { RetainedStatus } from "./document_candidates.ts";
 import { DocumentFiles } from "./document_files.ts";
@@ -127,8 +127,8 @@ export class MeshIngest {
       files.unreadable,
       slice,
     );
+    const change = await slice.run(diffStatesInSteps(this.#state, conversion));
     if (this.#closed) return;
-    const change = diffStates(this.#state, conversion);
     this.#state = conversion;
     if (change !== null) this.#store.apply(change);
     this.#inForce.set(inForce);

@@ -3,10 +3,12 @@
  * only one that is gone from a file that can be read is gone from the mesh.
  */
 import type { MeshError } from "../../base/errors.ts";
+import { inSteps, mapInSteps } from "../../base/steps.ts";
 import type { TimeSlice } from "../../base/time_slice.ts";
+import { ConversionCache } from "../../mesh/convert/conversion_cache.ts";
 import type { ConversionContext } from "../../mesh/convert/conversion_context.ts";
+import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";
 import { type Conversion, convertInSteps } from "../../mesh/convert/convert_documents.ts";
-import { WorkloadCache } from "../../mesh/convert/workload_cache.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
 import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import type { RefusedPolicy } from "../../mesh/documents/refused_policy.ts";
@@ -22,11 +24,18 @@ export interface LastGoodResult {
   readonly inForce: DocumentsInForce;
 }
 
+interface Settled {
+  readonly conversion: Conversion;
+  readonly candidates: readonly Candidate[];
+}
+
 export class LastGoodDocuments {
   readonly #context: ConversionContext;
   readonly #refusedPolicies: "deny" | "skip";
-  readonly #cache = new WorkloadCache();
-  #good = new Map<string, MeshDocument>();
+  readonly #cache = new ConversionCache();
+  /** What was made of statuses without an error. */
+  readonly #unblamed = new WeakMap<DocumentStatus, RetainedStatus>();
+  #good: ReadonlyMap<string, MeshDocument> = new Map();
 
   constructor(context: ConversionContext, refusedPolicies: "deny" | "skip") {
     this.#context = context;
@@ -38,23 +47,10 @@ export class LastGoodDocuments {
     unreadable: ReadonlyMap<string, MeshError>,
     slice: TimeSlice,
   ): Promise<LastGoodResult> {
-    const candidates = new DocumentCandidates(this.#good, files, unreadable);
+    const candidates = await slice.run(DocumentCandidates.of(this.#good, files, unreadable));
     const refused = this.#refusedPolicies === "deny" ? candidates.refusedPolicies : [];
     const settled = await this.#settle(candidates.candidates, refused, slice);
-    this.#good = new Map();
-    const documents = settled.conversion.statuses.map((status, index): RetainedStatus => {
-      const candidate = settled.candidates[index];
-      if (candidate !== undefined && status.accepted) this.#good.set(status.resource, candidate.document);
-      const error = candidate?.supersededBy ?? status.error;
-      const lastGoodInForce = candidate?.supersededBy !== null && status.accepted;
-      return {
-        ...status,
-        location: error?.location ?? status.location,
-        accepted: error === null,
-        error,
-        lastGoodInForce,
-      };
-    });
+    const documents = await slice.run(this.#retain(settled));
     return {
       conversion: settled.conversion,
       documents: [...documents, ...candidates.hopeless],
@@ -66,16 +62,40 @@ export class LastGoodDocuments {
     };
   }
 
+  *#retain({ conversion, candidates }: Settled): Generator<void, readonly RetainedStatus[]> {
+    const good = new Map<string, MeshDocument>();
+    const retained: RetainedStatus[] = [];
+    yield* inSteps(conversion.statuses, (status) => {
+      const candidate = candidates[retained.length];
+      if (candidate !== undefined && status.accepted) good.set(status.resource, candidate.document);
+      const error = candidate?.supersededBy ?? status.error;
+      // Nearly always: the status that it had before.
+      const known = error === null ? this.#unblamed.get(status) : undefined;
+      const made = known ?? {
+        ...status,
+        location: error?.location ?? status.location,
+        accepted: error === null,
+        error,
+        lastGoodInForce: candidate?.supersededBy !== null && status.accepted,
+      };
+      if (error === null) this.#unblamed.set(status, made);
+      retained.push(made);
+    });
+    this.#good = good;
+    return retained;
+  }
+
   /** Converts; whatever is refused and has an earlier good version is replaced by that, until nothing more is. */
   async #settle(
     first: readonly Candidate[],
     refused: readonly RefusedPolicy[],
     slice: TimeSlice,
-  ): Promise<{ readonly conversion: Conversion; readonly candidates: readonly Candidate[] }> {
+  ): Promise<Settled> {
     let candidates = first;
     for (;;) {
-      const documents = candidates.map(({ document }) => document);
+      const documents = await slice.run(mapInSteps(candidates, ({ document }) => document));
       const conversion = await slice.run(convertInSteps(documents, this.#context, refused, this.#cache));
+      if (conversion.errors.length === 0) return { conversion, candidates };
       const next = this.#replaceRefused(candidates, conversion);
       if (next === null) return { conversion, candidates };
       candidates = next;

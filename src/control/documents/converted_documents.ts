@@ -6,7 +6,7 @@ import type { Clock } from "../../host/host.ts";
 import type { ConversionContext } from "../../mesh/convert/conversion_context.ts";
 import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";
 import { type Conversion, convertInSteps } from "../../mesh/convert/convert_documents.ts";
-import { WorkloadCache } from "../../mesh/convert/workload_cache.ts";
+import { ConversionCache } from "../../mesh/convert/conversion_cache.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
 import { parseInSteps } from "../../mesh/documents/parse.ts";
 import type { RefusedPolicy } from "../../mesh/documents/refused_policy.ts";
@@ -47,7 +47,7 @@ export class DocumentConverter {
   readonly #clock: Clock;
   readonly #context: ConversionContext;
   readonly #derived: Pick<DerivedDocuments, "derive"> | null;
-  readonly #cache = new WorkloadCache();
+  readonly #cache = new ConversionCache();
   #parsed = new Map<string, Parsed>();
 
   constructor(clock: Clock, context: ConversionContext, derived: Pick<DerivedDocuments, "derive"> | null) {

@@ -2,34 +2,31 @@
  * Who may have an address or a host name: the first document that says so. Istio tolerates two; then which identity a caller
  * expects there depends on the order of events, so here the second is refused and told where the first is.
  */
-import { formatNetwork, formatPrefix, type IpPrefix, isSingleAddress } from "../../base/prefix.ts";
-import type {
-  EndpointSpec,
-  MeshDocument,
-  ServiceEntryDocument,
-  WorkloadEntryDocument,
-} from "../documents/document.ts";
+import type { MeshDocument, ServiceEntryDocument, WorkloadEntryDocument } from "../documents/document.ts";
 import { nodeNamespace } from "../identity.ts";
 import { formatLocation } from "../location.ts";
+import type { AddressClaim } from "./address_claims.ts";
+import type { ConversionCache } from "./conversion_cache.ts";
 import type { ConversionContext } from "./conversion_context.ts";
 import type { ConversionReport } from "./conversion_report.ts";
-import { isHbone } from "./workload_entry.ts";
 
 interface Claim {
   readonly document: MeshDocument;
-  /** Two endpoints of the same description may share an address: one host behind two services. Null: no other may. */
-  readonly sharing: string | null;
+  readonly sharing: AddressClaim["sharing"];
 }
 
 export class Claims {
   readonly #context: ConversionContext;
+  readonly #cache: ConversionCache;
   readonly #report: ConversionReport;
   readonly #documents = new Map<string, MeshDocument>();
-  readonly #hosts = new Map<string, MeshDocument>();
+  /** By namespace. */
+  readonly #hosts = new Map<string, Map<string, MeshDocument>>();
   readonly #addresses = new Map<string, Claim>();
 
-  constructor(context: ConversionContext, report: ConversionReport) {
+  constructor(context: ConversionContext, cache: ConversionCache, report: ConversionReport) {
     this.#context = context;
+    this.#cache = cache;
     this.#report = report;
   }
 
@@ -55,38 +52,35 @@ export class Claims {
   }
 
   #takeWorkload(document: WorkloadEntryDocument): boolean {
-    const claim = this.#endpointClaim(document, document.spec, null);
-    if (claim === null) return true;
+    const [claim] = this.#cache.claims(document, this.#context);
+    if (claim === undefined) return true;
     if (!this.#isFree(claim, document)) return false;
     this.#addresses.set(claim.key, { document, sharing: claim.sharing });
     return true;
   }
 
   #takeService(document: ServiceEntryDocument): boolean {
+    const hosts = this.#hostsOf(document.metadata.namespace);
     for (const { value, at } of document.hosts) {
-      const other = this.#hosts.get(`${document.metadata.namespace}/${value}`);
+      const other = hosts.get(value);
       if (other === undefined) continue;
       const where = `${other.metadata.key} at ${formatLocation(other.location)}`;
       this.#report.refuse(document, at, `the host ${value} is claimed by ${where}`, value);
       return false;
     }
-    const vips = document.addresses.map(({ value, at }) => ({
-      key: this.#vipKey(value),
-      at,
-      text: isSingleAddress(value) ? value.ip.text : formatPrefix(value),
-      sharing: null,
-    }));
-    const endpoints = document.endpoints.flatMap(
-      (endpoint) => this.#endpointClaim(document, endpoint, "endpoint") ?? [],
-    );
-    const claims = [...vips, ...endpoints];
+    const claims = this.#cache.claims(document, this.#context);
     if (!claims.every((claim) => this.#isFree(claim, document))) return false;
     for (const claim of claims)
       if (!this.#addresses.has(claim.key))
         this.#addresses.set(claim.key, { document, sharing: claim.sharing });
-    for (const { value } of document.hosts)
-      this.#hosts.set(`${document.metadata.namespace}/${value}`, document);
+    for (const { value } of document.hosts) hosts.set(value, document);
     return true;
+  }
+
+  #hostsOf(namespace: string): Map<string, MeshDocument> {
+    const known = this.#hosts.get(namespace) ?? new Map<string, MeshDocument>();
+    this.#hosts.set(namespace, known);
+    return known;
   }
 
   #isFree(claim: AddressClaim, document: MeshDocument): boolean {
@@ -105,36 +99,4 @@ export class Claims {
     );
     return false;
   }
-
-  #endpointClaim(
-    document: WorkloadEntryDocument | ServiceEntryDocument,
-    endpoint: EndpointSpec,
-    sharing: "endpoint" | null,
-  ): AddressClaim | null {
-    const address = endpoint.address.value;
-    if (address.kind !== "ip") return null;
-    const network = endpoint.network ?? this.#context.network;
-    return {
-      key: `${network}/${address.ip.text}`,
-      at: endpoint.address.at,
-      text: address.ip.text,
-      sharing: sharing === null ? null : this.#describe(document, endpoint),
-    };
-  }
-
-  #describe(document: WorkloadEntryDocument | ServiceEntryDocument, endpoint: EndpointSpec): string {
-    const id = `spiffe://${this.#context.trustDomain}/ns/${document.metadata.namespace}/sa/${endpoint.serviceAccount}`;
-    return `${id} ${isHbone(document, endpoint) ? "with" : "without"} HBONE`;
-  }
-
-  #vipKey(prefix: IpPrefix): string {
-    return `${this.#context.network}/${isSingleAddress(prefix) ? prefix.ip.text : formatNetwork(prefix)}`;
-  }
-}
-
-interface AddressClaim {
-  readonly key: string;
-  readonly at: MeshDocument["location"];
-  readonly text: string;
-  readonly sharing: string | null;
 }

@@ -11,6 +11,8 @@ export interface DocumentStatus {
   readonly error: DocumentError | null;
 }
 
+const noWarnings: readonly DocumentWarning[] = [];
+
 /** Gathers warnings and refusals while documents are converted together. */
 export class ConversionReport {
   readonly #warnings = new Map<MeshDocument, DocumentWarning[]>();
@@ -32,6 +34,11 @@ export class ConversionReport {
     if (this.#errors.has(document)) return;
     const error = { location, resource: document.metadata.key, message };
     this.#errors.set(document, word === undefined ? error : { ...error, word });
+  }
+
+  /** What was said of it here, beside what its reading said. */
+  warnings(document: MeshDocument): readonly DocumentWarning[] {
+    return this.#warnings.get(document) ?? noWarnings;
   }
 
   isRefused(document: MeshDocument): boolean {

@@ -14,10 +14,10 @@ import { planTrafficInSteps } from "../traffic/plan_traffic.ts";
 import { noTraffic } from "../traffic/traffic_plan.ts";
 import type { Workload } from "../workload.ts";
 import { Claims } from "./claims.ts";
+import { ConversionCache } from "./conversion_cache.ts";
 import type { ConversionContext } from "./conversion_context.ts";
 import { ConversionReport, type DocumentStatus } from "./conversion_report.ts";
 import { MeshAssembly } from "./mesh_assembly.ts";
-import { WorkloadCache } from "./workload_cache.ts";
 import { checkWorkloadWords } from "./workload_entry.ts";
 
 export interface Conversion {
@@ -37,7 +37,7 @@ export function convertDocuments(
   documents: readonly MeshDocument[],
   context: ConversionContext,
   refused: readonly RefusedPolicy[] = [],
-  cache: WorkloadCache = new WorkloadCache(),
+  cache: ConversionCache = new ConversionCache(),
 ): Conversion {
   return runSteps(convertInSteps(documents, context, refused, cache));
 }
@@ -47,10 +47,10 @@ export function* convertInSteps(
   documents: readonly MeshDocument[],
   context: ConversionContext,
   refused: readonly RefusedPolicy[],
-  cache: WorkloadCache,
+  cache: ConversionCache,
 ): Generator<void, Conversion> {
   const report = new ConversionReport();
-  const claims = new Claims(context, report);
+  const claims = new Claims(context, cache, report);
   const accepted: MeshDocument[] = [];
   yield* inSteps(documents, (document) => {
     if (checkWords(document, cache, report) && claims.take(document)) accepted.push(document);
@@ -62,7 +62,7 @@ export function* convertInSteps(
   const policies = yield* conversion.policies();
   const workloads = yield* conversion.workloads();
   const statuses: DocumentStatus[] = [];
-  yield* inSteps(documents, (document) => void statuses.push(report.status(document)));
+  yield* inSteps(documents, (document) => void statuses.push(cache.status(document, report)));
   return { workloads, services, policies, statuses, errors: report.errors() };
 }
 
@@ -83,7 +83,7 @@ const trafficKinds: ReadonlySet<MeshDocument["kind"]> = new Set([
   ...(["BackendTLSPolicy", "RateLimit"] as const),
 ]);
 
-function checkWords(document: MeshDocument, cache: WorkloadCache, report: ConversionReport): boolean {
+function checkWords(document: MeshDocument, cache: ConversionCache, report: ConversionReport): boolean {
   if (document.kind === "WorkloadEntry") checkWorkloadWords(cache.source(document, document.spec), report);
   if (document.kind === "ServiceEntry") {
     for (const endpoint of document.endpoints) checkWorkloadWords(cache.source(document, endpoint), report);

@@ -16,7 +16,7 @@ import type { RefusedPolicy } from "../documents/refused_policy.ts";
 import type { Location } from "../location.ts";
 import type { Service } from "../service.ts";
 import type { GatewayAddress, Workload } from "../workload.ts";
-import { convertAuthorizationPolicy } from "./authorization_policy.ts";
+import type { ConversionCache } from "./conversion_cache.ts";
 import type { ConversionContext } from "./conversion_context.ts";
 import type { ConversionReport } from "./conversion_report.ts";
 import { PeerAuthentications } from "./peer_authentication.ts";
@@ -24,14 +24,13 @@ import { convertRefusedPolicy } from "./refused_policy.ts";
 import { LabelIndex, type Labelled } from "./selector.ts";
 import { convertServiceEntry, markCanonical } from "./service_entry.ts";
 import { WaypointLabels } from "./waypoint_labels.ts";
-import type { WorkloadCache } from "./workload_cache.ts";
-import { endpointPorts, networkGateways, type WorkloadSource } from "./workload_entry.ts";
+import { networkGateways, type WorkloadSource } from "./workload_entry.ts";
 
 /** The methods run in the order they are in, each to its end. */
 export class MeshAssembly {
   readonly #context: ConversionContext;
   readonly #refused: readonly RefusedPolicy[];
-  readonly #cache: WorkloadCache;
+  readonly #cache: ConversionCache;
   readonly #report: ConversionReport;
   readonly #serviceEntries: readonly ServiceEntryDocument[];
   readonly #authorizationPolicies: readonly AuthorizationPolicyDocument[];
@@ -40,9 +39,6 @@ export class MeshAssembly {
   readonly #waypoints: WaypointLabels;
   readonly #sources: WorkloadSource[];
   readonly #services = new Map<WorkloadSource, Map<string, ReadonlyMap<number, number>>>();
-  readonly #ports = new Map<ServiceEntryDocument, ReadonlyMap<number, number>>();
-  /** Keys of services by the hosts they are of. */
-  readonly #keys = new Map<ServiceEntryDocument["hosts"], readonly string[]>();
   readonly #policyNames = new Map<WorkloadSource, string[]>();
   /** Namespaces with a workload that too many policies select, and where one of those is. */
   readonly #overfull = new Map<string, Location>();
@@ -67,7 +63,7 @@ export class MeshAssembly {
     documents: readonly MeshDocument[],
     refused: readonly RefusedPolicy[],
     context: ConversionContext,
-    cache: WorkloadCache,
+    cache: ConversionCache,
     report: ConversionReport,
   ): Generator<void, MeshAssembly> {
     const serviceEntries: ServiceEntryDocument[] = [];
@@ -120,10 +116,16 @@ export class MeshAssembly {
     const services: { readonly service: Service; readonly createdMs: number | null }[] = [];
     yield* inSteps(this.#serviceEntries, (document) => {
       const { createdMs } = document.metadata;
-      const converted = convertServiceEntry(document, this.#waypoints, this.#context, this.#report);
+      const converted = convertServiceEntry(
+        document,
+        this.#waypoints,
+        this.#context,
+        this.#cache,
+        this.#report,
+      );
       services.push(...converted.map((service) => ({ service, createdMs })));
     });
-    return yield* markCanonical(services);
+    return yield* markCanonical(services, this.#cache);
   }
 
   *policies(): Generator<void, readonly Authorization[]> {
@@ -133,25 +135,21 @@ export class MeshAssembly {
       ),
     );
     const all = yield* LabelIndex.of(this.#sources, selectors);
-    const endpoints = yield* LabelIndex.of(this.#labelledEndpoints(), selectors);
+    const unresolved: Unresolved[] = [];
     const policies: Authorization[] = [];
     yield* inSteps(
       this.#authorizationPolicies,
       (document) => {
-        const policy = convertAuthorizationPolicy(document, this.#context, this.#report);
+        const policy = this.#cache.policy(document, this.#context, this.#report);
         if (policy === null) return;
         policies.push(policy);
         const selected = this.#attach(policy, document, all);
-        if (document.selector !== null && selected === 0) {
-          this.#report.warn(
-            document,
-            "Unresolved",
-            `its selector selects no workload${meantEndpoints(endpoints, document.selector, this.#namespaces(policy, endpoints))}`,
-          );
-        }
+        if (document.selector !== null && selected === 0)
+          unresolved.push({ document, policy, selector: document.selector });
       },
       1,
     );
+    yield* this.#warnOfUnresolved(unresolved, selectors);
     yield* inSteps(
       this.#ownPeerAuthentications,
       ({ document, selector }) => {
@@ -172,6 +170,20 @@ export class MeshAssembly {
     );
     for (const [namespace, location] of this.#overfull) policies.push(denyAll(namespace, location));
     return policies;
+  }
+
+  /** An index of endpoints for those alone that select nothing: there are few such policies, and many endpoints. */
+  *#warnOfUnresolved(unresolved: readonly Unresolved[], selectors: readonly Labels[]): Generator<void> {
+    if (unresolved.length === 0) return;
+    const endpoints = yield* LabelIndex.of(this.#labelledEndpoints(), selectors);
+    yield* inSteps(
+      unresolved,
+      ({ document, policy, selector }) => {
+        const meant = meantEndpoints(endpoints, selector, this.#namespaces(policy, endpoints));
+        this.#report.warn(document, "Unresolved", `its selector selects no workload${meant}`);
+      },
+      1,
+    );
   }
 
   *workloads(): Generator<void, readonly Workload[]> {
@@ -230,14 +242,6 @@ export class MeshAssembly {
     this.#report.refuse(document, document.location, message);
   }
 
-  /** The same for all that name no ports of their own: a thousand services of a thousand workloads would be a million. */
-  #portsOf(document: ServiceEntryDocument, { spec }: WorkloadSource): ReadonlyMap<number, number> {
-    if (spec.ports.size > 0) return endpointPorts(document, spec);
-    const known = this.#ports.get(document) ?? endpointPorts(document, spec);
-    this.#ports.set(document, known);
-    return known;
-  }
-
   /** Where a policy selects: in its own namespace, from the root namespace in each. */
   #namespaces(policy: Authorization, among: LabelIndex<Labelled>): readonly string[] {
     return policy.namespace === this.#context.rootNamespace ? [...among.namespaces()] : [policy.namespace];
@@ -285,10 +289,8 @@ export class MeshAssembly {
       this.#report.refuse(document, document.location, message);
       return;
     }
-    const ports = this.#portsOf(document, source);
-    const keys = this.#keys.get(hosts) ?? hosts.map(({ value }) => `${document.metadata.namespace}/${value}`);
-    this.#keys.set(hosts, keys);
-    for (const key of keys) services.set(key, ports);
+    const ports = this.#cache.ports(document, source.spec);
+    for (const key of this.#cache.serviceKeys(document, hosts)) services.set(key, ports);
     if (this.#waypoints.isWaypoint(document)) this.#waypointInstances.add(source);
   }
 }
@@ -302,7 +304,7 @@ interface SelectingPeerAuthentication {
 interface AssemblyParts {
   readonly refused: readonly RefusedPolicy[];
   readonly context: ConversionContext;
-  readonly cache: WorkloadCache;
+  readonly cache: ConversionCache;
   readonly report: ConversionReport;
   readonly serviceEntries: readonly ServiceEntryDocument[];
   readonly authorizationPolicies: readonly AuthorizationPolicyDocument[];
@@ -320,6 +322,13 @@ function denyAll(namespace: string, location: Location): Authorization {
   const rules = [{ clauses: [], location }];
   const scope = "WORKLOAD_SELECTOR";
   return { name: overfullName, namespace, scope, action: "DENY", dryRun: false, rules, location };
+}
+
+/** A policy whose selector selects nothing. */
+interface Unresolved {
+  readonly document: AuthorizationPolicyDocument;
+  readonly policy: Authorization;
+  readonly selector: Labels;
 }
 
 interface LabelledEndpoint extends Labelled {

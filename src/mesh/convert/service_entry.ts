@@ -1,10 +1,10 @@
 /** ServiceEntry → services, one for each host (istiod `ambient/services.go`). */
 
-import { isSingleAddress } from "../../base/prefix.ts";
 import { inSteps, mapInSteps } from "../../base/steps.ts";
 import type { Labels, ServiceEntryDocument } from "../documents/document.ts";
 import { SpiffeId } from "../identity.ts";
 import type { LoadBalancing, Service } from "../service.ts";
+import type { ConversionCache } from "./conversion_cache.ts";
 import type { ConversionContext } from "./conversion_context.ts";
 import type { ConversionReport } from "./conversion_report.ts";
 import type { WaypointLabels } from "./waypoint_labels.ts";
@@ -15,40 +15,15 @@ export function convertServiceEntry(
   document: ServiceEntryDocument,
   waypoints: WaypointLabels,
   context: ConversionContext,
+  cache: ConversionCache,
   report: ConversionReport,
 ): readonly Service[] {
-  const { metadata } = document;
-  const { network } = context;
-  const loadBalancing = balancing(
-    document,
-    waypoints.namespace(metadata.namespace)?.metadata.annotations,
-    report,
-  );
+  const { namespace } = document.metadata;
+  const loadBalancing = balancing(document, waypoints.namespace(namespace)?.metadata.annotations, report);
   const waypoint = waypoints.forService(document);
   warn(document, context, report);
-  const whole = document.addresses.filter(({ value }) => isSingleAddress(value));
-  const blocks = document.addresses.filter((address) => !whole.includes(address));
-  return document.hosts.map(({ value: hostname }) => ({
-    name: metadata.name,
-    namespace: metadata.namespace,
-    hostname,
-    addresses: whole.map(({ value }) => ({ network, ip: value.ip })),
-    cidrAddresses: blocks.map(({ value }) => ({ network, prefix: value })),
-    ports: new Map(
-      document.ports.map(({ number, protocol, targetPort }) => [
-        number,
-        { servicePort: number, targetPort: targetPort ?? number, protocol },
-      ]),
-    ),
-    subjectAltNames: document.subjectAltNames.map(({ value }) => value),
-    waypoint,
-    weightedWaypoints: waypoints.weightedForService(document, waypoint),
-    loadBalancing,
-    ipFamilies: "AUTOMATIC",
-    canonical: false,
-    visibility: document.visibility,
-    location: document.location,
-  }));
+  const weightedWaypoints = waypoints.weightedForService(document, waypoint);
+  return cache.services(document, { waypoint, weightedWaypoints, loadBalancing }, context);
 }
 
 /**
@@ -57,6 +32,7 @@ export function convertServiceEntry(
  */
 export function* markCanonical(
   services: readonly { readonly service: Service; readonly createdMs: number | null }[],
+  cache: ConversionCache,
 ): Generator<void, readonly Service[]> {
   const canonical = new Map<string, { readonly service: Service; readonly createdMs: number | null }>();
   yield* inSteps(services, (entry) => {
@@ -66,7 +42,7 @@ export function* markCanonical(
       canonical.set(entry.service.hostname, entry);
   });
   return yield* mapInSteps(services, (entry) =>
-    canonical.get(entry.service.hostname) === entry ? { ...entry.service, canonical: true } : entry.service,
+    canonical.get(entry.service.hostname) === entry ? cache.canonical(entry.service) : entry.service,
   );
 }
 

@@ -309,9 +309,17 @@ function useOfWorkload(document: Described, spec: EndpointSpec): Use | null {
   );
 }
 
+const noUses: readonly Use[] = [];
+
+function hasOwnLabels(document: MeshDocument): boolean {
+  if (document.kind === "WorkloadEntry") return document.spec.labels.size > 0;
+  return document.kind === "ServiceEntry" && document.endpoints.some(({ labels }) => labels.size > 0);
+}
+
 /** All that the labels of one document ask for, those of its endpoints too. */
 function usesOf(document: MeshDocument): readonly Use[] {
   const { labels, name, namespace } = document.metadata;
+  if (labels.size === 0 && !hasOwnLabels(document)) return noUses;
   const uses: (Use | null)[] =
     document.kind === "WorkloadEntry"
       ? [useOfWorkload(document, document.spec)]

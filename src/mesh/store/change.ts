@@ -98,6 +98,8 @@ export function sameValue(a: unknown, b: unknown): boolean {
     for (const [key, value] of a) if (!b.has(key) || !sameValue(value, b.get(key))) return false;
     return true;
   }
+  if (Array.isArray(a) && Array.isArray(b))
+    return a.length === b.length && a.every((value, index) => sameValue(value, b[index]));
   const keys = Object.keys(a);
   if (keys.length !== Object.keys(b).length) return false;
   return keys.every((key) => Object.hasOwn(b, key) && sameValue(Reflect.get(a, key), Reflect.get(b, key)));
