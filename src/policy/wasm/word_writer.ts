@@ -58,7 +58,7 @@ export class WordWriter {
   #makeRoom(count: number): void {
     const needed = this.#count + count;
     if (needed <= this.#words.length) return;
-    const words = new Uint32Array(Math.max(needed, this.#words.length * 2));
+    const words = new Uint32Array(2 * needed);
     words.set(this.#words);
     this.#words = words;
   }
