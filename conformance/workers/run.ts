@@ -22,6 +22,7 @@ const cases = {
   refused: "an upgrade is refused, and says why",
   dies: "a worker that is killed takes its own connections along, and no other's",
   replaced: "another takes its place, and what was counted stays counted",
+  evened: "a worker that took the place of another gets tunnels of peers that have theirs in the others",
   policy: "a policy that changes ends what it forbids in both, and lets in no one after that",
   stopped: "a worker that does not confirm a change in time is killed, and lets in no one by what it knew",
   revoked: "a revoked certificate ends its connections in both",
@@ -32,8 +33,9 @@ const cases = {
 } as const;
 
 const calls = 24;
-/** A worker keeps what it has accepted while another has as many, but for one and an eighth of them. */
+/** A worker keeps what it has accepted while another has as many, but for one and a quarter of them. */
 const maxUneven = 1 + calls / 8;
+const maxAttempts = 5;
 
 /** @returns the exit code. */
 export async function workersConformance(argv: readonly string[]): Promise<number> {
@@ -89,6 +91,7 @@ class Story {
     await Promise.all([db.ready(), cart.ready()]);
     await this.#carry(cart, db);
     await this.#lose(cart);
+    await this.#evenOut(db);
     await this.#change(db);
     await this.#revoke(cart, db);
     await this.#end(cart, db);
@@ -247,6 +250,41 @@ class Story {
       [after, before + calls, "connections that are counted"],
       [await cart.metric("fairlead_worker_ends_total"), 1, "ends that are counted"],
     ]);
+  }
+
+  /** Of a node that is called: all tunnels came to the worker that was left, and would stay there. */
+  async #evenOut(db: NodeUnderTest): Promise<void> {
+    const stage = this.#stage;
+    const [open, before] = await this.#callOneWorker(db);
+    await db.ready();
+    const isEven = await comesTrue(async () => {
+      const later = await stage.calls(calls);
+      const carrying = new Set((await db.connections()).map(workerOf));
+      for (const call of later) call.end();
+      return carrying.size === 2;
+    });
+    const answers = await Promise.all(open.map((call) => call.echo()));
+    for (const call of open) call.end();
+    this.#check(cases.evened, [
+      [before, [calls, 0], "connections of the workers while there was one"],
+      [isEven, true, "both carry connections again"],
+      [answers.every(Boolean), true, "those that were open before answer"],
+    ]);
+  }
+
+  /** Calls while one worker is away: once more where it was back before all of them had come. */
+  async #callOneWorker(db: NodeUnderTest): Promise<readonly [readonly Call[], readonly number[]]> {
+    const stage = this.#stage;
+    for (let attempt = 1; ; attempt++) {
+      await db.ready();
+      const [victim = 0] = db.workers;
+      process.kill(victim, "SIGKILL");
+      await eventually("it is gone", () => !db.workers.includes(victim));
+      const open = await stage.calls(calls);
+      const carried = perWorker(await db.connections());
+      if (carried[0] === calls || attempt === maxAttempts) return [open, carried];
+      for (const call of open) call.end();
+    }
   }
 
   async #change(db: NodeUnderTest): Promise<void> {

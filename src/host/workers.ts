@@ -1,5 +1,6 @@
 /** Processes of this very program that a node starts to carry its traffic. Each has one end of a pair of sockets, which no other process can have. */
 import { MeshError } from "../base/errors.ts";
+import type { IpAddress, SocketAddress } from "../base/ip.ts";
 import type { Socket } from "./host.ts";
 
 export interface WorkerProcesses {
@@ -14,6 +15,16 @@ export interface ReceivedWorker {
   readonly socket: Socket;
   /** How many accepted connections went on to other workers so far, which had less to do. */
   passedOn(): number;
+  /**
+   * Whether a tunnel of that source to `at` would be better off with another worker, which has fewer: the peer opens the next one there.
+   *
+   * @param held tunnels that take new streams, of the source and of all.
+   */
+  hasRoomElsewhere(
+    source: IpAddress,
+    at: SocketAddress,
+    held: { readonly ofSource: number; readonly all: number },
+  ): boolean;
 }
 
 export interface StartedWorker {

@@ -95,6 +95,11 @@ export class NodeTunnel {
     this.stop();
   }
 
+  /** See `ServerTunnels.evenOut`. */
+  evenOut(hasRoomElsewhere: Parameters<ServerTunnels["evenOut"]>[0]): void {
+    this.#hbone.evenOut(hasRoomElsewhere);
+  }
+
   /** Targets that the pool of outbound tunnels keeps something for. */
   get poolEntries(): number {
     return this.#pool.size;

@@ -139,6 +139,8 @@ export const workerLimits = {
   backoffMaxMs: 15_000,
   /** One that served for so long starts the back-off again when it ends. */
   steadyMs: 30_000,
+  /** How often a worker looks whether one of its tunnels would be better off with another. */
+  evenOutMs: 2_000,
   /** Beyond its drain, until it is killed. */
   lastMs: 2_000,
 } as const;

@@ -12,6 +12,7 @@ import {
   socketAddresses,
   socketCallbacks,
 } from "./native.ts";
+import { listenerName } from "./passing/passing.ts";
 import { openShare } from "./passing/shared_listener.ts";
 import { BunSocket } from "./socket.ts";
 
@@ -23,7 +24,7 @@ export function bunListen(
   onAccept: (socket: Socket) => void,
 ): Listener {
   const { ip } = options.address;
-  const nameAt = (port: number): string => `tcp ${formatSocketAddress({ ip, port })}`;
+  const nameAt = (port: number): string => listenerName({ ip, port });
   const name = nameAt(options.address.port);
   const callbacks = listenerCallbacks(context, options, onAccept);
   const share = options.reusePort === true ? openShare(context, name, options, callbacks) : null;

@@ -49,7 +49,11 @@ export class BunWorkers implements WorkerProcesses {
     const { passing } = place;
     await passing?.start((fd, name) => unix.adopt(fd, name));
     const socket = await unix.adopt(linkNumber, "the node of this worker");
-    return new BunWorkers(unix, command, { socket, passedOn: () => passing?.passedOn ?? 0 });
+    return new BunWorkers(unix, command, {
+      socket,
+      passedOn: () => passing?.passedOn ?? 0,
+      hasRoomElsewhere: (source, at, held) => passing?.hasRoomElsewhere(source, at, held) === true,
+    });
   }
 
   async start(worker: number, of: number): Promise<StartedWorker> {

@@ -41,6 +41,7 @@ export class ServerTunnel {
   /** Where the TCP connection arrived: the workload's address and the HBONE port. */
   readonly destination: SocketAddress;
   readonly #link: H2Link;
+  #isDraining = false;
   #lastBaggage: { readonly text: string; readonly said: Baggage } | null = null;
 
   private constructor(
@@ -113,12 +114,18 @@ export class ServerTunnel {
     return this.#link.over ? null : this.#link.connection.windowAccount;
   }
 
+  /** It takes no new streams, as soon as its peer knows. */
+  get isDraining(): boolean {
+    return this.#isDraining;
+  }
+
   get openStreams(): number {
     return this.#link.openStreams;
   }
 
   /** GOAWAY in two steps (RFC 9113 §6.8); the tunnel ends with its last stream. */
   drain(): void {
+    this.#isDraining = true;
     this.#link.drain();
   }
 

@@ -72,6 +72,52 @@ function use({ link }: { readonly link: H2Link }): void {
   link.connection.request([":method", "CONNECT", ":authority", "10.0.0.2:80"], false, quiet);
 }
 
+describe("another process has fewer", () => {
+  const answers = (asked: unknown[], isSo: (source: string) => boolean) =>
+    server.evenOut((source, to, held) => {
+      asked.push([source.text, `${to.ip.text}:${to.port}`, held]);
+      return isSo(source.text);
+    });
+
+  test("one tunnel is given up, the least used of those that it would take, and its streams go on", async () => {
+    const busy = await tunnel("10.0.0.9");
+    const idle = await tunnel("10.0.0.9", "10.0.0.3");
+    const other = await tunnel("10.0.0.8");
+    for (const [one, count] of [
+      [busy, 2],
+      [idle, 1],
+    ] as const)
+      for (let at = 0; at < count; at++) use(one);
+    await scene.settle();
+    const asked: unknown[] = [];
+    answers(asked, (source) => source === "10.0.0.9");
+    await scene.settle();
+    expect(asked).toContainEqual(["10.0.0.9", "10.0.0.3:15008", { ofSource: 2, all: 3 }]);
+    expect(asked).toContainEqual(["10.0.0.8", "10.0.0.2:15008", { ofSource: 1, all: 3 }]);
+    expect([busy, idle, other].map(({ goAways }) => goAways() > 0)).toEqual([false, true, false]);
+    expect(idle.link.over).toBe(false);
+    expect([...server.tunnels].filter(({ isDraining }) => isDraining)).toHaveLength(1);
+  });
+
+  test("one that was given up already is asked for and counted no more", async () => {
+    const first = await tunnel("10.0.0.9");
+    use(first);
+    await scene.settle();
+    answers([], () => true);
+    await tunnel("10.0.0.9");
+    const asked: unknown[] = [];
+    answers(asked, () => false);
+    expect(asked).toEqual([["10.0.0.9", "10.0.0.2:15008", { ofSource: 1, all: 1 }]]);
+  });
+
+  test("where none would be better off, none is given up", async () => {
+    const one = await tunnel();
+    answers([], () => false);
+    await scene.settle();
+    expect([one.goAways(), one.link.over]).toEqual([0, false]);
+  });
+});
+
 describe("how many one source may hold", () => {
   const workers = proxyLimits.maxTunnelsPerSource / 2;
 

@@ -1,6 +1,6 @@
 /** The HBONE tunnels into the workloads of this host: made of accepted connections, each with its workload's SVID, and kept. */
 import { faultOf, MeshError } from "../../base/errors.ts";
-import type { SocketAddress } from "../../base/ip.ts";
+import type { IpAddress, SocketAddress } from "../../base/ip.ts";
 import type { Socket } from "../../host/host.ts";
 import type { Svid } from "../../pki/svid/svid.ts";
 import type { VerifiedPeer } from "../../pki/trust/verifier.ts";
@@ -82,6 +82,31 @@ export class ServerTunnels {
     this.#draining = true;
     this.#endSpread();
     this.#endSpread = spread(this.#context.clock, [...this.#tunnels], spreadMs, (tunnel) => tunnel.drain());
+  }
+
+  /**
+   * Of tunnels that would be better off with another process that listens here, the least used one is given up in order: its peer opens the
+   * next one, and what is open in this one goes on.
+   *
+   * @param hasRoomElsewhere of a source, an address of this host, and how many there are that take new streams.
+   */
+  evenOut(
+    hasRoomElsewhere: (
+      source: IpAddress,
+      at: SocketAddress,
+      held: { readonly ofSource: number; readonly all: number },
+    ) => boolean,
+  ): void {
+    const active = [...this.#tunnels].filter((tunnel) => !tunnel.isDraining);
+    const bySource = Map.groupBy(active, ({ source }) => source.ip.text);
+    let least: ServerTunnel | null = null;
+    for (const its of bySource.values())
+      for (const tunnel of its) {
+        if (least !== null && least.openStreams <= tunnel.openStreams) continue;
+        const held = { ofSource: its.length, all: active.length };
+        if (hasRoomElsewhere(tunnel.source.ip, tunnel.destination, held)) least = tunnel;
+      }
+    least?.drain();
   }
 
   abort(): void {

@@ -3,10 +3,10 @@ import { registerWorkerMetrics } from "../../../admin/process_metrics.ts";
 import { assert } from "../../../base/assert.ts";
 import { faultOf, MeshError } from "../../../base/errors.ts";
 import { adminLimits } from "../../../base/limits/admin.ts";
-import { hostLimits } from "../../../base/limits/host.ts";
+import { hostLimits, workerLimits } from "../../../base/limits/host.ts";
 import { MetricRegistry } from "../../../base/metrics.ts";
 import { opensIpv6Sockets } from "../../../host/capture/host_facts.ts";
-import type { Host } from "../../../host/host.ts";
+import type { Host, Timer } from "../../../host/host.ts";
 import { LogWriter } from "../../../host/log_writer.ts";
 import type { ReceivedWorker } from "../../../host/workers.ts";
 import type { SpiffeId } from "../../../mesh/identity.ts";
@@ -73,8 +73,10 @@ class Worker {
   readonly #svids: HandedSvids;
   readonly #logger: LogWriter;
   readonly #metrics: MetricRegistry;
+  readonly #received: ReceivedWorker;
   readonly #finish: (code: number) => void;
   #tunnel: NodeTunnel | null = null;
+  #evenOut: Timer | null = null;
   #endWatch: (() => void) | null = null;
 
   private constructor(parts: WorkerParts) {
@@ -86,6 +88,7 @@ class Worker {
     this.#svids = parts.svids;
     this.#logger = parts.logger;
     this.#metrics = parts.metrics;
+    this.#received = parts.received;
     this.#finish = parts.finish;
   }
 
@@ -155,7 +158,7 @@ class Worker {
       settings: { ...nodeSettings(config), network: facts.network },
     };
     prefetchIdentities(locals, svids, null);
-    return new Worker({ host, link, settings, context, store, svids, logger, metrics, finish });
+    return new Worker({ host, link, settings, context, store, svids, logger, metrics, received, finish });
   }
 
   /** See `LinkEvents.take`. */
@@ -189,6 +192,7 @@ class Worker {
 
   /** Cuts everything. */
   stop(): void {
+    this.#evenOut?.cancel();
     this.#tunnel?.stop();
     this.#logger.flush();
   }
@@ -199,7 +203,16 @@ class Worker {
     const wildcards = anyAddresses.filter((ip) => ip.isIpv4 || hasIpv6);
     this.#tunnel = new NodeTunnel(this.#context, listenerSettings(config, wildcards, null));
     this.#giveBackWhenIdle();
+    this.#evenOutLater(this.#tunnel);
     return null;
+  }
+
+  /** One tunnel at a time: each is a handshake of its peer's. */
+  #evenOutLater(tunnel: NodeTunnel): void {
+    this.#evenOut = this.#host.clock.setTimer(workerLimits.evenOutMs, () => {
+      tunnel.evenOut((source, at, held) => this.#received.hasRoomElsewhere(source, at, held));
+      this.#evenOutLater(tunnel);
+    });
   }
 
   #giveBackWhenIdle(): void {
@@ -238,6 +251,7 @@ class Worker {
   }
 
   async #drain(deadlineMs: number): Promise<void> {
+    this.#evenOut?.cancel();
     await this.#tunnel?.drain(deadlineMs);
     this.#logger.flush();
     this.#finish(0);
@@ -253,6 +267,7 @@ interface WorkerParts {
   readonly svids: HandedSvids;
   readonly logger: LogWriter;
   readonly metrics: MetricRegistry;
+  readonly received: ReceivedWorker;
   readonly finish: (code: number) => void;
 }
 

@@ -4,11 +4,11 @@
  * read: its addresses, and where it was going before it was captured, are the socket's own.
  */
 import { MeshError } from "../../../base/errors.ts";
-import type { IpAddress } from "../../../base/ip.ts";
+import { formatSocketAddress, type IpAddress, type SocketAddress } from "../../../base/ip.ts";
 import type { Socket } from "../../host.ts";
 import { Descriptors } from "../handover/descriptors.ts";
 import { DescriptorMessages } from "./descriptor_messages.ts";
-import { type PlaceKind, PlaceTable } from "./place_table.ts";
+import { type PlaceKind, PlaceTable, type TunnelsHeld } from "./place_table.ts";
 
 /** Where a worker has what it shares with the others: inherited, in this order, after its socket to the node. */
 const tableNumber = 4;
@@ -33,6 +33,20 @@ export interface Share {
 
 /** The descriptor is the listener's from now on. @param giveUp in place of `release`, where it becomes no connection. */
 type Adopt = (fd: number, giveUp: () => void) => void;
+
+/** A listener, as all workers have it. */
+interface Shared {
+  readonly name: string;
+  readonly listener: number;
+  readonly kind: PlaceKind;
+}
+
+/** Of an address, or of every address of its family. */
+export function listenerName(address: SocketAddress): string {
+  return `tcp ${formatSocketAddress(address)}`;
+}
+
+const wildcards = ["0.0.0.0", "[::]"];
 
 /** In the number of a message, beside the bucket of the source. */
 const tunnelBit = 0x8000;
@@ -81,21 +95,31 @@ export class Passing {
 
   /** @param name the same in every worker. @param adopt what comes to this worker from the others. */
   share(name: string, kind: PlaceKind, adopt: Adopt): Share {
+    const listener = PlaceTable.listenerOf(name);
     this.#receivers.set(name, adopt);
-    this.#table.countListener(this.#worker, name, 1);
+    this.#table.countListener(this.#worker, listener, 1);
     return {
-      passOn: (fd, source) => this.#place(name, kind, fd, PlaceTable.bucketOf(source)),
+      passOn: (fd, source) => this.#place({ name, listener, kind }, fd, PlaceTable.bucketOf(source)),
       release: (source) => this.#table.count(this.#worker, kind, PlaceTable.bucketOf(source), -1),
       close: () => {
-        this.#table.countListener(this.#worker, name, -1);
+        this.#table.countListener(this.#worker, listener, -1);
         this.#receivers.delete(name);
       },
     };
   }
 
+  /** See `ReceivedWorker`. */
+  hasRoomElsewhere(source: IpAddress, at: SocketAddress, held: TunnelsHeld): boolean {
+    const names = [listenerName(at), ...wildcards.map((every) => `tcp ${every}:${at.port}`)];
+    const name = names.find((one) => this.#receivers.has(one));
+    if (name === undefined) return false;
+    const listener = PlaceTable.listenerOf(name);
+    return this.#table.hasRoomElsewhere(this.#worker, listener, PlaceTable.bucketOf(source), held);
+  }
+
   /** Counted before it is on its way: what comes next, to whichever worker, sees it. */
-  #place(name: string, kind: PlaceKind, fd: number, bucket: number): boolean {
-    const chosen = this.#table.choose(this.#worker, name, kind, bucket);
+  #place({ name, listener, kind }: Shared, fd: number, bucket: number): boolean {
+    const chosen = this.#table.choose(this.#worker, listener, kind, bucket);
     const door = chosen === this.#worker ? undefined : this.#doors[chosen];
     if (door !== undefined) {
       this.#table.count(chosen, kind, bucket, 1);

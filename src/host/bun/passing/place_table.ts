@@ -7,6 +7,12 @@ import type { IpAddress } from "../../../base/ip.ts";
 /** A tunnel stays for long and carries much; most other connections are short, and there are many of them. */
 export type PlaceKind = "tunnel" | "connection";
 
+/** Tunnels of a worker that take new streams: from one peer, and from all. */
+export interface TunnelsHeld {
+  readonly ofSource: number;
+  readonly all: number;
+}
+
 const listenerBuckets = 256;
 const sourceBuckets = 1024;
 const tunnelsAt = 0;
@@ -15,7 +21,7 @@ const listenersAt = 2;
 const sourcesAt = listenersAt + listenerBuckets;
 const wordsPerWorker = sourcesAt + sourceBuckets;
 /** A worker keeps what the kernel gave it as long as it has no more of it than the least by one, and by this part of what that one has. */
-const slackPart = 8;
+const slackPart = 4;
 
 export class PlaceTable {
   readonly #words: Int32Array;
@@ -35,9 +41,14 @@ export class PlaceTable {
     return hash(source.bytes) % sourceBuckets;
   }
 
-  /** @param by 1 when a listener of that name was opened, -1 when it is closed. Only who listens is given connections. */
-  countListener(worker: number, name: string, by: 1 | -1): void {
-    Atomics.add(this.#words, this.#listenerAt(worker, name), by);
+  /** A listener by its name, which is the same in every worker. */
+  static listenerOf(name: string): number {
+    return hash(new TextEncoder().encode(name)) % listenerBuckets;
+  }
+
+  /** @param by 1 when that listener was opened, -1 when it is closed. Only who listens is given connections. */
+  countListener(worker: number, listener: number, by: 1 | -1): void {
+    Atomics.add(this.#words, worker * wordsPerWorker + listenersAt + listener, by);
   }
 
   /** @param by 1 for what it has, or is about to be passed; -1 when that is over. */
@@ -62,10 +73,26 @@ export class PlaceTable {
   }
 
   /** @param own whom the kernel gave it. @returns who is to have it. */
-  choose(own: number, name: string, kind: PlaceKind, bucket: number): number {
+  choose(own: number, listener: number, kind: PlaceKind, bucket: number): number {
     return kind === "tunnel"
-      ? this.#least(own, name, (worker) => this.#tunnelLoad(worker, bucket))
-      : this.#leastOfMany(own, name);
+      ? this.#least(own, listener, (worker) => this.#tunnelLoad(worker, bucket))
+      : this.#leastOfMany(own, listener);
+  }
+
+  /**
+   * Whether a tunnel that `own` gives up would be better off with another worker: one that took the place of one that ended has none. Never
+   * so that the other would give it back.
+   */
+  hasRoomElsewhere(own: number, listener: number, bucket: number, { ofSource, all }: TunnelsHeld): boolean {
+    for (let step = 1; step < this.#workers; step++) {
+      const worker = (own + step) % this.#workers;
+      const its = this.#at(worker, sourcesAt + (bucket % sourceBuckets));
+      const itsAll = this.#at(worker, tunnelsAt);
+      const isBetter =
+        its + 2 <= ofSource || (its < ofSource && itsAll + 2 + Math.trunc(itsAll / slackPart) <= all);
+      if (isBetter && this.#listens(worker, listener)) return true;
+    }
+    return false;
   }
 
   /** Tunnels of one peer are of use side by side, so they are spread first; then all of them. */
@@ -74,21 +101,20 @@ export class PlaceTable {
     return ofSource * 2 ** 32 + this.#at(worker, tunnelsAt);
   }
 
-  #leastOfMany(own: number, name: string): number {
+  #leastOfMany(own: number, listener: number): number {
     const load = (worker: number) => this.#at(worker, connectionsAt);
-    const least = this.#least(own, name, load);
+    const least = this.#least(own, listener, load);
     const slack = 1 + Math.trunc(Math.max(0, load(least)) / slackPart);
     return load(own) - load(least) < slack ? own : least;
   }
 
   /** Of those that have as much, the one whom the kernel chose, or the next after it. */
-  #least(own: number, name: string, load: (worker: number) => number): number {
+  #least(own: number, listener: number, load: (worker: number) => number): number {
     let [least, its] = [own, load(own)];
     for (let step = 1; step < this.#workers; step++) {
       const worker = (own + step) % this.#workers;
       const theirs = load(worker);
-      if (theirs < its && Atomics.load(this.#words, this.#listenerAt(worker, name)) > 0)
-        [least, its] = [worker, theirs];
+      if (theirs < its && this.#listens(worker, listener)) [least, its] = [worker, theirs];
     }
     return least;
   }
@@ -97,8 +123,8 @@ export class PlaceTable {
     return Atomics.load(this.#words, worker * wordsPerWorker + word);
   }
 
-  #listenerAt(worker: number, name: string): number {
-    return worker * wordsPerWorker + listenersAt + (hash(new TextEncoder().encode(name)) % listenerBuckets);
+  #listens(worker: number, listener: number): boolean {
+    return this.#at(worker, listenersAt + listener) > 0;
   }
 }
 
