@@ -14,17 +14,69 @@ export interface PolicyGroup {
 }
 
 const globalKey = "global";
+/** Of more that has changed, all is gathered again. */
+const maxAmendedShare = 1 / 8;
 
 export class PolicySet {
-  readonly #byKey = new Map<string, Authorization>();
-  readonly #byScope = new Map<string, PolicyGroup>();
+  #byKey = new Map<string, Authorization>();
+  #byScope = new Map<string, PolicyGroup>();
+  /** Those of `#byKey`. */
+  #members = new Set<Authorization>();
 
   /** Of two policies with one key the last counts. */
   constructor(policies: Iterable<Authorization>) {
+    this.#fill(policies);
+  }
+
+  /** As if it were made of these. A group without a change stays the same object, and a change of a few costs next to nothing. */
+  update(policies: readonly Authorization[]): void {
+    const now = new Set(policies);
+    const added = policies.filter((policy) => !this.#members.has(policy));
+    const gone = now.size === this.#members.size && added.length === 0 ? [] : this.#goneFrom(now);
+    if (added.length + gone.length > policies.length * maxAmendedShare) {
+      this.#fill(policies);
+      return;
+    }
+    for (const policy of added) {
+      this.#byKey.set(authorizationKey(policy), policy);
+      this.#members.add(policy);
+    }
+    for (const policy of gone) {
+      const key = authorizationKey(policy);
+      if (this.#byKey.get(key) === policy) this.#byKey.delete(key);
+      this.#members.delete(policy);
+    }
+    // Two have one key.
+    if (this.#byKey.size !== policies.length) this.#fill(policies);
+    else this.#regroup(added, gone);
+  }
+
+  #goneFrom(now: ReadonlySet<Authorization>): Authorization[] {
+    const gone: Authorization[] = [];
+    for (const policy of this.#members) if (!now.has(policy)) gone.push(policy);
+    return gone;
+  }
+
+  #fill(policies: Iterable<Authorization>): void {
+    this.#byKey = new Map();
     for (const policy of policies) this.#byKey.set(authorizationKey(policy), policy);
+    this.#members = new Set(this.#byKey.values());
+    this.#byScope = new Map();
     const byScope = Map.groupBy(this.#byKey, ([, policy]) => scopeKey(policy));
     for (const [key, entries] of byScope) {
       if (key !== null) this.#byScope.set(key, { key, named: false, policies: sortByKey(entries) });
+    }
+  }
+
+  #regroup(added: readonly Authorization[], gone: readonly Authorization[]): void {
+    const leaving = new Set(gone);
+    const keys = new Set([...added, ...gone].map(scopeKey));
+    for (const key of keys) {
+      if (key === null) continue;
+      const policies = (this.#byScope.get(key)?.policies ?? []).filter((policy) => !leaving.has(policy));
+      for (const policy of added) if (scopeKey(policy) === key) insert(policies, policy);
+      if (policies.length === 0) this.#byScope.delete(key);
+      else this.#byScope.set(key, { key, named: false, policies });
     }
   }
 
@@ -83,6 +135,19 @@ function scopeKey(policy: Authorization): string | null {
 
 function namespaceKey(namespace: string): string {
   return `namespace ${namespace}`;
+}
+
+/** Into what is sorted by key. */
+function insert(policies: Authorization[], policy: Authorization): void {
+  const key = authorizationKey(policy);
+  let from = 0;
+  let to = policies.length;
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if (compareText(authorizationKey(policies[middle] as Authorization), key) < 0) from = middle + 1;
+    else to = middle;
+  }
+  policies.splice(from, 0, policy);
 }
 
 function sortByKey(entries: readonly (readonly [string, Authorization])[]): readonly Authorization[] {

@@ -26,6 +26,8 @@ export function createPolicyEngine(options: PolicyEngineOptions): PolicyEngine {
 class WasmPolicyEngine implements PolicyEngine {
   onDryRun: DryRunListener | null = null;
   readonly #dryRuns = new DryRunPolicies();
+  /** Of the active one. */
+  readonly #set = new PolicySet([]);
   #active: LoadedPolicies;
   #idle: LoadedPolicies;
 
@@ -41,7 +43,8 @@ class WasmPolicyEngine implements PolicyEngine {
 
   update(policies: Iterable<Authorization>): void {
     const all = [...policies];
-    this.#idle.replace(new PolicySet(all), this.version + 1, this.#active);
+    this.#set.update(all);
+    this.#idle.replace(this.#set, this.version + 1, this.#active);
     [this.#active, this.#idle] = [this.#idle, this.#active];
     this.#dryRuns.update(all);
   }

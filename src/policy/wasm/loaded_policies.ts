@@ -35,8 +35,9 @@ export interface WorkloadPlan {
 /** Which of a group's policies were compiled together; the others are recent. */
 interface Compiled {
   readonly base: ReadonlySet<Authorization>;
-  /** How many more there were. */
-  readonly retired: number;
+  /** Of those, the ones that are gone. */
+  readonly retired: ReadonlySet<Authorization>;
+  readonly recent: ReadonlySet<Authorization>;
 }
 
 interface LoadedGroup {
@@ -173,7 +174,7 @@ export class LoadedPolicies {
   }
 
   #compile(group: PolicyGroup): LoadedGroup | UnavailableGroup {
-    const compiled = { base: new Set(group.policies), retired: 0 };
+    const compiled = { base: new Set(group.policies), retired: noPolicies, recent: noPolicies };
     return this.#bring(group, compiled, (_, policies) => {
       const base = this.#compileSection(policies);
       return isRefusal(base) ? base : { base, recent: null };
@@ -196,18 +197,21 @@ export class LoadedPolicies {
   #amend(group: PolicyGroup, before: LoadedGroup, from: PolicyImage): boolean {
     const { minLayeredPolicies, maxChangedShare, maxRulesPerSection } = this.#limits;
     if (group.policies.length < minLayeredPolicies) return false;
-    const now = new Set(group.policies);
-    const base = new Set([...before.compiled.base].filter((policy) => now.has(policy)));
-    const recent = new Set(group.policies.filter((policy) => !base.has(policy)));
-    const retired = before.compiled.retired + before.compiled.base.size - base.size;
-    if (recent.size + retired > maxChangedShare * base.size) return false;
-    this.#bring(group, { base, retired }, (name, policies) => {
+    const { base, ...changed } = before.compiled;
+    const { added, gone } = differenceOf(before.group.policies, group.policies);
+    const retired = new Set(changed.retired);
+    const recent = new Set(changed.recent);
+    for (const policy of gone) if (!recent.delete(policy)) retired.add(policy);
+    for (const policy of added) recent.add(policy);
+    if (recent.size + retired.size > maxChangedShare * (base.size - retired.size)) return false;
+    const kept = { has: (policy: Authorization) => !retired.has(policy) };
+    this.#bring(group, { base, retired, recent }, (name, policies) => {
       const ruleCount = policies.reduce((sum, policy) => sum + policy.rules.length, 0);
       if (ruleCount > maxRulesPerSection) return "too_large";
-      const kept = copyKept(before[name].base, from, this.image, base);
-      const added = this.#compileSection(policies.filter((policy) => recent.has(policy)));
-      if (isRefusal(kept)) return kept;
-      return isRefusal(added) ? added : { base: kept, recent: added };
+      const copied = copyKept(before[name].base, from, this.image, kept);
+      const beside = this.#compileSection(policies.filter((policy) => recent.has(policy)));
+      if (isRefusal(copied)) return copied;
+      return isRefusal(beside) ? beside : { base: copied, recent: beside };
     });
     return true;
   }
@@ -252,7 +256,29 @@ function sectionOf(policy: Authorization): SectionName {
   return policy.dryRun ? "dryRunAllow" : "allow";
 }
 
+const noPolicies: ReadonlySet<Authorization> = new Set();
+
+/** Of two lists in one order: nearly all of them have the same beginning and the same end. */
+function differenceOf(
+  before: readonly Authorization[],
+  after: readonly Authorization[],
+): { readonly added: readonly Authorization[]; readonly gone: readonly Authorization[] } {
+  const shorter = Math.min(before.length, after.length);
+  let from = 0;
+  while (from < shorter && before[from] === after[from]) from++;
+  let same = 0;
+  while (same < shorter - from && before.at(-1 - same) === after.at(-1 - same)) same++;
+  const old = before.slice(from, before.length - same);
+  const now = after.slice(from, after.length - same);
+  const [oldSet, nowSet] = [new Set(old), new Set(now)];
+  return {
+    added: now.filter((policy) => !oldSet.has(policy)),
+    gone: old.filter((policy) => !nowSet.has(policy)),
+  };
+}
+
 function isSame(a: PolicyGroup, b: PolicyGroup): boolean {
+  if (a === b) return true;
   return (
     a.policies.length === b.policies.length && a.policies.every((policy, at) => policy === b.policies[at])
   );

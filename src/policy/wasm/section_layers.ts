@@ -35,7 +35,7 @@ export function copyKept(
   section: LoadedSection | null,
   from: PolicyImage,
   to: PolicyImage,
-  kept: ReadonlySet<Authorization>,
+  kept: Pick<ReadonlySet<Authorization>, "has">,
 ): LoadedSection | null | Refusal {
   if (section === null) return null;
   const copy = to.copy(from, section);
