@@ -121,8 +121,8 @@ export const mutants: readonly Mutant[] = [
     trips: ["window", "progress"],
     seed: 0,
     file: "src/proxy/carry/stream_end.ts",
-    from: "if (taken > 0) this.#stream.consume(taken);",
-    to: "void taken;",
+    from: "this.#stream.consume(this.#other?.write(bytes) ?? 0);",
+    to: "this.#other?.write(bytes);",
   },
   {
     name: "bytes that came before the connection was carried are forgotten",

@@ -77,7 +77,8 @@ async function carry(
     wouldDeny: () => null,
   };
   const context = scene.context({ engine } as unknown as Parameters<FlowScene["context"]>[0]);
-  void new InboundFlow(context, by).carry(tunnel, stream, headers, false);
+  const carried = new InboundFlow(context, by).carry(tunnel, stream, headers, false);
+  carried.catch((error) => stream.heads.push([`it threw ${error}`, true]));
   await scene.settle();
 }
 

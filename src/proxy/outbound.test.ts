@@ -104,9 +104,10 @@ async function call(
   const early = new EarlySocket(client);
   client.setHandler(early);
   const answer = (error: MeshError | null) => void answers.push(error?.code ?? "there");
-  void new OutboundFlow(scene.context(more), pool, inside).carry({
+  const carried = new OutboundFlow(scene.context(more), pool, inside).carry({
     ...{ socket: client, source: cart, destination, early, answer: isTold ? answer : null },
   });
+  carried.catch((error) => answers.push(`it threw ${error}`));
   await scene.settle();
 }
 

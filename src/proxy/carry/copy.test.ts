@@ -5,6 +5,7 @@ import { FakeSocket } from "../../host/testing/fake_socket.ts";
 import { FakeClock } from "../../pki/testing/fake_clock.ts";
 import { resetCode } from "../../wire/hbone.ts";
 import { Copy, type CopyEnd } from "./copy.ts";
+import { EarlySocket } from "./early_socket.ts";
 import { EarlyStream } from "./early_stream.ts";
 import { SocketEnd } from "./socket_end.ts";
 import { StreamEnd } from "./stream_end.ts";
@@ -121,13 +122,17 @@ describe("copy between a tunnel's stream and a socket", () => {
   });
 
   test("ended from outside: both sides see an error, and the reason is the first one", () => {
-    const { stream, socket, finished, copy } = carry();
+    const { stream, socket, finished, copy, counters } = carry();
     const reason = new MeshError("policy_changed", "policy", "closed");
     copy.abort(reason);
     expect([stream.resetWith, socket.state, finished]).toEqual([resetCode.connectError, "reset", [reason]]);
     stream.receive("late");
     socket.receive("late");
-    expect([socket.text, stream.sent]).toEqual(["", ""]);
+    expect([socket.text, stream.sent, counters]).toEqual([
+      "",
+      "",
+      { bytesToUpstream: 0, bytesToDownstream: 0 },
+    ]);
   });
 
   test("an application that answers and breaks has answered: the answer leaves first, then the reset", () => {
@@ -341,6 +346,12 @@ describe("what comes late", () => {
     expect(through.finished).toEqual([]);
     through.copy.endDone();
     expect([through.finished, through.copy.finished]).toEqual([[null], true]);
+    const cut = noted();
+    cut.copy.start();
+    cut.copy.abort(broke);
+    cut.copy.endDone();
+    cut.copy.endDone();
+    expect(cut.finished).toEqual([broke]);
     const one = noted();
     one.copy.start();
     one.copy.fail(one.ends[1], broke);
@@ -377,5 +388,164 @@ describe("what comes late", () => {
     closed.stream.closed = true;
     closed.socket.receive("late");
     expect([closed.stream.sent, closed.socket.paused]).toEqual(["", false]);
+  });
+});
+
+describe("one end by itself", () => {
+  const broke = new MeshError("h2_reset", "peer", "reset");
+
+  /** @param room what the other end takes of what it is given. */
+  function other(room = Number.POSITIVE_INFINITY) {
+    const said: string[] = [];
+    const end: CopyEnd = {
+      start: () => {},
+      write: (bytes) => Math.min(room, bytes.length),
+      end: () => void said.push("end"),
+      released: (count) => void said.push(`released ${count}`),
+      stop: () => void said.push("stop"),
+      break: () => void said.push("break"),
+      abort: () => void said.push("abort"),
+    };
+    return { said, beside: end };
+  }
+
+  function started(end: CopyEnd, beside: CopyEnd) {
+    const finished: (MeshError | null)[] = [];
+    const counters = { bytesToUpstream: 0, bytesToDownstream: 0 };
+    const copy = new Copy(end, beside, counters, new FakeClock(0), {
+      finish: (error) => void finished.push(error),
+    });
+    copy.start();
+    return { copy, finished, counters };
+  }
+
+  /** @param kept bytes that the socket said before it was carried. */
+  function socketEnd(kept = 0, room?: number) {
+    const socket = new FakeSocket();
+    const calls: string[] = [];
+    for (const name of ["end", "close", "resume"] as const) {
+      const original = socket[name].bind(socket);
+      socket[name] = () => {
+        calls.push(name);
+        original();
+      };
+    }
+    const early = new EarlySocket(socket);
+    if (kept > 0) early.keep(new Uint8Array(kept));
+    const { said, beside } = other(room);
+    const end = new SocketEnd(socket, early);
+    return { socket, calls, end, said, ...started(end, beside) };
+  }
+
+  test("a socket that was held back goes on when it is carried, unless the other end does not take what it said", () => {
+    for (const [kept, room, resumes] of [
+      [proxyLimits.earlyBytes + 1, Number.POSITIVE_INFINITY, ["resume"]],
+      [proxyLimits.earlyBytes + 1, 1, []],
+      [1, Number.POSITIVE_INFINITY, []],
+    ] as const) {
+      const { calls } = socketEnd(kept, room);
+      expect(calls).toEqual([...resumes]);
+    }
+  });
+
+  test("a socket that both have ended is stopped by nothing, and is through once", () => {
+    const { socket, calls, end, finished, copy } = socketEnd();
+    socket.handler?.onEnd();
+    end.end();
+    end.end();
+    end.stop();
+    expect([calls, finished]).toEqual([["end"], []]);
+    copy.endDone();
+    expect(finished).toEqual([null]);
+  });
+
+  test("a socket's end is said once to the other, and not after it was cut", () => {
+    const { socket, said, copy } = socketEnd();
+    socket.handler?.onEnd();
+    socket.handler?.onEnd();
+    expect(said).toEqual(["end"]);
+    const cut = socketEnd();
+    cut.copy.abort(broke);
+    cut.socket.handler?.onEnd();
+    expect([cut.said, copy.finished]).toEqual([["abort"], false]);
+  });
+
+  test("what a socket says is dropped, uncounted, once the other has stopped it, though it still writes", () => {
+    const { socket, end, counters } = socketEnd();
+    socket.room = 1;
+    end.write(Uint8Array.of(1, 2));
+    end.end();
+    end.stop();
+    socket.receive("late");
+    expect([counters.bytesToUpstream, socket.state]).toEqual([0, "open"]);
+    socket.drain(10);
+    expect(socket.state).toBe("closed");
+  });
+
+  function streamEnd() {
+    const stream = new FakeStream();
+    const { said, beside } = other();
+    const end = new StreamEnd(stream, new EarlyStream(false));
+    return { stream, end, said, ...started(end, beside) };
+  }
+
+  test("a stream's end is said once to the other, and it is through once", () => {
+    const { stream, said, finished, copy } = streamEnd();
+    stream.receive("", true);
+    stream.events.onTrailers([]);
+    expect(said).toEqual(["end"]);
+    stream.closed = true;
+    stream.events.onReset(resetCode.noError, "remote", broke);
+    stream.events.onClose();
+    expect([said, finished]).toEqual([["end", "stop"], []]);
+    copy.endDone();
+    expect(finished).toEqual([null]);
+  });
+
+  test("our end of a stream is said once", () => {
+    const { stream, end } = streamEnd();
+    end.end();
+    end.end();
+    expect(stream.localEnded).toBe(true);
+  });
+
+  test("a stream that is writable again releases what was kept, once, and nothing where nothing was", () => {
+    const { stream, said, end } = streamEnd();
+    stream.events.onWritable();
+    stream.aboveHighWater = true;
+    end.write(Uint8Array.of(1, 2, 3));
+    stream.events.onWritable();
+    stream.events.onWritable();
+    expect(said).toEqual(["released 3"]);
+  });
+
+  test("an end that carries nothing is no data", () => {
+    const { stream, socket } = carry();
+    let writes = 0;
+    socket.write = () => ++writes;
+    stream.receive("", true);
+    expect([writes, socket.state]).toEqual([0, "ended"]);
+  });
+
+  test("a stream that comes to its end by itself while the last is passed on has done so", () => {
+    const { stream, socket, finished } = carry();
+    stream.queuedBytes = 3;
+    const error = new MeshError("connection_reset", "upstream", "reset");
+    socket.handler?.onClose(error);
+    expect(finished).toEqual([]);
+    stream.closed = true;
+    stream.events.onClose();
+    expect(finished).toEqual([error]);
+  });
+
+  test("of two streams the one is stopped in order when the other is", () => {
+    const [one, two] = [new FakeStream(), new FakeStream()];
+    const { finished } = started(
+      new StreamEnd(one, new EarlyStream(false)),
+      new StreamEnd(two, new EarlyStream(false)),
+    );
+    one.closed = true;
+    one.events.onReset(resetCode.cancel, "remote", broke);
+    expect([two.localEnded, two.resetWith, finished]).toEqual([true, resetCode.noError, [null]]);
   });
 });

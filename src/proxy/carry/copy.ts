@@ -107,7 +107,6 @@ export class Copy {
     const other = this.#other(from);
     // A reader that has stalled would keep both ends for ever, and what broke may have been cut because trust had ended.
     this.#passingOn = this.#clock.setTimer(proxyLimits.passOnMs, () => {
-      if (this.#finished) return;
       this.#finish(error);
       other.abort();
       from.abort();

@@ -94,15 +94,18 @@ describe("a connection inside", () => {
 
   test("that is lost says so once, and hears nothing more", async () => {
     const { near, outer, client } = await byHand();
+    near.handler?.onDrain();
+    expect(client.drains).toBe(1);
     outer.handler?.onClose(new MeshError("h2_reset", "upstream", "the stream was reset"));
     near.handler?.onEnd();
-    const before = { data: client.text, ends: client.ends, closes: client.closes };
+    const told = () => [client.text, client.drains, client.ends, client.closes];
+    const before = told();
     near.receive("late");
     near.handler?.onDrain();
     near.handler?.onEnd();
     near.handler?.onClose(null);
-    expect({ data: client.text, ends: client.ends, closes: client.closes }).toEqual(before);
-    expect([before.closes, client.error?.code]).toEqual([1, "h2_reset"]);
+    expect(told()).toEqual(before);
+    expect([client.closes, client.error?.code]).toEqual([1, "h2_reset"]);
   });
 
   test("without a pair of sockets resets the stream, and says why", async () => {

@@ -81,9 +81,9 @@ export class SocketEnd implements CopyEnd, SocketHandler {
 
   onData(bytes: Uint8Array): void {
     const copy = this.#copy;
-    if (copy === null || this.#other === null || copy.finished || this.#stopped) return;
+    if (copy?.finished !== false || this.#stopped) return;
     copy.count(this, bytes.length);
-    const taken = this.#other.write(bytes);
+    const taken = this.#other?.write(bytes) ?? 0;
     if (taken === bytes.length) return;
     this.#keptByOther += bytes.length - taken;
     this.#socket.pause();
@@ -98,8 +98,8 @@ export class SocketEnd implements CopyEnd, SocketHandler {
       }
       const taken = this.#socket.write(chunk);
       if (taken === chunk.length) this.#queue.shift();
-      else if (taken > 0) this.#queue[0] = chunk.subarray(taken);
-      if (taken > 0) this.#other?.released(taken);
+      else this.#queue[0] = chunk.subarray(taken);
+      this.#other?.released(taken);
       if (taken < chunk.length) return;
     }
     if (this.#breakAfterQueue) this.#breakNow();
@@ -115,9 +115,8 @@ export class SocketEnd implements CopyEnd, SocketHandler {
 
   onClose(error: MeshError | null): void {
     const copy = this.#copy;
-    if (copy === null) return;
-    if (this.#breakAfterQueue) copy.broken();
-    if (copy.finished || (this.#readEnded && this.#writeEnded)) return;
+    if (this.#breakAfterQueue) copy?.broken();
+    if (copy?.finished !== false || (this.#readEnded && this.#writeEnded)) return;
     copy.fail(
       this,
       error ?? new MeshError("connection_closed", "peer", "the connection closed before its end"),

@@ -45,7 +45,7 @@ export class StreamEnd implements CopyEnd, H2StreamEvents {
   }
 
   end(): void {
-    if (!this.#stream.closed && !this.#stream.localEnded) this.#stream.sendData(nothing, true);
+    if (!this.#stream.localEnded) this.#stream.sendData(nothing, true);
   }
 
   released(count: number): void {
@@ -77,11 +77,10 @@ export class StreamEnd implements CopyEnd, H2StreamEvents {
 
   onData(bytes: Uint8Array, endStream: boolean): void {
     const copy = this.#copy;
-    if (copy === null || this.#other === null || copy.finished) return;
+    if (copy?.finished !== false) return;
     if (bytes.length > 0) {
       copy.count(this, bytes.length);
-      const taken = this.#other.write(bytes);
-      if (taken > 0) this.#stream.consume(taken);
+      this.#stream.consume(this.#other?.write(bytes) ?? 0);
     }
     if (endStream) this.#endRead();
   }

@@ -142,7 +142,62 @@ describe("paused", () => {
   });
 });
 
+describe("a handler", () => {
+  test("is told nothing from within a call, and hears the end where it paused only when it goes on", () => {
+    const { stream, socket, heard, handler } = scene();
+    let depth = 0;
+    socket.setHandler({
+      ...handler,
+      onData: (data) => {
+        heard.push(`${"inside ".repeat(depth)}`);
+        depth++;
+        handler.onData(data);
+        socket.resume();
+        depth--;
+      },
+    });
+    socket.pause();
+    stream.receive("one");
+    stream.receive("two");
+    socket.resume();
+    expect(heard).toEqual(["", "one", "", "two"]);
+    const paused = scene();
+    paused.socket.setHandler({
+      ...paused.handler,
+      onData: (data) => {
+        paused.handler.onData(data);
+        paused.socket.pause();
+      },
+    });
+    paused.socket.pause();
+    paused.stream.receive("last", true);
+    paused.socket.resume();
+    expect(paused.heard).toEqual(["last"]);
+    paused.socket.resume();
+    expect(paused.heard).toEqual(["last", "end"]);
+  });
+});
+
 describe("the end of it", () => {
+  test("a close takes nothing back of a reset that waits for what was sent", () => {
+    const { stream, socket } = open();
+    stream.queuedBytes = 5;
+    socket.resetAfterSent();
+    socket.close();
+    stream.flushed();
+    expect([stream.localEnded, stream.resetWith]).toEqual([false, resetCode.connectError]);
+  });
+
+  test("closed when its peer has ended, it is not reset though our end is still to be sent", () => {
+    const { stream, socket, heard } = open();
+    stream.receive("", true);
+    stream.queuedBytes = 5;
+    socket.close();
+    expect([stream.localEnded, stream.closed]).toEqual([true, false]);
+    stream.flushed();
+    expect([stream.resetWith, stream.resetAfter, heard]).toEqual([null, null, ["end", "close in order"]]);
+  });
+
   test("closed, it says its end, hears nothing more, and asks a peer that goes on to stop", () => {
     const { stream, socket, heard } = open();
     socket.pause();

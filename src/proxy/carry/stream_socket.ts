@@ -41,10 +41,8 @@ export class StreamSocket implements Socket, H2StreamEvents {
 
   setHandler(handler: SocketHandler): void {
     this.#handler = handler;
-    if (this.#isStarted) {
-      if (!this.#isPaused) this.#deliver();
-      return;
-    }
+    // What it was not told by then it is told when it goes on.
+    if (this.#isStarted) return;
     this.#isStarted = true;
     this.#stream.events = this;
     // What waits here is owed to the connection's window, also after the stream's end.

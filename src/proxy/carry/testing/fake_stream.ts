@@ -20,6 +20,8 @@ export class FakeStream implements H2Stream {
   sendHeaders(): void {}
   sendTrailers(): void {}
   sendData(bytes: Uint8Array, endStream: boolean): void {
+    if (this.closed) return;
+    if (this.localEnded) throw new Error("DATA after the end");
     this.sent += String.fromCharCode(...bytes);
     if (endStream) this.localEnded = true;
     this.#maybeClose();
@@ -46,6 +48,7 @@ export class FakeStream implements H2Stream {
   flushed(): void {
     this.queuedBytes = 0;
     if (this.resetAfter !== null) this.fail(this.resetAfter);
+    this.#maybeClose();
   }
   resetAfter: number | null = null;
   reset(errorCode: number): void {
@@ -59,7 +62,7 @@ export class FakeStream implements H2Stream {
     this.#maybeClose();
   }
   #maybeClose(): void {
-    if (!this.localEnded || !this.remoteEnded || this.closed) return;
+    if (!this.localEnded || !this.remoteEnded || this.closed || this.queuedBytes > 0) return;
     this.closed = true;
     this.events.onClose();
   }
