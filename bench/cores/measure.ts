@@ -5,13 +5,19 @@ import { appPorts, type Lab, openLab } from "../../conformance/peer/lab/lab.ts";
 import { Subprocess } from "../../conformance/peer/lab/subprocess.ts";
 import type { NodeSubject, RunningNode } from "../../conformance/peer/subjects/subject.ts";
 import type { Measures } from "../tunnel/measure.ts";
+import { Quotas } from "./quota.ts";
 
 export interface CoresOptions {
   /** The built `bench/load`. */
   readonly loadPath: string;
+  /** Of requests, and of new connections: a compiler has as much to do in each worker as in one process. */
   readonly settleMs: number;
   readonly warmUpMs: number;
   readonly windowMs: number;
+  /** Workers, or threads, of each node. */
+  readonly workers: number;
+  /** What each of them has of a processor in the second half; null leaves it out. */
+  readonly processorsEach: number | null;
 }
 
 interface LoadResult {
@@ -21,6 +27,9 @@ interface LoadResult {
   readonly errors: number;
   readonly firstError?: string;
   readonly cpuSeconds: readonly number[];
+  /** Requests of the connection with most of them, and of the one with least; of requests alone. */
+  readonly most: number;
+  readonly least: number;
 }
 
 /** A node, and the processes that carry its traffic; itself alone where it does that. */
@@ -37,8 +46,8 @@ interface Run {
   readonly inbound: Processes;
 }
 
-/** Enough that chance gives each worker its share. */
-const connections = 64;
+/** So few that chance alone would make them uneven, and so many that it does not. */
+const connectionCounts = [32, 256] as const;
 const newConnectionsAtATime = 32;
 
 export async function measureCores(
@@ -46,6 +55,7 @@ export async function measureCores(
   directory: string,
   options: CoresOptions,
 ): Promise<Measures> {
+  const quotas = options.processorsEach === null ? null : openQuotas();
   const lab = openLab(directory, "namespaces", subject.root === null ? {} : { root: subject.root });
   const started: Subprocess[] = [];
   try {
@@ -70,9 +80,12 @@ export async function measureCores(
       outbound: processesOf(outbound),
       inbound: processesOf(inbound),
     };
-    return { ...memory(run), ...(await measureLoad(run)) };
+    const measures = { ...memory(run), ...(await measureLoad(run)) };
+    return quotas === null ? measures : { ...measures, ...(await measureLimited(run, quotas)) };
   } finally {
+    quotas?.lift();
     await Promise.all(started.map((process) => process.stop()));
+    quotas?.close();
     lab.place.close();
   }
 }
@@ -111,20 +124,53 @@ function anonymousBytes(pid: number): number {
 async function measureLoad(run: Run): Promise<Measures> {
   const { options } = run;
   const settle: Run = { ...run, options: { ...options, warmUpMs: 0, windowMs: options.settleMs } };
-  const requests = (of: Run) => load(of, "requests", connections);
   const fresh = (of: Run) => load(of, "connections", newConnectionsAtATime);
-  await requests(settle);
+  await load(settle, "requests", Math.max(...connectionCounts));
   await fresh(settle);
-  const kept = await requests(run);
+  const measures: Record<string, number> = {};
+  for (const count of connectionCounts) {
+    const kept = await load(run, "requests", count);
+    Object.assign(measures, {
+      [`requests/s at ${count}`]: kept.requests / kept.seconds,
+      [`p99 ms at ${count}`]: kept.p99Us / 1000,
+      [`most/least requests of a connection at ${count}`]: kept.most / Math.max(1, kept.least),
+      ...spent(run, `CPU us/request at ${count}`, kept),
+    });
+  }
   const made = await fresh(run);
   return {
-    [`requests/s at ${connections}`]: kept.requests / kept.seconds,
-    [`p99 ms at ${connections}`]: kept.p99Us / 1000,
-    ...spent(run, `CPU us/request at ${connections}`, kept),
+    ...measures,
     "new connections/s": made.requests / made.seconds,
     "new connection p99 ms": made.p99Us / 1000,
     ...spent(run, "CPU us/connection", made),
   };
+}
+
+function openQuotas(): Quotas {
+  const quotas = Quotas.open();
+  if ("missing" in quotas) throw new Error(`control groups: ${quotas.missing}`);
+  return quotas;
+}
+
+/** As if there were processors enough: each worker, or thread, has the same part of one, and what it brings is what comes through. */
+async function measureLimited(run: Run, quotas: Quotas): Promise<Measures> {
+  const { workers, processorsEach } = run.options;
+  const each = processorsEach ?? 0;
+  for (const { node, workers: pids } of [run.outbound, run.inbound]) {
+    if (pids.length === 0) quotas.limit(node.pid, each * workers);
+    else for (const pid of pids) quotas.limit(pid, each);
+  }
+  const measures: Record<string, number> = {};
+  for (const count of connectionCounts) {
+    const { requests, seconds, p99Us, most, least } = await load(run, "requests", count);
+    Object.assign(measures, {
+      [`requests/s at ${count}, ${each} processors a worker`]: requests / seconds,
+      [`p99 ms at ${count}, ${each} processors a worker`]: p99Us / 1000,
+      [`most/least requests of a connection at ${count}, ${each} processors a worker`]:
+        most / Math.max(1, least),
+    });
+  }
+  return measures;
 }
 
 /** CPU of a node with its workers; and of that of its workers the largest part, which is 1/N where all have the same. */

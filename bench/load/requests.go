@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"syscall"
 	"time"
 )
@@ -18,6 +19,9 @@ type requestsResult struct {
 	Errors      uint64    `json:"errors"`
 	FirstError  string    `json:"firstError,omitempty"`
 	CPUSeconds  []float64 `json:"cpuSeconds"`
+	// Of the connections that were open to the end, the one with most requests and the one with least.
+	Most  uint64 `json:"most"`
+	Least uint64 `json:"least"`
 }
 
 // exchange is one request on one connection.
@@ -26,6 +30,8 @@ type exchange struct {
 	connected bool
 	received  int
 	sentAt    time.Time
+	// Inside the window.
+	answered uint64
 }
 
 // client keeps `connections` exchanges going, each with one request outstanding (a closed loop, as wrk's).
@@ -172,6 +178,7 @@ func (c *client) run(end time.Time, onResponse func(*exchange), enough func() bo
 func (c *client) record(x *exchange, now time.Time) {
 	if c.measuring {
 		c.result.Requests++
+		x.answered++
 		c.latencies.add(uint64(now.Sub(x.sentAt)))
 	}
 }
@@ -216,10 +223,23 @@ func measureRequests(o options) (*requestsResult, error) {
 	for range o.connections {
 		c.open()
 	}
-	return c.window(func(x *exchange) {
+	result, err := c.window(func(x *exchange) {
 		now := time.Now()
 		c.record(x, now)
 		x.sentAt = now
 		c.send(x)
 	})
+	if result != nil {
+		result.Most, result.Least = extremes(c.exchanges)
+	}
+	return result, err
+}
+
+// extremes says how many answers the connection with most of them had, and the one with least.
+func extremes(exchanges map[int]*exchange) (most, least uint64) {
+	least = math.MaxUint64
+	for _, x := range exchanges {
+		most, least = max(most, x.answered), min(least, x.answered)
+	}
+	return most, min(most, least)
 }
