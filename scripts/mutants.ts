@@ -158,7 +158,14 @@ async function main(args: readonly string[]): Promise<number> {
     for (const path of copied) await cp(join(root, path), join(copy, path), { recursive: true });
     await symlink(join(root, "node_modules"), join(copy, "node_modules"));
     await writeFile(join(copy, "bunfig.toml"), "");
-    const workshop = new Workshop(copy, tree, chosen, (mutant) => record.killerOf(mutant));
+    const workshop = new Workshop(
+      copy,
+      tree,
+      chosen,
+      (mutant) => record.killerOf(mutant),
+      undefined,
+      (mutant) => kept[nameOf(mutant)] !== undefined,
+    );
     await workshop.prepare();
     const workers = numberAfter(args, "workers") ?? Math.min(availableParallelism(), 4);
     let tried = 0;

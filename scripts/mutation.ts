@@ -151,7 +151,8 @@ function distances(
  * Tests that start processes, wait for the wall clock, take minutes or draw something else at every run have their own reasons; a mutant
  * is looked for by others.
  */
-const unsuited = /^src\/(?:app|main|cli|host)|kill\.test|converge\.test|limbo|tidy\.test|agreement\.test/;
+const unsuited =
+  /^src\/(?:app|main|cli|host)|kill\.test|converge\.test|limbo|tidy\.test|agreement\.test|cidr\.test/;
 const mostOfArea = 24;
 const mostOfOthers = 6;
 

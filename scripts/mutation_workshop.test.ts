@@ -30,6 +30,9 @@ export function endUnless(left: number, right: number): void {
   if (left <= right) return;
   process.exit(1);
 }
+export function isSame(left: number, right: number): boolean {
+  return left === right;
+}
 `;
 // What a test sees once is what a busy machine makes it see.
 const tests = `import { expect, test } from "bun:test";
@@ -47,6 +50,16 @@ test("good", () => whenGood(true));
 test("end", () => endUnless(4, 4));
 `;
 
+/** Nearer than what notices, as many as are asked first. */
+const near = `import { test } from "bun:test";
+import { isSame } from "./x.ts";
+test("nothing", () => void isSame);
+`;
+const far = `import { expect, test } from "bun:test";
+import { isSame } from "../proxy/x.ts";
+test("same", () => expect(isSame(1, 1)).toBe(true));
+`;
+
 let root = "";
 
 beforeAll(async () => {
@@ -55,6 +68,10 @@ beforeAll(async () => {
   await mkdir(join(root, "conformance/flows"), { recursive: true });
   await writeFile(join(root, path), source);
   await writeFile(join(root, "src/proxy/x.test.ts"), tests);
+  for (const name of ["a", "b", "c", "d", "e"])
+    await writeFile(join(root, `src/proxy/${name}.test.ts`), near);
+  await mkdir(join(root, "src/other"));
+  await writeFile(join(root, "src/other/far.test.ts"), far);
   await writeFile(join(root, "bunfig.toml"), "");
 });
 
@@ -66,6 +83,7 @@ async function fateOf(
   chosen: (mutant: Mutant) => boolean,
   killer: Killer | null = null,
   slackMs?: number,
+  isAccepted?: boolean,
 ): Promise<readonly Fate[]> {
   const copy = await mkdtemp(join(root, "copy-"));
   for (const folder of ["src", "conformance"])
@@ -78,6 +96,7 @@ async function fateOf(
     findMutants(path, source).filter(chosen),
     () => killer,
     slackMs,
+    () => isAccepted === true,
   );
   await workshop.prepare();
   const fates: Fate[] = [];
@@ -121,4 +140,12 @@ test("what ends the process twice is killed, by the test that was under way both
   const mutant = ({ kind, line }: Mutant): boolean => kind === "guard" && line.includes("left <= right");
   expect(await fateOf(mutant)).toEqual([killedBy("end")]);
   expect(await fateOf(mutant, { file: "src/proxy/x.test.ts", test: "end" })).toEqual([killedBy("end")]);
+}, 120_000);
+
+test("tests further away are asked about what the nearest do not notice, unless it may live", async () => {
+  const mutant = ({ line }: Mutant): boolean => line.includes("left === right");
+  expect(await fateOf(mutant)).toEqual([
+    { said: "killed", killer: { file: "src/other/far.test.ts", test: "same" } },
+  ]);
+  expect(await fateOf(mutant, null, undefined, true)).toEqual([{ said: "no test reaches it", killer: null }]);
 }, 120_000);

@@ -126,16 +126,19 @@ export class Workshop {
   /** How many each test has noticed, and how many of one file. */
   readonly #killers = new Map<string, number>();
   readonly #killerOf: (mutant: Mutant) => Killer | null;
+  readonly #isAccepted: (mutant: Mutant) => boolean;
   readonly #slackMs: number;
 
-  /** `killerOf`: the test that is tried first. */
+  /** `killerOf`: the test that is tried first. `isAccepted`: that it lives has its reason, and only the nearest tests are asked. */
   constructor(
     copy: string,
     tree: Tree,
     chosen: readonly Mutant[],
     killerOf: (mutant: Mutant) => Killer | null,
     slackMs = 5_000,
+    isAccepted: (mutant: Mutant) => boolean = () => false,
   ) {
+    this.#isAccepted = isAccepted;
     this.#copy = copy;
     this.#slackMs = slackMs;
     this.#killerOf = killerOf;
@@ -171,7 +174,7 @@ export class Workshop {
       const runner = new Runner(this.#copy, this.#numbered.length, null);
       for (let one = queue.shift(); one !== undefined; one = queue.shift()) {
         const fate = await this.#tryFirst(runner, one);
-        if (isKilled(fate)) await onFate(one.mutant, fate);
+        if (isKilled(fate) || this.#isAccepted(one.mutant)) await onFate(one.mutant, fate);
         else rest.push({ one, nearest: fate });
       }
       for (let next = rest.shift(); next !== undefined; next = rest.shift()) {
