@@ -165,7 +165,7 @@ export function* parseYamlInSteps(document: DocumentText): Generator<void, Parse
   yield;
   const [parsed, second] = composer.compose(tokens, true, text.length);
   if (parsed === undefined) return failed(start, "the document is empty");
-  // Of one that stands behind it nobody would ever hear again.
+  // What stands behind it would be left out in silence.
   if (second !== undefined)
     return failed(locate(second.range[0]), "a second document begins in the text of one");
   // An unknown tag is only a warning to the library; here what is not understood is refused.

@@ -99,6 +99,17 @@ describe("another process has fewer", () => {
     expect([...server.tunnels].filter(({ isDraining }) => isDraining)).toHaveLength(1);
   });
 
+  test("of those that are used alike the oldest is, in whatever order they came", async () => {
+    const made = [await tunnel(), await tunnel(), await tunnel("10.0.0.9")];
+    const [idle, alike, busy] = made;
+    if (busy !== undefined) use(busy);
+    await scene.settle();
+    answers([], () => true);
+    await scene.settle();
+    expect(made.map(({ goAways }) => goAways() > 0)).toEqual([true, false, false]);
+    expect([idle?.link.over, alike?.link.over]).toEqual([true, false]);
+  });
+
   test("one that was given up already is asked for and counted no more", async () => {
     const first = await tunnel("10.0.0.9");
     use(first);
