@@ -43,3 +43,33 @@ test("of two policies of one key the last is the one that counts", () => {
   expect(set.groups(named()).map(({ policies }) => policies)).toEqual([[last]]);
   expect([set.policy("shop/other"), set.scopeGroup("namespace other")]).toEqual([null, null]);
 });
+
+test("a few that change leave the other groups as they are, and more than an eighth gather all again", () => {
+  const numbered = (count: number, from = 0) =>
+    Array.from({ length: count }, (_, index) => policy({ name: `p${from + index}` }));
+  const elsewhere = policy({ name: "e", namespace: "other" });
+  const before = [...numbered(15), elsewhere];
+  for (const [changed, stays] of [
+    [1, true],
+    [2, false],
+  ] as const) {
+    const set = new PolicySet(before);
+    const group = set.scopeGroup("namespace other");
+    // As many come as go.
+    set.update([...before.slice(changed), ...numbered(changed, 100)]);
+    expect(set.scopeGroup("namespace other") === group).toBe(stays);
+    expect(set.policy("shop/p0")).toBeNull();
+    expect(set.scopeGroup("namespace shop")?.policies).toHaveLength(15);
+  }
+});
+
+test("a group whose last policy goes is none, and one whose first comes is one", () => {
+  const rest = Array.from({ length: 15 }, (_, index) => policy({ name: `p${index}` }));
+  const elsewhere = policy({ name: "e", namespace: "other" });
+  const set = new PolicySet([...rest, elsewhere]);
+  set.update(rest);
+  expect(set.scopeGroup("namespace other")).toBeNull();
+  expect(set.groups(workload({ namespace: "other" }))).toEqual([]);
+  set.update([...rest, elsewhere]);
+  expect(set.scopeGroup("namespace other")?.policies).toEqual([elsewhere]);
+});

@@ -70,9 +70,8 @@ export class PolicySet {
 
   #regroup(added: readonly Authorization[], gone: readonly Authorization[]): void {
     const leaving = new Set(gone);
-    const keys = new Set([...added, ...gone].map(scopeKey));
+    const keys = new Set([...added, ...gone].map(scopeKey).filter((key) => key !== null));
     for (const key of keys) {
-      if (key === null) continue;
       const policies = (this.#byScope.get(key)?.policies ?? []).filter((policy) => !leaving.has(policy));
       for (const policy of added) if (scopeKey(policy) === key) insert(policies, policy);
       if (policies.length === 0) this.#byScope.delete(key);
