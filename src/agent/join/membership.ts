@@ -23,7 +23,7 @@ import { restoreMesh } from "../xds/restored_mesh.ts";
 import { type SnapshotOptions, SnapshotWriter } from "../xds/snapshot_file.ts";
 import { TrustResources } from "../xds/trust_resources.ts";
 import { XdsClient } from "../xds/xds_client.ts";
-import { describeNode } from "../xds/xds_node.ts";
+import { describeNode, type NodeKind } from "../xds/xds_node.ts";
 import { CaClient } from "./ca_client.ts";
 import { ControlServer } from "./control_server.ts";
 import type { ControlStatus } from "./control_status.ts";
@@ -216,19 +216,19 @@ export class ControlMembership {
   }
 
   /** A stream of its own to the control plane. @param more metadata of the node. */
-  #stream(more: Readonly<Record<string, string>> = {}) {
+  #stream(more: Readonly<Record<string, string>> = {}, kind: NodeKind = "ztunnel") {
     const { host, logger, version } = this.#options;
     return {
       ...{ clock: host.clock, random: host.random, logger },
       open: this.#xdsServer.openAds,
       server: this.#xdsServer.name,
-      node: () => describeNode(this.#describe(), this.facts, version, more),
+      node: () => describeNode(this.#describe(), this.facts, version, more, kind),
     };
   }
 
   #documentStream({ documents, documentsFor }: Followed, onChange: () => void): DocumentStream | null {
     if (documents === undefined) return null;
-    const stream = (more: Readonly<Record<string, string>>) => this.#stream(more);
+    const stream = (more: Readonly<Record<string, string>>, kind?: NodeKind) => this.#stream(more, kind);
     return new DocumentStream({ stream, held: documents, forWorkload: documentsFor ?? null, onChange });
   }
 

@@ -5,11 +5,13 @@ import { istioDocuments } from "./istio_documents.ts";
 import type { ResourceHandler } from "./resource_handler.ts";
 import { WaypointDocumentResources } from "./waypoint_documents.ts";
 import { XdsClient, type XdsClientOptions } from "./xds_client.ts";
+import type { NodeKind } from "./xds_node.ts";
 
 export interface DocumentStreamOptions {
   /** @param more metadata of the node. */
   readonly stream: (
     more: Readonly<Record<string, string>>,
+    kind?: NodeKind,
   ) => Pick<XdsClientOptions, "clock" | "random" | "logger" | "open" | "server" | "node">;
   readonly held: HeldDocuments;
   /** `namespace/name`: the documents are for this workload, whose tunnel has the application inside; null for a waypoint. */
@@ -35,7 +37,10 @@ export class DocumentStream {
     const more = forWorkload === null ? {} : { [layer7Field]: forWorkload };
     const subject = "documents";
     this.#ours = new XdsClient({ ...stream(more), subject, handlers: ours, onChange });
-    this.#istio = new XdsClient({ ...stream({ GENERATOR: "api" }), subject, handlers: theirs, onChange });
+    // As who is no ztunnel: istiod works out which services a node may see for every kind but that one, and the whole istiod ends
+    // (a nil pointer in `APIGenerator.Generate`) when a ztunnel asks for ServiceEntries.
+    const asWaypoint = stream({ GENERATOR: "api" }, "waypoint");
+    this.#istio = new XdsClient({ ...asWaypoint, subject, handlers: theirs, onChange });
   }
 
   /** As an earlier run has kept them. */

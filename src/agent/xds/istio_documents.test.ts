@@ -4,14 +4,15 @@ import { MeshError } from "../../base/errors.ts";
 import { joinLimits } from "../../base/limits/agent.ts";
 import { FakeClock } from "../../pki/testing/fake_clock.ts";
 import { documentType, layer7Field } from "../../wire/ads/delta.ts";
-import { NodeSchema } from "../../wire/messages/envoy_core.gen.ts";
 import { ResourceSchema } from "../../wire/messages/istio_mcp.gen.ts";
+import { ServiceEntrySchema } from "../../wire/messages/istio_networking.gen.ts";
 import { istioSpec } from "../../wire/messages/istio_specs.ts";
 import { decodeMessage, encodeMessage, newMessage } from "../../wire/messages/message.ts";
 import { ScriptedServer, type Sent } from "../testing/scripted_server.ts";
 import { DocumentStream } from "./document_stream.ts";
 import { HeldDocuments } from "./held_documents.ts";
 import { istioDocumentTypes } from "./istio_documents.ts";
+import { describeNode } from "./xds_node.ts";
 
 interface Recorded {
   readonly type: string;
@@ -29,6 +30,8 @@ const ofType = (type: string): readonly Sent[] =>
     .filter((one) => one.type === type)
     .map(({ name, value }) => ({ name, value: Uint8Array.fromBase64(value) }));
 
+const facts = { nodeName: "edge-1", clusterId: "c1", network: "" };
+
 async function started(identifier = "istiod-1", forWorkload: string | null = null) {
   const clock = new FakeClock(1_000_000);
   const server = new ScriptedServer();
@@ -36,13 +39,20 @@ async function started(identifier = "istiod-1", forWorkload: string | null = nul
   const lines: string[] = [];
   const held = new HeldDocuments("deny");
   const stream = new DocumentStream({
-    stream: (more) => ({
+    stream: (more, kind) => ({
       clock,
       random: { fill() {}, float: () => 0.5 },
       logger: { log: (level, _target, message) => void lines.push(`${level} ${message}`) },
       open: server.open,
       server: "istiod:15012",
-      node: () => newMessage(NodeSchema, { metadata: more }),
+      node: () =>
+        describeNode(
+          { instanceIp: "10.0.0.7", podName: "w", podNamespace: "", metadata: {} },
+          facts,
+          "1.0",
+          more,
+          kind,
+        ),
     }),
     held,
     forWorkload,
@@ -96,7 +106,17 @@ describe("documents of a real istiod", () => {
   test("types are asked for by their bare names, with the generator in the node", async () => {
     const { server } = await started();
     expect(server.requests.map(({ typeUrl }) => typeUrl)).toEqual([...istioDocumentTypes]);
-    expect(server.requests[0]?.node?.metadata).toEqual({ GENERATOR: "api" });
+    expect(server.requests[0]?.node?.metadata).toMatchObject({ GENERATOR: "api" });
+  });
+
+  test("are asked for as a waypoint: the whole istiod ends when a ztunnel asks for ServiceEntries", async () => {
+    const { server } = await started();
+    // Each type's first request has the node.
+    const kinds = server.requests.map(({ node }) => node?.id.split("~")[0]);
+    expect(kinds).toEqual(istioDocumentTypes.map(() => "waypoint"));
+    // A control plane of ours knows its nodes by what they prove.
+    const ours = await started("fairlead/1.0");
+    expect(ours.server.requests.map(({ node }) => node?.id.split("~")[0])).toEqual(["ztunnel"]);
   });
 
   test("are in force when every type was answered, each with its age and its place", async () => {
@@ -121,6 +141,46 @@ describe("documents of a real istiod", () => {
       metadata: { createdMs: Date.parse("2026-01-02T03:04:05Z") },
       targetRefs: [{ value: "ServiceEntry api" }],
       location: { file: "istiod AuthorizationPolicy shop/api-reads" },
+    });
+  });
+
+  test("of a Service of Kubernetes say how its ports are called, and are no reason to refuse anything", async () => {
+    const { held, push, all } = await started();
+    await all();
+    const type = "networking.istio.io/v1/ServiceEntry";
+    // As `ServiceToServiceEntry` of istiod makes it: a port without a name, UDP, a protocol that is none, another namespace.
+    const spec = newMessage(ServiceEntrySchema, {
+      hosts: ["names.shop.svc.cluster.local"],
+      addresses: ["10.97.3.4"],
+      ports: [
+        { number: 53, name: "dns", protocol: "UDP" },
+        { number: 53, name: "dns-tcp", protocol: "TCP" },
+        { number: 80, name: "", protocol: "UnsupportedProtocol" },
+        { number: 81, name: "web", protocol: "UnsupportedProtocol" },
+      ],
+      location: 1,
+      resolution: 1,
+      workloadSelector: { labels: { app: "names" } },
+      exportTo: ["shop", "istio-system"],
+    });
+    const resource = newMessage(ResourceSchema, {
+      metadata: { name: "shop/synthetic-names", version: "7" },
+      body: {
+        typeUrl: "type.googleapis.com/istio.networking.v1alpha3.ServiceEntry",
+        value: encodeMessage(ServiceEntrySchema, spec),
+      },
+    });
+    const value = encodeMessage(ResourceSchema, resource);
+    expect(await push(type, [{ name: "shop/synthetic-names", value }])).toBe("");
+    expect(
+      held.inForce.value?.documents.find(({ metadata }) => metadata.name === "synthetic-names"),
+    ).toMatchObject({
+      hosts: [{ value: "names.shop.svc.cluster.local" }],
+      ports: [
+        { number: 53, name: "dns-tcp" },
+        { number: 81, name: "web" },
+      ],
+      workloadSelector: null,
     });
   });
 
@@ -242,6 +302,6 @@ describe("documents of a real istiod", () => {
     const ours = await started("fairlead/1.0");
     expect(ours.server.requests.map(({ typeUrl }) => typeUrl)).toEqual([documentType]);
     const inside = await started("fairlead/1.0", "shop/web");
-    expect(inside.server.requests[0]?.node?.metadata).toEqual({ [layer7Field]: "shop/web" });
+    expect(inside.server.requests[0]?.node?.metadata).toMatchObject({ [layer7Field]: "shop/web" });
   });
 });

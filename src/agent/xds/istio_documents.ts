@@ -9,7 +9,7 @@ import type { Clock } from "../../host/host.ts";
 import type { Delivery, DeltaResource, RejectedResource } from "../../wire/ads/delta.ts";
 import { ResourceSchema } from "../../wire/messages/istio_mcp.gen.ts";
 import { istioSpec } from "../../wire/messages/istio_specs.ts";
-import { decodeMessage } from "../../wire/messages/message.ts";
+import { decodeMessage, type JsonValue } from "../../wire/messages/message.ts";
 import type { HeldDocuments } from "./held_documents.ts";
 import type { ResourceHandler } from "./resource_handler.ts";
 import { readText } from "./waypoint_documents.ts";
@@ -91,8 +91,9 @@ function sourceOf(type: string, { name, resource }: DeltaResource): Source | str
     const { metadata, body } = decodeMessage(ResourceSchema, resource?.value ?? new Uint8Array());
     if (metadata === undefined || body === undefined) return "it lacks metadata or a body";
     if (metadata.name !== name) return `it calls itself ${metadata.name}`;
-    const spec = istioSpec(body.typeUrl.slice(body.typeUrl.lastIndexOf("/") + 1), body.value);
     const { namespace, own } = split(name);
+    const given = istioSpec(body.typeUrl.slice(body.typeUrl.lastIndexOf("/") + 1), body.value);
+    const spec = type.endsWith("/ServiceEntry") && own.startsWith("synthetic-") ? ofService(given) : given;
     const { createTime, labels, annotations } = metadata;
     const at = type.lastIndexOf("/");
     const document = {
@@ -136,6 +137,22 @@ function refusal(type: string, name: string) {
     location,
   } as const;
   return { document: null, refused };
+}
+
+/**
+ * istiod makes a ServiceEntry `synthetic-NAME` of each Service of Kubernetes (`ServiceToServiceEntry`), which is none that an author could
+ * have written: ports have no name, protocols are UDP and `UnsupportedProtocol`. What a waypoint asks it for is how ports are called; the
+ * service itself is in the mesh.
+ */
+function ofService(spec: JsonValue): JsonValue {
+  const { hosts = [], ports = [] } = spec as {
+    readonly hosts?: JsonValue[];
+    readonly ports?: { readonly number: number; readonly name?: string; readonly protocol?: string }[];
+  };
+  const named = ports.flatMap(({ number, name = "", protocol }) =>
+    name === "" || protocol === "UDP" ? [] : [{ number, name }],
+  );
+  return { hosts, ports: named };
 }
 
 /** Without what istiod adds of its own, which no author may write. */

@@ -12,12 +12,16 @@ export interface NodeFacts {
   readonly network: string;
 }
 
+/** What a node says it is. `waypoint` goes to a real istiod alone, for documents. */
+export type NodeKind = "ztunnel" | "waypoint";
+
 /** @param more metadata that wins over what the host was told (`GENERATOR`). */
 export function describeNode(
   node: NodeDescription,
   facts: NodeFacts,
   version: string,
   more: Readonly<Record<string, string>> = {},
+  kind: NodeKind = "ztunnel",
 ): Node {
   // istiod refuses a stream without a valid address; ztunnel's stand-in is this one.
   const ip = node.instanceIp === "" ? "1.1.1.1" : node.instanceIp;
@@ -33,7 +37,7 @@ export function describeNode(
     ...more,
   };
   return newMessage(NodeSchema, {
-    id: `ztunnel~${ip}~${podName}.${podNamespace}~${podNamespace}.svc.cluster.local`,
+    id: `${kind}~${ip}~${podName}.${podNamespace}~${podNamespace}.svc.cluster.local`,
     userAgentName: "fairlead",
     userAgentVersionType: { case: "userAgentVersion", value: version },
     metadata,
