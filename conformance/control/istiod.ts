@@ -27,7 +27,7 @@ import { findPythonWithProtobuf } from "./python_peer.ts";
 import { Relay } from "./relay.ts";
 import { descriptors } from "./xds.ts";
 
-interface Istiod {
+export interface Istiod {
   readonly host: string;
   readonly port: number;
   readonly name: string;
@@ -70,7 +70,7 @@ function realIstiod(): Istiod | { readonly missing: string } {
 }
 
 /** One node, and the network between it and istiod. */
-class IstiodLab {
+export class IstiodLab {
   readonly istiod: Istiod;
   readonly relay: Relay;
   readonly directory: string;
@@ -90,7 +90,8 @@ class IstiodLab {
     return this.#node;
   }
 
-  startNode(tokenPath: string = this.istiod.tokenPath): void {
+  /** @param flags more of the command line. */
+  startNode(tokenPath: string = this.istiod.tokenPath, flags: readonly string[] = []): void {
     this.#node = Subprocess.start({
       name: "fairlead node",
       argv: [
@@ -99,7 +100,7 @@ class IstiodLab {
         ...["--control-root", this.istiod.rootPath, "--token-file", tokenPath],
         ...["--state-directory", join(this.directory, `state_${freePort()}`), "--node", "host-a"],
         ...["--workload", this.istiod.workload, "--bind", "wildcard", "--hbone-port", String(freePort())],
-        ...["--admin", this.#admin, "--metrics", "off", "--readiness", this.#readiness],
+        ...["--admin", this.#admin, "--metrics", "off", "--readiness", this.#readiness, ...flags],
       ],
       logPath: join(this.directory, "node.log"),
     });
@@ -141,7 +142,7 @@ class IstiodLab {
   }
 }
 
-async function joins(tally: Tally, prefix: string, lab: IstiodLab): Promise<void> {
+export async function joins(tally: Tally, prefix: string, lab: IstiodLab): Promise<void> {
   const isReady = await comesTrue(() => lab.isReady());
   tally.check(
     `${prefix}: the node takes its mesh and is ready`,
@@ -160,7 +161,7 @@ async function joins(tally: Tally, prefix: string, lab: IstiodLab): Promise<void
 }
 
 /** @param meanwhile is done while the network is cut. */
-async function outage(
+export async function outage(
   tally: Tally,
   prefix: string,
   lab: IstiodLab,
@@ -180,7 +181,7 @@ async function outage(
 }
 
 /** @param wanted `namespace/name` that has to be there; null: whatever istiod gives to this identity, or a clear refusal. */
-async function rawResources(
+export async function rawResources(
   tally: Tally,
   prefix: string,
   lab: IstiodLab,
@@ -247,7 +248,7 @@ async function rawResources(
   }
 }
 
-async function wrongToken(tally: Tally, prefix: string, lab: IstiodLab): Promise<void> {
+export async function wrongToken(tally: Tally, prefix: string, lab: IstiodLab): Promise<void> {
   await lab.stopNode();
   const path = join(lab.directory, "wrong_token");
   writeFileSync(path, "wrong");

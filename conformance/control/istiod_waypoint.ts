@@ -1,11 +1,8 @@
 /** A waypoint of ours in an istiod's mesh, and a node of ours that calls a service behind it. */
 import { createServer, type Server } from "node:http";
-import { join } from "node:path";
-import { comesTrue } from "../peer/lab/eventually.ts";
-import { Subprocess } from "../peer/lab/subprocess.ts";
 import type { Tally } from "../peer/tally.ts";
-import { fairleadArgv } from "./control_process.ts";
 import { freePort } from "./free_port.ts";
+import { areReady, IstiodNode } from "./istiod_node.ts";
 
 export interface WaypointScene {
   readonly istiod: { readonly name: string; readonly rootPath: string; readonly tokenPath: string };
@@ -16,6 +13,20 @@ export interface WaypointScene {
   readonly tokenPath: string;
   /** `api.shop.mesh` behind that waypoint, with an endpoint of each version at this port of 127.9.0.11 and 127.9.0.12. */
   readonly show: (port: number) => Promise<void>;
+  /** `HOST:PORT` of another service that the caller can ask. */
+  readonly also?: string;
+  /** More to try while both run. */
+  readonly further?: (running: RunningScene) => Promise<void>;
+}
+
+export interface RunningScene {
+  readonly waypoint: IstiodNode;
+  /** As `shop/cart`, to `api.shop.mesh`. @returns the status, and which version answered. */
+  readonly ask: (path: string, headers?: Record<string, string>, method?: string) => Promise<string>;
+  /** The same, to the other service of the scene. */
+  readonly askAlso: RunningScene["ask"];
+  /** Of a hundred requests: who answered, how often. */
+  readonly share: () => Promise<ReadonlyMap<string, number>>;
 }
 
 /** A waypoint takes istiod's documents, and a request goes by them; a node of ours calls. */
@@ -23,50 +34,50 @@ export async function waypointDecides(tally: Tally, prefix: string, scene: Waypo
   const { istiod, directory, port, tokenPath } = scene;
   const applications = await Promise.all([application("v1", "127.9.0.11"), application("v2", "127.9.0.12")]);
   await scene.show(applicationPort);
-  const hbone = String(freePort());
+  const hbonePort = freePort();
   const mapped = `127.9.0.1:${freePort()}`;
-  const start = (name: string, workload: string, token: string, ...flags: readonly string[]) => {
-    const readiness = `127.0.0.1:${freePort()}`;
-    const node = Subprocess.start({
-      name,
-      argv: [
-        ...[...fairleadArgv(), "node", "--control", `https://127.0.0.1:${port}`],
-        ...["--control-name", istiod.name, "--control-root", istiod.rootPath, "--token-file", token],
-        ...["--state-directory", join(directory, name), "--workload", workload, "--hbone-port", hbone],
-        ...[
-          "--admin",
-          "off",
-          "--admin-socket",
-          "off",
-          "--metrics",
-          "off",
-          "--readiness",
-          readiness,
-          ...flags,
-        ],
-      ],
-      logPath: join(directory, `${name}.log`),
+  const other = `127.9.0.1:${freePort()}`;
+  const also = scene.also === undefined ? [] : ["--map", `${other}=${scene.also}`];
+  const start = (name: string, workload: string, token: string, ...flags: readonly string[]) =>
+    new IstiodNode({
+      ...{ name, directory, port, workload, hbonePort, flags, tokenPath: token },
+      ...{ controlName: istiod.name, rootPath: istiod.rootPath },
     });
-    const isReady = async () =>
-      (await fetch(`http://${readiness}/healthz/ready`).catch(() => null))?.ok === true;
-    return { node, isReady };
-  };
-  const nodes = [
-    start("waypoint", "istio-system/waypoint", tokenPath, "--waypoint", "istio-system/waypoint"),
-    start("caller", "shop/cart", istiod.tokenPath, "--map", `${mapped}=api.shop.mesh:80`),
-  ];
+  const waypoint = start(
+    "waypoint",
+    "istio-system/waypoint",
+    tokenPath,
+    "--waypoint",
+    "istio-system/waypoint",
+  );
+  const caller = start(
+    "caller",
+    "shop/cart",
+    istiod.tokenPath,
+    "--map",
+    `${mapped}=api.shop.mesh:80`,
+    ...also,
+  );
   try {
-    const areReady = await comesTrue(async () => {
-      const ready = await Promise.all(nodes.map(({ isReady }) => isReady()));
-      return ready.every((each) => each);
-    });
     tally.check(
       `${prefix}: a waypoint is ready with its documents`,
-      areReady ? null : (nodes[0]?.node.log().slice(-2000) ?? ""),
+      (await areReady([waypoint, caller])) ? null : waypoint.process.log().slice(-2000),
     );
-    const ask = async (path: string, headers: Record<string, string> = {}, method = "GET") => {
-      const answer = await fetch(`http://${mapped}${path}`, { method, headers });
-      return `${answer.status} ${answer.headers.get("x-version") ?? ""}`.trim();
+    const asker =
+      (at: string): RunningScene["ask"] =>
+      async (path, headers = {}, method = "GET") => {
+        const answer = await fetch(`http://${at}${path}`, { method, headers, redirect: "manual" });
+        await answer.arrayBuffer();
+        return `${answer.status} ${answer.headers.get("x-version") ?? ""}`.trim();
+      };
+    const ask = asker(mapped);
+    const share = async () => {
+      const answered = new Map<string, number>();
+      for (let i = 0; i < 100; i++) {
+        const came = await ask("/items/1");
+        answered.set(came, (answered.get(came) ?? 0) + 1);
+      }
+      return answered;
     };
     const cases: readonly (readonly [string, string, Promise<string>])[] = [
       [
@@ -82,12 +93,11 @@ export async function waypointDecides(tally: Tally, prefix: string, scene: Waypo
       const came = await asked;
       tally.check(`${prefix}: a waypoint ${what}`, came === wanted ? null : `${came}, not ${wanted}`);
     }
-    const versions = new Set<string>();
-    for (let i = 0; i < 80; i++) versions.add(await ask("/items/1"));
-    const both = [...versions].sort().join();
+    const both = [...(await share()).keys()].sort().join();
     tally.check(`${prefix}: a waypoint shares out by weight`, both === "200 v1,200 v2" ? null : both);
+    await scene.further?.({ waypoint, ask, askAlso: asker(other), share });
   } finally {
-    await Promise.all(nodes.map(({ node }) => node.stop()));
+    await Promise.all([waypoint.stop(), caller.stop()]);
     for (const server of applications) server.close();
   }
 }

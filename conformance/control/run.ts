@@ -1,5 +1,6 @@
 /** `npm run conformance -- control` */
 import { parseArgs } from "node:util";
+import { wholeIstiodSuite } from "../istiod/suite.ts";
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { Tally } from "../peer/tally.ts";
 import { authoritySuite } from "./authority.ts";
@@ -19,8 +20,8 @@ import { ztunnelSuite } from "./ztunnel.ts";
 const usage = `usage: npm run conformance -- control [--only TEXT] [--verbose]
 
 The control plane and its parts against other implementations: grpcio, go-spiffe, Envoy,
-OpenBao, a real ztunnel (ZTUNNEL=path), a real istioctl (ISTIOCTL=path), a real istiod (ISTIOD=host:port, ISTIOD_ROOT,
-ISTIOD_TOKEN and ISTIOD_WORKLOAD).
+OpenBao, a real ztunnel (ZTUNNEL=path), a real istioctl (ISTIOCTL=path), a whole istiod with a Kubernetes API server
+(ISTIOD_LAB=folder), a real istiod (ISTIOD=host:port, ISTIOD_ROOT, ISTIOD_TOKEN and ISTIOD_WORKLOAD).
 
   --only TEXT   suites whose name contains TEXT
   --verbose     also say what passed
@@ -46,6 +47,7 @@ const suites: readonly ControlSuite[] = [
   { name: "sds", run: envoySdsSuite },
   { name: "ztunnel", run: ztunnelSuite },
   { name: "istiod", run: istiodSuite },
+  { name: "whole istiod", run: wholeIstiodSuite },
   { name: "istioctl", run: istioctlSuite },
 ];
 

@@ -81,8 +81,7 @@ export const controlSteps: readonly Step[] = [
   },
   {
     line: "fairlead node --control https://istiod.example:15012 --control-root root.pem --token-file token --workload shop/db",
-    notRun:
-      "it needs an istiod; `npm run conformance -- control` has it, with ISTIOD=host:port at a real one",
+    notRun: "it needs an istiod; `npm run conformance -- control` has it, with ISTIOD_LAB at a real one",
   },
   {
     line: "fairlead control --serving-name 10.0.0.10 --ca vault-pki --vault https://vault.example:8200 --vault-root vault-ca.pem --vault-role-id ROLE --vault-secret-id-file /run/credentials/secret-id",
