@@ -1,32 +1,20 @@
 /**
  * `npm run bench -- control [--rounds n] [--workloads n] [--services n] [--nodes n] [--certificates n] [--json file] [--keep]`: how fast and at
  * what cost a control plane gives the mesh, and changes of it, to many nodes, and certificates to their workloads. Control plane and nodes are two
- * processes on one machine, over TLS on loopback.
+ * processes on one machine, over TLS on loopback. With `ISTIOD_LAB` a whole istiod has the same mesh and the same nodes, in turn.
  */
 import { cpus } from "node:os";
+import { findIstiodFolder, type IstiodFolder } from "../../conformance/istiod/folder.ts";
+import { cleanUpOnExit } from "../../conformance/peer/lab/cleanup.ts";
 import { adsLimits } from "../../src/base/limits/rpc.ts";
 import { keepRaw, place } from "../keep.ts";
 import { busyReason, machineState } from "../machine.ts";
+import { besideIstiod, type IstiodRound } from "./beside_istiod.ts";
 import { benchCertificates, type CertificateRow } from "./certificates.ts";
+import { IstiodControlPlane } from "./istiod_control_plane.ts";
+import { measure, type Row } from "./measure.ts";
 import type { MeshSize } from "./mesh.ts";
-import type { Arrivals, ClientsAnswer, ClientsCommand, ServerAnswer, ServerCommand, Usage } from "./words.ts";
-import { Worker } from "./worker.ts";
-
-interface Row {
-  readonly what: string;
-  /** From the change, or from the first connect, until the median and the last node had it. */
-  readonly medianMs: number | null;
-  readonly lastMs: number | null;
-  /** Of the control plane's process, all threads. */
-  readonly cpuMs: number;
-  readonly bytes: number;
-  readonly responses: number;
-  /** Of the control plane's process, right afterwards, garbage and all. */
-  readonly residentBytes: number;
-}
-
-type ServerSays<Kind extends ServerAnswer["kind"]> = Extract<ServerAnswer, { kind: Kind }>;
-type ClientsSay<Kind extends ClientsAnswer["kind"]> = Extract<ClientsAnswer, { kind: Kind }>;
+import { OurControlPlane } from "./our_control_plane.ts";
 
 export async function benchControl(args: readonly string[]): Promise<number> {
   const number = (flag: string, otherwise: number) => {
@@ -39,16 +27,22 @@ export async function benchControl(args: readonly string[]): Promise<number> {
   const nodes = number("--nodes", 100);
   const rounds: Round[] = [];
   const keep = args.includes("--keep");
+  const folder = findIstiodFolder();
+  cleanUpOnExit();
   const state = await machineState();
   // A range needs some.
   for (let round = 1; round <= number("--rounds", keep ? 3 : 1); round++) {
-    const measured = await measureOnce(size, nodes);
+    const measured = await measureOurs(size, nodes);
     const certificates = await benchCertificates(number("--certificates", 600));
-    rounds.push({ ...measured, certificates });
+    const istiod = "missing" in folder ? null : await measureIstiod(folder, size, nodes);
+    rounds.push({ ...measured, certificates, istiod });
     print(size, nodes, measured.rows, measured.memory);
     printCertificates(certificates);
   }
-  console.log(istiodNote());
+  const beside = besideIstiod(rounds);
+  if (beside !== null) console.log(`\n${beside}`);
+  // Printed each time, so that no reader takes the tables above for a comparison.
+  else if ("missing" in folder) console.log(`\nreal istiod: NOT measured, ${folder.missing}.`);
   const json = args.indexOf("--json");
   const results = { ...place(), busy: busyReason(state), load: state.load, size, nodes, rounds };
   if (json !== -1) await Bun.write(args[json + 1] ?? "control.json", `${JSON.stringify(results, null, 1)}\n`);
@@ -61,21 +55,8 @@ export interface Round {
   readonly rows: readonly Row[];
   readonly memory: Memory;
   readonly certificates: readonly CertificateRow[];
-}
-
-async function measureOnce(
-  size: MeshSize,
-  nodes: number,
-): Promise<{ readonly rows: readonly Row[]; readonly memory: Memory }> {
-  const server = new Worker<ServerCommand, ServerAnswer>("server.ts");
-  const clients = new Worker<ClientsCommand, ClientsAnswer>("clients.ts");
-  try {
-    await clients.hear("ready");
-    return await measure(server, clients, size, nodes);
-  } finally {
-    server.end();
-    clients.end();
-  }
+  /** Null where `ISTIOD_LAB` names none. */
+  readonly istiod: IstiodRound | null;
 }
 
 interface Memory {
@@ -85,111 +66,35 @@ interface Memory {
   readonly heapBytes: number;
 }
 
-async function measure(
-  server: Worker<ServerCommand, ServerAnswer>,
-  clients: Worker<ClientsCommand, ClientsAnswer>,
+async function measureOurs(
   size: MeshSize,
   nodes: number,
 ): Promise<{ readonly rows: readonly Row[]; readonly memory: Memory }> {
-  const rows: Row[] = [];
-  server.say({ kind: "start", size });
-  const started: ServerSays<"started"> = await server.hear("started");
-  rows.push({
-    what: "mesh to resources, once",
-    medianMs: null,
-    lastMs: started.encodeMs,
-    cpuMs: started.encodeCpuMs,
-    bytes: 0,
-    responses: 0,
-    residentBytes: started.usage.rssBytes,
-  });
-  const usage = async (collect = false): Promise<Usage> => {
-    server.say({ kind: "usage", collect });
-    return (await server.hear("usage")).usage;
-  };
-  const { kind: _, encodeMs: __, encodeCpuMs: ___, usage: ____, rssBeforeBytes, ...address } = started;
-  const connect = async (what: string, count: number, holding: boolean) => {
-    const before = await usage();
-    clients.say({ kind: "connect", ...address, count, holding });
-    const { beganAtMs, arrivals }: ClientsSay<"connected"> = await clients.hear("connected");
-    const after = await usage();
-    rows.push(row(what, beganAtMs, arrivals, before, after));
-  };
-  const disconnect = async () => {
-    clients.say({ kind: "disconnect" });
-    await clients.hear("disconnected");
-    await Bun.sleep(200);
-  };
-  await connect("first push, 1 node", 1, false);
-  await disconnect();
-  await connect(`first push, ${nodes} nodes at once`, nodes, false);
-  await Bun.sleep(1_000);
-  const connected = await usage(true);
-  await disconnect();
-  await connect(`${nodes} nodes again, holding what is`, nodes, true);
-  let revision = 2;
-  const changes = async (
-    what: string,
-    kind: "workload" | "service" | "policy",
-    count: number,
-    times: number,
-  ) => {
-    const each: Row[] = [];
-    for (let time = 0; time < times; time++) {
-      const before = await usage();
-      clients.say({ kind: "expect", resources: count });
-      server.say({ kind: "change", what: kind, count, revision: revision++ });
-      const { usage: began } = await server.hear("changed");
-      const { arrivals } = await clients.hear("arrived");
-      await Bun.sleep(30);
-      const after = await usage();
-      each.push(row(what, began.atMs, arrivals, before, after));
-    }
-    rows.push(medians(what, each));
-  };
-  await changes(`1 workload to ${nodes} nodes`, "workload", 1, 21);
-  await changes(`1 service to ${nodes} nodes`, "service", 1, 11);
-  await changes(`1 policy to ${nodes} nodes`, "policy", 1, 11);
-  await changes(`100 workloads to ${nodes} nodes`, "workload", 100, 11);
-  await changes(`all ${size.workloads} workloads to ${nodes} nodes`, "workload", size.workloads, 3);
-  await disconnect();
-  await connect(`${nodes} nodes again, all workloads changed`, nodes, true);
-  return {
-    rows,
-    memory: {
-      beforeBytes: rssBeforeBytes,
-      encodedBytes: started.usage.rssBytes,
+  const server = await OurControlPlane.start(size);
+  try {
+    const { rows, connected } = await measure(server, size, nodes);
+    const memory = {
+      beforeBytes: server.beforeBytes,
+      encodedBytes: server.started.usage.rssBytes,
       connectedBytes: connected.rssBytes,
       heapBytes: connected.heapBytes,
-    },
-  };
+    };
+    return { rows, memory };
+  } finally {
+    server.end();
+  }
 }
 
-function row(
-  what: string,
-  beganAtMs: number,
-  { atMs, bytes, responses }: Arrivals,
-  before: Usage,
-  after: Usage,
-): Row {
-  const medianMs = (atMs[atMs.length >> 1] ?? Number.NaN) - beganAtMs;
-  const lastMs = (atMs.at(-1) ?? Number.NaN) - beganAtMs;
-  const cpuMs = after.cpuMs - before.cpuMs;
-  return { what, medianMs, lastMs, cpuMs, bytes, responses, residentBytes: after.rssBytes };
-}
-
-function medians(what: string, rows: readonly Row[]): Row {
-  const of = (pick: (row: Row) => number) =>
-    rows.map(pick).sort((a, b) => a - b)[rows.length >> 1] ?? Number.NaN;
-  return {
-    what,
-    medianMs: of((each) => each.medianMs ?? 0),
-    lastMs: of((each) => each.lastMs ?? 0),
-    cpuMs: of((each) => each.cpuMs),
-    bytes: of((each) => each.bytes),
-    responses: of((each) => each.responses),
-    residentBytes: of((each) => each.residentBytes),
-  };
+async function measureIstiod(folder: IstiodFolder, size: MeshSize, nodes: number): Promise<IstiodRound> {
+  const server = await IstiodControlPlane.start(folder, size);
+  try {
+    const { rows, connected } = await measure(server, size, nodes);
+    const besideBytes = server.besideBytes();
+    const readyBytes = server.started.usage.rssBytes;
+    return { rows, readyBytes, connectedBytes: connected.rssBytes, besideBytes };
+  } finally {
+    await server.end();
+  }
 }
 
 function print(size: MeshSize, nodes: number, rows: readonly Row[], memory: Memory): void {
@@ -219,13 +124,6 @@ function printCertificates(rows: readonly CertificateRow[]): void {
     const cells = [perSecond.toFixed(0), p50Ms.toFixed(1), p99Ms.toFixed(1), cpuMs.toFixed(2)];
     console.log(line([what, ...cells, (residentBytes / 1024 / 1024).toFixed(0)]));
   }
-}
-
-/** Printed each time, so that no reader takes the table for a comparison. */
-function istiodNote(): string {
-  return process.env.ISTIOD_BINARY === undefined
-    ? "\nreal istiod: NOT measured, ISTIOD_BINARY is not set."
-    : "\nreal istiod: NOT measured. It gets its mesh from a Kubernetes API server alone, which this benchmark does not have; ISTIOD_BINARY is ignored.";
 }
 
 function line(cells: readonly string[]): string {

@@ -17,6 +17,10 @@ export class Worker<Command, Answer extends { readonly kind: string }> {
         else waiting(message);
       },
     });
+    // Whatever ends the benchmark ends it, too.
+    const end = (): void => this.end();
+    process.on("exit", end);
+    void this.#child.exited.then(() => process.off("exit", end));
   }
 
   async hear<Kind extends Answer["kind"]>(kind: Kind): Promise<Extract<Answer, { kind: Kind }>> {

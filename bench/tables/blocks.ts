@@ -5,6 +5,7 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { besideIstiod } from "../control/beside_istiod.ts";
 import type { Round } from "../control/run.ts";
 import { growthTable } from "../growth/table.ts";
 import type { MicroResult } from "../micro/measure.ts";
@@ -268,6 +269,13 @@ export function block(name: string): string {
       return name === "control"
         ? `${head}\n\n${controlRows(raw, controlColumns)}\n\n${memoryOf(raw)}`
         : `${head}\n\n${controlRows(raw, controlColumns.slice(1, 3))}`;
+    }
+    case "control beside istiod": {
+      const raw = read<RawControl>("control");
+      const body = raw === null ? null : besideIstiod(raw.rounds);
+      return raw === null || body === null
+        ? "Not measured yet: the first raw results with a whole istiod (`ISTIOD_LAB`) put the table here."
+        : `${where(raw, raw.rounds.length)}\n\n${body}`;
     }
     case "certificates": {
       const raw = read<RawControl>("control");
