@@ -1,4 +1,7 @@
-/** A worker that passing tests start: to whoever speaks to it it says its number, and where the caller wanted to go. It is told where to listen. */
+/**
+ * A worker that passing tests start, and tell where to listen: to whoever speaks to it it says its number, where the caller wanted to go, and
+ * whether nine tunnels from there would be too many for it.
+ */
 import { IpAddress } from "../../base/ip.ts";
 import { createBunRuntime } from "../bun/host.ts";
 
@@ -17,9 +20,12 @@ net.listen(
       credentials === null
         ? socket
         : await net.tlsServer(socket, { credentials, alpn: ["test"], timeoutMs: 10_000 }).catch(() => null);
-    const words = new TextEncoder().encode(`${place[0]} ${local.ip.text}:${local.port}`);
+    const words = (): string => {
+      const isTooMany = received.hasRoomElsewhere(socket.remote.ip, local, { ofSource: 9, all: 9 });
+      return `${place[0]} ${local.ip.text}:${local.port} ${isTooMany ? "too many" : "right"}`;
+    };
     spoken?.setHandler({
-      onData: () => void spoken.write(words),
+      onData: () => void spoken.write(new TextEncoder().encode(words())),
       onDrain() {},
       onEnd: () => spoken.end(),
       onClose() {},

@@ -117,10 +117,11 @@ class Caller {
     return new Caller(await net.tlsClient(socket, options));
   }
 
-  /** @returns who it was, and where the connection arrived. */
+  /** @returns who it was, where the connection arrived, and whether nine tunnels would be `too many` or `right`. */
   async ask(): Promise<readonly string[]> {
     this.#socket.write(new Uint8Array([1]));
-    return (await this.#answer.promise).split(" ");
+    const [who = "", where = "", ...rest] = (await this.#answer.promise).split(" ");
+    return [who, where, rest.join(" ")];
   }
 
   end(): void {
@@ -175,6 +176,7 @@ test("what is passed on has the address that was called, at a listener of all ad
   for (const ip of addresses) answers.push(await (await Caller.open(crew.port, ip)).ask());
   expect(Math.min(...counts(answers))).toBeGreaterThan(3);
   expect(answers.map(([, local]) => local)).toEqual(addresses.map((ip) => `${ip.text}:${crew.port}`));
+  expect(answers.map(([, , room]) => room)).toEqual(addresses.map(() => "too many"));
 });
 
 test("a worker that ends has nothing, what was on its way to it is cut, and the next in its place has its part", async () => {
@@ -202,6 +204,15 @@ test("a worker that ends has nothing, what was on its way to it is cut, and the 
   const later: (readonly string[])[] = [];
   for (let at = 0; at < 12; at++) later.push(await (await Caller.open(crew.port)).ask());
   expect(counts(later)[1]).toBeGreaterThan(6);
+});
+
+test("whoever is the only one that listens has room for all tunnels", async () => {
+  const { crew, children } = await Crew.start(2);
+  expect((await (await Caller.open(crew.port)).ask())[2]).toBe("too many");
+  children[1]?.kill("SIGKILL");
+  await children[1]?.exited;
+  crew.places.left(1);
+  expect((await (await Caller.open(crew.port)).ask())[2]).toBe("right");
 });
 
 test("what is no place is refused", () => {
