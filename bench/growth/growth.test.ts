@@ -4,6 +4,7 @@ import { convertDocuments } from "../../src/mesh/convert/convert_documents.ts";
 import { parseDocuments } from "../../src/mesh/documents/parse.ts";
 import type { Run } from "../tunnel/report.ts";
 import { summarize } from "../tunnel/report.ts";
+import { curve } from "./curve.ts";
 import { change, documents, ztunnelMesh } from "./mesh.ts";
 import { base, growths } from "./points.ts";
 import { growthTable } from "./table.ts";
@@ -79,6 +80,31 @@ test("a row has subject, point, and both roles in one cell; what was not measure
   });
   const [, , row] = growthTable(summarize([run(10), run(12), run(11)])).split("\n");
   expect(row).toBe(
-    "| 10 connections | fairlead | 11 (10–12) / 22 (20–24) | 1.1 (1–1.2) | ? / ? | ? | ? / ? | ? / ? | ? / ? |",
+    "| 10 connections | fairlead | 11 (10–12) / 22 (20–24) | 1.1 (1–1.2) | ? / ? | ? | ? / ? | ? / ? | ? / ? | ? / ? |",
   );
+});
+
+test("what has grown beyond its base has a line with the reason, and what only wavers has none", () => {
+  const run = (subject: string, round: number, measures: Run["measures"]): Run => ({
+    subject,
+    round,
+    measures,
+  });
+  const at = (name: string, values: readonly number[], measure = "p99 ms") =>
+    values.map((value, index) => run(name, index + 1, { [measure]: value }));
+  const lines = (...runs: readonly Run[]) => curve(summarize(runs));
+  const first = at("fairlead: 10 services", [1, 1.2]);
+  expect(lines(...first, ...at("fairlead: 1,000 services", [1.4, 1.6]))).toEqual([]);
+  // More than its base by the median, and not by each round.
+  expect(lines(...first, ...at("fairlead: 1,000 services", [1.1, 9]))).toEqual([]);
+  const [line, ...others] = lines(...first, ...at("fairlead: 1,000 services, a change a second", [3, 3.6]));
+  expect(others).toEqual([]);
+  expect(line).toStartWith("- fairlead, 1,000 services, a change a second: p99 ms 3x. Documents are read,");
+  expect(lines(...first, ...at("fairlead: 7 moons", [3, 3.6]))).toEqual([
+    "- fairlead, 7 moons: p99 ms 3x. Not explained.",
+  ]);
+  const memory = (name: string, value: number) => at(name, [value], "MB anonymous inbound");
+  expect(lines(...memory("ztunnel: 10 services", 2), ...memory("ztunnel: 1,000 services", 8))).toEqual([
+    "- ztunnel, 1,000 services: MB anonymous 4x inbound. Not looked into.",
+  ]);
 });

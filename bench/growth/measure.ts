@@ -70,6 +70,7 @@ export async function measureGrowth(
       "CPU s until ready inbound": ready.inbound,
       ...(await withOpen(run, async () => ({ ...(await measureIdle(run)), ...(await measureFresh(run)) }))),
       ...(await measureRequests(run)),
+      ...longestTurns(run),
     };
   } finally {
     if (changes !== null) clearInterval(changes);
@@ -80,6 +81,20 @@ export async function measureGrowth(
 
 function nodes<T>({ outbound, inbound }: Pick<Run, "outbound" | "inbound">, of: (node: RunningNode) => T) {
   return { outbound: of(outbound), inbound: of(inbound) };
+}
+
+/** Since the process began, or of the last minute or two: whatever held everything else up for so long. A subject that does not tell has none. */
+function longestTurns({ lab }: Run): Measures {
+  const { client: outbound, server: inbound } = lab.place;
+  const measures: Record<string, number> = {};
+  for (const [role, side] of Object.entries({ outbound, inbound })) {
+    const asked = Bun.spawnSync(
+      side.command(["curl", "-s", "-m", "10", `http://${side.address}:15020/metrics`]),
+    );
+    const seconds = /^fairlead_longest_turn_seconds ([0-9.e-]+)$/m.exec(asked.stdout.toString())?.[1];
+    if (seconds !== undefined) measures[`longest turn ms ${role}`] = Number(seconds) * 1000;
+  }
+  return measures;
 }
 
 /** The callers' addresses on the client's side, and the server's way back to them: a tunnel begins at its caller's own address. */

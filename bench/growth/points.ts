@@ -27,14 +27,13 @@ export function growths(quick: boolean): readonly Growth[] {
   const connections = quick ? [500] : [10, 10_000];
   const services = quick ? [100] : [1_000, 10_000];
   const peers = quick ? [10] : [100, 1_000];
-  const many = { ...from, services: services[0] ?? from.services };
   return [
     { name: named(from), point: from },
     ...connections.map((count) => grown({ ...from, connections: count })),
     ...services.map((count) => grown({ ...from, services: count })),
     ...peers.map((count) => grown({ ...from, peers: count })),
     grown({ ...from, changes: true }),
-    ...(quick ? [] : [grown({ ...many, changes: true })]),
+    ...(quick ? [] : services.map((count) => grown({ ...from, services: count, changes: true }))),
   ];
 }
 

@@ -10,20 +10,20 @@ import { Rounds } from "../rounds.ts";
 import { builtHere } from "../subject_binary.ts";
 import { type GrowthOptions, measureGrowth } from "./measure.ts";
 import { documents, ztunnelMesh } from "./mesh.ts";
+import { growthPage } from "./page.ts";
 import { type Growth, growths } from "./points.ts";
-import { growthTable } from "./table.ts";
 
 const usage = `usage: npm run bench -- growth [--rounds N] [--quick] [--only name,name] [--at TEXT] [--idle MINUTES] [--anyway] [--keep]
 
 One thing grows at a time: connections, services with their policies, callers with a tunnel each, changes of the mesh. Ten
 requests are out at one time all along. Fairlead and, with ZTUNNEL=path, the real ztunnel, which in dedicated mode has one
-caller and reads its file once: it has no rows of peers and of changes. Two network namespaces (root), rounds in turn.
+caller and reads its file once: it has no rows of peers and of changes. Below the table, what is not flat has a line each. Two network namespaces (root), rounds in turn.
 
-  --rounds N      rounds of all of it, default 3
+  --rounds N      rounds of all of it, default 2: ten to twelve minutes with ztunnel
   --quick         one round, short windows, small numbers: a smoke test, not a measurement
   --only LIST     these subjects only
   --at TEXT       these points only: "10,000 connections"
-  --idle MINUTES  how long every connection is open with nothing sent; default 10 seconds
+  --idle MINUTES  how long every connection is open with nothing sent; default 4 seconds
   --anyway        measure on a busy machine, too; the results say that it was one
   --keep          its raw results are those that the pages' tables are made of (bench/raw); not with --only or --at
 `;
@@ -38,7 +38,7 @@ export async function benchGrowth(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
     options: {
-      rounds: { type: "string", default: "3" },
+      rounds: { type: "string", default: "2" },
       at: { type: "string" },
       idle: { type: "string" },
       ...commonFlags,
@@ -53,10 +53,10 @@ export async function benchGrowth(argv: readonly string[]): Promise<number> {
   const { quick, anyway, keep, only, at, idle } = values;
   const options: GrowthOptions = {
     loadPath: prepared.loadPath,
-    settleMs: quick ? 300 : 4_000,
+    settleMs: quick ? 300 : 3_000,
     warmUpMs: quick ? 50 : 500,
-    windowMs: quick ? 500 : 2_000,
-    idleMs: idle === undefined ? (quick ? 200 : 10_000) : Number(idle) * 60_000,
+    windowMs: quick ? 500 : 3_000,
+    idleMs: idle === undefined ? (quick ? 200 : 4_000) : Number(idle) * 60_000,
   };
   const { loadPath: _, ...settings } = options;
   const rounds = new Rounds({
@@ -72,7 +72,7 @@ export async function benchGrowth(argv: readonly string[]): Promise<number> {
   await rounds.run(subjects, ({ name, node, point }, round) =>
     measureGrowth(node, point, roundDirectory(prepared, name, round), options),
   );
-  return rounds.conclude(growthTable);
+  return rounds.conclude(growthPage);
 }
 
 function chooseSubjects(

@@ -2,7 +2,7 @@
 import { markdown, ranged } from "../tables/cells.ts";
 import type { Summaries } from "../tunnel/report.ts";
 
-const columns: readonly (readonly [said: string, measure: string, hasRoles: boolean])[] = [
+export const columns: readonly (readonly [said: string, measure: string, hasRoles: boolean])[] = [
   ["CPU µs/request", "CPU us/request", true],
   ["p99 ms", "p99 ms", false],
   ["CPU µs/new connection", "CPU us/new connection", true],
@@ -10,6 +10,7 @@ const columns: readonly (readonly [said: string, measure: string, hasRoles: bool
   ["CPU s until ready", "CPU s until ready", true],
   ["idle CPU ms/s", "idle CPU ms a second", true],
   ["MB anonymous", "MB anonymous", true],
+  ["longest turn, ms", "longest turn ms", true],
 ];
 
 /** @param summaries of subjects that are called `subject: point`. */

@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { besideIstiod } from "../control/beside_istiod.ts";
 import type { Round } from "../control/run.ts";
-import { growthTable } from "../growth/table.ts";
+import { growthPage } from "../growth/page.ts";
 import type { MicroResult } from "../micro/measure.ts";
 import type { EngineFigure } from "../micro/record.ts";
 import { type Run, ratio, type Summaries, type Summary, summarize, table } from "../tunnel/report.ts";
@@ -252,7 +252,7 @@ export function block(name: string): string {
     case "growth": {
       const raw = read<RawRuns>("growth");
       if (raw === null) throw new Error("there are no raw results of growth");
-      return `${where(raw, raw.rounds)}\n\n${growthTable(summarize(raw.runs))}`;
+      return `${where(raw, raw.rounds)}\n\n${growthPage(summarize(raw.runs))}`;
     }
     case "waypoint": {
       const raw = read<RawRuns>("waypoint");

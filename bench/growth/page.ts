@@ -1,0 +1,13 @@
+/** The table, and below it what is not flat. */
+import type { Summaries } from "../tunnel/report.ts";
+import { curve } from "./curve.ts";
+import { growthTable } from "./table.ts";
+
+export function growthPage(summaries: Summaries): string {
+  const lines = curve(summaries);
+  const said =
+    lines.length === 0
+      ? "Nothing grows."
+      : `What grows to more than 1.5 times the first row:\n\n${lines.join("\n")}`;
+  return `${growthTable(summaries)}\n\n${said}`;
+}
