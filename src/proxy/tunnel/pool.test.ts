@@ -242,12 +242,11 @@ describe("while a tunnel opens", () => {
     expect([pool.size, pool.tunnels.length]).toEqual([1, 2]);
   });
 
-  test("an earlier one that fails late does not end the wait for a later one", async () => {
+  test("who waits for one has that one, and who came too late for it the next", async () => {
     scene.handshakes.close();
     const calls = [call(), call(), call()];
     await scene.settle();
     expect(scene.dialled.length).toBe(2);
-    // The third waits for the second tunnel, and so does who comes when the first is there.
     scene.handshakes.open();
     await scene.settle();
     expect(calls.map(({ tunnel }) => pool.tunnels.indexOf(tunnel as never))).toEqual([0, 0, 1]);

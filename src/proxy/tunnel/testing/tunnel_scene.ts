@@ -152,12 +152,13 @@ export class TunnelScene {
   /** What was refused, and recorded. */
   readonly refused: string[] = [];
   readonly metrics = new MetricRegistry();
+  #renewals = 0;
   readonly #svids = new Map<string, FakeSvid>();
   readonly #listeners: ((svid: FakeSvid) => void)[] = [];
 
   /** The identity has a new certificate, which is told at once. */
   renew(id: SpiffeId): void {
-    const svid = { id, serialNumber: `${this.#svids.size}${this.clock.now()}${Math.random()}` };
+    const svid = { id, serialNumber: String(++this.#renewals) };
     this.#svids.set(id.uri, svid);
     this.tell(id);
   }
