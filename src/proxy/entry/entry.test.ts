@@ -48,6 +48,23 @@ describe("entries", () => {
     expect(socket.written.slice(0, 4)).toEqual([5, 0, 5, 0]);
   });
 
+  test("HTTP CONNECT: a head that comes in pieces is waited for, and nothing is written before it is whole", async () => {
+    const socket = new FakeSocket();
+    let writes = 0;
+    socket.write = () => ++writes;
+    const running = EntryHandshake.run(fakeClock().clock, socket, httpConnectEntry());
+    socket.receive("CONNECT a:80 HT");
+    socket.receive("TP/1.1\r\n\r\nfirst");
+    const { destination, handshake } = await running;
+    expect([destination, writes]).toEqual([{ host: "a", port: 80 }, 0]);
+    const told: string[] = [];
+    handshake.handOver({
+      onData: (bytes) => told.push(Buffer.from(bytes).toString()),
+      ...{ onEnd: () => {}, onDrain: () => {}, onClose: () => {} },
+    });
+    expect(told).toEqual(["first"]);
+  });
+
   test("a client that sends much before its connection is made waits in its own kernel", async () => {
     const socket = new FakeSocket();
     const early = new EarlySocket(socket);

@@ -19,8 +19,7 @@ export function httpConnectEntry(): EntryProtocol {
   return {
     receive: (bytes) => {
       const step = server.receive(bytes);
-      if (step.kind === "more") return { kind: "more", answer: nothing };
-      if (step.kind === "connect") return { ...step, answer: nothing };
+      if (step.kind !== "refuse") return { ...step, answer: nothing };
       return {
         kind: "refuse",
         answer: httpConnectResponse(step.status, step.message),
