@@ -53,6 +53,18 @@ test("only what changed is parsed again", async () => {
   expect(moved?.entries.map((entry) => entry.location.line)).toEqual([2, 6, 10]);
 });
 
+test("what stands further down is the same in all but its places, and what is wrong with it is told where it is now", async () => {
+  const text = `${file("a")}---\napiVersion: v1\nkind: Namespace\nmetadata: {name: b, labels: [x]}\n---\n${file("c")}`;
+  const files = new DocumentFiles(steppingClock().clock);
+  await files.parse(new Map([["f", text]]));
+  for (const above of ["# one\n", "# one\n# two\n---\n", ""]) {
+    const [moved] = await files.parse(new Map([["f", above + text]]));
+    const [fresh] = await new DocumentFiles(steppingClock().clock).parse(new Map([["f", above + text]]));
+    expect(moved?.entries).toEqual(fresh?.entries ?? []);
+    expect(moved?.entries[1]?.errors[0]?.location.line).toBe(7 + above.split("\n").length - 1);
+  }
+});
+
 test("more documents than the limit: the file that brings them is refused, and taken once there is room", async () => {
   const files = new DocumentFiles(steppingClock().clock, 3);
   const crowded = await files.parse(

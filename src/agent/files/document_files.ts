@@ -1,8 +1,10 @@
 /** Files as parsed documents. Only what changed is parsed again, in slices that leave room for connections. */
 import { meshLimits } from "../../base/limits/mesh.ts";
+import { flatMapInSteps, indexInSteps } from "../../base/steps.ts";
 import { TimeSlice } from "../../base/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
 import { type ParsedEntry, parseInSteps } from "../../mesh/documents/parse.ts";
+import { relocate } from "../../mesh/documents/relocate.ts";
 import { type DocumentText, splitInSteps } from "../../mesh/documents/yaml.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 
@@ -14,7 +16,13 @@ export interface ParsedFile {
   /** Of the file as a whole; then `entries` is empty. */
   readonly error: DocumentError | null;
   /** By place and text, to be used again. */
-  readonly parts: ReadonlyMap<string, readonly ParsedEntry[]>;
+  readonly parts: ReadonlyMap<string, Part>;
+}
+
+/** One document of a file, or the documents of a list. */
+interface Part {
+  readonly document: DocumentText;
+  readonly entries: readonly ParsedEntry[];
 }
 
 export class DocumentFiles {
@@ -58,18 +66,28 @@ export class DocumentFiles {
   ): Promise<ParsedFile> {
     const documents = await slice.run(splitInSteps(path, text));
     if ("message" in documents) return { path, text, entries: [], error: documents, parts: new Map() };
-    const parts = new Map<string, readonly ParsedEntry[]>();
+    const parts = new Map<string, Part>();
+    let elsewhere: ReadonlyMap<string, Part> | null = null;
     for (const document of documents) {
       const key = partKey(document);
-      let entries = before?.parts.get(key);
-      if (entries === undefined) {
-        await slice.giveWay();
-        entries = await slice.run(parseInSteps(document));
+      const known = before?.parts.get(key);
+      if (known !== undefined) {
+        parts.set(key, known);
+        continue;
       }
-      parts.set(key, entries);
+      await slice.giveWay();
+      elsewhere ??= await slice.run(indexInSteps(before?.parts.values() ?? [], (part) => part.document.text));
+      const moved = movedTo(document, elsewhere.get(document.text));
+      parts.set(key, { document, entries: moved ?? (await slice.run(parseInSteps(document))) });
     }
-    return { path, text, entries: [...parts.values()].flat(), error: null, parts };
+    const entries = await slice.run(flatMapInSteps(parts.values(), (part) => part.entries));
+    return { path, text, entries, error: null, parts };
   }
+}
+
+/** @returns null where it has to be parsed. */
+function movedTo(document: DocumentText, part: Part | undefined): readonly ParsedEntry[] | null {
+  return part === undefined ? null : relocate(part.entries, document.firstLine - part.document.firstLine);
 }
 
 function partKey(document: DocumentText): string {
