@@ -34,7 +34,9 @@ export class Shell {
     if (stops) await this.stop();
     const rest = command.replace(/^stop all(?:;|$)/m, "");
     if (rest.trim() === "") return { exitCode: 0, output: "" };
-    const child = this.#spawn(`${rest}\nstatus=$?\nexport -p > ${this.#variables}\nexit $status`);
+    // Whole at once: a program that is being started reads them meanwhile.
+    const keep = `export -p > ${this.#variables}.new && mv ${this.#variables}.new ${this.#variables}`;
+    const child = this.#spawn(`${rest}\nstatus=$?\n${keep}\nexit $status`);
     const timer = setTimeout(() => child.kill("SIGKILL"), commandMs);
     const output = await new Response(child.stdout).text();
     const exitCode = await child.exited;
