@@ -386,6 +386,8 @@ describe("what comes late", () => {
     expect([stream.sent, counters.bytesToDownstream, socket.paused]).toEqual(["", 0, false]);
     const closed = carry();
     closed.stream.closed = true;
+    // What it had not sent by then is in its way no more.
+    closed.stream.aboveHighWater = true;
     closed.socket.receive("late");
     expect([closed.stream.sent, closed.socket.paused]).toEqual(["", false]);
   });
