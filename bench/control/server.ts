@@ -71,6 +71,7 @@ async function start(of: MeshSize): Promise<ServerAnswer> {
       maxUnproven: grpcLimits.maxConnections,
       maxUnprovenPerAddress: grpcLimits.maxConnections,
       maxUnprovenPerNeighbourhood: grpcLimits.maxConnections,
+      maxAssembledBytesPerAddress: grpcLimits.maxAssembledBytes,
     },
   });
   const ip = IpAddress.parse("127.0.0.1");

@@ -13,8 +13,8 @@ export interface WaypointScene {
   readonly tokenPath: string;
   /** `api.shop.mesh` behind that waypoint, with an endpoint of each version at this port of 127.9.0.11 and 127.9.0.12. */
   readonly show: (port: number) => Promise<void>;
-  /** `HOST:PORT` of another service that the caller can ask. */
-  readonly also?: string;
+  /** `HOST:PORT` of what else the caller can ask. */
+  readonly also?: readonly string[];
   /** More to try while both run. */
   readonly further?: (running: RunningScene) => Promise<void>;
 }
@@ -23,8 +23,8 @@ export interface RunningScene {
   readonly waypoint: IstiodNode;
   /** As `shop/cart`, to `api.shop.mesh`. @returns the status, and which version answered. */
   readonly ask: (path: string, headers?: Record<string, string>, method?: string) => Promise<string>;
-  /** The same, to the other service of the scene. */
-  readonly askAlso: RunningScene["ask"];
+  /** The same, to one of `also`. */
+  readonly askAlso: (which: string, ...request: Parameters<RunningScene["ask"]>) => Promise<string>;
   /** Of a hundred requests: who answered, how often. */
   readonly share: () => Promise<ReadonlyMap<string, number>>;
 }
@@ -32,12 +32,14 @@ export interface RunningScene {
 /** A waypoint takes istiod's documents, and a request goes by them; a node of ours calls. */
 export async function waypointDecides(tally: Tally, prefix: string, scene: WaypointScene): Promise<void> {
   const { istiod, directory, port, tokenPath } = scene;
-  const applications = await Promise.all([application("v1", "127.9.0.11"), application("v2", "127.9.0.12")]);
+  const applications = await Promise.all(
+    Object.entries(applicationHosts).map(([version, address]) => application(version, address)),
+  );
   await scene.show(applicationPort);
   const hbonePort = freePort();
   const mapped = `127.9.0.1:${freePort()}`;
-  const other = `127.9.0.1:${freePort()}`;
-  const also = scene.also === undefined ? [] : ["--map", `${other}=${scene.also}`];
+  const others = new Map((scene.also ?? []).map((target) => [target, `127.9.0.1:${freePort()}`]));
+  const also = [...others].flatMap(([target, at]) => ["--map", `${at}=${target}`]);
   const start = (name: string, workload: string, token: string, ...flags: readonly string[]) =>
     new IstiodNode({
       ...{ name, directory, port, workload, hbonePort, flags, tokenPath: token },
@@ -95,14 +97,21 @@ export async function waypointDecides(tally: Tally, prefix: string, scene: Waypo
     }
     const both = [...(await share()).keys()].sort().join();
     tally.check(`${prefix}: a waypoint shares out by weight`, both === "200 v1,200 v2" ? null : both);
-    await scene.further?.({ waypoint, ask, askAlso: asker(other), share });
+    await scene.further?.({
+      waypoint,
+      ask,
+      askAlso: (which, ...request) => asker(others.get(which) ?? which)(...request),
+      share,
+    });
   } finally {
     await Promise.all([waypoint.stop(), caller.stop()]);
     for (const server of applications) server.close();
   }
 }
 
-const applicationPort = 28_681;
+export const applicationPort = 28_681;
+/** By what each answers. */
+const applicationHosts = { v1: "127.9.0.11", v2: "127.9.0.12", team: "127.9.0.13", lone: "127.9.0.14" };
 
 function application(version: string, address: string): Promise<Server> {
   const server = createServer((_request, response) => {

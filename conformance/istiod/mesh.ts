@@ -71,7 +71,7 @@ spec: {mtls: {mode: STRICT}}
 /** A Gateway and what stands for it: a Service that finds its waypoint among WorkloadEntries. */
 export const waypointMesh = `apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
-metadata: {name: waypoint, namespace: istio-system}
+metadata: {name: waypoint, namespace: istio-system, labels: {istio.io/waypoint-for: all}}
 spec:
   gatewayClassName: istio-waypoint
   listeners:
@@ -260,6 +260,41 @@ spec:
     - matches: [{path: {type: PathPrefix, value: /gone}}]
       filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /here}, statusCode: 301}}]
     - backendRefs: [{name: web, port: 80}]
+`;
+}
+
+const bound = "{istio.io/use-waypoint: waypoint, istio.io/use-waypoint-namespace: istio-system}";
+
+/** Bound by its namespace and by a workload's own label, and one policy for all that goes through the waypoint. @param port of the endpoints. */
+export function bindings(port: number): string {
+  return `apiVersion: v1
+kind: Namespace
+metadata: {name: team, labels: ${bound}}
+---
+${workloadEntry({ namespace: "team", name: "app", address: "127.9.0.13", labels: { app: "app" } })}
+${networking}
+kind: ServiceEntry
+metadata: {name: app, namespace: team}
+spec:
+  hosts: [app.team.mesh]
+  addresses: [240.6.0.3]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${port}}]
+  workloadSelector: {labels: {app: app}}
+---
+${networking}
+kind: WorkloadEntry
+metadata: {name: lone, namespace: shop, labels: ${bound}}
+spec: {address: 127.9.0.14, serviceAccount: lone}
+---
+${security}
+kind: AuthorizationPolicy
+metadata: {name: forbidden, namespace: istio-system}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: waypoint}]
+  action: DENY
+  rules: [{to: [{operation: {paths: ["/forbidden"]}}]}]
 `;
 }
 

@@ -9,6 +9,7 @@ import { Tally } from "../peer/tally.ts";
 import { findIstiodFolder } from "./folder.ts";
 import {
   apiMesh,
+  bindings,
   databasePolicy,
   kubernetesServices,
   nodesMesh,
@@ -16,7 +17,7 @@ import {
   workloadEntry,
 } from "./mesh.ts";
 import { nodesCarry } from "./traffic.ts";
-import { waypointFollows } from "./waypoint.ts";
+import { also, waypointFollows } from "./waypoint.ts";
 import { rootNamespace, WholeIstiod } from "./whole_istiod.ts";
 
 const prefix = "node ← a whole istiod";
@@ -121,10 +122,11 @@ async function waypoint(tally: Tally, scene: Scene): Promise<void> {
   await waypointDecides(tally, prefix, {
     istiod: { name: istiod.name, rootPath: istiod.rootPath, tokenPath: tokens.cart },
     ...{ directory: at, port: istiod.port, tokenPath: tokens.waypoint },
-    also: "web.shop.svc.cluster.local:80",
+    also,
     show: async (port) => {
       await kubernetes.applyAll(apiMesh(port, keySet(issuer)));
       await kubernetes.applyAll(kubernetesServices(port));
+      await kubernetes.applyAll(bindings(port));
     },
     further: async (running) => {
       const token = await signToken(issuer, Date.now(), { sub: "ada" });

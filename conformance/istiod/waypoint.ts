@@ -1,5 +1,5 @@
 /** A waypoint at a whole istiod while its documents and endpoints change, and while istiod is away. */
-import type { RunningScene } from "../control/istiod_waypoint.ts";
+import { applicationPort, type RunningScene } from "../control/istiod_waypoint.ts";
 import { comesTrue } from "../peer/lab/eventually.ts";
 import type { Tally } from "../peer/tally.ts";
 import { apiEndpoint, apiHttpRoute, apiPolicy, apiRoutes, refusedPolicy, subsets } from "./mesh.ts";
@@ -7,9 +7,15 @@ import type { Scene } from "./suite.ts";
 
 type Check = (tally: Tally, prefix: string, scene: Scene, running: RunningScene) => Promise<void>;
 
+const teamWorkload = `127.9.0.13:${applicationPort}`;
+const loneWorkload = `127.9.0.14:${applicationPort}`;
+/** What the caller can ask beside `api.shop.mesh`. */
+export const also = ["web.shop.svc.cluster.local:80", "app.team.mesh:80", teamWorkload, loneWorkload];
+
 /** Whole, and left as it was found, each. */
 const checks: readonly Check[] = [
   kubernetesService,
+  bindings,
   routes,
   subsetsChange,
   policyChanges,
@@ -29,11 +35,35 @@ async function kubernetesService(
   _: Scene,
   { askAlso, waypoint }: RunningScene,
 ): Promise<void> {
-  const came = [await askAlso("/a"), await askAlso("/a", {}, "POST"), await askAlso("/gone")];
+  const ask = (path: string, method = "GET") => askAlso("web.shop.svc.cluster.local:80", path, {}, method);
+  const came = [await ask("/a"), await ask("/a", "POST"), await ask("/gone")];
   tally.check(
     `${prefix}: a waypoint serves a Service of Kubernetes, by its HTTPRoute and its policy`,
     /^200 v[12],403,301$/.test(came.join()) ? null : `${came}\n${waypoint.process.log().slice(-2000)}`,
   );
+}
+
+/** By each label there is; who got around the waypoint would get around its policy. */
+async function bindings(
+  tally: Tally,
+  prefix: string,
+  _: Scene,
+  { ask, askAlso }: RunningScene,
+): Promise<void> {
+  const came = [
+    ["a ServiceEntry's label", await ask("/forbidden"), "403"],
+    ["a Service's label", await askAlso("web.shop.svc.cluster.local:80", "/forbidden"), "403"],
+    ["a namespace's label", await askAlso("app.team.mesh:80", "/a"), "200 team"],
+    ["a namespace's label", await askAlso("app.team.mesh:80", "/forbidden"), "403"],
+    ["a namespace's label, by a workload's address", await askAlso(teamWorkload, "/forbidden"), "403"],
+    ["a workload's label", await askAlso(loneWorkload, "/a"), "200 lone"],
+    ["a workload's label", await askAlso(loneWorkload, "/forbidden"), "403"],
+  ] as const;
+  for (const [what, answer, wanted] of came)
+    tally.check(
+      `${prefix}: ${what} binds to the waypoint: ${wanted}`,
+      answer === wanted ? null : `${answer}, not ${wanted}`,
+    );
 }
 
 async function routes(
