@@ -48,6 +48,14 @@ export class DocumentCandidates {
     unreadable: ReadonlyMap<string, MeshError>,
   ): Generator<void, DocumentCandidates> {
     const made = new DocumentCandidates(good);
+    // Nearly always: which names there are is asked for what is refused or unclear.
+    if (unreadable.size === 0 && files.every(isGood)) {
+      for (const { entries } of files)
+        yield* inSteps(entries, ({ document }) => {
+          if (document !== null) made.candidates.push({ document, supersededBy: null });
+        });
+      return made;
+    }
     for (const { entries } of files)
       yield* inSteps(entries, ({ key, document }) => {
         if (key !== null && document !== null) made.#parsed.add(key);
@@ -110,4 +118,8 @@ export class DocumentCandidates {
       if (error !== undefined) this.candidates.push({ document, supersededBy: error });
     });
   }
+}
+
+function isGood({ error, entries }: ParsedFile): boolean {
+  return error === null && entries.every(({ errors }) => errors.length === 0);
 }

@@ -41,6 +41,9 @@ const managedLabel = "gateway.istio.io/managed";
 const managedWaypoint = "istio.io-mesh-controller";
 const networkLabel = "topology.istio.io/network";
 
+/** What a label may name. */
+const named: ReadonlySet<MeshDocument["kind"]> = new Set(["Gateway", "ServiceEntry", "WorkloadEntry"]);
+
 type Described = ServiceEntryDocument | WorkloadEntryDocument;
 type Waypoint = Described | GatewayDocument;
 
@@ -73,8 +76,9 @@ export class WaypointLabels {
   }
 
   #add(document: MeshDocument): void {
-    const key = `${document.metadata.namespace}/${document.metadata.name}`;
     if (document.kind === "Namespace") this.#namespaces.set(document.metadata.name, document);
+    if (!named.has(document.kind)) return;
+    const key = `${document.metadata.namespace}/${document.metadata.name}`;
     if (document.kind === "Gateway") this.#gateways.set(key, document);
     if (document.kind === "ServiceEntry") this.#services.set(key, document);
     if (document.kind === "WorkloadEntry") this.#workloads.set(key, document);

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { convert, document } from "../testing/convert_text.ts";
 import { ip, service, workload } from "../testing/fixture.ts";
+import type { Workload } from "../workload.ts";
 import { diffStates, emptyState, sameValue } from "./change.ts";
 
 test("nothing changed is no change, also when everything was read again", () => {
@@ -26,6 +27,19 @@ test("a change holds what differs and nothing else", () => {
   expect(change).toEqual({
     workloads: { upsert: [{ ...w, capacity: 2 }, workload("new")], remove: [workload("gone").uid] },
   });
+});
+
+test("what differs is the same whether the others stand where they stood or not", () => {
+  const [a, b, c] = [workload("a"), workload("b"), workload("c")];
+  const changed = { ...b, capacity: 2 };
+  const diff = (before: readonly Workload[], after: readonly Workload[]) =>
+    diffStates({ ...emptyState, workloads: before }, { ...emptyState, workloads: after });
+  const expected = { workloads: { upsert: [changed], remove: [] } };
+  expect(diff([a, b, c], [a, changed, c])).toEqual(expected);
+  expect(diff([a, b, c], [{ ...a }, changed, { ...c }])).toEqual(expected);
+  expect(diff([a, b, c], [changed, c, a])).toEqual(expected);
+  expect(diff([a, b, c], [c, b, a])).toBeNull();
+  expect(diff([a, b], [a, c])).toEqual({ workloads: { upsert: [c], remove: [b.uid] } });
 });
 
 test("a policy that moved in its file changed: denials name its place", () => {

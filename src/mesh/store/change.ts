@@ -1,7 +1,7 @@
 /** The difference between two states of a mesh, as one change for the store. */
 
 import { meshLimits } from "../../base/limits/mesh.ts";
-import { filterInSteps, indexInSteps, inSteps } from "../../base/steps.ts";
+import { filterInSteps, indexInSteps, inSteps, stepsOf } from "../../base/steps.ts";
 import { runSteps } from "../../base/time_slice.ts";
 import { type Authorization, authorizationKey } from "../authorization.ts";
 import { type Service, serviceKey } from "../service.ts";
@@ -40,6 +40,9 @@ function* diffLists<T>(
   after: readonly T[],
   keyOf: (item: T) => string,
 ): Generator<void, { upsert: T[]; remove: string[] } | null> {
+  const upsertInPlace = yield* differingInPlace(before, after, keyOf);
+  if (upsertInPlace !== null)
+    return upsertInPlace.length === 0 ? null : { upsert: upsertInPlace, remove: [] };
   const old = yield* indexInSteps(before, keyOf);
   const kept = new Set<string>();
   const upsert: T[] = [];
@@ -50,6 +53,24 @@ function* diffLists<T>(
   });
   const remove = yield* filterInSteps(old.keys(), (key) => !kept.has(key));
   return upsert.length === 0 && remove.length === 0 ? null : { upsert, remove };
+}
+
+/** Of two lists of the same keys in the same order, those items that differ; null for other lists. */
+function* differingInPlace<T>(
+  before: readonly T[],
+  after: readonly T[],
+  keyOf: (item: T) => string,
+): Generator<void, T[] | null> {
+  if (before.length !== after.length) return null;
+  const differing: T[] = [];
+  let isSameOrder = true;
+  yield* stepsOf(after.length, (index) => {
+    const [old, item] = [before[index], after[index]];
+    if (old === item || old === undefined || item === undefined || !isSameOrder) return;
+    isSameOrder = keyOf(old) === keyOf(item);
+    if (isSameOrder && !sameValue(old, item)) differing.push(item);
+  });
+  return isSameOrder ? differing : null;
 }
 
 /**
