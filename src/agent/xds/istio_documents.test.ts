@@ -184,6 +184,30 @@ describe("documents of a real istiod", () => {
     });
   });
 
+  test("of a ServiceEntry that an author has written are taken as they are, whatever it is for", async () => {
+    const { held, push, all } = await started();
+    await all();
+    const spec = newMessage(ServiceEntrySchema, {
+      hosts: ["names.example.com"],
+      ports: [{ number: 81, name: "web", protocol: "HTTP" }],
+      location: 1,
+      resolution: 1,
+      workloadSelector: { labels: { app: "names" } },
+    });
+    const resource = newMessage(ResourceSchema, {
+      metadata: { name: "shop/names", version: "7" },
+      body: {
+        typeUrl: "type.googleapis.com/istio.networking.v1alpha3.ServiceEntry",
+        value: encodeMessage(ServiceEntrySchema, spec),
+      },
+    });
+    const value = encodeMessage(ResourceSchema, resource);
+    expect(await push("networking.istio.io/v1/ServiceEntry", [{ name: "shop/names", value }])).toBe("");
+    const found = held.inForce.value?.documents.find(({ metadata }) => metadata.name === "names");
+    expect(found).toMatchObject({ hosts: [{ value: "names.example.com" }] });
+    expect(found).not.toMatchObject({ workloadSelector: null });
+  });
+
   test("change and go", async () => {
     const { held, push, all } = await started();
     await all();
