@@ -21,6 +21,7 @@ interface Kind {
 /** Those that every API server has. */
 const builtIn: Readonly<Record<string, Kind>> = {
   "v1/Namespace": { plural: "namespaces", namespaced: false },
+  "v1/Pod": { plural: "pods", namespaced: true },
   "v1/ConfigMap": { plural: "configmaps", namespaced: true },
   "v1/Secret": { plural: "secrets", namespaced: true },
   "v1/Service": { plural: "services", namespaced: true },
@@ -95,6 +96,11 @@ export class Kubernetes {
   /** What is there takes these fields. */
   async merge(document: KubernetesDocument): Promise<void> {
     await this.request("PATCH", this.#path(document), document, "application/merge-patch+json");
+  }
+
+  /** What a kubelet would say of it. */
+  async report(of: KubernetesDocument, status: unknown): Promise<void> {
+    await this.request("PATCH", `${this.#path(of)}/status`, { status }, "application/merge-patch+json");
   }
 
   async applyAll(yaml: string): Promise<void> {

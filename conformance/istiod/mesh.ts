@@ -68,6 +68,32 @@ metadata: {name: strict, namespace: shop}
 spec: {mtls: {mode: STRICT}}
 `;
 
+/** As a node of Kubernetes would have it in an ambient mesh. */
+export const pod = {
+  apiVersion: "v1",
+  kind: "Pod",
+  metadata: {
+    name: "web-1",
+    namespace: "shop",
+    labels: { app: "web", version: "v3" },
+    annotations: { "ambient.istio.io/redirection": "enabled" },
+  },
+  spec: {
+    serviceAccountName: "cart",
+    automountServiceAccountToken: false,
+    nodeName: "node-1",
+    containers: [{ name: "web", image: "web" }],
+  },
+} as const;
+
+/** What its kubelet says of it. */
+export const podStatus = {
+  phase: "Running",
+  podIP: "10.97.200.7",
+  podIPs: [{ ip: "10.97.200.7" }, { ip: "fd00:97::7" }],
+  conditions: [{ type: "Ready", status: "True" }],
+} as const;
+
 /** A Gateway and what stands for it: a Service that finds its waypoint among WorkloadEntries. */
 export const waypointMesh = `apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway

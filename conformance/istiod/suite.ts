@@ -7,12 +7,15 @@ import { waypointDecides } from "../control/istiod_waypoint.ts";
 import { comesTrue } from "../peer/lab/eventually.ts";
 import { Tally } from "../peer/tally.ts";
 import { findIstiodFolder } from "./folder.ts";
+import type { Kubernetes } from "./kubernetes.ts";
 import {
   apiMesh,
   bindings,
   databasePolicy,
   kubernetesServices,
   nodesMesh,
+  pod,
+  podStatus,
   waypointMesh,
   workloadEntry,
 } from "./mesh.ts";
@@ -74,6 +77,7 @@ async function nodeFollows(tally: Tally, { istiod, directory, tokens }: Scene): 
     tally.check(`${prefix}: a workload comes`, (await shows("127.9.0.7", true)) ? null : "it does not");
     await kubernetes.applyAll(databasePolicy("{action: ALLOW}"));
     tally.check(`${prefix}: a policy comes`, (await shows("shop/db", true)) ? null : "it does not");
+    await podComes(tally, kubernetes, lab);
     await outage(tally, prefix, lab, async () => {
       await kubernetes.removeAll(late);
       await kubernetes.removeAll(databasePolicy("{action: ALLOW}"));
@@ -95,6 +99,23 @@ async function nodeFollows(tally: Tally, { istiod, directory, tokens }: Scene): 
   } finally {
     await lab.close();
   }
+}
+
+/** A workload of Kubernetes itself, in both families. */
+async function podComes(tally: Tally, kubernetes: Kubernetes, lab: IstiodLab): Promise<void> {
+  await kubernetes.apply(pod);
+  await kubernetes.report(pod, podStatus);
+  let shown = "";
+  const isThere = await comesTrue(async () => {
+    const dump: { readonly workloads?: readonly { readonly uid: string }[] } = JSON.parse(
+      (await lab.get("/config_dump")) || "{}",
+    );
+    shown = JSON.stringify(dump.workloads?.find(({ uid }) => uid === "Kubernetes//Pod/shop/web-1"));
+    return [...podStatus.podIPs.map(({ ip }) => ip), "HBONE", "node-1", '"cart"', '"v3"'].every((text) =>
+      (shown ?? "").includes(text),
+    );
+  });
+  tally.check(`${prefix}: a Pod is a workload, as istiod describes it`, isThere ? null : `${shown}`);
 }
 
 async function waypoint(tally: Tally, scene: Scene): Promise<void> {
