@@ -86,9 +86,7 @@ export function* splitInSteps(
   let parts = 0;
   const take = (end: number): void => {
     const part = text.slice(start, end);
-    // An end marker would make the parser see an empty document before this one.
-    const own = part.startsWith("...") ? `   ${part.slice(3)}` : part;
-    if (hasContent.test(own)) documents.push({ file, firstLine: line, text: own });
+    if (hasContent.test(part)) documents.push({ file, firstLine: line, text: part });
     for (
       let index = text.indexOf("\n", start);
       index !== -1 && index < end;
@@ -130,7 +128,9 @@ export function parseYaml(document: DocumentText): ParsedYaml {
  * words, so their number has a bound.
  */
 export function* parseYamlInSteps(document: DocumentText): Generator<void, ParsedYaml> {
-  const { file, firstLine, text } = document;
+  const { file, firstLine } = document;
+  // The end marker of the document before would make the parser see an empty one; blanks keep the columns.
+  const text = document.text.replace(/^\.\.\.(?=[ \t\r\n]|$)/, "   ");
   const start: Location = { file, line: firstLine, column: 1 };
   if (text.length > meshLimits.maxDocumentBytes) {
     return failed(start, `the document is larger than ${meshLimits.maxDocumentBytes} bytes`);
