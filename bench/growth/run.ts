@@ -23,7 +23,7 @@ caller and reads its file once: it has no rows of peers and of changes. Below th
   --quick         one round, short windows, small numbers: a smoke test, not a measurement
   --only LIST     these subjects only
   --at TEXT       these points only: "10,000 connections"
-  --idle MINUTES  how long every connection is open with nothing sent; default 4 seconds
+  --idle MINUTES  how long every connection is open with nothing sent; default 3 seconds
   --anyway        measure on a busy machine, too; the results say that it was one
   --keep          its raw results are those that the pages' tables are made of (bench/raw); not with --only or --at
 `;
@@ -56,7 +56,7 @@ export async function benchGrowth(argv: readonly string[]): Promise<number> {
     settleMs: quick ? 300 : 3_000,
     warmUpMs: quick ? 50 : 500,
     windowMs: quick ? 500 : 3_000,
-    idleMs: idle === undefined ? (quick ? 200 : 4_000) : Number(idle) * 60_000,
+    idleMs: idle === undefined ? (quick ? 200 : 3_000) : Number(idle) * 60_000,
   };
   const { loadPath: _, ...settings } = options;
   const rounds = new Rounds({

@@ -2,6 +2,7 @@
  * One version of the policies with the image they are compiled into. Groups are compiled when a workload first needs them;
  * what a workload needs is worked out once and kept as its plan.
  */
+import { compareText } from "../../base/steps.ts";
 import type { Authorization } from "../../mesh/authorization.ts";
 import { authorizationKey } from "../../mesh/authorization.ts";
 import type { Workload } from "../../mesh/workload.ts";
@@ -14,6 +15,7 @@ import { type LoadedSection, PolicyImage } from "./image.ts";
 import {
   copyKept,
   copyLayers,
+  copySection,
   isRefusal,
   type LoadedLayers,
   type Refusal,
@@ -205,11 +207,16 @@ export class LoadedPolicies {
     for (const policy of added) recent.add(policy);
     if (recent.size + retired.size > maxChangedShare * (base.size - retired.size)) return false;
     const kept = { has: (policy: Authorization) => !retired.has(policy) };
+    const isBaseAsItWas = retired.size === changed.retired.size;
+    const besides = [...recent].sort((a, b) => compareText(authorizationKey(a), authorizationKey(b)));
     this.#bring(group, { base, retired, recent }, (name, policies) => {
       const ruleCount = policies.reduce((sum, policy) => sum + policy.rules.length, 0);
       if (ruleCount > maxRulesPerSection) return "too_large";
-      const copied = copyKept(before[name].base, from, this.image, kept);
-      const beside = this.#compileSection(policies.filter((policy) => recent.has(policy)));
+      const { base: section } = before[name];
+      const copied = isBaseAsItWas
+        ? copySection(section, from, this.image)
+        : copyKept(section, from, this.image, kept);
+      const beside = this.#compileSection(besides.filter((policy) => sectionOf(policy) === name));
       if (isRefusal(copied)) return copied;
       return isRefusal(beside) ? beside : { base: copied, recent: beside };
     });

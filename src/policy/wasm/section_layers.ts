@@ -30,6 +30,15 @@ export function copyLayers(layers: LoadedLayers, from: PolicyImage, to: PolicyIm
   return isWhole ? { base, recent } : "crowded_out";
 }
 
+/** @returns the section in another image; null where there was none. */
+export function copySection(
+  section: LoadedSection | null,
+  from: PolicyImage,
+  to: PolicyImage,
+): LoadedSection | null | Refusal {
+  return section === null ? null : (to.copy(from, section) ?? "crowded_out");
+}
+
 /** @returns the section in another image, without the policies that are gone; null where there was none. */
 export function copyKept(
   section: LoadedSection | null,
@@ -37,9 +46,8 @@ export function copyKept(
   to: PolicyImage,
   kept: Pick<ReadonlySet<Authorization>, "has">,
 ): LoadedSection | null | Refusal {
-  if (section === null) return null;
-  const copy = to.copy(from, section);
-  if (copy === null) return "crowded_out";
+  const copy = copySection(section, from, to);
+  if (copy === null || isRefusal(copy)) return copy;
   for (const [index, { policy }] of copy.rules.entries()) {
     if (!kept.has(policy)) to.retire(copy, index);
   }
