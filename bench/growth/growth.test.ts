@@ -84,6 +84,31 @@ test("a row has subject, point, and both roles in one cell; what was not measure
   );
 });
 
+test("a reason is about what has grown in a row, not about what is the same in each", () => {
+  const [first, ...others] = growths(false).map(({ name }) => `fairlead: ${name}`);
+  const at = (name: string, value: number): Run => ({
+    subject: name,
+    round: 1,
+    measures: { "MB anonymous outbound": value, "CPU us/request outbound": value },
+  });
+  const lines = curve(summarize([at(first ?? "", 1), ...others.map((name) => at(name, 9))]));
+  expect(lines).toHaveLength(2 * others.length);
+  const reasonOf = (row: string, said: string) =>
+    lines
+      .find((line) => line.includes(`, ${row}: ${said}`))
+      ?.split(". ")
+      .at(-1);
+  expect(reasonOf("10,000 connections, 10 services, 1 peer", "MB")).toStartWith("What each open connection");
+  expect(reasonOf("1,000 connections, 10,000 services, 1 peer", "MB")).toStartWith("What each service");
+  expect(reasonOf("1,000 connections, 10 services, 1,000 peers", "MB")).toStartWith("Each peer has a tunnel");
+  expect(reasonOf("1,000 connections, 10 services, 100 peers", "CPU µs/request")).toStartWith(
+    "Requests that",
+  );
+  expect(reasonOf("1,000 connections, 10 services, 1 peer, a change a second", "CPU µs/request")).toStartWith(
+    "Each second the files are read twice",
+  );
+});
+
 test("what has grown beyond its base has a line with the reason, and what only wavers has none", () => {
   const run = (subject: string, round: number, measures: Run["measures"]): Run => ({
     subject,
