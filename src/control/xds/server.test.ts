@@ -10,6 +10,7 @@ import { GrpcError, grpcCode } from "../../wire/grpc/status.ts";
 import { decodeDocumentMessage, decodeTrustBundleMessage } from "../../wire/messages/mesh_resources.ts";
 import type { Caller } from "../identity/caller.ts";
 import type { StoredDocument } from "../records/document_versions.ts";
+import { ManualClock } from "./testing/manual_clock.ts";
 import { type LabStream, nodeCaller, nodeOf, settle, XdsLab } from "./testing/xds_lab.ts";
 
 async function connected(
@@ -614,8 +615,11 @@ describe("the documents of the mesh", () => {
   });
 
   test("before they are known there is no answer: none is not the same as not yet", async () => {
-    const { xds } = lab(Array.from({ length: 2000 }, (_, i) => stored(`r${i}`, "one")));
+    const source = new WatchSource(Array.from({ length: 2000 }, (_, i) => stored(`r${i}`, "one")));
+    const clock = new ManualClock();
     // Each slice of long work is over at once: the documents are not taken in yet.
+    clock.costOfLookMs = 10;
+    const xds = new XdsLab({ clock, waypointDocuments: { documents: source, mayHave: () => true } });
     const { finish } = xds.slices();
     const early = xds.open("waypoint-1");
     await settle();

@@ -25,7 +25,7 @@ type Request = DeltaDiscoveryRequest;
 type Response = DeltaDiscoveryResponse;
 
 export class XdsLab {
-  readonly clock = new ManualClock();
+  readonly clock: ManualClock;
   readonly store: MeshStore;
   readonly bundle = new WatchSource<TrustBundle>({ rootsPem: "root 1", crls: [] });
   readonly server: XdsServer;
@@ -34,7 +34,8 @@ export class XdsLab {
     nodeCaller(name ?? "edge-1");
   #handler: StreamHandler<Request, Response, CallPeer> | null = null;
 
-  constructor(options: Partial<XdsServerOptions> = {}) {
+  constructor(options: Partial<XdsServerOptions> & { readonly clock?: ManualClock } = {}) {
+    this.clock = options.clock ?? new ManualClock();
     this.store = options.store ?? new MeshStore();
     this.server = new XdsServer({
       clock: this.clock,
