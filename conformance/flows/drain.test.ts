@@ -6,9 +6,9 @@ import { HbonePeer, svidOf } from "./peer.ts";
 import { answering, bytes, ok, waypointLab, webService } from "./waypoint_lab.ts";
 
 const mesh =
-  ["cart:10.0.0.1", "db:10.0.0.2", "web:10.0.0.3"]
-    .map((one) => workloadEntry(one.split(":")[0] ?? "", one.split(":")[1] ?? ""))
-    .join("") +
+  workloadEntry("cart", "10.0.0.1") +
+  workloadEntry("db", "10.0.0.2") +
+  workloadEntry("web", "10.0.0.3") +
   serviceEntry("db", "10.88.0.2", 5432, 15432) +
   serviceEntry("web", "10.88.0.3", 80, 8080);
 
