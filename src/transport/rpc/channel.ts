@@ -36,6 +36,8 @@ export class RpcChannel {
   readonly #retired = new Set<ClientConnection>();
   #connecting: Promise<ClientConnection> | null = null;
   #waiting = 0;
+  /** How often `renew` was called: a connection that is being made may show what was before. */
+  #renewals = 0;
   #closed = false;
 
   constructor(options: RpcChannelOptions) {
@@ -69,8 +71,9 @@ export class RpcChannel {
     return this.#connection !== null;
   }
 
-  /** New calls use a new connection, for credentials that have changed; calls that are open go on. */
+  /** New calls use a new connection, for credentials that have changed, also those that wait for one; calls that are open go on. */
   renew(): void {
+    this.#renewals++;
     const connection = this.#connection;
     if (connection !== null) this.#retire(connection);
   }
@@ -132,9 +135,24 @@ export class RpcChannel {
   }
 
   async #make(): Promise<ClientConnection> {
-    const { host, logger, target, tls } = this.#options;
+    const { logger, target } = this.#options;
     await this.#backoff.wait();
     try {
+      return await this.#open();
+    } catch (error) {
+      this.#backoff.failed();
+      const reason = error instanceof Error ? error.message : String(error);
+      const to = `${target.host}:${target.port}`;
+      logger.log("debug", "rpc", "no connection", { target: to, error: reason });
+      throw error;
+    }
+  }
+
+  /** @returns a connection with the credentials of now: one that new ones overtook while it was made carries no call. */
+  async #open(): Promise<ClientConnection> {
+    const { host, target, tls } = this.#options;
+    for (;;) {
+      const renewals = this.#renewals;
       const connection = await ClientConnection.open(host, target, await tls(), this.#limits, {
         onGoAway: (sentAway) => {
           if (this.#connection === sentAway) this.#leave(sentAway);
@@ -147,15 +165,13 @@ export class RpcChannel {
       }
       if (!connection.acceptsCalls)
         throw new MeshError("connection_closed", "upstream", "the server closed the connection at once");
+      if (renewals !== this.#renewals) {
+        connection.close();
+        continue;
+      }
       this.#connection = connection;
       this.#backoff.connected();
       return connection;
-    } catch (error) {
-      this.#backoff.failed();
-      const reason = error instanceof Error ? error.message : String(error);
-      const to = `${target.host}:${target.port}`;
-      logger.log("debug", "rpc", "no connection", { target: to, error: reason });
-      throw error;
     }
   }
 

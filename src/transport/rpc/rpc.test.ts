@@ -188,6 +188,37 @@ describe("a connection", () => {
     expect(received[0]?.closes).toBe(1);
   });
 
+  test("that is being made when credentials change is made again with those of now, before it carries a call", async () => {
+    const { anonymous, client } = authority;
+    let credentials = anonymous;
+    let verified = 0;
+    const channel: RpcChannel = new RpcChannel({
+      host: lab.near,
+      logger: silentLogger,
+      target: { host: "10.0.0.2", port: 15012 },
+      tls: () => ({
+        credentials,
+        serverName: "control.test",
+        verify: async () => {
+          // The first handshake has shown what was before, and is not over.
+          if (verified++ > 0) return;
+          credentials = client.credentials;
+          channel.renew();
+        },
+      }),
+    });
+    const answers = [lab.echo(channel, "one"), lab.echo(channel, "two")];
+    expect(await Promise.all(answers)).toEqual(["one", "two"]);
+    expect(lab.peers.map(({ chain }) => chain.length)).toEqual([client.chain.length, client.chain.length]);
+    expect(verified).toBe(2);
+    await lab.run(100);
+    expect(lab.server.connections).toBe(1);
+    channel.renew();
+    expect(await lab.echo(channel, "three")).toBe("three");
+    expect(verified).toBe(3);
+    channel.close();
+  });
+
   test("that is lost ends its calls with UNAVAILABLE, and the next call makes another", async () => {
     const channel = lab.channel();
     const answers = new Answers();
