@@ -279,6 +279,22 @@ export const mutants: readonly Mutant[] = [
     to: "void delayMs;",
   },
   {
+    name: "a connection to the CA that was being made when a host's certificate was renewed shows the one before for good",
+    trips: ["control"],
+    seed: 810583821684,
+    file: "src/transport/rpc/channel.ts",
+    from: "if (renewals !== this.#renewals) {",
+    to: "if (renewals > this.#renewals) {",
+  },
+  {
+    name: "roots that the disk did not take are written again at the next look at the clock",
+    trips: ["control"],
+    seed: 810583821550,
+    file: "src/agent/join/node_identity.ts",
+    from: "if (this.#unkept !== null) this.#watch();",
+    to: "",
+  },
+  {
     name: "half a document is taken for a whole one",
     trips: ["authorization"],
     seed: 16,

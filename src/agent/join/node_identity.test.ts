@@ -162,13 +162,31 @@ describe("a host's own certificate", () => {
     expect(lines.filter((line) => !line.startsWith("debug"))).toEqual([`error ${words}`]);
     expect(kept()).toBe(0);
     files.writeAtomic = write;
-    await clock.advance(joinLimits.clockCheckMs);
+    await clock.advance(joinLimits.keepRetryMs);
     expect((await readNodeFile(files, "/state", provider))?.rootsPem).toBe(ca.rootsPem);
     expect(kept()).toBe(1);
     expect(await identity.setRoots(ca.rootsPem)).toBeNull();
     await clock.advance(2 * joinLimits.clockCheckMs);
     expect(kept()).toBe(1);
     identity.close();
+  });
+
+  test("new roots are on disk soon after it has room again, whenever the next look at the clock is", async () => {
+    const { ca, clock, files, identity, provider, kept } = await bench();
+    const other = await CertificateAuthority.create({ clock, provider, trustDomain: "cluster.local" });
+    const write = files.writeAtomic.bind(files);
+    files.writeAtomic = async () => {
+      throw new MeshError("io", "local", "no space left");
+    };
+    const both = `${ca.rootsPem}${other.rootsPem}`;
+    expect(await identity.setRoots(both)).toBe("no space left");
+    files.writeAtomic = write;
+    await clock.advance(joinLimits.keepRetryMs - 1);
+    expect([kept(), [...files.contents.keys()]]).toEqual([0, []]);
+    await clock.advance(1);
+    expect([kept(), (await readNodeFile(files, "/state", provider))?.rootsPem]).toEqual([1, both]);
+    identity.close();
+    expect(clock.timers).toBe(0);
   });
 
   test("is on disk before it is in use: while the disk is full the one before is used, and kept once it can be", async () => {

@@ -90,6 +90,8 @@ export class NodeIdentity {
     if (rootsPem === this.#node.rootsPem && this.#unkept === null) return null;
     this.#node = { ...this.#node, rootsPem };
     await this.#keep();
+    // The look that is planned may be a minute away.
+    if (this.#unkept !== null) this.#watch();
     return this.#unkept;
   }
 
@@ -257,7 +259,8 @@ export class NodeIdentity {
     this.#timer?.cancel();
     const untilDue = this.#renewAtMs - clock.wallMs();
     const untilAllowed = this.#notBeforeNow - clock.now();
-    const delayMs = Math.min(Math.max(untilDue, untilAllowed, 0), joinLimits.clockCheckMs);
+    const longestMs = this.#unkept === null ? joinLimits.clockCheckMs : joinLimits.keepRetryMs;
+    const delayMs = Math.min(Math.max(untilDue, untilAllowed, 0), longestMs);
     this.#timer = clock.setTimer(delayMs, () => {
       const isDue = isRenewalDue(this.#node.credential, this.#renewAtMs, clock.wallMs());
       // A renewal writes both, and what is in memory now would come after it with the certificate from before.

@@ -39,6 +39,8 @@ export const joinLimits = {
   renewRetryMaxMs: 10 * 60_000,
   /** The same once it has expired: until it is renewed this host has no identity. */
   renewExpiredRetryMaxMs: 15_000,
+  /** Roots that the disk did not take are written again this often: until then a rotation waits for this host. */
+  keepRetryMs: 5_000,
   /** The wall clock is looked at this often at the least, so that a jump of it, or a sleep of the host, is noticed. */
   clockCheckMs: 60_000,
   /** Documents (raw Istio resources) that are held for a waypoint. */
