@@ -91,6 +91,11 @@ export type FaultAction =
 
 /** From a workload's closing to the cut: by then no old decision may stand any more. */
 export const closedBeforeHalfMs = 2_000;
+/** What stays as it is for so long is a finished file (`docs/mesh-documents.md`): half a one does not stay so long. */
+const finishedMs = 50;
+const halfSlackMs = 5;
+/** From the cut to when a node looks at its files, for something else that was written before. */
+export const lookAfterCutMs = 1;
 
 export interface Fault {
   readonly atMs: number;
@@ -214,7 +219,7 @@ function drawOne(
     case "bad_document":
       return { kind, text: random.pick(badDocuments) };
     case "half_written":
-      return { kind, workload, share: random.float(), forMs: random.between(5, 95) };
+      return { kind, workload, share: random.float(), forMs: random.between(5, finishedMs - halfSlackMs) };
     case "drain":
       return { kind, machine, downMs: random.between(10, 3_000) };
     case "kill":

@@ -1,9 +1,10 @@
 /** Makes the faults of a plan happen, and in the end unhappen. */
 import { assert } from "../../src/base/assert.ts";
+import { hostLimits } from "../../src/base/limits/host.ts";
 import { authorizationKey } from "../../src/mesh/authorization.ts";
 import { badResources } from "./control_view.ts";
 import type { PolicyState } from "./documents.ts";
-import { closedBeforeHalfMs, type Fault, type FaultAction } from "./faults.ts";
+import { closedBeforeHalfMs, type Fault, type FaultAction, lookAfterCutMs } from "./faults.ts";
 import type { SimulatedMachine } from "./node.ts";
 import { type Observed, stalenessMs, type Trouble } from "./observed.ts";
 import { callAsRogue, impersonate } from "./rogue.ts";
@@ -21,6 +22,7 @@ export class FaultInjector {
   readonly #simulation: Simulation;
   readonly #jumped = new Map<SimulatedMachine, number>();
   #badUntilMs = 0;
+  #halfUntilMs = 0;
   readonly #removedUntil = new Map<string, number>();
 
   constructor(simulation: Simulation) {
@@ -65,8 +67,7 @@ export class FaultInjector {
         this.#simulation.writeDocuments({ ...state, bad: fault.text });
         return;
       case "half_written":
-        this.#setPolicy(fault.workload, { kind: "allow_nothing" });
-        world.schedule.timer(closedBeforeHalfMs, null, () => this.#writeHalf(fault));
+        this.#writeHalf(fault);
         return;
       case "kill":
         this.#machine(fault.machine).kill(fault.downMs);
@@ -160,10 +161,21 @@ export class FaultInjector {
     inMs(1_800, () => world.heal(machine, "control"));
   }
 
+  /** The look that nodes take for the sake of a file from before falls into the time of half a one, and near its beginning. */
   #writeHalf({ workload, share, forMs }: Extract<FaultAction, { kind: "half_written" }>): void {
     const simulation = this.#simulation;
-    simulation.writeDocuments(simulation.state, { share, before: workload });
-    simulation.world.schedule.timer(forMs, null, () => simulation.writeDocuments(simulation.state));
+    const inMs = (ms: number, act: () => void) => simulation.world.schedule.timer(ms, null, act);
+    const writeWhole = () => simulation.writeDocuments(simulation.state);
+    this.#setPolicy(workload, { kind: "allow_nothing" });
+    inMs(closedBeforeHalfMs + lookAfterCutMs - hostLimits.watchCoalesceMs, writeWhole);
+    inMs(closedBeforeHalfMs, () => {
+      // Two halves one after the other may look like one that stands for long.
+      const { nowMs } = simulation.world;
+      if (nowMs < this.#halfUntilMs) return;
+      this.#halfUntilMs = nowMs + 2 * forMs + hostLimits.watchCoalesceMs;
+      simulation.writeDocuments(simulation.state, { share, before: workload });
+      inMs(forMs, writeWhole);
+    });
   }
 
   #rotateWithout(machine: SimulatedMachine): void {

@@ -295,6 +295,14 @@ export const mutants: readonly Mutant[] = [
     to: "",
   },
   {
+    name: "a file is taken for finished too soon",
+    trips: ["authorization"],
+    seed: 16,
+    file: "src/base/limits/mesh.ts",
+    from: "fileSettleMs: 50,",
+    to: "fileSettleMs: 25,",
+  },
+  {
     name: "half a document is taken for a whole one",
     trips: ["authorization"],
     seed: 16,

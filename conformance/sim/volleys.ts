@@ -3,7 +3,7 @@
  * was about to be sent is gone, and those who share the tunnel must not notice.
  */
 import type { SeededRandom } from "../../src/host/memory/random.ts";
-import { closedBeforeHalfMs, type Fault } from "./faults.ts";
+import { closedBeforeHalfMs, type Fault, lookAfterCutMs } from "./faults.ts";
 import type { ConnectionPlan, Entry, MachinePlan } from "./plan.ts";
 import { polite } from "./scripts.ts";
 import { serverPort, type WorkloadPlan } from "./workloads.ts";
@@ -68,8 +68,6 @@ function drawTornBulk(random: SeededRandom): Pick<ConnectionPlan, "kind" | "clie
 
 /** Numbers of their own again. */
 const firstHalfId = 5_000;
-/** How long after a file has changed a node that does not wait would go by what it found. */
-const noticedMs = 50;
 
 /** Callers of a workload whose policy is missing from a file for a moment: whoever takes half a document for a whole one lets them in. */
 export function drawHalfCalls(
@@ -85,7 +83,7 @@ export function drawHalfCalls(
     for (const { source, destination } of callers.slice(0, 3))
       connections.push({
         id: firstHalfId + connections.length,
-        startMs: atMs + closedBeforeHalfMs + noticedMs + random.between(0, action.forMs),
+        startMs: atMs + closedBeforeHalfMs + lookAfterCutMs + random.between(0, action.forMs),
         source,
         destination,
         port: serverPort,
