@@ -70,6 +70,29 @@ describe("what a client asks for", () => {
   });
 });
 
+describe("what was refused", () => {
+  const refused = (client: DeltaClient) => Object.fromEntries(client.rejected(addressType));
+
+  test("and is gone when the server is there again, is refused no more: no removal is told of what was never held", () => {
+    const client = wildcards();
+    client.connect();
+    take(client, response("1", { a: "1", b: "1", c: "1" }), { b: "bad", c: "bad too" });
+    client.disconnect();
+    expect(refused(client)).toEqual({ b: "bad", c: "bad too" });
+    client.connect();
+    expect(refused(client)).toEqual({ b: "bad", c: "bad too" });
+    take(client, response("1", { c: "2" }), { c: "worse" });
+    expect(refused(client)).toEqual({ c: "worse" });
+    // Later answers of the same stream say nothing of it.
+    take(client, response("2", { d: "1" }));
+    expect(refused(client)).toEqual({ c: "worse" });
+    client.disconnect();
+    client.connect();
+    take(client, response("1", {}));
+    expect(refused(client)).toEqual({});
+  });
+});
+
 describe("what a client answers", () => {
   test("an accepted response is acknowledged by its nonce alone", () => {
     const client = wildcards();

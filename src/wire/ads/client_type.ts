@@ -13,6 +13,8 @@ export class ClientType {
   readonly #names = new Set<string>();
   readonly #pending = new Set<string>();
   #open = false;
+  /** Nothing of the stream of now is acknowledged yet. */
+  #isFirst = false;
   #ready = false;
   #current = false;
 
@@ -43,6 +45,7 @@ export class ClientType {
 
   connect(): DeltaRequest {
     this.#open = true;
+    this.#isFirst = true;
     this.#current = false;
     for (const name of this.#names) this.#pending.add(name);
     // On-demand begins with "*" taken and given back, or the server would read no names as all names (ztunnel `xds/client.rs`).
@@ -77,6 +80,9 @@ export class ClientType {
 
   acknowledge(delivery: Delivery, rejected: readonly RejectedResource[]): DeltaRequest {
     const reasons = new Map(rejected.map(({ name, reason }) => [name, reason]));
+    // No removal is told of what is not held here; what is still there is sent on each new stream, and refused again.
+    if (this.#isFirst) this.#rejected.clear();
+    this.#isFirst = false;
     for (const { name, version } of delivery.resources) {
       const reason = reasons.get(name);
       if (reason === undefined) {
