@@ -2,6 +2,9 @@
 import { expect, test } from "bun:test";
 import { auditLimits } from "../../base/limits/control.ts";
 import { json } from "../../control/keys/testing/fake_vault.ts";
+import { SpiffeId } from "../../mesh/identity.ts";
+import { runtimeProvider } from "../../pki/crypto/provider.ts";
+import { controlServiceAccount, signerOf } from "../../pki/trust/audit_head.ts";
 import { parseCertificate } from "../../pki/x509/certificate.ts";
 import { type Answer, ControlInMemory } from "./testing/control_in_memory.ts";
 
@@ -118,6 +121,13 @@ test("the heads of the audit log are of the new root before the old one ends, ho
   // Within the interval of the heads: none of them is signed by the way.
   expect(w.world.nowMs - startedMs).toBeLessThan(auditLimits.headIntervalMs);
   expect(await w.world.settle(auditHeads.check())).toMatchObject({ intact: true, reason: null });
+  // So is the one that nodes are sent: one that starts now knows no other root.
+  const { value: sent } = auditHeads.published;
+  if (sent === null) throw new Error("none was sent");
+  const { bundle } = control.parts.authority;
+  const controlId = new SpiffeId("cluster.local", "istio-system", controlServiceAccount);
+  const judge = { provider: runtimeProvider(), id: controlId, rootsPem: () => bundle.value.rootsPem };
+  expect(await w.world.settle(signerOf(sent.stateId, sent, judge))).toBe("control plane");
   await w.world.settle(control.stop());
 }, 300_000);
 

@@ -39,6 +39,7 @@ export class AuditHeads {
   #closed = false;
   #endWatch: () => void = () => {};
   #signing: Promise<void> = Promise.resolve();
+  #publishing: Promise<void> = Promise.resolve();
   #last: AuditCheck | null = null;
   #checking: Promise<unknown> = Promise.resolve();
   readonly #published = new WatchSource<PublishedHead | null>(null);
@@ -64,7 +65,7 @@ export class AuditHeads {
     await heads.sign();
     await heads.publish();
     // At once, and not at the next interval: when the old root ends, the newest head has to be of the new one.
-    heads.#endWatch = options.credentials.subscribe(() => void heads.sign());
+    heads.#endWatch = options.credentials.subscribe(() => void heads.sign().then(() => heads.publish()));
     heads.#schedule();
     return heads;
   }
@@ -143,8 +144,14 @@ export class AuditHeads {
     }
   }
 
-  /** Gives nodes the newest head. */
-  async publish(): Promise<void> {
+  /** Gives nodes the newest head. A node that starts once a root has ended has to believe it: one of another certificate is given again. */
+  publish(): Promise<void> {
+    // One after the other: nodes would take one that is older than the one before for a log that was cut off.
+    this.#publishing = this.#publishing.then(() => this.#publish());
+    return this.#publishing;
+  }
+
+  async #publish(): Promise<void> {
     const { clock, audit, logger, stateId } = this.#options;
     const newest = this.#kept.at(-1);
     if (newest === undefined) return;
@@ -158,10 +165,11 @@ export class AuditHeads {
       const proof = await new TimeSlice(clock).run(
         audit.proofInSteps(Math.min(sinceId, newest.id), newest.id),
       );
-      const { id } = newest;
+      const { id, chainPem } = newest;
+      const published = this.#published.value;
       const sent = [...this.#sent, newest].filter((one, index, all) => all[index + 1]?.id !== one.id);
       this.#sent = sent.slice(-auditLimits.headsInProof);
-      if (!this.#closed && id !== this.#published.value?.id)
+      if (!this.#closed && (id !== published?.id || chainPem !== published.chainPem))
         this.#published.set({ ...newest, stateId, ...proof });
     } catch (thrown) {
       const { message } = asMeshError(thrown, "io", "local");
