@@ -55,7 +55,10 @@ export function compareMeshes(
     }
     const { pending } = node;
     if (pending().length > 0) say(`waits for ${pending().join(", ")}`);
-    if (node.control()?.xds?.current !== true) say("does not call itself current");
+    const stream = node.control()?.xds;
+    if (stream?.current !== true) say("does not call itself current");
+    for (const { refused } of stream?.types ?? [])
+      for (const { name, reason } of refused) say(`refuses ${name}: ${reason}`);
     const own = describeMesh(node.context.store);
     for (const [name, bytes] of wanted) if (own.get(name) !== bytes) say(`has another ${name}, or none`);
     for (const name of own.keys()) if (!wanted.has(name)) say(`has ${name}, which is gone`);
