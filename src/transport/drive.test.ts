@@ -173,6 +173,81 @@ describe("a machine over a socket", () => {
   );
 });
 
+/** Has more than any socket takes. */
+class Bulk extends Script {
+  readonly batches: number[] = [];
+  takenBytes = 0;
+
+  override get wantsOutput(): boolean {
+    return true;
+  }
+  override takeOutput(maxBytes = 0): readonly Uint8Array[] {
+    this.batches.push(maxBytes);
+    this.takenBytes += maxBytes;
+    return [new Uint8Array(maxBytes)];
+  }
+}
+
+describe("bulk over a socket that is full", () => {
+  const { blockedBatchBytes, writeBatchBytes } = hostLimits;
+
+  test("what is taken from the machine and not by the socket is no more than the socket takes at once, and one small batch", () => {
+    const { clock } = driven();
+    for (const room of [0, 1, 4_096, blockedBatchBytes, 100_000]) {
+      const machine = new Bulk();
+      const socket = new FakeSocket();
+      socket.room = room;
+      const drive = new Drive(clock, socket, machine, () => {});
+      socket.setHandler(drive);
+      for (let rounds = 0; rounds < 5; rounds++) {
+        const before = socket.written.length;
+        socket.drain(room);
+        const waiting = machine.takenBytes - socket.written.length;
+        expect(waiting).toBeLessThanOrEqual(socket.written.length - before + blockedBatchBytes);
+      }
+    }
+  });
+
+  test("a socket that takes all gets larger batches, to the largest, and a small one again after it was full", () => {
+    const { clock } = driven();
+    const machine = new Bulk();
+    const socket = new FakeSocket();
+    socket.room = 0;
+    const drive = new Drive(clock, socket, machine, () => {});
+    socket.setHandler(drive);
+    socket.drain(0);
+    socket.drain(2_000_000);
+    const [first, ...rest] = machine.batches;
+    expect([first, rest.at(0), rest.at(1), Math.max(...rest), rest.at(-1)]).toEqual([
+      blockedBatchBytes,
+      blockedBatchBytes,
+      2 * blockedBatchBytes,
+      writeBatchBytes,
+      writeBatchBytes,
+    ]);
+    socket.drain(machine.takenBytes - socket.written.length + 1);
+    expect(machine.batches.at(-1)).toBe(blockedBatchBytes);
+  });
+
+  test("a machine that says little at a time is no reason for larger ones", () => {
+    const { machine, drive, turn, socket } = driven();
+    const asked: number[] = [];
+    const { takeOutput } = machine;
+    machine.takeOutput = (maxBytes?: number) => {
+      asked.push(maxBytes ?? 0);
+      return takeOutput.call(machine);
+    };
+    drive.start();
+    turn();
+    for (let index = 0; index < 10; index++) {
+      machine.turns.push(["x"]);
+      drive.outputReady();
+      turn();
+    }
+    expect([socket.text.length, new Set(asked)]).toEqual([10, new Set([blockedBatchBytes])]);
+  });
+});
+
 describe("a turn of the event loop", () => {
   test("input that takes longer waits for the next turns, in its order, and the socket with it; its end comes last", () => {
     const { socket, machine, drive, turn, work, gone } = driven();

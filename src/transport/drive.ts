@@ -17,6 +17,11 @@ export class Drive implements SocketHandler {
   readonly #onGone: (error: MeshError | null) => void;
   /** What the socket did not take yet, oldest first. While there is any, the machine is not asked for more. */
   #blocked: Uint8Array[] = [];
+  /**
+   * What the next batch may have. What was taken is ahead of all that the machine says later (a new request, a reset, an answer to a
+   * ping), so a socket that was full gets little, and twice as much after each time it took all and there was more.
+   */
+  #batchBytes: number = hostLimits.blockedBatchBytes;
   /** What the machine had no time for yet, oldest first; null is the usual case. The socket is paused meanwhile. */
   #unread: Uint8Array[] | null = null;
   /** What follows the unread: the peer's end, then the end of the transport. */
@@ -162,7 +167,7 @@ export class Drive implements SocketHandler {
       return;
     }
     while (this.#machine.wantsOutput) {
-      const chunks = this.#machine.takeOutput(hostLimits.writeBatchBytes);
+      const chunks = this.#machine.takeOutput(this.#batchBytes);
       for (let index = 0; index < chunks.length; index++) {
         const chunk = chunks[index];
         if (chunk === undefined) continue;
@@ -170,9 +175,11 @@ export class Drive implements SocketHandler {
         const taken = this.#socket.write(given);
         if (taken === chunk.length) continue;
         this.#keep(chunks, index, taken);
+        this.#batchBytes = hostLimits.blockedBatchBytes;
         this.#boundLastWords();
         return;
       }
+      if (this.#machine.wantsOutput && this.#batchBytes < hostLimits.writeBatchBytes) this.#batchBytes *= 2;
     }
     if (this.#machine.done && !this.#gone) this.#close();
     else this.#arm();

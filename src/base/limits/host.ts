@@ -4,6 +4,8 @@
 export const hostLimits = {
   /** The most output taken from a machine for one round of writes. */
   writeBatchBytes: 256 * 1024,
+  /** The first, and each after the socket was full: a whole frame of HTTP/2's usual 16 KiB, and what comes with it. */
+  blockedBatchBytes: 32 * 1024,
   /**
    * What machines may do of one turn of the event loop for the input of all sockets together; what is more waits for the next turn. No
    * turn should pass 50 ms, and promises that the input settled run in the same turn.

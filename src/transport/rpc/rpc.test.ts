@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { IpAddress, type SocketAddress } from "../../base/ip.ts";
 import { doorLimits } from "../../base/limits/door.ts";
+import { hostLimits } from "../../base/limits/host.ts";
 import { grpcLimits } from "../../base/limits/rpc.ts";
 import { type Logger, silentLogger } from "../../base/log.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
@@ -500,16 +501,20 @@ describe("bounds of the server", () => {
       };
       const answered = async (bytes: number): Promise<boolean> => {
         bounded({ ...others, [bound]: bytes });
-        const outcome = lab
-          .channel()
-          .unary(echoMethod, whole)
-          .then(
-            () => true,
-            (thrown: unknown) => {
-              expect(thrown).toMatchObject({ code: grpcCode.resourceExhausted });
-              return false;
-            },
-          );
+        const channel = lab.channel();
+        await lab.echo(channel);
+        // Only a socket that took much is given a whole frame of this size at once.
+        const small = Array.from({ length: 16 }, () =>
+          channel.unary(echoMethod, new Uint8Array(hostLimits.blockedBatchBytes / 4)),
+        );
+        await lab.world.settle(Promise.all(small));
+        const outcome = channel.unary(echoMethod, whole).then(
+          () => true,
+          (thrown: unknown) => {
+            expect(thrown).toMatchObject({ code: grpcCode.resourceExhausted });
+            return false;
+          },
+        );
         return await lab.world.settle(outcome);
       };
       expect([bound, await answered(size), await answered(size - 1)]).toEqual([bound, true, false]);
