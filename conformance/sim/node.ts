@@ -50,6 +50,8 @@ export class SimulatedMachine {
   readonly applications: MemoryHost;
   /** Starts and ends of the node: connections over them have a reason to break. */
   readonly outages: { readonly fromMs: number; untilMs: number }[] = [];
+  /** When it was killed: what it had not recorded by then is on no record. */
+  readonly killsMs: number[] = [];
   /** When drains began. */
   readonly drainsMs: number[] = [];
   readonly contact = new Contact();
@@ -149,6 +151,7 @@ export class SimulatedMachine {
 
   /** SIGKILL, and a new start after `downMs`. */
   kill(downMs: number): void {
+    this.killsMs.push(this.#world.nowMs);
     this.#running = null;
     this.#generation++;
     this.#host?.kill();

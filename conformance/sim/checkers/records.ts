@@ -1,9 +1,10 @@
 /** One access record for each connection on each side, with the identities that are true and a reason that there was. */
 import { formatSocketAddress } from "../../../src/base/ip.ts";
+import { hostLimits } from "../../../src/base/limits/host.ts";
 import { address } from "../address.ts";
 import type { LoggedLine } from "../node.ts";
 import { drainDeadlineMs } from "../node_config.ts";
-import { type ConnectionLog, endOf, machineOf, type Observed } from "../observed.ts";
+import { type ConnectionLog, endOf, machineOf, type Observed, stalenessMs } from "../observed.ts";
 import type { WorkloadPlan } from "../workloads.ts";
 import { type Cause, causesOf, causesOfRecord, describeConnection } from "./causes.ts";
 
@@ -130,14 +131,24 @@ function checkOutbound(observed: Observed, access: readonly LoggedLine[]): strin
     const say = (what: string) => found.push(`records: ${describeConnection(log)}: ${what}`);
     if (lines.length > 1) say(`${lines.length} outbound records`);
     // A node that was killed, or that had no descriptor to accept with, has nothing to say.
-    if (lines.length === 0 && !causes.has("outage") && !causes.has("descriptors") && !causes.has("cut"))
-      say("no outbound record");
+    if (lines.length === 0 && !(["outage", "descriptors", "cut"] as const).some((cause) => causes.has(cause)))
+      if (!wasKilledAtWork(log, observed)) say("no outbound record");
     const [line] = lines;
     if (line !== undefined) checkOutboundLine(log, observed, line, causes, say);
     if (causes.size === 0 && !isComplete(log))
       say(`nothing was wrong, yet it did not complete: ${progress(log)}`);
   }
   return found;
+}
+
+/** What a caller left behind is carried on after it has seen its end: until the kernel of an application that closed answers it with RST. */
+const afterEndMs = hostLimits.lingerMs + stalenessMs;
+
+function wasKilledAtWork(log: ConnectionLog, observed: Observed): boolean {
+  const { source } = log.plan;
+  const endMs = endOf(log, observed);
+  const killsMs = source === null ? [] : (machineOf(observed, source)?.killsMs ?? []);
+  return killsMs.some((atMs) => atMs >= endMs && atMs <= endMs + afterEndMs);
 }
 
 function checkOutboundLine(
