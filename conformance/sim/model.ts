@@ -65,6 +65,11 @@ export class MeshModel {
     return this.#between(fromMs, untilMs).some(({ state }) => state.removed.has(name));
   }
 
+  /** Whether the documents never had the workload between the two times. */
+  alwaysRemoved(name: string, fromMs: number, untilMs: number): boolean {
+    return this.#between(fromMs, untilMs).every(({ state }) => state.removed.has(name));
+  }
+
   /** Whose address it was between the two times, by the documents. */
   identitiesOf(ip: IpAddress, fromMs: number, untilMs: number): readonly SpiffeId[] {
     return this.#between(fromMs, untilMs).flatMap(({ state }) => this.#holder(state, ip)?.identity ?? []);

@@ -303,6 +303,14 @@ export const mutants: readonly Mutant[] = [
     to: "fileSettleMs: 25,",
   },
   {
+    name: "a host with one workload left takes calls from the address of another for that one's",
+    trips: ["records"],
+    seed: 1299,
+    file: "src/proxy/local_workloads.ts",
+    from: " || this.#former.has(ip.text)",
+    to: "",
+  },
+  {
     name: "half a document is taken for a whole one",
     trips: ["authorization"],
     seed: 16,

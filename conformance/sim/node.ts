@@ -54,6 +54,8 @@ export class SimulatedMachine {
   readonly killsMs: number[] = [];
   /** When drains began. */
   readonly drainsMs: number[] = [];
+  /** When its node was started, the first time included. */
+  readonly startsMs: number[] = [];
   readonly contact = new Contact();
   /** By which it joins its control plane; null takes the mesh from files. */
   invitation: Invitation | null = null;
@@ -102,6 +104,7 @@ export class SimulatedMachine {
   /** Starts the node; a start that fails is tried again, as a service manager does. */
   async start(): Promise<void> {
     const generation = ++this.#generation;
+    this.startsMs.push(this.#world.nowMs);
     const host = this.machine.start({ programs: rulePrograms() });
     this.#host = host;
     const log = new RecordingLog(host, (level, target, message, fields) =>

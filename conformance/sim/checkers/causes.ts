@@ -120,15 +120,20 @@ export function questionsOf(
   });
   if (source === null) return [plain(outsiderAddress)];
   const own = { ...plain(source.address), sourceIdentity: identityOf(source) };
+  const spokenFor = speakersOf(log, observed).map((workload) => ({
+    ...plain(workload.address),
+    sourceIdentity: identityOf(workload),
+  }));
   // Another document may have claimed the caller's address while its own was gone.
   const claimed = observed.model
     .identitiesOf(own.sourceIp, fromMs, untilMs)
     .filter((id) => !id.equals(own.sourceIdentity))
     .map((sourceIdentity) => ({ ...own, sourceIdentity }));
   // While the documents do not have the destination, its callers do not know it for a workload and go in the clear.
-  if (!observed.model.everRemoved(destination.name, fromMs, untilMs)) return [own, ...claimed];
+  const inMesh = [own, ...spokenFor, ...claimed];
+  if (!observed.model.everRemoved(destination.name, fromMs, untilMs)) return inMesh;
   const machine = machineOf(observed, source);
-  return [own, ...claimed, ...(machine?.plan.workloads ?? []).map((workload) => plain(workload.address))];
+  return [...inMesh, ...(machine?.plan.workloads ?? []).map((workload) => plain(workload.address))];
 }
 
 export function alwaysAllowed(
@@ -137,8 +142,32 @@ export function alwaysAllowed(
   fromMs: number,
   untilMs: number,
 ): boolean {
-  const [first] = questionsOf(log, observed, fromMs, untilMs);
-  return first !== undefined && observed.model.alwaysAllowed(first, fromMs, untilMs);
+  const certain = 1 + speakersOf(log, observed).length;
+  return questionsOf(log, observed, fromMs, untilMs)
+    .slice(0, certain)
+    .every((question) => observed.model.alwaysAllowed(question, fromMs, untilMs));
+}
+
+/**
+ * The neighbours in whose name a caller may be let in beside its own. A host with just one workload takes whoever calls for it, except
+ * from an address that another workload had: of that, a node that was started while the documents did not have the caller knows nothing.
+ */
+export function speakersOf(log: ConnectionLog, observed: Observed): readonly WorkloadPlan[] {
+  const { plan, startedMs } = log;
+  const { source } = plan;
+  const machine = source === null ? null : machineOf(observed, source);
+  // Other entries say by themselves whose they are.
+  if (source === null || machine === null || plan.entry !== "captured") return [];
+  const { model } = observed;
+  const sinceMs = staleSince(log, observed, startedMs);
+  const [, ...restartsMs] = machine.startsMs;
+  const bornMs = restartsMs.findLast((atMs) => atMs <= startedMs);
+  if (bornMs === undefined || !model.everRemoved(source.name, sinceMs, startedMs)) return [];
+  // By the time the first documents are read; where a control plane tells, that may be any time.
+  const readMs = bornMs + stalenessMs;
+  const mayHaveKnown =
+    !observed.plan.control && readMs < sinceMs && !model.alwaysRemoved(source.name, readMs, sinceMs);
+  return mayHaveKnown ? [] : machine.plan.workloads.filter((workload) => workload !== source);
 }
 
 export function identityOf(workload: WorkloadPlan): SpiffeId {

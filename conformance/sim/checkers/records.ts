@@ -6,7 +6,7 @@ import type { LoggedLine } from "../node.ts";
 import { drainDeadlineMs } from "../node_config.ts";
 import { type ConnectionLog, endOf, machineOf, type Observed, stalenessMs } from "../observed.ts";
 import type { WorkloadPlan } from "../workloads.ts";
-import { type Cause, causesOf, causesOfRecord, describeConnection } from "./causes.ts";
+import { type Cause, causesOf, causesOfRecord, describeConnection, speakersOf } from "./causes.ts";
 
 /** What each reason needs to have happened. A code that is not here is never right. */
 const reasons: Readonly<Record<string, readonly Cause[]>> = {
@@ -174,11 +174,11 @@ function checkOutboundLine(
   if (typeof shown === "string" && shown !== destination.identity)
     say(`outbound record names ${shown} as destination`);
   const own = line.fields["src.identity"];
-  // A node that was started while the documents did not have the caller never learned whose address that is.
-  const isUnknown = causes.has("removal") && causes.has("outage");
+  const isOf = (uri: string, workload: WorkloadPlan | null) =>
+    uri === workload?.identity || claimed(workload?.address, observed).includes(uri);
   const isCaller = (uri: string) =>
-    uri === source?.identity || claimed(source?.address, observed).includes(uri);
-  if (typeof own === "string" && !isCaller(own) && !isUnknown) say(`outbound record names ${own} as source`);
+    [source, ...speakersOf(log, observed)].some((workload) => isOf(uri, workload));
+  if (typeof own === "string" && !isCaller(own)) say(`outbound record names ${own} as source`);
   if (
     log.servers.length > 0 &&
     log.atCallerMs.length > 0 &&
