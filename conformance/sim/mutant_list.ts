@@ -215,6 +215,14 @@ export const mutants: readonly Mutant[] = [
     to: "if (!this.wantsOutput) {\n      return;\n    }\n    if (false as boolean) {",
   },
   {
+    name: "much is taken ahead of a socket that was full",
+    trips: ["progress"],
+    seed: 810583821218,
+    file: "src/transport/drive.ts",
+    from: "this.#machine.takeOutput(this.#batchBytes);",
+    to: "this.#machine.takeOutput(hostLimits.writeBatchBytes);",
+  },
+  {
     name: "a client that comes back is taken to hold what there is",
     trips: ["control"],
     seed: 21,
