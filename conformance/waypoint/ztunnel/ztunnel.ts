@@ -62,6 +62,8 @@ async function isSentTo(stage: ZtunnelStage, tell: Tell): Promise<void> {
     "a call around it is refused there: the workload insists on it",
     around.status === 0 ? null : JSON.stringify(around),
   );
+  // Lines come with the next write of the log.
+  await comesTrue(() => ofPeer(stage, "cart").length >= 2);
   const own = ofPeer(stage, "cart").map(({ status }) => status);
   tell("each request was decided once", String(own) === "200,403" ? null : String(own));
 }
