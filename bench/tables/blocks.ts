@@ -11,7 +11,7 @@ import { growthPage } from "../growth/page.ts";
 import type { MicroResult } from "../micro/measure.ts";
 import type { EngineFigure } from "../micro/record.ts";
 import { type Run, ratio, type Summaries, type Summary, summarize, table } from "../tunnel/report.ts";
-import { markdown, ranged, rangedOrNot, significant, summaryOf } from "./cells.ts";
+import { markdown, ranged, rangedOrNot, significant, summaryOf, wrapped } from "./cells.ts";
 import { engineTable, policyTable } from "./micro_tables.ts";
 
 const repository = join(import.meta.dir, "..", "..");
@@ -64,19 +64,6 @@ function where({ date, machine, bun, busy, load }: Raw, rounds: number | null): 
   return wrapped(
     `${date.slice(0, 10)}, ${cpu}, ${machine.cores} cores, Linux ${kernel}, Bun ${bun}${other}${times}.`,
   );
-}
-
-/** As the pages are. */
-function wrapped(text: string): string {
-  const lines: string[] = [];
-  let line = "";
-  for (const word of text.split(" ")) {
-    if (line !== "" && line.length + word.length + 1 > 120) {
-      lines.push(line);
-      line = word;
-    } else line = line === "" ? word : `${line} ${word}`;
-  }
-  return [...lines, line].join("\n");
 }
 
 /** What a reader wants first; all of it is in bench/README.md. A name with a role has two measures, outbound and inbound. */
