@@ -59,7 +59,10 @@ export class RuleIndex {
         if (entries.length % rulesPerStep === 0) yield;
         entries.push({ policy, rule, matches: ruleMatcher(rule), ordinal: entries.length });
       }
-    const index = new RuleIndex(new AffixLengths(entries.map(({ rule }) => rule)), entries.length === 0);
+    const index = new RuleIndex(
+      yield* AffixLengths.inSteps(entries.map(({ rule }) => rule)),
+      entries.length === 0,
+    );
     const options: (readonly Clause[])[] = [];
     const counts = new Map<string, number>();
     for (const [ordinal, { rule }] of entries.entries()) {

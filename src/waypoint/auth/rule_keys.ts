@@ -2,6 +2,7 @@
  * Under what a rule of a waypoint can be filed: of a test, the keys of which a request must have one for the test to hold. Exact texts are
  * themselves; beginnings and ends are cut at the lengths that occur most, so that a request is cut at few places and looked up.
  */
+import { inSteps } from "../../base/steps.ts";
 import type { Layer7Rule, Test } from "./layer7_policy.ts";
 import { requestPrincipalParts } from "./matcher.ts";
 import { PathTemplate, textMatch } from "./text_match.ts";
@@ -54,11 +55,19 @@ type ByName<T> = Map<AffixDimension, Map<string, T>>;
 export class AffixLengths {
   readonly #lengths: ByName<readonly number[]> = new Map();
 
-  constructor(rules: readonly Layer7Rule[]) {
+  /** In steps: of all policies together there are more rules than a turn may look at. */
+  static *inSteps(rules: readonly Layer7Rule[]): Generator<void, AffixLengths> {
     const counts: ByName<Map<number, number>> = new Map();
-    for (const rule of rules) for (const test of rule.clauses.flat(2)) countAffixes(test, counts);
-    for (const [dimension, names] of counts)
-      this.#lengths.set(dimension, new Map([...names].map(([name, lengths]) => [name, commonest(lengths)])));
+    yield* inSteps(rules, (rule) => {
+      for (const test of rule.clauses.flat(2)) countAffixes(test, counts);
+    });
+    const result = new AffixLengths();
+    for (const [dimension, names] of counts) {
+      const lengths = new Map<string, readonly number[]>();
+      result.#lengths.set(dimension, lengths);
+      yield* inSteps([...names], ([name, found]) => void lengths.set(name, commonest(found)));
+    }
+    return result;
   }
 
   of(dimension: AffixDimension, name: string): readonly number[] {
