@@ -2,10 +2,9 @@
 import type { SocketAddress } from "../../base/ip.ts";
 import { hostLimits } from "../../base/limits/host.ts";
 import type { Handover } from "../handover.ts";
-import type { Clock, Host, Network, ServeHttp, Socket } from "../host.ts";
+import type { Clock, Host, HttpClient, Network, ServeHttp, Socket } from "../host.ts";
 import { SystemClock, systemRandom } from "../system/clock.ts";
 import { SystemFiles } from "../system/files.ts";
-import { SocketHttpClient } from "../system/http_client.ts";
 import { localAddresses, resolve } from "../system/names.ts";
 import type { WorkerProcesses } from "../workers.ts";
 import { bunConnect } from "./connect.ts";
@@ -65,10 +64,20 @@ function createHost(
     net,
     files: new SystemFiles(clock),
     process: bunProcess(linux),
-    http: new SocketHttpClient(clock, net.resolve),
+    http: httpClient(clock, net.resolve),
     databases: bunDatabases,
   };
   return { host, unix };
+}
+
+/** Most programs never ask by HTTP, and what asks brings `node:tls` with it: it is loaded for the first request. */
+function httpClient(clock: Clock, resolve: Network["resolve"]): HttpClient {
+  return {
+    async send(request) {
+      const { SocketHttpClient } = await import("../system/http_client.ts");
+      return await new SocketHttpClient(clock, resolve).send(request);
+    },
+  };
 }
 
 function socketContext(

@@ -236,9 +236,9 @@ test("what is of a file and cannot be written is looked at; nothing else", () =>
     "",
   ].join("\n");
   expect(readOnlyFiles(maps)).toEqual([
-    { start: 0x400000n, bytes: 0x52000n },
-    { start: 0x700000n, bytes: 0x1000n },
-    { start: 0x7fff00000000n, bytes: 0x2000n },
+    { start: 0x400000, bytes: 0x52000 },
+    { start: 0x700000, bytes: 0x1000 },
+    { start: 0x7fff00000000, bytes: 0x2000 },
   ]);
 });
 
@@ -246,13 +246,24 @@ test("pages that are the process's own are left alone, and so are those that are
   const present = 1n << 63n;
   const file = present | (1n << 61n);
   const swapped = (1n << 62n) | (1n << 61n);
-  const pages = [file, file, present, 0n, swapped, file, present | (1n << 55n), file];
-  expect(cleanRuns(0x10000n, BigUint64Array.from(pages))).toEqual([
-    { start: 0x10000n, bytes: 0x2000n },
-    { start: 0x15000n, bytes: 0x1000n },
-    { start: 0x17000n, bytes: 0x1000n },
+  // The lower half is the page's number, which is to have no say.
+  const pages = [
+    file | 0xffff_ffffn,
+    file,
+    present,
+    0n,
+    swapped,
+    file,
+    present | (1n << 55n) | 0xa000_0000n,
+    file,
+  ];
+  const words = new Uint32Array(BigUint64Array.from(pages).buffer);
+  expect(cleanRuns(0x7f0000010000, words)).toEqual([
+    { start: 0x7f0000010000, bytes: 0x2000 },
+    { start: 0x7f0000015000, bytes: 0x1000 },
+    { start: 0x7f0000017000, bytes: 0x1000 },
   ]);
-  expect(cleanRuns(0x10000n, BigUint64Array.from([]))).toEqual([]);
+  expect(cleanRuns(0x10000, new Uint32Array())).toEqual([]);
 });
 
 test.if(process.platform === "linux")("a program that gives it back goes on, with less", async () => {

@@ -9,9 +9,9 @@ const purgeDelay = "MIMALLOC_PURGE_DELAY";
 /** madvise(2), MADV_DONTNEED. */
 const dontNeed = 4;
 const pageBytes = 4096;
-/** Of an entry of /proc/PID/pagemap: the page is in memory, and it is the file's own. */
-const isPresent = 1n << 63n;
-const isOfFile = 1n << 61n;
+/** Of the upper half of an entry of /proc/PID/pagemap, a number; the whole is a BigInt, and there are 30,000. */
+const isPresent = 1 << 31;
+const isOfFile = 1 << 29;
 
 /** What was used to give it back is not needed either, so the pages of files go last. */
 export function giveBackMemory(): void {
@@ -28,8 +28,8 @@ function forgetFilePages(): void {
   try {
     const pagemap = openSync("/proc/self/pagemap", "r");
     for (const mapping of readOnlyFiles(readFileSync("/proc/self/maps", "utf8"))) {
-      const entries = new BigUint64Array(Number(mapping.bytes) / pageBytes);
-      readSync(pagemap, entries, 0, entries.byteLength, (Number(mapping.start) / pageBytes) * 8);
+      const entries = new Uint32Array((mapping.bytes / pageBytes) * 2);
+      readSync(pagemap, entries, 0, entries.byteLength, (mapping.start / pageBytes) * 8);
       for (const { start, bytes } of cleanRuns(mapping.start, entries))
         library.symbols.madvise(start, bytes, dontNeed);
     }
@@ -40,8 +40,8 @@ function forgetFilePages(): void {
 }
 
 export interface Mapping {
-  readonly start: bigint;
-  readonly bytes: bigint;
+  readonly start: number;
+  readonly bytes: number;
 }
 
 /**
@@ -55,24 +55,28 @@ export function readOnlyFiles(maps: string): readonly Mapping[] {
   for (const line of maps.split("\n")) {
     const match = /^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ [1-9]\d*\s+\//.exec(line);
     if (match === null) continue;
-    const start = BigInt(`0x${match[1]}`);
-    found.push({ start, bytes: BigInt(`0x${match[2]}`) - start });
+    const start = Number.parseInt(match[1] ?? "", 16);
+    found.push({ start, bytes: Number.parseInt(match[2] ?? "", 16) - start });
   }
   return found;
 }
 
-/** Without the pages that have become the process's own (relocated, patched): the file does not have those. */
-export function cleanRuns(from: bigint, pagemap: BigUint64Array): readonly Mapping[] {
+/**
+ * Without the pages that have become the process's own (relocated, patched): the file does not have those.
+ *
+ * @param pagemap two words an entry, the upper half second: every machine that we build for has them so.
+ */
+export function cleanRuns(from: number, pagemap: Uint32Array): readonly Mapping[] {
   const found: Mapping[] = [];
   let run = 0;
-  for (let page = 0; page <= pagemap.length; page++) {
-    const entry = pagemap[page] ?? 0n;
-    if ((entry & isPresent) !== 0n && (entry & isOfFile) !== 0n) {
+  const pages = pagemap.length / 2;
+  for (let page = 0; page <= pages; page++) {
+    const entry = pagemap[2 * page + 1] ?? 0;
+    if ((entry & isPresent) !== 0 && (entry & isOfFile) !== 0) {
       run++;
       continue;
     }
-    if (run > 0)
-      found.push({ start: from + BigInt((page - run) * pageBytes), bytes: BigInt(run * pageBytes) });
+    if (run > 0) found.push({ start: from + (page - run) * pageBytes, bytes: run * pageBytes });
     run = 0;
   }
   return found;

@@ -1,5 +1,4 @@
 /** Files of the hosts that are real. */
-import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import {
   access,
@@ -18,6 +17,7 @@ import { MeshError } from "../../base/errors.ts";
 import { hostLimits } from "../../base/limits/host.ts";
 import type { Clock, FileEntry, Files } from "../host.ts";
 import { systemErrorName } from "../socket_errors.ts";
+import { randomHex } from "./random_hex.ts";
 import { watchPath } from "./watch.ts";
 
 export class SystemFiles implements Files {
@@ -64,7 +64,7 @@ export class SystemFiles implements Files {
 
   async writeAtomic(path: string, bytes: Uint8Array, mode: number): Promise<void> {
     // In the same directory: a rename across file systems is no rename.
-    const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}`);
+    const temporary = join(dirname(path), `.${basename(path)}.${randomHex(6)}`);
     try {
       await writeFlushed(temporary, [bytes], mode);
       await rename(temporary, path);
@@ -76,7 +76,7 @@ export class SystemFiles implements Files {
   }
 
   async writeStream(path: string, pieces: AsyncIterable<Uint8Array>, mode: number): Promise<number> {
-    const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}`);
+    const temporary = join(dirname(path), `.${basename(path)}.${randomHex(6)}`);
     try {
       const written = await writeFlushed(temporary, pieces, mode);
       await rename(temporary, path);

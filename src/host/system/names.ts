@@ -1,5 +1,4 @@
 /** This machine's addresses, and names as its resolver has them. */
-import { lookup } from "node:dns/promises";
 import { networkInterfaces } from "node:os";
 import { MeshError } from "../../base/errors.ts";
 import { IpAddress } from "../../base/ip.ts";
@@ -20,6 +19,7 @@ export function localAddresses(): readonly IpAddress[] {
 export async function resolve(hostname: string): Promise<readonly IpAddress[]> {
   const literal = IpAddress.parse(hostname);
   if (literal !== null) return [literal];
+  const { lookup } = await import("node:dns/promises");
   try {
     const found = await lookup(hostname, { all: true });
     const addresses = found.map(({ address }) => IpAddress.parse(address)).filter((ip) => ip !== null);

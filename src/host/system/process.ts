@@ -1,4 +1,5 @@
 /** What the process shows alike on every runtime: its facts, its signals, its output, and what a program that it runs has said. */
+import { fstatSync } from "node:fs";
 import { MeshError } from "../../base/errors.ts";
 import { hostLimits } from "../../base/limits/host.ts";
 import type { Process } from "../host.ts";
@@ -24,7 +25,7 @@ export function sharedProcess(): Pick<Process, Shared> {
     environment: process.env,
     pid: process.pid,
     uid: process.getuid?.() ?? 0,
-    isTerminal: process.stdout.isTTY === true,
+    isTerminal: isTerminal(),
     onSignal(listener) {
       const heard = signals.map((signal) => ({ signal, handle: () => listener(signal) }));
       for (const { signal, handle } of heard) process.on(signal, handle);
@@ -47,6 +48,16 @@ export function sharedProcess(): Pick<Process, Shared> {
       return user + system;
     },
   };
+}
+
+/** Asking the runtime loads its streams, a tenth of what a start costs: what is no device at all is no terminal. */
+function isTerminal(): boolean {
+  try {
+    return fstatSync(1).isCharacterDevice() && process.stdout.isTTY === true;
+  } catch {
+    // Standard output is closed.
+    return false;
+  }
 }
 
 /** @param address of the file, as the runtime imports it. @throws MeshError `configuration`, blame local. */

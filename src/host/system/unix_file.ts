@@ -2,7 +2,6 @@
  * The file of a Unix socket. Runtimes bind a path with a mode of their own, and take any file there for a reason not to; so a host binds
  * inside a private directory, and the finished socket is linked to where it belongs.
  */
-import { randomBytes } from "node:crypto";
 import {
   chmodSync,
   linkSync,
@@ -18,6 +17,7 @@ import { MeshError } from "../../base/errors.ts";
 import type { Listener } from "../host.ts";
 import { listenError, systemErrorName } from "../socket_errors.ts";
 import { unixSocketAddress } from "../unix_address.ts";
+import { randomHex } from "./random_hex.ts";
 
 /** `sockaddr_un.sun_path` holds 108 bytes with the closing NUL (unix(7)). */
 export const maxUnixPathBytes = 107;
@@ -71,7 +71,7 @@ function bindPrivately(
   path: string,
   bind: (path: string) => () => void,
 ): { readonly path: string; readonly stop: () => void } {
-  const directory = join(dirname(path), `.${randomBytes(3).toString("hex")}`);
+  const directory = join(dirname(path), `.${randomHex(3)}`);
   const bound = join(directory, "s");
   if (Buffer.byteLength(bound) > maxUnixPathBytes) throw unixListenError({ code: "ENAMETOOLONG" }, path);
   try {

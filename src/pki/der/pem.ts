@@ -24,9 +24,7 @@ export function decodePem(text: string): readonly PemBlock[] {
 }
 
 export function encodePem(label: string, der: Uint8Array): string {
-  let binary = "";
-  for (const byte of der) binary += String.fromCharCode(byte);
-  const lines = btoa(binary).replace(/.{64}(?=.)/g, "$&\n");
+  const lines = der.toBase64().replace(/.{64}(?=.)/g, "$&\n");
   return `-----BEGIN ${label}-----\n${lines}\n-----END ${label}-----\n`;
 }
 
@@ -42,7 +40,7 @@ function decodeBase64(label: string, body: string): Uint8Array {
   if (base64 === "" || base64.length % 4 !== 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(base64)) {
     throw damaged(`the ${label} block is not base64`);
   }
-  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  return Uint8Array.fromBase64(base64);
 }
 
 function count(text: string, part: string): number {

@@ -1,5 +1,4 @@
 /** A program's file, opened once: what is looked at and what is run is one and the same, whatever its path means by then. */
-import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { MeshError } from "../../../base/errors.ts";
@@ -34,6 +33,8 @@ export async function holdProgram(name: string): Promise<HeldProgram> {
 }
 
 async function digest(file: FileHandle): Promise<string | null> {
+  // Not before it is needed: it brings the streams with it, which a start has no use for.
+  const { createHash } = await import("node:crypto");
   const hash = createHash("sha256");
   const piece = new Uint8Array(pieceBytes);
   try {
