@@ -18,6 +18,8 @@ export const hostLimits = {
   turnWindowMs: 60_000,
   /** For how long the allocator keeps pages that were freed: longer than a busy connection waits for its next read. */
   freedPagesMs: 10_000,
+  /** What a function must have done before it is compiled: some 1,300 calls, which a start has of none and traffic within a second of all. */
+  compileAfter: 20_000,
   /** After its start, and then again until there is nothing to do, a program gives back what only the start needed. */
   settledMs: 500,
   /** Log lines are written when so many bytes have gathered, or after this time. */

@@ -289,10 +289,11 @@ test.if(process.platform === "linux")(
   async () => {
     const program = `
       import { keepFreedPages } from "./src/host/bun/released_memory.ts";
-      keepFreedPages(["up"]);
+      keepFreedPages(["up", "control"], ["up"]);
       console.log(JSON.stringify({
         pid: process.pid,
         delay: process.env.MIMALLOC_PURGE_DELAY ?? null,
+        compileAfter: process.env.BUN_JSC_thresholdForJITAfterWarmUp ?? null,
         kept: process.env.KEPT,
         last: process.argv.slice(-3),
       }));`;
@@ -308,6 +309,11 @@ test.if(process.platform === "linux")(
     expect(again).toEqual({
       ...{ child: again.pid, pid: again.pid, kept: "a=b é", last: ["up", "", "two words"] },
       delay: String(hostLimits.freedPagesMs),
+      compileAfter: String(hostLimits.compileAfter),
+    });
+    expect(await run({}, "control", "x", "y")).toMatchObject({
+      delay: String(hostLimits.freedPagesMs),
+      compileAfter: null,
     });
     expect((await run({}, "get", "x", "y")).delay).toBeNull();
     expect((await run({ MIMALLOC_PURGE_DELAY: "7" }, "up", "x", "y")).delay).toBe("7");

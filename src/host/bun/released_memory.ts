@@ -6,6 +6,8 @@ import { openCLibrary } from "./linux_socket.ts";
 
 /** Of Bun's allocator, mimalloc: milliseconds until a page that was freed goes back to the system. */
 const purgeDelay = "MIMALLOC_PURGE_DELAY";
+/** Of Bun's engine: what a function must have done before it is compiled, where 15 is a call and 1 a turn of a loop. Usually 500. */
+const compileAfter = "BUN_JSC_thresholdForJITAfterWarmUp";
 /** madvise(2), MADV_DONTNEED. */
 const dontNeed = 4;
 const pageBytes = 4096;
@@ -84,16 +86,20 @@ export function cleanRuns(from: number, pagemap: Uint32Array): readonly Mapping[
 
 /**
  * Bun's allocator gives back pages that were freed within milliseconds, and has to have them again, cleared, for the next read: a fifth of
- * what bulk costs. How long it waits is read from the environment when the process begins, and from nowhere later, so the program begins
- * once more with it set: before anything else of it runs, and as the same process.
+ * what bulk costs. And its engine compiles what ran some thirty times, so that a start compiles 300 functions that are never called again: a
+ * fifth of its CPU. Both are read from the environment when the process begins, and from nowhere later, so the program begins once more with
+ * them set: before anything else of it runs, and as the same process.
  *
  * Returns where nothing is to be done: it is set (by whoever starts the program, or by this), or this system has no way to begin again.
  *
  * @param commands that it is worth it for, which run for long; others are over before it pays.
+ * @param tunnels those of them that carry traffic: what they do for a connection they do thousands of times. A control plane has long work
+ *   that is done once, and compiles as usual.
  */
-export function keepFreedPages(commands: readonly string[]): void {
+export function keepFreedPages(commands: readonly string[], tunnels: readonly string[]): void {
   if (process.platform !== "linux" || process.env[purgeDelay] !== undefined) return;
-  if (!process.argv.some((word) => commands.includes(word))) return;
+  const given = (words: readonly string[]): boolean => process.argv.some((word) => words.includes(word));
+  if (!given(commands)) return;
   const library = openCLibrary((name) =>
     dlopen(name, { execve: { args: ["ptr", "ptr", "ptr"], returns: "i32" } }),
   );
@@ -106,6 +112,7 @@ export function keepFreedPages(commands: readonly string[]): void {
       Buffer.concat([
         readFileSync("/proc/self/environ"),
         Buffer.from(`${purgeDelay}=${hostLimits.freedPagesMs}\0`),
+        Buffer.from(given(tunnels) ? `${compileAfter}=${hostLimits.compileAfter}\0` : ""),
       ]),
     );
     library.symbols.execve(ptr(path.bytes), ptr(argv.pointers), ptr(environment.pointers));
