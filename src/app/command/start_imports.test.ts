@@ -43,3 +43,10 @@ test("a start loads nothing that brings the runtime's streams with it", async ()
     expect(withStreams.filter((name) => packages.has(`node:${name}`))).toEqual([]);
   }
 });
+
+test("a node's start loads its own command, and no other", async () => {
+  const { files, packages } = await loadedBy(...nodeStart);
+  const others = /^cli\/(all_commands|check|control|explain|install|node\/(?!run\.ts))/;
+  expect([...files].filter((file) => others.test(file))).toEqual([]);
+  expect(packages).not.toContain("diff");
+});
