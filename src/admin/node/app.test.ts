@@ -356,9 +356,34 @@ describe("administration", () => {
     expect((await ask(app, "/quitquitquit", page)).status).toBe(403);
     expect((await ask(app, "/config_dump", { headers: { host: "evil.example:15000" } })).status).toBe(403);
     expect(given.drains).toBe(0);
+    // A page that is read changes nothing, and is no business of another page either.
+    for (const origin of ["http://evil.example", "null"])
+      expect((await ask(app, "/config_dump", { headers: { origin } })).status).toBe(403);
     for (const host of ["localhost:15000", "[::1]:15000", "10.0.0.1:15000", "localhost"])
       expect((await ask(app, "/config_dump", { headers: { host } })).status).toBe(200);
   });
+
+  test.each(["/status", "/config_dump", "/connections", "/stats/prometheus"])(
+    "%s tells what workers say now, not what they said last",
+    async (path) => {
+      let asked = 0;
+      const refresh = async () => {
+        await Promise.resolve();
+        asked++;
+      };
+      const metrics = new MetricRegistry();
+      const gauge = metrics.gauge("asked", "Asked.", []).with({});
+      metrics.onCollect(() => gauge.set(asked));
+      const given = sources({
+        metrics,
+        openConnections: () => asked,
+        version: () => ({ version: `v${asked}` }),
+      });
+      const text = await (await ask(createAdminApp({ ...given, refresh }, open), path)).text();
+      expect(asked).toBe(1);
+      expect(text).toMatch(/"(version|total)": "?v?1"?|^asked 1$/m);
+    },
+  );
 
   test("/ lists the paths, anything else is not there", async () => {
     const app = createAdminApp(sources(), open);

@@ -64,6 +64,9 @@ test("who does not read loses records, is told how many, and gets those that com
   const long = "x".repeat(adminLimits.maxTapChars / 4);
   for (let at = 0; at < 6; at++) say({ long });
   expect((await slow.read()).at(-1)).toEqual({ dropped: 2 });
+  // What was read makes room again, for as much as before.
+  for (let at = 0; at < 3; at++) say({ long });
+  expect((await slow.read()).length).toBe(3);
 });
 
 test("as many may look on at one time as there are places; who leaves makes room, and is told no more", async () => {

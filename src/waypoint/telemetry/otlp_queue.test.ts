@@ -172,6 +172,20 @@ test("headers and roots are read for each request; a file that is not there is a
   expect(seen.length).toBe(2);
 });
 
+interface Point {
+  readonly attributes: unknown;
+  readonly startTimeUnixNano: string;
+  readonly timeUnixNano: string;
+}
+
+/** Of all metrics of one request in JSON. */
+function pointsOf(text: string): readonly Point[] {
+  const [{ scopeMetrics }] = JSON.parse(text).resourceMetrics;
+  return scopeMetrics[0].metrics.flatMap((each: Record<string, { readonly dataPoints: readonly Point[] }>) =>
+    ["sum", "gauge", "histogram"].flatMap((kind) => each[kind]?.dataPoints ?? []),
+  );
+}
+
 describe("metrics toward a collector", () => {
   function exporting(reply: Answer, series = 3) {
     const made = scene(reply);
@@ -218,10 +232,43 @@ describe("metrics toward a collector", () => {
     await world.run(60_100);
     expect(asked.length).toBe(Math.ceil(1_001 / otlpLimits.pointsPerRequest));
     expect(counts()).toMatchObject({ sent: 1_001, lost: 0 });
+    // Each point is in one of the parts, and in no two of them.
+    const parts = asked.map(({ text }) => pointsOf(text));
+    for (const part of parts) expect(part.length).toBeLessThanOrEqual(otlpLimits.pointsPerRequest);
+    const values = parts.flat().map((point) => point.attributes);
+    expect(new Set(values.map((each) => JSON.stringify(each))).size).toBe(1_001);
+    expect(values.length).toBe(1_001);
     status = 503;
+    const before = asked.length;
     await world.run(120_200);
+    // Who has just refused the first is not asked to take the others.
+    expect(asked.length).toBe(before + 1);
     expect(counts()).toMatchObject({ sent: 1_001, lost: otlpLimits.pointsPerRequest });
     expect(said).toEqual(["warn metrics cannot be sent; they are counted on"]);
+  });
+
+  test("are sums since the start, whenever they are sent", async () => {
+    const { world, options, asked } = exporting(() => answer(200));
+    const startMs = options.clock.wallMs();
+    await world.run(120_002);
+    expect(asked.length).toBe(2);
+    for (const [round, { text }] of asked.entries())
+      for (const { startTimeUnixNano, timeUnixNano } of pointsOf(text)) {
+        expect(startTimeUnixNano).toBe(`${BigInt(startMs) * 1_000_000n}`);
+        expect(BigInt(timeUnixNano) - BigInt(startTimeUnixNano)).toBe(BigInt(round + 1) * 60_000_000_000n);
+      }
+  });
+
+  test("that a collector says it did not take are lost, and never more than it was given", async () => {
+    let rejected = 3;
+    const { world, counts } = exporting(() =>
+      answer(200, {}, JSON.stringify({ partialSuccess: { rejectedDataPoints: String(rejected) } })),
+    );
+    await world.run(60_001);
+    expect(counts()).toMatchObject({ sent: 1, lost: 3 });
+    rejected = 100;
+    await world.run(120_002);
+    expect(counts()).toMatchObject({ sent: 1, lost: 7 });
   });
 
   test("a collector that hangs is not asked twice", async () => {
