@@ -4,6 +4,8 @@ import { IpAddress } from "../base/ip.ts";
 import { doorLimits } from "../base/limits/door.ts";
 import { hostLimits } from "../base/limits/host.ts";
 import { silentLogger } from "../base/log.ts";
+import { MetricRegistry } from "../base/metrics.ts";
+import { writeMetrics } from "../base/metrics_text.ts";
 import type { Clock, Socket } from "../host/host.ts";
 import { FakeSocket } from "../host/testing/fake_socket.ts";
 import { Door, type DoorLimits, type Visit } from "./door.ts";
@@ -29,11 +31,12 @@ function opened(limits: Partial<DoorLimits> = {}) {
     defer: (callback) => void deferred.push(callback),
     setTimer: () => ({ cancel: () => {} }),
   };
+  const metrics = new MetricRegistry();
   const door = new Door({
     clock,
     net: { speech: (socket: Socket) => (socket instanceof Caller ? () => socket.spoke : null) },
     logger: silentLogger,
-    metrics: null,
+    metrics,
     name: "test",
     limits: { maxUnproven: 100, maxUnprovenPerAddress: 100, maxUnprovenPerNeighbourhood: 100, ...limits },
   });
@@ -49,7 +52,7 @@ function opened(limits: Partial<DoorLimits> = {}) {
   const turn = () => {
     for (const callback of deferred.splice(0)) callback();
   };
-  return { door, enter, pass, turn };
+  return { door, enter, pass, turn, metrics };
 }
 
 const out = (visits: readonly Visit[]) => visits.map(({ signal }) => signal.aborted);
@@ -117,6 +120,32 @@ describe("who makes room", () => {
     late.leave();
     expect(door.size).toBe(1);
   });
+});
+
+test("who made room and who found none are counted apart", async () => {
+  const { enter, metrics } = opened({ maxUnproven: 2 });
+  await enter("10.0.0.1");
+  await enter("10.0.1.1", true);
+  await enter("10.0.2.1", true);
+  for (let index = 0; index < 3; index++) expect(await code(enter(`10.1.${index}.1`))).toBe("limit_reached");
+  const text = writeMetrics(metrics, "prometheus");
+  expect(text).toContain('fairlead_unproven_connections_total{door="test",outcome="closed"} 1\n');
+  expect(text).toContain('fairlead_unproven_connections_total{door="test",outcome="refused"} 3\n');
+});
+
+test("whoever had to make room while it waited for its turn is not begun with", async () => {
+  const { door, enter, pass, turn } = opened({ maxUnproven: 1 });
+  const silent = await enter("10.0.0.1");
+  await door.begin(silent, async () => pass(hostLimits.turnMs));
+  // Both wait for a turn that has time: the newcomer, who takes the place, and the handshake of who has it.
+  const newcomer = enter("10.0.1.1");
+  let isBegun = false;
+  const begun = door.begin(silent, async () => {
+    isBegun = true;
+  });
+  turn();
+  await newcomer;
+  expect([await code(begun), isBegun]).toEqual(["limit_reached", false]);
 });
 
 test("a crowd is looked at as turns have time, and what is too much of it is refused at once", async () => {

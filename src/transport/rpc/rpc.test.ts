@@ -44,6 +44,8 @@ class Lab {
   readonly far: Host;
   readonly peers: RpcPeer[] = [];
   readonly service = new GrpcService<RpcPeer>();
+  /** How much time each call had left when it arrived; null for no end. */
+  readonly timesLeft: (number | null)[] = [];
   readonly verified: number[] = [];
   verdict: MeshError | null = null;
   /** Whether a caller has proven itself by calling. */
@@ -56,6 +58,7 @@ class Lab {
     this.far = this.world.machine("far", { addresses: ["10.0.0.2"] }).start();
     this.service.unary(echoMethod, async (message, call) => {
       this.peers.push(call.peer);
+      this.timesLeft.push(call.deadlineMs === null ? null : call.deadlineMs - this.far.clock.now());
       if (this.believes) call.peer.proven();
       return message;
     });
@@ -302,6 +305,48 @@ describe("a server that cannot be reached", () => {
     const cancelled = lab.failure(channel.unary(echoMethod, bytesOf("x"), { signal: abort.signal }));
     abort.abort();
     expect(await cancelled).toMatchObject({ code: grpcCode.cancelled });
+    // One that was given up before it began waits for nothing.
+    const beforeMs = lab.world.nowMs;
+    const late = channel.unary(echoMethod, bytesOf("x"), { signal: AbortSignal.abort() });
+    expect(await lab.failure(late)).toMatchObject({ code: grpcCode.cancelled });
+    expect(lab.world.nowMs - beforeMs).toBeLessThan(1);
+  });
+
+  test("takes of a call's time what it was waited for", async () => {
+    lab.server.close();
+    const channel = lab.channel({ backoffStartMs: 300 });
+    await lab.failure(channel.unary(echoMethod, bytesOf("x")));
+    lab.server = lab.newServer();
+    lab.server.listen(at("10.0.0.2", 15012));
+    await lab.world.settle(channel.unary(echoMethod, bytesOf("x"), { timeoutMs: 1_000 }));
+    await lab.world.settle(channel.unary(echoMethod, bytesOf("x"), { timeoutMs: 1_000 }));
+    const [waited = 0, went = 0] = lab.timesLeft;
+    expect(waited).toBeLessThanOrEqual(700);
+    expect(went).toBeGreaterThan(900);
+  });
+
+  test("is tried again soon after a connection that lived, and later after one that did not", async () => {
+    const bounds = { backoffStartMs: 100, backoffResetMs: 5_000 };
+    const waitedFor = async (livedMs: number): Promise<number> => {
+      const channel = lab.channel(bounds);
+      // Fails four times: without a connection that lives the fifth attempt is 1.6 seconds away.
+      lab.server.close();
+      for (let attempt = 0; attempt < 4; attempt++)
+        await lab.failure(channel.unary(echoMethod, bytesOf("x")));
+      lab.server = lab.newServer();
+      lab.server.listen(at("10.0.0.2", 15012));
+      await lab.echo(channel);
+      await lab.run(livedMs);
+      lab.server.close();
+      await lab.run(50);
+      lab.server = lab.newServer();
+      lab.server.listen(at("10.0.0.2", 15012));
+      const startedMs = lab.world.nowMs;
+      await lab.echo(channel);
+      return lab.world.nowMs - startedMs;
+    };
+    expect(await waitedFor(bounds.backoffResetMs)).toBeLessThan(200);
+    expect(await waitedFor(bounds.backoffResetMs - 1_000)).toBeGreaterThan(1_000);
   });
 
   test("that takes connections only to drop them is backed off from", async () => {
@@ -331,6 +376,9 @@ describe("a server that cannot be reached", () => {
       code: grpcCode.resourceExhausted,
     });
     for (const each of waiting) expect(await each).toMatchObject({ code: "connect_timeout" });
+    // Those that have failed wait no longer.
+    const again = [1, 2].map(() => lab.failure(channel.unary(echoMethod, bytesOf("x"))));
+    for (const each of again) expect(await each).toMatchObject({ code: "connect_timeout" });
   });
 
   test("is not waited for by a channel that is closed", async () => {
@@ -342,6 +390,18 @@ describe("a server that cannot be reached", () => {
     channel.close();
     expect(await waiting).toMatchObject({ code: "stopped" });
     expect(await lab.failure(channel.unary(echoMethod, bytesOf("x")))).toMatchObject({ code: "stopped" });
+  });
+
+  test("that has sent a connection away loses its calls, too, when the channel is closed", async () => {
+    const channel = lab.channel();
+    const answers = new Answers();
+    await lab.world.settle(channel.stream(streamMethod, answers));
+    void lab.server.drain();
+    await lab.run(50);
+    expect([channel.connected, answers.end, lab.server.connections]).toEqual([false, null, 1]);
+    channel.close();
+    await lab.run(50);
+    expect([answers.code, lab.server.connections]).toEqual([grpcCode.unavailable, 0]);
   });
 });
 
@@ -489,6 +549,27 @@ describe("bounds of the server", () => {
     }
   });
 
+  test("of one address are counted on as its connections come and go, while one of them is there", async () => {
+    bounded({ maxHandlersPerConnection: 100, maxHandlersPerAddress: 1 });
+    const slow = { ...echoMethod, path: "/test.Echo/Slow" };
+    const gate = Promise.withResolvers<void>();
+    lab.service.unary(slow, async (message) => {
+      await gate.promise;
+      return message;
+    });
+    const [first, second] = [lab.channel(), lab.channel()];
+    await lab.echo(second);
+    const call = first.unary(slow, bytesOf("x"));
+    await lab.run(100);
+    second.close();
+    await lab.run(100);
+    expect(await lab.failure(lab.channel().unary(slow, bytesOf("y")))).toMatchObject({
+      code: grpcCode.resourceExhausted,
+    });
+    gate.resolve();
+    await lab.world.settle(call);
+  });
+
   test("bytes of requests that are not whole, of one connection and of one address", async () => {
     const elsewhere = lab.world.machine("else", { addresses: ["10.0.0.3"] }).start();
     // What its first frame brings waits for the second: a frame less the five bytes before a message.
@@ -578,6 +659,25 @@ describe("the end", () => {
     expect(await lab.failure(lab.channel().unary(echoMethod, bytesOf("x")))).toMatchObject({
       code: "connect_refused",
     });
+  });
+
+  test("a connection whose handshake was under way when the drain began is not kept", async () => {
+    lab.server.close();
+    const server = lab.newServer({
+      credentials: () => {
+        void server.drain();
+        return authority.server.credentials;
+      },
+    });
+    server.listen(at("10.0.0.2", 15012));
+    const channel = lab.channel();
+    const ended = channel.unary(echoMethod, bytesOf("x")).then(
+      () => null,
+      () => null,
+    );
+    await lab.run(2_000);
+    expect([server.connections, channel.connected]).toEqual([0, false]);
+    await ended;
   });
 
   test("an idle connection closes at once when the server drains", async () => {

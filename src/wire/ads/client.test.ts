@@ -66,7 +66,9 @@ describe("what a client asks for", () => {
     take(client, response("8", { b: "2b" }, ["a"]));
     client.disconnect();
     const [, address] = client.connect();
-    expect(address).toMatchObject({ initialResourceVersions: { b: "2b", c: "3" }, responseNonce: "" });
+    // Exactly these: what was removed is not told.
+    expect(address?.initialResourceVersions).toEqual({ b: "2b", c: "3" });
+    expect(address?.responseNonce).toBe("");
   });
 });
 

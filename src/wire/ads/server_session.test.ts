@@ -559,6 +559,9 @@ describe("bounds", () => {
     });
     expect(bounds.request("")?.message).toContain("without a type");
     expect(bounds.request("t", { resourceNamesSubscribe: ["x".repeat(51)] })?.message).toContain("too long");
+    expect(bounds.request("t", { resourceNamesUnsubscribe: ["x".repeat(51)] })?.message).toContain(
+      "too long",
+    );
     expect(bounds.request("x".repeat(51))?.message).toContain("too long");
     expect(bounds.request("t", { initialResourceVersions: { a: "1", b: "1" } })?.message).toContain(
       "initial",

@@ -202,12 +202,20 @@ describe("Response", () => {
   test("a lost connection is UNAVAILABLE with the reason as its cause; GOAWAY is for calls it did not take", () => {
     const lost = ended((lab) => lab.peer.connection.receiveEnd(0));
     expect(lost.answers.end?.error).toMatchObject({ code: 14, cause: { code: "connection_closed" } });
+    // A peer that breaks the rules of HTTP/2 would break them again: that is INTERNAL.
+    const tooMuch = ended((lab) => lab.peer.frame(frameType.windowUpdate, 0, 0, maxIncrement));
+    expect(tooMuch.answers.end?.error).toMatchObject({ code: 13, cause: { code: "h2_flow_control" } });
+    const nonsense = ended((lab) => lab.peer.frame(frameType.data, 0, 0, new Uint8Array(1)));
+    expect(nonsense.answers.end?.error).toMatchObject({ code: 13, cause: { code: "h2_protocol" } });
     const refused = ended((lab) => lab.peer.frame(frameType.goAway, 0, 0, new Uint8Array(8)));
     expect(refused.code).toBe(grpcCode.unavailable);
     expect(refused.lab.client.hasRoom).toBe(false);
     expect(() => refused.lab.call()).toThrow(GrpcError);
   });
 });
+
+/** A window grows to 2^31-1 at the most, and is not empty before. */
+const maxIncrement = Uint8Array.of(0x7f, 0xff, 0xff, 0xff);
 
 describe("The caller ends it", () => {
   test("deadline: DEADLINE_EXCEEDED, RST_STREAM CANCEL, and nothing is told afterwards", () => {
