@@ -180,6 +180,18 @@ describe("RFC 9113 §6.9.2 a window of ours that shrinks", () => {
       8, 1, 1,
     ]);
   });
+
+  test("gives nothing back on a stream that has nothing more to come", () => {
+    const peer = new FramePeer("client", { limits: { streamWindowBytes: 1000 } });
+    peer.shake();
+    open(peer);
+    peer.frame(frameType.data, 0, 1, new Uint8Array(1));
+    peer.frame(frameType.data, frameFlag.endStream, 1, new Uint8Array(0));
+    peer.connection.updateSettings({ initialWindowBytes: 1 });
+    peer.frames();
+    peer.frame(frameType.settings, frameFlag.ack, 0);
+    expect(peer.frames()).toEqual([]);
+  });
 });
 
 describe("RFC 9113 §6.9.2 sending", () => {

@@ -68,6 +68,18 @@ describe("RFC 9113 §3.4, §6.5 the beginning", () => {
     expect(good.connection.deadlineMs).toBeNull();
   });
 
+  test("§6.5.3 each SETTINGS has its own time: one that is acknowledged late takes none of the next one's", () => {
+    const peer = new FramePeer("server");
+    peer.shake();
+    for (const maxFrameBytes of [20_000, 30_000]) peer.connection.updateSettings({ maxFrameBytes });
+    const ackedMs = h2Limits.settingsAckTimeoutMs - 1;
+    pass(peer, ackedMs);
+    peer.frame(frameType.settings, frameFlag.ack, 0);
+    expect(peer.connection.deadlineMs).toBe(ackedMs + h2Limits.settingsAckTimeoutMs);
+    pass(peer, ackedMs + h2Limits.settingsAckTimeoutMs);
+    expect(peer.goAwayCode()).toBe(h2ErrorCode.settingsTimeout);
+  });
+
   test("the constructor has output but does not call back", () => {
     const peer = new FramePeer("client");
     expect([peer.connection.wantsOutput, peer.events.outputReady]).toEqual([true, 0]);
@@ -96,6 +108,13 @@ describe("RFC 9113 §6.7 PING", () => {
     expect(peer.events.pongs).toBe(0);
     peer.frame(frameType.ping, frameFlag.ack, 0, ping?.payload);
     expect(peer.events.pongs).toBe(1);
+    // The answer to an earlier one is none to the next.
+    peer.connection.ping();
+    const [next] = peer.frames();
+    peer.frame(frameType.ping, frameFlag.ack, 0, ping?.payload);
+    expect(peer.events.pongs).toBe(1);
+    peer.frame(frameType.ping, frameFlag.ack, 0, next?.payload);
+    expect(peer.events.pongs).toBe(2);
   });
 
   test("keep-alive: a PING after silence, and the end when nothing answers", () => {
