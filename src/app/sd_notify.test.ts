@@ -38,6 +38,11 @@ test("readiness, status and the end are told, each when it is so", async () => {
   pending = ["capture rules"];
   await w.run(w.nowMs + 2_000);
   expect(said.at(-1)).toBe("STATUS=waits for capture rules");
+  pending = [];
+  await w.run(w.nowMs + 2_000);
+  // A service becomes ready once; what comes and goes after that is its status.
+  expect(said.at(-1)).toBe("STATUS=ready");
+  expect(said.filter((line) => line.includes("READY=1")).length).toBe(1);
   notifier.stopping();
   expect(said.at(-1)).toStartWith("STOPPING=1");
   notifier.close();

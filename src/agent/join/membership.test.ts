@@ -113,7 +113,21 @@ async function bench(hosts?: readonly string[]) {
     await wait(10_000);
     return paths.filter((path) => seen.has(path));
   };
-  return { world, control, begin, follow, followed, sign, failure, restart, wait, apart, followedFiles };
+  const { disk } = machine;
+  return {
+    world,
+    disk,
+    control,
+    begin,
+    follow,
+    followed,
+    sign,
+    failure,
+    restart,
+    wait,
+    apart,
+    followedFiles,
+  };
 }
 
 describe("a host that has nothing yet", () => {
@@ -131,6 +145,17 @@ describe("a host that has nothing yet", () => {
     restart();
     const again = await begin();
     expect([control.joins.length, again.status().node?.serialNumber]).toEqual([1, serial]);
+  });
+
+  test("keeps what it is known by where no other user of the host can read it", async () => {
+    const { world, disk, begin, follow } = await bench();
+    await follow(await begin());
+    await world.run(world.nowMs + 60_000);
+    const files = disk.list("/state") ?? [];
+    expect(files.length).toBeGreaterThan(0);
+    for (const { path, isDirectory } of files)
+      expect([path, disk.modeOf(path)]).toEqual([path, isDirectory ? 0o700 : 0o600]);
+    expect(disk.modeOf("/state")).toBe(0o700);
   });
 
   test("tells those addresses that it was given, where it was", async () => {
@@ -154,9 +179,11 @@ describe("a host that has nothing yet", () => {
       [{ joinToken: null }, "configuration: this host has not joined 10.0.0.9:15012"],
       [{}, "control_refused: the control plane refused the join token"],
     ] as const) {
-      const { control, begin, failure, apart, followedFiles } = await bench();
+      const { control, disk, begin, failure, apart, followedFiles } = await bench();
       control.refusal = refusedByControl;
       expect(await failure(begin({ ...(await apart()), ...change }))).toStartWith(words);
+      // What was made for the join is for this user alone, also where nothing came of it.
+      expect([null, 0o700]).toContain(disk.modeOf("/state"));
       expect(await followedFiles()).toEqual([]);
     }
   });

@@ -123,6 +123,7 @@ test("heads that go on from each other are taken, also over a restart; a gap is 
   expect(await take(await log.head(100, 5))).toBeNull();
   expect(await take(await log.head(101, 100))).toBeNull();
   expect(witness.status).toMatchObject({ heads: 3, conflicts: [] });
+  expect(files.modes.get(path)).toBe(0o600);
   const again = await open(files);
   // Written at the first head, and then not with each.
   expect(again.witness.status.head).toStartWith("10:");

@@ -1,7 +1,7 @@
 /** An audit log that somebody with the disk has cut or written again, hashes and all, is found by the heads that were signed before. */
 import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chainRow } from "../../base/audit_chain.ts";
@@ -63,6 +63,25 @@ function rewrite(database: Database, from: number, details: readonly string[]): 
     );
   });
 }
+
+test("all that a control plane keeps is for its own user alone, in a folder that was for everybody", async () => {
+  chmodSync(directory, 0o755);
+  const { stop } = await start();
+  const modeOf = (path: string): string => (statSync(path).mode & 0o777).toString(8);
+  const modes = Object.fromEntries(
+    readdirSync(directory).map((name) => [name, modeOf(join(directory, name))]),
+  );
+  expect(modeOf(directory)).toBe("700");
+  // What SQLite makes is kept by the folder; what we make, by itself as well: it may be copied elsewhere.
+  const ours = Object.entries(modes).filter(
+    ([name]) => !name.startsWith("control.db") && !name.startsWith("."),
+  );
+  expect(ours.map(([name]) => name).sort()).toEqual(
+    expect.arrayContaining(["audit-heads.json", "control.id", "key-encryption.key"]),
+  );
+  for (const [name, mode] of ours) expect([name, mode]).toEqual([name, "600"]);
+  await stop();
+});
 
 test("rows that are cut off, or cut and written again in a chain that holds, are found at the next start and by a question", async () => {
   const { parts, stop } = await start();

@@ -69,6 +69,10 @@ class Bench {
     this.#close();
   }
 
+  modeOf(path: string): number | null {
+    return this.#machine.disk.modeOf(path);
+  }
+
   jump(byMs: number): void {
     this.#machine.jumpWall(byMs);
   }
@@ -117,6 +121,8 @@ test("exported, the root's key is in the file and nowhere else; kept away, all g
   const { bench, custody } = await exported();
   const { files } = bench.host;
   expect(custody.status()).toEqual({ place: "file", path });
+  // It is the key of the whole mesh: no other user of the host may read it.
+  expect(bench.modeOf(path)).toBe(0o600);
   const pem = await bench.settle(files.readText(path));
   const [key] = decodePemLabel(pem, "PRIVATE KEY");
   const root = bench.rootRow;

@@ -20,6 +20,7 @@ const settings: TrialSettings = {
 /** @param speaks whether the guard comes up. */
 function lab(speaks = true) {
   const world = new MemoryWorld(1);
+  const machine = world.machine("vm", { addresses: ["10.0.0.1"] });
   const started: string[][] = [];
   const told: string[] = [];
   const guard = {
@@ -28,7 +29,8 @@ function lab(speaks = true) {
       return { spoke: Promise.resolve(speaks), tell: (text: string) => void told.push(text) };
     },
   };
-  const host = world.host("vm", { addresses: ["10.0.0.1"], detached: guard });
+  const { disk } = machine;
+  const host = machine.start({ detached: guard });
   const reverted: number[] = [];
   const begin = async (changes: Partial<TrialSettings> = {}): Promise<Trial | null> => {
     const begun = Trial.begin(host, { ...settings, ...changes }, silentLogger);
@@ -42,7 +44,7 @@ function lab(speaks = true) {
     await world.run(world.nowMs + 1_000);
     return done;
   };
-  return { world, host, started, told, reverted, begin, confirm };
+  return { world, disk, host, started, told, reverted, begin, confirm };
 }
 
 test("without a confirmation everything is put back at the deadline, once, and the guard need not", async () => {
@@ -59,9 +61,11 @@ test("without a confirmation everything is put back at the deadline, once, and t
 });
 
 test("what was confirmed stays, and is not asked for again until it is something else", async () => {
-  const { world, begin, started, told, reverted, confirm } = lab();
+  const { world, disk, begin, started, told, reverted, confirm } = lab();
   const trial = await begin();
   expect(await confirm(trial)).toBe(true);
+  // Whoever could write there would have capture confirmed that was never tried.
+  expect(disk.modeOf(settings.path)).toBe(0o600);
   expect([trial?.state, told]).toEqual(["confirmed", ["release\n"]]);
   await world.run(world.nowMs + 10 * afterMs);
   expect(reverted).toEqual([]);

@@ -47,6 +47,25 @@ describe("a disk without power forgets what was not flushed", () => {
   });
 });
 
+test("who may read a file is what was said when it was made, and goes with it", async () => {
+  const world = new MemoryWorld(1);
+  const machine = world.machine("one", { addresses: ["10.0.0.1"] });
+  const { files } = machine.start();
+  const done = (work: Promise<unknown>) => world.settle(work);
+  await done(files.makeDirectory("/state", 0o700));
+  await done(files.writeAtomic("/state/key", bytes("k"), 0o600));
+  await done(files.appendLines("/state/log", bytes("{}\n"), 0o640));
+  await done(files.appendLines("/state/log", bytes("{}\n"), 0o600));
+  const modes = ["", "/key", "/log", "/none"].map((path) => machine.disk.modeOf(`/state${path}`));
+  expect(modes).toEqual([0o700, 0o600, 0o640, null]);
+  // A file that is replaced is as it is made then, and one that another program writes keeps what it has.
+  await done(files.writeAtomic("/state/key", bytes("k"), 0o400));
+  machine.disk.write("/state/log", "x");
+  expect(["/key", "/log"].map((path) => machine.disk.modeOf(`/state${path}`))).toEqual([0o400, 0o640]);
+  await done(files.remove("/state"));
+  expect(machine.disk.modeOf("/state/key")).toBeNull();
+});
+
 /** Runs `work` again and again, with the power cut after one more event of it, and tells `judge` what is left, and whether the work was done. */
 async function cutEverywhere(
   work: (host: MemoryHost) => Promise<unknown>,

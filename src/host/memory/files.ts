@@ -20,6 +20,8 @@ export class MemoryDisk {
   /** Names that are on the disk: those of a folder get there when it is flushed. */
   readonly #flushedNames = new Map<string, Inode>();
   readonly #folders = new Set<string>(["/"]);
+  /** Whom files and folders are for, by path, where it was said: who may write what is in them is a promise like any other. */
+  readonly #modes = new Map<string, number>();
   /** Of what is there, by path, once it was asked for. */
   readonly #identities = new Map<string, { readonly of: Inode | null; readonly number: number }>();
   #lastIdentity = 0;
@@ -65,7 +67,21 @@ export class MemoryDisk {
     if (inode === undefined) throw failure("ENOENT", from);
     this.#inodes.delete(from);
     this.#inodes.set(to, inode);
+    const mode = this.#modes.get(from);
+    this.#modes.delete(from);
+    if (mode === undefined) this.#modes.delete(to);
+    else this.#modes.set(to, mode);
     this.#changed(to);
+  }
+
+  /** chmod. */
+  setMode(path: string, mode: number): void {
+    this.#modes.set(path, mode);
+  }
+
+  /** Null for what no program of ours has made. */
+  modeOf(path: string): number | null {
+    return this.#modes.get(path) ?? null;
   }
 
   /**
@@ -91,6 +107,8 @@ export class MemoryDisk {
     for (const folder of [...this.#folders]) if (isBelow(folder, path)) this.#folders.delete(folder);
     for (const known of [...this.#identities.keys()])
       if (isBelow(known, path)) this.#identities.delete(known);
+    for (const known of [...this.#modes.keys()])
+      if (known === path || isBelow(known, path)) this.#modes.delete(known);
     this.#changed(path);
   }
 
@@ -161,11 +179,12 @@ export function openFiles(disk: MemoryDisk, schedule: Schedule, owner: Owner, ra
     if (disk.list(parent(path)) === null) throw failure("ENOENT", path);
   };
   /** In the steps of the real host: between any two of them the process may be killed, or the power go. */
-  const replace = async (path: string, bytes: Uint8Array): Promise<void> => {
+  const replace = async (path: string, bytes: Uint8Array, mode: number): Promise<void> => {
     const temporary = `${parent(path)}/.${path.slice(path.lastIndexOf("/") + 1)}.${random.next().toString(16)}`;
     await soon(() => {
       demandRoom(path);
       disk.writeUnflushed(temporary, bytes);
+      disk.setMode(temporary, mode);
     });
     await soon(() => disk.flush(temporary));
     await soon(() => disk.rename(temporary, path));
@@ -177,8 +196,8 @@ export function openFiles(disk: MemoryDisk, schedule: Schedule, owner: Owner, ra
     list: (path) => soon(() => disk.list(path)),
     exists: (path) => soon(() => disk.exists(path)),
     identity: (path) => soon(() => disk.identity(path)),
-    writeAtomic: (path, bytes) => replace(path, bytes.slice()),
-    writeStream: async (path, pieces) => {
+    writeAtomic: (path, bytes, mode) => replace(path, bytes.slice(), mode),
+    writeStream: async (path, pieces, mode) => {
       const all: Uint8Array[] = [];
       for await (const piece of pieces) all.push(piece.slice());
       const whole = new Uint8Array(all.reduce((sum, { length }) => sum + length, 0));
@@ -187,14 +206,15 @@ export function openFiles(disk: MemoryDisk, schedule: Schedule, owner: Owner, ra
         whole.set(piece, at);
         at += piece.length;
       }
-      await replace(path, whole);
+      await replace(path, whole, mode);
       return whole.length;
     },
-    appendLines: async (path, lines) => {
+    appendLines: async (path, lines, mode) => {
       const copy = lines.slice();
       await soon(() => {
         demandRoom(path);
         const before = disk.exists(path) ? disk.read(path) : new Uint8Array();
+        if (!disk.exists(path)) disk.setMode(path, mode);
         const whole = before.subarray(0, before.lastIndexOf(0x0a) + 1);
         if (whole.length < before.length && before[whole.length] !== 0x7b) throw failure("EINVAL", path);
         const bytes = new Uint8Array(whole.length + copy.length);
@@ -205,10 +225,11 @@ export function openFiles(disk: MemoryDisk, schedule: Schedule, owner: Owner, ra
       await soon(() => disk.flush(path));
       await soon(() => disk.flushNames(parent(path)));
     },
-    makeDirectory: (path) =>
+    makeDirectory: (path, mode) =>
       soon(() => {
         if (disk.full) throw failure("ENOSPC", path);
         disk.makeFolder(path);
+        disk.setMode(path, mode);
       }),
     remove: (path) => soon(() => disk.remove(path)),
     watch: (path, onChange) => watchCoalesced(disk, schedule, owner, path, onChange),
