@@ -1,11 +1,13 @@
 /** `/etc/resolv.conf` on a simulated host: set up, kept, given back. conformance/vm has the same on real ones. */
 import { describe, expect, test } from "bun:test";
+import { MeshError } from "../base/errors.ts";
 import { dnsLimits } from "../base/limits/dns.ts";
 import { silentLogger } from "../base/log.ts";
 import { rejectionOf } from "../base/testing/rejection.ts";
 import { MemoryWorld } from "../host/memory/world.ts";
 import { ip } from "../mesh/testing/fixture.ts";
 import {
+  dropInPath,
   findSetupMode,
   ResolverSetup,
   removeResolver,
@@ -23,9 +25,22 @@ async function world(
   text: string | null = original,
   mode: SetupMode = "resolv-conf",
   upstreams: string[] = [],
+  programs: readonly string[] = [],
 ) {
   const w = new MemoryWorld(1);
-  const host = w.host("node", { addresses: ["10.0.0.1"] });
+  const ran: string[] = [];
+  const host = w.host("node", {
+    addresses: ["10.0.0.1"],
+    programs: Object.fromEntries(
+      programs.map((program) => [
+        program,
+        (args: readonly string[], input: string) => {
+          ran.push([program, ...args, ...(input === "" ? [] : [`< ${input.split("\n")[0]}`])].join(" "));
+          return { exitCode: 0, output: program === "readlink" ? "../run/systemd/stub.conf\n" : "" };
+        },
+      ]),
+    ),
+  });
   const write = (content: string, path: string = resolvConfPath) =>
     w.settle(host.files.writeAtomic(path, new TextEncoder().encode(content), 0o644));
   const read = () => w.settle(host.files.readText(resolvConfPath));
@@ -38,7 +53,7 @@ async function world(
     upstreams: upstreams.map((each) => ({ ip: ip(each), port: 53 })),
   };
   const open = () => w.settle(ResolverSetup.open(host, settings, silentLogger));
-  return { w, host, write, read, open, has: (path: string) => w.settle(host.files.exists(path)) };
+  return { w, ran, host, write, read, open, has: (path: string) => w.settle(host.files.exists(path)) };
 }
 
 const serversOf = (setup: ResolverSetup): readonly string[] => setup.servers.map(({ ip: { text } }) => text);
@@ -124,6 +139,53 @@ describe("resolv.conf", () => {
     await w.settle(setup.remove());
     expect([await read(), serversOf(setup)]).toEqual([original, ["10.0.0.53"]]);
   });
+});
+
+test("what was a link is one again, to where it led", async () => {
+  const { w, ran, open } = await world(original, "resolv-conf", [], ["readlink", "ln"]);
+  const setup = await open();
+  await w.settle(setup.apply());
+  await w.settle(setup.remove());
+  expect(ran).toEqual(["readlink /etc/resolv.conf", "ln -sfn ../run/systemd/stub.conf /etc/resolv.conf"]);
+});
+
+test("a file that is mounted alone cannot be replaced, and is written in its place; any other failure is one", async () => {
+  for (const [said, written] of [
+    [
+      "EBUSY: resource busy",
+      ["tee /etc/resolv.conf < # Written by fairlead: its node answers names of the mesh"],
+    ],
+    ["EACCES", []],
+  ] as const) {
+    const { w, ran, host, open } = await world(original, "resolv-conf", [], ["tee"]);
+    const { writeAtomic } = host.files;
+    host.files.writeAtomic = async (path, bytes, mode) => {
+      if (path === resolvConfPath) throw new MeshError("io", "local", said);
+      await writeAtomic(path, bytes, mode);
+    };
+    const setup = await open();
+    await w.settle(setup.apply());
+    expect(ran.map((line) => line.replace(/, and passes.*/, ""))).toEqual([...written]);
+    expect(setup.problem === null).toBe(written.length > 0);
+  }
+});
+
+test("systemd-resolved is told of the proxy, by either family, and once more when it is no longer asked", async () => {
+  for (const [listening, line] of [
+    [listens, "DNS=127.0.0.1:15053"],
+    [{ ip: ip("::1"), port: 15053 }, "DNS=[::1]:15053"],
+  ] as const) {
+    const { w, ran, host } = await world(original, "resolved", [], ["systemctl"]);
+    const settings = { mode: "resolved", listens: listening, port53, upstreams: [] } as const;
+    const setup = await w.settle(ResolverSetup.open(host, settings, silentLogger));
+    await w.settle(setup.apply());
+    expect((await w.settle(host.files.readText(dropInPath))).split("\n")).toContain(line);
+    expect(await w.settle(resolverIsSet(host))).toBe("resolved");
+    expect(ran).toEqual(["systemctl restart systemd-resolved"]);
+    await w.settle(setup.remove());
+    expect(await w.settle(host.files.exists(dropInPath))).toBe(false);
+    expect(ran.length).toBe(2);
+  }
 });
 
 test("systemd-resolved is used where the host's programs ask it", async () => {

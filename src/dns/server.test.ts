@@ -1,5 +1,6 @@
 /** The proxy on simulated hosts: what the mesh answers, what is passed on and to whom, and its bounds. */
 import { describe, expect, test } from "bun:test";
+import { MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
 import { dnsLimits } from "../base/limits/dns.ts";
 import { MetricRegistry } from "../base/metrics.ts";
@@ -121,7 +122,14 @@ async function world(shape: Shape = {}) {
 
 describe("names of the mesh", () => {
   test("a service's addresses of the client's network, of the family that is asked for", async () => {
-    const { add, ask } = await world();
+    const { add, ask, server, w } = await world();
+    const raw = async (name: string): Promise<Uint8Array> => {
+      const query = writeQuery(7, name, dnsType.a) ?? new Uint8Array(0);
+      return (await w.settle(server.answer(query, { ip: ip("127.0.0.1"), port: 1 }, "udp"))) ?? query;
+    };
+    /** Behind the head, the question, and the record's name (a pointer), type and class. */
+    const ttlOf = (answer: Uint8Array) =>
+      new DataView(answer.buffer, answer.byteOffset).getUint32(12 + "db.shop".length + 2 + 4 + 6);
     const at = (text: string, network = "") => ({ network, ip: ip(text) });
     add(
       service(
@@ -131,6 +139,7 @@ describe("names of the mesh", () => {
       ),
     );
     expect(await ask("db.shop")).toEqual({ code: 0, isCut: false, addresses: ["10.9.0.1", "10.9.0.2"] });
+    expect(ttlOf(await raw("db.shop"))).toBe(dnsLimits.ttlSeconds);
     expect((await ask("DB.Shop", dnsType.aaaa))?.addresses).toEqual(["fd09::1"]);
     expect((await ask("db"))?.addresses).toEqual(["10.9.0.1", "10.9.0.2"]);
     add(service("four", { 80: 80 }, { addresses: [at("10.9.0.3")] }));
@@ -246,6 +255,41 @@ describe("names of the outside", () => {
       expect(bad.asked.length).toBe(2);
     });
 
+  test("a guess from another address is no answer, however well it guesses", async () => {
+    const { ask, outside, servers, host } = await world();
+    // It hears each query as it comes, and answers from elsewhere before the server does.
+    const forger = await host.net.bindUdp({ ip: ip("10.0.0.1"), port: 0 }, () => {});
+    const udp = await outside.net.bindUdp({ ip: ip("10.0.0.53"), port: 53 }, (query, from) => {
+      forger.send(says("192.0.2.66")(query), from);
+      outside.clock.setTimer(200, () => udp.send(says("192.0.2.7")(query), from));
+    });
+    servers.push({ ip: ip("10.0.0.53"), port: 53 });
+    expect((await ask("example.com"))?.addresses).toEqual(["192.0.2.7"]);
+    for (const each of [forger, udp]) each.close();
+  });
+
+  test("what became of each query is counted by its own name", async () => {
+    const { add, ask, outside, servers, w, metrics, server } = await world();
+    add(service("db", { 80: 80 }, { addresses: [{ network: "", ip: ip("10.9.0.1") }] }));
+    const good = await w.settle(resolver(outside, "10.0.0.53", says("192.0.2.7")));
+    servers.push(good.address);
+    await ask("db.shop");
+    for (let count = 0; count < 2; count++) await ask("example.com");
+    servers.splice(0);
+    for (let count = 0; count < 3; count++) await ask("example.com");
+    const notOneQuestion = writeQuery(7, "a.b", dnsType.a) ?? new Uint8Array(0);
+    notOneQuestion[5] = 2;
+    for (let count = 0; count < 4; count++)
+      await w.settle(server.answer(notOneQuestion, { ip: ip("127.0.0.1"), port: 1 }, "udp"));
+    const counted = writeMetrics(metrics, "prometheus").match(/^fairlead_dns_queries_total.*$/gm);
+    expect(counted).toEqual([
+      'fairlead_dns_queries_total{outcome="mesh"} 1',
+      'fairlead_dns_queries_total{outcome="forwarded"} 2',
+      'fairlead_dns_queries_total{outcome="failed"} 3',
+      'fairlead_dns_queries_total{outcome="refused"} 4',
+    ]);
+  });
+
   test("a name that is not there is an answer, and no reason to ask another", async () => {
     const { ask, outside, servers, w } = await world();
     const sure = await w.settle(resolver(outside, "10.0.0.53", (query) => failure(query, dnsCode.nameError)));
@@ -341,7 +385,12 @@ describe("clients", () => {
     socket.write(query);
     await w.run(w.nowMs + 1_000);
     expect([seen.bytes > 2 * 40, seen.closed]).toEqual([true, false]);
-    await w.run(w.nowMs + dnsLimits.tcpIdleMs + 1_000);
+    // Each query makes it live on.
+    await w.run(w.nowMs + dnsLimits.tcpIdleMs - 1_500);
+    socket.write(query);
+    await w.run(w.nowMs + dnsLimits.tcpIdleMs - 1_500);
+    expect(seen.closed).toBe(false);
+    await w.run(w.nowMs + 3_000);
     expect(seen.closed).toBe(true);
   });
 
@@ -415,7 +464,29 @@ describe("for the node itself", () => {
     expect((await w.settle(upstream.resolve("example.com"))).map(({ text }) => text)).toEqual(["192.0.2.9"]);
     expect(asked).toBe(2);
     expect((await upstream.resolve("10.1.1.1")).map(({ text }) => text)).toEqual(["10.1.1.1"]);
-    expect((await upstream.resolve("localhost")).map(({ text }) => text)).toEqual(["127.0.0.1", "::1"]);
+    for (const name of ["localhost", "a.localhost"])
+      expect((await upstream.resolve(name)).map(({ text }) => text)).toEqual(["127.0.0.1", "::1"]);
+  });
+
+  test("over TCP they are asked past capture", async () => {
+    const { host, servers, w } = await world();
+    servers.push({ ip: ip("10.0.0.53"), port: 53 });
+    const marks: unknown[] = [];
+    const net = Object.create(host.net, {
+      connect: {
+        value: async (options: { readonly mark?: number }) => {
+          marks.push(options.mark);
+          throw new MeshError("connect_refused", "upstream", "nothing listens");
+        },
+      },
+    });
+    for (const mark of [1337, null]) {
+      const { clock, random } = host;
+      const upstream = new Upstream({ clock, random, net, servers: () => servers, mark });
+      const query = writeQuery(7, "example.com", dnsType.a) ?? new Uint8Array(0);
+      await w.settle(upstream.forward(query, query.slice(12, -11), "tcp"));
+    }
+    expect(marks).toEqual([1337, undefined]);
   });
 
   test("a name that none knows, or that is none, is not found", async () => {

@@ -137,6 +137,34 @@ describe("an answer", () => {
     ]);
     // QR, AA, RD, RA; no error.
     expect([bytes[2], bytes[3]]).toEqual([0x85, 0x80]);
+    // Each record lives for as long as was said.
+    expect(new DataView(bytes.buffer).getUint32(12 + query.question.length + 6)).toBe(30);
+    // Resolvers change the case of what they ask, against forgers; that is the same question.
+    expect(isAnswerTo(bytes, 7, good(ask("bACKeND.sHOP")).question)).toBe(true);
+  });
+
+  test("says again what the query said: checking disabled, and DNSSEC understood (RFC 4035 §3.2, RFC 3225 §3)", () => {
+    const bytes = ask("a.b");
+    const flagsOf = (query: Uint8Array) => writeAnswer(good(query), answer("10.0.0.1"), 512);
+    expect(flagsOf(bytes)[3]).toBe(0x80);
+    expect(flagsOf(changed(bytes, 3, 0x10))[3]).toBe(0x90);
+    expect((flagsOf(changed(bytes, 2, 0))[2] ?? 0) & 1).toBe(0);
+    const edns = (query: Uint8Array) => [...flagsOf(query).slice(-4, -2)];
+    expect(edns(bytes)).toEqual([0, 0]);
+    expect(edns(changed(bytes, bytes.length - 4, 0x80))).toEqual([0x80, 0]);
+    expect(good(changed(bytes, bytes.length - 4, 0x80)).edns?.dnssecOk).toBe(true);
+  });
+
+  test("is asked for by names of labels of 63 bytes at the most, none empty, and 253 in all", () => {
+    const label = "a".repeat(63);
+    expect(writeQuery(1, `${label}.b`, dnsType.a)).not.toBeNull();
+    expect(writeQuery(1, `${label}a.b`, dnsType.a)).toBeNull();
+    expect(writeQuery(1, "a..b", dnsType.a)).toBeNull();
+    const longest = [label, label, label, "a".repeat(61)].join(".");
+    expect(longest.length).toBe(253);
+    expect(writeQuery(1, longest, dnsType.a)).not.toBeNull();
+    expect(writeQuery(1, `${longest}a`, dnsType.a)).toBeNull();
+    expect(writeQuery(1, "a b.c", dnsType.a)).toBeNull();
   });
 
   test("under a canonical name has it first", () => {
