@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { formatSocketAddress } from "../../base/ip.ts";
+import type { Service } from "../service.ts";
 import { MeshStore } from "../store/store.ts";
 import { gatewayAt, gatewayNamed, ip, member, service, workload } from "../testing/fixture.ts";
 import type { Workload } from "../workload.ts";
@@ -13,6 +14,7 @@ function resolve(
   authority: string,
   local: Workload = db,
   fields: Partial<InboundRequest> = {},
+  others: { readonly workloads?: readonly Workload[]; readonly services?: readonly Service[] } = {},
 ): InboundRoute {
   const store = new MeshStore();
   const fronted = service(
@@ -20,7 +22,10 @@ function resolve(
     { 80: 80 },
     { addresses: [{ network: "", ip: ip("10.88.0.4") }], waypoint: gatewayNamed("shop", "db.shop") },
   );
-  store.apply({ workloads: { upsert: [local, legacy] }, services: { upsert: [dbService, fronted] } });
+  store.apply({
+    workloads: { upsert: [local, legacy, ...(others.workloads ?? [])] },
+    services: { upsert: [dbService, fronted, ...(others.services ?? [])] },
+  });
   return resolveInbound(store, {
     local,
     authority,
@@ -72,5 +77,47 @@ describe("the answers and decisions of ztunnel's build_inbound_request", () => {
   test("the service the client says it called is believed only when it is ours", () => {
     expect(show(resolve("10.0.0.2:9000", db, { forwardedHost: "db.shop" }))).toBe("10.0.0.2:9000 db");
     expect(show(resolve("10.0.0.2:9000", db, { forwardedHost: "bank.example" }))).toBe("10.0.0.2:9000 -");
+  });
+
+  test("of services with the same target port the first of the workload's is guessed", () => {
+    const other = service("other", { 80: 9000 }, { addresses: [] });
+    const first = service("first", { 81: 9000 }, { addresses: [] });
+    const local = { ...db, services: new Map([...member("shop/first.shop"), ...member("shop/other.shop")]) };
+    const both = { services: [other, first] };
+    expect(show(resolve("10.0.0.2:9000", local, {}, both))).toBe("10.0.0.2:9000 first");
+    const turned = { ...db, services: new Map([...member("shop/other.shop"), ...member("shop/first.shop")]) };
+    expect(show(resolve("10.0.0.2:9000", turned, {}, both))).toBe("10.0.0.2:9000 other");
+  });
+
+  test("who is described twice is the same by identity and address, both", () => {
+    // The gateway of the address that was called is another description of this host.
+    const twin = { ...db, uid: "twin", name: "twin", services: member("shop/edge.shop") };
+    const edge = service("edge", { 80: 80 }, { hostname: "edge.shop" });
+    const called = {
+      ...workload("called", { addresses: [ip("10.0.0.5")] }),
+      waypoint: gatewayNamed("shop", "edge.shop"),
+    };
+    const at = (gateway: Workload): string =>
+      show(resolve("10.0.0.5:80", db, {}, { workloads: [called, gateway], services: [edge] }));
+    expect(at(twin)).toBe("10.0.0.2:80 -");
+    const stranger = workload("stranger", { addresses: db.addresses, services: twin.services });
+    expect(at({ ...stranger, uid: "stranger" })).toBe("400 hbone_request");
+    expect(at({ ...twin, addresses: [ip("10.0.0.6")] })).toBe("400 hbone_request");
+  });
+
+  test("behind a PROXY header it is dialled at loopback of the same family, which may be ours as well", () => {
+    const refusesAt = (own: string) => ({
+      isOwnListener: ({ ip: at, port }: { readonly ip: { readonly text: string }; readonly port: number }) =>
+        at.text === own && port === 15088,
+    });
+    expect(show(resolve("10.0.0.2:80", proxying, refusesAt("127.0.0.1")))).toBe("503 self_call");
+    expect(show(resolve("10.0.0.2:80", proxying, refusesAt("::1")))).toBe(
+      "10.0.0.2:15088 - PROXY 10.0.0.2:80",
+    );
+    const six = { ...proxying, addresses: [ip("2001:db8::2")] };
+    const arrived = { tcpDestination: { ip: ip("2001:db8::2"), port: 15008 } };
+    const call = (own: string) => show(resolve("[2001:db8::2]:80", six, { ...arrived, ...refusesAt(own) }));
+    expect(call("::1")).toBe("503 self_call");
+    expect(call("127.0.0.1")).toBe("[2001:db8::2]:15088 - PROXY [2001:db8::2]:80");
   });
 });

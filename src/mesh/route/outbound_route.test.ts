@@ -4,7 +4,7 @@ import type { Service } from "../service.ts";
 import { MeshStore } from "../store/store.ts";
 import { gatewayAt, gatewayNamed, ip, member, service, workload } from "../testing/fixture.ts";
 import type { Workload } from "../workload.ts";
-import { resolveOutbound } from "./outbound_route.ts";
+import { directRoute, resolveOutbound } from "./outbound_route.ts";
 import { authorityFor, type OutboundRequest, type Route, type TcpRoute } from "./route.ts";
 
 const cart = workload("cart", { addresses: [ip("10.0.0.1")] });
@@ -151,6 +151,16 @@ describe("the decisions of ztunnel's build_request", () => {
     expect(show(route(store, "10.0.0.2:15432", { source: waypoint, sourceIp: ip("10.0.0.9") }))).toBe(direct);
     expect(show(route(store, "10.0.0.2:15432", { source: waypoint, sourceIp: ip("10.0.0.8") }))).toBe(via);
     expect(show(route(store, "10.0.0.2:15432", { source: cart, sourceIp: ip("10.0.0.9") }))).toBe(via);
+  });
+
+  test("a waypoint's call to a workload that was chosen goes where it is by now, and nowhere once it is gone", () => {
+    const chosen = { workload: db, port: 15432, service: dbService };
+    const moved = { ...db, addresses: [ip("10.0.0.7")] };
+    const said = (store: MeshStore) => show(directRoute(store, waypoint, chosen));
+    expect(said(storeOf(db))).toBe("HBONE 10.0.0.2:15008 10.0.0.2:15432 shop/sa/db direct");
+    expect(said(storeOf(moved))).toBe("HBONE 10.0.0.7:15008 10.0.0.7:15432 shop/sa/db direct");
+    expect(said(storeOf(cart))).toBe("REFUSED no_route");
+    expect(show(directRoute(storeOf(db), { ...waypoint, network: "far" }, chosen))).toBe("REFUSED no_route");
   });
 
   test("our own ports on loopback are refused, others and other addresses are not", () => {

@@ -197,6 +197,18 @@ describe("one change", () => {
     expect(store.version).toBe(2);
   });
 
+  test("is not told to a listener that another one has ended meanwhile", () => {
+    const store = new MeshStore();
+    let told = 0;
+    const ends: (() => void)[] = [];
+    store.subscribe(() => {
+      for (const end of ends) end();
+    });
+    ends.push(store.subscribe(() => told++));
+    store.apply({});
+    expect(told).toBe(0);
+  });
+
   test("a listener may not apply another", () => {
     const store = new MeshStore();
     store.subscribe(() => store.apply({}));
@@ -249,6 +261,9 @@ describe("services that share a VIP or a name", () => {
     store.apply({ services: { remove: ["c/s.s"] } });
     expect([found("a"), found("b"), found("x"), found(null)]).toEqual(["a", "b", "b", "a"]);
     expect(store.serviceByHostname("S.s.", "x")?.namespace).toBe("b");
+    // The authority of a CONNECT is a name like any other: case says nothing, and it stands for itself alone.
+    expect(store.serviceByExactHostname("S.s", "x")?.namespace).toBe("b");
+    expect(store.serviceByExactHostname("a.s.s", "x")).toBeNull();
   });
 
   test("blocks: after exact VIPs; the namespace weighs more than the length, the length more than being canonical", () => {

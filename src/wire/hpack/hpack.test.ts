@@ -187,6 +187,10 @@ describe("header lists", () => {
     expect(decode(decoder, encode(encoder, fields), 100)).toEqual(["x-a", "1".repeat(50)]);
     expect(decoder.listBytes).toBe(3 * (3 + 50 + 32));
     expect(decode(decoder, encode(encoder, fields))).toEqual(fields);
+    // What is exactly as large as it may be is whole; a byte less leaves out the last.
+    const exact = 3 * (3 + 50 + 32);
+    expect(decode(decoder, encode(encoder, fields), exact)).toEqual(fields);
+    expect(decode(decoder, encode(encoder, fields), exact - 1)).toEqual(fields.slice(0, 4));
   });
 
   test("an HPACK bomb of indexed fields makes no strings beyond the limit", () => {
@@ -228,6 +232,16 @@ describe("header lists", () => {
     expect(decoder.malformed).toBe(true);
     expect(decode(decoder, hex("7e 01 63"))).toEqual(["a", "c"]);
     expect(decoder.malformed).toBe(false);
+  });
+
+  test("a bad name is bad with every value that is put to it by its index", () => {
+    const decoder = new HpackDecoder();
+    decode(decoder, Uint8Array.from([0x40, 1, 0x41, 1, 0x62]));
+    expect(decoder.malformed).toBe(true);
+    expect(decode(decoder, hex("7e 01 63"))).toEqual(["A", "c"]);
+    expect(decoder.malformed).toBe(true);
+    expect(decode(decoder, hex("be"))).toEqual(["A", "c"]);
+    expect(decoder.malformed).toBe(true);
   });
 });
 
