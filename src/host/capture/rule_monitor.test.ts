@@ -1,5 +1,9 @@
 import { expect, test } from "bun:test";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { hostLimits } from "../../base/limits/host.ts";
+import { createBunHost } from "../bun/host.ts";
 import type { FollowEvents, Host } from "../host.ts";
 import { MemoryWorld } from "../memory/world.ts";
 import { RuleMonitor } from "./rule_monitor.ts";
@@ -59,3 +63,51 @@ test("it is started again when it ended, or could not be started, and not after 
   expect(late.started.length).toBe(1);
   late.monitor.stop();
 });
+
+/** In the place of `nft`: waits for ever, as the kernel's words may, and says who it is. */
+const waitingProgram = (then: string): string => `#!/bin/sh
+echo $$ >> "$NFT_STARTED"
+${then}
+exec sleep 1000
+`;
+
+test.each([
+  ["at any time after its start", ""],
+  // Its shell is told to end while it still starts.
+  ["while it is being started", "kill $PPID"],
+])(
+  "a monitor that is stopped %s leaves no program behind",
+  async (_, then) => {
+    const folder = mkdtempSync(join(tmpdir(), "fairlead-monitor-"));
+    const started = join(folder, "started");
+    const before = { PATH: process.env.PATH, NFT_STARTED: process.env.NFT_STARTED };
+    try {
+      writeFileSync(join(folder, "nft"), waitingProgram(then));
+      chmodSync(join(folder, "nft"), 0o755);
+      process.env.PATH = `${folder}:${process.env.PATH}`;
+      process.env.NFT_STARTED = started;
+      const host = createBunHost();
+      for (let round = 0; round < 40; round++) {
+        const monitor = new RuleMonitor(host, () => {});
+        await Bun.sleep(round / 4);
+        monitor.stop();
+      }
+      const isThere = (pid: string): boolean => {
+        const status = `/proc/${pid}/stat`;
+        return existsSync(status) && !/\) Z /.test(readFileSync(status, "utf8"));
+      };
+      const left = (): readonly string[] =>
+        existsSync(started) ? readFileSync(started, "utf8").split("\n").filter(Boolean).filter(isThere) : [];
+      // Whoever has only just been told is given time to end; what no shell tells never does.
+      for (let look = 0; look < 250 && (look < 20 || left().length > 0); look++) await Bun.sleep(20);
+      const remaining = left();
+      for (const pid of remaining) process.kill(Number(pid), "SIGKILL");
+      expect(remaining).toEqual([]);
+    } finally {
+      Object.assign(process.env, before);
+      if (before.NFT_STARTED === undefined) delete process.env.NFT_STARTED;
+      rmSync(folder, { recursive: true });
+    }
+  },
+  30_000,
+);

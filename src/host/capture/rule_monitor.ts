@@ -8,8 +8,12 @@ import type { Host, Timer } from "../host.ts";
 /**
  * The shell ends the program when its own standard input ends, which is when this process ends, however it does: a program that waits for
  * the kernel would stay behind otherwise. (Standard input of what runs in the background is nothing, so it is kept as another descriptor.)
+ * A shell that is told to end in the middle of these words would leave the program without whoever ends it, so it goes on to the end of its
+ * input. It tells the program more than once: who is told between its fork and its exec may not hear it.
  */
-const script = "exec 3<&0; nft monitor destroy & m=$!; { read -r _ <&3; kill $m; } & wait $m";
+const script =
+  "exec 3<&0; trap : TERM; nft monitor destroy & m=$!; " +
+  "{ read -r _ <&3; while kill $m 2>/dev/null; do sleep 1; done; } & wait $m; wait $m";
 
 export class RuleMonitor {
   readonly #host: Pick<Host, "clock" | "process">;
