@@ -33,6 +33,8 @@ interface World {
   /** What the node was asked. */
   readonly asked?: string[];
   readonly answers?: Readonly<Record<string, string>>;
+  /** Of each answer; 200 where it is left out. */
+  readonly status?: number;
   readonly isTerminal?: boolean;
   readonly startNode?: (config: Config) => Promise<StartedNode>;
   readonly runProgram?: (request: RunRequest) => Promise<number>;
@@ -66,7 +68,7 @@ async function run(words: string, world: World = {}): Promise<Run> {
       world.asked?.push(`${method} ${path}`);
       const text = world.answers?.[path];
       if (text === undefined) throw new MeshError("connect_refused", "upstream", "nothing answers");
-      return { status: 200, text };
+      return { status: world.status ?? 200, text };
     },
     control: noControl,
     live: new FakeLive(),
@@ -542,6 +544,43 @@ describe("fairlead get", () => {
     expect((await run("get workloads", { answers: { "/config_dump": "<html>" } })).error).toContain(
       "did not answer with JSON",
     );
+  });
+});
+
+describe("what is asked of a running node", () => {
+  test("drain and log-level post what they say", async () => {
+    const asked: string[] = [];
+    const answers = {
+      "/quitquitquit": "shutdown now\n",
+      "/logging": "current log level is info\n",
+      "/logging?level=debug": "current log level is debug\n",
+    };
+    const drained = await run("drain", { asked, answers });
+    expect([drained.code, drained.out]).toEqual([
+      0,
+      "the node waits for open connections to finish, then stops\n",
+    ]);
+    expect((await run("log-level", { asked, answers })).out).toBe("current log level is info\n");
+    expect((await run("log-level debug", { asked, answers })).out).toBe("current log level is debug\n");
+    expect(asked).toEqual(["POST /quitquitquit", "POST /logging", "POST /logging?level=debug"]);
+    expect((await run("log-level loud", { asked, answers })).code).toBe(2);
+    expect(asked.length).toBe(3);
+  });
+
+  test("a refusal is a failure, with the node's words", async () => {
+    const answers = { "/quitquitquit": "not for you\n", "/logging": "not for you\n" };
+    for (const [status, code] of [
+      [403, "permission_denied"],
+      [500, "io"],
+    ] as const)
+      for (const words of ["drain", "log-level"]) {
+        const refused = await run(words, { answers, status });
+        expect([refused.code, refused.out, refused.error]).toEqual([
+          1,
+          "",
+          `fairlead: not for you (${code})\n`,
+        ]);
+      }
   });
 });
 

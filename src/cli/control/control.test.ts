@@ -451,6 +451,29 @@ describe("showing", () => {
     ).toEqual([1, 2, 3, 4]);
   });
 
+  test("of one namespace, one actor, one action, and no more rows than were asked for", async () => {
+    const control = world();
+    const [entry] = control.audit;
+    if (entry === undefined) throw new Error("none");
+    const ada = { ...entry, actor: "ada", action: "tokens.create", namespace: "red" };
+    for (const detail of ["first", "second"]) control.append({ ...ada, detail });
+    control.append({ ...ada, actor: "bob", detail: "bob's" });
+    control.append({ ...ada, action: "nodes.remove", detail: "removed" });
+    control.append({ ...ada, namespace: "blue", detail: "blue's" });
+    const details = async (flags: string): Promise<readonly string[]> => {
+      const { out } = await run(`audit ${flags} -o json`, { control });
+      return JSON.parse(out).map((row: { readonly detail: string }) => row.detail);
+    };
+    const one = "--namespace red --actor ada --action tokens.create";
+    expect(await details(one)).toEqual(["first", "second"]);
+    expect(await details("--actor bob")).toEqual(["bob's"]);
+    expect(await details("--action nodes.remove")).toEqual(["removed"]);
+    expect((await details("--namespace blue")).at(-1)).toBe("blue's");
+    // The newest.
+    expect(await details(`${one} --limit 1`)).toEqual(["second"]);
+    expect((await details("--limit 2")).length).toBe(2);
+  });
+
   test("what somebody named does not move the cursor", async () => {
     const control = world();
     const [first] = control.audit;

@@ -84,6 +84,9 @@ describe("fairlead status of a node", () => {
   test("-o json has all of it, with the same exit code; a refusal is an error", async () => {
     const { out, exit } = await shown({ ...healthy, ready: false }, "json");
     expect([JSON.parse(out), exit]).toEqual([{ ...healthy, ready: false }, 1]);
+    // A node that does not say whether it is ready is not taken for one that is.
+    const { ready: _, ...silent } = healthy;
+    for (const form of ["table", "json"] as const) expect((await shown(silent, form)).exit).toBe(1);
     expect(String(await rejectionOf(shown({}, "table", 503)))).toContain("it is draining");
   });
 });

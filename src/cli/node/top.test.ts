@@ -54,7 +54,7 @@ describe("rates", () => {
       sent: 67,
       denied: 5,
       failed: 8,
-      requests: { 200: 12, 403: 4, 503: 2, 0: 6 },
+      requests: { 200: 12, 401: 2, 403: 2, 404: 0, 503: 2, 0: 6 },
     });
     expect(topRows(before, readMetrics(after, 3_000), null)).toEqual([
       {
