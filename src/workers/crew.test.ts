@@ -224,6 +224,20 @@ test("what one says that cannot be read, or was not asked, ends it", async () =>
   }
 });
 
+test("one that confirms the second of two things before the first has not understood, and is ended", async () => {
+  const { world, crew, at, logged } = scene(1, (told) =>
+    told.kind === "log level" ? new Promise(() => {}) : null,
+  );
+  await world.settle(crew.serving);
+  // Its state was one thing, and to serve the second.
+  const told = [level("warn"), level("debug")].map((each) => crew.tell(each));
+  at(0).socket.write(writeFrame({ kind: "done", seq: 4, answer: null }));
+  await world.run(world.nowMs + 10);
+  expect(at(0).killed).toBe(true);
+  expect(`${logged[0]?.how}`).toContain("confirms what it was not told");
+  await world.settle(Promise.all(told));
+});
+
 test("a worker that cannot begin says why, and whoever waits for it hears it", async () => {
   const { world, crew } = scene(1, (told) => {
     if (told.kind === "serve") throw new MeshError("address_in_use", "local", "listen on 10.0.0.1:1: in use");
@@ -269,6 +283,15 @@ test("a drain is over when each has ended; one that does not end is killed a lit
   expect([isOver, at(1).killed]).toEqual([true, true]);
   await world.run(world.nowMs + 60_000);
   expect(started).toHaveLength(2);
+});
+
+test("one that does not serve yet carries nothing, and no drain waits for it", async () => {
+  const { world, crew, at } = scene(1, () => new Promise(() => {}));
+  crew.serving.catch(() => {});
+  await world.run(1);
+  const startedMs = world.nowMs;
+  await world.settle(crew.drain(60_000));
+  expect([at(0).killed, world.nowMs - startedMs < 1_000]).toEqual([true, true]);
 });
 
 test("stopped before they serve, whoever waits for it hears so", async () => {

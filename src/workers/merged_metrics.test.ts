@@ -49,6 +49,20 @@ test("what one that is gone had counted stays counted, and its gauges do not", (
   expect(writeMetrics(merged, "prometheus")).toBe(writeMetrics(counted(7, 1), "prometheus"));
 });
 
+test("a counter that is said to be below nothing counts nothing, and keeps no page from being written", () => {
+  const merged = new MergedMetrics(counted(1, 1));
+  const said = sent(counted(2, -5)).map((family) =>
+    family.name === "opened"
+      ? { ...family, series: family.series.map(([labels]) => [labels, [-3]] as const) }
+      : family,
+  );
+  merged.set("1", said);
+  const text = writeMetrics(merged, "prometheus");
+  expect(text).toContain('opened_total{from="a",to="b\\""} 1\n');
+  // A gauge may be below nothing.
+  expect(text).toContain("open -4\n");
+});
+
 test("what is no snapshot is refused whole", () => {
   const [family] = snapshotOf(counted(1, 1));
   for (const bad of [

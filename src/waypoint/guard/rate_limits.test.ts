@@ -138,6 +138,18 @@ describe("what is answered", () => {
     expect(field(reply?.fields ?? [], "retry-after")).toBe("30");
   });
 
+  test("when to come back is in whole seconds, never sooner than there is room", async () => {
+    for (const [periodMs, seconds] of [
+      [2_500, "3"],
+      [2_000, "2"],
+      [100, "1"],
+    ] as const) {
+      const { ask } = scene([limitOf([ruleFor({ limit: { requests: 1, periodMs, burst: 1 } })])]);
+      await ask();
+      expect(field((await ask()).reply?.fields ?? [], "retry-after")).toBe(seconds);
+    }
+  });
+
   test("those that pass are told what is left, of the tightest rule", async () => {
     const loose = ruleFor({ name: "all", limit: { requests: 100, periodMs: 1000, burst: 100 } });
     const { ask } = scene([limitOf([loose, ruleFor()])]);
@@ -158,6 +170,19 @@ describe("what is answered", () => {
     const { ask, log } = scene([limitOf([ruleFor()], { dryRun: true })]);
     expect(await statuses(ask, exchangeOf(), exchangeOf(), exchangeOf())).toEqual([200, 200, 200]);
     expect(log.join()).toContain("would have been refused");
+  });
+
+  test("a client is told nothing of a dry run, and what another rule refuses gives it no allowance", async () => {
+    const once = { requests: 1, periodMs: 60_000, burst: 1 };
+    const dry = limitOf([ruleFor({ limit: once })], { key: "shop/dry", dryRun: true });
+    const byKey = ruleFor({ name: "real", keys: [{ by: "header", name: "k" }], limit: once });
+    const { ask, log } = scene([dry, limitOf([byKey])]);
+    const by = (k: string) => exchangeOf({ request: { fields: ["k", k] } });
+    const { exchange } = await ask(by("a"));
+    expect(field(exchange.added ?? [], "ratelimit-policy")).toBe('"real";q=1;w=60');
+    expect(await statuses(ask, by("a"), by("a"), by("b"))).toEqual([429, 429, 200]);
+    // The dry run's only request of the minute was the first.
+    expect(log.filter((line) => line.includes("would have been refused")).length).toBe(1);
   });
 });
 

@@ -144,6 +144,34 @@ describe("the Redis client", () => {
   });
 });
 
+test("what a broken connection did not take is not said on the next one", async () => {
+  const { ask, server, world } = scene((command) => (command.includes("PING") ? "+PONG\r\n" : ""));
+  // A server that reads no more: the socket takes a part of it.
+  await ask("PING");
+  server.sockets[0]?.pause();
+  expect(await ask("SET", "x".repeat(4 * 1024 * 1024))).toContain("did not answer within");
+  await world.run(world.nowMs + 60_000);
+  const before = server.commands.length;
+  expect(await ask("PING")).toBe('{"kind":"text","text":"PONG"}');
+  expect(server.commands.slice(before)).toEqual(["1\r\n$4\r\nPING\r\n"]);
+});
+
+test("a client that is closed says so, and dials no more", async () => {
+  const { ask, server, client } = scene(() => "+PONG\r\n");
+  await ask("PING");
+  client.close();
+  expect(await ask("PING")).toContain("closed");
+  expect(server.sockets.length).toBe(1);
+});
+
+test("a verdict's times are told in microseconds, each in its place", async () => {
+  const { client, world, server } = scene(() => "*4\r\n:0\r\n:7\r\n:1500000\r\n:2750000\r\n");
+  const verdict = takeFromRedis(client, "k", { requests: 4, periodMs: 1_000, burst: 9 });
+  await world.run(world.nowMs + 50);
+  expect(await verdict).toEqual({ allowed: false, remaining: 7, retryAfterMs: 1_500, resetMs: 2_750 });
+  expect(server.commands.join("*").split("\r\n").slice(-6)).toEqual(["k", "$6", "250000", "$1", "9", ""]);
+});
+
 test("an answer that is no verdict is a fault of the server, not a yes", async () => {
   const { client, world } = scene(() => "+OK\r\n");
   let message = "";
