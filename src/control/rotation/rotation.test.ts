@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { asMeshError, MeshError } from "../../base/errors.ts";
-import { keysLimits } from "../../base/limits/control.ts";
+import { keysLimits, rotationLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
-import { outcomeOf } from "../../base/testing/rejection.ts";
+import { outcomeOf, rejectionOf } from "../../base/testing/rejection.ts";
 import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import { decodePemLabel } from "../../pki/der/pem.ts";
 import { TrustVerifier } from "../../pki/trust/verifier.ts";
@@ -403,6 +403,32 @@ test("a clock that was ahead while an intermediate was made does not stop its CA
     expect(rotation.progress()).toMatchObject({ next: null, problem: null });
     rotation.close();
   }
+});
+
+test("a rotation that cannot begin changes nothing of which authorities an operator has replaced", async () => {
+  const sealed = new SealedKeys(await keyVault(), provider);
+  const places = new FlakyKeys(sealed, () => new MeshError("authority_unavailable", "upstream", "away"));
+  const setup = await openMesh({ places: [places] });
+  const rotation = rotate(setup, new Nodes());
+  const settingsNow = () => setup.records.settings.get("authorities_leaving") ?? "";
+  const before = settingsNow();
+  places.isAway = true;
+  expect(await rejectionOf(rotation.start("intermediate"))).toMatchObject({ code: "authority_unavailable" });
+  // Else the one in force would leave as soon as another is made, by no word of an operator.
+  expect([settingsNow(), rotation.progress().phase]).toEqual([before, "idle"]);
+  places.isAway = false;
+  await rotation.start("intermediate");
+  expect(settingsNow()).not.toBe(before);
+  rotation.close();
+});
+
+test("of very many who are waited for so many are named, and all are counted", async () => {
+  const setup = await openMesh();
+  const names = Array.from({ length: rotationLimits.maxNames + 5 }, (_, index) => `edge-${index + 10}`);
+  const rotation = rotate(setup, new Nodes(...names));
+  const { waiting } = await rotation.start("root");
+  expect([waiting?.names.length, waiting?.count]).toEqual([rotationLimits.maxNames, names.length]);
+  rotation.close();
 });
 
 test("a renewal that fails again and again is tried ever more seldom, and comes when what it lacked is there", async () => {

@@ -149,3 +149,44 @@ test("of the whole bound a part is kept for what cannot wait, to the page", () =
   used.pages++;
   expect(() => room.demand()).toThrow("the state is nearly full");
 });
+
+test("the reserve is for what cannot wait alone, and what can waits until there is one again", () => {
+  let nowMs = 0;
+  const disk = { isFull: true, hasReserve: true, asked: 0 };
+  const database = {
+    get: (sql: string) => ({ [sql.slice("PRAGMA ".length)]: 1 }),
+    keepReserve: () => {
+      disk.asked++;
+      disk.hasReserve ||= !disk.isFull;
+      return disk.hasReserve;
+    },
+    giveUpReserve: () => {
+      const had = disk.hasReserve;
+      disk.hasReserve = false;
+      return had;
+    },
+  };
+  const room = new Room(
+    database as unknown as ConstructorParameters<typeof Room>[0],
+    { now: () => nowMs } as unknown as ConstructorParameters<typeof Room>[1],
+    stateLimits.maxDatabaseBytes,
+  );
+  // A document that finds the disk full takes no reserve from a revocation.
+  room.demand();
+  expect([room.giveUp(), disk.hasReserve]).toEqual([false, true]);
+  room.ended();
+  expect([room.giveUp(), disk.hasReserve]).toEqual([true, false]);
+  // There was one, once.
+  expect(room.giveUp()).toBe(false);
+  const refusal = "the disk of the state is full";
+  expect(() => room.demand()).toThrow(refusal);
+  room.ended();
+  disk.isFull = false;
+  const { asked } = disk;
+  nowMs = stateLimits.reserveRetryMs;
+  expect(() => room.demand()).toThrow(refusal);
+  expect(disk.asked).toBe(asked);
+  nowMs++;
+  room.demand();
+  expect(disk.asked).toBe(asked + 1);
+});

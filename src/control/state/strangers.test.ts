@@ -1,9 +1,11 @@
 import { expect, test } from "bun:test";
+import { MeshError } from "../../base/errors.ts";
 import { identityLimits, stateLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import { grpcCode } from "../../wire/grpc/status.ts";
 import { Refusals } from "../identity/refusals.ts";
+import { Strangers } from "./strangers.ts";
 import { openState, StateWorld } from "./testing/simulated_state.ts";
 
 test("strangers age out only each other, and silence no known caller", async () => {
@@ -45,4 +47,25 @@ test("strangers age out only each other, and silence no known caller", async () 
   for (; page.length > 0; page = state.strangers.read(1_000, page.at(-1)?.id)) rows += page.length;
   expect(rows).toBe(stateLimits.maxStrangers);
   expect(state.audit.head().id).toBe(1);
+});
+
+test("what strangers were refused can wait: with little room left nothing of it is written", () => {
+  const written: string[] = [];
+  const database = {
+    transaction: (work: () => void) => work(),
+    run: (sql: string) => void written.push(sql.split(" ")[0] ?? ""),
+  };
+  let isFull = false;
+  const room = {
+    demand: () => {
+      if (isFull) throw new MeshError("disk_full", "local", "the state is nearly full");
+    },
+  };
+  const strangers = new Strangers(database as unknown as ConstructorParameters<typeof Strangers>[0], room);
+  const entry = { atMs: 1, actor: "a", action: "x", target: "t", outcome: "refused", detail: "" } as const;
+  strangers.append({ ...entry, before: null, after: null });
+  expect(written).toEqual(["INSERT", "DELETE"]);
+  isFull = true;
+  expect(() => strangers.append({ ...entry, before: null, after: null })).toThrow("nearly full");
+  expect(written.length).toBe(2);
 });

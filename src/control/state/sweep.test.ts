@@ -38,3 +38,19 @@ test("sweeping hurries while there is more, waits after a failure, and ends", as
   await clock.advance(10 * pruneIntervalMs);
   expect(sweptAtMs.length).toBe(expected.length);
 });
+
+test("one that was under way at the end begins no other", async () => {
+  const clock = new FakeClock(0);
+  const under = Promise.withResolvers<boolean>();
+  let swept = 0;
+  const prune = () => {
+    swept++;
+    return under.promise;
+  };
+  const end = sweep(clock, { prune }, { log: () => {} });
+  await clock.advance(controlLimits.pruneIntervalMs);
+  end();
+  under.resolve(true);
+  await clock.advance(10 * controlLimits.pruneIntervalMs);
+  expect(swept).toBe(1);
+});
