@@ -181,6 +181,31 @@ describe("what would lock the control plane out", () => {
     });
   }
 
+  test("members of a group that would have the control plane's identity", () => {
+    const group = (name: string, serviceAccount: string) =>
+      view(document("WorkloadGroup", name, `| {template: {serviceAccount: ${serviceAccount}}}`));
+    const reserved = found(group("istio-system/vms", "fairlead-control"));
+    expect(reserved.map(({ kind, reason }) => [kind, reason])).toEqual([
+      ["reserved", expect.stringContaining("members of WorkloadGroup istio-system/vms would claim")],
+    ]);
+    expect(found(group("istio-system/vms", "other"))).toEqual([]);
+    expect(found(group("shop/vms", "fairlead-control"))).toEqual([]);
+  });
+
+  test("a service with its name, however the name was written in the settings", () => {
+    const entry = (host: string) =>
+      view(
+        document(
+          "ServiceEntry",
+          "shop/s",
+          `| {hosts: ["${host}"], resolution: NONE, ports: [{number: 80, name: a, protocol: TCP}]}`,
+        ),
+      );
+    for (const host of ["control.example", "*.example"])
+      expect(found(entry(host), { names: ["Control.EXAMPLE"] }).length).toBe(1);
+    expect(found(entry("control.examples"), { names: ["Control.EXAMPLE"] })).toEqual([]);
+  });
+
   test("taking away the workload whose identity a role is bound to", () => {
     const operator = document("WorkloadEntry", "ops/laptop", "| {address: 10.0.0.8, serviceAccount: alice}");
     const needed = {

@@ -261,8 +261,11 @@ describe("a node", () => {
     const scene = new Scene();
     const gateway = entry("apes/gw", "{address: 10.0.0.1}", "{fairlead.dev/gateway-for-network: far}");
     expect(await scene.apply(apes, gateway)).toContain("the way to network far belongs to the mesh");
+    await scene.apply(admin, grant("near", "{namespaces: [apes], networks: [near]}"));
+    // Of one network, and no other.
+    expect(await scene.apply(apes, gateway)).toContain("the way to network far belongs to the mesh");
     await scene.apply(admin, grant("far", "{namespaces: [apes], networks: [far]}"));
-    expect(await scene.apply(apes, gateway)).toBe("applied 2");
+    expect(await scene.apply(apes, gateway)).toBe("applied 3");
   });
 });
 

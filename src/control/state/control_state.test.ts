@@ -296,7 +296,15 @@ describe("back-up and restore", () => {
       auditHead: { id: 1 },
       lastAuditMs: 1,
     });
-    await other.world.settle(restore(other.host, "/carried/one", "/state"));
+    // A log of another database would be taken for the new one's.
+    other.machine.disk.write("/state/control.db", "damaged");
+    other.machine.disk.write("/state/control.db-wal", "stale");
+    await other.world.settle(restore(other.host, "/carried/one", "/state", { overwrite: true }));
+    const { disk } = other.machine;
+    expect(disk.exists("/state/control.db-wal")).toBe(false);
+    // Whose state it is stands beside it at once: a start may come at any time.
+    expect(new TextDecoder().decode(disk.read("/state/control.id"))).toBe(`${state.id}\n`);
+    expect(["/state", "/state/control.id"].map((path) => disk.modeOf(path))).toEqual([0o700, 0o600]);
     const restored = await other.open();
     expect(restored.id).toBe(state.id);
     expect(restored.settings.get("a")).toBe("then");

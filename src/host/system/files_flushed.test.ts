@@ -19,7 +19,10 @@ const probe = await open(folder, "r");
 const prototype = Object.getPrototypeOf(probe) as FileHandle;
 await probe.close();
 const { sync } = prototype;
+/** The next flush finds that the disk did not take it. */
+let isFull = false;
 prototype.sync = function (this: FileHandle): Promise<void> {
+  if (isFull) return Promise.reject(Object.assign(new Error("no space left"), { code: "ENOSPC" }));
   const name = basename(readlinkSync(`/proc/self/fd/${this.fd}`));
   flushed.push(name.replace(/\.[0-9a-f]{12}$/, ""));
   return sync.call(this);
@@ -55,6 +58,23 @@ test("lines are flushed each time, and the folder with the first of them", async
   await files.appendLines(path, bytes("{}\n"), 0o640);
   expect(flushed).toEqual(["lines", top, "lines"]);
   expect(modeOf(path)).toBe("640");
+});
+
+test("lines that the disk did not take are no part of the file: neither half of them nor all", async () => {
+  const path = join(folder, "full");
+  await files.appendLines(path, bytes('{"id":1}\n'), 0o600);
+  isFull = true;
+  try {
+    expect(await rejectionOf(files.appendLines(path, bytes('{"id":2}\n'), 0o600))).toMatchObject({
+      code: "io",
+      message: expect.stringContaining("the disk is full"),
+    });
+  } finally {
+    isFull = false;
+  }
+  expect(readFileSync(path, "utf8")).toBe('{"id":1}\n');
+  await files.appendLines(path, bytes('{"id":2}\n'), 0o600);
+  expect(readFileSync(path, "utf8")).toBe('{"id":1}\n{"id":2}\n');
 });
 
 test("each new folder is flushed into the one above it, and is for whom it was said", async () => {

@@ -4,7 +4,8 @@ import { controlHttpLimits } from "../../base/limits/control.ts";
 import { h2Limits } from "../../base/limits/h2.ts";
 import { silentLogger } from "../../base/log.ts";
 import { FakeClock } from "../../pki/testing/fake_clock.ts";
-import { Pair, type RecordedStream } from "../../wire/h2/testing/wired.ts";
+import { Pair, RecordedStream } from "../../wire/h2/testing/wired.ts";
+import { IncomingBody } from "./incoming_body.ts";
 import { type HttpAnswer, type HttpCall, readAll, requestHttp } from "./request.ts";
 import { type HttpHandler, serveHttp } from "./serve.ts";
 
@@ -288,10 +289,71 @@ describe("HTTP over our engine", () => {
     expect(error.code).toBe("limit_reached");
   });
 
+  test("an answer that is longer than may be is given up at its source, and not read to its end", async () => {
+    let cancelled = 0;
+    const body = new ReadableStream<Uint8Array>({
+      pull: (controller) => controller.enqueue(new Uint8Array(10)),
+      cancel: () => void cancelled++,
+    });
+    const error = await readAll(body, 25).catch((thrown) => thrown);
+    expect([error.code, error.blame, cancelled]).toEqual(["limit_reached", "upstream", 1]);
+  });
+
+  test("a request says how long its body is; interim answers are none (RFC 9110 §15.2)", async () => {
+    const lengths: (string | null)[] = [];
+    const world = new World((request) => {
+      lengths.push(request.headers.get("content-length"));
+      return new Response("x");
+    });
+    await world.call({ method: "POST", body: encode("four") });
+    await world.call({});
+    expect(lengths).toEqual(["4", null]);
+    world.pair.serverEvents.onRequest = (stream) => {
+      stream.events = new RecordedStream();
+      for (const status of ["100", "103"]) stream.sendHeaders([":status", status], false);
+      stream.sendHeaders([":status", "207"], true);
+    };
+    expect((await world.call({})).status).toBe(207);
+  });
+
   test("a connection that takes no request says so", async () => {
     const world = new World(() => new Response("x"));
     world.pair.client.goAway(0);
     const error = await world.call({}).catch((thrown) => thrown);
     expect([error.code, error.blame]).toEqual(["h2_refused", "upstream"]);
+  });
+});
+
+describe("a body that comes", () => {
+  function body() {
+    const given: number[] = [];
+    return { given, made: new IncomingBody((bytes) => void given.push(bytes)) };
+  }
+
+  test("gives the window back what is read, when it is read, and what is never read when that is known", async () => {
+    const { given, made } = body();
+    expect([1, 2, 4].map((length) => made.push(new Uint8Array(length)))).toEqual([true, true, true]);
+    expect(given).toEqual([]);
+    const reader = made.stream.getReader();
+    expect((await reader.read()).value?.length).toBe(1);
+    expect(given).toEqual([1]);
+    made.discard();
+    expect(given).toEqual([1, 2, 4]);
+    // Who still sends has it back as well: the connection's window is everybody's.
+    expect(made.push(new Uint8Array(8))).toBe(false);
+    expect(made.push(new Uint8Array(0))).toBe(true);
+    expect(given).toEqual([1, 2, 4, 8]);
+  });
+
+  test("ends once, with what had come before", async () => {
+    const { given, made } = body();
+    made.push(encode("ab"));
+    made.end();
+    made.fail(new MeshError("connection_closed", "peer", "too late to matter"));
+    const failed = body();
+    failed.made.push(encode("ab"));
+    failed.made.fail(new MeshError("connection_closed", "peer", "gone"));
+    await expect(failed.made.stream.getReader().read()).rejects.toMatchObject({ message: "gone" });
+    expect([given, failed.given]).toEqual([[], []]);
   });
 });

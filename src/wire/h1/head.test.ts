@@ -6,6 +6,7 @@ import {
   newLineMemory,
   parseRequestHead,
   parseStatusHead,
+  parseTrailers,
   requestFraming,
   responseFraming,
 } from "./head.ts";
@@ -161,6 +162,16 @@ describe("how a body ends (RFC 9112 §6.3)", () => {
     expect(request(coding("chunked"), "1.0").kind).toBe("fault");
     expect(request(length("3"), "1.0")).toEqual({ kind: "counted", bytes: 3 });
   });
+});
+
+test("what frames or routes a message, or says who sent it, is none of its trailers (RFC 9110 §6.5.1)", () => {
+  const names = ["transfer-encoding", "content-length", "host", "trailer", "te", "connection", "upgrade"];
+  for (const name of [...names, "authorization", "cookie", "set-cookie", "Authorization"])
+    expect([name, parseTrailers(["x-a: 1", `${name}: 1`])]).toEqual([
+      name,
+      { kind: "fault", reason: `${name.toLowerCase()} among the trailers`, isLimit: false },
+    ]);
+  expect(parseTrailers(["Grpc-Status: 0", "x-cookie: 1"])).toEqual(["grpc-status", "0", "x-cookie", "1"]);
 });
 
 test("what a connection remembers of its lines changes nothing that is read, of good heads and of bad ones", () => {
