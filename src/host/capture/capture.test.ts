@@ -339,6 +339,7 @@ describe("when it cannot be had", () => {
   } {
     const ran: string[] = [];
     const host = {
+      clock: { now: () => 0, defer: queueMicrotask },
       files: {
         readText: async () => {
           throw new MeshError("io", "local", "no such file");

@@ -11,7 +11,7 @@ import type { Logger } from "../../base/log.ts";
 import type { Host, Timer } from "../host.ts";
 import { type Backend, backends, captureFailure } from "./backends.ts";
 import { CgroupWatch, findCgroups, namedCgroups, sameCgroups } from "./cgroups.ts";
-import { readHostFacts } from "./host_facts.ts";
+import { type HostNetworks, readHostFacts, readHostNetworks } from "./host_facts.ts";
 import { type BackendName, type CaptureOptions, type HostFacts, routedMarks } from "./options.ts";
 import { hasReturnPath, installReturnPath, removeReturnPath } from "./return_path.ts";
 import { RuleMonitor } from "./rule_monitor.ts";
@@ -253,8 +253,8 @@ export class Capture {
 
   /** IPv6 that comes up, a container network that is made: the rules are replaced in one step, and stay in force meanwhile. */
   async #followHost(): Promise<void> {
-    const facts = await readHostFacts(this.#host, namedCgroups(this.#options));
-    if (sameRules(facts, this.#loaded.facts)) return;
+    const facts = await readHostNetworks(this.#host.files);
+    if (sameNetworks(facts, this.#loaded.facts)) return;
     this.#logger.log("info", "capture", "this host's networks changed, and the capture rules follow", {
       ipv6: facts.ipv6,
       container_bridges: facts.containerBridges.join(" "),
@@ -270,8 +270,8 @@ export class Capture {
   }
 }
 
-/** Ports come and go all the time, and matter for connections from before capture only. */
-function sameRules(one: HostFacts, other: HostFacts): boolean {
+/** Ports that are listened on come and go all the time, and matter for connections from before capture only. */
+function sameNetworks(one: HostNetworks, other: HostNetworks): boolean {
   return one.ipv6 === other.ipv6 && one.containerBridges.join() === other.containerBridges.join();
 }
 

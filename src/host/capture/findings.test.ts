@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import { runSteps } from "../../base/time_slice.ts";
 import type { Files } from "../host.ts";
 import { parseEarlierRules, parseIptablesNat, parseNftNat } from "./findings.ts";
 import { readIptables } from "./firewalls.ts";
-import { opensIpv6Sockets, parseListenedPorts } from "./host_facts.ts";
+import { listenedPortsOf, opensIpv6Sockets } from "./host_facts.ts";
 
 describe("rules of other programs", () => {
   test("iptables NAT: DNAT and REDIRECT, each with its chain; our own are left out", () => {
@@ -109,7 +110,17 @@ test("ports that are listened on, but for loopback", () => {
    3: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A
    4: 00000000000000000000000001000000:0051 00000000000000000000000000000000:0000 0A
    5: 0000000000000000FFFF00000100007F:0052 00000000000000000000000000000000:0000 0A`;
-  expect(parseListenedPorts(table)).toEqual([80, 9000]);
+  expect(runSteps(listenedPortsOf(table))).toEqual([9000, 80]);
+});
+
+test("a table of many connections is read in many steps, and its last line too", () => {
+  const open = "   2: 024D0A0A:2329 044D0A0A:C350 01 00000000:00000000\n".repeat(100_000);
+  const steps = listenedPortsOf(`${open}   0: 00000000:2328 00000000:0000 0A`);
+  let taken = 0;
+  let step = steps.next();
+  for (; step.done !== true; step = steps.next()) taken++;
+  expect(step.value).toEqual([9000]);
+  expect(taken).toBeGreaterThan(300);
 });
 
 test("a kernel without IPv6 is told by what /proc has", async () => {

@@ -1,20 +1,28 @@
 /** What of this host the rules depend on: whether it has IPv6, which ports are listened on, where its containers are. */
 import { hostLimits } from "../../base/limits/host.ts";
+import { TimeSlice } from "../../base/time_slice.ts";
 import type { Files, Host } from "../host.ts";
 import { attempt } from "./backends.ts";
 import { findCgroups } from "./cgroups.ts";
-import type { HostFacts } from "./options.ts";
+import { distinct, type HostFacts } from "./options.ts";
+
+/** What the rules follow while a node runs. */
+export type HostNetworks = Pick<HostFacts, "ipv6" | "containerBridges">;
 
 /** @param cgroups that are asked about. @throws MeshError `unsupported` where there are some and this host has no version 2 of them. */
 export async function readHostFacts(host: Host, cgroups: readonly string[]): Promise<HostFacts> {
-  const { files } = host;
-  const [ipv6, containerBridges, listenedPorts, found] = await Promise.all([
-    hasIpv6(files),
-    findContainerBridges(files),
-    findListenedPorts(files),
-    findCgroups(files, cgroups),
+  const [networks, listenedPorts, found] = await Promise.all([
+    readHostNetworks(host.files),
+    findListenedPorts(host),
+    findCgroups(host.files, cgroups),
   ]);
-  return { ipv6, containerBridges, listenedPorts, cgroups: found };
+  return { ...networks, listenedPorts, cgroups: found };
+}
+
+/** For each look while a node runs: it costs the same however many connections this host has. */
+export async function readHostNetworks(files: Files): Promise<HostNetworks> {
+  const [ipv6, containerBridges] = await Promise.all([hasIpv6(files), findContainerBridges(files)]);
+  return { ipv6, containerBridges };
 }
 
 /**
@@ -62,21 +70,38 @@ export async function addressesOfBridges(host: Host): Promise<ReadonlySet<string
 /** The state of a listening socket in /proc/net/tcp (net/tcp_states.h). */
 const listening = "0A";
 
-async function findListenedPorts(files: Files): Promise<readonly number[]> {
+/** The kernel's table has a line for each connection of this host, whoever's it is, so it is read in slices. */
+async function findListenedPorts({
+  files,
+  clock,
+}: Pick<Host, "files" | "clock">): Promise<readonly number[]> {
   const tables = await Promise.all(["tcp", "tcp6"].map((name) => readOr(files, `/proc/net/${name}`, "")));
-  return parseListenedPorts(tables.join("\n"));
+  const slice = new TimeSlice(clock);
+  const ports: number[] = [];
+  for (const table of tables) ports.push(...(await slice.run(listenedPortsOf(table))));
+  return distinct(ports);
 }
 
-/** @param table /proc/net/tcp and tcp6, whose addresses are hexadecimal words in host order. @returns each port once, in order. */
-export function parseListenedPorts(table: string): readonly number[] {
-  const ports = new Set<number>();
-  for (const line of table.split("\n")) {
-    const [, local = "", , state] = line.trim().split(/\s+/);
-    if (state !== listening) continue;
+/** Lines of the kernel's table that are read in one step. */
+const linesAtOnce = 256;
+
+/**
+ * @param table /proc/net/tcp or tcp6, whose addresses are hexadecimal words in host order.
+ * @returns the port of each listener, but for those on loopback.
+ */
+export function* listenedPortsOf(table: string): Generator<void, readonly number[]> {
+  const ports: number[] = [];
+  let from = 0;
+  for (let line = 1; from < table.length; line++) {
+    const newline = table.indexOf("\n", from);
+    const to = newline < 0 ? table.length : newline;
+    const [, local = "", , state] = table.slice(from, to).trim().split(/\s+/, 4);
     const [address = "", port = ""] = local.split(":");
-    if (!isLoopback(address)) ports.add(Number.parseInt(port, 16));
+    if (state === listening && !isLoopback(address)) ports.push(Number.parseInt(port, 16));
+    from = to + 1;
+    if (line % linesAtOnce === 0) yield;
   }
-  return [...ports].sort((a, b) => a - b);
+  return ports;
 }
 
 function isLoopback(words: string): boolean {

@@ -65,6 +65,22 @@ test("a process whose rules they are not leaves them, when it ends and when it c
   await during(old.remove());
 });
 
+test("what it looks at while it runs does not grow with the connections of this host", async () => {
+  const { host, pass, during, install } = lab();
+  const reads: string[] = [];
+  const readText = host.files.readText.bind(host.files);
+  host.files.readText = (path) => {
+    reads.push(path);
+    return readText(path);
+  };
+  const capture = await install();
+  expect(reads).toContain("/proc/net/tcp");
+  reads.length = 0;
+  await pass(60_000);
+  expect(new Set(reads)).toEqual(new Set(["/proc/net/if_inet6", "/proc/net/dev"]));
+  await during(capture.remove());
+});
+
 test("while it is paused another's rules stay; when it goes on its own are back", async () => {
   const { pass, during, rules, install } = lab();
   const old = await install();
