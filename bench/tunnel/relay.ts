@@ -1,6 +1,6 @@
 /**
- * A bare relay on Bun's sockets: no TLS, no HTTP/2, no policy. What a tunnel in this runtime could cost at the least.
- * Usage: bun relay.ts LISTEN=TARGET …
+ * A bare relay on Bun's sockets: no HTTP/2, no policy, and no TLS, or nothing but TLS. What a tunnel in this runtime could cost at the
+ * least. Usage: bun relay.ts [--tls-to | --tls-from CERTIFICATE KEY] LISTEN=TARGET …
  */
 interface Half {
   /** Null while the target is being dialled. */
@@ -45,9 +45,19 @@ function finish(from: Bun.Socket<Half>): void {
   if (from.data.pending.length === 0) from.data.other?.end();
 }
 
-const handlers = { data: forward, drain: flush, end: finish, close: finish };
+const handlers = {
+  binaryType: "uint8array" as const,
+  data: forward,
+  drain: flush,
+  end: finish,
+  close: finish,
+};
 
-for (const pair of process.argv.slice(2)) {
+const [first, certificate = "", key = ""] = process.argv.slice(2);
+const tlsTo = first === "--tls-to" ? { tls: { rejectUnauthorized: false } } : {};
+const tlsFrom = first === "--tls-from" ? { tls: { cert: Bun.file(certificate), key: Bun.file(key) } } : {};
+
+for (const pair of process.argv.slice(2).filter((word) => word.includes("="))) {
   const [listen, target] = pair.split("=").map((text) => {
     const colon = text.lastIndexOf(":");
     return { hostname: text.slice(0, colon), port: Number(text.slice(colon + 1)) };
@@ -55,23 +65,29 @@ for (const pair of process.argv.slice(2)) {
   if (listen === undefined || target === undefined) throw new Error(`not LISTEN=TARGET: ${pair}`);
   Bun.listen<Half>({
     ...listen,
+    ...tlsFrom,
     allowHalfOpen: true,
     socket: {
       ...handlers,
       open(accepted) {
         accepted.setNoDelay(true);
         accepted.data = { other: null, pending: [], ended: false };
+        const begin = (dialled: Bun.Socket<Half>): void => {
+          accepted.data.other = dialled;
+          flush(dialled);
+        };
         void Bun.connect<Half>({
           ...target,
+          ...tlsTo,
           allowHalfOpen: true,
           data: { other: accepted, pending: [], ended: false },
           socket: {
             ...handlers,
             open(dialled) {
               dialled.setNoDelay(true);
-              accepted.data.other = dialled;
-              flush(dialled);
+              if (!("tls" in tlsTo)) begin(dialled);
             },
+            handshake: begin,
             connectError: () => accepted.terminate(),
           },
         });

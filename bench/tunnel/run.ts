@@ -9,13 +9,13 @@ import { Rounds } from "../rounds.ts";
 import { builtAt, builtHere } from "../subject_binary.ts";
 import { type MeasureOptions, measure } from "./measure.ts";
 import { table } from "./report.ts";
-import { bunRelay, meshSubject, plainTcp, type TunnelSubject } from "./subjects.ts";
+import { bunRelay, meshSubject, plainTcp, type TunnelSubject, tlsRelay } from "./subjects.ts";
 
 const usage = `usage: npm run bench -- tunnel [--rounds N] [--quick] [--only name,name] [--compare REF] [--anyway] [--keep]
 
-Measures plain TCP, a bare Bun relay, Envoy, Fairlead and, with ZTUNNEL=path, the real ztunnel: each a pair of processes
-in two network namespaces (root), round after round in turn. Prints medians (and min–max), the worst row first, and writes
-them as JSON. On a machine that does other things it refuses: such figures are nothing to publish.
+Measures plain TCP, a bare Bun relay without TLS and one with it, Envoy, Fairlead and, with ZTUNNEL=path, the real
+ztunnel: each a pair of processes in two network namespaces (root), round after round in turn. Prints medians (and
+min–max), the worst row first, and writes them as JSON. On a machine that does other things it refuses: such figures are nothing to publish.
 
   --rounds N     rounds of all subjects, default 5
   --quick        one round with short windows: a smoke test, not a measurement
@@ -81,6 +81,7 @@ function chooseSubjects(
   const all = [
     plainTcp,
     bunRelay,
+    tlsRelay,
     meshSubject(envoySubject(findEnvoy())),
     meshSubject(ztunnelSubject(findZtunnel())),
     meshSubject(fairleadSubject(builtHere(process.env.FAIRLEAD))),

@@ -35,33 +35,44 @@ const relayPairs = [
   { application: appPorts.bulk, captured: 15102, between: 15202 },
 ];
 
-export const bunRelay: TunnelSubject = {
-  name: "Bun relay",
-  missing: null,
-  root: null,
-  async start(lab) {
-    const { client, server } = lab.place;
-    const run = async (side: Side, pairs: readonly string[]): Promise<RunningNode> => {
-      const process = Subprocess.start({
-        name: `relay ${side.name}`,
-        argv: side.command([globalThis.process.execPath, join(import.meta.dir, "relay.ts"), ...pairs]),
-        logPath: join(lab.directory, `relay_${side.name}.log`),
-      });
-      await process.waitForLine((line) => line === "relay ready", 5000);
-      return { process, dial: (port) => `${server.address}:${port}`, accessRecords: () => [] };
-    };
-    for (const pair of relayPairs) lab.place.capture([pair.application], pair.captured);
-    const inbound = await run(
-      server,
-      relayPairs.map((pair) => `${server.address}:${pair.between}=${server.address}:${pair.application}`),
-    );
-    const outbound = await run(
-      client,
-      relayPairs.map((pair) => `0.0.0.0:${pair.captured}=${server.address}:${pair.between}`),
-    );
-    return { outbound, inbound, dial: outbound.dial };
-  },
-};
+/** Two processes that copy bytes on Bun's sockets; with TLS between them, of the same version and ciphers as a tunnel's, or without. */
+function relay(name: string, hasTls: boolean): TunnelSubject {
+  return {
+    name,
+    missing: null,
+    root: null,
+    async start(lab) {
+      const { client, server } = lab.place;
+      const run = async (side: Side, words: readonly string[]): Promise<RunningNode> => {
+        const process = Subprocess.start({
+          name: `relay ${side.name}`,
+          argv: side.command([globalThis.process.execPath, join(import.meta.dir, "relay.ts"), ...words]),
+          logPath: join(lab.directory, `relay_${side.name}.log`),
+        });
+        await process.waitForLine((line) => line === "relay ready", 5000);
+        return { process, dial: (port) => `${server.address}:${port}`, accessRecords: () => [] };
+      };
+      for (const pair of relayPairs) lab.place.capture([pair.application], pair.captured);
+      const { certPath, keyPath } = lab.authority.issueFor("spiffe://cluster.local/ns/shop/sa/db", "relay");
+      const inbound = await run(server, [
+        ...(hasTls ? ["--tls-from", certPath, keyPath] : []),
+        ...relayPairs.map(
+          (pair) => `${server.address}:${pair.between}=${server.address}:${pair.application}`,
+        ),
+      ]);
+      const outbound = await run(client, [
+        ...(hasTls ? ["--tls-to"] : []),
+        ...relayPairs.map((pair) => `0.0.0.0:${pair.captured}=${server.address}:${pair.between}`),
+      ]);
+      return { outbound, inbound, dial: outbound.dial };
+    },
+  };
+}
+
+export const bunRelay = relay("Bun relay", false);
+
+/** The floor of one connection's requests and of bulk in this runtime. Each connection has TLS of its own, where a tunnel has one for all. */
+export const tlsRelay = relay("Bun TLS relay", true);
 
 /** A mesh node with itself on the other side. */
 export function meshSubject(node: NodeSubject): TunnelSubject {
