@@ -3,6 +3,7 @@ import { MeshError } from "../../base/errors.ts";
 import { controlHttpLimits } from "../../base/limits/control.ts";
 import { h2Limits } from "../../base/limits/h2.ts";
 import { silentLogger } from "../../base/log.ts";
+import { rejectionOf } from "../../base/testing/rejection.ts";
 import { FakeClock } from "../../pki/testing/fake_clock.ts";
 import { Pair, RecordedStream } from "../../wire/h2/testing/wired.ts";
 import { IncomingBody } from "./incoming_body.ts";
@@ -353,7 +354,7 @@ describe("a body that comes", () => {
     const failed = body();
     failed.made.push(encode("ab"));
     failed.made.fail(new MeshError("connection_closed", "peer", "gone"));
-    await expect(failed.made.stream.getReader().read()).rejects.toMatchObject({ message: "gone" });
+    expect(await rejectionOf(failed.made.stream.getReader().read())).toMatchObject({ message: "gone" });
     expect([given, failed.given]).toEqual([[], []]);
   });
 });
