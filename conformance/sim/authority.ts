@@ -6,6 +6,7 @@ import { encodePem } from "../../src/pki/der/pem.ts";
 import { CertificateAuthority } from "../../src/pki/issue/ca.ts";
 import { Forge } from "../../src/pki/testing/forge.ts";
 import { createCertificateRequest } from "../../src/pki/x509/csr.ts";
+import { seedCryptography } from "./seeded_cryptography.ts";
 import { trustDomain } from "./workloads.ts";
 
 const day = 24 * 60 * 60_000;
@@ -30,7 +31,9 @@ export interface SimulatedPki {
   readonly impostor: TlsCredentials;
 }
 
+/** The same in every process: a seed has to give the same run wherever it is run. */
 export async function createPki(): Promise<SimulatedPki> {
+  seedCryptography(0);
   const options = { clock: standing, provider: peculiarProvider(), trustDomain };
   const authority = await CertificateAuthority.create(options);
   return {

@@ -79,7 +79,7 @@ function runTask(
   return runSeed(seed, pki, onTrace, liveness);
 }
 
-/** A seed that fails is worth something only if it fails again: each process makes sure with its first, and with other certificates. */
+/** A seed that fails is worth something only if it fails again: each process makes sure with its first. */
 async function runTwice(task: Task, pki: SimulatedPki, onTrace: (line: string) => void): Promise<Verdict> {
   const again = await runTask(task, await createPki(), null);
   const verdict = await runTask(task, pki, onTrace);

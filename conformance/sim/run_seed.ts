@@ -12,6 +12,7 @@ import { checkProgress } from "./checkers/progress.ts";
 import { checkRecords } from "./checkers/records.ts";
 import type { Observed } from "./observed.ts";
 import { drawPlan, type Plan } from "./plan.ts";
+import { seedCryptography } from "./seeded_cryptography.ts";
 import { Simulation } from "./simulation.ts";
 import { drawLiveness } from "./upheavals.ts";
 import { WindowFault } from "./window_check.ts";
@@ -53,6 +54,7 @@ export async function runSeed(
   isLiveness = false,
 ): Promise<Verdict> {
   const plan = drawPlan(seed);
+  seedCryptography(seed);
   const simulation = new Simulation(plan, pki, isLiveness ? drawLiveness(plan) : null);
   simulation.onTrace = onTrace;
   // Nothing in the program may reject unseen; the runtime tells of it only here.

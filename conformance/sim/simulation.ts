@@ -389,7 +389,7 @@ export class Simulation implements ServerObserver, ClientObserver {
     this.lines.push(line);
     if (line.target !== "access" && line.level === "info") return;
     const { error } = line.fields;
-    // Serial numbers and dates of certificates differ from run to run: only what is ours goes into the hash.
+    // What libraries say may change with them: only what is ours goes into the hash.
     const [code = ""] = typeof error === "string" ? error.split(":") : [];
     const words = /^[a-z0-9_]+$/.test(code) ? code : "";
     this.trace(
