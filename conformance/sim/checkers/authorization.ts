@@ -63,8 +63,11 @@ function isRevoked(log: ConnectionLog, observed: Observed, atMs: number, receive
       observed.partitions.some(({ fromMs, untilMs }) => fromMs < atMs && untilMs + stalenessMs > revoked.atMs)
     )
       return false;
-    // A certificate made after the revocation is another one; a connection from before has the old one or an older.
-    return serialAt(observed, workload, atMs) === revoked.serialNumber;
+    // A certificate made after the revocation is another one. A connection has that of its beginning: when the certificate is renewed,
+    // as before its root is replaced, what is open stays in tunnels that were made with the one before, which is not revoked.
+    return [log.startedMs, atMs].every(
+      (whenMs) => serialAt(observed, workload, whenMs) === revoked.serialNumber,
+    );
   });
 }
 
