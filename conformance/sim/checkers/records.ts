@@ -132,7 +132,7 @@ function checkOutbound(observed: Observed, access: readonly LoggedLine[]): strin
     if (lines.length > 1) say(`${lines.length} outbound records`);
     // A node that was killed, or that had no descriptor to accept with, has nothing to say.
     if (lines.length === 0 && !(["outage", "descriptors", "cut"] as const).some((cause) => causes.has(cause)))
-      if (!wasKilledAtWork(log, observed)) say("no outbound record");
+      if (!wasKilledAtWork(log, observed, source)) say("no outbound record");
     const [line] = lines;
     if (line !== undefined) checkOutboundLine(log, observed, line, causes, say);
     if (causes.size === 0 && !isComplete(log))
@@ -141,13 +141,14 @@ function checkOutbound(observed: Observed, access: readonly LoggedLine[]): strin
   return found;
 }
 
-/** What a caller left behind is carried on after it has seen its end: until the kernel of an application that closed answers it with RST. */
+/** What was left unread is carried on after both ends have seen theirs: until the kernel of an application that closed answers it with RST. */
 const afterEndMs = hostLimits.lingerMs + stalenessMs;
 
-function wasKilledAtWork(log: ConnectionLog, observed: Observed): boolean {
-  const { source } = log.plan;
+/** Whether the node of `workload`, one of the two, was killed while it still carried what was not read. */
+function wasKilledAtWork(log: ConnectionLog, observed: Observed, workload: WorkloadPlan): boolean {
+  if (isComplete(log)) return false;
   const endMs = endOf(log, observed);
-  const killsMs = source === null ? [] : (machineOf(observed, source)?.killsMs ?? []);
+  const killsMs = machineOf(observed, workload)?.killsMs ?? [];
   return killsMs.some((atMs) => atMs >= endMs && atMs <= endMs + afterEndMs);
 }
 
@@ -260,6 +261,7 @@ function acceptedCalls(observed: Observed): ReadonlyMap<string, number> {
     const { source, destination } = log.plan;
     const causes = causesOf(log, observed);
     if (log.servers.length === 0 || causes.has("removal") || !wasThere(destination, log)) continue;
+    if (wasKilledAtWork(log, observed, destination)) continue;
     const key = `${source?.identity ?? "in the clear"} → ${destination.name}`;
     calls.set(key, (calls.get(key) ?? 0) + 1);
   }
