@@ -327,6 +327,14 @@ export const mutants: readonly Mutant[] = [
     to: "if (before === null || before !== null) return files;",
   },
   {
+    name: "a renewal that is wanted at once goes by a clock that may be wrong",
+    trips: ["convergence"],
+    seed: 114724828113,
+    file: "src/pki/svid/secrets.ts",
+    from: "secret.wantedAtNow = Math.min(secret.wantedAtNow, clock.now() + random.float() * spreadMs);",
+    to: "secret.renewAtMs = Math.min(secret.renewAtMs, clock.wallMs() + random.float() * spreadMs);",
+  },
+  {
     name: "SVIDs are not renewed",
     trips: ["identity"],
     seed: 76,

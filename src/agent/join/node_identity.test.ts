@@ -253,6 +253,32 @@ describe("what happens meanwhile", () => {
     identity.close();
   });
 
+  test("moves to another CA soon by whatever clock, also when one was ahead and is set back before it does", async () => {
+    const { clock, identity, server, renewals } = await bench();
+    clock.jumpWall(100 * hour);
+    server.fault = away;
+    identity.moveToIssuer("another");
+    await clock.advance(pkiLimits.replacementSpreadMs);
+    expect([server.calls > 0, renewals()]).toEqual([true, 0]);
+    clock.jumpWall(-100 * hour);
+    server.fault = null;
+    await clock.advance(joinLimits.renewRetryMaxMs);
+    expect(renewals()).toBe(1);
+    await clock.advance(hour);
+    expect(renewals()).toBe(1);
+    identity.close();
+  });
+
+  test("moves to another CA also from the certificate that was on its way when the word came", async () => {
+    const { clock, identity, renewals } = await bench();
+    const renewing = identity.renew();
+    identity.moveToIssuer("another");
+    expect([await renewing, renewals()]).toEqual([true, 1]);
+    await clock.advance(pkiLimits.replacementSpreadMs);
+    expect(renewals()).toBe(2);
+    identity.close();
+  });
+
   test("closed while the control plane signs, it takes nothing and keeps nothing", async () => {
     const { clock, files, identity, renewals } = await bench();
     const renewing = identity.renew();

@@ -44,6 +44,8 @@ export class NodeIdentity {
   readonly #options: NodeIdentityOptions;
   #node: JoinedNode;
   #renewAtMs: number;
+  /** When to renew for another reason, by the monotonic clock: a wall clock that is wrong now would put it off when it is set right. */
+  #wantedAtNow = Number.POSITIVE_INFINITY;
   #failures = 0;
   #error: MeshError | null = null;
   #timer: Timer | null = null;
@@ -106,11 +108,17 @@ export class NodeIdentity {
 
   /** The mesh's CA is being replaced by the one with this key identifier: not at half of life, but soon. */
   moveToIssuer(issuerKeyId: string): void {
+    // What is on its way just now may still be of the CA from before.
+    void this.#renewing?.then(() => this.#moveSoon(issuerKeyId));
+    this.#moveSoon(issuerKeyId);
+  }
+
+  #moveSoon(issuerKeyId: string): void {
     const [leaf] = decodePemLabel(this.#node.credential.chainPem, "CERTIFICATE");
     if (leaf === undefined || parseCertificate(leaf).extensions.authorityKeyId === issuerKeyId) return;
     const { clock, random } = this.#options;
-    const soonMs = clock.wallMs() + random.float() * pkiLimits.replacementSpreadMs;
-    this.#renewAtMs = Math.min(this.#renewAtMs, soonMs);
+    const soon = clock.now() + random.float() * pkiLimits.replacementSpreadMs;
+    this.#wantedAtNow = Math.min(this.#wantedAtNow, soon);
     this.#watch();
   }
 
@@ -152,7 +160,9 @@ export class NodeIdentity {
       const isNew = node.credential.serialNumber !== this.#node.credential.serialNumber;
       this.#node = node;
       this.#renewAtMs = this.#planRenewal(clock.wallMs());
-      if (isNew) onRenewed();
+      if (!isNew) return;
+      this.#wantedAtNow = Number.POSITIVE_INFINITY;
+      onRenewed();
     } catch (thrown) {
       const reason = thrown instanceof Error ? thrown.message : String(thrown);
       logger.log("warn", "join", "this host's certificate cannot be read again", { reason });
@@ -173,6 +183,7 @@ export class NodeIdentity {
       this.#error = null;
       this.#notBeforeNow = clock.now() + joinLimits.renewRetryMinMs;
       this.#renewAtMs = this.#planRenewal(clock.wallMs());
+      this.#wantedAtNow = Number.POSITIVE_INFINITY;
       logger.log("info", "join", "this host's certificate was renewed", {
         identity: renewed.credential.id.uri,
         not_after: new Date(renewed.credential.notAfterMs).toISOString(),
@@ -257,12 +268,13 @@ export class NodeIdentity {
     if (this.#closed || this.#unfollow !== null) return;
     const { clock } = this.#options;
     this.#timer?.cancel();
-    const untilDue = this.#renewAtMs - clock.wallMs();
+    const untilDue = Math.min(this.#renewAtMs - clock.wallMs(), this.#wantedAtNow - clock.now());
     const untilAllowed = this.#notBeforeNow - clock.now();
     const longestMs = this.#unkept === null ? joinLimits.clockCheckMs : joinLimits.keepRetryMs;
     const delayMs = Math.min(Math.max(untilDue, untilAllowed, 0), longestMs);
     this.#timer = clock.setTimer(delayMs, () => {
-      const isDue = isRenewalDue(this.#node.credential, this.#renewAtMs, clock.wallMs());
+      const isHalfLife = isRenewalDue(this.#node.credential, this.#renewAtMs, clock.wallMs());
+      const isDue = isHalfLife || clock.now() >= this.#wantedAtNow;
       // A renewal writes both, and what is in memory now would come after it with the certificate from before.
       if (this.#unkept !== null && this.#renewing === null) void this.#keepAgain();
       if (isDue && clock.now() >= this.#notBeforeNow) void this.renew();

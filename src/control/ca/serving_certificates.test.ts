@@ -137,6 +137,28 @@ describe("the control plane's own certificate", () => {
     expect(bench.clock.timers).toBe(0);
   });
 
+  test("is tried again when it could not be made as the authority changed, whatever the clock does meanwhile", async () => {
+    for (const jumpMs of [0, -100 * hour]) {
+      const { bench, options } = await start();
+      bench.clock.jumpWall(-jumpMs);
+      const serving = await ServingCertificates.start(options);
+      const held = serving.credentials;
+      const { serving: issuer } = bench.authority;
+      let asked = 0;
+      bench.authority.serving = () => {
+        asked++;
+        throw new MeshError("authority_unavailable", "local", "away");
+      };
+      bench.authority.bundle.set(1);
+      await until(() => asked === 1);
+      bench.clock.jumpWall(jumpMs);
+      bench.authority.serving = issuer;
+      await bench.clock.advance(identityLimits.servingRetryMs);
+      await until(() => serving.credentials !== held);
+      serving.close();
+    }
+  });
+
   test("of before serves when no other can be made as the CA's key is away; for any other failure it does not", async () => {
     const { options } = await start();
     const made = await ServingCertificates.start(options);

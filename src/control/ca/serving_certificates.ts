@@ -52,7 +52,7 @@ export class ServingCertificates {
     const serving = new ServingCertificates(options, certificate);
     serving.#problem = problem;
     serving.#schedule(problem === null ? serving.#untilHalfLife() : identityLimits.servingRetryMs);
-    if (problem !== null) serving.#renewAtMs = options.clock.wallMs();
+    if (problem !== null) serving.#renewAtMs = atOnce;
     serving.#endWatch = options.authority.bundle.subscribe(() => serving.#renew());
     return serving;
   }
@@ -112,6 +112,7 @@ export class ServingCertificates {
         this.#problem = null;
       } catch (error) {
         const reason = asMeshError(error, "io", "local").message;
+        this.#renewAtMs = atOnce;
         // Tried again every half a minute, and said once.
         const isKnown = reason === this.#problem;
         this.#problem = reason;
@@ -129,6 +130,8 @@ export class ServingCertificates {
 }
 
 const checkMs = 60 * 60_000;
+/** In place of a time by the wall clock, which may be wrong now: when it is set right, what is wanted now would have been put off. */
+const atOnce = Number.NEGATIVE_INFINITY;
 
 /** @returns with why none could be made, where it is the last one. */
 async function first(

@@ -574,3 +574,28 @@ test("all SVIDs, or those that are meant, are renewed on demand; one that is bei
   expect(secrets.current(cart)).not.toBeNull();
   secrets.close();
 });
+
+// Of a seed of the simulator: the CA's root was replaced while a host was days ahead, and all it had was of the old one for half a day.
+test("what is to be renewed now is renewed now, however far ahead the clock was and is set back", async () => {
+  const [provider] = providers;
+  const { clock, secrets, signer } = await makeBench(provider ?? { name: "runtime", crypto });
+  const old = await secrets.svid(cart);
+  clock.jumpWall(100 * hour);
+  // What the signer gives has expired by this clock, as its own is right.
+  signer.behave = async () => {
+    throw new MeshError("certificate_expired", "peer", "it has expired");
+  };
+  expect(secrets.renewAll("the CA is being replaced", () => true, 10_000)).toBe(1);
+  await clock.advance(10_000);
+  const calls = signer.calls;
+  expect(calls).toBeGreaterThan(1);
+  clock.jumpWall(-100 * hour);
+  signer.behave = null;
+  await clock.advance(pkiLimits.backoffMaxMs);
+  const renewed = secrets.current(cart);
+  expect([signer.calls, renewed?.serialNumber === old.serialNumber]).toEqual([calls + 1, false]);
+  // Once is enough.
+  await clock.advance(hour);
+  expect(secrets.current(cart)).toBe(renewed);
+  secrets.close();
+});

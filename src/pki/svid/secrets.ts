@@ -47,6 +47,8 @@ interface Secret {
   failures: number;
   /** When to renew, by the wall clock, as that is what expiry goes by. */
   renewAtMs: number;
+  /** When to renew for another reason, by the monotonic clock: a wall clock that is wrong now would put it off when it is set right. */
+  wantedAtNow: number;
   /** Not before this, by the monotonic clock: back-off. */
   notBeforeNow: number;
 }
@@ -132,7 +134,7 @@ export class SecretManager {
   #hasten(secret: Secret, reason: string, isDue: (svid: Svid) => boolean, spreadMs: number): boolean {
     if (secret.svid === null || !this.#isHeld(secret) || !isDue(secret.svid)) return false;
     const { clock, random } = this.#options;
-    secret.renewAtMs = Math.min(secret.renewAtMs, clock.wallMs() + random.float() * spreadMs);
+    secret.wantedAtNow = Math.min(secret.wantedAtNow, clock.now() + random.float() * spreadMs);
     this.#log("info", "SVID is to be renewed", secret, { reason });
     if (secret.attempt === null) this.#wakeFor(secret);
     return true;
@@ -188,6 +190,7 @@ export class SecretManager {
       attempt: null,
       failures: 0,
       renewAtMs: 0,
+      wantedAtNow: Number.POSITIVE_INFINITY,
       notBeforeNow: 0,
     };
     this.#secrets.set(id.uri, secret);
@@ -230,6 +233,7 @@ export class SecretManager {
     secret.error = null;
     secret.failures = 0;
     secret.renewAtMs = renewalTimeMs(svid, clock.wallMs(), random.float());
+    secret.wantedAtNow = Number.POSITIVE_INFINITY;
     // A signer whose SVIDs are due the moment they arrive is not asked in a busy loop.
     secret.notBeforeNow = clock.now() + pkiLimits.backoffStartMs;
     this.#log("info", "new SVID", secret, {
@@ -266,7 +270,8 @@ export class SecretManager {
   /** Makes sure that the timer fires when `secret` is due, or earlier. */
   #wakeFor(secret: Secret): void {
     const { clock } = this.#options;
-    const untilRenewal = secret.svid === null ? 0 : secret.renewAtMs - clock.wallMs();
+    const untilHalfLife = secret.svid === null ? 0 : secret.renewAtMs - clock.wallMs();
+    const untilRenewal = Math.min(untilHalfLife, secret.wantedAtNow - clock.now());
     const untilAllowed = secret.notBeforeNow - clock.now();
     // Bounded, because a timer runs by the monotonic clock and the wall clock may jump.
     const delayMs = Math.min(Math.max(untilRenewal, untilAllowed, 0), pkiLimits.clockCheckMs);
@@ -283,7 +288,8 @@ export class SecretManager {
     const now = this.#options.clock.now();
     for (const secret of this.#secrets.values()) {
       if (secret.attempt !== null) continue;
-      const isDue = secret.svid === null || isRenewalDue(secret.svid, secret.renewAtMs, nowMs);
+      const isHalfLife = secret.svid === null || isRenewalDue(secret.svid, secret.renewAtMs, nowMs);
+      const isDue = isHalfLife || now >= secret.wantedAtNow;
       if (isDue && now >= secret.notBeforeNow) this.#begin(secret);
       else this.#wakeFor(secret);
     }
