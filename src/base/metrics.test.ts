@@ -10,6 +10,17 @@ describe("metrics", () => {
     expect(family.with({ x: "1", y: "2" })).not.toBe(family.with({ x: "2", y: "1" }));
   });
 
+  test("an exemplar has its own value, in the bucket that it fell into, and its time in seconds", () => {
+    const metrics = new MetricRegistry();
+    const took = metrics.histogram("took", "Took.", [], [10, 20]).with({});
+    took.observe(15, { traceId: "a1", spanId: "b2", wallMs: 1_767_225_600_250 });
+    const lines = writeMetrics(metrics, "openmetrics").split("\n");
+    expect(lines.filter((line) => line.includes("# {"))).toEqual([
+      'took_bucket{le="20.0"} 1 # {trace_id="a1",span_id="b2"} 15 1767225600.250',
+    ]);
+    expect(writeMetrics(metrics, "prometheus")).not.toContain("# {");
+  });
+
   test("a counter refuses to go down", () => {
     const counter = new MetricRegistry().counter("a", "A.", []).with({});
     counter.add(2);

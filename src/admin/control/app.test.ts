@@ -418,6 +418,16 @@ describe("documents", () => {
       "AuthorizationPolicy blue/bluemark-policy",
       "Namespace blue",
     ]);
+    // Of one kind, of one namespace, and of both.
+    const keys = async (query: string): Promise<readonly string[]> => {
+      const { documents } = (await control.ask("root", "GET", `/v1/documents?${query}`)).json();
+      return (documents as { key: string }[]).map(({ key }) => key).sort();
+    };
+    expect(await keys("kind=Namespace")).toEqual(["Namespace blue", "Namespace red"]);
+    expect(await keys("kind=ServiceEntry")).toEqual([]);
+    expect(await keys("kind=AuthorizationPolicy&namespace=blue")).toEqual([
+      "AuthorizationPolicy blue/bluemark-policy",
+    ]);
   });
 
   test("a tenant's history and its way back touch nothing else", async () => {

@@ -1,6 +1,9 @@
 /** A tenant that changes without end holds up its own changes alone: not another's, not the mesh's, and not what takes trust away. */
 import { expect, test } from "bun:test";
 import { controlAdminLimits } from "../../base/limits/control.ts";
+import { ChangeRates } from "./change_rates.ts";
+import type { Grant } from "./roles.ts";
+import { Session } from "./session.ts";
 import { ControlWorld, policy } from "./testing/control_world.ts";
 
 function world(): ControlWorld {
@@ -44,3 +47,33 @@ test("past its rate a tenant's changes are refused with 429 and when to come aga
   expect((await apply("red", "red")).status).toBe(200);
   for (let n = 0; n < 2 * changeRate.burst; n++) expect((await apply("root", "blue")).status).toBe(200);
 }, 300_000);
+
+test("who has several namespaces has the rate of each, and holds up nobody of one that is used up for long", () => {
+  const rates = new ChangeRates();
+  const sources = { clock: { now: () => 0 } };
+  const sessionOf = (...namespaces: readonly string[]): Session => {
+    const grants: readonly Grant[] = [{ role: "namespace-admin", namespaces }];
+    return Object.assign(Object.create(Session.prototype), { grants, sources, subject: { name: "ada" } });
+  };
+  const changes = (...namespaces: readonly string[]): number => {
+    const session = sessionOf(...namespaces);
+    for (let count = 0; ; count++)
+      try {
+        rates.charge(session, "POST", "/v1/apply");
+      } catch {
+        return count;
+      }
+  };
+  expect(changes("blue")).toBe(changeRate.burst);
+  // What is used up by another administrator of blue is not used up of green.
+  expect(changes("blue", "green")).toBe(changeRate.burst);
+  expect(changes("red", "yellow")).toBe(2 * changeRate.burst);
+});
+
+test("the root namespace and that of nodes are the mesh's, as what has no namespace is", () => {
+  const sources = { rootNamespace: "istio-system" };
+  const session: Session = Object.assign(Object.create(Session.prototype), { sources });
+  for (const namespace of [null, "", "istio-system", "fairlead-nodes"])
+    expect([namespace, session.scopeOf(namespace)]).toEqual([namespace, { kind: "mesh" }]);
+  expect(session.scopeOf("shop")).toEqual({ kind: "namespace", namespace: "shop" });
+});
