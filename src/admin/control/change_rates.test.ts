@@ -48,7 +48,7 @@ test("past its rate a tenant's changes are refused with 429 and when to come aga
   for (let n = 0; n < 2 * changeRate.burst; n++) expect((await apply("root", "blue")).status).toBe(200);
 }, 300_000);
 
-test("who has several namespaces has the rate of each, and holds up nobody of one that is used up for long", () => {
+test("who has several namespaces has the rate of each, also where that of one is used up", () => {
   const rates = new ChangeRates();
   const sources = { clock: { now: () => 0 } };
   const sessionOf = (...namespaces: readonly string[]): Session => {
