@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { meshLimits } from "../../base/limits/mesh.ts";
-import type { LogFields, Logger } from "../../base/log.ts";
+import { type LogFields, type Logger, silentLogger } from "../../base/log.ts";
 import type { Clock, FileEntry, Files } from "../../host/host.ts";
 import { formatLocation } from "../../mesh/location.ts";
 import { type MeshChange, MeshStore } from "../../mesh/store/store.ts";
@@ -85,6 +85,14 @@ async function flush(): Promise<void> {
   for (let turn = 0; turn < 200; turn++) await Promise.resolve();
 }
 
+const common = {
+  meshPaths: ["conf"],
+  trustDomain: "cluster.local",
+  clusterId: "c",
+  rootNamespace: "istio-system",
+  network: "",
+} as const;
+
 interface Running {
   readonly world: World;
   readonly store: MeshStore;
@@ -113,14 +121,7 @@ async function start(
     log: (level, _target, message, fields: LogFields = {}) =>
       lines.push(`${level} ${message} ${fields.at ?? fields.error ?? ""}`.trim()),
   };
-  const settings = {
-    meshPaths: paths,
-    trustDomain: "cluster.local",
-    clusterId: "c",
-    rootNamespace: "istio-system",
-    network: "",
-    refusedPolicies,
-  };
+  const settings = { ...common, meshPaths: paths, refusedPolicies };
   const ingest = new MeshIngest(world, store, settings, logger);
   await ingest.ready;
   return {
@@ -152,6 +153,21 @@ const policy = (name: string, spec: string): string =>
   `apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: ${name}, namespace: shop}\nspec: ${spec}\n`;
 
 describe("the first reading", () => {
+  test("is over with one look at each file, as long as nothing is told of", async () => {
+    const world = new World();
+    world.texts.set("conf/a.yaml", entry("a", "10.0.0.1"));
+    let looks = 0;
+    const readText = (path: string): Promise<string> => {
+      // One that looks for ever is ended, so that it is seen.
+      if (++looks === 5) ingest.close();
+      return world.files.readText(path);
+    };
+    const host = { clock: world.clock, files: { ...world.files, readText } };
+    const ingest = new MeshIngest(host, new MeshStore(), common, silentLogger);
+    await ingest.ready;
+    expect(looks).toBe(1);
+  });
+
   test("takes files and folders, sorted, without hidden files and others", async () => {
     const running = await start(
       {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { WordWriter } from "./word_writer.ts";
+import { assertLittleEndian, WordWriter } from "./word_writer.ts";
 
 test("words come out as they were written, one by one, in lists and in places that were left, however many", () => {
   for (const count of [1, 255, 256, 257, 1_000]) {
@@ -42,4 +42,9 @@ test("what was written before a clear is not there any more", () => {
   expect(writer.offset).toBe(0);
   writer.reserve(4);
   expect([...writer.finish()]).toEqual([0, 0, 0, 0]);
+});
+
+test("a machine whose words begin with their high byte is refused", () => {
+  expect(() => assertLittleEndian(Uint8Array.of(1, 0, 0, 0))).not.toThrow();
+  expect(() => assertLittleEndian(Uint8Array.of(0, 0, 0, 1))).toThrow("a big-endian machine");
 });

@@ -1,8 +1,15 @@
 /** Writes one section of a policy image: u32 words, little-endian as WebAssembly reads them, offsets in bytes. */
 import { assert } from "../../base/assert.ts";
 
-/** Typed arrays are in the machine's byte order and WebAssembly is little-endian; every platform a runtime ships for agrees. */
-assert(new Uint8Array(Uint32Array.of(1).buffer)[0] === 1, "a big-endian machine");
+/**
+ * Typed arrays are in the machine's byte order and WebAssembly is little-endian: on a machine of the other order every policy would be
+ * read wrong.
+ * @param one the bytes of the word 1, as the machine has them.
+ */
+export function assertLittleEndian(one: Uint8Array): void {
+  assert(one[0] === 1, "a big-endian machine");
+}
+assertLittleEndian(new Uint8Array(Uint32Array.of(1).buffer));
 
 export class WordWriter {
   #words = new Uint32Array(256);
