@@ -10,12 +10,13 @@
  * tries those that an earlier run's output names. `--by` asks those tests alone, in seconds: what they do not notice, others may.
  */
 import { readFileSync } from "node:fs";
-import { cp, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
-import { availableParallelism, tmpdir } from "node:os";
+import { cp, readFile, rename, symlink, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { findMutants, type Mutant, nameOf, readTree } from "./mutation.ts";
 import { KilledRecord, weekOf } from "./mutation_record.ts";
 import { type Fate, isKilled, Workshop } from "./mutation_workshop.ts";
+import { scratchFolder } from "./scratch.ts";
 import { formatTally } from "./tally.ts";
 
 const root = join(import.meta.dir, "..");
@@ -153,33 +154,29 @@ async function main(args: readonly string[]): Promise<number> {
   for (const name of Object.keys(kept))
     if (!names.has(name)) console.log(`! on the list, and in no file any more: ${name}`);
   const results = new Results(kept);
-  const copy = await mkdtemp(join(tmpdir(), "fairlead-mutants-"));
-  try {
-    for (const path of copied) await cp(join(root, path), join(copy, path), { recursive: true });
-    await symlink(join(root, "node_modules"), join(copy, "node_modules"));
-    await writeFile(join(copy, "bunfig.toml"), "");
-    const workshop = new Workshop(
-      copy,
-      tree,
-      chosen,
-      (mutant) => record.killerOf(mutant),
-      undefined,
-      (mutant) => kept[nameOf(mutant)] !== undefined,
-    );
-    await workshop.prepare();
-    const workers = numberAfter(args, "workers") ?? Math.min(availableParallelism(), 4);
-    let tried = 0;
-    await workshop.tryAll(workers, async (mutant, fate) => {
-      results.add(mutant, fate);
-      learnt.push([mutant, fate]);
-      if (++tried % 100 !== 0) return;
-      console.log(`  ${tried} of ${chosen.length}`);
-      await save();
-    });
+  const copy = scratchFolder("mutants");
+  for (const path of copied) await cp(join(root, path), join(copy, path), { recursive: true });
+  await symlink(join(root, "node_modules"), join(copy, "node_modules"));
+  await writeFile(join(copy, "bunfig.toml"), "");
+  const workshop = new Workshop(
+    copy,
+    tree,
+    chosen,
+    (mutant) => record.killerOf(mutant),
+    undefined,
+    (mutant) => kept[nameOf(mutant)] !== undefined,
+  );
+  await workshop.prepare();
+  const workers = numberAfter(args, "workers") ?? Math.min(availableParallelism(), 4);
+  let tried = 0;
+  await workshop.tryAll(workers, async (mutant, fate) => {
+    results.add(mutant, fate);
+    learnt.push([mutant, fate]);
+    if (++tried % 100 !== 0) return;
+    console.log(`  ${tried} of ${chosen.length}`);
     await save();
-  } finally {
-    await rm(copy, { recursive: true, force: true });
-  }
+  });
+  await save();
   results.print();
   console.log(formatTally({ passed: chosen.length - results.failed, failed: results.failed, skipped: 0 }));
   return results.failed === 0 && chosen.length > 0 ? 0 : 1;

@@ -1,11 +1,14 @@
 /**
  * `npm test`: every suite, and one closing line that counts what really ran. `npm test -- unit simulation` runs only those. Suites that
- * wait more than they compute run two at a time, and so do the files of suites of `bun test`.
+ * wait more than they compute run up to three at a time, and so do the files of suites of `bun test`. Each has a temporary folder of its
+ * own, and fails for what it leaves in there.
  */
 import { existsSync, readdirSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { availableParallelism, tmpdir } from "node:os";
+import { readFile, rm } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { runQueue } from "./suite_queue.ts";
+import { removeFolder, runCommand, type Surroundings, suiteFolder } from "./suite_run.ts";
 import {
   addTallies,
   countTogether,
@@ -32,113 +35,76 @@ const suiteLimitMs = 90 * 60_000;
 
 /** Files that one process of `bun test` is given. Fewer would be loading the same modules again and again. */
 const filesAtOnce = 12;
-/** A test of bytes or of processes uses one core, or none. */
-const workers = Math.min(2, availableParallelism());
+/** That all suites together are given. A test of bytes or of processes uses one, or none. */
+const cores = Math.min(2, availableParallelism());
+/** Processes of `bun test`, where they have all cores: one of them waits for a disk, or for a process. */
+const workers = cores + 1;
 
 interface Suite {
   readonly name: string;
-  /** A suite that takes longer is stopped and has failed: it hangs. */
-  readonly limitMs: number;
-  run(limitMs: number, output: Output): Promise<Tally>;
+  /** How many processors it keeps busy, of two: the last column of the table at the end, by its seconds. */
+  readonly cores: number;
+  run(surroundings: Surroundings): Promise<Tally>;
 }
-
-/** Where a suite says what it does: at once, or in one piece at its end, when another one runs beside it. */
-interface Output {
-  write(text: string): void;
-  /** Of which two that run at a time; for ports that both look for (`conformance/control/free_port.ts`). */
-  readonly lane: number;
-}
-
-/** One or two lists of suites: what is in one runs one after the other, and both lists at a time. */
-type Stage = readonly (readonly Suite[])[];
 
 /** Told again at the end, where somebody looks. */
 const failures: string[] = [];
 
+/** Of `bun test`, so far. */
+let reports = 0;
+
 const overIpv6 = "conformance/flows/over_ipv6.ts";
 
-/** What uses both cores by itself runs alone, and so does what looks for long turns under attack. */
-const stages: readonly Stage[] = [
-  [[{ name: "check", limitMs: suiteLimitMs, run: runChecks }]],
+/** In this order, as far as there is room. What uses both cores runs alone, and so does what looks for long turns under attack. */
+const suites: readonly Suite[] = [
+  { name: "check", cores: 2, run: runChecks },
   // Property tests stand beside the unit they test.
-  [[bunSuite("unit", ["src", "wasm", "scripts", "bench", ...conformanceFolders(["namespaces"])])]],
+  bunSuite("unit", 2, ["src", "wasm", "scripts", "bench", ...conformanceFolders(["namespaces"])]),
   // Their own addresses are IPv4, and are rewritten.
-  [[bunSuite("flows by IPv6", ["conformance/flows"], { preload: [overIpv6] })]],
-  [[programSuite("simulation", "conformance/sim/run.ts", ["--seeds=200", "--no-keep"])]],
-  [[programSuite("simulator", "conformance/sim/run.ts", ["--mutants", "--sample=6"])]],
-  [[programSuite("races", "conformance/sim/awaits/run.ts", [])]],
-  [[programSuite("mutants", "scripts/mutants.ts", ["--recorded", "--sample=300"])]],
-  [
+  bunSuite("flows by IPv6", 2, ["conformance/flows"], { preload: [overIpv6] }),
+  programSuite("simulation", 2, "conformance/sim/run.ts", ["--seeds=200", "--no-keep"]),
+  programSuite("simulator", 2, "conformance/sim/run.ts", ["--mutants", "--sample=6"]),
+  programSuite("races", 2, "conformance/sim/awaits/run.ts", []),
+  programSuite("mutants", 2, "scripts/mutants.ts", ["--recorded", "--sample=300"]),
+  programSuite("adversary", 2, "conformance/run.ts", ["adversary"]),
+  // The longest first, and beside those that wait what computes.
+  programSuite("capture", 1, "conformance/run.ts", ["capture"]),
+  programSuite("vm", 0.5, "conformance/run.ts", ["vm"]),
+  bunSuite("namespaces", 0.5, ["conformance/namespaces"], { isSerial: true }),
+  programSuite("control", 0.5, "conformance/run.ts", ["control"]),
+  // Capture, rules and rough cables are tried in both families by their own tests.
+  bunSuite(
+    "namespaces by IPv6",
+    0.5,
     [
-      programSuite("runtime", "conformance/run.ts", [
-        "runtime",
-        "base",
-        "wire",
-        "policy",
-        "mesh",
-        "transport",
-        "host",
-        "tunnel",
-      ]),
-    ],
-    [
-      // The same inputs each time: a fresh seed might fail any commit. Fresh ones are for `npm run fuzz -- SECONDS`.
-      programSuite("fuzz", "conformance/fuzz/run.ts", ["--fixed"]),
-      programSuite("power", "conformance/run.ts", ["power"]),
-      programSuite("istio", "conformance/run.ts", ["istio"]),
-      programSuite("h2spec", "conformance/spec/h2spec.ts", []),
-    ],
-  ],
-  [
-    [
-      programSuite("peers", "conformance/run.ts", ["peer"]),
-      programSuite("tenants", "conformance/run.ts", ["tenants"]),
-    ],
-    [
-      programSuite("control", "conformance/run.ts", ["control"]),
-      programSuite("http", "conformance/run.ts", ["http"]),
-    ],
-  ],
-  [[programSuite("adversary", "conformance/run.ts", ["adversary"])]],
-  [
-    [programSuite("capture", "conformance/run.ts", ["capture"])],
-    [
-      programSuite("waypoint", "conformance/run.ts", ["waypoint"]),
-      bunSuite("namespaces", ["conformance/namespaces"], { isSerial: true }),
-    ],
-  ],
-  [
-    [
-      programSuite("docs", "conformance/run.ts", ["docs"]),
-      programSuite("workers", "conformance/run.ts", ["workers"]),
-      programSuite("demo", "conformance/demo/demo.ts", []),
-      programSuite("control demo", "conformance/demo/control.ts", []),
-    ],
-    [
-      programSuite("vm", "conformance/run.ts", ["vm"]),
-      // Capture, rules and rough cables are tried in both families by their own tests.
-      bunSuite(
-        "namespaces by IPv6",
-        [
-          ...["exhaustion", "identities", "life_cycle", "many_connections"],
-          ...["revocation", "rotation", "transfer"],
-        ].map((name) => `conformance/namespaces/${name}.test.ts`),
-        { preload: [overIpv6], isSerial: true },
-      ),
-    ],
-  ],
-  [
-    [
-      programSuite("upgrade", "conformance/run.ts", ["upgrade", "--short"]),
-      // One order of events each time, for the same reason.
-      programSuite("soak", "conformance/soak/run.ts", ["--smoke", "--seed=1"]),
-    ],
-    // Whether the benchmarks run at all: no figure of them is looked at.
-    [programSuite("bench", "bench/smoke.ts", [])],
-  ],
+      ...["exhaustion", "identities", "life_cycle", "many_connections"],
+      ...["revocation", "rotation", "transfer"],
+    ].map((name) => `conformance/namespaces/${name}.test.ts`),
+    { preload: [overIpv6], isSerial: true },
+  ),
+  programSuite("waypoint", 1, "conformance/run.ts", ["waypoint"]),
+  programSuite("docs", 0.5, "conformance/run.ts", ["docs"]),
+  programSuite("peers", 1, "conformance/run.ts", ["peer"]),
+  // Whether the benchmarks run at all: no figure of them is looked at.
+  programSuite("bench", 1, "bench/smoke.ts", []),
+  // One order of events each time: a fresh one might fail any commit.
+  programSuite("soak", 0.5, "conformance/soak/run.ts", ["--smoke", "--seed=1"]),
+  programSuite("upgrade", 1, "conformance/run.ts", ["upgrade", "--short"]),
+  programSuite("workers", 0.5, "conformance/run.ts", ["workers"]),
+  programSuite("demo", 0.5, "conformance/demo/demo.ts", []),
+  programSuite("control demo", 0.5, "conformance/demo/control.ts", []),
+  programSuite("power", 1, "conformance/run.ts", ["power"]),
+  programSuite("tenants", 1, "conformance/run.ts", ["tenants"]),
+  programSuite("http", 1, "conformance/run.ts", ["http"]),
+  programSuite("h2spec", 0.5, "conformance/spec/h2spec.ts", []),
+  // The same inputs each time, for the same reason. Fresh ones are for `npm run fuzz -- SECONDS`.
+  programSuite("fuzz", 1, "conformance/fuzz/run.ts", ["--fixed"]),
+  programSuite("runtime", 1, "conformance/run.ts", [
+    "runtime",
+    ...["base", "wire", "policy", "mesh", "transport", "host", "tunnel"],
+  ]),
+  programSuite("istio", 1, "conformance/run.ts", ["istio"]),
 ];
-
-const suites: readonly Suite[] = stages.flat(2);
 
 /** Every folder of conformance/ but those that are suites of their own. */
 function conformanceFolders(others: readonly string[]): readonly string[] {
@@ -148,7 +114,7 @@ function conformanceFolders(others: readonly string[]): readonly string[] {
 }
 
 /** Types, lint and format, and that generated files are what their sources give; each counts as one test. */
-async function runChecks(limitMs: number, output: Output): Promise<Tally> {
+async function runChecks(surroundings: Surroundings): Promise<Tally> {
   const checks: readonly (readonly string[])[] = [
     [join(bin, "tsc"), "-p", "."],
     [join(bin, "biome"), "check", "."],
@@ -159,7 +125,7 @@ async function runChecks(limitMs: number, output: Output): Promise<Tally> {
   ];
   let tally = emptyTally;
   for (const command of checks) {
-    const { exitCode } = await runCommand(command, limitMs, output);
+    const { exitCode } = await runCommand(command, suiteLimitMs, surroundings);
     if (exitCode !== 0) failures.push(`check: ${command.join(" ").replaceAll(`${root}/`, "")}`);
     tally = addTallies(tally, exitCode === 0 ? { ...emptyTally, passed: 1 } : oneFailure);
   }
@@ -175,22 +141,22 @@ interface BunOptions {
 
 function bunSuite(
   name: string,
+  cores: number,
   folders: readonly string[],
   { preload = [], isSerial = false }: BunOptions = {},
 ): Suite {
   return {
     name,
-    limitMs: suiteLimitMs,
-    run: async (limit, output) => {
+    cores,
+    run: async (surroundings) => {
       const files = folders.flatMap(testsIn);
-      // Beside another suite there is no second core.
-      const atATime = output === liveOutput && !isSerial ? workers : 1;
+      const atATime = isSerial ? 1 : workers;
       // So many groups for each that none works alone for long in the end.
       const size = Math.min(filesAtOnce, Math.ceil(files.length / (4 * atATime)));
       const groups = Array.from({ length: Math.ceil(files.length / size) }, (_, index) =>
         files.slice(index * size, (index + 1) * size),
       );
-      return countTogether(groups, atATime, (group) => runFiles(name, group, preload, limit, output));
+      return countTogether(groups, atATime, (group) => runFiles(name, group, preload, surroundings));
     },
   };
 }
@@ -199,26 +165,22 @@ async function runFiles(
   name: string,
   files: readonly string[],
   preload: readonly string[],
-  limit: number,
-  output: Output,
+  surroundings: Surroundings,
 ): Promise<Tally> {
-  const scratch = await mkdtemp(join(tmpdir(), "fairlead-test-"));
-  try {
-    const report = join(scratch, "junit.xml");
-    const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
-    const before = preload.map((path) => `--preload=./${path}`);
-    const command = [bun, "test", ...before, `--timeout=${testLimitMs}`, ...reporter, ...files];
-    // Whole, since others run at the same time.
-    const { exitCode, text } = await runCommand(command, limit, new Gathered(output.lane));
-    output.write(text);
-    const xml = existsSync(report) ? await readFile(report, "utf8") : "";
-    for (const skipped of skippedNames(xml)) output.write(`skipped: ${skipped}\n`);
-    const tally = judge(parseJunit(xml), exitCode);
-    failures.push(...whatFailed(name, tally, failedNames(xml), text));
-    return tally;
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
-  }
+  const report = join(surroundings.folder, `${reports++}.junit.xml`);
+  const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
+  const before = preload.map((path) => `--preload=./${path}`);
+  const command = [bun, "test", ...before, `--timeout=${testLimitMs}`, ...reporter, ...files];
+  // Whole, since others run at the same time.
+  const silent: Surroundings = { ...surroundings, write() {} };
+  const { exitCode, text } = await runCommand(command, suiteLimitMs, silent);
+  surroundings.write(text);
+  const xml = existsSync(report) ? await readFile(report, "utf8") : "";
+  await rm(report, { force: true });
+  for (const skipped of skippedNames(xml)) surroundings.write(`skipped: ${skipped}\n`);
+  const tally = judge(parseJunit(xml), exitCode);
+  failures.push(...whatFailed(name, tally, failedNames(xml), text));
+  return tally;
 }
 
 /** Paths that `bun test` takes as files. @param folder or a file itself. */
@@ -234,13 +196,13 @@ function testsIn(folder: string): readonly string[] {
 }
 
 /** A program that prints its own closing line. */
-function programSuite(name: string, path: string, args: readonly string[]): Suite {
+function programSuite(name: string, cores: number, path: string, args: readonly string[]): Suite {
   return {
     name,
-    limitMs: suiteLimitMs,
-    run: async (limit, output) => {
+    cores,
+    run: async (surroundings) => {
       if (!existsSync(join(root, path))) return emptyTally;
-      const { exitCode, text } = await runCommand([bun, path, ...args], limit, output);
+      const { exitCode, text } = await runCommand([bun, path, ...args], suiteLimitMs, surroundings);
       const tally = judge(parseTally(text), exitCode);
       failures.push(...whatFailed(name, tally, failureLines(text), text));
       return tally;
@@ -254,54 +216,6 @@ function judge(tally: Tally | null, exitCode: number): Tally {
   return exitCode !== 0 && tally.failed === 0 ? addTallies(tally, oneFailure) : tally;
 }
 
-class Gathered implements Output {
-  readonly lane: number;
-  text = "";
-
-  constructor(lane: number) {
-    this.lane = lane;
-  }
-
-  write(piece: string): void {
-    this.text += piece;
-  }
-}
-
-const liveOutput: Output = { lane: 0, write: (text) => void process.stdout.write(text) };
-
-async function runCommand(
-  command: readonly string[],
-  limitMs: number,
-  output: Output,
-): Promise<{ readonly exitCode: number; readonly text: string }> {
-  let text = "";
-  const say = (piece: string) => {
-    text += piece;
-    output.write(piece);
-  };
-  const child = Bun.spawn([...command], {
-    cwd: root,
-    env: { ...process.env, FAIRLEAD_TEST_LANE: String(output.lane) },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const timer = setTimeout(() => {
-    say(`stopped after ${limitMs / 1000} s\n`);
-    child.kill("SIGKILL");
-  }, limitMs);
-  const follow = async (from: ReadableStream<Uint8Array>): Promise<void> => {
-    const decoder = new TextDecoder();
-    for await (const chunk of from) say(decoder.decode(chunk, { stream: true }));
-  };
-  const both = Promise.all([follow(child.stdout), follow(child.stderr)]);
-  // A process that it left behind may hold its output open for ever.
-  await Promise.race([both, child.exited.then(() => Bun.sleep(10_000))]);
-  const exitCode = await child.exited;
-  clearTimeout(timer);
-  return { exitCode, text };
-}
-
 function select(names: readonly string[]): readonly Suite[] {
   const unknown = names.filter((name) => !suites.some((suite) => suite.name === name));
   if (unknown.length > 0) {
@@ -313,46 +227,59 @@ function select(names: readonly string[]): readonly Suite[] {
   return names.length === 0 ? suites : suites.filter((suite) => names.includes(suite.name));
 }
 
+/** @returns a line of the table, and what was counted. */
+async function runSuite(
+  suite: Suite,
+  lane: number,
+  write: (text: string) => void,
+): Promise<{ readonly row: string; readonly tally: Tally }> {
+  write(`\n── ${suite.name} ──\n`);
+  const started = performance.now();
+  let processorSeconds = 0;
+  const used = (seconds: number): void => {
+    processorSeconds += seconds;
+  };
+  const folder = suiteFolder();
+  let tally = await suite.run({ lane, folder, write, used });
+  const left = await removeFolder(folder);
+  const fail = (what: string): void => {
+    write(`failed: ${suite.name}: ${what}\n`);
+    failures.push(`${suite.name}: ${what}`);
+    tally = addTallies(tally, oneFailure);
+  };
+  if (tally.passed + tally.failed + tally.skipped === 0) fail("no test ran");
+  if (left.length > 0) fail(`left behind in the temporary folder: ${left.join(", ")}`);
+  const seconds = ((performance.now() - started) / 1000).toFixed(1).padStart(6);
+  const processors = processorSeconds.toFixed(0).padStart(4);
+  return {
+    row: `${suite.name.padEnd(18)} ${seconds} s, ${processors} s of processors  ${formatTally(tally)}`,
+    tally,
+  };
+}
+
 async function main(): Promise<void> {
+  const started = performance.now();
   const selected = select(process.argv.slice(2));
+  const live = (text: string): void => void process.stdout.write(text);
   // The peers other programs need; what cannot be installed here is said aloud and its checks are skipped.
-  if (selected.some((suite) => ["peers", "h2spec", "control", "runtime"].includes(suite.name)))
-    await runCommand([bun, "scripts/peers.ts"], 600_000, liveOutput);
+  if (selected.some((suite) => ["peers", "h2spec", "control", "runtime"].includes(suite.name))) {
+    const folder = suiteFolder();
+    await runCommand([bun, "scripts/peers.ts"], 600_000, { lane: 0, folder, write: live, used() {} });
+    await removeFolder(folder, 0);
+  }
   const rows: string[] = [];
   let total = emptyTally;
-  const runSuite = async (suite: Suite, output: Output): Promise<void> => {
-    output.write(`\n── ${suite.name} ──\n`);
-    const started = performance.now();
-    const ran = await suite.run(suite.limitMs, output);
-    const empty = ran.passed + ran.failed + ran.skipped === 0;
-    if (empty) output.write(`${suite.name}: no test ran, which is a failure\n`);
-    const tally = empty ? oneFailure : ran;
-    if (empty) failures.push(`${suite.name}: no test ran`);
+  await runQueue(selected, cores, async (suite, lane) => {
+    const isAlone = suite.cores >= cores || selected.length === 1;
+    const gathered: string[] = [];
+    if (!isAlone) live(`\n── ${suite.name} begins ──\n`);
+    const { row, tally } = await runSuite(suite, lane, isAlone ? live : (text) => void gathered.push(text));
+    live(gathered.join(""));
+    rows.push(row);
     total = addTallies(total, tally);
-    const seconds = ((performance.now() - started) / 1000).toFixed(1).padStart(6);
-    rows.push(`${suite.name.padEnd(13)} ${seconds} s  ${formatTally(tally)}`);
-  };
-  for (const stage of stages) {
-    const lanes = stage
-      .map((lane) => lane.filter((suite) => selected.includes(suite)))
-      .filter((lane) => lane.length > 0);
-    const isAlone = lanes.length < 2 || workers < 2;
-    const runLane = async (lane: readonly Suite[], index: number): Promise<void> => {
-      for (const suite of lane) {
-        const whole = new Gathered(index);
-        await runSuite(suite, isAlone ? liveOutput : whole);
-        process.stdout.write(whole.text);
-      }
-    };
-    if (isAlone) for (const lane of lanes) await runLane(lane, 0);
-    else {
-      console.log(
-        `\n── at a time: ${lanes.map((lane) => lane.map(({ name }) => name).join(", ")).join(" | ")} ──`,
-      );
-      await Promise.all(lanes.map(runLane));
-    }
-  }
+  });
   console.log(`\n${rows.join("\n")}`);
+  console.log(`${((performance.now() - started) / 60_000).toFixed(1)} minutes`);
   // Last, where somebody looks who sees the end alone.
   if (failures.length > 0) console.log(`\n── what failed ──\n${failures.join("\n")}`);
   console.log(`\n${formatTally(total)}`);

@@ -2,9 +2,10 @@
  * `npm run bench -- micro [word] [--json file] [--keep]`: the hot functions by themselves, those whose name holds the word.
  * bench/README.md says how to read the table.
  */
-import { existsSync, readFileSync, rmSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
+import { cpus } from "node:os";
 import { join } from "node:path";
+import { scratchFolder } from "../../scripts/scratch.ts";
 import { keepRaw, place } from "../keep.ts";
 import { busyReason, machineState } from "../machine.ts";
 import { blackHole, type MicroCase, type MicroResult, measure } from "./measure.ts";
@@ -25,7 +26,7 @@ const keepAt = args.indexOf("--keep");
 const keep = keepAt !== -1 && args.splice(keepAt, 1).length > 0;
 const [word = ""] = args;
 const state = await machineState();
-const figuresPath = join(tmpdir(), `fairlead-bench-${process.pid}.jsonl`);
+const figuresPath = join(scratchFolder("micro"), "figures.jsonl");
 
 console.log(`${cpus()[0]?.model ?? "unknown CPU"}, ${cpus().length} cores, Bun ${Bun.version}\n`);
 console.log(row(["", "size", "variant", "median", "best", "against the first"]));
@@ -57,7 +58,6 @@ for (const engine of ["h2", "waypoint"])
     if (code !== 0) process.exit(code);
   }
 const lines = existsSync(figuresPath) ? readFileSync(figuresPath, "utf8").trim().split("\n") : [];
-rmSync(figuresPath, { force: true });
 const figures: unknown[] = lines.map((line) => JSON.parse(line));
 const all = { ...place(), busy: busyReason(state), load: state.load, results, figures };
 if (jsonFile !== null) await Bun.write(jsonFile ?? "micro.json", `${JSON.stringify(all, null, 1)}\n`);

@@ -4,8 +4,8 @@
  *
  *   bun bench/micro/waypoint.ts [word] [--quick]
  */
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { scratchFolder } from "../../scripts/scratch.ts";
 import type { MeshError } from "../../src/base/errors.ts";
 import { silentLogger } from "../../src/base/log.ts";
 import { MetricRegistry } from "../../src/base/metrics.ts";
@@ -81,7 +81,7 @@ async function openWaypoint(
     isInside: false,
   });
   const attachment = new Attachment("istio-system", (key) => store.serviceByKey(key));
-  const folder = join(tmpdir(), `fairlead_micro_${process.pid}`);
+  const folder = scratchFolder("micro");
   await Bun.write(join(folder, "empty.ts"), emptyMiddleware);
   const metrics = new MetricRegistry();
   const traffic = new Traffic({

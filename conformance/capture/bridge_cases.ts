@@ -36,23 +36,28 @@ export const bridged: Group = {
       [vm.ip6, container6],
     ] as const;
     await stage.node(place.vm, "--workload", "shop/six", "--capture-containers", "capture").ready();
-    const answers = async (): Promise<readonly boolean[]> => {
-      const found: boolean[] = [];
-      for (const [to, from] of families) {
-        // By the kernel's choice it is refused, or there is no answer to wait for.
-        const at = to.includes(":") ? `[${to}]` : to;
-        const argv = ["curl", "-s", "-g", "-m", "5", "--http0.9", `telnet://${at}:${applicationPort}`];
-        const { stdout } = Bun.spawnSync(place.container.command(argv), { stdin: "ignore" });
-        found.push(stdout.toString().startsWith(`you are ${from}`));
+    const isTaken = async ([to, from]: (typeof families)[number]): Promise<boolean> => {
+      // By the kernel's choice it is refused, or there is no answer to wait for.
+      const at = to.includes(":") ? `[${to}]` : to;
+      const argv = ["curl", "-sN", "-g", "-m", "5", "--http0.9", `telnet://${at}:${applicationPort}`];
+      const child = Bun.spawn(place.container.command(argv), { stdio: ["ignore", "pipe", "inherit"] });
+      const decoder = new TextDecoder();
+      let said = "";
+      for await (const chunk of child.stdout) {
+        said += decoder.decode(chunk, { stream: true });
+        // The line is the whole answer, and the connection stays open.
+        if (said.includes("\n")) child.kill();
       }
-      return found;
+      await child.exited;
+      return said.startsWith(`you are ${from}\n`);
     };
+    const answers = (): Promise<readonly boolean[]> => Promise.all(families.map(isTaken));
     await check(cases.called, async () => {
-      const isTaken = method === "redirect";
-      equal(await answers(), [isTaken, isTaken], "whether it is taken, by family");
+      const isRedirect = method === "redirect";
+      equal(await answers(), [isRedirect, isRedirect], "whether it is taken, by family");
       const { text } = stage.fairlead("capture", "status");
-      equal(/bridges of this host \(docker0\)/.test(text), !isTaken, text);
-      if (!isTaken) for (const name of settings) holds(text.includes(`sysctl -w ${name}=0`), text);
+      equal(/bridges of this host \(docker0\)/.test(text), !isRedirect, text);
+      if (!isRedirect) for (const name of settings) holds(text.includes(`sysctl -w ${name}=0`), text);
     });
     for (const name of settings) runToEnd(place.vm.command(["sysctl", "-q", "-w", `${name}=0`]));
     await check(cases.mended, async () => {

@@ -2,6 +2,15 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import {
+  addTallies,
+  countTogether,
+  emptyTally,
+  formatTally,
+  oneFailure,
+  parseTally,
+  type Tally as Sum,
+} from "../../scripts/tally.ts";
 import type { BackendName, CaptureMethod } from "../../src/host/capture/options.ts";
 import { cleanUpOnExit, scratchDirectory } from "../peer/lab/cleanup.ts";
 import { Tally } from "../peer/tally.ts";
@@ -62,34 +71,80 @@ export async function captureConformance(argv: readonly string[]): Promise<numbe
     console.log(usage);
     return 0;
   }
-  cleanUpOnExit();
-  const tally = new Tally(values.verbose);
-  const directory = scratchDirectory("capture");
-  const chosen = Object.entries(groups).filter(([name]) => name.includes(values.only));
   const wanted = backends
     .filter(([name]) => values.backend === "" || values.backend === name)
     .flatMap(([backend, programs]) => methods.map((method) => ({ backend, programs, method })))
     .filter(({ method }) => values.method === "" || values.method === method);
-  // Each has places of its own, and waits most of the time.
-  await Promise.all(
-    wanted.map(async ({ backend, programs, method }) => {
-      const label = `${backend}, ${method}`;
-      for (const [name, group] of chosen) {
-        const missing = whyNot(programs) ?? group.whyNot?.() ?? null;
-        if (missing === null)
-          await runGroup(tally, join(directory, `${backend}-${method}-${name.replaceAll(" ", "-")}`), {
-            label,
-            backend,
-            method,
-            name,
-            group,
-          });
-        else for (const one of group.cases) tally.skip(`${label}: ${one}`, missing);
-      }
-    }),
+  const [first] = wanted;
+  if (first !== undefined && wanted.length === 1) return await runHere(first, values);
+  const more = ["--only", values.only, ...(values.verbose ? ["--verbose"] : [])];
+  const sum = await countTogether(wanted, atATime, (one) => runApart(one, more));
+  if (wanted.length === 0) console.log(`failed: nothing is called ${values.backend} ${values.method}`);
+  const counted = wanted.length === 0 ? oneFailure : sum;
+  console.log(formatTally(counted));
+  return counted.failed === 0 ? 0 : 1;
+}
+
+/** More of them would only take the processors from each other. */
+const atATime = 3;
+
+interface Wanted {
+  readonly backend: BackendName;
+  /** That must be there. */
+  readonly programs: readonly string[];
+  readonly method: CaptureMethod;
+}
+
+/**
+ * In a process of its own: each has places of its own and waits most of the time, and where commands are waited for in one process, all
+ * wait for those of each.
+ */
+async function runApart({ backend, method }: Wanted, more: readonly string[]): Promise<Sum> {
+  const program = [process.execPath, join(import.meta.dir, "..", "run.ts"), "capture"];
+  const child = Bun.spawn([...program, "--backend", backend, "--method", method, ...more], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const stop = (): void => child.kill();
+  process.on("exit", stop);
+  const text = await new Response(child.stdout).text();
+  const code = await child.exited;
+  process.off("exit", stop);
+  const counted = parseTally(text);
+  console.log(
+    text
+      .trimEnd()
+      .split("\n")
+      .slice(0, counted === null ? undefined : -1)
+      .join("\n"),
   );
+  if (counted !== null && (code === 0) === (counted.failed === 0)) return counted;
+  console.log(`failed: ${backend}, ${method}: it ended with ${child.signalCode ?? code}`);
+  return addTallies(counted ?? emptyTally, oneFailure);
+}
+
+async function runHere(
+  { backend, programs, method }: Wanted,
+  { only, verbose }: { readonly only: string; readonly verbose: boolean },
+): Promise<number> {
+  cleanUpOnExit();
+  const tally = new Tally(verbose);
+  const directory = scratchDirectory("capture");
+  const label = `${backend}, ${method}`;
+  for (const [name, group] of Object.entries(groups)) {
+    if (!name.includes(only)) continue;
+    const missing = whyNot(programs) ?? group.whyNot?.() ?? null;
+    if (missing === null)
+      await runGroup(tally, join(directory, name.replaceAll(" ", "-")), {
+        label,
+        backend,
+        method,
+        name,
+        group,
+      });
+    else for (const one of group.cases) tally.skip(`${label}: ${one}`, missing);
+  }
   if (tally.count("passed") + tally.count("failed") + tally.count("skipped") === 0)
-    tally.fail("capture", `nothing is called ${values.backend} ${values.only}`);
+    tally.fail("capture", `nothing is called ${only}`);
   console.log(tally.summary());
   return tally.count("failed") === 0 ? 0 : 1;
 }

@@ -1,6 +1,6 @@
-const count = 9_000;
-/** Two suites may run at a time (`scripts/test.ts`): each has ports of its own. */
-const first = 10_000 + (process.env.FAIRLEAD_TEST_LANE === "1" ? count : 0);
+const count = 7_000;
+/** Three suites may run at a time (`scripts/test.ts`): each has ports of its own. */
+const first = 10_000 + Number(process.env.FAIRLEAD_TEST_LANE ?? 0) * count;
 const given = new Set<number>();
 
 /**

@@ -2,9 +2,9 @@
  * `npm run conformance -- docs`: every command of README.md and docs/ is run as it is on its page, in a folder and a network namespace of
  * its own, or is named with the reason why not. A line that is on no list, or on a list and on no page, fails.
  */
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { scratchFolder } from "../../scripts/scratch.ts";
 import { formatTally } from "../../scripts/tally.ts";
 import { inNamespace, whyNoNamespace } from "../soak/network.ts";
 import { controlSteps } from "./control_steps.ts";
@@ -138,7 +138,7 @@ async function runStep(page: string, shell: Shell, step: Step): Promise<string |
 }
 
 async function runPage(page: string, program: readonly string[]): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "fairlead-docs-"));
+  const folder = scratchFolder("docs");
   const shell = new Shell(folder, program);
   let isBroken = false;
   try {
@@ -174,7 +174,7 @@ export async function docsConformance(argv: readonly string[]): Promise<number> 
   const program =
     binary === undefined ? [process.execPath, join(repository, "src", "main.ts")] : [resolve(binary)];
   checkLists();
-  const folder = mkdtempSync(join(tmpdir(), "fairlead-docs-"));
+  const folder = scratchFolder("docs");
   await checkSpoken(new Shell(folder, program));
   rmSync(folder, { recursive: true, force: true });
   for (const page of Object.keys(stepsOf)) {

@@ -3,9 +3,8 @@
  * run; `--keep` writes what was found into the corpora; `--replay=NAME:BASE64` runs one input; `--fixed` runs the same inputs each time,
  * whatever the clock says.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { scratchFolder } from "../../scripts/scratch.ts";
 import { formatTally } from "../../scripts/tally.ts";
 import { RunningInput } from "./running_input.ts";
 import type { TargetEntry } from "./target.ts";
@@ -116,52 +115,46 @@ console.log(
     ? `${entries.length} targets, what is kept and as many inputs of seed ${fixedSeed} each as are listed`
     : `seed ${seed}: ${entries.length} targets, ${seconds} s in all, beside what is kept and ${fixedRuns} inputs of seed ${fixedSeed} each`,
 );
-const scratch = mkdtempSync(join(tmpdir(), "fairlead-fuzz-"));
+const scratch = scratchFolder("fuzz");
 const sum = { runs: 0, branches: 0, reached: 0, crashes: 0 };
 let longestTurnMs = 0;
 let passed = 0;
 let failed = 0;
-try {
-  for (const entry of entries) {
-    const job: WorkerJob = {
-      seconds: seconds / entries.length,
-      seed,
-      fixedSeed,
-      fixedRuns: isFixed ? entry.fixedInputs : fixedRuns,
-      keep,
-      replay: replay?.input ?? null,
-    };
-    const outcome = await runTarget(entry, job, scratch);
-    if ("hang" in outcome) {
-      sum.crashes++;
-      failed++;
-      console.log(
-        `✗ ${entry.name}: ${outcome.hang}; npm run fuzz -- --replay=${entry.name}:${outcome.input}`,
-      );
-      continue;
-    }
-    sum.runs += outcome.runs;
-    sum.branches += outcome.branches;
-    sum.reached += outcome.reached;
-    sum.crashes += outcome.crashes.length;
-    longestTurnMs = Math.max(longestTurnMs, outcome.longestTurnMs);
-    for (const { message, input } of outcome.crashes)
-      console.log(`✗ ${entry.name}: ${message}\n  npm run fuzz -- --replay=${entry.name}:${input}`);
-    const keptPercent = percent(outcome.keptReached, outcome.branches);
-    const hasRotted = replay === null && !keep && keptPercent < entry.floor;
-    if (hasRotted)
-      console.log(
-        `✗ ${entry.name}: the kept corpus reaches ${keptPercent} % of the branches, not ${entry.floor} %; npm run fuzz -- 60 --target=${entry.name} --keep`,
-      );
-    const isFine = outcome.crashes.length === 0 && !hasRotted;
-    if (isFine) passed++;
-    else failed++;
-    console.log(
-      `${isFine ? "ok" : "failed"}  ${entry.name}: ${outcome.runs} inputs, ${outcome.reached} of ${outcome.branches} branches (${percent(outcome.reached, outcome.branches)} %), corpus ${outcome.kept} kept (${keptPercent} %) + ${outcome.corpus - Math.min(outcome.kept, outcome.corpus)}, longest turn ${outcome.longestTurnMs.toFixed(1)} ms, ${Math.round(outcome.rssBytes / 1e6)} MB`,
-    );
+for (const entry of entries) {
+  const job: WorkerJob = {
+    seconds: seconds / entries.length,
+    seed,
+    fixedSeed,
+    fixedRuns: isFixed ? entry.fixedInputs : fixedRuns,
+    keep,
+    replay: replay?.input ?? null,
+  };
+  const outcome = await runTarget(entry, job, scratch);
+  if ("hang" in outcome) {
+    sum.crashes++;
+    failed++;
+    console.log(`✗ ${entry.name}: ${outcome.hang}; npm run fuzz -- --replay=${entry.name}:${outcome.input}`);
+    continue;
   }
-} finally {
-  rmSync(scratch, { recursive: true, force: true });
+  sum.runs += outcome.runs;
+  sum.branches += outcome.branches;
+  sum.reached += outcome.reached;
+  sum.crashes += outcome.crashes.length;
+  longestTurnMs = Math.max(longestTurnMs, outcome.longestTurnMs);
+  for (const { message, input } of outcome.crashes)
+    console.log(`✗ ${entry.name}: ${message}\n  npm run fuzz -- --replay=${entry.name}:${input}`);
+  const keptPercent = percent(outcome.keptReached, outcome.branches);
+  const hasRotted = replay === null && !keep && keptPercent < entry.floor;
+  if (hasRotted)
+    console.log(
+      `✗ ${entry.name}: the kept corpus reaches ${keptPercent} % of the branches, not ${entry.floor} %; npm run fuzz -- 60 --target=${entry.name} --keep`,
+    );
+  const isFine = outcome.crashes.length === 0 && !hasRotted;
+  if (isFine) passed++;
+  else failed++;
+  console.log(
+    `${isFine ? "ok" : "failed"}  ${entry.name}: ${outcome.runs} inputs, ${outcome.reached} of ${outcome.branches} branches (${percent(outcome.reached, outcome.branches)} %), corpus ${outcome.kept} kept (${keptPercent} %) + ${outcome.corpus - Math.min(outcome.kept, outcome.corpus)}, longest turn ${outcome.longestTurnMs.toFixed(1)} ms, ${Math.round(outcome.rssBytes / 1e6)} MB`,
+  );
 }
 console.log(
   `\n${sum.runs} inputs, coverage ${sum.reached} of ${sum.branches} branches (${percent(sum.reached, sum.branches)} %), longest turn ${longestTurnMs.toFixed(1)} ms, seed ${seed}, crashes ${sum.crashes}`,

@@ -4,9 +4,9 @@
  *
  * The measure is measured: with one kind of flush taken out of the recording, or with SQLite's own left out, something has to be lost.
  */
-import { existsSync, linkSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, linkSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { scratchFolder } from "../../scripts/scratch.ts";
 import { formatTally } from "../../scripts/tally.ts";
 import { type Cut, cuts, Disk, type Image } from "./disk.ts";
 import { type Judge, judgeFiles, judgeState } from "./promises.ts";
@@ -99,7 +99,7 @@ const cases: readonly Case[] = [
   },
 ];
 
-const scratch = mkdtempSync(join(tmpdir(), "fairlead-power-"));
+const scratch = scratchFolder("power");
 const recordings = new Map<string, readonly Operation[]>();
 
 async function recordingOf(
@@ -199,18 +199,14 @@ export async function powerConformance(args: readonly string[]): Promise<number>
   let passed = 0;
   let failed = 0;
   const only = args.find((arg) => arg.startsWith("--only="))?.slice("--only=".length) ?? "";
-  try {
-    for (const one of cases.filter(({ name }) => name.includes(only))) {
-      const { lost, tried } = await tryCase(one);
-      const isWell = one.mustFail === lost.length > 0;
-      if (isWell) passed++;
-      else failed++;
-      const how = one.mustFail ? (lost[0] ?? "nothing is lost, and something has to be") : `${tried} cuts`;
-      console.log(`${isWell ? "✓" : "✗"} ${one.name}: ${how}`);
-      if (!one.mustFail) for (const what of lost.slice(0, 5)) console.log(`  ${what}`);
-    }
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
+  for (const one of cases.filter(({ name }) => name.includes(only))) {
+    const { lost, tried } = await tryCase(one);
+    const isWell = one.mustFail === lost.length > 0;
+    if (isWell) passed++;
+    else failed++;
+    const how = one.mustFail ? (lost[0] ?? "nothing is lost, and something has to be") : `${tried} cuts`;
+    console.log(`${isWell ? "✓" : "✗"} ${one.name}: ${how}`);
+    if (!one.mustFail) for (const what of lost.slice(0, 5)) console.log(`  ${what}`);
   }
   console.log(formatTally({ passed, failed, skipped: 0 }));
   return failed === 0 && passed > 0 ? 0 : 1;

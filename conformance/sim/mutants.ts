@@ -3,9 +3,9 @@
  * and says which seed notices and by which checker. A mutant that lives is a hole in the simulator, and so is one that only another
  * checker than its own notices, or one that takes too long.
  */
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cp, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { scratchFolder } from "../../scripts/scratch.ts";
 import { awaitMutants } from "./awaits/mutant_list.ts";
 import { livenessMutants } from "./liveness_mutants.ts";
 import { type Mutant, mutants as seedMutants } from "./mutant_list.ts";
@@ -145,18 +145,14 @@ export async function runMutants(args: readonly string[]): Promise<number> {
   const chosen = (sample === undefined ? mutants : sampleOf(Number(sample))).filter(
     ({ name }) => names.length === 0 || names.some((part) => name.includes(part)),
   );
-  const copy = await mkdtemp(join(tmpdir(), "fairlead-mutant-"));
+  const copy = scratchFolder("mutant");
   let passed = 0;
-  try {
-    for (const path of copied) await cp(join(root, path), join(copy, path), { recursive: true });
-    await symlink(join(root, "node_modules"), join(copy, "node_modules"));
-    for (const mutant of chosen) {
-      const { killed, text } = await tryIn(copy, mutant);
-      if (killed) passed++;
-      console.log(`${killed ? "✓" : "✗"} ${mutant.name.padEnd(75)} ${text}`);
-    }
-  } finally {
-    await rm(copy, { recursive: true, force: true });
+  for (const path of copied) await cp(join(root, path), join(copy, path), { recursive: true });
+  await symlink(join(root, "node_modules"), join(copy, "node_modules"));
+  for (const mutant of chosen) {
+    const { killed, text } = await tryIn(copy, mutant);
+    if (killed) passed++;
+    console.log(`${killed ? "✓" : "✗"} ${mutant.name.padEnd(75)} ${text}`);
   }
   console.log(`${passed} passed, ${chosen.length - passed} failed`);
   return passed === chosen.length && chosen.length > 0 ? 0 : 1;

@@ -1,6 +1,9 @@
 /** Waits for what the world will come to: for a condition, and never for a time that a busy machine could need longer for. */
 
 const lookAgainMs = 15;
+/** A look may start a program: one that costs much is taken seldom, or it would hold up what it waits for. */
+const restPerLook = 4;
+const longestRestMs = 500;
 
 /** A hang alone reaches it. How long something takes is measured in bench/, on a quiet machine; here it would judge the machine. */
 export const hangMs = 60_000;
@@ -30,10 +33,12 @@ async function look<T>(find: () => Found<T> | Promise<Found<T>>, limitMs: number
   const deadline = performance.now() + limitMs;
   for (;;) {
     // Once more when the time is over: this process itself may have had no turn in which it was not.
-    const isLast = performance.now() > deadline;
+    const began = performance.now();
+    const isLast = began > deadline;
     const found = await find();
     if (found !== null && found !== undefined && found !== false) return found;
     if (isLast) return null;
-    await Bun.sleep(lookAgainMs);
+    const rest = restPerLook * (performance.now() - began);
+    await Bun.sleep(Math.max(lookAgainMs, Math.min(longestRestMs, rest)));
   }
 }

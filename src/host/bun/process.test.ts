@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -9,6 +9,8 @@ import { bunProcess, detachProgram, followProgram, runProgram } from "./process.
 import { cleanRuns, readOnlyFiles } from "./released_memory.ts";
 
 const probe = join(import.meta.dir, "../testing/host_probe.ts");
+const scratch = mkdtempSync(join(tmpdir(), "fairlead-process-"));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 function isRunning(pid: number): boolean {
   try {
@@ -81,7 +83,7 @@ describe("the process", () => {
   test("a program that goes on is told of, until it is stopped, or ends; its input ends with us", async () => {
     let outputs = 0;
     const ended = Promise.withResolvers<void>();
-    const heard = join(mkdtempSync(join(tmpdir(), "follow-")), "heard");
+    const heard = join(scratch, "heard");
     // The second line comes once the first was told.
     const program = `echo one; while [ ! -e ${heard} ]; do sleep 0.01; done; echo two`;
     followProgram("sh", ["-c", program], {
@@ -96,7 +98,7 @@ describe("the process", () => {
     // It waits for the end of its input, and is stopped by it.
     const first = Promise.withResolvers<void>();
     let ends = 0;
-    const pidFile = join(mkdtempSync(join(tmpdir(), "follow-")), "pid");
+    const pidFile = join(scratch, "pid");
     const followed = followProgram("sh", ["-c", `echo $$ > ${pidFile}; echo there; cat; sleep 60`], {
       onOutput: () => first.resolve(),
       onEnd: () => void ends++,
@@ -113,7 +115,7 @@ describe("the process", () => {
 
   test("a pipe without a reader costs lines, not time", async () => {
     // Whoever has the other end reads nothing, and waits until the writer says that it is through.
-    const through = join(mkdtempSync(join(tmpdir(), "through-")), "through");
+    const through = join(scratch, "through");
     const idle = `while [ ! -e ${through} ]; do sleep 0.05; done`;
     const child = Bun.spawn(
       ["sh", "-c", `{ "${process.execPath}" "${probe}" output; : > ${through}; } | { ${idle}; }`],
