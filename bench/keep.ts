@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { repository } from "../conformance/peer/lab/tools.ts";
 import { machine } from "./machine.ts";
 
-export type Benchmark = "tunnel" | "cores" | "growth" | "waypoint" | "control" | "micro";
+export type Benchmark = "tunnel" | "cores" | "growth" | "growth_idle" | "waypoint" | "control" | "micro";
 
 /** Where and when, as every file of raw results has it. */
 export function place(): Readonly<Record<string, unknown>> {

@@ -50,6 +50,21 @@ export class Rounds {
     }
   }
 
+  /** As `run`, for subjects that are measured at the same time: one that is idle leaves the others the machine. */
+  async runTogether<Subject extends { readonly name: string }>(
+    subjects: readonly Subject[],
+    measure: (subjects: readonly Subject[], round: number) => Promise<readonly Run["measures"][]>,
+  ): Promise<void> {
+    for (let round = 1; round <= this.#options.rounds; round++) {
+      if (round > 1) await this.#look();
+      const together = inTurn(subjects, round);
+      const names = together.map(({ name }) => name);
+      console.error(`round ${round} of ${this.#options.rounds}: ${names.join(" beside ")}`);
+      for (const [index, measures] of (await measure(together, round)).entries())
+        this.#runs.push({ subject: names[index] ?? "", round, measures });
+    }
+  }
+
   /** Prints the table and writes the results. @returns the exit code. */
   conclude(print: (summaries: Summaries) => string): number {
     if (this.#runs.length === 0) return 1;

@@ -22,6 +22,11 @@ const smokes: readonly { readonly name: string; readonly argv: readonly string[]
       argv: ["--quick", "--only", "fairlead"],
       says: /\| 50 connections, 10 services, 1 peer, a change a second \| fairlead \| [0-9.]+ \/ /,
     },
+    {
+      name: "growth",
+      argv: ["--quick", "--only", "fairlead", "--idle", "0.01"],
+      says: /\| connections that answer afterwards \| 500 \|/,
+    },
     { name: "waypoint", argv: ["--quick"], says: /\| HTTP\/2 CPU us\/request at 32 +\|/ },
     {
       name: "control",

@@ -5,8 +5,9 @@ import { parseDocuments } from "../../src/mesh/documents/parse.ts";
 import type { Run } from "../tunnel/report.ts";
 import { summarize } from "../tunnel/report.ts";
 import { curve } from "./curve.ts";
+import { idleTable } from "./idle.ts";
 import { change, documents, ztunnelMesh } from "./mesh.ts";
-import { base, growths } from "./points.ts";
+import { base, growths, idlePoint } from "./points.ts";
 import { growthTable } from "./table.ts";
 
 // What the documents name of it.
@@ -82,6 +83,32 @@ test("a row has subject, point, and both roles in one cell; what was not measure
   expect(row).toBe(
     "| 10 connections | fairlead | 11 (10–12) / 22 (20–24) | 1.1 (1–1.2) | ? / ? | ? | ? / ? | ? / ? | ? / ? | ? / ? |",
   );
+});
+
+test("what is open and idle is the row of most connections", () => {
+  expect([true, false].map((quick) => idlePoint(quick).point.connections)).toEqual([500, 10_000]);
+});
+
+test("idle connections have a column for each subject, with what was before and afterwards", () => {
+  const run = (subject: string, value: number): Run => ({
+    subject: `${subject}: 10,000 connections`,
+    round: 1,
+    measures: {
+      "minutes with nothing sent": 60,
+      "idle CPU ms a second outbound": value,
+      "idle CPU ms a second inbound": value + 1,
+      "before: MB anonymous outbound": value + 2,
+      "before: MB anonymous inbound": value + 3,
+      "connections that answer afterwards": value * 1_000,
+    },
+  });
+  const lines = idleTable(summarize([run("ztunnel", 1), run("fairlead", 10)])).split("\n");
+  expect(lines).toContain("| outbound / inbound | ztunnel | fairlead |");
+  expect(lines).toContain("| minutes with nothing sent | 60 | 60 |");
+  expect(lines).toContain("| idle CPU ms/s | 1 / 2 | 10 / 11 |");
+  expect(lines).toContain("| MB anonymous, before | 3 / 4 | 12 / 13 |");
+  expect(lines).toContain("| connections that answer afterwards | 1,000 | 10,000 |");
+  expect(lines).toContain("| p99 ms, afterwards | ? | ? |");
 });
 
 test("a reason is about what has grown in a row, not about what is the same in each", () => {

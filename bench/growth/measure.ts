@@ -28,7 +28,7 @@ interface LoadResult {
   readonly cpuSeconds: readonly number[];
 }
 
-interface Run {
+export interface Run {
   readonly lab: Lab;
   readonly point: Point;
   readonly outbound: RunningNode;
@@ -45,6 +45,30 @@ export async function measureGrowth(
   directory: string,
   options: GrowthOptions,
 ): Promise<Measures> {
+  return await withNodes({ subject, point, directory, options }, async (run) => {
+    const ready = nodes(run, (node) => node.process.cpuSeconds());
+    return {
+      "CPU s until ready outbound": ready.outbound,
+      "CPU s until ready inbound": ready.inbound,
+      ...(await withOpen(run, async () => ({ ...(await measureIdle(run)), ...(await measureFresh(run)) }))),
+      ...(await measureRequests(run)),
+      ...longestTurns(run),
+    };
+  });
+}
+
+export interface Subject {
+  readonly subject: NodeSubject;
+  readonly point: Point;
+  readonly directory: string;
+  readonly options: GrowthOptions;
+}
+
+/** Both nodes of a subject between the application and its callers, ready, and stopped after the body. */
+export async function withNodes<T>(
+  { subject, point, directory, options }: Subject,
+  body: (run: Run) => Promise<T>,
+): Promise<T> {
   const lab = openLab(directory, "namespaces", subject.root === null ? {} : { root: subject.root });
   const started: Subprocess[] = [];
   let changes: Timer | null = null;
@@ -62,16 +86,8 @@ export async function measureGrowth(
     started.push(inbound.process);
     const outbound = await subject.startOutbound(lab);
     started.push(outbound.process);
-    const ready = nodes({ outbound, inbound }, (node) => node.process.cpuSeconds());
     if (point.changes) changes = changeEachSecond(directory);
-    const run: Run = { lab, point, outbound, inbound, options };
-    return {
-      "CPU s until ready outbound": ready.outbound,
-      "CPU s until ready inbound": ready.inbound,
-      ...(await withOpen(run, async () => ({ ...(await measureIdle(run)), ...(await measureFresh(run)) }))),
-      ...(await measureRequests(run)),
-      ...longestTurns(run),
-    };
+    return await body({ lab, point, outbound, inbound, options });
   } finally {
     if (changes !== null) clearInterval(changes);
     await Promise.all(started.map((process) => process.stop()));
@@ -116,7 +132,7 @@ function changeEachSecond(directory: string): Timer {
   }, 1_000);
 }
 
-async function measureRequests(run: Run): Promise<Measures> {
+export async function measureRequests(run: Run): Promise<Measures> {
   await rotate(settling(run));
   const requests = await rotate(run);
   return {
@@ -127,7 +143,7 @@ async function measureRequests(run: Run): Promise<Measures> {
 }
 
 /** New connections, beside those that are open. */
-async function measureFresh(run: Run): Promise<Measures> {
+export async function measureFresh(run: Run): Promise<Measures> {
   await connect(settling(run));
   const fresh = await connect(run);
   return {
@@ -148,8 +164,8 @@ function spent(name: string, { cpuSeconds: [outbound, inbound], requests }: Load
   };
 }
 
-/** With every connection open that the point has, each of which did one request. */
-async function withOpen(run: Run, body: () => Promise<Measures>): Promise<Measures> {
+/** With every connection open that the point has, each of which did one request, and does one more for a line to whoever holds them. */
+export async function withOpen<T>(run: Run, body: (held: Subprocess) => Promise<T>): Promise<T> {
   const { lab, point, options } = run;
   const idle = Subprocess.start({
     name: "idle connections",
@@ -164,13 +180,13 @@ async function withOpen(run: Run, body: () => Promise<Measures>): Promise<Measur
       if (!idle.running) throw new Error(`idle: ${idle.log().trim()}`);
       await Bun.sleep(50);
     }
-    return await body();
+    return await body(idle);
   } finally {
     await idle.stop();
   }
 }
 
-async function measureIdle(run: Run): Promise<Measures> {
+export async function measureIdle(run: Run): Promise<Measures> {
   const before = nodes(run, ({ process }) => process.cpuSeconds());
   const began = performance.now();
   await Bun.sleep(run.options.idleMs);

@@ -37,6 +37,13 @@ export function growths(quick: boolean): readonly Growth[] {
   ];
 }
 
+/** Of those that stay open with nothing sent: the row of most connections. */
+export function idlePoint(quick: boolean): Growth {
+  return growths(quick).reduce((most, each) =>
+    each.point.connections > most.point.connections ? each : most,
+  );
+}
+
 function grown(point: Point): Growth {
   return { name: named(point), point };
 }

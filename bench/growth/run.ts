@@ -8,10 +8,11 @@ import { ztunnelSubject } from "../../conformance/peer/subjects/ztunnel.ts";
 import { commonFlags, prepareNamespaces, roundDirectory } from "../namespaces.ts";
 import { Rounds } from "../rounds.ts";
 import { builtHere } from "../subject_binary.ts";
+import { idleTable, measureIdling } from "./idle.ts";
 import { type GrowthOptions, measureGrowth } from "./measure.ts";
 import { documents, ztunnelMesh } from "./mesh.ts";
 import { growthPage } from "./page.ts";
-import { type Growth, growths } from "./points.ts";
+import { type Growth, growths, idlePoint } from "./points.ts";
 
 const usage = `usage: npm run bench -- growth [--rounds N] [--quick] [--only name,name] [--at TEXT] [--idle MINUTES] [--anyway] [--keep]
 
@@ -23,9 +24,11 @@ caller and reads its file once: it has no rows of peers and of changes. Below th
   --quick         one round, short windows, small numbers: a smoke test, not a measurement
   --only LIST     these subjects only
   --at TEXT       these points only: "10,000 connections"
-  --idle MINUTES  how long every connection is open with nothing sent; default 3 seconds
+  --idle MINUTES  a run of its own: the row of most connections alone, with nothing sent for so long, all subjects at the
+                  same time, one round; requests and new connections are measured before and afterwards
   --anyway        measure on a busy machine, too; the results say that it was one
-  --keep          its raw results are those that the pages' tables are made of (bench/raw); not with --only or --at
+  --keep          its raw results are those that the pages' tables are made of (bench/raw); not with --only or --at.
+                  A run with --idle has a file and a table of its own
 `;
 
 interface GrowthSubject extends Growth {
@@ -53,24 +56,37 @@ export async function benchGrowth(argv: readonly string[]): Promise<number> {
   const { quick, anyway, keep, only, at, idle } = values;
   const options: GrowthOptions = {
     loadPath: prepared.loadPath,
-    settleMs: quick ? 300 : 3_000,
+    // What was just compiled would make whatever comes after the idle time look cheaper.
+    settleMs: quick ? 300 : idle === undefined ? 3_000 : 12_000,
     warmUpMs: quick ? 50 : 500,
     windowMs: quick ? 500 : 3_000,
     idleMs: idle === undefined ? (quick ? 200 : 3_000) : Number(idle) * 60_000,
   };
   const { loadPath: _, ...settings } = options;
   const rounds = new Rounds({
-    name: "growth",
-    rounds: quick ? 1 : Number(values.rounds),
+    name: idle === undefined ? "growth" : "growth_idle",
+    rounds: quick || idle !== undefined ? 1 : Number(values.rounds),
     quick,
     anyway,
     keep: keep && only === undefined && at === undefined,
     settings,
   });
   if (!(await rounds.mayBegin())) return 1;
-  const subjects = chooseSubjects(quick, only, at);
+  const subjects = chooseSubjects(quick, only, idle === undefined ? at : (at ?? idlePoint(quick).name));
+  const directoryOf = (name: string, round: number) => roundDirectory(prepared, name, round);
+  if (idle !== undefined) {
+    await rounds.runTogether(subjects, (together, round) =>
+      measureIdling(
+        together.map(({ name, node, point }) => ({
+          ...{ subject: node, point, options },
+          directory: directoryOf(name, round),
+        })),
+      ),
+    );
+    return rounds.conclude(idleTable);
+  }
   await rounds.run(subjects, ({ name, node, point }, round) =>
-    measureGrowth(node, point, roundDirectory(prepared, name, round), options),
+    measureGrowth(node, point, directoryOf(name, round), options),
   );
   return rounds.conclude(growthPage);
 }

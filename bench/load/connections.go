@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"time"
 )
@@ -36,16 +36,57 @@ func measureConnections(o options) (*requestsResult, error) {
 const idleStep = 64
 
 // holdIdle opens them all, does one request on each so that the tunnel stands from end to end, says so in one line and
-// holds them until standard input ends.
+// holds them until standard input ends. For each line of that, every connection does one more request, and a line says how
+// many were answered.
 func holdIdle(o options) error {
 	c, err := newClient(o)
 	if err != nil {
 		return err
 	}
-	if err := c.openAll(func(*exchange) {}); err != nil {
+	held := make([]*exchange, 0, o.connections)
+	if err := c.openAll(func(x *exchange) { held = append(held, x) }); err != nil {
 		return err
 	}
 	fmt.Printf("{\"open\":%d}\n", o.connections)
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		answered, err := c.askEach(held)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("{\"answered\":%d}\n", answered)
+	}
+	return lines.Err()
+}
+
+// askEach has each of them answer one request, idleStep at a time. One that was closed meanwhile does not.
+func (c *client) askEach(held []*exchange) (int, error) {
+	open := make([]*exchange, 0, len(held))
+	for _, x := range held {
+		if c.exchanges[x.fd] == x {
+			open = append(open, x)
+		}
+	}
+	asked, answered, before := 0, 0, c.result.Errors
+	lost := func() int { return int(c.result.Errors - before) }
+	ask := func() {
+		for asked < len(open) && asked-answered-lost() < idleStep {
+			x := open[asked]
+			asked++
+			if c.exchanges[x.fd] == x {
+				c.send(x)
+			}
+		}
+	}
+	isOver := func() bool {
+		ask()
+		return answered+lost() >= len(open)
+	}
+	for last := -1; !isOver() && answered+lost() > last; {
+		last = answered + lost()
+		if err := c.run(time.Now().Add(lateAnswer), func(*exchange) { answered++ }, isOver); err != nil {
+			return answered, err
+		}
+	}
+	return answered, nil
 }

@@ -39,7 +39,8 @@ const usage = `usage: load <command> [flags]
                                                 N open, M of them with a request; they take turns, and come from K addresses
   connections  -target ip:port -connections N   connect, one request, close; N at a time
   bulk         -target ip:port -direction up|down
-  idle         -target ip:port -connections N   open N, one request each, hold until standard input ends
+  idle         -target ip:port -connections N   open N, one request each, hold until standard input ends;
+                                                one more request each for every line of that
 `
 
 func main() {

@@ -7,6 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { besideIstiod } from "../control/beside_istiod.ts";
 import type { Round } from "../control/run.ts";
+import { idleTable } from "../growth/idle.ts";
 import { growthPage } from "../growth/page.ts";
 import type { MicroResult } from "../micro/measure.ts";
 import type { EngineFigure } from "../micro/record.ts";
@@ -240,6 +241,12 @@ export function block(name: string): string {
       const raw = read<RawRuns>("growth");
       if (raw === null) throw new Error("there are no raw results of growth");
       return `${where(raw, raw.rounds)}\n\n${growthPage(summarize(raw.runs))}`;
+    }
+    case "growth idle": {
+      const raw = read<RawRuns>("growth_idle");
+      return raw === null
+        ? "Not measured yet: the first raw results of `--idle` put the table here."
+        : `${where(raw, raw.rounds)}\n\n${idleTable(summarize(raw.runs))}`;
     }
     case "waypoint": {
       const raw = read<RawRuns>("waypoint");
