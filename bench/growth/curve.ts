@@ -76,7 +76,7 @@ const reasons: readonly Reason[] = [
     row: services,
     measure: /longest turn/,
     because:
-      "the policies of a namespace are compiled at the first connection that they hold for, in one turn",
+      "the policies of a namespace were compiled at the first connection that they hold for, in one turn; since then it is done in steps",
   },
   {
     row: services,

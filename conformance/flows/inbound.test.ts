@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { doorLimits } from "../../src/base/limits/door.ts";
+import { policyLimits } from "../../src/base/limits/policy.ts";
 import { proxyLimits } from "../../src/base/limits/proxy.ts";
 import type { MemoryHost } from "../../src/host/memory/process.ts";
 import type { Recorder } from "../../src/host/testing/recorder.ts";
@@ -260,4 +261,32 @@ describe("drain", () => {
     await lab.world.settle(drained);
     await lab.until(() => peer.gone, "the end of the tunnel", 100);
   });
+});
+
+describe("policies that are too many to be compiled in one turn", () => {
+  const many = (name: string, ...callers: readonly string[]) =>
+    Array.from(
+      { length: policyLimits.maxValuesAtOnce / 2 + 1 },
+      (_, at) =>
+        `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ${name}-${at}, namespace: shop}
+spec: {rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/${callers[at] ?? `${name}-${at}`}]}}]}]}
+`,
+    ).join("---\n");
+
+  test("decide the first connection and each after it, and cut one that they leave out", async () => {
+    await db.documents("many.yaml", many("first", "cart"));
+    const peer = await dial();
+    const { log } = peer.connect("10.0.0.2:15432");
+    await lab.until(() => log.status !== null, "the answer");
+    expect([log.status, served.length]).toEqual(["200", 1]);
+    await db.documents("many.yaml", many("second", "web"));
+    await lab.run(1_000);
+    const after = peer.connect("10.0.0.2:15432");
+    await lab.until(() => after.log.status !== null && log.resetCode !== null, "the answer, and the end");
+    expect([after.log.status, served.length]).toEqual(["401", 1]);
+    const ends = db.access().map(({ error }) => `${error}`.replace(/:.*/, ""));
+    expect(ends.toSorted()).toEqual(["policy_changed", "policy_denied"]);
+  }, 60_000);
 });

@@ -49,9 +49,13 @@ export function* flatMapInSteps<T, U>(
 }
 
 /** `Array.map`. */
-export function* mapInSteps<T, U>(items: Iterable<T>, each: (item: T) => U): Generator<void, U[]> {
+export function* mapInSteps<T, U>(
+  items: Iterable<T>,
+  each: (item: T) => U,
+  perStep: number = itemsPerStep,
+): Generator<void, U[]> {
   const made: U[] = [];
-  yield* inSteps(items, (item) => void made.push(each(item)));
+  yield* inSteps(items, (item) => void made.push(each(item)), perStep);
   return made;
 }
 

@@ -8,6 +8,7 @@ import { createReferenceEngine } from "./reference.ts";
 import { compare, newTally, observe } from "./testing/agreement.ts";
 import { match, policy, rule, string, workload } from "./testing/policy_fixtures.ts";
 import { PolicyGenerator } from "./testing/policy_generator.ts";
+import { Turns } from "./testing/turns.ts";
 import { createPolicyEngine } from "./wasm/engine.ts";
 
 const seed = Number(process.env.POLICY_SEED ?? Date.now() % 2 ** 32);
@@ -37,6 +38,21 @@ test("large sets", () => {
   const shape = { updates: 2, policies: () => 60 + generator.below(300), decisions: 150 };
   for (let round = 0; round < 6; round++) compare(generator, tally, shape, { missingPolicy: "skip" });
   expect(tally.decisions).toBe(6 * 2 * 150);
+}, 300_000);
+
+test("sets that are compiled in steps, changed meanwhile", () => {
+  const generator = new PolicyGenerator(seed + 7);
+  const tally = newTally(seed);
+  for (let round = 0; round < 30; round++) {
+    const limits = {
+      ...{ maxValuesAtOnce: generator.below(40), minLayeredPolicies: 1 + generator.below(8) },
+      maxChangedShare: generator.pick([1 / 16, 1 / 2]),
+    };
+    const shape = { updates: 20, policies: () => generator.below(6), decisions: 20 };
+    compare(generator, tally, shape, { missingPolicy: "skip", limits }, new Turns());
+  }
+  expect(tally.decisions).toBeGreaterThan(5_000);
+  expect(tally.kinds.get("preparing") ?? 0).toBeGreaterThan(50);
 }, 300_000);
 
 test("9,000 rules that seldom match, so that the search runs over all words and summaries", () => {

@@ -1,5 +1,7 @@
 /** What a policy engine is. There are two: `engine.ts` decides in WebAssembly, `reference.ts` in plain lines as its oracle. */
 import type { policyLimits } from "../base/limits/policy.ts";
+import type { SliceClock } from "../base/time_slice.ts";
+import type { Watch } from "../base/watch.ts";
 import type { Authorization } from "../mesh/authorization.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision, Permit, PolicyConnection } from "./decision.ts";
@@ -30,6 +32,18 @@ export interface PolicyEngine {
   /** What policies in dry run would have refused of what was let in (`dry_run.ts`); null for nothing. */
   wouldDeny(workload: Workload, permit: Permit): string | null;
 
+  /**
+   * Whether the workload's policies are being compiled, which begins with the first question about it: until they are, `decide` refuses
+   * everything. Whoever can wait does; an open connection stays as it was decided. Never without a clock.
+   */
+  isPreparing(workload: Workload): boolean;
+
+  /** Counts how often policies that were being compiled have come into force: what had to wait is decided now. */
+  readonly prepared: Watch<number>;
+
+  /** How many sets of policies are being compiled. */
+  readonly preparing: number;
+
   /** The names in `workload.authorizationPolicies` that no loaded policy has: the caller may wait for them, bounded. */
   missing(workload: Workload): readonly string[];
 
@@ -54,6 +68,8 @@ export interface PolicyEngineOptions {
    * without it, which is what ztunnel does.
    */
   readonly missingPolicy: "deny" | "skip";
+  /** Many policies are compiled in steps; without it in the turn of the first decision. */
+  readonly clock?: SliceClock;
   /** For tests: bounds other than those of `base/limits/`. */
   readonly limits?: Partial<PolicyLimits>;
 }

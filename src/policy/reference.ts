@@ -8,6 +8,7 @@ import type { IpAddress } from "../base/ip.ts";
 import { policyLimits } from "../base/limits/policy.ts";
 import type { IpPrefix } from "../base/prefix.ts";
 import { prefixContains } from "../base/prefix.ts";
+import { WatchSource } from "../base/watch.ts";
 import type { Authorization, Match, Rule, ServiceAccountMatch, StringMatch } from "../mesh/authorization.ts";
 import { authorizationKey } from "../mesh/authorization.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
@@ -25,6 +26,9 @@ export function createReferenceEngine(options: PolicyEngineOptions): PolicyEngin
 class ReferenceEngine implements PolicyEngine {
   onDryRun: DryRunListener | null = null;
   version = 0;
+  /** It compiles nothing. */
+  readonly preparing = 0;
+  readonly prepared = new WatchSource(0);
   readonly #options: PolicyEngineOptions;
   readonly #dryRuns = new DryRunPolicies();
   #policies = new Map<string, Authorization>();
@@ -42,6 +46,10 @@ class ReferenceEngine implements PolicyEngine {
 
   wouldDeny(workload: Workload, permit: Permit): string | null {
     return this.#dryRuns.wouldDeny(workload, permit);
+  }
+
+  isPreparing(): boolean {
+    return false;
   }
 
   missing(workload: Workload): readonly string[] {

@@ -2,6 +2,8 @@ import { expect, test } from "bun:test";
 import { createReferenceEngine } from "./reference.ts";
 import { SplitEngine } from "./split_engine.ts";
 import { connection, match, policy, rule, workload } from "./testing/policy_fixtures.ts";
+import { Turns } from "./testing/turns.ts";
+import { createPolicyEngine } from "./wasm/engine.ts";
 
 /** Requests to `sidecar` are decided elsewhere, by `shop/l7`. */
 function bench() {
@@ -63,4 +65,22 @@ test("a name that is missing twice is told once", () => {
   expect(engine.missing({ ...plain, authorizationPolicies: ["shop/gone", "shop/gone"] })).toEqual([
     "shop/gone",
   ]);
+});
+
+test("whoever waits for policies that are being compiled waits for those that decide about the workload", () => {
+  const turns = new Turns();
+  const options = { missingPolicy: "deny", clock: turns, limits: { maxValuesAtOnce: 0 } } as const;
+  const of = () => createPolicyEngine(options);
+  const { policies, plain, split, asked } = bench();
+  const engine = new SplitEngine(of(), of(), ({ name }) => name === "sidecar");
+  let told = 0;
+  engine.prepared.subscribe(() => told++);
+  engine.update(policies);
+  expect([engine.isPreparing(split), engine.preparing]).toEqual([true, 1]);
+  turns.run();
+  expect([engine.isPreparing(split), engine.isPreparing(plain), engine.preparing]).toEqual([false, true, 1]);
+  expect(engine.decide(plain, asked)).toMatchObject({ allowed: false, reason: "engine_unavailable" });
+  turns.run();
+  expect([engine.isPreparing(plain), told, engine.prepared.value]).toEqual([false, 2, 2]);
+  expect(engine.decide(plain, asked)).toMatchObject({ policy: "shop/l7" });
 });

@@ -3,6 +3,7 @@
  * the application has read, connections by whatever is left, as what istiod makes of PeerAuthentication. A policy is enforced in one of
  * the two places, and in doubt here.
  */
+import { type Watch, WatchSource } from "../base/watch.ts";
 import { type Authorization, authorizationKey } from "../mesh/authorization.ts";
 import type { Workload } from "../mesh/workload.ts";
 import type { Decision, Permit, PolicyConnection } from "./decision.ts";
@@ -12,6 +13,7 @@ export class SplitEngine implements PolicyEngine {
   readonly #whole: PolicyEngine;
   readonly #rest: PolicyEngine;
   readonly #isSplit: (workload: Workload) => boolean;
+  readonly #prepared = new WatchSource(0);
   #policies: readonly Authorization[] = [];
   #elsewhere: ReadonlySet<string> = new Set();
   /** Each workload without the names of policies that are decided elsewhere: those are not missing here. */
@@ -22,6 +24,21 @@ export class SplitEngine implements PolicyEngine {
     this.#whole = whole;
     this.#rest = rest;
     this.#isSplit = isSplit;
+    for (const { prepared } of [whole, rest])
+      prepared.subscribe(() => this.#prepared.set(this.#prepared.value + 1));
+  }
+
+  get prepared(): Watch<number> {
+    return this.#prepared;
+  }
+
+  get preparing(): number {
+    return this.#whole.preparing + this.#rest.preparing;
+  }
+
+  isPreparing(workload: Workload): boolean {
+    if (!this.#isSplit(workload)) return this.#whole.isPreparing(workload);
+    return this.#rest.isPreparing(this.#without(workload));
   }
 
   get version(): number {

@@ -71,6 +71,8 @@ export class ConnectionRegistry {
   readonly #maxConnections: number;
   readonly #maxPerPeer: number;
   readonly #open = new Roster<Connection>();
+  /** Workloads by uid. */
+  readonly #postponed = new Set<string>();
   readonly #perPeer = new Map<string, number>();
   readonly #gauges: Readonly<Record<Parties["direction"], Gauge>>;
 
@@ -143,6 +145,17 @@ export class ConnectionRegistry {
       if (known) touched.push(connection);
     }
     this.#sweep(touched, (connection) => connection.underPolicy?.decide() ?? null);
+  }
+
+  /** A decision about connections of this workload cannot be made yet: `recheckPostponed` makes it. */
+  postpone(workloadUid: string): void {
+    this.#postponed.add(workloadUid);
+  }
+
+  recheckPostponed(): void {
+    const due = new Set(this.#postponed);
+    this.#postponed.clear();
+    if (due.size > 0) this.recheckPolicy((uid) => due.has(uid));
   }
 
   /**

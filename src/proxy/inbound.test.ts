@@ -73,6 +73,7 @@ async function carry(
   } as unknown as ServerTunnel;
   const engine = {
     missing: () => [],
+    isPreparing: () => false,
     decide: (_local: unknown, asked: PolicyConnection) => mintPermit(asked, 1, null),
     wouldDeny: () => null,
   };

@@ -1,5 +1,6 @@
 /** A node tunnel: its listeners, flows and tunnels, what happens to them when policy or trust change, and how they come to an end. */
 import { MeshError } from "../base/errors.ts";
+import { sweep } from "../base/time_slice.ts";
 import type { VerifiedPeer } from "../pki/trust/verifier.ts";
 import { ChangeReach } from "./change_reach.ts";
 import { EndpointDial } from "./endpoint_dial.ts";
@@ -46,9 +47,18 @@ export class NodeTunnel {
     this.#subscriptions = [
       context.store.subscribe((change) => {
         context.connections.recheckPolicy(reach.of(change));
+        if (change.policies !== undefined || change.workloads !== undefined) this.#prepare();
       }),
+      context.engine.prepared.subscribe(() => context.connections.recheckPostponed()),
       context.trust.changes.subscribe(() => this.#recheckTrust()),
     ];
+    this.#prepare();
+  }
+
+  /** So that the first connection to a workload of this host finds its policies compiled. */
+  #prepare(): void {
+    const { clock, engine, locals } = this.#context;
+    sweep(clock, [...locals.all], (workload) => void engine.isPreparing(workload));
   }
 
   get listeners(): Listeners {

@@ -21,6 +21,7 @@ beforeEach(() => {
 async function carry(): Promise<void> {
   const engine = {
     missing: () => [],
+    isPreparing: () => false,
     decide: (_local: unknown, asked: PolicyConnection) => {
       decisions++;
       return mintPermit(asked, 1, null);

@@ -1,9 +1,16 @@
 import { beforeEach, expect, test } from "bun:test";
+import { policyLimits } from "../base/limits/policy.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
+import { WatchSource } from "../base/watch.ts";
+import { type Authorization, emptyMatch } from "../mesh/authorization.ts";
 import { ip, workload } from "../mesh/testing/fixture.ts";
 import { mintPermit, type PolicyConnection } from "../policy/decision.ts";
+import { engineUnavailable } from "../policy/denial.ts";
+import type { PolicyEngine } from "../policy/policy_engine.ts";
+import { Turns } from "../policy/testing/turns.ts";
+import { createPolicyEngine } from "../policy/wasm/engine.ts";
 import type { Connection } from "./connections.ts";
-import { decideWhenReady } from "./policy_wait.ts";
+import { decideWhenReady, policiesInForce } from "./policy_wait.ts";
 import { FlowScene } from "./testing/flow_scene.ts";
 import { shopId } from "./tunnel/testing/tunnel_scene.ts";
 
@@ -14,14 +21,23 @@ const asked: PolicyConnection = {
 };
 
 let scene: FlowScene;
+/** A real one, in place of what a test says. */
+let compiling: PolicyEngine | null;
 let missing: readonly string[];
+let preparing: boolean;
+let refuses: boolean;
+let prepared: WatchSource<number>;
 let connection: Connection;
 /** What the decision has come to. */
 let outcome: unknown;
 
 beforeEach(() => {
   scene = new FlowScene([db]);
+  compiling = null;
   missing = [];
+  preparing = false;
+  refuses = false;
+  prepared = new WatchSource(0);
   outcome = "it waits";
 });
 
@@ -40,9 +56,12 @@ async function decide(): Promise<void> {
   if (opened instanceof Error) throw opened;
   connection = opened;
   connection.record.verifiedDestination = db.identity;
-  const engine = {
+  const engine = compiling ?? {
     missing: () => missing,
-    decide: (_local: unknown, one: PolicyConnection) => mintPermit(one, 1, null),
+    isPreparing: () => preparing,
+    prepared,
+    decide: (_local: unknown, one: PolicyConnection) =>
+      refuses ? engineUnavailable(null, 2) : mintPermit(one, 1, null),
     wouldDeny: () => null,
   };
   const context = scene.context({ engine } as unknown as Parameters<FlowScene["context"]>[0]);
@@ -89,4 +108,103 @@ test("decided again, a workload that is gone or has another identity has its own
     code: "workload_changed",
     message: "shop/db is no longer in the mesh",
   });
+});
+
+test("policies that are being compiled are waited for until they decide, or for so long", async () => {
+  preparing = true;
+  await decide();
+  prepared.set(1);
+  await scene.settle();
+  expect([outcome, scene.clock.timers]).toEqual(["it waits", 1]);
+  preparing = false;
+  prepared.set(2);
+  await scene.settle();
+  expect([outcome, scene.clock.timers]).toEqual([expect.objectContaining({ allowed: true }), 0]);
+  preparing = true;
+  outcome = "it waits";
+  await decide();
+  await scene.clock.advance(proxyLimits.policyWaitMs);
+  expect(outcome).not.toBe("it waits");
+});
+
+test("an open connection stays as it was decided until its policies are compiled, and is decided then", async () => {
+  await decide();
+  preparing = true;
+  refuses = true;
+  scene.connections.recheckPolicy(() => true);
+  await scene.settle();
+  expect(connection.ended).toBe(false);
+  scene.connections.recheckPostponed();
+  await scene.settle();
+  expect(connection.ended).toBe(false);
+  preparing = false;
+  scene.connections.recheckPostponed();
+  await scene.settle();
+  expect(connection.ended).toBe(true);
+});
+
+test("a workload that is gone is not waited for", async () => {
+  await decide();
+  preparing = true;
+  scene.store.apply({ workloads: { remove: [db.uid] } });
+  scene.connections.recheckPolicy(() => true);
+  await scene.settle();
+  expect(connection.ended).toBe(true);
+});
+
+test("what is acknowledged when it decides waits for the last set that is being compiled, and for no longer than connections do", async () => {
+  const engine = { prepared, preparing: 0 };
+  expect(policiesInForce(scene.clock, engine)).toBeNull();
+  let count = 0;
+  const wait = async (): Promise<void> => {
+    engine.preparing = 2;
+    void policiesInForce(scene.clock, engine)?.then(() => count++);
+    engine.preparing = 1;
+    prepared.set(1);
+    await scene.settle();
+  };
+  await wait();
+  expect([count, scene.clock.timers]).toEqual([0, 1]);
+  engine.preparing = 0;
+  prepared.set(2);
+  await scene.settle();
+  expect([count, scene.clock.timers]).toEqual([1, 0]);
+  await wait();
+  await scene.clock.advance(proxyLimits.policyWaitMs);
+  expect([count, scene.clock.timers]).toEqual([2, 0]);
+});
+
+test("a connection that comes while many policies are being compiled is decided by all of them, and no sooner", async () => {
+  const turns = new Turns();
+  const many = (caller: string): readonly Authorization[] =>
+    Array.from({ length: policyLimits.maxValuesAtOnce }, (_, at) => {
+      const value = `cluster.local/ns/shop/sa/${at === 7 ? caller : `other-${caller}-${at}`}`;
+      const principals = [{ kind: "exact", value } as const];
+      const rules = [{ clauses: [{ matches: [{ ...emptyMatch, principals }] }], location: null }];
+      return {
+        ...{ name: `${caller}-${at}`, namespace: "shop", scope: "NAMESPACE", action: "ALLOW", dryRun: false },
+        ...{ rules, location: null },
+      } as const;
+    });
+  compiling = createPolicyEngine({ missingPolicy: "deny", clock: turns });
+  compiling.update(many("cart"));
+  await decide();
+  expect(turns.run(9)).toBe(9);
+  await scene.settle();
+  expect(outcome).toBe("it waits");
+  turns.run();
+  await scene.settle();
+  expect([outcome, scene.clock.timers]).toEqual([expect.objectContaining({ allowed: true }), 0]);
+  const open = connection;
+  compiling.update(many("web"));
+  scene.connections.recheckPolicy(() => true);
+  await decide();
+  outcome = "it waits";
+  turns.run(9);
+  await scene.settle();
+  expect([outcome, open.ended]).toEqual(["it waits", false]);
+  turns.run();
+  scene.connections.recheckPostponed();
+  await scene.settle();
+  expect([outcome, open.ended]).toEqual([expect.objectContaining({ code: "policy_denied" }), true]);
 });

@@ -1,21 +1,18 @@
 /** The decision about one registered connection: now if every policy is here, else after a bounded wait, and again at each change. */
 import { MeshError } from "../base/errors.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
+import type { Clock } from "../host/host.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
 import type { Workload } from "../mesh/workload.ts";
-import {
-  type Decision,
-  type Denial,
-  describeDenial,
-  type Permit,
-  type PolicyConnection,
-} from "../policy/decision.ts";
+import { type Denial, describeDenial, type Permit, type PolicyConnection } from "../policy/decision.ts";
+import type { PolicyEngine } from "../policy/policy_engine.ts";
 import type { Connection, UnderPolicy } from "./connections.ts";
 import type { NodeContext } from "./node_context.ts";
 
 /**
  * Sets how `connection` is decided again, then decides it. A policy that the workload names and that is not here is waited
- * for; when it does not come the engine refuses (or skips it, where the operator chose ztunnel's way).
+ * for, and so are many that are being compiled; when one does not come the engine refuses (or skips it, where the operator
+ * chose ztunnel's way).
  *
  * @returns the reason of its end instead of a Permit.
  */
@@ -25,11 +22,12 @@ export async function decideWhenReady(
   local: Workload,
   asked: PolicyConnection,
 ): Promise<Permit | MeshError> {
-  if (context.engine.missing(local).length > 0) await waitForPolicies(context, local);
+  if (!isReady(context, local)) await waitForPolicies(context, local);
   connection.underPolicy = new DecidedAgain(context, connection, local, asked);
   connection.record.asked = { workloadUid: local.uid, connection: asked };
-  const decision = decideNow(context, connection, local, asked);
-  if (decision instanceof MeshError) return decision;
+  const workload = workloadNow(context, connection, local);
+  if (workload instanceof MeshError) return workload;
+  const decision = context.engine.decide(workload, asked);
   if (!decision.allowed) return denialError(decision);
   connection.record.allowedBy = decision.policy;
   connection.record.dryRun = context.engine.wouldDeny(local, decision);
@@ -55,8 +53,15 @@ class DecidedAgain implements UnderPolicy {
   }
 
   decide(): MeshError | null {
-    const decision = decideNow(this.#context, this.#connection, this.#local, this.#asked);
-    if (decision instanceof MeshError) return decision;
+    const { engine, connections } = this.#context;
+    const workload = workloadNow(this.#context, this.#connection, this.#local);
+    if (workload instanceof MeshError) return workload;
+    // It stays as it was decided until its policies are compiled: while they are not, everybody would be cut.
+    if (engine.isPreparing(workload)) {
+      connections.postpone(workload.uid);
+      return null;
+    }
+    const decision = engine.decide(workload, this.#asked);
     if (decision.allowed) return null;
     const message = `closed by a policy change: ${describeDenial(decision)}`;
     return new MeshError("policy_changed", "policy", message);
@@ -64,15 +69,10 @@ class DecidedAgain implements UnderPolicy {
 }
 
 /**
- * On the workload's documents of now: what it was when the connection came does not count. A workload that is gone allows
+ * The workload's documents of now: what it was when the connection came does not count. A workload that is gone allows
  * nothing, and one that has another identity than the caller verified is not the one that was called.
  */
-function decideNow(
-  { engine, store }: NodeContext,
-  connection: Connection,
-  local: Workload,
-  asked: PolicyConnection,
-): Decision | MeshError {
+function workloadNow({ store }: NodeContext, connection: Connection, local: Workload): Workload | MeshError {
   const workload = store.workload(local.uid);
   if (workload === null)
     return new MeshError(
@@ -82,7 +82,7 @@ function decideNow(
     );
   const verified = connection.record.verifiedDestination;
   if (verified !== null && !workload.identity.equals(verified)) return changedSince(verified, workload);
-  return engine.decide(workload, asked);
+  return workload;
 }
 
 /** An address, or a name, is another identity's by now. */
@@ -94,17 +94,48 @@ export function changedSince(verified: SpiffeId, now: Workload): MeshError {
   );
 }
 
+/** On the workload's documents of now. */
+function isReady({ engine, store }: NodeContext, local: Workload): boolean {
+  const workload = store.workload(local.uid) ?? local;
+  return engine.missing(workload).length === 0 && !engine.isPreparing(workload);
+}
+
 function waitForPolicies(context: NodeContext, local: Workload): Promise<void> {
   const { clock, engine, store } = context;
   return new Promise((resolve) => {
     const finish = () => {
-      unsubscribe();
+      for (const unsubscribe of subscriptions) unsubscribe();
       timer.cancel();
       resolve();
     };
     const timer = clock.setTimer(proxyLimits.policyWaitMs, finish);
-    const unsubscribe = store.subscribe(() => {
-      if (engine.missing(store.workload(local.uid) ?? local).length === 0) finish();
+    const look = () => {
+      if (isReady(context, local)) finish();
+    };
+    const subscriptions = [store.subscribe(look), engine.prepared.subscribe(look)];
+  });
+}
+
+/**
+ * Resolves when what was taken of policies decides; as long as new connections wait for that, which are decided by no others before. Open
+ * ones are decided again then, so it is what acknowledging waits for.
+ *
+ * @returns null where they do now.
+ */
+export function policiesInForce(
+  clock: Pick<Clock, "setTimer">,
+  engine: Pick<PolicyEngine, "prepared" | "preparing">,
+): Promise<null> | null {
+  if (engine.preparing === 0) return null;
+  return new Promise((resolve) => {
+    const finish = (): void => {
+      unsubscribe();
+      timer.cancel();
+      resolve(null);
+    };
+    const timer = clock.setTimer(proxyLimits.policyWaitMs, finish);
+    const unsubscribe = engine.prepared.subscribe(() => {
+      if (engine.preparing === 0) finish();
     });
   });
 }

@@ -36,8 +36,8 @@ export interface ControlledParts {
   readonly documents: HeldDocuments | null;
   /** `namespace/name` of the workload whose tunnel has the application inside; null at a waypoint. */
   readonly documentsFor: string | null;
-  /** Resolves when this host's workers have what holds now; null where there are none. */
-  readonly inForce: (() => Promise<void>) | null;
+  /** Resolves when what holds now decides, in this host's workers too. */
+  readonly inForce: () => Promise<void>;
 }
 
 export function followControl(membership: ControlMembership, parts: ControlledParts): MeshSource {
@@ -63,7 +63,7 @@ export function followControl(membership: ControlMembership, parts: ControlledPa
       onConnected: () => secrets.retry(),
       ...(documents === null ? {} : { documents }),
       ...(documentsFor === null ? {} : { documentsFor }),
-      ...(inForce === null ? {} : { inForce }),
+      inForce,
     })
     .then(() => {
       isReady = true;

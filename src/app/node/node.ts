@@ -32,6 +32,7 @@ import { Names } from "../../proxy/names/names.ts";
 import { NodeTunnel } from "../../proxy/node.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
 import { OwnListeners } from "../../proxy/own_listeners.ts";
+import { policiesInForce } from "../../proxy/policy_wait.ts";
 import { Telemetry } from "../../proxy/telemetry.ts";
 import { UnshownSources } from "../../proxy/unshown_sources.ts";
 import { type Lifecycle, startWithin } from "../lifecycle.ts";
@@ -168,7 +169,7 @@ async function build(
 
   // The mesh: the engine is the store's first listener, so that whoever hears of a change decides by the new policies.
   const store = new MeshStore();
-  const makeEngine = () => createPolicyEngine({ missingPolicy: config.missingPolicy });
+  const makeEngine = () => createPolicyEngine({ clock, missingPolicy: config.missingPolicy });
   const sidecar = config.layer7 === null ? null : new SidecarPolicies(clock, config.layer7, makeEngine);
   const engine = sidecar?.engine ?? makeEngine();
   store.subscribe((change, version) => {
@@ -190,7 +191,10 @@ async function build(
           missingPolicy: config.missingPolicy,
           documents: readsDocuments(config) ? await holdDocuments(config) : null,
           documentsFor: config.layer7,
-          inForce: config.workers === 1 ? null : async () => workers?.inForce(),
+          inForce: async () => {
+            await policiesInForce(clock, engine);
+            await workers?.inForce();
+          },
         });
   if (membership !== null) life.onStop(() => mesh.close());
 

@@ -12,6 +12,13 @@ export const policyLimits = {
    */
   minLayeredPolicies: 256,
   maxChangedShare: 1 / 16,
+  /**
+   * What the rules of policies name (callers, ports, addresses, and each match by itself) that are compiled in one turn, some 10 ms for so
+   * many. More are compiled in steps, and connections that they are for wait meanwhile.
+   */
+  maxValuesAtOnce: 2_000,
+  /** How often that begins again for policies that have changed too much meanwhile; then they are compiled in one turn after all. */
+  maxCompileRestarts: 8,
   /** Compiled policies in one image. */
   maxImageBytes: 128 * 1024 * 1024,
   /** Entries of one index dimension, beyond which a rule is evaluated instead of indexed: what nested prefixes can cost. */

@@ -8,6 +8,7 @@ import type { PolicyEngine, PolicyEngineOptions } from "../policy_engine.ts";
 import { createReferenceEngine } from "../reference.ts";
 import { createPolicyEngine } from "../wasm/engine.ts";
 import type { PolicyGenerator } from "./policy_generator.ts";
+import type { Turns } from "./turns.ts";
 
 /** Everything a caller can see of a decision. */
 export interface Outcome {
@@ -44,14 +45,18 @@ export function newTally(seed: number): Tally {
   return { seed, decisions: 0, kinds: new Map() };
 }
 
-/** Both engines go through the same updates, each changing a part of the policies, and decide the same connections. */
+/**
+ * Both engines go through the same updates, each changing a part of the policies, and decide the same connections. With turns the one
+ * compiles in steps: an update may come in the middle, and what is decided before the end is refused.
+ */
 export function compare(
   generator: PolicyGenerator,
   tally: Tally,
   shape: { readonly updates: number; readonly policies: () => number; readonly decisions: number },
   options: PolicyEngineOptions,
+  turns: Turns | null = null,
 ): void {
-  const engine = createPolicyEngine(options);
+  const engine = createPolicyEngine(turns === null ? options : { ...options, clock: turns });
   const reference = createReferenceEngine(options);
   let policies: Authorization[] = [];
   for (let update = 0; update < shape.updates; update++) {
@@ -64,6 +69,15 @@ export function compare(
       const destination = generator.pick(workloads);
       const connection = generator.connection();
       const listen = generator.chance(0.7);
+      while (turns !== null && engine.isPreparing(destination)) {
+        expect(plain(engine.decide(destination, connection)).reason).toBe("engine_unavailable");
+        if (generator.chance(0.2)) break;
+        expect(turns.run(1 + generator.below(50))).toBeGreaterThan(0);
+      }
+      if (engine.isPreparing(destination)) {
+        tally.kinds.set("preparing", (tally.kinds.get("preparing") ?? 0) + 1);
+        continue;
+      }
       const actual = observe(engine, destination, connection, listen);
       const expected = observe(reference, destination, connection, listen);
       if (!isDeepStrictEqual(actual, expected)) {

@@ -9,7 +9,7 @@ import { CallerIndex } from "./caller_index.ts";
 /** A section of one rule per namespace, so that a caller has one atom and one flip where it is named. */
 function section(ordinal: number, namespaces: readonly string[]): ArenaSection {
   const rules = namespaces.map((name) => [[match({ namespaces: [string(name)] })]]);
-  return { ordinal, rules, callers: new CallerIndex(rules) };
+  return { ordinal, rules, callers: CallerIndex.of(rules) };
 }
 
 const sections = [section(0, ["a", "b", "c"]), section(1, ["d", "c", "b", "a"]), section(2, ["b"])];

@@ -2,6 +2,7 @@
  * The identity dimension of a section. Strings never reach WebAssembly: who the caller is, is worked out here once per
  * identity, as the atoms it satisfies (for evaluating a rule) and the rules it flips (for the index).
  */
+import { runSteps } from "../../base/time_slice.ts";
 import type { Match, ServiceAccountMatch, StringMatch } from "../../mesh/authorization.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import { isPossible, type SayingClauses } from "./prepared_rule.ts";
@@ -23,12 +24,23 @@ export class CallerIndex {
   /** The rules that are possible for an identity that satisfies nothing but `*`. */
   readonly base: DenseRuleSet;
 
-  constructor(rules: readonly SayingClauses[]) {
+  private constructor(rules: readonly SayingClauses[]) {
     this.#rules = rules;
-    rules.forEach((clauses, index) => {
-      for (const matches of clauses) for (const match of matches) this.#mentionAll(match, index);
-    });
-    this.base = new DenseRuleSet(rules.length, (index) => this.#possible(index, anyIdentity));
+    this.base = new DenseRuleSet(rules.length, () => false);
+  }
+
+  static *inSteps(rules: readonly SayingClauses[]): Generator<void, CallerIndex> {
+    const index = new CallerIndex(rules);
+    for (const [rule, clauses] of rules.entries()) {
+      yield;
+      for (const matches of clauses) for (const match of matches) index.#mentionAll(match, rule);
+      if (index.#possible(rule, anyIdentity)) index.base.add(rule);
+    }
+    return index;
+  }
+
+  static of(rules: readonly SayingClauses[]): CallerIndex {
+    return runSteps(CallerIndex.inSteps(rules));
   }
 
   /** Whether no rule looks at identities. */

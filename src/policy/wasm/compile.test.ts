@@ -147,14 +147,14 @@ describe("a section", () => {
 });
 
 test("callers are looked at where some rule does", () => {
-  expect(new CallerIndex([]).isEmpty).toBe(true);
-  expect(new CallerIndex([[[on(80)]]]).isEmpty).toBe(true);
-  expect(new CallerIndex([[[on(80)]], [[from("a")]]]).isEmpty).toBe(false);
+  expect(CallerIndex.of([]).isEmpty).toBe(true);
+  expect(CallerIndex.of([[[on(80)]]]).isEmpty).toBe(true);
+  expect(CallerIndex.of([[[on(80)]], [[from("a")]]]).isEmpty).toBe(false);
 });
 
 test("a program has a table for each field that its rule has, and none for the others", () => {
   const writer = new WordWriter();
-  const program = writeRuleProgram(writer, prepareRule([[on(80)]]), new CallerIndex([[[on(80)]]]));
+  const program = writeRuleProgram(writer, prepareRule([[on(80)]]), CallerIndex.of([[[on(80)]]]));
   const matchAt = writer.finish()[(program + PROGRAM_CLAUSES + 4) / 4] ?? -1;
   const fields = [...writer.finish().subarray(matchAt / 4, (matchAt + MATCH_BYTES) / 4)];
   expect(fields.map((field, index) => (field === 0 ? -1 : 4 * index)).filter((at) => at >= 0)).toEqual([

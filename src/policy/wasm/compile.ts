@@ -19,6 +19,8 @@ import {
   SECTION_WORD_COUNT,
 } from "../../../wasm/assembly/layout.ts";
 import type { IpPrefix } from "../../base/prefix.ts";
+import { flatMapInSteps, inSteps, mapInSteps } from "../../base/steps.ts";
+import { runSteps } from "../../base/time_slice.ts";
 import { type Authorization, authorizationKey, type Match } from "../../mesh/authorization.ts";
 import type { PolicyLimits } from "../policy_engine.ts";
 import { alternatives } from "./alternatives.ts";
@@ -91,14 +93,24 @@ export function compileSection(
   policies: readonly Authorization[],
   limits: PolicyLimits,
 ): CompiledSection | null {
+  return runSteps(compileInSteps(policies, limits));
+}
+
+/** The same, for who has others to serve between two steps. */
+export function* compileInSteps(
+  policies: readonly Authorization[],
+  limits: PolicyLimits,
+): Generator<void, CompiledSection | null> {
   const ruleCount = policies.reduce((sum, policy) => sum + policy.rules.length, 0);
-  if (ruleCount > limits.maxRulesPerSection || !policies.every((policy) => canCompile(policy, limits)))
-    return null;
-  let entries = entriesOf(policies, limits.maxAlternatives);
-  if (entries.length > limits.maxRulesPerSection) entries = entriesOf(policies, 1);
+  if (ruleCount > limits.maxRulesPerSection) return null;
+  const sound = yield* mapInSteps(policies, (policy) => canCompile(policy, limits), oneByOne);
+  if (sound.includes(false)) return null;
+  let entries = yield* entriesOf(policies, limits.maxAlternatives);
+  if (entries.length > limits.maxRulesPerSection) entries = yield* entriesOf(policies, 1);
   const rules = entries.map(({ clauses }) => clauses);
-  const callers = new CallerIndex(rules);
-  const words = new SectionWriter(rules.map(prepareRule), callers, limits.maxIndexEntries).write();
+  const callers = yield* CallerIndex.inSteps(rules);
+  const prepared = yield* mapInSteps(rules, prepareRule, oneByOne);
+  const words = yield* new SectionWriter(prepared, callers, limits.maxIndexEntries).write();
   if (words.byteLength > limits.maxImageBytes) return null;
   return { words, rules: entries.map(({ origin }) => origin), callers };
 }
@@ -109,19 +121,27 @@ interface Entry {
   readonly clauses: SayingClauses;
 }
 
-function entriesOf(policies: readonly Authorization[], maxAlternatives: number): readonly Entry[] {
-  const entries: Entry[] = [];
-  for (const policy of policies) {
-    const key = authorizationKey(policy);
-    policy.rules.forEach((rule, index) => {
-      const said = sayingClauses(rule);
-      if (said.some((matches) => matches.length === 0)) return; // It never holds.
-      const origin = { policy, key, rule: index };
-      for (const clauses of alternatives(said, maxAlternatives)) entries.push({ origin, clauses });
-    });
-  }
-  return entries;
+function* entriesOf(
+  policies: readonly Authorization[],
+  maxAlternatives: number,
+): Generator<void, readonly Entry[]> {
+  return yield* flatMapInSteps(
+    policies,
+    (policy) => {
+      const key = authorizationKey(policy);
+      return policy.rules.flatMap((rule, index) => {
+        const said = sayingClauses(rule);
+        if (said.some((matches) => matches.length === 0)) return []; // It never holds.
+        const origin = { policy, key, rule: index };
+        return alternatives(said, maxAlternatives).map((clauses) => ({ origin, clauses }));
+      });
+    },
+    oneByOne,
+  );
 }
+
+/** A document of the largest size is some milliseconds by itself, and may be one rule. */
+const oneByOne = 1;
 
 /** What a family of addresses, or the ports, put in the header, and the base that goes into the summaries of open words. */
 interface WrittenDimension {
@@ -145,26 +165,26 @@ class SectionWriter {
     this.#maxIndexEntries = maxIndexEntries;
   }
 
-  write(): Uint32Array {
+  *write(): Generator<void, Uint32Array> {
     const writer = this.#writer;
     const { wordCount, summaryCount } = setShape(this.#rules.length);
     writer.reserve(SECTION_HEADER_BYTES / 4);
     writer.set(SECTION_RULE_COUNT, this.#rules.length);
     writer.set(SECTION_WORD_COUNT, wordCount);
     writer.set(SECTION_SUMMARY_COUNT, summaryCount);
-    this.#writePrograms();
+    yield* this.#writePrograms();
     const identity = this.#callers.isEmpty ? null : this.#callers.base;
     if (identity !== null) writer.set(SECTION_IDENTITY_BASE, identity.write(writer));
-    const ports = this.#write32((match) => match.ports, allPorts);
+    const ports = yield* this.#write32((match) => match.ports, allPorts);
     writer.set(SECTION_PORT_BASE, ports.baseAt);
     writer.set(SECTION_PORT_CLASSES, ports.classesAt);
     const sources = this.#families(SECTION_SOURCE, [
-      this.#write32((match) => match.source4, allIpv4),
-      this.#write128((match) => match.source6, allIpv6),
+      yield* this.#write32((match) => match.source4, allIpv4),
+      yield* this.#write128((match) => match.source6, allIpv6),
     ]);
     const destinations = this.#families(SECTION_DESTINATION, [
-      this.#write32((match) => match.destination4, allIpv4),
-      this.#write128((match) => match.destination6, allIpv6),
+      yield* this.#write32((match) => match.destination4, allIpv4),
+      yield* this.#write128((match) => match.destination6, allIpv6),
     ]);
     let at = SECTION_OPEN;
     for (const source of sources) {
@@ -176,33 +196,41 @@ class SectionWriter {
     return writer.finish();
   }
 
-  #writePrograms(): void {
+  *#writePrograms(): Generator<void> {
     // Right before the table, where `PolicyImage.retire` finds it.
     writeNever(this.#writer);
     const table = this.#writer.reserve(this.#rules.length);
     this.#writer.set(SECTION_PROGRAMS, table);
-    this.#rules.forEach((rule, index) => {
+    const writeOne = ([index, rule]: [number, PreparedRule]): void => {
       this.#writer.set(table + index * 4, writeRuleProgram(this.#writer, rule, this.#callers));
-    });
+    };
+    yield* inSteps(this.#rules.entries(), writeOne, oneByOne);
   }
 
-  #write32(fieldOf: (match: PreparedMatch) => FieldRanges<number>, full: Range<number>): WrittenDimension {
-    return this.#write(buildDimension(this.#rules, fieldOf, full, this.#maxIndexEntries), writeRanges32);
+  *#write32(
+    fieldOf: (match: PreparedMatch) => FieldRanges<number>,
+    full: Range<number>,
+  ): Generator<void, WrittenDimension> {
+    const dimension = yield* buildDimension(this.#rules, fieldOf, full, this.#maxIndexEntries);
+    return yield* this.#write(dimension, writeRanges32);
   }
 
-  #write128(fieldOf: (match: PreparedMatch) => FieldRanges<bigint>, full: Range<bigint>): WrittenDimension {
-    return this.#write(buildDimension(this.#rules, fieldOf, full, this.#maxIndexEntries), writeRanges128);
+  *#write128(
+    fieldOf: (match: PreparedMatch) => FieldRanges<bigint>,
+    full: Range<bigint>,
+  ): Generator<void, WrittenDimension> {
+    const dimension = yield* buildDimension(this.#rules, fieldOf, full, this.#maxIndexEntries);
+    return yield* this.#write(dimension, writeRanges128);
   }
 
-  #write<K extends Key>(
-    dimension: Dimension<K>,
+  *#write<K extends Key>(
+    { base, classes }: Dimension<K>,
     writeRanges: (writer: WordWriter, ranges: readonly Range<K>[]) => number,
-  ): WrittenDimension {
-    const { base, classes } = dimension;
+  ): Generator<void, WrittenDimension> {
     if (classes.length === 0 && base.isFull) return { baseAt: 0, classesAt: 0, base: null };
     const baseAt = base.write(this.#writer);
     if (classes.length === 0) return { baseAt, classesAt: 0, base };
-    const sets = classes.map(({ flips }) => this.#writeFlips(flips));
+    const sets = yield* mapInSteps(classes, ({ flips }) => this.#writeFlips(flips), oneByOne);
     const classesAt = writeRanges(
       this.#writer,
       classes.map(({ range }) => range),

@@ -3,6 +3,7 @@
  * that are possible for a value that is not mentioned; for each range of values that is mentioned, the flips are the
  * rules that differ from the base there. Memory grows with what rules mention, not with rules times values.
  */
+import { flatMapInSteps, inSteps, sortInSteps } from "../../base/steps.ts";
 import { fieldHolds, isPossible, type PreparedMatch, type PreparedRule } from "./prepared_rule.ts";
 import { absentField, compareKeys, type FieldRanges, type Key, type Range } from "./ranges.ts";
 import { DenseRuleSet } from "./rule_set.ts";
@@ -31,18 +32,20 @@ interface RuleProfile<K extends Key> {
  * @param maxEntries most flips in all classes together; rules that would exceed it are left out of the index, widest
  *   first: they count as possible everywhere, and evaluation decides.
  */
-export function buildDimension<K extends Key>(
+export function* buildDimension<K extends Key>(
   rules: readonly PreparedRule[],
   fieldOf: (match: PreparedMatch) => FieldRanges<K>,
   full: Range<K>,
   maxEntries: number,
-): Dimension<K> {
-  const profiles = rules.flatMap((rule, index) =>
-    looksAt(rule, fieldOf) ? profileOf(rule, index, fieldOf, full) : [],
-  );
+): Generator<void, Dimension<K>> {
+  const profiles: RuleProfile<K>[] = [];
+  for (const [index, rule] of rules.entries()) {
+    yield;
+    if (looksAt(rule, fieldOf)) profiles.push(profileOf(rule, index, fieldOf, full));
+  }
   const impossible = new Set(profiles.filter((profile) => !profile.base).map((profile) => profile.rule));
   const base = new DenseRuleSet(rules.length, (rule) => !impossible.has(rule));
-  return { base, classes: classify(profiles, base, maxEntries) };
+  return { base, classes: yield* classify(profiles, base, maxEntries) };
 }
 
 /** A rule that does not look at this dimension is possible everywhere in it: it has no profile. */
@@ -93,26 +96,30 @@ function between<K extends Key>(edges: readonly K[]): readonly Range<K>[] {
 }
 
 /** Cuts the dimension at every edge of a flip and lists the rules that flip in each piece. */
-function classify<K extends Key>(
+function* classify<K extends Key>(
   profiles: readonly RuleProfile<K>[],
   base: DenseRuleSet,
   maxEntries: number,
-): readonly DimensionClass<K>[] {
-  const edges = [
-    ...new Set(profiles.flatMap((profile) => profile.flips.flatMap(({ start, end }) => [start, end]))),
-  ];
-  edges.sort(compareKeys);
-  const position = new Map(edges.map((edge, index) => [edge, index]));
+): Generator<void, readonly DimensionClass<K>[]> {
+  const distinct = new Set<K>();
+  yield* inSteps(profiles, ({ flips }) => {
+    for (const { start, end } of flips) distinct.add(start).add(end);
+  });
+  const edges = yield* sortInSteps([...distinct], compareKeys);
+  const position = new Map<K, number>();
+  yield* inSteps(edges.entries(), ([index, edge]) => void position.set(edge, index));
   const at = (edge: K) => position.get(edge) ?? 0;
-  const pieces: number[][] = Array.from(edges, () => []);
+  const pieces: number[][] = edges.map(() => []);
   for (const profile of withinBudget(profiles, at, maxEntries, base)) {
     for (const { start, end } of profile.flips) {
+      yield;
       for (let piece = at(start); piece < at(end); piece++) pieces[piece]?.push(profile.rule);
     }
   }
-  return between(edges)
-    .map((range, piece) => ({ range, flips: pieces[piece] ?? [] }))
-    .filter(({ flips }) => flips.length > 0);
+  return yield* flatMapInSteps(between(edges).entries(), ([piece, range]) => {
+    const flips = pieces[piece] ?? [];
+    return flips.length > 0 ? [{ range, flips }] : [];
+  });
 }
 
 /** The profiles to index, in rule order; for the others the base is set, which is "possible everywhere". */

@@ -5,6 +5,7 @@
 import { assert } from "../../base/assert.ts";
 import { policyLimits } from "../../base/limits/policy.ts";
 import { compareText } from "../../base/steps.ts";
+import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Authorization } from "../../mesh/authorization.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import { type Decision, mintPermit, type Permit, type PolicyConnection } from "../decision.ts";
@@ -13,6 +14,7 @@ import { DryRunPolicies } from "../dry_run.ts";
 import type { DryRunListener, PolicyEngine, PolicyEngineOptions, PolicyLimits } from "../policy_engine.ts";
 import { PolicySet } from "../policy_set.ts";
 import type { RuleOrigin } from "./compile.ts";
+import { type CompileJob, CompileJobs } from "./compile_jobs.ts";
 import type { LoadedSection, PolicyImage } from "./image.ts";
 import { LoadedPolicies, type WorkloadPlan } from "./loaded_policies.ts";
 import type { SectionLayers } from "./section_layers.ts";
@@ -30,11 +32,31 @@ class WasmPolicyEngine implements PolicyEngine {
   readonly #set = new PolicySet([]);
   #active: LoadedPolicies;
   #idle: LoadedPolicies;
+  readonly #prepared = new WatchSource(0);
 
   constructor(options: PolicyEngineOptions) {
     const limits: PolicyLimits = { ...policyLimits, ...options.limits };
-    this.#active = new LoadedPolicies(options, limits);
-    this.#idle = new LoadedPolicies(options, limits);
+    const { clock } = options;
+    const jobs =
+      clock === undefined ? null : new CompileJobs(clock, limits, (job) => this.#takeCompiled(job));
+    this.#active = new LoadedPolicies(options, limits, jobs);
+    this.#idle = new LoadedPolicies(options, limits, jobs);
+  }
+
+  get prepared(): Watch<number> {
+    return this.#prepared;
+  }
+
+  get preparing(): number {
+    return this.#active.preparing;
+  }
+
+  isPreparing(workload: Workload): boolean {
+    return this.#active.plan(workload).isPreparing;
+  }
+
+  #takeCompiled(job: CompileJob): void {
+    if (this.#active.finish(job)) this.#prepared.set(this.#prepared.value + 1);
   }
 
   get version(): number {

@@ -1,5 +1,6 @@
 /** The parts of the index by themselves. The engine evaluates what the index lets through, so that its decisions do not show a loose one. */
 import { describe, expect, test } from "bun:test";
+import { runSteps } from "../../base/time_slice.ts";
 import type { Match } from "../../mesh/authorization.ts";
 import { match, prefix } from "../testing/policy_fixtures.ts";
 import { buildDimension } from "./dimension.ts";
@@ -15,7 +16,9 @@ const elsewhere = match({ sourceIps: [prefix("10.0.0.0/8")] });
 
 /** By rule whether it is in the base, then where it differs: `start-end: rules`. */
 function ports(rules: readonly (readonly (readonly Match[])[])[], most = 1_000): readonly unknown[] {
-  const { base, classes } = buildDimension(rules.map(prepareRule), (one) => one.ports, allPorts, most);
+  const { base, classes } = runSteps(
+    buildDimension(rules.map(prepareRule), (one) => one.ports, allPorts, most),
+  );
   return [
     rules.map((_, index) => base.has(index)),
     classes.map(({ range, flips }) => `${range.start}-${range.end}: ${flips}`),
@@ -63,7 +66,9 @@ describe("rules by port", () => {
 
 test("a prefix of length 0 is every address, wherever it stands", () => {
   const of = (one: Match) => {
-    const { base, classes } = buildDimension([prepareRule([[one]])], (each) => each.source4, allIpv4, 100);
+    const { base, classes } = runSteps(
+      buildDimension([prepareRule([[one]])], (each) => each.source4, allIpv4, 100),
+    );
     return [base.has(0), classes.length];
   };
   const [all, some] = [prefix("0.0.0.0/0"), prefix("10.0.0.0/8")];

@@ -1,6 +1,7 @@
 /**
- * One version of the policies with the image they are compiled into. Groups are compiled when a workload first needs them;
- * what a workload needs is worked out once and kept as its plan.
+ * One version of the policies with the image they are compiled into. Groups are compiled when a workload first needs them,
+ * large ones in steps: until they are, every connection is refused, and whoever can wait sees that in the plan. What a workload
+ * needs is worked out once and kept as its plan.
  */
 import { compareText } from "../../base/steps.ts";
 import type { Authorization } from "../../mesh/authorization.ts";
@@ -11,6 +12,8 @@ import { engineUnavailable, joinNames, noAllowMatched, policyMissing } from "../
 import type { PolicyEngineOptions, PolicyLimits } from "../policy_engine.ts";
 import { type PolicyGroup, PolicySet } from "../policy_set.ts";
 import { canCompile, compileSection } from "./compile.ts";
+import { areMany, type CompileJob, type CompileJobs } from "./compile_jobs.ts";
+import { differenceOf, isSame } from "./group_difference.ts";
 import { type LoadedSection, PolicyImage } from "./image.ts";
 import {
   copyKept,
@@ -20,12 +23,16 @@ import {
   type LoadedLayers,
   type Refusal,
   type SectionLayers,
+  type SectionName,
+  sectionOf,
 } from "./section_layers.ts";
 
 /** What deciding for one workload takes. Layers are in policy order. */
 export interface WorkloadPlan {
   /** Every connection is refused with this. */
   readonly refusal: Denial | null;
+  /** Whether that is for now, while a group is being compiled. */
+  readonly isPreparing: boolean;
   readonly deny: readonly SectionLayers[];
   readonly allow: readonly SectionLayers[];
   readonly dryRunDeny: readonly SectionLayers[];
@@ -62,22 +69,33 @@ interface UnavailableGroup {
   readonly crowdedOut: boolean;
 }
 
-type SectionName = "deny" | "allow" | "dryRunDeny" | "dryRunAllow";
+/** A group that cannot be decided with yet. */
+interface PendingGroup {
+  /** As it is now; it may have changed a little since the job began. */
+  readonly group: PolicyGroup;
+  readonly job: CompileJob;
+}
+
+type KnownGroup = LoadedGroup | UnavailableGroup | PendingGroup;
 /** Where a section comes from. */
 type SectionSource = (name: SectionName, policies: readonly Authorization[]) => LoadedLayers | Refusal;
+
 export class LoadedPolicies {
   readonly image: PolicyImage;
   readonly #options: PolicyEngineOptions;
   readonly #limits: PolicyLimits;
-  readonly #groups = new Map<string, LoadedGroup | UnavailableGroup>();
+  /** Null: everything is compiled at once, by whoever serves no others. */
+  readonly #jobs: CompileJobs | null;
+  readonly #groups = new Map<string, KnownGroup>();
   #namedGroupCount = 0;
   #plans = new WeakMap<Workload, WorkloadPlan>();
   #set = new PolicySet([]);
   #version = 0;
 
-  constructor(options: PolicyEngineOptions, limits: PolicyLimits) {
+  constructor(options: PolicyEngineOptions, limits: PolicyLimits, jobs: CompileJobs | null = null) {
     this.#options = options;
     this.#limits = limits;
+    this.#jobs = jobs;
     this.image = new PolicyImage(limits);
   }
 
@@ -87,6 +105,36 @@ export class LoadedPolicies {
 
   missing(workload: Workload): readonly string[] {
     return this.#set.missing(workload);
+  }
+
+  /** How many groups are being compiled. */
+  get preparing(): number {
+    let count = 0;
+    for (const known of this.#groups.values()) if ("job" in known) count++;
+    return count;
+  }
+
+  /** Takes what a job has come to. @returns false where it is no longer of use. */
+  finish(job: CompileJob): boolean {
+    const pending = [...this.#groups.values()].find((known) => "job" in known && known.job === job);
+    if (pending === undefined) return false;
+    const { group } = pending;
+    const base = { base: new Set(job.group.policies), retired: noPolicies, recent: noPolicies };
+    this.#groups.delete(group.key);
+    if (group.named) this.#namedGroupCount--;
+    const loaded = this.#bring(job.group, base, (name) => this.#loadCompiled(job, name));
+    this.#plans = new WeakMap();
+    if (isSame(group, job.group)) return true;
+    // What has come meanwhile is put beside it.
+    if (!("deny" in loaded && this.#amend(group, loaded, this.image))) this.#begin(group, job.restarts + 1);
+    return true;
+  }
+
+  #loadCompiled(job: CompileJob, name: SectionName): LoadedLayers | Refusal {
+    const section = job.compiled?.get(name) ?? null;
+    if (section === null || section === "too_large") return section ?? { base: null, recent: null };
+    const base = this.image.load(section);
+    return base === null ? "crowded_out" : { base, recent: null };
   }
 
   /**
@@ -99,13 +147,49 @@ export class LoadedPolicies {
     this.#version = version;
     for (const before of previous.#groups.values()) {
       const group = before.group.named ? before.group : set.scopeGroup(before.group.key);
-      if (group === null) continue;
-      if ("deny" in before && isSame(group, before.group) && this.#stillHolds(group)) {
-        this.#bring(group, before.compiled, (name) => copyLayers(before[name], previous.image, this.image));
-      } else if (!group.named && !("deny" in before && this.#amend(group, before, previous.image))) {
-        this.#compile(group);
-      }
+      if ("job" in before) this.#goOn(before, group !== null && this.#stillHolds(group) ? group : null);
+      else if (group !== null) this.#bringUp(group, before, previous.image);
     }
+  }
+
+  #bringUp(group: PolicyGroup, before: LoadedGroup | UnavailableGroup, from: PolicyImage): void {
+    if ("deny" in before && isSame(group, before.group) && this.#stillHolds(group)) {
+      this.#bring(group, before.compiled, (name) => copyLayers(before[name], from, this.image));
+    } else if (!group.named && !("deny" in before && this.#amend(group, before, from))) {
+      this.#begin(group, 0);
+    }
+  }
+
+  /** A few changes are left for the end of a job; after many it begins again. @param group as it is now; null: no more. */
+  #goOn({ job }: PendingGroup, group: PolicyGroup | null): void {
+    if (group !== null && (isSame(group, job.group) || this.#isAmended(job.group, group))) {
+      this.#keep({ group, job });
+      return;
+    }
+    job.cancel();
+    if (group !== null) this.#begin(group, job.restarts + 1);
+  }
+
+  #isAmended(before: PolicyGroup, group: PolicyGroup): boolean {
+    const { added, gone } = differenceOf(before.policies, group.policies);
+    const bearable = this.#limits.maxChangedShare * (before.policies.length - gone.length);
+    return group.policies.length >= this.#limits.minLayeredPolicies && added.length + gone.length <= bearable;
+  }
+
+  #isLarge(policies: readonly Authorization[]): boolean {
+    return this.#jobs !== null && areMany(policies, this.#limits);
+  }
+
+  /**
+   * Compiles a group, here or in steps. One that changes again and again before it is compiled is compiled here after all, for what is
+   * denied by now is to be in force.
+   */
+  #begin(group: PolicyGroup, restarts: number): KnownGroup {
+    if (this.#jobs === null || restarts > this.#limits.maxCompileRestarts || !this.#isLarge(group.policies))
+      return this.#compile(group);
+    const pending = { group, job: this.#jobs.start(group, restarts) };
+    this.#keep(pending);
+    return pending;
   }
 
   plan(workload: Workload): WorkloadPlan {
@@ -123,6 +207,8 @@ export class LoadedPolicies {
       return refusing(policyMissing(joinNames(missing, this.#limits.maxDenialNameChars), this.#version));
     }
     const groups = this.#load(workload);
+    if (groups.some((group) => "job" in group))
+      return { ...refusing(engineUnavailable(null, this.#version)), isPreparing: true };
     const unavailable = groups.find((group) => "culprit" in group);
     if (unavailable !== undefined) return refusing(engineUnavailable(unavailable.culprit, this.#version));
     const loaded = groups.filter((group) => "deny" in group);
@@ -132,6 +218,7 @@ export class LoadedPolicies {
         .filter((layers) => layers.length > 0);
     return {
       refusal: null,
+      isPreparing: false,
       deny: sections("deny"),
       allow: sections("allow"),
       dryRunDeny: sections("dryRunDeny"),
@@ -150,17 +237,17 @@ export class LoadedPolicies {
   }
 
   /** The workload's groups. When one does not fit beside what other workloads left behind, everything else makes room. */
-  #load(workload: Workload): readonly (LoadedGroup | UnavailableGroup)[] {
+  #load(workload: Workload): readonly KnownGroup[] {
     const groups = this.#set.groups(workload);
     if (
       this.#namedGroupCount >= this.#limits.maxNamedGroups &&
       groups.some((each) => this.#isNewName(each))
     ) {
-      this.#clear();
+      this.#makeRoom();
     }
-    const loaded = groups.map((group) => this.#groups.get(group.key) ?? this.#compile(group));
+    const loaded = groups.map((group) => this.#groups.get(group.key) ?? this.#begin(group, 0));
     if (!loaded.some((group) => "culprit" in group && group.crowdedOut)) return loaded;
-    this.#clear();
+    this.#makeRoom();
     return groups.map((group) => this.#groups.get(group.key) ?? this.#compile(group));
   }
 
@@ -209,6 +296,7 @@ export class LoadedPolicies {
     const kept = { has: (policy: Authorization) => !retired.has(policy) };
     const isBaseAsItWas = retired.size === changed.retired.size;
     const besides = [...recent].sort((a, b) => compareText(authorizationKey(a), authorizationKey(b)));
+    if (this.#isLarge(besides)) return false;
     this.#bring(group, { base, retired, recent }, (name, policies) => {
       const ruleCount = policies.reduce((sum, policy) => sum + policy.rules.length, 0);
       if (ruleCount > maxRulesPerSection) return "too_large";
@@ -225,8 +313,7 @@ export class LoadedPolicies {
 
   #bring(group: PolicyGroup, compiled: Compiled, source: SectionSource): LoadedGroup | UnavailableGroup {
     const loaded = this.#gather(group, compiled, source);
-    this.#groups.set(group.key, loaded);
-    if (group.named) this.#namedGroupCount++;
+    this.#keep(loaded);
     return loaded;
   }
 
@@ -246,6 +333,19 @@ export class LoadedPolicies {
     return { group, compiled, allowPolicies, deny, allow, dryRunDeny, dryRunAllow };
   }
 
+  /** What is being compiled takes none yet. */
+  #makeRoom(): void {
+    const pending = [...this.#groups.values()].filter((known) => "job" in known);
+    this.#clear();
+    for (const known of pending) this.#keep(known);
+  }
+
+  #keep(known: KnownGroup): void {
+    this.#groups.set(known.group.key, known);
+    if (known.group.named) this.#namedGroupCount++;
+  }
+
+  /** Jobs go on: the version after this one may have them. */
   #clear(): void {
     this.image.clear();
     this.#groups.clear();
@@ -255,38 +355,15 @@ export class LoadedPolicies {
 }
 
 function refusing(refusal: Denial): WorkloadPlan {
-  return { refusal, deny: [], allow: [], dryRunDeny: [], dryRunAllow: [], noAllowMatched: null };
-}
-
-function sectionOf(policy: Authorization): SectionName {
-  if (policy.action === "DENY") return policy.dryRun ? "dryRunDeny" : "deny";
-  return policy.dryRun ? "dryRunAllow" : "allow";
-}
-
-const noPolicies: ReadonlySet<Authorization> = new Set();
-
-/** Of two lists in one order: nearly all of them have the same beginning and the same end. */
-function differenceOf(
-  before: readonly Authorization[],
-  after: readonly Authorization[],
-): { readonly added: readonly Authorization[]; readonly gone: readonly Authorization[] } {
-  const shorter = Math.min(before.length, after.length);
-  let from = 0;
-  while (from < shorter && before[from] === after[from]) from++;
-  let same = 0;
-  while (same < shorter - from && before.at(-1 - same) === after.at(-1 - same)) same++;
-  const old = before.slice(from, before.length - same);
-  const now = after.slice(from, after.length - same);
-  const [oldSet, nowSet] = [new Set(old), new Set(now)];
   return {
-    added: now.filter((policy) => !oldSet.has(policy)),
-    gone: old.filter((policy) => !nowSet.has(policy)),
+    refusal,
+    isPreparing: false,
+    deny: [],
+    allow: [],
+    dryRunDeny: [],
+    dryRunAllow: [],
+    noAllowMatched: null,
   };
 }
 
-function isSame(a: PolicyGroup, b: PolicyGroup): boolean {
-  if (a === b) return true;
-  return (
-    a.policies.length === b.policies.length && a.policies.every((policy, at) => policy === b.policies[at])
-  );
-}
+const noPolicies: ReadonlySet<Authorization> = new Set();

@@ -14,6 +14,13 @@ export interface LoadedLayers {
   readonly recent: LoadedSection | null;
 }
 
+export type SectionName = "deny" | "allow" | "dryRunDeny" | "dryRunAllow";
+
+export function sectionOf(policy: Authorization): SectionName {
+  if (policy.action === "DENY") return policy.dryRun ? "dryRunDeny" : "deny";
+  return policy.dryRun ? "dryRunAllow" : "allow";
+}
+
 /** Too many rules or bytes in itself, or no room left in the image. */
 export type Refusal = "too_large" | "crowded_out";
 

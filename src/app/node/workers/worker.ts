@@ -23,6 +23,7 @@ import { Names } from "../../../proxy/names/names.ts";
 import { NodeTunnel } from "../../../proxy/node.ts";
 import type { NodeContext } from "../../../proxy/node_context.ts";
 import { OwnListeners } from "../../../proxy/own_listeners.ts";
+import { policiesInForce } from "../../../proxy/policy_wait.ts";
 import { Telemetry } from "../../../proxy/telemetry.ts";
 import { UnshownSources } from "../../../proxy/unshown_sources.ts";
 import { TurnWatch } from "../../../transport/turn_watch.ts";
@@ -124,7 +125,7 @@ class Worker {
     const provider = await openProvider(config.cryptoProvider);
     const trust = new TrustVerifier({ clock, provider, trustDomain: facts.trustDomain });
     const store = new MeshStore();
-    const engine = createPolicyEngine({ missingPolicy: config.missingPolicy });
+    const engine = createPolicyEngine({ clock, missingPolicy: config.missingPolicy });
     store.subscribe(({ policies }) => {
       if (policies !== undefined) engine.update(store.policies());
     });
@@ -167,7 +168,8 @@ class Worker {
       case "begin":
         throw new MeshError("message_malformed", "peer", "a worker begins once");
       case "mesh":
-        return this.#store.apply(told.change);
+        this.#store.apply(told.change);
+        return policiesInForce(this.#host.clock, this.#context.engine);
       case "trust":
         if (told.rootsPem !== "") this.#context.trust.setRoots(told.rootsPem);
         return this.#context.trust.setCrls(told.lists).then(() => null);

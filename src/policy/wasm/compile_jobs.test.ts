@@ -1,0 +1,174 @@
+/** Many policies are compiled in steps: others have their turn, and nothing is decided by what is not in force any more, or only in part. */
+import { beforeEach, expect, test } from "bun:test";
+import { meshLimits } from "../../base/limits/mesh.ts";
+import { policyLimits } from "../../base/limits/policy.ts";
+import type { Authorization } from "../../mesh/authorization.ts";
+import { SpiffeId } from "../../mesh/identity.ts";
+import { ip } from "../../mesh/testing/fixture.ts";
+import type { PolicyEngine } from "../policy_engine.ts";
+import { match, policy, rule, string, workload } from "../testing/policy_fixtures.ts";
+import { Turns } from "../testing/turns.ts";
+import { createPolicyEngine } from "./engine.ts";
+
+const here = workload();
+/** Each names a caller, which counts as two. */
+const many = policyLimits.maxValuesAtOnce / 2 + 1;
+const one = (name: string, action: "ALLOW" | "DENY" = "ALLOW"): Authorization =>
+  policy({ name, action, rules: [rule([match({ principals: [string(`td/ns/a/sa/${name}`)] })])] });
+const range = (prefix: string, count: number) =>
+  Array.from({ length: count }, (_, index) => one(`${prefix}-${index}`));
+const all = range("p", many);
+
+let turns: Turns;
+let engine: PolicyEngine;
+let told: number;
+
+beforeEach(() => {
+  turns = new Turns();
+  engine = createPolicyEngine({ missingPolicy: "deny", clock: turns });
+  told = 0;
+  engine.prepared.subscribe(() => told++);
+});
+
+function outcome(caller: string): string {
+  const decision = engine.decide(here, {
+    sourceIp: ip("10.0.0.1"),
+    sourceIdentity: new SpiffeId("td", "a", caller),
+    destinationIp: ip("10.0.0.2"),
+    destinationPort: 80,
+  });
+  return decision.allowed ? "allowed" : decision.reason;
+}
+
+/** In use, and compiled. */
+function begun(policies: readonly Authorization[]): void {
+  engine.update(policies);
+  engine.isPreparing(here);
+  turns.run();
+  expect(engine.isPreparing(here)).toBe(false);
+  told = 0;
+}
+
+test("few are compiled at once, many in turns of a few steps each, and until then everything is refused", () => {
+  engine.update(all.slice(2));
+  expect([engine.isPreparing(here), outcome("p-7"), turns.isOver]).toEqual([false, "allowed", true]);
+  engine = createPolicyEngine({ missingPolicy: "deny", clock: turns });
+  engine.update(all);
+  expect([engine.preparing, turns.isOver]).toEqual([0, true]);
+  expect([engine.isPreparing(here), outcome("p-7"), engine.preparing]).toEqual([
+    true,
+    "engine_unavailable",
+    1,
+  ]);
+  expect(turns.run(1)).toBe(1);
+  expect([engine.isPreparing(here), outcome("p-7")]).toEqual([true, "engine_unavailable"]);
+  const count = 1 + turns.run();
+  expect([outcome("p-7"), outcome("q"), engine.preparing]).toEqual(["allowed", "no_allow_matched", 0]);
+  // Each policy is looked at several times, and no turn has more steps than the clock lets it have.
+  expect(turns.most).toBeLessThanOrEqual(meshLimits.parseSliceMs + 1);
+  expect(count * turns.most).toBeGreaterThan(3 * many);
+});
+
+test("without a clock they are compiled at the first decision", () => {
+  engine = createPolicyEngine({ missingPolicy: "deny" });
+  engine.update(all);
+  expect([engine.isPreparing(here), outcome("p-7"), engine.preparing]).toEqual([false, "allowed", 0]);
+});
+
+test("whoever waits is told once they decide, and not for those that are no longer there", () => {
+  engine.update(all);
+  engine.isPreparing(here);
+  turns.run();
+  expect(told).toBe(1);
+  engine.update(range("q", many));
+  turns.run(3);
+  engine.update([]);
+  expect([engine.preparing, outcome("p-7")]).toEqual([0, "allowed"]);
+  turns.run();
+  expect([told, turns.isOver]).toEqual([1, true]);
+});
+
+test("a caller that is denied or left out meanwhile is in at no time, whether little has changed or much", () => {
+  for (const changed of [
+    [...all.filter(({ name }) => name !== "p-7"), one("p-8", "DENY")],
+    [...range("q", many), one("p-8"), one("p-9")].filter(({ name }) => name !== "p-8"),
+  ]) {
+    engine = createPolicyEngine({ missingPolicy: "deny", clock: turns });
+    engine.update(all);
+    engine.isPreparing(here);
+    turns.run(20);
+    engine.update(changed);
+    for (let ran = 1; ran === 1; ran = turns.run(1))
+      for (const caller of ["p-7", "p-8"]) expect(outcome(caller)).not.toBe("allowed");
+    expect(engine.isPreparing(here)).toBe(false);
+    for (const caller of ["p-7", "p-8"]) expect(outcome(caller)).not.toBe("engine_unavailable");
+    expect(outcome("p-9")).toBe("allowed");
+  }
+});
+
+test("of those in use a few are in force at once after a change, and many in steps", () => {
+  begun(all);
+  engine.update([...all.slice(1), one("p-8", "DENY")]);
+  expect([engine.preparing, outcome("p-0"), outcome("p-8"), outcome("p-9")]).toEqual([
+    0,
+    "no_allow_matched",
+    "denied_by_rule",
+    "allowed",
+  ]);
+  engine.update(range("q", many));
+  expect([engine.preparing, outcome("p-9"), outcome("q-9")]).toEqual([
+    1,
+    "engine_unavailable",
+    "engine_unavailable",
+  ]);
+  turns.run();
+  expect([told, outcome("p-9"), outcome("q-9")]).toEqual([1, "no_allow_matched", "allowed"]);
+});
+
+test("what changes again and again is compiled in one turn after all", () => {
+  begun(all);
+  let updates = 0;
+  do {
+    engine.update(range(`v${updates}`, many));
+    turns.run(1);
+    updates++;
+  } while (engine.preparing > 0 && updates < 100);
+  expect(updates).toBe(policyLimits.maxCompileRestarts + 2);
+  expect([outcome(`v${updates - 1}-7`), outcome(`v${updates - 2}-7`)]).toEqual([
+    "allowed",
+    "no_allow_matched",
+  ]);
+  turns.run();
+  expect([outcome(`v${updates - 1}-7`), told]).toEqual(["allowed", 0]);
+});
+
+test("what makes room for others lets what is being compiled go on", () => {
+  engine = createPolicyEngine({ missingPolicy: "deny", clock: turns, limits: { maxNamedGroups: 1 } });
+  engine.prepared.subscribe(() => told++);
+  const byName = ["a", "b"].map((name) => policy({ ...one(name), scope: "WORKLOAD_SELECTOR" }));
+  engine.update([...all, ...byName]);
+  engine.isPreparing(here);
+  for (const { name } of byName) engine.isPreparing(workload({ authorizationPolicies: [`shop/${name}`] }));
+  expect(engine.preparing).toBe(1);
+  turns.run();
+  expect([engine.isPreparing(here), outcome("p-7"), told]).toEqual([false, "allowed", 1]);
+});
+
+test("what cannot be compiled is refused for good, and the others are compiled", () => {
+  const broken = policy({ name: "z", rules: [rule([match({ destinationPorts: [70_000] })])] });
+  engine.update([...all, broken]);
+  const elsewhere = workload({ namespace: "other" });
+  engine.update([...all, broken, ...all.map((each) => ({ ...each, namespace: "other" }))]);
+  expect([engine.isPreparing(here), engine.isPreparing(elsewhere), engine.preparing]).toEqual([
+    true,
+    true,
+    2,
+  ]);
+  turns.run();
+  expect([engine.isPreparing(here), outcome("p-7"), told]).toEqual([false, "engine_unavailable", 2]);
+  const decision = engine.decide(elsewhere, {
+    ...{ sourceIp: ip("10.0.0.1"), sourceIdentity: new SpiffeId("td", "a", "p-7") },
+    ...{ destinationIp: ip("10.0.0.2"), destinationPort: 80 },
+  });
+  expect(decision.allowed).toBe(true);
+});
