@@ -128,6 +128,8 @@ export const workerLimits = {
   maxQueuedFrames: 10_000,
   /** What a worker says of connections as they come, while somebody looks on: past it lines are left out. */
   maxRecordBytes: 1024 * 1024,
+  /** Connections that other workers passed on and that are taken in one turn, a few milliseconds; the others are taken in the next ones. */
+  maxTakenAtOnce: 64,
   /** Values within values of one frame. */
   maxDepth: 64,
   /** Workloads, services and policies of one frame, so that neither end holds its turn for long. */

@@ -2,6 +2,7 @@
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { IpAddress } from "../../../base/ip.ts";
+import { workerLimits } from "../../../base/limits/host.ts";
 import type { Socket } from "../../host.ts";
 import { testAuthority } from "../../testing/credentials.ts";
 import { createBunHost } from "../host.ts";
@@ -213,6 +214,48 @@ test("whoever is the only one that listens has room for all tunnels", async () =
   await children[1]?.exited;
   crew.places.left(1);
   expect((await (await Caller.open(crew.port)).ask())[2]).toBe("right");
+});
+
+test("what is passed on faster than it is taken is taken in parts, and all of it", async () => {
+  const messages = demand(DescriptorMessages.open());
+  const places = demand(Places.open(1));
+  const { place, descriptors } = places.of(0);
+  const [, , , inbox = -1, bell = -1] = descriptors;
+  const memory = messages.memory(4096);
+  const name = "tcp 127.0.0.1:1";
+  let sent = 0;
+  const send = (most: number): void => {
+    for (let at = 0; at < most && messages.send(inbox, memory, { number: 1, name }); at++) sent++;
+    messages.ring(bell);
+  };
+  const first = 2 * workerLimits.maxTakenAtOnce + 1;
+  send(first);
+  // All that is rung for before the worker is there is one turn's.
+  expect(sent).toBe(first);
+  const child = Bun.spawn(
+    [process.execPath, join(import.meta.dir, "../../testing/passing_receiver.ts"), name],
+    {
+      env: { ...process.env, FAIRLEAD_WORKER: place },
+      stdio: ["ignore", "pipe", "inherit", "ignore", ...descriptors],
+    },
+  );
+  cleanups.push(() => child.kill("SIGKILL"));
+  const turns: number[][] = [];
+  let rest = "";
+  const all = () => turns.flat().length;
+  for await (const chunk of child.stdout) {
+    const lines = `${rest}${new TextDecoder().decode(chunk)}`.split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) turns.push(JSON.parse(line));
+    // More of it comes while there is some left.
+    if (turns.length === 2) send(workerLimits.maxTakenAtOnce);
+    if (all() === sent && turns.length > 2) break;
+  }
+  expect(all()).toBe(sent);
+  // Each has a descriptor of its own, which is open.
+  expect(new Set(turns.flat()).size).toBe(sent);
+  expect(Math.max(...turns.map(({ length }) => length))).toBe(workerLimits.maxTakenAtOnce);
+  messages.close(memory);
 });
 
 test("what is no place is refused", () => {

@@ -5,6 +5,7 @@
  */
 import { MeshError } from "../../../base/errors.ts";
 import { formatSocketAddress, type IpAddress, type SocketAddress } from "../../../base/ip.ts";
+import { workerLimits } from "../../../base/limits/host.ts";
 import type { Socket } from "../../host.ts";
 import { Descriptors } from "../handover/descriptors.ts";
 import { DescriptorMessages } from "./descriptor_messages.ts";
@@ -135,9 +136,16 @@ export class Passing {
     return false;
   }
 
-  /** All that is there: no more than the kernel keeps for one socket, a few hundred. */
+  /** Some of what is there: others may go on sending meanwhile. What is left comes with this worker's own bell, after everybody's turn. */
   #receive(): void {
-    for (let next = this.#messages.receive(inboxNumber); next !== null; ) {
+    for (let taken = 0; ; taken++) {
+      if (taken === workerLimits.maxTakenAtOnce) {
+        const own = this.#doors[this.#worker];
+        if (own !== undefined) this.#messages.ring(own.bell);
+        return;
+      }
+      const next = this.#messages.receive(inboxNumber);
+      if (next === null) return;
       const { fd, name, number } = next;
       const kind = (number & tunnelBit) === 0 ? "connection" : "tunnel";
       const giveUp = (): void => this.#table.count(this.#worker, kind, number & ~tunnelBit, -1);
@@ -148,7 +156,6 @@ export class Passing {
         if (fd !== null) this.#messages.close(fd);
         giveUp();
       }
-      next = this.#messages.receive(inboxNumber);
     }
   }
 }
