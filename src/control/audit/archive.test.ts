@@ -4,6 +4,7 @@ import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
+import { writeMetrics } from "../../base/metrics_text.ts";
 import { outcomeOf, rejectionOf } from "../../base/testing/rejection.ts";
 import type { Files } from "../../host/host.ts";
 import type { ArchiveCheck, AuditHead } from "../records/audit.ts";
@@ -13,6 +14,7 @@ import { Archive, archiveAction } from "./archive.ts";
 import { checkArchive } from "./archive_check.ts";
 
 class Lab {
+  metrics = new MetricRegistry();
   readonly w = new StateWorld();
   readonly lines: string[] = [];
   /** The archive's disk, not the state's. */
@@ -40,6 +42,7 @@ class Lab {
   async start(): Promise<void> {
     const state = await this.w.open({}, this.w.host, this.logger);
     const { clock, files } = this.w.host;
+    this.metrics = new MetricRegistry();
     const writeAtomic: Files["writeAtomic"] = async (path, bytes, mode) => {
       if (this.hangs) await new Promise(() => {});
       if (this.isFull) throw new MeshError("io", "local", `${path}: ENOSPC`);
@@ -49,7 +52,7 @@ class Lab {
       clock,
       logger: this.logger,
       files: { makeDirectory: (path, mode) => files.makeDirectory(path, mode), writeAtomic },
-      metrics: new MetricRegistry(),
+      metrics: this.metrics,
       state,
       directory: "/archive",
     });
@@ -76,20 +79,27 @@ class Lab {
     while (await this.w.world.settle(this.archive.makeRoom({ auditRows, versions: 1, force })));
   }
 
-  check(known: readonly AuditHead[] = []): Promise<ArchiveCheck> {
+  check(known: readonly AuditHead[] = [], stateId = this.state.id): Promise<ArchiveCheck> {
     const { state, archive } = this;
     return this.w.world.settle(
       checkArchive({
         files: this.w.host.files,
         clock: this.w.host.clock,
         directory: "/archive",
-        stateId: state.id,
+        stateId,
         head: archive.head,
         named: state.audit.read({ action: archiveAction, limit: 1 })[0]?.target ?? null,
         start: state.audit.start(),
         known,
       }),
     );
+  }
+
+  /** Rows that were archived, rows that were lost, and whether it fails now. */
+  counted(): readonly (string | undefined)[] {
+    const text = writeMetrics(this.metrics, "prometheus");
+    const names = ["rows_total", "lost_rows_total", "failing"];
+    return names.map((name) => new RegExp(`^fairlead_archive_${name} (.*)$`, "m").exec(text)?.[1]);
   }
 
   files(): readonly string[] {
@@ -213,12 +223,22 @@ test("rows stay while the archive cannot be written, which is said once; what ca
   const lost = lab.state.audit.start().id;
   expect(lost).toBeGreaterThan(390);
   expect(lab.archive.status.lost).toBe(lost);
+  expect(lab.counted()).toEqual([undefined, String(lost), "1"]);
   expect(lab.lines).toContain("error rows were removed from the state without being archived");
   lab.isFull = false;
   lab.append(100);
   await lab.makeRoom(10);
   expect(lab.archive.status.failing).toBeNull();
+  const archived = lab.state.audit.start().id - lost;
+  expect(lab.counted()).toEqual([String(archived), String(lost), "0"]);
   expect(await lab.check()).toMatchObject({ intact: true, fromId: lost + 1 });
+  expect(await lab.check([], "another state's")).toMatchObject({
+    intact: false,
+    reason: expect.stringContaining("is of another archive"),
+  });
+  // It holds what tenants did: for the control plane's own user, who does not write it again either.
+  expect(lab.w.machine.disk.modeOf("/archive")).toBe(0o700);
+  for (const path of lab.files()) expect(lab.w.machine.disk.modeOf(path)).toBe(0o400);
 });
 
 test("killed after a segment was written and before its rows went, no row is lost and both still prove each other", async () => {

@@ -4,6 +4,7 @@ import { MeshError } from "../../base/errors.ts";
 import { auditExportLimits } from "../../base/limits/control.ts";
 import type { LogFields, Logger } from "../../base/log.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
+import { writeMetrics } from "../../base/metrics_text.ts";
 import type { ChainedEntry } from "../records/audit.ts";
 import type { ControlState } from "../state/control_state.ts";
 import { StateWorld } from "../state/testing/simulated_state.ts";
@@ -40,6 +41,7 @@ class Lab {
     log: (level, _target, message, fields) => void this.lines.push({ level, message, fields }),
   };
   receiver = new Receiver();
+  #metrics = new MetricRegistry();
   #started: { readonly state: ControlState; readonly exporter: AuditExport } | null = null;
 
   static async open(): Promise<Lab> {
@@ -61,7 +63,9 @@ class Lab {
   async start(): Promise<void> {
     const state = await this.w.open({}, this.w.host, this.logger);
     const { host } = this.w;
-    const exporter = new AuditExport({
+    const metrics = new MetricRegistry();
+    this.#metrics = metrics;
+    const exporter: AuditExport = new AuditExport({
       clock: host.clock,
       random: host.random,
       logger: this.logger,
@@ -69,7 +73,7 @@ class Lab {
       settings: state.settings,
       demandRoom: () => state.room.demand(),
       sink: this.receiver,
-      counts: auditExportMetrics(new MetricRegistry(), () => [])("syslog"),
+      counts: auditExportMetrics(metrics, () => [exporter.status])("syslog"),
     });
     this.#started = { state, exporter };
   }
@@ -90,6 +94,14 @@ class Lab {
   run(ms: number): Promise<void> {
     const { world } = this.w;
     return world.run(world.nowMs + ms);
+  }
+
+  /** What is counted of this receiver since the last start, by the end of the metric's name. */
+  counted(): Readonly<Record<string, number>> {
+    const lines = writeMetrics(this.#metrics, "prometheus").matchAll(
+      /^fairlead_audit_export_(\w+?)(?:_total)?\{target="syslog"\} (.*)$/gm,
+    );
+    return Object.fromEntries([...lines].map(([, name, value]) => [name, Number(value)]));
   }
 
   said(part: string): number {
@@ -273,4 +285,47 @@ test("a receiver that says it refused more than it was given, and a disk without
   room.demand = demand;
   await lab.run(5_000);
   expect(lab.exporter.keptId).toBe(10);
+});
+
+test("rows, refusals, losses, failures and what waits are counted apart, and since when it fails is the first time", async () => {
+  const lab = await Lab.open();
+  lab.receiver.answer = async () => 2;
+  lab.append(7);
+  await lab.run(5_000);
+  const well = {
+    rows: 5,
+    refused_rows: 2,
+    lost_rows: 0,
+    breaks: 0,
+    failures: 0,
+    waiting_rows: 0,
+    failing: 0,
+  };
+  expect(lab.counted()).toEqual(well);
+  lab.receiver.answer = () => Promise.reject(new MeshError("connect_refused", "upstream", "nothing there"));
+  lab.append(3);
+  await lab.run(2_000);
+  const since = lab.exporter.status.failing?.sinceMs;
+  expect(since).toBeNumber();
+  await lab.run(120_000);
+  const { failures = 0, ...others } = lab.counted();
+  expect(failures).toBeGreaterThan(2);
+  const { failures: _, ...before } = well;
+  expect(others).toEqual({ ...before, waiting_rows: 3, failing: 1 });
+  expect(lab.exporter.status.failing?.sinceMs).toBe(since ?? 0);
+  // A position that leads nowhere is a break; rows that went are lost, each of them.
+  lab.receiver.answer = async () => 0;
+  lab.state.audit.prune(1, "fairlead", { keepRows: 1, waitRows: 0, hold: null });
+  const { id } = lab.state.audit.start();
+  await lab.run(600_000);
+  expect(lab.counted()).toMatchObject({ lost_rows: id - 7, waiting_rows: 0, failing: 0 });
+  lab.state.settings.set(
+    "audit.export/syslog",
+    JSON.stringify({ id: lab.state.audit.head().id, hash: "ab".repeat(32) }),
+  );
+  lab.w.restart();
+  await lab.start();
+  lab.append(1);
+  await lab.run(5_000);
+  expect(lab.counted()).toMatchObject({ breaks: 1, rows: 1 });
 });
