@@ -67,3 +67,15 @@ test("* allows every origin", () => {
   const rules = new CorsRules({ ...policy, allowOrigins: [{ kind: "exact", value: "*" }] });
   expect(rules.preflight(preflight("https://anything")).kind).toBe("answer");
 });
+
+test("credentials, headers and an age are permitted where the policy says so, and only there", () => {
+  const bare = { ...policy, allowCredentials: false, exposeHeaders: [], allowMethods: [], allowHeaders: [] };
+  const rules = new CorsRules({ ...bare, maxAgeSeconds: null });
+  const origin = ["access-control-allow-origin", "https://a.dev"];
+  expect(rules.preflight(preflight("https://a.dev"))).toEqual({ kind: "answer", fields: origin });
+  expect(rules.answered(request("GET", ["origin", "https://a.dev"]), ["x", "1"])).toEqual([
+    "x",
+    "1",
+    ...origin,
+  ]);
+});

@@ -34,13 +34,20 @@ test("what is given twice is not counted below nothing", () => {
 
 test("a retry budget is a share of what is under way, and never less than its minimum", () => {
   const retryBudget = { percent: 20, minConcurrency: 2, intervalMs: 10_000 };
-  const circuit = new Circuit({ pool: { ...pool, maxRequests: 100 }, retryBudget });
+  const circuit = new Circuit({ pool: { ...pool, maxRequests: 100, maxPendingRequests: 100 }, retryBudget });
   expect([circuit.take("retries"), circuit.take("retries"), circuit.take("retries")]).toEqual([
     true,
     true,
     false,
   ]);
   for (let i = 0; i < 20; i++) circuit.take("requests");
+  expect([circuit.take("retries"), circuit.take("retries"), circuit.take("retries")]).toEqual([
+    true,
+    true,
+    false,
+  ]);
+  // What waits for a connection is under way as well.
+  for (let i = 0; i < 10; i++) circuit.take("pending");
   expect([circuit.take("retries"), circuit.take("retries"), circuit.take("retries")]).toEqual([
     true,
     true,

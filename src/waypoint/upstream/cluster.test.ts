@@ -215,6 +215,16 @@ describe("ejection", () => {
     expect(Object.keys(tally(made, 100)).sort()).toEqual(["a", "b"]);
   });
 
+  test("an end of a host that is gone puts none out, and counts for none", () => {
+    const { made, told } = cluster({ outlier }, endpoint("a"), endpoint("b"));
+    const [gone] = made.hosts as [UpstreamHost];
+    made.begun(gone);
+    made.update([endpoint("b")], 0);
+    made.ended(gone, { status: 503 }, 0);
+    expect([gone.active, made.ejected, told]).toEqual([0, 0, []]);
+    expect(tally(made, 10)).toEqual({ b: 10 });
+  });
+
   test("an end that says nothing of the host gives back what was under way", () => {
     const { made } = cluster({ outlier }, endpoint("a"), endpoint("b"));
     const [host] = made.hosts as [UpstreamHost];
@@ -276,6 +286,24 @@ test("a new host warms up: little at first, its share in the end; the first host
   expect(middle).toBeGreaterThan(500);
   expect(middle).toBeLessThan(830);
   expect(late).toBeGreaterThan(880);
+});
+
+test("a new host begins with its least share, and grows as its aggression says", () => {
+  const shareAt = (ageMs: number, aggression: number, minimumPercent: number): number => {
+    const warmup = { durationMs: 60_000, minimumPercent, aggression };
+    const { made } = cluster({ warmup, loadBalancer: { kind: "random" } }, endpoint("a"));
+    made.update([endpoint("a"), endpoint("b")], 100_000);
+    const { b = 0, a = 1 } = tally(made, 8_000, { now: 100_000 + ageMs });
+    return b / a;
+  };
+  // Of a weight of one: half of the time is (1/2) ** (1/aggression).
+  for (const [aggression, expected] of [
+    [1, 0.5],
+    [2, Math.SQRT1_2],
+    [0.5, 0.25],
+  ] as const)
+    expect(Math.abs(shareAt(30_000, aggression, 1) - expected)).toBeLessThan(0.07);
+  expect(Math.abs(shareAt(10, 1, 30) - 0.3)).toBeLessThan(0.05);
 });
 
 test("tried hosts are avoided as long as there are others, and no longer", () => {

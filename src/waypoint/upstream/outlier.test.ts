@@ -48,6 +48,26 @@ describe("what counts", () => {
     ).toEqual([null, null, null]);
   });
 
+  test("a host that does not answer in time is as one of status 504, one that cannot be reached as 503", () => {
+    const of = (local: "connect" | "reset" | "timeout", code: number) =>
+      causes({ consecutive5xx: 1, httpErrorCodes: [{ from: code, to: code }] }, [{ local }])[0] ?? null;
+    expect([of("timeout", 504), of("timeout", 503)]).toEqual(["consecutive_5xx", null]);
+    for (const local of ["connect", "reset"] as const)
+      expect([of(local, 503), of(local, 504)]).toEqual(["consecutive_5xx", null]);
+  });
+
+  test("a host that is let back in begins at nothing", () => {
+    const state = newEjectionState();
+    const split = { ...policy, consecutiveGatewayErrors: 3, splitLocalOrigin: true };
+    for (let count = 0; count < 2; count++) countOutcome(split, state, { status: 503 });
+    countOutcome(split, state, { local: "connect" });
+    eject(split, state, { ejected: 0, hosts: 10, now: 0 });
+    expect(sweep(state, policy.baseEjectionMs)).toBe(true);
+    expect(state).toMatchObject({ ejectedUntil: null, in5xx: 0, inGateway: 0, inLocal: 0 });
+    // Two more are two, not four.
+    expect([503, 503].map((code) => countOutcome(split, state, { status: code }))).toEqual([null, null]);
+  });
+
   test("statuses that the document names count, and no others", () => {
     const own = { consecutive5xx: 1, httpErrorCodes: [{ from: 429, to: 429 }] };
     expect(causes(own, status(500, 429))).toEqual([null, "consecutive_5xx"]);

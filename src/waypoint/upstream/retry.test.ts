@@ -52,6 +52,35 @@ describe("each condition is met by what Envoy says it is met by, and by nothing 
       expect(found).toEqual(Object.keys(ends).filter((name) => met.includes(name)));
     });
 
+  test('an error of a gateway is 502, 503 or 504 (Envoy "gateway-error"), and of servers all from 500 on', () => {
+    const met = (condition: "gateway-error" | "5xx") =>
+      [499, 500, 501, 502, 503, 504, 505, 599].filter((status) =>
+        mayRetry(on(condition), "GET", answered(status)),
+      );
+    expect(met("gateway-error")).toEqual([502, 503, 504]);
+    expect(met("5xx")).toEqual([500, 501, 502, 503, 504, 505, 599]);
+  });
+
+  test("each status of gRPC by its own number", () => {
+    const numbers = {
+      cancelled: 1,
+      "deadline-exceeded": 4,
+      "resource-exhausted": 8,
+      internal: 13,
+      unavailable: 14,
+    };
+    for (const [condition, number] of Object.entries(numbers)) {
+      const met = Array.from({ length: 17 }, (_, status) => status).filter((status) =>
+        mayRetry(
+          on(condition as RetryPolicy["retryOn"][number]),
+          "GET",
+          answered(200, ["grpc-status", String(status)]),
+        ),
+      );
+      expect([condition, met]).toEqual([condition, [number]]);
+    }
+  });
+
   test("statuses that the policy names", () => {
     const policy = { ...on(), retriableStatuses: [418] };
     expect(mayRetry(policy, "GET", answered(418))).toBe(true);
