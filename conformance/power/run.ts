@@ -99,20 +99,27 @@ const cases: readonly Case[] = [
   },
 ];
 
-const scratch = scratchFolder("power");
+/** Made when it is needed: other suites load this file as well. */
+let made: string | null = null;
+
+function scratch(): string {
+  made ??= scratchFolder("power");
+  return made;
+}
+
 const recordings = new Map<string, readonly Operation[]>();
 
 async function recordingOf(
   args: readonly string[],
 ): Promise<{ readonly folder: string; readonly operations: readonly Operation[] }> {
   const name = args.join(" ");
-  const folder = join(scratch, name.replaceAll(/\W/g, ""));
+  const folder = join(scratch(), name.replaceAll(/\W/g, ""));
   let operations = recordings.get(name);
   if (operations === undefined) {
     mkdirSync(folder);
     const [what = "", ...flags] = args;
     const command = [process.execPath, join(import.meta.dir, "writer.ts"), what, folder, ...flags];
-    operations = await record(command, folder, scratch);
+    operations = await record(command, folder, scratch());
     recordings.set(name, operations);
   }
   return { folder, operations };
@@ -164,7 +171,7 @@ async function judgeImage(
   judge: Judge,
   said: readonly string[],
 ): Promise<readonly string[]> {
-  const place = join(scratch, "image");
+  const place = join(scratch(), "image");
   rmSync(place, { recursive: true, force: true });
   mkdirSync(place);
   const moved = (path: string): string => join(place, path.slice(folder.length));
