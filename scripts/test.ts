@@ -67,6 +67,8 @@ const suites: readonly Suite[] = [
   programSuite("races", 2, "conformance/sim/awaits/run.ts", []),
   programSuite("mutants", 2, "scripts/mutants.ts", ["--recorded", "--sample=300"]),
   programSuite("adversary", 2, "conformance/run.ts", ["adversary"]),
+  // One order of events each time: a fresh one might fail any commit. It looks for long turns as well: beside one that waits, and no more.
+  programSuite("soak", 1.5, "conformance/soak/run.ts", ["--smoke", "--seed=1"]),
   // The longest first, and beside those that wait what computes.
   programSuite("capture", 1, "conformance/run.ts", ["capture"]),
   programSuite("vm", 0.5, "conformance/run.ts", ["vm"]),
@@ -87,8 +89,6 @@ const suites: readonly Suite[] = [
   programSuite("peers", 1, "conformance/run.ts", ["peer"]),
   // Whether the benchmarks run at all: no figure of them is looked at.
   programSuite("bench", 1, "bench/smoke.ts", []),
-  // One order of events each time: a fresh one might fail any commit.
-  programSuite("soak", 0.5, "conformance/soak/run.ts", ["--smoke", "--seed=1"]),
   programSuite("upgrade", 1, "conformance/run.ts", ["upgrade", "--short"]),
   programSuite("workers", 0.5, "conformance/run.ts", ["workers"]),
   programSuite("demo", 0.5, "conformance/demo/demo.ts", []),
