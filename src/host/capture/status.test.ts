@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { rejectionOf } from "../../base/testing/rejection.ts";
 import type { Host } from "../host.ts";
+import { MemoryWorld } from "../memory/world.ts";
 import { captureStatus } from "./status.ts";
 
 const whole = `table inet fairlead {
@@ -22,6 +23,7 @@ function tcpTable(ports: readonly number[]): string {
 /** @param listing of nft; null where it may not tell. */
 function hostWith(listing: string | null, ports: readonly number[]): Host {
   return {
+    clock: new MemoryWorld(1).host("vm", { addresses: ["10.0.0.1"] }).clock,
     files: {
       readText: async (path: string) => {
         if (path === "/proc/net/tcp") return tcpTable(ports);
