@@ -2,22 +2,17 @@
  * What the command line is handed: this program's parts as a few functions. A part is loaded when it is called for the first time, so that a
  * command, or a role, starts without the rest of the program.
  */
+import { asMeshError } from "../../base/errors.ts";
 import { ports } from "../../base/limits/ports.ts";
-import type { CliBindings, LiveBindings } from "../../cli/bindings.ts";
+import type { CliBindings, LiveBindings, SystemBindings } from "../../cli/bindings.ts";
 import type { ControlBindings } from "../../cli/control/bindings.ts";
-import { removeResolver, resolverIsSet } from "../../dns/resolver_setup.ts";
 import { readMeshFiles, refuseMissing } from "../../files/mesh_files.ts";
-import { removeCapture } from "../../host/capture/capture.ts";
-import { missingCgroups } from "../../host/capture/cgroups.ts";
-import { runGuard } from "../../host/capture/guard.ts";
-import { captureStatus } from "../../host/capture/status.ts";
 import type { Handover } from "../../host/handover.ts";
 import type { Files, Host, ServeHttp } from "../../host/host.ts";
 import type { WorkerProcesses } from "../../host/workers.ts";
-import { versionFields } from "../version.ts";
+import { isBuilt, versionFields } from "../version.ts";
 import { askAdmin, followAdmin } from "./admin_client.ts";
 import type { ProgramsOutside } from "./program_in_mesh.ts";
-import { systemBindings } from "./system_bindings.ts";
 
 /** Outside of a Host because the simulator has no use for it. */
 export interface Outside extends ProgramsOutside {
@@ -53,14 +48,22 @@ export function cliBindings(host: Host, outside: Outside): CliBindings {
       (await import("../../../docs/schemas/fairlead.json", { with: { type: "json" } })).default,
     askAdmin: (node, method, path) => askAdmin(host, node, method, path),
     capture: {
-      status: () => captureStatus(host, ports.hbone),
-      missingCgroups: (paths) => missingCgroups(host.files, paths),
-      remove: () => removeCapture(host),
-      guard: (afterMs) =>
-        runGuard(host, afterMs, async () => {
+      status: async () => (await import("../../host/capture/status.ts")).captureStatus(host, ports.hbone),
+      missingCgroups: async (paths) =>
+        (await import("../../host/capture/cgroups.ts")).missingCgroups(host.files, paths),
+      remove: async () => (await import("../../host/capture/capture.ts")).removeCapture(host),
+      guard: async (afterMs) => {
+        // All of it now: by the time that it is needed nothing may be left to load.
+        const [{ runGuard }, { removeCapture }, { removeResolver }] = await Promise.all([
+          import("../../host/capture/guard.ts"),
+          import("../../host/capture/capture.ts"),
+          import("../../dns/resolver_setup.ts"),
+        ]);
+        return await runGuard(host, afterMs, async () => {
           await removeCapture(host);
           await removeResolver(host);
-        }),
+        });
+      },
     },
     live: {
       ...screen,
@@ -70,8 +73,8 @@ export function cliBindings(host: Host, outside: Outside): CliBindings {
       follow: (node, path, take) => followAdmin(host, node, path, take),
     },
     names: {
-      isSet: () => resolverIsSet(host),
-      remove: () => removeResolver(host),
+      isSet: async () => (await import("../../dns/resolver_setup.ts")).resolverIsSet(host),
+      remove: async () => (await import("../../dns/resolver_setup.ts")).removeResolver(host),
     },
     system: systemBindings(host),
     control: controlBindings(host, { serveHttp, ask }),
@@ -100,6 +103,37 @@ function controlBindings(
     exists: (path) => host.files.exists(path),
     ask: async (question) => ask(question),
     sleep: (ms) => sleep(host, ms),
+  };
+}
+
+/** This host, for installing on it and for checking it. */
+function systemBindings(host: Host): SystemBindings {
+  const { clock, files, net, process } = host;
+  const run = (argv: readonly string[]) => process.run(argv[0] ?? "", argv.slice(1));
+  return {
+    uid: process.uid,
+    isBuilt,
+    executable: async () => {
+      const path = `/proc/${process.pid}/exe`;
+      const { exitCode, output } = await run(["readlink", path]);
+      return exitCode === 0 ? output.trim() : path;
+    },
+    date: () => new Date(clock.wallMs()).toISOString().slice(0, 10),
+    nowMs: () => clock.wallMs(),
+    exists: (path) => files.exists(path),
+    readText: (path) => files.readText(path),
+    writeFile: (path, text, mode) => files.writeAtomic(path, new TextEncoder().encode(text), mode),
+    makeDirectory: (path, mode) => files.makeDirectory(path, mode),
+    connects: (to, timeoutMs, mark) =>
+      net.connect({ to, timeoutMs, ...(mark === null ? {} : { mark }) }).then(
+        (socket) => {
+          socket.close();
+          return true;
+        },
+        (thrown) => (asMeshError(thrown, "io", "local").code === "permission_denied" ? null : false),
+      ),
+    resolvers: async () => (await import("./resolvers_that_answer.ts")).resolversThatAnswer(host),
+    run,
   };
 }
 

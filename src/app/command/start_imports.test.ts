@@ -50,3 +50,10 @@ test("a node's start loads its own command, and no other", async () => {
   expect([...files].filter((file) => others.test(file))).toEqual([]);
   expect(packages).not.toContain("diff");
 });
+
+test("a node that neither captures nor answers names loads neither", async () => {
+  const { files } = await loadedBy(...nodeStart);
+  const parts =
+    /^(host\/capture\/(?!ipv6_sockets\.ts)|dns\/|wire\/dns\/|app\/node\/(capture|names|explain)\.ts)/;
+  expect([...files].filter((file) => parts.test(file))).toEqual([]);
+});

@@ -24,7 +24,6 @@ import type { Party } from "../../proxy/parties.ts";
 import type { HttpApp, Ports } from "../served.ts";
 import { versionFields } from "../version.ts";
 import { openAdminSocket } from "./admin_socket.ts";
-import { explainOnNode } from "./explain.ts";
 import type { IdentitySocket } from "./identity.ts";
 import type { PreparedNode } from "./node.ts";
 import type { NodeWorkers } from "./workers/node_workers.ts";
@@ -90,7 +89,7 @@ function adminSources(
     openConnections: () => node.workers?.connections.total ?? context.connections.size,
     ...(node.workers === null ? {} : refreshed(node.workers)),
     documents: () => node.documents(),
-    explain: (question) => explainOnNode(node, config, question),
+    explain: async (question) => (await import("./explain.ts")).explainOnNode(node, config, question),
     control: () => node.control(),
     identitySocket: () => identitySocketEntry(node.identitySocket),
     metrics: node.workers?.metrics ?? node.metrics,

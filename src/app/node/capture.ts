@@ -3,7 +3,6 @@ import { MeshError } from "../../base/errors.ts";
 import type { IpAddress } from "../../base/ip.ts";
 import { captureLimits } from "../../base/limits/capture.ts";
 import type { Logger } from "../../base/log.ts";
-import type { MetricRegistry } from "../../base/metrics.ts";
 import { prefixContains } from "../../base/prefix.ts";
 import type { Config } from "../../config/node/config.ts";
 import { Capture } from "../../host/capture/capture.ts";
@@ -161,31 +160,6 @@ async function tellFindings(
   locals.subscribe(tellAddresses);
   const findings = await inspectHost(host, { ...options, hbonePort: config.ports.hbone });
   for (const { message, remedy } of findings) logger.log("warn", "capture", message, { remedy });
-}
-
-/** What readiness waits for. @param capture null until the rules are installed. */
-export function pendingCapture(capture: NodeCapture | null): readonly string[] {
-  const pending = capture === null ? "capture rules" : capture.pending;
-  return pending === null ? [] : [pending];
-}
-
-/** @param read null until the rules are installed. */
-export function registerCaptureMetrics(metrics: MetricRegistry, read: () => NodeCapture | null): void {
-  const inForce = metrics
-    .gauge("fairlead_capture_in_force", "1 while the capture rules are loaded, 0 while they are missing", [])
-    .with({});
-  const repairs = metrics
-    .counter(
-      "fairlead_capture_repairs",
-      "Times that another program removed or changed the capture rules, and they were put back",
-      [],
-    )
-    .with({});
-  metrics.onCollect(() => {
-    const capture = read();
-    inForce.set(capture?.inForce === true ? 1 : 0);
-    repairs.add((capture?.repairs ?? 0) - repairs.value);
-  });
 }
 
 /** Addresses of this host to which captured connections lead nowhere. */

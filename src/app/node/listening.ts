@@ -1,7 +1,8 @@
 /** A node begins to listen: when its mesh is known, and what leads traffic to it last. */
 import { MeshError } from "../../base/errors.ts";
+import type { MetricRegistry } from "../../base/metrics.ts";
 import type { Config } from "../../config/node/config.ts";
-import { opensIpv6Sockets } from "../../host/capture/host_facts.ts";
+import { opensIpv6Sockets } from "../../host/capture/ipv6_sockets.ts";
 import type { Host } from "../../host/host.ts";
 import { NodeTunnel } from "../../proxy/node.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
@@ -83,4 +84,29 @@ async function openTunnel(
   );
   life.onStop(() => tunnel.stop());
   return tunnel;
+}
+
+/** What readiness waits for. @param capture null until the rules are installed. */
+export function pendingCapture(capture: NodeCapture | null): readonly string[] {
+  const pending = capture === null ? "capture rules" : capture.pending;
+  return pending === null ? [] : [pending];
+}
+
+/** @param read null until the rules are installed. */
+export function registerCaptureMetrics(metrics: MetricRegistry, read: () => NodeCapture | null): void {
+  const inForce = metrics
+    .gauge("fairlead_capture_in_force", "1 while the capture rules are loaded, 0 while they are missing", [])
+    .with({});
+  const repairs = metrics
+    .counter(
+      "fairlead_capture_repairs",
+      "Times that another program removed or changed the capture rules, and they were put back",
+      [],
+    )
+    .with({});
+  metrics.onCollect(() => {
+    const capture = read();
+    inForce.set(capture?.inForce === true ? 1 : 0);
+    repairs.add((capture?.repairs ?? 0) - repairs.value);
+  });
 }

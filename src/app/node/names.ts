@@ -36,15 +36,13 @@ export class NodeNames {
     this.virtual = isCaptured ? new VirtualAddresses() : null;
   }
 
-  /** @returns null where names are not answered. */
   static async open(
     host: Host,
-    config: Config,
+    { capture }: Config,
+    dns: DnsConfig,
     logger: LogWriter,
     store: MeshStore,
-  ): Promise<NodeNames | null> {
-    const { dns, capture } = config;
-    if (dns === null) return null;
+  ): Promise<NodeNames> {
     const mode = dns.setup === "auto" ? await findSetupMode(host) : dns.setup;
     const settings = { mode, listens: dns.listen, port53, upstreams: dns.upstreams };
     const setup = await ResolverSetup.open(host, settings, logger);

@@ -36,12 +36,12 @@ import { policiesInForce } from "../../proxy/policy_wait.ts";
 import { Telemetry } from "../../proxy/telemetry.ts";
 import { UnshownSources } from "../../proxy/unshown_sources.ts";
 import { type Lifecycle, startWithin } from "../lifecycle.ts";
-import { type NodeCapture, pendingCapture, registerCaptureMetrics } from "./capture.ts";
+import type { NodeCapture } from "./capture.ts";
 import { reportDryRuns } from "./dry_runs.ts";
 import { type IdentitySocket, openIdentitySocket, prefetchIdentities } from "./identity.ts";
-import { type Carrying, listen } from "./listening.ts";
+import { type Carrying, listen, pendingCapture, registerCaptureMetrics } from "./listening.ts";
 import { CrlSets, followControl } from "./mesh_source.ts";
-import { NodeNames } from "./names.ts";
+import type { NodeNames } from "./names.ts";
 import { type NodePlace, wholeHost } from "./place.ts";
 import { nodeSettings, reservedAddresses } from "./settings.ts";
 import { SidecarPolicies } from "./sidecar_policies.ts";
@@ -199,7 +199,7 @@ async function build(
   if (membership !== null) life.onStop(() => mesh.close());
 
   // Flows.
-  const nodeNames = await NodeNames.open(host, config, logger, store);
+  const nodeNames = config.dns === null ? null : await openNames(host, config, config.dns, logger, store);
   const telemetry = new Telemetry(clock, logger, metrics);
   const locals = new LocalWorkloads(clock, logger, store, {
     names: config.workloads ?? membership?.workloads ?? null,
@@ -330,6 +330,11 @@ async function build(
       },
     },
   };
+}
+
+async function openNames(...parts: Parameters<typeof NodeNames.open>): Promise<NodeNames> {
+  const { NodeNames } = await import("./names.ts");
+  return await NodeNames.open(...parts);
 }
 
 async function openWorkers(parts: NodeWorkersParts): Promise<NodeWorkers> {

@@ -3,7 +3,7 @@ import type { Config } from "../../config/node/config.ts";
 import type { Host, Network } from "../../host/host.ts";
 import type { ListenerSettings } from "../../proxy/listeners.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
-import { type CaptureTenure, type NodeCapture, startCapture } from "./capture.ts";
+import type { CaptureTenure, NodeCapture } from "./capture.ts";
 
 export interface NodePlace {
   /** Where applications are dialled. */
@@ -21,6 +21,7 @@ export function wholeHost(host: Host): NodePlace {
     applications: host.net,
     bindInbound: null,
     services: [],
-    capture: (config, context, tenure) => startCapture(host, config, context, tenure),
+    capture: async (config, context, tenure) =>
+      (await import("./capture.ts")).startCapture(host, config, context, tenure),
   };
 }

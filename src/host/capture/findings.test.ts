@@ -3,7 +3,8 @@ import { runSteps } from "../../base/time_slice.ts";
 import type { Files } from "../host.ts";
 import { parseEarlierRules, parseIptablesNat, parseNftNat } from "./findings.ts";
 import { readIptables } from "./firewalls.ts";
-import { listenedPortsOf, opensIpv6Sockets } from "./host_facts.ts";
+import { listenedPortsOf } from "./host_facts.ts";
+import { opensIpv6Sockets } from "./ipv6_sockets.ts";
 
 describe("rules of other programs", () => {
   test("iptables NAT: DNAT and REDIRECT, each with its chain; our own are left out", () => {

@@ -25,14 +25,6 @@ export async function readHostNetworks(files: Files): Promise<HostNetworks> {
   return { ipv6, containerBridges };
 }
 
-/**
- * Whether a socket of IPv6 can be made. Not where the kernel was started with `ipv6.disable=1`; with the sysctl `disable_ipv6` it
- * can. A system that does not tell is taken to have it.
- */
-export async function opensIpv6Sockets(files: Pick<Files, "exists">): Promise<boolean> {
-  return (await files.exists("/proc/net/tcp6")) || !(await files.exists("/proc/net/tcp"));
-}
-
 /** The file is missing without the module, and empty where the sysctl `disable_ipv6` is set. */
 async function hasIpv6(files: Files): Promise<boolean> {
   return (await readOr(files, "/proc/net/if_inet6", "")).trim() !== "";

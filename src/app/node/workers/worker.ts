@@ -5,7 +5,7 @@ import { faultOf, MeshError } from "../../../base/errors.ts";
 import { adminLimits } from "../../../base/limits/admin.ts";
 import { hostLimits, workerLimits } from "../../../base/limits/host.ts";
 import { MetricRegistry } from "../../../base/metrics.ts";
-import { opensIpv6Sockets } from "../../../host/capture/host_facts.ts";
+import { opensIpv6Sockets } from "../../../host/capture/ipv6_sockets.ts";
 import type { Host, Timer } from "../../../host/host.ts";
 import { LogWriter } from "../../../host/log_writer.ts";
 import type { ReceivedWorker } from "../../../host/workers.ts";
