@@ -12,6 +12,7 @@ const withoutRaw = ["tunnel", "cores", "growth", "control", "certificates", "mic
 /** Measured by hand, with tools that leave no file. */
 const byHand = [
   "seconds since the start | CPU µs per connection, outbound / inbound | of it compiler threads",
+  "lever | MB anonymous | CPU ms",
 ];
 
 describe("tables of measurements", () => {
