@@ -255,6 +255,15 @@ describe("time", () => {
     expect(exchange.error?.code).toBe("idle_timeout");
   });
 
+  test("an exchange that is over is not ended again when its time would have been", async () => {
+    const scene = stage({ script: [answer(200)], timeoutMs: 1000 });
+    const { exchange } = scene.begin();
+    await scene.world.run(500);
+    scene.attempts.ended(exchange);
+    await scene.world.run(2000);
+    expect(exchange.error).toBeNull();
+  });
+
   test("a gRPC deadline that is shorter wins, and is told as such", async () => {
     const fields = ["content-type", "application/grpc", "grpc-timeout", "50m"];
     const played = await play({ script: [], fields, timeoutMs: 1000 });

@@ -168,6 +168,15 @@ describe("the balancers", () => {
     expect(cluster({}).made.choose(request())).toBeNull();
     expect(cluster({}, endpoint("a", { weight: 0 })).made.choose(request())).toBeNull();
   });
+
+  test("what has no weight is not chosen either when all others have been tried", () => {
+    for (const priority of [0, 1]) {
+      const { made } = cluster({}, endpoint("a"), endpoint("none", { weight: 0, priority }));
+      const tried = made.hosts.filter((host) => nameOf(host) === "a");
+      // With a level of its own it has no share while the first is healthy, and is looked at only as what is left.
+      expect(tally(made, 20, { tried, remoteLocalities: true })).toEqual({ a: 20 });
+    }
+  });
 });
 
 describe("ejection", () => {
