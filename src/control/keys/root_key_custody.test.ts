@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { asMeshError } from "../../base/errors.ts";
 import { keysLimits } from "../../base/limits/control.ts";
 import { silentLogger } from "../../base/log.ts";
@@ -7,6 +7,7 @@ import { MemoryWorld } from "../../host/memory/world.ts";
 import { peculiarProvider } from "../../pki/crypto/peculiar_provider.ts";
 import { decodePemLabel } from "../../pki/der/pem.ts";
 import { CertificateAuthority } from "../../pki/issue/ca.ts";
+import { loadAuthority } from "../../pki/issue/load_authority.ts";
 import { TrustVerifier } from "../../pki/trust/verifier.ts";
 import { createCertificateRequest } from "../../pki/x509/csr.ts";
 import { Rotation } from "../rotation/rotation.ts";
@@ -21,6 +22,9 @@ import { MemoryRecords } from "./testing/memory_records.ts";
 
 const path = "/state/root-key.pem";
 const day = 24 * hour;
+
+// Read from a disk, for which simulated time does not wait.
+beforeAll(async () => void (await loadAuthority()));
 
 /** A control plane's keys with all that works on them, on a machine in memory. */
 class Bench {
