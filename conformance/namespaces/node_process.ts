@@ -67,9 +67,12 @@ export class NodeProcess {
     return exitCode === 0 ? stdout.toString() : null;
   }
 
+  /** Whole lines: the last one may be half-written as yet. */
   get log(): readonly LogLine[] {
     return this.process
-      .lines()
+      .log()
+      .split("\n")
+      .slice(0, -1)
       .flatMap((line) => (line.startsWith("{") ? [JSON.parse(line) as LogLine] : []));
   }
 
