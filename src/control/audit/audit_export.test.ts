@@ -127,6 +127,22 @@ test("rows come in their order, once, and go on over a restart", async () => {
   expect(lab.receiver.got).toEqual(upTo(255));
 });
 
+test("closed in good order, what was sent just before is written down, and is not sent again by the next start", async () => {
+  const lab = await Lab.open();
+  lab.append(5);
+  await lab.run(auditExportLimits.pollMs);
+  // Within the interval in which it is written down once.
+  lab.append(2);
+  await lab.run(auditExportLimits.pollMs);
+  expect([lab.exporter.status.exportedId, lab.exporter.keptId]).toEqual([7, 5]);
+  await lab.w.world.settle(lab.exporter.close());
+  expect(lab.exporter.keptId).toBe(7);
+  lab.w.restart();
+  await lab.start();
+  await lab.run(5_000);
+  expect(lab.receiver.got).toEqual(upTo(7));
+});
+
 test("a process that is killed before it wrote down how far it was sends rows again, and leaves none out", async () => {
   const lab = await Lab.open();
   lab.append(10);
