@@ -6,9 +6,13 @@ await Promise.all([
   import("../../agent/workload_api/serve.ts"),
   import("../../agent/workload_api/verifier_bundle.ts"),
   import("../../agent/xds/held_documents.ts"),
+  import("../node/capture.ts"),
+  import("../node/explain.ts"),
   import("../node/join_control.ts"),
   import("../node/mesh_of_files.ts"),
+  import("../node/names.ts"),
   import("../node/waypoint.ts"),
+  import("../node/workers/node_workers.ts"),
   import("../../pki/crypto/peculiar_provider.ts"),
   import("../../pki/issue/authority.ts"),
 ]);
