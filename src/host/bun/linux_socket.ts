@@ -7,6 +7,7 @@ import type { IpAddress, SocketAddress } from "../../base/ip.ts";
 import { hostLimits } from "../../base/limits/host.ts";
 import type { KeepAlive } from "../host.ts";
 import { RecentAddresses } from "../recent_addresses.ts";
+import { keepAliveIdleSeconds } from "../system/keep_alive.ts";
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -156,9 +157,14 @@ export class LinuxSockets {
   tune(fd: number): void {
     this.#trySet(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     this.#trySet(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    this.#trySet(fd, IPPROTO_TCP, TCP_KEEPIDLE, hostLimits.keepAliveIdleSeconds);
+    this.probeLater(fd);
     this.#trySet(fd, IPPROTO_TCP, TCP_KEEPINTVL, hostLimits.keepAliveIntervalSeconds);
     this.#trySet(fd, IPPROTO_TCP, TCP_KEEPCNT, hostLimits.keepAliveProbes);
+  }
+
+  /** What a connection inherits from its listener is the time of all others, too. */
+  probeLater(fd: number): void {
+    this.#trySet(fd, IPPROTO_TCP, TCP_KEEPIDLE, keepAliveIdleSeconds());
   }
 
   #keepAlive(fd: number, { probes, timeMs, intervalMs }: KeepAlive): void {

@@ -127,6 +127,8 @@ function listenerCallbacks(
       const addresses = socketAddresses(context, native, local);
       // The peer was gone before we looked: no caller hears of it.
       if (addresses === null) return void native.terminate();
+      // Tunnels are few, and have pings of their own.
+      if (options.tls !== true) context.linux?.probeLater(nativeDescriptor(native));
       const socket = new BunSocket(context, native, addresses, "peer");
       native.data = socket;
       onAccept(socket);
