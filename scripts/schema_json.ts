@@ -1,6 +1,6 @@
 /** JSON Schemas of documents for editors (draft 7, which the YAML language server knows), made of the code that reads them. */
 import { administratorKind, readAdministrator } from "../src/admin/control/administrator.ts";
-import { runSteps } from "../src/base/time_slice.ts";
+import { runSteps } from "../src/base/turns/time_slice.ts";
 import { readTokenIssuer, tokenIssuerKind } from "../src/config/control/token_issuers.ts";
 import { apiVersionsOf, kindNames, kindOf, type MeshKind } from "../src/mesh/documents/kinds/kinds.ts";
 import { readMetadata } from "../src/mesh/documents/metadata.ts";

@@ -21,7 +21,14 @@ const smallLines = 40;
  * which is a finding too.
  */
 export const roomTable: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
-  base: { "": ["limits"], limits: [], counts: ["", "limits"], pattern: ["", "limits"], settings: [""] },
+  base: {
+    "": ["limits"],
+    limits: [],
+    counts: ["", "limits"],
+    pattern: ["", "limits"],
+    settings: [""],
+    turns: ["", "limits"],
+  },
   host: {
     "": [],
     http: [""],

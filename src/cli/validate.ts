@@ -1,6 +1,6 @@
 /** `fairlead validate`: the same reading and conversion a node does, without a node. */
 
-import { runSteps } from "../base/time_slice.ts";
+import { runSteps } from "../base/turns/time_slice.ts";
 import type { Config } from "../config/node/config.ts";
 import { convertDocuments } from "../mesh/convert/convert_documents.ts";
 import type { MeshDocument, TelemetrySettings } from "../mesh/documents/document.ts";

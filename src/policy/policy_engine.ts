@@ -1,6 +1,6 @@
 /** What a policy engine is. There are two: `engine.ts` decides in WebAssembly, `reference.ts` in plain lines as its oracle. */
 import type { policyLimits } from "../base/limits/policy.ts";
-import type { SliceClock } from "../base/time_slice.ts";
+import type { SliceClock } from "../base/turns/time_slice.ts";
 import type { Watch } from "../base/watch.ts";
 import type { Authorization } from "../mesh/authorization.ts";
 import type { Workload } from "../mesh/workload.ts";

@@ -1,5 +1,5 @@
 /** The loaded policies by scope, and which of them apply to a workload, in the order `policy_engine.ts` states. */
-import { compareText } from "../base/steps.ts";
+import { compareText } from "../base/turns/steps.ts";
 import type { Authorization } from "../mesh/authorization.ts";
 import { authorizationKey } from "../mesh/authorization.ts";
 import type { Workload } from "../mesh/workload.ts";

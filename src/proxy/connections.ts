@@ -5,7 +5,7 @@
 import { MeshError } from "../base/errors.ts";
 import type { Gauge, MetricRegistry } from "../base/metrics.ts";
 import { type Listed, notListed, Roster } from "../base/roster.ts";
-import { sweep } from "../base/time_slice.ts";
+import { sweep } from "../base/turns/time_slice.ts";
 import type { Clock } from "../host/host.ts";
 import type { VerifiedPeer } from "../pki/trust/verifier.ts";
 import type { Parties } from "./parties.ts";

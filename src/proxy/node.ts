@@ -1,6 +1,6 @@
 /** A node tunnel: its listeners, flows and tunnels, what happens to them when policy or trust change, and how they come to an end. */
 import { MeshError } from "../base/errors.ts";
-import { sweep } from "../base/time_slice.ts";
+import { sweep } from "../base/turns/time_slice.ts";
 import type { VerifiedPeer } from "../pki/trust/verifier.ts";
 import { ChangeReach } from "./change_reach.ts";
 import { EndpointDial } from "./endpoint_dial.ts";

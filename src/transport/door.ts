@@ -9,8 +9,8 @@ import { doorLimits } from "../base/limits/door.ts";
 import type { Logger } from "../base/log.ts";
 import type { MetricRegistry } from "../base/metrics.ts";
 import { networkNeighbourhood, networkSource } from "../base/network_source.ts";
+import { Turns } from "../base/turns/turns.ts";
 import type { Clock, Network, Socket } from "../host/host.ts";
-import { Turns } from "./turns.ts";
 
 export interface DoorLimits {
   readonly maxUnproven: number;

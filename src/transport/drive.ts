@@ -5,8 +5,8 @@
 import type { MeshError } from "../base/errors.ts";
 import { hostLimits } from "../base/limits/host.ts";
 import type { Machine } from "../base/machine.ts";
+import { Turns } from "../base/turns/turns.ts";
 import type { Clock, Socket, SocketHandler, Timer } from "../host/host.ts";
-import { Turns } from "./turns.ts";
 
 export class Drive implements SocketHandler {
   readonly #clock: Clock;

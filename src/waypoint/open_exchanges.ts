@@ -1,6 +1,6 @@
 /** Every open request, so that each can be decided again: when policy, token or trust changes, what is not allowed any more ends. */
 import { Roster } from "../base/roster.ts";
-import { sweep } from "../base/time_slice.ts";
+import { sweep } from "../base/turns/time_slice.ts";
 import type { Clock } from "../host/host.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Ending } from "./stages.ts";

@@ -1,5 +1,5 @@
 /** Keeps what waypoints do with traffic in step with the documents and the services: planned again when either changed. */
-import { runSteps, TimeSlice } from "../base/time_slice.ts";
+import { runSteps, TimeSlice } from "../base/turns/time_slice.ts";
 import type { Watch } from "../base/watch.ts";
 import type { Clock } from "../host/host.ts";
 import type { DocumentsInForce } from "../mesh/documents/in_force.ts";

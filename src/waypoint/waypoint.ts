@@ -3,7 +3,7 @@ import { faultOf, MeshError } from "../base/errors.ts";
 import type { SocketAddress } from "../base/ip.ts";
 import { authLimits } from "../base/limits/auth.ts";
 import { servingLimits } from "../base/limits/serving.ts";
-import { sweep } from "../base/time_slice.ts";
+import { sweep } from "../base/turns/time_slice.ts";
 import type { Clock, Socket, SocketHandler, Timer } from "../host/host.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
 import type { AppProtocol } from "../mesh/service.ts";

@@ -1,6 +1,6 @@
 /** Messages of gRPC as both ends read them: their frames, their fields, and delta xDS over them. */
 import { create, toBinary } from "@bufbuild/protobuf";
-import { runSteps } from "../../../src/base/time_slice.ts";
+import { runSteps } from "../../../src/base/turns/time_slice.ts";
 import { DeltaClient, emptyRequest } from "../../../src/wire/ads/client.ts";
 import { addressType, authorizationType } from "../../../src/wire/ads/delta.ts";
 import { ResourceSet } from "../../../src/wire/ads/resource_set.ts";

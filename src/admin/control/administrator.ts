@@ -1,6 +1,6 @@
 /** The kind `Administrator` of `fairlead.dev/v1`: a role, where it holds, and who has it. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { ObjectReader, Problems } from "../../mesh/documents/reader.ts";
 import { type DocumentText, parseYamlInSteps, splitInSteps } from "../../mesh/documents/yaml.ts";
 import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";

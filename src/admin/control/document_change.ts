@@ -1,7 +1,7 @@
 /** Changes of documents: what a caller may ask for, and how the outcome is told. */
 import { MeshError } from "../../base/errors.ts";
 import type { IpAddress } from "../../base/ip.ts";
-import { filterInSteps, inSteps, mapInSteps } from "../../base/steps.ts";
+import { filterInSteps, inSteps, mapInSteps } from "../../base/turns/steps.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 import { Problem } from "./problem.ts";
 import type { Session } from "./session.ts";

@@ -1,8 +1,8 @@
 /** Mesh documents: shown, applied all or nothing, taken away. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
 import { meshLimits } from "../../base/limits/mesh.ts";
-import { filterInSteps, inSteps, mapInSteps } from "../../base/steps.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { filterInSteps, inSteps, mapInSteps } from "../../base/turns/steps.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import { administratorKind, administratorsInSteps } from "./administrator.ts";
 import { applyAdministrators, listAdministrators, removeAdministrators } from "./administrator_routes.ts";
 import { canSee, changeRequest, demandOwn, ownerOf, ownerOfKey, tellChange } from "./document_change.ts";

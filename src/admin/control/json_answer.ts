@@ -1,6 +1,6 @@
 /** Answers that may be large: written in pieces while connections have their turn, as fast as the client reads. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
-import { type SliceClock, TimeSlice } from "../../base/time_slice.ts";
+import { type SliceClock, TimeSlice } from "../../base/turns/time_slice.ts";
 
 /** JSON of a value made of plain objects, lists and what JSON has. */
 export function answerJson(clock: SliceClock, value: object): Response {

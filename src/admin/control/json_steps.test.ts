@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { controlAdminLimits } from "../../base/limits/control.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { parseJsonInSteps } from "./json_steps.ts";
 
 const long = "y".repeat(70_000);

@@ -1,6 +1,6 @@
 /** Hosts that have joined, and the certificates that were issued. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { IssuedCertificate } from "../../control/records/certificates.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import { answerJson } from "./json_answer.ts";

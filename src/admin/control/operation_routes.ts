@@ -1,6 +1,6 @@
 /** The audit log, how the control plane is, who is asking, and its back-up. */
 import { auditLimits, controlAdminLimits } from "../../base/limits/control.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { AuditQuery, StoredAuditEntry } from "../../control/records/audit.ts";
 import { administratorKind } from "./administrator.ts";
 import { answerJson } from "./json_answer.ts";

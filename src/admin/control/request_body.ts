@@ -1,6 +1,6 @@
 /** What a request says: its body within bounds, its fields and its query, each read once. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { HeldBody } from "./body_load.ts";
 import { parseJsonInSteps } from "./json_steps.ts";
 import { Problem } from "./problem.ts";

@@ -1,7 +1,7 @@
 /** What every route of administration is handed. */
 import type { Context, Hono } from "hono";
 import type { SocketAddress } from "../../base/ip.ts";
-import type { SliceClock } from "../../base/time_slice.ts";
+import type { SliceClock } from "../../base/turns/time_slice.ts";
 import { answerText } from "./json_answer.ts";
 import type { Session } from "./session.ts";
 

@@ -2,7 +2,7 @@
 
 import type { IpAddress, SocketAddress } from "../../base/ip.ts";
 import type { Logger } from "../../base/log.ts";
-import type { SliceClock } from "../../base/time_slice.ts";
+import type { SliceClock } from "../../base/turns/time_slice.ts";
 import type {
   AuditCheck,
   AuditEntry,

@@ -1,7 +1,13 @@
 /** Versions of the documents: who changed what, how two differ, and the way back. */
 import { controlAdminLimits } from "../../base/limits/control.ts";
-import { compareText, filterInSteps, flatMapInSteps, indexInSteps, mergeInSteps } from "../../base/steps.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import {
+  compareText,
+  filterInSteps,
+  flatMapInSteps,
+  indexInSteps,
+  mergeInSteps,
+} from "../../base/turns/steps.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import { canSee, changeRequest, ownerOf, tellChange } from "./document_change.ts";
 import { answerJson } from "./json_answer.ts";
 import { Problem } from "./problem.ts";

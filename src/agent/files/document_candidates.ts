@@ -1,6 +1,6 @@
 /** What one reading of the files gives, held against what was good before. */
 import type { MeshError } from "../../base/errors.ts";
-import { inSteps } from "../../base/steps.ts";
+import { inSteps } from "../../base/turns/steps.ts";
 import { isBelow } from "../../files/mesh_files.ts";
 import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";

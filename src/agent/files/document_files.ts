@@ -1,7 +1,7 @@
 /** Files as parsed documents. Only what changed is parsed again, in slices that leave room for connections. */
 import { meshLimits } from "../../base/limits/mesh.ts";
-import { flatMapInSteps, indexInSteps } from "../../base/steps.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { flatMapInSteps, indexInSteps } from "../../base/turns/steps.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
 import { type ParsedEntry, parseInSteps } from "../../mesh/documents/parse.ts";
 import { relocate } from "../../mesh/documents/relocate.ts";

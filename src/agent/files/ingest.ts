@@ -5,7 +5,7 @@
 import { asMeshError } from "../../base/errors.ts";
 import { meshLimits } from "../../base/limits/mesh.ts";
 import type { Logger } from "../../base/log.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import { type MeshFiles, readMeshFiles, sameFiles } from "../../files/mesh_files.ts";
 import type { Host } from "../../host/host.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import { MemoryWorld } from "../../host/memory/world.ts";
 import { context, document } from "../../mesh/testing/convert_text.ts";
 import { DocumentFiles } from "./document_files.ts";

@@ -3,8 +3,8 @@
  * only one that is gone from a file that can be read is gone from the mesh.
  */
 import type { MeshError } from "../../base/errors.ts";
-import { inSteps, mapInSteps } from "../../base/steps.ts";
-import type { TimeSlice } from "../../base/time_slice.ts";
+import { inSteps, mapInSteps } from "../../base/turns/steps.ts";
+import type { TimeSlice } from "../../base/turns/time_slice.ts";
 import { ConversionCache } from "../../mesh/convert/conversion_cache.ts";
 import type { ConversionContext } from "../../mesh/convert/conversion_context.ts";
 import type { DocumentStatus } from "../../mesh/convert/conversion_report.ts";

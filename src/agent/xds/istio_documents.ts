@@ -4,7 +4,7 @@
  * documents that the caller may not have (ENABLE_XDS_API_GENERATOR_AUTH), and addresses and policies must not end with it.
  */
 import { faultOf } from "../../base/errors.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
 import type { Delivery, DeltaResource, RejectedResource } from "../../wire/ads/delta.ts";
 import { ResourceSchema } from "../../wire/messages/istio_mcp.gen.ts";

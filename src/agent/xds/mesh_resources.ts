@@ -1,7 +1,7 @@
 /** Addresses and policies from a control plane into the store: each delivery is one change, a large one in parts, without what could not be read. */
 import { joinLimits } from "../../base/limits/agent.ts";
-import { inSteps } from "../../base/steps.ts";
-import { runSteps, type SliceClock, TimeSlice } from "../../base/time_slice.ts";
+import { inSteps } from "../../base/turns/steps.ts";
+import { runSteps, type SliceClock, TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Authorization } from "../../mesh/authorization.ts";
 import { decodeAddress } from "../../mesh/codec/decode_address.ts";
 import { decodeAuthorization, standInFor } from "../../mesh/codec/decode_authorization.ts";

@@ -2,7 +2,7 @@
  * The mesh's documents from our own control plane, for a waypoint: as their authors wrote them, so that a refusal on this host can point at
  * the line.
  */
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
 import { type ParsedEntry, parseInSteps } from "../../mesh/documents/parse.ts";
 import { formatLocation, type Location } from "../../mesh/location.ts";

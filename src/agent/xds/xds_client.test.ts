@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { MeshError } from "../../base/errors.ts";
 import { joinLimits } from "../../base/limits/agent.ts";
-import type { SliceClock } from "../../base/time_slice.ts";
+import type { SliceClock } from "../../base/turns/time_slice.ts";
 import type { Authorization } from "../../mesh/authorization.ts";
 import { encodeService, encodeWorkload } from "../../mesh/codec/encode_address.ts";
 import { encodeAuthorization } from "../../mesh/codec/encode_authorization.ts";

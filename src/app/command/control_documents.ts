@@ -1,7 +1,7 @@
 /** Documents that are no part of the mesh but of who runs its control plane, for `fairlead validate`. */
 import { administratorKind, readAdministrator } from "../../admin/control/administrator.ts";
 import { MeshError } from "../../base/errors.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import type { ControlDocument } from "../../cli/bindings.ts";
 import { readTokenIssuer, tokenIssuerKind } from "../../config/control/token_issuers.ts";
 import { type DocumentText, parseYaml } from "../../mesh/documents/yaml.ts";

@@ -1,6 +1,6 @@
 /** What policies say, for the control plane: to its own callers, to PolicyTests, and to whoever asks why. */
 import type { CallQuestion, ExplainAnswer } from "../../admin/explained.ts";
-import { type SliceClock, TimeSlice } from "../../base/time_slice.ts";
+import { type SliceClock, TimeSlice } from "../../base/turns/time_slice.ts";
 import type { ControlPolicy, MeshView } from "../../control/documents/lock_out.ts";
 import type { MeshDocuments } from "../../control/documents/mesh_documents.ts";
 import type { PolicyTester, TriedCall } from "../../control/documents/tested_policies.ts";

@@ -1,7 +1,7 @@
 /** `/explain` of a node: its mesh as it is now, asked in slices. */
 import type { ExplainAnswer } from "../../admin/explained.ts";
 import type { ExplainQuestion } from "../../admin/node/sources.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Config } from "../../config/node/config.ts";
 import { type ExplainedMesh, traceConnection } from "../../policy/explain/explain.ts";
 import { explainedStore } from "../../policy/explain/explained_mesh.ts";

@@ -1,6 +1,6 @@
 /** PolicyTests of a node that has its documents from files. */
 import type { Logger } from "../../base/log.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Watch } from "../../base/watch.ts";
 import type { Config } from "../../config/node/config.ts";
 import type { Clock } from "../../host/host.ts";

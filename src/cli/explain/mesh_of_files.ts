@@ -1,5 +1,5 @@
 /** The mesh that documents in files come to, made ready for questions. */
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import type { Config } from "../../config/node/config.ts";
 import { type Conversion, convertDocuments } from "../../mesh/convert/convert_documents.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";

@@ -1,5 +1,5 @@
 /** `fairlead policy test`: the PolicyTests of files, held against the mesh that the same files come to. */
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { formatLocation } from "../../mesh/location.ts";
 import { runPolicyTests } from "../../policy/explain/policy_tests.ts";
 import type { CliBindings, ExitCode } from "../bindings.ts";

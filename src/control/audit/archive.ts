@@ -7,7 +7,7 @@ import { auditExportLimits, stateLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
 import type { MetricRegistry } from "../../base/metrics.ts";
 import { sha256InSteps } from "../../base/sha256.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Clock, Files } from "../../host/host.ts";
 import type { AuditExportStatus } from "../records/audit.ts";
 import type { ControlState, RoomWanted } from "../state/control_state.ts";

@@ -1,7 +1,7 @@
 /** Whether archive and state are one: every segment, back from the one that the state names, and through them the chain of the audit log. */
 import { asMeshError } from "../../base/errors.ts";
 import { sha256InSteps } from "../../base/sha256.ts";
-import { type SliceClock, TimeSlice } from "../../base/time_slice.ts";
+import { type SliceClock, TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Files } from "../../host/host.ts";
 import type { ArchiveCheck, AuditHead, ChainedEntry } from "../records/audit.ts";
 import { continues } from "../state/audit_rows.ts";

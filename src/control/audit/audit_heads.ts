@@ -6,7 +6,7 @@
 import { asMeshError } from "../../base/errors.ts";
 import { auditLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Clock, Files, Timer, TlsCredentials } from "../../host/host.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";

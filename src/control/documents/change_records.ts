@@ -2,7 +2,7 @@
 import { asMeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits/control.ts";
 import type { Logger } from "../../base/log.ts";
-import type { TimeSlice } from "../../base/time_slice.ts";
+import type { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
 import type { AuditEntry } from "../records/audit.ts";
 import type {

@@ -1,7 +1,7 @@
 /** Sets of documents, parsed and converted as a whole; what did not change is not done again. */
 import { assert } from "../../base/assert.ts";
-import { flatMapInSteps, indexInSteps, inSteps } from "../../base/steps.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { flatMapInSteps, indexInSteps, inSteps } from "../../base/turns/steps.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
 import { ConversionCache } from "../../mesh/convert/conversion_cache.ts";
 import type { ConversionContext } from "../../mesh/convert/conversion_context.ts";

@@ -1,5 +1,5 @@
 /** What is different between two sets of documents, and between the meshes that are made of them. */
-import { compareText, filterInSteps, inSteps, mapInSteps, sortInSteps } from "../../base/steps.ts";
+import { compareText, filterInSteps, inSteps, mapInSteps, sortInSteps } from "../../base/turns/steps.ts";
 import { authorizationKey } from "../../mesh/authorization.ts";
 import { serviceKey } from "../../mesh/service.ts";
 import type { MeshState } from "../../mesh/store/change.ts";

@@ -1,6 +1,6 @@
 /** What is applied, as documents with their own texts; or everything that is wrong with it. */
 import { meshLimits } from "../../base/limits/mesh.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
 import { listItems, readInSteps } from "../../mesh/documents/parse.ts";

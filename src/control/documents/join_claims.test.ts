@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import { parseDocuments } from "../../mesh/documents/parse.ts";
 import { ip } from "../../mesh/testing/fixture.ts";
 import type { ClaimingHost } from "../records/join_claims.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { convertDocuments } from "../../mesh/convert/convert_documents.ts";
 import { parseDocuments } from "../../mesh/documents/parse.ts";
 import { SpiffeId } from "../../mesh/identity.ts";

@@ -4,7 +4,7 @@
  */
 import type { IpAddress } from "../../base/ip.ts";
 import { prefixContains } from "../../base/prefix.ts";
-import { filterInSteps, flatMapInSteps, inSteps, mapInSteps } from "../../base/steps.ts";
+import { filterInSteps, flatMapInSteps, inSteps, mapInSteps } from "../../base/turns/steps.ts";
 import type { MeshDocument } from "../../mesh/documents/document.ts";
 import { nodeNamespace, SpiffeId } from "../../mesh/identity.ts";
 import type { Location } from "../../mesh/location.ts";

@@ -6,8 +6,8 @@
 import { asMeshError } from "../../base/errors.ts";
 import { meshLimits } from "../../base/limits/mesh.ts";
 import type { Logger } from "../../base/log.ts";
-import { filterInSteps, mapInSteps } from "../../base/steps.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { filterInSteps, mapInSteps } from "../../base/turns/steps.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Clock } from "../../host/host.ts";
 import type { ConversionContext } from "../../mesh/convert/conversion_context.ts";

@@ -1,6 +1,6 @@
 /** Whether a change may claim what it newly claims, and give what it newly grants. */
-import { filterInSteps, mapInSteps } from "../../base/steps.ts";
-import type { TimeSlice } from "../../base/time_slice.ts";
+import { filterInSteps, mapInSteps } from "../../base/turns/steps.ts";
+import type { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { GrantDocument } from "../../mesh/documents/document.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 import type { ChangeRefusal, ChangeRequest } from "./change_request.ts";

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { tenancyLimits } from "../../base/limits/control.ts";
 import { parseIpPrefix } from "../../base/prefix.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import { formatLocation } from "../../mesh/location.ts";
 import { ip } from "../../mesh/testing/fixture.ts";
 import { openState } from "../state/testing/simulated_state.ts";

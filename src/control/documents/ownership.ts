@@ -8,7 +8,7 @@ import type { IpAddress } from "../../base/ip.ts";
 import { tenancyLimits } from "../../base/limits/control.ts";
 import { type IpPrefix, isSingleAddress, prefixContains } from "../../base/prefix.ts";
 import { specialAddress } from "../../base/special_addresses.ts";
-import type { TimeSlice } from "../../base/time_slice.ts";
+import type { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { GrantDocument, MeshDocument } from "../../mesh/documents/document.ts";
 import { type DocumentError, formatLocation } from "../../mesh/location.ts";
 import { type Claim, type Claimed, claimKey, claimsOf, describeClaimed } from "./claims_of.ts";

@@ -1,7 +1,7 @@
 /** The three reasons for which a change that can be read is refused all the same. */
 import { meshLimits } from "../../base/limits/mesh.ts";
 import type { Logger } from "../../base/log.ts";
-import { flatMapInSteps, indexInSteps, mapInSteps } from "../../base/steps.ts";
+import { flatMapInSteps, indexInSteps, mapInSteps } from "../../base/turns/steps.ts";
 import { type DocumentError, formatLocation } from "../../mesh/location.ts";
 import type { ChangeRefusal, ChangeRequest } from "./change_request.ts";
 import type { ConvertedSet } from "./converted_documents.ts";

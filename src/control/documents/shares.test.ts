@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { stateLimits } from "../../base/limits/control.ts";
 import { meshLimits } from "../../base/limits/mesh.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import type { StoredDocument } from "../records/document_versions.ts";
 import { overShare } from "./shares.ts";
 

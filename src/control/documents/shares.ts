@@ -4,7 +4,7 @@
  */
 import { stateLimits } from "../../base/limits/control.ts";
 import { meshLimits } from "../../base/limits/mesh.ts";
-import { inSteps } from "../../base/steps.ts";
+import { inSteps } from "../../base/turns/steps.ts";
 import type { DocumentError } from "../../mesh/location.ts";
 import type { StoredDocument } from "../records/document_versions.ts";
 import { owningNamespace } from "./document_diff.ts";

@@ -1,5 +1,5 @@
 /** The documents as they are kept, one list that is sorted by key: looked up, stamped, and made into the next one in steps. */
-import { compareText, filterInSteps, inSteps, mergeInSteps, sortInSteps } from "../../base/steps.ts";
+import { compareText, filterInSteps, inSteps, mergeInSteps, sortInSteps } from "../../base/turns/steps.ts";
 import type { StoredDocument } from "../records/document_versions.ts";
 
 export function findStored(set: readonly StoredDocument[], key: string): StoredDocument | null {

@@ -2,8 +2,8 @@
  * PolicyTests against a change: one that breaks a test is refused. A test is its namespace's word about its own workloads, so it holds up
  * changes to that namespace and to the mesh's own documents, and never what another namespace changes.
  */
-import { inSteps } from "../../base/steps.ts";
-import type { TimeSlice } from "../../base/time_slice.ts";
+import { inSteps } from "../../base/turns/steps.ts";
+import type { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { DocumentError, Location } from "../../mesh/location.ts";
 import type { ChangeRefusal, ChangeRequest } from "./change_request.ts";
 import { type ConvertedSet, viewOf } from "./converted_documents.ts";

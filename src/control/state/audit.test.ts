@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { chainDigest, rowDigest } from "../../base/audit_chain.ts";
 import { stateLimits } from "../../base/limits/control.ts";
 import { sha256 } from "../../base/sha256.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import type { Database } from "../../host/database.ts";
 import type { AuditEntry } from "../records/audit.ts";
 import { AuditLog } from "./audit.ts";

@@ -7,7 +7,7 @@ import { chainRow, rowDigest } from "../../base/audit_chain.ts";
 import { MeshError } from "../../base/errors.ts";
 import { auditExportLimits, auditLimits, stateLimits } from "../../base/limits/control.ts";
 import { sha256 } from "../../base/sha256.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import type { Database, SqlRow, SqlValue } from "../../host/database.ts";
 import type { AuditEntry, AuditHead, AuditQuery, ChainedEntry, StoredAuditEntry } from "../records/audit.ts";
 import { charsOf, hashed, readEntry, shortened, storable } from "./audit_rows.ts";

@@ -6,7 +6,7 @@
 import { MeshError } from "../../base/errors.ts";
 import { stateLimits } from "../../base/limits/control.ts";
 import { sha256 } from "../../base/sha256.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import type { Database, SqlRow } from "../../host/database.ts";
 import type {
   ChangedName,

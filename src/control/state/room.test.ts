@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { stateLimits } from "../../base/limits/control.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { Room } from "./room.ts";
 import { StateWorld } from "./testing/simulated_state.ts";
 

@@ -1,7 +1,7 @@
 /** The mesh as xDS resources: each encoded once when it changes, under a version that its content alone decides. */
 import { sha256 } from "../../base/sha256.ts";
-import { inSteps } from "../../base/steps.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { inSteps } from "../../base/turns/steps.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { type Authorization, authorizationKey } from "../../mesh/authorization.ts";
 import { encodeService, encodeWorkload } from "../../mesh/codec/encode_address.ts";
 import { encodeAuthorization } from "../../mesh/codec/encode_authorization.ts";

@@ -6,7 +6,7 @@ import { adsLimits } from "../../base/limits/rpc.ts";
 import type { Logger } from "../../base/log.ts";
 import { MetricRegistry } from "../../base/metrics.ts";
 import { networkSource } from "../../base/network_source.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Watch } from "../../base/watch.ts";
 import type { Clock } from "../../host/host.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";

@@ -2,7 +2,7 @@
 import { pkiLimits } from "../../base/limits/pki.ts";
 import { adsLimits } from "../../base/limits/rpc.ts";
 import type { Logger } from "../../base/log.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Clock, Timer } from "../../host/host.ts";
 import { trustBundleType } from "../../wire/ads/delta.ts";
 import type { DeltaSession, SessionFault } from "../../wire/ads/server_session.ts";

@@ -2,8 +2,8 @@
  * The mesh's documents as resources for waypoints, which make their rules of them: each encoded once when it changes, in slices. And those
  * that concern the workloads of one namespace, for tunnels that have a waypoint's application inside.
  */
-import { filterInSteps, inSteps } from "../../base/steps.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { filterInSteps, inSteps } from "../../base/turns/steps.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Watch } from "../../base/watch.ts";
 import type { Clock } from "../../host/host.ts";
 import { documentType } from "../../wire/ads/delta.ts";

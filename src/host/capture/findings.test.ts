@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import type { Files } from "../host.ts";
 import { parseEarlierRules, parseIptablesNat, parseNftNat } from "./findings.ts";
 import { readIptables } from "./firewalls.ts";

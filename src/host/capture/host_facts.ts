@@ -1,6 +1,6 @@
 /** What of this host the rules depend on: whether it has IPv6, which ports are listened on, where its containers are. */
 import { hostLimits } from "../../base/limits/host.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Files, Host } from "../host.ts";
 import { attempt } from "./backends.ts";
 import { findCgroups } from "./cgroups.ts";

@@ -4,7 +4,7 @@
  */
 import type { IpAddress } from "../../base/ip.ts";
 import { formatPrefix } from "../../base/prefix.ts";
-import { compareText } from "../../base/steps.ts";
+import { compareText } from "../../base/turns/steps.ts";
 import type { Authorization, Match, StringMatch } from "../authorization.ts";
 import { type LoadBalancing, type Service, serviceKey } from "../service.ts";
 import type { Endpoint } from "../store/endpoints.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import type { MeshDocument } from "../documents/document.ts";
 import { parseDocuments } from "../documents/parse.ts";
 import { ConversionCache } from "./conversion_cache.ts";

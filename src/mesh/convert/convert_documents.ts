@@ -3,8 +3,8 @@
  * others is refused alone. Pure: the same documents give the same mesh.
  */
 
-import { inSteps } from "../../base/steps.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { inSteps } from "../../base/turns/steps.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import type { Authorization } from "../authorization.ts";
 import type { MeshDocument } from "../documents/document.ts";
 import type { RefusedPolicy } from "../documents/refused_policy.ts";

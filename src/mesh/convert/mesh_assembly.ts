@@ -1,7 +1,7 @@
 /** One conversion under way: what belongs to a workload is gathered from services and policies, then the workload is made. */
 
 import { meshLimits } from "../../base/limits/mesh.ts";
-import { inSteps } from "../../base/steps.ts";
+import { inSteps } from "../../base/turns/steps.ts";
 import type { Authorization } from "../authorization.ts";
 import { authorizationKey } from "../authorization.ts";
 import type {

@@ -2,7 +2,7 @@
  * PeerAuthentication → DENY policies (istiod `convertPeerAuthentication` of `ambient/authorization.go`): a tunnel
  * refuses plaintext by policy alone. DISABLE is the same as PERMISSIVE, because a tunnel cannot refuse mutual TLS.
  */
-import { flatMapInSteps, inSteps } from "../../base/steps.ts";
+import { flatMapInSteps, inSteps } from "../../base/turns/steps.ts";
 import { type Authorization, type Clause, emptyMatch, type Rule } from "../authorization.ts";
 import type { Labels, MutualTlsMode, PeerAuthenticationDocument } from "../documents/document.ts";
 import type { Location } from "../location.ts";

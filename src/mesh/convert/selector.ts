@@ -1,6 +1,6 @@
 /** Label selectors, and which of many labelled things one selects without looking at them all. */
 
-import { inSteps } from "../../base/steps.ts";
+import { inSteps } from "../../base/turns/steps.ts";
 import type { Labels } from "../documents/document.ts";
 
 /** Every label of the selector is there with its value; an empty selector selects everything. */

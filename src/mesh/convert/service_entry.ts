@@ -1,6 +1,6 @@
 /** ServiceEntry → services, one for each host (istiod `ambient/services.go`). */
 
-import { inSteps, mapInSteps } from "../../base/steps.ts";
+import { inSteps, mapInSteps } from "../../base/turns/steps.ts";
 import type { Labels, ServiceEntryDocument } from "../documents/document.ts";
 import { SpiffeId } from "../identity.ts";
 import type { LoadBalancing, Service } from "../service.ts";

@@ -5,7 +5,7 @@
  */
 
 import { ports } from "../../base/limits/ports.ts";
-import { inSteps } from "../../base/steps.ts";
+import { inSteps } from "../../base/turns/steps.ts";
 import type {
   EndpointAddress,
   EndpointSpec,

@@ -1,7 +1,7 @@
 /** WorkloadEntry, and the endpoints of a ServiceEntry, → workloads (istiod `ambient/workloads.go`). */
 
 import { ports } from "../../base/limits/ports.ts";
-import { inSteps } from "../../base/steps.ts";
+import { inSteps } from "../../base/turns/steps.ts";
 import type {
   EndpointSpec,
   Labels,

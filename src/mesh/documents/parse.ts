@@ -1,6 +1,6 @@
 /** From the text of a file to documents, each parsed or refused alone. */
 
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import type { DocumentError, Location } from "../location.ts";
 import type { MeshDocument } from "./document.ts";
 import { readKind } from "./kind.ts";

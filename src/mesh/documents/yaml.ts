@@ -16,7 +16,7 @@ import {
   type Scalar,
 } from "yaml";
 import { meshLimits } from "../../base/limits/mesh.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import type { DocumentError, Location } from "../location.ts";
 
 export interface YamlScalar {

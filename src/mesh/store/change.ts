@@ -1,8 +1,8 @@
 /** The difference between two states of a mesh, as one change for the store. */
 
 import { meshLimits } from "../../base/limits/mesh.ts";
-import { filterInSteps, indexInSteps, inSteps, stepsOf } from "../../base/steps.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { filterInSteps, indexInSteps, inSteps, stepsOf } from "../../base/turns/steps.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { type Authorization, authorizationKey } from "../authorization.ts";
 import { type Service, serviceKey } from "../service.ts";
 import type { Workload } from "../workload.ts";

@@ -1,6 +1,6 @@
 /** The endpoints of one service: the workloads that name it, with their own port maps. */
 
-import { compareText } from "../../base/steps.ts";
+import { compareText } from "../../base/turns/steps.ts";
 import type { Service } from "../service.ts";
 import type { Workload } from "../workload.ts";
 

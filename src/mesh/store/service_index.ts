@@ -1,6 +1,6 @@
 /** Services by key, host name and VIP, and the choice among several that share one (ztunnel `src/state/service.rs`). */
 import type { IpAddress } from "../../base/ip.ts";
-import { compareText } from "../../base/steps.ts";
+import { compareText } from "../../base/turns/steps.ts";
 import { type Service, serviceKey } from "../service.ts";
 import { PrefixIndex } from "./prefix_index.ts";
 import { SortedMultimap } from "./sorted_multimap.ts";

@@ -1,6 +1,6 @@
 /** Workloads by uid, address, name and host name. Every update touches only what the workload itself names. */
 import type { IpAddress } from "../../base/ip.ts";
-import { compareText } from "../../base/steps.ts";
+import { compareText } from "../../base/turns/steps.ts";
 import type { Workload } from "../workload.ts";
 import { SortedMultimap } from "./sorted_multimap.ts";
 

@@ -1,7 +1,7 @@
 /** Documents and services → what one waypoint does with traffic, as istiod makes it for Istio's waypoints. Pure. */
 
-import { inSteps } from "../../base/steps.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { inSteps } from "../../base/turns/steps.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import type {
   DestinationRuleDocument,
   HttpRouteDocument,

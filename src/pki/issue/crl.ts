@@ -3,7 +3,7 @@
  * a list of twenty thousand would hold up the process for seconds.
  */
 
-import { type SliceClock, TimeSlice } from "../../base/time_slice.ts";
+import { type SliceClock, TimeSlice } from "../../base/turns/time_slice.ts";
 import type { SigningKey } from "../crypto/private_key.ts";
 import { contextTag, derTag } from "../der/der.ts";
 import { encodeDer, encodeTime, encodeUnsigned, fromHex } from "../der/encode.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { meshLimits } from "../../base/limits/mesh.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { convertDocuments } from "../../mesh/convert/convert_documents.ts";
 import { parseDocuments } from "../../mesh/documents/parse.ts";
 import { context, document } from "../../mesh/testing/convert_text.ts";

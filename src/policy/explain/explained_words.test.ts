@@ -1,7 +1,7 @@
 /** What an operator reads, word by word. */
 import { describe, expect, test } from "bun:test";
 import { IpAddress } from "../../base/ip.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import type { Authorization } from "../../mesh/authorization.ts";
 import { convertDocuments } from "../../mesh/convert/convert_documents.ts";
 import { parseDocuments } from "../../mesh/documents/parse.ts";

@@ -1,7 +1,7 @@
 /** `explain` of a workload with the application inside its tunnel (`--l7`). */
 import { describe, expect, test } from "bun:test";
 import { IpAddress } from "../../base/ip.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { convertDocuments } from "../../mesh/convert/convert_documents.ts";
 import { parseDocuments } from "../../mesh/documents/parse.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";

@@ -1,6 +1,6 @@
 /** Whom an operator means by the words of `--from` and `--to`. */
 import { IpAddress, parseHostPort } from "../../base/ip.ts";
-import { inSteps } from "../../base/steps.ts";
+import { inSteps } from "../../base/turns/steps.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import type { Service } from "../../mesh/service.ts";
 import type { MeshStore } from "../../mesh/store/store.ts";

@@ -1,5 +1,5 @@
 /** A clock whose time is how often it was asked, so that a slice is a number of steps; a turn is run when a test says so. */
-import type { SliceClock } from "../../base/time_slice.ts";
+import type { SliceClock } from "../../base/turns/time_slice.ts";
 
 export class Turns implements SliceClock {
   #now = 0;

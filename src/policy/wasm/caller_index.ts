@@ -2,7 +2,7 @@
  * The identity dimension of a section. Strings never reach WebAssembly: who the caller is, is worked out here once per
  * identity, as the atoms it satisfies (for evaluating a rule) and the rules it flips (for the index).
  */
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import type { Match, ServiceAccountMatch, StringMatch } from "../../mesh/authorization.ts";
 import type { SpiffeId } from "../../mesh/identity.ts";
 import { isPossible, type SayingClauses } from "./prepared_rule.ts";

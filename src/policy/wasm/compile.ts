@@ -19,8 +19,8 @@ import {
   SECTION_WORD_COUNT,
 } from "../../../wasm/assembly/layout.ts";
 import type { IpPrefix } from "../../base/prefix.ts";
-import { flatMapInSteps, inSteps, mapInSteps } from "../../base/steps.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { flatMapInSteps, inSteps, mapInSteps } from "../../base/turns/steps.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { type Authorization, authorizationKey, type Match } from "../../mesh/authorization.ts";
 import type { PolicyLimits } from "../policy_engine.ts";
 import { alternatives } from "./alternatives.ts";

@@ -3,7 +3,7 @@
  * between two of them. What a group is compiled into is no part of an image yet.
  */
 import { meshLimits } from "../../base/limits/mesh.ts";
-import type { SliceClock } from "../../base/time_slice.ts";
+import type { SliceClock } from "../../base/turns/time_slice.ts";
 import type { Authorization, Match } from "../../mesh/authorization.ts";
 import type { PolicyLimits } from "../policy_engine.ts";
 import type { PolicyGroup } from "../policy_set.ts";

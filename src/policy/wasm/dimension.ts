@@ -3,7 +3,7 @@
  * that are possible for a value that is not mentioned; for each range of values that is mentioned, the flips are the
  * rules that differ from the base there. Memory grows with what rules mention, not with rules times values.
  */
-import { flatMapInSteps, inSteps, sortInSteps } from "../../base/steps.ts";
+import { flatMapInSteps, inSteps, sortInSteps } from "../../base/turns/steps.ts";
 import { fieldHolds, isPossible, type PreparedMatch, type PreparedRule } from "./prepared_rule.ts";
 import { absentField, compareKeys, type FieldRanges, type Key, type Range } from "./ranges.ts";
 import { DenseRuleSet } from "./rule_set.ts";

@@ -4,7 +4,7 @@
  */
 import { assert } from "../../base/assert.ts";
 import { policyLimits } from "../../base/limits/policy.ts";
-import { compareText } from "../../base/steps.ts";
+import { compareText } from "../../base/turns/steps.ts";
 import { type Watch, WatchSource } from "../../base/watch.ts";
 import type { Authorization } from "../../mesh/authorization.ts";
 import type { Workload } from "../../mesh/workload.ts";

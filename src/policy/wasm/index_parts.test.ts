@@ -1,6 +1,6 @@
 /** The parts of the index by themselves. The engine evaluates what the index lets through, so that its decisions do not show a loose one. */
 import { describe, expect, test } from "bun:test";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import type { Match } from "../../mesh/authorization.ts";
 import { match, prefix } from "../testing/policy_fixtures.ts";
 import { buildDimension } from "./dimension.ts";

@@ -3,7 +3,7 @@
  * large ones in steps: until they are, every connection is refused, and whoever can wait sees that in the plan. What a workload
  * needs is worked out once and kept as its plan.
  */
-import { compareText } from "../../base/steps.ts";
+import { compareText } from "../../base/turns/steps.ts";
 import type { Authorization } from "../../mesh/authorization.ts";
 import { authorizationKey } from "../../mesh/authorization.ts";
 import type { Workload } from "../../mesh/workload.ts";

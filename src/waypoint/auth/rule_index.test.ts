@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { SpiffeId } from "../../mesh/identity.ts";
 import type { Layer7Policy, Layer7Rule } from "./layer7_policy.ts";
 import type { RequestFacts } from "./request_facts.ts";

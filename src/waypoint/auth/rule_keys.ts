@@ -2,7 +2,7 @@
  * Under what a rule of a waypoint can be filed: of a test, the keys of which a request must have one for the test to hold. Exact texts are
  * themselves; beginnings and ends are cut at the lengths that occur most, so that a request is cut at few places and looked up.
  */
-import { inSteps } from "../../base/steps.ts";
+import { inSteps } from "../../base/turns/steps.ts";
 import type { Layer7Rule, Test } from "./layer7_policy.ts";
 import { requestPrincipalParts } from "./matcher.ts";
 import { PathTemplate, textMatch } from "./text_match.ts";

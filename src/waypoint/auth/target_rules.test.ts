@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { AuthorizationPolicyDocument } from "../../mesh/documents/document.ts";
 import { parseDocuments } from "../../mesh/documents/parse.ts";
 import { RuleSets } from "./target_rules.ts";

@@ -2,7 +2,7 @@
  * All that decides about requests, by target: made of the documents in force in slices, and replaced as one. What did not change is kept
  * with what it remembers.
  */
-import type { TimeSlice } from "../../base/time_slice.ts";
+import type { TimeSlice } from "../../base/turns/time_slice.ts";
 import type {
   AccessConditionDocument,
   AuthorizationPolicyDocument,

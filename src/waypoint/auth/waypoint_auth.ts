@@ -3,7 +3,7 @@
  * that comes is decided by them, and those that are open are decided again.
  */
 import { asMeshError, MeshError } from "../../base/errors.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { DocumentsInForce } from "../../mesh/documents/in_force.ts";
 import type { ExternalAuthorizer, PathNormalization } from "../../mesh/documents/security.ts";
 import { formatLocation } from "../../mesh/location.ts";

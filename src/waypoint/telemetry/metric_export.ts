@@ -9,7 +9,7 @@ import {
   type MetricRegistry,
   readLabels,
 } from "../../base/metrics.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import type { Clock } from "../../host/host.ts";
 import type { OtlpMetric, OtlpPoint, OtlpSource } from "../../wire/otlp/items.ts";
 import { encodeMetrics } from "../../wire/otlp/otlp.ts";

@@ -2,7 +2,7 @@
  * Resources by the bytes of the entry with which a client says that it holds one in its version. All entries lie in one piece of memory: a look
  * for ten thousand of them is bound by memory, and an object for each would be fetched from a place of its own.
  */
-import { stepsOf } from "../../base/steps.ts";
+import { stepsOf } from "../../base/turns/steps.ts";
 import { nameTag, oneByte, twoBytes, versionTag } from "../messages/held_entries.ts";
 
 /** How many of an entry's bytes, the last ones, are in its hash: a version that is a hash itself, or a short one and the end of a name. */

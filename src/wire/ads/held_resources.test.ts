@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { deltaRequestCodec } from "../grpc/delta_request.ts";
 import { DeltaDiscoveryRequestSchema } from "../messages/envoy_discovery.gen.ts";
 import type { HeldEntries, HeldEntry } from "../messages/held_entries.ts";

@@ -1,5 +1,5 @@
 /** What of a set a client holds that comes back: found out in steps, and still right when the set changes meanwhile. */
-import { stepsOf } from "../../base/steps.ts";
+import { stepsOf } from "../../base/turns/steps.ts";
 import type { HeldEntries } from "../messages/held_entries.ts";
 import type { EntryIndex } from "./entry_index.ts";
 import type { AdsResource, ResourceSet } from "./resource_set.ts";

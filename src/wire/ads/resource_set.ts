@@ -3,8 +3,8 @@
  * everything is then one number, however many resources there are.
  */
 import { adsLimits } from "../../base/limits/rpc.ts";
-import { inSteps } from "../../base/steps.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { inSteps } from "../../base/turns/steps.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { EntryIndex } from "./entry_index.ts";
 import { NameIndex } from "./name_index.ts";
 import { encodeResourceField, type ResponseParts } from "./response_parts.ts";

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { fromBinary } from "@bufbuild/protobuf";
 import { adsLimits } from "../../base/limits/rpc.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { DeltaDiscoveryResponseSchema } from "../messages/envoy_discovery.gen.ts";
 import { HeldEntries } from "../messages/held_entries.ts";
 import { emptyRequest } from "./client.ts";

@@ -4,8 +4,8 @@
  * `src/state.rs` ignores a name it does not know, which allows).
  */
 import { adsLimits } from "../../base/limits/rpc.ts";
-import { runSteps } from "../../base/time_slice.ts";
 import { TokenBucket } from "../../base/token_bucket.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { addressType, authorizationType, type DeltaRequest } from "./delta.ts";
 import { HeldResources } from "./held_resources.ts";
 import { ResourceSet } from "./resource_set.ts";

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { grpcLimits } from "../../base/limits/rpc.ts";
-import { runSteps } from "../../base/time_slice.ts";
+import { runSteps } from "../../base/turns/time_slice.ts";
 import { DeltaDiscoveryRequestSchema } from "../messages/envoy_discovery.gen.ts";
 import { deltaRequestCodec } from "./delta_request.ts";
 import type { MethodDescription } from "./method.ts";

@@ -1,6 +1,6 @@
 /** One call at the server's end: a machine between an HTTP/2 stream and a handler. */
 import { grpcLimits } from "../../base/limits/rpc.ts";
-import { TimeSlice } from "../../base/time_slice.ts";
+import { TimeSlice } from "../../base/turns/time_slice.ts";
 import { type HeaderFields, headerValue } from "../h2/headers.ts";
 import type { H2Stream, H2StreamEvents } from "../h2/stream.ts";
 import type { CallClock, CallContext } from "./call_context.ts";

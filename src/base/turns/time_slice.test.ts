@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import type { Clock } from "../host/host.ts";
-import { meshLimits } from "./limits/mesh.ts";
-import { proxyLimits } from "./limits/proxy.ts";
+import type { Clock } from "../../host/host.ts";
+import { meshLimits } from "../limits/mesh.ts";
+import { proxyLimits } from "../limits/proxy.ts";
 import { sweep, TimeSlice } from "./time_slice.ts";
 
 test("steps run to their end, and everybody else has a turn at the end of each slice", async () => {

@@ -2,13 +2,18 @@
  * The turns of one event loop, shared by all machines on it. Input is handled at once while the turn has time, and waits for the next
  * one when it has not: whatever a peer sends, the others are looked at in between.
  */
-import { hostLimits } from "../base/limits/host.ts";
-import type { Clock } from "../host/host.ts";
+import { hostLimits } from "../limits/host.ts";
 
-const shared = new WeakMap<Clock, Turns>();
+/** The part of a clock that is needed here; the host's `Clock` fits. */
+export interface TurnClock {
+  /** Runs `work` after everything else that is ready. */
+  defer(work: () => void): void;
+}
+
+const shared = new WeakMap<TurnClock, Turns>();
 
 export class Turns {
-  readonly #clock: Clock;
+  readonly #clock: TurnClock;
   #spentMs = 0;
   #ending = false;
   #waiting: (() => void)[] = [];
@@ -22,11 +27,11 @@ export class Turns {
     this.#runJobs();
   };
 
-  private constructor(clock: Clock) {
+  private constructor(clock: TurnClock) {
     this.#clock = clock;
   }
 
-  static of(clock: Clock): Turns {
+  static of(clock: TurnClock): Turns {
     const known = shared.get(clock);
     if (known !== undefined) return known;
     const turns = new Turns(clock);

@@ -1,7 +1,7 @@
 /** Long work in slices: between two of them, connections have their turn. */
 
-import { meshLimits } from "./limits/mesh.ts";
-import { proxyLimits } from "./limits/proxy.ts";
+import { meshLimits } from "../limits/mesh.ts";
+import { proxyLimits } from "../limits/proxy.ts";
 
 /** The part of a clock that is needed here; the host's `Clock` fits. */
 export interface SliceClock {
