@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beginnings, mountsIn, removeFolder, runCommand, suiteFolder } from "./suite_run.ts";
 
@@ -7,6 +7,8 @@ const program = (text: string): readonly string[] => [process.execPath, "-e", te
 
 test("a suite's programs have its folder for what is temporary; what they leave there is told, and removed", async () => {
   const folder = suiteFolder();
+  // Another user has to get to what a test makes in it.
+  expect(statSync(folder).mode & 0o777).toBe(0o755);
   let seconds = 0;
   let said = "";
   const surroundings = {

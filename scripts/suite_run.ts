@@ -1,5 +1,5 @@
 /** A command of a suite: what it says, what it costs, and what it leaves behind. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -75,6 +75,8 @@ export async function runCommand(
 /** A temporary folder for one suite. What is in it at the end was left behind. */
 export function suiteFolder(): string {
   const path = mkdtempSync(join(tmpdir(), prefix));
+  // As the folder that it is in: some tests run programs as a user who may do nothing, and lead them to a file in here.
+  chmodSync(path, 0o755);
   folders.add(path);
   return path;
 }

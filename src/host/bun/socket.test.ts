@@ -9,18 +9,27 @@ import type { NativeSocket, SocketContext } from "./native.ts";
 import { ResetQueue } from "./resets.ts";
 import { BunSocket } from "./socket.ts";
 
-function setUp(lingering = 0) {
+/** What a turn of the event loop does, and how long it takes. */
+interface Loop {
+  nowMs: number;
+  readonly deferred: (() => void)[];
+}
+
+function setUp(lingering = 0, loop: Loop | null = null) {
   const timers: (() => void)[] = [];
   const context: SocketContext = {
     clock: {
-      now: () => 0,
+      now: () => loop?.nowMs ?? 0,
       wallMs: () => 0,
       setTimer(delayMs, callback) {
         expect(delayMs).toBe(hostLimits.lingerMs);
         timers.push(callback);
         return { cancel: () => void timers.splice(timers.indexOf(callback), 1) };
       },
-      defer: queueMicrotask,
+      defer: (work) => {
+        if (loop === null) queueMicrotask(work);
+        else loop.deferred.push(work);
+      },
     },
     linux: null,
     passing: null,
@@ -43,12 +52,8 @@ function setUp(lingering = 0) {
   const ip = IpAddress.parse("127.0.0.1");
   assert(ip !== null, "loopback");
   const end = { ip, port: 1 };
-  return {
-    context,
-    calls,
-    timers,
-    socket: new BunSocket(context, native, { local: end, remote: end }, "peer"),
-  };
+  const another = () => new BunSocket(context, native, { local: end, remote: end }, "peer");
+  return { context, calls, timers, another, socket: another() };
 }
 
 const settle = () => new Promise((resolve) => setTimeout(resolve, 1));
@@ -137,5 +142,65 @@ describe("lingering", () => {
     socket.onNativeEnd();
     socket.close();
     expect([calls, context.lingering]).toEqual([["end"], 0]);
+  });
+});
+
+describe("connections that end at the same moment", () => {
+  const endMs = 2;
+  const perTurn = hostLimits.turnMs / endMs;
+
+  /** Sockets of one loop, whose handlers take two milliseconds for each end. */
+  function crowd(count: number) {
+    const loop: Loop = { nowMs: 0, deferred: [] };
+    const { another } = setUp(0, loop);
+    const told: number[] = [];
+    const sockets = Array.from({ length: count }, (_, index) => {
+      const socket = another();
+      const tell = () => {
+        told.push(index);
+        loop.nowMs += endMs;
+      };
+      socket.setHandler({ onData() {}, onDrain() {}, onEnd: tell, onClose: tell });
+      return socket;
+    });
+    const turn = () => {
+      for (const work of loop.deferred.splice(0)) work();
+    };
+    return { sockets, told, turn };
+  }
+
+  test("are told of in turns, in their order, each once", async () => {
+    const { sockets, told, turn } = crowd(3 * perTurn);
+    for (const socket of sockets) socket.onNativeEnd();
+    expect(told.length).toBe(perTurn);
+    turn();
+    expect(told.length).toBe(2 * perTurn);
+    turn();
+    turn();
+    await settle();
+    expect(told).toEqual(sockets.map((_, index) => index));
+  });
+
+  test("are told of in turns when they break, too", async () => {
+    const { sockets, told, turn } = crowd(3 * perTurn);
+    for (const socket of sockets)
+      socket.onNativeClose(Object.assign(new Error("reset"), { code: "ECONNRESET" }));
+    await settle();
+    expect(told.length).toBe(perTurn);
+    turn();
+    turn();
+    turn();
+    expect(told).toEqual(sockets.map((_, index) => index));
+  });
+
+  test("one whose turn has not come is told of its end before its break, and once", async () => {
+    const { sockets, told, turn } = crowd(perTurn + 1);
+    for (const socket of sockets) socket.onNativeEnd();
+    sockets.at(-1)?.onNativeClose(Object.assign(new Error("reset"), { code: "ECONNRESET" }));
+    await settle();
+    expect(told.length).toBe(perTurn);
+    for (let turns = 0; turns < 3; turns++) turn();
+    await settle();
+    expect(told.slice(perTurn)).toEqual([perTurn, perTurn]);
   });
 });

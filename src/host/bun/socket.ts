@@ -6,6 +6,7 @@ import { assert } from "../../base/assert.ts";
 import { type Blame, MeshError } from "../../base/errors.ts";
 import type { SocketAddress } from "../../base/ip.ts";
 import { hostLimits } from "../../base/limits/host.ts";
+import { Turns } from "../../base/turns/turns.ts";
 import type { Socket, SocketHandler, Timer } from "../host.ts";
 import { connectionError, systemErrorName } from "../socket_errors.ts";
 import { type NativeEvents, type NativeSocket, nativeDescriptor, type SocketContext } from "./native.ts";
@@ -190,8 +191,8 @@ export class BunSocket implements Socket, NativeEvents {
     this.#remoteEnded = true;
     if (this.#phase === "lingering") this.#native.end();
     if (this.#phase !== "open") return;
-    if (this.#handler === null || this.#held !== null) this.#endHeld = true;
-    else this.#handler.onEnd();
+    this.#endHeld = true;
+    if (this.#handler !== null && this.#held === null) this.#tellOfEnd();
   }
 
   onNativeError(error: unknown): void {
@@ -286,7 +287,23 @@ export class BunSocket implements Socket, NativeEvents {
   }
 
   #schedule(): void {
-    queueMicrotask(() => this.#deliver());
+    queueMicrotask(() => this.#tellOfEnd());
+  }
+
+  /**
+   * What is carried is over, recorded and counted when an end is told: 40 to 90 us. All connections of a caller that ends may end at once,
+   * a thousand of them in one look at the kernel's events, and those that have no time in this turn are told of in a later one.
+   */
+  #tellOfEnd(): void {
+    const turns = Turns.of(this.#context.clock);
+    if (turns.waiting === 0 && turns.hasTime) this.#deliverCounted(turns);
+    else turns.run(() => this.#deliverCounted(turns));
+  }
+
+  #deliverCounted(turns: Turns): void {
+    const from = this.#context.clock.now();
+    this.#deliver();
+    turns.spend(this.#context.clock.now() - from);
   }
 
   /** A connection that is over cannot be held back any more: what came before its end is delivered even when paused. */
