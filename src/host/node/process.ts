@@ -39,6 +39,8 @@ function unblocking(fd: number): (bytes: Uint8Array) => number {
 
 function openUnblocking(fd: number): number {
   const status = fstatSync(fd);
+  // A socket (the journal's, or a parent's of this runtime) cannot be opened again. The runtime's own stream makes it non-blocking.
+  if (status.isSocket()) void (fd === 1 ? process.stdout : process.stderr).writable;
   if (!status.isFIFO() && !status.isCharacterDevice()) return fd;
   try {
     return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK);
