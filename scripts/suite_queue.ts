@@ -6,7 +6,7 @@ export interface Queued {
 }
 
 /** Each of them holds memory, and has something that waits for a turn. */
-export const maxAtATime = 3;
+export const maxAtATime = 4;
 
 /**
  * The first that waits for whom there is room. What needs all processors runs alone, and nothing waits for ever: what is too large for any

@@ -1,6 +1,6 @@
 /**
  * `npm test`: every suite, and one closing line that counts what really ran. `npm test -- unit simulation` runs only those. Suites that
- * wait more than they compute run up to three at a time, and so do the files of suites of `bun test`. Each has a temporary folder of its
+ * wait more than they compute run up to four at a time, and so do the files of suites of `bun test`. Each has a temporary folder of its
  * own, and fails for what it leaves in there.
  */
 import { existsSync, readdirSync } from "node:fs";
@@ -71,38 +71,38 @@ const suites: readonly Suite[] = [
   programSuite("soak", 1.5, "conformance/soak/run.ts", ["--smoke", "--seed=1"]),
   // The longest first, and beside those that wait what computes.
   programSuite("capture", 1, "conformance/run.ts", ["capture"]),
-  programSuite("vm", 0.5, "conformance/run.ts", ["vm"]),
-  bunSuite("namespaces", 0.5, ["conformance/namespaces"], { isSerial: true }),
-  programSuite("control", 0.5, "conformance/run.ts", ["control"]),
+  programSuite("vm", 0.4, "conformance/run.ts", ["vm"]),
+  bunSuite("namespaces", 0.4, ["conformance/namespaces"], { isSerial: true }),
+  programSuite("control", 0.3, "conformance/run.ts", ["control"]),
+  programSuite("runtime", 1.2, "conformance/run.ts", [
+    "runtime",
+    ...["base", "wire", "policy", "mesh", "transport", "host", "tunnel"],
+  ]),
   // Capture, rules and rough cables are tried in both families by their own tests.
   bunSuite(
     "namespaces by IPv6",
-    0.5,
+    0.4,
     [
       ...["exhaustion", "identities", "life_cycle", "many_connections"],
       ...["revocation", "rotation", "transfer"],
     ].map((name) => `conformance/namespaces/${name}.test.ts`),
     { preload: [overIpv6], isSerial: true },
   ),
-  programSuite("waypoint", 1, "conformance/run.ts", ["waypoint"]),
-  programSuite("docs", 0.5, "conformance/run.ts", ["docs"]),
-  programSuite("peers", 1, "conformance/run.ts", ["peer"]),
+  programSuite("waypoint", 0.5, "conformance/run.ts", ["waypoint"]),
+  programSuite("docs", 0.6, "conformance/run.ts", ["docs"]),
+  programSuite("peers", 0.5, "conformance/run.ts", ["peer"]),
   // Whether the benchmarks run at all: no figure of them is looked at.
   programSuite("bench", 1, "bench/smoke.ts", []),
-  programSuite("upgrade", 1, "conformance/run.ts", ["upgrade", "--short"]),
-  programSuite("workers", 0.5, "conformance/run.ts", ["workers"]),
+  programSuite("upgrade", 0.4, "conformance/run.ts", ["upgrade", "--short"]),
+  programSuite("workers", 0.4, "conformance/run.ts", ["workers"]),
   programSuite("demo", 0.5, "conformance/demo/demo.ts", []),
   programSuite("control demo", 0.5, "conformance/demo/control.ts", []),
-  programSuite("power", 1, "conformance/run.ts", ["power"]),
+  programSuite("power", 0.7, "conformance/run.ts", ["power"]),
   programSuite("tenants", 1, "conformance/run.ts", ["tenants"]),
-  programSuite("http", 1, "conformance/run.ts", ["http"]),
-  programSuite("h2spec", 0.5, "conformance/spec/h2spec.ts", []),
+  programSuite("http", 0.5, "conformance/run.ts", ["http"]),
+  programSuite("h2spec", 0.3, "conformance/spec/h2spec.ts", []),
   // The same inputs each time, for the same reason. Fresh ones are for `npm run fuzz -- SECONDS`.
   programSuite("fuzz", 1, "conformance/fuzz/run.ts", ["--fixed"]),
-  programSuite("runtime", 1, "conformance/run.ts", [
-    "runtime",
-    ...["base", "wire", "policy", "mesh", "transport", "host", "tunnel"],
-  ]),
   programSuite("istio", 1, "conformance/run.ts", ["istio"]),
 ];
 

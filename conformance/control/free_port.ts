@@ -1,5 +1,5 @@
-const count = 7_000;
-/** Three suites may run at a time (`scripts/test.ts`): each has ports of its own. */
+const count = 5_500;
+/** Four suites may run at a time (`scripts/test.ts`): each has ports of its own. */
 const first = 10_000 + Number(process.env.FAIRLEAD_TEST_LANE ?? 0) * count;
 const given = new Set<number>();
 
