@@ -62,12 +62,14 @@ async function start(): Promise<void> {
   await eventually("redis-server answers", answers);
 }
 
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
 describe.skipIf(program === null)("a real Redis", () => {
   beforeAll(start);
-  afterAll(() => {
+  afterAll(async () => {
     for (const each of clients) each.close();
     server?.kill();
-    rmSync(directory, { recursive: true, force: true });
+    await server?.exited;
   });
 
   test("two waypoints share one count", async () => {
@@ -177,7 +179,10 @@ describe.skipIf(program === null)("a real Redis that speaks TLS alone", () => {
     const answers = async () => (await message(secured(mutual).command(["PING"]))) === "";
     await eventually("redis-server answers", answers);
   });
-  afterAll(() => redis?.kill());
+  afterAll(async () => {
+    redis?.kill();
+    await redis?.exited;
+  });
 
   test("two waypoints share one count over it", async () => {
     const [one, two] = [secured(mutual), secured(mutual)];
