@@ -56,14 +56,14 @@ export const hostLimits = {
   /** Certificates in a peer's chain; a longer chain fails the handshake. */
   maxPeerCertificates: 10,
   /**
-   * TCP keep-alive: idle time before the first probe, another for each connection. The kernel rounds its timers, by 16 s where they are longer
-   * than two minutes, and so sends the probes of all that became idle together at once; of more than `net.core.netdev_max_backlog` (1,000) it
-   * drops the rest. With one time for all (ztunnel has 180 s) nine in ten of 10,000 connections were gone after an hour.
+   * TCP keep-alive: idle time before the first probe, and time between probes that are not answered; another for each connection. The kernel
+   * rounds its timers, by 16 s where they are longer than two minutes, and so sends the probes of all that became idle together at once; of
+   * more than `net.core.netdev_max_backlog` (1,000) it drops the rest, and again when it repeats them. With one time for all (ztunnel has
+   * 180 s) five to nine in ten of 10,000 connections were gone after an hour.
    */
-  keepAliveMinIdleSeconds: 60,
-  keepAliveMaxIdleSeconds: 120,
-  /** Time between probes that are not answered, and how many; ztunnel's values. */
-  keepAliveIntervalSeconds: 180,
+  keepAliveMinSeconds: 60,
+  keepAliveMaxSeconds: 120,
+  /** So many probes without an answer end a connection; ztunnel's value. */
   keepAliveProbes: 9,
   /** A burst of file events is reported once, this long after its first. */
   watchCoalesceMs: 50,

@@ -7,7 +7,7 @@ import type { IpAddress, SocketAddress } from "../../base/ip.ts";
 import { hostLimits } from "../../base/limits/host.ts";
 import type { KeepAlive } from "../host.ts";
 import { RecentAddresses } from "../recent_addresses.ts";
-import { keepAliveIdleSeconds } from "../system/keep_alive.ts";
+import { keepAliveSeconds } from "../system/keep_alive.ts";
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -158,13 +158,14 @@ export class LinuxSockets {
     this.#trySet(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     this.#trySet(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     this.probeLater(fd);
-    this.#trySet(fd, IPPROTO_TCP, TCP_KEEPINTVL, hostLimits.keepAliveIntervalSeconds);
     this.#trySet(fd, IPPROTO_TCP, TCP_KEEPCNT, hostLimits.keepAliveProbes);
   }
 
   /** What a connection inherits from its listener is the time of all others, too. */
   probeLater(fd: number): void {
-    this.#trySet(fd, IPPROTO_TCP, TCP_KEEPIDLE, keepAliveIdleSeconds());
+    const seconds = keepAliveSeconds();
+    this.#trySet(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
+    this.#trySet(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds);
   }
 
   #keepAlive(fd: number, { probes, timeMs, intervalMs }: KeepAlive): void {

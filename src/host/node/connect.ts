@@ -4,7 +4,7 @@ import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress } from "../../base/ip.ts";
 import type { ConnectOptions, Socket } from "../host.ts";
 import { connectError, systemErrorName } from "../socket_errors.ts";
-import { keepAliveIdleSeconds } from "../system/keep_alive.ts";
+import { keepAliveSeconds } from "../system/keep_alive.ts";
 import { resetNative, type SocketContext, socketAddresses } from "./native.ts";
 import { NodeSocket } from "./socket.ts";
 
@@ -28,7 +28,7 @@ export function nodeConnect(context: SocketContext, options: ConnectOptions): Pr
     allowHalfOpen: true,
     noDelay: true,
     keepAlive: true,
-    keepAliveInitialDelay: keepAlive?.timeMs ?? keepAliveIdleSeconds() * 1000,
+    keepAliveInitialDelay: keepAlive?.timeMs ?? keepAliveSeconds() * 1000,
   });
   // Nothing is read before there is a handler, or TLS.
   native.pause();

@@ -6,7 +6,7 @@ import { MeshError } from "../../base/errors.ts";
 import { formatSocketAddress, type SocketAddress } from "../../base/ip.ts";
 import type { Listener, ListenOptions, Socket } from "../host.ts";
 import { listenError, systemErrorName } from "../socket_errors.ts";
-import { keepAliveIdleSeconds } from "../system/keep_alive.ts";
+import { keepAliveSeconds } from "../system/keep_alive.ts";
 import { resetNative, type SocketContext, socketAddresses } from "./native.ts";
 import { NodeSocket } from "./socket.ts";
 
@@ -58,7 +58,7 @@ function accept(
   onAccept: (socket: Socket) => void,
 ): void {
   native.on("error", () => {});
-  native.setKeepAlive(true, keepAliveIdleSeconds() * 1000);
+  native.setKeepAlive(true, keepAliveSeconds() * 1000);
   const addresses = socketAddresses(native);
   // The peer was gone before we looked: no caller hears of it. Deno's IPv6 listeners take IPv4 as well; ours do not.
   if (addresses === null || addresses.local.ip.isIpv4 !== address.ip.isIpv4) return void resetNative(native);
