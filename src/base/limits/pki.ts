@@ -40,6 +40,8 @@ export const pkiLimits = {
   backoffMaxMs: 150_000,
   /** The wall clock is looked at this often at the least, so that a jump of it is noticed. */
   clockCheckMs: 60_000,
+  /** A wall clock that has moved by so much against the monotonic one was set; one that is slewed moves by 30 ms a minute. */
+  clockSetMs: 5_000,
   /** How far ahead of half life a renewal may be spread, as a share of the life. */
   renewalSpread: 0.05,
   /** Over how long renewals are spread when a CA is replaced, so that nodes do not ask all at once. */

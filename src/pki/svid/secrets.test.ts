@@ -599,3 +599,27 @@ test("what is to be renewed now is renewed now, however far ahead the clock was 
   expect(secrets.current(cart)).toBe(renewed);
   secrets.close();
 });
+
+// Of a seed of the simulator: a host that was hours ahead for seconds had no certificate for minutes after that.
+test("what failed by a clock that was wrong is tried again within a minute of its being set right", async () => {
+  const [provider] = providers;
+  for (const [setBackMs, calls] of [
+    [pkiLimits.clockSetMs, 1],
+    [pkiLimits.clockSetMs - 1, 0],
+  ] as const) {
+    const { clock, secrets, signer } = await makeBench(provider ?? { name: "runtime", crypto });
+    signer.behave = async () => {
+      throw new MeshError("certificate_expired", "peer", "it has expired");
+    };
+    const asked = secrets.svid(cart).catch((error: MeshError) => error.code);
+    // Until an attempt is further away than the next look at the clock.
+    for (let failed = 0; failed < 10; failed++) await clock.advance(pkiLimits.backoffMaxMs * 2);
+    expect(await asked).toBe("identity_unavailable");
+    const before = signer.calls;
+    clock.jumpWall(-setBackMs);
+    signer.behave = null;
+    await clock.advance(pkiLimits.clockCheckMs);
+    expect(signer.calls - before).toBe(calls);
+    secrets.close();
+  }
+});

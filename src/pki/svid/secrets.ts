@@ -51,6 +51,8 @@ interface Secret {
   wantedAtNow: number;
   /** Not before this, by the monotonic clock: back-off. */
   notBeforeNow: number;
+  /** How far the wall clock was ahead of the monotonic one when the last attempt failed. */
+  failedAheadMs: number;
 }
 
 export class SecretManager {
@@ -192,6 +194,7 @@ export class SecretManager {
       renewAtMs: 0,
       wantedAtNow: Number.POSITIVE_INFINITY,
       notBeforeNow: 0,
+      failedAheadMs: 0,
     };
     this.#secrets.set(id.uri, secret);
     return secret;
@@ -250,7 +253,9 @@ export class SecretManager {
     secret.error = error;
     secret.failures++;
     const delayMs = backoffMs(secret.failures, pkiLimits, this.#options.random.float());
-    secret.notBeforeNow = this.#options.clock.now() + delayMs;
+    const { clock } = this.#options;
+    secret.notBeforeNow = clock.now() + delayMs;
+    secret.failedAheadMs = clock.wallMs() - clock.now();
     if (this.#isHeld(secret)) {
       this.#log("warn", "no new SVID", secret, { error: error.message, retry_ms: Math.round(delayMs) });
       this.#wakeFor(secret);
@@ -288,6 +293,9 @@ export class SecretManager {
     const now = this.#options.clock.now();
     for (const secret of this.#secrets.values()) {
       if (secret.attempt !== null) continue;
+      // What failed by a clock that was wrong is tried again when that is set right, however often it had failed.
+      const isClockSet = Math.abs(nowMs - now - secret.failedAheadMs) >= pkiLimits.clockSetMs;
+      if (secret.failures > 0 && isClockSet) secret.notBeforeNow = now;
       const isHalfLife = secret.svid === null || isRenewalDue(secret.svid, secret.renewAtMs, nowMs);
       const isDue = isHalfLife || now >= secret.wantedAtNow;
       if (isDue && now >= secret.notBeforeNow) this.#begin(secret);
