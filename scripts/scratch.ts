@@ -17,6 +17,11 @@ function removeAtExit(): void {
   process.on("exit", () => {
     for (const path of folders) rmSync(path, { recursive: true, force: true });
   });
+  exitOnSignals();
+}
+
+/** By a signal a program does not come to what it does at its exit, unless it says that it exits. */
+export function exitOnSignals(): void {
   for (const [signal, code] of [
     ["SIGINT", 130],
     ["SIGTERM", 143],

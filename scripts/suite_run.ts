@@ -2,6 +2,7 @@
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { exitOnSignals } from "./scratch.ts";
 
 /** What a suite runs in. */
 export interface Surroundings {
@@ -28,13 +29,7 @@ process.on("exit", () => {
   for (const child of children) child.kill();
   for (const path of folders) if (mountsIn(path).length === 0) rmSync(path, { recursive: true, force: true });
 });
-
-for (const [signal, code] of [
-  ["SIGINT", 130],
-  ["SIGTERM", 143],
-  ["SIGHUP", 129],
-] as const)
-  process.on(signal, () => process.exit(code));
+exitOnSignals();
 
 export async function runCommand(
   command: readonly string[],
