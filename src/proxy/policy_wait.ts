@@ -102,18 +102,10 @@ function isReady({ engine, store }: NodeContext, local: Workload): boolean {
 
 function waitForPolicies(context: NodeContext, local: Workload): Promise<void> {
   const { clock, engine, store } = context;
-  return new Promise((resolve) => {
-    const finish = () => {
-      for (const unsubscribe of subscriptions) unsubscribe();
-      timer.cancel();
-      resolve();
-    };
-    const timer = clock.setTimer(proxyLimits.policyWaitMs, finish);
-    const look = () => {
-      if (isReady(context, local)) finish();
-    };
-    const subscriptions = [store.subscribe(look), engine.prepared.subscribe(look)];
-  });
+  return waitUntil(clock, () => isReady(context, local), [
+    (look) => store.subscribe(look),
+    (look) => engine.prepared.subscribe(look),
+  ]);
 }
 
 /**
@@ -127,16 +119,28 @@ export function policiesInForce(
   engine: Pick<PolicyEngine, "prepared" | "preparing">,
 ): Promise<null> | null {
   if (engine.preparing === 0) return null;
+  return waitUntil(clock, () => engine.preparing === 0, [(look) => engine.prepared.subscribe(look)]).then(
+    () => null,
+  );
+}
+
+/** @param watches each begins to call `look` at every change, and returns how that ends. */
+function waitUntil(
+  clock: Pick<Clock, "setTimer">,
+  isSo: () => boolean,
+  watches: readonly ((look: () => void) => () => void)[],
+): Promise<void> {
   return new Promise((resolve) => {
     const finish = (): void => {
-      unsubscribe();
+      for (const unsubscribe of subscriptions) unsubscribe();
       timer.cancel();
-      resolve(null);
+      resolve();
+    };
+    const look = (): void => {
+      if (isSo()) finish();
     };
     const timer = clock.setTimer(proxyLimits.policyWaitMs, finish);
-    const unsubscribe = engine.prepared.subscribe(() => {
-      if (engine.preparing === 0) finish();
-    });
+    const subscriptions = watches.map((watch) => watch(look));
   });
 }
 
