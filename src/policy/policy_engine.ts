@@ -38,7 +38,7 @@ export interface PolicyEngine {
    */
   isPreparing(workload: Workload): boolean;
 
-  /** Counts how often policies that were being compiled have come into force: what had to wait is decided now. */
+  /** Counts how often policies that were being compiled have come into force, or are gone: what had to wait is decided now. */
   readonly prepared: Watch<number>;
 
   /** How many sets of policies are being compiled. */

@@ -256,6 +256,50 @@ describe("register of open connections", () => {
     ]);
   });
 
+  test("whoever acknowledges hears when all have been decided again, and does not wait for what has begun since", async () => {
+    const heard: string[] = [];
+    const hear = (what: string) =>
+      void (registry.decidedAgain() ?? Promise.reject()).then(() => heard.push(what));
+    const decide = (): null => {
+      nowMs += proxyLimits.recheckSliceMs;
+      return null;
+    };
+    expect(registry.decidedAgain()).toBeNull();
+    for (let index = 0; index < 3; index++) open("inbound", "cart").underPolicy = under("all", decide);
+    registry.recheckPolicy(() => true);
+    hear("policies");
+    deferred.shift()?.();
+    const judge = (): null => decide();
+    open("inbound", "cart").peer = {} as VerifiedPeer;
+    open("inbound", "cart").peer = {} as VerifiedPeer;
+    registry.recheckTrust(judge, () => heard.push("tunnels"));
+    hear("both");
+    await Promise.resolve();
+    expect(heard).toEqual([]);
+    deferred.shift()?.();
+    for (let turn = 0; turn < 9; turn++) await Promise.resolve();
+    expect([heard, deferred.length]).toEqual([["policies"], 1]);
+    deferred.shift()?.();
+    for (let turn = 0; turn < 9; turn++) await Promise.resolve();
+    expect([heard, registry.decidedAgain()]).toEqual([["policies", "tunnels", "both"], null]);
+  });
+
+  test("what is decided after all is not postponed any more", () => {
+    let decided = 0;
+    open("inbound", "cart").underPolicy = under("later", () => {
+      decided++;
+      return null;
+    });
+    registry.postpone("later");
+    registry.recheckPolicy((uid) => uid === "another");
+    registry.recheckPostponed();
+    expect(decided).toBe(1);
+    registry.postpone("later");
+    registry.recheckPolicy((uid) => uid === "later");
+    registry.recheckPostponed();
+    expect(decided).toBe(2);
+  });
+
   test("a peer that is not trusted any more loses all of its connections before its tunnel is cut", () => {
     const peer = {} as VerifiedPeer;
     for (let index = 0; index < 100; index++) open("inbound", "cart").peer = index === 0 ? null : peer;

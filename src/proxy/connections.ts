@@ -73,6 +73,8 @@ export class ConnectionRegistry {
   readonly #open = new Roster<Connection>();
   /** Workloads by uid. */
   readonly #postponed = new Set<string>();
+  /** Those that decide again and have not come to their end. */
+  readonly #sweeps = new Set<Promise<void>>();
   readonly #perPeer = new Map<string, number>();
   readonly #gauges: Readonly<Record<Parties["direction"], Gauge>>;
 
@@ -137,6 +139,7 @@ export class ConnectionRegistry {
   recheckPolicy(touches: (workloadUid: string) => boolean): void {
     const byUid = new Map<string, boolean>();
     const touched: Connection[] = [];
+    for (const uid of [...this.#postponed]) if (touches(uid)) this.#postponed.delete(uid);
     for (const connection of this.#open) {
       const uid = connection.underPolicy?.workloadUid;
       if (uid === undefined) continue;
@@ -156,6 +159,15 @@ export class ConnectionRegistry {
     const due = new Set(this.#postponed);
     this.#postponed.clear();
     if (due.size > 0) this.recheckPolicy((uid) => due.has(uid));
+  }
+
+  /**
+   * Resolves when every open connection has been decided again by what was in force when this was called, but for what is postponed.
+   *
+   * @returns null where they all are.
+   */
+  decidedAgain(): Promise<void> | null {
+    return this.#sweeps.size === 0 ? null : Promise.all(this.#sweeps).then(() => {});
   }
 
   /**
@@ -184,7 +196,13 @@ export class ConnectionRegistry {
       const error = connection.ended ? null : verdictOn(connection);
       if (error !== null) connection.abort(error);
     };
-    sweep(this.#clock, connections, visit, onDone);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#sweeps.add(promise);
+    sweep(this.#clock, connections, visit, () => {
+      onDone?.();
+      this.#sweeps.delete(promise);
+      resolve();
+    });
   }
 
   /** Ends everything that is still open. */

@@ -1,12 +1,11 @@
 /** The decision about one registered connection: now if every policy is here, else after a bounded wait, and again at each change. */
 import { MeshError } from "../base/errors.ts";
 import { proxyLimits } from "../base/limits/proxy.ts";
-import type { Clock } from "../host/host.ts";
 import type { SpiffeId } from "../mesh/identity.ts";
 import type { Workload } from "../mesh/workload.ts";
 import { type Denial, describeDenial, type Permit, type PolicyConnection } from "../policy/decision.ts";
 import type { PolicyEngine } from "../policy/policy_engine.ts";
-import type { Connection, UnderPolicy } from "./connections.ts";
+import type { Connection, ConnectionRegistry, UnderPolicy } from "./connections.ts";
 import type { NodeContext } from "./node_context.ts";
 
 /**
@@ -102,46 +101,45 @@ function isReady({ engine, store }: NodeContext, local: Workload): boolean {
 
 function waitForPolicies(context: NodeContext, local: Workload): Promise<void> {
   const { clock, engine, store } = context;
-  return waitUntil(clock, () => isReady(context, local), [
-    (look) => store.subscribe(look),
-    (look) => engine.prepared.subscribe(look),
-  ]);
+  const { promise, stop } = until(
+    () => isReady(context, local),
+    [(look) => store.subscribe(look), (look) => engine.prepared.subscribe(look)],
+  );
+  const timer = clock.setTimer(proxyLimits.policyWaitMs, stop);
+  return promise.then(() => timer.cancel());
 }
 
 /**
- * Resolves when what was taken of policies decides; as long as new connections wait for that, which are decided by no others before. Open
- * ones are decided again then, so it is what acknowledging waits for.
+ * Resolves when what was taken of policies and of trust decides: it is compiled, and every open connection was decided again by it. It is
+ * what acknowledging waits for, however long: who is denied by then was cut.
  *
- * @returns null where they do now.
+ * @returns null where it does now.
  */
-export function policiesInForce(
-  clock: Pick<Clock, "setTimer">,
+export function inForce(
   engine: Pick<PolicyEngine, "prepared" | "preparing">,
+  connections: Pick<ConnectionRegistry, "decidedAgain">,
 ): Promise<null> | null {
-  if (engine.preparing === 0) return null;
-  return waitUntil(clock, () => engine.preparing === 0, [(look) => engine.prepared.subscribe(look)]).then(
-    () => null,
-  );
+  if (engine.preparing === 0) return connections.decidedAgain()?.then(() => null) ?? null;
+  const { promise } = until(() => engine.preparing === 0, [(look) => engine.prepared.subscribe(look)]);
+  // What had to be compiled first begins to decide again in the turn in which it is.
+  return promise.then(() => connections.decidedAgain()).then(() => null);
 }
 
-/** @param watches each begins to call `look` at every change, and returns how that ends. */
-function waitUntil(
-  clock: Pick<Clock, "setTimer">,
+/** @param watches each begins to call `look` at every change, and returns how that ends. @returns `stop` resolves it now. */
+function until(
   isSo: () => boolean,
   watches: readonly ((look: () => void) => () => void)[],
-): Promise<void> {
-  return new Promise((resolve) => {
-    const finish = (): void => {
-      for (const unsubscribe of subscriptions) unsubscribe();
-      timer.cancel();
-      resolve();
-    };
-    const look = (): void => {
-      if (isSo()) finish();
-    };
-    const timer = clock.setTimer(proxyLimits.policyWaitMs, finish);
-    const subscriptions = watches.map((watch) => watch(look));
-  });
+): { readonly promise: Promise<void>; readonly stop: () => void } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const stop = (): void => {
+    for (const unsubscribe of subscriptions) unsubscribe();
+    resolve();
+  };
+  const look = (): void => {
+    if (isSo()) stop();
+  };
+  const subscriptions = watches.map((watch) => watch(look));
+  return { promise, stop };
 }
 
 /** A denial as the reason of its connection's end. */

@@ -166,6 +166,27 @@ test("one that does not confirm in time is killed, and the change is in force on
   expect(logged.map(({ how }) => how)).toEqual(["by SIGKILL: it did not confirm in time what it was told"]);
 });
 
+test("one that gets on is not killed for a long queue: each has its time from when all before it was in force", async () => {
+  const slow: PromiseWithResolvers<null>[] = [];
+  const { world, crew, at } = scene(1, (told) => {
+    if (told.kind !== "mesh") return null;
+    const one = Promise.withResolvers<null>();
+    slow.push(one);
+    return one.promise;
+  });
+  await world.settle(crew.serving);
+  for (let count = 0; count < 3; count++) void crew.tell(newPolicy);
+  for (let taken = 0; taken < 2; taken++) {
+    await world.run(world.nowMs + workerLimits.confirmMs - 1);
+    slow[taken]?.resolve(null);
+    await world.run(world.nowMs);
+  }
+  await world.run(world.nowMs + workerLimits.confirmMs - 1);
+  expect([slow.length, at(0).killed]).toEqual([3, false]);
+  await world.run(world.nowMs + 2);
+  expect(at(0).killed).toBe(true);
+});
+
 test("one that ends takes nothing along: the others go on, and what was told is over with it", async () => {
   const { world, crew, at, kinds } = scene(2, (told, index) =>
     told.kind === "mesh" && index === 0 ? new Promise(() => {}) : null,

@@ -205,7 +205,7 @@ class Slot {
 /** Something that was told and is not confirmed yet. */
 interface Open {
   readonly seq: number;
-  readonly dueMs: number;
+  dueMs: number;
   readonly settle: (answer: unknown) => void;
 }
 
@@ -364,6 +364,10 @@ class Member {
       return;
     }
     this.#open.shift();
+    const [next] = this.#open;
+    // What waited for this one has its own time: a worker that gets on is not killed for a long queue.
+    if (next !== undefined)
+      next.dueMs = Math.max(next.dueMs, this.#parts.clock.now() + workerLimits.confirmMs);
     this.#watch?.cancel();
     this.#watch = null;
     this.#watchFirst();

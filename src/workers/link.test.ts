@@ -38,6 +38,50 @@ test("one after the other, and each is confirmed when it is in force", async () 
   ]);
 });
 
+test("nothing but the mesh waits for the mesh, and all is confirmed in order", async () => {
+  const compiled = [Promise.withResolvers<null>(), Promise.withResolvers<null>()];
+  const lists = Promise.withResolvers<null>();
+  const taken: string[] = [];
+  const { told, said } = scene(({ kind }) => {
+    taken.push(kind);
+    if (kind === "mesh") return compiled[taken.filter((one) => one === "mesh").length - 1]?.promise;
+    return kind === "trust" ? lists.promise : kind;
+  });
+  const mesh = { kind: "mesh", change: {} } as const;
+  const trust = { kind: "trust", rootsPem: "", lists: [] } as const;
+  for (const [at, one] of [mesh, trust, mesh, trust, { kind: "serve" } as const, trust].entries())
+    told(at + 1, one);
+  await turns();
+  expect([taken, said()]).toEqual([["mesh", "trust"], []]);
+  compiled[0]?.resolve(null);
+  await turns();
+  expect([taken, said()]).toEqual([["mesh", "trust", "mesh"], [{ kind: "done", seq: 1, answer: null }]]);
+  lists.resolve(null);
+  await turns();
+  // The last waits for `serve`, which waits for all before it.
+  expect(taken).toEqual(["mesh", "trust", "mesh", "trust"]);
+  expect(said()).toHaveLength(2);
+  compiled[1]?.resolve(null);
+  await turns();
+  expect(taken).toEqual(["mesh", "trust", "mesh", "trust", "serve", "trust"]);
+  expect(said().map((one) => (one as { seq: number }).seq)).toEqual([1, 2, 3, 4, 5, 6]);
+});
+
+test("what is in force after the end is not confirmed any more, and what waited is not taken", async () => {
+  const first = Promise.withResolvers<null>();
+  const taken: string[] = [];
+  const { socket, told, said } = scene(({ kind }) => {
+    taken.push(kind);
+    return first.promise;
+  });
+  told(1, { kind: "mesh", change: {} });
+  told(2, { kind: "serve" });
+  socket.handler?.onClose(null);
+  first.resolve(null);
+  await turns();
+  expect([taken, said()]).toEqual([["mesh"], []]);
+});
+
 test("what cannot be put in force ends it, and the node hears why", async () => {
   const { told, said, lost } = scene(() => {
     throw new TypeError("no such thing");

@@ -1,4 +1,7 @@
-/** A worker's end: takes what its node tells, one after the other, and confirms each once it is in force. */
+/**
+ * A worker's end: takes what its node tells, and confirms each once it is in force, in order. What is taken of the mesh waits for what was
+ * taken of it before, whose policies may have to be compiled; nothing else waits for that, a revocation least of all.
+ */
 import { asMeshError, type MeshError } from "../base/errors.ts";
 import { workerLimits } from "../base/limits/host.ts";
 import type { Socket } from "../host/host.ts";
@@ -12,14 +15,28 @@ export interface LinkEvents {
   lost(error: MeshError | null): void;
 }
 
+/** What is taken one after the other; `all` waits for everything, and everything for it. */
+type Lane = "all" | "mesh" | "other";
+
+const lanes = 2;
+
+function laneOf({ kind }: Told): Lane {
+  if (kind === "begin" || kind === "serve") return "all";
+  return kind === "mesh" ? "mesh" : "other";
+}
+
+interface Waiting extends Numbered {
+  state: "told" | "taken" | "in force";
+  answer: unknown;
+}
+
 export class NodeLink {
   readonly #socket: Socket;
   readonly #events: LinkEvents;
   readonly #reader = new FrameReader();
-  readonly #waiting: Numbered[] = [];
+  readonly #waiting: Waiting[] = [];
   readonly #queue: Uint8Array[] = [];
   #queuedBytes = 0;
-  #isBusy = false;
   #isOver = false;
 
   constructor(socket: Socket, events: LinkEvents) {
@@ -44,27 +61,57 @@ export class NodeLink {
 
   #receive(bytes: Uint8Array): void {
     try {
-      for (const value of this.#reader.receive(bytes)) this.#waiting.push(readTold(value));
+      for (const value of this.#reader.receive(bytes))
+        this.#waiting.push({ ...readTold(value), state: "told", answer: null });
     } catch (thrown) {
       this.#end(asMeshError(thrown, "message_malformed", "peer"));
       return;
     }
-    if (!this.#isBusy) void this.#work();
+    this.#work();
   }
 
-  async #work(): Promise<void> {
-    this.#isBusy = true;
+  #work(): void {
+    for (let next = this.#next(); next !== null; next = this.#next()) this.#take(next);
+  }
+
+  /** The first that has nothing to wait for; null where there is none. */
+  #next(): Waiting | null {
+    const busy = new Set<Lane>();
+    for (const one of this.#isOver ? [] : this.#waiting) {
+      if (one.state === "in force") continue;
+      const lane = laneOf(one.told);
+      const waits = lane === "all" ? busy.size > 0 : busy.has(lane);
+      if (one.state === "told" && !waits) return one;
+      if (lane === "all") return null;
+      busy.add(lane);
+      if (busy.size === lanes) return null;
+    }
+    return null;
+  }
+
+  #take(one: Waiting): void {
+    one.state = "taken";
+    const fail = (thrown: unknown): void => this.#end(asMeshError(thrown, "bug", "local"));
     try {
-      for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-        const taken = this.#events.take(next.told);
-        const answer = taken instanceof Promise ? await taken : taken;
-        if (this.#isOver) return;
-        this.#write(writeFrame({ kind: "done", seq: next.seq, answer: answer ?? null }));
-      }
+      const taken = this.#events.take(one.told);
+      if (taken instanceof Promise)
+        taken.then((answer) => {
+          this.#confirm(one, answer);
+          this.#work();
+        }, fail);
+      else this.#confirm(one, taken);
     } catch (thrown) {
-      this.#end(asMeshError(thrown, "bug", "local"));
-    } finally {
-      this.#isBusy = false;
+      fail(thrown);
+    }
+  }
+
+  /** In order: a number confirms what was told before it as well. */
+  #confirm(one: Waiting, answer: unknown): void {
+    one.state = "in force";
+    one.answer = answer ?? null;
+    for (let first = this.#waiting[0]; first?.state === "in force"; first = this.#waiting[0]) {
+      this.#write(writeFrame({ kind: "done", seq: first.seq, answer: first.answer }));
+      this.#waiting.shift();
     }
   }
 

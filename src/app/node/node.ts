@@ -32,7 +32,7 @@ import { Names } from "../../proxy/names/names.ts";
 import { NodeTunnel } from "../../proxy/node.ts";
 import type { NodeContext } from "../../proxy/node_context.ts";
 import { OwnListeners } from "../../proxy/own_listeners.ts";
-import { policiesInForce } from "../../proxy/policy_wait.ts";
+import { inForce } from "../../proxy/policy_wait.ts";
 import { Telemetry } from "../../proxy/telemetry.ts";
 import { UnshownSources } from "../../proxy/unshown_sources.ts";
 import { type Lifecycle, startWithin } from "../lifecycle.ts";
@@ -179,6 +179,8 @@ async function build(
     engine.update(store.policies());
   });
   reportDryRuns(engine, logger);
+  const telemetry = new Telemetry(clock, logger, metrics);
+  const connections = new ConnectionRegistry(clock, telemetry, metrics);
   let workers: NodeWorkers | null = null;
   const mesh =
     membership === null
@@ -192,7 +194,7 @@ async function build(
           documents: readsDocuments(config) ? await holdDocuments(config) : null,
           documentsFor: config.layer7,
           inForce: async () => {
-            await policiesInForce(clock, engine);
+            await inForce(engine, connections);
             await workers?.inForce();
           },
         });
@@ -200,7 +202,6 @@ async function build(
 
   // Flows.
   const nodeNames = config.dns === null ? null : await openNames(host, config, config.dns, logger, store);
-  const telemetry = new Telemetry(clock, logger, metrics);
   const locals = new LocalWorkloads(clock, logger, store, {
     names: config.workloads ?? membership?.workloads ?? null,
     services: place.services,
@@ -226,7 +227,7 @@ async function build(
     virtual: nodeNames?.virtual ?? null,
     unshown: new UnshownSources(clock, logger),
     own: new OwnListeners(net, reservedAddresses(config)),
-    connections: new ConnectionRegistry(clock, telemetry, metrics),
+    connections,
     telemetry,
     settings: { ...nodeSettings(config), network },
   };

@@ -140,7 +140,7 @@ export const workerLimits = {
   maxDepth: 64,
   /** Workloads, services and policies of one frame, so that neither end holds its turn for long. */
   changesPerFrame: 250,
-  /** What a worker is told has to be in force by then, or it is killed and replaced. */
+  /** What a worker is told has to be in force by then, from when all before it was, or it is killed and replaced. */
   confirmMs: 10_000,
   /** From its start until it has the whole state. */
   startMs: 60_000,

@@ -52,3 +52,23 @@ test("what is open is visited in slices, each item once, whoever takes long", ()
   }
   expect([seen, isDone, turns]).toEqual([items, true, 1_000 / proxyLimits.recheckSliceMs]);
 });
+
+test("a fault of ours at one of them is told, and keeps no other from its turn", () => {
+  const deferred: (() => void)[] = [];
+  const clock = { now: () => 0, defer: (work: () => void) => void deferred.push(work) };
+  const seen: number[] = [];
+  let isDone = false;
+  const visit = (item: number): void => {
+    seen.push(item);
+    if (item === 1 || item === 3) throw new TypeError(`at ${item}`);
+  };
+  const done = (): void => {
+    isDone = true;
+  };
+  expect(() => sweep(clock, [0, 1, 2, 3], visit, done)).toThrow("at 1");
+  expect([seen, isDone]).toEqual([[0, 1], false]);
+  expect(() => deferred.shift()?.()).toThrow("at 3");
+  // The last one's, too: whoever waits for the end of it hears of that.
+  deferred.shift()?.();
+  expect([seen, isDone, deferred]).toEqual([[0, 1, 2, 3], true, []]);
+});

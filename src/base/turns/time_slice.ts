@@ -44,7 +44,8 @@ export class TimeSlice {
 
 /**
  * Visits each of what is open, since others must not wait for a hundred thousand. The first slice runs now: where there are few, all is
- * done when it returns. Some of them may have ended meanwhile; `visit` looks.
+ * done when it returns. Some of them may have ended meanwhile; `visit` looks. What it throws is a fault of ours, and keeps none of the
+ * others from its turn.
  */
 export function sweep<T>(
   clock: SliceClock,
@@ -56,15 +57,15 @@ export function sweep<T>(
   const slice = (): void => {
     const from = index;
     const untilMs = clock.now() + proxyLimits.recheckSliceMs;
-    for (; index < items.length; index++) {
-      // Each time: a visit may be a decision by ten thousand rules.
-      if (index > from && clock.now() >= untilMs) {
-        clock.defer(slice);
-        return;
-      }
-      visit(items[index] as T);
+    let isOver = false;
+    try {
+      // The time each time: a visit may be a decision by ten thousand rules.
+      while (index < items.length && (index === from || clock.now() < untilMs)) visit(items[index++] as T);
+      isOver = index === items.length;
+    } finally {
+      if (!isOver) clock.defer(slice);
     }
-    onDone();
+    if (isOver) onDone();
   };
   slice();
 }

@@ -75,7 +75,7 @@ test("without a clock they are compiled at the first decision", () => {
   expect([engine.isPreparing(here), outcome("p-7"), engine.preparing]).toEqual([false, "allowed", 0]);
 });
 
-test("whoever waits is told once they decide, and not for those that are no longer there", () => {
+test("whoever waits is told once they decide, and when none of them is there any more", () => {
   engine.update(all);
   engine.isPreparing(here);
   turns.run();
@@ -83,9 +83,9 @@ test("whoever waits is told once they decide, and not for those that are no long
   engine.update(range("q", many));
   turns.run(3);
   engine.update([]);
-  expect([engine.preparing, outcome("p-7")]).toEqual([0, "allowed"]);
+  expect([engine.preparing, outcome("p-7"), told]).toEqual([0, "allowed", 2]);
   turns.run();
-  expect([told, turns.isOver]).toEqual([1, true]);
+  expect([told, turns.isOver]).toEqual([2, true]);
 });
 
 test("a caller that is denied or left out meanwhile is in at no time, whether little has changed or much", () => {
@@ -138,8 +138,34 @@ test("what changes again and again is compiled in one turn after all", () => {
     "allowed",
     "no_allow_matched",
   ]);
+  // Whoever waits is told with the last change: nothing is left that could tell later.
+  expect(told).toBe(1);
   turns.run();
-  expect([outcome(`v${updates - 1}-7`), told]).toEqual(["allowed", 0]);
+  expect([outcome(`v${updates - 1}-7`), told]).toEqual(["allowed", 1]);
+});
+
+test("a fault of ours at one of them ends the wait, and refuses those that it is for until they change", () => {
+  let isBroken = false;
+  const broken = {
+    ...one("z"),
+    get rules() {
+      if (isBroken) throw new TypeError("a fault of ours");
+      return one("z").rules;
+    },
+  };
+  engine.update([...all, broken]);
+  expect(engine.isPreparing(here)).toBe(true);
+  isBroken = true;
+  expect(() => turns.run()).toThrow("a fault of ours");
+  expect([engine.preparing, engine.isPreparing(here), told, outcome("p-7")]).toEqual([
+    0,
+    false,
+    1,
+    "engine_unavailable",
+  ]);
+  engine.update(all);
+  turns.run();
+  expect([engine.isPreparing(here), outcome("p-7"), told]).toEqual([false, "allowed", 2]);
 });
 
 test("what makes room for others lets what is being compiled go on", () => {

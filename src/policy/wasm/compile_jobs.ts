@@ -32,7 +32,7 @@ export class CompileJob {
     return this.#isCancelled;
   }
 
-  /** Null before its last step. */
+  /** Null before its last step, and where a fault of ours has kept it from that. */
   get compiled(): CompiledGroup | null {
     return this.#compiled;
   }
@@ -85,11 +85,11 @@ export class CompileJobs {
       do isOver = job.isCancelled || job.advance();
       while (!isOver && this.#clock.now() < untilMs);
     } finally {
-      // A fault of ours ends the job as well: its group stays refused, and the others go on.
+      // A fault of ours ends the job as well: its group is refused, and the others go on.
       if (isOver) this.#queue.shift();
       if (this.#queue.length > 0) this.#later();
+      if (isOver && !job.isCancelled) this.#onDone(job);
     }
-    if (isOver && !job.isCancelled) this.#onDone(job);
   }
 }
 

@@ -69,6 +69,8 @@ class WasmPolicyEngine implements PolicyEngine {
     this.#idle.replace(this.#set, this.version + 1, this.#active);
     [this.#active, this.#idle] = [this.#idle, this.#active];
     this.#dryRuns.update(all);
+    // What was being compiled is gone, or was compiled here and now.
+    if (this.#active.preparing < this.#idle.preparing) this.#prepared.set(this.#prepared.value + 1);
   }
 
   wouldDeny(workload: Workload, permit: Permit): string | null {

@@ -122,6 +122,11 @@ export class LoadedPolicies {
     const base = { base: new Set(job.group.policies), retired: noPolicies, recent: noPolicies };
     this.#groups.delete(group.key);
     if (group.named) this.#namedGroupCount--;
+    if (job.compiled === null) {
+      this.#plans = new WeakMap();
+      this.#keep({ group, culprit: null, crowdedOut: false });
+      return true;
+    }
     const loaded = this.#bring(job.group, base, (name) => this.#loadCompiled(job, name));
     this.#plans = new WeakMap();
     if (isSame(group, job.group)) return true;

@@ -23,7 +23,7 @@ import { Names } from "../../../proxy/names/names.ts";
 import { NodeTunnel } from "../../../proxy/node.ts";
 import type { NodeContext } from "../../../proxy/node_context.ts";
 import { OwnListeners } from "../../../proxy/own_listeners.ts";
-import { policiesInForce } from "../../../proxy/policy_wait.ts";
+import { inForce } from "../../../proxy/policy_wait.ts";
 import { Telemetry } from "../../../proxy/telemetry.ts";
 import { UnshownSources } from "../../../proxy/unshown_sources.ts";
 import { TurnWatch } from "../../../transport/turn_watch.ts";
@@ -169,10 +169,10 @@ class Worker {
         throw new MeshError("message_malformed", "peer", "a worker begins once");
       case "mesh":
         this.#store.apply(told.change);
-        return policiesInForce(this.#host.clock, this.#context.engine);
+        return inForce(this.#context.engine, this.#context.connections);
       case "trust":
         if (told.rootsPem !== "") this.#context.trust.setRoots(told.rootsPem);
-        return this.#context.trust.setCrls(told.lists).then(() => null);
+        return this.#context.trust.setCrls(told.lists).then(() => this.#context.connections.decidedAgain());
       case "svid":
         return this.#svids.take(readSvid(told));
       case "no svid":
