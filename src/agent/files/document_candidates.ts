@@ -65,6 +65,7 @@ export class DocumentCandidates {
     }
     for (const file of files) {
       if (file.error !== null) made.#isUnclear(file.path, file.error);
+      if (isBlank(file)) yield* made.#takeBlank(file.path);
       yield* inSteps(file.entries, (entry) => made.#take(entry, file.path));
     }
     if (made.#unclear.size > 0) yield* made.#retainUnseen();
@@ -104,6 +105,17 @@ export class DocumentCandidates {
     if (refusedForWaypoint !== null) this.refusedForWaypoints.push(refusedForWaypoint);
   }
 
+  /** A command that writes to it may have only begun: between the two, mesh and policies would be gone. */
+  *#takeBlank(path: string): Generator<void> {
+    let held = 0;
+    yield* inSteps(this.#good, ([key, { location }]) => {
+      if (location.file === path && !this.#parsed.has(key)) held++;
+    });
+    if (held === 0) return;
+    const message = `the file is empty; what it held (documents: ${held}) stays in force until it has a line, or is removed`;
+    this.#isUnclear(path, { location: { file: path, line: 1, column: 1 }, resource: null, message });
+  }
+
   #isUnclear(path: string, error: DocumentError): void {
     this.errors.push(error);
     if (!this.#unclear.has(path)) this.#unclear.set(path, error);
@@ -120,6 +132,12 @@ export class DocumentCandidates {
   }
 }
 
-function isGood({ error, entries }: ParsedFile): boolean {
-  return error === null && entries.every(({ errors }) => errors.length === 0);
+function isGood(file: ParsedFile): boolean {
+  const { error, entries } = file;
+  return error === null && !isBlank(file) && entries.every(({ errors }) => errors.length === 0);
+}
+
+/** Not a line: a comment is one. */
+function isBlank({ error, text }: ParsedFile): boolean {
+  return error === null && text?.trim() === "";
 }

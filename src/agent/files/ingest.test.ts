@@ -409,6 +409,32 @@ describe("files under way", () => {
     expect(running.store.workloadsByName("shop", "b")[0]?.addresses[0]?.text).toBe("10.0.0.3");
   });
 
+  test("a file that stands empty keeps all it held, but for what another has; a line, or its removal, ends that", async () => {
+    const deny = policy("p", "{action: DENY, rules: [{}]}");
+    const running = await start({
+      "conf/a.yaml": `${entry("a", "10.0.0.1")}---\n${entry("b", "10.0.0.2")}---\n${deny}`,
+      "conf/never.yaml": "",
+    });
+    expect(running.errors()).toEqual([]);
+    running.world.texts.set("conf/c.yaml", entry("b", "10.0.0.3"));
+    await running.write("conf/a.yaml", " \n");
+    expect([running.workloads(), running.policies()]).toEqual([["a", "b"], ["shop/p"]]);
+    expect(running.store.workloadsByName("shop", "b")[0]?.addresses[0]?.text).toBe("10.0.0.3");
+    const complaint =
+      "conf/a.yaml:1:1 the file is empty; what it held (documents: 2) stays in force until it has a line, or is removed";
+    expect(running.errors()).toContain(complaint);
+    // It stays so, whatever else changes.
+    await running.write("conf/c.yaml", `${entry("b", "10.0.0.3")}---\n${entry("d", "10.0.0.4")}`);
+    expect([running.workloads(), running.policies()]).toEqual([["a", "b", "d"], ["shop/p"]]);
+    expect(running.errors()).toContain(complaint);
+    await running.write("conf/a.yaml", "# nothing any more\n");
+    expect([running.workloads(), running.policies(), running.errors()]).toEqual([["b", "d"], [], []]);
+    await running.write("conf/c.yaml", "");
+    expect(running.workloads()).toEqual(["b", "d"]);
+    await running.write("conf/c.yaml", null);
+    expect([running.workloads(), running.errors()]).toEqual([[], []]);
+  });
+
   test("a file that never rests keeps its last state, and is looked at again", async () => {
     const running = await start({ "conf/a.yaml": entry("a", "10.0.0.1") });
     running.world.texts.set("conf/a.yaml", entry("b", "10.0.0.2"));
