@@ -94,9 +94,9 @@ describe("the process", () => {
       said += bytes;
     });
     expect(await ended(child)).toBe(0);
-    const { written, isLost } = JSON.parse(said);
-    // A pipe holds 64 KiB, or what its owner may have.
-    expect([written > 0 && written < 10_000, isLost]).toEqual([true, true]);
+    const { written } = JSON.parse(said);
+    // A pipe holds 64 KiB, or what its owner may have; the runtime at its other end may read as much. The next line was lost.
+    expect([written > 0, written < 10_000]).toEqual([true, true]);
     child.stdout?.destroy();
   });
 

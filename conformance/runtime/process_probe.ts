@@ -8,7 +8,7 @@ if (process.argv[2] === "output") {
   const line = `${"x".repeat(1023)}\n`;
   let written = 0;
   while (written < 10_000 && own.writeOut(line)) written++;
-  own.writeError(JSON.stringify({ written, isLost: !own.writeOut(line) }));
+  own.writeError(JSON.stringify({ written }));
   process.exit(0);
 }
 own.onSignal((signal) => {

@@ -4,6 +4,7 @@ import { proxyLimits } from "../base/limits/proxy.ts";
 import { WatchSource } from "../base/watch.ts";
 import { type Authorization, emptyMatch } from "../mesh/authorization.ts";
 import { ip, workload } from "../mesh/testing/fixture.ts";
+import type { Workload } from "../mesh/workload.ts";
 import { mintPermit, type PolicyConnection } from "../policy/decision.ts";
 import { engineUnavailable } from "../policy/denial.ts";
 import type { PolicyEngine } from "../policy/policy_engine.ts";
@@ -62,7 +63,7 @@ async function decide(): Promise<void> {
     prepared,
     decide: (_local: unknown, one: PolicyConnection) =>
       refuses ? engineUnavailable(null, 2) : mintPermit(one, 1, null),
-    wouldDeny: () => null,
+    wouldDeny: ({ labels }: Workload) => labels.get("strict") ?? null,
   };
   const context = scene.context({ engine } as unknown as Parameters<FlowScene["context"]>[0]);
   decideWhenReady(context, connection, db, asked).then(
@@ -108,6 +109,15 @@ test("decided again, a workload that is gone or has another identity has its own
     code: "workload_changed",
     message: "shop/db is no longer in the mesh",
   });
+});
+
+test("what a dry run would have refused is told of the workload that was decided about, as it is by then", async () => {
+  missing = ["shop/not-here"];
+  await decide();
+  missing = [];
+  scene.store.apply({ workloads: { upsert: [{ ...db, labels: new Map([["strict", "would have been"]]) }] } });
+  await scene.settle();
+  expect(connection.record.dryRun).toBe("would have been");
 });
 
 test("policies that are being compiled are waited for until they decide, or for so long", async () => {

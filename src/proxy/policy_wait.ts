@@ -29,7 +29,7 @@ export async function decideWhenReady(
   const decision = context.engine.decide(workload, asked);
   if (!decision.allowed) return denialError(decision);
   connection.record.allowedBy = decision.policy;
-  connection.record.dryRun = context.engine.wouldDeny(local, decision);
+  connection.record.dryRun = context.engine.wouldDeny(workload, decision);
   return decision;
 }
 

@@ -6,6 +6,8 @@ import { hostLimits } from "../limits/host.ts";
 
 /** The part of a clock that is needed here; the host's `Clock` fits. */
 export interface TurnClock {
+  /** Monotonic milliseconds. */
+  now(): number;
   /** Runs `work` after everything else that is ready. */
   defer(work: () => void): void;
 }
@@ -21,10 +23,7 @@ export class Turns {
   readonly #next = () => {
     this.#ending = false;
     this.#spentMs = 0;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const job of waiting) job();
-    this.#runJobs();
+    this.#callWaiting();
   };
 
   private constructor(clock: TurnClock) {
@@ -65,17 +64,45 @@ export class Turns {
     this.#awaitEnd();
   }
 
+  /** The same for a job that does not say what it spent. */
+  runCounted(job: () => void): void {
+    this.run(() => {
+      const from = this.#clock.now();
+      try {
+        job();
+      } finally {
+        this.spend(this.#clock.now() - from);
+      }
+    });
+  }
+
   /** Calls back in the next turn, in the order of the calls, whether there is time or not: whoever has none asks again. */
   later(job: () => void): void {
     this.#waiting.push(job);
     this.#awaitEnd();
   }
 
+  /** A bug in one is told as every other, and the jobs of everybody else are done, each once. */
+  #callWaiting(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    let called = 0;
+    try {
+      while (called < waiting.length) waiting[called++]?.();
+      this.#runJobs();
+    } finally {
+      if (called < waiting.length) this.#waiting = [...waiting.slice(called), ...this.#waiting];
+      if (this.#waiting.length > 0 || this.#jobs.length > 0) this.#awaitEnd();
+    }
+  }
+
   #runJobs(): void {
     let done = 0;
-    for (; done < this.#jobs.length && this.hasTime; done++) this.#jobs[done]?.();
-    this.#jobs.splice(0, done);
-    if (this.#jobs.length > 0) this.#awaitEnd();
+    try {
+      while (done < this.#jobs.length && this.hasTime) this.#jobs[done++]?.();
+    } finally {
+      this.#jobs.splice(0, done);
+    }
   }
 
   #awaitEnd(): void {

@@ -90,7 +90,7 @@ export function cleanRuns(from: number, pagemap: Uint32Array): readonly Mapping[
  * fifth of its CPU. Both are read from the environment when the process begins, and from nowhere later, so the program begins once more with
  * them set: before anything else of it runs, and as the same process.
  *
- * Returns where nothing is to be done: it is set (by whoever starts the program, or by this), or this system has no way to begin again.
+ * Returns where nothing is to be done: the allocator is told (by whoever starts the program, or by this), or there is no way to begin again.
  *
  * @param commands that it is worth it for, which run for long; others are over before it pays.
  * @param tunnels those of them that carry traffic: what they do for a connection they do thousands of times. A control plane has long work
@@ -98,21 +98,24 @@ export function cleanRuns(from: number, pagemap: Uint32Array): readonly Mapping[
  */
 export function keepFreedPages(commands: readonly string[], tunnels: readonly string[]): void {
   if (process.platform !== "linux" || process.env[purgeDelay] !== undefined) return;
-  const given = (words: readonly string[]): boolean => process.argv.some((word) => words.includes(word));
-  if (!given(commands)) return;
+  // The command alone: another program that is named behind it, as in `fairlead run -- node`, would inherit what is set here.
+  const [, , command = ""] = process.argv;
+  if (!commands.includes(command)) return;
   const library = openCLibrary((name) =>
     dlopen(name, { execve: { args: ["ptr", "ptr", "ptr"], returns: "i32" } }),
   );
   if (library === null) return;
   try {
     const path = strings(Buffer.from("/proc/self/exe\0"));
+    // The engine goes by the last of two, and what an operator has set is the operator's.
+    const compilesLater = tunnels.includes(command) && process.env[compileAfter] === undefined;
     // As the kernel has them: what the runtime has made of its arguments is not what it was given.
     const argv = strings(readFileSync("/proc/self/cmdline"));
     const environment = strings(
       Buffer.concat([
         readFileSync("/proc/self/environ"),
         Buffer.from(`${purgeDelay}=${hostLimits.freedPagesMs}\0`),
-        Buffer.from(given(tunnels) ? `${compileAfter}=${hostLimits.compileAfter}\0` : ""),
+        Buffer.from(compilesLater ? `${compileAfter}=${hostLimits.compileAfter}\0` : ""),
       ]),
     );
     library.symbols.execve(ptr(path.bytes), ptr(argv.pointers), ptr(environment.pointers));

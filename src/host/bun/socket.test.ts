@@ -203,4 +203,14 @@ describe("connections that end at the same moment", () => {
     await settle();
     expect(told.slice(perTurn)).toEqual([perTurn, perTurn]);
   });
+
+  test("one that is reset before its turn comes is told no end any more, and is over once", async () => {
+    const { sockets, told, turn } = crowd(perTurn + 1);
+    for (const socket of sockets) socket.onNativeEnd();
+    sockets.at(-1)?.reset();
+    await settle();
+    for (let turns = 0; turns < 3; turns++) turn();
+    await settle();
+    expect(told.slice(perTurn)).toEqual([perTurn]);
+  });
 });

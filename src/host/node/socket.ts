@@ -7,6 +7,7 @@ import { assert } from "../../base/assert.ts";
 import type { Blame, MeshError } from "../../base/errors.ts";
 import type { SocketAddress } from "../../base/ip.ts";
 import { hostLimits } from "../../base/limits/host.ts";
+import { Turns } from "../../base/turns/turns.ts";
 import type { Socket, SocketHandler, Timer } from "../host.ts";
 import { connectionError, systemErrorName } from "../socket_errors.ts";
 import { resetNative, type SocketContext } from "./native.ts";
@@ -37,6 +38,8 @@ export class NodeSocket implements Socket {
   #remoteEnded = false;
   /** What the runtime had when the connection was lost: delivered before the loss is told. */
   #held: Uint8Array[] = [];
+  /** `onEnd` waits for a turn that has time. */
+  #endHeld = false;
   #droppedBytes = 0;
   /** Set once the connection is over; the object waits for a handler that can be told. */
   #gone: { readonly error: MeshError | null } | null = null;
@@ -160,8 +163,9 @@ export class NodeSocket implements Socket {
 
   readonly #onEnd = (): void => {
     this.#remoteEnded = true;
-    const handler = this.#handler;
-    if (this.#phase === "open" && handler !== null) this.#call(() => handler.onEnd());
+    if (this.#phase !== "open") return;
+    this.#endHeld = true;
+    this.#deliverInTurn();
   };
 
   readonly #onWritten = (): void => {
@@ -214,15 +218,21 @@ export class NodeSocket implements Socket {
   /** Our own close or reset: what was not delivered is no longer wanted. */
   #discard(): void {
     this.#held = [];
+    this.#endHeld = false;
     this.#release(null);
   }
 
   #schedule(): void {
-    queueMicrotask(() => this.#deliverGone());
+    queueMicrotask(() => this.#deliverInTurn());
+  }
+
+  /** All connections of a caller that ends may end at once: those that have no time in this turn are told of in a later one. */
+  #deliverInTurn(): void {
+    Turns.of(this.#context.clock).runCounted(() => this.#deliver());
   }
 
   /** A connection that is over cannot be held back any more: what came before its end is delivered even when paused. */
-  #deliverGone(): void {
+  #deliver(): void {
     const gone = this.#gone;
     while (this.#handler !== null && gone !== null) {
       const bytes = this.#held.shift();
@@ -231,7 +241,12 @@ export class NodeSocket implements Socket {
       this.#call(() => handler.onData(bytes));
     }
     const handler = this.#handler;
-    if (handler === null || gone === null || this.#gone === null) return;
+    if (handler === null) return;
+    if (this.#endHeld) {
+      this.#endHeld = false;
+      this.#call(() => handler.onEnd());
+    }
+    if (gone === null || this.#gone === null) return;
     this.#gone = null;
     this.#handler = null;
     this.#call(() => handler.onClose(gone.error));
