@@ -32,6 +32,11 @@ function policyContract(name: string, createEngine: (options: PolicyEngineOption
   const matches = (fields: Partial<Match>, context: PolicyConnection) =>
     load([policy({ rules: [rule([match(fields)])] })]).decide(workload(), context).allowed;
 
+  test(`${name}: nothing is being compiled for who has no clock`, () => {
+    const engine = load([policy({})]);
+    expect([engine.isPreparing(workload()), engine.preparing]).toEqual([false, 0]);
+  });
+
   describe(`${name}: one match`, () => {
     /** Field → whether plaintext, the identity `td/ns/namespace/sa/account`, and the alternative match. */
     const table: readonly (readonly [string, Partial<Match>, boolean, boolean, boolean])[] = [

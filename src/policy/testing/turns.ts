@@ -6,6 +6,8 @@ export class Turns implements SliceClock {
   readonly #waiting: (() => void)[] = [];
   /** How often the clock was asked in the turn that took most. */
   most = 0;
+  /** Whether one of them is under way. */
+  isRunning = false;
 
   now(): number {
     return this.#now++;
@@ -26,7 +28,12 @@ export class Turns implements SliceClock {
       const work = this.#waiting.shift();
       if (work === undefined) break;
       const before = this.#now;
-      work();
+      this.isRunning = true;
+      try {
+        work();
+      } finally {
+        this.isRunning = false;
+      }
       this.most = Math.max(this.most, this.#now - before);
     }
     return count;

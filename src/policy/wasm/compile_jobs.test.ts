@@ -198,3 +198,50 @@ test("what cannot be compiled is refused for good, and the others are compiled",
   });
   expect(decision.allowed).toBe(true);
 });
+
+// A generator that threw is at its end: it was taken for one that had compiled no rule, and what was to be denied was let in.
+test("a fault of ours in any step of a job refuses its group for good, and the others are compiled", () => {
+  const few = all.slice(0, 8);
+  const elsewhere = workload({ namespace: "other" });
+  const others = few.map((each) => ({ ...each, namespace: "other" }));
+  let faults = 0;
+  for (let sound = 0; ; sound++) {
+    let reads = 0;
+    const faulty = {
+      ...one("p-7", "DENY"),
+      get rules() {
+        if (turns.isRunning && reads++ === sound) throw new Error("a fault");
+        return one("p-7").rules;
+      },
+    };
+    engine = createPolicyEngine({ missingPolicy: "deny", clock: turns, limits: { maxValuesAtOnce: 3 } });
+    engine.update([...few, faulty, ...others]);
+    expect([engine.isPreparing(here), engine.isPreparing(elsewhere)]).toEqual([true, true]);
+    let isFaulty = false;
+    while (!turns.isOver)
+      try {
+        turns.run();
+      } catch {
+        isFaulty = true;
+      }
+    expect([engine.isPreparing(here), engine.isPreparing(elsewhere)]).toEqual([false, false]);
+    if (!isFaulty) break;
+    faults++;
+    for (const { name } of few) expect(outcome(name)).toBe("engine_unavailable");
+  }
+  expect(outcome("p-7")).toBe("denied_by_rule");
+  expect(faults).toBeGreaterThan(3);
+});
+
+test("of two that are compiled at the same time each decides by its own, whichever is ready first", () => {
+  const others = range("q", many).map((each) => ({ ...each, namespace: "other" }));
+  engine.update([...all, ...others]);
+  const elsewhere = workload({ namespace: "other" });
+  expect([engine.isPreparing(here), engine.isPreparing(elsewhere)]).toEqual([true, true]);
+  // The first begins again, behind the second.
+  engine.update([...range("r", many), ...others]);
+  while (engine.isPreparing(elsewhere)) turns.run(1);
+  expect([outcome("q-7"), outcome("r-7")]).toEqual(["engine_unavailable", "engine_unavailable"]);
+  turns.run();
+  expect([outcome("q-7"), outcome("r-7"), told]).toEqual(["no_allow_matched", "allowed", 2]);
+});

@@ -52,9 +52,10 @@ export class CompileJob {
 export class CompileJobs {
   readonly #clock: SliceClock;
   readonly #limits: PolicyLimits;
+  /** Called for one that was cancelled, too: it has come to nothing. */
   readonly #onDone: (job: CompileJob) => void;
+  /** The first one has a turn to come. */
   readonly #queue: CompileJob[] = [];
-  #isRunning = false;
 
   constructor(clock: SliceClock, limits: PolicyLimits, onDone: (job: CompileJob) => void) {
     this.#clock = clock;
@@ -66,30 +67,33 @@ export class CompileJobs {
   start(group: PolicyGroup, restarts: number): CompileJob {
     const job = new CompileJob(group, restarts, this.#limits);
     this.#queue.push(job);
-    if (!this.#isRunning) this.#later();
+    if (this.#queue.length === 1) this.#later();
     return job;
   }
 
   #later(): void {
-    this.#isRunning = true;
-    this.#clock.defer(() => this.#slice());
+    const [job] = this.#queue;
+    if (job !== undefined) this.#clock.defer(() => this.#slice(job));
   }
 
-  #slice(): void {
-    const [job] = this.#queue;
-    this.#isRunning = false;
-    if (job === undefined) return;
-    const untilMs = this.#clock.now() + meshLimits.parseSliceMs;
-    let isOver = true;
+  #slice(job: CompileJob): void {
+    let goesOn = false;
     try {
-      do isOver = job.isCancelled || job.advance();
-      while (!isOver && this.#clock.now() < untilMs);
+      goesOn = this.#advance(job);
     } finally {
-      // A fault of ours ends the job as well: its group is refused, and the others go on.
-      if (isOver) this.#queue.shift();
-      if (this.#queue.length > 0) this.#later();
-      if (isOver && !job.isCancelled) this.#onDone(job);
+      // A fault of ours ends the job as well, in whichever step: its group is refused, and the others go on.
+      if (!goesOn) this.#queue.shift();
+      this.#later();
+      if (!goesOn) this.#onDone(job);
     }
+  }
+
+  /** @returns whether there is more of it. */
+  #advance(job: CompileJob): boolean {
+    const untilMs = this.#clock.now() + meshLimits.parseSliceMs;
+    do if (job.isCancelled || job.advance()) return false;
+    while (this.#clock.now() < untilMs);
+    return true;
   }
 }
 

@@ -12,7 +12,7 @@ import { engineUnavailable, joinNames, noAllowMatched, policyMissing } from "../
 import type { PolicyEngineOptions, PolicyLimits } from "../policy_engine.ts";
 import { type PolicyGroup, PolicySet } from "../policy_set.ts";
 import { canCompile, compileSection } from "./compile.ts";
-import { areMany, type CompileJob, type CompileJobs } from "./compile_jobs.ts";
+import { areMany, type CompiledGroup, type CompileJob, type CompileJobs } from "./compile_jobs.ts";
 import { differenceOf, isSame } from "./group_difference.ts";
 import { type LoadedSection, PolicyImage } from "./image.ts";
 import {
@@ -122,12 +122,13 @@ export class LoadedPolicies {
     const base = { base: new Set(job.group.policies), retired: noPolicies, recent: noPolicies };
     this.#groups.delete(group.key);
     if (group.named) this.#namedGroupCount--;
-    if (job.compiled === null) {
+    const { compiled } = job;
+    if (compiled === null) {
       this.#plans = new WeakMap();
       this.#keep({ group, culprit: null, crowdedOut: false });
       return true;
     }
-    const loaded = this.#bring(job.group, base, (name) => this.#loadCompiled(job, name));
+    const loaded = this.#bring(job.group, base, (name) => this.#loadCompiled(compiled, name));
     this.#plans = new WeakMap();
     if (isSame(group, job.group)) return true;
     // What has come meanwhile is put beside it.
@@ -135,8 +136,8 @@ export class LoadedPolicies {
     return true;
   }
 
-  #loadCompiled(job: CompileJob, name: SectionName): LoadedLayers | Refusal {
-    const section = job.compiled?.get(name) ?? null;
+  #loadCompiled(compiled: CompiledGroup, name: SectionName): LoadedLayers | Refusal {
+    const section = compiled.get(name) ?? null;
     if (section === null || section === "too_large") return section ?? { base: null, recent: null };
     const base = this.image.load(section);
     return base === null ? "crowded_out" : { base, recent: null };
