@@ -128,6 +128,27 @@ describe("a host's own certificate", () => {
     expect(clock.timers).toBe(0);
   });
 
+  test("what failed by a clock that was wrong is tried again within a minute of its being set right", async () => {
+    for (const [setBackMs, calls] of [
+      [pkiLimits.clockSetMs, 1],
+      [-pkiLimits.clockSetMs, 1],
+      [pkiLimits.clockSetMs - 1, 0],
+    ] as const) {
+      const { clock, server, identity, renewals } = await bench();
+      server.fault = new MeshError("certificate_expired", "peer", "it has expired");
+      await clock.advance(13 * hour);
+      // The next attempt is further away than the next look at the clock.
+      const attempts = server.calls;
+      while (server.calls === attempts) await clock.advance(1_000);
+      const before = server.calls;
+      clock.jumpWall(-setBackMs);
+      server.fault = null;
+      await clock.advance(joinLimits.clockCheckMs);
+      expect([server.calls - before, renewals()]).toEqual([calls, calls]);
+      identity.close();
+    }
+  });
+
   test("a refusal says what to do", async () => {
     const { clock, server, identity } = await bench();
     server.fault = new GrpcError(grpcCode.permissionDenied, "no");
@@ -310,6 +331,16 @@ describe("what happens meanwhile", () => {
     const before = await files.readText("/state/node.json");
     expect(await identity.setRoots("others")).toBeNull();
     expect(await files.readText("/state/node.json")).toBe(before);
+    identity.close();
+  });
+
+  test("a file that another process wrote with the same certificate in it makes no connection again", async () => {
+    const { clock, files, identity, renewals } = await bench();
+    await identity.follow();
+    const rootsPem = `${identity.node.rootsPem}\n`;
+    await writeNodeFile(files, "/state", { ...identity.node, rootsPem });
+    await clock.advance(1);
+    expect([identity.node.rootsPem, renewals()]).toEqual([rootsPem, 0]);
     identity.close();
   });
 

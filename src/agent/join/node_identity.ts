@@ -53,6 +53,8 @@ export class NodeIdentity {
   /** Why the roots in memory are not on the disk; null when they are. */
   #unkept: string | null = null;
   #notBeforeNow = 0;
+  /** How far the wall clock was ahead of the monotonic one when the last renewal began. */
+  #triedAheadMs = 0;
   #closed = false;
   /** Ends the watch of the file; null while this process keeps it. */
   #unfollow: (() => void) | null = null;
@@ -172,6 +174,7 @@ export class NodeIdentity {
   async #renew(): Promise<boolean> {
     const { clock, random, provider, caller, logger, onRenewed } = this.#options;
     const { membership } = this.#node;
+    this.#triedAheadMs = clock.wallMs() - clock.now();
     try {
       const key = await createNodeKey(provider, membership.trustDomain, membership.node);
       const response = await caller.unary(join.renew, newMessage(RenewRequestSchema, { csr: key.csrPem }));
@@ -273,6 +276,9 @@ export class NodeIdentity {
     const longestMs = this.#unkept === null ? joinLimits.clockCheckMs : joinLimits.keepRetryMs;
     const delayMs = Math.min(Math.max(untilDue, untilAllowed, 0), longestMs);
     this.#timer = clock.setTimer(delayMs, () => {
+      // What failed by a clock that was wrong is tried again when that is set right, however often it had failed.
+      const movedMs = clock.wallMs() - clock.now() - this.#triedAheadMs;
+      if (Math.abs(movedMs) >= pkiLimits.clockSetMs) this.#notBeforeNow = clock.now();
       const isHalfLife = isRenewalDue(this.#node.credential, this.#renewAtMs, clock.wallMs());
       const isDue = isHalfLife || clock.now() >= this.#wantedAtNow;
       // A renewal writes both, and what is in memory now would come after it with the certificate from before.
