@@ -8,8 +8,10 @@ import { assert } from "../../src/base/assert.ts";
 import { IpAddress } from "../../src/base/ip.ts";
 import { hostLimits } from "../../src/base/limits/host.ts";
 import { rejectionOf } from "../../src/base/testing/rejection.ts";
+import type { Socket } from "../../src/host/host.ts";
 import { createNodeHost } from "../../src/host/node/host.ts";
 import { type HostFixture, hostContract } from "../../src/host/testing/contract.ts";
+import { keepAliveTimers } from "../../src/host/testing/keep_alive_timers.ts";
 import { connectRecorders } from "../../src/host/testing/recorder.ts";
 
 /** A hang alone reaches it. */
@@ -63,6 +65,28 @@ describe("what this host alone bounds", () => {
     for (const { socket } of [client, more.client]) socket.reset();
     close();
     more.close();
+    await made.close();
+  });
+
+  test("connections are not probed all at once, at neither end", async () => {
+    const made = await fixture("127.0.0.1");
+    const { net } = made.host;
+    const accepted: Socket[] = [];
+    const listener = net.listen(
+      { address: { ip: made.address, port: 0 } },
+      (socket) => void accepted.push(socket),
+    );
+    const dial = () => net.connect({ to: listener.address, timeoutMs: patienceMs });
+    const dialled = await Promise.all(Array.from({ length: 50 }, dial));
+    await made.until(() => accepted.length === dialled.length, "all of them");
+    for (const seconds of keepAliveTimers(listener.address.port)) {
+      expect(seconds.length).toBe(dialled.length);
+      expect(Math.min(...seconds)).toBeGreaterThan(hostLimits.keepAliveMinSeconds - 20);
+      expect(Math.max(...seconds)).toBeLessThanOrEqual(hostLimits.keepAliveMaxSeconds);
+      expect(new Set(seconds.map(Math.round)).size).toBeGreaterThan(10);
+    }
+    for (const socket of [...accepted, ...dialled]) socket.reset();
+    listener.close();
     await made.close();
   });
 

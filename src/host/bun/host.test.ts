@@ -1,4 +1,5 @@
 /** The contract on real sockets, over both families. */
+import { dlopen } from "bun:ffi";
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -7,11 +8,14 @@ import { join } from "node:path";
 import { assert } from "../../base/assert.ts";
 import { IpAddress } from "../../base/ip.ts";
 import { hostLimits } from "../../base/limits/host.ts";
-import type { KeepAlive } from "../host.ts";
+import type { KeepAlive, Socket } from "../host.ts";
 import { type HostFixture, hostContract } from "../testing/contract.ts";
 import { fullBacklog } from "../testing/full_backlog.ts";
+import { keepAliveTimers } from "../testing/keep_alive_timers.ts";
 import { ListenerTable, type TableEntry } from "./handover/listener_table.ts";
 import { createBunHost } from "./host.ts";
+import { openCLibrary } from "./linux_socket.ts";
+import { BunSocket } from "./socket.ts";
 
 /** A hang alone reaches it. */
 const patienceMs = 60_000;
@@ -74,6 +78,20 @@ test("a file that cannot be read is told in words", async () => {
   expect(await said(import.meta.dir)).toBe(`cannot read ${import.meta.dir}: it is a directory`);
 });
 
+/** TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT (linux/tcp.h). */
+function keepAliveOptions(fd: number): readonly number[] {
+  const library = openCLibrary((name) =>
+    dlopen(name, { getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" } }),
+  );
+  const value = new Int32Array(new ArrayBuffer(4));
+  const length = new Uint32Array(new ArrayBuffer(4));
+  return [4, 5, 6].map((option) => {
+    length[0] = 4;
+    expect(library?.symbols.getsockopt(fd, 6, option, value, length)).toBe(0);
+    return value[0] ?? 0;
+  });
+}
+
 // The kernel drops probes that many connections send at once, and after nine that were dropped a connection that lives.
 test.skipIf(process.platform !== "linux")(
   "connections are not probed all at once, at neither end",
@@ -81,7 +99,7 @@ test.skipIf(process.platform !== "linux")(
     const host = createBunHost();
     const loopback = IpAddress.parse("127.0.0.1");
     assert(loopback !== null, "an address");
-    const accepted: { reset(): void }[] = [];
+    const accepted: Socket[] = [];
     const listener = host.net.listen(
       { address: { ip: loopback, port: 0 } },
       (socket) => void accepted.push(socket),
@@ -90,19 +108,19 @@ test.skipIf(process.platform !== "linux")(
       Array.from({ length: 100 }, () => host.net.connect({ to: listener.address, timeoutMs: 10_000 })),
     );
     while (accepted.length < dialled.length) await new Promise((resolve) => setImmediate(resolve));
-    const port = `0100007F:${listener.address.port.toString(16).toUpperCase().padStart(4, "0")}`;
-    const table = readFileSync("/proc/net/tcp", "utf8").split("\n");
     const { keepAliveMinSeconds: least, keepAliveMaxSeconds: most } = hostLimits;
-    for (const column of [1, 2]) {
-      const lines = table.map((line) => line.trim().split(/\s+/)).filter((words) => words[column] === port);
-      const seconds = lines.flatMap((words) => {
-        const [timer, when = ""] = (words[5] ?? "").split(":");
-        return timer === "02" ? [Number.parseInt(when, 16) / 100] : [];
-      });
+    for (const seconds of keepAliveTimers(listener.address.port)) {
       expect(seconds.length).toBeGreaterThan(90);
       expect(Math.min(...seconds)).toBeGreaterThan(least - 20);
       expect(Math.max(...seconds)).toBeLessThanOrEqual(most);
       expect(new Set(seconds.map(Math.round)).size).toBeGreaterThan(20);
+    }
+    // What is not answered is asked again as late, and so often.
+    for (const socket of [...accepted, ...dialled]) {
+      assert(socket instanceof BunSocket, "a socket of this host");
+      const [idle = 0, interval, probes] = keepAliveOptions(socket.fd);
+      expect([interval, probes]).toEqual([idle, hostLimits.keepAliveProbes]);
+      expect(idle).toBeGreaterThanOrEqual(least);
     }
     for (const socket of [...accepted, ...dialled]) socket.reset();
     listener.close();

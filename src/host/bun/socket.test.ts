@@ -73,6 +73,28 @@ describe("bytes that come while no handler may be told", () => {
     expect(calls).toEqual(["pause", "resume"]);
   });
 
+  test("count as long as they are held, and not after that", async () => {
+    const { socket } = setUp();
+    const recorder = new Recorder(socket);
+    for (let round = 1; round <= 3; round++) {
+      socket.pause();
+      socket.onNativeData(new Uint8Array(hostLimits.heldBytes));
+      socket.resume();
+      await settle();
+      expect([recorder.byteCount, recorder.closes]).toEqual([round * hostLimits.heldBytes, 0]);
+    }
+  });
+
+  test("an end without any is told to whoever comes to handle it", async () => {
+    const { socket } = setUp();
+    socket.onNativeEnd();
+    await settle();
+    const recorder = new Recorder(socket);
+    expect(recorder.ends).toBe(0);
+    await settle();
+    expect(recorder.order).toEqual(["end"]);
+  });
+
   test("past the limit the connection is reset with limit_reached", async () => {
     const { socket, calls } = setUp();
     const recorder = new Recorder(socket);

@@ -103,7 +103,7 @@ export class BunSocket implements Socket, NativeEvents {
     if (!this.#paused) return;
     this.#paused = false;
     if (this.#handler === null) return;
-    if (this.#held !== null || this.#endHeld) this.#schedule();
+    if (this.#held !== null) this.#schedule();
     else this.#resumeNative();
   }
 
@@ -192,7 +192,7 @@ export class BunSocket implements Socket, NativeEvents {
     if (this.#phase === "lingering") this.#native.end();
     if (this.#phase !== "open") return;
     this.#endHeld = true;
-    if (this.#handler !== null && this.#held === null) this.#deliverInTurn();
+    this.#deliverInTurn();
   }
 
   onNativeError(error: unknown): void {

@@ -1,6 +1,6 @@
 /**
- * A worker that passing tests start, and tell where to listen: to whoever speaks to it it says its number, where the caller wanted to go, and
- * whether nine tunnels from there would be too many for it.
+ * A worker that passing tests start, and tell where to listen: to whoever speaks to it it says its number, where the caller wanted to go, how
+ * many connections it has passed on, and whether nine tunnels from there would be too many for it. Told to close, it listens no more first.
  */
 import { IpAddress } from "../../base/ip.ts";
 import { createBunRuntime } from "../bun/host.ts";
@@ -12,7 +12,7 @@ const ip = IpAddress.parse(process.argv[2] ?? "");
 if (received === null || ip === null) throw new Error("a worker is started by a test");
 const credentials = JSON.parse(process.argv[4] ?? "null");
 const { net } = host;
-net.listen(
+const listener = net.listen(
   { address: { ip, port: Number(process.argv[3]) }, reusePort: true, tls: credentials !== null },
   async (socket) => {
     const { local } = socket;
@@ -22,10 +22,14 @@ net.listen(
         : await net.tlsServer(socket, { credentials, alpn: ["test"], timeoutMs: 10_000 }).catch(() => null);
     const words = (): string => {
       const isTooMany = received.hasRoomElsewhere(socket.remote.ip, local, { ofSource: 9, all: 9 });
-      return `${place[0]} ${local.ip.text}:${local.port} ${isTooMany ? "too many" : "right"}`;
+      const where = `${local.ip.text}:${local.port}`;
+      return `${place[0]} ${where} ${received.passedOn()} ${isTooMany ? "too many" : "right"}`;
     };
     spoken?.setHandler({
-      onData: () => void spoken.write(new TextEncoder().encode(words())),
+      onData: ([first]) => {
+        if (first === 2) listener.close();
+        spoken.write(new TextEncoder().encode(words()));
+      },
       onDrain() {},
       onEnd: () => spoken.end(),
       onClose() {},

@@ -1,4 +1,5 @@
 /** Workers as processes of their own, which pass each other what they accept. */
+import { dlopen } from "bun:ffi";
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { IpAddress } from "../../../base/ip.ts";
@@ -6,8 +7,10 @@ import { workerLimits } from "../../../base/limits/host.ts";
 import type { Socket } from "../../host.ts";
 import { testAuthority } from "../../testing/credentials.ts";
 import { createBunHost } from "../host.ts";
+import { BunSocket } from "../socket.ts";
 import { DescriptorMessages } from "./descriptor_messages.ts";
 import { Passing, Places } from "./passing.ts";
+import { type PlaceKind, PlaceTable } from "./place_table.ts";
 
 const { net, clock } = createBunHost();
 const localhost = ip("127.0.0.1");
@@ -59,12 +62,13 @@ class Crew {
     return { crew, children };
   }
 
-  /** Resolves when it listens. */
-  async start(worker: number): Promise<Bun.Subprocess> {
+  /** Resolves when it listens. @param most descriptors that it may have. */
+  async start(worker: number, most: number | null = null): Promise<Bun.Subprocess> {
     const { place, descriptors } = this.places.of(worker);
     const [near, far] = this.#messages.pair();
     const child = Bun.spawn(
       [
+        ...(most === null ? [] : ["sh", "-c", `ulimit -n ${most}; exec "$@"`, "sh"]),
         ...[process.execPath, join(import.meta.dir, "../../testing/passing_worker.ts")],
         ...[this.#listen, `${this.port}`, this.#credentials],
       ],
@@ -118,11 +122,14 @@ class Caller {
     return new Caller(await net.tlsClient(socket, options));
   }
 
-  /** @returns who it was, where the connection arrived, and whether nine tunnels would be `too many` or `right`. */
-  async ask(): Promise<readonly string[]> {
-    this.#socket.write(new Uint8Array([1]));
-    const [who = "", where = "", ...rest] = (await this.#answer.promise).split(" ");
-    return [who, where, rest.join(" ")];
+  /**
+   * @param closes tells it to close its listener first.
+   * @returns who it was, where the connection arrived, whether nine tunnels would be `too many` or `right`, and how many it passed on.
+   */
+  async ask(closes = false): Promise<readonly string[]> {
+    this.#socket.write(new Uint8Array([closes ? 2 : 1]));
+    const [who = "", where = "", passedOn = "", ...rest] = (await this.#answer.promise).split(" ");
+    return [who, where, rest.join(" "), passedOn];
   }
 
   end(): void {
@@ -256,6 +263,163 @@ test("what is passed on faster than it is taken is taken in parts, and all of it
   expect(new Set(turns.flat()).size).toBe(sent);
   expect(Math.max(...turns.map(({ length }) => length))).toBe(workerLimits.maxTakenAtOnce);
   messages.close(memory);
+});
+
+/** The first of two workers is a process, and the second is the test. */
+class Half {
+  readonly crew = new Crew(2, "127.0.0.1", null);
+  readonly messages = demand(DescriptorMessages.open());
+  readonly name = `tcp 127.0.0.1:${this.crew.port}`;
+  readonly listener = PlaceTable.listenerOf(this.name);
+  readonly bucket = PlaceTable.bucketOf(localhost);
+  /** Of the process, then of the test: where each is written to. */
+  readonly doors: readonly (readonly [inbox: number, bell: number])[];
+  readonly inbox: number;
+  readonly table: PlaceTable;
+
+  private constructor() {
+    const [memory = -1, , , ...doors] = this.crew.places.of(0).descriptors;
+    this.doors = [
+      [doors[0] ?? -1, doors[1] ?? -1],
+      [doors[2] ?? -1, doors[3] ?? -1],
+    ];
+    this.inbox = this.crew.places.of(1).descriptors[1] ?? -1;
+    const bytes = Bun.mmap(`/proc/self/fd/${memory}`, { shared: true });
+    this.table = new PlaceTable(new Int32Array(bytes.buffer, 0, PlaceTable.bytes(2) / 4), 2);
+    this.table.countListener(1, this.listener, 1);
+  }
+
+  static async start(descriptors: number | null = null): Promise<Half> {
+    const half = new Half();
+    await half.crew.start(0, descriptors);
+    return half;
+  }
+
+  /** As a worker does that passes a connection on. @param fd is the other's alone then. */
+  send(fd: number, kind: PlaceKind, name = this.name): void {
+    const [inbox, bell] = this.doors[0] ?? [-1, -1];
+    this.table.count(0, kind, this.bucket, 1);
+    const number = kind === "tunnel" ? this.bucket | 0x8000 : this.bucket;
+    expect(this.messages.send(inbox, fd, { number, name })).toBe(true);
+    this.messages.ring(bell);
+    this.messages.close(fd);
+  }
+
+  /** @returns what ends when the other has closed what it was given. */
+  sendEnd(kind: PlaceKind, name?: string): Promise<void> {
+    const [near, far] = this.messages.pair();
+    this.send(far, kind, name);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const connect = Bun.connect as unknown as (options: object) => Promise<unknown>;
+    void connect({ fd: near, socket: { data() {}, close: () => resolve() } });
+    return promise;
+  }
+
+  /** Nothing more is on its way, and this is counted of the process. */
+  async holds(tunnels: number, connections: number): Promise<void> {
+    await until("what it holds is counted", () =>
+      Bun.deepEquals(this.crew.held[0], { tunnels, connections }),
+    );
+    await Bun.sleep(50);
+    expect(this.crew.held[0]).toEqual({ tunnels, connections });
+  }
+}
+
+test("each that goes on is counted once, and comes with where it was going", async () => {
+  const half = await Half.start();
+  const answers: (readonly string[])[] = [];
+  const got: number[] = [];
+  for (let at = 0; at < 8; at++) {
+    const caller = await Caller.open(half.crew.port);
+    let message = half.messages.receive(half.inbox);
+    const asked = caller.ask();
+    const isHere = asked.then(() => true);
+    while (message === null && !(await Promise.race([isHere, Bun.sleep(5)])))
+      message = half.messages.receive(half.inbox);
+    if (message === null) answers.push(await asked);
+    else {
+      expect([message.name, message.number]).toEqual([half.name, half.bucket]);
+      got.push(message.fd ?? -1);
+    }
+  }
+  expect(got.length).toBeGreaterThan(1);
+  expect(half.crew.held.map(({ connections }) => connections)).toEqual([answers.length, got.length]);
+  for (const fd of got) half.messages.close(fd);
+  const [, , , passedOn] = await (await Caller.open(half.crew.port)).ask();
+  expect(passedOn).toBe(String(got.length));
+});
+
+test("whoever takes nothing more is given nothing, and nothing is counted of it", async () => {
+  const half = await Half.start();
+  const memory = half.messages.memory(4096);
+  const [inbox = -1] = half.doors[1] ?? [];
+  while (half.messages.send(inbox, memory, { number: 1, name: "n" })) {}
+  half.messages.close(memory);
+  const answers: (readonly string[])[] = [];
+  for (let at = 0; at < 6; at++) answers.push(await (await Caller.open(half.crew.port)).ask());
+  expect(counts(answers)).toEqual([6, 0]);
+  expect(answers.at(-1)?.[3]).toBe("0");
+  expect(half.crew.held).toEqual([
+    { tunnels: 0, connections: 6 },
+    { tunnels: 0, connections: 0 },
+  ]);
+});
+
+test("what comes for a listener that is not there is closed, and counted no more", async () => {
+  const half = await Half.start();
+  for (const kind of ["tunnel", "connection"] as const) await half.sendEnd(kind, "tcp 127.0.0.1:1");
+  await half.holds(0, 0);
+});
+
+test("a listener that was closed is given nothing, and takes nothing that was on its way", async () => {
+  const half = await Half.start();
+  half.table.count(1, "tunnel", half.bucket, 1);
+  const chosen = () => half.table.choose(1, half.listener, "tunnel", half.bucket);
+  expect(chosen()).toBe(0);
+  await (await Caller.open(half.crew.port)).ask(true);
+  expect(chosen()).toBe(1);
+  await half.sendEnd("connection");
+  await half.holds(0, 1);
+});
+
+test("what was over before it was taken is counted no more, and once", async () => {
+  const half = await Half.start();
+  const accepted: Socket[] = [];
+  const listener = net.listen(
+    { address: { ip: localhost, port: 0 } },
+    (socket) => void accepted.push(socket),
+  );
+  const caller = await net.connect({ to: listener.address, timeoutMs: 30_000 });
+  await until("it is accepted", () => accepted.length === 1);
+  const [socket] = accepted;
+  if (!(socket instanceof BunSocket)) throw new Error("a socket of this host");
+  // A descriptor of its own, whose peer is gone when it is sent.
+  const { symbols } = dlopen("libc.so.6", { dup: { args: ["i32"], returns: "i32" } });
+  const fd = symbols.dup(socket.fd);
+  caller.reset();
+  const over = Promise.withResolvers<void>();
+  socket.setHandler({ onData() {}, onDrain() {}, onEnd() {}, onClose: () => over.resolve() });
+  await over.promise;
+  half.send(fd, "connection");
+  await half.holds(0, 0);
+  listener.close();
+});
+
+test("what comes when descriptors are scarce is closed and counted no more, whoever accepted it", async () => {
+  const half = await Half.start(120);
+  // The last quarter is the reserve.
+  const sent = 100;
+  let closed = 0;
+  for (let at = 0; at < sent; at++) void half.sendEnd("connection").then(() => closed++);
+  const isCounted = () => closed > 20 && half.crew.held[0]?.connections === sent - closed;
+  await until("those that found none are closed and not counted", isCounted);
+  // What the process accepts itself finds none either.
+  half.table.countListener(1, half.listener, -1);
+  for (let at = 0; at < 4; at++) {
+    const caller = await Caller.open(half.crew.port).catch(() => null);
+    await until("the caller is refused", () => caller?.isOver !== false);
+  }
+  await half.holds(0, sent - closed);
 });
 
 test("what is no place is refused", () => {
