@@ -1,5 +1,6 @@
 /** Policies that change in the middle of being compiled in steps, at each step: which job goes on, which begins again, and what comes of it. */
 import { describe, expect, test } from "bun:test";
+import { isDeepStrictEqual } from "node:util";
 import { policyLimits } from "../../base/limits/policy.ts";
 import { type Authorization, authorizationKey } from "../../mesh/authorization.ts";
 import type { Workload } from "../../mesh/workload.ts";
@@ -210,10 +211,13 @@ describe("decisions are those of the reference, or none yet,", () => {
         const connection = generator.connection();
         const { decision, dryRuns } = observe(engine, one, connection, true);
         if (engine.isPreparing(one)) {
-          expect([decision.reason, dryRuns]).toEqual(["engine_unavailable", []]);
+          if (decision.reason !== "engine_unavailable" || dryRuns.length > 0)
+            expect([decision.reason, dryRuns]).toEqual(["engine_unavailable", []]);
           continue;
         }
-        expect({ decision, dryRuns }).toEqual(observe(reference, one, connection, true));
+        const expected = observe(reference, one, connection, true);
+        if (!isDeepStrictEqual({ decision, dryRuns }, expected))
+          expect({ decision, dryRuns }).toEqual(expected);
         decided++;
       }
     return decided;
@@ -235,29 +239,33 @@ describe("decisions are those of the reference, or none yet,", () => {
     ["where none are left", () => []],
   ];
 
-  test.each(changes)("%s at some step, and something at a later one", (_, change) => {
-    for (const seed of [1, 2]) {
-      const generator = new PolicyGenerator(seed);
-      const first = generator.policies(12);
-      const workloads = ["shop", "b", "root"].map((namespace) =>
-        workload({ namespace, authorizationPolicies: first.slice(0, 5).map(authorizationKey) }),
-      );
-      let steps = 0;
-      for (let isOver = false; !isOver; steps += 1 + generator.below(11)) {
-        const both = pair(workloads);
-        update(both, first);
-        check(both, generator);
-        both.turns.run(steps);
-        isOver = both.turns.isOver;
-        const second = change(first, generator);
-        update(both, second);
-        check(both, generator);
-        both.turns.run(generator.below(8));
-        const [, again] = generator.pick(changes);
-        update(both, again(second, generator));
-        runToEnd(both, generator);
+  test.each(changes)(
+    "%s at some step, and something at a later one",
+    (_, change) => {
+      for (const seed of [1, 2]) {
+        const generator = new PolicyGenerator(seed);
+        const first = generator.policies(12);
+        const workloads = ["shop", "b", "root"].map((namespace) =>
+          workload({ namespace, authorizationPolicies: first.slice(0, 5).map(authorizationKey) }),
+        );
+        let steps = 0;
+        for (let isOver = false; !isOver; steps += 1 + generator.below(11)) {
+          const both = pair(workloads);
+          update(both, first);
+          check(both, generator);
+          both.turns.run(steps);
+          isOver = both.turns.isOver;
+          const second = change(first, generator);
+          update(both, second);
+          check(both, generator);
+          both.turns.run(generator.below(8));
+          const [, again] = generator.pick(changes);
+          update(both, again(second, generator));
+          runToEnd(both, generator);
+        }
+        expect(steps).toBeGreaterThan(100);
       }
-      expect(steps).toBeGreaterThan(100);
-    }
-  });
+    },
+    60_000,
+  );
 });
