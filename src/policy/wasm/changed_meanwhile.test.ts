@@ -161,18 +161,34 @@ describe("a job", () => {
     expect(rulesOf(inA)).toEqual([4]);
   });
 
-  test("of a list of names leaves the others their place", () => {
-    const bench = new Bench({ ...limits, maxNamedGroups: 2 });
+  test("of a list of names leaves the others their place, whatever became of it", () => {
     const naming = (names: string) =>
       workload({ authorizationPolicies: [...names].map((name) => `shop/${name}`) });
-    const [first, second] = [naming("abc"), naming("d")];
-    bench.update(selected("abcd"));
-    bench.active.plan(first);
-    bench.turns.run();
-    const plan = bench.active.plan(first);
-    expect(plan.isPreparing).toBe(false);
-    bench.active.plan(second);
-    expect(bench.active.plan(first)).toBe(plan);
+    const before = selected("abcdef");
+    const versions = [[], selected("a"), selected("abcd")].map((other) => [
+      ...other,
+      ...before.slice(other.length),
+    ]);
+    // As it was, amended, and begun again.
+    for (const [at, after] of versions.entries()) {
+      const bench = new Bench({ ...limits, maxNamedGroups: 2 });
+      const [first, second] = [naming("abcde"), naming("f")];
+      bench.update(before);
+      bench.active.plan(first);
+      bench.turns.run(1);
+      bench.update(after);
+      bench.turns.run();
+      const plan = bench.active.plan(first);
+      expect([plan.isPreparing, bench.names(first), bench.done.length]).toEqual(
+        [
+          [false, ["abcde"], 1],
+          [false, ["abcde", "a"], 1],
+          [false, ["abcde"], 2],
+        ][at] ?? [],
+      );
+      bench.active.plan(second);
+      expect(bench.active.plan(first)).toBe(plan);
+    }
   });
 });
 
@@ -235,6 +251,15 @@ describe("decisions are those of the reference, or none yet,", () => {
     ["where a few have come", (policies, generator) => [...policies, ...generator.policies(3)]],
     ["where some are gone", (policies) => policies.filter((_, index) => index % 4 !== 1)],
     ["where one is another one", ([, ...policies], generator) => [...policies, ...generator.policies(1)]],
+    [
+      "where some say something else",
+      (policies, generator) =>
+        policies.map((one, index) =>
+          index % 5 === 1
+            ? { ...generator.policy(one.name), namespace: one.namespace, scope: one.scope }
+            : one,
+        ),
+    ],
     ["where all are others", (_, generator) => generator.policies(12)],
     ["where none are left", () => []],
   ];
@@ -246,7 +271,7 @@ describe("decisions are those of the reference, or none yet,", () => {
         const generator = new PolicyGenerator(seed);
         const first = generator.policies(12);
         const workloads = ["shop", "b", "root"].map((namespace) =>
-          workload({ namespace, authorizationPolicies: first.slice(0, 5).map(authorizationKey) }),
+          workload({ namespace, authorizationPolicies: first.map(authorizationKey) }),
         );
         let steps = 0;
         for (let isOver = false; !isOver; steps += 1 + generator.below(11)) {

@@ -144,6 +144,22 @@ test("what changes again and again is compiled in one turn after all", () => {
   expect([outcome(`v${updates - 1}-7`), told]).toEqual(["allowed", 1]);
 });
 
+test("a list of names whose policies change again and again is compiled in one turn after all", () => {
+  const selected = all.map((each) => policy({ ...each, scope: "WORKLOAD_SELECTOR" }));
+  const there = workload({ authorizationPolicies: selected.map(({ name }) => `shop/${name}`) });
+  let updates = 0;
+  let isPreparing = true;
+  for (; isPreparing && updates < 100; updates++) {
+    engine.update(selected.map((each) => ({ ...each })));
+    isPreparing = engine.isPreparing(there);
+    turns.run(1);
+  }
+  expect(updates).toBe(policyLimits.maxCompileRestarts + 2);
+  // One of them is gone, and the list is another one.
+  engine.update(selected.slice(1));
+  expect([engine.preparing, engine.isPreparing(there)]).toEqual([0, false]);
+});
+
 test("a fault of ours at one of them ends the wait, and refuses those that it is for until they change", () => {
   let isBroken = false;
   const broken = {

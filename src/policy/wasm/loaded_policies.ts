@@ -152,14 +152,14 @@ export class LoadedPolicies {
     this.#set = set;
     this.#version = version;
     for (const before of previous.#groups.values()) {
-      const group = before.group.named ? before.group : set.scopeGroup(before.group.key);
-      if ("job" in before) this.#goOn(before, group !== null && this.#stillHolds(group) ? group : null);
+      const group = this.#asItIsNow(before.group);
+      if ("job" in before) this.#goOn(before, group);
       else if (group !== null) this.#bringUp(group, before, previous.image);
     }
   }
 
   #bringUp(group: PolicyGroup, before: LoadedGroup | UnavailableGroup, from: PolicyImage): void {
-    if ("deny" in before && isSame(group, before.group) && this.#stillHolds(group)) {
+    if ("deny" in before && isSame(group, before.group)) {
       this.#bring(group, before.compiled, (name) => copyLayers(before[name], from, this.image));
     } else if (!group.named && !("deny" in before && this.#amend(group, before, from))) {
       this.#begin(group, 0);
@@ -261,11 +261,13 @@ export class LoadedPolicies {
     return group.named && !this.#groups.has(group.key);
   }
 
-  /** Whether a list of names still stands for the same policies. */
-  #stillHolds(group: PolicyGroup): boolean {
-    return (
-      !group.named || group.policies.every((policy) => this.#set.policy(authorizationKey(policy)) === policy)
-    );
+  /** Null: nothing is in its scope any more, or one of its names stands for nothing. */
+  #asItIsNow(group: PolicyGroup): PolicyGroup | null {
+    if (!group.named) return this.#set.scopeGroup(group.key);
+    const policies = group.policies
+      .map((policy) => this.#set.policy(authorizationKey(policy)))
+      .filter((policy) => policy !== null);
+    return policies.length === group.policies.length ? { ...group, policies } : null;
   }
 
   #compile(group: PolicyGroup): LoadedGroup | UnavailableGroup {
@@ -347,8 +349,8 @@ export class LoadedPolicies {
   }
 
   #keep(known: KnownGroup): void {
+    if (this.#isNewName(known.group)) this.#namedGroupCount++;
     this.#groups.set(known.group.key, known);
-    if (known.group.named) this.#namedGroupCount++;
   }
 
   /** Jobs go on: the version after this one may have them. */
