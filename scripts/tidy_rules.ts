@@ -49,7 +49,7 @@ export const importTable: Readonly<Record<string, Folder>> = {
   cli: { folders: ["base", "mesh", "policy", "config"], packages: ["commander", "diff"] },
 };
 
-/** `app/` is the composition root and may import everything; `main.ts` is the only file of src/ itself. */
+/** `app/` is the composition root and may import everything of the product; `main.ts` is the only file of src/ itself. */
 const compositionRoot = /^src\/app\//;
 const rootFiles: Readonly<Record<string, readonly string[]>> = {
   "main.ts": ["app", "cli", "host"],
@@ -57,8 +57,15 @@ const rootFiles: Readonly<Record<string, readonly string[]>> = {
 };
 
 const hostFilesForAll = ["src/host/host.ts", "src/host/database.ts"];
-/** Constants of the WASM image, shared with the AssemblyScript sources. */
-const wasmLayout = "wasm/assembly/layout.ts";
+/** The host whose clock and randomness follow from a seed. */
+const simulated = "src/host/memory/";
+/** Of a folder, what it imports from outside src/. */
+const exceptions: Readonly<Record<string, readonly string[]>> = {
+  // Constants of the WASM image, shared with the AssemblyScript sources.
+  policy: ["wasm/assembly/layout.ts"],
+  // Printed: by `fairlead schema`, and as the version.
+  app: ["docs/schemas/fairlead.json", "package.json"],
+};
 
 export function checkFile(file: SourceFile): readonly string[] {
   const code = codeOnly(file.text);
@@ -87,7 +94,7 @@ function folderOf(path: string): string {
 }
 
 function checkImports(file: SourceFile): string[] {
-  if (compositionRoot.test(file.path)) return [];
+  const isRoot = compositionRoot.test(file.path);
   const found: string[] = [];
   for (const { specifier, typeOnly, names, line } of importsOf(file.text)) {
     const say = (message: string) => found.push(`${file.path}:${line}: ${message}`);
@@ -95,7 +102,8 @@ function checkImports(file: SourceFile): string[] {
       const target = normalize(join(dirname(file.path), specifier));
       if (!/\.(?:ts|json)$/.test(specifier))
         say(`"${specifier}" has no .ts ending; write it, every runtime needs it`);
-      const reason = refusePath(file.path, target, typeOnly);
+      const reason =
+        refuseForProduct(file.path, target) ?? (isRoot ? null : refusePath(file.path, target, typeOnly));
       if (reason !== null) say(reason);
       if (names.includes("mintPermit") && folderOf(file.path) !== "policy")
         say(
@@ -103,7 +111,7 @@ function checkImports(file: SourceFile): string[] {
         );
       if (names.includes("mintRequestPermit") && !file.path.startsWith("src/waypoint/auth/"))
         say("mintRequestPermit is waypoint/auth/'s alone: a RequestPermit is proof that the stage decided");
-    } else {
+    } else if (!isRoot) {
       const reason = refusePackage(file.path, specifier);
       if (reason !== null) say(reason);
     }
@@ -111,14 +119,20 @@ function checkImports(file: SourceFile): string[] {
   return found;
 }
 
+/** What no file of the product imports, wherever it is. */
+function refuseForProduct(path: string, target: string): string | null {
+  if (isTest(target)) return `imports ${target}, which is for tests; product code does not depend on it`;
+  if (target.startsWith(simulated) && !path.startsWith(simulated))
+    return `imports ${target}, which is the simulator's: keys that are drawn from a seed are no secret`;
+  if (target.startsWith("src/") || exceptions[folderOf(path)]?.includes(target) === true) return null;
+  return `imports ${target}, which is outside src/; product code stands alone`;
+}
+
 function refusePath(path: string, target: string, typeOnly: boolean): string | null {
   const from = folderOf(path);
   const to = folderOf(target);
-  if (isTest(target)) return `imports ${target}, which is for tests; product code does not depend on it`;
   if (from === "") return refuseRootImport(path, target);
-  if (from === "policy" && target === wasmLayout) return null;
-  if (!target.startsWith("src/"))
-    return `imports ${target}, which is outside src/; product code stands alone`;
+  if (exceptions[from]?.includes(target) === true) return null;
   if (to === from) return null;
   if (to === "")
     return `imports ${target}; only main.ts and app/ are above the folders: take what you need as an argument`;

@@ -143,6 +143,24 @@ describe("the rules themselves", () => {
     expect(findings("src/cli/x.ts", 'export * from "../base/ip";\n')).toContain("no .ts ending");
     expect(findings("src/cli/x.ts", 'import { a } from "./testing/a.ts";\n')).toContain("is for tests");
     expect(findings("src/app/node/administration.ts", 'import { a } from "../../proxy/a.ts";\n')).toBe("");
+    // Not of the composition root either, which may import all that is the product.
+    for (const path of ["src/app/node/x.ts", "src/pki/crypto/x.ts", "src/host/bun/x.ts"]) {
+      const importing = (target: string): string => findings(path, `import "../../${target}";\n`);
+      expect(importing("host/memory/random.ts")).toContain("is the simulator's");
+      expect(importing("../conformance/sim/seeded_cryptography.ts")).toContain("outside src/");
+      expect(importing("host/testing/credentials.ts")).toContain("is for tests");
+      expect(findings(path, 'const a = await import("../../host/memory/random.ts");\n')).toContain(
+        "is the simulator's",
+      );
+      expect(findings(path, 'import { mintPermit } from "../../policy/decision.ts";\n')).toContain(
+        "policy/'s alone",
+      );
+      expect(
+        findings(path, 'import { mintRequestPermit } from "../../waypoint/request_permit.ts";\n'),
+      ).toContain("waypoint/auth/'s alone");
+    }
+    expect(findings("src/host/memory/x.ts", 'import { a } from "./random.ts";\n')).toBe("");
+    expect(findings("src/host/memory/x.test.ts", 'import { a } from "./random.ts";\n')).toBe("");
     expect(findings("src/stray.ts", 'import { a } from "./base/a.ts";\n')).toContain("put it into a folder");
     expect(findings("src/other/x.ts", 'import { a } from "../base/a.ts";\n')).toContain(
       "not in the import table",

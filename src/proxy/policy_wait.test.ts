@@ -58,11 +58,11 @@ async function decide(): Promise<void> {
   connection = opened;
   connection.record.verifiedDestination = db.identity;
   const engine = compiling ?? {
-    missing: () => missing,
+    missing: ({ labels }: Workload) => (labels.has("whole") ? [] : missing),
     isPreparing: () => preparing,
     prepared,
-    decide: (_local: unknown, one: PolicyConnection) =>
-      refuses ? engineUnavailable(null, 2) : mintPermit(one, 1, null),
+    decide: ({ labels }: Workload, one: PolicyConnection) =>
+      refuses || labels.has("refuses") ? engineUnavailable(null, 2) : mintPermit(one, 1, null),
     wouldDeny: ({ labels }: Workload) => labels.get("strict") ?? null,
   };
   const context = scene.context({ engine } as unknown as Parameters<FlowScene["context"]>[0]);
@@ -109,6 +109,38 @@ test("decided again, a workload that is gone or has another identity has its own
     code: "workload_changed",
     message: "shop/db is no longer in the mesh",
   });
+});
+
+test("a workload that changes while it waits is waited for, and decided about, as it is by then", async () => {
+  missing = ["shop/not-here"];
+  const labels = new Map([
+    ["whole", "it names none any more"],
+    ["refuses", "and others"],
+  ]);
+  await decide();
+  scene.store.apply({ workloads: { upsert: [{ ...db, labels }] } });
+  await scene.settle();
+  expect([outcome, scene.clock.timers]).toEqual([expect.objectContaining({ blame: "policy" }), 0]);
+});
+
+test("whoever has waited hears of no change any more", async () => {
+  let heard = 0;
+  for (const watched of [scene.store, prepared]) {
+    const subscribe = watched.subscribe.bind(watched) as (listener: unknown) => () => void;
+    watched.subscribe = (listener: unknown) => {
+      const end = subscribe(listener);
+      heard++;
+      return () => {
+        end();
+        heard--;
+      };
+    };
+  }
+  missing = ["shop/not-here"];
+  await decide();
+  expect(heard).toBe(2);
+  await scene.clock.advance(proxyLimits.policyWaitMs);
+  expect(heard).toBe(0);
 });
 
 test("what a dry run would have refused is told of the workload that was decided about, as it is by then", async () => {

@@ -1,5 +1,15 @@
 import { expect, test } from "bun:test";
-import { compareText, flatMapInSteps, indexInSteps, inSteps, mergeInSteps, sortInSteps } from "./steps.ts";
+import {
+  compareText,
+  filterInSteps,
+  flatMapInSteps,
+  indexInSteps,
+  inSteps,
+  mapInSteps,
+  mergeInSteps,
+  sortInSteps,
+  stepsOf,
+} from "./steps.ts";
 import { runSteps } from "./time_slice.ts";
 
 test("work gives way between every so many items, and does them all in their order", () => {
@@ -35,4 +45,21 @@ test("an index has the last of two, and a flat map all", () => {
   const keyOf = (text: string) => text.slice(0, 1);
   expect([...runSteps(indexInSteps(["a1", "b1", "a2"], keyOf)).values()]).toEqual(["a2", "b1"]);
   expect(runSteps(flatMapInSteps([1, 2], (one) => [one, one]))).toEqual([1, 1, 2, 2]);
+});
+
+test("numbers are counted from 0, and give way between every so many", () => {
+  const seen: number[] = [];
+  const counts: number[] = [];
+  for (const _ of stepsOf(7, (index) => void seen.push(index), 3)) counts.push(seen.length);
+  expect([seen, counts]).toEqual([
+    [0, 1, 2, 3, 4, 5, 6],
+    [3, 6],
+  ]);
+  expect([...stepsOf(0, () => seen.push(-1))]).toEqual([]);
+  expect(seen.length).toBe(7);
+});
+
+test("a map has one of each, and a filter those that hold", () => {
+  expect(runSteps(mapInSteps([1, 2, 3], (one) => one * 2))).toEqual([2, 4, 6]);
+  expect(runSteps(filterInSteps([1, 2, 3], (one) => one !== 2))).toEqual([1, 3]);
 });

@@ -72,3 +72,36 @@ test("a fault of ours at one of them is told, and keeps no other from its turn",
   deferred.shift()?.();
   expect([seen, isDone, deferred]).toEqual([[0, 1, 2, 3], true, []]);
 });
+
+test("each slice visits one at least, also where the time passes by itself", () => {
+  const deferred: (() => void)[] = [];
+  let nowMs = 0;
+  const now = (): number => {
+    nowMs += proxyLimits.recheckSliceMs;
+    return nowMs;
+  };
+  const seen: number[] = [];
+  sweep({ now, defer: (work) => void deferred.push(work) }, [1, 2, 3], (item) => void seen.push(item));
+  for (let turns = 0; turns < 2; turns++) deferred.shift()?.();
+  expect([seen, deferred.length]).toEqual([[1, 2, 3], 0]);
+});
+
+test("work goes on at once within a slice, and gives way when that is as long as a slice may be", async () => {
+  let nowMs = 0;
+  let turns = 0;
+  const defer = (work: () => void): void => {
+    turns++;
+    queueMicrotask(work);
+  };
+  const slice = new TimeSlice({ now: () => nowMs, defer });
+  for (const [spentMs, given] of [
+    [meshLimits.parseSliceMs - 1, 0],
+    [1, 1],
+    [meshLimits.parseSliceMs - 1, 1],
+    [1, 2],
+  ] as const) {
+    nowMs += spentMs;
+    await slice.giveWay();
+    expect(turns).toBe(given);
+  }
+});

@@ -99,6 +99,14 @@ describe("connections that end at the same moment", () => {
     expect(told).toEqual(named("is over, connection_reset", natives.length));
   });
 
+  test("one that was told of its end is told of its break alone when that comes", async () => {
+    const { natives, told } = crowd(1);
+    natives[0]?.emit("end");
+    natives[0]?.break();
+    await settle();
+    expect(told).toEqual(["0 ended", "0 is over, connection_reset"]);
+  });
+
   test("one whose turn has not come is told what it still had, its end and its break, in this order and once", async () => {
     const { natives, told, turn } = crowd(perTurn + 1);
     for (const native of natives) native.emit("end");

@@ -575,6 +575,32 @@ test("all SVIDs, or those that are meant, are renewed on demand; one that is bei
   secrets.close();
 });
 
+test("of two wishes to renew the earlier one counts", async () => {
+  const [provider] = providers;
+  const { clock, secrets, signer } = await makeBench(provider ?? { name: "runtime", crypto });
+  await secrets.svid(cart);
+  // Half of it is waited for, as this randomness has it, or less.
+  secrets.renewAll("the CA is being replaced", () => true, 1_000);
+  secrets.renewAll("again, and later", () => true, hour);
+  await clock.advance(1_000);
+  expect(signer.calls).toBe(2);
+  secrets.close();
+});
+
+test("an SVID that has just come is not asked for again when another one is", async () => {
+  const [provider] = providers;
+  const { clock, secrets, signer } = await makeBench(provider ?? { name: "runtime", crypto });
+  await secrets.svid(cart);
+  await clock.advance(pkiLimits.backoffStartMs / 2);
+  await secrets.svid(new SpiffeId("cluster.local", "shop", "web"));
+  secrets.renewAll("the CA is being replaced");
+  await clock.advance(pkiLimits.backoffStartMs / 2);
+  expect(signer.calls).toBe(3);
+  await clock.advance(pkiLimits.backoffStartMs / 2);
+  expect(signer.calls).toBe(4);
+  secrets.close();
+});
+
 // Of a seed of the simulator: the CA's root was replaced while a host was days ahead, and all it had was of the old one for half a day.
 test("what is to be renewed now is renewed now, however far ahead the clock was and is set back", async () => {
   const [provider] = providers;
@@ -603,7 +629,9 @@ test("what is to be renewed now is renewed now, however far ahead the clock was 
 // Of a seed of the simulator: a host that was hours ahead for seconds had no certificate for minutes after that.
 test("what failed by a clock that was wrong is tried again within a minute of its being set right", async () => {
   const [provider] = providers;
-  for (const [setBackMs, calls] of [
+  for (const [setByMs, calls] of [
+    [-pkiLimits.clockSetMs, 1],
+    [1 - pkiLimits.clockSetMs, 0],
     [pkiLimits.clockSetMs, 1],
     [pkiLimits.clockSetMs - 1, 0],
   ] as const) {
@@ -616,7 +644,7 @@ test("what failed by a clock that was wrong is tried again within a minute of it
     for (let failed = 0; failed < 10; failed++) await clock.advance(pkiLimits.backoffMaxMs * 2);
     expect(await asked).toBe("identity_unavailable");
     const before = signer.calls;
-    clock.jumpWall(-setBackMs);
+    clock.jumpWall(setByMs);
     signer.behave = null;
     await clock.advance(pkiLimits.clockCheckMs);
     expect(signer.calls - before).toBe(calls);
