@@ -1,6 +1,7 @@
 /** Workers as processes of their own, which pass each other what they accept. */
 import { dlopen } from "bun:ffi";
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { IpAddress } from "../../../base/ip.ts";
 import { workerLimits } from "../../../base/limits/host.ts";
@@ -276,6 +277,7 @@ class Half {
   readonly doors: readonly (readonly [inbox: number, bell: number])[];
   readonly inbox: number;
   readonly table: PlaceTable;
+  declare child: Bun.Subprocess;
 
   private constructor() {
     const [memory = -1, , , ...doors] = this.crew.places.of(0).descriptors;
@@ -291,7 +293,7 @@ class Half {
 
   static async start(descriptors: number | null = null): Promise<Half> {
     const half = new Half();
-    await half.crew.start(0, descriptors);
+    half.child = await half.crew.start(0, descriptors);
     return half;
   }
 
@@ -403,6 +405,28 @@ test("what was over before it was taken is counted no more, and once", async () 
   half.send(fd, "connection");
   await half.holds(0, 0);
   listener.close();
+});
+
+test("callers that are gone before they are looked at leave nothing behind", async () => {
+  const half = await Half.start();
+  const descriptors = () => readdirSync(`/proc/${half.child.pid}/fd`).length;
+  const before = descriptors();
+  half.child.kill("SIGSTOP");
+  for (let at = 0; at < 20; at++)
+    (await net.connect({ to: { ip: localhost, port: half.crew.port }, timeoutMs: 30_000 })).reset();
+  half.child.kill("SIGCONT");
+  // Whoever comes after them is looked at after them.
+  const caller = await Caller.open(half.crew.port);
+  await caller.ask();
+  caller.end();
+  await until("none is left", () => descriptors() === before);
+  await half.holds(0, 0);
+});
+
+test("what is no connection is closed and counted no more, and once", async () => {
+  const half = await Half.start();
+  half.send(half.messages.memory(4096), "connection");
+  await half.holds(0, 0);
 });
 
 test("what comes when descriptors are scarce is closed and counted no more, whoever accepted it", async () => {
