@@ -67,7 +67,8 @@ export interface DocumentFile {
 }
 
 export const meshFolder = "/mesh";
-export const policyPath = `${meshFolder}/policies.yaml`;
+const policyName = "policies.yaml";
+export const policyPath = `${meshFolder}/${policyName}`;
 
 /** @param places whether each workload is placed on its machine by name, as a control plane wants it. */
 export function renderDocuments(
@@ -86,11 +87,16 @@ export function renderDocuments(
       .map(({ name, namespace }) => strictDocument(name, namespace, name)),
   ];
   return [
-    { path: `${meshFolder}/workloads.yaml`, text: entries.join("---\n") },
-    { path: policyPath, text: policies.join("---\n") },
+    file("workloads.yaml", entries.join("---\n")),
+    file(policyName, policies.join("---\n")),
     // Last in order: of two that claim one address, the first has it.
-    { path: `${meshFolder}/zz-bad.yaml`, text: state.bad },
+    file("zz-bad.yaml", state.bad),
   ];
+}
+
+/** With a line where there are no documents: one that stands empty says nothing, and what it held stays. */
+function file(name: string, text: string): DocumentFile {
+  return { path: `${meshFolder}/${name}`, text: text === "" ? "# no documents\n" : text };
 }
 
 function workloadEntry({ name, namespace, address, machine }: WorkloadPlan, places: boolean): string {

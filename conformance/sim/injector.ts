@@ -23,6 +23,7 @@ export class FaultInjector {
   readonly #jumped = new Map<SimulatedMachine, number>();
   #badUntilMs = 0;
   #halfUntilMs = 0;
+  #isHealed = false;
   readonly #removedUntil = new Map<string, number>();
 
   constructor(simulation: Simulation) {
@@ -84,7 +85,7 @@ export class FaultInjector {
         return;
       case "control_cut":
         this.#simulation.setFillers(this.#simulation.fillers === 0 ? 20 : 0);
-        world.schedule.timer(fault.afterMs, null, () => this.#cutControl());
+        this.#unlessHealed(fault.afterMs, () => this.#cutControl());
         return;
       case "control_partition": {
         const { name } = this.#machine(fault.machine).plan;
@@ -133,6 +134,7 @@ export class FaultInjector {
   healEverything(recoveryMs: number): void {
     const { world, control } = this.#simulation;
     this.#simulation.trace("no more faults");
+    this.#isHealed = true;
     world.heal();
     for (const partition of this.partitions) partition.untilMs = Math.min(partition.untilMs, world.nowMs);
     for (const [machine, byMs] of this.#jumped) machine.machine.jumpWall(-byMs);
@@ -150,15 +152,14 @@ export class FaultInjector {
 
   #holdUpPolicies(machine: string, [first, second]: readonly [string, string]): void {
     const { world } = this.#simulation;
-    const inMs = (ms: number, act: () => void) => world.schedule.timer(ms, null, act);
     this.#setPolicy(second, { kind: "none" });
     this.#setPolicy(first, { kind: "deny_port" });
-    inMs(1_000, () => {
+    this.#unlessHealed(1_000, () => {
       world.partition(machine, "control");
       this.#setPolicy(first, { kind: "allow_nothing" });
     });
-    inMs(1_400, () => this.#setPolicy(second, { kind: "deny_port" }));
-    inMs(1_800, () => world.heal(machine, "control"));
+    this.#unlessHealed(1_400, () => this.#setPolicy(second, { kind: "deny_port" }));
+    world.schedule.timer(1_800, null, () => world.heal(machine, "control"));
   }
 
   /** The look that nodes take for the sake of a file from before falls into the time of half a one, and near its beginning. */
@@ -182,9 +183,16 @@ export class FaultInjector {
     const { world, control } = this.#simulation;
     const { name } = machine.plan;
     world.partition(name, "control");
-    world.schedule.timer(500, null, () => control?.rotate());
-    world.schedule.timer(1_000, null, () => machine.kill(300));
+    this.#unlessHealed(500, () => control?.rotate());
+    this.#unlessHealed(1_000, () => machine.kill(300));
     world.schedule.timer(8_000, null, () => world.heal(name, "control"));
+  }
+
+  /** For the later parts of a fault: from then on there are none. */
+  #unlessHealed(ms: number, act: () => void): void {
+    this.#simulation.world.schedule.timer(ms, null, () => {
+      if (!this.#isHealed) act();
+    });
   }
 
   #cutControl(): void {
