@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { hostLimits } from "./base/limits/host.ts";
 
 const main = join(import.meta.dir, "main.ts");
 const ip = `127.${200 + (process.pid % 50)}.${process.pid % 250}.1`;
@@ -205,3 +206,22 @@ test("validate points at the line", async () => {
   expect(code).toBe(1);
   expect(out).toContain("mesh.yaml:24:21: error: PeerAuthentication shop/typo: ");
 });
+
+// The engine says with each beginning what it was told.
+test.if(process.platform === "linux")(
+  "what runs for long begins twice, and what carries traffic compiles later",
+  async () => {
+    const begins = async (...words: readonly string[]) => {
+      const { out, error } = await run(words, { BUN_JSC_dumpOptions: "1" });
+      const told = [...`${out}${error}`.matchAll(/^ *(dumpOptions|thresholdForJITAfterWarmUp)=(\d+) /gm)];
+      const of = (name: string) =>
+        told.filter(([, option]) => option === name).map(([, , value]) => Number(value));
+      return { times: of("dumpOptions").length, compileAfter: of("thresholdForJITAfterWarmUp") };
+    };
+    const { compileAfter } = hostLimits;
+    expect(await begins("up", "--help")).toEqual({ times: 2, compileAfter: [compileAfter] });
+    expect(await begins("node", "--help")).toEqual({ times: 2, compileAfter: [compileAfter] });
+    expect(await begins("control", "--help")).toEqual({ times: 2, compileAfter: [] });
+    expect(await begins("run", "--help")).toEqual({ times: 1, compileAfter: [] });
+  },
+);
