@@ -57,3 +57,34 @@ test("a node that neither captures nor answers names loads neither", async () =>
     /^(host\/capture\/(?!ipv6_sockets\.ts)|dns\/|wire\/dns\/|app\/node\/(capture|names|explain)\.ts)/;
   expect([...files].filter((file) => parts.test(file))).toEqual([]);
 });
+
+test("before the program may begin once more nothing is loaded but what that takes", async () => {
+  const { files, packages } = await loadedBy("main.ts");
+  expect([...files].filter((file) => !/^(base|host)\//.test(file)).sort()).toEqual([
+    "app/command/keep_freed_pages.ts",
+    "main.ts",
+  ]);
+  expect(files.size).toBeLessThan(20);
+  expect(withStreams.filter((name) => packages.has(`node:${name}`))).toEqual([]);
+});
+
+test("whoever calls a node loads no command of others, and whoever calls another one does", async () => {
+  const loads = async (...words: readonly string[]): Promise<boolean> => {
+    const program = `
+      let isLoaded = false;
+      Bun.plugin({ name: "tell", setup: (build) => build.onLoad({ filter: /cli.all_commands.ts$/ }, async ({ path }) => {
+        isLoaded = true;
+        return { contents: await Bun.file(path).text(), loader: "ts" };
+      }) });
+      process.on("exit", () => require("node:fs").writeSync(2, isLoaded ? "all" : "own"));
+      process.argv.splice(1, process.argv.length, "fairlead", ...${JSON.stringify(words)});
+      const { runProgram } = await import(${JSON.stringify(join(source, "app/command/run_program.ts"))});
+      await runProgram();`;
+    const child = Bun.spawn([process.execPath, "-e", program], { stdio: ["ignore", "ignore", "pipe"] });
+    const said = await new Response(child.stderr).text();
+    expect([await child.exited, ["own", "all"].includes(said)]).toEqual([0, true]);
+    return said === "all";
+  };
+  for (const role of ["up", "node"]) expect(await loads(role, "--help")).toBe(false);
+  expect(await loads("get", "--help")).toBe(true);
+});

@@ -55,6 +55,13 @@ test("it is started again when it ended, or could not be started, and not after 
   await lab.wait(hostLimits.captureMonitorAgainMs * 3);
   expect(lab.started.length).toBe(2);
 
+  // Nor where it was to be started again.
+  const waiting = new Lab();
+  waiting.started[0]?.onEnd();
+  waiting.monitor.stop();
+  await waiting.wait(hostLimits.captureMonitorAgainMs * 3);
+  expect(waiting.started.length).toBe(1);
+
   const late = new Lab(false);
   await late.wait(hostLimits.captureMonitorAgainMs * 2.5);
   expect(late.started.length).toBe(0);
