@@ -131,6 +131,21 @@ test("the heads of the audit log are of the new root before the old one ends, ho
   await w.world.settle(control.stop());
 }, 300_000);
 
+test("a head of the audit log is sent again when the certificate that signs it is another, also where no row has come since", async () => {
+  const w = new ControlInMemory("local");
+  const control = await w.start();
+  const { auditHeads } = control.parts;
+  await w.run(hour);
+  const first = auditHeads.published.value;
+  // At half of the certificate's life there is another one.
+  for (let hours = 0; hours < 24 * 7 && auditHeads.published.value?.chainPem === first?.chainPem; hours++)
+    await w.run(hour);
+  const { value: second } = auditHeads.published;
+  expect(second?.id).toBe(first?.id);
+  expect(second?.chainPem === first?.chainPem).toBe(false);
+  await w.world.settle(control.stop());
+}, 300_000);
+
 const nonsense: readonly (readonly [what: string, answer: Answer | null])[] = [
   ["gone", null],
   ["frozen", () => new Promise(() => {})],
