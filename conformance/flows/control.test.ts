@@ -1,5 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { policyLimits } from "../../src/base/limits/policy.ts";
 import { outcomeOf } from "../../src/base/testing/rejection.ts";
+import type { WatchSource } from "../../src/base/watch.ts";
 import { SeededRandom } from "../../src/host/memory/random.ts";
 import { peculiarProvider } from "../../src/pki/crypto/peculiar_provider.ts";
 import { CertificateAuthority } from "../../src/pki/issue/ca.ts";
@@ -52,6 +54,15 @@ async function ask(lab: ControlLab, { host }: JoinedHost, text: string): Promise
   return answer;
 }
 
+/** Whether the host "two" has been sent what it has not acknowledged yet. */
+function isUnanswered(lab: ControlLab): boolean {
+  return lab.running.xds
+    .status()
+    .filter(({ caller }) => caller.includes("two"))
+    .flatMap(({ types }) => types)
+    .some(({ unansweredSinceMs, behind }) => unansweredSinceMs !== null || behind);
+}
+
 function cutLinks(lab: ControlLab, machine: string): void {
   for (const link of lab.flows.world.links) if (Object.values(link.machines).includes(machine)) link.cut();
 }
@@ -83,6 +94,44 @@ describe("hosts that have joined", () => {
     lab.apply(documents);
     await lab.flows.until(() => db.node.context.store.policy("shop/db-callers") === null, "its end");
     expect(await ask("hello")).toBe("welcome");
+  });
+
+  test("many policies are compiled in turns, decide about all that is open, and are acknowledged then", async () => {
+    const { lab, cart, db } = await mesh();
+    const client = await lab.flows.connect(cart.host, "10.0.0.1:8080");
+    client.socket.write(bytes("hello"));
+    await lab.flows.until(() => client.text === "welcome", "an answer");
+    const many = Array.from({ length: 3 }, (_, at) =>
+      allowOnly(
+        "db",
+        ...Array.from({ length: policyLimits.maxValuesAtOnce / 2 }, (_, n) => `other-${at}-${n}`),
+      ).replace("db-callers", `db-callers-${at}`),
+    );
+    const { engine, store, connections } = db.node.context;
+    let wasCompiling = false;
+    await lab.flows.until(() => !isUnanswered(lab), "that all is acknowledged");
+    lab.apply(`${documents}${many.join("")}`);
+    await lab.flows.until(() => {
+      wasCompiling ||= engine.preparing > 0;
+      return store.policy("shop/db-callers-2") !== null && !isUnanswered(lab);
+    }, "that it is acknowledged");
+    expect([wasCompiling, engine.preparing, connections.size]).toEqual([true, 0, 0]);
+    await lab.flows.until(() => client.closes + client.ends > 0, "the end");
+  });
+
+  test("policies are not acknowledged while they are being compiled, however long that takes", async () => {
+    const { lab, db } = await mesh();
+    const { engine, store } = db.node.context;
+    await lab.flows.until(() => !isUnanswered(lab), "that all is acknowledged");
+    let isCompiling = true;
+    Object.defineProperty(engine, "preparing", { get: () => (isCompiling ? 1 : 0) });
+    lab.apply(documents + allowOnly("db", "nobody"));
+    await lab.flows.until(() => store.policy("shop/db-callers") !== null, "the policy");
+    await lab.flows.run(5_000);
+    expect(isUnanswered(lab)).toBe(true);
+    isCompiling = false;
+    (engine.prepared as WatchSource<number>).set(engine.prepared.value + 1);
+    await lab.flows.until(() => !isUnanswered(lab), "that it is acknowledged");
   });
 
   test("traffic flows with the control plane dead; that is said once; what changed meanwhile comes when it is back", async () => {
