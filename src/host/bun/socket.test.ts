@@ -226,6 +226,17 @@ describe("connections that end at the same moment", () => {
     expect(told.slice(perTurn)).toEqual([perTurn, perTurn]);
   });
 
+  test("one that was reset and whose turn has not come is told of no end that comes then", async () => {
+    const { sockets, told, turn } = crowd(perTurn + 1);
+    for (const socket of sockets.slice(0, -1)) socket.onNativeEnd();
+    sockets.at(-1)?.reset();
+    await settle();
+    sockets.at(-1)?.onNativeEnd();
+    for (let turns = 0; turns < 3; turns++) turn();
+    await settle();
+    expect(told.slice(perTurn)).toEqual([perTurn]);
+  });
+
   test("one that is reset before its turn comes is told no end any more, and is over once", async () => {
     const { sockets, told, turn } = crowd(perTurn + 1);
     for (const socket of sockets) socket.onNativeEnd();

@@ -125,6 +125,17 @@ describe("connections that end at the same moment", () => {
     ]);
   });
 
+  test("one that was reset and whose turn has not come is told of no end that comes then", async () => {
+    const { natives, sockets, told, turn } = crowd(perTurn + 1);
+    for (const native of natives.slice(0, -1)) native.emit("end");
+    sockets.at(-1)?.reset();
+    await settle();
+    natives.at(-1)?.emit("end");
+    for (let turns = 0; turns < 3; turns++) turn();
+    await settle();
+    expect(told.slice(perTurn)).toEqual([`${natives.length - 1} is over, in order`]);
+  });
+
   test("one that is reset before its turn comes is told no end any more, and is over once", async () => {
     const { natives, sockets, told, turn } = crowd(perTurn + 1);
     for (const native of natives) native.emit("end");
