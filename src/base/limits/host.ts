@@ -22,6 +22,11 @@ export const hostLimits = {
   compileAfter: 20_000,
   /** After its start, and then again until there is nothing to do, a program gives back what only the start needed. */
   settledMs: 500,
+  /**
+   * A heap that is larger is collected while the program goes on, and what was compiled stays: shrinking it is one turn, of a millisecond or
+   * more for each megabyte.
+   */
+  maxShrunkHeapBytes: 24 * 1024 * 1024,
   /** Log lines are written when so many bytes have gathered, or after this time. */
   logBufferBytes: 64 * 1024,
   logDelayMs: 50,

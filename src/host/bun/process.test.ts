@@ -286,6 +286,29 @@ test.if(process.platform === "linux")("a program that gives it back goes on, wit
   expect(after).toBeLessThan(0.8 * before);
 });
 
+test("a heap that is large is collected beside the program's work, and not in a turn of it", async () => {
+  const program = `
+    import { heapSize } from "bun:jsc";
+    import { giveBackMemory } from "./src/host/bun/released_memory.ts";
+    const calls = [];
+    Object.assign(Bun, { shrink: () => calls.push("shrink"), gc: (inThisTurn) => calls.push(["gc", inThisTurn]) });
+    const kept = [];
+    giveBackMemory();
+    while (heapSize() <= ${hostLimits.maxShrunkHeapBytes})
+      for (let count = 0; count < 10_000; count++) kept.push({ at: count });
+    giveBackMemory();
+    console.log(JSON.stringify({ calls, kept: kept.length > 0 }));
+    process.exit(0);`;
+  const child = Bun.spawn([process.execPath, "-e", program], {
+    cwd: join(import.meta.dir, "../../.."),
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  expect(JSON.parse(await new Response(child.stdout).text())).toEqual({
+    calls: ["shrink", ["gc", false]],
+    kept: true,
+  });
+});
+
 describe.if(process.platform === "linux")("what runs for long", () => {
   const script = join(scratch, "again.ts");
   writeFileSync(

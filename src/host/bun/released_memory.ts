@@ -1,5 +1,6 @@
 /** Memory and the system: what only the start of a long-running program needed is given back, what its work needs again is kept. */
 import { dlopen, ptr } from "bun:ffi";
+import { heapSize } from "bun:jsc";
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { hostLimits } from "../../base/limits/host.ts";
 import { openCLibrary } from "./linux_socket.ts";
@@ -17,8 +18,9 @@ const isOfFile = 1 << 29;
 
 /** What was used to give it back is not needed either, so the pages of files go last. */
 export function giveBackMemory(): void {
+  if (heapSize() > hostLimits.maxShrunkHeapBytes) Bun.gc(false);
   // Garbage, code of functions that ran once, free pages of the heap: 8 of 29 MB after a start. Not in Bun's published types.
-  if ("shrink" in Bun && typeof Bun.shrink === "function") Bun.shrink();
+  else if ("shrink" in Bun && typeof Bun.shrink === "function") Bun.shrink();
   setTimeout(forgetFilePages, hostLimits.settledMs).unref();
 }
 
