@@ -55,7 +55,7 @@ const reasons: readonly Reason[] = [
     row: peers,
     measure: /longest turn/,
     because:
-      "a handshake is one to two milliseconds in its turn, several in one, and callers begin and end all at one time",
+      "callers begin and end all at one time; a third to a half of such a turn was waiting for a processor, and half of the rest the kernel's",
   },
   {
     row: peers,
