@@ -56,6 +56,10 @@ export class Lab {
     renameSync(`${path}.new`, path);
   }
 
+  withdraw(name: string): void {
+    rmSync(join(this.meshPath, `${name}.yaml`));
+  }
+
   /** A node of this mesh with the CA of this lab; it need not become ready. */
   node(host: Host, settings: readonly string[], options: StartOptions = {}): NodeProcess {
     const { certPath, keyPath } = this.authority;

@@ -155,14 +155,14 @@ async function running(world: World, check: Check): Promise<void> {
       "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: bad, namespace: other}\nspec: {selector: {matchLabels: {app: none}}, action: DENY, rules: [{}]}\n",
     );
     await comes(["FL206"]);
-    world.lab.publish("bad", "");
+    world.lab.withdraw("bad");
     await comes([]);
   });
   await check(cases.FL209, async () => {
     world.lab.publish("away", workload("away", "10.78.0.200"));
     await comes(["FL209"]);
     equal(ask(world).fixes, ["nc -vz 10.78.0.200 15008"]);
-    world.lab.publish("away", "");
+    world.lab.withdraw("away");
     await comes([]);
   });
   await check(cases.FL302, async () => {
@@ -172,14 +172,14 @@ async function running(world: World, check: Check): Promise<void> {
     await comes(["FL302"]);
     world.lab.publish("wide", policy("{from: [{source: {namespaces: [shop]}}]}"));
     await comes([]);
-    world.lab.publish("wide", "");
+    world.lab.withdraw("wide");
   });
   await check(cases.FL303, async () => {
     const lonely =
       "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: lonely, namespace: shop}\nspec: {hosts: [lonely.shop], addresses: [10.96.0.1], ports: [{number: 80, name: a, protocol: TCP}], resolution: STATIC, workloadSelector: {labels: {app: none}}}\n";
     world.lab.publish("lonely", lonely);
     await comes(["FL206", "FL303"]);
-    world.lab.publish("lonely", "");
+    world.lab.withdraw("lonely");
     await comes([]);
   });
   await check(cases.FL301, async () => {
