@@ -48,8 +48,9 @@ export class DocumentCandidates {
     unreadable: ReadonlyMap<string, MeshError>,
   ): Generator<void, DocumentCandidates> {
     const made = new DocumentCandidates(good);
+    const emptied = yield* heldByEmpty(good, files);
     // Nearly always: which names there are is asked for what is refused or unclear.
-    if (unreadable.size === 0 && files.every(isGood)) {
+    if (unreadable.size + emptied.size === 0 && files.every(isGood)) {
       for (const { entries } of files)
         yield* inSteps(entries, ({ document }) => {
           if (document !== null) made.candidates.push({ document, supersededBy: null });
@@ -65,7 +66,8 @@ export class DocumentCandidates {
     }
     for (const file of files) {
       if (file.error !== null) made.#isUnclear(file.path, file.error);
-      if (isBlank(file)) yield* made.#takeBlank(file.path);
+      const held = emptied.get(file.path)?.filter((key) => !made.#parsed.has(key)) ?? [];
+      if (held.length > 0) made.#isUnclear(file.path, emptiedError(file.path, held.length));
       yield* inSteps(file.entries, (entry) => made.#take(entry, file.path));
     }
     if (made.#unclear.size > 0) yield* made.#retainUnseen();
@@ -105,17 +107,6 @@ export class DocumentCandidates {
     if (refusedForWaypoint !== null) this.refusedForWaypoints.push(refusedForWaypoint);
   }
 
-  /** A command that writes to it may have only begun: between the two, mesh and policies would be gone. */
-  *#takeBlank(path: string): Generator<void> {
-    let held = 0;
-    yield* inSteps(this.#good, ([key, { location }]) => {
-      if (location.file === path && !this.#parsed.has(key)) held++;
-    });
-    if (held === 0) return;
-    const message = `the file is empty; what it held (documents: ${held}) stays in force until it has a line, or is removed`;
-    this.#isUnclear(path, { location: { file: path, line: 1, column: 1 }, resource: null, message });
-  }
-
   #isUnclear(path: string, error: DocumentError): void {
     this.errors.push(error);
     if (!this.#unclear.has(path)) this.#unclear.set(path, error);
@@ -132,12 +123,26 @@ export class DocumentCandidates {
   }
 }
 
-function isGood(file: ParsedFile): boolean {
-  const { error, entries } = file;
-  return error === null && !isBlank(file) && entries.every(({ errors }) => errors.length === 0);
+function isGood({ error, entries }: ParsedFile): boolean {
+  return error === null && entries.every(({ errors }) => errors.length === 0);
 }
 
-/** Not a line: a comment is one. */
-function isBlank({ error, text }: ParsedFile): boolean {
-  return error === null && text?.trim() === "";
+/**
+ * Names of what files held that have not a line now (a comment is one): a command that writes to them may have only begun, and between the
+ * two, mesh and policies would be gone.
+ */
+function* heldByEmpty(
+  good: ReadonlyMap<string, MeshDocument>,
+  files: readonly ParsedFile[],
+): Generator<void, ReadonlyMap<string, readonly string[]>> {
+  const empty = files.filter(({ text }) => text !== null && !/\S/.test(text));
+  const held = new Map(empty.map(({ path }): [string, string[]] => [path, []]));
+  if (held.size > 0) yield* inSteps(good, ([key, { location }]) => void held.get(location.file)?.push(key));
+  for (const [path, keys] of held) if (keys.length === 0) held.delete(path);
+  return held;
+}
+
+function emptiedError(path: string, held: number): DocumentError {
+  const message = `the file is empty; what it held (documents: ${held}) stays in force until it has a line, or is removed`;
+  return { location: { file: path, line: 1, column: 1 }, resource: null, message };
 }
